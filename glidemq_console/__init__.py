@@ -1,0 +1,1 @@
+"""Terminal operations console for glide-mq queues."""

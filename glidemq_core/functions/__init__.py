@@ -1,0 +1,38 @@
+"""Our server functions: one `.lua` file a concern, assembled into one library, versioned and loaded on demand.
+
+The library's name carries its version, so two releases run side by side and nothing is replaced under a
+running worker. `versions.txt` pins the digest of every released version; a test fails when a `.lua` file
+changed and `VERSION` did not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+VERSION = 1
+LIBRARY = f"gmq{VERSION}"
+
+#: Files in the order in which they are assembled: a file may use what an earlier one defines.
+PARTS = (
+    "prelude",
+)
+
+
+def name(function: str) -> str:
+    """Full name of one of our functions on the server."""
+    return f"{LIBRARY}_{function}"
+
+
+@cache
+def source() -> str:
+    """Return the whole library, ready for FUNCTION LOAD."""
+    folder = files(__package__)
+    body = "\n".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in PARTS)
+    return f"#!lua name={LIBRARY}\n" + body.replace("@LIB@", LIBRARY)
+
+
+def digest() -> str:
+    """SHA-256 of the assembled parts without the version, pinned per version in `versions.txt`."""
+    return hashlib.sha256(source().replace(LIBRARY, "@LIB@").encode()).hexdigest()

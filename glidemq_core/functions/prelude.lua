@@ -1,0 +1,76 @@
+-- Shared helpers of the library. Conventions for every part:
+--   * `register(name, flags, fn)`: fn(P, args) gets the queue prefix P = "<prefix>:{<queue>}" (KEYS[1], every
+--     other key is derived from it, so a call stays in one hash slot) and the argument list (all text).
+--   * `now` is always an argument: integer epoch milliseconds of the caller's clock.
+--   * Replies are arrays whose first element is a status word, e.g. {"ok", id} or {"not_found"}.
+--   * Parts share code through the tables declared here (a chunk may hold 200 locals at most).
+local call, pcall_ = redis.call, redis.pcall
+local floor, max, min, tonumber, tostring, ipairs, pairs = math.floor, math.max, math.min, tonumber, tostring, ipairs, pairs
+
+local GROUP = "workers"
+local STEP = 4398046511104 -- 2^42: score = priority * STEP + due
+local FAR = "9999999999999" -- score in P:suspended of a job without deadline
+local EVENTS_CAP = 1000
+
+local util, events, metrics, groups, jobs, flows = {}, {}, {}, {}, {}, {}
+
+local function register(name, flags, fn)
+  redis.register_function({
+    function_name = "@LIB@_" .. name,
+    callback = function(keys, args) return fn(keys[1], args) end,
+    flags = flags,
+  })
+end
+
+-- Decimal text without exponent or fraction, as every number in a hash or score must be.
+function util.int(n)
+  return string.format("%.0f", n)
+end
+
+function util.num(text, default)
+  return tonumber(text or "") or default or 0
+end
+
+-- HGETALL's flat reply as a table.
+function util.map(flat)
+  local out = {}
+  for i = 1, #flat, 2 do out[flat[i]] = flat[i + 1] end
+  return out
+end
+
+-- A script may unpack some 8000 values at most; variadic commands go out in slices.
+function util.sliced(command, key, list, first)
+  local n, total = #list, 0
+  for from = 1, n, 1000 do
+    local part = {}
+    for i = from, min(from + 999, n) do part[#part + 1] = list[i] end
+    if first then
+      total = total + call(command, key, first, unpack(part))
+    else
+      total = total + call(command, key, unpack(part))
+    end
+  end
+  return total
+end
+
+function events.emit(P, event, id, ...)
+  call("XADD", P .. ":events", "MAXLEN", "~", EVENTS_CAP, "*", "event", event, "jobId", id, ...)
+end
+
+-- One update a call however many jobs it settles. Old minutes go when the bucket's count passes a thousand.
+function metrics.add(P, kind, now, count, duration)
+  if count <= 0 then return end
+  local key, bucket = P .. ":metrics:" .. kind, now - now % 60000
+  local total = call("HINCRBY", key, "m:" .. util.int(bucket) .. ":c", count)
+  if duration > 0 then call("HINCRBY", key, "m:" .. util.int(bucket) .. ":d", util.int(duration)) end
+  if floor(total / 1000) > floor((total - count) / 1000) then
+    local stale = {}
+    for _, field in ipairs(call("HKEYS", key)) do
+      local minute = tonumber(field:match("^m:(%d+):"))
+      if minute and minute < bucket - 86400000 then stale[#stale + 1] = field end
+    end
+    if #stale > 0 then util.sliced("HDEL", key, stale) end
+  end
+end
+
+register("version", { "no-writes" }, function() return "@LIB@" end)
