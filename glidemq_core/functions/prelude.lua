@@ -4,7 +4,7 @@
 --   * `now` is always an argument: integer epoch milliseconds of the caller's clock.
 --   * Replies are arrays whose first element is a status word, e.g. {"ok", id} or {"not_found"}.
 --   * Parts share code through the tables declared here (a chunk may hold 200 locals at most).
-local call, pcall_ = redis.call, redis.pcall
+local call, try -- redis.call and redis.pcall, which exist only while a function runs
 local floor, max, min, tonumber, tostring, ipairs, pairs = math.floor, math.max, math.min, tonumber, tostring, ipairs, pairs
 
 local GROUP = "workers"
@@ -17,7 +17,10 @@ local util, events, metrics, groups, jobs, flows = {}, {}, {}, {}, {}, {}
 local function register(name, flags, fn)
   redis.register_function({
     function_name = "@LIB@_" .. name,
-    callback = function(keys, args) return fn(keys[1], args) end,
+    callback = function(keys, args)
+      if not call then call, try = redis.call, redis.pcall end
+      return fn(keys[1], args)
+    end,
     flags = flags,
   })
 end
