@@ -4,8 +4,8 @@
 --   * `now` is always an argument: integer epoch milliseconds of the caller's clock.
 --   * Replies are arrays whose first element is a status word, e.g. {"ok", id} or {"not_found"}.
 --   * Parts share code through the tables declared here (a chunk may hold 200 locals at most).
-local call, try -- redis.call and redis.pcall, which exist only while a function runs
-local floor, max, min, tonumber, tostring, ipairs, pairs = math.floor, math.max, math.min, tonumber, tostring, ipairs, pairs
+-- While a library loads, `redis.call` and even `math` are out of reach: bound at the first call.
+local call, try, floor, max, min
 
 local GROUP = "workers"
 local STEP = 4398046511104 -- 2^42: score = priority * STEP + due
@@ -18,7 +18,7 @@ local function register(name, flags, fn)
   redis.register_function({
     function_name = "@LIB@_" .. name,
     callback = function(keys, args)
-      if not call then call, try = redis.call, redis.pcall end
+      if not call then call, try, floor, max, min = redis.call, redis.pcall, math.floor, math.max, math.min end
       return fn(keys[1], args)
     end,
     flags = flags,
