@@ -17,6 +17,12 @@ LIBRARY = f"gmq{VERSION}"
 #: Files in the order in which they are assembled: a file may use what an earlier one defines.
 PARTS = (
     "prelude",
+    "groups",
+    "jobs",
+    "flows",
+    "runs",
+    "add",
+    "exchange",
 )
 
 

@@ -1,0 +1,126 @@
+-- Adding jobs. Validation and encoding happen in the caller; ids, sequence numbers, deduplication, placement
+-- and the event are decided here, in one call a batch.
+
+-- The counter follows only canonical decimals that a double holds exactly: others would break INCR for good.
+local function raise_counter(P, id)
+  if id:match("^[1-9]%d*$") and #id <= 16 then
+    local n = tonumber(id)
+    if n <= 9007199254740991 and n > util.num(call("GET", P .. ":id")) then call("SET", P .. ":id", id) end
+  end
+end
+
+local function set_or_drop(g, present, drop, ...)
+  if present then call("HSET", g, ...) else call("HDEL", g, unpack(drop)) end
+end
+
+-- Take the next sequence number of an ordering key and bring the group's settings up to this add.
+local function join_group(P, spec, now)
+  local g = P .. ":group:" .. spec.key
+  local seq = call("HINCRBY", P .. ":ordering", spec.key, 1)
+  call("HSET", g, "maxConcurrency", util.int(spec.concurrency))
+  call("HSETNX", g, "nextSeq", "1")
+  local rate, bucket = spec.rate, spec.bucket
+  set_or_drop(g, rate, { "rateMax", "rateDuration", "rateWindowStart", "rateCount" },
+    "rateMax", rate and util.int(rate[1]), "rateDuration", rate and util.int(rate[2]))
+  if bucket then
+    if call("HEXISTS", g, "tbCapacity") == 0 then
+      call("HSET", g, "tbTokens", util.int(bucket[1]), "tbLastRefill", util.int(now), "tbRefillRemainder", "0")
+    end
+    call("HSET", g, "tbCapacity", util.int(bucket[1]), "tbRefillRate", util.int(bucket[2]))
+  else
+    call("HDEL", g, "tbCapacity", "tbRefillRate", "tbTokens", "tbLastRefill", "tbRefillRemainder")
+  end
+  return seq
+end
+
+-- Decide by the record of an earlier job of the same deduplication id. True: skip this add.
+local function deduplicated(P, dedup, now, with_events)
+  local record = call("HGET", P .. ":dedup", dedup.id)
+  if not record then return false end
+  local old, at = record:match("^([^:]*):(.*)$")
+  if not old then return false end
+  if dedup.mode == "throttle" then
+    return dedup.ttl > 0 and now - util.num(at) < dedup.ttl
+  end
+  local key = P .. ":job:" .. old
+  local f = call("HMGET", key, "state", "groupKey", "orderingSeq")
+  local state = f[1]
+  if not state or state == "completed" or state == "failed" then return false end
+  if dedup.mode ~= "debounce" then return true end
+  if state ~= "delayed" and state ~= "prioritized" then return true end
+  call("ZREM", P .. ":scheduled", old)
+  if with_events then events.emit(P, "removed", old) end
+  call("UNLINK", key)
+  groups.abandon(P, f[2], f[3], now)
+  return false
+end
+
+-- Put a job whose hash is written where its state belongs.
+function jobs.place(P, id, name, now, delay, priority, lifo)
+  if delay > 0 then
+    call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + delay), id)
+  elseif priority > 0 then
+    call("ZADD", P .. ":scheduled", util.int(priority * STEP), id)
+  elseif lifo then
+    call("RPUSH", P .. ":lifo", id)
+  else
+    call("XADD", P .. ":stream", "*", "jobId", id, "name", name)
+  end
+end
+
+-- One job. `extra` carries what few jobs have: ordering, cost, deduplication, parent, ttl, budget.
+local function add_one(P, now, with_events, id, name, data, opts, delay, priority, attempts, lifo, extra)
+  if extra.dedup and deduplicated(P, extra.dedup, now, with_events) then return "skipped" end
+  if id ~= "" and call("EXISTS", P .. ":job:" .. id) == 1 then return "duplicate" end
+  if extra.ordering and extra.ordering.bucket and (extra.cost or 1000) > extra.ordering.bucket[1] then return "cost" end
+  if id == "" then id = util.int(call("INCR", P .. ":id")) else raise_counter(P, id) end
+  local state = delay > 0 and "delayed" or priority > 0 and "prioritized" or "waiting"
+  local fields = { "id", id, "name", name, "data", data, "opts", opts, "timestamp", util.int(now), "attemptsMade", "0",
+    "delay", util.int(delay), "priority", util.int(priority), "maxAttempts", util.int(attempts), "state", state }
+  local function field(k, v)
+    fields[#fields + 1] = k
+    fields[#fields + 1] = v
+  end
+  if extra.ordering then
+    field("groupKey", extra.ordering.key)
+    field("orderingSeq", util.int(join_group(P, extra.ordering, now)))
+  end
+  if extra.cost then field("cost", util.int(extra.cost)) end
+  if extra.ttl then field("expireAt", util.int(now + extra.ttl)) end
+  if lifo then field("lifo", "1") end
+  local parent = extra.parent
+  if parent then
+    field("parentId", parent.id)
+    if parent.queue then field("parentQueue", parent.queue) end
+  end
+  call("HSET", P .. ":job:" .. id, unpack(fields))
+  if parent and parent.here then flows.register(P, parent.id, P .. ":" .. id) end
+  if extra.dedup then call("HSET", P .. ":dedup", extra.dedup.id, id .. ":" .. util.int(now)) end
+  jobs.place(P, id, name, now, delay, priority, lifo)
+  if with_events then events.emit(P, "added", id, "name", name) end
+  return "ok", id
+end
+
+-- args: now, events ("1"/""), then per job: id, name, data, opts, delay, priority, attempts, lifo ("1"/""),
+-- extra JSON or "". Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"}, in order.
+-- A refused job leaves nothing behind; the others are stored.
+register("add", {}, function(P, args)
+  local now, with_events, out = tonumber(args[1]), args[2] == "1", {}
+  for i = 3, #args, 9 do
+    local extra = args[i + 8] ~= "" and cjson.decode(args[i + 8]) or {}
+    out[#out + 1] = { add_one(P, now, with_events, args[i], args[i + 1], args[i + 2], args[i + 3], tonumber(args[i + 4]),
+      tonumber(args[i + 5]), tonumber(args[i + 6]), args[i + 7] == "1", extra) }
+  end
+  return out
+end)
+
+-- args: none. Reply: the next automatic id. For children whose parent in another slot must know them first.
+register("reserve_id", {}, function(P)
+  return util.int(call("INCR", P .. ":id"))
+end)
+
+-- args: parent id, member. Registers a child of another queue with a parent of this one.
+register("register_child", {}, function(P, args)
+  flows.register(P, args[1], args[2])
+  return { "ok" }
+end)

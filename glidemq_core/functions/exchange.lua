@@ -1,0 +1,317 @@
+-- Group exchange: settle every run that finished since the last call and claim as many jobs as fit, atomically.
+
+local FIXED = 10 -- arguments a settled run
+
+local SETTLE_FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
+  "orderingSeq", "schedulerName", "budgetKey", "failedReason" }
+
+-- What became of a run whose settle is repeated after a lost reply: the word it was answered with, else "lost".
+local function earlier_answer(f, outcome, now)
+  local stamp = util.int(now)
+  if outcome == "c" then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
+  if f[1] == "failed" and f[8] == stamp then return "failed" end
+  if f[1] == "delayed" and f[2] == stamp then return "retrying" end
+  return "lost"
+end
+
+-- Acknowledge all entries at once; returns the set of those that were pending no more (settled or re-dispatched
+-- by someone else), which in the usual case costs nothing to know.
+local function acknowledge(P, entries)
+  local foreign = {}
+  if #entries == 0 then return foreign end
+  local stream = P .. ":stream"
+  if util.sliced("XACK", stream, entries, GROUP) < #entries then
+    -- Whoever ends a run deletes its entry in the same call: one that still exists was pending until now.
+    for _, entry in ipairs(entries) do
+      if #call("XRANGE", stream, entry, entry) == 0 then foreign[entry] = true end
+    end
+  end
+  util.sliced("XDEL", stream, entries)
+  return foreign
+end
+
+local function settle_all(P, args, first, now, batch)
+  local answers, entries = {}, {}
+  for i = first, #args, FIXED do
+    if args[i + 1] ~= "" then entries[#entries + 1] = args[i + 1] end
+  end
+  local foreign = acknowledge(P, entries)
+  local has_parents, keys = false, {}
+  for i = first, #args, FIXED do keys[#keys + 1] = P .. ":parents:" .. args[i] end
+  for from = 1, #keys, 1000 do
+    if call("EXISTS", unpack(keys, from, min(from + 999, #keys))) > 0 then has_parents = true end
+  end
+  local done, done_time, failed_time, failures = {}, 0, 0, 0
+  local listed, outbox = {}, false
+  local early = call("EXISTS", P .. ":early-index") == 1
+  local after = {}
+  for i = first, #args, FIXED do
+    local id, entry, outcome = args[i], args[i + 1], args[i + 3]
+    local key = P .. ":job:" .. id
+    local f = call("HMGET", key, unpack(SETTLE_FIELDS))
+    local mine = f[1] == "active"
+    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == args[i + 2] end
+    local answer
+    if not mine then
+      answer = earlier_answer(f, outcome, now)
+    elseif outcome == "c" then
+      answer = "ok"
+      done[#done + 1] = util.int(now)
+      done[#done + 1] = id
+      done_time = done_time + max(0, now - util.num(f[2], now))
+      call("HSET", key, "state", "completed", "returnvalue", args[i + 4], "finishedOn", util.int(now))
+      if f[3] then groups.release(P, f[3], now) end
+      if batch.events then events.emit(P, "completed", id, "returnvalue", args[i + 4]) end
+      if f[4] or has_parents then
+        outbox = flows.completed(P, id, f[4], f[5], has_parents) or outbox
+      end
+    else
+      local made, limit, stamp = util.num(f[6]) + 1, tonumber(args[i + 5]), util.int(now)
+      local reason = args[i + 4]
+      if limit > 0 and made < limit then
+        answer = "retrying"
+        local backoff = tonumber(args[i + 6])
+        if args[i + 8] == "1" then call("HINCRBY", key, "fallbackIndex", 1) end
+        call("ZADD", P .. ":scheduled", util.int(util.num(f[7]) * STEP + now + backoff), id)
+        call("HSET", key, "state", "delayed", "failedReason", reason, "processedOn", stamp, "attemptsMade", util.int(made))
+        events.emit(P, "retrying", id, "failedReason", reason, "attemptsMade", util.int(made), "delay", util.int(backoff))
+      else
+        answer = "failed"
+        failures = failures + 1
+        failed_time = failed_time + max(0, now - util.num(f[2], now))
+        call("ZADD", P .. ":failed", stamp, id)
+        call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp,
+          "attemptsMade", util.int(made))
+        if f[3] then groups.release(P, f[3], now) end
+        events.emit(P, "failed", id, "failedReason", reason)
+      end
+    end
+    if mine then
+      if entry == "" then listed[#listed + 1] = id end
+      if early and call("DEL", P .. ":early:" .. id) == 1 then call("SREM", P .. ":early-index", id) end
+      if args[i + 9] ~= "" then
+        ledger.finish(P, id, args[i + 9], outcome == "c" and "completed" or "failed", outcome == "c" and "" or args[i + 4], now)
+      end
+      if args[i + 7] ~= "" and answer ~= "retrying" then
+        after[#after + 1] = { outcome == "c" and "completed" or "failed", id, args[i + 7] }
+      end
+    end
+    answers[#answers + 1] = answer
+  end
+  if #done > 0 then util.sliced("ZADD", P .. ":completed", done) end
+  if batch.metrics then metrics.add(P, "completed", now, #done / 2, done_time) end
+  metrics.add(P, "failed", now, failures, failed_time)
+  if #listed > 0 then runs.leave_list(P, listed) end
+  for _, rule in ipairs(after) do jobs.retain(P, rule[1], rule[2], rule[3], now) end
+  return answers, outbox
+end
+
+-- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
+local function fail_revoked(P, id, job, now)
+  local stamp = util.int(now)
+  call("ZADD", P .. ":failed", stamp, id)
+  call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
+    "attemptsMade", util.int(util.num(job.attemptsMade) + 1))
+  local nxt = job.groupKey and util.num(call("HGET", P .. ":group:" .. job.groupKey, "nextSeq")) or 0
+  if job.groupKey and util.num(job.orderingSeq) < nxt then
+    groups.release(P, job.groupKey, now)
+  else
+    groups.abandon(P, job.groupKey, job.orderingSeq, now)
+  end
+  events.emit(P, "failed", id, "failedReason", "revoked")
+  metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
+end
+
+-- Try to start one job. Returns its fields, or nil when it is gone, failed or parked; `drop` says that the
+-- caller must remove its entry.
+local function start(P, id, now, stamp)
+  local key = P .. ":job:" .. id
+  local flat = call("HGETALL", key)
+  if #flat == 0 then return nil end
+  local job = util.map(flat)
+  if not job.state then return nil end
+  if job.revoked == "1" then
+    fail_revoked(P, id, job, now)
+    return nil
+  end
+  if job.expireAt and now > util.num(job.expireAt) then
+    jobs.expire(P, id, now)
+    return nil
+  end
+  if job.groupKey and groups.gate(P, id, job, now) then return nil end
+  call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
+  return flat
+end
+
+-- How many starts the queue-wide window still allows, and when it ends.
+local function window_room(P, rate_max, duration, now)
+  local f = call("HMGET", P .. ":rate", "windowStart", "count")
+  local started = util.num(f[1])
+  if now - started >= duration then return rate_max, 0, true end
+  return rate_max - util.num(f[2]), started + duration - now, false
+end
+
+local function charge_window(P, count, now, fresh)
+  if fresh then
+    call("HSET", P .. ":rate", "windowStart", util.int(now), "count", util.int(count))
+  else
+    call("HINCRBY", P .. ":rate", "count", count)
+  end
+end
+
+local function read_group(P, consumer, count)
+  local stream = P .. ":stream"
+  local reply = try("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream, ">")
+  if reply and reply.err then
+    if not reply.err:find("NOGROUP", 1, true) then error(reply) end
+    call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+    reply = call("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream, ">")
+  end
+  return reply and reply[1] and reply[1][2] or {}
+end
+
+-- Claim up to `want` jobs: priority list, LIFO list, stream. Returns claims, the reason why fewer, wait in ms.
+local function claim(P, batch, now)
+  local want, why, wait = batch.want, "", 0
+  local meta = call("HMGET", P .. ":meta", "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration")
+  if meta[1] == "1" then return {}, "paused", 0 end
+  local limit = util.num(meta[2])
+  if limit > 0 then
+    local pending = try("XPENDING", P .. ":stream", GROUP)
+    local room = limit - (pending.err and 0 or pending[1]) - util.num(call("GET", P .. ":list-active"))
+    if room < want then want, why = max(0, room), "concurrency" end
+  end
+  local rate_max, duration = util.num(meta[3]), util.num(meta[4])
+  if rate_max <= 0 then rate_max, duration = batch.rate_max, batch.rate_duration end
+  local fresh = false
+  if rate_max > 0 and duration > 0 then
+    local room, left, new = window_room(P, rate_max, duration, now)
+    fresh = new
+    if room < want then want, why, wait = max(0, room), "rate", left end
+  else
+    rate_max = 0
+  end
+  if batch.tpm_max > 0 then
+    local window = floor(now / batch.tpm_duration)
+    if util.num(call("GET", P .. ":tpm:" .. util.int(window))) >= batch.tpm_max then
+      return {}, "tokens", (window + 1) * batch.tpm_duration - now
+    end
+  end
+  local claims, stamp = {}, util.int(now)
+  local from_lists, index = 0, {}
+  for _, list in ipairs({ ":priority", ":lifo" }) do
+    local dry = false
+    for _ = 1, 20 do
+      if dry or #claims >= want then break end
+      local ids = call("RPOP", P .. list, want - #claims) or {}
+      dry = #ids < want - #claims
+      for _, id in ipairs(ids) do
+        local flat = start(P, id, now, stamp)
+        if flat then
+          claims[#claims + 1] = { "", id, flat }
+          from_lists = from_lists + 1
+          index[#index + 1] = stamp
+          index[#index + 1] = id
+        end
+      end
+    end
+  end
+  if from_lists > 0 then
+    call("INCRBY", P .. ":list-active", from_lists)
+    util.sliced("ZADD", P .. ":list-runs", index)
+  end
+  local drop, ready = {}, false
+  for _ = 1, 20 do
+    local missing = want - #claims
+    if missing <= 0 then break end
+    local entries = read_group(P, batch.consumer, missing)
+    for _, item in ipairs(entries) do
+      local fields = util.map(item[2])
+      local flat = fields.jobId and start(P, fields.jobId, now, stamp)
+      if flat then claims[#claims + 1] = { item[1], fields.jobId, flat } else drop[#drop + 1] = item[1] end
+    end
+    ready = #entries == missing
+    if not ready then break end
+  end
+  if #drop > 0 then
+    util.sliced("XACK", P .. ":stream", drop, GROUP)
+    util.sliced("XDEL", P .. ":stream", drop)
+  end
+  if rate_max > 0 and #claims > 0 then charge_window(P, #claims, now, fresh) end
+  if #claims < want then why = "" end
+  return claims, why, wait
+end
+
+-- args: now, consumer, want, flags ("e" events, "m" metrics), limiter max, limiter ms, TPM max, TPM ms, then a run: id,
+-- entry ("" list-sourced), processedOn, "c"|"f", result or reason, attempts allowed (0 = no retry), backoff ms,
+-- retention rule, has fallbacks ("1"/""), ledger header JSON ("" none).
+-- Reply: {answers, claims {entry, id, flat hash}, why fewer claims than wanted, wait ms, outbox waits (1/0)}.
+-- Answers: ok retrying failed, or lost when the run does not own the job any more (nothing of it was recorded).
+-- Repeating a call with the same `now` gives the same answers and may claim further jobs.
+register("exchange", {}, function(P, args)
+  local now = tonumber(args[1])
+  local batch = {
+    consumer = args[2], want = tonumber(args[3]), events = args[4]:find("e", 1, true), metrics = args[4]:find("m", 1, true),
+    rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]), tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]),
+  }
+  local answers, outbox = {}, false
+  if #args > 8 then answers, outbox = settle_all(P, args, 9, now, batch) end
+  local claims, why, wait = {}, "", 0
+  if batch.want > 0 then claims, why, wait = claim(P, batch, now) end
+  return { answers, claims, why, util.int(max(0, wait)), outbox and 1 or 0 }
+end)
+
+-- What this consumer has claimed according to the server, for a worker that lost a reply.
+-- args: consumer, activation stamp of the lost call. Reply: claims as above.
+register("owned", { "no-writes" }, function(P, args)
+  local out = {}
+  local pending = try("XPENDING", P .. ":stream", GROUP, "-", "+", 1000, args[1])
+  if pending.err then return out end
+  for _, item in ipairs(pending) do
+    local entry = call("XRANGE", P .. ":stream", item[1], item[1])[1]
+    local id = entry and util.map(entry[2]).jobId
+    if id then
+      local flat = call("HGETALL", P .. ":job:" .. id)
+      local job = util.map(flat)
+      if job.state == "active" and job.processedOn == args[2] then out[#out + 1] = { item[1], id, flat } end
+    end
+  end
+  return out
+end)
+
+-- Heartbeat of all running jobs. args: now, then id, processedOn, entry a run.
+-- Reply: per run "" | "revoked" | "lost" (the job is gone, not active or has a newer run).
+register("beat", {}, function(P, args)
+  local now, out, listed = args[1], {}, {}
+  for i = 2, #args, 3 do
+    local id = args[i]
+    local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", "revoked")
+    if f[1] == "active" and f[2] == args[i + 1] then
+      call("HSET", P .. ":job:" .. id, "lastActive", now)
+      if args[i + 2] == "" then
+        listed[#listed + 1] = now
+        listed[#listed + 1] = id
+      end
+      out[#out + 1] = f[3] == "1" and "revoked" or ""
+    else
+      out[#out + 1] = "lost"
+    end
+  end
+  if #listed > 0 then call("ZADD", P .. ":list-runs", "XX", unpack(listed)) end
+  return out
+end)
+
+-- Worker registration. args: consumer, JSON, ms to live, DLQ name ("" none). Reply {"ok"}.
+register("register_worker", {}, function(P, args)
+  call("SET", P .. ":w:" .. args[1], args[2], "PX", args[3])
+  local made = try("XGROUP", "CREATE", P .. ":stream", GROUP, "0", "MKSTREAM")
+  if made.err and not made.err:find("BUSYGROUP", 1, true) then error(made) end
+  if args[4] ~= "" then call("HSET", P .. ":meta", "deadLetterQueueName", args[4]) end
+  return { "ok" }
+end)
+
+-- args: consumer.
+register("unregister_worker", {}, function(P, args)
+  call("DEL", P .. ":w:" .. args[1])
+  return { "ok" }
+end)

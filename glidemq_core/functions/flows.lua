@@ -1,0 +1,87 @@
+-- Links between parents and children. `deps` never shrinks; what is done is marked on the parent's hash.
+
+-- Make `member` something the parent waits for. A marker left by an earlier job of the same id would count it
+-- as done before it has run.
+function flows.register(P, parent, member)
+  local key = P .. ":job:" .. parent
+  call("SADD", P .. ":deps:" .. parent, member)
+  if call("HDEL", key, "depdone:" .. member) == 1 then call("HINCRBY", key, "depsCompleted", -1) end
+end
+
+-- Release a parent in `waiting-children`: always the tail of the stream, whatever its priority.
+local function resume_parent(P, parent, name)
+  call("HSET", P .. ":job:" .. parent, "state", "waiting")
+  call("XADD", P .. ":stream", "*", "jobId", parent, "name", name or "")
+  events.emit(P, "active", parent)
+end
+
+-- A child completed. Counts once per member; the last one releases a waiting parent. A parent without `state`
+-- was removed and is not brought back. Reply: "released", "counted", "known" or "missing".
+function flows.child_done(P, parent, member)
+  local key = P .. ":job:" .. parent
+  local f = call("HMGET", key, "state", "name")
+  if not f[1] then return "missing" end
+  if call("HSETNX", key, "depdone:" .. member, "1") == 0 then return "known" end
+  local done = call("HINCRBY", key, "depsCompleted", 1)
+  if done >= call("SCARD", P .. ":deps:" .. parent) and f[1] == "waiting-children" then
+    resume_parent(P, parent, f[2])
+    return "released"
+  end
+  return "counted"
+end
+
+-- Tell every parent of a completed child: those of this queue at once, the others by the outbox, which the
+-- worker empties slot by slot (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set exists.
+function flows.completed(P, id, parent_id, parent_queue, in_dag)
+  local member, seen, sent = P .. ":" .. id, {}, false
+  local prefix, queue = P:match("^(.*):{([^{}]*)}$")
+  local function tell(parent_root, parent)
+    local ref = parent_root .. ":" .. parent
+    if seen[ref] then return end
+    seen[ref] = true
+    if parent_root == P then
+      flows.child_done(P, parent, member)
+    else
+      call("RPUSH", P .. ":outbox", cjson.encode({ to = parent_root, parent = parent, member = member }))
+      sent = true
+    end
+  end
+  if parent_id and parent_queue then tell(parent_queue == queue and P or prefix .. ":{" .. parent_queue .. "}", parent_id) end
+  if in_dag then
+    for _, ref in ipairs(call("SMEMBERS", P .. ":parents:" .. id)) do
+      local root, parent = ref:match("^(.*):([^:]*)$")
+      if root then tell(root, parent) end
+    end
+  end
+  return sent
+end
+
+-- args: parent id, member. Reply {status}.
+register("child_done", {}, function(P, args)
+  return { flows.child_done(P, args[1], args[2]) }
+end)
+
+-- args: entries delivered. Reply: number removed. An entry is delivered before it is removed, never the reverse.
+register("outbox_clear", {}, function(P, args)
+  local removed = 0
+  for _, entry in ipairs(args) do removed = removed + call("LREM", P .. ":outbox", 1, entry) end
+  return removed
+end)
+
+-- An active job waits for its children (flows.md 3b).
+-- args: id, entry ("" list-sourced), processedOn, now. Reply {"ok"} | {"completed"} | {"lost"}.
+register("wait_children", {}, function(P, args)
+  local id, entry, now = args[1], args[2], tonumber(args[4])
+  local run = runs.take(P, id, entry, args[3], "groupKey", "orderingSeq", "name", "depsCompleted")
+  if not run then return { "lost" } end
+  local key = P .. ":job:" .. id
+  call("HSET", key, "state", "waiting-children")
+  if util.num(run[2]) == 0 then groups.release(P, run[1], now) end
+  local total = call("SCARD", P .. ":deps:" .. id)
+  if total > 0 and util.num(run[4]) >= total then
+    resume_parent(P, id, run[3])
+    return { "completed" }
+  end
+  events.emit(P, "waiting-children", id)
+  return { "ok" }
+end)

@@ -1,0 +1,200 @@
+-- Ordering groups: sequence, concurrency, window and token bucket of `P:group:<key>` and its parked jobs.
+-- Invariants shared with every peer: nextSeq only moves forward, by a start or a skip marker; a slot is taken
+-- once a job and freed once; all stored numbers are integers.
+
+-- Step over markers of sequence numbers that will never start; bounded, the rest waits for the next look.
+function groups.next_seq(g)
+  local nxt = util.num(call("HGET", g, "nextSeq"))
+  if nxt < 1 then return nxt end
+  local from = nxt
+  for _ = 1, 128 do
+    if call("HDEL", g, "skip:" .. util.int(nxt)) == 0 then break end
+    nxt = nxt + 1
+  end
+  if nxt ~= from then call("HSET", g, "nextSeq", util.int(nxt)) end
+  return nxt
+end
+
+-- Millitokens in the bucket now; writes nothing while it is full, so tbLastRefill may be stale then.
+function groups.refill(g, capacity, rate, now)
+  local f = call("HMGET", g, "tbTokens", "tbLastRefill", "tbRefillRemainder")
+  if not f[1] then return capacity end
+  local tokens = util.num(f[1])
+  if tokens >= capacity then return capacity end
+  local elapsed = now - util.num(f[2], now)
+  if elapsed <= 0 or rate <= 0 then return tokens end
+  elapsed = min(elapsed, math.ceil(capacity * 1000 / rate))
+  local raw = elapsed * rate + util.num(f[3])
+  tokens = min(capacity, tokens + floor(raw / 1000))
+  call("HSET", g, "tbTokens", util.int(tokens), "tbLastRefill", util.int(now), "tbRefillRemainder", util.int(raw % 1000))
+  return tokens
+end
+
+function groups.park(P, id, job, seq)
+  local score = seq > 0 and seq or tonumber(id) or util.num(job.timestamp)
+  call("ZADD", P .. ":groupq:" .. job.groupKey, util.int(score), id)
+  call("HSET", P .. ":job:" .. id, "state", "group-waiting")
+end
+
+local function retry_at(P, key, at)
+  call("ZADD", P .. ":ratelimited", util.int(at), key)
+end
+
+function groups.too_expensive(P, id, now, with_metrics)
+  local key, reason = P .. ":job:" .. id, "cost exceeds token bucket capacity"
+  call("ZADD", P .. ":failed", util.int(now), id)
+  call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
+  events.emit(P, "failed", id, "failedReason", reason)
+  if with_metrics then
+    local started = call("HGET", key, "processedOn")
+    metrics.add(P, "failed", now, 1, started and now - util.num(started, now) or 0)
+  end
+end
+
+-- Ask whether a job may start. Returns nil and takes slot, window and tokens; or a reason, the job then being
+-- parked ("ordered", "full", "limited") or failed ("failed"). The caller removes its stream entry or list count.
+function groups.gate(P, id, job, now)
+  local g, seq = P .. ":group:" .. job.groupKey, util.num(job.orderingSeq)
+  local nxt = groups.next_seq(g)
+  if seq > 0 and nxt > 0 and seq > nxt then
+    groups.park(P, id, job, seq)
+    return "ordered"
+  end
+  local f = call("HMGET", g, "maxConcurrency", "active", "tbCapacity", "tbRefillRate", "rateMax", "rateDuration",
+    "rateWindowStart", "rateCount")
+  local returning = nxt > 0 and seq > 0 and seq < nxt
+  local limit, active = util.num(f[1]), util.num(f[2])
+  if limit > 0 and active >= limit and not returning then
+    groups.park(P, id, job, seq)
+    return "full"
+  end
+  local wait, capacity, cost = 0, util.num(f[3]), util.num(job.cost, 1000)
+  local tokens = 0
+  if capacity > 0 then
+    local rate = util.num(f[4])
+    tokens = groups.refill(g, capacity, rate, now)
+    if cost > capacity then
+      groups.too_expensive(P, id, now, false)
+      groups.abandon(P, job.groupKey, seq, now)
+      return "failed"
+    end
+    if tokens < cost then wait = math.ceil((cost - tokens) * 1000 / max(rate, 1)) end
+  end
+  local rate_max, duration, start = util.num(f[5]), util.num(f[6]), util.num(f[7])
+  local windowed = rate_max > 0 and duration > 0
+  local running = windowed and now - start < duration
+  if running and util.num(f[8]) >= rate_max then wait = max(wait, start + duration - now) end
+  if wait > 0 and not returning then
+    groups.park(P, id, job, seq)
+    retry_at(P, job.groupKey, now + wait)
+    return "limited"
+  end
+  if capacity > 0 then
+    if call("HEXISTS", g, "tbTokens") == 0 then call("HSET", g, "tbTokens", util.int(capacity)) end
+    call("HINCRBY", g, "tbTokens", util.int(-cost))
+  end
+  if windowed then
+    if running then
+      call("HINCRBY", g, "rateCount", 1)
+    else
+      call("HSET", g, "rateWindowStart", util.int(now), "rateCount", "1")
+    end
+  end
+  if not returning then
+    call("HINCRBY", g, "active", 1)
+    if seq > 0 then call("HSET", g, "nextSeq", util.int(seq + 1)) end
+  end
+  call("ZREM", P .. ":groupq:" .. job.groupKey, id)
+  return nil
+end
+
+-- Send parked jobs of a group to the stream as far as slots, window and bucket allow. now = 0 skips the limits.
+function groups.dispatch(P, key, now)
+  local g, q = P .. ":group:" .. key, P .. ":groupq:" .. key
+  local parked = call("ZCARD", q)
+  if parked == 0 then return 0 end
+  local f = call("HMGET", g, "maxConcurrency", "active", "rateMax", "rateDuration", "rateWindowStart", "rateCount",
+    "tbCapacity", "tbRefillRate")
+  local limit, active = util.num(f[1]), util.num(f[2])
+  if limit > 0 and active >= limit then return 0 end
+  local room = limit > 0 and min(limit - active, 1000) or min(parked, 1000)
+  if now > 0 then
+    local rate_max, duration, start = util.num(f[3]), util.num(f[4]), util.num(f[5])
+    if rate_max > 0 and duration > 0 and now - start < duration then
+      local left = rate_max - util.num(f[6])
+      if left <= 0 then
+        retry_at(P, key, start + duration)
+        return 0
+      end
+      room = min(room, left)
+    end
+    local capacity, rate = util.num(f[7]), util.num(f[8])
+    if capacity > 0 then
+      local tokens = groups.refill(g, capacity, rate, now)
+      for _ = 1, 10 do
+        local head = call("ZRANGE", q, 0, 0)[1]
+        if not head then return 0 end
+        local job = call("HMGET", P .. ":job:" .. head, "state", "cost", "orderingSeq")
+        local cost = util.num(job[2], 1000)
+        if not job[1] then
+          call("ZREM", q, head)
+        elseif cost > capacity then
+          call("ZREM", q, head)
+          groups.too_expensive(P, head, now, true)
+          local seq = util.num(job[3])
+          if seq > 0 and seq >= util.num(call("HGET", g, "nextSeq")) then
+            call("HSET", g, "skip:" .. util.int(seq), "1")
+          end
+        elseif tokens < cost then
+          retry_at(P, key, now + math.ceil((cost - tokens) * 1000 / max(rate, 1)))
+          return 0
+        else
+          break
+        end
+      end
+    end
+  end
+  local expected, released = groups.next_seq(g), 0
+  for _ = 1, room + 20 do
+    if released >= room then break end
+    local popped = call("ZPOPMIN", q)
+    local id = popped[1]
+    if not id then break end
+    local job = call("HMGET", P .. ":job:" .. id, "state", "orderingSeq", "name", "expireAt")
+    if job[1] == "group-waiting" then
+      local seq = util.num(job[2])
+      if seq > 0 and expected > 0 and seq > expected then
+        call("ZADD", q, popped[2], id)
+        break
+      end
+      if now > 0 and job[4] and now > util.num(job[4]) then
+        jobs.expire(P, id, now)
+      else
+        call("XADD", P .. ":stream", "*", "jobId", id, "name", job[3] or "")
+        call("HSET", P .. ":job:" .. id, "state", "waiting")
+        released = released + 1
+      end
+      if seq > 0 and seq == expected then expected = seq + 1 end
+    end
+  end
+  return released
+end
+
+-- Free the slot of a job that ended (not of one that only sleeps) and let parked jobs follow.
+function groups.release(P, key, now)
+  if not key or key == "" then return end
+  local g = P .. ":group:" .. key
+  if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
+  groups.dispatch(P, key, now)
+end
+
+-- A job that never started will never start: mark its sequence number, or it would block its key for ever.
+-- A job whose number was passed already keeps no one waiting; nothing happens then.
+function groups.abandon(P, key, seq, now)
+  seq = util.num(seq)
+  if not key or key == "" or seq < 1 then return end
+  local g = P .. ":group:" .. key
+  if seq < util.num(call("HGET", g, "nextSeq")) then return end
+  call("HSET", g, "skip:" .. util.int(seq), "1")
+  groups.dispatch(P, key, now)
+end

@@ -1,0 +1,66 @@
+-- What more than one concern does to a job: expiry, removal of its keys, retention of result sets.
+
+local OWN_KEYS = { "job", "log", "parents", "jstream", "signals", "ledger", "early", "vec" }
+
+-- Delete everything that describes the given jobs but `deps` (flow usage is still read from it); the caller
+-- takes them out of sets and streams.
+function jobs.purge(P, ids, with_deps)
+  local keys = {}
+  for _, id in ipairs(ids) do
+    for _, kind in ipairs(OWN_KEYS) do keys[#keys + 1] = P .. ":" .. kind .. ":" .. id end
+    if with_deps then keys[#keys + 1] = P .. ":deps:" .. id end
+    if #keys > 4000 then
+      call("UNLINK", unpack(keys))
+      keys = {}
+    end
+  end
+  if #keys > 0 then call("UNLINK", unpack(keys)) end
+  if #ids > 0 and call("EXISTS", P .. ":early-index") == 1 then util.sliced("SREM", P .. ":early-index", ids) end
+end
+
+-- A job looked at after its expireAt fails with reason "expired". Takes care of hash, result set, group, event
+-- and metrics; the caller removes the entry or list element it came from. Already failed: nothing.
+function jobs.expire(P, id, now)
+  local key = P .. ":job:" .. id
+  local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn")
+  if f[1] == "failed" then return end
+  call("ZADD", P .. ":failed", util.int(now), id)
+  call("HSET", key, "state", "failed", "failedReason", "expired", "finishedOn", util.int(now))
+  if f[1] == "active" then
+    groups.release(P, f[2], now)
+  else
+    groups.abandon(P, f[2], f[3], now)
+  end
+  events.emit(P, "expired", id)
+  metrics.add(P, "failed", now, 1, f[4] and now - util.num(f[4], now) or 0)
+end
+
+-- Retention of a result set after one job settled. `rule`: "" keep, "all" drop this job, "n:<count>",
+-- "a:<age s>:<count>". At most 1000 per rule and call.
+function jobs.retain(P, set, id, rule, now)
+  if rule == "" then return end
+  local key = P .. ":" .. set
+  if rule == "all" then
+    call("ZREM", key, id)
+    jobs.purge(P, { id })
+    return
+  end
+  local count, age = rule:match("^n:(%d+)$"), nil
+  if not count then age, count = rule:match("^a:([%d%.]+):(%d+)$") end
+  age, count = util.num(age), util.num(count)
+  if age > 0 then
+    local old = call("ZRANGEBYSCORE", key, "-inf", util.int(now - age * 1000), "LIMIT", 0, 1000)
+    if #old > 0 then
+      util.sliced("ZREM", key, old)
+      jobs.purge(P, old)
+    end
+  end
+  if count > 0 then
+    local surplus = call("ZCARD", key) - count
+    if surplus > 0 then
+      local old = call("ZRANGE", key, 0, min(surplus, 1000) - 1)
+      util.sliced("ZREM", key, old)
+      jobs.purge(P, old)
+    end
+  end
+end

@@ -1,0 +1,117 @@
+-- A *run* is one activation of a job by one worker: stream-sourced, its pending entry; list-sourced, its
+-- processedOn. Everything that ends a run goes through here, so that a run that was taken for stalled
+-- changes nothing any more.
+
+-- End the given run's hold on the job: entry acknowledged and deleted, or list count given back. Returns the
+-- asked hash fields, or nil when the job is not active any more or a newer run has it.
+function runs.take(P, id, entry, processed_on, ...)
+  local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", ...)
+  local mine = f[1] == "active"
+  if entry ~= "" then
+    -- Entries of healthy jobs wander between consumers; only whether it is pending at all counts.
+    local pending = call("XACK", P .. ":stream", GROUP, entry)
+    call("XDEL", P .. ":stream", entry)
+    mine = mine and pending == 1
+  else
+    mine = mine and f[2] == processed_on
+    if mine then runs.leave_list(P, { id }) end
+  end
+  if not mine then return nil end
+  local out = {}
+  for i = 3, select("#", ...) + 2 do out[i - 2] = f[i] end
+  return out
+end
+
+-- Give back the list count of jobs that were active from a list.
+function runs.leave_list(P, ids)
+  util.sliced("ZREM", P .. ":list-runs", ids)
+  local left = util.num(call("GET", P .. ":list-active"))
+  if left > 0 then call("DECRBY", P .. ":list-active", min(left, #ids)) end
+end
+
+-- Put a claimed job that will not run back where it came from; no stall, no attempt is counted.
+-- args: id, entry, processedOn, now. Reply {"ok"} | {"lost"}.
+register("hand_back", {}, function(P, args)
+  local id, entry = args[1], args[2]
+  local run = runs.take(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq")
+  if not run then return { "lost" } end
+  local key = P .. ":job:" .. id
+  call("HSET", key, "state", "waiting")
+  call("HDEL", key, "processedOn", "lastActive")
+  if run[4] then
+    -- Undo the start: the number becomes next again unless a later one started meanwhile.
+    local g, seq = P .. ":group:" .. run[4], util.num(run[5])
+    local nxt = util.num(call("HGET", g, "nextSeq"))
+    if seq > 0 and nxt == seq + 1 then
+      call("HSET", g, "nextSeq", util.int(seq))
+      if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
+    end
+  end
+  if entry ~= "" then
+    call("XADD", P .. ":stream", "*", "jobId", id, "name", run[1] or "")
+  elseif run[2] == "1" then
+    call("RPUSH", P .. ":lifo", id)
+  else
+    call("RPUSH", P .. ":priority", id)
+  end
+  return { "ok" }
+end)
+
+-- The processor asks to sleep (lifecycle 13). The slot of an ordered job is kept, no attempt is counted.
+-- args: id, entry, processedOn, now, until, data ("" unchanged), parked budget member set key suffix ("" none).
+-- Reply {"ok", due} | {"lost"}.
+register("delay", {}, function(P, args)
+  local id, now = args[1], tonumber(args[4])
+  local due = max(now, tonumber(args[5]))
+  local run = runs.take(P, id, args[2], args[3], "priority")
+  if not run then return { "lost" } end
+  call("ZADD", P .. ":scheduled", util.int(util.num(run[1]) * STEP + due), id)
+  local fields = { "state", "delayed", "delay", util.int(due - now) }
+  if args[6] ~= "" then
+    fields[#fields + 1] = "data"
+    fields[#fields + 1] = args[6]
+  end
+  call("HSET", P .. ":job:" .. id, unpack(fields))
+  ledger.finish(P, id, now, "delayed", "", args[7])
+  events.emit(P, "delay-changed", id, "delay", util.int(due - now))
+  return { "ok", util.int(due) }
+end)
+
+-- A processor holds its ordering group (lifecycle 6.5).
+-- args: id, entry, processedOn, now, duration, "requeue"|"fail", "front"|"back", "max"|"replace".
+-- Reply {"ok", resumeAt} | {"lost"} | {"no_group"}.
+register("limit_group_run", {}, function(P, args)
+  local id, now = args[1], tonumber(args[4])
+  local key = P .. ":job:" .. id
+  if not call("HGET", key, "groupKey") then return { "no_group" } end
+  local run = runs.take(P, id, args[2], args[3], "groupKey", "orderingSeq", "processedOn")
+  if not run then return { "lost" } end
+  local g, q = P .. ":group:" .. run[1], P .. ":groupq:" .. run[1]
+  if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
+  if args[6] == "fail" then
+    call("ZADD", P .. ":failed", util.int(now), id)
+    call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
+    events.emit(P, "failed", id, "failedReason", "group rate limited")
+    metrics.add(P, "failed", now, 1, now - util.num(run[3], now))
+  else
+    local score = util.num(run[2])
+    if args[7] == "back" then
+      local last = call("ZRANGE", q, -1, -1, "WITHSCORES")
+      if last[2] then score = tonumber(last[2]) + 1 end
+    end
+    call("ZADD", q, util.int(score), id)
+    call("HSET", key, "state", "group-waiting")
+  end
+  return { "ok", util.int(groups.hold(P, run[1], id, now, tonumber(args[5]), args[8])) }
+end)
+
+-- Keep the parked jobs of a group waiting until now + duration; tells when they may go on.
+function groups.hold(P, key, id, now, duration, extend)
+  local resume = now + duration
+  if extend ~= "replace" then
+    resume = max(resume, util.num(call("ZSCORE", P .. ":ratelimited", key)))
+  end
+  call("ZADD", P .. ":ratelimited", util.int(resume), key)
+  events.emit(P, "group-rate-limited", id, "groupKey", key, "duration", util.int(duration), "resumeAt", util.int(resume))
+  return resume
+end
