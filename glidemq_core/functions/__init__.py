@@ -17,12 +17,16 @@ LIBRARY = f"gmq{VERSION}"
 #: Files in the order in which they are assembled: a file may use what an earlier one defines.
 PARTS = (
     "prelude",
+    "audit",
     "groups",
     "jobs",
     "flows",
+    "usage",
     "runs",
     "add",
     "exchange",
+    "suspension",
+    "streams",
 )
 
 

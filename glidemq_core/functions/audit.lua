@@ -1,0 +1,96 @@
+-- Audit trail of a queue: stream P:audit, ids <seq>-0, one field `entry` = canonical JSON of the entry. An entry
+-- is appended in the call that makes the change, and each names the hash of the one before it.
+-- Server scripts have no SHA-256 of their own, hence the one below (FIPS 180-4).
+local audit = {}
+
+local K = {
+  0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+  0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+  0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+  0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+  0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+  0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+  0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+  0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+}
+
+-- SHA-256 of a text as 64 hex digits.
+function audit.sha256(text)
+  local band, bnot, bxor, ror, shr, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.rshift, bit.tobit
+  local length = #text
+  local tail = string.rep("\0", (55 - length) % 64)
+  local bits = length * 8
+  local size = {}
+  for i = 8, 1, -1 do
+    size[i] = string.char(bits % 256)
+    bits = math.floor(bits / 256)
+  end
+  text = text .. "\128" .. tail .. table.concat(size)
+  local h1, h2, h3, h4 = 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a
+  local h5, h6, h7, h8 = 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
+  local w = {}
+  for block = 1, #text, 64 do
+    for i = 1, 16 do
+      local a, b, c, d = string.byte(text, block + i * 4 - 4, block + i * 4 - 1)
+      w[i] = ((a * 256 + b) * 256 + c) * 256 + d
+    end
+    for i = 17, 64 do
+      local x, y = w[i - 15], w[i - 2]
+      local s0 = bxor(ror(x, 7), ror(x, 18), shr(x, 3))
+      local s1 = bxor(ror(y, 17), ror(y, 19), shr(y, 10))
+      w[i] = tobit(w[i - 16] + s0 + w[i - 7] + s1)
+    end
+    local a, b, c, d, e, f, g, h = h1, h2, h3, h4, h5, h6, h7, h8
+    for i = 1, 64 do
+      local s1 = bxor(ror(e, 6), ror(e, 11), ror(e, 25))
+      local t1 = h + s1 + bxor(band(e, f), band(bnot(e), g)) + K[i] + w[i]
+      local s0 = bxor(ror(a, 2), ror(a, 13), ror(a, 22))
+      local t2 = s0 + bxor(band(a, b), band(a, c), band(b, c))
+      h, g, f, e, d, c, b, a = g, f, e, tobit(d + t1), c, b, a, tobit(t1 + t2)
+    end
+    h1, h2, h3, h4 = tobit(h1 + a), tobit(h2 + b), tobit(h3 + c), tobit(h4 + d)
+    h5, h6, h7, h8 = tobit(h5 + e), tobit(h6 + f), tobit(h7 + g), tobit(h8 + h)
+  end
+  local hex = bit.tohex
+  return hex(h1) .. hex(h2) .. hex(h3) .. hex(h4) .. hex(h5) .. hex(h6) .. hex(h7) .. hex(h8)
+end
+
+local GENESIS = "0000000000000000000000000000000000000000000000000000000000000000"
+
+-- Sequence number and hash that the next entry continues from. An unreadable last entry breaks the chain, which
+-- verification then reports; the trail goes on.
+local function last(P)
+  local info = try("XINFO", "STREAM", P .. ":audit")
+  if info.err then return 0, GENESIS end
+  info = util.map(info)
+  local seq = tonumber(info["last-generated-id"]:match("^%d+"))
+  local entry = info["last-entry"]
+  if not entry or not entry[2] then return seq, GENESIS end
+  local ok, decoded = pcall(cjson.decode, entry[2][2])
+  local hash = ok and type(decoded) == "table" and decoded.hash
+  return seq, type(hash) == "string" and hash or GENESIS
+end
+
+-- Append an entry. `blob`: "" (nobody to name: nothing is kept) or a JSON array of pieces that are JSON text
+-- themselves: action, at_ms, by, comment, detail, host, [job id, ...], queue, shown_hash, via. `outcome`: one
+-- word; `count`: number or nil; `changed`: positions of the job ids that changed, nil for all of them.
+-- Returns the sequence number, or nil.
+function audit.append(P, blob, outcome, count, changed)
+  if not blob or blob == "" then return nil end
+  local piece = cjson.decode(blob)
+  local ids = piece[7]
+  if changed then
+    ids = {}
+    for i, position in ipairs(changed) do ids[i] = piece[7][position] end
+  end
+  local seq, previous = last(P)
+  seq = util.int(seq + 1)
+  local head = '{"action":' .. piece[1] .. ',"at_ms":' .. piece[2] .. ',"by":' .. piece[3] .. ',"comment":' .. piece[4]
+    .. ',"count":' .. (count and util.int(count) or "null") .. ',"detail":' .. piece[5]
+  local rest = ',"host":' .. piece[6] .. ',"job_ids":[' .. table.concat(ids, ",") .. '],"outcome":"' .. outcome
+    .. '","prev_hash":"' .. previous .. '","queue":' .. piece[8] .. ',"seq":' .. seq .. ',"shown_hash":' .. piece[9]
+    .. ',"via":' .. piece[10] .. "}"
+  local entry = head .. ',"hash":"' .. audit.sha256(head .. rest) .. '"' .. rest
+  call("XADD", P .. ":audit", seq .. "-0", "entry", entry)
+  return tonumber(seq)
+end

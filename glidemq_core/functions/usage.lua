@@ -1,0 +1,108 @@
+-- Usage of jobs: the latest report on the hash, minute buckets of the queue, a ledger of every attempt.
+
+local FIELDS = { "model", "provider", "tokens", "totalTokens", "costs", "totalCost", "costUnit", "latencyMs", "cached" }
+local KEEP_S = 2592000 -- 30 days: buckets and ledgers
+local LEDGER_CAP = 1000
+local ERROR_CAP = 4000 -- bytes of an error kept in the ledger
+
+-- Shortest decimal text that reads back as the same double.
+local function decimal(n)
+  for digits = 15, 17 do
+    local text = string.format("%." .. digits .. "g", n)
+    if tonumber(text) == n then return text end
+  end
+end
+
+-- Book a report into its minute (sign "") or out of it ("-"). `r`: report fields by name, as stored. Nothing here
+-- may fail half-way: what a damaged bucket or report refuses is left out.
+local function book(P, minute, r, sign)
+  local key = P .. ":usage:" .. minute
+  if sign == "-" and call("EXISTS", key) == 0 then return end
+  local function add(field, text)
+    local n = tonumber(text)
+    if n and n == n and n < math.huge and n >= 0 then try("HINCRBYFLOAT", key, field, sign .. text) end
+  end
+  try("HINCRBY", key, "jobCount", sign .. "1")
+  for _, total in ipairs({ "totalTokens", "totalCost" }) do
+    if r[total] then add(total, r[total]) end
+  end
+  if r.model and r.model ~= "" then add("models:" .. r.model, "1") end
+  for _, kind in ipairs({ "tokens", "costs" }) do
+    local ok, map = pcall(cjson.decode, r[kind] or "{}")
+    if ok and type(map) == "table" then
+      for category, n in pairs(map) do
+        if type(n) == "number" and n ~= 0 then add(kind .. ":" .. category, decimal(n) or "") end
+      end
+    end
+  end
+  if sign == "" and r.costUnit then try("HSET", key, "costUnit", r.costUnit) end
+  try("EXPIRE", key, KEEP_S)
+end
+
+local function append(P, id, entry)
+  local key = P .. ":ledger:" .. id
+  if call("RPUSH", key, entry) > LEDGER_CAP then call("LTRIM", key, -LEDGER_CAP, -1) end
+  call("EXPIRE", key, KEEP_S)
+end
+
+local function attempt_of(attempts, fallback)
+  return '"attempt":' .. util.int(util.num(attempts)) .. ',"fallback":' .. util.int(util.num(fallback))
+end
+
+-- Note the end of a run. `head`: JSON object {"started","attempt","fallback","worker"} of the run as its worker
+-- knows it; "" reads the hash, which must not have been changed by the end yet. A completed run is noted only
+-- if something was kept of this job before.
+function ledger.finish(P, id, head, outcome, err, now)
+  local key = P .. ":ledger:" .. id
+  if head == "" then
+    local f = call("HMGET", P .. ":job:" .. id, "attemptsMade", "fallbackIndex", "processedOn")
+    head = '{"started":' .. util.int(util.num(f[3], now)) .. "," .. attempt_of(f[1], f[2]) .. ',"worker":null}'
+  end
+  err = err or ""
+  if #err > ERROR_CAP then err = err:sub(1, ERROR_CAP):gsub("[\192-\255][\128-\191]*$", "") end
+  local entry = '{"k":"end","at":' .. util.int(now) .. "," .. head:sub(2, -2) .. ',"outcome":' .. cjson.encode(outcome)
+    .. ',"error":' .. (err == "" and "null" or cjson.encode(err)) .. "}"
+  if outcome ~= "completed" then
+    append(P, id, entry)
+  elseif call("RPUSHX", key, entry) > LEDGER_CAP then
+    call("LTRIM", key, -LEDGER_CAP, -1)
+  end
+end
+
+-- Replace the usage report of a job. args: id, now, the nine FIELDS as stored ("" absent), the report as JSON,
+-- worker. Reply {"ok"} | {"busy"} (a peer holds its report lock) | {"not_found"}.
+register("report_usage", {}, function(P, args)
+  local id, now, key = args[1], tonumber(args[2]), P .. ":job:" .. args[1]
+  if call("EXISTS", key .. ":usage-lock") == 1 then return { "busy" } end
+  local names = {}
+  for i, field in ipairs(FIELDS) do names[i] = "usage:" .. field end
+  names[10] = "usage:bucketTs"
+  local old = call("HMGET", key, "state", "attemptsMade", "fallbackIndex", unpack(names))
+  if not old[1] then return { "not_found" } end
+  local previous, report, fields = {}, {}, {}
+  for i, field in ipairs(FIELDS) do
+    previous[field] = old[i + 3] or nil
+    if args[i + 2] ~= "" then
+      report[field] = args[i + 2]
+      fields[#fields + 1], fields[#fields + 2] = names[i], args[i + 2]
+    end
+  end
+  local minute = util.int(now - now % 60000)
+  names[11] = "budgetBooked"
+  call("HDEL", key, unpack(names))
+  if #fields > 0 then call("HSET", key, "usage:bucketTs", minute, unpack(fields)) end
+  if old[13] then book(P, old[13], previous, "-") end
+  if #fields > 0 then book(P, minute, report, "") end
+  events.emit(P, "usage", id, "data", args[12])
+  append(P, id, '{"k":"usage","at":' .. util.int(now) .. "," .. attempt_of(old[2], old[3]) .. ',"worker":'
+    .. (args[13] == "" and "null" or cjson.encode(args[13])) .. ',"usage":' .. args[12] .. "}")
+  return { "ok" }
+end)
+
+-- Tokens for the TPM counters only. args: id, number text. Reply {"ok"} | {"not_found"}.
+register("report_tokens", {}, function(P, args)
+  local key = P .. ":job:" .. args[1]
+  if call("HEXISTS", key, "state") == 0 then return { "not_found" } end
+  call("HSET", key, "tpmTokens", args[2])
+  return { "ok" }
+end)
