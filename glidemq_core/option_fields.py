@@ -1,0 +1,290 @@
+"""How an option is declared and checked: one descriptor, one family of converters, one way to refuse."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Generic, NoReturn, TypeVar, overload
+
+from .errors import InvalidOptionError
+
+Duration = int | timedelta
+Instant = int | datetime
+
+GivenT = TypeVar("GivenT")
+ValueT = TypeVar("ValueT")
+Check = Callable[[Any, str], ValueT]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_SAFE_INTEGER: Final = 2**53
+LOCK_DURATION_MS: Final = (1_000, 86_400_000)
+
+
+class Unset(enum.Enum):
+    """Type of `UNSET`, which says "not passed" where None is a value."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+class Option(Generic[GivenT, ValueT]):
+    """A dataclass field that takes what callers like to write and holds what the library reads.
+
+    None means "not given": reading then yields the default, and nothing reaches the wire.
+    """
+
+    def __init__(self, check: Check[ValueT], default: Any = None, *, required: bool = False) -> None:
+        self._check = check
+        self._default = default
+        self.required = required
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> GivenT: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> ValueT: ...
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is not None:
+            return instance.__dict__.get(self._name, self._default)
+        if self.required:  # how a descriptor tells dataclasses that its field has no default
+            raise AttributeError(self._name)
+        return None
+
+    def __set__(self, instance: object, value: GivenT) -> None:
+        if value is not None:
+            instance.__dict__[self._name] = self._check(value, self._name)
+        elif self.required:
+            refuse(self._name, value, "a value", f"{self._name} is missing")
+
+
+def is_required(owner: type, name: str) -> bool:
+    """Tell whether a field of a class of options must be given."""
+    declared = vars(owner).get(name)
+    return isinstance(declared, Option) and declared.required
+
+
+def refuse(option: str, value: Any, allowed: str, message: str | None = None) -> NoReturn:
+    """Raise `InvalidOptionError`; without a message it reads "<option> must be <allowed>, not <value>"."""
+    text = message or f"{option} must be {allowed}, not {_brief(value)}"
+    raise InvalidOptionError(text, option=option, value=value, allowed=allowed)
+
+
+def to_ms(value: Duration | float, option: str = "duration") -> int:
+    """Convert a duration to whole milliseconds; parts of one count as one.
+
+    Raises:
+        InvalidOptionError: not a duration, negative, not finite, or beyond 2^53.
+    """
+    if isinstance(value, timedelta):
+        milliseconds = -(-value // timedelta(milliseconds=1))
+    else:
+        milliseconds = integer(value, option, "milliseconds (an int) or a timedelta, not negative")
+    if not 0 <= milliseconds <= MAX_SAFE_INTEGER:
+        refuse(option, value, "between 0 and 2^53 milliseconds")
+    return milliseconds
+
+
+def to_epoch_ms(value: Instant, option: str = "instant") -> int:
+    """Convert an instant to epoch milliseconds.
+
+    Raises:
+        InvalidOptionError: a naive datetime, negative, not finite, or beyond 2^53.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            refuse(option, value, "an aware datetime", f"{option} needs a time zone: {value!r} is naive")
+        milliseconds = (value - EPOCH) // timedelta(milliseconds=1)
+    else:
+        milliseconds = integer(value, option, "epoch milliseconds (an int) or an aware datetime")
+    if not 0 <= milliseconds <= MAX_SAFE_INTEGER:
+        refuse(option, value, "between 0 and 2^53 epoch milliseconds")
+    return milliseconds
+
+
+def from_epoch_ms(milliseconds: float) -> datetime | None:
+    """Convert epoch milliseconds to an aware UTC datetime, None when no calendar has that day."""
+    try:
+        return EPOCH + timedelta(milliseconds=milliseconds)
+    except (OverflowError, ValueError):
+        return None
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Convert an aware datetime of a record back to epoch milliseconds."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def integer(value: Any, option: str, allowed: str = "a whole number") -> int:
+    """Accept an int or a float without fraction, never a bool."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse(option, value, allowed)
+    return value
+
+
+def whole(minimum: int, maximum: int = MAX_SAFE_INTEGER) -> Check[int]:
+    """Check for a whole number within bounds, both included."""
+    allowed = f"a whole number, at least {minimum}"
+    if maximum != MAX_SAFE_INTEGER:
+        allowed = f"a whole number from {minimum} to {maximum}"
+
+    def check(value: Any, option: str) -> int:
+        number = integer(value, option, allowed)
+        if not minimum <= number <= maximum:
+            refuse(option, value, allowed)
+        return number
+
+    return check
+
+
+def amount(value: Any, option: str) -> float:
+    """Accept a finite number that is not negative; whole numbers stay ints."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value) or value < 0:
+        refuse(option, value, "a finite number, not negative")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def positive(value: Any, option: str) -> float:
+    """Accept a finite number above 0."""
+    number = amount(value, option)
+    if number <= 0:
+        refuse(option, value, "a finite number above 0")
+    return number
+
+
+def amounts(value: Any, option: str) -> dict[str, float]:
+    """Accept a map of category to a finite number that is not negative."""
+    if not isinstance(value, Mapping):
+        refuse(option, value, "a map of category to number")
+    return {text(key, option): amount(item, f"{option}[{key!r}]") for key, item in value.items()}
+
+
+def positive_ms(value: Any, option: str) -> int:
+    """Accept a duration above 0."""
+    milliseconds = to_ms(value, option)
+    if milliseconds < 1:
+        refuse(option, value, "at least 1 millisecond")
+    return milliseconds
+
+
+def lock_duration(value: Any, option: str) -> int:
+    """Accept the lock of a job, 1 s to 24 h."""
+    low, high = LOCK_DURATION_MS
+    try:
+        milliseconds = to_ms(value, option)
+    except InvalidOptionError:
+        milliseconds = -1
+    if not low <= milliseconds <= high:
+        message = f"lockDuration must be a finite number between {low} and {high}"
+        refuse(option, value, f"{low} to {high} ms", message)
+    return milliseconds
+
+
+def text(value: Any, option: str) -> str:
+    """Accept text that UTF-8 can carry."""
+    if not isinstance(value, str):
+        refuse(option, value, "text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        refuse(option, value, "text", f"{option} holds half a surrogate pair, which UTF-8 cannot carry")
+    return value
+
+
+def some_text(value: Any, option: str) -> str:
+    """Accept text that is not empty."""
+    return text(value, option) or refuse(option, value, "text, not empty")
+
+
+def flag(value: Any, option: str) -> bool:
+    """Accept True and False only."""
+    if not isinstance(value, bool):
+        refuse(option, value, "True or False")
+    return value
+
+
+def one_of(*choices: str) -> Check[str]:
+    """Check for one of a few words."""
+
+    def check(value: Any, option: str) -> str:
+        if value not in choices:
+            refuse(option, value, "one of " + ", ".join(choices))
+        return str(value)
+
+    return check
+
+
+def instance_of(kind: type[ValueT], named: str | None = None) -> Check[ValueT]:
+    """Check for an object of a class."""
+
+    def check(value: Any, option: str) -> ValueT:
+        if not isinstance(value, kind):
+            refuse(option, value, named or f"a {kind.__name__}")
+        return value
+
+    return check
+
+
+def anything(value: Any, option: str) -> Any:
+    """Accept whatever it is."""
+    return value
+
+
+def json_value(value: Any, option: str) -> Any:
+    """Accept what JSON can carry."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        refuse(option, value, "a JSON value", f"{option} must be a JSON value: {error}")
+    return value
+
+
+def queue_name(value: Any, option: str = "name") -> str:
+    """Accept the name of a queue."""
+    allowed = "1 to 256 characters, none of { } :"
+    name = text(value, option)
+    if not 1 <= len(name) <= 256 or any(c in "{}:" for c in name):
+        refuse(option, value, allowed, f"queue name {_brief(value)} is not allowed: {allowed}")
+    return name
+
+
+def job_id(value: Any, option: str = "job_id") -> str:
+    """Accept a custom job id; empty means automatic."""
+    allowed = "at most 256 characters, no control characters, none of { } :, no ||"
+    name = text(value, option)
+    forbidden = any(c in "{}:\x7f" or c < " " for c in name)
+    if len(name) > 256 or forbidden or "||" in name:
+        refuse(option, value, allowed, f"job id {_brief(value)} is not allowed: {allowed}")
+    return name
+
+
+def ordering_key(value: Any, option: str = "key") -> str:
+    """Accept the key of an ordering group."""
+    allowed = "1 to 256 characters, not __"
+    key = text(value, option)
+    if not 1 <= len(key) <= 256 or key == "__":
+        refuse(option, value, allowed, f"ordering key {_brief(value)} is not allowed: {allowed}")
+    return key
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond what a double holds
+        return False
+
+
+def _brief(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,57 @@
+"""JSON as Node reads and writes it: compact, no NaN, no infinities."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def compact_json(value: Any) -> str:
+    """Write compact JSON that UTF-8 can always carry.
+
+    Raises:
+        TypeError, ValueError, RecursionError: the value is not JSON.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, legal as an escape only
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON strictly; a number too large for a double reads as None, as Node would write it again.
+
+    Raises:
+        ValueError: not JSON, or nested beyond reason.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_or_none)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Compare as JSON does: true is not 1, 1.0 is 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite_or_none(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None

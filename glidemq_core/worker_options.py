@@ -1,0 +1,71 @@
+"""What callers may ask for when they make a queue or a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .option_fields import (
+    Duration,
+    Option,
+    anything,
+    flag,
+    instance_of,
+    one_of,
+    positive_ms,
+    queue_name,
+    refuse,
+    some_text,
+    to_ms,
+    whole,
+)
+from .option_types import Batch, RateLimit, TokenLimit
+
+if TYPE_CHECKING:
+    from .base import Serializer
+
+#: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
+BackoffStrategy = Callable[[int, BaseException], Duration | Awaitable[Duration]]
+
+
+def _strategies(value: Any, option: str) -> dict[str, BackoffStrategy]:
+    if not isinstance(value, Mapping) or not all(callable(strategy) for strategy in value.values()):
+        refuse(option, value, "a map of name to function")
+    return {some_text(name, option): strategy for name, strategy in value.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueOptions:
+    """Options of a queue; None leaves the default."""
+
+    prefix: Option[str | None, str | None] = Option(some_text)
+    dead_letter_queue: Option[str | None, str | None] = Option(queue_name)
+    compression: Option[str | None, str] = Option(one_of("none", "gzip"), "none")
+    serializer: Option[Serializer | None, Serializer | None] = Option(anything)
+    events: Option[bool | None, bool] = Option(flag, True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Options of a worker; None leaves the default. Durations are ms."""
+
+    concurrency: Option[int | None, int] = Option(whole(1, 100_000), 1)
+    block_timeout: Option[Duration | None, int] = Option(positive_ms, 5_000)
+    promotion_interval: Option[Duration | None, int] = Option(positive_ms, 5_000)
+    lock_duration: Option[Duration | None, int] = Option(positive_ms, 30_000)
+    stalled_interval: Option[Duration | None, int] = Option(positive_ms, 30_000)
+    max_stalled_count: Option[int | None, int] = Option(whole(0), 1)
+    limiter: Option[RateLimit | None, RateLimit | None] = Option(instance_of(RateLimit))
+    token_limiter: Option[TokenLimit | None, TokenLimit | None] = Option(instance_of(TokenLimit))
+    backoff_strategies: Option[Mapping[str, BackoffStrategy] | None, Mapping[str, BackoffStrategy]] = Option(
+        _strategies, {}
+    )
+    events: Option[bool | None, bool] = Option(flag, True)
+    metrics: Option[bool | None, bool] = Option(flag, True)
+    prefix: Option[str | None, str | None] = Option(some_text)
+    serializer: Option[Serializer | None, Serializer | None] = Option(anything)
+    dead_letter_queue: Option[str | None, str | None] = Option(queue_name)
+    batch: Option[Batch | None, Batch | None] = Option(instance_of(Batch))
+    grace: Option[Duration | None, int] = Option(to_ms, 30_000)
+    log_errors: Option[bool | None, bool] = Option(flag, True)
