@@ -27,6 +27,9 @@ PARTS = (
     "exchange",
     "suspension",
     "streams",
+    "control",
+    "switches",
+    "sweeps",
 )
 
 

@@ -1,0 +1,289 @@
+-- What operators and processors do to single jobs: remove, retry, promote, change, revoke, update. Each call
+-- finds the job in whatever structure holds it, so that no entry or list element outlives its job and no job
+-- stands in two places. A job that is gone is never brought back.
+
+local function scan(P, command, id, from, to, limit)
+  local step, seen = 16, 0
+  while seen < limit do
+    local page = call(command, P .. ":stream", from, to, "COUNT", step)
+    for _, item in ipairs(page) do
+      local fields = item[2]
+      for i = 1, #fields, 2 do
+        if fields[i] == "jobId" and fields[i + 1] == id then return item[1] end
+      end
+    end
+    if #page < step then return nil end
+    seen, from, step = seen + #page, "(" .. page[#page][1], min(step * 4, 1000)
+  end
+end
+
+-- Stream entry of a job, looked for where a fresh one would be (after the job's creation, with a second for
+-- clocks that differ) and where one queued again would be (the tail). Bounded: nil in a huge backlog.
+function jobs.entry(P, id, timestamp)
+  local since = max(0, util.num(timestamp) - 1000)
+  return scan(P, "XRANGE", id, util.int(since), "+", 20000) or scan(P, "XREVRANGE", id, "+", "-", 20000)
+end
+
+-- What decides about a job: nil when it does not exist.
+function jobs.look(P, id)
+  local f = call("HMGET", P .. ":job:" .. id, "state", "groupKey", "orderingSeq", "finishedOn", "lifo", "priority",
+    "timestamp", "name", "delay")
+  local job = { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[4] or nil,
+    lifo = f[5] == "1", priority = util.num(f[6]), timestamp = f[7] or nil, name = f[8] or "", delay = util.num(f[9]) }
+  if not f[1] and call("EXISTS", P .. ":job:" .. id) == 0 then return nil end
+  return job
+end
+
+-- Take a waiting job out of the list or stream it waits in. Returns "taken"; "pending" when a worker has read
+-- its entry and is about to start it (left alone unless `force`); nil when it was found nowhere.
+function jobs.unqueue(P, id, job, force)
+  if job.lifo and call("LREM", P .. ":lifo", 0, id) > 0 then return "taken" end
+  if job.priority > 0 and call("LREM", P .. ":priority", 0, id) > 0 then return "taken" end
+  local entry = jobs.entry(P, id, job.timestamp)
+  if not entry then return nil end
+  local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)
+  if not pending.err and #pending > 0 then
+    if not force then return "pending" end
+    call("XACK", P .. ":stream", GROUP, entry)
+  end
+  call("XDEL", P .. ":stream", entry)
+  return "taken"
+end
+
+-- A job that ends without running gives back its place in its ordering group: its slot if it holds one, else
+-- its sequence number. A manual retry (finishedOn emptied) never took its slot again.
+function jobs.leave_group(P, id, job, now)
+  local key, state = job.groupKey, job.state
+  if not key or state == "completed" or state == "failed" then return end
+  if state == "group-waiting" then call("ZREM", P .. ":groupq:" .. key, id) end
+  local seq, nxt = util.num(job.orderingSeq), util.num(call("HGET", P .. ":group:" .. key, "nextSeq"))
+  if state == "active" then
+    groups.release(P, key, now)
+  elseif seq >= nxt then
+    groups.abandon(P, key, seq, now)
+  elseif seq > 0 and state ~= "group-waiting" and job.finishedOn ~= "" then
+    groups.release(P, key, now)
+  end
+end
+
+local function to_stream(P, id, name)
+  call("XADD", P .. ":stream", "*", "jobId", id, "name", name)
+end
+
+-- Run `one(id)` for args[first..#args-1], the audit blob being the last argument. Replies {"ok", outcome...} and
+-- keeps one audit entry naming the jobs whose outcome is `wanted`.
+local function each(P, args, first, wanted, one)
+  local out, changed = { "ok" }, {}
+  for i = first, #args - 1 do
+    local outcome = one(args[i])
+    out[#out + 1] = outcome
+    if outcome == wanted then changed[#changed + 1] = i - first + 1 end
+  end
+  if #changed > 0 then audit.append(P, args[#args], wanted, #changed, changed) end
+  return out
+end
+
+local function remove(P, id, now, force)
+  local job = jobs.look(P, id)
+  if not job then return "not_found" end
+  if job.state == "active" then
+    if not force then return "active" end
+    -- Our own index says where an active job came from; the fields only hint, when the stream knows nothing.
+    local entry = not call("ZSCORE", P .. ":list-runs", id) and jobs.entry(P, id, job.timestamp)
+    if entry then
+      call("XACK", P .. ":stream", GROUP, entry)
+      call("XDEL", P .. ":stream", entry)
+    elseif job.lifo or job.priority > 0 then
+      runs.leave_list(P, { id })
+    end
+  elseif job.state == "waiting" then
+    jobs.unqueue(P, id, job, true)
+  end
+  for _, set in ipairs({ "scheduled", "completed", "failed", "suspended" }) do call("ZREM", P .. ":" .. set, id) end
+  jobs.purge(P, { id })
+  jobs.leave_group(P, id, job, now)
+  events.emit(P, "removed", id)
+  return "removed"
+end
+
+-- args: now, force ("1": active ones too), ids..., audit. Reply {"ok", "removed" | "active" | "not_found" ...}.
+register("remove", {}, function(P, args)
+  local now, force = tonumber(args[1]), args[2] == "1"
+  return each(P, args, 3, "removed", function(id) return remove(P, id, now, force) end)
+end)
+
+-- Send a failed job through P:scheduled, due now. stalledCount, revoked and expireAt keep their values.
+function jobs.retry(P, id, now, reset_fallback, clear_signals)
+  local key = P .. ":job:" .. id
+  local f = call("HMGET", key, "state", "priority")
+  if f[1] ~= "failed" then
+    return (f[1] or call("EXISTS", key) == 1) and "not_failed" or "not_found"
+  end
+  call("ZREM", P .. ":failed", id)
+  call("ZADD", P .. ":scheduled", util.int(util.num(f[2]) * STEP + now), id)
+  call("HSET", key, "state", "delayed", "attemptsMade", "0", "failedReason", "", "finishedOn", "")
+  if reset_fallback then call("HDEL", key, "fallbackIndex") end
+  if clear_signals then
+    call("UNLINK", P .. ":signals:" .. id)
+    call("HDEL", key, "signals", "suspendBase")
+  end
+  return "retried"
+end
+
+-- args: now, reset fallback index ("1"), clear signals ("1"), ids..., audit.
+-- Reply {"ok", "retried" | "not_failed" | "not_found" ...}.
+register("retry", {}, function(P, args)
+  local now = tonumber(args[1])
+  return each(P, args, 4, "retried", function(id) return jobs.retry(P, id, now, args[2] == "1", args[3] == "1") end)
+end)
+
+-- Make a delayed job ready now. Also how parked jobs of a budget are released.
+function jobs.promote(P, id)
+  local job = jobs.look(P, id)
+  if not job then return "not_found" end
+  if job.state ~= "delayed" then return "not_delayed" end
+  local key = P .. ":job:" .. id
+  call("ZREM", P .. ":scheduled", id)
+  if job.lifo then
+    call("RPUSH", P .. ":lifo", id)
+  elseif job.priority > 0 then
+    call("LPUSH", P .. ":priority", id)
+  else
+    to_stream(P, id, job.name)
+  end
+  call("HSET", key, "state", "waiting", "delay", "0")
+  call("HDEL", key, "budgetPausedAt")
+  events.emit(P, "promoted", id)
+  return "promoted"
+end
+
+-- args: ids..., audit. Reply {"ok", "promoted" | "not_delayed" | "not_found" ...}.
+register("promote", {}, function(P, args)
+  return each(P, args, 1, "promoted", function(id) return jobs.promote(P, id) end)
+end)
+
+-- Score of a scheduled job split in priority and due time; the hash stands in when the member is missing.
+local function scheduled(P, id, job, now)
+  local score = tonumber(call("ZSCORE", P .. ":scheduled", id) or "")
+  if not score then return job.priority, now + job.delay end
+  local priority = floor(score / STEP)
+  return priority, score - priority * STEP
+end
+
+-- args: id, priority, now, audit. Reply {"ok"} | {"unchanged"} | {"not_found"} | {"invalid_state", state} |
+-- {"pending"} (a worker is starting it) | {"not_in_stream"} (found nowhere).
+register("change_priority", {}, function(P, args)
+  local id, wanted, now = args[1], tonumber(args[2]), tonumber(args[3])
+  local job = jobs.look(P, id)
+  if not job then return { "not_found" } end
+  local state = job.state
+  if state == "waiting" then
+    if wanted == 0 and job.priority == 0 then return { "unchanged" } end
+    if wanted > 0 or not job.lifo then
+      local taken = jobs.unqueue(P, id, job)
+      if taken ~= "taken" then return { taken or "not_in_stream" } end
+      if wanted > 0 then
+        call("ZADD", P .. ":scheduled", util.int(wanted * STEP), id)
+        state = "prioritized"
+      else
+        to_stream(P, id, job.name)
+      end
+    end
+  elseif state == "prioritized" then
+    if wanted == 0 then
+      call("ZREM", P .. ":scheduled", id)
+      to_stream(P, id, job.name)
+      state = "waiting"
+    else
+      call("ZADD", P .. ":scheduled", util.int(wanted * STEP), id)
+    end
+  elseif state == "delayed" then
+    local _, due = scheduled(P, id, job, now)
+    call("ZADD", P .. ":scheduled", util.int(wanted * STEP + due), id)
+  else
+    return { "invalid_state", state }
+  end
+  call("HSET", P .. ":job:" .. id, "priority", util.int(wanted), "state", state)
+  events.emit(P, "priority-changed", id, "priority", util.int(wanted))
+  audit.append(P, args[4], "changed")
+  return { "ok" }
+end)
+
+-- args: id, delay, now, audit. Reply as change_priority.
+register("change_delay", {}, function(P, args)
+  local id, delay, now = args[1], tonumber(args[2]), tonumber(args[3])
+  local job = jobs.look(P, id)
+  if not job then return { "not_found" } end
+  local state, key = job.state, P .. ":job:" .. id
+  if state == "waiting" or state == "prioritized" then
+    if delay == 0 then return { "unchanged" } end
+    local priority = job.priority
+    if state == "waiting" then
+      local taken = jobs.unqueue(P, id, job)
+      if taken ~= "taken" then return { taken or "not_in_stream" } end
+    else
+      priority = scheduled(P, id, job, now)
+    end
+    call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + delay), id)
+    state = "delayed"
+  elseif state == "delayed" then
+    local priority = scheduled(P, id, job, now)
+    if delay > 0 then
+      call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + delay), id)
+    elseif priority > 0 then
+      call("ZADD", P .. ":scheduled", util.int(priority * STEP), id)
+      state = "prioritized"
+    else
+      call("ZREM", P .. ":scheduled", id)
+      to_stream(P, id, job.name)
+      state = "waiting"
+    end
+    if delay == 0 then call("HDEL", key, "budgetPausedAt") end
+  else
+    return { "invalid_state", state }
+  end
+  call("HSET", key, "delay", util.int(delay), "state", state)
+  events.emit(P, "delay-changed", id, "delay", util.int(delay))
+  audit.append(P, args[4], "changed")
+  return { "ok" }
+end)
+
+local QUEUED = { waiting = true, delayed = true, prioritized = true, ["group-waiting"] = true }
+
+-- Not started: failed at once. Otherwise, also when a worker is just starting it: flagged for the next look.
+-- args: id, now, audit. Reply {"revoked"} | {"flagged"} | {"not_found"}.
+register("revoke", {}, function(P, args)
+  local id, now = args[1], tonumber(args[2])
+  local job = jobs.look(P, id)
+  if not job then return { "not_found" } end
+  local key = P .. ":job:" .. id
+  local first, outcome = call("HGET", key, "revoked") ~= "1", "flagged"
+  call("HSET", key, "revoked", "1")
+  if QUEUED[job.state] and not (job.state == "waiting" and jobs.unqueue(P, id, job) == "pending") then
+    outcome = "revoked"
+    call("ZREM", P .. ":scheduled", id)
+    call("ZADD", P .. ":failed", util.int(now), id)
+    call("HSET", key, "state", "failed", "failedReason", "revoked", "finishedOn", util.int(now))
+    jobs.leave_group(P, id, job, now)
+  end
+  events.emit(P, "revoked", id)
+  if first or outcome == "revoked" then audit.append(P, args[3], outcome) end
+  return { outcome }
+end)
+
+-- args: id, field ("data" or "progress"), text. Reply {"ok"} | {"not_found"}.
+register("update", {}, function(P, args)
+  local key = P .. ":job:" .. args[1]
+  if call("EXISTS", key) == 0 then return { "not_found" } end
+  call("HSET", key, args[2], args[3])
+  if args[2] == "progress" then events.emit(P, "progress", args[1], "data", args[3]) end
+  return { "ok" }
+end)
+
+-- args: id, lines... Reply {"ok", number of lines kept} | {"not_found"}.
+register("log", {}, function(P, args)
+  if call("EXISTS", P .. ":job:" .. args[1]) == 0 then return { "not_found" } end
+  local count = 0
+  for i = 2, #args do count = call("RPUSH", P .. ":log:" .. args[1], args[i]) end
+  return { "ok", count }
+end)

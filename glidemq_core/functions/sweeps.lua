@@ -1,0 +1,281 @@
+-- What every worker does for the whole queue at its promotion tick and stall interval. Each call is atomic and
+-- bounded; any number of workers, Node's included, may sweep the same queue.
+
+-- A due member of P:scheduled goes to where it is fetched from. Members without a live record are dropped.
+local function promote_one(P, member, priority, now)
+  local id, subscription = member, nil
+  local at = member:find("||", 1, true)
+  if at and call("EXISTS", P .. ":job:" .. member) == 0 then
+    id, subscription = member:sub(1, at - 1), member:sub(at + 2)
+  end
+  local key = P .. ":job:" .. id
+  local f = call("HMGET", key, "state", "name", "lifo", "expireAt", "budgetPausedAt")
+  if not f[1] or not (subscription or f[1] == "delayed" or f[1] == "prioritized") then return 0 end
+  if f[4] and now > util.num(f[4], now) then
+    jobs.expire(P, id, now)
+    return 0
+  end
+  if subscription then
+    call("XADD", P .. ":stream", "*", "jobId", id, "name", f[2] or "", "retryGroup", subscription)
+  elseif f[3] == "1" then
+    call("RPUSH", P .. ":lifo", id)
+  elseif priority > 0 then
+    call("LPUSH", P .. ":priority", id)
+  else
+    call("XADD", P .. ":stream", "*", "jobId", id, "name", f[2] or "")
+  end
+  call("HSET", key, "state", "waiting")
+  if f[5] then call("HDEL", key, "budgetPausedAt") end
+  events.emit(P, "promoted", id)
+  return 1
+end
+
+-- Lowest priority number at or above `from` that has members, with the due time of its first one.
+local function next_level(P, from)
+  local head = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(from * STEP), "+inf", "WITHSCORES", "LIMIT", 0, 1)
+  if not head[1] then return nil end
+  local score = tonumber(head[2])
+  local priority = floor(score / STEP)
+  return priority, score - priority * STEP
+end
+
+local function promote(P, now, budget)
+  local level, count = next_level(P, 0), 0
+  while level and budget > 0 do
+    local due = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(level * STEP), util.int(level * STEP + now), "LIMIT", 0, budget)
+    if #due > 0 then util.sliced("ZREM", P .. ":scheduled", due) end
+    for _, member in ipairs(due) do count = count + promote_one(P, member, level, now) end
+    budget = budget - #due
+    level = next_level(P, level + 1)
+  end
+  return count, budget <= 0
+end
+
+-- Earliest time at which a tick or the suspend sweep has something to do, over all priorities.
+local function next_due(P)
+  local due
+  local function consider(at)
+    if at and (not due or at < due) then due = at end
+  end
+  local level, first = next_level(P, 0)
+  for _ = 1, 64 do
+    if not level then break end
+    consider(first)
+    level, first = next_level(P, level + 1)
+  end
+  consider(tonumber(call("ZRANGE", P .. ":ratelimited", 0, 0, "WITHSCORES")[2] or ""))
+  local deadline = tonumber(call("ZRANGE", P .. ":suspended", 0, 0, "WITHSCORES")[2] or "")
+  if deadline and deadline < tonumber(FAR) then consider(deadline) end
+  return due and util.int(due) or ""
+end
+
+-- Promote what is due (at most 1000 jobs) and wake rate-limited groups (at most 100).
+-- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now.
+-- Reply {"ok" | "more", jobs promoted, next due time in ms or ""}.
+-- Keeps: a member leaves P:scheduled in the call that queues its job; the score, not the hash, gives the priority.
+register("tick", {}, function(P, args)
+  local now = tonumber(args[1])
+  local count, more = promote(P, now, 1000)
+  local waking = call("ZRANGEBYSCORE", P .. ":ratelimited", "-inf", args[1], "LIMIT", 0, 100)
+  if #waking > 0 then util.sliced("ZREM", P .. ":ratelimited", waking) end
+  for _, key in ipairs(waking) do groups.dispatch(P, key, now) end
+  more = more or #waking == 100
+  return { more and "more" or "ok", count, next_due(P) }
+end)
+
+-- Stalled jobs --------------------------------------------------------------------------------------------------
+
+local function look_at_run(P, id)
+  local f = try("HMGET", P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
+    "name", "lifo", "priority", "groupKey", "orderingSeq")
+  if f.err then return nil end
+  return { state = f[1] or "", beat = tonumber(f[2] or ""), opts = f[3] or "", stalls = util.num(f[4]),
+    expires = tonumber(f[5] or ""), started = tonumber(f[6] or ""), name = f[7] or "", lifo = f[8] == "1",
+    priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil }
+end
+
+-- The job's own lockDuration counts if it is sane, else the sweeper's.
+local function silent(job, now, default)
+  if not job.beat then return true end
+  local limit = default
+  if job.opts:find('"lockDuration"', 1, true) then
+    local ok, opts = pcall(cjson.decode, job.opts)
+    local own = ok and type(opts) == "table" and tonumber(opts.lockDuration)
+    if own and own >= 1000 and own <= 86400000 then limit = own end
+  end
+  return now - job.beat >= limit
+end
+
+-- End a run whose worker fell silent. Returns "failed", "expired", or "again" when the caller shall queue it.
+local function stall(P, id, job, now, max_stalled)
+  if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
+  if job.expires and now > job.expires then
+    jobs.expire(P, id, now)
+    return "expired"
+  end
+  local key = P .. ":job:" .. id
+  call("HSET", key, "stalledCount", util.int(job.stalls + 1))
+  if job.stalls + 1 <= max_stalled then
+    events.emit(P, "stalled", id)
+    call("HSET", key, "state", "waiting")
+    call("HDEL", key, "processedOn", "lastActive")
+    return "again"
+  end
+  local reason = "job stalled more than maxStalledCount"
+  call("ZADD", P .. ":failed", util.int(now), id)
+  call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
+  jobs.leave_group(P, id, job, now)
+  jobs.drop_early(P, { id })
+  events.emit(P, "failed", id, "failedReason", reason)
+  metrics.add(P, "failed", now, 1, now - (job.started or now))
+  return "failed"
+end
+
+-- One page (100) of entries that have been pending for long. Who they belong to means nothing, only heartbeats do.
+-- keys stream, job hashes, failed, groups. args: now, least idle ms, lock ms of jobs without their own, most stalls
+-- a job may survive, consumer, cursor ("0-0" first).
+-- Reply {"ok", next cursor ("0-0": done), entries looked at, ids queued again, ids failed}.
+-- Keeps: an entry stays exactly as long as its run lives; a job whose worker beats is never touched, even past its
+-- ttl; entries of jobs that are gone or moved on are only cleaned up.
+register("stalls", {}, function(P, args)
+  local now, stream = tonumber(args[1]), P .. ":stream"
+  local page = try("XAUTOCLAIM", stream, GROUP, args[5], args[2], args[6], "COUNT", 100)
+  if page.err then
+    if not page.err:find("NOGROUP", 1, true) then error(page) end
+    return { "ok", "0-0", 0, {}, {} }
+  end
+  local again, failed, drop = {}, {}, {}
+  for _, item in ipairs(page[2]) do
+    local id = util.map(item[2]).jobId
+    local job = id and look_at_run(P, id)
+    if not job or (job.state ~= "active" and job.state ~= "waiting") then
+      drop[#drop + 1] = item[1]
+    elseif silent(job, now, tonumber(args[3])) then
+      drop[#drop + 1] = item[1]
+      local outcome = stall(P, id, job, now, tonumber(args[4]))
+      if outcome == "again" then
+        call("XADD", stream, "*", "jobId", id, "name", job.name)
+        again[#again + 1] = id
+      elseif outcome == "failed" then
+        failed[#failed + 1] = id
+      end
+    end
+  end
+  if #drop > 0 then
+    util.sliced("XACK", stream, drop, GROUP)
+    util.sliced("XDEL", stream, drop)
+  end
+  return { "ok", page[1], #page[2], again, failed }
+end)
+
+-- A silent list-sourced run ends; its job goes back to its list, and the count of list-sourced actives down.
+local function list_stall(P, id, job, now, max_stalled, again, failed)
+  runs.leave_list(P, { id })
+  local outcome = stall(P, id, job, now, max_stalled)
+  if outcome == "failed" then failed[#failed + 1] = id end
+  if outcome ~= "again" then return end
+  again[#again + 1] = id
+  if job.lifo then
+    call("RPUSH", P .. ":lifo", id)
+  elseif job.priority > 0 then
+    call("LPUSH", P .. ":priority", id)
+  else
+    call("XADD", P .. ":stream", "*", "jobId", id, "name", job.name)
+  end
+end
+
+-- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat).
+-- args: now, lock ms of jobs without their own, most stalls, limit.
+-- Reply {"ok" | "more", ids queued again, ids failed}.
+-- Keeps: list-active goes down once for every job that leaves `active` here.
+register("list_stalls", {}, function(P, args)
+  local now, lock, index = tonumber(args[1]), tonumber(args[2]), P .. ":list-runs"
+  local oldest = call("ZRANGEBYSCORE", index, "-inf", util.int(now - 1000), "LIMIT", 0, args[4])
+  local again, failed, ended = {}, {}, 0
+  for _, id in ipairs(oldest) do
+    local job = look_at_run(P, id)
+    if not job or job.state ~= "active" then
+      call("ZREM", index, id)
+      ended = ended + 1
+    elseif silent(job, now, lock) then
+      list_stall(P, id, job, now, tonumber(args[3]), again, failed)
+      ended = ended + 1
+    else
+      call("ZADD", index, "XX", util.int(job.beat), id)
+    end
+  end
+  return { ended == tonumber(args[4]) and "more" or "ok", again, failed }
+end)
+
+-- One step of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes. Does
+-- nothing while our own index accounts for all of list-active.
+-- args: SCAN cursor, pattern "<P>:job:*" with P escaped, now, lock ms, most stalls.
+-- Reply {"ok", next cursor ("0": round complete), live list-sourced jobs of others seen, surplus of list-active over
+-- our index, ids queued again, ids failed}.
+-- Keeps: a job with a stream entry is left to the stream sweep, whatever its priority.
+register("list_scan", {}, function(P, args)
+  local surplus = util.num(call("GET", P .. ":list-active")) - call("ZCARD", P .. ":list-runs")
+  if surplus <= 0 then return { "ok", "0", 0, 0, {}, {} } end
+  local now, seen, again, failed = tonumber(args[3]), 0, {}, {}
+  local page = call("SCAN", args[1], "MATCH", args[2], "COUNT", 500)
+  for _, key in ipairs(page[2]) do
+    local id = key:sub(#P + 6)
+    local job = not id:find(":", 1, true) and look_at_run(P, id)
+    if job and job.state == "active" and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id)
+      and not jobs.entry(P, id, call("HGET", key, "timestamp")) then
+      if silent(job, now, tonumber(args[4])) then
+        list_stall(P, id, job, now, tonumber(args[5]), again, failed)
+      else
+        seen = seen + 1
+      end
+    end
+  end
+  return { "ok", page[1], seen, util.int(surplus), again, failed }
+end)
+
+-- Take `excess` off list-active after a walk has shown that so many of the counted jobs do not exist.
+-- args: excess, list-active as the walk found it. Reply {"ok", list-active} (unchanged if it moved meanwhile).
+register("heal_list", {}, function(P, args)
+  local left = util.num(call("GET", P .. ":list-active"))
+  if util.int(left) == args[2] then
+    left = max(0, left - tonumber(args[1]))
+    call("SET", P .. ":list-active", util.int(left))
+  end
+  return { "ok", util.int(left) }
+end)
+
+-- Suspended jobs ------------------------------------------------------------------------------------------------
+
+-- Fail suspended jobs whose deadline passed, and drop members that describe no suspension (left by an obliterate).
+-- keys suspended, failed, job hashes, groups. args: now, limit, rank from which to check for leftovers.
+-- Reply {"ok" | "more", jobs failed, next rank to check (0: round complete)}.
+-- Keeps: state and set change together; a signal that came first has won.
+register("suspend_sweep", {}, function(P, args)
+  local now, limit, rank = tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
+  local set, reason = P .. ":suspended", "Suspend timeout exceeded"
+  local due = call("ZRANGEBYSCORE", set, "-inf", args[1], "LIMIT", 0, limit)
+  local count, duration, ended = 0, 0, {}
+  if #due > 0 then util.sliced("ZREM", set, due) end
+  for _, id in ipairs(due) do
+    local key = P .. ":job:" .. id
+    local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn")
+    if f[1] == "suspended" then
+      local stamp = util.int(now)
+      call("ZADD", P .. ":failed", stamp, id)
+      call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp)
+      if util.num(f[3]) > 0 then groups.release(P, f[2], now) end
+      events.emit(P, "failed", id, "failedReason", reason)
+      count, duration = count + 1, duration + max(0, now - util.num(f[4], now))
+      ended[#ended + 1] = id
+    end
+  end
+  metrics.add(P, "failed", now, count, duration)
+  jobs.drop_early(P, ended)
+  local page = call("ZRANGE", set, rank, rank + 19)
+  local stale = {}
+  for _, id in ipairs(page) do
+    if call("HGET", P .. ":job:" .. id, "state") ~= "suspended" then stale[#stale + 1] = id end
+  end
+  if #stale > 0 then util.sliced("ZREM", set, stale) end
+  return { #due == limit and "more" or "ok", count, #page < 20 and 0 or rank + 20 - #stale }
+end)
