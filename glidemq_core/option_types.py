@@ -145,7 +145,7 @@ class Ordering(Wired):
 
 @dataclass(frozen=True)
 class Retention(Wired):
-    """Which settled jobs to keep: none older than `age` (ms; on the wire seconds, rounded up), at most `count`."""
+    """Which settled jobs to keep: `count` at most, none older than `age` (ms; stored in seconds, rounded up)."""
 
     age: MaybeMilliseconds = Option(to_ms)
     count: Option[int | None, int | None] = Option(whole(0))

@@ -149,7 +149,7 @@ class JobOptions(Wired):
         bucket = self.ordering.token_bucket
         if bucket is not None and millitokens(self.cost or 1) > millitokens(bucket.capacity):
             raise CostExceedsCapacityError(
-                f"cost {self.cost or 1} is more than group {self.ordering.key!r} can hold ({bucket.capacity} tokens)",
+                f"cost {self.cost or 1} is more than the {bucket.capacity} tokens a group's bucket holds",
                 option="cost",
                 value=self.cost,
                 allowed=f"at most {bucket.capacity}",
@@ -236,7 +236,14 @@ def job_options(options: JobOptions | None, keywords: Mapping[str, Any]) -> JobO
         TypeError: unknown keyword.
         InvalidOptionError: a value is not allowed.
     """
-    return merge_options(JobOptions, options, keywords) if options or keywords else _EMPTY
+    if not keywords and options is None:
+        return _EMPTY
+    merged = merge_options(JobOptions, options, keywords)
+    named = {wire_name(name) for name in keywords}
+    extra = {key: value for key, value in merged.extra.items() if key not in named}
+    if len(extra) < len(merged.extra):  # what was stored under a name that a keyword now sets
+        return merge_options(JobOptions, merged, {"extra": extra})
+    return merged
 
 
 _EMPTY: Final = JobOptions()
@@ -245,10 +252,12 @@ _EMPTY: Final = JobOptions()
 def _read_opts(stored: str) -> JobOptions:
     try:
         raw = parse_json(stored)
-    except ValueError:
+        return _sort_out(raw) if isinstance(raw, dict) else _EMPTY
+    except (ValueError, RecursionError):
         return _EMPTY
-    if not isinstance(raw, dict):
-        return _EMPTY
+
+
+def _sort_out(raw: dict[str, Any]) -> JobOptions:
     known, extra = names_by_wire(JobOptions), {}
     good: dict[str, Any] = {}
     for wire, item in raw.items():
@@ -265,14 +274,14 @@ def _read_opts(stored: str) -> JobOptions:
 
 
 def _build(good: dict[str, Any], extra: dict[str, Any], raw: dict[str, Any]) -> JobOptions:
-    """Leave out what contradicts the rest, one option at a time."""
-    while True:
+    """Leave out what contradicts the rest: lifo or cost first, then the ordering itself."""
+    for culprit in ("lifo", "cost", "ordering"):
         try:
             return JobOptions(**good, extra=extra)
-        except InvalidOptionError as error:
-            culprit = error.option if error.option in good else "ordering"
-            del good[culprit]
-            extra[wire_name(culprit)] = raw[wire_name(culprit)]
+        except InvalidOptionError:
+            if good.pop(culprit, None) is not None:
+                extra[wire_name(culprit)] = raw[wire_name(culprit)]
+    return JobOptions(**good, extra=extra)
 
 
 _read_short_opts = functools.lru_cache(maxsize=1024)(_read_opts)

@@ -1,0 +1,208 @@
+"""Job data, results and progress as stored text and back; sizes are checked here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from .errors import PayloadTooLargeError, SerializationError
+from .numbers import number_text, parse_number
+from .strict_json import compact_json, parse_json
+
+if TYPE_CHECKING:
+    from .base import Serializer
+
+#: Limit of data, results, log lines, progress and stream chunks, in bytes of UTF-8 before compression.
+MAX_PAYLOAD_BYTES: Final = 1_048_576
+_COMPRESSED = "gz:"
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A stored payload read back; `error` says why `value` stands in for what could not be read."""
+
+    value: Any
+    error: str | None = None
+
+
+def encode_data(
+    value: Any, serializer: Serializer, *, compression: str = "none", job_id: str | None = None
+) -> str:
+    """Serialize job data, and compress it if `compression` is "gzip".
+
+    Raises:
+        SerializationError: the serializer cannot write it (NaN is not JSON).
+        PayloadTooLargeError: over 1048576 bytes before compression.
+    """
+    text = _serialize(value, serializer, "data", job_id)
+    check_size(text, "data")
+    if compression != "gzip":
+        return text
+    return _COMPRESSED + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def decode_data(stored: bytes | str | None, serializer: Serializer) -> Decoded:
+    """Read job data, compressed or not; what cannot be read is `{}` with an error. Missing data is `{}`."""
+    if not stored:
+        return Decoded({})
+    try:
+        return Decoded(_deserialize(unpack(stored), serializer, "data"))
+    except SerializationError as error:
+        return Decoded({}, str(error))
+
+
+def encode_result(value: Any, serializer: Serializer, *, job_id: str | None = None) -> str:
+    """Serialize a return value; None is `null` whatever the serializer. Never compressed.
+
+    Raises:
+        SerializationError: the serializer cannot write it.
+        PayloadTooLargeError: over 1048576 bytes.
+    """
+    if value is None:
+        return "null"
+    text = _serialize(value, serializer, "result", job_id)
+    check_size(text, "result")
+    return text
+
+
+def decode_result(stored: bytes | str | None, serializer: Serializer) -> Decoded:
+    """Read a return value; none, `null` and what cannot be read are None, the last with an error."""
+    text = as_text(stored)
+    if text in ("", "null"):
+        return Decoded(None)
+    try:
+        return Decoded(_deserialize(text, serializer, "result"))
+    except SerializationError as error:
+        return Decoded(None, str(error))
+
+
+def encode_progress(value: Any) -> str:
+    """Write progress: a number as decimal text, anything else as JSON, whatever the serializer.
+
+    Raises:
+        SerializationError: not JSON.
+        PayloadTooLargeError: over 1048576 bytes.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return number_text(value)
+        except ValueError as error:
+            _fail("progress", str(error))
+    text = encode_json(value, "progress")
+    check_size(text, "progress")
+    return text
+
+
+def decode_progress(stored: bytes | str | None) -> Any:
+    """Read progress: a number, the value of a JSON text, or else the text itself. Missing is 0."""
+    text = as_text(stored)
+    if not text:
+        return 0
+    number = parse_number(text)
+    if number is not None:
+        return number
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
+
+
+def encode_json(value: Any, what: str) -> str:
+    """Write compact JSON.
+
+    Raises:
+        SerializationError: the value is not JSON.
+    """
+    try:
+        return compact_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        _fail(what, str(error))
+
+
+def check_size(text: str | bytes, what: str) -> int:
+    """Return the size in bytes of UTF-8.
+
+    Raises:
+        PayloadTooLargeError: over 1048576 bytes.
+        SerializationError: text that UTF-8 cannot carry.
+    """
+    try:
+        size = len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        _fail(what, "half a surrogate pair, which UTF-8 cannot carry")
+    if size > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLargeError(
+            f"{what} is too large: {size} bytes, at most {MAX_PAYLOAD_BYTES}",
+            hint="store it elsewhere and put a reference into the job",
+            option=what,
+            value=None,
+            allowed=f"at most {MAX_PAYLOAD_BYTES} bytes",
+            what=what,
+            size_bytes=size,
+            limit_bytes=MAX_PAYLOAD_BYTES,
+        )
+    return size
+
+
+def unpack(stored: bytes | str) -> str:
+    """Return stored data as serialized text, gunzipped if it starts with `gz:`.
+
+    Raises:
+        SerializationError: not base64, not gzip, or more than 1 MiB of output.
+    """
+    text = as_text(stored)
+    if not text.startswith(_COMPRESSED):
+        return text
+    try:
+        return _gunzip(binascii.a2b_base64(text[len(_COMPRESSED) :].encode())).decode("utf-8", "replace")
+    except (binascii.Error, zlib.error, EOFError) as error:
+        _fail("data", f"broken compressed data: {error}")
+
+
+def as_text(stored: bytes | str | None) -> str:
+    """Return stored bytes as text, broken UTF-8 marked; missing is ""."""
+    if stored is None:
+        return ""
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "replace")
+
+
+def _serialize(value: Any, serializer: Serializer, what: str, job_id: str | None) -> str:
+    try:
+        text = serializer.serialize(value)
+    except Exception as error:  # noqa: BLE001 - a serializer of the caller may raise anything
+        _fail(what, str(error) or type(error).__name__, job_id, error)
+    if not isinstance(text, str):
+        _fail(what, f"the serializer returned {type(text).__name__}, not text", job_id)
+    return text
+
+
+def _deserialize(text: str, serializer: Serializer, what: str) -> Any:
+    try:
+        return serializer.deserialize(text)
+    except Exception as error:  # noqa: BLE001 - a serializer of the caller may raise anything
+        _fail(what, str(error) or type(error).__name__, None, error)
+
+
+def _gunzip(packed: bytes) -> bytes:
+    """Unpack every member; stop as soon as the output passes the limit, whatever the input promises."""
+    unpacked = b""
+    while packed.startswith(_GZIP_MAGIC) or not unpacked:
+        stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        unpacked += stream.decompress(packed, MAX_PAYLOAD_BYTES + 1 - len(unpacked))
+        if len(unpacked) > MAX_PAYLOAD_BYTES:
+            _fail("data", f"unpacks to more than {MAX_PAYLOAD_BYTES} bytes")
+        if not stream.eof:
+            raise EOFError("it ends too early")
+        packed = stream.unused_data
+        if not packed:
+            break
+    return unpacked
+
+
+def _fail(what: str, reason: str, job_id: str | None = None, cause: BaseException | None = None) -> NoReturn:
+    raise SerializationError(f"{what}: {reason}", what=what, job_id=job_id) from cause

@@ -1,0 +1,391 @@
+"""What the engine answers: jobs, queues, suspensions, usage and token streams, as frozen records.
+
+A field `x_at` is an aware UTC datetime and stands in JSON as `x_ms`; durations are `x_ms` in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+from datetime import datetime
+from typing import Any
+
+from .option_fields import EPOCH, from_epoch_ms
+from .options import Fallback, JobOptions, JobRef
+from .records_flow import (
+    Flow,
+    FlowBudget,
+    FlowList,
+    FlowNode,
+    FlowUsage,
+    MinuteUsage,
+    TopUp,
+    Totals,
+    Usage,
+    UsageSummary,
+)
+from .records_json import answer, hidden, to_json
+from .records_ops import (
+    AuditCheck,
+    AuditEntry,
+    Check,
+    Concurrency,
+    Decision,
+    Discovery,
+    Group,
+    JobLogs,
+    Limits,
+    Metrics,
+    MetricsPoint,
+    OperationResult,
+    Permissions,
+    QueueEvent,
+    Rate,
+    SchedulerEntry,
+    Server,
+    ServerInfo,
+    SignalResult,
+    VectorHit,
+    WatchStats,
+    WorkerInfo,
+    WorkerJob,
+)
+
+__all__ = [
+    "Approval",
+    "Attempt",
+    "AuditCheck",
+    "AuditEntry",
+    "Check",
+    "Child",
+    "Concurrency",
+    "Decision",
+    "Discovery",
+    "Fallback",
+    "Fleet",
+    "Flow",
+    "FlowBudget",
+    "FlowList",
+    "FlowNode",
+    "FlowUsage",
+    "Group",
+    "Inbox",
+    "JobCounts",
+    "JobDetail",
+    "JobLogs",
+    "JobPage",
+    "JobRef",
+    "JobRow",
+    "Limits",
+    "Metrics",
+    "MetricsPoint",
+    "MinuteUsage",
+    "OperationResult",
+    "Permissions",
+    "QueueEvent",
+    "QueueSnapshot",
+    "Rate",
+    "SchedulerEntry",
+    "Server",
+    "ServerInfo",
+    "Signal",
+    "SignalResult",
+    "StreamChunk",
+    "StreamInfo",
+    "SuspendInfo",
+    "TopUp",
+    "Totals",
+    "Usage",
+    "UsageSummary",
+    "VectorHit",
+    "WatchStats",
+    "WorkerInfo",
+    "WorkerJob",
+    "WorkerList",
+    "to_json",
+]
+
+
+@answer
+class JobCounts:
+    """How many jobs are in which state; None where it cannot be known cheaply. `prioritized` is part of `delayed`."""
+
+    waiting: int = 0
+    active: int = 0
+    delayed: int = 0
+    prioritized: int | None = None
+    suspended: int = 0
+    waiting_children: int | None = None
+    group_waiting: int | None = None
+    completed: int = 0
+    failed: int = 0
+
+
+@answer
+class QueueSnapshot(JobCounts):
+    """One queue at a glance. Rates are means of the last 5 full minutes, `avg_ms` the mean run time."""
+
+    name: str
+    paused: bool = False
+    oldest_waiting_at: datetime | None = None
+    completed_per_min: float = 0
+    failed_per_min: float = 0
+    avg_ms: float | None = None
+    tokens_per_s: float = 0
+    cost_per_hour: float = 0
+    cost_unit: str | None = None
+    rpm: Rate = field(default_factory=Rate)
+    tpm: Rate = field(default_factory=Rate)
+    global_concurrency: int | None = None
+    workers: int | None = None
+    dead_letter_queue: str | None = None
+
+
+@answer
+class Signal:
+    """A signal a suspended job was given; `data` is "" when none was sent."""
+
+    name: str
+    data: Any
+    received_at: datetime
+
+
+@answer
+class SuspendInfo:
+    """Why and until when a job is suspended; reason and timeout only if they belong to this suspension."""
+
+    reason: str | None = None
+    suspended_at: datetime
+    timeout_ms: int | None = None
+    deadline_at: datetime | None = None
+    review_hash: str | None = None
+    signals: tuple[Signal, ...] = hidden(())
+
+
+@answer
+class JobRow:
+    """A job without its payloads, as a list shows it."""
+
+    id: str
+    queue: str
+    name: str
+    state: str
+    priority: int = 0
+    attempts_made: int = 0
+    max_attempts: int = 0
+    delay_ms: int = 0
+    due_at: datetime | None = None
+    created_at: datetime | None = None
+    processed_at: datetime | None = None
+    finished_at: datetime | None = None
+    failed_reason: str | None = None
+    progress: Any = 0
+    parent: JobRef | None = None
+    fallback_index: int = 0
+    model: str | None = None
+    total_tokens: float | None = None
+    total_cost: float | None = None
+    cost_unit: str | None = None
+    suspend: SuspendInfo | None = None
+
+    @property
+    def ref(self) -> JobRef:
+        """The job with its queue."""
+        return JobRef(self.queue, self.id)
+
+
+@answer
+class Child:
+    """A job another one waits for."""
+
+    queue: str
+    id: str
+    name: str
+    state: str
+
+
+@answer
+class StreamInfo:
+    """How much a job's token stream holds."""
+
+    entries: int = 0
+    last_id: str | None = None
+
+
+@answer
+class Attempt(Usage):
+    """One run of a job by a Python worker, what it spent and how it ended."""
+
+    attempt: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str
+    error: str | None = None
+    fallback_index: int = 0
+    worker: str | None = None
+
+
+@answer
+class JobDetail(JobRow):
+    """Everything about a job. `truncated`: the payload was over the limit, `data` is then None."""
+
+    data: Any = None
+    data_bytes: int = 0
+    data_error: str | None = None
+    truncated: bool = False
+    masked: int = 0
+    options: JobOptions = field(default_factory=JobOptions)
+    result: Any = None
+    cost: float | None = None
+    expires_at: datetime | None = None
+    last_active_at: datetime | None = None
+    ordering_key: str | None = None
+    ordering_seq: int | None = None
+    lifo: bool = False
+    scheduler: str | None = None
+    parents: tuple[JobRef, ...] = ()
+    children: tuple[Child, ...] = ()
+    children_total: int = 0
+    budget: JobRef | None = None
+    fallback: Fallback | None = None
+    usage: Usage | None = None
+    tpm_tokens: int | None = None
+    signals: tuple[Signal, ...] = ()
+    revoked: bool = False
+    stalled_count: int = 0
+    stream: StreamInfo = field(default_factory=StreamInfo)
+    ledger: tuple[Attempt, ...] | None = None
+    logs: tuple[str, ...] = ()
+    logs_total: int = 0
+    at: datetime | None = hidden(None)
+
+
+@answer
+class Approval(SuspendInfo):
+    """What an approver must see of a suspended job; `draft` is what it streamed since its last start."""
+
+    queue: str
+    id: str
+    name: str
+    data: Any = None
+    data_bytes: int = 0
+    truncated: bool = False
+    draft: str | None = None
+    progress: Any = 0
+    signals: tuple[Signal, ...] = ()
+    usage: Usage | None = None
+    budget: JobRef | None = None
+    waiting_behind: int | None = None
+
+    @property
+    def ref(self) -> JobRef:
+        """The job with its queue."""
+        return JobRef(self.queue, self.id)
+
+
+@answer
+class Fleet:
+    """All queues at one moment; `complete` is False while the search for queues goes on."""
+
+    queues: tuple[QueueSnapshot, ...]
+    complete: bool
+    at: datetime
+
+
+@answer
+class JobPage:
+    """A page of jobs; `next` is the cursor of the following one, None at the end."""
+
+    rows: tuple[JobRow, ...]
+    next: str | None
+    total: int | None
+    at: datetime
+
+
+@answer
+class Inbox:
+    """Suspended jobs by deadline."""
+
+    items: tuple[Approval, ...]
+    total: int
+    complete: bool
+    at: datetime
+
+
+@answer
+class WorkerList:
+    """Live workers, and active jobs whose heartbeat is overdue."""
+
+    workers: tuple[WorkerInfo, ...]
+    stalled: tuple[JobRow, ...]
+    at: datetime
+
+
+_TEXT_FIELDS = ("content", "t", "token", "text", "delta")
+
+
+class StreamChunk(Mapping[str, str]):
+    """One entry of a job's token stream: a mapping of its fields; a name given twice reads as its last value.
+
+    `id` is the entry id, `pairs` the fields in their order with duplicates.
+    """
+
+    __slots__ = ("_fields", "id", "pairs")
+
+    def __init__(self, id: str, fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        self.id = id
+        self.pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in pairs)
+        self._fields = dict(self.pairs)
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"StreamChunk({self.id!r}, {self._fields!r})"
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.pairs))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, StreamChunk):
+            return (self.id, self.pairs) == (other.id, other.pairs)
+        return super().__eq__(other)
+
+    @property
+    def at(self) -> datetime:
+        """When the entry was written, by the server's clock."""
+        milliseconds = self.id.partition("-")[0]
+        return (from_epoch_ms(int(milliseconds)) if milliseconds.isdecimal() else None) or EPOCH
+
+    @property
+    def type(self) -> str:
+        """`done`, the chunk's own type (`token` reads as `content`), `content` if it has text, else `data`."""
+        if self._fields.get("done") == "1":
+            return "done"
+        if "type" in self._fields:
+            kind = self._fields["type"]
+            return "content" if kind == "token" else kind
+        return "content" if any(name in self._fields for name in _TEXT_FIELDS) else "data"
+
+    @property
+    def text(self) -> str:
+        """The first of the fields content, t, token, text, delta; "" without any."""
+        return next((self._fields[name] for name in _TEXT_FIELDS if name in self._fields), "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{id, t_ms, type, text, fields}`."""
+        at_ms = int(self.id.partition("-")[0] or 0) if self.id.partition("-")[0].isdecimal() else 0
+        return {
+            "id": self.id,
+            "t_ms": at_ms,
+            "type": self.type,
+            "text": self.text,
+            "fields": dict(self._fields),
+        }
