@@ -1,0 +1,90 @@
+"""The words of commands: how they are built and named, and which of them change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import functions
+from .errors import PermissionDeniedError
+
+Arg = str | bytes | int | float
+
+_READS = frozenset(
+    """
+    PING TIME ECHO INFO DBSIZE TYPE EXISTS TTL PTTL EXPIRETIME PEXPIRETIME SCAN GET MGET STRLEN GETRANGE
+    HGET HMGET HGETALL HKEYS HVALS HLEN HEXISTS HSTRLEN HSCAN LLEN LRANGE LINDEX LPOS SCARD SISMEMBER
+    SMISMEMBER SMEMBERS SSCAN ZCARD ZCOUNT ZSCORE ZMSCORE ZRANK ZREVRANK ZRANGE ZREVRANGE ZRANGEBYSCORE
+    ZREVRANGEBYSCORE ZSCAN XLEN XRANGE XREVRANGE XREAD XPENDING XINFO FCALL_RO EVAL_RO EVALSHA_RO
+    FT.SEARCH FT.INFO FT._LIST
+    """.split()  # noqa: SIM905 - one table, not ninety lines
+)
+_READING_SUBCOMMANDS = frozenset(
+    {
+        ("ACL", "WHOAMI"),
+        ("ACL", "DRYRUN"),
+        ("ACL", "GETUSER"),
+        ("CLIENT", "ID"),
+        ("CLIENT", "INFO"),
+        ("CLIENT", "LIST"),
+        ("CLUSTER", "INFO"),
+        ("CLUSTER", "NODES"),
+        ("CLUSTER", "SHARDS"),
+        ("CLUSTER", "SLOTS"),
+        ("COMMAND", "INFO"),
+        ("CONFIG", "GET"),
+        ("FUNCTION", "LIST"),
+        ("MEMORY", "USAGE"),
+        ("OBJECT", "ENCODING"),
+    }
+)
+
+
+def is_read(words: Sequence[str | bytes]) -> bool:
+    """Tell whether a command is known to change nothing; what is not known here is taken for a change."""
+    first, *rest = (
+        word.decode("utf-8", "replace").upper() if isinstance(word, bytes) else word.upper()
+        for word in words[:2]
+    )
+    return first in _READS or (bool(rest) and (first, rest[0]) in _READING_SUBCOMMANDS)
+
+
+def to_words(args: Sequence[Arg]) -> list[str | bytes]:
+    """Arguments as the driver takes them."""
+    return [arg if isinstance(arg, (str, bytes)) else str(arg) for arg in args]
+
+
+def fcall_words(command: str, function: str, key: str | None, args: Sequence[Arg]) -> list[str | bytes]:
+    """Call of one of our functions on a queue prefix, or on none."""
+    keys = ("0",) if key is None else ("1", key)
+    return [
+        command,
+        functions.name(function),
+        *keys,
+        *(a if isinstance(a, (str, bytes)) else str(a) for a in args),
+    ]
+
+
+def name_of(words: Sequence[str | bytes]) -> str:
+    """Name of a command for people; calls of functions with the function."""
+    first = words[0].decode() if isinstance(words[0], bytes) else words[0]
+    if first.startswith("FCALL") or first == "FUNCTION":
+        return f"{first} {words[1]!s}"
+    return first
+
+
+def key_of(words: Sequence[str | bytes]) -> str | None:
+    """Key that most commands name first, for messages."""
+    if len(words) < 2:
+        return None
+    key = words[1]
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+
+
+def read_only_error(command: str) -> PermissionDeniedError:
+    """What a change meets on a read-only connection."""
+    return PermissionDeniedError(
+        f"'{command}' would change something, and this connection is read-only",
+        hint="leave out --read-only (read_only=True, ?read_only=1)",
+        reason="read_only",
+        command=command,
+    )

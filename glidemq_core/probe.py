@@ -1,0 +1,299 @@
+"""Ask an address who is there before the driver does, so that every way to fail has a precise message.
+
+The driver would block the event loop while it connects, and tells a closed port, a wrong protocol and a
+wrong password apart only by the text of its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from .errors import (
+    AuthenticationError,
+    GlideMQError,
+    PermissionDeniedError,
+    ServerUnavailableError,
+)
+from .option_fields import refuse
+from .resp import NotValkeyError, ReplyError, Wire
+from .url import Address, Settings, format_address
+
+#: A handshake that takes longer makes us look whether the port speaks plain text, in seconds.
+_SLOW_HANDSHAKE = 0.5
+_PRIVATE = tuple(
+    map(
+        ipaddress.ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What the server said about itself; None where its ACL keeps it secret."""
+
+    version: str | None
+    is_cluster_node: bool
+    nodes: int
+    used_memory_bytes: int | None
+    latency_ms: float
+    may_ask_info: bool
+    beyond_loopback: bool
+
+
+async def probe(settings: Settings, secret: str | None) -> Facts:
+    """Try the addresses in their order and return what the first one that answers says.
+
+    Raises:
+        ServerUnavailableError: none can be reached, or something else than Valkey listens there.
+        AuthenticationError: user name or password refused.
+        PermissionDeniedError: the password would travel in plain text over a public network.
+        InvalidOptionError: a certificate file cannot be used.
+    """
+    tls = _tls(settings) if settings.tls else None
+    failure: GlideMQError | None = None
+    for address in settings.addresses:
+        try:
+            async with asyncio.timeout(settings.connect_timeout / 1_000):
+                return await _probe(address, settings, secret, tls)
+        except TimeoutError as error:
+            if isinstance(error, GlideMQError):
+                raise
+            failure = failure or _unavailable(
+                address, f"no answer from {format_address(address)} within {settings.connect_timeout} ms"
+            )
+        except ServerUnavailableError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+async def reachable(settings: Settings, seconds: float = 1.0) -> bool:
+    """Tell whether any of the addresses accepts a TCP connection."""
+    for host, port in settings.addresses:
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(seconds):
+                _, writer = await asyncio.open_connection(host, port)
+            writer.transport.abort()
+            return True
+    return False
+
+
+async def _probe(
+    address: Address, settings: Settings, secret: str | None, tls: ssl.SSLContext | None
+) -> Facts:
+    networks = await _resolve(address)
+    if settings.tls is False and secret and not settings.insecure and not all(map(_is_near, networks)):
+        raise PermissionDeniedError(
+            f"the password would travel to {format_address(address)} in plain text over a public network",
+            hint="use valkeys:// (TLS), or allow it with --insecure (insecure=True, ?insecure=1)",
+            reason="insecure",
+            command=None,
+        )
+    wire = await _open(address, tls)
+    try:
+        await _sign_in(wire, address, settings.username, secret)
+        return await _facts(wire, beyond_loopback=not all(ip.is_loopback for ip in networks))
+    except ReplyError as error:
+        raise _unavailable(address, f"{format_address(address)} refuses: {error}") from None
+    except NotValkeyError as error:
+        raise _stranger(address, error.start, tls) from None
+    except ssl.SSLError as error:
+        raise _broken_tls(address, error) from error
+    except (OSError, EOFError) as error:
+        raise _hung_up(address, tls) from error
+    finally:
+        await wire.close()
+
+
+async def _resolve(address: Address) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    host, port = address
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise _unavailable(address, f"host '{host}' is not known", "check the name in the URL") from error
+    parsed = (ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
+    return [getattr(ip, "ipv4_mapped", None) or ip for ip in parsed]
+
+
+def _is_near(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Loopback, RFC 1918, ULA or link-local."""
+    return ip.is_loopback or any(ip.version == net.version and ip in net for net in _PRIVATE)
+
+
+async def _open(address: Address, tls: ssl.SSLContext | None) -> Wire:
+    host, port = address
+    opening = asyncio.ensure_future(Wire.open(host, port, tls=tls, name=host))
+    try:
+        if tls is not None:
+            await asyncio.wait([opening], timeout=_SLOW_HANDSHAKE)
+            if not opening.done() and await _speaks_plain(address):
+                raise _no_tls(address)
+        return await opening
+    except ssl.SSLError as error:
+        if not isinstance(error, ssl.SSLCertVerificationError) and await _speaks_plain(address):
+            raise _no_tls(address) from error
+        raise _broken_tls(address, error) from error
+    except ConnectionRefusedError as error:
+        raise _unavailable(
+            address,
+            f"nothing listens on {format_address(address)}",
+            "is the server running, is the port right?",
+        ) from error
+    except OSError as error:
+        if tls is not None and await _speaks_plain(address):
+            raise _no_tls(address) from error
+        why = error.strerror or str(error) or type(error).__name__
+        raise _unavailable(address, f"cannot reach {format_address(address)}: {why}") from error
+    finally:
+        opening.cancel()
+
+
+async def _speaks_plain(address: Address) -> bool:
+    try:
+        async with asyncio.timeout(1):
+            wire = await Wire.open(*address)
+            try:
+                await wire.ask("PING")
+            finally:
+                await wire.close()
+    except ReplyError:
+        return True
+    except (OSError, EOFError, TimeoutError, NotValkeyError):
+        return False
+    return True
+
+
+async def _sign_in(wire: Wire, address: Address, username: str | None, secret: str | None) -> None:
+    where = format_address(address)
+    if secret is not None or username is not None:
+        try:
+            await wire.ask("AUTH", *([username] if username else []), secret or "")
+        except ReplyError as error:
+            text = str(error)
+            if error.code == "WRONGPASS":
+                raise AuthenticationError(
+                    f"{where} refuses the password of user '{username or 'default'}'",
+                    hint="check the user name and the password",
+                    address=where,
+                    username=username,
+                ) from None
+            if "without any password configured" in text:
+                raise AuthenticationError(
+                    f"{where} has no password, but one was given",
+                    hint="leave the password out (GLIDEMQ_PASSWORD too), or name a user",
+                    address=where,
+                    username=username,
+                ) from None
+            raise
+    try:
+        await wire.ask("PING")
+    except ReplyError as error:
+        if error.code == "NOAUTH":
+            raise AuthenticationError(
+                f"{where} asks for a password",
+                hint="set GLIDEMQ_PASSWORD, use --password-file, or put it into the URL",
+                address=where,
+                username=username,
+            ) from None
+        if error.code != "NOPERM":
+            raise
+
+
+async def _facts(wire: Wire, *, beyond_loopback: bool) -> Facts:
+    started = time.perf_counter()
+    info: dict[str, str] = {}
+    may_ask = True
+    try:
+        answer = await wire.ask("INFO")
+        info = dict(line.split(":", 1) for line in str(answer).splitlines() if ":" in line)
+    except ReplyError as error:
+        if error.code != "NOPERM":
+            raise
+        may_ask = False
+    latency = (time.perf_counter() - started) * 1_000
+    nodes = 1
+    clustered = info.get("cluster_enabled") == "1"
+    if clustered:
+        with suppress(ReplyError):
+            cluster = str(await wire.ask("CLUSTER", "INFO"))
+            nodes = next(
+                (int(x[20:]) for x in cluster.splitlines() if x.startswith("cluster_known_nodes:")), 1
+            )
+    memory = info.get("used_memory", "")
+    return Facts(
+        version=info.get("valkey_version") or info.get("redis_version"),
+        is_cluster_node=clustered,
+        nodes=nodes,
+        used_memory_bytes=int(memory) if memory.isdigit() else None,
+        latency_ms=latency,
+        may_ask_info=may_ask,
+        beyond_loopback=beyond_loopback,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca)
+    except (OSError, ssl.SSLError):
+        refuse(
+            "ca", settings.ca, "certificates in PEM form", f"ca file '{settings.ca}' holds no certificates"
+        )
+    if settings.cert and settings.key:
+        try:
+            # An encrypted key would make OpenSSL ask on the terminal.
+            context.load_cert_chain(settings.cert, settings.key, password=lambda: b"")
+        except (OSError, ssl.SSLError, ValueError):
+            refuse(
+                "cert",
+                settings.cert,
+                "a certificate and its unencrypted key in PEM form",
+                f"'{settings.cert}' and '{settings.key}' are not a certificate and its unencrypted key",
+            )
+    return context
+
+
+def _unavailable(address: Address, message: str, hint: str | None = None) -> ServerUnavailableError:
+    return ServerUnavailableError(message, hint=hint, address=format_address(address))
+
+
+def _no_tls(address: Address) -> ServerUnavailableError:
+    return _unavailable(
+        address,
+        f"{format_address(address)} does not speak TLS",
+        "use valkey:// instead of valkeys://, or the server's TLS port",
+    )
+
+
+def _broken_tls(address: Address, error: ssl.SSLError) -> ServerUnavailableError:
+    where = format_address(address)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _unavailable(
+            address,
+            f"the certificate of {where} is not trusted: {error.verify_message}",
+            "name its authority with ?ca=FILE",
+        )
+    reason = (error.reason or "the handshake failed").replace("_", " ").lower()
+    if "certificate required" in reason or "handshake failure" in reason:
+        return _unavailable(
+            address, f"{where} refuses TLS: {reason}", "a client certificate: ?cert=FILE&key=FILE"
+        )
+    return _unavailable(address, f"no TLS with {where}: {reason}")
+
+
+def _stranger(address: Address, start: bytes, tls: ssl.SSLContext | None) -> ServerUnavailableError:
+    where = format_address(address)
+    if tls is None and start[:2] in (b"\x15\x03", b"\x16\x03"):
+        return _unavailable(address, f"{where} speaks TLS", "use valkeys:// instead of valkey://")
+    return _unavailable(address, f"what answers on {where} is no Valkey server", "check host and port")
+
+
+def _hung_up(address: Address, tls: ssl.SSLContext | None) -> ServerUnavailableError:
+    hint = None if tls else "if it speaks TLS, use valkeys:// instead of valkey://"
+    return _unavailable(address, f"{format_address(address)} closed the connection without an answer", hint)
