@@ -1,1 +1,63 @@
-"""Asyncio engine for AI job queues on Valkey, wire-compatible with glide-mq."""
+"""Asyncio engine for AI job queues on Valkey, wire-compatible with glide-mq.
+
+Public names load their module at first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what _HOMES says, for type checkers
+    from .base import JSON_SERIALIZER as JSON_SERIALIZER
+    from .base import Serializer as Serializer
+    from .connection import Connection as Connection
+    from .connection import connect as connect
+    from .errors import *  # noqa: F403
+    from .job import Job as Job
+    from .options import *  # noqa: F403
+    from .queue import Queue as Queue
+    from .records import *  # noqa: F403
+
+#: Public names by the module that defines them.
+_HOMES = {
+    "base": "JSON_SERIALIZER Serializer",
+    "connection": "Connection connect",
+    "errors": """
+        AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError
+        ClosedError CostExceedsCapacityError CycleError DelayedError DuplicateJobError EmbeddedServerError
+        FlowDefinitionError GlideMQError GroupRateLimitError IndexNotFoundError InvalidOptionError
+        JobControl JobFailedError JobLostError JobNotFoundError JobRevokedError JobStateError
+        JobTimeoutError LockBusyError PayloadTooLargeError PermissionDeniedError QueueBusyError
+        QueueNotFoundError RateLimitError SerializationError ServerError ServerUnavailableError
+        SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
+    """,
+    "job": "Job",
+    "options": """
+        UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
+        JobTemplate NewJob Ordering QueueOptions RateLimit Retention TokenBucket TokenLimit WorkerOptions
+    """,
+    "queue": "Queue",
+    "records": """
+        Approval Attempt AuditCheck AuditEntry Check Child Concurrency Decision Discovery Fleet Flow
+        FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage JobRow
+        Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate
+        SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo TopUp
+        Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
+    """,
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605 - one table, not two
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

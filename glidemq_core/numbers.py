@@ -45,7 +45,10 @@ def parse_number(stored: bytes | str | None) -> float | None:
     return int(number) if number.is_integer() and abs(number) <= MAX_SAFE_INTEGER else number
 
 
-def parse_int(stored: bytes | str | None, default: int = 0) -> int:
+def to_int(stored: bytes | str | None, default: int = 0) -> int:
     """Read a counter or time, cut to a whole number; anything else is the default."""
     number = parse_number(stored)
     return default if number is None else int(number)
+
+
+parse_int = to_int

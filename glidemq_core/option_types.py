@@ -145,7 +145,7 @@ class Ordering(Wired):
 
 @dataclass(frozen=True)
 class Retention(Wired):
-    """Which settled jobs to keep: `count` at most, none older than `age` (ms; stored in seconds, rounded up)."""
+    """Which settled jobs to keep: at most `count`, none older than `age` (stored as seconds, rounded up)."""
 
     age: MaybeMilliseconds = Option(to_ms)
     count: Option[int | None, int | None] = Option(whole(0))

@@ -6,15 +6,33 @@ import base64
 import binascii
 import gzip
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .errors import PayloadTooLargeError, SerializationError
-from .numbers import number_text, parse_number
+from .numbers import number_text, parse_number, to_int
 from .strict_json import compact_json, parse_json
 
 if TYPE_CHECKING:
     from .base import Serializer
+
+__all__ = [
+    "MAX_PAYLOAD_BYTES",
+    "Decoded",
+    "as_text",
+    "check_size",
+    "decode_data",
+    "decode_progress",
+    "decode_result",
+    "encode_data",
+    "encode_json",
+    "encode_progress",
+    "encode_result",
+    "json_list",
+    "number_text",
+    "parse_number",
+    "to_int",
+    "unpack",
+]
 
 #: Limit of data, results, log lines, progress and stream chunks, in bytes of UTF-8 before compression.
 MAX_PAYLOAD_BYTES: Final = 1_048_576
@@ -22,8 +40,7 @@ _COMPRESSED = "gz:"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A stored payload read back; `error` says why `value` stands in for what could not be read."""
 
     value: Any
@@ -169,6 +186,15 @@ def as_text(stored: bytes | str | None) -> str:
     if stored is None:
         return ""
     return stored if isinstance(stored, str) else stored.decode("utf-8", "replace")
+
+
+def json_list(stored: bytes | str | None) -> list[Any]:
+    """Read a JSON array; anything else is empty."""
+    try:
+        value = parse_json(stored) if stored else []
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else []
 
 
 def _serialize(value: Any, serializer: Serializer, what: str, job_id: str | None) -> str:

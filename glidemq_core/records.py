@@ -10,7 +10,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from .option_fields import EPOCH, from_epoch_ms
+from .option_fields import EPOCH, epoch_ms, from_epoch_ms
 from .options import Fallback, JobOptions, JobRef
 from .records_flow import (
     Flow,
@@ -108,7 +108,7 @@ __all__ = [
 
 @answer
 class JobCounts:
-    """How many jobs are in which state; None where it cannot be known cheaply. `prioritized` is part of `delayed`."""
+    """How many jobs are in which state; None: not known. `prioritized` is part of `delayed`."""
 
     waiting: int = 0
     active: int = 0
@@ -139,6 +139,8 @@ class QueueSnapshot(JobCounts):
     global_concurrency: int | None = None
     workers: int | None = None
     dead_letter_queue: str | None = None
+    #: Keys (by suffix) of another type than ours, or an error text: what they hold is missing above.
+    unreadable: tuple[str, ...] = hidden(())
 
 
 @answer
@@ -366,11 +368,10 @@ class StreamChunk(Mapping[str, str]):
 
     @property
     def type(self) -> str:
-        """`done`, the chunk's own type (`token` reads as `content`), `content` if it has text, else `data`."""
+        """`done`, or its own type (`token` reads as `content`), or `content` if it has text, else `data`."""
         if self._fields.get("done") == "1":
             return "done"
-        if "type" in self._fields:
-            kind = self._fields["type"]
+        if kind := self._fields.get("type"):
             return "content" if kind == "token" else kind
         return "content" if any(name in self._fields for name in _TEXT_FIELDS) else "data"
 
@@ -381,10 +382,9 @@ class StreamChunk(Mapping[str, str]):
 
     def to_json(self) -> dict[str, Any]:
         """Return `{id, t_ms, type, text, fields}`."""
-        at_ms = int(self.id.partition("-")[0] or 0) if self.id.partition("-")[0].isdecimal() else 0
         return {
             "id": self.id,
-            "t_ms": at_ms,
+            "t_ms": epoch_ms(self.at),
             "type": self.type,
             "text": self.text,
             "fields": dict(self._fields),

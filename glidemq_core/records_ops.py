@@ -13,7 +13,7 @@ from .records_json import answer, hidden
 
 @answer
 class Rate:
-    """A meter: used of max in a window that ends at `resets_at`; `source` is queue, worker, or None: cap unknown."""
+    """Used of max in a window that ends at `resets_at`; `source`: queue, worker, None (cap unknown)."""
 
     used: float | None = None
     max: float | None = None
@@ -32,7 +32,7 @@ class Concurrency:
 
 @answer
 class Group:
-    """An ordering group: slots, waiting jobs, its rate and token bucket, and when it goes on if it is held."""
+    """An ordering group: slots, waiting jobs, rate, token bucket, and when it goes on if it is held."""
 
     key: str
     active: int = 0
