@@ -1,0 +1,151 @@
+-- What a console asks for every second. Nothing here may depend on the number of jobs, and one key of a wrong
+-- type must not spoil the rest: every read is a `try`, a failed one leaves `false` and its key in `bad`.
+
+local USAGE = { "totalTokens", "totalCost", "costUnit" }
+local META = { "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName" }
+local ROW_CAP = 4096 -- bytes of one field in a row; payloads are never in rows
+local MANY = 64 -- bands of priorities, groups: beyond this a sum is not cheap any more
+
+local function reader(P)
+  local bad = {}
+  local function read(command, suffix, ...)
+    local reply = try(command, P .. ":" .. suffix, ...)
+    if type(reply) == "table" and reply.err then
+      bad[#bad + 1] = suffix
+      return false
+    end
+    return reply
+  end
+  return read, bad
+end
+
+-- Pending count and last delivered id of the ordinary workers' group.
+local function group_of(P, bad)
+  local list = try("XINFO", "GROUPS", P .. ":stream")
+  if list.err then
+    if not list.err:find("no such key") then bad[#bad + 1] = "stream" end
+    list = {}
+  end
+  for _, flat in ipairs(list) do
+    local g = util.map(flat)
+    if g.name == GROUP then return g.pending, g["last-delivered-id"] end
+  end
+  return 0, "0-0"
+end
+
+-- Members of P:scheduled that only wait for their turn: due part 0. False when there are too many priorities.
+local function prioritized(read)
+  local from, count = STEP, 0
+  for _ = 1, MANY do
+    local first = read("ZRANGEBYSCORE", "scheduled", util.int(from), "+inf", "WITHSCORES", "LIMIT", 0, 1)
+    if not first then return false end
+    if #first == 0 then return count end
+    local base = floor(tonumber(first[2]) / STEP) * STEP
+    count = count + (read("ZCOUNT", "scheduled", util.int(base), util.int(base)) or 0)
+    from = base + STEP
+  end
+  return false
+end
+
+local function group_waiting(read)
+  local keys = read("HLEN", "ordering")
+  if not keys or keys > MANY then return false end
+  if keys == 0 then return 0 end
+  local count = 0
+  for _, key in ipairs(read("HKEYS", "ordering") or {}) do count = count + (read("ZCARD", "groupq:" .. key) or 0) end
+  return count
+end
+
+-- Creation time of the job that has waited longest, looking at the oldest end of each source.
+local function oldest(read, delivered)
+  local ids, found = {}, false
+  local entry = read("XRANGE", "stream", "(" .. delivered, "+", "COUNT", 1)
+  if entry and entry[1] then ids[1] = util.map(entry[1][2]).jobId end
+  ids[#ids + 1] = read("LINDEX", "priority", -1) or nil
+  ids[#ids + 1] = read("LINDEX", "lifo", 0) or nil
+  for _, id in ipairs(ids) do
+    local at = tonumber(read("HGET", "job:" .. id, "timestamp") or "")
+    if at and (not found or at < found) then found = at end
+  end
+  return found and util.int(found) or false
+end
+
+-- TPM counters of the windows that published limits (and the given durations) name: {duration, used, ...}.
+local function tokens(read, limits, now, known)
+  local out, seen = {}, {}
+  local function look(duration)
+    if not duration or duration <= 0 or seen[duration] or #out >= 16 then return end
+    seen[duration] = true
+    out[#out + 1] = util.int(duration)
+    out[#out + 1] = read("GET", "tpm:" .. util.int(floor(now / duration))) or false
+  end
+  for i = 2, #limits, 2 do
+    local ok, value = pcall(cjson.decode, limits[i])
+    if ok and type(value) == "table" and type(value.tpm) == "table" then look(tonumber(value.tpm.duration)) end
+  end
+  look(known)
+  return out
+end
+
+-- args: now, minutes of metrics and usage (full ones, before the running one), TPM duration ("" not known).
+-- Reply {"ok", xlen, pending, lifo, priority, list-active, scheduled, prioritized, suspended, completed, failed,
+-- group-waiting, oldest, META values, rate, limits (field, value), TPM (duration, used), completed minutes (count,
+-- duration), failed minutes, usage minutes (tokens, cost, unit), bad suffixes}; false where it cannot be known.
+register("snapshot", { "no-writes" }, function(P, args)
+  local now, minutes = tonumber(args[1]), tonumber(args[2])
+  local read, bad = reader(P)
+  local pending, delivered = group_of(P, bad)
+  local limits = read("HLEN", "limits") or 0
+  if limits > 0 and limits <= 1000 then limits = read("HGETALL", "limits") or {} else limits = {} end
+  local current, fields, usage = now - now % 60000, {}, {}
+  for i = 1, minutes do
+    local minute = util.int(current - i * 60000)
+    fields[#fields + 1], fields[#fields + 2] = "m:" .. minute .. ":c", "m:" .. minute .. ":d"
+    for _, value in ipairs(read("HMGET", "usage:" .. minute, unpack(USAGE)) or { false, false, false }) do
+      usage[#usage + 1] = value
+    end
+  end
+  return { "ok", read("XLEN", "stream"), pending, read("LLEN", "lifo"), read("LLEN", "priority"),
+    read("GET", "list-active"), read("ZCARD", "scheduled"), prioritized(read), read("ZCARD", "suspended"),
+    read("ZCARD", "completed"), read("ZCARD", "failed"), group_waiting(read), oldest(read, delivered),
+    read("HMGET", "meta", unpack(META)), read("HMGET", "rate", "windowStart", "count"), limits,
+    tokens(read, limits, now, tonumber(args[3])), read("HMGET", "metrics:completed", unpack(fields)),
+    read("HMGET", "metrics:failed", unpack(fields)), usage, bad }
+end)
+
+-- The given fields of many jobs, long values cut: one field may hold a megabyte.
+-- args: number of fields, fields..., ids... Reply {"ok", values of each job ({} if it is not a hash)...}.
+register("rows", { "no-writes" }, function(P, args)
+  local n, fields, out = tonumber(args[1]), {}, { "ok" }
+  for i = 1, n do fields[i] = args[i + 1] end
+  for i = n + 2, #args do
+    local row = try("HMGET", P .. ":job:" .. args[i], unpack(fields))
+    if row.err then
+      row = {}
+    else
+      for at, value in ipairs(row) do
+        if value and #value > ROW_CAP then row[at] = value:sub(1, ROW_CAP) end
+      end
+    end
+    out[#out + 1] = row
+  end
+  return out
+end)
+
+-- Who waits for a person, soonest deadline first, with what tells whether anything an approver sees has changed.
+-- args: limit. Reply {"ok", total, {id, deadline score, state, suspendedAt, SHA-1 of data, SHA-1 of progress,
+-- last stream id}...}.
+register("suspended", { "no-writes" }, function(P, args)
+  local members = try("ZRANGE", P .. ":suspended", 0, tonumber(args[1]) - 1, "WITHSCORES")
+  if members.err then return { "unreadable" } end
+  local out = { "ok", call("ZCARD", P .. ":suspended") }
+  for i = 1, #members, 2 do
+    local id = members[i]
+    local f = try("HMGET", P .. ":job:" .. id, "state", "suspendedAt", "data", "progress")
+    if f.err then f = {} end
+    local last = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
+    out[#out + 1] = { id, members[i + 1], f[1] or "", f[2] or "", redis.sha1hex(f[3] or ""), redis.sha1hex(f[4] or ""),
+      not last.err and last[1] and last[1][1] or "" }
+  end
+  return out
+end)

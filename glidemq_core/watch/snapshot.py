@@ -1,0 +1,302 @@
+"""One queue at a glance: raw replies, by our function or by plain reads, and what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from glidemq_core.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
+from glidemq_core.records import QueueSnapshot, Rate
+
+from .source import Source, entries, failed, integer, moment, number, pairs, sliced, text
+
+#: Full minutes, before the running one, over which rates are means.
+MINUTES = 5
+#: Orders of priority and of groups up to which a sum counts as cheap; the function knows the same number.
+MANY = 64
+#: Orders of priority that plain reads, a round trip each, are worth.
+STEPS = 16
+_META = ("paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName")
+_USAGE = ("totalTokens", "totalCost", "costUnit")
+
+
+class _Facts(NamedTuple):
+    """Replies in the order of the function `snapshot`; None where something could not be read."""
+
+    xlen: Any = None
+    pending: Any = None
+    lifo: Any = None
+    priority: Any = None
+    list_active: Any = None
+    scheduled: Any = None
+    prioritized: Any = None
+    suspended: Any = None
+    completed: Any = None
+    failed: Any = None
+    group_waiting: Any = None
+    oldest: Any = None
+    meta: Any = None
+    rate: Any = None
+    limits: Any = None
+    tokens: Any = None
+    done: Any = None
+    lost: Any = None
+    usage: Any = None
+    bad: Any = None
+
+
+async def snapshots(source: Source, names: Sequence[str], windows: Mapping[str, int]) -> list[QueueSnapshot]:
+    """Read all given queues; `windows`: TPM durations (ms) learned otherwise. Never raises for one queue."""
+    now = source.now_ms()
+    queues = [source.keys(name) for name in names]
+    calls = [(keys.root, (now, MINUTES, windows.get(keys.queue, ""))) for keys in queues]
+    replies = await source.functions("snapshot", calls)
+    if replies is None:
+        facts = await asyncio.gather(*(_plain(source, keys, now, windows.get(keys.queue)) for keys in queues))
+    else:
+        facts = [_Facts(bad=[str(reply)]) if failed(reply) else _Facts(*reply[1:]) for reply in replies]
+    return [_read(name, item, now) for name, item in zip(names, facts, strict=True)]
+
+
+def _minutes(now: int) -> list[int]:
+    current = now - now % 60_000
+    return [current - i * 60_000 for i in range(1, MINUTES + 1)]
+
+
+async def _plain(source: Source, keys: QueueKeys, now: int, window: int | None) -> _Facts:
+    """Read the same with commands that a user with nothing but `+@read` may run."""
+    fields = [f"m:{minute}:{kind}" for minute in _minutes(now) for kind in "cd"]
+    replies = await source.ask(
+        [
+            ("XLEN", keys.stream),
+            ("XINFO", "GROUPS", keys.stream),
+            ("LLEN", keys.lifo),
+            ("LLEN", keys.priority),
+            ("GET", keys.list_active),
+            ("ZCARD", keys.scheduled),
+            ("ZCARD", keys.suspended),
+            ("ZCARD", keys.completed),
+            ("ZCARD", keys.failed),
+            ("HMGET", keys.meta, *_META),
+            ("HMGET", keys.rate, "windowStart", "count"),
+            ("HSCAN", keys.limits, 0, "COUNT", 1000),
+            ("HMGET", keys.metrics("completed"), *fields),
+            ("HMGET", keys.metrics("failed"), *fields),
+            *(("HMGET", keys.usage(minute), *_USAGE) for minute in _minutes(now)),
+        ]
+    )
+    bad = [str(reply) for reply in replies if failed(reply) and "no such key" not in str(reply).lower()]
+    pending, delivered = group_facts(replies[1])
+    ok = [None if failed(reply) else reply for reply in replies]
+    limits = pairs(ok[11][1]) if ok[11] else []
+    prioritized, parked, oldest, tokens = await asyncio.gather(
+        _prioritized(source, keys),
+        _parked(source, keys),
+        _oldest(source, keys, delivered),
+        _tokens(source, keys, limits, now, window),
+    )
+    return _Facts(
+        xlen=ok[0],
+        pending=pending,
+        lifo=ok[2],
+        priority=ok[3],
+        list_active=ok[4],
+        scheduled=ok[5],
+        prioritized=prioritized,
+        suspended=ok[6],
+        completed=ok[7],
+        failed=ok[8],
+        group_waiting=parked,
+        oldest=oldest,
+        meta=ok[9],
+        rate=ok[10],
+        limits=[part for pair in limits for part in pair],
+        tokens=tokens,
+        done=ok[12],
+        lost=ok[13],
+        usage=[value for row in ok[14:] for value in row or [None] * len(_USAGE)],
+        bad=bad,
+    )
+
+
+async def _prioritized(source: Source, keys: QueueKeys) -> int | None:
+    start, count = PRIORITY_STEP, 0
+    for _ in range(STEPS):
+        first = await source.one("ZRANGEBYSCORE", keys.scheduled, start, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+        found = pairs(first)
+        if not found:
+            return None if failed(first) else count
+        band = integer(found[0][1]) // PRIORITY_STEP * PRIORITY_STEP
+        count += integer(await source.one("ZCOUNT", keys.scheduled, band, band))
+        start = band + PRIORITY_STEP
+    return None
+
+
+async def _parked(source: Source, keys: QueueKeys) -> int | None:
+    groups = await source.one("HLEN", keys.ordering)
+    if failed(groups) or groups > MANY:
+        return None
+    names = await source.one("HKEYS", keys.ordering) if groups else []
+    counts = await source.ask([("ZCARD", keys.groupq(text(name) or "")) for name in names])
+    return sum(map(integer, counts))
+
+
+async def _oldest(source: Source, keys: QueueKeys, delivered: str) -> int | None:
+    first, priority, lifo = await source.ask(
+        [
+            ("XRANGE", keys.stream, f"({delivered}", "+", "COUNT", 1),
+            ("LINDEX", keys.priority, -1),
+            ("LINDEX", keys.lifo, 0),
+        ]
+    )
+    ids = [*(dict(fields).get("jobId") for _, fields in entries(first)), text(priority), text(lifo)]
+    times = await source.ask([("HGET", keys.job(job_id), "timestamp") for job_id in ids if job_id])
+    return min((at for at in map(integer, times) if at), default=None)
+
+
+async def _tokens(
+    source: Source, keys: QueueKeys, limits: Sequence[tuple[Any, Any]], now: int, window: int | None
+) -> list[Any]:
+    found = [limit.tpm_ms for limit in _published(limits, now) if limit.tpm_ms > 0]
+    durations = list(dict.fromkeys([*found, *([window] if window else [])]))[:8]
+    used = await source.ask([("GET", keys.tpm(now // duration)) for duration in durations])
+    return [part for pair in zip(durations, used, strict=True) for part in pair]
+
+
+def group_facts(reply: Any) -> tuple[int, str]:
+    """Return pending count and last delivered id of the ordinary workers' group out of XINFO GROUPS."""
+    for group in reply if isinstance(reply, (list, tuple)) else ():
+        facts = {text(key): value for key, value in pairs(group)}
+        if text(facts.get("name")) == WORKERS_GROUP:
+            return integer(facts.get("pending")), text(facts.get("last-delivered-id")) or "0-0"
+    return 0, "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Limits of one live worker, as it published them."""
+
+    rpm_max: float | None
+    rpm_ms: int
+    tpm_max: float | None
+    tpm_ms: int
+    tpm_scope: str
+
+
+def _published(limits: Sequence[tuple[Any, Any]], now: int) -> list[Published]:
+    found = []
+    for _, value in limits:
+        try:
+            item = json.loads(value)
+            if item["until"] < now:
+                continue
+            rpm, tpm = item.get("rpm") or {}, item.get("tpm") or {}
+            found.append(
+                Published(
+                    rpm_max=number(rpm.get("max")),
+                    rpm_ms=integer(rpm.get("duration")),
+                    tpm_max=number(tpm.get("maxTokens")),
+                    tpm_ms=integer(tpm.get("duration")),
+                    tpm_scope=str(tpm.get("scope", "both")),
+                )
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return found
+
+
+def _read(name: str, facts: _Facts, now: int) -> QueueSnapshot:
+    meta = [text(value) for value in facts.meta or [None] * len(_META)]
+    limits = _published(pairs(facts.limits), now)
+    unread = max(0, integer(facts.xlen) - integer(facts.pending))
+    done = _sum_minutes(facts.done)
+    lost = _sum_minutes(facts.lost)
+    usage = sliced(facts.usage or (), 3)
+    concurrency = integer(meta[1])
+    units = [unit for unit in (text(row[2]) for row in usage) if unit]
+    return QueueSnapshot(
+        name=name,
+        paused=meta[0] == "1",
+        waiting=unread + integer(facts.lifo) + integer(facts.priority),
+        active=integer(facts.pending) + max(0, integer(facts.list_active)),
+        delayed=integer(facts.scheduled),
+        prioritized=None if facts.prioritized is None else integer(facts.prioritized),
+        suspended=integer(facts.suspended),
+        waiting_children=None,
+        group_waiting=None if facts.group_waiting is None else integer(facts.group_waiting),
+        completed=integer(facts.completed),
+        failed=integer(facts.failed),
+        oldest_waiting_at=moment(number(facts.oldest)),
+        completed_per_min=done[0] / MINUTES,
+        failed_per_min=lost[0] / MINUTES,
+        avg_ms=done[1] / done[0] if done[0] else None,
+        tokens_per_s=sum(max(0.0, number(row[0]) or 0.0) for row in usage) / (MINUTES * 60),
+        cost_per_hour=sum(max(0.0, number(row[1]) or 0.0) for row in usage) * 60 / MINUTES,
+        cost_unit=units[0] if units else None,
+        rpm=_rpm(meta, facts.rate, limits, now),
+        tpm=_tpm(pairs(facts.tokens), limits, now),
+        global_concurrency=concurrency if concurrency > 0 else None,
+        workers=None,
+        dead_letter_queue=meta[4] or None,
+        unreadable=tuple(text(suffix) or "" for suffix in facts.bad or ()),
+    )
+
+
+def _sum_minutes(values: Any) -> tuple[int, float]:
+    row = [max(0.0, number(value) or 0.0) for value in values or ()]
+    return int(sum(row[::2])), sum(row[1::2])
+
+
+def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now: int) -> Rate:
+    """Used starts of the window; the cap of the queue, else the smallest that a worker published."""
+    cap: float | None = number(meta[2])
+    window, where = integer(meta[3]), "queue"
+    if not cap or cap <= 0 or window <= 0:
+        own = [(limit.rpm_max, limit.rpm_ms) for limit in limits if limit.rpm_max and limit.rpm_ms > 0]
+        cap, window, where = (*min(own), "worker") if own else (None, 0, "")
+    begun, count = (integer(value) for value in rate) if rate else (0, 0)
+    if not window:
+        # Nobody says how long the window is: the count is shown while a usual one would last.
+        recent = begun and 0 <= now - begun < 60_000
+        return Rate(used=count if recent else None)
+    running = bool(begun) and now - begun < window
+    return Rate(
+        used=count if running else 0,
+        max=cap,
+        window_ms=window,
+        resets_at=moment(begun + window) if running else None,
+        source=where,
+    )
+
+
+def _tpm(counters: Sequence[tuple[Any, Any]], limits: Sequence[Published], now: int) -> Rate:
+    """The shared counter nearest to its cap; without a published cap the counter alone."""
+    best: tuple[float, Rate] | None = None
+    for duration, value in counters:
+        window = integer(duration)
+        if window <= 0:
+            continue
+        caps = [
+            limit.tpm_max
+            for limit in limits
+            if limit.tpm_ms == window and limit.tpm_scope != "worker" and limit.tpm_max
+        ]
+        mine = any(limit.tpm_ms == window for limit in limits)
+        if mine and not caps:
+            continue  # counted in the workers' memory only
+        used = max(0.0, number(value) or 0.0)
+        cap = min(caps) if caps else None
+        rate = Rate(
+            used=used,
+            max=cap,
+            window_ms=window,
+            resets_at=moment((now // window + 1) * window),
+            source="worker" if caps else None,
+        )
+        share = used / cap if cap else -1.0
+        if best is None or share > best[0]:
+            best = (share, rate)
+    return best[1] if best else Rate()

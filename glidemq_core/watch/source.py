@@ -1,0 +1,222 @@
+"""How a watcher asks: pipelined reads, our read-only functions where allowed, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from glidemq_core import functions
+from glidemq_core.connection import Connection
+from glidemq_core.errors import GlideMQError, PermissionDeniedError
+from glidemq_core.keys import QueueKeys
+from glidemq_core.numbers import parse_number
+from glidemq_core.option_fields import from_epoch_ms
+from glidemq_core.payload import as_text
+
+Arg = str | bytes | int | float
+
+#: Commands of one round trip; more are sent as several.
+CHUNK = 512
+#: Seconds after which functions that were out of reach are tried again.
+RETRY_FUNCTIONS_S = 60.0
+_STATS_WINDOW_S = 10.0
+
+Command = Sequence[Arg]
+
+
+class Source:
+    """Reads for one watcher. At most `calls_per_s` round trips a second (bursts of one second's worth)."""
+
+    def __init__(self, connection: Connection, prefix: str, calls_per_s: float) -> None:
+        self.connection = connection
+        self.prefix = prefix
+        self._pace = Pace(calls_per_s)
+        self._plain_until = 0.0
+        self._queued: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._sent: deque[tuple[float, int]] = deque()
+        self._rtt: deque[float] = deque(maxlen=16)
+
+    def keys(self, queue: str) -> QueueKeys:
+        return QueueKeys(self.prefix, queue)
+
+    def now_ms(self) -> int:
+        return self.connection.now_ms()
+
+    async def ask(self, commands: Iterable[Command]) -> list[Any]:
+        """Run reads; an error stands in its place. What is asked at one moment shares round trips."""
+        mine = list(commands)
+        if not mine:
+            return []
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._queued.append((mine, future))
+        if len(self._queued) == 1:
+            self._flushing = asyncio.create_task(self._flush())
+        return await future
+
+    async def _flush(self) -> None:
+        await self._pace.wait()
+        queued, self._queued = self._queued, []
+        commands = [command for mine, _ in queued for command in mine]
+        answers: list[Any] = []
+        error: BaseException | None = None
+        try:
+            for chunk in sliced(commands, CHUNK):
+                answers += await self._timed(len(chunk), self.connection.pipeline(chunk))
+        except BaseException as raised:  # noqa: BLE001 - each of those who asked gets it
+            error = raised
+        at = 0
+        for mine, future in queued:
+            part = answers[at : at + len(mine)]
+            at += len(mine)
+            if future.done():
+                continue
+            if len(part) == len(mine):
+                future.set_result(part)
+            elif isinstance(error, Exception):
+                future.set_exception(error)
+            else:
+                future.cancel()
+
+    async def one(self, *command: Arg) -> Any:
+        """Run one read; an error answer is returned, not raised."""
+        return (await self.ask([command]))[0]
+
+    async def functions(self, name: str, calls: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any] | None:
+        """Call one read-only function on many queues, `(queue prefix, arguments)` each.
+
+        Returns None where functions are out of reach (ACL, read-only without our library): read plainly then.
+        """
+        if not calls or time.monotonic() < self._plain_until:
+            return None if calls else []
+        words = [("FCALL_RO", functions.name(name), "1", root, *args) for root, args in calls]
+        answers = await self.ask(words)
+        if any(_missing(answer) for answer in answers):
+            try:
+                # Loads the library where that is allowed.
+                await self._timed(1, self.connection.read("version", calls[0][0]))
+            except GlideMQError:
+                self._plain_until = time.monotonic() + RETRY_FUNCTIONS_S
+                return None
+            answers = await self.ask(words)
+        if any(denied(answer) for answer in answers):
+            self._plain_until = time.monotonic() + RETRY_FUNCTIONS_S
+            return None
+        return answers
+
+    async def _timed(self, commands: int, call: Awaitable[Any]) -> Any:
+        started = time.monotonic()
+        self._sent.append((started, commands))
+        answer = await call
+        self._rtt.append(time.monotonic() - started)
+        return answer
+
+    def count(self, commands: int = 1) -> None:
+        """Note commands that were sent by another way (blocking reads, scans)."""
+        self._sent.append((time.monotonic(), commands))
+
+    @property
+    def commands_per_s(self) -> float:
+        """Mean of the last ten seconds."""
+        now = time.monotonic()
+        while self._sent and self._sent[0][0] < now - _STATS_WINDOW_S:
+            self._sent.popleft()
+        return sum(commands for _, commands in self._sent) / _STATS_WINDOW_S
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """Median of the latest round trips; None before the first."""
+        return median(self._rtt) * 1000 if self._rtt else None
+
+
+class Pace:
+    """Lets `per_s` calls a second through; what was not used adds up to one second's worth."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = max(0.1, per_s)
+        self._free = max(1.0, self._per_s)
+        self._at = time.monotonic()
+
+    async def wait(self) -> None:
+        now = time.monotonic()
+        self._free = min(max(1.0, self._per_s), self._free + (now - self._at) * self._per_s)
+        self._at = now
+        self._free -= 1
+        if self._free < 0:
+            await asyncio.sleep(-self._free / self._per_s)
+
+
+def failed(answer: Any) -> bool:
+    """Tell whether an answer of a pipeline is an error."""
+    return isinstance(answer, Exception)
+
+
+def denied(answer: Any) -> bool:
+    """Tell whether an answer is a refusal by the access list."""
+    if isinstance(answer, PermissionDeniedError):
+        return True
+    return failed(answer) and ("noperm" in str(answer).lower() or "no permissions" in str(answer).lower())
+
+
+def wrong_type(answer: Any) -> bool:
+    """Tell whether a key had another type than the one asked for."""
+    return failed(answer) and "wrong kind of value" in str(answer).lower()
+
+
+def _missing(answer: Any) -> bool:
+    return failed(answer) and "function not found" in str(answer).lower()
+
+
+def text(value: Any) -> str | None:
+    """Read text from a queue; broken UTF-8 is replaced. None where there is none."""
+    if value is None or failed(value):
+        return None
+    return as_text(value) if isinstance(value, (bytes, str)) else str(value)
+
+
+def number(value: Any) -> float | None:
+    """Read a number of whichever form; None where it is missing, not a number or not finite."""
+    if isinstance(value, (int, float)):
+        return value
+    return parse_number(value) if isinstance(value, (bytes, str)) else None
+
+
+def integer(value: Any, default: int = 0) -> int:
+    """Read a whole number; `default` where there is none."""
+    found = number(value)
+    return default if found is None else int(found)
+
+
+def moment(ms: Any) -> datetime | None:
+    """Read epoch ms; None for 0, missing and beyond the calendar."""
+    found = number(ms)
+    return from_epoch_ms(found) if found and found > 0 else None
+
+
+def sliced(answers: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Cut the answers of equal questions into those of each."""
+    return [answers[at : at + size] for at in range(0, len(answers), size)]
+
+
+def pairs(reply: Any) -> list[tuple[Any, Any]]:
+    """Read a flat list, a list of pairs or a map as pairs, whichever the protocol gave."""
+    if reply is None or failed(reply):
+        return []
+    if isinstance(reply, dict):
+        return list(reply.items())
+    if reply and isinstance(reply[0], (list, tuple)):
+        return [(item[0], item[1]) for item in reply]
+    return list(zip(reply[::2], reply[1::2], strict=False))
+
+
+def entries(reply: Any) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Read stream entries as `(id, fields in order)`, whichever shape the protocol gave."""
+    items = pairs(reply)
+    return [
+        (text(key) or "", [(text(k) or "", text(v) or "") for k, v in pairs(fields)]) for key, fields in items
+    ]
