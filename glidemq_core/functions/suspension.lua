@@ -101,7 +101,7 @@ register("signal", {}, function(P, args)
     call("PEXPIRE", key, keep)
     call("SADD", P .. ":early-index", id)
   end
-  local seq = audit.append(P, args[7], outcome, (outcome == "resumed" or outcome == "kept") and 1 or 0)
+  local seq = (outcome == "resumed" or outcome == "kept") and audit.append(P, args[7], outcome)
   return { outcome, state or "", f[4] == "1" and "1" or "", seq and util.int(seq) or "" }
 end)
 
@@ -148,33 +148,6 @@ register("decide", {}, function(P, args)
     resume(P, id, f[2], args[3], stamped(args[2], now))
     state = "waiting"
   end
-  local seq = audit.append(P, args[5], outcome, outcome == "sent" and 1 or 0)
+  local seq = outcome == "sent" and audit.append(P, args[5], outcome)
   return { outcome, state or "", f[3] or "", latest, seq and util.int(seq) or "" }
-end)
-
--- Everything an approver must see, read at one moment.
--- args: id, most bytes of draft, fields of the hash to return...
--- Reply {"not_found"} | {"ok", field values, deadline score, last stream id, jobs parked behind its key,
--- stream entries since the latest start}.
-register("review", { "no-writes" }, function(P, args)
-  local id, most, fields = args[1], tonumber(args[2]), {}
-  for i = 3, #args do fields[i - 2] = args[i] end
-  local key, stream = P .. ":job:" .. id, P .. ":jstream:" .. id
-  if call("EXISTS", key) == 0 then return { "not_found" } end
-  local own = call("HMGET", key, "processedOn", "groupKey")
-  local entries, bytes = {}, 0
-  local from = (own[1] or ""):match("^%d+$") and own[1] or "-"
-  while bytes <= most do
-    local page = try("XRANGE", stream, from, "+", "COUNT", 500)
-    if page.err or #page == 0 then break end
-    for _, entry in ipairs(page) do
-      for _, text in ipairs(entry[2]) do bytes = bytes + #text end
-      entries[#entries + 1] = entry
-      if bytes > most then break end
-    end
-    from = "(" .. page[#page][1]
-  end
-  local behind = own[2] and call("ZCARD", P .. ":groupq:" .. own[2]) or ""
-  return { "ok", call("HMGET", key, unpack(fields)), call("ZSCORE", P .. ":suspended", id) or "", last_chunk(P, id),
-    behind, entries }
 end)

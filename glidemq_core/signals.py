@@ -1,0 +1,45 @@
+"""How a signal is written: JSON whose `data` is a string holding JSON text."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from .errors import PayloadTooLargeError
+from .option_fields import UNSET, refuse, text
+from .payload import encode_json
+
+MAX_SIGNAL_BYTES = 1_048_576
+
+
+def signal_name(name: Any) -> str:
+    """Accept the name of a signal: text without control characters, may be empty."""
+    if any(unicodedata.category(c) == "Cc" for c in text(name, "name")):
+        refuse("name", name, "text without control characters")
+    return str(name)
+
+
+def signal_head(name: str, data: Any) -> str:
+    """Encode a signal up to the value of `receivedAt`, which the server function appends.
+
+    `data` stands in it as a string of JSON text, "" if there is none.
+
+    Raises:
+        InvalidOptionError: a control character in the name.
+        SerializationError: the data is not JSON.
+        PayloadTooLargeError: name and data together over 1 MiB.
+    """
+    encoded = "" if data is UNSET else encode_json(data, "signal data")
+    size = len(signal_name(name).encode()) + len(encoded.encode())
+    if size > MAX_SIGNAL_BYTES:
+        raise PayloadTooLargeError(
+            f"signal is too large: {size} bytes, at most {MAX_SIGNAL_BYTES}",
+            option="data",
+            value=None,
+            allowed=f"at most {MAX_SIGNAL_BYTES} bytes",
+            what="signal",
+            size_bytes=size,
+            limit_bytes=MAX_SIGNAL_BYTES,
+        )
+    pair = encode_json({"name": name, "data": encoded}, "signal")
+    return pair[:-1] + ',"receivedAt":'

@@ -1,0 +1,200 @@
+"""One reader of one token stream: pages through what is stored, then listens in a lane of its hub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .base import Scope
+from .decoding import decode_chunk
+from .errors import GlideMQError, JobNotFoundError
+from .records import StreamChunk
+
+if TYPE_CHECKING:
+    from .stream_hub import Lane, StreamHub
+
+EntryId = tuple[int, int]
+Page = Mapping[bytes, list[list[bytes]]] | None
+
+#: Chunks a reader may leave unread before it leaves its lane.
+BUFFER = 2_000
+_PAGE = 500
+#: A reply above this makes the next ask for fewer entries: chunks may be 1 MiB each.
+_REPLY_BYTES = 2_097_152
+
+
+def decode_page(reply: Page) -> list[StreamChunk]:
+    """Turn a reply of XRANGE, or of XREAD for one stream, into chunks; broken UTF-8 is replaced."""
+    return [decode_chunk(entry_id, pairs) for entry_id, pairs in reply.items()] if reply else []
+
+
+def parse_id(entry_id: str | bytes) -> EntryId:
+    ms, _, seq = (entry_id.decode() if isinstance(entry_id, bytes) else entry_id).partition("-")
+    return int(ms), int(seq or 0)
+
+
+def id_text(cursor: EntryId) -> str:
+    return f"{cursor[0]}-{cursor[1]}"
+
+
+class PageSize:
+    """How many entries to ask for, so that replies stay of reasonable size."""
+
+    def __init__(self) -> None:
+        self.value = _PAGE
+
+    def learn(self, pages: list[Page]) -> None:
+        size = sum(
+            len(word) for page in pages if page for pairs in page.values() for pair in pairs for word in pair
+        )
+        if size > _REPLY_BYTES:
+            self.value = max(1, self.value // 4)
+        elif self.value < _PAGE and size * 4 < _REPLY_BYTES:
+            self.value = min(_PAGE, self.value * 2)
+
+
+class Tail:
+    """One reader of one stream: an async iterator of chunks; `read()` takes all that is there at once."""
+
+    def __init__(
+        self, hub: StreamHub, scope: Scope, job_id: str, start: str, follow: bool, block_ms: int
+    ) -> None:
+        self.scope = scope
+        self.job_id = job_id
+        self.key = scope.keys.jstream(job_id).encode()
+        self.events_key = scope.keys.events.encode()
+        self.block_ms = block_ms
+        self.cursor: EntryId | None = None if start == "$" else parse_id(start)
+        self.state: bytes | None = None
+        self._hub = hub
+        self._follow = follow
+        self._buffer: list[StreamChunk] = []
+        self._next = 0
+        self._count = PageSize()
+        self._known = False
+        self._ended = False
+        self._closed = False
+        self._lane: Lane | None = None
+        self._caught_up = False
+        self._last_page = False
+        self._wake = asyncio.Event()
+        self._error: GlideMQError | None = None
+        self.kicks = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        if self._next >= len(self._buffer):
+            self._buffer, self._next = await self.read(), 0
+            if not self._buffer:
+                raise StopAsyncIteration
+        chunk = self._buffer[self._next]
+        self._next += 1
+        return chunk
+
+    async def read(self) -> list[StreamChunk]:
+        """Return the chunks that arrived since the last call, waiting for at least one; `[]` at the end.
+
+        Raises:
+            JobNotFoundError: neither job nor stream exists.
+        """
+        while not self._closed:
+            if self._next < len(self._buffer):
+                taken, self._buffer, self._next = self._buffer[self._next :], [], 0
+                return taken
+            if self._error is not None:
+                raise self._error
+            if self._lane is not None:
+                self._wake.clear()
+                await self._wake.wait()
+            elif self._last_page:
+                break
+            elif self._caught_up and not self._ended:
+                self._hub.join(self)
+            else:
+                page = await self._page()
+                if page:
+                    return page
+                if self._ended:
+                    break
+        return []
+
+    async def _page(self) -> list[StreamChunk]:
+        """Read the next stored entries and note whether that was all."""
+        if self.cursor is None:
+            self.cursor = await self._hub.newest(self.scope.connection, self.key)
+        asked = self._count.value
+        command = ("XRANGE", self.key, "(" + id_text(self.cursor), "+", "COUNT", asked)
+        reply: Page = await self._hub.patiently(lambda: self.scope.connection.command(*command))
+        self._count.learn([reply])
+        chunks = decode_page(reply)
+        if chunks:
+            self.cursor = parse_id(chunks[-1].id)
+            self._known = True
+        elif not self._known:
+            await self._must_exist()
+        # Of a job that ended only an empty page is the end of the stream.
+        self._caught_up = len(chunks) < asked
+        self._last_page = self._caught_up and not self._follow
+        return chunks
+
+    async def _must_exist(self) -> None:
+        keys = self.scope.keys.job(self.job_id), self.key
+        connection = self.scope.connection
+        if not await self._hub.patiently(lambda: connection.command("EXISTS", *keys)):
+            ref = f"{self.scope.queue}:{self.job_id}"
+            raise JobNotFoundError(
+                f"job '{ref}' not found, and no stream of it", queue=self.scope.queue, job_id=self.job_id
+            )
+        self._known = True
+
+    # Called by the lane --------------------------------------------------------------------------------
+
+    def entered(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def push(self, page: Mapping[bytes, list[list[bytes]]]) -> None:
+        """Take what is new of a page; step out of the lane when too much is unread."""
+        assert self.cursor is not None
+        fresh = [decode_chunk(i, pairs) for i, pairs in page.items() if parse_id(i) > self.cursor]
+        if not fresh:
+            return
+        self.kicks = 0
+        self.cursor = parse_id(fresh[-1].id)
+        self._buffer.extend(fresh)
+        if len(self._buffer) - self._next >= BUFFER:
+            self.step_out()
+        self._wake.set()
+
+    def step_out(self) -> None:
+        """Leave the lane; the next read pages from the cursor."""
+        if self._lane is not None:
+            self._lane.remove(self)
+            self._lane = None
+        self._caught_up = False
+        self._wake.set()
+
+    def checked(self, state: bytes | None) -> None:
+        """Note the job's state; gone, completed or failed ends the stream after its last chunk."""
+        self.state = state
+        if state in (None, b"completed", b"failed"):
+            self._ended = True
+            self.step_out()
+
+    def fail(self, error: GlideMQError) -> None:
+        self._error = error
+        self.step_out()
+
+    async def close(self) -> None:
+        """Stop following; twice is fine."""
+        self._closed = True
+        self.step_out()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.close()

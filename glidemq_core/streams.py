@@ -1,0 +1,302 @@
+"""Token streams of jobs: appending chunks (many in flight share round trips) and reading them.
+
+Following a stream live is the business of `stream_hub`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from weakref import WeakKeyDictionary
+
+from .base import QueueBase, Scope
+from .connection import Connection
+from .errors import JobNotFoundError, PayloadTooLargeError
+from .option_fields import Duration, refuse, to_ms
+from .records import StreamChunk
+from .stream_hub import StreamHub, close_quietly
+from .stream_tail import Page, decode_page
+
+MAX_CHUNK_BYTES = 1_048_576
+#: A server script cannot pass more values than this to one command.
+_MAX_FIELDS = 3_500
+#: Bounds of one coalesced append; more goes out with the next call.
+_BATCH_CHUNKS = 1_000
+_BATCH_BYTES = 2_097_152
+
+#: A connection for blocking reads is kept this long (s) for the next one.
+_IDLE_READER = 5.0
+
+_ENTRY_ID = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
+_MAX_PART = 2**64 - 1
+
+
+def encode_chunk(chunk: Mapping[str, str]) -> tuple[list[bytes], int]:
+    """Check a chunk and return its names and values in turn, and its size in bytes.
+
+    Raises:
+        InvalidOptionError: no mapping, not text, empty, or more than 3,500 fields.
+        PayloadTooLargeError: names and values together over 1 MiB.
+    """
+    if not isinstance(chunk, Mapping):
+        refuse("chunk", chunk, "a mapping of text to text")
+    if not chunk:
+        refuse("chunk", chunk, "at least one field", "Stream chunk must not be empty")
+    if len(chunk) > _MAX_FIELDS:
+        message = f"Stream chunk has too many fields ({len(chunk)} > {_MAX_FIELDS})"
+        refuse("chunk", len(chunk), f"up to {_MAX_FIELDS} fields", message)
+    words: list[bytes] = []
+    for pair in chunk.items():
+        for word in pair:
+            if not isinstance(word, str):
+                refuse("chunk", word, "text", f"Stream chunk values must be text, not {type(word).__name__}")
+            # A lone surrogate (half an emoji cut by a model's tokenizer) has no UTF-8 form.
+            words.append(word.encode("utf-8", "replace"))
+    size = sum(map(len, words))
+    if size > MAX_CHUNK_BYTES:
+        raise PayloadTooLargeError(
+            f"Stream chunk exceeds maximum size ({size} bytes > {MAX_CHUNK_BYTES})",
+            option="chunk",
+            value=size,
+            allowed=f"up to {MAX_CHUNK_BYTES} bytes",
+            what="stream chunk",
+            size_bytes=size,
+            limit_bytes=MAX_CHUNK_BYTES,
+        )
+    return words, size
+
+
+class _Writer:
+    """Appends to one stream in the order of the calls; what is queued during one goes out with the next."""
+
+    __slots__ = ("_busy", "_flushing", "_job_id", "_queued", "_scope", "_writers")
+
+    def __init__(self, writers: dict[tuple[str, str], _Writer], scope: Scope, job_id: str) -> None:
+        self._writers = writers
+        self._scope = scope
+        self._job_id = job_id
+        self._queued: deque[tuple[list[bytes], int, asyncio.Future[str]]] = deque()
+        self._busy = False
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def append(self, words: list[bytes], size: int) -> str:
+        if self._busy:
+            future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            self._queued.append((words, size, future))
+            return await future
+        # Alone, as when chunks are awaited one by one: no future, no task.
+        self._busy = True
+        try:
+            ids = await self._send([words])
+        finally:
+            if self._queued:
+                self._flushing = asyncio.create_task(self._flush())
+            else:
+                self._retire()
+        return ids[0]
+
+    async def _send(self, chunks: list[list[bytes]]) -> list[str]:
+        args: list[str | bytes] = [self._job_id]
+        for words in chunks:
+            args.append(str(len(words)))
+            args.extend(words)
+        reply = await self._scope.call("stream_append", *args)
+        if reply[0] != b"ok":
+            ref = f"{self._scope.queue}:{self._job_id}"
+            message = f"job '{ref}' not found: its stream takes no more chunks"
+            raise JobNotFoundError(message, queue=self._scope.queue, job_id=self._job_id)
+        return [entry_id.decode() for entry_id in reply[1:]]
+
+    async def _flush(self) -> None:
+        while self._queued:
+            batch: list[list[bytes]] = []
+            futures: list[asyncio.Future[str]] = []
+            total = 0
+            while self._queued and len(batch) < _BATCH_CHUNKS and total < _BATCH_BYTES:
+                words, size, future = self._queued.popleft()
+                if future.done():  # its caller was cancelled before it was sent
+                    continue
+                batch.append(words)
+                futures.append(future)
+                total += size
+            if not batch:
+                continue
+            try:
+                ids = await self._send(batch)
+            except BaseException as error:  # each caller gets it
+                for future in futures:
+                    if not future.done():
+                        _reject(future, error)
+                if not isinstance(error, Exception):
+                    for _, _, future in self._queued:
+                        future.cancel()
+                    self._retire()
+                    raise
+                continue
+            for future, entry_id in zip(futures, ids, strict=True):
+                if not future.done():
+                    future.set_result(entry_id)
+        self._retire()
+
+    def _retire(self) -> None:
+        self._busy = False
+        self._writers.pop((self._scope.keys.root, self._job_id), None)
+
+
+def _reject(future: asyncio.Future[str], error: BaseException) -> None:
+    if isinstance(error, Exception):
+        future.set_exception(error)
+    else:
+        future.cancel()
+
+
+_writers: WeakKeyDictionary[Connection, dict[tuple[str, str], _Writer]] = WeakKeyDictionary()
+
+
+async def append_chunk(scope: Scope, job_id: str, chunk: Mapping[str, str]) -> str:
+    """Append one chunk to a job's stream and return its entry id.
+
+    Calls awaited together keep their order and share round trips.
+
+    Raises:
+        InvalidOptionError: empty, or not text.
+        PayloadTooLargeError: over 1 MiB.
+        JobNotFoundError: the job was removed; nothing is recreated.
+    """
+    words, size = encode_chunk(chunk)
+    writers = _writers.setdefault(scope.connection, {})
+    key = (scope.keys.root, job_id)
+    writer = writers.get(key)
+    if writer is None:
+        writer = writers[key] = _Writer(writers, scope, job_id)
+    return await writer.append(words, size)
+
+
+_parked: WeakKeyDictionary[Connection, list[Connection]] = WeakKeyDictionary()
+
+
+async def _blocking_read(
+    connection: Connection, key: str, after: str, limit: tuple[str | int, ...], block: int
+) -> Page:
+    """XREAD BLOCK one stream on a connection of its own, kept a few seconds for the next such read."""
+    parked = _parked.setdefault(connection, [])
+    reader = parked.pop() if parked else await connection.dedicated()
+    try:
+        reply = await reader.command("XREAD", *limit, "BLOCK", block, "STREAMS", key, after)
+    except BaseException:
+        await close_quietly(reader)  # it may be blocked still
+        raise
+    parked.append(reader)
+    asyncio.get_running_loop().call_later(_IDLE_READER, _discard, parked, reader)
+    return next(iter(reply.values())) if reply else None
+
+
+def _discard(parked: list[Connection], reader: Connection) -> None:
+    if reader in parked:
+        parked.remove(reader)
+        _closing.add(task := asyncio.ensure_future(close_quietly(reader)))
+        task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()
+
+
+def check_entry_id(value: str, option: str, *, newest: bool = False) -> str:
+    """Accept `<ms>`, `<ms>-<n>` and, where it makes sense, `$`. Raises InvalidOptionError."""
+    if newest and value == "$":
+        return value
+    match = _ENTRY_ID.fullmatch(value) if isinstance(value, str) else None
+    if match is None or any(int(part) > _MAX_PART for part in match.groups() if part):
+        refuse(option, value, "an entry id like 1795467240172-0" + (" or $" if newest else ""))
+    return value
+
+
+async def read_stream(
+    scope: Scope, job_id: str, *, last_id: str | None = None, count: int = 100, block: Duration | None = None
+) -> list[StreamChunk]:
+    """Read chunks after `last_id`, oldest first; see `Queue.read_stream`."""
+    wait = to_ms(block, "block") if block and (not isinstance(block, int) or block > 0) else 0
+    if isinstance(count, bool) or not isinstance(count, int):
+        refuse("count", count, "a whole number")
+    key = scope.keys.jstream(job_id)
+    after = check_entry_id(last_id, "last_id", newest=wait > 0) if last_id else None
+    if wait:
+        limit = ("COUNT", count) if count > 0 else ()
+        reply = await _blocking_read(scope.connection, key, after or "0-0", limit, wait)
+    elif count <= 0 or after == f"{_MAX_PART}-{_MAX_PART}":
+        return []
+    else:
+        start = f"({after}" if after else "-"
+        reply = await scope.connection.command("XRANGE", key, start, "+", "COUNT", count)
+    return decode_page(reply)
+
+
+async def stream(
+    scope: Scope,
+    job_id: str,
+    *,
+    start: str = "0",
+    follow: bool = True,
+    until_done: bool = False,
+    block: Duration = 5_000,
+) -> AsyncGenerator[StreamChunk, None]:
+    """Yield the chunks of a job's stream until the job ends; see `Queue.stream`."""
+    check_entry_id(start, "start", newest=True)
+    hub = StreamHub.of(scope.connection)
+    block_ms = max(1, to_ms(block, "block"))
+    async with hub.follow(scope, job_id, start=start, follow=follow, block_ms=block_ms) as tail:
+        async for chunk in tail:
+            yield chunk
+            if until_done and chunk.type == "done":
+                return
+
+
+class StreamCalls(QueueBase):
+    """Streams of a queue's jobs."""
+
+    async def read_stream(
+        self, job_id: str, *, last_id: str | None = None, count: int = 100, block: Duration | None = None
+    ) -> list[StreamChunk]:
+        """Read up to `count` chunks after entry `last_id` (all from the start without one), oldest first.
+
+        Args:
+            last_id: entry id, exclusive; a bare ms stands for `<ms>-0`; `$` (only new) when blocking.
+            count: with `block`, 0 means no limit; without, 0 reads nothing.
+            block: ms or timedelta to wait for the first chunk, on a connection of its own.
+        Raises:
+            InvalidOptionError: a malformed id. An unknown job gives an empty list.
+        """
+        return await read_stream(await self.scope(), job_id, last_id=last_id, count=count, block=block)
+
+    async def stream(
+        self,
+        job_id: str,
+        *,
+        start: str = "0",
+        follow: bool = True,
+        until_done: bool = False,
+        block: Duration = 5_000,
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """Yield the chunks of a job live and end with the job, after its last chunk.
+
+        Survives reconnects without gap or repeat. A suspended, delayed or waiting job is waited for.
+
+        Args:
+            start: entry id (exclusive), `"0"` everything, `"$"` only new chunks.
+            follow: False ends at the end of what is stored now.
+            until_done: end at the first chunk of type `done`.
+            block: ms or timedelta after which the job's state is asked for when nothing happens.
+        Raises:
+            InvalidOptionError: a malformed id.
+            JobNotFoundError: neither the job nor a stream of it exists.
+        """
+        chunks = stream(
+            await self.scope(), job_id, start=start, follow=follow, until_done=until_done, block=block
+        )
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
