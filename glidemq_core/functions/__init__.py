@@ -30,6 +30,8 @@ PARTS = (
     "control",
     "switches",
     "sweeps",
+    "reading",
+    "watch",
 )
 
 

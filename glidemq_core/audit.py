@@ -1,0 +1,197 @@
+"""Audit trail of a queue: who changed what, each entry chained to the one before by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import unicodedata
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from .base import QueueBase, Scope
+from .errors import InvalidOptionError
+from .option_fields import from_epoch_ms, refuse, whole
+from .options import Actor
+from .records import AuditCheck, AuditEntry
+
+_GENESIS = "0" * 64
+_PAGE = 500
+_MAX_COMMENT = 4096
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text that hashes are taken of: sorted keys, compact, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+def audit_blob(
+    actor: Actor | None,
+    action: str,
+    queue: str,
+    job_ids: Sequence[str],
+    now_ms: int,
+    shown_hash: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> str:
+    """Encode the caller's part of an audit entry, the last argument of functions that act for a person.
+
+    Without an actor the blob is empty and nothing is kept. Raises InvalidOptionError for a name or a comment
+    that could not be told apart later (control characters, absurd length).
+    """
+    if actor is None:
+        return ""
+    _check_name("by", actor.by)
+    _check_name("via", actor.via)
+    if actor.comment is not None and len(actor.comment) > _MAX_COMMENT:
+        refuse("comment", actor.comment, f"text of at most {_MAX_COMMENT} characters")
+    pieces = [
+        canonical_json(action),
+        canonical_json(now_ms),
+        canonical_json(actor.by),
+        canonical_json(actor.comment),
+        canonical_json(dict(detail or {})),
+        canonical_json(_host()),
+        [canonical_json(job_id) for job_id in job_ids],
+        canonical_json(queue),
+        canonical_json(shown_hash),
+        canonical_json(actor.via),
+    ]
+    return json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname() or "unknown"
+
+
+def _check_name(option: str, name: str) -> None:
+    if not name.strip() or len(name) > 256 or any(unicodedata.category(c) == "Cc" for c in name):
+        raise InvalidOptionError(
+            f"{option} must be a name of 1 to 256 characters without control characters",
+            option=option,
+            value=name,
+            allowed="1 to 256 characters without control characters",
+        )
+
+
+async def get_audit(
+    scope: Scope, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+) -> list[AuditEntry]:
+    """Return the newest entries, newest first; `before` is a sequence number, exclusive."""
+    whole(1)(limit, "limit")
+    newest = "+" if before is None else str(whole(1)(before, "before") - 1)
+    found: list[AuditEntry] = []
+    if newest == "0":
+        return found
+    async for _, text in _entries(scope, "XREVRANGE", newest, "-", _PAGE if job_id else min(limit, _PAGE)):
+        entry = _decode(text)
+        if entry is not None and (job_id is None or job_id in entry.job_ids):
+            found.append(entry)
+            if len(found) == limit:
+                break
+    return found
+
+
+async def verify_audit(scope: Scope) -> AuditCheck:
+    """Recompute the whole chain; `broken_at` is the first sequence number that does not fit."""
+    expected, previous = 1, _GENESIS
+    async for entry_id, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
+        if entry_id != f"{expected}-0" or not _fits(text, expected, previous):
+            return AuditCheck(ok=False, entries=expected - 1, broken_at=expected)
+        previous = json.loads(text)["hash"]
+        expected += 1
+    # Entries cut off at the end leave the stream's counter ahead of the last one.
+    newest = await _last_generated(scope)
+    if newest >= expected:
+        return AuditCheck(ok=False, entries=expected - 1, broken_at=expected)
+    return AuditCheck(ok=True, entries=expected - 1, broken_at=None)
+
+
+def _fits(text: str, seq: int, previous: str) -> bool:
+    try:
+        entry = json.loads(text)
+        claimed = entry.pop("hash")
+        if entry["seq"] != seq or entry["prev_hash"] != previous:
+            return False
+        return (
+            hashlib.sha256(canonical_json(entry).encode()).hexdigest() == claimed
+            and canonical_json({**entry, "hash": claimed}) == text
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+async def _entries(
+    scope: Scope, command: str, start: str, end: str, page: int
+) -> AsyncIterator[tuple[str, str]]:
+    while True:
+        reply = await scope.connection.command(command, scope.keys.audit, start, end, "COUNT", page)
+        items = _stream_items(reply)
+        for entry_id, text in items:
+            yield entry_id, text
+        if len(items) < page:
+            return
+        start = "(" + items[-1][0]
+
+
+def _stream_items(reply: Any) -> list[tuple[str, str]]:
+    """Entry ids with the field `entry`; the client gives a stream range as a map of id to field pairs."""
+    items = []
+    for entry_id, pairs in (reply or {}).items():
+        fields = {bytes(pair[0]): bytes(pair[1]) for pair in pairs or ()}
+        items.append((entry_id.decode(), fields.get(b"entry", b"").decode("utf-8", "replace")))
+    return items
+
+
+async def _last_generated(scope: Scope) -> int:
+    if not await scope.connection.command("EXISTS", scope.keys.audit):
+        return 0
+    info = await scope.connection.command("XINFO", "STREAM", scope.keys.audit)
+    return int(info[b"last-generated-id"].partition(b"-")[0])
+
+
+def _decode(text: str) -> AuditEntry | None:
+    try:
+        raw = json.loads(text)
+        at = from_epoch_ms(raw["at_ms"])
+        if at is None:
+            return None
+        return AuditEntry(
+            seq=int(raw["seq"]),
+            at=at,
+            by=str(raw["by"]),
+            via=str(raw["via"]),
+            host=str(raw["host"]),
+            action=str(raw["action"]),
+            queue=str(raw["queue"]),
+            job_ids=tuple(map(str, raw["job_ids"])),
+            count=raw["count"],
+            outcome=str(raw["outcome"]),
+            comment=raw["comment"],
+            shown_hash=raw["shown_hash"],
+            detail=raw["detail"],
+            prev_hash=str(raw["prev_hash"]),
+            hash=str(raw["hash"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+class AuditCalls(QueueBase):
+    """The audit trail of a queue."""
+
+    async def get_audit(
+        self, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Return entries, newest first; `before` is a sequence number, exclusive.
+
+        Raises InvalidOptionError.
+        """
+        return await get_audit(await self.scope(), limit=limit, before=before, job_id=job_id)
+
+    async def verify_audit(self) -> AuditCheck:
+        """Recompute every hash; tell whether the chain is whole and, if not, where it breaks."""
+        return await verify_audit(await self.scope())

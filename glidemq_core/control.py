@@ -1,0 +1,270 @@
+"""Acting on single jobs: remove, retry, promote, change, revoke, update, log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from . import payload
+from .audit import audit_blob
+from .base import Scope
+from .errors import JobNotFoundError, JobStateError
+from .option_fields import Duration, refuse, to_ms, whole
+from .options import Actor
+from .records import JobLogs
+from .switches import SwitchCalls
+
+#: Jobs a server call; more are sent in several calls, each complete and audited by itself.
+_BATCH = 200
+_PRIORITY = whole(0, 2048)
+
+
+async def _each(
+    scope: Scope,
+    function: str,
+    flags: Sequence[str],
+    job_ids: Iterable[str],
+    action: str,
+    actor: Actor | None,
+    detail: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Run a function over many jobs; one outcome a job, in order."""
+    ids, outcomes = list(job_ids), []
+    for start in range(0, len(ids), _BATCH):
+        part = ids[start : start + _BATCH]
+        blob = audit_blob(actor, action, scope.queue, part, scope.now_ms(), detail=detail)
+        reply = await scope.call(function, *flags, *part, blob)
+        outcomes += [word.decode() for word in reply[1:]]
+    return outcomes
+
+
+async def remove_jobs(
+    scope: Scope, job_ids: Iterable[str], *, force: bool = False, actor: Actor | None = None
+) -> list[str]:
+    """Delete jobs; outcomes `removed`, `active` (only with force) or `not_found`, in order."""
+    flags = (str(scope.now_ms()), "1" if force else "")
+    return await _each(scope, "remove", flags, job_ids, "remove", actor, {"force": True} if force else None)
+
+
+async def retry_some(
+    scope: Scope,
+    job_ids: Iterable[str],
+    *,
+    reset_fallback: bool = False,
+    clear_signals: bool = False,
+    actor: Actor | None = None,
+) -> list[str]:
+    """Retry failed jobs; outcomes `retried`, `not_failed` or `not_found`, in order."""
+    flags = (str(scope.now_ms()), "1" if reset_fallback else "", "1" if clear_signals else "")
+    detail = {"reset_fallback": reset_fallback, "clear_signals": clear_signals}
+    chosen = {name: True for name, on in detail.items() if on}
+    return await _each(scope, "retry", flags, job_ids, "retry", actor, chosen)
+
+
+async def promote_jobs(scope: Scope, job_ids: Iterable[str], *, actor: Actor | None = None) -> list[str]:
+    """Make delayed jobs ready; outcomes `promoted`, `not_delayed` or `not_found`, in order."""
+    return await _each(scope, "promote", (), job_ids, "promote", actor)
+
+
+def _missing(scope: Scope, job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(
+        f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id, hint="it may be removed"
+    )
+
+
+async def _refused(
+    scope: Scope, job_id: str, operation: str, needed: str, state: str | None = None
+) -> JobStateError:
+    """Say which state stood in the way, as far as it is still known."""
+    if state is None:
+        stored = await scope.connection.command("HGET", scope.keys.job(job_id), "state")
+        state = stored.decode("utf-8", "replace") if stored else "unknown"
+    return JobStateError(
+        f"cannot {operation.replace('_', ' ')} job '{scope.queue}:{job_id}': it is {state}, not {needed}",
+        queue=scope.queue,
+        job_id=job_id,
+        operation=operation,
+        state=state,
+        needed=needed,
+    )
+
+
+async def remove_job(scope: Scope, job_id: str, *, force: bool = False, actor: Actor | None = None) -> bool:
+    """Delete one job; False when there is none. Raises JobStateError for an active one without `force`."""
+    [outcome] = await remove_jobs(scope, [job_id], force=force, actor=actor)
+    if outcome == "active":
+        raise await _refused(scope, job_id, "remove", "idle", "active")
+    return outcome == "removed"
+
+
+async def retry_job(
+    scope: Scope,
+    job_id: str,
+    *,
+    reset_fallback: bool = False,
+    clear_signals: bool = False,
+    actor: Actor | None = None,
+) -> None:
+    """Retry one failed job. Raises JobStateError, JobNotFoundError."""
+    [outcome] = await retry_some(
+        scope, [job_id], reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
+    )
+    if outcome == "not_found":
+        raise _missing(scope, job_id)
+    if outcome != "retried":
+        raise await _refused(scope, job_id, "retry", "failed")
+
+
+async def promote_job(scope: Scope, job_id: str, *, actor: Actor | None = None) -> None:
+    """Make one delayed job ready. Raises JobStateError, JobNotFoundError."""
+    [outcome] = await promote_jobs(scope, [job_id], actor=actor)
+    if outcome == "not_found":
+        raise _missing(scope, job_id)
+    if outcome != "promoted":
+        raise await _refused(scope, job_id, "promote", "delayed")
+
+
+async def _change(
+    scope: Scope, job_id: str, function: str, value: int, detail: Mapping[str, Any], actor: Actor | None
+) -> None:
+    now = scope.now_ms()
+    blob = audit_blob(actor, function, scope.queue, [job_id], now, detail=detail)
+    status, *rest = await scope.call(function, job_id, value, now, blob)
+    match status.decode():
+        case "not_found":
+            raise _missing(scope, job_id)
+        case "invalid_state":
+            state = rest[0].decode("utf-8", "replace") or "unknown"
+            raise await _refused(scope, job_id, function, "waiting, prioritized or delayed", state)
+        case "pending":
+            raise await _refused(scope, job_id, function, "untouched by workers", "being started")
+        case "not_in_stream":
+            raise await _refused(scope, job_id, function, "in reach", "deep in the backlog")
+
+
+async def change_job_priority(
+    scope: Scope, job_id: str, priority: int, *, actor: Actor | None = None
+) -> None:
+    """Give a job that has not started another priority, 0..2048.
+
+    Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
+    """
+    _PRIORITY(priority, "priority")
+    await _change(scope, job_id, "change_priority", int(priority), {"priority": int(priority)}, actor)
+
+
+async def change_job_delay(scope: Scope, job_id: str, delay: Duration, *, actor: Actor | None = None) -> None:
+    """Let a job that has not started wait `delay` (ms or timedelta) from now; 0 makes it ready.
+
+    Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
+    """
+    delay_ms = to_ms(delay, "delay")
+    await _change(scope, job_id, "change_delay", delay_ms, {"delay_ms": delay_ms}, actor)
+
+
+async def revoke(
+    scope: Scope, job_id: str, *, actor: Actor | None = None
+) -> Literal["revoked", "flagged", "not_found"]:
+    """Fail a job that has not started, or flag one that has: Python workers then cancel it."""
+    now = scope.now_ms()
+    blob = audit_blob(actor, "revoke", scope.queue, [job_id], now)
+    [outcome] = await scope.call("revoke", job_id, now, blob)
+    match outcome.decode():
+        case "revoked":
+            return "revoked"
+        case "flagged":
+            return "flagged"
+        case _:
+            return "not_found"
+
+
+async def update_data(scope: Scope, job_id: str, data: Any) -> None:
+    """Replace the payload. Raises PayloadTooLargeError, SerializationError, JobNotFoundError."""
+    text = payload.encode_data(data, scope.serializer)
+    if await scope.call("update", job_id, "data", text) != [b"ok"]:
+        raise _missing(scope, job_id)
+
+
+async def update_progress(scope: Scope, job_id: str, progress: Any) -> None:
+    """Store progress, always as JSON, and tell listeners. Raises PayloadTooLargeError, JobNotFoundError."""
+    text = payload.encode_progress(progress)
+    if await scope.call("update", job_id, "progress", text) != [b"ok"]:
+        raise _missing(scope, job_id)
+
+
+async def append_log(scope: Scope, job_id: str, *lines: str) -> bool:
+    """Append lines to the job's log; False when the job is gone. Raises PayloadTooLargeError."""
+    for line in lines:
+        if not isinstance(line, str):
+            refuse("message", line, "text")
+        payload.check_size(line, "log line")
+    reply = await scope.call("log", job_id, *(line.encode("utf-8", "replace") for line in lines))
+    return bool(reply[0] == b"ok")
+
+
+async def get_job_logs(scope: Scope, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
+    """Return log lines `start`..`end` inclusive (negative: from the end), oldest first, and their number."""
+    key = scope.keys.log(job_id)
+    lines, count = await scope.connection.pipeline([("LRANGE", key, start, end), ("LLEN", key)])
+    return JobLogs(logs=tuple(line.decode("utf-8", "replace") for line in lines or ()), count=int(count or 0))
+
+
+class ControlCalls(SwitchCalls):
+    """Jobs by id, without loading them first; and the switches of the queue."""
+
+    async def remove_job(self, job_id: str, *, force: bool = False, actor: Actor | None = None) -> bool:
+        """Delete a job and all that describes it; False when there is none.
+
+        Raises JobStateError for an active job unless `force`.
+        """
+        return await remove_job(await self.scope(), job_id, force=force, actor=actor)
+
+    async def retry_job(
+        self,
+        job_id: str,
+        *,
+        reset_fallback: bool = False,
+        clear_signals: bool = False,
+        actor: Actor | None = None,
+    ) -> None:
+        """Run a failed job again with all its attempts. Raises JobStateError, JobNotFoundError.
+
+        Args:
+            reset_fallback: start at the primary model again, not at the last fallback.
+            clear_signals: forget earlier approvals and other signals.
+        """
+        await retry_job(
+            await self.scope(),
+            job_id,
+            reset_fallback=reset_fallback,
+            clear_signals=clear_signals,
+            actor=actor,
+        )
+
+    async def promote_job(self, job_id: str, *, actor: Actor | None = None) -> None:
+        """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
+        await promote_job(await self.scope(), job_id, actor=actor)
+
+    async def change_job_priority(self, job_id: str, priority: int, *, actor: Actor | None = None) -> None:
+        """Give a job that has not started another priority, 0..2048.
+
+        Raises InvalidOptionError, JobStateError, JobNotFoundError.
+        """
+        await change_job_priority(await self.scope(), job_id, priority, actor=actor)
+
+    async def change_job_delay(self, job_id: str, delay: Duration, *, actor: Actor | None = None) -> None:
+        """Let a job that has not started wait `delay` (ms or timedelta) from now.
+
+        Raises InvalidOptionError, JobStateError, JobNotFoundError.
+        """
+        await change_job_delay(await self.scope(), job_id, delay, actor=actor)
+
+    async def revoke(
+        self, job_id: str, *, actor: Actor | None = None
+    ) -> Literal["revoked", "flagged", "not_found"]:
+        """Fail a job that has not started; flag one that has, which Python workers then cancel."""
+        return await revoke(await self.scope(), job_id, actor=actor)
+
+    async def get_job_logs(self, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
+        """Return log lines `start`..`end` inclusive, oldest first, and how many there are."""
+        return await get_job_logs(await self.scope(), job_id, start, end)

@@ -1,0 +1,305 @@
+"""Reading jobs: by id, by state, by what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from .base import Scope
+from .job import Job
+from .keys import WORKERS_GROUP
+from .numbers import to_int
+from .option_fields import one_of, refuse, whole
+from .strict_json import same_json
+from .vitals import SCAN_ROUNDS, VitalCalls, scan_page
+
+#: Fields of a read without payloads (records.md 4.5), and those of our own reading.
+METADATA_FIELDS = (
+    "id",
+    "name",
+    "opts",
+    "timestamp",
+    "attemptsMade",
+    "state",
+    "delay",
+    "priority",
+    "maxAttempts",
+    "processedOn",
+    "finishedOn",
+    "failedReason",
+    "parentId",
+    "parentQueue",
+    "orderingKey",
+    "orderingSeq",
+    "groupKey",
+    "cost",
+    "expireAt",
+    "progress",
+    "revoked",
+    "lastActive",
+    "schedulerName",
+    "parentIds",
+    "parentQueues",
+    "suspendReason",
+    "suspendedAt",
+    "suspendTimeout",
+    "signals",
+    "tpmTokens",
+    "lifo",
+    "stalledCount",
+    "fallbackIndex",
+    "budgetKey",
+    "suspendBase",
+)
+
+STATES = ("waiting", "active", "delayed", "completed", "failed", "suspended", "prioritized", "group-waiting")
+
+_PAGE = 200
+_MAX_PENDING = 10_000
+#: Jobs of a state that a search looks at before it gives up.
+_SEARCH_LIMIT = 10_000
+
+Fields = dict[bytes, bytes]
+
+
+async def get_job(scope: Scope, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+    """Read one job; None when there is none."""
+    [job] = await _load(scope, [job_id], exclude_data)
+    return job
+
+
+async def _load(scope: Scope, ids: Sequence[str], exclude_data: bool) -> list[Job[Any, Any] | None]:
+    """Read jobs by id, None for those that are gone; a job's vectors may be no text."""
+    jobs: list[Job[Any, Any] | None] = []
+    for start in range(0, len(ids), _PAGE):
+        part = ids[start : start + _PAGE]
+        if exclude_data:
+            commands = [("HMGET", scope.keys.job(job_id), *METADATA_FIELDS) for job_id in part]
+        else:
+            commands = [("HGETALL", scope.keys.job(job_id)) for job_id in part]
+        for job_id, reply in zip(part, await scope.connection.pipeline(commands), strict=True):
+            fields = _fields(reply)
+            jobs.append(Job.from_hash(scope, job_id, fields) if fields else None)
+    return jobs
+
+
+def _fields(reply: Any) -> Fields:
+    """A hash as HGETALL or HMGET answers it; a key of another type counts as none."""
+    if isinstance(reply, Mapping):
+        return dict(reply)
+    if isinstance(reply, list):
+        pairs = zip(METADATA_FIELDS, reply, strict=False)
+        return {name.encode(): value for name, value in pairs if value is not None}
+    return {}
+
+
+async def get_jobs(
+    scope: Scope, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
+) -> list[Job[Any, Any]]:
+    """Read the jobs of a state at places `start`..`end` (inclusive, negative end: all the rest).
+
+    Oldest or soonest first. `waiting` and `active` walk the stream as glide-mq does: `waiting` includes
+    what workers are running of it and leaves out the two lists. Jobs that are gone are left out.
+    Raises InvalidOptionError.
+    """
+    one_of(*STATES)(state, "state")
+    whole(0)(start, "start")
+    if isinstance(end, bool) or not isinstance(end, int):
+        refuse("end", end, "a whole number")
+    ids = await _ids(scope, state, start, end)
+    jobs = [job for job in await _load(scope, ids, exclude_data) if job is not None]
+    if state == "suspended":  # members of former jobs of the same id stay behind after an obliterate
+        jobs = [job for job in jobs if job.state == "suspended"]
+    return jobs
+
+
+async def _ids(scope: Scope, state: str, start: int, end: int) -> list[str]:
+    if 0 <= end < start:
+        return []
+    keys, connection = scope.keys, scope.connection
+    if state == "waiting":
+        return await _stream_ids(scope, start, end)
+    if state == "active":
+        ids = await _active_ids(scope)
+        return ids[start:] if end < 0 else ids[start : end + 1]
+    if state in ("prioritized", "group-waiting"):
+        function = "list_prioritized" if state == "prioritized" else "list_group_waiting"
+        reply = await scope.read(function, _SEARCH_LIMIT if end < 0 else end + 1)
+        return _texts(reply[1:])[start:]
+    key = {"delayed": keys.scheduled, "suspended": keys.suspended}.get(state) or f"{keys.root}:{state}"
+    return _texts(await connection.command("ZRANGE", key, start, max(end, -1)))
+
+
+def _texts(items: Any) -> list[str]:
+    return [item.decode("utf-8", "replace") for item in items or ()]
+
+
+async def _stream_ids(scope: Scope, start: int, end: int) -> list[str]:
+    """Job ids of the entries `start`..`end` of the stream."""
+    ids: list[str] = []
+    seen, cursor = 0, "-"
+    while end < 0 or seen <= end:
+        count = 1000 if end < 0 else min(1000, end + 1 - seen)
+        page = await scope.connection.command("XRANGE", scope.keys.stream, cursor, "+", "COUNT", count) or {}
+        for place, pairs in enumerate(page.values(), seen):
+            job_id = _job_id(pairs)
+            if place >= start and job_id is not None:
+                ids.append(job_id)
+        seen += len(page)
+        if len(page) < count:
+            break
+        cursor = "(" + list(page)[-1].decode()
+    return ids
+
+
+def _job_id(pairs: Any) -> str | None:
+    for name, value in pairs or ():
+        if name == b"jobId":
+            return str(value.decode("utf-8", "replace"))
+    return None
+
+
+async def _active_ids(scope: Scope) -> list[str]:
+    """Running jobs: those with a pending entry, then those that came from a list."""
+    keys, connection = scope.keys, scope.connection
+    pending, indexed, listed = await connection.pipeline(
+        [
+            ("XPENDING", keys.stream, WORKERS_GROUP, "-", "+", _MAX_PENDING),
+            ("ZRANGE", keys.list_runs, 0, -1),
+            ("GET", keys.list_active),
+        ]
+    )
+    entries = [item[0] for item in pending] if isinstance(pending, list) else []
+    ids: list[str] = []
+    for start in range(0, len(entries), 500):
+        part = [("XRANGE", keys.stream, entry, entry) for entry in entries[start : start + 500]]
+        for found in await connection.pipeline(part):
+            for pairs in (found or {}).values():
+                job_id = _job_id(pairs)
+                if job_id is not None:
+                    ids.append(job_id)
+    known = dict.fromkeys(ids)
+    known.update(dict.fromkeys(_texts(indexed if isinstance(indexed, list) else ())))
+    if to_int(listed) > len(known) - len(dict.fromkeys(ids)):
+        # Nobody indexes the list-sourced jobs of Node workers: walk the hashes, as Node does.
+        async for page in _scan_jobs(scope):
+            asked = [("HMGET", keys.job(job_id), "state", "lifo", "priority") for job_id in page]
+            for job_id, values in zip(page, await connection.pipeline(asked), strict=True):
+                if _is_listed_active(values):
+                    known.setdefault(job_id)
+    return list(known)
+
+
+def _is_listed_active(values: Any) -> bool:
+    """Whether (state, lifo, priority) are those of a running job that came from a list."""
+    return (
+        isinstance(values, list) and values[0] == b"active" and (values[1] == b"1" or to_int(values[2]) > 0)
+    )
+
+
+async def _scan_jobs(scope: Scope) -> AsyncIterator[list[str]]:
+    """Ids of all job hashes, in pages without order; bounded."""
+    cursor, head = "0", len(scope.keys.job(""))
+    for _ in range(SCAN_ROUNDS):
+        cursor, keys = await scan_page(scope, cursor, "job:*", "hash")
+        ids = [key[head:] for key in keys if ":" not in key[head:]]
+        if ids:
+            yield ids
+        if cursor == "0":
+            return
+
+
+async def search_jobs(
+    scope: Scope,
+    *,
+    state: str | None = None,
+    name: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    limit: int = 100,
+    exclude_data: bool = False,
+) -> list[Job[Any, Any]]:
+    """Find jobs whose name is `name` and whose data has these top-level values; all given must fit.
+
+    Looks at 10000 jobs of the state, or walks a bounded number of keys without one.
+    Raises InvalidOptionError.
+    """
+    if state is not None:
+        one_of(*STATES)(state, "state")
+    if name is not None and not isinstance(name, str):
+        refuse("name", name, "text")
+    if data is not None and not isinstance(data, Mapping):
+        refuse("data", data, "a map of top-level keys to values")
+    whole(1)(limit, "limit")
+    found: list[Job[Any, Any]] = []
+    async for ids in _candidates(scope, state):
+        for job in await _load(scope, ids, exclude_data and not data):
+            if job is not None and _matches(job, state, name, data):
+                found.append(await _without_data(scope, job) if exclude_data and data else job)
+                if len(found) == limit:
+                    return found
+    return found
+
+
+async def _without_data(scope: Scope, job: Job[Any, Any]) -> Job[Any, Any]:
+    fields = {key: value for key, value in job.fields.items() if key not in (b"data", b"returnvalue")}
+    return Job.from_hash(scope, job.id, fields)
+
+
+async def _candidates(scope: Scope, state: str | None) -> AsyncIterator[list[str]]:
+    if state is None:
+        async for page in _scan_jobs(scope):
+            yield page
+        return
+    if state == "active":
+        yield (await _active_ids(scope))[:_SEARCH_LIMIT]
+        return
+    for start in range(0, _SEARCH_LIMIT, _PAGE):
+        ids = await _ids(scope, state, start, start + _PAGE - 1)
+        if not ids:
+            return
+        yield ids
+
+
+def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapping[str, Any] | None) -> bool:
+    if state == "suspended" and job.state != "suspended":
+        return False
+    if name is not None and job.name != name:
+        return False
+    if not data:
+        return True
+    held = job.data
+    return isinstance(held, Mapping) and all(
+        key in held and same_json(held[key], value) for key, value in data.items()
+    )
+
+
+class ReadCalls(VitalCalls):
+    """Reading a queue; nothing here changes anything."""
+
+    async def get_job(self, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+        """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
+        return await get_job(await self.scope(), job_id, exclude_data=exclude_data)
+
+    async def get_jobs(
+        self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    ) -> list[Job[Any, Any]]:
+        """Read jobs of a state, places `start`..`end` inclusive (negative end: all), oldest or soonest first.
+
+        States: waiting, active, delayed, completed, failed, suspended, prioritized, group-waiting.
+        Raises InvalidOptionError.
+        """
+        return await get_jobs(await self.scope(), state, start, end, exclude_data=exclude_data)
+
+    async def search_jobs(
+        self,
+        *,
+        state: str | None = None,
+        name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        limit: int = 100,
+        exclude_data: bool = False,
+    ) -> list[Job[Any, Any]]:
+        """Find jobs by name and by top-level values of their data; bounded. Raises InvalidOptionError."""
+        return await search_jobs(
+            await self.scope(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
+        )

@@ -1,0 +1,136 @@
+"""Sweeps that a worker runs for its queue: promotion, stalls, deadlines of suspended jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .base import Scope
+
+#: Pages of one sweep; what is left waits for the next one.
+_MAX_PAGES = 50
+_SUSPEND_PAGE = 100
+_LIST_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a promotion tick did; `next_due_ms`: when there is something to do again, if known."""
+
+    promoted: int
+    next_due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Jobs whose runs fell silent: queued again, and failed because it happened too often."""
+
+    requeued: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+async def tick(scope: Scope) -> Tick:
+    """Promote all that is due and wake rate-limited groups."""
+    promoted, due = 0, b""
+    for _ in range(_MAX_PAGES):
+        status, count, due = await scope.call("tick", scope.now_ms())
+        promoted += count
+        if status == b"ok":
+            break
+    return Tick(promoted, int(due) if due else None)
+
+
+async def sweep_stalls(
+    scope: Scope, consumer: str, *, min_idle_ms: int, lock_ms: int, max_stalled: int
+) -> Stalled:
+    """Take stream-sourced jobs away from workers that fell silent.
+
+    Args:
+        min_idle_ms: how long an entry must have been pending to be looked at (the stalled interval).
+        lock_ms: silence that counts as death for jobs without their own `lockDuration`.
+        max_stalled: stalls a job survives.
+    """
+    found, cursor = Stalled(), "0-0"
+    for _ in range(_MAX_PAGES):
+        reply = await scope.call(
+            "stalls", scope.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
+        )
+        found.requeued.extend(_texts(reply[3]))
+        found.failed.extend(_texts(reply[4]))
+        cursor = reply[1].decode()
+        if cursor == "0-0":
+            break
+    return found
+
+
+async def sweep_list_stalls(scope: Scope, *, lock_ms: int, max_stalled: int) -> Stalled:
+    """Take list-sourced jobs away from Python workers that fell silent."""
+    found = Stalled()
+    for _ in range(_MAX_PAGES):
+        status, again, failed = await scope.call(
+            "list_stalls", scope.now_ms(), lock_ms, max_stalled, _LIST_PAGE
+        )
+        found.requeued.extend(_texts(again))
+        found.failed.extend(_texts(failed))
+        if status == b"ok":
+            break
+    return found
+
+
+async def sweep_suspended(scope: Scope, rank: int = 0) -> tuple[int, int]:
+    """Fail suspended jobs past their deadline; returns how many, and the `rank` to pass the next time.
+
+    `rank` walks the set a few members a call, to drop those that describe no suspension any more.
+    """
+    failed = 0
+    for _ in range(_MAX_PAGES):
+        status, count, rank = await scope.call("suspend_sweep", scope.now_ms(), _SUSPEND_PAGE, rank)
+        failed += count
+        if status == b"ok":
+            break
+    return failed, rank
+
+
+class ListWalk:
+    """A slow walk for list-sourced jobs of Node workers; it also heals `list-active`.
+
+    Call `step` at a low rate; it costs one GET and one ZCARD while our own index explains the whole count.
+    The count is lowered only after two rounds in a row have missed the same jobs and only if it stood still
+    meanwhile: one round may miss jobs that started behind the cursor.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._cursor = "0"
+        self._seen = 0
+        self._before: tuple[int, int] | None = None
+
+    async def step(self, *, lock_ms: int, max_stalled: int) -> Stalled:
+        """Walk a few hundred keys further."""
+        scope = self._scope
+        reply = await scope.call(
+            "list_scan", self._cursor, scope.keys.pattern("job:*"), scope.now_ms(), lock_ms, max_stalled
+        )
+        _, cursor, seen, surplus, again, failed = reply
+        self._cursor = cursor.decode()
+        self._seen += seen
+        if self._cursor == "0":
+            await self._round_ended(int(surplus), len(again) + len(failed))
+        return Stalled(_texts(again), _texts(failed))
+
+    async def _round_ended(self, surplus: int, ended: int) -> None:
+        missing, self._seen = surplus - self._seen, 0
+        if missing <= 0 or ended:
+            self._before = None
+            return
+        stored = await self._scope.connection.command("GET", self._scope.keys.list_active)
+        here = (missing, int(stored or 0))
+        if self._before == here:
+            await self._scope.call("heal_list", missing, here[1])
+            self._before = None
+        else:
+            self._before = here
+
+
+def _texts(items: Any) -> list[str]:
+    return [item.decode("utf-8", "replace") for item in items]

@@ -1,0 +1,256 @@
+"""Whole-queue operations: pause, limits, drain, clean, retry all, obliterate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from .audit import audit_blob
+from .base import QueueBase, Scope
+from .errors import QueueBusyError
+from .keys import registry
+from .numbers import to_int
+from .option_fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
+from .options import Actor, RateLimit
+
+#: Jobs a server call, so that no call holds the server for long.
+_SLICE = 2000
+
+
+async def pause(scope: Scope, *, actor: Actor | None = None) -> str:
+    """Stop Python workers from starting jobs; `paused` or `already_paused`."""
+    return await _set_paused(scope, "1", "pause", actor)
+
+
+async def resume(scope: Scope, *, actor: Actor | None = None) -> str:
+    """Let workers start jobs again; `resumed` or `already_running`."""
+    return await _set_paused(scope, "0", "resume", actor)
+
+
+async def _set_paused(scope: Scope, flag: str, action: str, actor: Actor | None) -> str:
+    blob = audit_blob(actor, action, scope.queue, (), scope.now_ms())
+    [outcome] = await scope.call("pause", flag, blob)
+    return str(outcome.decode())
+
+
+async def is_paused(scope: Scope) -> bool:
+    """Whether the queue is paused. Node workers do not obey the switch."""
+    return bool(await scope.connection.command("HGET", scope.keys.meta, "paused") == b"1")
+
+
+async def drain(scope: Scope, *, delayed: bool = False, actor: Actor | None = None) -> int:
+    """Delete the jobs that wait (and the scheduled ones if `delayed`); running and parked ones stay."""
+    removed: int = 0
+    cursor, last = "-", ""
+    while True:
+        now = scope.now_ms()
+        blob = audit_blob(actor, "drain", scope.queue, (), now, detail={"delayed": delayed})
+        status, count, at, until = await scope.call(
+            "drain", now, "1" if delayed else "", _SLICE, cursor, last, blob
+        )
+        removed, cursor, last = removed + count, at.decode(), until.decode()
+        if status == b"done":
+            return removed
+
+
+async def clean(
+    scope: Scope,
+    state: Literal["completed", "failed"],
+    *,
+    grace: Duration,
+    limit: int = 1000,
+    actor: Actor | None = None,
+) -> list[str]:
+    """Delete results older than `grace` (ms or timedelta), oldest first; the ids that went."""
+    one_of("completed", "failed")(state, "state")
+    grace_ms = to_ms(grace, "grace")
+    whole(0)(limit, "limit")
+    cleaned: list[str] = []
+    oldest = scope.now_ms() - grace_ms
+    while len(cleaned) < limit:
+        detail = {"state": state, "older_than_ms": grace_ms, "limit": limit}
+        blob = audit_blob(actor, "clean", scope.queue, (), scope.now_ms(), detail=detail)
+        status, *ids = await scope.call("clean", state, oldest, min(_SLICE, limit - len(cleaned)), blob)
+        cleaned += [job_id.decode() for job_id in ids]
+        if status == b"done":
+            break
+    return cleaned
+
+
+async def retry_jobs(scope: Scope, count: int = 0, *, actor: Actor | None = None) -> int:
+    """Retry the oldest failed jobs, `count` of them or all (0); how many were."""
+    whole(0)(count, "count")
+    retried, newest = 0, scope.now_ms()
+    while count == 0 or retried < count:
+        now = scope.now_ms()
+        blob = audit_blob(actor, "retry", scope.queue, (), now, detail={"all_failed": True, "count": count})
+        room = _SLICE if count == 0 else min(_SLICE, count - retried)
+        status, part = await scope.call("retry_all", now, newest, room, blob)
+        retried += part
+        if status == b"done":
+            break
+    return retried
+
+
+async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None = None) -> None:
+    """Delete the queue: at once everything that leads to a job, then the records, a slice a call.
+
+    The audit trail goes too, unless an actor is named: it then ends with this entry.
+    Raises QueueBusyError while jobs are active, unless `force`.
+    """
+    now = scope.now_ms()
+    blob = audit_blob(actor, "obliterate", scope.queue, (), now, detail={"force": force})
+    status, *active = await scope.call("obliterate", "1" if force else "", blob)
+    if status == b"busy":
+        raise QueueBusyError(
+            f"queue '{scope.queue}' has {active[0]} active job(s)",
+            hint="wait for them, or use force",
+            queue=scope.queue,
+            active=int(active[0]),
+        )
+    cursor = "0"
+    while True:
+        reply = await scope.call("obliterate_rest", cursor, scope.keys.pattern("*"), now)
+        cursor = reply[0].decode()
+        if cursor == "0":
+            break
+    await scope.connection.command("SREM", registry(scope.keys.prefix), scope.queue)
+
+
+async def set_global_concurrency(scope: Scope, limit: int, *, actor: Actor | None = None) -> str:
+    """Cap the active jobs of all workers together, 0 = off; `set` or `cleared`."""
+    value = whole(0)(limit, "concurrency")
+    blob = audit_blob(
+        actor, "set_limits", scope.queue, (), scope.now_ms(), detail={"global_concurrency": value or None}
+    )
+    await scope.call("configure", "globalConcurrency", value, blob)
+    return "set" if value else "cleared"
+
+
+async def get_global_concurrency(scope: Scope) -> int | None:
+    """Return the cap on active jobs; None when there is none."""
+    stored = await scope.connection.command("HGET", scope.keys.meta, "globalConcurrency")
+    return to_int(stored) or None
+
+
+async def set_global_rate_limit(scope: Scope, limit: RateLimit | None, *, actor: Actor | None = None) -> str:
+    """Cap job starts of all workers together, None = off; `set` or `cleared`."""
+    if limit is not None:
+        instance_of(RateLimit)(limit, "limit")
+    detail = {"rpm": {"max": limit.max, "window_ms": limit.duration} if limit else None}
+    blob = audit_blob(actor, "set_limits", scope.queue, (), scope.now_ms(), detail=detail)
+    values = (limit.max, limit.duration) if limit else ("", "")
+    reply = await scope.call("configure", "rateLimitMax", values[0], "rateLimitDuration", values[1], blob)
+    return str(reply[0].decode())
+
+
+async def get_global_rate_limit(scope: Scope) -> RateLimit | None:
+    """Return the cap on job starts; None when there is none."""
+    stored = await scope.connection.command("HMGET", scope.keys.meta, "rateLimitMax", "rateLimitDuration")
+    most, duration = map(to_int, stored)
+    return RateLimit(most, duration) if most > 0 and duration > 0 else None
+
+
+async def rate_limit_group(
+    scope: Scope,
+    key: str,
+    duration: Duration,
+    *,
+    extend: Literal["max", "replace"] = "max",
+    actor: Actor | None = None,
+) -> datetime:
+    """Hold back the parked jobs of an ordering group; when they may go on."""
+    if not isinstance(key, str) or not 0 < len(key) <= 256:
+        refuse("key", key, "an ordering key of 1 to 256 characters")
+    duration_ms = positive_ms(duration, "duration")
+    one_of("max", "replace")(extend, "extend")
+    now = scope.now_ms()
+    detail = {"key": key, "duration_ms": duration_ms, "extend": extend}
+    blob = audit_blob(actor, "limit_group", scope.queue, (), now, detail=detail)
+    reply = await scope.call("limit_group", key, duration_ms, extend, now, blob)
+    resume_at = from_epoch_ms(int(reply[1]))
+    if resume_at is None:
+        refuse("duration", duration, "a time the calendar reaches")
+    return resume_at
+
+
+class SwitchCalls(QueueBase):
+    """Switches and sweeping operations of a whole queue."""
+
+    async def pause(self, *, actor: Actor | None = None) -> None:
+        """Stop Python workers from starting jobs; running ones go on. Node workers do not obey."""
+        await pause(await self.scope(), actor=actor)
+
+    async def resume(self, *, actor: Actor | None = None) -> None:
+        """Let workers start jobs again."""
+        await resume(await self.scope(), actor=actor)
+
+    async def is_paused(self) -> bool:
+        """Whether the queue is paused."""
+        return await is_paused(await self.scope())
+
+    async def drain(self, *, delayed: bool = False, actor: Actor | None = None) -> int:
+        """Delete the jobs that wait; with `delayed` the scheduled ones too. Returns how many went."""
+        return await drain(await self.scope(), delayed=delayed, actor=actor)
+
+    async def clean(
+        self,
+        state: Literal["completed", "failed"],
+        *,
+        grace: Duration,
+        limit: int = 1000,
+        actor: Actor | None = None,
+    ) -> list[str]:
+        """Delete at most `limit` results older than `grace` (ms or timedelta), oldest first.
+
+        Returns their ids. Raises InvalidOptionError.
+        """
+        return await clean(await self.scope(), state, grace=grace, limit=limit, actor=actor)
+
+    async def retry_jobs(self, count: int = 0, *, actor: Actor | None = None) -> int:
+        """Retry the oldest failed jobs, all with 0; returns how many. Raises InvalidOptionError."""
+        return await retry_jobs(await self.scope(), count, actor=actor)
+
+    async def obliterate(self, *, force: bool = False, actor: Actor | None = None) -> None:
+        """Delete the queue and everything in it. Raises QueueBusyError while jobs are active, unless `force`.
+
+        The audit trail goes too, unless an actor is named: it then ends with this entry.
+        """
+        await obliterate(await self.scope(), force=force, actor=actor)
+
+    async def set_global_concurrency(self, limit: int, *, actor: Actor | None = None) -> None:
+        """Cap the active jobs of all workers together; 0 = off. Raises InvalidOptionError."""
+        await set_global_concurrency(await self.scope(), limit, actor=actor)
+
+    async def get_global_concurrency(self) -> int | None:
+        """Return the cap on active jobs; None when there is none."""
+        return await get_global_concurrency(await self.scope())
+
+    async def set_global_rate_limit(self, limit: RateLimit, *, actor: Actor | None = None) -> None:
+        """Cap job starts of all workers together. Raises InvalidOptionError."""
+        instance_of(RateLimit)(limit, "limit")
+        await set_global_rate_limit(await self.scope(), limit, actor=actor)
+
+    async def remove_global_rate_limit(self, *, actor: Actor | None = None) -> None:
+        """Lift the cap on job starts."""
+        await set_global_rate_limit(await self.scope(), None, actor=actor)
+
+    async def get_global_rate_limit(self) -> RateLimit | None:
+        """Return the cap on job starts; None when there is none."""
+        return await get_global_rate_limit(await self.scope())
+
+    async def rate_limit_group(
+        self,
+        key: str,
+        duration: Duration,
+        *,
+        extend: Literal["max", "replace"] = "max",
+        actor: Actor | None = None,
+    ) -> datetime:
+        """Hold back the parked jobs of an ordering group for `duration`; returns when they may go on.
+
+        Args:
+            extend: `max` never shortens an earlier hold, `replace` sets it as given.
+        Raises: InvalidOptionError.
+        """
+        return await rate_limit_group(await self.scope(), key, duration, extend=extend, actor=actor)

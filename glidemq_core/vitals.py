@@ -1,0 +1,181 @@
+"""How a queue is: counts, metrics, workers, whether it exists."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+from .base import QueueBase, Scope
+from .errors import ServerError
+from .numbers import to_int
+from .option_fields import from_epoch_ms, one_of
+from .records import JobCounts
+from .records_ops import Metrics, MetricsPoint, WorkerInfo
+
+#: Keys a SCAN step looks at, and steps of one walk.
+_SCAN_COUNT = 500
+SCAN_ROUNDS = 1000
+
+
+async def scan_page(scope: Scope, cursor: str, suffix: str, kind: str) -> tuple[str, list[str]]:
+    """One step over the keys `P:<suffix>` of a type; returns the next cursor ("0": done) and the keys."""
+    page = await scope.read("scan", cursor, scope.keys.pattern(suffix), _SCAN_COUNT, kind)
+    return page[0].decode(), [key.decode("utf-8", "replace") for key in page[1:]]
+
+
+async def get_job_counts(scope: Scope) -> JobCounts:
+    """Count jobs by state, in one call whose cost does not grow with them.
+
+    `prioritized` is part of `delayed`; it and `group_waiting` are None where many priorities or ordering keys
+    would make the sum dear, `waiting_children` always (nothing on the wire counts them).
+    """
+    reply = await scope.read("snapshot", scope.now_ms(), 1, "")
+    length, pending, lifo, priority, listed, scheduled, prioritized, suspended, completed, failed, parked = (
+        reply[1:12]
+    )
+    if reply[-1]:
+        spoilt = ", ".join(sorted({f"{scope.keys.root}:{key.decode()}" for key in reply[-1]}))
+        raise ServerError(
+            f"queue '{scope.queue}' holds keys of another type: {spoilt}",
+            hint="something else uses these names; choose another prefix",
+            command="FCALL_RO",
+            code="WRONGTYPE",
+        )
+    return JobCounts(
+        waiting=max(0, length - pending) + lifo + priority,
+        active=pending + max(0, to_int(listed)),
+        delayed=scheduled,
+        prioritized=prioritized,
+        suspended=suspended,
+        waiting_children=None,
+        group_waiting=parked,
+        completed=completed,
+        failed=failed,
+    )
+
+
+async def count(scope: Scope) -> int:
+    """Length of the stream: FIFO jobs that wait or run."""
+    return int(await scope.connection.command("XLEN", scope.keys.stream))
+
+
+async def exists(scope: Scope) -> bool:
+    """Whether anything that makes up a queue is there."""
+    keys = scope.keys
+    signs = (
+        keys.id,
+        keys.stream,
+        keys.scheduled,
+        keys.schedulers,
+        keys.completed,
+        keys.failed,
+        keys.priority,
+    )
+    return bool(await scope.connection.command("EXISTS", *signs, keys.lifo, keys.suspended, keys.meta))
+
+
+async def get_metrics(
+    scope: Scope, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
+) -> Metrics:
+    """Jobs per minute, oldest first, sliced `start`..`end` inclusive (negative: from the end).
+
+    Raises InvalidOptionError.
+    """
+    one_of("completed", "failed")(kind, "kind")
+    total, stored = await scope.connection.pipeline(
+        [("ZCARD", f"{scope.keys.root}:{kind}"), ("HGETALL", scope.keys.metrics(kind))]
+    )
+    minutes: dict[int, dict[str, int]] = {}
+    for name, value in (stored or {}).items():
+        mark, _, rest = name.decode("utf-8", "replace").partition(":")
+        minute, _, what = rest.partition(":")
+        if mark == "m" and minute.isdigit() and what in ("c", "d"):
+            minutes.setdefault(int(minute), {})[what] = to_int(value)
+    points = []
+    for minute, sums in sorted(minutes.items()):
+        at, jobs = from_epoch_ms(minute), sums.get("c", 0)
+        if at is not None and jobs > 0:
+            points.append(MetricsPoint(at=at, count=jobs, avg_ms=(2 * sums.get("d", 0) + jobs) // (2 * jobs)))
+    first = max(0, len(points) + start) if start < 0 else start
+    last = len(points) + end if end < 0 else end
+    return Metrics(count=int(total or 0), points=tuple(points[first : last + 1]))
+
+
+async def get_workers(scope: Scope) -> list[WorkerInfo]:
+    """Live workers of the queue, oldest first."""
+    names: dict[str, None] = {}
+    cursor, head = "0", len(scope.keys.worker(""))
+    for _ in range(SCAN_ROUNDS):
+        cursor, keys = await scan_page(scope, cursor, "w:*", "string")
+        names.update(dict.fromkeys(key[head:] for key in keys))
+        if cursor == "0":
+            break
+    replies = await scope.connection.pipeline([("GET", scope.keys.worker(name)) for name in names])
+    now = scope.now_ms()
+    found = [decode_worker(scope.queue, name, text, now) for name, text in zip(names, replies, strict=True)]
+    return sorted((w for w in found if w is not None), key=lambda w: (w.started_at, w.id))
+
+
+def decode_worker(queue: str, name: str, stored: Any, now_ms: int) -> WorkerInfo | None:
+    """Read one registration; None for what is none (`addr`, `pid` and `startedAt` make it one)."""
+    try:
+        raw = json.loads(stored) if isinstance(stored, bytes) else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(raw, dict) or not isinstance(raw.get("addr"), str):
+        return None
+    pid, started = _whole(raw.get("pid")), _whole(raw.get("startedAt"))
+    started_at = from_epoch_ms(started) if started is not None else None
+    if pid is None or started is None or started_at is None:
+        return None
+    seen = _whole(raw.get("seenAt"))
+    return WorkerInfo(
+        queue=queue,
+        id=name,
+        host=raw["addr"],
+        pid=pid,
+        started_at=started_at,
+        age_ms=max(0, now_ms - started),
+        active_jobs=_whole(raw.get("activeJobs")) or 0,
+        language="python" if raw.get("language") == "python" else "node",
+        version=raw["version"] if isinstance(raw.get("version"), str) else None,
+        concurrency=_whole(raw.get("concurrency")),
+        paused=raw["paused"] if isinstance(raw.get("paused"), bool) else None,
+        seen_at=from_epoch_ms(seen) if seen is not None else None,
+    )
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return int(value)
+
+
+class VitalCalls(QueueBase):
+    """Counts, metrics and workers of a queue."""
+
+    async def get_job_counts(self) -> JobCounts:
+        """Count jobs by state at a cost that does not grow with them; None where that cannot be."""
+        return await get_job_counts(await self.scope())
+
+    async def count(self) -> int:
+        """Return the length of the stream: FIFO jobs that wait or run."""
+        return await count(await self.scope())
+
+    async def exists(self) -> bool:
+        """Whether anything that makes up a queue is there."""
+        return await exists(await self.scope())
+
+    async def get_metrics(
+        self, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
+    ) -> Metrics:
+        """Return jobs per minute, oldest first; slice inclusive, negative from the end.
+
+        Raises InvalidOptionError.
+        """
+        return await get_metrics(await self.scope(), kind, start, end)
+
+    async def get_workers(self) -> list[WorkerInfo]:
+        """Return the live workers, oldest first."""
+        return await get_workers(await self.scope())
