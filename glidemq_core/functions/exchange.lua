@@ -43,8 +43,7 @@ local function settle_all(P, args, first, now, batch)
   end
   local done, done_time, failed_time, failures = {}, 0, 0, 0
   local listed, outbox = {}, false
-  local early = call("EXISTS", P .. ":early-index") == 1
-  local after = {}
+  local after, ended = {}, {}
   for i = first, #args, FIXED do
     local id, entry, outcome = args[i], args[i + 1], args[i + 3]
     local key = P .. ":job:" .. id
@@ -88,7 +87,7 @@ local function settle_all(P, args, first, now, batch)
     end
     if mine then
       if entry == "" then listed[#listed + 1] = id end
-      if early and call("DEL", P .. ":early:" .. id) == 1 then call("SREM", P .. ":early-index", id) end
+      if answer ~= "retrying" then ended[#ended + 1] = id end
       if args[i + 9] ~= "" then
         ledger.finish(P, id, args[i + 9], outcome == "c" and "completed" or "failed", outcome == "c" and "" or args[i + 4], now)
       end
@@ -102,6 +101,7 @@ local function settle_all(P, args, first, now, batch)
   if batch.metrics then metrics.add(P, "completed", now, #done / 2, done_time) end
   metrics.add(P, "failed", now, failures, failed_time)
   if #listed > 0 then runs.leave_list(P, listed) end
+  jobs.drop_early(P, ended)
   for _, rule in ipairs(after) do jobs.retain(P, rule[1], rule[2], rule[3], now) end
   return answers, outbox
 end
@@ -242,10 +242,16 @@ local function claim(P, batch, now)
   return claims, why, wait
 end
 
+local function newest(stream)
+  local last = call("XREVRANGE", stream, "+", "-", "COUNT", 1)[1]
+  return last and last[1] or "0-0"
+end
+
 -- args: now, consumer, want, flags ("e" events, "m" metrics), limiter max, limiter ms, TPM max, TPM ms, then a run: id,
 -- entry ("" list-sourced), processedOn, "c"|"f", result or reason, attempts allowed (0 = no retry), backoff ms,
 -- retention rule, has fallbacks ("1"/""), ledger header JSON ("" none).
--- Reply: {answers, claims {entry, id, flat hash}, why fewer claims than wanted, wait ms, outbox waits (1/0)}.
+-- Reply: {answers, claims {entry, id, flat hash}, why fewer claims than wanted, wait ms, outbox waits (1/0)} and, when
+-- fewer than wanted were ready, the newest entry ids of stream and events, to wait for what comes after them.
 -- Answers: ok retrying failed, or lost when the run does not own the job any more (nothing of it was recorded).
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 register("exchange", {}, function(P, args)
@@ -258,7 +264,11 @@ register("exchange", {}, function(P, args)
   if #args > 8 then answers, outbox = settle_all(P, args, 9, now, batch) end
   local claims, why, wait = {}, "", 0
   if batch.want > 0 then claims, why, wait = claim(P, batch, now) end
-  return { answers, claims, why, util.int(max(0, wait)), outbox and 1 or 0 }
+  local reply = { answers, claims, why, util.int(max(0, wait)), outbox and 1 or 0 }
+  if #claims < batch.want then
+    reply[6], reply[7] = newest(P .. ":stream"), newest(P .. ":events")
+  end
+  return reply
 end)
 
 -- What this consumer has claimed according to the server, for a worker that lost a reply.

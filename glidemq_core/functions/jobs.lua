@@ -15,7 +15,7 @@ function jobs.purge(P, ids, with_deps)
     end
   end
   if #keys > 0 then call("UNLINK", unpack(keys)) end
-  if #ids > 0 and call("EXISTS", P .. ":early-index") == 1 then util.sliced("SREM", P .. ":early-index", ids) end
+  jobs.drop_early(P, ids)
 end
 
 -- A job looked at after its expireAt fails with reason "expired". Takes care of hash, result set, group, event

@@ -58,7 +58,7 @@ register("hand_back", {}, function(P, args)
 end)
 
 -- The processor asks to sleep (lifecycle 13). The slot of an ordered job is kept, no attempt is counted.
--- args: id, entry, processedOn, now, until, data ("" unchanged), parked budget member set key suffix ("" none).
+-- args: id, entry, processedOn, now, until, data ("" unchanged), ledger header ("" none).
 -- Reply {"ok", due} | {"lost"}.
 register("delay", {}, function(P, args)
   local id, now = args[1], tonumber(args[4])
@@ -72,7 +72,7 @@ register("delay", {}, function(P, args)
     fields[#fields + 1] = args[6]
   end
   call("HSET", P .. ":job:" .. id, unpack(fields))
-  ledger.finish(P, id, now, "delayed", "", args[7])
+  ledger.finish(P, id, args[7], "delayed", "", now)
   events.emit(P, "delay-changed", id, "delay", util.int(due - now))
   return { "ok", util.int(due) }
 end)

@@ -185,7 +185,7 @@ end)
 
 -- Records of an obliterated queue. Jobs added since (`timestamp` after `before`) and the structures that lead to
 -- them stay; the counter goes at the end, if nothing was added.
--- args: SCAN cursor, pattern "<P>:*" with P escaped, before, audited ("1": the trail stays). Reply {cursor}.
+-- args: SCAN cursor, pattern "<P>:*" with P escaped, before. Reply {cursor}.
 register("obliterate_rest", {}, function(P, args)
   local reply = call("SCAN", args[1], "MATCH", args[2], "COUNT", 1000)
   local keep, gone = { [P .. ":id"] = true, [P .. ":audit"] = true }, {}

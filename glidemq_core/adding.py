@@ -1,0 +1,235 @@
+"""Adding jobs: validated and encoded here, placed by one server call a batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Unpack
+from weakref import WeakKeyDictionary
+
+from . import payload
+from .base import QueueBase, Scope
+from .connection import Connection
+from .errors import BulkError, CostExceedsCapacityError, GlideMQError, InvalidOptionError
+from .job import Job
+from .keys import QueueKeys, registry
+from .options import JobKeywords, JobOptions, NewJob, job_options, millitokens
+
+#: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
+_BATCH = 500
+_BATCH_BYTES = 4_000_000
+
+Record = tuple[str, ...]
+
+_registered: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
+
+
+def encode_job(
+    scope: Scope, name: str, data: Any, options: JobOptions, *, compression: str = "none"
+) -> Record:
+    """Turn one job into the arguments of the add function.
+
+    Raises: InvalidOptionError, PayloadTooLargeError, SerializationError.
+    """
+    if not isinstance(name, str):
+        raise InvalidOptionError(
+            f"job name must be text, not {name!r}", option="name", value=name, allowed="text"
+        )
+    encoded = payload.encode_data(data, scope.serializer, compression=compression)
+    if not options.given and not options.extra:
+        return ("", name, encoded, "{}", "0", "0", "0", "", "")
+    return (
+        options.job_id or "",
+        name,
+        encoded,
+        options.to_wire(),
+        str(options.delay),
+        str(options.priority),
+        str(options.attempts),
+        "1" if options.lifo else "",
+        _extra(scope, options),
+    )
+
+
+def _extra(scope: Scope, options: JobOptions) -> str:
+    """What few jobs have, as the add function reads it."""
+    extra: dict[str, Any] = {}
+    ordering = options.ordering
+    if ordering is not None:
+        spec: dict[str, Any] = {"key": ordering.key, "concurrency": max(1, ordering.concurrency)}
+        if ordering.rate_limit is not None:
+            spec["rate"] = [ordering.rate_limit.max, ordering.rate_limit.duration]
+        if ordering.token_bucket is not None:
+            bucket = ordering.token_bucket
+            spec["bucket"] = [millitokens(bucket.capacity), millitokens(bucket.refill_rate)]
+        extra["ordering"] = spec
+    if options.cost:
+        extra["cost"] = millitokens(options.cost)
+    if options.ttl:
+        extra["ttl"] = options.ttl
+    dedup = options.deduplication
+    if dedup is not None:
+        extra["dedup"] = {"id": dedup.id, "mode": dedup.mode, "ttl": dedup.ttl or 0}
+    if options.parent is not None:
+        parent = options.parent
+        extra["parent"] = {"id": parent.id, "queue": parent.queue, "here": parent.queue == scope.queue}
+    return json.dumps(extra, ensure_ascii=False) if extra else ""
+
+
+async def add_records(
+    scope: Scope, now_ms: int, events: bool, records: Sequence[Record]
+) -> list[list[bytes]]:
+    """Send encoded jobs, in as few calls as sensible; answers one status per job, in order."""
+    answers: list[list[bytes]] = []
+    start = 0
+    while start < len(records):
+        size, end = 0, start
+        while end < len(records) and end - start < _BATCH and (size < _BATCH_BYTES or end == start):
+            size += len(records[end][2])
+            end += 1
+        words = [word for record in records[start:end] for word in record]
+        answers += await scope.call("add", now_ms, "1" if events else "", *words)
+        start = end
+    return answers
+
+
+async def register_queue(scope: Scope) -> None:
+    """Note the queue's name where consoles look first; once a connection."""
+    known = _registered.setdefault(scope.connection, set())
+    if scope.keys.root not in known:
+        await scope.connection.command("SADD", registry(scope.keys.prefix), scope.queue)
+        known.add(scope.keys.root)
+
+
+async def link_foreign_parent(scope: Scope, options: JobOptions) -> JobOptions:
+    """Make a parent in another queue wait for a child that does not exist yet; the child gets a reserved id."""
+    parent = options.parent
+    assert parent is not None
+    job_id = options.job_id or (await scope.call("reserve_id")).decode()
+    parent_keys = QueueKeys(scope.keys.prefix, parent.queue)
+    await scope.connection.call("register_child", parent_keys.root, parent.id, scope.keys.member(job_id))
+    return options if options.job_id else _with_id(options, job_id)
+
+
+def _with_id(options: JobOptions, job_id: str) -> JobOptions:
+    return job_options(options, {"job_id": job_id})
+
+
+class AddCalls(QueueBase):
+    """The producing side of a queue."""
+
+    _events: bool
+    _compression: str
+
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        **keywords: Unpack[JobKeywords],
+    ) -> Job[Any, Any] | None:
+        """Add a job; None when it was deduplicated or its custom id is taken.
+
+        Args:
+            name: kind of job; any text.
+            data: payload for the serializer, at most 1 MiB as text.
+            options: options as one object; a keyword beside it wins. Durations are ms or timedelta.
+        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError.
+        """
+        chosen = job_options(options, keywords)
+        scope = await self.scope()
+        record = encode_job(scope, name, data, chosen, compression=self._compression)
+        stored_id = ""
+        if chosen.parent is not None and chosen.parent.queue != scope.queue:
+            linked = await link_foreign_parent(scope, chosen)
+            stored_id = linked.job_id or ""
+            record = (stored_id, *record[1:])
+        now_ms = scope.now_ms()
+        answer = (await add_records(scope, now_ms, self._events, [record]))[0]
+        await register_queue(scope)
+        return _added(scope, now_ms, record, chosen, answer)
+
+    async def add_bulk(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
+        """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.
+
+        Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
+        Jobs that were not refused are stored all the same.
+        """
+        scope = await self.scope()
+        now_ms = scope.now_ms()
+        results: list[Job[Any, Any] | GlideMQError | None] = []
+        records: list[Record] = []
+        places: list[tuple[int, JobOptions]] = []
+        for job in jobs:
+            try:
+                options = job.options or job_options(None, {})
+                record = encode_job(scope, job.name, job.data, options, compression=self._compression)
+            except GlideMQError as error:
+                results.append(error)
+                continue
+            if options.parent is not None and options.parent.queue != scope.queue:
+                record = ((await link_foreign_parent(scope, options)).job_id or "", *record[1:])
+            places.append((len(results), options))
+            results.append(None)
+            records.append(record)
+        if records:
+            answers = await add_records(scope, now_ms, self._events, records)
+            await register_queue(scope)
+            for (place, options), record, answer in zip(places, records, answers, strict=True):
+                try:
+                    results[place] = _added(scope, now_ms, record, options, answer)
+                except GlideMQError as error:
+                    results[place] = error
+        refused = [r for r in results if isinstance(r, GlideMQError)]
+        if refused:
+            raise BulkError(
+                f"{len(refused)} of {len(results)} jobs were refused, the first because {refused[0]}",
+                results=results,
+            )
+        return [r for r in results if isinstance(r, Job)]
+
+
+def _added(
+    scope: Scope, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
+) -> Job[Any, Any] | None:
+    status = answer[0]
+    if status == "cost":
+        key = options.ordering.key if options.ordering else ""
+        raise CostExceedsCapacityError(
+            f"the job costs more than group '{key}' can hold",
+            option="cost",
+            value=options.cost,
+            allowed="at most the group's capacity",
+            key=key,
+            cost=options.cost or 1,
+            capacity=0.0,
+        )
+    if status != b"ok":
+        return None
+    _, name, data, opts, delay, priority, attempts, lifo, _extra_json = record
+    state = b"delayed" if delay != "0" else b"prioritized" if priority != "0" else b"waiting"
+    fields = {
+        "id": answer[1],
+        "name": name.encode(),
+        "data": data.encode(),
+        "opts": opts.encode(),
+        "timestamp": str(now_ms).encode(),
+        "attemptsMade": b"0",
+        "delay": delay.encode(),
+        "priority": priority.encode(),
+        "maxAttempts": attempts.encode(),
+        "state": state,
+    }
+    if options.ttl:
+        fields["expireAt"] = str(now_ms + options.ttl).encode()
+    if options.cost:
+        fields["cost"] = str(millitokens(options.cost)).encode()
+    if lifo:
+        fields["lifo"] = b"1"
+    if options.ordering is not None:
+        fields["groupKey"] = options.ordering.key.encode()
+    if options.parent is not None:
+        fields["parentId"] = options.parent.id.encode()
+        fields["parentQueue"] = options.parent.queue.encode()
+    return Job(scope, answer[1].decode(), fields)

@@ -1,0 +1,60 @@
+"""The queue as callers see it: everything but running jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .adding import AddCalls
+from .base import JSON_SERIALIZER, Serializer
+from .connection import Connection
+from .errors import InvalidOptionError
+from .options import merge_options
+from .worker_options import QueueOptions
+
+
+class Queue(AddCalls):
+    """Producer and control side of a queue. Starts no background task; connects at first use.
+
+    Args:
+        name: 1 to 256 characters, none of `{`, `}`, `:`.
+        connection: URL (opened and owned), a shared Connection, or None for `GLIDEMQ_URL`.
+        prefix: key prefix; None takes the connection's.
+        dead_letter_queue: queue that a worker of this queue sends exhausted jobs to.
+        compression: `none` or `gzip`, for the data of jobs added here.
+        events: False leaves out `added` events.
+        options: the same set as one object; a keyword beside it wins.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connection: str | Connection | None = None,
+        *,
+        prefix: str | None = None,
+        dead_letter_queue: str | None = None,
+        compression: str | None = None,
+        serializer: Serializer | None = None,
+        events: bool | None = None,
+        options: QueueOptions | None = None,
+    ) -> None:
+        given: dict[str, Any] = {
+            "prefix": prefix,
+            "dead_letter_queue": dead_letter_queue,
+            "compression": compression,
+            "serializer": serializer,
+            "events": events,
+        }
+        chosen = merge_options(QueueOptions, options, {k: v for k, v in given.items() if v is not None})
+        if connection is not None and not isinstance(connection, (str, Connection)):
+            raise InvalidOptionError(
+                "connection must be a URL, a Connection or None",
+                option="connection",
+                value=type(connection).__name__,
+                allowed="URL, Connection, None",
+            )
+        super().__init__(
+            name, connection, prefix=chosen.prefix, serializer=chosen.serializer or JSON_SERIALIZER
+        )
+        self._events = chosen.events
+        self._compression = chosen.compression
+        self._dead_letter_queue = chosen.dead_letter_queue

@@ -1,0 +1,165 @@
+"""From a claimed job to the end of its run: call the processor, and turn whatever happens into an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ..base import Scope
+from ..errors import GlideMQError, JobControl, JobLostError
+from ..worker_options import WorkerOptions
+from .exchange import LOST_REPLY
+from .outcome import Settle, abort_error, completed, failed, ledger_head
+from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChildrenRequest
+from .threads import run_in_thread
+
+_REPEATS = 5
+
+
+class Ending:
+    """Runs processors. Ends that are calls of their own (suspend, delay, hand back, ...) are made here."""
+
+    def __init__(self, scope: Scope, options: WorkerOptions, emit: Callable[..., None]) -> None:
+        self._scope = scope
+        self._options = options
+        self._emit = emit
+        #: on_resume continuations of jobs suspended here, with the suspension they belong to.
+        self._continuations: dict[str, tuple[bytes, Callable[..., Any]]] = {}
+
+    async def of(self, run: Run, processor: Callable[[Any], Any]) -> Settle | None:
+        """Run the job and return its settle record; None when the run has ended by a call of its own."""
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            result = await self._call(run, processor)
+        except asyncio.CancelledError as cancelled:
+            error = cancelled if run.abort_reason is None else abort_error(run)
+        except JobControl as control:
+            error = control
+        except BaseException as raised:  # noqa: BLE001 - whatever a processor raises is the outcome of its attempt
+            error = raised
+        try:
+            return await self._end(run, result, error)
+        except asyncio.CancelledError:
+            # Aborted while its end was being worked out: the end stands, the abort came too late.
+            return await self._end(run, result, error)
+
+    async def _call(self, run: Run, processor: Callable[[Any], Any]) -> Any:
+        job = run.job
+        continuation = self._continuations.pop(job.id, None)
+        if continuation is not None and job.fields.get("suspendedAt") == continuation[0] and job.signals:
+            answer = continuation[1](job.signals)
+            return await answer if inspect.isawaitable(answer) else answer
+        if inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(
+            getattr(processor, "__call__", None)
+        ):  # noqa: B004
+            return await processor(job)
+        return await run_in_thread(processor, job)
+
+    async def _end(self, run: Run, result: Any, error: BaseException | None) -> Settle | None:
+        if run.abort_reason in ("closing", "lost"):
+            if run.abort_reason == "closing" and error is not None:
+                await self._hand_back(run)
+                return None
+            if run.abort_reason == "lost":
+                self._lost(run)
+                return None
+        elif run.aborted and error is None:
+            error = abort_error(run)
+        request = run.request
+        if request is not None:
+            try:
+                await self._control(run, request)
+            except GlideMQError as refused:
+                error = refused
+            else:
+                return None
+        elif isinstance(error, JobControl):
+            error = GlideMQError(f"{type(error).__name__} was raised without the call that belongs to it")
+        if error is None:
+            try:
+                return completed(run, result)
+            except GlideMQError as bad_result:
+                error = bad_result
+        limiter = self._options.limiter
+        try:
+            return await failed(
+                run, error, self._options.backoff_strategies, limiter.duration if limiter else 0
+            )
+        except Exception as broken:  # noqa: BLE001 - a backoff strategy is foreign code
+            self._emit("error", broken)
+            return await failed(run, error, {}, 0)
+
+    # Ends that are calls of their own ------------------------------------------------------------------------
+
+    async def _control(
+        self, run: Run, request: DelayRequest | LimitGroupRequest | WaitChildrenRequest | SuspendRequest
+    ) -> None:
+        """Carry out what the processor asked for; repeating after a lost reply is safe."""
+        for attempt in range(_REPEATS):
+            try:
+                answer = await self._control_once(run, request)
+            except LOST_REPLY:
+                if attempt == _REPEATS - 1:
+                    raise
+                await asyncio.sleep(0.1 * 2**attempt)
+                continue
+            if answer == "lost" and attempt == 0:
+                self._lost(run)
+            return
+
+    async def _control_once(self, run: Run, request: Any) -> str:
+        job, scope = run.job, self._scope
+        mark = (job.id, run.entry, run.processed_on)
+        head = ledger_head(run)
+        if isinstance(request, SuspendRequest):
+            return await self._suspend(run, request, head)
+        if isinstance(request, DelayRequest):
+            reply = await scope.call(
+                "delay", *mark, scope.now_ms(), request.until_ms, request.data or "", head
+            )
+        elif isinstance(request, WaitChildrenRequest):
+            reply = await scope.call("wait_children", *mark, scope.now_ms())
+        else:
+            reply = await scope.call(
+                "limit_group_run",
+                *mark,
+                scope.now_ms(),
+                request.duration_ms,
+                request.current_job,
+                request.position,
+                request.extend,
+            )
+        return str(reply[0].decode())
+
+    async def _suspend(self, run: Run, request: SuspendRequest, head: str) -> str:
+        from ..suspension import suspend
+
+        job = run.job
+        outcome = await suspend(
+            self._scope, job.id, run.entry, run.processed_on, request.reason or "", request.timeout_ms, head
+        )
+        if outcome.status == "suspended" or outcome.status == "resumed":
+            if request.on_resume is not None:
+                self._continuations[job.id] = (str(outcome.suspended_ms).encode(), request.on_resume)
+            job.fields["state"] = b"suspended"
+            self._emit("suspended", job)
+        return outcome.status
+
+    async def _hand_back(self, run: Run) -> None:
+        try:
+            await self._scope.call("hand_back", run.job.id, run.entry, run.processed_on, self._scope.now_ms())
+        except GlideMQError as error:
+            self._emit("error", error)
+
+    def _lost(self, run: Run) -> None:
+        self._emit(
+            "error",
+            JobLostError(
+                f"job '{run.job.ref}' is not owned by this run any more; its outcome was not recorded",
+                queue=self._scope.queue,
+                job_id=run.job.id,
+            ),
+        )

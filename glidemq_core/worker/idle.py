@@ -1,0 +1,109 @@
+"""Waiting without polling: a blocking read on a connection of its own, only while nothing is known to be ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..base import Scope
+from ..connection import Connection
+from ..errors import GlideMQError
+
+#: Events after which something may be ready to run.
+WAKING = frozenset(
+    {
+        b"added",
+        b"promoted",
+        b"active",
+        b"stalled",
+        b"resumed",
+        b"retrying",
+        b"delay-changed",
+        b"priority-changed",
+        b"revoked",
+        b"retried",
+    }
+)
+#: Events that put something into `P:scheduled`, so that the next due time may be nearer.
+_SCHEDULING = frozenset({b"added", b"retrying", b"delay-changed", b"priority-changed", b"retried"})
+_RETRY_S = 1.0
+
+
+class IdleWait:
+    """Blocks on the queue's stream and events until something new appears; hints only, the claim decides."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        block_ms: int,
+        *,
+        on_wake: Callable[[bool], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self._scope = scope
+        self._block_ms = block_ms
+        self._on_wake = on_wake
+        self._on_error = on_error
+        self._reader: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._marks = ("0-0", "0-0")
+
+    def begin(self, stream_id: str, events_id: str) -> None:
+        """Wait for what comes after these entries; does nothing while it waits already."""
+        if self._task is None or self._task.done():
+            self._marks = (stream_id, events_id)
+            self._task = asyncio.get_running_loop().create_task(self._wait())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._reader is not None:
+            await self._reader.close()
+            self._reader = None
+
+    async def _wait(self) -> None:
+        keys = self._scope.keys
+        while True:
+            try:
+                if self._reader is None:
+                    self._reader = await self._scope.connection.dedicated()
+                answer = await self._reader.command(
+                    "XREAD",
+                    "COUNT",
+                    100,
+                    "BLOCK",
+                    self._block_ms,
+                    "STREAMS",
+                    keys.stream,
+                    keys.events,
+                    *self._marks,
+                )
+            except GlideMQError as error:
+                self._on_error(error)
+                await asyncio.sleep(_RETRY_S)
+                self._on_wake(True)
+                return
+            wake, scheduled = False, False
+            for key, page in (answer or {}).items():
+                newest = max(page, key=_entry_order).decode()
+                if key == keys.stream.encode():
+                    wake = True
+                    self._marks = (newest, self._marks[1])
+                else:
+                    self._marks = (self._marks[0], newest)
+                    kinds = {value for pairs in page.values() for name, value in pairs if name == b"event"}
+                    wake = wake or bool(kinds & WAKING)
+                    scheduled = scheduled or bool(kinds & _SCHEDULING)
+            if wake:
+                self._on_wake(scheduled)
+                return
+            if not answer:
+                # Lists and other clocks: look once a block timeout whatever the feed says.
+                self._on_wake(True)
+                return
+
+
+def _entry_order(entry_id: bytes) -> tuple[int, int]:
+    ms, _, seq = entry_id.partition(b"-")
+    return int(ms), int(seq or 0)

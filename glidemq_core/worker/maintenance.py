@@ -1,0 +1,286 @@
+"""What a worker does beside its jobs: heartbeats, registration, promotion, sweeps, letters to other slots."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import sweeps
+from ..adding import add_records, encode_job, register_queue
+from ..base import JSON_SERIALIZER, Scope
+from ..errors import GlideMQError
+from ..keys import QueueKeys
+from ..numbers import to_int
+from ..options import JobOptions
+from ..payload import decode_data
+from .exchange import Exchange
+from .outcome import Settle
+from .run import Run
+
+if TYPE_CHECKING:
+    from .pool import Worker
+
+#: Running jobs are looked after at least this often, whatever the lock: peers steal what is silent for longer.
+_LONGEST_BEAT_MS = 15_000
+_SHORTEST_BEAT_MS = 250
+#: Every how many promotion ticks the slow walk for list jobs of peers takes a step.
+_LIST_SCAN_TICKS = 10
+
+
+class Maintenance:
+    """Background loops of one worker; each owns its errors and goes on."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        scope: Scope,
+        exchange: Exchange,
+        running: Mapping[str, Run],
+        emit: Callable[..., None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self._worker = worker
+        self._options = worker.options
+        self._scope = scope
+        self._exchange = exchange
+        self._running = running
+        self._emit = emit
+        self._on_error = on_error
+        self._tasks: list[asyncio.Task[None]] = []
+        self._letters: set[asyncio.Task[None]] = set()
+        self._poked = asyncio.Event()
+        self._beat_changed = asyncio.Event()
+        self._shortest_lock = worker.options.lock_duration
+        self._list_walk = sweeps.ListWalk(scope)
+        self._suspended_rank = 0
+
+    async def start(self) -> None:
+        """Register, so that the worker is seen before its first job, then begin to look after the queue."""
+        await register_queue(self._scope)
+        await self._register()
+        options = self._options
+        self._tasks = [
+            asyncio.create_task(self._every(self._registration_ms, self._register)),
+            asyncio.create_task(self._beat_loop()),
+            asyncio.create_task(self._promotion_loop()),
+            asyncio.create_task(
+                self._every(lambda: options.stalled_interval, self._sweep_stalls, at_once=True)
+            ),
+        ]
+
+    async def stop(self) -> None:
+        """Finish letters under way, stop the loops, unregister."""
+        if self._letters:
+            await asyncio.wait(self._letters, timeout=5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._scope.call("unregister_worker", self._worker.id)
+        except GlideMQError as error:
+            self._on_error(error)
+
+    def poke(self) -> None:
+        """Something was scheduled: look at what is due now."""
+        self._poked.set()
+
+    def expect_lock(self, lock_ms: int | None) -> None:
+        """A job with a lock of its own runs: beat often enough for it."""
+        if lock_ms is not None and lock_ms < self._shortest_lock:
+            self._shortest_lock = lock_ms
+            self._beat_changed.set()
+
+    # Loops ---------------------------------------------------------------------------------------------------
+
+    async def _every(
+        self, interval_ms: Callable[[], int], step: Callable[[], Awaitable[None]], *, at_once: bool = False
+    ) -> None:
+        while True:
+            if at_once:
+                await self._guarded(step)
+            at_once = True
+            await asyncio.sleep(interval_ms() / 1000)
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except GlideMQError as error:
+            self._on_error(error)
+
+    # Registration --------------------------------------------------------------------------------------------
+
+    def _registration_ms(self) -> int:
+        return max(1_000, self._options.stalled_interval // 2)
+
+    async def _register(self) -> None:
+        worker = self._worker
+        record = {
+            "addr": socket.gethostname(),
+            "pid": os.getpid(),
+            "startedAt": int(worker.started_at.timestamp() * 1000)
+            if worker.started_at
+            else self._scope.now_ms(),
+            "activeJobs": len(self._running),
+            "language": "python",
+            "version": _version(),
+            "concurrency": self._options.concurrency,
+            "paused": worker.is_paused,
+            "seenAt": self._scope.now_ms(),
+            "jobs": [
+                {"id": run.job.id, "name": run.job.name, "startedAt": run.started_ms}
+                for run in list(self._running.values())[:50]
+            ],
+        }
+        await self._scope.call(
+            "register_worker",
+            worker.id,
+            json.dumps(record, separators=(",", ":")),
+            max(self._options.stalled_interval, 2_000),
+            self._options.dead_letter_queue or "",
+        )
+
+    # Heartbeats ----------------------------------------------------------------------------------------------
+
+    def _beat_ms(self) -> int:
+        half = min(self._shortest_lock // 2, self._options.promotion_interval, _LONGEST_BEAT_MS)
+        return max(_SHORTEST_BEAT_MS, half)
+
+    async def _beat_loop(self) -> None:
+        while True:
+            self._beat_changed.clear()
+            try:
+                await asyncio.wait_for(self._beat_changed.wait(), self._beat_ms() / 1000)
+                continue
+            except TimeoutError:
+                pass
+            if self._running:
+                await self._guarded(self._beat)
+            else:
+                self._shortest_lock = self._options.lock_duration
+
+    async def _beat(self) -> None:
+        """One call for every running job; learns which were revoked, and which are not ours any more."""
+        runs = list(self._running.values())
+        marks = [word for run in runs for word in (run.job.id, run.processed_on, run.entry)]
+        answers = await self._scope.call("beat", self._scope.now_ms(), *marks)
+        for run, answer in zip(runs, answers, strict=True):
+            if run.ended:
+                continue
+            if answer == b"revoked":
+                run.abort("revoked")
+            elif answer == b"lost":
+                run.abort("lost")
+
+    # Promotion -----------------------------------------------------------------------------------------------
+
+    async def _promotion_loop(self) -> None:
+        ticks = 0
+        due_ms: int | None = None
+        while True:
+            self._poked.clear()
+            try:
+                due_ms = await self._promote()
+                if ticks % _LIST_SCAN_TICKS == 0:
+                    await self._walk_lists()
+            except GlideMQError as error:
+                self._on_error(error)
+                due_ms = None
+            ticks += 1
+            wait_ms = self._options.promotion_interval
+            if due_ms is not None:
+                wait_ms = max(1, min(wait_ms, due_ms - self._scope.now_ms()))
+            try:
+                await asyncio.wait_for(self._poked.wait(), wait_ms / 1000)
+            except TimeoutError:
+                continue
+
+    async def _promote(self) -> int | None:
+        """Promote what is due, sweep deadlines, deliver kept signals and letters; when to come again, ms."""
+        from ..suspension import deliver_early
+
+        tick = await sweeps.tick(self._scope)
+        _, self._suspended_rank = await sweeps.sweep_suspended(self._scope, self._suspended_rank)
+        delivered = await deliver_early(self._scope)
+        if self._exchange.outbox_waiting:
+            await self._empty_outbox()
+        if tick.promoted or delivered:
+            self._exchange.wake()
+        return tick.next_due_ms
+
+    # Stalls --------------------------------------------------------------------------------------------------
+
+    async def _sweep_stalls(self) -> None:
+        options = self._options
+        lock_ms, limit = options.lock_duration, options.max_stalled_count
+        self._tell(
+            await sweeps.sweep_stalls(
+                self._scope,
+                self._worker.id,
+                min_idle_ms=options.stalled_interval,
+                lock_ms=lock_ms,
+                max_stalled=limit,
+            )
+        )
+        self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
+        await self._empty_outbox()
+
+    async def _walk_lists(self) -> None:
+        options = self._options
+        self._tell(
+            await self._list_walk.step(lock_ms=options.lock_duration, max_stalled=options.max_stalled_count)
+        )
+
+    def _tell(self, found: sweeps.Stalled) -> None:
+        for job_id in (*found.requeued, *found.failed):
+            self._emit("stalled", job_id)
+        if found.requeued:
+            self._exchange.wake()
+
+    # Parents in other slots, dead letters --------------------------------------------------------------------
+
+    async def _empty_outbox(self) -> None:
+        """Tell parents in other queues that a child is done; a letter goes only after it was delivered."""
+        letters = await self._scope.connection.command("LRANGE", self._scope.keys.outbox, 0, 199)
+        if not letters:
+            self._exchange.outbox_waiting = False
+            return
+        for letter in letters:
+            content = json.loads(letter)
+            await self._scope.connection.call(
+                "child_done", content["to"], content["parent"], content["member"]
+            )
+        await self._scope.call("outbox_clear", *letters)
+        self._exchange.outbox_waiting = len(letters) == 200
+
+    def dead_letter(self, record: Settle) -> None:
+        """Copy an exhausted job to the dead letter queue, beside the work."""
+        task = asyncio.create_task(self._guarded(lambda: self._send_dead_letter(record)))
+        self._letters.add(task)
+        task.add_done_callback(self._letters.discard)
+
+    async def _send_dead_letter(self, record: Settle) -> None:
+        job, name = record.run.job, self._options.dead_letter_queue
+        assert name is not None
+        target = Scope(self._scope.connection, QueueKeys(self._scope.keys.prefix, name), JSON_SERIALIZER)
+        envelope: dict[str, Any] = {
+            "originalQueue": self._scope.queue,
+            "originalJobId": job.id,
+            "data": decode_data(job.fields.get("data"), self._scope.serializer).value,
+            "failedReason": record.args[4],
+            "attemptsMade": to_int(job.fields.get("attemptsMade")) - 1,
+        }
+        encoded = encode_job(target, job.name, envelope, JobOptions())
+        await add_records(target, self._scope.now_ms(), True, [encoded])
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("glidemq")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,151 @@
+"""What the end of a processor means on the wire: a settle record for the next exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .. import payload
+from ..errors import GlideMQError, JobRevokedError, JobTimeoutError, RateLimitError, UnrecoverableError
+from ..option_fields import to_ms
+from ..options import Backoff, Duration, JobOptions, Retention
+from .run import Run
+
+BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]"]
+
+_REASON_CAP = 64 * 1024
+
+
+@dataclass(slots=True)
+class Settle:
+    """One finished run on its way to the server; `args` are those of the exchange function."""
+
+    run: Run
+    args: tuple[str, ...]
+    result: Any = None
+    error: BaseException | None = None
+
+
+def completed(run: Run, result: Any) -> Settle:
+    """Build the record of a successful run. Raises SerializationError, PayloadTooLargeError for a bad result."""
+    job = run.job
+    text = payload.encode_result(result, job._scope.serializer)
+    rule = ""
+    if job.fields.get("opts", b"{}") != b"{}":
+        rule = retention_rule(job.options.remove_on_complete)
+    ledger = ledger_head(run) if run.reported or _has_history(job.fields) else ""
+    return Settle(
+        run, (job.id, run.entry, run.processed_on, "c", text, "0", "0", rule, "", ledger), result=result
+    )
+
+
+async def failed(
+    run: Run, error: BaseException, strategies: Mapping[str, BackoffStrategy], limiter_ms: int
+) -> Settle:
+    """Build the record of a failed attempt: reason, attempts allowed, backoff."""
+    job, options = run.job, run.job.options
+    reason, allowed, backoff = reason_of(error), options.attempts, 0
+    if isinstance(error, UnrecoverableError) or job.discarded:
+        allowed = 0
+    elif isinstance(error, RateLimitError):
+        # Always retries, whatever attempts are left, and consumes one: so on both sides of the wire.
+        reason, allowed = "rate limited", job.attempts_made + 2
+        backoff = error.delay_ms if error.delay_ms is not None else limiter_ms or 1_000
+    elif options.backoff is not None and allowed > job.attempts_made + 1:
+        backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
+    rule = retention_rule(options.remove_on_fail)
+    fallbacks = "1" if b'"fallbacks"' in job.fields.get("opts", b"") else ""
+    args = (
+        job.id,
+        run.entry,
+        run.processed_on,
+        "f",
+        reason,
+        str(allowed),
+        str(backoff),
+        rule,
+        fallbacks,
+        ledger_head(run),
+    )
+    return Settle(run, args, error=error)
+
+
+def reason_of(error: BaseException) -> str:
+    """Text stored as `failedReason`: the error's message, or its class when it has none."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a foreign exception may fail at anything, also at naming itself
+        text = ""
+    text = text or type(error).__name__
+    return text.encode("utf-8", "replace").decode("utf-8")[:_REASON_CAP]
+
+
+def abort_error(run: Run) -> GlideMQError:
+    """Error of a run that was stopped from outside."""
+    if run.abort_reason == "timeout":
+        return JobTimeoutError("Job timeout exceeded", job_id=run.job.id)
+    return JobRevokedError("revoked", job_id=run.job.id)
+
+
+async def backoff_ms(
+    backoff: Backoff, failures: int, error: BaseException, strategies: Mapping[str, BackoffStrategy]
+) -> int:
+    """Milliseconds to wait after the `failures`-th failed attempt; a registered strategy wins over a built-in name."""
+    strategy = strategies.get(backoff.type)
+    if strategy is not None:
+        answer = strategy(failures, error)
+        wait = float(to_ms(await answer if inspect.isawaitable(answer) else answer, "backoff"))
+    elif backoff.type == "exponential":
+        wait = float(backoff.delay) * 2.0 ** min(failures - 1, 60)
+    else:
+        wait = float(backoff.delay)
+    if backoff.jitter and backoff.jitter > 0:
+        wait += random.random() * backoff.jitter * wait
+    return int(min(round(wait), 2**42 - 1))
+
+
+def retention_rule(value: bool | int | Retention | None) -> str:
+    """Retention as the settle function reads it: "" keep, "all", "n:<count>", "a:<age s>:<count>"."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "all"
+    if isinstance(value, Retention):
+        age, count = value.age_seconds or 0, value.count or 0
+        return f"a:{age}:{count}" if age or count else ""
+    return f"n:{value}" if value > 0 else ""
+
+
+def ledger_head(run: Run) -> str:
+    """Who ran which attempt, for the ledger entry of its end."""
+    job = run.job
+    return json.dumps(
+        {
+            "started": run.started_ms,
+            "attempt": job.attempts_made,
+            "fallback": job.fallback_index,
+            "worker": run.worker,
+        },
+        separators=(",", ":"),
+    )
+
+
+def _has_history(fields: dict[str, bytes]) -> bool:
+    """Whether an earlier run of the job may have left a ledger."""
+    return fields.get("attemptsMade", b"0") != b"0" or "suspendedAt" in fields or "usage:bucketTs" in fields
+
+
+def timeout_ms(options: JobOptions) -> int:
+    """Job timeout in ms, 0 for none."""
+    return options.timeout or 0
+
+
+async def call_processor(processor: Callable[[Any], Any], job: Any) -> Any:
+    """Await an async processor's result."""
+    answer = processor(job)
+    return await answer if asyncio.iscoroutine(answer) or inspect.isawaitable(answer) else answer

@@ -1,0 +1,378 @@
+"""The worker: takes jobs of one queue, runs them, and looks after the queue while it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
+from ..connection import Connection
+from ..errors import GlideMQError, InvalidOptionError, JobLostError
+from ..job import Job
+from ..option_fields import to_ms
+from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
+from ..worker_options import BackoffStrategy, WorkerOptions
+from .ending import Ending
+from .events import EventName, Handler, WorkerEvents
+from .exchange import Claim, Exchange
+from .idle import IdleWait
+from .maintenance import Maintenance
+from .outcome import Settle
+from .run import Run
+
+Processor = Callable[[Any], Any]
+
+
+class Worker(QueueBase):
+    """Run jobs of a queue: `async with worker:` or `start()` begins, `run()` serves until a signal ends it.
+
+    Args:
+        name: queue name.
+        processor: `async def process(job)`, or a plain function, which runs in a thread and sees a blocking job.
+        connection: URL, shared Connection, or None for `GLIDEMQ_URL`.
+        concurrency: jobs at once.
+        lock_duration: ms; heartbeats come at half of it. All workers of a queue need the same.
+        stalled_interval, promotion_interval, block_timeout: ms between sweeps, promotions, and blind looks.
+        max_stalled_count: stalls a job survives.
+        limiter: starts allowed in a window, shared with every worker of the queue.
+        backoff_strategies: name -> f(failed attempts, error) -> duration; may be async.
+        events, metrics: False leaves out `completed` events and its metrics.
+        grace: ms that running jobs get at shutdown before they are handed back.
+        log_errors: send errors to the `glidemq.worker` logger while nobody listens to `error`.
+        options: the same set as one object; a keyword beside it wins.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        processor: Processor,
+        connection: str | Connection | None = None,
+        *,
+        options: WorkerOptions | None = None,
+        concurrency: int | None = None,
+        block_timeout: Duration | None = None,
+        promotion_interval: Duration | None = None,
+        lock_duration: Duration | None = None,
+        stalled_interval: Duration | None = None,
+        max_stalled_count: int | None = None,
+        limiter: RateLimit | None = None,
+        token_limiter: TokenLimit | None = None,
+        backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
+        events: bool | None = None,
+        metrics: bool | None = None,
+        prefix: str | None = None,
+        serializer: Serializer | None = None,
+        dead_letter_queue: str | None = None,
+        batch: Batch | None = None,
+        grace: Duration | None = None,
+        log_errors: bool | None = None,
+    ) -> None:
+        given = {
+            "concurrency": concurrency,
+            "block_timeout": block_timeout,
+            "promotion_interval": promotion_interval,
+            "lock_duration": lock_duration,
+            "stalled_interval": stalled_interval,
+            "max_stalled_count": max_stalled_count,
+            "limiter": limiter,
+            "token_limiter": token_limiter,
+            "backoff_strategies": backoff_strategies,
+            "events": events,
+            "metrics": metrics,
+            "prefix": prefix,
+            "serializer": serializer,
+            "dead_letter_queue": dead_letter_queue,
+            "batch": batch,
+            "grace": grace,
+            "log_errors": log_errors,
+        }
+        self.options = merge_options(
+            WorkerOptions, options, {k: v for k, v in given.items() if v is not None}
+        )
+        if not callable(processor):
+            raise InvalidOptionError(
+                f"processor must be a function, not {type(processor).__name__}",
+                option="processor",
+                value=processor,
+                allowed="a function of one argument",
+            )
+        super().__init__(
+            name,
+            connection,
+            prefix=self.options.prefix,
+            serializer=self.options.serializer or JSON_SERIALIZER,
+        )
+        self.processor = processor
+        self.started_at: datetime | None = None
+        self.id = f"worker-{0}-{secrets.token_hex(4)}"
+        self._events = WorkerEvents(self.options.log_errors)
+        self._running: dict[str, Run] = {}
+        self._ready = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._state = "new"
+        self._paused = False
+        self._all_quiet = asyncio.Event()
+        self._work: Scope | None = None
+
+    # Life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, register and begin to take jobs. Raises what prevented it."""
+        if self._state != "new":
+            return
+        self._state = "starting"
+        try:
+            scope = await self.scope()
+            self.started_at = datetime.fromtimestamp(scope.now_ms() / 1000, UTC)
+            self.id = f"worker-{scope.now_ms()}-{secrets.token_hex(4)}"
+            self._set_up(scope)
+            await self._maintenance.start()
+        except BaseException as error:
+            self._state, self._failure = "closed", error
+            self._ready.set()
+            raise
+        self._state = "running"
+        self._exchange.claiming_allowed = not self._paused
+        self._exchange.wake()
+        self._ready.set()
+        self._emit("ready")
+
+    def _set_up(self, scope: Scope) -> None:
+        options = self.options
+        self._work = scope
+        self._ending = Ending(scope, options, self._emit)
+        self._exchange = Exchange(
+            scope,
+            self.id,
+            concurrency=options.concurrency,
+            flags=("e" if options.events else "") + ("m" if options.metrics else ""),
+            limiter=options.limiter,
+            on_claim=self._begin,
+            on_settled=self._settled,
+            on_error=self._trouble,
+            on_dry=self._nothing_ready,
+            owns=self._running.__contains__,
+        )
+        self._idle = IdleWait(scope, options.block_timeout, on_wake=self._wake, on_error=self._trouble)
+        self._maintenance = Maintenance(self, scope, self._exchange, self._running, self._emit, self._trouble)
+
+    async def wait_until_ready(self) -> None:
+        """Return when registered and claiming. Raises what prevented it."""
+        await self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM, SIGINT or `close()`, and return when everything is settled or handed back."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        handled = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                loop.add_signal_handler(number, stop.set)
+                handled.append(number)
+            except (NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no signals here
+                break
+        try:
+            await self.start()
+            stopped = loop.create_task(stop.wait())
+            closed = loop.create_task(self._all_quiet.wait())
+            await asyncio.wait({stopped, closed}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            closed.cancel()
+            await self.close()
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    async def close(self, *, force: bool = False) -> None:
+        """Stop taking jobs, wait up to `grace` for running ones, hand the rest back, unregister; twice is fine.
+
+        With `force`, running jobs are cancelled and handed back at once.
+        """
+        if self._state in ("closing", "closed"):
+            if self._state == "closing":
+                await self._all_quiet.wait()
+            return
+        if self._state != "running":
+            self._state = "closed"
+            self._all_quiet.set()
+            await super().close()
+            return
+        self._state = "closing"
+        self._emit("closing")
+        self._exchange.claiming_allowed = False
+        try:
+            await self._wind_down(force)
+        finally:
+            self._state = "closed"
+            self._emit("closed")
+            self._all_quiet.set()
+            await self._events.drain()
+            await super().close()
+
+    async def _wind_down(self, force: bool) -> None:
+        await self._idle.close()
+        if not force and self._running:
+            tasks = [run.task for run in self._running.values() if run.task is not None]
+            await asyncio.wait(tasks, timeout=self.options.grace / 1000)
+        for run in list(self._running.values()):
+            run.abort("closing")
+        leaving = [run.task for run in self._running.values() if run.task is not None]
+        if leaving:
+            await asyncio.wait(leaving, timeout=5)
+        try:
+            await asyncio.wait_for(self._exchange.flush(), 10)
+        except TimeoutError:
+            self._trouble(
+                GlideMQError("some results could not be recorded; the jobs will run again as stalled")
+            )
+        await self._exchange.stop()
+        await self._maintenance.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # Switches ------------------------------------------------------------------------------------------------
+
+    async def pause(self, *, force: bool = False) -> None:
+        """Stop taking jobs on this worker only; waits for running jobs unless forced."""
+        self._paused = True
+        if self._state == "running":
+            self._exchange.claiming_allowed = False
+            if not force:
+                tasks = [run.task for run in self._running.values() if run.task is not None]
+                if tasks:
+                    await asyncio.wait(tasks)
+
+    async def resume(self) -> None:
+        """Take jobs again."""
+        self._paused = False
+        if self._state == "running":
+            self._exchange.claiming_allowed = True
+            self._exchange.wake()
+
+    def abort_job(self, job_id: str) -> bool:
+        """Stop a job that runs here: cancels a coroutine, sets `job.aborted` for a thread. False if it does not."""
+        run = self._running.get(job_id)
+        return run.abort("aborted") if run is not None else False
+
+    def rate_limit(self, duration: Duration) -> None:
+        """Hold back new starts of this worker for a while (ms or timedelta)."""
+        hold_ms = to_ms(duration, "duration")
+        if self._state == "running":
+            self._exchange.hold(hold_ms)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is taking or finishing jobs."""
+        return self._state in ("running", "closing")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether this worker was paused (not whether the queue is)."""
+        return self._paused
+
+    @property
+    def active_jobs(self) -> int:
+        """Jobs running here now."""
+        return len(self._running)
+
+    def on(self, event: EventName, handler: Handler | None = None) -> Any:
+        """Call a function on an event; also as decorator `@worker.on("completed")`.
+
+        Events: ready, active(job), completed(job, result), failed(job, error) after every failed attempt,
+        suspended(job), stalled(job_id), budget_exceeded(job), drained, error(exception), closing, closed.
+        """
+        if handler is not None:
+            self._events.add(event, handler)
+            return handler
+
+        def decorate(function: Handler) -> Handler:
+            self._events.add(event, function)
+            return function
+
+        return decorate
+
+    # Work ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, claim: Claim) -> None:
+        assert self._work is not None
+        run = Run(claim.entry, claim.processed_on, self.id)
+        job: Job[Any, Any] = Job(self._work, claim.job_id, claim.fields, run)
+        run.job = job
+        claim.fields["state"] = b"active"
+        claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
+        self._running[claim.job_id] = run
+        if self._events.listening("active"):
+            self._emit("active", job)
+        run.task = asyncio.get_running_loop().create_task(self._process(run))
+        if claim.fields.get("opts", b"{}") != b"{}":
+            self._apply_options(run)
+
+    def _apply_options(self, run: Run) -> None:
+        timeout_ms = run.job.options.timeout
+        if timeout_ms:
+            run.timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, run.abort, "timeout")
+        self._maintenance.expect_lock(run.job.options.lock_duration)
+
+    async def _process(self, run: Run) -> None:
+        record = await self._ending.of(run, self.processor)
+        if run.timer is not None:
+            run.timer.cancel()
+        run.ended = True
+        self._running.pop(run.job.id, None)
+        if record is None:
+            # Its end was a call of its own (suspended, delayed, handed back): only the slot is left to free.
+            self._exchange.active -= 1
+            self._exchange.wake()
+        else:
+            self._exchange.settle(record)
+
+    def _settled(self, record: Settle, answer: str) -> None:
+        job = record.run.job
+        if answer in ("lost", "refused"):
+            self._trouble(
+                JobLostError(
+                    f"job '{job.ref}' is not owned by this run any more; its outcome was not recorded",
+                    queue=self.name,
+                    job_id=job.id,
+                )
+            )
+            return
+        if record.error is None:
+            if self._events.listening("completed"):
+                job.fields["state"] = b"completed"
+                self._emit("completed", job, record.result)
+        else:
+            job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
+            job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
+            job.fields["failedReason"] = record.args[4].encode()
+            if answer == "failed" and self.options.dead_letter_queue:
+                self._maintenance.dead_letter(record)
+            self._emit("failed", job, record.error)
+
+    def _nothing_ready(self, stream_id: str, events_id: str) -> None:
+        if self._state == "running":
+            if not self._running and self._events.listening("drained"):
+                self._emit("drained")
+            self._idle.begin(stream_id, events_id)
+
+    def _wake(self, scheduled: bool) -> None:
+        if scheduled:
+            self._maintenance.poke()
+        self._exchange.wake()
+
+    def _emit(self, event: EventName, *args: Any) -> None:
+        self._events.emit(event, *args)
+
+    def _trouble(self, error: BaseException) -> None:
+        self._events.emit("error", error)

@@ -1,0 +1,211 @@
+"""One activation of a job by this worker: who it is on the server, and what the processor asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from ..errors import (
+    DelayedError,
+    GroupRateLimitError,
+    InvalidOptionError,
+    JobStateError,
+    SuspendError,
+    WaitingChildrenError,
+)
+from ..option_fields import to_epoch_ms, to_ms
+
+if TYPE_CHECKING:
+    from ..job import Job
+    from ..options import Duration, Instant
+    from ..records import Signal
+
+AbortReason = Literal["timeout", "revoked", "aborted", "closing", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendRequest:
+    """Park until a signal comes."""
+
+    reason: str | None
+    timeout_ms: int
+    on_resume: Callable[[Sequence[Signal]], Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DelayRequest:
+    """Sleep until an instant; `data` replaces the payload when a next step was named."""
+
+    until_ms: int
+    data: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitChildrenRequest:
+    """Wait for the children."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitGroupRequest:
+    """Hold the ordering group."""
+
+    duration_ms: int
+    current_job: str
+    position: str
+    extend: str
+
+
+ControlRequest = DelayRequest | LimitGroupRequest | WaitChildrenRequest | SuspendRequest
+
+#: Which request wins when a processor made several (the wire's order).
+_PRECEDENCE: tuple[type[ControlRequest], ...] = (
+    DelayRequest,
+    LimitGroupRequest,
+    WaitChildrenRequest,
+    SuspendRequest,
+)
+
+
+class Run:
+    """Facts of one activation. A request made by the processor stands even if it swallowed the control flow."""
+
+    __slots__ = (
+        "_abort_event",
+        "abort_reason",
+        "ended",
+        "entry",
+        "job",
+        "processed_on",
+        "reported",
+        "requests",
+        "started_ms",
+        "task",
+        "timer",
+        "worker",
+    )
+
+    def __init__(self, entry: str, processed_on: str, worker: str) -> None:
+        #: Stream entry id, "" for a list-sourced job.
+        self.entry = entry
+        #: `processedOn` as stored: the mark of this activation.
+        self.processed_on = processed_on
+        self.started_ms = int(processed_on)
+        self.worker = worker
+        self.job: Job[Any, Any]
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.abort_reason: AbortReason | None = None
+        self._abort_event: asyncio.Event | None = None
+        self.requests: list[ControlRequest] | None = None
+        self.reported = False
+        self.ended = False
+
+    @property
+    def aborted(self) -> bool:
+        return self.abort_reason is not None
+
+    def abort(self, reason: AbortReason) -> bool:
+        """Ask the run to stop: cancels a coroutine, raises the flag for a thread. False when it is stopping already."""
+        if self.ended or self.abort_reason is not None:
+            return False
+        self.abort_reason = reason
+        if self._abort_event is not None:
+            self._abort_event.set()
+        if self.task is not None:
+            self.task.cancel()
+        return True
+
+    async def wait_aborted(self) -> None:
+        if self.abort_reason is None:
+            if self._abort_event is None:
+                self._abort_event = asyncio.Event()
+            await self._abort_event.wait()
+
+    @property
+    def request(self) -> ControlRequest | None:
+        """The request that decides how this run ends, by the wire's precedence."""
+        for kind in _PRECEDENCE:
+            for request in self.requests or ():
+                if isinstance(request, kind):
+                    return request
+        return None
+
+    def _ask(self, request: ControlRequest) -> None:
+        if self.requests is None:
+            self.requests = []
+        self.requests.append(request)
+
+    def suspend(
+        self,
+        reason: str | None,
+        timeout: Duration | None,
+        on_resume: Callable[[Sequence[Signal]], Any] | None,
+    ) -> NoReturn:
+        if reason is not None and not isinstance(reason, str):
+            raise InvalidOptionError(
+                "reason must be text", option="reason", value=reason, allowed="text or None"
+            )
+        self._ask(SuspendRequest(reason, to_ms(timeout, "timeout") if timeout else 0, on_resume))
+        raise SuspendError(reason or "")
+
+    def delay(self, until: Instant, next_step: str | None) -> NoReturn:
+        until_ms = to_epoch_ms(until, "until")
+        data = None
+        if next_step is not None:
+            current = self.job.data
+            if not isinstance(current, dict):
+                raise InvalidOptionError(
+                    "next_step needs job data that is an object",
+                    option="next_step",
+                    value=next_step,
+                    allowed="None",
+                )
+            from .. import payload
+
+            data = payload.encode_data({**current, "step": next_step}, self.job._scope.serializer)
+        self._ask(DelayRequest(until_ms, data))
+        raise DelayedError(until_ms)
+
+    async def wait_for_children(self) -> NoReturn:
+        scope = self.job._scope
+        if not await scope.connection.command("SCARD", scope.keys.deps(self.job.id)):
+            raise JobStateError(
+                f"job '{self.job.ref}' has no children to wait for: add them with parent= first",
+                queue=scope.queue,
+                job_id=self.job.id,
+                operation="move_to_waiting_children",
+                state="active",
+                needed="children",
+            )
+        self._ask(WaitChildrenRequest())
+        raise WaitingChildrenError
+
+    def limit_group(self, duration: Duration, current_job: str, position: str, extend: str) -> NoReturn:
+        if not self.job.ordering_key:
+            raise InvalidOptionError(
+                f"job '{self.job.ref}' has no ordering key, so there is no group to hold",
+                option="ordering",
+                value=None,
+                allowed="a job with an ordering key",
+            )
+        for option, value, allowed in (
+            ("current_job", current_job, ("requeue", "fail")),
+            ("requeue_position", position, ("front", "back")),
+            ("extend", extend, ("max", "replace")),
+        ):
+            if value not in allowed:
+                raise InvalidOptionError(
+                    f"{option} must be one of {', '.join(allowed)}",
+                    option=option,
+                    value=value,
+                    allowed=" ".join(allowed),
+                )
+        duration_ms = to_ms(duration, "duration")
+        if duration_ms <= 0:
+            raise InvalidOptionError(
+                "duration must be above 0", option="duration", value=duration, allowed="above 0 ms"
+            )
+        self._ask(LimitGroupRequest(duration_ms, current_job, position, extend))
+        raise GroupRateLimitError(duration_ms)
