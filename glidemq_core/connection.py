@@ -379,7 +379,8 @@ def connect(
 ) -> Connecting:
     """Connect to a server, a cluster or an embedded server.
 
-    Used as `await connect(url)` or `async with connect(url) as c`. Keywords beat what the URL says. Time-outs are milliseconds or timedeltas.
+    Used as `await connect(url)` or `async with connect(url) as c`. Keywords beat what
+    the URL says. Time-outs are milliseconds or timedeltas.
 
     Args:
         url: `valkey://[user[:password]@]host[:port]`, `valkeys://` for TLS, `embedded:[NAME|/PATH]`;

@@ -1,0 +1,176 @@
+"""The data folder of an embedded server: its files, and the locks that say who lives.
+
+A lock is an `flock`: the kernel drops it when its holder dies, however it dies, so nothing is ever stale.
+
+    start.lock     held while someone starts or stops the server
+    server.lock    held by the server process itself for as long as it lives
+    users.lock     held, shared, by every process that uses the server
+    watchdog.lock  held by the watchdog
+    server.json    port, password and keep mark; readable by its owner only
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from .errors import EmbeddedServerError
+from .option_fields import refuse
+from .resp import Wire
+
+HOST = "127.0.0.1"
+DEFAULT_NAME = "default"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What `server.json` holds; `keep`: the server stays when nobody uses it."""
+
+    port: int
+    password: str
+    keep: bool = False
+
+    def __repr__(self) -> str:
+        return f"State(port={self.port}, keep={self.keep})"
+
+
+class Folder:
+    """One data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = path / "data"
+        self.log = path / "server.log"
+        self._state = path / "server.json"
+
+    def create(self) -> None:
+        """Make the folder, for its owner only."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise self.error(f"cannot use data folder '{self.path}': {error.strerror}") from error
+
+    def exists(self) -> bool:
+        return self._state.is_file()
+
+    def lock(self, name: str, *, shared: bool = False) -> int | None:
+        """Take a lock and return its descriptor, or None when someone else holds it."""
+        try:
+            descriptor = os.open(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self.error(f"cannot use data folder '{self.path}': {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def is_locked(self, name: str, *, even_shared: bool = False) -> bool:
+        """Tell whether someone holds a lock alone, or `even_shared`; those who ask do not collide."""
+        descriptor = self.lock(name, shared=not even_shared)
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        return False
+
+    @asynccontextmanager
+    async def locked(self, name: str, *, shared: bool = False, seconds: float = 30) -> AsyncIterator[int]:
+        """Hold a lock, waiting for it up to `seconds`."""
+        descriptor = await self.acquire(name, shared=shared, seconds=seconds)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    async def acquire(self, name: str, *, shared: bool = False, seconds: float = 30) -> int:
+        """Take a lock, waiting for it up to `seconds`; closing the descriptor gives it back."""
+        deadline = time.monotonic() + seconds
+        while (descriptor := self.lock(name, shared=shared)) is None:
+            if time.monotonic() > deadline:
+                raise self.error(
+                    f"another process has been holding '{self.path}/{name}.lock' for {seconds:.0f} s"
+                )
+            await asyncio.sleep(0.02)
+        return descriptor
+
+    def state(self) -> State | None:
+        """Read `server.json`; None when it is absent or damaged."""
+        try:
+            found = json.loads(self._state.read_text("utf-8"))
+            return State(port=int(found["port"]), password=str(found["password"]), keep=bool(found["keep"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, state: State) -> None:
+        """Replace `server.json` as a whole."""
+        fresh = self.path / f".server.{os.getpid()}.json"
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(state), file)
+        fresh.replace(self._state)
+
+    def keep(self, keep: bool) -> None:
+        """Set or clear the keep mark."""
+        state = self.state()
+        if state is not None and state.keep != keep:
+            self.write(replace(state, keep=keep))
+
+    def fresh_state(self, port: int, keep: bool) -> State:
+        """State for a new start; the password stays, so that open clients find the server again."""
+        before = self.state()
+        return State(port=port, password=before.password if before else secrets.token_urlsafe(32), keep=keep)
+
+    def error(self, message: str, hint: str | None = None) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            message, hint=hint, data_dir=str(self.path), log_path=str(self.log) if self.log.exists() else None
+        )
+
+
+async def sign_in(state: State, seconds: float = 2) -> Wire:
+    """Open a connection to the server of a folder, signed in; the caller closes it."""
+    async with asyncio.timeout(seconds):
+        wire = await Wire.open(HOST, state.port)
+        try:
+            await wire.ask("AUTH", state.password)
+        except BaseException:
+            await wire.close()
+            raise
+        return wire
+
+
+def resolve(path: str | os.PathLike[str] | None) -> Path:
+    """Return the data folder: a path, a name beside the default, or None for the default.
+
+    Raises:
+        InvalidOptionError: neither a path nor a usable name.
+    """
+    text = "" if path is None else os.fspath(path)
+    if "/" in text or text.startswith(("~", ".")):
+        return Path(os.path.abspath(Path(text).expanduser()))
+    if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text):
+        allowed = "a name of letters, digits, . _ -, or a path"
+        refuse("path", text, allowed, f"embedded server '{text}' is not allowed; allowed: {allowed}")
+    return _base() / (text or DEFAULT_NAME)
+
+
+def _base() -> Path:
+    chosen = os.environ.get("GLIDEMQ_DATA")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("glidemq", appauthor=False))

@@ -1,0 +1,71 @@
+"""Stops an embedded server that nobody uses any more: run as a module with FOLDER and LINGER_MS.
+
+One runs beside each server, on its own, because any other process may be killed at any time. Who uses the
+server holds a lock or a connection; both end with their process, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .embedded import shut_down
+from .embedded_files import Folder, sign_in
+from .errors import EmbeddedServerError
+from .resp import NotValkeyError, ReplyError
+
+
+async def watch(folder: Folder, linger_ms: int) -> None:
+    """Return when the server is gone or to be kept; stop it when it was not used for `linger_ms`."""
+    used = time.monotonic()
+    while folder.is_locked("server"):
+        state = folder.state()
+        if state is None or state.keep:
+            return
+        if await is_used(folder):
+            used = time.monotonic()
+        elif time.monotonic() - used >= linger_ms / 1_000:
+            with suppress(EmbeddedServerError):
+                async with folder.locked("start", seconds=1):
+                    # Nobody can begin to use it while we hold the lock: look once more, then act.
+                    if not await is_used(folder):
+                        await shut_down(folder)
+                        return
+        await asyncio.sleep(min(linger_ms / 10_000, 5))
+
+
+async def is_used(folder: Folder) -> bool:
+    """Tell whether any process holds the folder's use lock or a connection to its server."""
+    if folder.is_locked("users", even_shared=True):
+        return True
+    state = folder.state()
+    if state is None:
+        return False
+    try:
+        wire = await sign_in(state)
+        try:
+            async with asyncio.timeout(5):
+                return len(str(await wire.ask("CLIENT", "LIST")).splitlines()) > 1
+        finally:
+            await wire.close()
+    except (OSError, EOFError, TimeoutError, NotValkeyError, ReplyError):
+        return False
+
+
+def main() -> None:
+    """Watch the folder of the command line, unless another watchdog does."""
+    folder = Folder(Path(sys.argv[1]))
+    with suppress(EmbeddedServerError):
+        asyncio.run(_watch_alone(folder, int(sys.argv[2])))
+
+
+async def _watch_alone(folder: Folder, linger_ms: int) -> None:
+    async with folder.locked("watchdog", seconds=1):
+        await watch(folder, linger_ms)
+
+
+if __name__ == "__main__":
+    main()
