@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from .connection import Connection, connect
 from .errors import ClosedError, InvalidOptionError
 from .keys import QueueKeys
+from .option_fields import queue_name
 
 
 class Serializer(Protocol):
@@ -69,8 +70,7 @@ class QueueBase:
         prefix: str | None = None,
         serializer: Serializer = JSON_SERIALIZER,
     ) -> None:
-        _check_queue_name(name)
-        self.name = name
+        self.name = queue_name(name)
         self._target = connection
         self._prefix = prefix
         self._serializer = serializer
@@ -120,13 +120,3 @@ async def open_target(target: str | Connection | None, prefix: str | None = None
             allowed="valkey://host:port",
         )
     return await connect(url, prefix=prefix)
-
-
-def _check_queue_name(name: str) -> None:
-    if not isinstance(name, str) or not 1 <= len(name) <= 256 or any(c in "{}:" for c in name):
-        raise InvalidOptionError(
-            f"queue name {name!r} is not allowed: 1 to 256 characters, none of {{ }} :",
-            option="name",
-            value=name,
-            allowed="1..256 characters without {}:",
-        )

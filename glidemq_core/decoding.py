@@ -145,7 +145,7 @@ def decode_signals(stored: bytes | str | None) -> list[Signal]:
 
 
 def decode_suspend(fields: Fields, deadline: float | bytes | None) -> SuspendInfo | None:
-    """Read a suspension, None unless the job's state is `suspended`; `deadline` is its score in `P:suspended`.
+    """Read a suspension, None unless the job is in one; `deadline` is its score in `P:suspended`.
 
     Reason and timeout of an earlier suspension may still stand in the hash: they are shown only if they
     agree with the deadline.

@@ -265,6 +265,8 @@ def _sort_out(raw: dict[str, Any]) -> JobOptions:
             value = from_wire(known[wire], item)
             written = JobOptions(**{known[wire]: value}).to_json().get(wire)
         except (KeyError, InvalidOptionError):
+            value = None
+        if value is None:
             extra[wire] = item
             continue
         good[known[wire]] = value
