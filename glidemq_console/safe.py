@@ -2,8 +2,8 @@
 
 Names, payloads, tokens and errors come from strangers. `clean` and `SafeStream` turn them into plain text in
 which every code point that could steer a terminal, hide or reorder text is a visible one-cell stand-in;
-`safe_text` draws the stand-ins dim. Markup in them means nothing as long as they reach Rich as `Text` and widgets
-with `markup=False`. `json_line` writes JSON that is inert on a terminal.
+`safe_text` draws the stand-ins dim. Markup in them means nothing as long as they reach Rich as `Text` and
+widgets with `markup=False`. `json_line` writes JSON that is inert on a terminal.
 """
 
 from __future__ import annotations
