@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from .adding import AddCalls
+from .audit import AuditCalls
 from .base import JSON_SERIALIZER, Serializer
 from .connection import Connection
+from .control import ControlCalls
 from .errors import InvalidOptionError
 from .options import merge_options
+from .reading import ReadCalls
+from .streams import StreamCalls
+from .suspension import SuspensionCalls
 from .worker_options import QueueOptions
 
 
-class Queue(AddCalls):
+class Queue(AddCalls, ReadCalls, ControlCalls, SuspensionCalls, StreamCalls, AuditCalls):
     """Producer and control side of a queue. Starts no background task; connects at first use.
 
     Args:

@@ -55,3 +55,151 @@ async def test_many_jobs_run_once_each_at_concurrency_fifty(connection: Connecti
 
     assert set(runs.values()) == {1}
     assert await connection.command("ZCARD", "glide:{q}:completed") == 2_000
+
+
+async def test_a_failing_job_retries_with_backoff_and_then_fails(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        raise ValueError(f"attempt {job.attempts_made}")
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {}, attempts=3, backoff=20)
+    assert job is not None
+
+    async with Worker("q", process, connection):
+        await eventually(lambda: job.is_failed())
+
+    await job.refresh()
+    assert job.attempts_made == 3
+    assert job.failed_reason == "attempt 2"
+
+
+async def test_a_priority_job_added_while_idle_starts_without_waiting_for_the_interval(
+    connection: Connection,
+) -> None:
+    started = asyncio.Event()
+
+    async def process(job: Any) -> None:
+        started.set()
+
+    queue = Queue("q", connection)
+    async with Worker("q", process, connection, promotion_interval=60_000, block_timeout=60_000):
+        await asyncio.sleep(0.2)
+        await queue.add("n", {}, priority=5)
+        await asyncio.wait_for(started.wait(), 5)
+
+
+async def test_a_suspended_job_resumes_with_its_signal(connection: Connection) -> None:
+    async def process(job: Any) -> Any:
+        if not job.signals:
+            await job.suspend(reason="review", timeout=60_000)
+        return job.signals[-1].data
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {})
+    assert job is not None
+
+    async with Worker("q", process, connection):
+        await eventually(lambda: _is(job, "suspended"))
+        assert await queue.signal(job.id, "approve", {"ok": True})
+        await eventually(lambda: job.is_completed())
+
+    await job.refresh()
+    assert job.result == {"ok": True}
+
+
+async def test_a_job_streams_tokens_to_a_reader(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        for word in ("a", "b", "c"):
+            await job.stream_chunk("content", word)
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {})
+    assert job is not None
+
+    async with Worker("q", process, connection):
+        texts = [chunk.text async for chunk in queue.stream(job.id)]
+
+    assert texts == ["a", "b", "c"]
+
+
+async def test_a_timeout_cancels_the_processor(connection: Connection) -> None:
+    cancelled = asyncio.Event()
+
+    async def process(job: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {}, timeout=50)
+    assert job is not None
+
+    async with Worker("q", process, connection):
+        await asyncio.wait_for(cancelled.wait(), 5)
+        await eventually(lambda: job.is_failed())
+
+    await job.refresh()
+    assert job.failed_reason == "Job timeout exceeded"
+
+
+async def test_a_plain_function_runs_in_a_thread_with_blocking_methods(connection: Connection) -> None:
+    def process(job: Any) -> str:
+        job.log("from a thread")
+        job.stream_chunk("content", "x")
+        return job.name
+
+    queue = Queue("q", connection)
+    job = await queue.add("threaded", {})
+    assert job is not None
+
+    async with Worker("q", process, connection):
+        await eventually(lambda: job.is_completed())
+
+    assert (await queue.get_job_logs(job.id)).logs == ("from a thread",)
+
+
+async def test_revoking_a_running_job_cancels_it(connection: Connection) -> None:
+    started = asyncio.Event()
+
+    async def process(job: Any) -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {})
+    assert job is not None
+
+    async with Worker("q", process, connection, lock_duration=1_000):
+        await started.wait()
+        assert await queue.revoke(job.id) == "flagged"
+        await eventually(lambda: job.is_failed())
+
+    await job.refresh()
+    assert job.failed_reason == "revoked"
+
+
+async def test_closing_hands_back_what_does_not_finish_in_time(connection: Connection) -> None:
+    started = asyncio.Event()
+
+    async def process(job: Any) -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {})
+    assert job is not None
+
+    async with Worker("q", process, connection, grace=50):
+        await started.wait()
+
+    await job.refresh()
+    assert job.state == "waiting"
+    assert job.processed_at is None
+    assert await connection.command("XLEN", "glide:{q}:stream") == 1
+    assert await connection.command("EXISTS", "glide:{q}:w:x") == 0
+
+
+async def _is(job: Any, state: str) -> bool:
+    return bool(await job.get_state() == state)

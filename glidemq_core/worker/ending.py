@@ -9,6 +9,7 @@ from typing import Any
 
 from ..base import Scope
 from ..errors import GlideMQError, JobControl, JobLostError
+from ..suspension import suspend
 from ..worker_options import WorkerOptions
 from .exchange import LOST_REPLY
 from .outcome import Settle, abort_error, completed, failed, ledger_head
@@ -52,9 +53,7 @@ class Ending:
         if continuation is not None and job.fields.get("suspendedAt") == continuation[0] and job.signals:
             answer = continuation[1](job.signals)
             return await answer if inspect.isawaitable(answer) else answer
-        if inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(
-            getattr(processor, "__call__", None)
-        ):  # noqa: B004
+        if is_async(processor):
             return await processor(job)
         return await run_in_thread(processor, job)
 
@@ -106,7 +105,7 @@ class Ending:
                     raise
                 await asyncio.sleep(0.1 * 2**attempt)
                 continue
-            if answer == "lost" and attempt == 0:
+            if answer in ("lost", "not_found") and attempt == 0:
                 self._lost(run)
             return
 
@@ -135,15 +134,19 @@ class Ending:
         return str(reply[0].decode())
 
     async def _suspend(self, run: Run, request: SuspendRequest, head: str) -> str:
-        from ..suspension import suspend
-
         job = run.job
         outcome = await suspend(
-            self._scope, job.id, run.entry, run.processed_on, request.reason or "", request.timeout_ms, head
+            self._scope,
+            job.id,
+            run.entry,
+            run.processed_on,
+            request.reason,
+            request.timeout_ms,
+            ledger_head=head,
         )
-        if outcome.status == "suspended" or outcome.status == "resumed":
+        if outcome.ok:
             if request.on_resume is not None:
-                self._continuations[job.id] = (str(outcome.suspended_ms).encode(), request.on_resume)
+                self._continuations[job.id] = (str(outcome.suspended_at_ms).encode(), request.on_resume)
             job.fields["state"] = b"suspended"
             self._emit("suspended", job)
         return outcome.status
@@ -163,3 +166,8 @@ class Ending:
                 job_id=run.job.id,
             ),
         )
+
+
+def is_async(processor: Callable[[Any], Any]) -> bool:
+    """Whether calling it gives a coroutine: an async function, or an object whose call is one."""
+    return inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(type(processor).__call__)

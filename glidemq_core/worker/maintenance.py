@@ -17,6 +17,7 @@ from ..keys import QueueKeys
 from ..numbers import to_int
 from ..options import JobOptions
 from ..payload import decode_data
+from ..suspension import deliver_early
 from .exchange import Exchange
 from .outcome import Settle
 from .run import Run
@@ -200,8 +201,6 @@ class Maintenance:
 
     async def _promote(self) -> int | None:
         """Promote what is due, sweep deadlines, deliver kept signals and letters; when to come again, ms."""
-        from ..suspension import deliver_early
-
         tick = await sweeps.tick(self._scope)
         _, self._suspended_rank = await sweeps.sweep_suspended(self._scope, self._suspended_rank)
         delivered = await deliver_early(self._scope)

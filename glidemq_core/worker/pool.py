@@ -333,6 +333,7 @@ class Worker(QueueBase):
         if record is None:
             # Its end was a call of its own (suspended, delayed, handed back): only the slot is left to free.
             self._exchange.active -= 1
+            self._maintenance.poke()
             self._exchange.wake()
         else:
             self._exchange.settle(record)
@@ -353,6 +354,8 @@ class Worker(QueueBase):
                 job.fields["state"] = b"completed"
                 self._emit("completed", job, record.result)
         else:
+            if answer == "retrying":
+                self._maintenance.poke()
             job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
             job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
             job.fields["failedReason"] = record.args[4].encode()
