@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from .base import Scope
+from .decoding import hash_fields, picked_fields
 from .job import Job
 from .keys import WORKERS_GROUP
 from .numbers import to_int
@@ -59,8 +60,6 @@ _MAX_PENDING = 10_000
 #: Jobs of a state that a search looks at before it gives up.
 _SEARCH_LIMIT = 10_000
 
-Fields = dict[bytes, bytes]
-
 
 async def get_job(scope: Scope, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
     """Read one job; None when there is none."""
@@ -73,23 +72,20 @@ async def _load(scope: Scope, ids: Sequence[str], exclude_data: bool) -> list[Jo
     jobs: list[Job[Any, Any] | None] = []
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
-        if exclude_data:
-            commands = [("HMGET", scope.keys.job(job_id), *METADATA_FIELDS) for job_id in part]
-        else:
-            commands = [("HGETALL", scope.keys.job(job_id)) for job_id in part]
+        asked = ("HMGET", METADATA_FIELDS) if exclude_data else ("HGETALL", ())
+        commands = [(asked[0], scope.keys.job(job_id), *asked[1]) for job_id in part]
         for job_id, reply in zip(part, await scope.connection.pipeline(commands), strict=True):
             fields = _fields(reply)
             jobs.append(Job.from_hash(scope, job_id, fields) if fields else None)
     return jobs
 
 
-def _fields(reply: Any) -> Fields:
-    """A hash as HGETALL or HMGET answers it; a key of another type counts as none."""
+def _fields(reply: Any) -> dict[str, bytes]:
+    """Fields of a hash as HGETALL or HMGET answers it; a key of another type counts as none."""
     if isinstance(reply, Mapping):
-        return dict(reply)
+        return hash_fields(reply)
     if isinstance(reply, list):
-        pairs = zip(METADATA_FIELDS, reply, strict=False)
-        return {name.encode(): value for name, value in pairs if value is not None}
+        return picked_fields(METADATA_FIELDS, reply)
     return {}
 
 
@@ -234,14 +230,14 @@ async def search_jobs(
     async for ids in _candidates(scope, state):
         for job in await _load(scope, ids, exclude_data and not data):
             if job is not None and _matches(job, state, name, data):
-                found.append(await _without_data(scope, job) if exclude_data and data else job)
+                found.append(_without_data(scope, job) if exclude_data and data else job)
                 if len(found) == limit:
                     return found
     return found
 
 
-async def _without_data(scope: Scope, job: Job[Any, Any]) -> Job[Any, Any]:
-    fields = {key: value for key, value in job.fields.items() if key not in (b"data", b"returnvalue")}
+def _without_data(scope: Scope, job: Job[Any, Any]) -> Job[Any, Any]:
+    fields = {key: value for key, value in job.fields.items() if key not in ("data", "returnvalue")}
     return Job.from_hash(scope, job.id, fields)
 
 

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from golden.load import commands
+
 from glidemq_core.connection import Connection
 from glidemq_core.keys import PRIORITY_STEP
-from golden.load import commands
 
 GOLDEN = Path(__file__).parent / "golden"
 
