@@ -14,10 +14,11 @@ from .options import merge_options
 from .reading import ReadCalls
 from .streams import StreamCalls
 from .suspension import SuspensionCalls
+from .usage import UsageCalls
 from .worker_options import QueueOptions
 
 
-class Queue(AddCalls, ReadCalls, ControlCalls, SuspensionCalls, StreamCalls, AuditCalls):
+class Queue(AddCalls, ReadCalls, ControlCalls, SuspensionCalls, StreamCalls, UsageCalls, AuditCalls):
     """Producer and control side of a queue. Starts no background task; connects at first use.
 
     Args:

@@ -1,0 +1,84 @@
+"""Usage of a flow: a job and those below it, in any queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .base import Scope
+from .decoding import USAGE_FIELDS, decode_usage, picked_fields
+from .keys import QueueKeys, split_member
+from .ledger import runs_of
+from .payload import as_text
+from .records import FlowUsage, JobRef, Usage
+from .usage_sums import Sum
+
+#: Jobs of a flow that are looked at, at most.
+MAX_JOBS = 100_000
+_PAGE = 1_000
+
+
+async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledger: bool = False) -> FlowUsage:
+    """Sum the usage of a job and its children; see `Queue.get_flow_usage`.
+
+    Children are the members of `deps`, which survive the parent's removal; removed ones are skipped.
+    """
+    root = JobRef(scope.queue, job_id)
+    total = Sum()
+    seen = {root}
+    level = [root]
+    depth = 0
+    while level:
+        await _add_usage(scope, level, ledger, total)
+        if depth and not deep:
+            break
+        below: list[JobRef] = []
+        for child in await _children(scope, level):
+            if child not in seen and len(seen) < MAX_JOBS:
+                seen.add(child)
+                below.append(child)
+        level = below
+        depth += 1
+    return FlowUsage(**total.totals())
+
+
+def _keys(scope: Scope, ref: JobRef) -> QueueKeys:
+    return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
+
+
+async def _children(scope: Scope, level: Sequence[JobRef]) -> list[JobRef]:
+    found: list[JobRef] = []
+    for start in range(0, len(level), _PAGE):
+        commands = [("SMEMBERS", _keys(scope, ref).deps(ref.id)) for ref in level[start : start + _PAGE]]
+        for members in await scope.connection.pipeline(commands):
+            if isinstance(members, Exception):
+                continue  # a key of another type has no children
+            split = (split_member(as_text(member), scope.keys.prefix) for member in members or ())
+            found += [JobRef(*member) for member in split if member]
+    return found
+
+
+async def _add_usage(scope: Scope, level: Sequence[JobRef], ledger: bool, total: Sum) -> None:
+    for start in range(0, len(level), _PAGE):
+        part = level[start : start + _PAGE]
+        commands: list[tuple[str | int, ...]] = [
+            ("HMGET", _keys(scope, ref).job(ref.id), *USAGE_FIELDS) for ref in part
+        ]
+        if ledger:
+            commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
+        answers = await scope.connection.pipeline(commands)
+        for place in range(len(part)):
+            values = answers[place]
+            latest = (
+                None if isinstance(values, Exception) else decode_usage(picked_fields(USAGE_FIELDS, values))
+            )
+            entries = answers[len(part) + place] if ledger else ()
+            total.add_job(_reports(latest, entries))
+
+
+def _reports(latest: Usage | None, entries: Any) -> list[Usage]:
+    """All attempts' reports; a latest one that the ledger does not know came from a peer."""
+    kept = (
+        [] if isinstance(entries, Exception) else [run.usage for run in runs_of(entries or ()) if run.usage]
+    )
+    return kept if latest is None or (kept and kept[-1] == latest) else [*kept, latest]

@@ -1,0 +1,120 @@
+"""The ledger of a job: what each attempt spent and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .base import Scope
+from .decoding import usage_from_json
+from .option_fields import EPOCH, from_epoch_ms
+from .payload import as_text
+from .records import Attempt, Usage
+from .strict_json import parse_json
+
+_OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")
+_USAGE_FIELDS = tuple(field.name for field in fields(Usage))
+
+
+@dataclass(slots=True)
+class Run:
+    """An attempt while it is put together from its entries; `outcome` None: it has no end yet."""
+
+    attempt: int
+    fallback: int
+    worker: str | None
+    started: float
+    ended: float | None = None
+    outcome: str | None = None
+    error: str | None = None
+    usage: Usage | None = None
+
+    def fits(self, entry: dict[str, Any]) -> bool:
+        """Whether an entry belongs to this run; who reports from outside a worker names none."""
+        worker = entry.get("worker")
+        same = self.attempt == _whole(entry.get("attempt")) and self.fallback == _whole(entry.get("fallback"))
+        return same and (worker is None or self.worker is None or worker == self.worker)
+
+    def record(self) -> Attempt:
+        spent = {name: getattr(self.usage, name) for name in _USAGE_FIELDS} if self.usage else {}
+        return Attempt(
+            attempt=self.attempt,
+            started_at=from_epoch_ms(self.started) or EPOCH,
+            ended_at=None if self.ended is None else from_epoch_ms(self.ended),
+            outcome=self.outcome or "lost",
+            error=self.error,
+            fallback_index=self.fallback,
+            worker=self.worker,
+            **spent,
+        )
+
+
+def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
+    """Put runs together, oldest first; a run that another one followed without an end of its own was lost."""
+    runs: list[Run] = []
+    for stored in entries:
+        try:
+            entry = parse_json(stored)
+        except ValueError:
+            continue
+        if not isinstance(entry, dict) or entry.get("k") not in ("usage", "end"):
+            continue
+        current = runs[-1] if runs else None
+        is_open = current is not None and current.outcome is None
+        is_late = entry["k"] == "usage" and entry.get("worker") is None
+        if current is None or not current.fits(entry) or not (is_open or is_late):
+            if current is not None and is_open:
+                current.outcome = "lost"
+            current = _opened(entry)
+            runs.append(current)
+        if entry["k"] == "usage":
+            current.usage = usage_from_json(entry.get("usage"))
+            current.worker = current.worker or _words(entry.get("worker"))
+        else:
+            current.started = _whole(entry.get("started")) or current.started
+            current.ended = _whole(entry.get("at"))
+            outcome = entry.get("outcome")
+            current.outcome = outcome if outcome in _OUTCOMES else "lost"
+            current.error = _words(entry.get("error"))
+            current.worker = current.worker or _words(entry.get("worker"))
+    return runs
+
+
+async def get_ledger(scope: Scope, job_id: str) -> list[Attempt] | None:
+    """Read the attempts that have ended, oldest first; None: nothing was kept."""
+    entries, state = await scope.connection.pipeline(
+        [("LRANGE", scope.keys.ledger(job_id), 0, -1), ("HGET", scope.keys.job(job_id), "state")]
+    )
+    for answer in (entries, state):
+        if isinstance(answer, Exception):
+            raise answer
+    return attempts_of(entries, as_text(state)) if entries else None
+
+
+def attempts_of(entries: Iterable[bytes | str], state: str) -> list[Attempt]:
+    """Turn ledger entries into attempts; the run that is going on is not one yet."""
+    runs = runs_of(entries)
+    if runs and runs[-1].outcome is None:
+        if state == "active":
+            runs.pop()
+        elif state in ("completed", "failed"):
+            runs[-1].outcome = state  # ended by a peer that keeps no ledger
+    return [run.record() for run in runs]
+
+
+def _opened(entry: dict[str, Any]) -> Run:
+    return Run(
+        attempt=_whole(entry.get("attempt")),
+        fallback=_whole(entry.get("fallback")),
+        worker=_words(entry.get("worker")),
+        started=_whole(entry.get("at")),
+    )
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+
+
+def _words(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,276 @@
+"""Reporting what a job used, in one call, and reading it back by job, flow and span of time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import fields as record_fields
+from datetime import timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .base import QueueBase, Scope
+from .connection import Connection
+from .errors import JobNotFoundError, LockBusyError
+from .flow_usage import get_flow_usage
+from .keys import usage_queues
+from .ledger import get_ledger
+from .numbers import number_text
+from .option_fields import Duration, Instant, flag, refuse, text, to_ms
+from .records import Attempt, FlowUsage, Usage, UsageSummary
+from .strict_json import compact_json
+from .usage_summary import get_usage_summary
+
+#: As a peer does: this many looks at a report lock, this far apart (s).
+_LOCK_TRIES = 200
+_LOCK_PAUSE = 0.025
+#: The set of reporting queues is written again after this long (s), in case the server lost it.
+_ANNOUNCE_EVERY = 300.0
+
+_CAMEL = {
+    "model": "model",
+    "provider": "provider",
+    "tokens": "tokens",
+    "total_tokens": "totalTokens",
+    "costs": "costs",
+    "total_cost": "totalCost",
+    "cost_unit": "costUnit",
+    "latency_ms": "latencyMs",
+    "cached": "cached",
+}
+_SNAKE = (
+    {camel: name for name, camel in _CAMEL.items()}
+    | {name: name for name in _CAMEL}
+    | {"latency": "latency_ms"}
+)
+
+
+def _number(value: Any, option: str, message: str) -> int | float:
+    """Accept a finite number from 0 on; numeric text and booleans are none."""
+    fine = isinstance(value, (int, float)) and not isinstance(value, bool)
+    try:
+        fine = fine and math.isfinite(value) and value >= 0
+    except OverflowError:  # an int no double holds
+        fine = False
+    if not fine:
+        refuse(option, value, "a finite number, at least 0", message)
+    number: int | float = abs(value)  # -0.0 is 0.0
+    return number
+
+
+def _map(value: Any, option: str, what: str) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        refuse(option, value, "a mapping of category to number")
+    return {
+        text(name, option): _number(n, option, f"{what} for '{name}' must be a finite non-negative number")
+        for name, n in value.items()
+    }
+
+
+def _sum(amounts: Mapping[str, float]) -> float:
+    """Plain sum in the order given, as every writer of the wire adds."""
+    total: float = 0
+    for amount in amounts.values():
+        total = total + amount
+    return total
+
+
+def _latency(value: Any) -> float:
+    if isinstance(value, timedelta):
+        return to_ms(value, "latency")
+    return _number(value, "latency", "latencyMs must be a finite non-negative number")
+
+
+def check_report(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a report and fill in totals; only what was given is in the answer, empty text is not.
+
+    Raises:
+        InvalidOptionError: a number that is negative, not finite or text; an unknown field.
+    """
+    report: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _SNAKE:
+            refuse("usage", name, ", ".join(_CAMEL), f"a usage report has no field {name!r}")
+        if value is not None and value != "":
+            report[_SNAKE[name]] = value
+    for name in ("model", "provider", "cost_unit"):
+        if name in report:
+            text(report[name], name)
+    for kind, total, what in (("tokens", "total_tokens", "Token count"), ("costs", "total_cost", "Cost")):
+        if kind in report:
+            report[kind] = _map(report[kind], kind, what)
+            if report[kind] and total not in report:
+                report[total] = _sum(report[kind])
+        if total in report:
+            message = f"{_CAMEL[total]} must be a finite non-negative number"
+            report[total] = _number(report[total], total, message)
+    if "latency_ms" in report:
+        report["latency_ms"] = _latency(report["latency_ms"])
+    if "cached" in report:
+        flag(report["cached"], "cached")
+    return report
+
+
+def _map_json(amounts: Mapping[str, float]) -> str:
+    return "{" + ",".join(f"{compact_json(name)}:{number_text(n)}" for name, n in amounts.items()) + "}"
+
+
+def _encode(name: str, value: Any) -> tuple[str, str]:
+    """Field text of the hash, and JSON of the event."""
+    if name in ("tokens", "costs"):
+        encoded = _map_json(value)
+        return encoded, encoded
+    if name == "cached":
+        return ("1", "true") if value else ("0", "false")
+    if isinstance(value, str):
+        return value, compact_json(value)
+    return number_text(value), number_text(value)
+
+
+def usage_fields(usage: Usage) -> dict[str, str]:
+    """Return a report as it stands in the job hash."""
+    given = {name: value for name, value in _values(usage).items() if value is not None and value != {}}
+    return {f"usage:{_CAMEL[name]}": _encode(name, value)[0] for name, value in given.items()}
+
+
+def _values(usage: Usage) -> dict[str, Any]:
+    return {f.name: getattr(usage, f.name) for f in record_fields(usage) if f.name in _CAMEL}
+
+
+async def report_usage(
+    scope: Scope,
+    job_id: str,
+    usage: Usage | Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    tokens: Mapping[str, float] | None = None,
+    total_tokens: float | None = None,
+    costs: Mapping[str, float] | None = None,
+    total_cost: float | None = None,
+    cost_unit: str | None = None,
+    latency: Duration | float | None = None,
+    cached: bool | None = None,
+    worker: str | None = None,
+) -> Usage | None:
+    """Replace the usage report of a job, in one call; returns it with totals, None if it is empty.
+
+    Args:
+        usage: the report as one object; a keyword beside it wins.
+        latency: ms or timedelta.
+        worker: id of the worker whose run reports, for the ledger.
+    Raises:
+        InvalidOptionError, JobNotFoundError: nothing was written.
+        LockBusyError: a peer held the report lock for some 5 s.
+    """
+    keywords = {
+        "model": model,
+        "provider": provider,
+        "tokens": tokens,
+        "total_tokens": total_tokens,
+        "costs": costs,
+        "total_cost": total_cost,
+        "cost_unit": cost_unit,
+        "latency_ms": latency,
+        "cached": cached,
+    }
+    whole: dict[str, Any] = {}
+    if isinstance(usage, Usage):
+        whole = {name: value for name, value in _values(usage).items() if value != {}}
+    elif isinstance(usage, Mapping):
+        whole = {_SNAKE.get(name, name): value for name, value in usage.items()}
+    elif usage is not None:
+        refuse("usage", usage, "a Usage or a mapping")
+    report = check_report(whole | {name: value for name, value in keywords.items() if value is not None})
+    words = {name: _encode(name, value) for name, value in report.items()}
+    event = "{" + ",".join(f'"{_CAMEL[name]}":{json}' for name, (_, json) in words.items()) + "}"
+    columns = (words[name][0] if name in words else "" for name in _CAMEL)
+    await _announce(scope)
+    for _ in range(_LOCK_TRIES):
+        [status] = await scope.call("report_usage", job_id, scope.now_ms(), *columns, event, worker or "")
+        if status != b"busy":
+            break
+        await asyncio.sleep(_LOCK_PAUSE)
+    if status == b"busy":
+        lock = scope.keys.usage_lock(job_id)
+        raise LockBusyError("reportUsage lock timeout; try again", lock=lock)
+    if status == b"not_found":
+        raise _missing(scope, job_id)
+    return Usage(**report) if report else None
+
+
+async def report_tokens(scope: Scope, job_id: str, count: float) -> None:
+    """Tell the token limiter what a job used; the last call wins.
+
+    Raises:
+        InvalidOptionError: negative or not finite.
+        JobNotFoundError: nothing was written.
+    """
+    message = "Token count must not be negative"
+    number = isinstance(count, (int, float)) and not isinstance(count, bool) and count < 0
+    value = _number(count, "count", message if number else "Token count must be a finite non-negative number")
+    [status] = await scope.call("report_tokens", job_id, number_text(value))
+    if status != b"ok":
+        raise _missing(scope, job_id)
+
+
+def _missing(scope: Scope, job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(
+        f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id, hint="it may be removed"
+    )
+
+
+_announced: WeakKeyDictionary[Connection, dict[str, float]] = WeakKeyDictionary()
+
+
+async def _announce(scope: Scope) -> None:
+    """Note the queue where summaries look; the set lies in another slot than the report."""
+    known = _announced.setdefault(scope.connection, {})
+    now = asyncio.get_running_loop().time()
+    if now >= known.get(scope.keys.root, -math.inf) and not scope.connection.read_only:
+        await scope.connection.command("SADD", usage_queues(scope.keys.prefix), scope.queue)
+        known[scope.keys.root] = now + _ANNOUNCE_EVERY
+
+
+class UsageCalls(QueueBase):
+    """Usage of a queue's jobs, of flows and of spans of time."""
+
+    async def get_flow_usage(self, job_id: str, *, deep: bool = False, ledger: bool = False) -> FlowUsage:
+        """Sum the usage of a job and its direct children, wherever they live; all zero if there is none.
+
+        Args:
+            deep: the whole flow below the job.
+            ledger: failed attempts too, as far as Python workers kept them.
+        """
+        return await get_flow_usage(await self.scope(), job_id, deep=deep, ledger=ledger)
+
+    async def get_usage_summary(
+        self,
+        *,
+        window: Duration = 3_600_000,
+        start_time: Instant | None = None,
+        end_time: Instant | None = None,
+        queues: Iterable[str] | None = None,
+    ) -> UsageSummary:
+        """Sum the usage reported in a span of time, of all queues of the prefix or of those named.
+
+        Args:
+            window: length of the span up to its end (ms or timedelta) unless `start_time` is given.
+            start_time, end_time: instants; the end is now by default, the span 30 days at most.
+        Raises:
+            InvalidOptionError: a span that ends before it starts, or more than 100,000 buckets to read.
+        """
+        scope = await self.scope()
+        return await get_usage_summary(
+            scope.connection,
+            window=window,
+            start_time=start_time,
+            end_time=end_time,
+            queues=queues,
+            prefix=scope.keys.prefix,
+        )
+
+    async def get_ledger(self, job_id: str) -> list[Attempt] | None:
+        """Read what each attempt by a Python worker spent and how it ended; None: nothing was kept."""
+        return await get_ledger(await self.scope(), job_id)

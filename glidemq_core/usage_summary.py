@@ -1,0 +1,158 @@
+"""Usage of queues over a span of time, from their minute buckets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from .connection import Connection
+from .errors import InvalidOptionError
+from .keys import QueueKeys, usage_queues
+from .numbers import parse_number
+from .option_fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
+from .payload import as_text
+from .records import MinuteUsage, Totals, UsageSummary
+from .usage_sums import RESIDUE, Sum
+
+BUCKET_MS = 60_000
+MAX_BUCKETS = 100_000
+MAX_SPAN_MS = 30 * 86_400_000
+_PAGE = 1_000
+
+
+async def get_usage_summary(
+    connection: Connection,
+    *,
+    window: Duration = 3_600_000,
+    start_time: Instant | None = None,
+    end_time: Instant | None = None,
+    queues: Iterable[str] | None = None,
+    prefix: str | None = None,
+) -> UsageSummary:
+    """Sum the usage reported in a span of time; see `Queue.get_usage_summary`."""
+    prefix = prefix or connection.prefix
+    start, end = _span(connection.now_ms(), window, start_time, end_time)
+    total = Sum()
+    by_queue: dict[str, Sum] = {}
+    async for queue, _, bucket in _buckets(connection, prefix, start, end, queues):
+        total.add(bucket)
+        by_queue.setdefault(queue, Sum()).add(bucket)
+    per_queue = {queue: Totals(**by_queue[queue].totals()) for queue in sorted(by_queue)}
+    return UsageSummary(
+        start_at=from_epoch_ms(start) or EPOCH,
+        end_at=from_epoch_ms(end) or EPOCH,
+        bucket_ms=BUCKET_MS,
+        queues=tuple(per_queue),
+        per_queue=per_queue,
+        **total.totals(),
+    )
+
+
+async def get_usage_minutes(
+    connection: Connection,
+    *,
+    window: Duration = 3_600_000,
+    start_time: Instant | None = None,
+    end_time: Instant | None = None,
+    queues: Iterable[str] | None = None,
+    prefix: str | None = None,
+) -> list[MinuteUsage]:
+    """Sum the usage of a span minute by minute, oldest first, minutes without any left out."""
+    start, end = _span(connection.now_ms(), window, start_time, end_time)
+    minutes: dict[int, Sum] = {}
+    async for _, minute, bucket in _buckets(connection, prefix or connection.prefix, start, end, queues):
+        minutes.setdefault(minute, Sum()).add(bucket)
+    return [
+        MinuteUsage(at=from_epoch_ms(minute) or EPOCH, **minutes[minute].totals())
+        for minute in sorted(minutes)
+    ]
+
+
+def _instant(value: Instant, option: str, message: str) -> int:
+    try:
+        return to_epoch_ms(value, option)
+    except InvalidOptionError as error:
+        if isinstance(value, (int, float)) or not hasattr(value, "tzinfo"):
+            refuse(option, value, "epoch ms or an aware datetime", message)
+        raise error
+
+
+def _span(
+    now: int, window: Duration, start_time: Instant | None, end_time: Instant | None
+) -> tuple[int, int]:
+    """First and last moment, ms."""
+    end = now
+    if end_time is not None:
+        end = _instant(end_time, "end_time", "endTime must be a finite non-negative number")
+    try:
+        length = to_ms(window, "window")
+    except InvalidOptionError:
+        length = 0
+    if length <= 0:
+        refuse("window", window, "ms or a timedelta above 0", "windowMs must be a finite positive number")
+    start = max(0, end - length)
+    if start_time is not None:
+        start = _instant(start_time, "start_time", "startTime must be a finite non-negative number")
+    if start > end:
+        refuse("start_time", start_time, "up to end_time", "startTime must be less than or equal to endTime")
+    return max(start, end - MAX_SPAN_MS), end
+
+
+async def _names(connection: Connection, prefix: str, queues: Iterable[str] | None) -> list[str]:
+    if queues is not None:
+        if isinstance(queues, str):
+            refuse("queues", queues, "a list of names")
+        return list(dict.fromkeys(queue_name(name, "queues") for name in queues))
+    members = await connection.command("SMEMBERS", usage_queues(prefix))
+    return sorted(name for name in map(as_text, members or ()) if name and not set(name) & set("{}:"))
+
+
+async def _buckets(
+    connection: Connection, prefix: str, start: int, end: int, queues: Iterable[str] | None
+) -> AsyncIterator[tuple[str, int, Sum]]:
+    """Yield the buckets that hold something, both ends' minutes included."""
+    first, last = start - start % BUCKET_MS, end - end % BUCKET_MS
+    minutes = range(first, last + 1, BUCKET_MS)
+    names = await _names(connection, prefix, queues)
+    reads = len(minutes) * len(names)
+    if reads > MAX_BUCKETS:
+        message = f"usage summary request exceeds maximum bucket reads ({reads} > {MAX_BUCKETS}); "
+        message += "reduce queues or windowMs"
+        refuse("window", reads, f"up to {MAX_BUCKETS} buckets", message)
+    for name in names:
+        keys = QueueKeys(prefix, name)
+        for at in range(0, len(minutes), _PAGE):
+            page = minutes[at : at + _PAGE]
+            answers = await connection.pipeline([("HGETALL", keys.usage(minute)) for minute in page])
+            for minute, answer in zip(page, answers, strict=True):
+                bucket = _bucket(answer) if isinstance(answer, Mapping) else None
+                if bucket:
+                    yield name, minute, bucket
+
+
+def _bucket(stored: Mapping[bytes, bytes]) -> Sum:
+    """Read a bucket; what is zero, or what rounding left of zero, is skipped."""
+    bucket = Sum()
+    for name, value in stored.items():
+        field = as_text(name)
+        if field == "costUnit":
+            if unit := as_text(value):
+                bucket.units[unit] = None
+            continue
+        amount = parse_number(value)
+        if amount is None or math.fabs(amount) < RESIDUE:
+            continue
+        kind, colon, category = field.partition(":")
+        if field == "jobCount":
+            bucket.job_count = int(amount)
+        elif field == "totalTokens":
+            bucket.total_tokens = amount
+        elif field == "totalCost":
+            bucket.total_cost = amount
+        elif colon and kind in ("tokens", "costs", "models"):
+            into: dict[str, Any] = {"tokens": bucket.tokens, "costs": bucket.costs, "models": bucket.models}[
+                kind
+            ]
+            into[category] = amount
+    return bucket
