@@ -1,0 +1,105 @@
+"""The parts that our own lines are made of: a text, the theme variable of its colour, and its attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.strip import Strip
+
+from ..safe import cell_fit, clean, stand_in_spans
+from ..theme import ink
+
+_DIM = Style(dim=True)
+
+
+class Ink(NamedTuple):
+    """A run of text of one look."""
+
+    text: str
+    token: str = ""
+    """Theme variable of the colour, without the dollar sign; empty for the widget's own colour."""
+    attributes: str = ""
+    """Rich attributes, such as `bold`."""
+
+
+Parts: TypeAlias = Sequence[Ink]
+Cell: TypeAlias = "str | Ink | Parts"
+
+
+def parts_of(cell: Cell) -> list[Ink]:
+    """Return a cell as a list of parts."""
+    if isinstance(cell, str):
+        return [Ink(cell)]
+    if isinstance(cell, Ink):
+        return [cell]
+    return list(cell)
+
+
+def width_of(parts: Iterable[Ink]) -> int:
+    """Return how many cells the parts take."""
+    return sum(cell_len(part.text) for part in parts)
+
+
+def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
+    """Return the parts cut (with an ellipsis) or padded to exactly `width` cells, each on one safe line."""
+    if width <= 0:
+        return []
+    parts = [part._replace(text=clean(part.text, single_line=True, limit=8 * width)) for part in parts]
+    missing = width - width_of(parts)
+    if missing == 0:
+        return list(parts)
+    if missing > 0:
+        padding = Ink(" " * missing)
+        return [padding, *parts] if right else [*parts, padding]
+    kept: list[Ink] = []
+    room = width
+    for index, part in enumerate(parts):
+        size = cell_len(part.text)
+        more_follows = any(rest.text for rest in parts[index + 1 :])
+        if size < room or (size == room and not more_follows):
+            kept.append(part)
+            room -= size
+            continue
+        cut = cell_fit(part.text + "  " if size <= room else part.text, room)
+        kept.append(part._replace(text=cut))
+        room -= cell_len(cut)
+        break
+    if room > 0:
+        # A wide character did not fit into the last cell.
+        kept.append(Ink(" " * room))
+    return kept
+
+
+def ink_style(app: App[Any], part: Ink, base: Style) -> Style:
+    """Return the Rich style of a part on a base style."""
+    if part.token:
+        return base + ink(app, part.token, part.attributes)
+    return base + Style.parse(part.attributes) if part.attributes else base
+
+
+def segments(app: App[Any], parts: Iterable[Ink], base: Style) -> list[Segment]:
+    """Return the parts as segments on a base style; stand-ins of unsafe characters are dim."""
+    drawn: list[Segment] = []
+    for part in parts:
+        if not part.text:
+            continue
+        style = ink_style(app, part, base)
+        position = 0
+        for start, end in stand_in_spans(part.text):
+            if start > position:
+                drawn.append(Segment(part.text[position:start], style))
+            drawn.append(Segment(part.text[start:end], style + _DIM))
+            position = end
+        if position < len(part.text):
+            drawn.append(Segment(part.text[position:], style))
+    return drawn
+
+
+def strip(app: App[Any], parts: Parts, width: int, base: Style) -> Strip:
+    """Return the parts as one line of exactly `width` cells."""
+    return Strip(segments(app, fit(parts, width), base), width)

@@ -1,0 +1,472 @@
+"""A list of rows that stays fluid at any length: it draws what is visible and asks its owner for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ..theme import ink
+from .columns import GAP, GUTTER, Column, Row, arrange
+from .ink import Ink, Parts, fit, parts_of, segments, strip
+
+#: Rows kept in memory when the owner hands them in by pages.
+KEPT_ROWS = 2_000
+#: Rows asked for above and below what is visible.
+MARGIN = 25
+
+
+class LineList(ScrollView, can_focus=True):
+    """Rows under a header; the cursor stays on the row with its key, wherever a refresh puts that row.
+
+    Short lists: `show(rows)`. Long ones: `set_page(total, start, rows)` whenever a page is known, and answer
+    `Needed` with the pages asked for. Rows of an older page stay visible until the new ones come.
+    """
+
+    DEFAULT_CSS = """
+    LineList {
+        overflow-x: hidden;
+        overflow-y: auto;
+        scrollbar-size-vertical: 1;
+        background: $background;
+        color: $foreground;
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
+        Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
+        Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
+        Binding("home,g", "first", "first", show=False),
+        Binding("end,G", "last", "last", show=False),
+        Binding("enter", "choose", "open", show=False),
+        Binding("space", "mark", "mark", show=False),
+    ]
+
+    stale: reactive[bool] = reactive(False)
+    """Draw everything dim: the data is older than it should be."""
+
+    class _About(Message):
+        def __init__(self, lines: LineList, key: Hashable | None, index: int) -> None:
+            super().__init__()
+            self.lines = lines
+            self.key = key
+            self.index = index
+
+        @property
+        def control(self) -> LineList:
+            return self.lines
+
+    class Highlighted(_About):
+        """The cursor is on another row now (`key` is None while that row is unknown)."""
+
+    class Chosen(_About):
+        """The row was opened: enter or a double click."""
+
+    class Needed(Message):
+        """Rows `start` to `end` (exclusive) are about to be seen and unknown or old."""
+
+        def __init__(self, lines: LineList, start: int, end: int) -> None:
+            super().__init__()
+            self.lines = lines
+            self.start = start
+            self.end = end
+
+        @property
+        def control(self) -> LineList:
+            return self.lines
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, LineList.Needed) and message.lines is self.lines
+
+    class SortAsked(Message):
+        """The title of a column was clicked."""
+
+        def __init__(self, lines: LineList, column: str) -> None:
+            super().__init__()
+            self.lines = lines
+            self.column = column
+
+        @property
+        def control(self) -> LineList:
+            return self.lines
+
+    class MarksChanged(Message):
+        """Another set of rows is marked."""
+
+        def __init__(self, lines: LineList, keys: frozenset[Hashable]) -> None:
+            super().__init__()
+            self.lines = lines
+            self.keys = keys
+
+        @property
+        def control(self) -> LineList:
+            return self.lines
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        markable: bool = False,
+        header: bool = True,
+        empty: Sequence[Parts] = (),
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """Make a list.
+
+        Args:
+            columns: All columns, in order.
+            markable: Whether `space` marks rows.
+            header: Whether the first line shows the titles.
+            empty: Lines to show when there are no rows.
+            id: Id of the widget.
+            classes: Classes of the widget.
+        """
+        super().__init__(id=id, classes=classes)
+        self._columns = tuple(columns)
+        self._markable = markable
+        self._top = 1 if header else 0
+        self._empty = tuple(empty)
+        self._rows: dict[int, Row] = {}
+        self._fresh: set[int] = set()
+        self._total = 0
+        self._cursor = 0
+        self._cursor_key: Hashable | None = None
+        self._touched = False
+        self._marks: set[Hashable] = set()
+        self._sort: tuple[str, bool] | None = None
+        self._layout: list[tuple[Column, int]] = []
+        self._strips: LRUCache[tuple[int, bool, bool, bool], Strip] = LRUCache(1_000)
+        self._asked: tuple[int, int] | None = None
+
+    # --- data ---
+
+    @property
+    def total(self) -> int:
+        """How many rows there are, known or not."""
+        return self._total
+
+    @property
+    def cursor_index(self) -> int:
+        """Index of the row under the cursor."""
+        return self._cursor
+
+    @property
+    def cursor_key(self) -> Hashable | None:
+        """Key of the row under the cursor; None when there is none or it is not known yet."""
+        return self._cursor_key
+
+    @property
+    def marks(self) -> frozenset[Hashable]:
+        """Keys of the marked rows."""
+        return frozenset(self._marks)
+
+    @property
+    def visible_range(self) -> tuple[int, int]:
+        """Indexes of the rows on the screen, the second one exclusive."""
+        start = min(round(self.scroll_y), self._total)
+        return start, min(self._total, start + max(0, self.size.height - self._top))
+
+    def row_at(self, index: int) -> Row | None:
+        """Return the row at an index, None if it is not known."""
+        return self._rows.get(index)
+
+    def visible_keys(self) -> list[Hashable]:
+        """Return the keys of the known rows on the screen."""
+        return [row.key for index in range(*self.visible_range) if (row := self._rows.get(index)) is not None]
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show exactly these rows."""
+        self._update(len(rows), 0, rows, whole=True)
+
+    def set_page(self, total: int, start: int, rows: Sequence[Row]) -> None:
+        """Take a page of a long list: `rows` stand at `start` and there are `total` in all."""
+        self._update(total, start, rows, whole=len(rows) >= total)
+
+    def clear(self) -> None:
+        """Forget rows, marks and cursor, as for another list."""
+        self._marks.clear()
+        self._touched = False
+        self._cursor, self._cursor_key = 0, None
+        self._update(0, 0, (), whole=True)
+        self.scroll_to(y=0, animate=False)
+
+    def set_empty(self, lines: Sequence[Parts]) -> None:
+        """Say what stands in the place of the rows when there are none."""
+        self._empty = tuple(lines)
+        if self._total == 0:
+            self.refresh()
+
+    def set_sort(self, column: str | None, *, descending: bool = False) -> None:
+        """Show by which column the owner sorted."""
+        sort = None if column is None else (column, descending)
+        if sort != self._sort:
+            self._sort = sort
+            self._refresh_rows([-1])
+
+    def set_marks(self, keys: Iterable[Hashable]) -> None:
+        """Mark exactly these rows."""
+        marks = set(keys)
+        if marks != self._marks:
+            self._marks = marks
+            self.refresh()
+            self.post_message(self.MarksChanged(self, frozenset(marks)))
+
+    def _update(self, total: int, start: int, rows: Sequence[Row], *, whole: bool) -> None:
+        old_key, old_index = self._cursor_key, self._cursor
+        changed = [start + i for i, row in enumerate(rows) if self._rows.get(start + i) != row]
+        if whole:
+            changed += range(len(rows), self._total)
+            self._rows = dict(enumerate(rows, start))
+            self._fresh = set(self._rows)
+            present = {row.key for row in rows}
+            self._drop_marks(self._marks - present)
+        else:
+            if total != self._total:
+                # Everything behind an added or removed row has moved: what is kept is only there to look at.
+                self._rows = {index: row for index, row in self._rows.items() if index < total}
+            self._fresh = set(range(start, start + len(rows)))
+            self._rows.update(enumerate(rows, start))
+            self._trim(start)
+        self._asked = None
+        resized = total != self._total
+        self._total = total
+        if resized:
+            self.virtual_size = Size(self.size.width, total + self._top)
+        self._follow(old_key, old_index, start, rows, whole=whole)
+        for index in changed:
+            self._forget_strips(index)
+        if resized and (total == 0 or len(changed) == total):
+            self.refresh()
+        else:
+            self._refresh_rows(changed)
+        self._ask()
+
+    def _trim(self, start: int) -> None:
+        if len(self._rows) > KEPT_ROWS:
+            nearest = sorted(self._rows, key=lambda index: abs(index - start))[: KEPT_ROWS // 2]
+            self._rows = {index: self._rows[index] for index in nearest}
+
+    def _drop_marks(self, gone: set[Hashable]) -> None:
+        if gone:
+            self._marks -= gone
+            self.post_message(self.MarksChanged(self, frozenset(self._marks)))
+
+    def _follow(
+        self, key: Hashable | None, old_index: int, start: int, rows: Sequence[Row], *, whole: bool
+    ) -> None:
+        """Put the cursor where its row went; if that is gone, on what now stands there."""
+        index = old_index
+        if key is not None:
+            found = next((start + i for i, row in enumerate(rows) if row.key == key), None)
+            index = old_index if found is None else found
+        index = max(0, min(index, self._total - 1))
+        row = self._rows.get(index)
+        if row is None and key is not None and not whole and index == old_index:
+            new_key = key
+        else:
+            new_key = row.key if row else None
+        self._cursor, self._cursor_key = index, new_key
+        if index != old_index:
+            self._refresh_rows([old_index, index])
+            if self._touched:
+                self.scroll_to(y=max(0, round(self.scroll_y) + index - old_index), animate=False)
+            else:
+                self._reveal()
+        if new_key != key:
+            self._refresh_rows([index])
+            self.post_message(self.Highlighted(self, new_key, index))
+
+    def _ask(self) -> None:
+        """Ask for rows near the viewport that are unknown or old."""
+        if not self.is_mounted or self._total == 0:
+            return
+        first, last = self.visible_range
+        if all(index in self._fresh for index in range(first, last)):
+            return
+        wanted = max(0, first - MARGIN), min(self._total, last + MARGIN)
+        if wanted != self._asked:
+            self._asked = wanted
+            self.post_message(self.Needed(self, *wanted))
+
+    # --- cursor ---
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on the row at an index and scroll it into view."""
+        self._touched = True
+        if self._total == 0:
+            return
+        old, self._cursor = self._cursor, max(0, min(index, self._total - 1))
+        row = self._rows.get(self._cursor)
+        key = row.key if row else None
+        if old != self._cursor or key != self._cursor_key:
+            self._cursor_key = key
+            self._refresh_rows([old, self._cursor])
+            self.post_message(self.Highlighted(self, key, self._cursor))
+        self._reveal()
+
+    def move_to_key(self, key: Hashable) -> bool:
+        """Put the cursor on the row with a key; return False if no such row is known."""
+        for index, row in self._rows.items():
+            if row.key == key:
+                self.move_to(index)
+                return True
+        return False
+
+    def _reveal(self) -> None:
+        height = max(1, self.size.height - self._top)
+        top = round(self.scroll_y)
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False)
+        elif self._cursor >= top + height:
+            self.scroll_to(y=self._cursor - height + 1, animate=False)
+
+    def action_move(self, rows: int) -> None:
+        self.move_to(self._cursor + rows)
+
+    def action_page(self, pages: float) -> None:
+        step = round(pages * max(1, self.size.height - self._top - 1))
+        self.move_to(self._cursor + step)
+
+    def action_first(self) -> None:
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        self.move_to(self._total - 1)
+
+    def action_choose(self) -> None:
+        if self._cursor_key is not None:
+            self.post_message(self.Chosen(self, self._cursor_key, self._cursor))
+
+    def action_mark(self) -> None:
+        if self._markable and self._cursor_key is not None:
+            self.set_marks(self._marks ^ {self._cursor_key})
+            self.action_move(1)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._markable if action == "mark" else True
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        if offset.y < self._top:
+            self._click_title(offset.x)
+        elif (index := round(self.scroll_y) + offset.y - self._top) < self._total:
+            self.move_to(index)
+            if event.chain == 2:
+                self.action_choose()
+        event.stop()
+
+    def _click_title(self, x: int) -> None:
+        left = GUTTER
+        for column, width in self._layout:
+            if left <= x < left + width + GAP:
+                if column.sortable:
+                    self.post_message(self.SortAsked(self, column.key))
+                return
+            left += width + GAP
+
+    # --- drawing ---
+
+    def on_mount(self) -> None:
+        self._ask()
+
+    def on_resize(self) -> None:
+        self._layout = arrange(self._columns, self.size.width)
+        self.virtual_size = Size(self.size.width, self._total + self._top)
+        self._strips.clear()
+        self._ask()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._strips.clear()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if round(old_value) != round(new_value):
+            self._ask()
+
+    def watch_stale(self) -> None:
+        self._strips.clear()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self._refresh_rows([self._cursor, -1])
+
+    def _refresh_rows(self, indexes: Iterable[int]) -> None:
+        """Repaint the visible ones of these rows; -1 is the header."""
+        top = round(self.scroll_y)
+        for index in indexes:
+            y = 0 if index < 0 else index - top + self._top
+            if 0 <= y < self.size.height:
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def _forget_strips(self, index: int) -> None:
+        for flags in range(8):
+            self._strips.discard((index, bool(flags & 1), bool(flags & 2), bool(flags & 4)))
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y < self._top:
+            return self._header(width)
+        base = self.rich_style
+        index = round(self.scroll_y) + y - self._top
+        if self._total == 0 and y - self._top - 1 in range(len(self._empty)):
+            return strip(self.app, [Ink(" " * GUTTER), *self._empty[y - self._top - 1]], width, base)
+        if index >= self._total:
+            return Strip.blank(width, base)
+        row = self._rows.get(index)
+        is_cursor = index == self._cursor
+        is_marked = row is not None and row.key in self._marks
+        state = (index, is_cursor, is_marked, self.has_focus)
+        drawn = self._strips.get(state)
+        if drawn is None or row is None:
+            drawn = self._row(row, is_cursor=is_cursor, is_marked=is_marked, width=width)
+            if row is not None:
+                self._strips[state] = drawn
+        return drawn
+
+    def _header(self, width: int) -> Strip:
+        token = "focus" if self.has_focus else "dim"
+        parts = [Ink(" " * GUTTER)]
+        for column, cells in self._layout:
+            sorted_by = self._sort is not None and self._sort[0] == column.key
+            look = Ink(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
+            marker = ("▾" if self._sort and self._sort[1] else "▴") if sorted_by else " "
+            parts += [*fit([look], cells, right=column.right), Ink(marker, token), Ink(" " * (GAP - 1))]
+        return strip(self.app, parts, width, self.rich_style)
+
+    def _row(self, row: Row | None, *, is_cursor: bool, is_marked: bool, width: int) -> Strip:
+        base = self.rich_style
+        if is_cursor:
+            background = "cursor-background" if self.has_focus else "cursor-blurred-background"
+            base += ink(self.app, "foreground", on=background)
+        parts = [
+            Ink("•" if is_marked else " ", "focus", "bold"),
+            Ink("▌" if is_cursor else " ", "focus" if self.has_focus else "dim"),
+            Ink(" "),
+        ]
+        if row is None:
+            parts.append(Ink("…", "dim"))
+        else:
+            for column, cells in self._layout:
+                parts += fit(parts_of(row.cells.get(column.key, "")), cells, right=column.right)
+                parts.append(Ink(" " * GAP))
+        drawn: list[Segment] = segments(self.app, fit(parts, width), base)
+        if self.stale:
+            drawn = [Segment(text, (style or base) + ink(self.app, "dim")) for text, style, _ in drawn]
+        return Strip(drawn, width)
