@@ -281,13 +281,7 @@ async def shut_down(folder: Folder) -> bool:
         return False
     state = folder.state()
     if state is not None:
-        with suppress(ReplyError, *_FAULTS):
-            wire = await sign_in(state)
-            try:
-                async with asyncio.timeout(_SILENT):
-                    await wire.ask("SHUTDOWN", "NOSAVE")
-            finally:
-                await wire.close()
+        await ask_to_stop(state)
     if not await _gone(folder, 5):
         for pid in _pids(folder):
             with suppress(ProcessLookupError):
@@ -295,6 +289,17 @@ async def shut_down(folder: Folder) -> bool:
         if not await _gone(folder, 5):
             raise folder.error(f"the server in '{folder.path}' does not go away")
     return True
+
+
+async def ask_to_stop(state: State) -> None:
+    """Tell a server to end; a server that does not listen is no error here."""
+    with suppress(ReplyError, *_FAULTS):
+        wire = await sign_in(state)
+        try:
+            async with asyncio.timeout(_SILENT):
+                await wire.ask("SHUTDOWN", "NOSAVE")
+        finally:
+            await wire.close()
 
 
 async def _gone(folder: Folder, seconds: float) -> bool:

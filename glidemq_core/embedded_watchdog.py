@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .embedded import shut_down
-from .embedded_files import Folder, sign_in
+from .embedded import ask_to_stop, shut_down
+from .embedded_files import Folder, State, sign_in
 from .errors import EmbeddedServerError
 from .resp import NotValkeyError, ReplyError
 
@@ -21,29 +21,25 @@ from .resp import NotValkeyError, ReplyError
 async def watch(folder: Folder, linger_ms: int) -> None:
     """Return when the server is gone or to be kept; stop it when it was not used for `linger_ms`."""
     used = time.monotonic()
-    while folder.is_locked("server"):
-        state = folder.state()
-        if state is None or state.keep:
-            return
-        if await is_used(folder):
-            used = time.monotonic()
-        elif time.monotonic() - used >= linger_ms / 1_000:
-            with suppress(EmbeddedServerError):
-                async with folder.locked("start", seconds=1):
-                    # Nobody can begin to use it while we hold the lock: look once more, then act.
-                    if not await is_used(folder):
-                        await shut_down(folder)
-                        return
-        await asyncio.sleep(min(linger_ms / 10_000, 5))
-
-
-async def is_used(folder: Folder) -> bool:
-    """Tell whether any process holds the folder's use lock or a connection to its server."""
-    if folder.is_locked("users", even_shared=True):
-        return True
     state = folder.state()
-    if state is None:
-        return False
+    while state is not None and not state.keep:
+        if not folder.exists():
+            # Someone deleted the folder under its server: what is left to do is not to leave that behind.
+            if not await has_clients(state):
+                return await ask_to_stop(state)
+        elif not folder.is_locked("server"):
+            return None
+        elif folder.is_locked("users", even_shared=True) or await has_clients(state):
+            used = time.monotonic()
+        elif time.monotonic() - used >= linger_ms / 1_000 and await _stop_unused(folder, state):
+            return None
+        await asyncio.sleep(min(linger_ms / 10_000, 5))
+        state = folder.state() or state
+    return None
+
+
+async def has_clients(state: State) -> bool:
+    """Tell whether anyone but us is connected to a server."""
     try:
         wire = await sign_in(state)
         try:
@@ -53,6 +49,15 @@ async def is_used(folder: Folder) -> bool:
             await wire.close()
     except (OSError, EOFError, TimeoutError, NotValkeyError, ReplyError):
         return False
+
+
+async def _stop_unused(folder: Folder, state: State) -> bool:
+    with suppress(EmbeddedServerError):
+        async with folder.locked("start", seconds=1):
+            # Nobody can begin to use it while we hold the lock: look once more, then act.
+            if not folder.is_locked("users", even_shared=True) and not await has_clients(state):
+                return await shut_down(folder)
+    return False
 
 
 def main() -> None:

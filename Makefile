@@ -1,0 +1,58 @@
+# Every target makes its environment first. ARGS goes to the command: make test ARGS="tests/test_url.py -x"
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
+            $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format screenshots bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: $(READY)  ## open the console on an embedded server with a live workload
+	@$(BIN)/glidemq demo $(ARGS)
+
+test: $(READY)  ## run the tests against a real Valkey
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)  ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+screenshots: $(READY)  ## draw every screen from the demo data into screenshots/
+	$(BIN)/python screenshots/make.py $(ARGS)
+
+bench: $(VENV)/.ready-bench  ## measure beside BullMQ and write docs/performance.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove the environment, caches and builds
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis snapshot_report.html
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv when it is there, else venv and pip. The environment is remade from pins, never resolved anew.
+ifneq ($(shell command -v uv 2>/dev/null),)
+MAKE_VENV := uv venv --quiet --allow-existing --python '>=3.11' $(VENV)
+INSTALL   := uv pip install --quiet --python $(BIN)/python
+else
+MAKE_VENV := $(PYTHON) -m venv $(VENV)
+INSTALL   := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(if $(PYTHON)$(findstring uv,$(MAKE_VENV)),,$(error glidemq needs CPython 3.11 or newer; name it with PYTHON=...))
+	$(MAKE_VENV)
+	$(INSTALL) -r requirements-dev.txt
+	$(INSTALL) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.ready-bench: requirements-bench.txt $(READY)
+	$(INSTALL) -r requirements-bench.txt
+	@touch $@
