@@ -49,6 +49,3 @@ def to_int(stored: bytes | str | None, default: int = 0) -> int:
     """Read a counter or time, cut to a whole number; anything else is the default."""
     number = parse_number(stored)
     return default if number is None else int(number)
-
-
-parse_int = to_int

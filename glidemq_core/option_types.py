@@ -145,10 +145,15 @@ class Ordering(Wired):
 
 @dataclass(frozen=True)
 class Retention(Wired):
-    """Which settled jobs to keep: at most `count`, none older than `age` (stored as seconds, rounded up)."""
+    """Which settled jobs to keep: at most `count`, none older than `age` (ms; seconds on the wire)."""
 
     age: MaybeMilliseconds = Option(to_ms)
     count: Option[int | None, int | None] = Option(whole(0))
+
+    @property
+    def age_seconds(self) -> int | None:
+        """Age as the wire has it: seconds, rounded up."""
+        return None if self.age is None else _seconds(self.age)
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,11 @@ def to_wire(name: str, value: Any) -> Any:
         return value.to_json()
     if isinstance(value, tuple):
         return [item.to_json() for item in value]
-    return -(-value // 1000) if name == "age" else value
+    return _seconds(value) if name == "age" else value
+
+
+def _seconds(milliseconds: int) -> int:
+    return -(-milliseconds // 1000)
 
 
 _NESTED: dict[str, type[Wired]] = {
