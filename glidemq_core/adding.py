@@ -115,6 +115,37 @@ def _with_id(options: JobOptions, job_id: str) -> JobOptions:
     return job_options(options, {"job_id": job_id})
 
 
+async def add_each(
+    scope: Scope, jobs: Iterable[NewJob], *, events: bool = True, compression: str = "none"
+) -> list[Job[Any, Any] | GlideMQError | None]:
+    """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
+    now_ms = scope.now_ms()
+    results: list[Job[Any, Any] | GlideMQError | None] = []
+    records: list[Record] = []
+    places: list[tuple[int, JobOptions]] = []
+    for job in jobs:
+        try:
+            options = job.options or job_options(None, {})
+            record = encode_job(scope, job.name, job.data, options, compression=compression)
+        except GlideMQError as error:
+            results.append(error)
+            continue
+        if options.parent is not None and options.parent.queue != scope.queue:
+            record = ((await link_foreign_parent(scope, options)).job_id or "", *record[1:])
+        places.append((len(results), options))
+        results.append(None)
+        records.append(record)
+    if records:
+        answers = await add_records(scope, now_ms, events, records)
+        await register_queue(scope)
+        for (place, options), record, answer in zip(places, records, answers, strict=True):
+            try:
+                results[place] = _added(scope, now_ms, record, options, answer)
+            except GlideMQError as error:
+                results[place] = error
+    return results
+
+
 class AddCalls(QueueBase):
     """The producing side of a queue."""
 
@@ -156,31 +187,7 @@ class AddCalls(QueueBase):
         Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
         Jobs that were not refused are stored all the same.
         """
-        scope = await self.scope()
-        now_ms = scope.now_ms()
-        results: list[Job[Any, Any] | GlideMQError | None] = []
-        records: list[Record] = []
-        places: list[tuple[int, JobOptions]] = []
-        for job in jobs:
-            try:
-                options = job.options or job_options(None, {})
-                record = encode_job(scope, job.name, job.data, options, compression=self._compression)
-            except GlideMQError as error:
-                results.append(error)
-                continue
-            if options.parent is not None and options.parent.queue != scope.queue:
-                record = ((await link_foreign_parent(scope, options)).job_id or "", *record[1:])
-            places.append((len(results), options))
-            results.append(None)
-            records.append(record)
-        if records:
-            answers = await add_records(scope, now_ms, self._events, records)
-            await register_queue(scope)
-            for (place, options), record, answer in zip(places, records, answers, strict=True):
-                try:
-                    results[place] = _added(scope, now_ms, record, options, answer)
-                except GlideMQError as error:
-                    results[place] = error
+        results = await add_each(await self.scope(), jobs, events=self._events, compression=self._compression)
         refused = [r for r in results if isinstance(r, GlideMQError)]
         if refused:
             raise BulkError(

@@ -1,0 +1,66 @@
+"""The `glidemq` command: runs one command and turns whatever ends it into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from .problems import Exit, ReaderGone, report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (`sys.argv` by default) and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = words[: words.index("--")] if "--" in words else words
+    try:
+        code = _dispatch(words)
+    except (ReaderGone, BrokenPipeError):
+        code = Exit.DONE
+        _forget_stdout()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  # the one place for all of them
+        code = _tell(error, as_json="--json" in options, debug="--debug" in options)
+    return _flushed(int(code))
+
+
+def _dispatch(words: list[str]) -> int:
+    from . import commands
+    from .program import program
+
+    commands.register()
+    return int(program(args=words, prog_name="glidemq", standalone_mode=False) or 0)
+
+
+def _tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else Exit.DONE
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(getattr(error, "message", error))
+        return Exit.USAGE
+    shown = report(error)
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    text = shown.as_json() if as_json else f"glidemq: {shown.message}"
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (BrokenPipeError, UnicodeEncodeError):
+        pass
+    return shown.exit_code
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        _forget_stdout()
+    return code
+
+
+def _forget_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter's last flush has nothing to complain about."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,201 @@
+"""`add`: one job, or many from a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import parameters
+from .jobs import job_object, read_job
+from .problems import Exit, UsageProblem
+from .program import DEFAULT_TIMEOUT_MS, Values, command, require
+from .session import Session
+from .values import duration, json_argument, json_object, parse_json
+
+if TYPE_CHECKING:
+    from glidemq_core import Fallback, Job, JobOptions, NewJob, Queue
+
+#: How long `--wait` waits unless told otherwise.
+WAIT_MS = 30_000
+_POLL_MS = 100
+
+
+def _limit(values: Values) -> int | None:
+    """Bulk and waiting take as long as they take; both have bounds of their own."""
+    return None if values["wait"] or values["bulk"] else DEFAULT_TIMEOUT_MS
+
+
+@command("add", limit=_limit, minds_timeout=False)
+async def add(
+    session: Session,
+    queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Kind of job.")] = None,
+    queue: parameters.QueueOption = None,
+    data: parameters.Data = None,
+    opts: Annotated[
+        str | None,
+        typer.Option("--opts", metavar="JSON", help="Options as stored: attempts, backoff, ... (ms)."),
+    ] = None,
+    job_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Its id; refused if taken.")
+    ] = None,
+    delay: Annotated[
+        int | None, typer.Option("--delay", metavar="DUR", parser=duration, help="Not before.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", metavar="N", help="1 first, 2048 last.")
+    ] = None,
+    attempts: Annotated[int | None, typer.Option("--attempts", metavar="N", help="Runs at most.")] = None,
+    ttl: Annotated[
+        int | None, typer.Option("--ttl", metavar="DUR", parser=duration, help="Expires after.")
+    ] = None,
+    lock_duration: Annotated[
+        int | None,
+        typer.Option(
+            "--lock-duration", metavar="DUR", parser=duration, help="Silence until it counts as stalled."
+        ),
+    ] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fallback", metavar="MODEL[@PROVIDER]", help="Model of a further attempt; may be repeated."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end (30s, or --timeout).")] = False,
+    bulk: Annotated[
+        str | None,
+        typer.Option("--bulk", metavar="FILE", help="JSON lines {name, data, opts}; - for standard input."),
+    ] = None,
+) -> int:
+    """Add a job to a queue."""
+    if queue:
+        # With -q the only argument left is the name.
+        require(name is None or queue_name is None, "name the queue once: as QUEUE or with --queue")
+        name, queue_name = name or queue_name, None
+    names = parameters.merged([queue_name] if queue_name is not None else None, queue)
+    require(len(names) == 1, "name one queue: as the argument QUEUE or with --queue")
+    source = await _open(session, names[0])
+    single = {
+        "job_id": job_id,
+        "delay": delay,
+        "priority": priority,
+        "attempts": attempts,
+        "ttl": ttl,
+        "lock_duration": lock_duration,
+        "fallbacks": [_fallback(text) for text in fallback] if fallback else None,
+    }
+    if bulk is not None:
+        others = [name, data, opts, *single.values(), wait or None]
+        require(not any(value is not None for value in others), "--bulk takes everything from its lines")
+        return await _add_bulk(session, source, bulk)
+    require(name is not None, "NAME is missing: glidemq add QUEUE NAME --data JSON")
+    require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
+    options = _options(json_object(opts) if opts is not None else {})
+    payload = json_argument(data) if data is not None else None
+    chosen = {key: value for key, value in single.items() if value is not None}
+    job = await source.add(name or "", payload, options=options, **chosen)
+    if not wait:
+        return _tell(session, source.name, job, job_id or options.job_id)
+    if job is None:
+        return _tell(session, source.name, job, job_id or options.job_id)
+    return await _wait(session, job)
+
+
+async def _open(session: Session, name: str) -> Queue[Any, Any]:
+    return await session.queue(name)
+
+
+def _options(wire: dict[str, Any]) -> JobOptions:
+    from glidemq_core import JobOptions
+
+    return JobOptions.from_json(wire)
+
+
+def _fallback(text: str) -> Fallback:
+    from glidemq_core import Fallback
+
+    model, at, provider = text.rpartition("@")
+    return Fallback(model, provider) if at and model and provider else Fallback(text)
+
+
+def _tell(session: Session, queue: str, job: Job[Any, Any] | None, asked_id: str | None) -> int:
+    outcome = "created" if job is not None else "skipped"
+    job_id = job.id if job is not None else asked_id
+    if session.json:
+        told = {"queue": queue, "id": job_id, "created": job is not None, "outcome": outcome}
+        session.out.object({"job": told})
+    else:
+        ref = session.out.safe(queue) + (f":{session.out.safe(job_id, 256)}" if job_id else "")
+        reason = "" if job is not None else " (its id is taken, or it is a duplicate)"
+        session.out.line(f"{ref} {outcome}{reason}")
+    return Exit.DONE if job is not None else Exit.REFUSED
+
+
+async def _wait(session: Session, job: Job[Any, Any]) -> int:
+    limit_ms = session.settings.given.timeout or WAIT_MS
+    state = await job.wait_until_finished(poll_interval=_POLL_MS, timeout=limit_ms)
+    detail = await read_job(session, job.queue, job.id)
+    if session.json:
+        session.out.object({"job": job_object(session, detail)})
+    elif state == "completed":
+        session.out.line(session.out.pretty(detail.result))
+    else:
+        session.out.note(session.out.safe(f"{job.ref} failed: {detail.failed_reason}", 400))
+    return Exit.DONE if state == "completed" else Exit.REFUSED
+
+
+async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int:
+    from glidemq_core import GlideMQError
+    from glidemq_core import Job as JobClass
+    from glidemq_core.adding import add_each
+
+    # Everything is read and checked before anything is stored.
+    jobs = list(_parsed(_lines(file), file))
+    results = await add_each(await source.scope(), jobs)
+    ids = [result.id if isinstance(result, JobClass) else None for result in results]
+    failed = [result for result in results if isinstance(result, GlideMQError)]
+    added = sum(1 for job_id in ids if job_id is not None)
+    skipped = len(jobs) - added - len(failed)
+    if session.json:
+        session.out.object({"added": added, "skipped": skipped, "failed": len(failed), "ids": ids})
+    else:
+        session.out.line(f"{added} added, {skipped} skipped, {len(failed)} failed")
+        for problem in failed[:5]:
+            session.out.note(session.out.safe(problem.message, 300))
+    return Exit.DONE if added == len(jobs) else Exit.REFUSED
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise UsageProblem(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{file} is not UTF-8 text") from None
+
+
+def _parsed(lines: Iterable[str], file: str) -> Iterable[NewJob]:
+    from glidemq_core import InvalidOptionError, NewJob
+
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        value = parse_json(line, f"{file} line {number}")
+        where = f"{file} line {number}"
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise UsageProblem(f'{where}: expected {{"name": TEXT, "data": ..., "opts": {{...}}}}')
+        if unknown := value.keys() - {"name", "data", "opts"}:
+            raise UsageProblem(f"{where}: unknown key '{sorted(unknown)[0]}'; known: name, data, opts")
+        opts = value.get("opts")
+        if opts is not None and not isinstance(opts, dict):
+            raise UsageProblem(f"{where}: opts must be an object")
+        try:
+            options = _options(opts or {})
+        except InvalidOptionError as error:
+            raise UsageProblem(f"{where}: {error.message}") from None
+        yield NewJob(value["name"], value.get("data"), options)

@@ -1,0 +1,135 @@
+"""`retry`, `promote`, `remove`: changing single jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import parameters
+from .program import command, require
+from .session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core.base import Scope
+    from glidemq_core.options import JobRef
+    from glidemq_core.records import OperationResult
+
+#: Changes the jobs of one queue and tells one outcome a job, in order.
+Change = Callable[["Scope", Sequence[str]], Awaitable[list[str]]]
+
+
+@command("retry")
+async def retry(
+    session: Session,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="JOB", help="Jobs, or QUEUE with --all-failed.")
+    ] = None,
+    queue: parameters.JobQueue = None,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job of the queue.")] = False,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="With --all-failed: at most this many.")
+    ] = None,
+    by: parameters.By = None,
+    comment: parameters.Comment = None,
+) -> int:
+    """Run failed jobs again."""
+    from glidemq_core import control
+
+    actor = session.actor(by, comment)
+    require(count is None or all_failed, "--count belongs to --all-failed")
+    if all_failed:
+        wanted = parameters.merged(names, [queue] if queue else None)
+        require(len(wanted) == 1, "--all-failed needs one QUEUE and no jobs")
+        return session.results([await _retry_all(session, wanted[0], count or 0, by, comment)])
+    require(names, "name at least one JOB, or a QUEUE with --all-failed")
+    refs = await session.job_refs(names or (), queue)
+    results = await _each(
+        session, refs, "retry", "retried", lambda scope, ids: control.retry_some(scope, ids, actor=actor)
+    )
+    return session.results(results)
+
+
+async def _retry_all(
+    session: Session, name: str, count: int, by: str | None, comment: str | None
+) -> OperationResult:
+    from glidemq_core.records import OperationResult
+
+    source = await session.queue(name)
+    if not await source.exists():
+        return OperationResult(queue=name, action="retry", ok=False, outcome="not_found")
+    moved = await source.retry_jobs(count, actor=session.actor(by, comment))
+    return OperationResult(queue=name, action="retry", ok=True, outcome="retried", count=moved)
+
+
+@command("promote")
+async def promote(
+    session: Session,
+    names: parameters.Jobs,
+    queue: parameters.JobQueue = None,
+    by: parameters.By = None,
+    comment: parameters.Comment = None,
+) -> int:
+    """Make delayed jobs ready now."""
+    from glidemq_core import control
+
+    actor = session.actor(by, comment)
+    refs = await session.job_refs(names, queue)
+    results = await _each(
+        session, refs, "promote", "promoted", lambda scope, ids: control.promote_jobs(scope, ids, actor=actor)
+    )
+    return session.results(results)
+
+
+@command("remove")
+async def remove(
+    session: Session,
+    names: parameters.Jobs,
+    queue: parameters.JobQueue = None,
+    force: Annotated[bool, typer.Option("--force", help="Active jobs too.")] = False,
+    yes: parameters.Yes = False,
+    by: parameters.By = None,
+    comment: parameters.Comment = None,
+) -> int:
+    """Remove jobs for good."""
+    from glidemq_core import control
+
+    actor = session.actor(by, comment)
+    refs = await session.job_refs(names, queue)
+    listed = ", ".join(session.out.safe(ref, 60) for ref in refs[:5]) + (", ..." if len(refs) > 5 else "")
+    session.confirm(f"Remove {len(refs)} job{'s' if len(refs) > 1 else ''} for good: {listed}?", yes)
+    results = await _each(
+        session,
+        refs,
+        "remove",
+        "removed",
+        lambda scope, ids: control.remove_jobs(scope, ids, force=force, actor=actor),
+    )
+    return session.results(results)
+
+
+async def _each(
+    session: Session, refs: Sequence[JobRef], action: str, success: str, change: Change
+) -> list[OperationResult]:
+    """Change jobs with one call a queue; the answers come in the order in which the jobs were named."""
+    from glidemq_core.records import OperationResult
+
+    by_queue: dict[str, list[str]] = {}
+    for ref in refs:
+        by_queue.setdefault(ref.queue, []).append(ref.id)
+    sources = {name: await session.queue(name) for name in by_queue}
+    outcomes: dict[tuple[str, str], str] = {}
+    for name, ids in by_queue.items():
+        told = await change(await sources[name].scope(), ids)
+        outcomes.update({(name, job_id): outcome for job_id, outcome in zip(ids, told, strict=True)})
+    return [
+        OperationResult(
+            queue=ref.queue,
+            id=ref.id,
+            action=action,
+            ok=outcomes[ref.queue, ref.id] == success,
+            outcome=outcomes[ref.queue, ref.id],
+        )
+        for ref in refs
+    ]

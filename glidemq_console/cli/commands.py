@@ -1,0 +1,27 @@
+"""All commands, in the order in which the help lists them: importing a family registers its commands."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+FAMILIES = (
+    "console",
+    "tail",
+    "queues",
+    "jobs",
+    "approvals",
+    "control",
+    "changes",
+    "add",
+    "worker",
+    "observe",
+    "events",
+    "server",
+    "config",
+)
+
+
+def register() -> None:
+    """Make every command known to the program."""
+    for family in FAMILIES:
+        import_module(f"{__package__}.{family}")

@@ -1,0 +1,150 @@
+"""`config`: what is in force and where it comes from; changing the file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import configfile
+from .problems import Exit, Refusal, UsageProblem
+from .program import command, require
+from .session import Session
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+
+class Action(StrEnum):
+    """What to do with the config."""
+
+    show = "show"
+    path = "path"
+    edit = "edit"
+    set = "set"
+    profiles = "profiles"
+
+
+@command("config")
+def config(
+    session: Session,
+    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.show,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="theme, url, profiles.NAME.url, ...")
+    ] = None,
+    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="With set.")] = None,
+) -> int:
+    """Show, edit or change the configuration."""
+    settings = session.settings
+    require(
+        (action is Action.set) == (value is not None),
+        "set needs KEY and VALUE" if action is Action.set else f"{action} takes no VALUE",
+    )
+    require(key is None or action in (Action.set, Action.show), f"{action} takes no KEY")
+    if action is Action.edit:
+        return _edit(session)
+    if action is Action.set:
+        configfile.set_key(settings.path, key or "", value or "")
+        session.out.note(f"{key} set in {settings.path}")
+        settings = _again(session)
+    if session.json:
+        session.out.object(_object(settings))
+    elif action is Action.path:
+        session.out.line(session.out.safe(settings.path, 4_000))
+    elif action is Action.profiles:
+        _profiles(session)
+    elif action is Action.show:
+        _show(session, settings, key)
+    return Exit.DONE
+
+
+def _again(session: Session) -> Settings:
+    from .settings import resolve
+
+    return resolve(session.settings.given)
+
+
+def _object(settings: Settings) -> dict[str, Any]:
+    content = configfile.load(settings.path)
+    profiles = {name: _without_password(profile) for name, profile in content.get("profiles", {}).items()}
+    values = {**_effective(settings), "profiles": profiles}
+    return {"config": values, "sources": dict(settings.sources), "path": str(settings.path)}
+
+
+def _effective(settings: Settings) -> dict[str, Any]:
+    return _without_password(
+        {
+            "url": settings.url,
+            "prefix": settings.prefix,
+            "profile": settings.profile,
+            "user": settings.user,
+            "password_file": settings.password_file,
+            "insecure": settings.insecure,
+            "read_only": settings.read_only,
+            "queues": list(settings.queues),
+            "theme": settings.theme,
+            "refresh": settings.refresh,
+        }
+    )
+
+
+def _without_password(values: dict[str, Any]) -> dict[str, Any]:
+    from glidemq_core.url import redact
+
+    return {**values, "url": redact(values["url"])} if values.get("url") else dict(values)
+
+
+def _show(session: Session, settings: Settings, key: str | None) -> None:
+    values = _effective(settings)
+    if key is not None and key not in values:
+        raise Refusal(f"unknown key '{key}'; known: {', '.join(values)}")
+    out = session.out
+    rows = [
+        [name, out.safe(_words(value), 200), out.safe(settings.sources.get(name, "default"), 60)]
+        for name, value in values.items()
+        if key in (None, name)
+    ]
+    out.table(["KEY", "VALUE", "FROM"], rows)
+    if key is None:
+        out.note(f"file: {out.safe(settings.path, 4_000)}{'' if settings.path.exists() else ' (not there)'}")
+
+
+def _words(value: Any) -> str:
+    if value is None or value == []:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _profiles(session: Session) -> None:
+    profiles = configfile.load(session.settings.path).get("profiles", {})
+    if not profiles:
+        session.out.note(f"no profiles in {session.settings.path}")
+        return
+    out = session.out
+    rows = [
+        [out.safe(name), out.safe(_without_password(values).get("url", "–"), 120)]
+        for name, values in profiles.items()
+    ]
+    out.table(["PROFILE", "URL"], rows)
+
+
+def _edit(session: Session) -> int:
+    require(not session.json, "config edit opens an editor: --json has no meaning here")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    path = session.settings.path
+    if not path.exists():
+        configfile.write(path, {})
+    try:
+        code = subprocess.call([*shlex.split(editor), str(path)])
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"cannot run the editor '{editor}': {error}; set EDITOR") from None
+    if code != 0:
+        raise Refusal(f"the editor '{editor}' ended with {code}")
+    configfile.load(path)
+    return Exit.DONE

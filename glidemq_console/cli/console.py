@@ -1,0 +1,86 @@
+"""`console` and `demo`: the screens, and a small workload to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import parameters
+from .program import command, never, require
+from .session import Session
+from .values import duration, positive_duration
+
+if TYPE_CHECKING:
+    from glidemq_console.config import ConsoleConfig
+
+DEFAULT_REFRESH_MS = 1_000
+MIN_REFRESH_MS = 100
+
+
+@command("console")
+def console(
+    session: Session,
+    names: parameters.Queues = None,
+    queue: parameters.QueueOption = None,
+    screen: Annotated[str, typer.Option("--screen", metavar="NAME", help="First screen.")] = "queues",
+    refresh: Annotated[
+        int | None,
+        typer.Option("--refresh", metavar="DUR", parser=positive_duration, help="Between two looks (1s)."),
+    ] = None,
+    theme: Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours.")] = None,
+) -> int:
+    """Open the console on the terminal."""
+    require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
+    config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
+    from glidemq_console.app import run_console
+
+    return int(run_console(config) or 0)
+
+
+def console_config(
+    session: Session, queues: tuple[str, ...], screen: str, refresh_ms: int | None, theme: str | None
+) -> ConsoleConfig:
+    """Make what the console starts with; a bad URL is refused before the screen is taken."""
+    from glidemq_console.config import ConsoleConfig
+    from glidemq_core.url import EMBEDDED, settings
+
+    chosen = session.settings
+    if not chosen.url.startswith(EMBEDDED):
+        settings(chosen.url, prefix=chosen.prefix, **session.connect_options())
+    if refresh_ms is None:
+        refresh_ms = duration(chosen.refresh) if chosen.refresh else DEFAULT_REFRESH_MS
+    require(refresh_ms >= MIN_REFRESH_MS, f"--refresh must be at least {MIN_REFRESH_MS}ms")
+    return ConsoleConfig(
+        url=chosen.url,
+        label=chosen.profile,
+        prefix=chosen.prefix,
+        queues=tuple(dict.fromkeys([*queues, *chosen.queues])),
+        screen=screen,
+        refresh_ms=refresh_ms,
+        theme=theme or chosen.theme,
+        read_only=chosen.read_only,
+        user=chosen.user,
+        connect_options=session.connect_options(),
+    )
+
+
+@command("demo", limit=never)
+def demo(
+    session: Session,
+    headless: Annotated[bool, typer.Option("--headless", help="Only the workload, no screens.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed, the same workload.")] = 1,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="X", min=0.1, max=100.0, help="Times as fast.")
+    ] = 1.0,
+    run_for: Annotated[
+        int | None,
+        typer.Option("--for", metavar="DUR", parser=positive_duration, help="End after this time."),
+    ] = None,
+) -> int:
+    """Show the console on a live workload of its own: simulated models, no network."""
+    require(headless or not session.json, "demo draws screens: --json needs --headless")
+    from glidemq_console.demo import DemoOptions, run_demo
+
+    options: dict[str, Any] = {"headless": headless, "seed": seed, "speed": speed, "duration_ms": run_for}
+    return int(run_demo(DemoOptions(**options, json=session.json, theme=session.settings.theme)) or 0)

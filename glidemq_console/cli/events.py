@@ -1,0 +1,86 @@
+"""`events`: what happens in queues, as it happens."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import parameters
+from .listener import reader_gone
+from .problems import UsageProblem
+from .program import Values, command
+from .session import Session
+from .values import duration
+
+if TYPE_CHECKING:
+    from glidemq_core.records import QueueEvent
+
+#: Events printed by --no-follow unless told otherwise.
+DEFAULT_LIMIT = 100
+_ENTRY_ID = re.compile(r"\d{13,20}(-\d{1,20})?", re.ASCII)
+
+
+def _start(text: str) -> str:
+    """Turn `--from` into the id after which to read."""
+    if text in ("start", "now"):
+        return {"start": "0", "now": "$"}[text]
+    if _ENTRY_ID.fullmatch(text):
+        return text
+    try:
+        return f"{max(0, time.time_ns() // 1_000_000 - duration(text))}-0"
+    except typer.BadParameter:
+        raise UsageProblem(f"--from '{text}': say start, now, an entry id, or how long ago (5m)") from None
+
+
+def _limit(values: Values) -> int | None:
+    return None if values["follow"] else 10_000
+
+
+@command("events", limit=_limit)
+async def events(
+    session: Session,
+    names: parameters.Queues = None,
+    queue: parameters.QueueOption = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="start|now|ID|DUR", help="Where to begin; DUR is how long ago."),
+    ] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="T", help="Only such events; may be repeated.")
+    ] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only events of this job.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Stop after N events.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Follow, or print the latest that are there.")
+    ] = True,
+) -> None:
+    """Print events of queues live, one a line."""
+    wanted = parameters.merged(names, queue)
+    job_id = None
+    if job is not None:
+        ref = await session.job_ref(job, wanted[0] if len(wanted) == 1 and ":" not in job else None)
+        wanted, job_id = (ref.queue,), ref.id
+    found, _ = await session.chosen_queues(wanted)
+    chosen = frozenset(types) if types else None
+
+    def fits(event: QueueEvent) -> bool:
+        return (chosen is None or event.event in chosen) and (job_id is None or event.job_id == job_id)
+
+    if not follow:
+        await _print_stored(session, found, start, limit, fits)
+        return
+    after = _start(start or "now")
+    printed = 0
+    watch = await session.watch()
+    async with reader_gone():
+        async for event in watch.events(wanted or None, start=after, types=tuple(chosen) if chosen else None):
+            if fits(event):
+                _print(session, event)
+                printed += 1
+                if printed == limit:
+                    return

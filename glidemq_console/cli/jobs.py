@@ -1,0 +1,250 @@
+"""`jobs` and `job`: the jobs of a queue, and one of them with everything."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import parameters
+from .program import command, require
+from .session import Session
+from .values import where_clause
+
+if TYPE_CHECKING:
+    from glidemq_core.records import JobDetail, JobRow
+
+STATES = (
+    "waiting",
+    "active",
+    "delayed",
+    "prioritized",
+    "suspended",
+    "waiting-children",
+    "group-waiting",
+    "completed",
+    "failed",
+)
+DEFAULT_LOGS = 100
+
+
+def _state(text: str) -> str:
+    name = text.replace("_", "-")
+    if name not in STATES:
+        raise typer.BadParameter(f"'{text}' is no state: use one of {', '.join(STATES)}")
+    return name
+
+
+def one_queue(argument: str | None, option: list[str] | None) -> str:
+    """Return the one queue named as argument or with `-q`."""
+    names = parameters.merged([argument] if argument is not None else None, option)
+    require(len(names) == 1, "name one queue: as the argument QUEUE or with --queue")
+    return names[0]
+
+
+@command("jobs")
+async def jobs(
+    session: Session,
+    queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
+    queue: parameters.QueueOption = None,
+    state: Annotated[
+        str | None, typer.Option("--state", "-s", metavar="STATE", parser=_state, help="Only these jobs.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="Only jobs of this name.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", metavar="KEY=JSON", help="Only jobs whose data has this.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Jobs at most.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", metavar="C", help="`next` of the page before.")
+    ] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
+    oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first.")] = False,
+) -> None:
+    """List the jobs of a queue; without --state up to the limit of each state."""
+    require(not (newest and oldest), "--newest and --oldest exclude each other")
+    require(cursor is None or state is not None, "--cursor continues one state: say --state too")
+    wanted = dict(where_clause(clause) for clause in where or ())
+    source = (await session.existing_queue(one_queue(queue_name, queue))).name
+    page = await (await session.watch()).jobs(
+        source,
+        state,
+        limit=limit,
+        cursor=cursor,
+        newest=True if newest else False if oldest else None,
+        name=name,
+        data=wanted or None,
+    )
+    if session.json:
+        from glidemq_core.records import to_json
+
+        rows = session.out.masked(to_json(page.rows))
+        session.out.object(
+            {"queue": source, "state": state, "jobs": rows, "total": page.total, "next": page.next}
+        )
+        return
+    if not page.rows:
+        session.out.note(f"no {state + ' ' if state else ''}jobs in {session.out.safe(source)}")
+        return
+    show_rows(session, page.rows)
+    if page.next is not None:
+        session.out.note(f"more: --cursor {session.out.safe(page.next, 200)}")
+
+
+def show_rows(session: Session, rows: Any) -> None:
+    """Write jobs as a table."""
+    out = session.out
+    from glidemq_console.format import UNKNOWN, count, money
+
+    headers = ["ID", "STATE", "NAME", "AGE", "RAN", "TRIES", "MODEL", "TOKENS", "COST", "WHY"]
+    table = []
+    for row in rows:
+        tries = f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else str(row.attempts_made)
+        why = row.suspend.reason if row.suspend else row.failed_reason if row.state == "failed" else None
+        table.append(
+            [
+                out.safe(row.id, 40),
+                out.safe(row.state, 20),
+                out.safe(row.name, 30),
+                *_times(row),
+                tries,
+                out.safe(row.model, 24) if row.model else UNKNOWN,
+                count(row.total_tokens),
+                money(row.total_cost, row.cost_unit and out.safe(row.cost_unit, 8)),
+                out.safe(why, 60) if why else UNKNOWN,
+            ]
+        )
+    out.table(headers, table, right=["AGE", "RAN", "TRIES", "TOKENS", "COST"])
+
+
+def _times(row: JobRow) -> tuple[str, str]:
+    """Age since it was added; how long its last run took or has taken."""
+    from glidemq_console.format import UNKNOWN, age, took
+    from glidemq_core.option_fields import epoch_ms
+
+    now_ms = time.time_ns() // 1_000_000
+    added = age(epoch_ms(row.created_at) if row.created_at else None, now_ms)
+    if row.processed_at is None:
+        return added, UNKNOWN
+    end_ms = epoch_ms(row.finished_at) if row.finished_at else now_ms if row.state == "active" else None
+    return added, took(end_ms - epoch_ms(row.processed_at)) if end_ms is not None else UNKNOWN
+
+
+@command("job")
+async def job(
+    session: Session,
+    name: parameters.Job,
+    queue: parameters.JobQueue = None,
+    logs: Annotated[
+        int, typer.Option("--logs", metavar="N", min=0, max=100_000, help="Latest log lines.")
+    ] = 100,
+    max_bytes: parameters.MaxBytes = None,
+) -> None:
+    """Show one job: payload, options, attempts, usage, result, logs."""
+    ref = await session.job_ref(name, queue)
+    detail = await read_job(session, ref.queue, ref.id, logs=logs, max_bytes=max_bytes)
+    if session.json:
+        session.out.object({"job": job_object(session, detail)})
+    else:
+        _show(session, detail)
+
+
+async def read_job(
+    session: Session, queue: str, job_id: str, *, logs: int = DEFAULT_LOGS, max_bytes: int | None = None
+) -> JobDetail:
+    """Read one job with its latest log lines.
+
+    Raises JobNotFoundError.
+    """
+    from dataclasses import replace
+
+    limit = {} if max_bytes is None else {"payload_limit": max_bytes}
+    detail = await (await session.watch()).job(queue, job_id, **limit)
+    if detail is None:
+        from glidemq_core.errors import JobNotFoundError
+
+        where = (
+            ""
+            if await (await session.queue(queue)).exists()
+            else f" (no queue '{queue}' on {session.address})"
+        )
+        raise JobNotFoundError(f"job '{queue}:{job_id}' not found{where}", queue=queue, job_id=job_id)
+    if len(detail.logs) != min(logs, detail.logs_total):
+        lines = ()
+        if logs:
+            lines = (await (await session.queue(queue)).get_job_logs(job_id, -logs, -1)).logs
+        detail = replace(detail, logs=tuple(lines))
+    return detail
+
+
+def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
+    """Make the Job object; `masked` counts the secrets that are hidden."""
+    from glidemq_console.safe import mask
+    from glidemq_core.records import to_json
+
+    shown, hidden = mask(to_json(detail), session.out.reveal)
+    return {**shown, "masked": 0 if session.out.reveal else hidden}
+
+
+def _show(session: Session, detail: JobDetail) -> None:
+    from glidemq_console.format import UNKNOWN, byte_size, clock, full, money
+    from glidemq_core.option_fields import epoch_ms
+
+    out = session.out
+
+    def at(moment: Any) -> str:
+        return clock(epoch_ms(moment)) if moment is not None else UNKNOWN
+
+    added, ran = _times(detail)
+    pairs: list[tuple[str, str]] = [
+        ("job", f"{out.safe(detail.queue)}:{out.safe(detail.id, 256)}"),
+        ("name", out.safe(detail.name)),
+        ("state", out.safe(detail.state)),
+        ("added", f"{at(detail.created_at)} ({added} ago)"),
+        ("started", at(detail.processed_at)),
+        ("finished", f"{at(detail.finished_at)} (ran {ran})" if detail.finished_at else UNKNOWN),
+        ("attempts", f"{detail.attempts_made} of {max(1, detail.max_attempts)}"),
+        ("priority", str(detail.priority)),
+    ]
+    if detail.due_at is not None:
+        pairs.append(("due", at(detail.due_at)))
+    if detail.failed_reason:
+        pairs.append(("failed", out.safe(detail.failed_reason, 400)))
+    if detail.suspend is not None:
+        until = f", until {at(detail.suspend.deadline_at)}" if detail.suspend.deadline_at else ", no deadline"
+        pairs.append(("suspended", f"{out.safe(detail.suspend.reason or 'no reason given', 200)}{until}"))
+        pairs.append(("review", out.safe(detail.suspend.review_hash or UNKNOWN, 80)))
+    if detail.usage is not None:
+        used = f"{full(detail.usage.total_tokens)} tokens, "
+        used += money(detail.usage.total_cost, detail.usage.cost_unit and out.safe(detail.usage.cost_unit, 8))
+        pairs.append(("usage", f"{out.safe(detail.usage.model or 'model unknown', 60)}, {used}"))
+    if detail.parent is not None:
+        pairs.append(("parent", out.safe(detail.parent, 300)))
+    if detail.children_total:
+        listed = ", ".join(f"{child.queue}:{child.id} {child.state}" for child in detail.children)
+        pairs.append(("children", f"{detail.children_total}: {out.safe(listed, 400)}"))
+    if detail.progress not in (0, None):
+        pairs.append(("progress", out.pretty(detail.progress)))
+    pairs += [
+        (f"signal {at(s.received_at)}", f"{out.safe(s.name)} {out.pretty(s.data)}") for s in detail.signals
+    ]
+    for run in detail.ledger or ():
+        words = f"{run.outcome} {out.safe(run.model or '', 40)} {out.safe(run.error or '', 200)}"
+        pairs.append((f"attempt {run.attempt}", words.strip()))
+    pairs.append(("options", out.pretty(detail.options.to_json())))
+    if detail.truncated:
+        shown = f"{byte_size(detail.data_bytes)}, too large to show: --max-bytes {detail.data_bytes} shows it"
+        pairs.append(("data", shown))
+    else:
+        pairs.append(("data", out.safe(detail.data_error) if detail.data_error else out.pretty(detail.data)))
+    if detail.state == "completed":
+        pairs.append(("result", out.pretty(detail.result)))
+    if detail.stream.entries:
+        pairs.append(("stream", f"{detail.stream.entries} chunks: glidemq tail shows them"))
+    if detail.logs_total:
+        lines = "\n".join(out.safe(line, 400) for line in detail.logs)
+        pairs.append((f"logs {len(detail.logs)}/{detail.logs_total}", lines or UNKNOWN))
+    out.fields(pairs)

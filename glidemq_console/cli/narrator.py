@@ -1,0 +1,169 @@
+"""What becomes of a job while its tokens are printed, told on stderr: events are the hint, the record the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
+    from glidemq_core.records import JobDetail, QueueEvent
+    from glidemq_core.watch import Watch
+
+#: States that were told need no repeating; these are worth a line.
+_NOT_STARTED = ("waiting", "prioritized", "group-waiting", "waiting-children", "delayed")
+_EVENTS = ("suspended", "resumed", "retrying", "completed", "failed", "removed")
+
+
+class Narrator:
+    """Tells one job's turns. `on_new_attempt` is called when another attempt is about to stream."""
+
+    def __init__(
+        self, session: Session, watch: Watch, ref: JobRef, on_new_attempt: Callable[[], None]
+    ) -> None:
+        self._session = session
+        self._watch = watch
+        self._ref = ref
+        self._on_new_attempt = on_new_attempt
+        self._task: asyncio.Task[None] | None = None
+        self._fallback_index = 0
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            pass
+
+    async def _listen(self) -> None:
+        from glidemq_core.errors import GlideMQError
+
+        try:
+            self._first_look(await self._detail())
+            async for event in self._watch.events((self._ref.queue,), types=_EVENTS):
+                if event.job_id == self._ref.id:
+                    await self._happened(event)
+        except GlideMQError:
+            # Without events (no right to read them, server gone) the stream itself still tells the end.
+            return
+
+    async def _detail(self) -> JobDetail | None:
+        return await self._watch.job(self._ref.queue, self._ref.id, payload_limit=0)
+
+    def _first_look(self, detail: JobDetail | None) -> None:
+        if detail is None:
+            return
+        self._fallback_index = detail.fallback_index
+        if detail.state == "suspended":
+            self._suspended(detail)
+        elif detail.state in _NOT_STARTED:
+            words = (
+                f"not started yet ({detail.state})"
+                if not detail.attempts_made
+                else f"waits to run again ({detail.state})"
+            )
+            self._tell("waiting", words, state=detail.state, due_ms=_ms(detail.due_at))
+
+    async def _happened(self, event: QueueEvent) -> None:
+        if event.event == "resumed":
+            signal = event.data.get("signal")
+            self._tell("resumed", "resumed" + (f" by signal '{signal}'" if signal else ""), signal=signal)
+        elif event.event == "suspended":
+            detail = await self._detail()
+            if detail is not None and detail.suspend is not None:
+                self._suspended(detail)
+        elif event.event == "retrying":
+            self._retrying(event.data)
+            detail = await self._detail()
+            if detail is not None and detail.fallback_index > self._fallback_index:
+                self._fell_back(detail)
+
+    def _suspended(self, detail: JobDetail) -> None:
+        from glidemq_console.format import moment
+
+        info = detail.suspend
+        reason = info.reason if info else None
+        deadline = _ms(info.deadline_at) if info else None
+        until = f", until {moment(deadline, _now_ms())}" if deadline is not None else ", no deadline"
+        self._tell(
+            "suspended",
+            f"suspended: {reason or 'no reason given'}{until}",
+            reason=reason,
+            deadline_ms=deadline,
+        )
+
+    def _retrying(self, data: Any) -> None:
+        from glidemq_console.format import duration
+
+        self._on_new_attempt()
+        reason, attempt, delay_ms = data.get("failed_reason"), data.get("attempts_made"), data.get("delay")
+        when = (
+            f"runs again in {duration(delay_ms)}"
+            if isinstance(delay_ms, int) and delay_ms > 0
+            else "runs again"
+        )
+        self._tell(
+            "retrying",
+            f"attempt {attempt} failed: {reason}; {when}",
+            failed_reason=reason,
+            attempts_made=attempt,
+            delay_ms=delay_ms,
+        )
+
+    def _fell_back(self, detail: JobDetail) -> None:
+        self._fallback_index = detail.fallback_index
+        model = detail.fallback.model if detail.fallback else None
+        provider = detail.fallback.provider if detail.fallback else None
+        where = f" ({provider})" if provider else ""
+        self._tell(
+            "fallback",
+            f"fallback {detail.fallback_index}: {model or 'unknown'}{where}",
+            fallback_index=detail.fallback_index,
+            model=model,
+            provider=provider,
+        )
+
+    async def told_end(self) -> bool:
+        """Tell how the job ended; True if it completed."""
+        detail = await self._detail()
+        state = detail.state if detail is not None else "removed"
+        reason = detail.failed_reason if detail is not None and state == "failed" else None
+        words = f"{state}: {reason}" if reason else state
+        self._tell("end", words, state=state, failed_reason=reason)
+        return state == "completed"
+
+    def gave_up(self, limit_ms: int) -> None:
+        """Tell that nobody waits for the job any longer."""
+        self._tell("timeout", f"gave up after {limit_ms / 1_000:g} s; the job goes on", timeout_ms=limit_ms)
+
+    def _tell(self, event: str, words: str, **facts: Any) -> None:
+        if self._session.json:
+            from glidemq_console.safe import json_line
+
+            told = {"event": event, "queue": self._ref.queue, "id": self._ref.id, "at_ms": _now_ms(), **facts}
+            self._session.out.note(json_line(told))
+        else:
+            self._session.out.note(self._session.out.safe(f"{self._ref}: {words}", 400))
+
+
+def _ms(moment: Any) -> int | None:
+    from glidemq_core.option_fields import epoch_ms
+
+    return None if moment is None else epoch_ms(moment)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,211 @@
+"""`workers`, `usage`, `audit`: who works, what it cost, who changed what."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import parameters
+from .jobs import show_rows
+from .program import command, require
+from .session import Session
+from .values import instant, positive_duration
+
+if TYPE_CHECKING:
+    from glidemq_core.records import AuditEntry, Totals, UsageSummary, WorkerInfo
+
+DEFAULT_WINDOW_MS = 3_600_000
+
+
+@command("workers")
+async def workers(
+    session: Session, names: parameters.Queues = None, queue: parameters.QueueOption = None
+) -> None:
+    """Show live workers and what they run, and stalled jobs."""
+    found, _ = await session.chosen_queues(parameters.merged(names, queue))
+    listed = await (await session.watch()).workers(found)
+    out = session.out
+    if session.json:
+        from glidemq_core.records import to_json
+
+        workers = to_json(listed.workers)
+        out.object(
+            {"workers": workers, "stalled": out.masked(to_json(listed.stalled)), "at_ms": to_json(listed.at)}
+        )
+        return
+    if listed.workers:
+        rows = [_worker_row(session, worker) for worker in listed.workers]
+        headers = ["QUEUE", "WORKER", "HOST", "PID", "UP", "JOBS", "LANGUAGE", "RUNNING"]
+        out.table(headers, rows, right=["PID", "UP", "JOBS"])
+    else:
+        out.note("no live workers")
+    if listed.stalled:
+        out.line()
+        out.line("stalled jobs:")
+        show_rows(session, listed.stalled)
+
+
+def _worker_row(session: Session, worker: WorkerInfo) -> list[str]:
+    from glidemq_console.format import UNKNOWN, count, duration
+
+    out = session.out
+    slots = f"{worker.active_jobs}/{worker.concurrency}" if worker.concurrency else count(worker.active_jobs)
+    running = ", ".join(out.safe(job.id, 24) for job in (worker.jobs or ())[:4]) or UNKNOWN
+    language = out.safe(worker.language, 12) + (f" {out.safe(worker.version, 16)}" if worker.version else "")
+    return [
+        out.safe(worker.queue, 40),
+        out.safe(worker.id, 40) + (" (paused)" if worker.paused else ""),
+        out.safe(worker.host, 30),
+        str(worker.pid),
+        duration(worker.age_ms),
+        slots,
+        language,
+        running,
+    ]
+
+
+@command("usage")
+async def usage(
+    session: Session,
+    names: parameters.Queues = None,
+    queue: parameters.QueueOption = None,
+    window: Annotated[
+        int | None,
+        typer.Option("--window", metavar="DUR", parser=positive_duration, help="The latest so long (1h)."),
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option("--since", metavar="I", parser=instant, help="From: ISO 8601, epoch ms, or ago."),
+    ] = None,
+    until: Annotated[
+        int | None,
+        typer.Option("--until", metavar="I", parser=instant, help="To: ISO 8601, epoch ms, or ago."),
+    ] = None,
+    by_minute: Annotated[bool, typer.Option("--by-minute", help="Minute by minute too.")] = False,
+) -> None:
+    """Show tokens and cost, in all and by queue."""
+    require(
+        window is None or since is None or until is None, "--window, --since and --until: two of them at most"
+    )
+    wanted = await session.check_queues(parameters.merged(names, queue))
+    end_ms = until if until is not None else time.time_ns() // 1_000_000
+    if until is None and since is not None and window is not None:
+        end_ms = since + window
+    start_ms = since if since is not None else end_ms - (window or DEFAULT_WINDOW_MS)
+    require(start_ms < end_ms, "the time asked for ends before it begins")
+    watch = await session.watch()
+    summary = await watch.usage(start_time=start_ms, end_time=end_ms, queues=wanted or None)
+    minutes = (
+        await watch.usage_minutes(start_time=start_ms, end_time=end_ms, queues=wanted or None)
+        if by_minute
+        else None
+    )
+    if session.json:
+        session.out.object(_usage_object(summary, minutes))
+    else:
+        _show_usage(session, summary, minutes)
+
+
+def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
+    from glidemq_core.records import Totals, to_json
+
+    total = {key: to_json(getattr(summary, key)) for key in to_json(Totals())}
+    return {
+        "from_ms": to_json(summary.start_at),
+        "to_ms": to_json(summary.end_at),
+        "bucket_ms": summary.bucket_ms,
+        "total": total,
+        "queues": to_json(summary.per_queue),
+        "minutes": to_json(minutes),
+    }
+
+
+def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
+    from glidemq_console.format import clock
+    from glidemq_core.option_fields import epoch_ms
+
+    out = session.out
+    headers = ["QUEUE", "JOBS", "TOKENS", "COST", "MODELS"]
+    rows = [
+        _usage_row(session, out.safe(name, 40), totals) for name, totals in sorted(summary.per_queue.items())
+    ]
+    if not rows:
+        out.note("no usage reported in this time")
+        return
+    rows.append(_usage_row(session, "all", summary))
+    out.table(headers, rows, right=["JOBS", "TOKENS", "COST"])
+    if minutes:
+        out.line()
+        by_minute = [_usage_row(session, clock(epoch_ms(minute.at)), minute) for minute in minutes]
+        out.table(["MINUTE", *headers[1:]], by_minute, right=["JOBS", "TOKENS", "COST"])
+
+
+def _usage_row(session: Session, label: str, totals: Totals) -> list[str]:
+    from glidemq_console.format import full, money
+
+    out = session.out
+    models = ", ".join(out.safe(f"{name} {number:g}", 40) for name, number in totals.models.items())
+    unit = totals.cost_unit and out.safe(totals.cost_unit, 8)
+    return [label, full(totals.job_count), full(totals.total_tokens), money(totals.total_cost, unit), models]
+
+
+@command("audit")
+async def audit(
+    session: Session,
+    names: parameters.Queues = None,
+    queue: parameters.QueueOption = None,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="JOB", help="Only what concerns this job.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Entries at most.")
+    ] = 100,
+    verify: Annotated[bool, typer.Option("--verify", help="Recompute the chain of hashes.")] = False,
+) -> int:
+    """Show who changed what and when, newest first."""
+    wanted, job_id = parameters.merged(names, queue), None
+    if job is not None:
+        ref = await session.job_ref(job, wanted[0] if len(wanted) == 1 and ":" not in job else None)
+        wanted, job_id = (ref.queue,), ref.id
+    found, _ = await session.chosen_queues(wanted)
+    entries: list[AuditEntry] = []
+    chains: dict[str, str] = {}
+    for name in found:
+        source = await session.queue(name)
+        entries += await source.get_audit(limit=limit, job_id=job_id)
+        if verify:
+            check = await source.verify_audit()
+            chains[name] = "ok" if check.ok else f"broken:{check.broken_at}"
+    entries = sorted(entries, key=lambda entry: (entry.at, entry.queue, entry.seq), reverse=True)[:limit]
+    if session.json:
+        session.out.record({"entries": entries, "chains": chains})
+    else:
+        _show_audit(session, entries, chains)
+    return 1 if any(state != "ok" for state in chains.values()) else 0
+
+
+def _show_audit(session: Session, entries: list[AuditEntry], chains: dict[str, str]) -> None:
+    from glidemq_console.format import UNKNOWN, moment
+    from glidemq_core.option_fields import epoch_ms
+
+    out, now_ms = session.out, time.time_ns() // 1_000_000
+    if entries:
+        rows = [
+            [
+                moment(epoch_ms(entry.at), now_ms),
+                out.safe(entry.by, 30),
+                out.safe(entry.action, 20),
+                out.safe(entry.queue, 40),
+                out.safe(", ".join(entry.job_ids) or UNKNOWN, 40),
+                out.safe(entry.outcome, 20),
+                out.safe(entry.comment or "", 60),
+            ]
+            for entry in entries
+        ]
+        out.table(["WHEN", "WHO", "WHAT", "QUEUE", "JOBS", "OUTCOME", "COMMENT"], rows)
+    else:
+        out.note("no entries")
+    for name, state in chains.items():
+        out.note(f"{out.safe(name)}: chain {state}")

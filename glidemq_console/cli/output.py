@@ -1,0 +1,117 @@
+"""Where a command writes: data to stdout, narration to stderr, both safe for a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .problems import ReaderGone
+
+
+def to_bytes(text: str) -> bytes:
+    """Encode text for a stream; bytes that were never text come out as they went in."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+class Output:
+    """The two streams of a command and how it wants them written."""
+
+    def __init__(self, *, reveal: bool = False, color: bool | None = None) -> None:
+        self.reveal = reveal
+        self.stdout_is_tty = sys.stdout.isatty()
+        self.stderr_is_tty = sys.stderr.isatty()
+        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.color = self.stdout_is_tty and (wanted if color is None else color)
+
+    def write(self, content: bytes) -> None:
+        """Write bytes to stdout as they are and flush them."""
+        try:
+            stream = sys.stdout.buffer
+            stream.write(content)
+            stream.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+    def record(self, value: Any) -> None:
+        """Write one record, or a mapping made of records, as a JSON object; secrets masked unless revealed."""
+        from glidemq_core.records import to_json
+
+        self.object(self.masked(to_json(value)))
+
+    def masked(self, value: Any) -> Any:
+        """Hide secrets in a JSON value unless they were asked for."""
+        from glidemq_console.safe import mask
+
+        return mask(value, self.reveal)[0]
+
+    def safe(self, text: object, limit: int = 80) -> str:
+        """Turn foreign text into one safe line of at most `limit` cells, secrets masked."""
+        from glidemq_console.safe import cell_fit, clean, masked_text
+
+        words = masked_text(str(text), self.reveal)
+        return cell_fit(clean(words, limit=max(4 * limit, 1_000), single_line=True), limit)
+
+    def pretty(self, value: Any, limit: int = 65_536) -> str:
+        """Turn a user's JSON value into safe indented text, secrets masked."""
+        import json
+
+        from glidemq_console.safe import clean
+
+        text = json.dumps(self.masked(value), ensure_ascii=False, indent=2, allow_nan=True, default=str)
+        return clean(text, limit=limit)
+
+    def line(self, text: str = "") -> None:
+        """Write one line of text that is known to be safe."""
+        self.write(to_bytes(text + "\n"))
+
+    def object(self, value: Any) -> None:
+        """Write one JSON value on one line that is inert on a terminal."""
+        from glidemq_console.safe import json_line
+
+        self.write(to_bytes(json_line(value) + "\n"))
+
+    def note(self, text: str) -> None:
+        """Narrate one line on stderr; whoever does not read it is not our concern."""
+        try:
+            sys.stderr.buffer.write(to_bytes(text + "\n"))
+            sys.stderr.buffer.flush()
+        except BrokenPipeError:
+            pass
+
+    def dim(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self.color else text
+
+    def bold(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.color else text
+
+    def table(
+        self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()
+    ) -> None:
+        """Write an aligned table; cells must be safe already. `right` names the columns of numbers."""
+        from rich.cells import cell_len
+
+        body = [list(row) for row in rows]
+        widths = [max(cell_len(row[i]) for row in [list(headers), *body]) for i in range(len(headers))]
+        numbers = {headers.index(name) for name in right}
+        for number, row in enumerate([list(headers), *body]):
+            cells = []
+            for i, cell in enumerate(row):
+                space = " " * (widths[i] - cell_len(cell))
+                cells.append(space + cell if i in numbers else cell + space)
+            text = "  ".join(cells).rstrip()
+            self.line(self.dim(text) if number == 0 else text)
+
+    def fields(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Write labelled lines; values must be safe already, further lines are indented below the first."""
+        shown = list(pairs)
+        width = max((len(label) for label, _ in shown), default=0)
+        for label, value in shown:
+            first, *rest = value.split("\n")
+            self.line(f"{self.dim(label.ljust(width))}  {first}")
+            for line in rest:
+                self.line(f"{' ' * width}  {line}")

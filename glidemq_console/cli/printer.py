@@ -1,0 +1,184 @@
+"""How chunks of a token stream are written: raw, made safe for a terminal, or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .output import Output, to_bytes
+
+if TYPE_CHECKING:
+    from glidemq_core.records import StreamChunk
+
+KINDS = ("content", "reasoning", "tool_call", "data")
+_REASONING = "\x1b[2;3m"
+_DIM = "\x1b[2m"
+_PLAIN = "\x1b[0m"
+
+
+def kind_of(chunk: StreamChunk) -> str:
+    """Sort a chunk into one of `KINDS`, or `done`; a type of someone's own with text is data too."""
+    kind = chunk.type
+    return kind if kind in KINDS or kind == "done" else "data"
+
+
+def tool_line(chunk: StreamChunk) -> str:
+    """Write a tool call as `tool NAME ARGS`."""
+    name, args = chunk.get("name", ""), chunk.get("args", "")
+    if not name and not args:
+        return f"tool {chunk.text or _compact(chunk)}"
+    return f"tool {name} {args}".rstrip()
+
+
+def data_line(chunk: StreamChunk) -> str:
+    """Write any other chunk as compact JSON."""
+    return _compact(chunk)
+
+
+def _compact(chunk: StreamChunk) -> str:
+    return json.dumps(dict(chunk), ensure_ascii=False, separators=(",", ":"))
+
+
+class ChunkPrinter:
+    """Writes chunks; several at once become one write."""
+
+    def __init__(self, out: Output, kinds: Sequence[str] = KINDS) -> None:
+        self.out = out
+        self.kinds = frozenset(kinds)
+
+    def write(self, chunks: Sequence[StreamChunk]) -> None:
+        """Write what is to be shown of the chunks and flush it."""
+        raise NotImplementedError
+
+    def new_attempt(self) -> None:
+        """Begin a new line: what follows is another attempt's."""
+
+    def end(self) -> None:
+        """Finish the last line, where there is one to finish."""
+
+
+class JsonPrinter(ChunkPrinter):
+    """Every chunk of every kind, one JSON object a line."""
+
+    def write(self, chunks: Sequence[StreamChunk]) -> None:
+        from glidemq_console.safe import json_line
+
+        self.out.write(to_bytes("".join(json_line(chunk.to_json()) + "\n" for chunk in chunks)))
+
+
+class _TextPrinter(ChunkPrinter):
+    """Joins content without anything between; other kinds stand on lines of their own."""
+
+    def __init__(self, out: Output, kinds: Sequence[str] = KINDS) -> None:
+        super().__init__(out, kinds)
+        self._at_line_start = True
+        self._style = ""
+
+    def write(self, chunks: Sequence[StreamChunk]) -> None:
+        pieces: list[str] = []
+        for chunk in chunks:
+            self._chunk(chunk, pieces)
+        if pieces:
+            self.out.write(to_bytes("".join(pieces)))
+
+    def _chunk(self, chunk: StreamChunk, pieces: list[str]) -> None:
+        kind = kind_of(chunk)
+        if kind == "done":
+            kind = "content"  # a done marker may still carry text
+        if kind not in self.kinds:
+            return
+        if kind in ("content", "reasoning"):
+            if text := chunk.text:
+                self._switch(_REASONING if kind == "reasoning" else "", pieces)
+                self._text(text, pieces)
+        else:
+            self._break(pieces)
+            line = tool_line(chunk) if kind == "tool_call" else data_line(chunk)
+            dim = self.styled and kind == "data"
+            pieces += [_DIM if dim else "", self.whole(line), _PLAIN if dim else "", "\n"]
+            self._at_line_start = True
+
+    def _switch(self, style: str, pieces: list[str]) -> None:
+        if style == self._style:
+            return
+        self._break(pieces)
+        self._style = style
+        if style and self.styled:
+            pieces.append(style)
+
+    def _text(self, text: str, pieces: list[str]) -> None:
+        shown = self.part(text)
+        if shown:
+            pieces.append(shown)
+            self._at_line_start = shown.endswith("\n")
+
+    def _break(self, pieces: list[str]) -> None:
+        rest = self.rest()
+        if rest:
+            pieces.append(rest)
+            self._at_line_start = rest.endswith("\n")
+        if self._style and self.styled:
+            pieces.append(_PLAIN)
+        self._style = ""
+        if not self._at_line_start:
+            pieces.append("\n")
+            self._at_line_start = True
+
+    def new_attempt(self) -> None:
+        pieces: list[str] = []
+        self._break(pieces)
+        if pieces:
+            self.out.write(to_bytes("".join(pieces)))
+
+    @property
+    def styled(self) -> bool:
+        """Whether kinds are told apart by style."""
+        return False
+
+    def part(self, text: str) -> str:
+        """Turn a piece of running text into what is written."""
+        return text
+
+    def rest(self) -> str:
+        """Return what of the running text was held back."""
+        return ""
+
+    def whole(self, line: str) -> str:
+        """Turn one line into what is written."""
+        return line
+
+
+class RawPrinter(_TextPrinter):
+    """Text as it came, for pipes."""
+
+    def end(self) -> None:
+        return
+
+
+class SafePrinter(_TextPrinter):
+    """Text that no terminal can be fooled by."""
+
+    def __init__(self, out: Output, kinds: Sequence[str] = KINDS) -> None:
+        from glidemq_console.safe import SafeStream
+
+        super().__init__(out, kinds)
+        self._stream: Any = SafeStream()
+
+    @property
+    def styled(self) -> bool:
+        return self.out.color
+
+    def part(self, text: str) -> str:
+        return str(self._stream.feed(text))
+
+    def rest(self) -> str:
+        return str(self._stream.finish())
+
+    def whole(self, line: str) -> str:
+        from glidemq_console.safe import clean
+
+        return clean(line, single_line=True)
+
+    def end(self) -> None:
+        self.new_attempt()

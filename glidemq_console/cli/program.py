@@ -1,0 +1,220 @@
+"""The typer program and the one way a command is registered: global options, session, time limit, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .problems import UsageProblem
+from .settings import Given, resolve
+from .values import positive_duration
+
+if TYPE_CHECKING:
+    from .session import Session
+
+#: How long a command that only asks and answers may take, ms.
+DEFAULT_TIMEOUT_MS = 10_000
+
+Values = dict[str, Any]
+#: Time limit of a command in ms from its options; None: it may run for ever.
+Limit = Callable[[Values], int | None]
+
+
+def always(_: Values) -> int | None:
+    """Limit an ordinary command."""
+    return DEFAULT_TIMEOUT_MS
+
+
+def never(_: Values) -> int | None:
+    """Leave a command that follows or runs without a limit."""
+    return None
+
+
+def unless(option: str) -> Limit:
+    """Limit a command except when `option` makes it follow."""
+    return lambda values: None if values.get(option) else DEFAULT_TIMEOUT_MS
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"glidemq {version('glidemq')}")
+        raise typer.Exit
+
+
+GLOBAL_PARAMETERS: dict[str, tuple[Any, Any]] = {
+    "url": (
+        Annotated[str | None, typer.Option("--url", "-u", metavar="URL", help="Server: valkey://host:port.")],
+        None,
+    ),
+    "prefix": (
+        Annotated[str | None, typer.Option("--prefix", metavar="TEXT", help="Key prefix (glide).")],
+        None,
+    ),
+    "profile": (
+        Annotated[
+            str | None, typer.Option("--profile", "-P", metavar="NAME", help="Profile of the config file.")
+        ],
+        None,
+    ),
+    "password_file": (
+        Annotated[
+            Path | None, typer.Option("--password-file", metavar="FILE", help="File that holds the password.")
+        ],
+        None,
+    ),
+    "insecure": (
+        Annotated[
+            bool, typer.Option("--insecure", help="Allow a password over plain text to a public address.")
+        ],
+        False,
+    ),
+    "read_only": (Annotated[bool, typer.Option("--read-only", help="Refuse everything that writes.")], False),
+    "timeout": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--timeout", metavar="DUR", parser=positive_duration, help="Give up after this time (10s)."
+            ),
+        ],
+        None,
+    ),
+    "json": (Annotated[bool, typer.Option("--json", help="Write JSON for programs.")], False),
+    "reveal": (
+        Annotated[bool, typer.Option("--reveal", help="Show secrets instead of masking them.")],
+        False,
+    ),
+    "no_color": (Annotated[bool, typer.Option("--no-color", help="No colours.")], False),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+    "version": (
+        Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+        ],
+        False,
+    ),
+}
+
+program = typer.Typer(
+    name="glidemq",
+    help="Watch and steer AI job queues on Valkey.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help"]},
+)
+
+
+def _parameters(own: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", keyword, annotation=typer.Context)
+    shared = [
+        inspect.Parameter(name, keyword, annotation=annotation, default=default)
+        for name, (annotation, default) in GLOBAL_PARAMETERS.items()
+    ]
+    return [context, *own, *shared]
+
+
+def _with_signature(function: Callable[..., Any], own: list[inspect.Parameter]) -> Callable[..., Any]:
+    parameters = _parameters(own)
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def _given(values: Values) -> Given:
+    chosen = {name: values.pop(name) for name in GLOBAL_PARAMETERS}
+    chosen.pop("version")
+    return Given(**chosen)
+
+
+def _root(**values: Any) -> None:
+    context = values.pop("context")
+    context.obj = _given(values)
+
+
+program.callback()(_with_signature(_root, []))
+
+
+def command(
+    name: str, *, limit: Limit = always, minds_timeout: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0).
+
+    Args:
+        limit: default of `--timeout`.
+        minds_timeout: the command gives `--timeout` a meaning of its own.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        ]
+
+        def run(**values: Any) -> int:
+            context = values.pop("context")
+            given = _given(values).over(context.obj or Given())
+            return _run(function, given, values, limit, minds_timeout)
+
+        run.__doc__ = function.__doc__
+        run.__name__ = function.__name__
+        program.command(name)(_with_signature(run, own))
+        return function
+
+    return register
+
+
+def _run(
+    function: Callable[..., Any], given: Given, values: Values, limit: Limit, minds_timeout: bool
+) -> int:
+    from .session import Session
+
+    settings = resolve(given)
+    default_ms = limit(values)
+    session = Session(settings)
+    if not inspect.iscoroutinefunction(function):
+        return int(function(session, **values) or 0)
+    if minds_timeout:
+        return asyncio.run(_inside(function, session, values))
+    return asyncio.run(
+        _bounded(function, session, values, given.timeout or default_ms, follows=default_ms is None)
+    )
+
+
+async def _inside(function: Callable[..., Any], session: Session, values: Values) -> int:
+    async with session:
+        return int(await function(session, **values) or 0)
+
+
+async def _bounded(
+    function: Callable[..., Any], session: Session, values: Values, limit_ms: int | None, *, follows: bool
+) -> int:
+    try:
+        async with asyncio.timeout(None if limit_ms is None else limit_ms / 1_000) as bound:
+            return await _inside(function, session, values)
+    except TimeoutError:
+        if limit_ms is None or not bound.expired():
+            raise
+        if follows:
+            return 0
+        from glidemq_core.errors import CallTimeoutError
+
+        raise CallTimeoutError(
+            f"{session.address} did not answer within {limit_ms / 1_000:g} s",
+            hint="--timeout DUR waits longer",
+            command=function.__name__,
+            timeout_ms=limit_ms,
+        ) from None
+
+
+def require(condition: object, message: str) -> None:
+    """Refuse a command line that cannot mean anything (exit 2)."""
+    if not condition:
+        raise UsageProblem(message)

@@ -1,0 +1,126 @@
+"""`queues`: every queue at a glance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .parameters import QueueOption, Queues, Watching, merged
+from .program import command, unless
+from .repeat import repeat
+from .session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core.records import Fleet, QueueSnapshot
+
+SORT_KEYS = (
+    "name",
+    "waiting",
+    "active",
+    "delayed",
+    "suspended",
+    "completed",
+    "failed",
+    "oldest",
+    "rate",
+    "tokens",
+    "cost",
+    "workers",
+)
+
+
+def _sort_key(text: str) -> str:
+    if text not in SORT_KEYS:
+        raise typer.BadParameter(f"'{text}' is unknown: use one of {', '.join(SORT_KEYS)}")
+    return text
+
+
+@command("queues", limit=unless("watch"))
+async def queues(
+    session: Session,
+    names: Queues = None,
+    queue: QueueOption = None,
+    finish: Annotated[bool, typer.Option("--all", help="Search the whole server for queues.")] = False,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="KEY", parser=_sort_key, help=f"Order: {', '.join(SORT_KEYS)}.")
+    ] = "name",
+    workers: Annotated[bool, typer.Option("--workers", help="Count live workers too.")] = False,
+    watch: Watching = None,
+) -> int:
+    """Show queues: counts, rates, cost."""
+    wanted = merged(names, queue)
+
+    found, complete = await session.chosen_queues(wanted, finish=finish)
+    view = await session.watch()
+
+    async def once() -> None:
+        # The search above is not repeated: what appears later is known by the registry.
+        names = wanted or tuple(sorted({*found, *await view.known()}))
+        fleet = await view.snapshot(names)
+        _show(session, fleet, complete and fleet.complete, sort, workers)
+
+    return await repeat(session, watch, once)
+
+
+def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bool) -> None:
+    rows = sorted(fleet.queues, key=lambda row: _order(row, sort))
+    if session.json:
+        from glidemq_core.records import to_json
+
+        session.out.object({"queues": to_json(rows), "complete": complete, "at_ms": to_json(fleet.at)})
+        return
+    if not rows:
+        session.out.note(
+            f"no queues on {session.address}" + ("" if complete else " found yet (--all searches all)")
+        )
+        return
+    from glidemq_console.format import age, count, money
+    from glidemq_core.option_fields import epoch_ms
+
+    at_ms = epoch_ms(fleet.at)
+    headers = [
+        "QUEUE",
+        "WAIT",
+        "RUN",
+        "DELAY",
+        "SUSP",
+        "DONE",
+        "FAIL",
+        "DONE/MIN",
+        "TOK/S",
+        "COST/H",
+        "OLDEST",
+    ]
+    table = []
+    for row in rows:
+        name = session.out.safe(row.name, 40) + (" (paused)" if row.paused else "")
+        oldest = age(epoch_ms(row.oldest_waiting_at) if row.oldest_waiting_at else None, at_ms)
+        numbers = (row.waiting, row.active, row.delayed, row.suspended, row.completed, row.failed)
+        figures = [count(number) for number in (*numbers, row.completed_per_min, row.tokens_per_s)]
+        cells = [
+            name,
+            *figures,
+            money(row.cost_per_hour, row.cost_unit and session.out.safe(row.cost_unit, 8)),
+            oldest,
+        ]
+        table.append(cells + ([count(row.workers)] if workers else []))
+    if workers:
+        headers.append("WORKERS")
+    session.out.table(headers, table, right=headers[1:])
+    if not complete:
+        session.out.note("the search for queues was cut short; --all finishes it")
+
+
+def _order(row: QueueSnapshot, sort: str) -> tuple[Any, ...]:
+    """Names rise, numbers fall, unknown last."""
+    if sort == "name":
+        return (row.name,)
+    if sort == "oldest":
+        at = row.oldest_waiting_at
+        return (at is None, at.timestamp() if at else 0.0, row.name)
+    attribute = {"rate": "completed_per_min", "tokens": "tokens_per_s", "cost": "cost_per_hour"}.get(
+        sort, sort
+    )
+    value = getattr(row, attribute)
+    return (value is None, -(value or 0), row.name)

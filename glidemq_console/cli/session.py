@@ -1,0 +1,199 @@
+"""What one run of a command has at hand: output, settings, and the connection when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .output import Output
+from .problems import Refusal, UsageProblem
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from glidemq_core.connection import Connection
+    from glidemq_core.options import Actor, JobRef
+    from glidemq_core.queue import Queue
+    from glidemq_core.records import OperationResult
+    from glidemq_core.watch import Watch
+
+#: Keys read by one step of a scan, and how many steps a command takes by itself before it says "not complete".
+_SCAN_STEPS = 40
+_SCAN_CALLS_PER_S = 200
+
+
+class Session:
+    """Opened lazily: a command that only prints help or config never imports the Valkey client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.json = settings.given.json
+        self.out = Output(reveal=settings.given.reveal, color=False if settings.given.no_color else None)
+        self._stack = AsyncExitStack()
+        self._connection: Connection | None = None
+        self._watch: Watch | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def address(self) -> str:
+        """The server as it may be shown."""
+        from glidemq_core.url import redact
+
+        return redact(self.settings.url)
+
+    def connect_options(self) -> dict[str, Any]:
+        """Keywords for `connect` beside URL and prefix."""
+        chosen = self.settings
+        options: dict[str, Any] = {"password_file": chosen.password_file} if chosen.password_file else {}
+        if not chosen.password_file and chosen.password:
+            options["password"] = chosen.password
+        if chosen.insecure:
+            options["insecure"] = True
+        if chosen.read_only:
+            options["read_only"] = True
+        return options
+
+    async def connection(self) -> Connection:
+        """Connect at first use; closed with the session."""
+        if self._connection is None:
+            from glidemq_core.connection import connect
+
+            chosen = self.settings
+            self._connection = await connect(chosen.url, prefix=chosen.prefix, **self.connect_options())
+            self._stack.push_async_callback(self._connection.close)
+        return self._connection
+
+    async def queue(self, name: str) -> Queue[Any, Any]:
+        """Open a queue by name; it need not exist."""
+        from glidemq_core.queue import Queue
+
+        return Queue(name, await self.connection())
+
+    async def existing_queue(self, name: str) -> Queue[Any, Any]:
+        """Open a queue that must exist."""
+        queue = await self.queue(name)
+        if not await queue.exists():
+            raise await self.no_queue(name)
+        return queue
+
+    async def no_queue(self, name: str) -> Exception:
+        """Make the error for an unknown queue."""
+        from glidemq_core.errors import QueueNotFoundError
+
+        prefix = (await self.connection()).prefix
+        return QueueNotFoundError(
+            f"queue '{name}' not found on {self.address} (prefix '{prefix}')",
+            queue=name,
+            prefix=prefix,
+            address=self.address,
+        )
+
+    async def check_queues(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names given once each; every one of them must exist."""
+        wanted = tuple(dict.fromkeys(names))
+        for name in wanted:
+            await self.existing_queue(name)
+        return wanted
+
+    async def watch(self) -> Watch:
+        """Open the read-only view of the server, knowing the queues of the config."""
+        if self._watch is None:
+            from glidemq_core.watch import Watch
+
+            watch = Watch(await self.connection(), queues=self.settings.queues, calls_per_s=_SCAN_CALLS_PER_S)
+            self._watch = await self._stack.enter_async_context(watch)
+        return self._watch
+
+    async def all_queues(self, *, finish: bool = False) -> tuple[tuple[str, ...], bool]:
+        """Return the queues found and whether that is all of them; a large keyspace is only scanned to the end
+        when `finish` is asked for."""
+        watch = await self.watch()
+        names = set(await watch.known())
+        complete, steps = False, 0
+        async for step in watch.discover(calls_per_s=_SCAN_CALLS_PER_S):
+            names.update(step.found)
+            names.difference_update(step.gone)
+            complete, steps = step.complete, steps + 1
+            if complete or (steps >= _SCAN_STEPS and not finish):
+                break
+        return tuple(sorted(names)), complete
+
+    async def chosen_queues(
+        self, names: Iterable[str], *, finish: bool = False
+    ) -> tuple[tuple[str, ...], bool]:
+        """Return the queues named on the line, which must exist, else all."""
+        wanted = tuple(names)
+        if wanted:
+            return await self.check_queues(wanted), True
+        return await self.all_queues(finish=finish)
+
+    async def job_ref(self, text: str, queue: str | None = None) -> JobRef:
+        """Read `QUEUE:ID`, an id beside `--queue`, or a bare id that one queue only has.
+
+        The job itself need not exist when its queue is named.
+        """
+        from glidemq_core.options import JobRef
+
+        if queue:
+            return JobRef(queue, text)
+        name, colon, job_id = text.partition(":")
+        if colon:
+            if not name or not job_id:
+                raise UsageProblem(f"'{text}' is not a job: write QUEUE:ID")
+            return JobRef(name, job_id)
+        return await self._find(text)
+
+    async def _find(self, job_id: str) -> JobRef:
+        watch = await self.watch()
+        await self.all_queues()
+        found = await watch.find(job_id)
+        if not found:
+            raise Refusal(f"no known queue on {self.address} has a job '{job_id}'")
+        if len(found) > 1:
+            listed = ", ".join(f"{ref.queue}:{ref.id}" for ref in found)
+            raise UsageProblem(f"several queues have a job '{job_id}': {listed}; name one of them")
+        return found[0]
+
+    async def job_refs(self, texts: Iterable[str], queue: str | None = None) -> list[JobRef]:
+        """Read several jobs, each once."""
+        return list(dict.fromkeys([await self.job_ref(text, queue) for text in texts]))
+
+    def results(self, results: Sequence[OperationResult], **more: Any) -> int:
+        """Write what became of each item and return the exit code: 1 if any was refused."""
+        if self.json:
+            self.out.record({"results": results, **more})
+        else:
+            for result in results:
+                name = self.out.safe(result.queue) + (
+                    f":{self.out.safe(result.id, 256)}" if result.id else ""
+                )
+                count = f" {result.count}" if result.count is not None else ""
+                message = f" ({self.out.safe(result.message, 300)})" if result.message else ""
+                self.out.line(f"{name} {result.outcome.replace('_', ' ')}{count}{message}")
+        return 0 if all(result.ok for result in results) else 1
+
+    def actor(self, by: str | None, comment: str | None) -> Actor:
+        """Who does this, for the audit."""
+        from glidemq_core.options import Actor
+
+        return Actor(by or self.settings.user, "cli", comment)
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Ask on a terminal before something is destroyed; elsewhere `--yes` has to say so."""
+        if yes:
+            return
+        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageProblem(f"{question} Nothing was done: say --yes to do it without being asked")
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Refusal("nothing was done")

@@ -1,0 +1,159 @@
+"""What a command runs with: option beats environment beats profile beats the top of the config file."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import configfile
+from .problems import UsageProblem
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off", "")
+_ENVIRONMENT = {
+    "url": "GLIDEMQ_URL",
+    "prefix": "GLIDEMQ_PREFIX",
+    "user": "GLIDEMQ_USER",
+    "insecure": "GLIDEMQ_INSECURE",
+    "read_only": "GLIDEMQ_READ_ONLY",
+}
+#: Without a URL from anywhere the command line uses a server of its own.
+DEFAULT_URL = "embedded:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """Global options as they stood on the command line; None and False: not given."""
+
+    url: str | None = None
+    prefix: str | None = None
+    profile: str | None = None
+    password_file: Path | None = None
+    insecure: bool = False
+    read_only: bool = False
+    timeout: int | None = None
+    json: bool = False
+    reveal: bool = False
+    no_color: bool = False
+    debug: bool = False
+
+    def over(self, other: Given) -> Given:
+        """Merge two places of the command line; what stands here wins."""
+        return Given(**{name: getattr(self, name) or getattr(other, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything resolved, each value with the name of its source."""
+
+    given: Given
+    url: str
+    prefix: str | None
+    profile: str | None
+    user: str
+    password_file: str | None
+    insecure: bool
+    read_only: bool
+    queues: tuple[str, ...]
+    theme: str | None
+    refresh: str | None
+    path: Path
+    profiles: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def password(self) -> str | None:
+        """Password of the environment; read when it is needed, kept nowhere."""
+        return os.environ.get("GLIDEMQ_PASSWORD") or None
+
+
+def resolve(given: Given) -> Settings:
+    """Read environment and config file and decide every setting."""
+    path = configfile.config_path()
+    content = configfile.load(path)
+    profiles: dict[str, dict[str, Any]] = content.get("profiles", {})
+    name, name_source = _profile(given, content)
+    if name is not None and name not in profiles:
+        listed = ", ".join(profiles) or "none"
+        raise UsageProblem(f"no profile '{name}' in {path} (key 'profiles.{name}'; profiles: {listed})")
+    sources: dict[str, str] = {"profile": name_source}
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("option", _options(given)),
+        ("environment", _environment()),
+        (f"profile {name}", profiles.get(name, {}) if name is not None else {}),
+        ("file", content),
+    ]
+
+    def pick(key: str, default: Any) -> Any:
+        for source, layer in layers:
+            if layer.get(key) is not None:
+                sources[key] = source
+                return layer[key]
+        sources[key] = "default"
+        return default
+
+    return Settings(
+        given=given,
+        url=pick("url", DEFAULT_URL),
+        prefix=pick("prefix", None),
+        profile=name,
+        user=pick("user", None) or _login_name(),
+        password_file=pick("password_file", None),
+        insecure=bool(pick("insecure", False)),
+        read_only=bool(pick("read_only", False)),
+        queues=tuple(pick("queues", ())),
+        theme=pick("theme", None),
+        refresh=pick("refresh", None),
+        path=path,
+        profiles=tuple(profiles),
+        sources=sources,
+    )
+
+
+def _profile(given: Given, content: Mapping[str, Any]) -> tuple[str | None, str]:
+    if given.profile:
+        return given.profile, "option"
+    if os.environ.get("GLIDEMQ_PROFILE"):
+        return os.environ["GLIDEMQ_PROFILE"], "environment"
+    if content.get("profile"):
+        return str(content["profile"]), "file"
+    return None, "default"
+
+
+def _options(given: Given) -> dict[str, Any]:
+    return {
+        "url": given.url,
+        "prefix": given.prefix,
+        "password_file": str(given.password_file) if given.password_file else None,
+        "insecure": given.insecure or None,
+        "read_only": given.read_only or None,
+    }
+
+
+def _environment() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, variable in _ENVIRONMENT.items():
+        text = os.environ.get(variable)
+        if text is None or (text == "" and key not in ("insecure", "read_only")):
+            continue
+        values[key] = _flag(variable, text) if key in ("insecure", "read_only") else text
+    return values
+
+
+def _flag(variable: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise UsageProblem(f"{variable} must be 1 or 0, not '{text}'")
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid-{os.getuid()}"

@@ -1,0 +1,122 @@
+"""`tail`: the tokens of one job, as they come, until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import parameters
+from .listener import reader_gone
+from .narrator import Narrator
+from .printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
+from .problems import Exit
+from .program import command, never, require
+from .session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
+    from glidemq_core.stream_hub import Tail
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(word.strip() for word in text.split(","))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise typer.BadParameter(f"'{kind}' is no kind of chunk: use {', '.join(KINDS)}")
+    return kinds
+
+
+@command("tail", limit=never, minds_timeout=True)
+async def tail(
+    session: Session,
+    name: parameters.Job,
+    queue: parameters.JobQueue = None,
+    start: Annotated[
+        str, typer.Option("--from", metavar="start|now|ID", help="Where to begin; an entry id is exclusive.")
+    ] = "start",
+    follow: Annotated[
+        bool,
+        typer.Option("--follow/--no-follow", help="Follow to the end of the job, or print what is there."),
+    ] = True,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            "--show", metavar="KIND,...", parser=_kinds, help=f"Kinds of chunk: {', '.join(KINDS)}."
+        ),
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Bytes as they are, even to a terminal.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="Made safe for a terminal, even to a pipe.")] = False,
+) -> int:
+    """Print a job's tokens live, from its beginning, and end with the job."""
+    require(not (raw and safe), "--raw and --safe exclude each other")
+    kinds: tuple[str, ...] = show or (KINDS if session.out.stdout_is_tty else ("content",))  # type: ignore[assignment]  # parsed above
+    printer = _printer(session, kinds, raw=raw, safe=safe)
+    limit_ms = session.settings.given.timeout
+    follower = _Follower(session, printer, follow=follow)
+
+    async def run() -> int:
+        ref = await session.job_ref(name, queue)
+        return await follower.run(ref, {"start": "0", "now": "$"}.get(start, start))
+
+    try:
+        async with asyncio.timeout(None if limit_ms is None else limit_ms / 1_000) as bound, reader_gone():
+            return await run()
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        await follower.give_up(limit_ms or 0)
+        return Exit.REFUSED
+
+
+def _printer(session: Session, kinds: tuple[str, ...], *, raw: bool, safe: bool) -> ChunkPrinter:
+    out = session.out
+    if session.json:
+        return JsonPrinter(out)
+    if raw or not (safe or out.stdout_is_tty):
+        return RawPrinter(out, kinds)
+    return SafePrinter(out, kinds)
+
+
+class _Follower:
+    """Prints one stream while a narrator tells what becomes of the job."""
+
+    def __init__(self, session: Session, printer: ChunkPrinter, *, follow: bool) -> None:
+        self._session = session
+        self._printer = printer
+        self._follow = follow
+        self._narrator: Narrator | None = None
+
+    async def run(self, ref: JobRef, start: str) -> int:
+        from glidemq_core.stream_hub import StreamHub
+        from glidemq_core.streams import check_entry_id
+
+        check_entry_id(start, "--from", newest=True)
+        source = await self._session.queue(ref.queue)
+        scope = await source.scope()
+        self._narrator = Narrator(self._session, await self._session.watch(), ref, self._printer.new_attempt)
+        async with StreamHub.of(scope.connection).follow(
+            scope, ref.id, start=start, follow=self._follow
+        ) as stream:
+            if not self._follow:
+                await self._print(stream)
+                self._printer.end()
+                return Exit.DONE
+            async with self._narrator:
+                await self._print(stream)
+        self._printer.end()
+        completed = await self._narrator.told_end()
+        return Exit.DONE if completed else Exit.REFUSED
+
+    async def _print(self, stream: Tail) -> None:
+        while chunks := await stream.read():
+            self._printer.write(chunks)
+
+    async def give_up(self, limit_ms: int) -> None:
+        """Say that the time is up; the job goes on."""
+        self._printer.end()
+        if self._narrator is not None:
+            self._narrator.gave_up(limit_ms)
+        elif not self._session.json:
+            self._session.out.note(f"gave up after {limit_ms / 1_000:g} s")

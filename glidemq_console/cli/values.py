@@ -1,0 +1,122 @@
+"""What people type: durations, instants, JSON, names of jobs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+#: An epoch time in ms has this many digits from 2001 to 2286; shorter numbers are seconds ago.
+_EPOCH_MS_DIGITS = 13
+_LONGEST_MS = 100 * 365 * 86_400_000
+
+
+def duration(text: str) -> int:
+    """Read `500ms 30s 5m 2h 1d`, or a plain number of seconds, as milliseconds."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is not a duration: write 500ms, 30s, 5m, 2h, 1d or seconds")
+    amount = float(match[1]) * _UNITS_MS[match[2] or "s"]
+    if not math.isfinite(amount) or amount > _LONGEST_MS:
+        raise typer.BadParameter(f"'{text}' is longer than 100 years")
+    return round(amount)
+
+
+def positive_duration(text: str) -> int:
+    """Read a duration that must not be zero."""
+    milliseconds = duration(text)
+    if milliseconds <= 0:
+        raise typer.BadParameter(f"'{text}' must be longer than 0")
+    return milliseconds
+
+
+def instant(text: str) -> int:
+    """Read ISO 8601, epoch ms, or a duration meaning "ago", as epoch ms; a time without zone is local."""
+    text = text.strip()
+    if text.isascii() and text.isdigit() and len(text) >= _EPOCH_MS_DIGITS:
+        return int(text)
+    if _DURATION.fullmatch(text):
+        return time.time_ns() // 1_000_000 - duration(text)
+    try:
+        moment = datetime.fromisoformat(text)
+        return int(moment.astimezone(UTC).timestamp() * 1_000)
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(
+            f"'{text}' is not a time: write ISO 8601 (2026-01-31T12:00:00Z), epoch ms, or how long ago (5m)"
+        ) from None
+
+
+def json_argument(text: str) -> Any:
+    """Read JSON from the text itself, from `@file`, or from stdin (`-`)."""
+    source = "argument"
+    if text == "-":
+        source, text = "stdin", _stdin()
+    elif text.startswith("@"):
+        source, text = text, _file(text[1:])
+    return parse_json(text, source)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object as `json_argument` does."""
+    value = json_argument(text)
+    if not isinstance(value, dict):
+        raise typer.BadParameter("expected a JSON object")
+    return value
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Parse strict JSON (no NaN, no infinities); `source` is named when it is not."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(
+            f"not valid JSON ({source}): {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise typer.BadParameter(f"not usable JSON ({source}): nested too deeply") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"not valid JSON ({source}): {error}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _stdin() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise typer.BadParameter("'-' reads stdin, but nothing is piped into it")
+    return _decoded(sys.stdin.buffer.read(), "stdin")
+
+
+def _file(name: str) -> str:
+    try:
+        return _decoded(Path(name).read_bytes(), name)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {name}: {error.strerror}") from None
+
+
+def _decoded(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{source} is not UTF-8 text") from None
+
+
+def where_clause(text: str) -> tuple[str, Any]:
+    """Split `KEY=JSON`; a value that is not JSON is taken as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"'{text}' should be KEY=JSON, for example user=42 or tier='\"gold\"'")
+    try:
+        return key, json.loads(value, parse_constant=_refuse_constant)
+    except ValueError:
+        return key, value

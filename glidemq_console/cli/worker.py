@@ -1,0 +1,116 @@
+"""`worker`: runs the workers of a module, in this process or in several."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from .problems import Exit, Refusal
+from .program import command, never, require
+from .session import Session
+from .values import duration
+
+#: Beyond their grace, this is how long child processes get to hand back what they did not finish, s.
+_LAST_MOMENTS = 20
+
+
+@command("worker", limit=never, minds_timeout=True)
+async def worker(
+    session: Session,
+    app: Annotated[
+        str, typer.Argument(metavar="MODULE:ATTR", help="A Worker, a list, or a function returning them.")
+    ],
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", min=1, max=1_024, help="Processes.")
+    ] = 1,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", metavar="N", min=1, max=100_000, help="Jobs at once, each worker."),
+    ] = None,
+    grace: Annotated[
+        int | None,
+        typer.Option("--grace", metavar="DUR", parser=duration, help="For running jobs at the end (30s)."),
+    ] = None,
+) -> int:
+    """Run workers until SIGTERM or Ctrl-C; what runs is finished, the rest handed back."""
+    require(not session.json, "worker logs on standard error: --json has no meaning here")
+    require(all(app.partition(":")), f"'{app}' is not MODULE:ATTR, for example app:worker")
+    if processes > 1:
+        return await _supervise(session, processes, grace)
+    from glidemq_core.app import load_app, needs_connection, prepare, serve
+    from glidemq_core.errors import InvalidOptionError
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    try:
+        workers = load_app(app)
+    except InvalidOptionError as error:
+        raise Refusal(error.message) from error
+    connection = await session.connection() if needs_connection(workers) else None
+    prepare(workers, connection, concurrency=concurrency, grace=grace)
+    names = ", ".join(session.out.safe(one.name) for one in workers)
+    await serve(workers, on_ready=lambda: session.out.note(f"working on {names}"))
+    return Exit.DONE
+
+
+async def _supervise(session: Session, processes: int, grace_ms: int | None) -> int:
+    """Run the same command in child processes; when one dies the others are ended too."""
+    words = _child_words(sys.argv[1:])
+    children = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "glidemq_console", *words, start_new_session=True
+        )
+        for _ in range(processes)
+    ]
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    waits = [asyncio.create_task(child.wait()) for child in children]
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({*waits, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    asked = stop.is_set()
+    if not asked:
+        session.out.note("a worker process died; ending the others")
+    for child in children:
+        if child.returncode is None:
+            child.terminate()
+    limit_s = (30_000 if grace_ms is None else grace_ms) / 1_000 + _LAST_MOMENTS
+    _, late = await asyncio.wait(waits, timeout=limit_s)
+    for child in children:
+        if child.returncode is None:
+            child.kill()
+    if late:
+        await asyncio.wait(late)
+    stopped.cancel()
+    codes = {child.returncode for child in children}
+    if asked and codes == {0}:
+        return Exit.DONE
+    # Children that could not even start all say why in the same way: so do we.
+    return (
+        codes.pop() or Exit.REFUSED if len(codes) == 1 and min(codes, key=abs) in set(Exit) else Exit.REFUSED
+    )
+
+
+def _child_words(words: list[str]) -> list[str]:
+    """Return the command line for one child: the same with one process."""
+    return [*_without_option(words, "--processes"), "--processes", "1"]
+
+
+def _without_option(words: list[str], option: str) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept

@@ -1,0 +1,121 @@
+"""Workers of an application: found by name, given what the command line says, served together."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .connection import Connection
+from .errors import InvalidOptionError
+from .option_fields import Duration
+from .options import merge_options
+from .worker.pool import Worker
+from .worker_options import WorkerOptions
+
+
+def load_app(target: str) -> list[Worker]:
+    """Import `module:attribute` and return its workers; nothing connects.
+
+    The attribute is a Worker, a list of them, or a plain function that returns either. The current folder is
+    searched first.
+
+    Raises:
+        InvalidOptionError: the text is no `module:attribute`, it cannot be imported, or it holds no worker.
+    """
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name or not attribute:
+        raise _refused(target, f"'{target}' is not MODULE:ATTRIBUTE")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    found = _attribute(target, _import(target, module_name), attribute)
+    if callable(found) and not isinstance(found, Worker):
+        try:
+            found = found()
+        except Exception as error:
+            raise _refused(target, f"'{target}' raised {type(error).__name__}: {error}") from error
+    workers = list(found) if isinstance(found, (list, tuple)) else [found]
+    if not workers or not all(isinstance(worker, Worker) for worker in workers):
+        raise _refused(
+            target, f"'{target}' is neither a Worker, nor a list of them, nor a function returning one"
+        )
+    return workers
+
+
+def _import(target: str, name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise _refused(target, f"cannot import '{name}': {type(error).__name__}: {error}") from error
+
+
+def _attribute(target: str, module: Any, path: str) -> Any:
+    found = module
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise _refused(target, f"module '{module.__name__}' has no '{path}'") from None
+    return found
+
+
+def _refused(target: str, message: str) -> InvalidOptionError:
+    return InvalidOptionError(message, option="app", value=target, allowed="MODULE:ATTRIBUTE")
+
+
+def needs_connection(workers: Sequence[Worker]) -> bool:
+    """Whether any of the workers names no server itself."""
+    return any(worker._target is None for worker in workers)
+
+
+def prepare(
+    workers: Sequence[Worker],
+    connection: Connection | None = None,
+    *,
+    concurrency: int | None = None,
+    grace: Duration | None = None,
+) -> None:
+    """Give workers that have not started what the command line says; None leaves each worker's own.
+
+    Raises:
+        InvalidOptionError: a value is not allowed.
+    """
+    given = {
+        name: value for name, value in (("concurrency", concurrency), ("grace", grace)) if value is not None
+    }
+    for worker in workers:
+        if worker._target is None:
+            worker._target = connection
+        if given:
+            worker.options = merge_options(WorkerOptions, worker.options, given)
+
+
+async def serve(workers: Sequence[Worker], *, on_ready: Callable[[], None] | None = None) -> None:
+    """Run workers until SIGTERM, SIGINT or until all are closed; then close them all together.
+
+    Raises what kept any of them from starting; those that had started are closed first.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    handled = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(
+            NotImplementedError, RuntimeError, ValueError
+        ):  # not the main thread, or no signals here
+            loop.add_signal_handler(number, stop.set)
+            handled.append(number)
+    try:
+        for worker in workers:
+            worker.on("closed", lambda: stop.set() if not any(one.is_running for one in workers) else None)
+            await worker.start()
+        if on_ready is not None:
+            on_ready()
+        await stop.wait()
+    finally:
+        await asyncio.gather(*(worker.close() for worker in workers))
+        for number in handled:
+            loop.remove_signal_handler(number)
