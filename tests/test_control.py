@@ -345,8 +345,6 @@ async def test_changes_of_running_finished_and_missing_jobs(bench: Bench) -> Non
 
 
 async def test_deep_entries_are_found(bench: Bench) -> None:
-    ids = [str(i) for i in range(1, 1501)]
-    await bench.queue.add_bulk([])
     for start in range(0, 1500, 500):
         await bench.connection.pipeline(
             [("XADD", bench.scope.keys.stream, "*", "jobId", f"x{i}", "name", "") for i in range(start, start + 500)]
@@ -355,7 +353,6 @@ async def test_deep_entries_are_found(bench: Bench) -> None:
     await bench.command("HSET", bench.scope.keys.job(job_id), "timestamp", "1600000000000")
     assert await bench.queue.remove_job(job_id)
     assert job_id not in await bench.stream_ids()
-    assert len(ids) == 1500
 
 
 # Revoking ---------------------------------------------------------------------------------------------------

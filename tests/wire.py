@@ -97,7 +97,14 @@ def assert_same_records(
     by its value. `ignore` are patterns of further key names.
     """
     hidden = (*OWN_KEYS, *ignore)
-    assert _normal(actual.get("keys", actual), hidden) == _normal(recorded.get("keys", recorded), hidden)
+    ours = _normal(actual.get("keys", actual), hidden)
+    theirs = _normal(recorded.get("keys", recorded), hidden)
+    differing = [
+        f"{key}\n  recorded: {theirs.get(key)}\n  written:  {ours.get(key)}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+    assert not differing, "\n".join(differing)
 
 
 def _normal(keys: dict[str, Any], hidden: tuple[str, ...]) -> dict[str, Any]:

@@ -22,15 +22,11 @@ end
 -- and metrics; the caller removes the entry or list element it came from. Already failed: nothing.
 function jobs.expire(P, id, now)
   local key = P .. ":job:" .. id
-  local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn")
+  local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn", "finishedOn")
   if f[1] == "failed" then return end
   call("ZADD", P .. ":failed", util.int(now), id)
   call("HSET", key, "state", "failed", "failedReason", "expired", "finishedOn", util.int(now))
-  if f[1] == "active" then
-    groups.release(P, f[2], now)
-  else
-    groups.abandon(P, f[2], f[3], now)
-  end
+  jobs.leave_group(P, id, { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
   events.emit(P, "expired", id)
   metrics.add(P, "failed", now, 1, f[4] and now - util.num(f[4], now) or 0)
 end

@@ -1,0 +1,369 @@
+"""Sweeps: promotion, stalls beside Node workers, deadlines of suspended jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from test_control import Bench
+from wire import assert_same_records, dump, recording, replay
+
+from glidemq_core import sweeps
+from glidemq_core.connection import Connection
+from glidemq_core.keys import NO_DEADLINE, PRIORITY_STEP
+from glidemq_core.options import Ordering, RateLimit
+
+LOCK = 30_000
+
+
+@pytest.fixture
+async def bench(connection: Connection) -> AsyncIterator[Bench]:
+    made = Bench(connection, "mail")
+    made.scope = await made.queue.scope()
+    yield made
+
+
+def advance(bench: Bench, ms: int) -> None:
+    """Move the clock of every later call; the server has none that matters."""
+    clock = bench.connection.now_ms
+    bench.connection.now_ms = lambda: clock() + ms  # type: ignore[method-assign]  # the injectable clock
+
+
+async def stalls(bench: Bench, max_stalled: int = 1) -> sweeps.Stalled:
+    return await sweeps.sweep_stalls(bench.scope, "sweeper", min_idle_ms=0, lock_ms=LOCK, max_stalled=max_stalled)
+
+
+# Promotion --------------------------------------------------------------------------------------------------
+
+
+async def test_promotion_writes_what_node_writes(connection: Connection) -> None:
+    bench = Bench(connection, "add_priority_promoted")
+    bench.scope = await bench.queue.scope()
+    await bench.scope.call("register_worker", "worker-1-0badcafe", "{}", 1000, "")
+    for priority in (9, 3, 7):
+        await bench.add(f"p{priority}", {"p": priority}, priority=priority)
+    assert (await sweeps.tick(bench.scope)).promoted == 3
+    assert [run[0] for run in await bench.claim()] == ["2"]
+    written = await dump(connection, "glide:{add_priority_promoted}*")
+    assert_same_records(recording("add_priority_promoted"), written, ignore=("*:w:*",))
+
+
+async def test_due_jobs_go_where_they_belong(bench: Bench) -> None:
+    keys = bench.scope.keys
+    fifo = await bench.add(delay=1000)
+    ranked = await bench.add(delay=1000, priority=2)
+    lifo = await bench.add(delay=1000, lifo=True, priority=1)
+    urgent = await bench.add(priority=1)
+    far = await bench.add(delay=3_600_000)
+    first = await sweeps.tick(bench.scope)
+    assert first.promoted == 1
+    assert first.next_due_ms is not None
+    assert 0 < first.next_due_ms - bench.scope.now_ms() <= 1000
+    advance(bench, 1000)
+    second = await sweeps.tick(bench.scope)
+    assert second.promoted == 3
+    assert await bench.command("LRANGE", keys.priority, 0, -1) == [ranked.encode(), urgent.encode()]
+    assert await bench.command("LRANGE", keys.lifo, 0, -1) == [lifo.encode()]
+    assert await bench.stream_ids() == [fifo]
+    assert await bench.command("ZRANGE", keys.scheduled, 0, -1) == [far.encode()]
+    assert [await bench.field(job_id, "state") for job_id in (fifo, ranked, lifo, urgent)] == ["waiting"] * 4
+    assert await bench.field(fifo, "delay") == "1000"
+
+
+async def test_next_due_sees_past_a_far_off_job_of_another_priority(bench: Bench) -> None:
+    await bench.add(delay=3_600_000)
+    await bench.add(delay=5_000, priority=9)
+    due = (await sweeps.tick(bench.scope)).next_due_ms
+    assert due is not None
+    assert due - bench.scope.now_ms() <= 5_000
+
+
+async def test_more_than_one_page_is_promoted_whole(bench: Bench) -> None:
+    keys = bench.scope.keys
+    for start in range(0, 2500, 500):
+        part = range(start, start + 500)
+        await bench.connection.pipeline([("HSET", keys.job(f"j{i}"), "state", "delayed") for i in part])
+        await bench.connection.pipeline([("ZADD", keys.scheduled, 1, f"j{i}") for i in part])
+    assert (await sweeps.tick(bench.scope)).promoted == 2500
+    assert await bench.command("XLEN", keys.stream) == 2500
+
+
+async def test_removed_jobs_are_not_brought_back_by_promotion(bench: Bench) -> None:
+    keys = bench.scope.keys
+    running = await bench.add()
+    await bench.claim()
+    for member in ("gone", running):
+        await bench.command("ZADD", keys.scheduled, 1, member)
+    assert (await sweeps.tick(bench.scope)).promoted == 0
+    assert not await bench.command("EXISTS", keys.job("gone"), keys.scheduled)
+    assert await bench.field(running, "state") == "active"
+    assert await bench.command("XLEN", keys.stream) == 1
+
+
+async def test_members_with_bars(bench: Bench) -> None:
+    """A broadcast retry is split; a custom id that holds the bars is promoted whole."""
+    keys = bench.scope.keys
+    await bench.command("HSET", keys.job("a||b"), "state", "delayed", "name", "odd")
+    await bench.command("HSET", keys.job("7"), "state", "delayed", "name", "news")
+    await bench.command("ZADD", keys.scheduled, 1, "a||b", 2, "7||mailing||list")
+    assert (await sweeps.tick(bench.scope)).promoted == 2
+    stream = await bench.command("XRANGE", keys.stream, "-", "+")
+    assert [dict(map(tuple, pairs)) for pairs in stream.values()] == [
+        {b"jobId": b"a||b", b"name": b"odd"},
+        {b"jobId": b"7", b"name": b"news", b"retryGroup": b"mailing||list"},
+    ]
+    assert not await bench.command("EXISTS", keys.job("a"))
+
+
+async def test_expired_jobs_fail_at_promotion_and_free_their_key(bench: Bench) -> None:
+    late = await bench.add(delay=1000, ttl=500, ordering=Ordering("k"))
+    after = await bench.add(ordering=Ordering("k"))
+    assert await bench.claim() == []
+    assert await bench.field(after, "state") == "group-waiting"
+    advance(bench, 1001)
+    assert (await sweeps.tick(bench.scope)).promoted == 0
+    assert (await bench.field(late, "state"), await bench.field(late, "failedReason")) == ("failed", "expired")
+    assert ("expired", late) in await bench.events()
+    assert [run[0] for run in await bench.claim()] == [after]
+
+
+async def test_a_retrying_job_that_expires_frees_its_slot(bench: Bench) -> None:
+    first = await bench.add(ttl=500, attempts=3, ordering=Ordering("k"))
+    after = await bench.add(ordering=Ordering("k"))
+    [run] = await bench.claim()
+    reply = await bench.scope.call(
+        "exchange", bench.scope.now_ms(), "w", 1, "em", 0, 0, 0, 0, run[0], run[1], run[2], "f", "x", "3", "600", "", "", ""
+    )
+    assert (reply[0], reply[1]) == ([b"retrying"], [])
+    advance(bench, 1001)
+    await sweeps.tick(bench.scope)
+    assert await bench.field(first, "failedReason") == "expired"
+    assert [run[0] for run in await bench.claim()] == [after]
+
+
+async def test_rate_limited_groups_wake_up(bench: Bench) -> None:
+    jobs = [await bench.add(ordering=Ordering("k", concurrency=5, rate_limit=RateLimit(1, 1000))) for _ in range(2)]
+    assert [run[0] for run in await bench.claim(5)] == [jobs[0]]
+    assert (await sweeps.tick(bench.scope)).next_due_ms is not None
+    assert await bench.claim(5) == []
+    advance(bench, 1001)
+    assert (await sweeps.tick(bench.scope)).next_due_ms is None
+    assert [run[0] for run in await bench.claim(5)] == [jobs[1]]
+
+
+# Stalls -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_beating_job_is_left_alone_even_past_its_ttl(bench: Bench) -> None:
+    job_id = await bench.add(ttl=1000)
+    [run] = await bench.claim()
+    advance(bench, LOCK - 5000)
+    assert await stalls(bench) == sweeps.Stalled()
+    assert await bench.settle(run) == "ok"
+    assert await bench.field(job_id, "state") == "completed"
+
+
+async def test_a_silent_job_runs_again_then_fails(bench: Bench) -> None:
+    job_id = await bench.add()
+    [run] = await bench.claim()
+    advance(bench, LOCK)
+    assert await stalls(bench) == sweeps.Stalled(requeued=[job_id])
+    assert await bench.field(job_id, "state") == "waiting"
+    assert await bench.field(job_id, "lastActive") is None
+    assert await bench.settle(run) == "lost"
+    [again] = await bench.claim()
+    assert again[0] == job_id
+    advance(bench, LOCK)
+    assert await stalls(bench) == sweeps.Stalled(failed=[job_id])
+    assert await bench.field(job_id, "failedReason") == "job stalled more than maxStalledCount"
+    assert await bench.field(job_id, "stalledCount") == "2"
+    assert await bench.settle(again) == "lost"
+    keys = bench.scope.keys
+    assert await bench.command("XLEN", keys.stream) == 0
+    assert (await bench.command("ZCARD", keys.failed), await bench.command("EXISTS", keys.completed)) == (1, 0)
+    assert [event for event, _ in await bench.events()] == ["added", "stalled", "failed"]
+
+
+async def test_the_jobs_own_lock_duration_decides(bench: Bench) -> None:
+    short, long = await bench.add(lock_duration=1000), await bench.add(lock_duration=60_000)
+    await bench.claim(2)
+    advance(bench, 1000)
+    assert (await stalls(bench)).requeued == [short]
+    advance(bench, LOCK)
+    assert (await stalls(bench)).requeued == []
+    assert await bench.field(long, "state") == "active"
+
+
+async def test_entries_without_a_live_job_are_cleaned_up(bench: Bench) -> None:
+    """What Node leaves pending: hash gone, a late heartbeat's hash, a job that is finished."""
+    keys = bench.scope.keys
+    await bench.command("XGROUP", "CREATE", keys.stream, "workers", "0", "MKSTREAM")
+    for job_id in ("gone", "beat", "done"):
+        await bench.command("XADD", keys.stream, "*", "jobId", job_id, "name", "")
+    await bench.command("XADD", keys.stream, "*", "foreign", "entry")
+    await bench.command("HSET", keys.job("beat"), "lastActive", "1")
+    await bench.command("HSET", keys.job("done"), "state", "completed")
+    await bench.command("XREADGROUP", "GROUP", "workers", "node", "STREAMS", keys.stream, ">")
+    before = await dump(bench.connection, "*:job:*")
+    assert await stalls(bench) == sweeps.Stalled()
+    assert await bench.command("XLEN", keys.stream) == 0
+    assert await dump(bench.connection, "*:job:*") == before
+
+
+async def test_an_entry_read_but_never_started_comes_back(bench: Bench) -> None:
+    job_id, keys = await bench.add(), bench.scope.keys
+    await bench.command("XGROUP", "CREATE", keys.stream, "workers", "0")
+    await bench.command("XREADGROUP", "GROUP", "workers", "node", "STREAMS", keys.stream, ">")
+    assert (await stalls(bench)).requeued == [job_id]
+    assert [run[0] for run in await bench.claim()] == [job_id]
+
+
+async def test_sweep_without_a_stream(bench: Bench) -> None:
+    assert await stalls(bench) == sweeps.Stalled()
+    assert await dump(bench.connection) == {}
+
+
+async def test_a_silent_job_out_of_its_ttl_expires(bench: Bench) -> None:
+    job_id = await bench.add(ttl=1000)
+    await bench.claim()
+    advance(bench, LOCK)
+    assert await stalls(bench) == sweeps.Stalled()
+    assert await bench.field(job_id, "failedReason") == "expired"
+    assert await bench.command("XLEN", bench.scope.keys.stream) == 0
+
+
+async def test_two_sweepers_count_one_stall(bench: Bench) -> None:
+    jobs = [await bench.add() for _ in range(120)]
+    await bench.claim(200)
+    advance(bench, LOCK)
+    both = await asyncio.gather(stalls(bench), stalls(bench))
+    assert sorted(both[0].requeued + both[1].requeued, key=int) == jobs
+    assert {await bench.field(job_id, "stalledCount") for job_id in jobs} == {"1"}
+
+
+async def test_silent_list_jobs_go_back_to_their_list(bench: Bench) -> None:
+    lifo, ranked = await bench.add(lifo=True), await bench.add(priority=3)
+    await sweeps.tick(bench.scope)
+    runs = await bench.claim(2)
+    keys = bench.scope.keys
+    assert await bench.command("GET", keys.list_active) == b"2"
+    assert await sweeps.sweep_list_stalls(bench.scope, lock_ms=LOCK, max_stalled=1) == sweeps.Stalled()
+    advance(bench, LOCK)
+    found = await sweeps.sweep_list_stalls(bench.scope, lock_ms=LOCK, max_stalled=1)
+    assert sorted(found.requeued) == sorted([lifo, ranked])
+    assert await bench.command("LRANGE", keys.lifo, 0, -1) == [lifo.encode()]
+    assert await bench.command("LRANGE", keys.priority, 0, -1) == [ranked.encode()]
+    assert await bench.command("GET", keys.list_active) == b"0"
+    assert [await bench.settle(run) for run in runs] == ["lost", "lost"]
+    assert await bench.command("GET", keys.list_active) == b"0"
+    await bench.claim(2)
+    advance(bench, LOCK)
+    found = await sweeps.sweep_list_stalls(bench.scope, lock_ms=LOCK, max_stalled=1)
+    assert sorted(found.failed) == sorted([lifo, ranked])
+    assert await bench.command("GET", keys.list_active) == b"0"
+
+
+async def test_list_jobs_of_node_workers_are_found_by_the_walk(bench: Bench) -> None:
+    await replay(bench.connection, "active_lifo")
+    node = Bench(bench.connection, "active_lifo")
+    node.scope = await node.queue.scope()
+    walk = sweeps.ListWalk(node.scope)
+    started = int(await node.field("2", "lastActive") or 0)
+    node.connection.now_ms = lambda: started + 1000  # type: ignore[method-assign]
+    assert await walk.step(lock_ms=LOCK, max_stalled=1) == sweeps.Stalled()
+    node.connection.now_ms = lambda: started + LOCK  # type: ignore[method-assign]
+    assert await walk.step(lock_ms=LOCK, max_stalled=1) == sweeps.Stalled(requeued=["2"])
+    keys = node.scope.keys
+    assert await node.command("LRANGE", keys.lifo, 0, -1) == [b"1", b"2"]
+    assert await node.command("GET", keys.list_active) == b"0"
+
+
+async def test_the_walk_leaves_stream_jobs_with_a_priority_alone(bench: Bench) -> None:
+    """A priority job that came back through the stream looks list-sourced; its entry says otherwise."""
+    job_id, keys = await bench.add(), bench.scope.keys
+    await bench.claim()
+    await bench.command("HSET", keys.job(job_id), "priority", "3")
+    await bench.command("SET", keys.list_active, "1")
+    advance(bench, LOCK)
+    walk = sweeps.ListWalk(bench.scope)
+    assert await walk.step(lock_ms=LOCK, max_stalled=1) == sweeps.Stalled()
+    assert await bench.field(job_id, "state") == "active"
+
+
+async def test_a_count_too_high_is_healed_after_two_rounds(bench: Bench) -> None:
+    await bench.add(lifo=True)
+    await bench.claim()
+    keys = bench.scope.keys
+    await bench.command("INCRBY", keys.list_active, 3)
+    walk = sweeps.ListWalk(bench.scope)
+    await walk.step(lock_ms=LOCK, max_stalled=1)
+    assert await bench.command("GET", keys.list_active) == b"4"
+    await walk.step(lock_ms=LOCK, max_stalled=1)
+    assert await bench.command("GET", keys.list_active) == b"1"
+    await walk.step(lock_ms=LOCK, max_stalled=1)
+    assert await bench.command("GET", keys.list_active) == b"1"
+
+
+# Suspended jobs ---------------------------------------------------------------------------------------------
+
+
+async def suspend(bench: Bench, timeout: int, **options: Any) -> str:
+    await bench.add(**options)
+    [run] = await bench.claim()
+    reply = await bench.scope.call("suspend", *run, bench.scope.now_ms(), "review", timeout, "")
+    assert reply[0] == b"suspended"
+    return run[0]
+
+
+async def test_deadline_writes_what_node_writes(connection: Connection) -> None:
+    bench = Bench(connection, "suspend_timed_out")
+    bench.scope = await bench.queue.scope()
+    job_id = await suspend(bench, 100, name="moderate")
+    assert await sweeps.sweep_suspended(bench.scope) == (0, 0)
+    advance(bench, 101)
+    assert await sweeps.sweep_suspended(bench.scope) == (1, 0)
+    assert_same_records(
+        recording("suspend_timed_out"),
+        await dump(connection, "glide:{suspend_timed_out}*"),
+        ignore=("*:w:*", "*:stream"),
+    )
+    assert await bench.settle((job_id, "", "0")) == "lost"
+
+
+async def test_all_overdue_jobs_fail_at_once(bench: Bench) -> None:
+    keys = bench.scope.keys
+    ids = [f"s{i}" for i in range(250)]
+    await bench.connection.pipeline([("HSET", keys.job(i), "state", "suspended") for i in ids])
+    await bench.connection.pipeline([("ZADD", keys.suspended, 5, i) for i in ids])
+    assert (await sweeps.sweep_suspended(bench.scope))[0] == 250
+    assert await bench.command("ZCARD", keys.failed) == 250
+
+
+async def test_the_sweep_frees_the_key_and_drops_leftovers(bench: Bench) -> None:
+    await suspend(bench, 100, ordering=Ordering("k"))
+    keys, after = bench.scope.keys, await bench.add(ordering=Ordering("k"))
+    kept = f"{'z' * 3}kept"
+    await bench.command("HSET", keys.job(kept), "state", "suspended")
+    for i in range(30):
+        await bench.command("ZADD", keys.suspended, NO_DEADLINE, f"left{i}")
+    await bench.command("ZADD", keys.suspended, NO_DEADLINE, kept)
+    assert await bench.claim() == []
+    advance(bench, 101)
+    failed, rank = await sweeps.sweep_suspended(bench.scope)
+    assert failed == 1
+    while rank:
+        _, rank = await sweeps.sweep_suspended(bench.scope, rank)
+    await sweeps.sweep_suspended(bench.scope)
+    assert await bench.command("ZRANGE", keys.suspended, 0, -1) == [kept.encode()]
+    assert [run[0] for run in await bench.claim()] == [after]
+
+
+async def test_scores_stay_exact_at_the_highest_priority(bench: Bench) -> None:
+    job_id = await bench.add(priority=2048, delay=60_000)
+    score = await bench.command("ZSCORE", bench.scope.keys.scheduled, job_id)
+    assert score >= 2048 * PRIORITY_STEP
+    assert (await sweeps.tick(bench.scope)).promoted == 0
+    advance(bench, 60_010)
+    assert (await sweeps.tick(bench.scope)).promoted == 1
