@@ -290,8 +290,18 @@ class Connection:
         if not await reachable(self._settings):
             raise ServerUnavailableError(f"cannot reach {self.address}", address=self.address)
         if callable(self._settings.password):
-            await self.client.update_connection_password(await self._settings.secret())
+            await self._renew(await self._settings.secret())
         self._doubtful = False
+
+    async def _renew(self, secret: str | None) -> None:
+        """Change the client for one with a new password: the driver would try the old one for ever."""
+        if secret == getattr(self.client.config.credentials, "password", None):
+            return
+        stale = self.client
+        self.client = await self._driver.create(
+            self._settings, secret, trust_roles=not self._facts.may_ask_info
+        )
+        await stale.close()
 
     async def _explained(
         self, error: Exception, words: Sequence[str | bytes], key: str | None = None

@@ -119,7 +119,7 @@ def _parse(text: str) -> tuple[str, str]:
 def _server_error(code: str, detail: str, command: str, address: str, key: str | None) -> ServerError:
     hint = None
     if code == "WRONGTYPE":
-        queue = re.search(r"\{([^{}]+)\}", key or "")
+        queue = re.search(r"\{([^{}]+)\}$", key or "")
         whose = f"a key of queue '{queue[1]}'" if queue else f"key '{key}'" if key else "a key"
         message = f"{whose} on {address} is of the wrong type: no queue data (WRONGTYPE in {command})"
         hint = f"look at the keys that begin '{key}' and move the foreign one away" if key else None

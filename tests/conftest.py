@@ -18,12 +18,20 @@ from glidemq_core.connection import Connection, connect
 @pytest.fixture(scope="session")
 def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Port of a throw-away Valkey on loopback without password."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     folder: Path = tmp_path_factory.mktemp("valkey")
     process = subprocess.Popen(
-        [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        [
+            str(get_binary_path()),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+        ],
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 10
@@ -51,6 +59,13 @@ async def connection(server_url: str) -> AsyncIterator[Connection]:
     await opened.client.custom_command(["FLUSHALL"])
     yield opened
     await opened.close()
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def eventually(check, *, timeout: float = 10.0, interval: float = 0.01):  # type: ignore[no-untyped-def]

