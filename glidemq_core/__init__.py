@@ -9,20 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _HOMES says, for type checkers
+    from .app import load_app as load_app
     from .base import JSON_SERIALIZER as JSON_SERIALIZER
     from .base import Serializer as Serializer
     from .connection import Connection as Connection
     from .connection import connect as connect
+    from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
     from .job import Job as Job
     from .options import *  # noqa: F403
     from .queue import Queue as Queue
     from .records import *  # noqa: F403
+    from .usage_summary import get_usage_summary as get_usage_summary
+    from .worker import Worker as Worker
 
 #: Public names by the module that defines them.
 _HOMES = {
+    "app": "load_app",
     "base": "JSON_SERIALIZER Serializer",
     "connection": "Connection connect",
+    "embedded": "EmbeddedServer",
     "errors": """
         AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError
         ClosedError CostExceedsCapacityError CycleError DelayedError DuplicateJobError EmbeddedServerError
@@ -45,6 +51,8 @@ _HOMES = {
         SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo TopUp
         Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
     """,
+    "usage_summary": "get_usage_summary",
+    "worker": "Worker",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

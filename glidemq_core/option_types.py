@@ -40,7 +40,7 @@ class Wired:
     @property
     def given(self) -> tuple[str, ...]:
         """Names of the options that were given, in the order of their definition."""
-        return tuple(name for name in field_names(type(self)) if name in self.__dict__ and name != "extra")
+        return tuple(name for name in self.__dict__ if name != "extra")
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the wire."""

@@ -141,7 +141,8 @@ class JobOptions(Wired):
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        json_value(dict(self.extra), "extra")
+        if self.extra:
+            json_value(dict(self.extra), "extra")
         if self.ordering is None:
             return
         if self.lifo:

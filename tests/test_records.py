@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -494,3 +496,12 @@ def test_the_package_offers_what_its_table_says() -> None:
     assert set(glidemq_core.__all__) <= set(dir(glidemq_core))
     with pytest.raises(AttributeError):
         glidemq_core.Nope  # noqa: B018
+
+
+def test_importing_the_package_loads_neither_driver_nor_screen() -> None:
+    heavy = "[m for m in ('glide', 'textual', 'rich', 'typer') if m in sys.modules]"
+    script = f"import sys, glidemq_core; print({heavy}); glidemq_core.JobOptions; print({heavy})"
+
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert shown.stdout.split() == ["[]", "[]"]
