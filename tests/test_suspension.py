@@ -1,0 +1,559 @@
+"""Suspending, signalling and deciding, against a real Valkey and the recordings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from wire import assert_same_records, dump, recording, replay
+
+from glidemq_core.base import Scope
+from glidemq_core.connection import Connection
+from glidemq_core.errors import (
+    InvalidOptionError,
+    JobNotFoundError,
+    JobStateError,
+    PayloadTooLargeError,
+    SerializationError,
+    ServerError,
+)
+from glidemq_core.keys import NO_DEADLINE
+from glidemq_core.options import Actor, Ordering
+from glidemq_core.queue import Queue
+from glidemq_core.signals import MAX_SIGNAL_BYTES
+from glidemq_core.streams import append_chunk
+from glidemq_core.suspension import deliver_early, suspend
+from glidemq_core.sweeps import sweep_suspended
+
+ALICE = Actor("alice", via="test")
+BOB = Actor("bob", via="test")
+
+
+@pytest.fixture
+def queue(connection: Connection) -> Queue:
+    return Queue("q", connection)
+
+
+async def activated(queue: Queue, name: str = "moderate", **options: Any) -> tuple[str, str, str]:
+    """Add a job and start it as a worker of any kind does: entry pending, hash active."""
+    scope = await queue.scope()
+    job = await queue.add(name, {"draft": "hello"}, **options)
+    assert job is not None
+    return job.id, *(await activate(scope, job.id))
+
+
+async def activate(scope: Scope, job_id: str) -> tuple[str, str]:
+    keys, connection = scope.keys, scope.connection
+    with contextlib.suppress(ServerError):  # it exists
+        await connection.command("XGROUP", "CREATE", keys.stream, "workers", "0", "MKSTREAM")
+    reply = await connection.command(
+        "XREADGROUP", "GROUP", "workers", "worker-1-00000000", "COUNT", 1, "STREAMS", keys.stream, ">"
+    )
+    [entry] = next(iter(reply.values()))
+    now = str(scope.now_ms())
+    fields = ("state", "active", "processedOn", now, "lastActive", now)
+    await connection.command("HSET", keys.job(job_id), *fields)
+    return entry.decode(), now
+
+
+async def suspended(
+    queue: Queue, *, reason: str | None = "review", timeout: int = 0, **options: Any
+) -> tuple[str, str, str]:
+    job_id, entry, started = await activated(queue, **options)
+    assert (await suspend(await queue.scope(), job_id, entry, started, reason, timeout)).status == "suspended"
+    return job_id, entry, started
+
+
+async def field(queue: Queue, job_id: str, name: str) -> str | None:
+    scope = await queue.scope()
+    value = await scope.connection.command("HGET", scope.keys.job(job_id), name)
+    return None if value is None else value.decode()
+
+
+async def signal_list(queue: Queue, job_id: str) -> list[str]:
+    scope = await queue.scope()
+    return [
+        item.decode() for item in await scope.connection.command("LRANGE", scope.keys.signals(job_id), 0, -1)
+    ]
+
+
+# Recordings --------------------------------------------------------------------------------------------------
+
+
+async def test_a_recorded_suspension_reads_as_node_reads_it(connection: Connection) -> None:
+    loaded = await replay(connection, "suspended")
+    queue = Queue("suspended", connection)
+
+    info = await queue.get_suspend_info("1")
+    jobs = await queue.get_suspended_jobs(exclude_data=True)
+
+    expected = loaded["results"][0]
+    assert info is not None
+    assert info.reason == expected["reason"]
+    assert info.suspended_at == datetime.fromtimestamp(expected["suspendedAt"] / 1000, UTC)
+    assert info.timeout_ms == expected["timeout"]
+    assert info.deadline_at == info.suspended_at + timedelta(hours=1)
+    assert info.signals == ()
+    assert [(job.id, job.name) for job in jobs] == [("1", "moderate")]
+
+
+async def test_a_recorded_suspension_without_options_has_neither_reason_nor_deadline(
+    connection: Connection,
+) -> None:
+    await replay(connection, "suspended_no_timeout")
+
+    info = await Queue("suspended_no_timeout", connection).get_suspend_info("1")
+
+    assert info is not None
+    assert (info.reason, info.timeout_ms, info.deadline_at) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "signal", "data"),
+    [
+        ("signalled_waiting", "approve", {"action": "approve", "reviewer": "alice@example.com"}),
+        ("signalled_no_worker", "approve", {"by": "ops"}),
+    ],
+)
+async def test_suspending_and_signalling_writes_the_recorded_records(
+    connection: Connection, name: str, signal: str, data: dict[str, Any]
+) -> None:
+    recorded = recording(name)
+    stored = recorded["keys"][f"glide:{{{name}}}:job:1"]["value"]
+    queue = Queue(name, connection)
+    scope = await queue.scope()
+    await queue.add(stored["name"], {})
+    entry, started = await activate(scope, "1")
+    await suspend(scope, "1", entry, started, stored["suspendReason"], int(stored.get("suspendTimeout", 0)))
+
+    assert await queue.signal("1", signal, data)
+    assert not await queue.signal("1", signal, data)
+
+    actual = await dump(connection, f"glide:{{{name}}}:*")
+    # The recording's worker read its entry before it left, so only the group's name can be compared.
+    for side in (recorded["keys"], actual):
+        side[f"glide:{{{name}}}:stream"]["groups"] = []
+    assert_same_records(recorded, actual)
+
+
+async def test_suspending_writes_the_recorded_records(connection: Connection) -> None:
+    queue = Queue("suspended", connection)
+    job_id, entry, started = await activated(queue)
+    await suspend(await queue.scope(), job_id, entry, started, "awaiting-human-review", 3_600_000)
+
+    assert_same_records(
+        recording("suspended"), await dump(connection, "glide:{suspended}:*"), ignore=("*:w:*",)
+    )
+    assert (await field(queue, job_id, "suspendBase")) == f"{await field(queue, job_id, 'suspendedAt')}:0"
+
+
+# Suspending --------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_suspension_shows_nothing_of_the_first(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue, reason="first", timeout=60_000)
+    await queue.signal(job_id, "go")
+    scope = await queue.scope()
+    entry, started = await activate(scope, job_id)
+
+    await suspend(scope, job_id, entry, started, None, 0)
+
+    info = await queue.get_suspend_info(job_id)
+    assert info is not None
+    assert (info.reason, info.timeout_ms, info.deadline_at) == (None, None, None)
+    assert await scope.connection.command("ZSCORE", scope.keys.suspended, job_id) == NO_DEADLINE
+    assert len(info.signals) == 1
+
+
+async def test_a_repeated_suspend_call_gives_the_same_answer_and_changes_nothing(queue: Queue) -> None:
+    job_id, entry, started = await suspended(queue)
+    scope = await queue.scope()
+    before = await dump(scope.connection)
+
+    again = await suspend(scope, job_id, entry, started, "review", 0)
+
+    assert again.status == "suspended"
+    assert await dump(scope.connection) == before
+
+
+async def test_a_run_that_was_taken_for_stalled_cannot_suspend_the_next_run(queue: Queue) -> None:
+    job_id, entry, started = await activated(queue)
+    scope = await queue.scope()
+    await scope.connection.command("XACK", scope.keys.stream, "workers", entry)
+    await scope.connection.command("XDEL", scope.keys.stream, entry)
+    await scope.connection.command("XADD", scope.keys.stream, "*", "jobId", job_id, "name", "moderate")
+    await activate(scope, job_id)
+
+    outcome = await suspend(scope, job_id, entry, started, None, 0)
+
+    assert (outcome.status, outcome.ok) == ("lost", False)
+    assert await field(queue, job_id, "state") == "active"
+    assert await scope.connection.command("ZCARD", scope.keys.suspended) == 0
+
+
+async def test_suspending_a_removed_job_does_not_bring_it_back(queue: Queue) -> None:
+    job_id, entry, started = await activated(queue)
+    scope = await queue.scope()
+    await scope.connection.command("DEL", scope.keys.job(job_id))
+
+    assert (await suspend(scope, job_id, entry, started, None, 0)).status == "not_found"
+    assert await scope.connection.command("EXISTS", scope.keys.job(job_id)) == 0
+    assert await scope.connection.command("XLEN", scope.keys.stream) == 0
+
+
+async def test_a_list_sourced_job_suspends_and_gives_back_its_count(queue: Queue) -> None:
+    scope = await queue.scope()
+    job = await queue.add("moderate", {}, lifo=True)
+    assert job is not None
+    await scope.connection.command("RPOP", scope.keys.lifo)
+    await scope.connection.command("SET", scope.keys.list_active, 1)
+    await scope.connection.command("HSET", scope.keys.job(job.id), "state", "active", "processedOn", "5")
+
+    assert (await suspend(scope, job.id, "", "4", None, 0)).status == "lost"
+    assert (await suspend(scope, job.id, "", "5", None, 0)).status == "suspended"
+    assert await scope.connection.command("GET", scope.keys.list_active) == b"0"
+    assert await queue.signal(job.id, "go")
+    assert await scope.connection.command("XLEN", scope.keys.stream) == 1
+
+
+async def test_an_ordered_job_keeps_its_slot_while_it_is_suspended(queue: Queue) -> None:
+    scope = await queue.scope()
+    job_id, entry, started = await activated(queue, ordering=Ordering("k"))
+    await scope.connection.command("HSET", scope.keys.group("k"), "active", 1, "nextSeq", 2)
+
+    await suspend(scope, job_id, entry, started, None, 0)
+
+    assert await scope.connection.command("HGET", scope.keys.group("k"), "active") == b"1"
+
+
+# Signals -----------------------------------------------------------------------------------------------------
+
+
+async def test_missing_data_null_and_text_differ_on_the_wire(queue: Queue) -> None:
+    written = []
+    for data in ({}, {"data": None}, {"data": {"a": "ü"}}, {"data": "plain"}):
+        job_id, _, _ = await suspended(queue)
+        assert await queue.signal(job_id, "go", **data)
+        [stored] = await signal_list(queue, job_id)
+        written.append(json.loads(stored)["data"])
+        assert await field(queue, job_id, "signals") == f"[{stored}]"
+        await activate(await queue.scope(), job_id)
+
+    assert written == ["", "null", '{"a":"ü"}', '"plain"']
+
+
+async def test_exactly_one_of_many_concurrent_signals_resumes_the_job(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue)
+
+    answers = await asyncio.gather(*(queue.signal(job_id, "go", n) for n in range(20)))
+
+    assert sorted(answer.outcome for answer in answers) == ["not_suspended"] * 19 + ["resumed"]
+    assert [bool(answer) for answer in answers].count(True) == 1
+    assert len(await signal_list(queue, job_id)) == 1
+
+
+async def test_a_signal_for_another_suspension_changes_nothing(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue)
+    info = await queue.get_suspend_info(job_id)
+    assert info is not None
+
+    wrong = await queue.signal(job_id, "go", expected_suspended_at=1_000)
+    right = await queue.signal(job_id, "go", expected_suspended_at=info.suspended_at)
+
+    assert (wrong.outcome, right.outcome) == ("changed", "resumed")
+
+
+async def test_a_signal_for_a_revoked_job_says_so(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue)
+    await queue.revoke(job_id)
+
+    result = await queue.signal(job_id, "go")
+
+    assert (result.outcome, result.revoked) == ("resumed", True)
+
+
+async def test_signalling_nothing_says_not_found(queue: Queue) -> None:
+    assert (await queue.signal("9", "go", early=True)).outcome == "not_found"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "\x9d", "\x00"])
+async def test_control_characters_in_a_signal_name_are_refused(queue: Queue, name: str) -> None:
+    with pytest.raises(InvalidOptionError, match="control"):
+        await queue.signal("1", name)
+
+
+async def test_signals_that_are_too_large_or_no_json_are_refused(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue)
+
+    with pytest.raises(PayloadTooLargeError) as caught:
+        await queue.signal(job_id, "go", "x" * MAX_SIGNAL_BYTES)
+    assert caught.value.limit_bytes == MAX_SIGNAL_BYTES
+    with pytest.raises(SerializationError):
+        await queue.signal(job_id, "go", float("nan"))
+    assert await field(queue, job_id, "state") == "suspended"
+
+
+async def test_a_signal_and_the_timeout_sweep_race_to_one_end(queue: Queue) -> None:
+    scope = await queue.scope()
+    for _ in range(10):
+        job_id, _, _ = await suspended(queue, timeout=1)
+        await scope.connection.command("ZADD", scope.keys.suspended, 1, job_id)
+
+        signalled, _ = await asyncio.gather(queue.signal(job_id, "go"), sweep_suspended(scope))
+
+        state = await field(queue, job_id, "state")
+        assert state == ("waiting" if signalled else "failed")
+        if signalled:
+            await activate(scope, job_id)
+        else:
+            assert await field(queue, job_id, "failedReason") == "Suspend timeout exceeded"
+
+
+# Early signals -----------------------------------------------------------------------------------------------
+
+
+async def test_an_early_signal_is_lost_unless_asked_to_be_kept(queue: Queue) -> None:
+    job_id, entry, started = await activated(queue)
+
+    assert (await queue.signal(job_id, "go")).outcome == "not_suspended"
+    assert (await suspend(await queue.scope(), job_id, entry, started, None, 0)).status == "suspended"
+
+
+async def test_a_kept_signal_is_delivered_in_the_suspending_call(queue: Queue) -> None:
+    job_id, entry, started = await activated(queue)
+    scope = await queue.scope()
+    kept = await queue.signal(job_id, "first", {"n": 1}, early=True)
+    await queue.signal(job_id, "second", early=True)
+    assert (kept.outcome, bool(kept)) == ("kept", False)
+    assert await scope.connection.command("PTTL", scope.keys.early(job_id)) > 6 * 86_400_000
+
+    outcome = await suspend(scope, job_id, entry, started, "why", 0)
+
+    assert outcome.status == "resumed"
+    assert await field(queue, job_id, "state") == "waiting"
+    [stored] = map(json.loads, await signal_list(queue, job_id))
+    assert (stored["name"], stored["data"]) == ("first", '{"n":1}')
+    assert stored["receivedAt"] >= outcome.suspended_at_ms
+    assert await scope.connection.command("LLEN", scope.keys.early(job_id)) == 1
+    repeated = await suspend(scope, job_id, entry, started, "why", 0)
+    assert (repeated.status, len(await signal_list(queue, job_id))) == ("resumed", 1)
+
+    entry, started = await activate(scope, job_id)
+    assert (await suspend(scope, job_id, entry, started, None, 0)).status == "resumed"
+    assert await scope.connection.command("EXISTS", scope.keys.early(job_id), scope.keys.early_index) == 0
+
+
+async def test_a_kept_signal_reaches_a_job_that_a_node_worker_suspended(queue: Queue) -> None:
+    scope = await queue.scope()
+    job_id, entry, _ = await activated(queue)
+    await queue.signal(job_id, "go", early=True)
+    assert await deliver_early(scope) == 0
+    # What a Node worker does: no early delivery.
+    await scope.connection.command("XACK", scope.keys.stream, "workers", entry)
+    await scope.connection.command("XDEL", scope.keys.stream, entry)
+    await scope.connection.command(
+        "HSET", scope.keys.job(job_id), "state", "suspended", "suspendedAt", scope.now_ms()
+    )
+    await scope.connection.command("ZADD", scope.keys.suspended, NO_DEADLINE, job_id)
+
+    assert await deliver_early(scope) == 1
+    assert await deliver_early(scope) == 0
+    assert await field(queue, job_id, "state") == "waiting"
+    assert await scope.connection.command("EXISTS", scope.keys.early_index) == 0
+
+
+async def test_kept_signals_go_with_their_job(queue: Queue) -> None:
+    scope = await queue.scope()
+    job_id, _, _ = await activated(queue)
+    await queue.signal(job_id, "go", early=True)
+    await scope.connection.command("HSET", scope.keys.job(job_id), "state", "completed")
+
+    await deliver_early(scope)
+
+    assert await scope.connection.command("EXISTS", scope.keys.early(job_id), scope.keys.early_index) == 0
+    assert (await queue.signal(job_id, "go", early=True)).outcome == "not_suspended"
+
+
+# Lists and left-overs ----------------------------------------------------------------------------------------
+
+
+async def test_left_over_members_show_no_unrelated_jobs(queue: Queue) -> None:
+    scope = await queue.scope()
+    job_id, _, _ = await suspended(queue)
+    other = await queue.add("other", {})
+    assert other is not None
+    await scope.connection.command("ZADD", scope.keys.suspended, 5, other.id, 6, "gone")
+
+    assert [job.id for job in await queue.get_suspended_jobs()] == [job_id]
+
+
+# Decisions ---------------------------------------------------------------------------------------------------
+
+
+async def streamed(queue: Queue) -> tuple[str, str]:
+    """A suspended job with a draft from this run and an older one; returns its id and the hash of the review."""
+    scope = await queue.scope()
+    job_id, entry, started = await activated(queue)
+    key = scope.keys.jstream(job_id)
+    await scope.connection.command("XADD", key, "1000-0", "type", "content", "content", "old run")
+    for chunk in (
+        {"type": "reasoning", "content": "hm"},
+        {"type": "content", "content": "Dear "},
+        {"t": "sir"},
+        {"type": "tool_call", "name": "search"},
+        {"t": "!", "done": "1"},
+    ):
+        await append_chunk(scope, job_id, chunk)
+    await suspend(scope, job_id, entry, started, "check", 60_000)
+    approval = await queue.review(job_id)
+    assert approval.review_hash is not None
+    return job_id, approval.review_hash
+
+
+async def test_a_review_holds_what_an_approver_must_see(queue: Queue) -> None:
+    job_id, shown = await streamed(queue)
+
+    approval = await queue.review(job_id)
+
+    assert approval.data == {"draft": "hello"}
+    assert approval.draft == "Dear sir!"
+    assert (approval.reason, approval.timeout_ms) == ("check", 60_000)
+    assert approval.data_bytes == len('{"draft":"hello"}')
+    assert not approval.truncated
+    scope = await queue.scope()
+    newest = await scope.connection.command("XREVRANGE", scope.keys.jstream(job_id), "+", "-", "COUNT", 1)
+    facts = {
+        "queue": "q",
+        "id": job_id,
+        "suspendedAt": await field(queue, job_id, "suspendedAt"),
+        "suspendReason": "check",
+        "data": '{"draft":"hello"}',
+        "progress": "",
+        "stream": next(iter(newest)).decode(),
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    assert shown == approval.review_hash == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+async def test_a_review_over_the_limit_leaves_the_data_out_but_binds_it(queue: Queue) -> None:
+    job_id, shown = await streamed(queue)
+
+    small = await queue.review(job_id, payload_limit=5)
+
+    assert (small.data, small.truncated, small.review_hash) == (None, True, shown)
+
+
+async def test_only_suspended_jobs_can_be_reviewed(queue: Queue) -> None:
+    job = await queue.add("n", {})
+    assert job is not None
+    with pytest.raises(JobStateError) as caught:
+        await queue.review(job.id)
+    assert (caught.value.state, caught.value.needed) == ("waiting", "suspended")
+    with pytest.raises(JobNotFoundError):
+        await queue.review("999")
+
+
+async def test_an_approval_resumes_the_job_and_leaves_an_audit_entry(queue: Queue) -> None:
+    job_id, shown = await streamed(queue)
+
+    decision = await queue.approve(job_id, actor=ALICE, comment="fine", data={"text": "edited"}, expect=shown)
+
+    assert (decision.ok, decision.outcome, decision.state) == (True, "sent", "waiting")
+    assert (decision.action, decision.signal, decision.by) == ("approve", "approve", "alice")
+    assert decision.review_hash == shown
+    [stored] = map(json.loads, await signal_list(queue, job_id))
+    data = json.loads(stored["data"])
+    assert stored["name"] == "approve"
+    assert data.pop("at") == stored["receivedAt"]
+    assert data == {
+        "approved": True,
+        "action": "approve",
+        "by": "alice",
+        "reviewer": "alice",
+        "comment": "fine",
+        "data": {"text": "edited"},
+    }
+    [entry] = await queue.get_audit()
+    assert (entry.seq, entry.action, entry.outcome, entry.by) == (
+        decision.audit_seq,
+        "approve",
+        "sent",
+        "alice",
+    )
+    assert (entry.job_ids, entry.shown_hash, entry.comment) == ((job_id,), shown, "fine")
+    assert (await queue.verify_audit()).ok
+
+
+async def test_a_rejection_carries_its_reason_twice(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue)
+
+    assert (await queue.reject(job_id, actor=BOB, reason="too rude")).ok
+
+    [stored] = map(json.loads, await signal_list(queue, job_id))
+    data = json.loads(stored["data"])
+    assert (stored["name"], data["approved"], data["action"]) == ("reject", False, "reject")
+    assert data["reason"] == data["comment"] == "too rude"
+
+
+async def test_of_two_approvers_exactly_one_decides_and_the_other_learns_who(queue: Queue) -> None:
+    for _ in range(10):
+        job_id, shown = await streamed(queue)
+
+        decisions = await asyncio.gather(
+            queue.approve(job_id, actor=ALICE, expect=shown),
+            queue.reject(job_id, actor=BOB, reason="no", expect=shown),
+        )
+
+        won, lost = sorted(decisions, key=lambda decision: not decision.ok)
+        assert (won.outcome, lost.outcome) == ("sent", "not_suspended")
+        assert (lost.decided_by, lost.state) == (won.by, "waiting")
+        assert lost.decided_at == won.at
+        assert len(await signal_list(queue, job_id)) == 1
+        await activate(await queue.scope(), job_id)
+
+
+@pytest.mark.parametrize("what", ["stream", "data", "progress", "reason", "suspension", "hash"])
+async def test_a_decision_counts_only_for_what_was_shown(queue: Queue, what: str) -> None:
+    job_id, shown = await streamed(queue)
+    scope = await queue.scope()
+    key = scope.keys.job(job_id)
+    if what == "stream":
+        await append_chunk(scope, job_id, {"t": "more"})
+    elif what == "hash":
+        shown = "0" * 64
+    else:
+        name = {"reason": "suspendReason", "suspension": "suspendedAt"}.get(what, what)
+        await scope.connection.command("HSET", key, name, "17")
+
+    decision = await queue.approve(job_id, actor=ALICE, expect=shown)
+
+    assert (decision.ok, decision.outcome) == (False, "changed")
+    assert await field(queue, job_id, "state") == "suspended"
+    assert await signal_list(queue, job_id) == []
+    assert await queue.get_audit() == []
+
+
+async def test_a_decision_about_a_job_that_is_gone_or_timed_out_says_so(queue: Queue) -> None:
+    gone = await queue.approve("77", actor=ALICE, expect="0" * 64)
+    job_id, _, _ = await suspended(queue, timeout=1)
+    scope = await queue.scope()
+    await scope.connection.command("ZADD", scope.keys.suspended, 1, job_id)
+    await sweep_suspended(scope)
+    late = await queue.approve(job_id, actor=ALICE)
+
+    assert (gone.outcome, gone.state) == ("not_found", None)
+    assert (late.outcome, late.state, late.decided_by) == ("not_suspended", "failed", None)
+
+
+async def test_decisions_without_a_name_or_a_reason_are_refused(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue)
+    with pytest.raises(InvalidOptionError):
+        await queue.approve(job_id, actor=None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError):
+        await queue.reject(job_id, actor=BOB, reason="  ")
+    assert await field(queue, job_id, "state") == "suspended"
