@@ -42,7 +42,9 @@ async def test_entries_are_canonical_and_chained(scope: Scope) -> None:
     assert (one["seq"], one["prev_hash"]) == (1, "0" * 64)
     assert (two["seq"], two["prev_hash"]) == (2, one["hash"])
     assert (one["by"], one["via"], one["comment"]) == ("ann", "cli", ANN.comment)
-    names = "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash"
+    names = (
+        "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash"
+    )
     assert " ".join(sorted(one)) == " ".join(sorted(names.split(" ")))
     ids = await scope.connection.command("XRANGE", scope.keys.audit, "-", "+")
     assert list(ids) == [b"1-0", b"2-0"]

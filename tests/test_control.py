@@ -151,7 +151,9 @@ async def test_revoke_of_a_waiting_job(connection: Connection) -> None:
     assert await queue.revoke("404") == "not_found"
 
 
-@pytest.mark.parametrize(("name", "delayed", "count"), [("queue_drained", False, 2), ("queue_drained-deep", True, 4)])
+@pytest.mark.parametrize(
+    ("name", "delayed", "count"), [("queue_drained", False, 2), ("queue_drained-deep", True, 4)]
+)
 async def test_drain(connection: Connection, name: str, delayed: bool, count: int) -> None:
     queue = Queue(name, connection)
     await queue.add("w", {})
@@ -184,7 +186,10 @@ async def test_remove_takes_entry_or_element_along(bench: Bench) -> None:
     await tick(bench.scope)
     keys = bench.scope.keys
     assert await bench.command("LRANGE", keys.priority, 0, -1) == [ranked.encode()]
-    assert await remove_jobs(bench.scope, [fifo, lifo, ranked, later, "404"]) == [*["removed"] * 4, "not_found"]
+    assert await remove_jobs(bench.scope, [fifo, lifo, ranked, later, "404"]) == [
+        *["removed"] * 4,
+        "not_found",
+    ]
     left = await dump(bench.connection, "glide:{mail}*")
     assert sorted(left) == [keys.events, keys.id, keys.stream]
     assert left[keys.stream]["value"] == []
@@ -253,7 +258,10 @@ async def test_retry_may_reset_fallbacks_and_signals(bench: Bench) -> None:
     await bench.command("HSET", keys.job(failed), "fallbackIndex", "2", "signals", "[]", "suspendBase", "1:0")
     await bench.command("RPUSH", keys.signals(failed), "{}")
     await bench.queue.retry_job(failed, reset_fallback=True, clear_signals=True, actor=ACTOR)
-    assert await bench.command("HMGET", keys.job(failed), "fallbackIndex", "signals", "suspendBase") == [None] * 3
+    assert (
+        await bench.command("HMGET", keys.job(failed), "fallbackIndex", "signals", "suspendBase")
+        == [None] * 3
+    )
     assert not await bench.command("EXISTS", keys.signals(failed))
     [entry] = await bench.queue.get_audit()
     assert entry.detail == {"reset_fallback": True, "clear_signals": True}
@@ -275,7 +283,11 @@ async def test_retry_all_takes_the_oldest(bench: Bench) -> None:
     assert await bench.field(jobs[3], "state") == "delayed"
     assert await bench.queue.retry_jobs() == 2
     assert not await bench.command("EXISTS", keys.failed)
-    assert [event for event in await bench.events() if event[0] == "retried"] == [("retried", "1"), ("retried", "1"), ("retried", "2")]
+    assert [event for event in await bench.events() if event[0] == "retried"] == [
+        ("retried", "1"),
+        ("retried", "1"),
+        ("retried", "2"),
+    ]
     with pytest.raises(InvalidOptionError):
         await bench.queue.retry_jobs(-1)
 
@@ -290,7 +302,11 @@ async def test_promote_places_by_kind(bench: Bench) -> None:
         await bench.add(delay=60_000, lifo=True),
     ]
     waiting = await bench.add()
-    assert await promote_jobs(bench.scope, [*jobs, waiting, "404"]) == [*["promoted"] * 3, "not_delayed", "not_found"]
+    assert await promote_jobs(bench.scope, [*jobs, waiting, "404"]) == [
+        *["promoted"] * 3,
+        "not_delayed",
+        "not_found",
+    ]
     keys = bench.scope.keys
     assert await bench.stream_ids() == [waiting, jobs[0]]
     assert await bench.command("LRANGE", keys.priority, 0, -1) == [jobs[1].encode()]
@@ -347,7 +363,10 @@ async def test_changes_of_running_finished_and_missing_jobs(bench: Bench) -> Non
 async def test_deep_entries_are_found(bench: Bench) -> None:
     for start in range(0, 1500, 500):
         await bench.connection.pipeline(
-            [("XADD", bench.scope.keys.stream, "*", "jobId", f"x{i}", "name", "") for i in range(start, start + 500)]
+            [
+                ("XADD", bench.scope.keys.stream, "*", "jobId", f"x{i}", "name", "")
+                for i in range(start, start + 500)
+            ]
         )
     job_id = await bench.add()
     await bench.command("HSET", bench.scope.keys.job(job_id), "timestamp", "1600000000000")
@@ -431,7 +450,16 @@ async def test_obliterate_leaves_nothing(bench: Bench) -> None:
     await bench.add(ordering=Ordering("k", rate_limit=RateLimit(1, 1000)))
     await bench.queue.pause(actor=ACTOR)
     keys = bench.scope.keys
-    for extra in ("signals:1", "jstream:1", "parents:1", "tpm:77", "budget:f", "usage:60000", "ledger:1", "vec:1"):
+    for extra in (
+        "signals:1",
+        "jstream:1",
+        "parents:1",
+        "tpm:77",
+        "budget:f",
+        "usage:60000",
+        "ledger:1",
+        "vec:1",
+    ):
         await bench.command("SET", f"{keys.root}:{extra}", "x")
     await bench.queue.obliterate()
     assert await dump(bench.connection, "glide:{mail}*") == {}
@@ -531,4 +559,7 @@ async def test_job_methods_use_the_same_calls(bench: Bench) -> None:
     await job.change_priority(7, actor=ACTOR)
     await job.promote()
     await job.remove(actor=ACTOR)
-    assert [json.loads(json.dumps(entry.detail)) for entry in await bench.queue.get_audit()] == [{}, {"priority": 7}]
+    assert [json.loads(json.dumps(entry.detail)) for entry in await bench.queue.get_audit()] == [
+        {},
+        {"priority": 7},
+    ]

@@ -32,7 +32,9 @@ def advance(bench: Bench, ms: int) -> None:
 
 
 async def stalls(bench: Bench, max_stalled: int = 1) -> sweeps.Stalled:
-    return await sweeps.sweep_stalls(bench.scope, "sweeper", min_idle_ms=0, lock_ms=LOCK, max_stalled=max_stalled)
+    return await sweeps.sweep_stalls(
+        bench.scope, "sweeper", min_idle_ms=0, lock_ms=LOCK, max_stalled=max_stalled
+    )
 
 
 # Promotion --------------------------------------------------------------------------------------------------
@@ -124,7 +126,10 @@ async def test_expired_jobs_fail_at_promotion_and_free_their_key(bench: Bench) -
     assert await bench.field(after, "state") == "group-waiting"
     advance(bench, 1001)
     assert (await sweeps.tick(bench.scope)).promoted == 0
-    assert (await bench.field(late, "state"), await bench.field(late, "failedReason")) == ("failed", "expired")
+    assert (await bench.field(late, "state"), await bench.field(late, "failedReason")) == (
+        "failed",
+        "expired",
+    )
     assert ("expired", late) in await bench.events()
     assert [run[0] for run in await bench.claim()] == [after]
 
@@ -134,7 +139,25 @@ async def test_a_retrying_job_that_expires_frees_its_slot(bench: Bench) -> None:
     after = await bench.add(ordering=Ordering("k"))
     [run] = await bench.claim()
     reply = await bench.scope.call(
-        "exchange", bench.scope.now_ms(), "w", 1, "em", 0, 0, 0, 0, run[0], run[1], run[2], "f", "x", "3", "600", "", "", ""
+        "exchange",
+        bench.scope.now_ms(),
+        "w",
+        1,
+        "em",
+        0,
+        0,
+        0,
+        0,
+        run[0],
+        run[1],
+        run[2],
+        "f",
+        "x",
+        "3",
+        "600",
+        "",
+        "",
+        "",
     )
     assert (reply[0], reply[1]) == ([b"retrying"], [])
     advance(bench, 1001)
@@ -144,7 +167,10 @@ async def test_a_retrying_job_that_expires_frees_its_slot(bench: Bench) -> None:
 
 
 async def test_rate_limited_groups_wake_up(bench: Bench) -> None:
-    jobs = [await bench.add(ordering=Ordering("k", concurrency=5, rate_limit=RateLimit(1, 1000))) for _ in range(2)]
+    jobs = [
+        await bench.add(ordering=Ordering("k", concurrency=5, rate_limit=RateLimit(1, 1000)))
+        for _ in range(2)
+    ]
     assert [run[0] for run in await bench.claim(5)] == [jobs[0]]
     assert (await sweeps.tick(bench.scope)).next_due_ms is not None
     assert await bench.claim(5) == []
@@ -182,7 +208,10 @@ async def test_a_silent_job_runs_again_then_fails(bench: Bench) -> None:
     assert await bench.settle(again) == "lost"
     keys = bench.scope.keys
     assert await bench.command("XLEN", keys.stream) == 0
-    assert (await bench.command("ZCARD", keys.failed), await bench.command("EXISTS", keys.completed)) == (1, 0)
+    assert (await bench.command("ZCARD", keys.failed), await bench.command("EXISTS", keys.completed)) == (
+        1,
+        0,
+    )
     assert [event for event, _ in await bench.events()] == ["added", "stalled", "failed"]
 
 
