@@ -1,0 +1,78 @@
+"""The keys that work here, as one line whose parts can be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from .ink import Ink, Parts, fit, strip, width_of
+
+GAP = 3
+
+
+class KeyBar(Widget):
+    """Entries of (id, parts), as many as fit in the order given; the last one always fits."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; width: 1fr; background: $background; color: $foreground; }
+    """
+
+    class Chosen(Message):
+        """An entry was clicked."""
+
+        def __init__(self, entry: str) -> None:
+            super().__init__()
+            self.entry = entry
+
+    def __init__(self, *, id: str | None = None) -> None:
+        """Make a bar without entries."""
+        super().__init__(id=id)
+        self._entries: list[tuple[str, list[Ink]]] = []
+        self._right: list[Ink] = []
+
+    @property
+    def text(self) -> str:
+        """What the bar says."""
+        return "   ".join("".join(part.text for part in parts) for _, parts in self._placed())
+
+    def show(self, entries: Sequence[tuple[str, Parts]], right: Parts = ()) -> None:
+        """Show these entries, and `right` at the other end."""
+        new = [(key, list(parts)) for key, parts in entries], list(right)
+        if new != (self._entries, self._right):
+            self._entries, self._right = new
+            self.refresh()
+
+    def _placed(self) -> list[tuple[str, list[Ink]]]:
+        if not self._entries:
+            return []
+        *others, last = self._entries
+        room = self.size.width - 2 - width_of(self._right) - width_of(last[1])
+        placed = []
+        for entry in others:
+            room -= width_of(entry[1]) + GAP
+            if room < 0:
+                break
+            placed.append(entry)
+        return [*placed, last]
+
+    def on_click(self, event: events.Click) -> None:
+        left = 1
+        for key, parts in self._placed():
+            right = left + width_of(parts)
+            if left <= event.x < right:
+                event.stop()
+                self.post_message(self.Chosen(key))
+                return
+            left = right + GAP
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        left = [Ink(" ")]
+        for _, parts in self._placed():
+            left += [*parts, Ink(" " * GAP)]
+        right = fit(self._right, min(width, width_of(self._right)))
+        return strip(self.app, [*fit(left, width - width_of(right)), *right], width, self.rich_style)

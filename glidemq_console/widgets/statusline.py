@@ -1,0 +1,205 @@
+"""Lines of given parts: header, footer, tabs, rules, results. One widget a line, left and right aligned halves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from .ink import Ink, Parts, fit, segments, strip, width_of
+
+
+class PartsView(Widget):
+    """Draws lines of parts as they are given; what does not fit is cut with an ellipsis."""
+
+    DEFAULT_CSS = """
+    PartsView {
+        height: auto;
+        width: 1fr;
+    }
+    """
+
+    def __init__(
+        self, lines: Sequence[Parts] = (), *, id: str | None = None, classes: str | None = None
+    ) -> None:
+        """Make a view of some lines."""
+        super().__init__(id=id, classes=classes)
+        self._lines = [list(line) for line in lines]
+
+    @property
+    def lines(self) -> list[list[Ink]]:
+        """The lines that are shown."""
+        return self._lines
+
+    @property
+    def text(self) -> str:
+        """The lines as plain text."""
+        return "\n".join("".join(part.text for part in line) for line in self._lines)
+
+    def show(self, lines: Sequence[Parts]) -> None:
+        """Show these lines; nothing is painted when they are what is shown already."""
+        new = [list(line) for line in lines]
+        if new != self._lines:
+            taller = len(new) != len(self._lines)
+            self._lines = new
+            self.refresh(layout=taller)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width, base)
+        return strip(self.app, self._lines[y], self.size.width, base)
+
+
+class StatusLine(Widget):
+    """One line: the left parts give way to the right ones when space is short."""
+
+    DEFAULT_CSS = """
+    StatusLine {
+        height: 1;
+        width: 1fr;
+        background: $background;
+        color: $foreground;
+    }
+    """
+
+    def __init__(
+        self, left: Parts = (), right: Parts = (), *, id: str | None = None, classes: str | None = None
+    ) -> None:
+        """Make a line of a left and a right half."""
+        super().__init__(id=id, classes=classes)
+        self._left, self._right = list(left), list(right)
+
+    @property
+    def text(self) -> str:
+        """Both halves as plain text."""
+        return "".join(part.text for part in (*self._left, *self._right))
+
+    def show(self, left: Parts, right: Parts = ()) -> None:
+        """Show these halves; nothing is painted when they are what is shown already."""
+        new = list(left), list(right)
+        if new != (self._left, self._right):
+            self._left, self._right = new
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        if y:
+            return Strip.blank(width, base)
+        right = fit(self._right, min(width, width_of(self._right)))
+        left = fit([Ink(" "), *self._left], width - width_of(right) - 1)
+        return strip(self.app, [*left, *right], width, base)
+
+
+class Rule(Widget):
+    """A hairline, with a title in it if it has one; the title of the focused pane carries the accent."""
+
+    DEFAULT_CSS = """
+    Rule {
+        height: 1;
+        width: 1fr;
+    }
+    """
+
+    def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
+        """Make a rule with a title of safe text."""
+        super().__init__(id=id, classes=classes)
+        self._title = title
+        self._lit = False
+
+    def show(self, title: str, *, lit: bool = False) -> None:
+        """Show another title, lit when its pane has the focus."""
+        if (title, lit) != (self._title, self._lit):
+            self._title, self._lit = title, lit
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        parts = []
+        if self._title:
+            parts = [
+                Ink("── ", "hairline"),
+                Ink(self._title, *(("focus", "bold") if self._lit else ("dim", ""))),
+                Ink(" "),
+            ]
+        parts.append(Ink("─" * max(0, width - width_of(parts)), "hairline"))
+        return strip(self.app, parts, width, base)
+
+
+class TabBar(Widget):
+    """Tabs of the screens or of a list's states: a click or a number key of the owner chooses one."""
+
+    DEFAULT_CSS = """
+    TabBar {
+        height: 1;
+        width: 1fr;
+        background: $background;
+        color: $foreground;
+    }
+    """
+
+    #: Cells between two tabs.
+    GAP: ClassVar[int] = 2
+
+    class Chosen(Message):
+        """A tab was clicked."""
+
+        def __init__(self, bar: TabBar, key: str) -> None:
+            super().__init__()
+            self.bar = bar
+            self.key = key
+
+        @property
+        def control(self) -> TabBar:
+            return self.bar
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        """Make a bar without tabs."""
+        super().__init__(id=id, classes=classes)
+        self._tabs: list[tuple[str, list[Ink], list[Ink]]] = []
+        self._current = ""
+
+    @property
+    def current(self) -> str:
+        """Key of the current tab."""
+        return self._current
+
+    def show(self, tabs: Sequence[tuple[str, Parts, Parts]], current: str) -> None:
+        """Show tabs of (key, parts, short parts); where space is short only the current one is shown in full."""
+        new = [(key, list(parts), list(short)) for key, parts, short in tabs]
+        if (new, current) != (self._tabs, self._current):
+            self._tabs, self._current = new, current
+            self.refresh()
+
+    def _placed(self) -> list[tuple[str, list[Ink]]]:
+        whole = [(key, parts) for key, parts, _ in self._tabs]
+        if sum(width_of(parts) + self.GAP for _, parts in whole) <= self.size.width - 1:
+            return whole
+        return [(key, parts if key == self._current else short) for key, parts, short in self._tabs]
+
+    def on_click(self, event: events.Click) -> None:
+        left = 1
+        for key, parts in self._placed():
+            right = left + width_of(parts)
+            if left <= event.x < right:
+                self.post_message(self.Chosen(self, key))
+                event.stop()
+                return
+            left = right + self.GAP
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        line = segments(self.app, [Ink(" ")], base)
+        for key, parts in self._placed():
+            lit = key == self._current
+            shown = [part._replace(attributes="bold underline") if lit else part for part in parts]
+            line += segments(self.app, [*fit(shown, width_of(shown)), Ink(" " * self.GAP)], base)
+        return Strip(line).adjust_cell_length(self.size.width, base)
