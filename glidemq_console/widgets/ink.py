@@ -25,6 +25,8 @@ class Ink(NamedTuple):
     """Theme variable of the colour, without the dollar sign; empty for the widget's own colour."""
     attributes: str = ""
     """Rich attributes, such as `bold`."""
+    on: str | None = None
+    """Theme variable of the background; None leaves that of the line."""
 
 
 Parts: TypeAlias = Sequence[Ink]
@@ -78,7 +80,7 @@ def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
 def ink_style(app: App[Any], part: Ink, base: Style) -> Style:
     """Return the Rich style of a part on a base style."""
     if part.token:
-        return base + ink(app, part.token, part.attributes)
+        return base + ink(app, part.token, part.attributes, on=part.on)
     return base + Style.parse(part.attributes) if part.attributes else base
 
 

@@ -202,7 +202,7 @@ class LineList(ScrollView, can_focus=True):
         self._touched = False
         self._cursor, self._cursor_key = 0, None
         self._update(0, 0, (), whole=True)
-        self.scroll_to(y=0, animate=False)
+        self.scroll_to(y=0, animate=False, force=True)
 
     def set_empty(self, lines: Sequence[Parts]) -> None:
         """Say what stands in the place of the rows when there are none."""
@@ -283,7 +283,7 @@ class LineList(ScrollView, can_focus=True):
         if index != old_index:
             self._refresh_rows([old_index, index])
             if self._touched:
-                self.scroll_to(y=max(0, round(self.scroll_y) + index - old_index), animate=False)
+                self.scroll_to(y=max(0, round(self.scroll_y) + index - old_index), animate=False, force=True)
             else:
                 self._reveal()
         if new_key != key:
@@ -330,9 +330,9 @@ class LineList(ScrollView, can_focus=True):
         height = max(1, self.size.height - self._top)
         top = round(self.scroll_y)
         if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False)
+            self.scroll_to(y=self._cursor, animate=False, force=True)
         elif self._cursor >= top + height:
-            self.scroll_to(y=self._cursor - height + 1, animate=False)
+            self.scroll_to(y=self._cursor - height + 1, animate=False, force=True)
 
     def action_move(self, rows: int) -> None:
         self.move_to(self._cursor + rows)
