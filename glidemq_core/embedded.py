@@ -184,15 +184,16 @@ class EmbeddedServer:
         try:
             if self._folder.log.exists() and self._folder.log.stat().st_size > 1_000_000:
                 self._folder.log.unlink()
-            process = subprocess.Popen(
-                [str(binary), "-"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=self._folder.data,
-                pass_fds=(life,),
-                start_new_session=True,
-            )
+            with self._folder.log.open("ab") as log:
+                process = subprocess.Popen(
+                    [str(binary), "-"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder.data,
+                    pass_fds=(life,),
+                    start_new_session=True,
+                )
         except OSError as error:
             raise self._folder.error(f"cannot run '{binary}': {error.strerror}") from error
         finally:
@@ -316,7 +317,11 @@ def _pids(folder: Folder) -> list[int]:
     try:
         pid = int((folder.path / "server.pid").read_text())
         shown = subprocess.run(
-            ["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, timeout=5, check=False
+            ["ps", "-ww", "-p", str(pid), "-o", "command="],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         ).stdout
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return []

@@ -109,9 +109,10 @@ class Folder:
         """Read `server.json`; None when it is absent or damaged."""
         try:
             found = json.loads(self._state.read_text("utf-8"))
-            return State(port=int(found["port"]), password=str(found["password"]), keep=bool(found["keep"]))
+            state = State(port=int(found["port"]), password=str(found["password"]), keep=bool(found["keep"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return state if re.fullmatch(r"[\w-]{16,}", state.password) and 1 <= state.port <= 65_535 else None
 
     def write(self, state: State) -> None:
         """Replace `server.json` as a whole."""

@@ -1,0 +1,40 @@
+"""What is loaded when: the engine knows no terminal, and help needs nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+LOADED = "import sys; {what}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+
+
+def loaded(what: str) -> set[str]:
+    """Top-level names of the modules that a fresh interpreter holds after running `what`."""
+    run = subprocess.run(
+        [sys.executable, "-c", LOADED.format(what=what)], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.splitlines()[-1].split())
+
+
+def test_the_engine_loads_no_terminal_library() -> None:
+    assert not loaded("import glidemq_core") & {"textual", "rich", "typer", "glidemq_console"}
+
+
+def test_the_engine_loads_its_driver_only_to_connect() -> None:
+    assert "glide" not in loaded("import glidemq_core, glidemq_core.connection")
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_needs_neither_the_console_nor_the_driver(argument: str) -> None:
+    call = (
+        "import contextlib; from glidemq_console.cli import main; sys.argv = ['glidemq', '"
+        + argument
+        + "']\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+    )
+    code = f"import sys\n{call}print()\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not set(run.stdout.splitlines()[-1].split()) & {"textual", "glide", "glide_shared"}
