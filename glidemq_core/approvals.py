@@ -32,7 +32,7 @@ from .stream_tail import Page, decode_page
 #: Fields of the hash that an `Approval` is made of.
 APPROVAL_FIELDS = (
     *SUSPEND_FIELDS,
-    *USAGE_FIELDS,
+    *USAGE_FIELDS.values(),
     "name",
     "data",
     "progress",

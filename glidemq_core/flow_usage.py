@@ -16,6 +16,7 @@ from .usage_sums import Sum
 #: Jobs of a flow that are looked at, at most.
 MAX_JOBS = 100_000
 _PAGE = 1_000
+_FIELDS = tuple(USAGE_FIELDS.values())
 
 
 async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledger: bool = False) -> FlowUsage:
@@ -62,16 +63,14 @@ async def _add_usage(scope: Scope, level: Sequence[JobRef], ledger: bool, total:
     for start in range(0, len(level), _PAGE):
         part = level[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [
-            ("HMGET", _keys(scope, ref).job(ref.id), *USAGE_FIELDS) for ref in part
+            ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS) for ref in part
         ]
         if ledger:
             commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
         answers = await scope.connection.pipeline(commands)
         for place in range(len(part)):
             values = answers[place]
-            latest = (
-                None if isinstance(values, Exception) else decode_usage(picked_fields(USAGE_FIELDS, values))
-            )
+            latest = None if isinstance(values, Exception) else decode_usage(picked_fields(_FIELDS, values))
             entries = answers[len(part) + place] if ledger else ()
             total.add_job(_reports(latest, entries))
 

@@ -128,12 +128,6 @@ def _encode(name: str, value: Any) -> tuple[str, str]:
     return number_text(value), number_text(value)
 
 
-def usage_fields(usage: Usage) -> dict[str, bytes]:
-    """Return a report as it stands in the job hash."""
-    given = {name: value for name, value in _values(usage).items() if value is not None and value != {}}
-    return {f"usage:{_CAMEL[name]}": _encode(name, value)[0].encode() for name, value in given.items()}
-
-
 def _values(usage: Usage) -> dict[str, Any]:
     return {f.name: getattr(usage, f.name) for f in record_fields(usage) if f.name in _CAMEL}
 
