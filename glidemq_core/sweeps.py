@@ -95,41 +95,46 @@ class ListWalk:
     """A slow walk for list-sourced jobs of Node workers; it also heals `list-active`.
 
     Call `step` at a low rate; it costs one GET and one ZCARD while our own index explains the whole count.
-    The count is lowered only after two rounds in a row have missed the same jobs and only if it stood still
-    meanwhile: one round may miss jobs that started behind the cursor.
+    Jobs that start and end behind the cursor are missed, so a round proves something only if it was one call
+    or if nothing moved while it lasted; and two such rounds must miss the same number.
     """
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._cursor = "0"
-        self._seen = 0
         self._before: tuple[int, int] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._cursor, self._seen, self._calls = "0", 0, 0
+        self._still, self._counted = True, -1
 
     async def step(self, *, lock_ms: int, max_stalled: int) -> Stalled:
-        """Walk a few hundred keys further."""
+        """Walk some thousand keys further."""
         scope = self._scope
-        reply = await scope.call(
+        _, cursor, seen, surplus, listed, quiet, again, failed = await scope.call(
             "list_scan", self._cursor, scope.keys.pattern("job:*"), scope.now_ms(), lock_ms, max_stalled
         )
-        _, cursor, seen, surplus, again, failed = reply
+        counted = int(listed)
         self._cursor = cursor.decode()
         self._seen += seen
+        self._calls += 1
+        self._still &= bool(quiet) and self._counted in (-1, counted) and not again and not failed
+        self._counted = counted
         if self._cursor == "0":
-            await self._round_ended(int(surplus), len(again) + len(failed))
+            ended = bool(again or failed)
+            await self._round_ended(int(surplus) - self._seen, ended)
+            self._begin()
         return Stalled(_texts(again), _texts(failed))
 
-    async def _round_ended(self, surplus: int, ended: int) -> None:
-        missing, self._seen = surplus - self._seen, 0
-        if missing <= 0 or ended:
+    async def _round_ended(self, missing: int, ended: bool) -> None:
+        proves = self._calls == 1 or self._still
+        if missing <= 0 or ended or not proves:
             self._before = None
-            return
-        stored = await self._scope.connection.command("GET", self._scope.keys.list_active)
-        here = (missing, int(stored or 0))
-        if self._before == here:
-            await self._scope.call("heal_list", missing, here[1])
+        elif self._before == (missing, self._counted):
+            await self._scope.call("heal_list", missing, self._counted)
             self._before = None
         else:
-            self._before = here
+            self._before = (missing, self._counted)
 
 
 def _texts(items: Any) -> list[str]:

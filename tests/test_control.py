@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,10 +79,10 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(connection: Connection) -> AsyncIterator[Bench]:
+async def bench(connection: Connection) -> Bench:
     made = Bench(connection, "mail")
     made.scope = await made.queue.scope()
-    yield made
+    return made
 
 
 async def _written(connection: Connection, name: str, **hidden: Any) -> None:

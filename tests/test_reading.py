@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,10 +22,10 @@ SCENARIOS = sorted(path.stem for path in GOLDEN.glob("*.json"))
 
 
 @pytest.fixture
-async def bench(connection: Connection) -> AsyncIterator[Bench]:
+async def bench(connection: Connection) -> Bench:
     made = Bench(connection, "mail")
     made.scope = await made.queue.scope()
-    yield made
+    return made
 
 
 def counts_of(name: str) -> list[dict[str, int]]:

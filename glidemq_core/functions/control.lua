@@ -2,9 +2,13 @@
 -- finds the job in whatever structure holds it, so that no entry or list element outlives its job and no job
 -- stands in two places. A job that is gone is never brought back.
 
+-- Entries that one call may still look at: walks over a long stream must not hold the server for long.
+local WALK, walk_left = 100000, 0
+
 local function scan(P, command, id, from, to, limit)
-  local step, seen = 16, 0
-  while seen < limit do
+  local step = 16
+  limit = min(limit, walk_left)
+  while limit > 0 do
     local page = call(command, P .. ":stream", from, to, "COUNT", step)
     for _, item in ipairs(page) do
       local fields = item[2]
@@ -12,16 +16,29 @@ local function scan(P, command, id, from, to, limit)
         if fields[i] == "jobId" and fields[i + 1] == id then return item[1] end
       end
     end
+    limit, walk_left = limit - #page, walk_left - #page
     if #page < step then return nil end
-    seen, from, step = seen + #page, "(" .. page[#page][1], min(step * 4, 1000)
+    from, step = "(" .. page[#page][1], min(step * 4, 1000)
   end
 end
 
--- Stream entry of a job, looked for where a fresh one would be (after the job's creation, with a second for
--- clocks that differ) and where one queued again would be (the tail). Bounded: nil in a huge backlog.
-function jobs.entry(P, id, timestamp)
+-- Stream entry of a waiting job, looked for where a fresh one would be (after the job's creation, with a second
+-- for clocks that differ) and where one queued again would be (the tail). Bounded: nil in a huge backlog.
+local function waiting_entry(P, id, timestamp)
   local since = max(0, util.num(timestamp) - 1000)
   return scan(P, "XRANGE", id, util.int(since), "+", 20000) or scan(P, "XREVRANGE", id, "+", "-", 20000)
+end
+
+-- Pending entries (at most 10000) by the job they run.
+function jobs.pending(P)
+  local out, page = {}, try("XPENDING", P .. ":stream", GROUP, "-", "+", 10000)
+  if page.err then return out end
+  for _, item in ipairs(page) do
+    local entry = call("XRANGE", P .. ":stream", item[1], item[1])[1]
+    local id = entry and util.map(entry[2]).jobId
+    if id then out[id] = item[1] end
+  end
+  return out
 end
 
 -- What decides about a job: nil when it does not exist.
@@ -39,7 +56,7 @@ end
 function jobs.unqueue(P, id, job, force)
   if job.lifo and call("LREM", P .. ":lifo", 0, id) > 0 then return "taken" end
   if job.priority > 0 and call("LREM", P .. ":priority", 0, id) > 0 then return "taken" end
-  local entry = jobs.entry(P, id, job.timestamp)
+  local entry = waiting_entry(P, id, job.timestamp)
   if not entry then return nil end
   local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)
   if not pending.err and #pending > 0 then
@@ -74,6 +91,7 @@ end
 -- keeps one audit entry naming the jobs whose outcome is `wanted`.
 local function each(P, args, first, wanted, one)
   local out, changed = { "ok" }, {}
+  walk_left = WALK
   for i = first, #args - 1 do
     local outcome = one(args[i])
     out[#out + 1] = outcome
@@ -83,13 +101,13 @@ local function each(P, args, first, wanted, one)
   return out
 end
 
-local function remove(P, id, now, force)
+local function remove(P, id, now, running)
   local job = jobs.look(P, id)
   if not job then return "not_found" end
   if job.state == "active" then
-    if not force then return "active" end
-    -- Our own index says where an active job came from; the fields only hint, when the stream knows nothing.
-    local entry = not call("ZSCORE", P .. ":list-runs", id) and jobs.entry(P, id, job.timestamp)
+    if not running then return "active" end
+    -- Its pending entry says where an active job came from; the fields only hint, when there is none.
+    local entry = running()[id]
     if entry then
       call("XACK", P .. ":stream", GROUP, entry)
       call("XDEL", P .. ":stream", entry)
@@ -108,8 +126,12 @@ end
 
 -- args: now, force ("1": active ones too), ids..., audit. Reply {"ok", "removed" | "active" | "not_found" ...}.
 register("remove", {}, function(P, args)
-  local now, force = tonumber(args[1]), args[2] == "1"
-  return each(P, args, 3, "removed", function(id) return remove(P, id, now, force) end)
+  local now, pending = tonumber(args[1]), nil
+  local function running()
+    pending = pending or jobs.pending(P)
+    return pending
+  end
+  return each(P, args, 3, "removed", function(id) return remove(P, id, now, args[2] == "1" and running) end)
 end)
 
 -- Send a failed job through P:scheduled, due now. stalledCount, revoked and expireAt keep their values.
@@ -174,6 +196,7 @@ end
 -- {"pending"} (a worker is starting it) | {"not_in_stream"} (found nowhere).
 register("change_priority", {}, function(P, args)
   local id, wanted, now = args[1], tonumber(args[2]), tonumber(args[3])
+  walk_left = WALK
   local job = jobs.look(P, id)
   if not job then return { "not_found" } end
   local state = job.state
@@ -212,6 +235,7 @@ end)
 -- args: id, delay, now, audit. Reply as change_priority.
 register("change_delay", {}, function(P, args)
   local id, delay, now = args[1], tonumber(args[2]), tonumber(args[3])
+  walk_left = WALK
   local job = jobs.look(P, id)
   if not job then return { "not_found" } end
   local state, key = job.state, P .. ":job:" .. id
@@ -254,6 +278,7 @@ local QUEUED = { waiting = true, delayed = true, prioritized = true, ["group-wai
 -- args: id, now, audit. Reply {"revoked"} | {"flagged"} | {"not_found"}.
 register("revoke", {}, function(P, args)
   local id, now = args[1], tonumber(args[2])
+  walk_left = WALK
   local job = jobs.look(P, id)
   if not job then return { "not_found" } end
   local key = P .. ":job:" .. id

@@ -42,7 +42,8 @@ end
 local function promote(P, now, budget)
   local level, count = next_level(P, 0), 0
   while level and budget > 0 do
-    local due = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(level * STEP), util.int(level * STEP + now), "LIMIT", 0, budget)
+    local base = level * STEP
+    local due = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(base), util.int(base + now), "LIMIT", 0, budget)
     if #due > 0 then util.sliced("ZREM", P .. ":scheduled", due) end
     for _, member in ipairs(due) do count = count + promote_one(P, member, level, now) end
     budget = budget - #due
@@ -207,30 +208,37 @@ register("list_stalls", {}, function(P, args)
   return { ended == tonumber(args[4]) and "more" or "ok", again, failed }
 end)
 
--- One step of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes. Does
--- nothing while our own index accounts for all of list-active.
+-- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 10000
+-- keys. Does nothing while our own index accounts for all of list-active.
 -- args: SCAN cursor, pattern "<P>:job:*" with P escaped, now, lock ms, most stalls.
 -- Reply {"ok", next cursor ("0": round complete), live list-sourced jobs of others seen, surplus of list-active over
--- our index, ids queued again, ids failed}.
--- Keeps: a job with a stream entry is left to the stream sweep, whatever its priority.
+-- our index, list-active, 1 if both lists are empty, ids queued again, ids failed}.
+-- Keeps: a job with a pending entry is left to the stream sweep, whatever its priority.
 register("list_scan", {}, function(P, args)
-  local surplus = util.num(call("GET", P .. ":list-active")) - call("ZCARD", P .. ":list-runs")
-  if surplus <= 0 then return { "ok", "0", 0, 0, {}, {} } end
-  local now, seen, again, failed = tonumber(args[3]), 0, {}, {}
-  local page = call("SCAN", args[1], "MATCH", args[2], "COUNT", 500)
-  for _, key in ipairs(page[2]) do
-    local id = key:sub(#P + 6)
-    local job = not id:find(":", 1, true) and look_at_run(P, id)
-    if job and job.state == "active" and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id)
-      and not jobs.entry(P, id, call("HGET", key, "timestamp")) then
-      if silent(job, now, tonumber(args[4])) then
-        list_stall(P, id, job, now, tonumber(args[5]), again, failed)
-      else
-        seen = seen + 1
+  local counted = util.num(call("GET", P .. ":list-active"))
+  local surplus = counted - call("ZCARD", P .. ":list-runs")
+  local quiet = call("EXISTS", P .. ":lifo", P .. ":priority") == 0 and 1 or 0
+  local seen, again, failed = 0, {}, {}
+  if surplus <= 0 then return { "ok", "0", seen, 0, util.int(counted), quiet, again, failed } end
+  local now, pending, cursor = tonumber(args[3]), nil, args[1]
+  for _ = 1, 20 do
+    local page = call("SCAN", cursor, "MATCH", args[2], "COUNT", 500)
+    cursor = page[1]
+    for _, key in ipairs(page[2]) do
+      local id = key:sub(#P + 6)
+      local job = not id:find(":", 1, true) and look_at_run(P, id)
+      if job and job.state == "active" and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id) then
+        pending = pending or jobs.pending(P)
+        if not pending[id] and silent(job, now, tonumber(args[4])) then
+          list_stall(P, id, job, now, tonumber(args[5]), again, failed)
+        elseif not pending[id] then
+          seen = seen + 1
+        end
       end
     end
+    if cursor == "0" then break end
   end
-  return { "ok", page[1], seen, util.int(surplus), again, failed }
+  return { "ok", cursor, seen, util.int(surplus), util.int(counted), quiet, again, failed }
 end)
 
 -- Take `excess` off list-active after a walk has shown that so many of the counted jobs do not exist.
