@@ -20,7 +20,7 @@ from platformdirs import user_config_path
 from rich.style import Style
 from textual.app import App
 from textual.color import Color, ColorParseError
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from .safe import clean
 
@@ -261,6 +261,7 @@ def _complete(given: dict[str, str], colors: dict[str, str], ansi: bool) -> dict
 
     variables = {name: value(name) for name in VARIABLES}
     return {
+        **(BUILTIN_THEMES["ansi-dark"].variables if ansi else {}),
         **variables,
         "block-cursor-background": variables["cursor-background"],
         "block-cursor-foreground": colors["foreground"],

@@ -1,0 +1,305 @@
+"""Questions: yes or no with the focus on the safe answer, a name to type, a line of text to enter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalGroup, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from ..safe import clean
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result]):
+    """The frame of a question: a title, a body that scrolls, what is to be filled in, and the buttons.
+
+    Every dialog is left with `escape`, which changes nothing.
+    """
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        background: $background 60%;
+    }
+    Dialog > #dialog {
+        width: 64;
+        max-width: 96%;
+        max-height: 94%;
+        padding: 1 2;
+        background: $panel;
+        color: $foreground;
+        border: round $hairline;
+    }
+    Dialog #dialog-title {
+        text-style: bold;
+        height: auto;
+        margin-bottom: 1;
+    }
+    Dialog #dialog-body {
+        height: auto;
+        max-height: 12;
+        margin-bottom: 1;
+    }
+    Dialog #dialog-body > Static {
+        height: auto;
+    }
+    Dialog .dialog-label {
+        color: $dim;
+        height: auto;
+    }
+    Dialog #dialog-problem {
+        color: $error;
+        height: auto;
+        min-height: 1;
+    }
+    Dialog Input {
+        border: none;
+        height: 1;
+        padding: 0 1;
+        background: $background;
+    }
+    Dialog Input:focus {
+        border: none;
+        background: $cursor-background;
+    }
+    Dialog #dialog-buttons {
+        height: 1;
+        align-horizontal: right;
+    }
+    Dialog Button {
+        height: 1;
+        min-width: 10;
+        width: auto;
+        margin-left: 2;
+        padding: 0 2;
+        border: none;
+        text-style: none;
+        color: $foreground;
+        background: $surface;
+    }
+    Dialog Button:hover {
+        background: $cursor-background;
+        border: none;
+    }
+    Dialog Button:focus {
+        text-style: bold;
+        color: $background;
+        background: $focus;
+        background-tint: $focus 0%;
+        border: none;
+    }
+    Dialog Button.-danger {
+        color: $error;
+    }
+    Dialog Button.-danger:focus {
+        color: $background;
+        background: $error;
+    }
+    Dialog Button:disabled {
+        color: $dim;
+        text-style: none;
+        opacity: 1;
+        text-opacity: 1;
+        background: $surface;
+    }
+    """
+
+    AUTO_FOCUS = ""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "back", show=False),
+        Binding("left", "app.focus_previous", "previous", show=False),
+        Binding("right", "app.focus_next", "next", show=False),
+    ]
+
+    def __init__(self, title: str, body: str, yes: str, no: str, *, danger: bool) -> None:
+        super().__init__()
+        self._title = clean(title, single_line=True, limit=400)
+        self._body = clean(body, limit=8_000)
+        self._yes = clean(yes, single_line=True, limit=40)
+        self._no = clean(no, single_line=True, limit=40)
+        self._danger = danger
+
+    def compose(self) -> ComposeResult:
+        with VerticalGroup(id="dialog"):
+            yield Static(self._title, id="dialog-title", markup=False)
+            if self._body:
+                with VerticalScroll(id="dialog-body", can_focus=False):
+                    yield Static(self._body, markup=False)
+            yield from self.compose_fields()
+            with Horizontal(id="dialog-buttons"):
+                yield _button(self._no, "dialog-no")
+                yield _button(self._yes, "dialog-yes", "-danger" if self._danger else None)
+
+    def compose_fields(self) -> ComposeResult:
+        """Yield what stands between body and buttons."""
+        yield from ()
+
+    def action_leave(self) -> None:
+        raise NotImplementedError
+
+
+def _button(label: str, id: str, classes: str | None = None) -> Button:
+    # Content, because a label given as a string is read as markup.
+    return Button(Content(label), id=id, classes=classes, compact=True)
+
+
+class ConfirmDialog(Dialog[bool]):
+    """Ask for a yes; anything else is a no.
+
+    With `type_this` the yes is only possible once that text was typed, so that nobody destroys by habit.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "leave", "no", show=False),
+        Binding("y", "yes", "yes", show=False),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        body: str = "",
+        *,
+        yes: str = "Yes",
+        no: str = "Keep",
+        type_this: str | None = None,
+        danger: bool = True,
+    ) -> None:
+        """Make a question.
+
+        Args:
+            title: What is about to happen, with the name of the thing and the count.
+            body: What follows from it.
+            yes: Label of the button that does it.
+            no: Label of the safe button, which has the focus.
+            type_this: Text to type before the yes is possible.
+            danger: Draw the yes as something that destroys.
+        """
+        super().__init__(title, body, yes, no, danger=danger)
+        self._type_this = type_this
+
+    def compose_fields(self) -> ComposeResult:
+        if self._type_this is not None:
+            shown = clean(self._type_this, single_line=True, limit=200)
+            yield Static(f"Type {shown} to go on:", classes="dialog-label", markup=False)
+            yield Input(id="dialog-input", compact=True)
+            yield Static("", id="dialog-problem", markup=False)
+
+    def on_mount(self) -> None:
+        if self._type_this is None:
+            self.query_one("#dialog-no").focus()
+        else:
+            self.query_one("#dialog-yes").disabled = True
+            self.query_one("#dialog-input").focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (action == "yes" and self._type_this is not None)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.query_one("#dialog-yes").disabled = not self._may(event.value)
+        self.query_one("#dialog-problem", Static).update("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if self._may(event.value):
+            self.dismiss(True)
+        else:
+            self.query_one("#dialog-problem", Static).update("that is not the name; escape changes nothing")
+
+    def _may(self, typed: str) -> bool:
+        wanted = self._type_this or ""
+        # A name that cannot be typed can be copied as it is shown.
+        return typed in (wanted, clean(wanted, single_line=True, limit=200))
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "dialog-yes")
+
+    def action_yes(self) -> None:
+        self.dismiss(True)
+
+    def action_leave(self) -> None:
+        self.dismiss(False)
+
+
+class PromptDialog(Dialog[str | None]):
+    """Ask for a line of text; None means the person thought better of it."""
+
+    def __init__(
+        self,
+        title: str,
+        body: str = "",
+        *,
+        label: str = "",
+        value: str = "",
+        placeholder: str = "",
+        yes: str = "OK",
+        no: str = "Cancel",
+        validate: Callable[[str], str | None] | None = None,
+        danger: bool = False,
+        max_length: int = 2_000,
+    ) -> None:
+        """Make a prompt.
+
+        Args:
+            title: What the text is for.
+            body: What follows from it.
+            label: A line above the field.
+            value: What the field starts with.
+            placeholder: What an empty field shows.
+            yes: Label of the button that takes the text.
+            no: Label of the button that does not.
+            validate: Return what is wrong with a text, or None; nothing wrong text leaves the dialog.
+            danger: Draw the yes as something that destroys.
+            max_length: Characters that can be entered.
+        """
+        super().__init__(title, body, yes, no, danger=danger)
+        self._label = clean(label, single_line=True, limit=200)
+        self._value = clean(value, single_line=True, limit=max_length)
+        self._placeholder = placeholder
+        self._validator = validate
+        self._max_length = max_length
+
+    def compose_fields(self) -> ComposeResult:
+        if self._label:
+            yield Static(self._label, classes="dialog-label", markup=False)
+        yield Input(
+            value=self._value,
+            placeholder=self._placeholder,
+            max_length=self._max_length,
+            id="dialog-input",
+            compact=True,
+        )
+        yield Static("", id="dialog-problem", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#dialog-input").focus()
+
+    def on_input_changed(self) -> None:
+        self.query_one("#dialog-problem", Static).update("")
+
+    def on_input_submitted(self) -> None:
+        self._take()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "dialog-yes":
+            self._take()
+        else:
+            self.dismiss(None)
+
+    def _take(self) -> None:
+        text = self.query_one("#dialog-input", Input).value
+        problem = self._validator(text) if self._validator is not None else None
+        if problem is None:
+            self.dismiss(text)
+            return
+        self.query_one("#dialog-problem", Static).update(clean(problem, single_line=True, limit=200))
+        self.query_one("#dialog-input").focus()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)

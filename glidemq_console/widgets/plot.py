@@ -1,0 +1,136 @@
+"""A chart of one or two histories, drawn again only when it is told to: a chart costs more than all else on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.app import RenderResult
+from textual.color import Color
+from textual.widget import Widget
+
+from ..format import count
+from ..theme import ink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One line of a chart, oldest value first; None is a gap."""
+
+    name: str
+    values: tuple[float | None, ...]
+    token: str = "chart-first"
+
+
+class Plot(Widget):
+    """Lines over time with a title; the axes are plain and the colours those of the theme."""
+
+    DEFAULT_CSS = """
+    Plot {
+        height: 1fr;
+        width: 1fr;
+        min-height: 5;
+        color: $foreground;
+    }
+    """
+
+    def __init__(
+        self, title: str = "", *, unit: Callable[[float], str] = count, id: str | None = None
+    ) -> None:
+        """Make an empty chart.
+
+        Args:
+            title: What is shown, safe text.
+            unit: Turns a value of the vertical axis into its label.
+            id: Id of the widget.
+        """
+        super().__init__(id=id)
+        self._title = title
+        self._unit = unit
+        self._series: tuple[Series, ...] = ()
+        self._labels: tuple[str, str] = ("", "")
+        self._drawn: tuple[object, Text] | None = None
+
+    def show(self, series: Sequence[Series], *, labels: tuple[str, str] = ("", "")) -> None:
+        """Show these lines; `labels` stand at the left and right end of the time axis."""
+        new = tuple(series)
+        if (new, labels) != (self._series, self._labels):
+            self._series, self._labels = new, labels
+            self.refresh()
+
+    def render(self) -> RenderResult:
+        size = (self.size.width, self.size.height)
+        state = (size, self.app.theme, self._series, self._labels)
+        if self._drawn is None or self._drawn[0] != state:
+            self._drawn = state, self._draw(*size)
+        return self._drawn[1]
+
+    def _draw(self, width: int, height: int) -> Text:
+        title = Text(self._title, style=ink(self.app, "dim"), end="\n", no_wrap=True)
+        for line in self._series if len(self._series) > 1 else ():
+            title.append(f"  ━ {line.name}", ink(self.app, line.token))
+        title.truncate(width, overflow="ellipsis")
+        values = [value for line in self._series for value in line.values if value is not None]
+        if width < 12 or height < 4:
+            return title
+        if not values:
+            return title.append("\nno data yet", ink(self.app, "dim"))
+        return title.append("\n").append(self._chart(width, height - 1, max(values)))
+
+    def _chart(self, width: int, height: int, highest: float) -> Text:
+        from textual_plotext.plot import Plot as Canvas
+
+        canvas = Canvas()
+        canvas.theme("clear")
+        canvas.plotsize(width, height)
+        canvas._set_size(width, height)
+        canvas.xaxes(True, False)
+        canvas.yaxes(True, False)
+        top = _round_up(highest)
+        canvas.ylim(0, top)
+        marks = [0.0, top / 2, top] if height >= 6 else [0.0, top]
+        canvas.yticks(marks, [self._unit(mark) if mark else "0" for mark in marks])
+        length = max(len(line.values) for line in self._series)
+        canvas.xlim(0, max(1, length - 1))
+        canvas.xticks([0, max(1, length - 1)], list(self._labels))
+        for line in self._series:
+            for xs, ys in _runs(line.values, length):
+                canvas.plot(xs, ys, marker="braille", color=self._color(line.token))
+        return Text.from_ansi(canvas.build(), end="", no_wrap=True)
+
+    def _color(self, token: str) -> tuple[int, int, int] | str | int:
+        color = Color.parse(self.app.theme_variables[token])
+        if color.ansi is None:
+            return color.rgb
+        return color.ansi if color.ansi >= 0 else "default"
+
+
+def _runs(values: Sequence[float | None], length: int) -> list[tuple[list[int], list[float]]]:
+    """Cut a history at its gaps; the newest value stands at the right end."""
+    runs: list[tuple[list[int], list[float]]] = []
+    gap = True
+    for x, value in enumerate(values, length - len(values)):
+        if value is None:
+            gap = True
+            continue
+        if gap:
+            runs.append(([], []))
+            gap = False
+        runs[-1][0].append(x)
+        runs[-1][1].append(value)
+    return runs
+
+
+def _round_up(value: float) -> float:
+    """Return the next round number, so that the axis stands still while values wobble."""
+    if value <= 0:
+        return 1.0
+    step = 1.0
+    while step * 10 <= value:
+        step *= 10
+    while step > value:
+        step /= 10
+    return next(
+        step * factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * factor >= value * 0.999999
+    )
