@@ -201,7 +201,7 @@ def _added(
     scope: Scope, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
 ) -> Job[Any, Any] | None:
     status = answer[0]
-    if status == "cost":
+    if status == b"cost":
         key = options.ordering.key if options.ordering else ""
         raise CostExceedsCapacityError(
             f"the job costs more than group '{key}' can hold",

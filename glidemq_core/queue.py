@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
 
 from .adding import AddCalls
 from .audit import AuditCalls
@@ -10,6 +10,8 @@ from .base import JSON_SERIALIZER, Serializer
 from .connection import Connection
 from .control import ControlCalls
 from .errors import InvalidOptionError
+from .job import DataT, ResultT
+from .job import DataT, ResultT
 from .options import merge_options
 from .reading import ReadCalls
 from .streams import StreamCalls
@@ -18,7 +20,16 @@ from .usage import UsageCalls
 from .worker_options import QueueOptions
 
 
-class Queue(AddCalls, ReadCalls, ControlCalls, SuspensionCalls, StreamCalls, UsageCalls, AuditCalls):
+class Queue(
+    AddCalls,
+    ReadCalls,
+    ControlCalls,
+    SuspensionCalls,
+    StreamCalls,
+    UsageCalls,
+    AuditCalls,
+    Generic[DataT, ResultT],
+):
     """Producer and control side of a queue. Starts no background task; connects at first use.
 
     Args:
