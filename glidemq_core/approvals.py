@@ -19,7 +19,7 @@ from .decoding import (
     decode_usage,
     picked_fields,
 )
-from .errors import JobNotFoundError, JobStateError
+from .errors import JobStateError
 from .keys import split_member
 from .numbers import parse_number
 from .option_fields import EPOCH, UNSET, Unset, from_epoch_ms, instance_of, refuse, some_text, text
@@ -44,14 +44,25 @@ APPROVAL_FIELDS = (
 #: Characters of a draft that are shown; what is cut is marked.
 MAX_DRAFT = 1_048_576
 _DRAFT_PAGE = 500
-_BOUND_FIELDS = ("suspendedAt", "suspendReason", "data", "progress")
+#: Fields of the hash that a review hash covers.
+BOUND_FIELDS = ("suspendedAt", "suspendReason", "data", "progress")
 
 
 def review_hash(ref: JobRef, fields: Fields, last_chunk: str) -> str:
     """Return the hash of what an approver was shown: suspension, payload, progress and stream, as stored."""
-    shown = {name: as_text(fields.get(name)) for name in _BOUND_FIELDS}
+    shown = {name: as_text(fields.get(name)) for name in BOUND_FIELDS}
     shown |= {"queue": ref.queue, "id": ref.id, "stream": last_chunk}
     return hashlib.sha256(canonical_json(shown).encode()).hexdigest()
+
+
+def newest_chunk(scope: Scope, job_id: str) -> tuple[str | int, ...]:
+    """Command that reads the last entry of a job's stream, which a review hash names."""
+    return ("XREVRANGE", scope.keys.jstream(job_id), "+", "-", "COUNT", 1)
+
+
+def first_id(page: Page) -> str:
+    """Id of the first entry of a page, "" if it is empty."""
+    return as_text(next(iter(page))) if page else ""
 
 
 def draft_of(chunks: Iterable[StreamChunk], limit: int = MAX_DRAFT) -> str | None:
@@ -122,21 +133,15 @@ def approval_of(
 async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None) -> Approval:
     """Read what an approver must see; see `Queue.review`. Plain commands: it works for read-only users."""
     keys, key = scope.keys, scope.keys.job(job_id)
-    values, deadline, newest = await _pipeline(
-        scope,
+    values, deadline, newest = await scope.gather(
         ("HMGET", key, *APPROVAL_FIELDS),
         ("ZSCORE", keys.suspended, job_id),
-        ("XREVRANGE", keys.jstream(job_id), "+", "-", "COUNT", 1),
+        newest_chunk(scope, job_id),
     )
     fields = picked_fields(APPROVAL_FIELDS, values)
     if not fields:
-        raise JobNotFoundError(
-            f"job '{scope.queue}:{job_id}' not found",
-            queue=scope.queue,
-            job_id=job_id,
-            hint="it may be removed",
-        )
-    last_chunk = _first_id(newest)
+        raise scope.missing(job_id)
+    last_chunk = first_id(newest)
     parked = None
     if group := fields.get("groupKey"):
         parked = await scope.connection.command("ZCARD", keys.groupq(as_text(group)))
@@ -259,13 +264,11 @@ async def _decide(
 
 async def _facts(scope: Scope, job_id: str, expect: str) -> tuple[str | bytes, ...]:
     """Facts for the deciding call to check: those just read if they hash to `expect`, else none that fit."""
-    values, newest = await _pipeline(
-        scope,
-        ("HMGET", scope.keys.job(job_id), *_BOUND_FIELDS),
-        ("XREVRANGE", scope.keys.jstream(job_id), "+", "-", "COUNT", 1),
+    values, newest = await scope.gather(
+        ("HMGET", scope.keys.job(job_id), *BOUND_FIELDS), newest_chunk(scope, job_id)
     )
-    fields = picked_fields(_BOUND_FIELDS, values)
-    last_chunk = _first_id(newest)
+    fields = picked_fields(BOUND_FIELDS, values)
+    last_chunk = first_id(newest)
     if review_hash(JobRef(scope.queue, job_id), fields, last_chunk) != expect.lower():
         return ("", "", "", "", "")
     digests = (hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress"))
@@ -287,15 +290,3 @@ def _with_first(decision: Decision, suspended_at: str, latest: str) -> Decision:
 
 def _moment(milliseconds: int) -> datetime:
     return from_epoch_ms(milliseconds) or EPOCH
-
-
-async def _pipeline(scope: Scope, *commands: tuple[str | int, ...]) -> list[Any]:
-    answers = await scope.connection.pipeline(commands)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
-def _first_id(page: Page) -> str:
-    return as_text(next(iter(page))) if page else ""

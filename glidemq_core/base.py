@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from .connection import Connection, connect
-from .errors import ClosedError, InvalidOptionError
+from .connection import Call, Connection, connect
+from .errors import ClosedError, InvalidOptionError, JobNotFoundError
 from .keys import QueueKeys
 from .option_fields import queue_name
 
@@ -53,6 +53,23 @@ class Scope:
     async def read(self, function: str, *args: str | bytes | int | float) -> Any:
         """Call one of our read-only functions on this queue."""
         return await self.connection.read(function, self.keys.root, *args)
+
+    async def gather(self, *commands: Call) -> list[Any]:
+        """Run plain reading commands in one round trip; the first error is raised."""
+        answers = await self.connection.pipeline(commands)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def missing(self, job_id: str) -> JobNotFoundError:
+        """The error for a job that does not exist (any more)."""
+        return JobNotFoundError(
+            f"job '{self.queue}:{job_id}' not found",
+            queue=self.queue,
+            job_id=job_id,
+            hint="it may be removed",
+        )
 
     def now_ms(self) -> int:
         """Caller's clock, epoch ms; the wire wants it in every call that writes."""

@@ -83,12 +83,9 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
 
 async def get_ledger(scope: Scope, job_id: str) -> list[Attempt] | None:
     """Read the attempts that have ended, oldest first; None: nothing was kept."""
-    entries, state = await scope.connection.pipeline(
-        [("LRANGE", scope.keys.ledger(job_id), 0, -1), ("HGET", scope.keys.job(job_id), "state")]
+    entries, state = await scope.gather(
+        ("LRANGE", scope.keys.ledger(job_id), 0, -1), ("HGET", scope.keys.job(job_id), "state")
     )
-    for answer in (entries, state):
-        if isinstance(answer, Exception):
-            raise answer
     return attempts_of(entries, as_text(state)) if entries else None
 
 

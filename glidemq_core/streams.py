@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from .base import QueueBase, Scope
 from .connection import Connection
-from .errors import JobNotFoundError, PayloadTooLargeError
+from .errors import PayloadTooLargeError
 from .option_fields import Duration, refuse, to_ms
 from .records import StreamChunk
 from .stream_hub import StreamHub, close_quietly
@@ -104,9 +104,7 @@ class _Writer:
             args.extend(words)
         reply = await self._scope.call("stream_append", *args)
         if reply[0] != b"ok":
-            ref = f"{self._scope.queue}:{self._job_id}"
-            message = f"job '{ref}' not found: its stream takes no more chunks"
-            raise JobNotFoundError(message, queue=self._scope.queue, job_id=self._job_id)
+            raise self._scope.missing(self._job_id)
         return [entry_id.decode() for entry_id in reply[1:]]
 
     async def _flush(self) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .approvals import approve, reject, review
+from .approvals import BOUND_FIELDS, approve, first_id, newest_chunk, reject, review, review_hash
 from .audit import audit_blob
 from .base import QueueBase, Scope
 from .decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .job import Job
 from .option_fields import UNSET, Instant, Unset, flag, to_epoch_ms
-from .options import Actor
+from .options import Actor, JobRef
 from .reading import get_jobs
 from .records import Approval, Decision, SignalResult, SuspendInfo
 from .signals import signal_head
@@ -92,14 +92,18 @@ async def deliver_early(scope: Scope) -> int:
 
 
 async def get_suspend_info(scope: Scope, job_id: str) -> SuspendInfo | None:
-    """Read why and until when a job is suspended, None if it is not."""
-    values, deadline = await scope.connection.pipeline(
-        [("HMGET", scope.keys.job(job_id), *SUSPEND_FIELDS), ("ZSCORE", scope.keys.suspended, job_id)]
+    """Read why and until when a job is suspended, with its review hash; None if it is not."""
+    names = tuple(dict.fromkeys((*SUSPEND_FIELDS, *BOUND_FIELDS)))
+    values, deadline, newest = await scope.gather(
+        ("HMGET", scope.keys.job(job_id), *names),
+        ("ZSCORE", scope.keys.suspended, job_id),
+        newest_chunk(scope, job_id),
     )
-    for answer in (values, deadline):
-        if isinstance(answer, Exception):
-            raise answer
-    return decode_suspend(picked_fields(SUSPEND_FIELDS, values), deadline)
+    fields = picked_fields(names, values)
+    info = decode_suspend(fields, deadline)
+    if info is None:
+        return None
+    return replace(info, review_hash=review_hash(JobRef(scope.queue, job_id), fields, first_id(newest)))
 
 
 class SuspensionCalls(QueueBase):

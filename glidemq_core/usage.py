@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from .base import QueueBase, Scope
 from .connection import Connection
-from .errors import JobNotFoundError, LockBusyError
+from .errors import LockBusyError
 from .flow_usage import get_flow_usage
 from .keys import usage_queues
 from .ledger import get_ledger
@@ -190,7 +190,7 @@ async def report_usage(
         lock = scope.keys.usage_lock(job_id)
         raise LockBusyError("reportUsage lock timeout; try again", lock=lock)
     if status == b"not_found":
-        raise _missing(scope, job_id)
+        raise scope.missing(job_id)
     return Usage(**report) if report else None
 
 
@@ -206,13 +206,7 @@ async def report_tokens(scope: Scope, job_id: str, count: float) -> None:
     value = _number(count, "count", message if number else "Token count must be a finite non-negative number")
     [status] = await scope.call("report_tokens", job_id, number_text(value))
     if status != b"ok":
-        raise _missing(scope, job_id)
-
-
-def _missing(scope: Scope, job_id: str) -> JobNotFoundError:
-    return JobNotFoundError(
-        f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id, hint="it may be removed"
-    )
+        raise scope.missing(job_id)
 
 
 _announced: WeakKeyDictionary[Connection, dict[str, float]] = WeakKeyDictionary()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from conftest import eventually
 from wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.base import Scope
@@ -29,6 +30,7 @@ from glidemq_core.signals import MAX_SIGNAL_BYTES
 from glidemq_core.streams import append_chunk
 from glidemq_core.suspension import deliver_early, suspend
 from glidemq_core.sweeps import sweep_suspended
+from glidemq_core.worker import Worker
 
 ALICE = Actor("alice", via="test")
 BOB = Actor("bob", via="test")
@@ -557,3 +559,50 @@ async def test_decisions_without_a_name_or_a_reason_are_refused(queue: Queue) ->
     with pytest.raises(InvalidOptionError):
         await queue.reject(job_id, actor=BOB, reason="  ")
     assert await field(queue, job_id, "state") == "suspended"
+
+
+# With a worker -----------------------------------------------------------------------------------------------
+
+
+async def test_an_approved_job_goes_on_in_its_worker_and_the_ledger_knows_both_runs(queue: Queue) -> None:
+    async def process(job: Any) -> Any:
+        if not job.signals:
+            await asyncio.gather(*(job.stream_chunk("content", f"{n} ") for n in range(50)))
+            await job.report_usage(model="m", tokens={"output": 50})
+            await job.suspend(reason="review", timeout=60_000)
+        await job.report_usage(model="m", tokens={"output": 1})
+        return job.signals[-1].data["by"]
+
+    job = await queue.add("moderate", {})
+    assert job is not None
+    scope = await queue.scope()
+    async with Worker("q", process, scope.connection):
+        info = await eventually(lambda: queue.get_suspend_info(job.id))
+        approval = await queue.review(job.id)
+        assert info.review_hash == approval.review_hash
+        assert approval.draft == "".join(f"{n} " for n in range(50))
+        assert approval.usage is not None
+        assert (await queue.approve(job.id, actor=ALICE, expect=approval.review_hash)).ok
+        await eventually(job.is_completed)
+
+    await job.refresh()
+    assert job.result == "alice"
+    attempts = await queue.get_ledger(job.id)
+    assert attempts is not None
+    assert [(a.outcome, a.total_tokens) for a in attempts] == [("suspended", 50), ("completed", 1)]
+    assert attempts[0].worker
+    assert (await queue.get_flow_usage(job.id, ledger=True)).total_tokens == 51
+
+
+async def test_a_suspension_that_nobody_answers_fails_in_time(queue: Queue) -> None:
+    async def process(job: Any) -> None:
+        await job.suspend(timeout=1)
+
+    job = await queue.add("moderate", {}, attempts=3)
+    assert job is not None
+    scope = await queue.scope()
+    async with Worker("q", process, scope.connection, promotion_interval=50):
+        await eventually(job.is_failed)
+
+    await job.refresh()
+    assert (job.failed_reason, job.attempts_made) == ("Suspend timeout exceeded", 0)
