@@ -13,8 +13,14 @@ from wire import dump, recording, replay
 
 from glidemq_core import stream_hub, stream_tail
 from glidemq_core.base import Scope
-from glidemq_core.connection import Connection
-from glidemq_core.errors import InvalidOptionError, JobNotFoundError, PayloadTooLargeError, ServerError
+from glidemq_core.connection import Connection, connect
+from glidemq_core.errors import (
+    InvalidOptionError,
+    JobNotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    ServerError,
+)
 from glidemq_core.queue import Queue
 from glidemq_core.records import StreamChunk
 from glidemq_core.stream_hub import StreamHub
@@ -436,6 +442,34 @@ async def test_a_spoilt_stream_fails_its_own_reader_only(queue: Queue) -> None:
     await write(scope, other, "b")
     await set_state(scope, other, "completed", "completed")
     assert await good == ["a", "b"]
+
+
+async def test_a_flood_of_events_hides_no_end(queue: Queue) -> None:
+    scope, job_id = await running(queue)
+    got: list[str] = []
+    reading = asyncio.create_task(collect(queue.stream(job_id, block=30_000), got))
+    await write(scope, job_id, "a")
+    await eventually(lambda: got == ["a"])
+
+    noise = ("XADD", scope.keys.events, "*", "event", "completed", "jobId", "another")
+    await scope.connection.pipeline([noise] * 3_000)
+    await write(scope, job_id, "b")
+    await set_state(scope, job_id, "completed", "completed")
+    await scope.connection.pipeline([noise] * 3_000)
+
+    assert await reading == ["a", "b"]
+
+
+async def test_a_read_only_connection_follows_and_writes_nothing(queue: Queue, server_url: str) -> None:
+    scope, job_id = await running(queue)
+    await write(scope, job_id, "a")
+    async with connect(server_url, read_only=True) as viewer:
+        looking = Queue("q", viewer)
+        reading = asyncio.create_task(collect(looking.stream(job_id)))
+        with pytest.raises(PermissionDeniedError):
+            await append_chunk(await looking.scope(), job_id, {"t": "no"})
+        await set_state(scope, job_id, "completed", "completed")
+        assert await reading == ["a"]
 
 
 async def test_the_shared_hub_goes_when_nobody_reads(queue: Queue) -> None:

@@ -14,12 +14,13 @@ from conftest import eventually
 from wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.base import Scope
-from glidemq_core.connection import Connection
+from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     SerializationError,
     ServerError,
 )
@@ -558,6 +559,18 @@ async def test_decisions_without_a_name_or_a_reason_are_refused(queue: Queue) ->
         await queue.approve(job_id, actor=None)  # type: ignore[arg-type]
     with pytest.raises(InvalidOptionError):
         await queue.reject(job_id, actor=BOB, reason="  ")
+    assert await field(queue, job_id, "state") == "suspended"
+
+
+async def test_a_read_only_viewer_reviews_but_cannot_decide(queue: Queue, server_url: str) -> None:
+    job_id, shown = await streamed(queue)
+    async with connect(server_url, read_only=True) as viewer:
+        looking = Queue("q", viewer)
+        assert (await looking.review(job_id)).review_hash == shown
+        with pytest.raises(PermissionDeniedError):
+            await looking.approve(job_id, actor=ALICE, expect=shown)
+        with pytest.raises(PermissionDeniedError):
+            await looking.signal(job_id, "go")
     assert await field(queue, job_id, "state") == "suspended"
 
 
