@@ -39,10 +39,12 @@ def system_clock() -> int:
 
 @dataclass(slots=True)
 class ConnectionStats:
-    """What a connection and its dedicated ones cost the server so far."""
+    """What a connection and its dedicated ones cost the server so far, and how they fare."""
 
     commands: int = 0
     rtt_ms: float | None = None
+    #: One of the clients lost the server: the next call looks before it waits.
+    doubtful: bool = False
 
 
 class Connection:
@@ -80,7 +82,6 @@ class Connection:
         self._slots = asyncio.Semaphore(chosen.max_inflight)
         self._loading = asyncio.Lock()
         self._loads = 0
-        self._doubtful = False
         self._closed = False
 
     def __repr__(self) -> str:
@@ -236,7 +237,7 @@ class Connection:
         return await self._send(words)
 
     async def _send(self, words: list[str | bytes]) -> Any:
-        if self._closed or self._doubtful:
+        if self._closed or self.stats.doubtful:
             await self._reassure()
         self.stats.commands += 1
         async with self._slots:
@@ -246,7 +247,7 @@ class Connection:
         """Run a pipeline; errors of single commands stand in the answer untranslated."""
         if not commands:
             return []
-        if self._closed or self._doubtful:
+        if self._closed or self.stats.doubtful:
             await self._reassure()
         self.stats.commands += len(commands)
         started = time.perf_counter()
@@ -291,7 +292,7 @@ class Connection:
             raise ServerUnavailableError(f"cannot reach {self.address}", address=self.address)
         if callable(self._settings.password):
             await self._renew(await self._settings.secret())
-        self._doubtful = False
+        self.stats.doubtful = False
 
     async def _renew(self, secret: str | None) -> None:
         """Change the client for one with a new password: the driver would try the old one for ever."""
@@ -309,7 +310,7 @@ class Connection:
         """Translate an error, and tell a silent server from one that is gone."""
         problem = self._translated(error, words, key)
         if isinstance(problem, (TimeoutError, ServerUnavailableError)):
-            self._doubtful = True
+            self.stats.doubtful = True
             if isinstance(problem, TimeoutError) and not await reachable(self._settings):
                 return ServerUnavailableError(
                     f"the connection to {self.address} was lost", address=self.address

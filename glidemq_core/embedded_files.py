@@ -156,11 +156,13 @@ async def sign_in(state: State, seconds: float = 2) -> Wire:
 def resolve(path: str | os.PathLike[str] | None) -> Path:
     """Return the data folder: a path, a name beside the default, or None for the default.
 
+    Text without a slash is a name; a `Path` is always a path.
+
     Raises:
         InvalidOptionError: neither a path nor a usable name.
     """
     text = "" if path is None else os.fspath(path)
-    if "/" in text or text.startswith(("~", ".")):
+    if isinstance(path, Path) or "/" in text or text.startswith(("~", ".")):
         return Path(os.path.abspath(Path(text).expanduser()))
     if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text):
         allowed = "a name of letters, digits, . _ -, or a path"

@@ -524,6 +524,22 @@ async def test_a_restarted_server_is_found_again(start_server: StartServer) -> N
         assert await opened.read("version", ROOT) == functions.LIBRARY.encode()
 
 
+async def test_a_broken_blocking_read_warns_the_other_clients(start_server: StartServer) -> None:
+    port = start_server()
+    async with connect(f"valkey://127.0.0.1:{port}", request_timeout=60_000) as opened:
+        reader = await opened.dedicated()
+        reading = asyncio.create_task(reader.command("XREAD", "BLOCK", "60000", "STREAMS", "s", "$"))
+        await eventually(lambda: _blocked(opened, 1))
+        start_server.last.kill()  # type: ignore[attr-defined]
+        start_server.last.wait()  # type: ignore[attr-defined]
+        with pytest.raises(errors.ServerUnavailableError):
+            await reading
+
+        with pytest.raises(errors.ServerUnavailableError):
+            await asyncio.wait_for(opened.ping(), 10)
+        await reader.close()
+
+
 async def test_reads_survive_a_killed_connection(server_url: str, admin: Connection) -> None:
     async with connect(server_url) as opened:
         mine = await opened.command("CLIENT", "ID")

@@ -90,6 +90,7 @@ async def test_names_live_beside_the_default(tmp_path: Path, monkeypatch: pytest
 
     assert EmbeddedServer().data_dir == tmp_path / "default"
     assert EmbeddedServer("demo").data_dir == tmp_path / "demo"
+    assert EmbeddedServer(Path("demo")).data_dir == Path.cwd() / "demo"
     assert EmbeddedServer.of_url("embedded:demo?prefix=x")[1] == "?prefix=x"
     assert EmbeddedServer.of_url("embedded:/a/b")[0].data_dir == Path("/a/b")
     for name in ("a b", "-x", "x" * 65, "a:b"):

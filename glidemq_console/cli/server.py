@@ -74,7 +74,7 @@ def _server(session: Session, data: Path | None, port: int | None) -> EmbeddedSe
     from glidemq_core.embedded import EmbeddedServer
     from glidemq_core.url import EMBEDDED
 
-    path: str | None = str(data) if data is not None else None
+    path: Path | str | None = data
     if path is None and session.settings.url.startswith(EMBEDDED):
         path = session.settings.url.removeprefix(EMBEDDED).partition("?")[0] or None
     return EmbeddedServer(path, port=port)
