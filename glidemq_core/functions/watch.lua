@@ -149,3 +149,12 @@ register("suspended", { "no-writes" }, function(P, args)
   end
   return out
 end)
+
+-- What the caller may change here. To be asked with FCALL, which a viewer is refused; changes nothing.
+-- Reply {"ok"} | {"denied", command}.
+register("may_write", { "no-writes" }, function(P)
+  for _, words in ipairs({ { "HSET", "f", "v" }, { "XADD", "*", "f", "v" }, { "ZADD", "1", "m" }, { "UNLINK" } }) do
+    if not redis.acl_check_cmd(words[1], P .. ":" .. "probe", unpack(words, 2)) then return { "denied", words[1] } end
+  end
+  return { "ok" }
+end)

@@ -1,0 +1,337 @@
+"""Read-only observation of queues: what consoles and dashboards need, at a cost that jobs do not drive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from glidemq_core.audit import get_audit
+from glidemq_core.base import Scope, open_target
+from glidemq_core.connection import Connection
+from glidemq_core.errors import ClosedError
+from glidemq_core.events import EventFeed, check_start
+from glidemq_core.ledger import get_ledger
+from glidemq_core.option_fields import Duration, Instant, queue_name, refuse, some_text, whole
+from glidemq_core.options import JobRef
+from glidemq_core.records import (
+    Attempt,
+    AuditEntry,
+    Discovery,
+    Fleet,
+    Inbox,
+    JobDetail,
+    JobPage,
+    Metrics,
+    Permissions,
+    QueueEvent,
+    QueueSnapshot,
+    SchedulerEntry,
+    ServerInfo,
+    StreamChunk,
+    UsageSummary,
+    WatchStats,
+    WorkerList,
+)
+from glidemq_core.streams import stream
+from glidemq_core.usage_summary import get_usage_summary
+
+from .crew import Crew
+from .detail import find_job, read_job
+from .discovery import Discoverer
+from .inbox import InboxReader
+from .listing import STATES, ListedActives, list_jobs
+from .schedules import decode_scheduler
+from .snapshot import snapshots
+from .source import Source, failed, pairs, text
+from .vitals import Meter, read_metrics, read_permissions
+
+__all__ = ["STATES", "Watch"]
+
+#: How long a count of workers stands in snapshots, s.
+_WORKERS_FRESH_S = 15.0
+
+
+class Watch:
+    """Looks at the queues of one server or cluster and never writes. Needs read rights only.
+
+    Args:
+        connection: a URL, a shared Connection, or None for `GLIDEMQ_URL`; opened at first use.
+        queues: names that are known from the start and never forgotten.
+        calls_per_s: round trips a second at most; what was saved may be spent in a burst of one second's worth.
+    """
+
+    def __init__(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        queues: Iterable[str] = (),
+        calls_per_s: float = 20,
+    ) -> None:
+        if isinstance(calls_per_s, bool) or not isinstance(calls_per_s, (int, float)) or not calls_per_s > 0:
+            refuse("calls_per_s", calls_per_s, "more than 0")
+        self._target = connection
+        self._given = tuple(queue_name(name, "queues") for name in queues)
+        self._calls_per_s = calls_per_s
+        self._eyes: _Eyes | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        await self._look()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection if this object opened it; twice is fine."""
+        self._closed = True
+        eyes, self._eyes = self._eyes, None
+        if eyes is not None and not isinstance(self._target, Connection):
+            await eyes.connection.close()
+
+    async def _look(self) -> _Eyes:
+        if self._closed:
+            raise ClosedError("this Watch is closed", what="watch")
+        if self._eyes is None:
+            connection = await open_target(self._target)
+            if self._eyes is None:
+                self._eyes = _Eyes(connection, self._given, self._calls_per_s)
+        return self._eyes
+
+    async def _names(self, eyes: _Eyes, names: Sequence[str] | None) -> tuple[str, ...]:
+        if names is None:
+            return eyes.queues.names or await eyes.queues.known()
+        return tuple(dict.fromkeys(queue_name(name, "names") for name in names))
+
+    # Which queues ----------------------------------------------------------------------------------------------
+
+    async def known(self) -> tuple[str, ...]:
+        """Return the queues given, registered and found so far, by name."""
+        return await (await self._look()).queues.known()
+
+    async def discover(
+        self, *, calls_per_s: float = 5, keys_per_call: int = 1_000
+    ) -> AsyncIterator[Discovery]:
+        """Search all keys once, slowly; the first step tells what is known, the last what is gone.
+
+        Raises InvalidOptionError.
+        """
+        eyes = await self._look()
+        async for step in eyes.queues.discover(calls_per_s=calls_per_s, keys_per_call=keys_per_call):
+            yield step
+
+    async def snapshot(self, names: Sequence[str] | None = None) -> Fleet:
+        """Read queues (all known without `names`) in one pipeline, whatever the number of their jobs.
+
+        A queue that holds keys of foreign types is told by its `unreadable`.
+        """
+        eyes = await self._look()
+        chosen = await self._names(eyes, names)
+        at = eyes.source.now()
+        queues: list[QueueSnapshot] = []
+        for one in await snapshots(eyes.source, chosen, eyes.queues.windows):
+            counted = eyes.crew.counts.get(one.name)
+            if counted is not None and (at - counted[0]).total_seconds() < _WORKERS_FRESH_S:
+                one = replace(one, workers=counted[1])
+            queues.append(one)
+        return Fleet(queues=tuple(queues), complete=eyes.queues.complete, at=at)
+
+    # Jobs ------------------------------------------------------------------------------------------------------
+
+    async def jobs(
+        self,
+        queue: str,
+        state: str | None = None,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        newest: bool | None = None,
+        name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> JobPage:
+        """List jobs of a state without payloads; without a state up to `limit` of each.
+
+        Args:
+            cursor: `next` of the page before.
+            newest: order; by default the soonest first for delayed, prioritized, suspended and group-waiting
+                jobs, else the newest first.
+            name: only jobs of exactly this name.
+            data: only jobs whose payload has these top-level values (payloads over 64 KiB are not looked into).
+        With a filter a page looks at a thousand jobs at most: it may be short and still have a `next`.
+        `total` counts the state, filters aside; None where that is dear.
+
+        Raises InvalidOptionError.
+        """
+        eyes = await self._look()
+        return await list_jobs(
+            eyes.source,
+            eyes.listed,
+            queue_name(queue, "queue"),
+            state,
+            limit=limit,
+            cursor=cursor,
+            newest=newest,
+            name=name,
+            data=data,
+        )
+
+    async def job(self, queue: str, job_id: str, *, payload_limit: int = 65_536) -> JobDetail | None:
+        """Read everything about one job; None if there is no such job.
+
+        Data and result over `payload_limit` bytes are left out. Raises InvalidOptionError.
+        """
+        whole(0)(payload_limit, "payload_limit")
+        eyes = await self._look()
+        return await read_job(eyes.source, queue_name(queue, "queue"), job_id, payload_limit=payload_limit)
+
+    async def find(self, job_id: str) -> list[JobRef]:
+        """Ask all known queues for a job of this id."""
+        eyes = await self._look()
+        return await find_job(eyes.source, await self._names(eyes, None), some_text(job_id, "job_id"))
+
+    async def approvals(
+        self, names: Sequence[str] | None = None, *, limit: int = 500, payload_limit: int = 4_096
+    ) -> Inbox:
+        """Read the suspended jobs of queues (all known without `names`), soonest deadline first.
+
+        Payloads over `payload_limit` bytes are left out, drafts cut there. Raises InvalidOptionError.
+        """
+        eyes = await self._look()
+        chosen = await self._names(eyes, names)
+        items, total = await eyes.inbox.read(chosen, limit=limit, payload_limit=payload_limit)
+        complete = names is not None or eyes.queues.complete
+        return Inbox(items=items, total=total, complete=complete, at=eyes.source.now())
+
+    async def workers(self, names: Sequence[str] | None = None) -> WorkerList:
+        """Read live workers, and active jobs whose heartbeat is overdue."""
+        eyes = await self._look()
+        return await eyes.crew.read(await self._names(eyes, names))
+
+    # What happens ----------------------------------------------------------------------------------------------
+
+    async def events(
+        self, names: Sequence[str] | None = None, *, start: str = "$", types: Iterable[str] | None = None
+    ) -> AsyncIterator[QueueEvent]:
+        """Follow the events of queues; without `names` of all known ones, those found later too.
+
+        One blocking read serves all queues of a server. Lost connections are waited out; `gap` tells that
+        events were trimmed unseen.
+
+        Args:
+            start: `$` new events, `0` all that are kept, or an entry id (exclusive).
+            types: only events of these names.
+        Raises:
+            InvalidOptionError: a malformed id.
+        """
+        eyes = await self._look()
+        check_start(start, "start")
+        chosen = await self._names(eyes, names)
+        feed = EventFeed(
+            eyes.connection,
+            eyes.source.prefix,
+            (lambda: eyes.queues.names) if names is None else (lambda: chosen),
+            start=start,
+            types=types,
+            block_ms=2_000 if names is None else 5_000,
+        )
+        try:
+            while True:
+                for event in await feed.read():
+                    yield event
+        finally:
+            await feed.close()
+
+    async def metrics(
+        self, queue: str, kind: Literal["completed", "failed"], *, minutes: int = 60
+    ) -> Metrics:
+        """Read jobs per minute of the last `minutes`, oldest first. Raises InvalidOptionError."""
+        return await read_metrics((await self._look()).source, queue_name(queue, "queue"), kind, minutes)
+
+    async def usage(
+        self,
+        *,
+        window: Duration = 3_600_000,
+        start_time: Instant | None = None,
+        end_time: Instant | None = None,
+        queues: Iterable[str] | None = None,
+    ) -> UsageSummary:
+        """Sum reported usage, as `Queue.get_usage_summary`. Raises InvalidOptionError."""
+        eyes = await self._look()
+        return await get_usage_summary(
+            eyes.connection, window=window, start_time=start_time, end_time=end_time, queues=queues
+        )
+
+    async def schedulers(self, queue: str) -> dict[str, SchedulerEntry]:
+        """Read the schedulers of a queue by name; what is none is left out."""
+        eyes = await self._look()
+        reply = await eyes.source.one("HGETALL", eyes.source.keys(queue_name(queue, "queue")).schedulers)
+        if failed(reply):
+            raise reply
+        found = {text(name) or "": decode_scheduler(stored) for name, stored in pairs(reply)}
+        return {name: entry for name, entry in sorted(found.items()) if entry is not None}
+
+    async def ledger(self, queue: str, job_id: str) -> list[Attempt] | None:
+        """Read what each attempt spent and how it ended; None if nothing was kept."""
+        return await get_ledger(await self._scope(queue), job_id)
+
+    async def audit(
+        self, queue: str, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Read who changed what, newest first. Raises InvalidOptionError."""
+        return await get_audit(await self._scope(queue), limit=limit, before=before, job_id=job_id)
+
+    async def stream(
+        self,
+        queue: str,
+        job_id: str,
+        *,
+        start: str = "0",
+        follow: bool = True,
+        until_done: bool = False,
+        block: Duration = 5_000,
+    ) -> AsyncIterator[StreamChunk]:
+        """Yield the chunks of a job's stream, as `Queue.stream`."""
+        scope = await self._scope(queue)
+        chunks = stream(scope, job_id, start=start, follow=follow, until_done=until_done, block=block)
+        async for chunk in chunks:
+            yield chunk
+
+    async def _scope(self, queue: str) -> Scope:
+        eyes = await self._look()
+        return Scope(eyes.connection, eyes.source.keys(queue_name(queue, "queue")))
+
+    # Where -----------------------------------------------------------------------------------------------------
+
+    async def server(self) -> ServerInfo:
+        """Ask the server who it is, how much memory it uses and how far away it is."""
+        eyes = await self._look()
+        info = await eyes.connection.server_info()
+        return replace(info, at=eyes.source.now())
+
+    async def permissions(self) -> Permissions:
+        """Ask what this user may do here. Tries no write."""
+        eyes = await self._look()
+        names = eyes.queues.names
+        return await read_permissions(eyes.source, names[0] if names else "queue")
+
+    @property
+    def stats(self) -> WatchStats:
+        """What this connection costs the server: commands a second over ten seconds, latest round trip."""
+        return WatchStats() if self._eyes is None else self._eyes.meter.read(self._eyes.source)
+
+
+class _Eyes:
+    """What an opened Watch remembers between calls."""
+
+    def __init__(self, connection: Connection, given: Iterable[str], calls_per_s: float) -> None:
+        self.connection = connection
+        self.source = Source(connection, connection.prefix, calls_per_s)
+        self.queues = Discoverer(self.source, given)
+        self.crew = Crew(self.source)
+        self.inbox = InboxReader(self.source)
+        self.listed = ListedActives()
+        self.meter = Meter(connection)

@@ -1,30 +1,25 @@
-"""How a watcher asks: pipelined reads, our read-only functions where allowed, and what that costs."""
+"""How a watcher asks: pipelined reads, and our read-only functions where they may be called."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from statistics import median
 from typing import Any
 
-from glidemq_core import functions
+from glidemq_core.commands import Arg
 from glidemq_core.connection import Connection
-from glidemq_core.errors import GlideMQError, PermissionDeniedError
+from glidemq_core.errors import PermissionDeniedError, UnsupportedServerError
 from glidemq_core.keys import QueueKeys
 from glidemq_core.numbers import parse_number
-from glidemq_core.option_fields import from_epoch_ms
+from glidemq_core.option_fields import EPOCH, from_epoch_ms
 from glidemq_core.payload import as_text
-
-Arg = str | bytes | int | float
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512
 #: Seconds after which functions that were out of reach are tried again.
 RETRY_FUNCTIONS_S = 60.0
-_STATS_WINDOW_S = 10.0
 
 Command = Sequence[Arg]
 
@@ -39,14 +34,16 @@ class Source:
         self._plain_until = 0.0
         self._queued: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._sent: deque[tuple[float, int]] = deque()
-        self._rtt: deque[float] = deque(maxlen=16)
 
     def keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self.prefix, queue)
 
     def now_ms(self) -> int:
         return self.connection.now_ms()
+
+    def now(self) -> datetime:
+        """When an answer was read, by the caller's clock."""
+        return from_epoch_ms(self.now_ms()) or EPOCH
 
     async def ask(self, commands: Iterable[Command]) -> list[Any]:
         """Run reads; an error stands in its place. What is asked at one moment shares round trips."""
@@ -67,7 +64,7 @@ class Source:
         error: BaseException | None = None
         try:
             for chunk in sliced(commands, CHUNK):
-                answers += await self._timed(len(chunk), self.connection.pipeline(chunk))
+                answers += await self.connection.pipeline(chunk)
         except BaseException as raised:  # noqa: BLE001 - each of those who asked gets it
             error = raised
         at = 0
@@ -92,46 +89,19 @@ class Source:
 
         Returns None where functions are out of reach (ACL, read-only without our library): read plainly then.
         """
-        if not calls or time.monotonic() < self._plain_until:
-            return None if calls else []
-        words = [("FCALL_RO", functions.name(name), "1", root, *args) for root, args in calls]
-        answers = await self.ask(words)
-        if any(_missing(answer) for answer in answers):
-            try:
-                # Loads the library where that is allowed.
-                await self._timed(1, self.connection.read("version", calls[0][0]))
-            except GlideMQError:
-                self._plain_until = time.monotonic() + RETRY_FUNCTIONS_S
-                return None
-            answers = await self.ask(words)
-        if any(denied(answer) for answer in answers):
+        if time.monotonic() < self._plain_until:
+            return None
+        answers: list[Any] = []
+        try:
+            for part in sliced([(name, root, *args) for root, args in calls], CHUNK):
+                await self._pace.wait()
+                answers += await self.connection.read_many(part)
+        except (PermissionDeniedError, UnsupportedServerError) as error:
+            answers.append(error)
+        if any(isinstance(answer, (PermissionDeniedError, UnsupportedServerError)) for answer in answers):
             self._plain_until = time.monotonic() + RETRY_FUNCTIONS_S
             return None
         return answers
-
-    async def _timed(self, commands: int, call: Awaitable[Any]) -> Any:
-        started = time.monotonic()
-        self._sent.append((started, commands))
-        answer = await call
-        self._rtt.append(time.monotonic() - started)
-        return answer
-
-    def count(self, commands: int = 1) -> None:
-        """Note commands that were sent by another way (blocking reads, scans)."""
-        self._sent.append((time.monotonic(), commands))
-
-    @property
-    def commands_per_s(self) -> float:
-        """Mean of the last ten seconds."""
-        now = time.monotonic()
-        while self._sent and self._sent[0][0] < now - _STATS_WINDOW_S:
-            self._sent.popleft()
-        return sum(commands for _, commands in self._sent) / _STATS_WINDOW_S
-
-    @property
-    def rtt_ms(self) -> float | None:
-        """Median of the latest round trips; None before the first."""
-        return median(self._rtt) * 1000 if self._rtt else None
 
 
 class Pace:
@@ -154,22 +124,6 @@ class Pace:
 def failed(answer: Any) -> bool:
     """Tell whether an answer of a pipeline is an error."""
     return isinstance(answer, Exception)
-
-
-def denied(answer: Any) -> bool:
-    """Tell whether an answer is a refusal by the access list."""
-    if isinstance(answer, PermissionDeniedError):
-        return True
-    return failed(answer) and ("noperm" in str(answer).lower() or "no permissions" in str(answer).lower())
-
-
-def wrong_type(answer: Any) -> bool:
-    """Tell whether a key had another type than the one asked for."""
-    return failed(answer) and "wrong kind of value" in str(answer).lower()
-
-
-def _missing(answer: Any) -> bool:
-    return failed(answer) and "function not found" in str(answer).lower()
 
 
 def text(value: Any) -> str | None:

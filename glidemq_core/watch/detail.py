@@ -1,0 +1,161 @@
+"""One job with everything that is known of it; payloads up to a size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from glidemq_core.approvals import budget_of, review_hash
+from glidemq_core.base import JSON_SERIALIZER
+from glidemq_core.decoding import (
+    decode_options,
+    decode_parents,
+    decode_signals,
+    decode_usage,
+    instant,
+    optional_text,
+    picked_fields,
+)
+from glidemq_core.keys import split_member
+from glidemq_core.ledger import attempts_of
+from glidemq_core.numbers import to_int
+from glidemq_core.options import Fallback, JobRef
+from glidemq_core.payload import as_text, decode_data, decode_result
+from glidemq_core.records import Child, JobDetail, StreamInfo
+
+from .rows import ROW_FIELDS, row_facts
+from .source import Source, entries, failed, integer, number, text
+
+_FIELDS = (
+    *ROW_FIELDS,
+    "opts",
+    "cost",
+    "expireAt",
+    "groupKey",
+    "orderingSeq",
+    "lifo",
+    "schedulerName",
+    "parentIds",
+    "parentQueues",
+    "budgetKey",
+    "usage:provider",
+    "usage:tokens",
+    "usage:costs",
+    "usage:latencyMs",
+    "usage:cached",
+    "tpmTokens",
+    "signals",
+    "revoked",
+    "stalledCount",
+)
+#: Children and log lines that are shown; their totals are told.
+CHILDREN = 100
+LOG_LINES = 100
+
+
+async def read_job(
+    source: Source, queue: str, job_id: str, *, payload_limit: int = 65_536
+) -> JobDetail | None:
+    """Read one job, None if no record of it exists; see `Watch.job`."""
+    keys = source.keys(queue)
+    key = keys.job(job_id)
+    head, sizes, scheduled, deadline, length, last, logs, logs_total, members, total, ledger = await _all(
+        source,
+        ("HMGET", key, *_FIELDS),
+        ("HSTRLEN", key, "data"),
+        ("ZSCORE", keys.scheduled, job_id),
+        ("ZSCORE", keys.suspended, job_id),
+        ("XLEN", keys.jstream(job_id)),
+        ("XREVRANGE", keys.jstream(job_id), "+", "-", "COUNT", 1),
+        ("LRANGE", keys.log(job_id), -LOG_LINES, -1),
+        ("LLEN", keys.log(job_id)),
+        ("SSCAN", keys.deps(job_id), 0, "COUNT", CHILDREN),
+        ("SCARD", keys.deps(job_id)),
+        ("LRANGE", keys.ledger(job_id), 0, -1),
+    )
+    fields = picked_fields(_FIELDS, head) if head else {}
+    if not fields:
+        return None
+    data_bytes = integer(sizes)
+    truncated = data_bytes > payload_limit
+    suspended = fields.get("state") == b"suspended"
+    (data, result_bytes), children = await asyncio.gather(
+        _all(
+            source,
+            # The review hash covers the payload, shown or not.
+            ("HGET", key, "data") if suspended or not truncated else ("HSTRLEN", key, "data"),
+            ("HSTRLEN", key, "returnvalue"),
+        ),
+        _children(source, [text(member) or "" for member in members[1]] if members else []),
+    )
+    decoded = decode_data(None if truncated else data, JSON_SERIALIZER)
+    result = None
+    if 0 < integer(result_bytes) <= payload_limit:
+        result = decode_result(text(await source.one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
+    row = row_facts(queue, job_id, fields, number(deadline) if suspended else number(scheduled))
+    last_id = next((entry_id for entry_id, _ in entries(last)), None)
+    if row["suspend"] is not None:
+        shown = {**fields, "data": data or b""}
+        digest = review_hash(JobRef(queue, job_id), shown, last_id or "")
+        row["suspend"] = replace(row["suspend"], review_hash=digest)
+    options = decode_options(fields)
+    index = row["fallback_index"]
+    chain: Sequence[Fallback] = options.fallbacks or ()
+    return JobDetail(
+        **row,
+        data=None if truncated else decoded.value,
+        data_bytes=data_bytes,
+        data_error=decoded.error,
+        truncated=truncated,
+        options=options,
+        result=result,
+        cost=to_int(fields["cost"]) / 1000 if "cost" in fields else None,
+        expires_at=instant(fields.get("expireAt")),
+        last_active_at=instant(fields.get("lastActive")),
+        ordering_key=optional_text(fields.get("groupKey")),
+        ordering_seq=to_int(fields.get("orderingSeq")) or None,
+        lifo=fields.get("lifo") == b"1",
+        scheduler=optional_text(fields.get("schedulerName")),
+        parents=decode_parents(fields),
+        children=children,
+        children_total=integer(total),
+        budget=budget_of(fields, source.prefix),
+        fallback=chain[index - 1] if 0 < index <= len(chain) else None,
+        usage=decode_usage(fields),
+        tpm_tokens=to_int(fields["tpmTokens"]) if "tpmTokens" in fields else None,
+        signals=tuple(decode_signals(fields.get("signals"))),
+        revoked=fields.get("revoked") == b"1",
+        stalled_count=to_int(fields.get("stalledCount")),
+        stream=StreamInfo(entries=integer(length), last_id=last_id),
+        ledger=tuple(attempts_of(ledger, row["state"])) if ledger else None,
+        logs=tuple(as_text(line[:payload_limit]) for line in logs or ()),
+        logs_total=integer(logs_total),
+        at=source.now(),
+    )
+
+
+async def find_job(source: Source, names: Sequence[str], job_id: str) -> list[JobRef]:
+    """Ask all given queues for a job of this id."""
+    answers = await source.ask([("EXISTS", source.keys(name).job(job_id)) for name in names])
+    return [JobRef(name, job_id) for name, found in zip(names, answers, strict=True) if integer(found) == 1]
+
+
+async def _all(source: Source, *commands: tuple[str | int, ...]) -> list[Any]:
+    """Answers of reads about one job, None for what could not be read."""
+    return [None if failed(answer) else answer for answer in await source.ask(commands)]
+
+
+async def _children(source: Source, members: Sequence[str]) -> tuple[Child, ...]:
+    refs = [ref for ref in (split_member(member, source.prefix) for member in members) if ref][:CHILDREN]
+    states = await source.ask([("HMGET", source.keys(q).job(i), "name", "state") for q, i in refs])
+    return tuple(
+        Child(
+            queue=queue,
+            id=job_id,
+            name=as_text(None if failed(found) else found[0]),
+            state=as_text(None if failed(found) else found[1]) or "unknown",
+        )
+        for (queue, job_id), found in sorted(zip(refs, states, strict=True), key=lambda item: item[0])
+    )

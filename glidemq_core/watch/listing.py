@@ -1,0 +1,374 @@
+"""Pages of jobs by state: which places a state has, merged in order, filtered with bounded work."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from glidemq_core.base import JSON_SERIALIZER
+from glidemq_core.keys import PRIORITY_STEP
+from glidemq_core.option_fields import one_of, refuse, whole
+from glidemq_core.payload import decode_data
+from glidemq_core.records import JobPage, JobRow
+from glidemq_core.strict_json import same_json
+
+from .places import Candidate, FixedPlace, ListPlace, Mark, Order, Place, SortedPlace, StreamPlace
+from .rows import job_row, read_fields
+from .scan import scan_step
+from .snapshot import STEPS, group_facts
+from .source import Source, failed, integer, pairs, text
+
+STATES = (
+    "waiting",
+    "active",
+    "delayed",
+    "prioritized",
+    "group-waiting",
+    "waiting-children",
+    "suspended",
+    "completed",
+    "failed",
+)
+"""Every state a job may be listed by."""
+
+#: States whose natural order is the soonest first; the others show the newest first.
+SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended", "group-waiting"))
+#: Jobs that one call looks at for a filter, and bytes of a payload it looks into.
+EXAMINED = 1_000
+FILTER_BYTES = 65_536
+#: Ordering keys whose parked jobs are listed.
+GROUPS = 200
+_SLICE = 200
+_SCAN_CALLS = 10
+_SCAN_AGAIN_S = 30.0
+_ACTIVE_LISTED = 1_000
+
+#: What a job found in the places of a state may say of itself: it moves while we read.
+_FITS = {
+    "waiting": ("waiting", "unknown"),
+    "active": ("active", "waiting", "unknown"),
+    "delayed": ("delayed", "unknown"),
+    "prioritized": ("prioritized", "unknown"),
+}
+
+
+@dataclass(slots=True)
+class Found:
+    """The places of a state and how many jobs they hold, None if that cannot be known cheaply."""
+
+    places: dict[str, Place]
+    total: int | None
+
+
+@dataclass(slots=True)
+class ListedActives:
+    """Active jobs that Node workers took from a list: no index has them, so a rare, bounded scan does."""
+
+    ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    next_at: dict[str, float] = field(default_factory=dict)
+
+
+async def list_jobs(
+    source: Source,
+    listed: ListedActives,
+    queue: str,
+    state: str | None = None,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    newest: bool | None = None,
+    name: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> JobPage:
+    """Read one page; see `Watch.jobs`."""
+    whole(1, 1_000)(limit, "limit")
+    if state is None:
+        if cursor is not None:
+            refuse("cursor", cursor, "None without a state")
+        pages = await asyncio.gather(
+            *(
+                list_jobs(source, listed, queue, each, limit=limit, newest=newest, name=name, data=data)
+                for each in STATES
+            )
+        )
+        totals = [page.total for page in pages if page.total is not None]
+        everything = tuple(row for page in pages for row in page.rows)
+        return JobPage(rows=everything, next=None, total=sum(totals), at=source.now())
+    one_of(*STATES)(state, "state")
+    down = newest if newest is not None else state not in SOONEST_FIRST
+    if state == "waiting-children":
+        down = True
+    marks = _read_cursor(cursor, state, down)
+    if state == "waiting-children":
+        return await _waiting_children(source, queue, limit, marks, name, data)
+    found = await _places(source, listed, queue, state, down)
+    filtered = name is not None or bool(data)
+    rows_found: list[JobRow] = []
+    examined = 0
+    more = True
+    while more and len(rows_found) < limit and examined < EXAMINED:
+        want = min(_SLICE, EXAMINED - examined) if filtered else limit - len(rows_found)
+        taken, more = await _merge(found.places, marks, want)
+        if not taken:
+            break
+        examined += len(taken)
+        rows = await _load(source, queue, state, [candidate for _, candidate in taken], name, data)
+        for (place, candidate), row in zip(taken, rows, strict=True):
+            if len(rows_found) == limit:
+                more = True
+                break
+            marks[place] = candidate.mark
+            if row is not None:
+                rows_found.append(row)
+    return JobPage(
+        rows=tuple({row.id: row for row in rows_found}.values()),
+        next=_write_cursor(state, down, marks) if more else None,
+        total=found.total,
+        at=source.now(),
+    )
+
+
+async def _merge(
+    places: Mapping[str, Place], marks: Mapping[str, Mark], count: int
+) -> tuple[list[tuple[str, Candidate]], bool]:
+    """Take the next `count` candidates of all places in order; also whether there are more."""
+    try:
+        slices = await asyncio.gather(
+            *(place.take(count + 1, marks.get(name)) for name, place in places.items())
+        )
+    except (ValueError, TypeError, IndexError, KeyError):
+        refuse("cursor", dict(marks), "the `next` of an earlier page")
+    ordered: list[tuple[Order, str, Candidate]] = []
+    for name, candidates in zip(places, slices, strict=True):
+        # A place keeps its own order even where the values that order it go astray.
+        latest: Order = ()
+        for candidate in candidates:
+            latest = max(latest, candidate.order)
+            ordered.append((latest, name, candidate))
+    ordered.sort(key=lambda item: item[0])
+    return [(name, candidate) for _, name, candidate in ordered[:count]], len(ordered) > count
+
+
+async def _load(
+    source: Source,
+    queue: str,
+    state: str,
+    candidates: Sequence[Candidate],
+    name: str | None,
+    data: Mapping[str, Any] | None,
+) -> list[JobRow | None]:
+    """Rows of candidates that are what the list is about; None for the others."""
+    fields = await read_fields(source, queue, [candidate.id for candidate in candidates])
+    rows: list[JobRow | None] = []
+    for candidate, values in zip(candidates, fields, strict=True):
+        row = job_row(queue, candidate.id, values, candidate.score) if values else None
+        fits = row is not None and row.state in _FITS.get(state, (state, "unknown"))
+        rows.append(row if fits and (name is None or row is None or row.name == name) else None)
+    if data:
+        wanted = [i for i, row in enumerate(rows) if row is not None]
+        ids = [candidates[i].id for i in wanted]
+        for i, matches in zip(wanted, await _matching(source, queue, ids, data), strict=True):
+            if not matches:
+                rows[i] = None
+    return rows
+
+
+async def _matching(source: Source, queue: str, ids: Sequence[str], data: Mapping[str, Any]) -> list[bool]:
+    """Tell which payloads have the given top-level values; very large ones are not looked into."""
+    keys = source.keys(queue)
+    sizes = await source.ask([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
+    small = [job_id for job_id, size in zip(ids, sizes, strict=True) if integer(size) <= FILTER_BYTES]
+    stored = await source.ask([("HGET", keys.job(job_id), "data") for job_id in small])
+    fit = set()
+    for job_id, value in zip(small, stored, strict=True):
+        payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
+        if isinstance(payload, dict) and all(
+            key in payload and same_json(payload[key], wanted) for key, wanted in data.items()
+        ):
+            fit.add(job_id)
+    return [job_id in fit for job_id in ids]
+
+
+async def _places(source: Source, listed: ListedActives, queue: str, state: str, down: bool) -> Found:
+    keys = source.keys(queue)
+    if state == "waiting":
+        length, groups, lifo, priority = await source.ask(
+            [
+                ("XLEN", keys.stream),
+                ("XINFO", "GROUPS", keys.stream),
+                ("LLEN", keys.lifo),
+                ("LLEN", keys.priority),
+            ]
+        )
+        pending, delivered = group_facts(groups)
+        places: dict[str, Place] = {
+            "s": StreamPlace(source, keys.stream, f"({delivered}", "+", down),
+            # New jobs come in at the tail of `lifo` and at the head of `priority`.
+            "l": ListPlace(source, keys, keys.lifo, not down, down),
+            "p": ListPlace(source, keys, keys.priority, down, down),
+        }
+        return Found(places, max(0, integer(length) - pending) + integer(lifo) + integer(priority))
+    if state == "active":
+        return await _active(source, listed, queue, down)
+    if state in ("delayed", "prioritized"):
+        return await _scheduled(source, queue, state, down)
+    if state == "group-waiting":
+        return await _parked(source, queue, down)
+    key = f"{keys.root}:{state}"
+    total = await source.one("ZCARD", key)
+    return Found({"z": SortedPlace(source, key, down)}, None if failed(total) else integer(total))
+
+
+async def _active(source: Source, listed: ListedActives, queue: str, down: bool) -> Found:
+    """Settled entries are deleted at once, so what the group has read and the stream still holds is running."""
+    keys = source.keys(queue)
+    groups, count, known = await source.ask(
+        [
+            ("XINFO", "GROUPS", keys.stream),
+            ("GET", keys.list_active),
+            ("ZREVRANGE" if down else "ZRANGE", keys.list_runs, 0, _ACTIVE_LISTED - 1),
+        ]
+    )
+    pending, delivered = group_facts(groups)
+    ids = [] if failed(known) else [text(job_id) or "" for job_id in known]
+    from_lists = max(0, integer(count))
+    if from_lists > len(ids):
+        ids += [job_id for job_id in await _scan_listed(source, listed, queue) if job_id not in ids]
+    places: dict[str, Place] = {"s": StreamPlace(source, keys.stream, "-", delivered, down)}
+    if ids:
+        places["l"] = FixedPlace(tuple(ids))
+    return Found(places, pending + from_lists)
+
+
+async def _scan_listed(source: Source, listed: ListedActives, queue: str) -> tuple[str, ...]:
+    if time.monotonic() < listed.next_at.get(queue, 0.0):
+        return listed.ids.get(queue, ())
+    listed.next_at[queue] = time.monotonic() + _SCAN_AGAIN_S
+    head = len(source.keys(queue).job(""))
+    found: list[str] = []
+    at = "0"
+    names = ("state", "priority", "lifo")
+    for _ in range(_SCAN_CALLS):
+        at, keys = await scan_step(source, queue, at, "job:*")
+        ids = [key[head:] for key in keys if not key.endswith(":usage-lock") and ":" not in key[head:]]
+        for job_id, fields in zip(ids, await read_fields(source, queue, ids, names), strict=True):
+            is_listed = fields.get("lifo") == b"1" or integer(fields.get("priority")) > 0
+            if fields.get("state") == b"active" and is_listed:
+                found.append(job_id)
+        if at == "0":
+            break
+    listed.ids[queue] = tuple(found)
+    return listed.ids[queue]
+
+
+async def _scheduled(source: Source, queue: str, state: str, down: bool) -> Found:
+    """One place a priority: within it the score is the due time, 0 for jobs that only wait for their turn."""
+    key = source.keys(queue).scheduled
+    waiting_turn = state == "prioritized"
+    places: dict[str, Place] = {}
+    if not waiting_turn:
+        places["0"] = SortedPlace(source, key, down, 0, PRIORITY_STEP - 1, _due)
+    start, turns = PRIORITY_STEP, 0
+    for _ in range(STEPS):
+        first = pairs(await source.one("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, 1))
+        if not first:
+            break
+        band = integer(first[0][1]) // PRIORITY_STEP * PRIORITY_STEP
+        low, high = (band, band) if waiting_turn else (band + 1, band + PRIORITY_STEP - 1)
+        places[str(band // PRIORITY_STEP)] = SortedPlace(
+            source, key, down, low, high, _score if waiting_turn else _due
+        )
+        turns += integer(await source.one("ZCOUNT", key, band, band))
+        start = band + PRIORITY_STEP
+    else:
+        # More priorities than are worth a round trip each: the rest in the order in which they will run.
+        places["rest"] = SortedPlace(source, key, down, start, "+inf", _score)
+        return Found(places, None)
+    total = integer(await source.one("ZCARD", key))
+    return Found(places, turns if waiting_turn else total - turns)
+
+
+def _due(score: float) -> Order:
+    return (score % PRIORITY_STEP, score // PRIORITY_STEP)
+
+
+def _score(score: float) -> Order:
+    return (score,)
+
+
+async def _parked(source: Source, queue: str, down: bool) -> Found:
+    keys = source.keys(queue)
+    size, page = await source.ask([("HLEN", keys.ordering), ("HSCAN", keys.ordering, 0, "COUNT", GROUPS)])
+    names = sorted(text(name) or "" for name, _ in pairs(page[1])) if not failed(page) else []
+    counts = await source.ask([("ZCARD", keys.groupq(name)) for name in names])
+    places: dict[str, Place] = {}
+    for at, (name, count) in enumerate(zip(names, counts, strict=True)):
+        if integer(count):
+            places[f"g{name}"] = SortedPlace(
+                source,
+                keys.groupq(name),
+                down,
+                order=lambda score, at=at: (float(at), score),  # type: ignore[misc]
+            )
+    return Found(places, sum(map(integer, counts)) if integer(size) <= len(names) else None)
+
+
+async def _waiting_children(
+    source: Source,
+    queue: str,
+    limit: int,
+    marks: dict[str, Mark],
+    name: str | None,
+    data: Mapping[str, Any] | None,
+) -> JobPage:
+    """No index has these: a bounded walk over the keys of parents, `next` where it stopped."""
+    head = len(source.keys(queue).deps(""))
+    at, skip = str(marks.get("scan", "0")), integer(marks.get("skip"))
+    rows: list[JobRow] = []
+    following: dict[str, Mark] | None = None
+    for _ in range(_SCAN_CALLS):
+        begun = at
+        at, keys = await scan_step(source, queue, begun, "deps:*")
+        candidates = [Candidate(key[head:], (), None) for key in sorted(keys)[skip:]]
+        loaded = await _load(source, queue, "waiting-children", candidates, name, data)
+        following = {"scan": at} if at != "0" else None
+        for looked, row in enumerate(loaded, skip + 1):
+            if row is None:
+                continue
+            rows.append(row)
+            if len(rows) == limit and looked < skip + len(loaded):
+                following = {"scan": begun, "skip": looked}
+                break
+        skip = 0
+        if at == "0" or len(rows) >= limit:
+            break
+    return JobPage(
+        rows=tuple(rows),
+        next=None if following is None else _write_cursor("waiting-children", True, following),
+        total=None,
+        at=source.now(),
+    )
+
+
+def _write_cursor(state: str, down: bool, marks: Mapping[str, Mark]) -> str:
+    raw = json.dumps([state, down, dict(marks)], separators=(",", ":"))
+    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None, state: str, down: bool) -> dict[str, Mark]:
+    if cursor is None:
+        return {}
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found_state, found_down, marks = json.loads(raw)
+    except (ValueError, binascii.Error, TypeError):
+        refuse("cursor", cursor, "the `next` of an earlier page")
+    if found_state != state or found_down is not down or not isinstance(marks, dict):
+        refuse("cursor", cursor, "the `next` of a page of the same state and order")
+    return marks

@@ -1,0 +1,105 @@
+"""Jobs as a list shows them: small fields of many jobs in one round trip, payloads never."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from glidemq_core.decoding import (
+    Fields,
+    decode_parent,
+    decode_suspend,
+    decode_usage,
+    instant,
+    optional_text,
+    picked_fields,
+)
+from glidemq_core.keys import PRIORITY_STEP
+from glidemq_core.numbers import to_int
+from glidemq_core.payload import as_text, decode_progress
+from glidemq_core.records import JobRow
+
+from .source import Source, failed, moment
+
+ROW_FIELDS = (
+    "name",
+    "state",
+    "timestamp",
+    "attemptsMade",
+    "maxAttempts",
+    "priority",
+    "delay",
+    "processedOn",
+    "finishedOn",
+    "failedReason",
+    "progress",
+    "parentId",
+    "parentQueue",
+    "fallbackIndex",
+    "usage:model",
+    "usage:totalTokens",
+    "usage:totalCost",
+    "usage:costUnit",
+    "suspendedAt",
+    "suspendReason",
+    "suspendTimeout",
+    "lastActive",
+)
+#: Bytes of one field in a row; the function cuts at the same length.
+FIELD_CAP = 4096
+
+
+async def read_fields(
+    source: Source, queue: str, ids: Sequence[str], names: Sequence[str] = ROW_FIELDS
+) -> list[dict[str, bytes]]:
+    """Read the named fields of jobs, long values cut; `{}` for a job that is not there."""
+    if not ids:
+        return []
+    keys = source.keys(queue)
+    reply = await source.functions("rows", [(keys.root, (len(names), *names, *ids))])
+    if reply is not None and not failed(reply[0]):
+        answers = reply[0][1:]
+    else:
+        answers = await source.ask([("HMGET", keys.job(job_id), *names) for job_id in ids])
+    return [_fields(names, answer) for answer in answers]
+
+
+def _fields(names: Sequence[str], answer: Any) -> dict[str, bytes]:
+    if failed(answer) or not answer:
+        return {}
+    return picked_fields(names, [value if value is None else value[:FIELD_CAP] for value in answer])
+
+
+def row_facts(queue: str, job_id: str, fields: Fields, score: float | None = None) -> dict[str, Any]:
+    """Return the fields of a JobRow; `score` is that in `P:scheduled`, or of a suspended job its deadline."""
+    state = as_text(fields.get("state")) or "unknown"
+    usage = decode_usage(fields)
+    scheduled = state in ("delayed", "prioritized") and score is not None
+    return {
+        "id": job_id,
+        "queue": queue,
+        "name": as_text(fields.get("name")),
+        "state": state,
+        "priority": to_int(fields.get("priority")),
+        "attempts_made": to_int(fields.get("attemptsMade")),
+        "max_attempts": to_int(fields.get("maxAttempts")),
+        "delay_ms": to_int(fields.get("delay")),
+        "due_at": moment(score % PRIORITY_STEP) if scheduled and score is not None else None,
+        "created_at": instant(fields.get("timestamp")),
+        "processed_at": instant(fields.get("processedOn")),
+        "finished_at": instant(fields.get("finishedOn")),
+        "failed_reason": optional_text(fields.get("failedReason")),
+        "progress": decode_progress(fields.get("progress")),
+        "parent": decode_parent(fields),
+        "fallback_index": to_int(fields.get("fallbackIndex")),
+        "model": usage.model if usage else None,
+        "total_tokens": usage.total_tokens if usage else None,
+        "total_cost": usage.total_cost if usage else None,
+        "cost_unit": usage.cost_unit if usage else None,
+        "suspend": decode_suspend(fields, score),
+    }
+
+
+def job_row(queue: str, job_id: str, fields: Fields, score: float | None = None) -> JobRow:
+    """Put a row together from ROW_FIELDS; any of them may be missing."""
+    return JobRow(**row_facts(queue, job_id, fields, score))

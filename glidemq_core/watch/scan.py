@@ -1,0 +1,58 @@
+"""One bounded step over keys: of one queue for lists that have no index, of the whole server for discovery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from glidemq_core.errors import ServerUnavailableError
+
+from .source import Pace, Source, failed, text
+
+#: Keys a step looks at.
+STEP_KEYS = 1_000
+
+
+async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> tuple[str, list[str]]:
+    """Look at the next keys `P:<suffix>` of a queue; returns the next cursor ("0": done) and the keys found."""
+    keys = source.keys(queue)
+    if not source.connection.is_cluster:
+        page = await source.one("SCAN", cursor, "MATCH", keys.pattern(suffix), "COUNT", STEP_KEYS)
+        return _page(page)
+    # In a cluster a function runs where the queue's slot is; a plain SCAN could go to any node.
+    kind = "string" if suffix.startswith("w:") else "set" if suffix.startswith("deps:") else "hash"
+    reply = await source.functions("scan", [(keys.root, (cursor, keys.pattern(suffix), STEP_KEYS, kind))])
+    if reply is None or failed(reply[0]):
+        return "0", []
+    return text(reply[0][0]) or "0", [text(key) or "" for key in reply[0][1:]]
+
+
+async def scan_cluster(source: Source, pattern: str, count: int, pace: Pace) -> AsyncIterator[list[str]]:
+    """Walk over the keys of every primary of a cluster, a page a step.
+
+    Raises:
+        ServerUnavailableError: a node went away; begin again later.
+    """
+    import glide
+
+    from glidemq_core.driver import GlideError
+
+    cursor: Any = glide.ClusterScanCursor()  # type: ignore[no-untyped-call]
+    while not cursor.is_finished():
+        await pace.wait()
+        source.connection.stats.commands += 1
+        try:
+            cursor, page = await source.connection.client.scan(
+                cursor, match=pattern, count=count, allow_non_covered_slots=True
+            )
+        except GlideError as error:
+            raise ServerUnavailableError(
+                f"the search for queues stopped: {error}", address=source.connection.address
+            ) from error
+        yield [text(key) or "" for key in page]
+
+
+def _page(page: Any) -> tuple[str, list[str]]:
+    if failed(page):
+        return "0", []
+    return text(page[0]) or "0", [text(key) or "" for key in page[1]]

@@ -1,0 +1,108 @@
+"""For header and status bar: what the user may do, what happened by the minute, what watching costs."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from glidemq_core import functions
+from glidemq_core.connection import Connection
+from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
+from glidemq_core.keys import registry
+from glidemq_core.option_fields import one_of, whole
+from glidemq_core.records import Metrics, MetricsPoint, Permissions, WatchStats
+
+from .source import Source, failed, integer, moment, sliced, text
+
+_MINUTE = 60_000
+_WINDOW_S = 10.0
+
+
+async def read_metrics(source: Source, queue: str, kind: str, minutes: int) -> Metrics:
+    """Read the last `minutes` minutes, the running one too; fields are asked for by name."""
+    one_of("completed", "failed")(kind, "kind")
+    whole(1, 1440)(minutes, "minutes")
+    keys = source.keys(queue)
+    current = source.now_ms() // _MINUTE * _MINUTE
+    buckets = [current - i * _MINUTE for i in range(minutes - 1, -1, -1)]
+    fields = [f"m:{bucket}:{part}" for bucket in buckets for part in "cd"]
+    total, values = await source.ask(
+        [("ZCARD", f"{keys.root}:{kind}"), ("HMGET", keys.metrics(kind), *fields)]
+    )
+    points = []
+    for bucket, (jobs, spent) in zip(buckets, sliced([] if failed(values) else values, 2), strict=False):
+        count, at = integer(jobs), moment(bucket)
+        if count > 0 and at is not None:
+            points.append(
+                MetricsPoint(at=at, count=count, avg_ms=(2 * integer(spent) + count) // (2 * count))
+            )
+    return Metrics(count=integer(None if failed(total) else total), points=tuple(points))
+
+
+async def read_permissions(source: Source, queue: str) -> Permissions:
+    """Ask what the user may do, without trying a write.
+
+    FCALL of a function that only reads is refused to whoever may not call ours; the function asks the access
+    list about the commands that ours run.
+    """
+    connection, at = source.connection, source.now()
+    seen = await source.one("EXISTS", registry(source.prefix))
+    if isinstance(seen, PermissionDeniedError):
+        return Permissions(can_read=False, can_write=False, reason=seen.message, at=at)
+    if connection.read_only:
+        return Permissions(can_read=True, can_write=False, reason="read-only mode", at=at)
+    root = source.keys(queue).root
+    try:
+        answer = await connection.command("FCALL", functions.name("may_write"), 1, root)
+    except PermissionDeniedError as error:
+        return Permissions(can_read=True, can_write=False, reason=error.message, at=at)
+    except ServerError:
+        return await _without_library(source, root)
+    if text(answer[0]) == "denied":
+        reason = f"{await _user(source)} may not run {text(answer[1])} on the keys of {queue}"
+        return Permissions(can_read=True, can_write=False, reason=reason, at=at)
+    return Permissions(can_read=True, can_write=True, at=at)
+
+
+async def _without_library(source: Source, root: str) -> Permissions:
+    """Our functions are not loaded: ask the access list itself, as far as it answers this user."""
+    user = await _user(source)
+    answers = await source.ask(
+        [
+            ("ACL", "DRYRUN", user, "HSET", f"{root}:probe", "f", "v"),
+            ("ACL", "DRYRUN", user, "FUNCTION", "LOAD", "x"),
+        ]
+    )
+    for answer in answers:
+        if not failed(answer) and text(answer) != "OK":
+            return Permissions(can_read=True, can_write=False, reason=text(answer), at=source.now())
+    return Permissions(can_read=True, can_write=True, at=source.now())
+
+
+async def _user(source: Source) -> str:
+    try:
+        return text(await source.connection.command("ACL", "WHOAMI")) or "default"
+    except GlideMQError:
+        return "this user"
+
+
+class Meter:
+    """Commands a second that a connection and its blocking twins send, over the last ten seconds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), connection.stats.commands)])
+
+    def read(self, source: Source) -> WatchStats:
+        now, total = time.monotonic(), self._connection.stats.commands
+        while len(self._samples) > 1 and self._samples[1][0] < now - _WINDOW_S:
+            self._samples.popleft()
+        began, before = self._samples[0]
+        if now - self._samples[-1][0] >= 0.5:
+            self._samples.append((now, total))
+        span = max(1.0, now - began)
+        return WatchStats(
+            commands_per_s=max(0, total - before) / span,
+            rtt_ms=self._connection.stats.rtt_ms,
+            at=source.now(),
+        )
