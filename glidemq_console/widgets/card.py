@@ -1,0 +1,220 @@
+"""A payload to read: folded JSON whose secrets stay masked until they are asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ..safe import clean, mask
+from ..theme import ink
+from .ink import Ink, strip
+from .tree import Tree, TreeLine
+
+#: Characters of the raw text that are drawn.
+RAW_LIMIT = 256 * 1024
+
+
+class PayloadCard(ScrollView, can_focus=True):
+    """A JSON value as a tree; `enter` folds, `v` reveals what is masked, `e` shows the raw JSON."""
+
+    DEFAULT_CSS = """
+    PayloadCard {
+        overflow-x: hidden;
+        overflow-y: auto;
+        scrollbar-size-vertical: 1;
+        background: $background;
+        color: $foreground;
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
+        Binding("home,g", "first", "first", show=False),
+        Binding("end,G", "last", "last", show=False),
+        Binding("enter", "toggle_fold", "fold", show=False),
+        Binding("right,l", "fold(False)", "unfold", show=False),
+        Binding("left,h", "fold(True)", "fold", show=False),
+        Binding("v", "reveal", "reveal", show=False),
+        Binding("e", "raw", "raw", show=False),
+    ]
+
+    revealed: reactive[bool] = reactive(False, init=False)
+    """Show what is masked."""
+    raw: reactive[bool] = reactive(False, init=False)
+    """Show indented JSON instead of the tree."""
+
+    class Revealed(Message):
+        """Secrets are shown, or hidden again."""
+
+        def __init__(self, card: PayloadCard, revealed: bool) -> None:
+            super().__init__()
+            self.card = card
+            self.revealed = revealed
+
+        @property
+        def control(self) -> PayloadCard:
+            return self.card
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        """Make an empty card."""
+        super().__init__(id=id, classes=classes)
+        self._value: Any = None
+        self._masked: Any = None
+        self._hidden = 0
+        self._tree: Tree | None = None
+        self._note: list[Ink] = []
+        self._drawn: list[TreeLine] = []
+        self._at = 0
+
+    @property
+    def masked_count(self) -> int:
+        """How many secrets the value holds."""
+        return self._hidden
+
+    @property
+    def text(self) -> str:
+        """The value as it is shown, as safe indented JSON for copying."""
+        return clean(self._json(), limit=16_000_000, line_limit=16_000_000, max_lines=1_000_000)
+
+    def show(self, value: Any) -> None:
+        """Show a JSON value, masked; what was folded stays folded when it is the same value."""
+        if self._tree is not None and value == self._value and type(value) is type(self._value):
+            return
+        self._value = value
+        self._masked, self._hidden = mask(value)
+        self._tree = Tree(self._masked)
+        self._note = []
+        self._at = 0
+        self.set_reactive(PayloadCard.revealed, False)
+        self._redraw()
+        self.scroll_to(y=0, animate=False, force=True)
+
+    def show_note(self, text: str, token: str = "dim") -> None:
+        """Show a line in the place of a value: none, not loaded, too large."""
+        self._tree = None
+        self._value = self._masked = None
+        self._hidden = 0
+        self._note = [Ink(text, token)]
+        self._redraw()
+
+    def _json(self) -> str:
+        if self._tree is None:
+            return ""
+        return json.dumps(self._value if self.revealed else self._masked, indent=2, ensure_ascii=False, default=str)
+
+    def _redraw(self) -> None:
+        width = max(8, self.size.width - 3)
+        if self._tree is None:
+            self._drawn = [TreeLine((), tuple(self._note))] if self._note else []
+        elif self.raw:
+            lines = clean(self._json(), limit=RAW_LIMIT).split("\n")
+            self._drawn = [TreeLine((), (Ink(line),)) for line in lines]
+        else:
+            self._drawn = self._tree.lines(width)
+        self._at = max(0, min(self._at, len(self._drawn) - 1))
+        self.virtual_size = Size(self.size.width, len(self._drawn))
+        self.refresh()
+
+    def watch_revealed(self) -> None:
+        if self._tree is not None:
+            self._tree.value = self._value if self.revealed else self._masked
+            self._redraw()
+            self.post_message(self.Revealed(self, self.revealed))
+
+    def watch_raw(self) -> None:
+        self._redraw()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self.refresh()
+
+    def on_resize(self) -> None:
+        self._redraw()
+
+    # --- moving and folding ---
+
+    def _move_to(self, index: int) -> None:
+        self._at = max(0, min(index, len(self._drawn) - 1))
+        top, height = round(self.scroll_y), max(1, self.size.height)
+        if self._at < top:
+            self.scroll_to(y=self._at, animate=False, force=True)
+        elif self._at >= top + height:
+            self.scroll_to(y=self._at - height + 1, animate=False, force=True)
+        self.refresh()
+
+    def action_move(self, lines: int) -> None:
+        self._move_to(self._at + lines)
+
+    def action_page(self, pages: int) -> None:
+        self._move_to(self._at + pages * max(1, self.size.height - 1))
+
+    def action_first(self) -> None:
+        self._move_to(0)
+
+    def action_last(self) -> None:
+        self._move_to(len(self._drawn) - 1)
+
+    def action_toggle_fold(self) -> None:
+        if self._tree is not None and not self.raw and self._drawn:
+            self._tree.toggle(self._drawn[self._at])
+            self._redraw()
+
+    def action_fold(self, folded: bool) -> None:
+        if self._tree is None or self.raw or not self._drawn:
+            return
+        line = self._drawn[self._at]
+        if not line.folds:
+            # A line inside: what it belongs to folds.
+            parent = (
+                line.path
+                if any(other.folds and other.path == line.path for other in self._drawn)
+                else line.path[:-1]
+            )
+            at = next(
+                (i for i, other in enumerate(self._drawn) if other.folds and other.path == parent), None
+            )
+            if not folded or at is None:
+                return
+            line, self._at = self._drawn[at], at
+        self._tree.fold(line, folded)
+        self._redraw()
+        self._move_to(self._at)
+
+    def action_reveal(self) -> None:
+        if self._hidden:
+            self.revealed = not self.revealed
+
+    def action_raw(self) -> None:
+        self.raw = not self.raw
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        index = round(self.scroll_y) + offset.y
+        if index < len(self._drawn):
+            self._move_to(index)
+            self.action_toggle_fold()
+        event.stop()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        index = round(self.scroll_y) + y
+        if index >= len(self._drawn):
+            return Strip.blank(width, base)
+        at_cursor = self.has_focus and index == self._at
+        if at_cursor:
+            base += ink(self.app, "foreground", on="cursor-background")
+        gutter = Ink("▌ " if at_cursor else "  ", "focus")
+        return strip(self.app, [gutter, *self._drawn[index].parts], width, base)
