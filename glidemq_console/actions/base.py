@@ -1,0 +1,133 @@
+"""What an action is: one description that keys, footer, help, palette and `:` line all read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..safe import clean
+
+if TYPE_CHECKING:
+    from glidemq_core import Actor, JobRef, JobRow, Queue
+
+    from ..app import ConsoleApp
+    from ..screens.base import ConsoleScreen
+    from ..store import Snapshot
+
+T = TypeVar("T")
+
+EVERYWHERE = "everywhere"
+
+
+class Danger(IntEnum):
+    """How much an action can spoil, and so how it asks."""
+
+    #: Looks or navigates.
+    NONE = 0
+    #: Changes something that one more key press undoes: no question.
+    CHANGE = 1
+    #: Changes something that cannot simply be undone: a dialog, focus on the safe button.
+    CONFIRM = 2
+    #: Destroys: the name of the thing has to be typed.
+    TYPED = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a dialog asks. `type_this` is the text that has to be typed, if any."""
+
+    title: str
+    body: str
+    yes: str
+    no: str = "Keep"
+    type_this: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What was on screen when the key was pressed; an action works on this and nothing later."""
+
+    app: ConsoleApp
+    screen: ConsoleScreen
+    snapshot: Snapshot
+    queue: str | None = None
+    job: JobRef | None = None
+    #: State of that job as shown.
+    job_state: str | None = None
+    row: JobRow | None = None
+    #: Words typed after a `:` command.
+    words: tuple[str, ...] = ()
+
+    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+        """Make one mutation as this console's user."""
+        return await self.app.feed.change(queue, call)
+
+    @property
+    def shown_queue(self) -> str:
+        """Name of the queue, safe to draw."""
+        return clean(self.queue or "", single_line=True, limit=80)
+
+    @property
+    def shown_job(self) -> str:
+        """`queue:id`, safe to draw."""
+        return clean(str(self.job or ""), single_line=True, limit=120)
+
+
+Reason = Callable[[Context], str | None]
+Run = Callable[[Context], Awaitable[str | None]]
+Ask = Callable[[Context], Awaitable[Question | None]]
+Complete = Callable[[Context], Sequence[str]]
+
+
+def always(_: Context) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One thing a person can do."""
+
+    id: str
+    #: One or two words for the footer.
+    title: str
+    #: One sentence for help and palette.
+    help: str
+    #: Textual key names.
+    keys: tuple[str, ...] = ()
+    #: Screen it belongs to, or `everywhere`.
+    scope: str = EVERYWHERE
+    danger: Danger = Danger.NONE
+    #: Why it is not possible now, or None.
+    why_not: Reason = always
+    #: The question of a dangerous action; answering no ends it.
+    ask: Ask | None = None
+    #: Do it; the text returned is told in the status line.
+    run: Run
+    #: Place in the footer, lower first; None leaves it out.
+    footer: int | None = None
+    #: Name on the `:` line; None leaves it out.
+    command: str | None = None
+    #: What the first word after the command may be.
+    complete: Complete | None = None
+    #: What that word is: a queue or a job retargets the action.
+    takes: str | None = field(default=None)
+
+    def unavailable(self, context: Context) -> str | None:
+        """Say why this cannot be done now: permission first, then its own precondition."""
+        if self.danger is not Danger.NONE and (reason := context.snapshot.why_not_write()) is not None:
+            return reason
+        return self.why_not(context)
+
+
+def on_screen(method: str, *args: Any) -> Run:
+    """Run a method of the active screen that takes `args` and returns nothing or a line to tell."""
+
+    async def run(context: Context) -> str | None:
+        answer = getattr(context.screen, method)(*args)
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        return answer if isinstance(answer, str) else None
+
+    return run

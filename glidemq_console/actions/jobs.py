@@ -1,0 +1,267 @@
+"""What can be done with a job, in the list and on its page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..safe import clean
+from .base import Action, Context, Danger, Question, Run, on_screen
+
+
+def needs_job(context: Context) -> str | None:
+    """Say that no job is selected."""
+    return None if context.job is not None else "no job is selected"
+
+
+def _cannot_retry(context: Context) -> str | None:
+    return _state_reason(context, "retried", ("failed",))
+
+
+def _cannot_promote(context: Context) -> str | None:
+    return _state_reason(context, "promoted", ("delayed", "prioritized"))
+
+
+def _state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | None:
+    if context.job is None:
+        return "no job is selected"
+    if context.job_state is None or context.job_state in states:
+        return None
+    return f"only {' or '.join(states)} jobs can be {done}; this one is {clean(context.job_state, single_line=True)}"
+
+
+async def _retry(context: Context) -> str:
+    job = context.job
+    assert job is not None
+    await context.change(job.queue, lambda queue, actor: queue.retry_job(job.id, actor=actor))
+    return f"{context.shown_job} waits again"
+
+
+async def _promote(context: Context) -> str:
+    job = context.job
+    assert job is not None
+    await context.change(job.queue, lambda queue, actor: queue.promote_job(job.id, actor=actor))
+    return f"{context.shown_job} promoted: it may start now"
+
+
+async def _ask_remove(context: Context) -> Question | None:
+    if context.job is None:
+        return None
+    running = context.job_state == "active"
+    return Question(
+        title=f"Remove {context.shown_job}?",
+        body=("It is running: its worker will find it gone. " if running else "")
+        + "The job goes with its payload, result, logs and tokens. This cannot be undone.",
+        yes="Remove",
+    )
+
+
+async def _remove(context: Context) -> str:
+    job = context.job
+    assert job is not None
+    force = context.job_state == "active"
+    gone = await context.change(
+        job.queue, lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor)
+    )
+    return f"{context.shown_job} removed" if gone else f"{context.shown_job} was gone already"
+
+
+async def _tokens(context: Context) -> None:
+    assert context.job is not None
+    context.app.go("streams", context.job)
+
+
+def _cannot_stream(context: Context) -> str | None:
+    return needs_job(context) or (None if context.app.has_screen("streams") else "there is no streams screen")
+
+
+def _names(context: Context) -> list[str]:
+    return [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
+
+
+def _jobs_shown(context: Context) -> list[str]:
+    listing = context.snapshot.jobs
+    return [] if listing is None else [clean(str(row.ref), single_line=True) for row in listing.rows[:200]]
+
+
+_BOTH = (
+    Action(
+        id="retry",
+        title="retry",
+        help="Let a failed job run again.",
+        keys=("R",),
+        danger=Danger.CHANGE,
+        why_not=_cannot_retry,
+        run=_retry,
+        footer=20,
+        command="retry",
+        takes="job",
+        complete=_jobs_shown,
+    ),
+    Action(
+        id="promote",
+        title="promote",
+        help="Let a delayed job start now.",
+        keys=("P",),
+        danger=Danger.CHANGE,
+        why_not=_cannot_promote,
+        run=_promote,
+        footer=30,
+        command="promote",
+        takes="job",
+        complete=_jobs_shown,
+    ),
+    Action(
+        id="remove",
+        title="remove",
+        help="Remove the job with everything it holds.",
+        keys=("x", "delete"),
+        danger=Danger.CONFIRM,
+        why_not=needs_job,
+        ask=_ask_remove,
+        run=_remove,
+        footer=40,
+        command="remove",
+        takes="job",
+        complete=_jobs_shown,
+    ),
+    Action(
+        id="tokens",
+        title="tokens",
+        help="Follow the job's tokens on the streams screen.",
+        keys=("t",),
+        why_not=_cannot_stream,
+        run=_tokens,
+        footer=50,
+    ),
+    Action(
+        id="copy",
+        title="copy",
+        help="Copy the job's id (in the list) or its payload (on its page) to the clipboard.",
+        keys=("y",),
+        why_not=needs_job,
+        run=on_screen("copy"),
+        footer=60,
+    ),
+)
+
+
+def _both(scope: str) -> tuple[Action, ...]:
+    # The `:` line knows each command once: the list's.
+    return tuple(
+        replace(
+            action,
+            id=f"{scope}.{action.id}",
+            scope=scope,
+            command=action.command if scope == "jobs" else None,
+        )
+        for action in _BOTH
+    )
+
+
+def _open(name: str) -> Run:
+    async def run(context: Context) -> None:
+        context.app.go("jobs", context.job if name == "job" else context.queue)
+
+    return run
+
+
+ACTIONS = (
+    Action(
+        id="jobs.open",
+        title="open",
+        help="Open the page of the selected job.",
+        keys=("enter",),
+        scope="jobs",
+        why_not=needs_job,
+        run=on_screen("open_selected"),
+        footer=10,
+    ),
+    *_both("jobs"),
+    Action(
+        id="jobs.next-state",
+        title="state",
+        help="Show the jobs of the next state.",
+        keys=("tab", "right", "l"),
+        scope="jobs",
+        run=on_screen("next_state", 1),
+        footer=15,
+    ),
+    Action(
+        id="jobs.previous-state",
+        title="previous state",
+        help="Show the jobs of the state before.",
+        keys=("shift+tab", "left", "h"),
+        scope="jobs",
+        run=on_screen("next_state", -1),
+    ),
+    Action(
+        id="jobs.order",
+        title="order",
+        help="Turn the order round: newest or oldest first.",
+        keys=("o",),
+        scope="jobs",
+        run=on_screen("turn_order"),
+        footer=65,
+    ),
+    Action(
+        id="jobs.next-queue",
+        title="next queue",
+        help="Show the jobs of the next queue.",
+        keys=("right_square_bracket",),
+        scope="jobs",
+        run=on_screen("next_queue", 1),
+    ),
+    Action(
+        id="jobs.previous-queue",
+        title="previous queue",
+        help="Show the jobs of the queue before.",
+        keys=("left_square_bracket",),
+        scope="jobs",
+        run=on_screen("next_queue", -1),
+    ),
+    *_both("job"),
+    Action(
+        id="job.raw",
+        title="raw",
+        help="Show the payload as it is stored, or laid out again.",
+        keys=("e",),
+        scope="job",
+        run=on_screen("toggle_raw"),
+        footer=55,
+    ),
+    Action(
+        id="job.reveal",
+        title="reveal",
+        help="Show masked secrets until the page is left, or mask them again.",
+        keys=("v",),
+        scope="job",
+        run=on_screen("toggle_reveal"),
+        footer=57,
+    ),
+    Action(
+        id="job.more",
+        title="more",
+        help="Read the whole payload of a job whose payload was cut.",
+        keys=("m",),
+        scope="job",
+        run=on_screen("load_whole"),
+    ),
+    Action(
+        id="open-job",
+        title="job",
+        help="Open a job by its name, as in `:job inference:42`.",
+        run=_open("job"),
+        command="job",
+        takes="job",
+        complete=_jobs_shown,
+    ),
+    Action(
+        id="open-queue",
+        title="queue",
+        help="Open the jobs of a queue, as in `:queue inference`.",
+        run=_open("queue"),
+        command="queue",
+        takes="queue",
+        complete=_names,
+    ),
+)

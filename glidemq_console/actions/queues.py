@@ -1,0 +1,268 @@
+"""What can be done with a queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..format import plural
+from ..safe import clean
+from ..store import pause_note
+from .base import Action, Context, Danger, Question, on_screen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import QueueSnapshot
+
+#: Jobs that one clean removes at most; pressing again removes the next ones.
+CLEAN_LIMIT = 1_000
+
+
+def _row(context: Context) -> QueueSnapshot | None:
+    return context.snapshot.queue(context.queue) if context.queue is not None else None
+
+
+def needs_queue(context: Context) -> str | None:
+    """Say that no queue is selected."""
+    return None if _row(context) is not None else "no queue is selected"
+
+
+def _queue_names(context: Context) -> list[str]:
+    return [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
+
+
+# --- pause and resume --------------------------------------------------------------------------------------
+
+
+async def _pause_or_resume(context: Context) -> str:
+    row = _row(context)
+    return await (_resume if row is not None and row.paused else _pause)(context)
+
+
+async def _pause(context: Context) -> str:
+    assert context.queue is not None
+    await context.change(context.queue, lambda queue, actor: queue.pause(actor=actor))
+    focus = context.snapshot.focus
+    workers = focus.workers if focus is not None and focus.queue == context.queue else None
+    note = pause_note(workers or ())
+    return f"{context.shown_queue} paused" + (f"; {note}" if note else "")
+
+
+async def _resume(context: Context) -> str:
+    assert context.queue is not None
+    await context.change(context.queue, lambda queue, actor: queue.resume(actor=actor))
+    return f"{context.shown_queue} resumed"
+
+
+def _cannot_pause(context: Context) -> str | None:
+    row = _row(context)
+    return needs_queue(context) or ("it is paused already" if row is not None and row.paused else None)
+
+
+def _cannot_resume(context: Context) -> str | None:
+    row = _row(context)
+    return needs_queue(context) or ("it is not paused" if row is not None and not row.paused else None)
+
+
+# --- many jobs at once -------------------------------------------------------------------------------------
+
+
+def _cannot_retry(context: Context) -> str | None:
+    row = _row(context)
+    if row is None:
+        return "no queue is selected"
+    return None if row.failed else f"nothing has failed in {context.shown_queue}"
+
+
+async def _ask_retry(context: Context) -> Question | None:
+    row = _row(context)
+    if row is None:
+        return None
+    return Question(
+        title=f"Retry every failed job of {context.shown_queue}?",
+        body=f"{plural(row.failed or 0, 'failed job')} will wait again and run once more.",
+        yes=f"Retry {row.failed or 0:,}",
+        no="Leave them",
+    )
+
+
+async def _retry_failed(context: Context) -> str:
+    assert context.queue is not None
+    moved = await context.change(context.queue, lambda queue, actor: queue.retry_jobs(actor=actor))
+    return f"{context.shown_queue}: {plural(moved, 'job')} retried"
+
+
+def _cannot_drain(context: Context) -> str | None:
+    row = _row(context)
+    if row is None:
+        return "no queue is selected"
+    return None if row.waiting or row.delayed else f"nothing waits in {context.shown_queue}"
+
+
+async def _ask_drain(context: Context) -> Question | None:
+    row = _row(context)
+    if row is None or context.queue is None:
+        return None
+    return Question(
+        title=f"Drain {context.shown_queue}?",
+        body=f"{plural(row.waiting or 0, 'waiting job')} will be removed with everything they hold. "
+        "Delayed jobs stay, active jobs finish. This cannot be undone.",
+        yes=f"Remove {row.waiting or 0:,}",
+        type_this=context.queue,
+    )
+
+
+async def _drain(context: Context) -> str:
+    assert context.queue is not None
+    gone = await context.change(context.queue, lambda queue, actor: queue.drain(actor=actor))
+    return f"{context.shown_queue} drained: {plural(gone, 'job')} removed"
+
+
+def _clean_action(state: str, key: str) -> Action:
+    def why_not(context: Context) -> str | None:
+        row = _row(context)
+        if row is None:
+            return "no queue is selected"
+        return None if getattr(row, state) else f"{context.shown_queue} has no {state} jobs"
+
+    async def ask(context: Context) -> Question | None:
+        row = _row(context)
+        if row is None or context.queue is None:
+            return None
+        count = min(getattr(row, state) or 0, CLEAN_LIMIT)
+        rest = " (the oldest; clean again for the next ones)" if (getattr(row, state) or 0) > count else ""
+        return Question(
+            title=f"Clean {state} jobs of {context.shown_queue}?",
+            body=f"{plural(count, f'{state} job')}{rest} will be removed with payload, result and logs. "
+            "This cannot be undone.",
+            yes=f"Remove {count:,}",
+            type_this=context.queue,
+        )
+
+    async def run(context: Context) -> str:
+        assert context.queue is not None
+        gone = await context.change(
+            context.queue, lambda queue, actor: queue.clean(state, grace=0, limit=CLEAN_LIMIT, actor=actor)
+        )
+        return f"{context.shown_queue} cleaned: {plural(len(gone), f'{state} job')} removed"
+
+    return Action(
+        id=f"queue.clean-{state}",
+        title=f"clean {state}",
+        help=f"Remove the {state} jobs of the selected queue, at most {CLEAN_LIMIT:,} at a time.",
+        keys=(key,),
+        scope="queues",
+        danger=Danger.TYPED,
+        why_not=why_not,
+        ask=ask,
+        run=run,
+        command=f"clean-{state}",
+        takes="queue",
+        complete=_queue_names,
+    )
+
+
+ACTIONS = (
+    Action(
+        id="queue.open",
+        title="jobs",
+        help="Open the jobs of the selected queue.",
+        keys=("enter",),
+        scope="queues",
+        why_not=needs_queue,
+        run=on_screen("open_selected"),
+        footer=10,
+    ),
+    Action(
+        id="queue.pause-or-resume",
+        title="pause",
+        help="Pause the selected queue, or resume it when it is paused.",
+        keys=("p",),
+        scope="queues",
+        danger=Danger.CHANGE,
+        why_not=needs_queue,
+        run=_pause_or_resume,
+        footer=20,
+    ),
+    Action(
+        id="queue.pause",
+        title="pause",
+        help="Pause a queue: no new job starts there.",
+        scope="queues",
+        danger=Danger.CHANGE,
+        why_not=_cannot_pause,
+        run=_pause,
+        command="pause",
+        takes="queue",
+        complete=_queue_names,
+    ),
+    Action(
+        id="queue.resume",
+        title="resume",
+        help="Resume a paused queue.",
+        scope="queues",
+        danger=Danger.CHANGE,
+        why_not=_cannot_resume,
+        run=_resume,
+        command="resume",
+        takes="queue",
+        complete=_queue_names,
+    ),
+    Action(
+        id="queue.retry-failed",
+        title="retry failed",
+        help="Retry every failed job of the selected queue.",
+        keys=("R",),
+        scope="queues",
+        danger=Danger.CONFIRM,
+        why_not=_cannot_retry,
+        ask=_ask_retry,
+        run=_retry_failed,
+        footer=30,
+        command="retry-failed",
+        takes="queue",
+        complete=_queue_names,
+    ),
+    Action(
+        id="queue.sort",
+        title="sort",
+        help="Sort by the next column.",
+        keys=("s",),
+        scope="queues",
+        run=on_screen("sort_next"),
+        footer=50,
+    ),
+    Action(
+        id="queue.sort-reverse",
+        title="reverse",
+        help="Turn the order round.",
+        keys=("S",),
+        scope="queues",
+        run=on_screen("sort_reverse"),
+    ),
+    Action(
+        id="queue.detail",
+        title="detail",
+        help="Give the detail of the selected queue the whole screen, or take it back.",
+        keys=("d",),
+        scope="queues",
+        why_not=needs_queue,
+        run=on_screen("toggle_detail"),
+        footer=55,
+    ),
+    Action(
+        id="queue.drain",
+        title="drain",
+        help="Remove every waiting job of the selected queue; delayed ones stay.",
+        keys=("D",),
+        scope="queues",
+        danger=Danger.TYPED,
+        why_not=_cannot_drain,
+        ask=_ask_drain,
+        run=_drain,
+        footer=60,
+        command="drain",
+        takes="queue",
+        complete=_queue_names,
+    ),
+    _clean_action("completed", "C"),
+    _clean_action("failed", "F"),
+)

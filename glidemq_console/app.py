@@ -1,0 +1,269 @@
+"""The Textual app: wires screens, feed, actions and themes together; no logic of its own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from glidemq_core.errors import GlideMQError
+
+from .actions import ACTIONS, EVERYWHERE, Action, Context, bindings
+from .command_line import CommandLine, parse
+from .config import ConsoleConfig
+from .feed import Feed, LiveFeed
+from .safe import clean
+from .screens.base import ConsoleScreen
+from .store import Snapshot, settle_link
+from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
+
+
+@dataclass(frozen=True)
+class ScreenSpec:
+    """A top-level screen: key, name, where its class is (imported at the first visit)."""
+
+    key: str
+    name: str
+    module: str
+    class_name: str
+
+
+#: Every top-level screen; adding one is one line here (and its `go.` action in actions/everywhere.py).
+SCREENS = (
+    ScreenSpec("1", "queues", ".screens.queues", "QueuesScreen"),
+    ScreenSpec("2", "jobs", ".screens.jobs", "JobsScreen"),
+)
+
+
+#: Characters that go to the clipboard at most: terminals drop longer ones.
+COPY_LIMIT = 64 * 1024
+
+
+class SnapshotReady(Message):
+    """A new snapshot; an older one that nobody has looked at is superseded."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, SnapshotReady)
+
+
+class ConsoleApp(App[int]):
+    """The console."""
+
+    TITLE = "glidemq"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
+
+    def __init__(self, config: ConsoleConfig) -> None:
+        super().__init__(ansi_color=no_color())
+        self.config = config
+        self.now_ms = config.clock
+        self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
+        self.snapshot: Snapshot = self.feed.latest
+        self.tabs = [(spec.key, spec.name) for spec in SCREENS]
+        self._themes = load_themes()
+        register_themes(self, self._themes)
+        name, self._theme_note = pick_theme(config.theme, self._themes)
+        self.theme = name
+        for spec in SCREENS:
+            self.add_mode(spec.name, _maker(spec))
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults()
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        start = self.config.screen if self.has_screen(self.config.screen) else SCREENS[0].name
+        self.switch_mode(start)
+        if start == "jobs" and self.config.queues:
+            self.call_after_refresh(self.go, "jobs", self.config.queues[0])
+        # The client library is heavy: what is on screen first must not wait for it.
+        self.call_after_refresh(self._start)
+        for note in (self._theme_note, *self._themes.problems):
+            if note:
+                self.call_after_refresh(self.tell, note, "warning")
+
+    def _start(self) -> None:
+        self.run_worker(self.feed.run(self._publish), name="feed", group="feed", exclusive=True)
+        self.set_interval(1.0, self._second)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self.post_message(SnapshotReady(snapshot))
+
+    def on_snapshot_ready(self, event: SnapshotReady) -> None:
+        before = self.snapshot.approvals
+        self._take(event.snapshot)
+        asked = self.snapshot.approvals
+        if before is not None and asked is not None and asked > before:
+            self.bell()
+
+    def _take(self, snapshot: Snapshot) -> None:
+        link = settle_link(snapshot.link, self.now_ms(), self.config.refresh_ms)
+        self.snapshot = snapshot if link is snapshot.link else replace(snapshot, link=link)
+        screen = self.console_screen
+        if screen is not None:
+            screen.show(self.snapshot)
+            self.want()
+
+    def _second(self) -> None:
+        """Ages and countdowns go on when nothing comes."""
+        self._take(self.snapshot)
+
+    # --- screens -------------------------------------------------------------------------------------------
+
+    @property
+    def console_screen(self) -> ConsoleScreen | None:
+        """The console screen on top, below any dialog."""
+        if not self._running:
+            return None
+        return next((s for s in reversed(self.screen_stack) if isinstance(s, ConsoleScreen)), None)
+
+    def has_screen(self, name: str) -> bool:
+        return any(spec.name == name for spec in SCREENS)
+
+    def want(self) -> None:
+        """Tell the feed what the screen on top needs now."""
+        screen = self.console_screen
+        if screen is not None and screen.is_mounted:
+            self.feed.want(screen.interests())
+
+    def go(self, name: str, target: object = None) -> None:
+        """Go to a screen, and there to a queue, a job or what else it shows."""
+        if self.current_mode != name:
+            self.switch_mode(name)
+
+        def open_target() -> None:
+            screen = next((s for s in self.screen_stack if isinstance(s, ConsoleScreen)), None)
+            if screen is not None and target is not None:
+                screen.open(target)
+            self.want()
+
+        self.call_after_refresh(open_target)
+
+    def back(self) -> None:
+        """Close the screen on top; the last one leads back to the first tab."""
+        if len(self.screen_stack) > 1 and isinstance(self.screen_stack[-2], ConsoleScreen):
+            self.pop_screen()
+        elif self.current_mode != SCREENS[0].name:
+            self.switch_mode(SCREENS[0].name)
+
+    def tell(self, text: str, token: str = "foreground") -> None:
+        """Say something in the status line of the screen on top."""
+        screen = self.console_screen
+        if screen is not None:
+            screen.tell(text, token=token)
+
+    def copy_text(self, text: str, what: str) -> str:
+        """Put text on the clipboard through the terminal; returns what to tell."""
+        safe = clean(text, limit=COPY_LIMIT, line_limit=COPY_LIMIT, max_lines=COPY_LIMIT)
+        self.copy_to_clipboard(safe)
+        return f"{what} sent to the clipboard, if this terminal allows it"
+
+    def show_help(self) -> None:
+        from .help import HelpScreen
+
+        screen = self.console_screen
+        if screen is not None:
+            self.push_screen(HelpScreen(screen.SCOPE, screen.context()))
+
+    # --- actions -------------------------------------------------------------------------------------------
+
+    def action_act(self, action_id: str) -> None:
+        """Run an action on what is selected at this moment."""
+        screen = self.console_screen
+        if screen is not None:
+            self.act(ACTIONS[action_id], screen.context())
+
+    def act(self, action: Action, context: Context) -> None:
+        """Run an action, or say why that is not possible."""
+        reason = action.unavailable(context)
+        if reason is not None:
+            self.tell(f"{action.title}: {reason}", "warning")
+            return
+        self.run_worker(self._perform(action, context), name=action.id, group="actions", exit_on_error=False)
+
+    async def _perform(self, action: Action, context: Context) -> None:
+        try:
+            question = await action.ask(context) if action.ask is not None else None
+            if question is not None:
+                from .widgets.dialog import ConfirmDialog
+
+                dialog = ConfirmDialog(
+                    question.title,
+                    question.body,
+                    yes=question.yes,
+                    no=question.no,
+                    type_this=question.type_this,
+                )
+                if not await self.push_screen_wait(dialog):
+                    return
+            told = await action.run(context)
+        except GlideMQError as error:
+            self.tell(f"{error.message}{f'; {error.hint}' if error.hint else ''}", "error")
+        else:
+            if told:
+                self.tell(told, "success" if action.danger else "foreground")
+
+    def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:
+        screen = self.console_screen
+        if screen is None:
+            return
+        parsed = parse(event.text, screen.context())
+        if isinstance(parsed, str):
+            self.tell(parsed, "warning")
+        else:
+            self.act(*parsed)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: the registry, for this screen and everywhere."""
+        active = self.console_screen
+        scopes = {EVERYWHERE, active.SCOPE if active is not None else ""}
+        for action in ACTIONS.values():
+            if action.scope in scopes and action.id != "palette":
+                yield SystemCommand(action.title, action.help, _caller(self.action_act, action.id))
+
+    # --- themes --------------------------------------------------------------------------------------------
+
+    @property
+    def theme_names(self) -> tuple[str, ...]:
+        return self._themes.names
+
+    def choose_theme(self, name: str | None) -> str:
+        """Take a theme by name, or the next one; returns what to tell."""
+        names = self.theme_names
+        if name is None:
+            name = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        if name not in names:
+            return f"no such theme; there are {', '.join(names)}"
+        self.theme = name
+        return f"theme {name}"
+
+
+def _maker(spec: ScreenSpec) -> Callable[[], Screen[None]]:
+    def make() -> Screen[None]:
+        module = importlib.import_module(spec.module, __package__)
+        return cast("Screen[None]", getattr(module, spec.class_name)())
+
+    return make
+
+
+def _caller(call: Callable[[str], None], argument: str) -> Callable[[], None]:
+    return lambda: call(argument)
+
+
+def run_console(config: ConsoleConfig) -> int:
+    """Run the console until it is left; returns the exit code."""
+    app = ConsoleApp(config)
+    app.run()
+    return app.return_code or 0

@@ -1,0 +1,107 @@
+"""What stands round every screen: header, tabs, key bar, and the words of the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+
+from . import format as fmt
+from .actions import Action, Context, in_scope, key_text
+from .actions.base import EVERYWHERE
+from .safe import clean
+from .store import Link, LinkState, Snapshot
+from .widgets.ink import Ink, Parts
+
+
+def dot() -> Ink:
+    return Ink(" · ", "dim")
+
+
+def link_words(link: Link, now_ms: int, rtt_ms: float | None) -> Ink:
+    """Say how the connection stands, in few words."""
+    if link.state is LinkState.LIVE:
+        rtt = "" if rtt_ms is None else f" {rtt_ms:.1f}ms" if rtt_ms < 10 else f" {rtt_ms:.0f}ms"
+        return Ink(f"live{rtt}", "success")
+    if link.state is LinkState.STALE:
+        return Ink(f"stale {fmt.age(link.since_ms, now_ms)}", "warning", "bold")
+    if link.state is LinkState.LOST:
+        return Ink(f"lost, {retry_words(link, now_ms)}", "error", "bold")
+    return Ink("connecting …", "warning")
+
+
+def retry_words(link: Link, now_ms: int) -> str:
+    """`retry in 4s`, or `retrying`."""
+    if link.retry_at_ms is None or link.retry_at_ms <= now_ms:
+        return "retrying"
+    return f"retry in {fmt.countdown(link.retry_at_ms, now_ms)}"
+
+
+def header(
+    snapshot: Snapshot, *, label: str | None, user: str, now_ms: int, zone: tzinfo | None, width: int
+) -> tuple[Parts, Parts]:
+    """The first row of truth: server, mode, connection, who, when, approvals."""
+    name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
+    rtt = snapshot.stats.rtt_ms if snapshot.stats is not None else None
+    left = [Ink("glidemq", "focus", "bold"), Ink("  "), Ink(name, "", "bold")]
+    if snapshot.server is not None and width >= 70:
+        mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
+        left += [
+            dot(),
+            Ink(f"valkey {clean(snapshot.server.version, single_line=True, limit=20)}{mode}", "dim"),
+        ]
+    if snapshot.link.is_exposed:
+        left += [dot(), Ink("not encrypted", "warning")]
+    reason = snapshot.why_not_write() if snapshot.link.state is LinkState.LIVE else None
+    if snapshot.read_only or reason is not None:
+        left += [dot(), Ink("read-only", "warning")]
+    left += [dot(), link_words(snapshot.link, now_ms, rtt)]
+    right: list[Ink] = []
+    if width >= 100:
+        right += [Ink(clean(user, single_line=True, limit=30), "dim"), dot()]
+    right += [Ink(fmt.clock(now_ms, zone), "dim")]
+    asked = snapshot.approvals
+    if asked:
+        words = f"◆ {asked:,} approval{'' if asked == 1 else 's'}" if width >= 70 else f"◆ {asked:,}"
+        right += [dot(), Ink(words, "person", "bold")]
+    elif asked == 0 and width >= 100:
+        right += [dot(), Ink("no approvals", "dim")]
+    return left, [*right, Ink(" ")]
+
+
+def _address(url: str) -> str:
+    """What is left of a URL when a person names the server."""
+    if url == "embedded:":
+        return "embedded"
+    return url.partition("://")[2].partition("?")[0].rpartition("@")[2] or url
+
+
+def tabs(
+    screens: Iterable[tuple[str, str]], current: str, snapshot: Snapshot
+) -> list[tuple[str, Parts, Parts]]:
+    """Tabs of (key, parts, short parts): number and name; the short form is the number alone."""
+    shown: list[tuple[str, Parts, Parts]] = []
+    asked = snapshot.approvals
+    for key, name in screens:
+        token = "focus" if name == current else "dim"
+        badge = [Ink(f" ◆{asked:,}", "person", "bold")] if name == "approvals" and asked else []
+        shown.append((name, [Ink(key, "focus"), Ink(f" {name}", token), *badge], [Ink(key, "focus"), *badge]))
+    return shown
+
+
+def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
+    """What can be done here, for the key bar; what cannot is grey. Help comes last, so that it always fits."""
+    actions: Sequence[Action] = [*in_scope(scope), *in_scope(EVERYWHERE)]
+    entries: list[tuple[str, Parts]] = []
+    for action in sorted((a for a in actions if a.footer is not None), key=lambda action: action.footer or 0):
+        possible = action.unavailable(context) is None
+        key = Ink(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
+        title = Ink(f" {context.screen.action_title(action)}", "foreground" if possible else "dim")
+        entries.append((action.id, [key, title]))
+    return entries
+
+
+def cost_parts(snapshot: Snapshot) -> Parts:
+    """What this console costs the server."""
+    if snapshot.stats is None:
+        return []
+    return [Ink(f"{snapshot.stats.commands_per_s:.1f} cmd/s ", "dim")]

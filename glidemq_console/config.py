@@ -1,0 +1,75 @@
+"""What the command hands to the console."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from glidemq_core.errors import InvalidOptionError
+from glidemq_core.url import EMBEDDED, redact, settings
+
+if TYPE_CHECKING:
+    from .feed import Feed
+
+
+def system_clock() -> int:
+    """Epoch milliseconds."""
+    return time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleConfig:
+    """Where to look and how to show it. Durations are milliseconds."""
+
+    url: str = EMBEDDED
+    #: Name of the server in the header (a profile's name); else its address.
+    label: str | None = None
+    prefix: str | None = None
+    #: Queues named on the command line: known without a search.
+    queues: tuple[str, ...] = ()
+    screen: str = "queues"
+    refresh_ms: int = 1_000
+    #: Pause between two searches for new queues.
+    rescan_ms: int = 60_000
+    #: Name of a theme; None is the default one.
+    theme: str | None = None
+    #: Draw states with ASCII stand-ins.
+    ascii_glyphs: bool = False
+    read_only: bool = False
+    #: Who stands in the audit.
+    user: str = field(default_factory=getpass.getuser)
+    #: Further keywords of `glidemq_core.connect` (password_file, insecure, ...).
+    connect_options: Mapping[str, Any] = field(default_factory=dict)
+    clock: Callable[[], int] = system_clock
+    #: Time zone of clock times; None is the system's.
+    zone: tzinfo | None = None
+    #: A feed of fixed data instead of a server.
+    feed: Feed | None = None
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return redact(self.url)
+
+    @property
+    def is_exposed(self) -> bool:
+        """True for a connection without TLS beyond loopback."""
+        if self.url.startswith(EMBEDDED):
+            return False
+        try:
+            where = settings(self.url)
+        except InvalidOptionError:
+            return False
+        return not where.tls and not all(_is_loopback(host) for host, _ in where.addresses)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

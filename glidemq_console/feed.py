@@ -1,0 +1,425 @@
+"""The one door to the engine: keeps a connection, reads what the active screen needs, makes the changes asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from glidemq_core.errors import (
+    AuthenticationError,
+    CallTimeoutError,
+    ClosedError,
+    GlideMQError,
+    PermissionDeniedError,
+    ServerUnavailableError,
+)
+
+from .paging import JobPager
+from .store import (
+    HISTORY_MINUTES,
+    Interests,
+    JobList,
+    JobsQuery,
+    JobView,
+    Link,
+    LinkState,
+    MinuteSeries,
+    QueueFocus,
+    Snapshot,
+    age_ms,
+    epoch_ms,
+    error_groups,
+    minute_series,
+)
+
+if TYPE_CHECKING:
+    from glidemq_core import (
+        Actor,
+        Approval,
+        Connection,
+        JobDetail,
+        JobPage,
+        JobRef,
+        Queue,
+        QueueSnapshot,
+        StreamChunk,
+    )
+    from glidemq_core.watch import Watch
+
+    from .config import ConsoleConfig
+
+T = TypeVar("T")
+Publish = Callable[[Snapshot], None]
+
+#: Waits before the first, second, ... attempt to reconnect; the last one repeats.
+RETRY_DELAYS_MS = (500, 1_000, 2_000, 4_000, 8_000)
+#: Two rounds of reading are never closer than this, however often something is asked for.
+MIN_ROUND_MS = 100
+FOCUS_EVERY_MS = 5_000
+SERVER_EVERY_MS = 30_000
+#: Hidden rows read in one round: those that could ask for a person at any moment, and sleeping ones.
+HIDDEN_BUSY, HIDDEN_IDLE = 10, 3
+HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
+#: Histories (one call each) read in one round.
+HISTORIES_A_ROUND = 4
+FAILED_SAMPLE = 50
+
+#: Errors after which the session is over and a new connection is made.
+_SESSION_ERRORS = (ServerUnavailableError, CallTimeoutError, ClosedError, AuthenticationError)
+
+
+class Feed(Protocol):
+    """What screens and actions may ask of the world."""
+
+    @property
+    def latest(self) -> Snapshot:
+        """The newest snapshot."""
+        ...
+
+    async def run(self, publish: Publish) -> None:
+        """Read until cancelled; hand every new snapshot to `publish`."""
+        ...
+
+    def want(self, interests: Interests) -> None:
+        """Say what the active screen needs from now on."""
+        ...
+
+    def refresh_now(self) -> None:
+        """Read (or reconnect) at once instead of at the next due time."""
+        ...
+
+    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+        """Run one mutation on a queue as this console's user; raises `GlideMQError`."""
+        ...
+
+    def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[StreamChunk]:
+        """Follow a job's token stream; survives lost connections without gap or repeat."""
+        ...
+
+    async def review(self, ref: JobRef) -> Approval:
+        """Read what an approver must see, with the review hash."""
+        ...
+
+    async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
+        """Read one job with up to `payload_limit` bytes of payload."""
+        ...
+
+
+class LiveFeed:
+    """A `Feed` on a real server. Constructing it does no I/O and does not import the Valkey client."""
+
+    def __init__(self, config: ConsoleConfig) -> None:
+        self._config = config
+        self._clock = config.clock
+        self._interests = Interests()
+        self._wake = asyncio.Event()
+        self._live = asyncio.Event()
+        self._publish: Publish = lambda _snapshot: None
+        self._connection: Connection | None = None
+        self._watch: Watch | None = None
+        self._names: set[str] = set(config.queues)
+        self._rows: dict[str, QueueSnapshot] = {}
+        self._read_ms: dict[str, int] = {}
+        self._history: dict[str, MinuteSeries] = {}
+        self._pager: JobPager | None = None
+        #: When each part of a round is next to be read.
+        self._due: dict[object, int] = {}
+        self._trouble: str | None = None
+        self._latest = Snapshot(
+            at_ms=self._clock(),
+            read_only=config.read_only,
+            link=Link(since_ms=self._clock(), address=config.shown_url, is_exposed=config.is_exposed),
+        )
+
+    @property
+    def latest(self) -> Snapshot:
+        return self._latest
+
+    def want(self, interests: Interests) -> None:
+        before, self._interests = self._interests, interests
+        if before == interests:
+            return
+        only_scrolled = replace(before, window=interests.window) == interests
+        if not only_scrolled or self._pager is None or self._pager.lacks(interests.window):
+            self._due.pop("jobs", None)
+            self._wake.set()
+
+    def refresh_now(self) -> None:
+        self._due.clear()
+        self._wake.set()
+
+    # --- the connection ------------------------------------------------------------------------------------
+
+    async def run(self, publish: Publish) -> None:
+        self._publish = publish
+        failures = 0
+        while True:
+            try:
+                async with AsyncExitStack() as session:
+                    await self._serve(await self._open(session))
+            except GlideMQError as error:
+                failures = 1 if self._live.is_set() else failures + 1
+                self._live.clear()
+                delay = RETRY_DELAYS_MS[min(failures, len(RETRY_DELAYS_MS)) - 1]
+                self._lose(error, delay)
+                self._wake.clear()
+                await self._pause(delay)
+
+    async def _serve(self, watch: Watch) -> None:
+        """Read until the session breaks; raises what broke it."""
+        discovery = asyncio.create_task(self._discover(watch))
+        try:
+            await self._read_rounds(watch)
+        finally:
+            discovery.cancel()
+            await asyncio.gather(discovery, return_exceptions=True)
+
+    async def _open(self, session: AsyncExitStack) -> Watch:
+        """Connect. The client library is heavy, so a thread imports it while the first frame is already up."""
+        await asyncio.to_thread(importlib.import_module, "glidemq_core.watch")
+        from glidemq_core.connection import connect
+        from glidemq_core.watch import Watch
+
+        config = self._config
+        connection = await connect(config.url, prefix=config.prefix, **config.connect_options)
+        session.push_async_callback(connection.close)
+        watch = await session.enter_async_context(Watch(connection, queues=config.queues))
+        session.callback(self._leave_session)
+        self._connection, self._watch = connection, watch
+        return watch
+
+    def _leave_session(self) -> None:
+        self._connection = self._watch = None
+        self._pager = None
+        self._due.clear()
+
+    def _lose(self, error: GlideMQError, delay_ms: int) -> None:
+        reason = error.message if error.hint is None else f"{error.message}; {error.hint}"
+        retry_at = self._clock() + delay_ms
+        self._emit(link=replace(self._latest.link, state=LinkState.LOST, retry_at_ms=retry_at, reason=reason))
+
+    async def _pause(self, delay_ms: int) -> None:
+        """Wait, or less when something is asked for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay_ms / 1000):
+                await self._wake.wait()
+
+    def _emit(self, **changes: object) -> None:
+        self._latest = replace(self._latest, at_ms=self._clock(), **changes)  # type: ignore[arg-type]  # field names are checked by replace
+        self._publish(self._latest)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    async def _read_rounds(self, watch: Watch) -> None:
+        """Read what is due, publish, wait: one round after the other, never two at once."""
+        while True:
+            self._wake.clear()
+            await self._round(watch)
+            self._live.set()
+            await asyncio.sleep(MIN_ROUND_MS / 1000)
+            await self._pause(self._config.refresh_ms - MIN_ROUND_MS)
+
+    async def _round(self, watch: Watch) -> None:
+        wants, rate = self._interests, self._config.refresh_ms
+        self._trouble = None
+        changes: dict[str, object] = {}
+        if self._is_due("server", SERVER_EVERY_MS):
+            changes["server"] = await self._try(watch.server())
+            changes["permissions"] = await self._try(watch.permissions())
+        if self._is_due("fleet", rate):
+            await self._try(self._read_fleet(watch, wants))
+        if wants.jobs is not None:
+            changes["jobs"] = await self._try(self._read_list(wants.jobs, wants.window))
+        if wants.job is not None and self._is_due(wants.job, rate):
+            changes["job"] = await self._try(self._read_job(watch, wants.job))
+        if wants.inbox and self._is_due("inbox", rate):
+            changes["inbox"] = await self._try(watch.approvals())
+        if wants.focus is not None and self._is_due(("focus", wants.focus), FOCUS_EVERY_MS):
+            changes["focus"] = await self._try(self._read_focus(watch, wants.focus))
+        await self._try(self._read_histories(watch, wants.rows))
+        now = self._clock()
+        self._due = {part: due for part, due in self._due.items() if due > now - SERVER_EVERY_MS}
+        self._emit(
+            queues=tuple(sorted(self._rows.values(), key=lambda row: row.name)),
+            read_ms=dict(self._read_ms),
+            history=dict(self._history),
+            stats=watch.stats,
+            has_data=True,
+            trouble=self._trouble,
+            link=replace(
+                self._latest.link, state=LinkState.LIVE, since_ms=now, retry_at_ms=None, reason=None
+            ),
+            **{name: value for name, value in changes.items() if value is not None},
+        )
+
+    async def _try(self, reading: Awaitable[T]) -> T | None:
+        """Await one part of a round; what is refused or odd becomes a note, only a lost session ends the round."""
+        try:
+            return await reading
+        except _SESSION_ERRORS:
+            raise
+        except GlideMQError as error:
+            self._trouble = error.message
+            return None
+
+    def _is_due(self, part: object, every_ms: int) -> bool:
+        now = self._clock()
+        if self._due.get(part, 0) > now + self._config.refresh_ms // 4:
+            return False
+        self._due[part] = now + every_ms
+        return True
+
+    async def _read_jobs(self, query: JobsQuery, cursor: str | None, limit: int) -> JobPage:
+        assert self._watch is not None
+        return await self._watch.jobs(
+            query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, name=query.name
+        )
+
+    async def _read_list(self, query: JobsQuery, window: tuple[int, int]) -> JobList:
+        if self._pager is None or self._pager.query != query:
+            self._pager = JobPager(query, self._read_jobs)
+            self._due.pop("jobs", None)
+        if self._is_due("jobs", self._config.refresh_ms):
+            await self._pager.refresh(window)
+        return self._pager.listing(self._clock())
+
+    async def _read_job(self, watch: Watch, ref: JobRef) -> JobView:
+        detail = await watch.job(ref.queue, ref.id)
+        return JobView(ref=ref, detail=detail, at_ms=self._clock())
+
+    async def _read_fleet(self, watch: Watch, wants: Interests) -> None:
+        visible = {name for name in wants.rows if name in self._names}
+        for ref in (wants.focus, wants.jobs and wants.jobs.queue, wants.job and wants.job.queue):
+            if ref:
+                visible.add(ref)
+        names = visible | self._hidden_due(visible)
+        if not names:
+            return
+        fleet = await watch.snapshot(tuple(sorted(names)))
+        now = self._clock()
+        for row in fleet.queues:
+            self._rows[row.name] = row
+            self._read_ms[row.name] = now
+            self._names.add(row.name)
+
+    def _hidden_due(self, visible: Iterable[str]) -> set[str]:
+        """Choose hidden rows whose turn it is; unread ones first, then the longest unread."""
+        now = self._clock()
+        unread, busy, idle = [], [], []
+        for name in sorted(self._names.difference(visible), key=lambda name: self._read_ms.get(name, 0)):
+            age, row = now - self._read_ms.get(name, 0), self._rows.get(name)
+            if row is None:
+                unread.append(name)
+            elif row.workers or row.active or row.suspended:
+                if age >= HIDDEN_BUSY_EVERY_MS:
+                    busy.append(name)
+            elif age >= HIDDEN_IDLE_EVERY_MS:
+                idle.append(name)
+        return {*unread[:50], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
+
+    async def _read_histories(self, watch: Watch, names: Iterable[str]) -> None:
+        """Fetch minute histories of visible rows when a minute has passed, a few a round."""
+        minute_end = self._clock() // 60_000 * 60_000
+        due = [
+            name
+            for name in names
+            if name in self._rows and (name not in self._history or self._history[name].end_ms < minute_end)
+        ]
+        for name in due[:HISTORIES_A_ROUND]:
+            metrics = await watch.metrics(name, "completed", minutes=HISTORY_MINUTES)
+            points = ((epoch_ms(point.at) or 0, float(point.count)) for point in metrics.points)
+            self._history[name] = minute_series(points, minute_end)
+        if len(due) > HISTORIES_A_ROUND:
+            self._wake.set()
+
+    async def _read_focus(self, watch: Watch, queue: str) -> QueueFocus:
+        now = self._clock()
+        completed, failed, broken, active, workers = await asyncio.gather(
+            watch.metrics(queue, "completed", minutes=HISTORY_MINUTES),
+            watch.metrics(queue, "failed", minutes=HISTORY_MINUTES),
+            watch.jobs(queue, "failed", limit=FAILED_SAMPLE),
+            watch.jobs(queue, "active", limit=FAILED_SAMPLE, newest=False),
+            self._try(watch.workers((queue,))),
+        )
+        errors, errors_of = error_groups(broken.rows)
+        running = [age_ms(row.processed_at, now) or 0 for row in active.rows]
+        return QueueFocus(
+            queue=queue,
+            at_ms=now,
+            completed=minute_series(((epoch_ms(p.at) or 0, float(p.count)) for p in completed.points), now),
+            failed=minute_series(((epoch_ms(p.at) or 0, float(p.count)) for p in failed.points), now),
+            run_ms=minute_series(
+                ((epoch_ms(p.at) or 0, float(p.avg_ms) if p.count else None) for p in completed.points), now
+            ),
+            errors=errors,
+            errors_of=errors_of,
+            longest_active_ms=max(running, default=None),
+            workers=tuple(workers.workers) if workers is not None else None,
+        )
+
+    async def _discover(self, watch: Watch) -> None:
+        """Add queues as they are found, forget those that are gone; start over after a while."""
+        self._names.update(await watch.known())
+        self.refresh_now()
+        while True:
+            async for step in watch.discover():
+                new = set(step.found) - self._names
+                self._names |= new
+                for name in step.gone:
+                    self._names.discard(name)
+                    self._rows.pop(name, None)
+                    self._read_ms.pop(name, None)
+                    self._history.pop(name, None)
+                if new:
+                    self._due.pop("fleet", None)
+                    self._wake.set()
+                if step.complete:
+                    self._emit(complete=True)
+            await asyncio.sleep(self._config.rescan_ms / 1000)
+
+    # --- for one screen or action --------------------------------------------------------------------------
+
+    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+        if self._config.read_only:
+            raise PermissionDeniedError("this console is read-only", reason="read_only", command=None)
+        from glidemq_core import Actor, Queue
+
+        async with Queue(queue, self._session()) as target:
+            try:
+                return await call(target, Actor(by=self._config.user, via="console"))
+            finally:
+                self.refresh_now()
+
+    async def review(self, ref: JobRef) -> Approval:
+        from glidemq_core import Queue
+
+        async with Queue(ref.queue, self._session()) as queue:
+            return await queue.review(ref.id)
+
+    async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
+        self._session()
+        assert self._watch is not None
+        return await self._watch.job(ref.queue, ref.id, payload_limit=payload_limit)
+
+    async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[StreamChunk]:
+        while True:
+            await self._live.wait()
+            try:
+                if self._watch is not None:
+                    async for chunk in self._watch.stream(ref.queue, ref.id, start=start):
+                        start = chunk.id
+                        yield chunk
+                    return
+            except _SESSION_ERRORS:
+                await asyncio.sleep(RETRY_DELAYS_MS[0] / 1000)
+
+    def _session(self) -> Connection:
+        if self._connection is None:
+            raise ServerUnavailableError(
+                "no connection to the server", address=self._config.shown_url, hint="wait or press r"
+            )
+        return self._connection

@@ -1,0 +1,96 @@
+"""A long job list, loaded page by page: what is on screen is read again, the rest stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .store import JobList, JobsQuery
+
+if TYPE_CHECKING:
+    from glidemq_core.records import JobPage, JobRow
+
+PAGE_ROWS = 50
+#: Rows loaded beyond the last visible one, so that scrolling meets data.
+MARGIN_ROWS = 50
+#: Calls one refresh may make; what is missing then comes with the next.
+MAX_CALLS = 4
+
+ReadPage = Callable[[JobsQuery, str | None, int], Awaitable["JobPage"]]
+
+
+@dataclass(slots=True)
+class _Page:
+    cursor: str | None
+    rows: tuple[JobRow, ...]
+    next: str | None
+
+
+class JobPager:
+    """Loaded pages of one query. `read` fetches (query, cursor, limit)."""
+
+    def __init__(self, query: JobsQuery, read: ReadPage) -> None:
+        self.query = query
+        self._read = read
+        self._pages: list[_Page] = []
+        self._total: int | None = None
+
+    @property
+    def loaded(self) -> int:
+        """Rows loaded, repetitions included."""
+        return sum(len(page.rows) for page in self._pages)
+
+    @property
+    def has_more(self) -> bool:
+        return not self._pages or self._pages[-1].next is not None
+
+    def lacks(self, window: tuple[int, int]) -> bool:
+        """Tell whether rows of the window or its margin are still to be loaded."""
+        return self.has_more and window[1] + MARGIN_ROWS > self.loaded
+
+    async def refresh(self, window: tuple[int, int]) -> None:
+        """Read the pages on screen again and load what the window lacks.
+
+        Pages follow one another by cursor. When the page on screen no longer ends where the next one begins,
+        the later pages describe another moment and are forgotten; scrolling there loads them again.
+        """
+        index, covered = self._page_at(window[0])
+        cursor = self._pages[index].cursor if self._pages else None
+        for _ in range(MAX_CALLS):
+            answer = await self._read(self.query, cursor, PAGE_ROWS)
+            self._pages[index : index + 1] = [_Page(cursor, tuple(answer.rows), answer.next)]
+            self._total = answer.total
+            covered += len(answer.rows)
+            following = self._pages[index + 1] if index + 1 < len(self._pages) else None
+            if answer.next is None or (following is not None and following.cursor != answer.next):
+                del self._pages[index + 1 :]
+            if answer.next is None or covered >= window[1] + MARGIN_ROWS:
+                return
+            cursor = answer.next
+            index += 1
+
+    def _page_at(self, row: int) -> tuple[int, int]:
+        """Return the page that holds `row` and the number of rows before that page."""
+        before = 0
+        for index, page in enumerate(self._pages):
+            if row < before + len(page.rows):
+                return index, before
+            before += len(page.rows)
+        if not self._pages:
+            return 0, 0
+        return len(self._pages) - 1, before - len(self._pages[-1].rows)
+
+    def listing(self, at_ms: int) -> JobList:
+        """What is loaded, each job once."""
+        rows: dict[str, JobRow] = {}
+        for page in self._pages:
+            for row in page.rows:
+                rows.setdefault(row.id, row)
+        return JobList(
+            query=self.query,
+            rows=tuple(rows.values()),
+            total=self._total,
+            has_more=self.has_more,
+            at_ms=at_ms,
+        )

@@ -1,0 +1,1 @@
+"""The screens: one file each; they draw snapshots and say what they need, they never fetch."""

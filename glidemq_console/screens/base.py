@@ -1,0 +1,227 @@
+"""The frame of every screen: header, tabs, body, status, keys; draws a snapshot, says what it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+
+from .. import chrome
+from ..actions import Action, Context
+from ..command_line import CommandLine
+from ..safe import clean
+from ..store import Interests, LinkState, Snapshot
+from ..widgets.ink import Ink, Parts
+from ..widgets.keybar import KeyBar
+from ..widgets.statusline import PartsView, Rule, StatusLine, TabBar
+
+if TYPE_CHECKING:
+    from ..app import ConsoleApp
+
+#: Below this the frame gives way to one plain line.
+LEAST_WIDTH, LEAST_HEIGHT = 60, 15
+#: How long a told result stays.
+TOLD_MS = 8_000
+
+
+class ConsoleScreen(Screen[None]):
+    """A screen of the console. Subclasses give `body`, `draw`, `interests` and what their actions call."""
+
+    #: Scope of its actions in the registry.
+    SCOPE: ClassVar[str] = ""
+    #: Tab that is lit.
+    TAB: ClassVar[str] = ""
+    AUTO_FOCUS = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: tuple[str, str, int] | None = None
+
+    @property
+    def console(self) -> ConsoleApp:
+        """The app, typed."""
+        return cast("ConsoleApp", self.app)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is known now."""
+        return self.console.snapshot
+
+    # --- for subclasses ------------------------------------------------------------------------------------
+
+    def body(self) -> ComposeResult:
+        """Compose what is between tabs and status line."""
+        raise NotImplementedError
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """Show a snapshot."""
+        raise NotImplementedError
+
+    def interests(self) -> Interests:
+        """Say what has to be read for this screen."""
+        raise NotImplementedError
+
+    def context(self) -> Context:
+        """What an action would work on now."""
+        return Context(app=self.console, screen=self, snapshot=self.snapshot)
+
+    def open(self, target: object) -> None:
+        """Show something: a queue's name, a job, or what else this screen is about."""
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        """Words at the right of the status line, such as what is listed."""
+        return []
+
+    def main_widget(self) -> Widget | None:
+        """The widget that has the focus when nothing else does."""
+        return None
+
+    def leave(self) -> bool:
+        """Undo the innermost thing that is open here; False when there is none."""
+        return False
+
+    def action_title(self, action: Action) -> str:
+        """Title of an action in the key bar, which may depend on what is selected."""
+        return action.title
+
+    def open_filter(self) -> str | None:
+        return "nothing to filter on this screen"
+
+    # --- the frame -----------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield StatusLine(id="header")
+        yield TabBar(id="tabs")
+        yield Rule(id="rule")
+        with Vertical(id="body"):
+            yield from self.body()
+        yield PartsView(id="lost")
+        yield PartsView(id="too-small")
+        yield StatusLine(id="status")
+        yield CommandLine(id="command-line")
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        self.show(self.snapshot)
+        self.focus_main()
+
+    def on_screen_resume(self) -> None:
+        self.show(self.snapshot)
+        self.console.want()
+
+    def on_resize(self) -> None:
+        size = self.app.size
+        small = size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
+        self.set_class(small, "-too-small")
+        if small:
+            words = f"too small: {size.width}x{size.height}, needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
+            self.query_one("#too-small", PartsView).show([[Ink(words)]])
+        self.call_after_refresh(self.resized)
+
+    def resized(self) -> None:
+        """Draw again for another size."""
+        self.show(self.snapshot)
+        self.console.want()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw the frame and the body."""
+        if not self.is_mounted:
+            return
+        now, config = self.console.now_ms(), self.console.config
+        self.set_class(snapshot.link.state in (LinkState.STALE, LinkState.LOST), "-old")
+        self.set_class(not snapshot.has_data, "-no-data")
+        width = self.app.size.width
+        left, right = chrome.header(
+            snapshot, label=config.label, user=config.user, now_ms=now, zone=config.zone, width=width
+        )
+        self.query_one("#header", StatusLine).show(left, right)
+        self.query_one(TabBar).show(chrome.tabs(self.console.tabs, self.TAB, snapshot), self.TAB)
+        if snapshot.has_data:
+            self.draw(snapshot)
+        else:
+            self.query_one("#lost", PartsView).show(self._before_data(snapshot, now))
+        self.show_keys()
+        self._show_status(snapshot, now)
+
+    def show_keys(self) -> None:
+        """Draw the key bar for what is selected now."""
+        if self.is_mounted:
+            entries = chrome.key_entries(self.SCOPE, self.context())
+            self.query_one(KeyBar).show(entries, chrome.cost_parts(self.snapshot))
+
+    def _show_status(self, snapshot: Snapshot, now: int) -> None:
+        left: Parts = []
+        if self._told is not None and now - self._told[2] < TOLD_MS:
+            left = [Ink(self._told[0], self._told[1])]
+        elif snapshot.link.state is LinkState.LOST and snapshot.has_data:
+            left = [
+                Ink("connection lost, ", "error", "bold"),
+                Ink(chrome.retry_words(snapshot.link, now), "error"),
+                Ink(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
+            ]
+        elif snapshot.trouble is not None:
+            left = [Ink(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
+        right = self.status(snapshot) if snapshot.has_data else []
+        self.query_one("#status", StatusLine).show(left, [*right, Ink(" ")])
+
+    def _before_data(self, snapshot: Snapshot, now: int) -> list[Parts]:
+        """What stands in the middle before the first answer."""
+        address = clean(snapshot.link.address, single_line=True, limit=200)
+        if snapshot.link.state is not LinkState.LOST:
+            return [[Ink("connecting to ", "dim"), Ink(address), Ink(" …", "dim")]]
+        return [
+            [Ink("cannot reach the server", "error", "bold")],
+            [],
+            [Ink("server   ", "dim"), Ink(address)],
+            [Ink("reason   ", "dim"), Ink(clean(snapshot.link.reason or "", single_line=True, limit=400))],
+            [Ink("next try ", "dim"), Ink(chrome.retry_words(snapshot.link, now))],
+            [],
+            [Ink("r", "focus", "bold"), Ink(" try now   "), Ink("q", "focus", "bold"), Ink(" quit")],
+        ]
+
+    # --- what everything uses ------------------------------------------------------------------------------
+
+    def tell(self, text: str, *, token: str = "foreground") -> None:
+        """Say a result in the status line; it fades after a few seconds."""
+        self._told = (clean(text, single_line=True, limit=300), token, self.console.now_ms())
+        self._show_status(self.snapshot, self.console.now_ms())
+
+    @property
+    def told(self) -> str | None:
+        """What was told last."""
+        return self._told[0] if self._told is not None else None
+
+    def focus_main(self) -> None:
+        """Put the focus where the work is."""
+        widget = self.main_widget()
+        if widget is not None:
+            widget.focus()
+
+    def step_back(self) -> None:
+        """One step back: the command line, what is open here, the screen below."""
+        if self.query_one(CommandLine).close():
+            self.focus_main()
+            return
+        self._told = None
+        if not self.leave():
+            self.console.back()
+        self._show_status(self.snapshot, self.console.now_ms())
+
+    def open_command_line(self, text: str = "") -> None:
+        """Open the `:` line."""
+        self.query_one(CommandLine).open_for_commands(text)
+
+    def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+        if event.bar.id == "tabs":
+            event.stop()
+            self.console.go(event.key)
+
+    async def on_key_bar_chosen(self, event: KeyBar.Chosen) -> None:
+        event.stop()
+        self.console.action_act(event.entry)
+
+    def on_command_line_closed(self) -> None:
+        self.focus_main()

@@ -1,0 +1,196 @@
+"""One job: what happened to it, what it was given, what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+
+from .. import format as fmt
+from ..actions import Context
+from ..store import Interests, JobView, Snapshot
+from ..widgets.card import PayloadCard
+from ..widgets.ink import Ink, Parts
+from ..widgets.statusline import PartsView, Rule, StatusLine
+from . import job_parts as say
+from .base import ConsoleScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import JobDetail, JobRef
+
+#: Bytes of payload that `m` reads.
+WHOLE_PAYLOAD = 1 << 20
+#: From this width on the payload stands beside the story.
+SIDE_WIDTH = 100
+
+
+class JobScreen(ConsoleScreen):
+    """The page of one job."""
+
+    SCOPE = "job"
+    TAB = "jobs"
+    DEFAULT_CSS: ClassVar[str] = """
+    JobScreen #job-panes { height: 1fr; layout: vertical; }
+    JobScreen.-wide #job-panes { layout: horizontal; }
+    JobScreen #job-story { width: 1fr; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    JobScreen #job-values { width: 1fr; height: 1fr; }
+    JobScreen PayloadCard { height: 1fr; }
+    JobScreen #outcome-title, JobScreen #outcome { display: none; }
+    JobScreen.-outcome #outcome-title, JobScreen.-outcome #outcome { display: block; }
+    """
+
+    def __init__(self, ref: JobRef) -> None:
+        super().__init__()
+        self.ref = ref
+        self._whole: JobDetail | None = None
+
+    def body(self) -> ComposeResult:
+        yield StatusLine(id="job-head")
+        yield Rule(id="job-rule")
+        with Horizontal(id="job-panes"):
+            with VerticalScroll(id="job-story"):
+                yield PartsView(id="story")
+            with Vertical(id="job-values"):
+                yield Rule("payload", id="payload-title")
+                yield PayloadCard(id="payload")
+                yield Rule("result", id="outcome-title")
+                yield PayloadCard(id="outcome")
+
+    # --- what the frame asks ---
+
+    @property
+    def view(self) -> JobView | None:
+        """What is known of this job."""
+        view = self.snapshot.job
+        return view if view is not None and view.ref == self.ref else None
+
+    @property
+    def detail(self) -> JobDetail | None:
+        """The job itself; with its whole payload once that was read."""
+        view = self.view
+        if view is None or view.detail is None:
+            return None
+        if self._whole is not None and view.detail.truncated:
+            return replace(view.detail, data=self._whole.data, truncated=self._whole.truncated)
+        return view.detail
+
+    @property
+    def payload(self) -> PayloadCard:
+        return self.query_one("#payload", PayloadCard)
+
+    @property
+    def outcome(self) -> PayloadCard:
+        return self.query_one("#outcome", PayloadCard)
+
+    def main_widget(self) -> PayloadCard:
+        return self.payload
+
+    def interests(self) -> Interests:
+        return Interests(job=self.ref)
+
+    def context(self) -> Context:
+        detail = self.detail
+        state = detail.state if detail is not None else None
+        return replace(super().context(), queue=self.ref.queue, job=self.ref, job_state=state, row=detail)
+
+    def resized(self) -> None:
+        self.set_class(self.app.size.width >= SIDE_WIDTH, "-wide")
+        super().resized()
+
+    # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        now, head = self.console.now_ms(), self.query_one("#job-head", StatusLine)
+        detail, view = self.detail, self.view
+        if detail is None:
+            name = say.short(str(self.ref))
+            words = "reading …" if view is None else "is gone: removed, or it left when it was done"
+            head.show([Ink(name, "", "bold"), Ink(f"   {words}", "dim" if view is None else "warning")])
+            if view is not None:
+                self.query_one("#story", PartsView).show([[Ink("esc goes back to the list", "dim")]])
+            return
+        head.show(*say.headline(detail, now))
+        self.query_one("#story", PartsView).show(self._story(detail, now))
+        self._draw_payload(detail)
+        self._draw_outcome(detail)
+
+    def _draw_payload(self, job: JobDetail) -> None:
+        words = fmt.byte_size(job.data_bytes)
+        if job.truncated:
+            self.payload.show_note("too long to read at once; m reads it")
+        elif job.data_error is not None:
+            self.payload.show_note(f"cannot be decoded: {say.short(job.data_error, 200)}", "warning")
+        else:
+            self.payload.show(job.data)
+        if self.payload.masked_count:
+            hint = "v masks them" if self.payload.revealed else "v reveals them"
+            words += f" · {fmt.plural(self.payload.masked_count, 'secret')}, {hint}"
+        self.query_one("#payload-title", Rule).show(f"payload {words}", lit=self.payload.has_focus)
+
+    def _draw_outcome(self, job: JobDetail) -> None:
+        """Result, progress and signals: whatever there is, under one title."""
+        parts: dict[str, Any] = {}
+        if job.result is not None:
+            parts["result"] = job.result
+        if job.progress not in (0, None):
+            parts["progress"] = job.progress
+        if job.signals:
+            parts["signals"] = [{"name": signal.name, "data": signal.data} for signal in job.signals]
+        self.set_class(bool(parts), "-outcome")
+        title = ", ".join(parts) or "result"
+        self.query_one("#outcome-title", Rule).show(title, lit=self.outcome.has_focus)
+        if list(parts) == ["result"]:
+            self.outcome.show(job.result)
+        elif parts:
+            self.outcome.show(parts)
+        else:
+            self.outcome.show_note(fmt.UNKNOWN)
+
+    def _story(self, job: JobDetail, now: int) -> list[Parts]:
+        blocks = [
+            say.waiting_for(job),
+            say.attempts(job, now),
+            say.timeline(job, now, self.console.config.zone),
+            say.usage(job),
+            say.tokens(job),
+            say.options(job),
+            say.logs(job),
+        ]
+        lines: list[Parts] = []
+        for block in blocks:
+            if block:
+                lines += [*block, []]
+        return lines
+
+    # --- events and actions ---
+
+    def on_payload_card_revealed(self) -> None:
+        self.show(self.snapshot)
+
+    def toggle_raw(self) -> str:
+        for card in (self.payload, self.outcome):
+            card.raw = not card.raw
+        return "as JSON" if self.payload.raw else "laid out"
+
+    def toggle_reveal(self) -> str:
+        if not (self.payload.masked_count or self.outcome.masked_count):
+            return "nothing is masked here"
+        shown = not self.payload.revealed
+        self.payload.revealed = self.outcome.revealed = shown
+        return "secrets revealed; v masks them" if shown else "secrets masked"
+
+    async def load_whole(self) -> str:
+        detail = self.detail
+        if detail is None or not detail.truncated:
+            return "the payload is all here"
+        self._whole = await self.console.feed.job(self.ref, payload_limit=WHOLE_PAYLOAD)
+        self.show(self.snapshot)
+        return f"payload read, {fmt.byte_size(detail.data_bytes)}"
+
+    def copy(self) -> str | None:
+        detail = self.detail
+        if detail is None:
+            return "nothing to copy"
+        return self.console.copy_text(self.payload.text, "payload")

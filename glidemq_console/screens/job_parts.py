@@ -1,0 +1,230 @@
+"""What the job page says, as lines of parts: pure functions of the record and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+from .. import format as fmt
+from ..safe import clean
+from ..store import age_ms, epoch_ms
+from ..widgets.ink import Ink, Parts
+
+if TYPE_CHECKING:
+    from glidemq_core.records import Attempt, JobDetail
+
+_OUTCOMES = {
+    "completed": ("✓", "state-completed"),
+    "failed": ("✗", "error"),
+    "suspended": ("◆", "person"),
+    "delayed": ("◷", "state-delayed"),
+    "lost": ("?", "warning"),
+}
+#: Log lines shown; the page says how many there are.
+LOG_LINES = 12
+
+
+def short(text: str | None, limit: int = 120) -> str:
+    """Foreign text on one line."""
+    return clean(text or "", single_line=True, limit=limit)
+
+
+def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
+    """Which job, in which state since when; what it cost and what of that was for nothing."""
+    look = fmt.state_look(job.state)
+    since = {
+        "completed": job.finished_at,
+        "failed": job.finished_at,
+        "active": job.processed_at,
+        "suspended": job.suspend.suspended_at if job.suspend is not None else None,
+    }.get(job.state, job.created_at)
+    age = age_ms(since, now)
+    word = look.word if look.word != "unknown" else short(job.state, 20)
+    left = [
+        Ink(short(job.queue), "dim"),
+        Ink(" : ", "dim"),
+        Ink(short(job.id), "", "bold"),
+        Ink(f"   {short(job.name)}   "),
+        Ink(f"{look.glyph} {word}", look.token, "bold"),
+        *([] if age is None else [Ink(f" {fmt.duration(age)}", "dim")]),
+        *([Ink("   revoked", "warning")] if job.revoked else []),
+        *([Ink(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
+    ]
+    return left, money_parts(job)
+
+
+def money_parts(job: JobDetail) -> Parts:
+    """`wasted 0.004 of 0.021 usd` where the ledger knows, else the cost alone."""
+    unit = short(job.cost_unit, 12) or None
+    spent = [(entry.total_cost or 0.0, entry.outcome) for entry in job.ledger or ()]
+    total = max(sum(cost for cost, _ in spent), job.total_cost or 0.0)
+    wasted = sum(cost for cost, outcome in spent if outcome in ("failed", "lost"))
+    parts: list[Ink] = []
+    if job.total_tokens:
+        parts.append(Ink(f"{fmt.full(job.total_tokens)} tok  ", "dim"))
+    if wasted:
+        parts.append(Ink(f"wasted {fmt.money(wasted)} of {fmt.money(total, unit)} ", "error"))
+    elif total:
+        parts.append(Ink(f"{fmt.money(total, unit)} ", "foreground"))
+    return parts
+
+
+def title(text: str, note: str = "") -> Parts:
+    """A section's title."""
+    return [Ink(text, "label"), Ink(f"  {note}" if note else "", "dim")]
+
+
+def attempts(job: JobDetail, now: int) -> list[Parts]:
+    """Every run that is known, with model, time, outcome and cost."""
+    planned = max(job.max_attempts, 1)
+    lines: list[Parts] = [title("attempts", f"{job.attempts_made} failed of {planned}")]
+    if job.ledger is None:
+        if job.state == "active":
+            ran = age_ms(job.processed_at, now)
+            lines.append([Ink("  running for "), Ink(fmt.took(ran), "state-active")])
+        if job.failed_reason:
+            lines.append([Ink("  ✗ ", "error"), Ink(short(job.failed_reason, 400), "error")])
+        if job.model:
+            lines.append([Ink("  model ", "dim"), Ink(short(job.model))])
+        if job.attempts_made or job.state in ("completed", "failed"):
+            lines.append([Ink("  single attempts are kept by Python workers only", "dim")])
+        return lines
+    lines += [_attempt(entry, now) for entry in job.ledger]
+    fallbacks = len(job.options.fallbacks)
+    if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
+        lines.append([Ink(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
+    return lines
+
+
+def _attempt(entry: Attempt, now: int) -> Parts:
+    glyph, token = _OUTCOMES.get(entry.outcome, ("●", "state-active"))
+    started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
+    ran = None if started is None else (ended if ended is not None else now) - started
+    running = entry.ended_at is None
+    words = short(entry.error, 300) or ("running" if running else entry.outcome)
+    cost = fmt.money(entry.total_cost) if entry.total_cost else ""
+    return [
+        Ink(f"{entry.attempt:>3}  ", "dim"),
+        Ink(_cell(entry.model or fmt.UNKNOWN, 18)),
+        Ink(_cell(entry.provider or "", 10), "dim"),
+        Ink(f"{fmt.took(ran):>6}  "),
+        Ink(f"{cost:>6}  " if cost else "", "foreground"),
+        Ink(f"{'●' if running else glyph} {words}", "state-active" if running else token),
+    ]
+
+
+def _cell(text: str, width: int) -> str:
+    from ..safe import cell_fit, cell_pad
+
+    return cell_pad(cell_fit(short(text, 80), width - 1), width)
+
+
+def timeline(job: JobDetail, now: int, zone: tzinfo | None) -> list[Parts]:
+    """When what happened, the gaps between."""
+    parts = [Ink("added ", "dim"), Ink(fmt.moment(epoch_ms(job.created_at), now, zone))]
+    before = epoch_ms(job.created_at)
+    for entry in job.ledger or ():
+        started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
+        if started is not None and before is not None and started - before >= 100:
+            parts.append(Ink(f" ─ {fmt.took(started - before)} wait", "dim"))
+        if started is not None and ended is not None:
+            parts += [Ink(" ─ ", "dim"), Ink(fmt.took(ended - started))]
+            parts.append(Ink(f" {entry.outcome}", _OUTCOMES.get(entry.outcome, ("", "dim"))[1]))
+        before = ended
+    if not job.ledger and job.processed_at is not None and job.state != "failed":
+        started = epoch_ms(job.processed_at)
+        parts += [Ink(" ─ started ", "dim"), Ink(fmt.moment(started, now, zone))]
+    if job.finished_at is not None:
+        parts += [Ink(f" ─ {job.state} ", "dim"), Ink(fmt.moment(epoch_ms(job.finished_at), now, zone))]
+    if job.due_at is not None and job.state in ("delayed", "prioritized"):
+        parts += [Ink(" ─ starts in ", "dim"), Ink(fmt.countdown(epoch_ms(job.due_at), now), "state-delayed")]
+    if job.suspend is not None:
+        deadline = epoch_ms(job.suspend.deadline_at)
+        if deadline is not None:
+            parts += [Ink(" ─ times out in ", "dim"), Ink(fmt.countdown(deadline, now), "person")]
+    return [title("timeline"), [Ink("  "), *parts]]
+
+
+def waiting_for(job: JobDetail) -> list[Parts]:
+    """The person, the children, the group that a job waits for."""
+    lines: list[Parts] = []
+    if job.suspend is not None:
+        lines.append([Ink("◆ ", "person"), Ink(short(job.suspend.reason) or "waits for a signal", "person")])
+    if job.children_total:
+        states = ", ".join(
+            f"{short(child.queue, 40)}:{short(child.id, 40)} {short(child.state, 20)}"
+            for child in job.children[:4]
+        )
+        more = "" if job.children_total <= 4 else f" and {job.children_total - 4} more"
+        lines.append([Ink("children ", "dim"), Ink(f"{states}{more}")])
+    if job.parent is not None:
+        lines.append([Ink("parent   ", "dim"), Ink(short(str(job.parent)))])
+    if job.ordering_key is not None:
+        lines.append(
+            [Ink("group    ", "dim"), Ink(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}")]
+        )
+    return lines
+
+
+def options(job: JobDetail) -> list[Parts]:
+    """The options that were asked for, on one or two lines."""
+    given = job.options.to_json()
+    given.pop("fallbacks", None)
+    words = [f"{short(name, 40)} {short(_option(value), 60)}" for name, value in given.items()]
+    chain = " → ".join(short(fallback.model, 40) for fallback in job.options.fallbacks)
+    lines: list[Parts] = [title("options", "" if words or chain else "none")]
+    if words:
+        lines.append([Ink("  " + "   ".join(words))])
+    if chain:
+        lines.append([Ink("  fallbacks ", "dim"), Ink(chain)])
+    return lines
+
+
+def _option(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={item}" for name, item in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def usage(job: JobDetail) -> list[Parts]:
+    """What the job reported to have spent."""
+    if job.usage is None:
+        return []
+    entry = job.usage
+    words = [f"{short(name, 30)} {fmt.full(amount)}" for name, amount in entry.tokens.items()]
+    head = " ".join(part for part in (short(entry.model, 60), short(entry.provider, 40)) if part)
+    line: list[Ink] = [Ink("  "), Ink(head or fmt.UNKNOWN), Ink("   " + "  ".join(words), "dim")]
+    if entry.total_cost is not None:
+        line.append(Ink(f"   {fmt.money(entry.total_cost, short(entry.cost_unit, 12) or None)}"))
+    if entry.latency_ms is not None:
+        line.append(Ink(f"   {fmt.took(entry.latency_ms)}", "dim"))
+    if entry.cached:
+        line.append(Ink("   cached", "dim"))
+    return [title("usage"), line]
+
+
+def logs(job: JobDetail) -> list[Parts]:
+    """The latest log lines."""
+    if not job.logs_total:
+        return [title("logs", "none")]
+    shown: Sequence[str] = job.logs[-LOG_LINES:]
+    note = (
+        f"{job.logs_total:,}"
+        if job.logs_total <= len(shown)
+        else f"the latest {len(shown)} of {job.logs_total:,}"
+    )
+    return [title("logs", note), *([Ink("  "), Ink(short(line, 500))] for line in shown)]
+
+
+def tokens(job: JobDetail) -> list[Parts]:
+    """How much it streamed."""
+    if not job.stream.entries:
+        return []
+    return [
+        [
+            Ink("tokens   ", "label"),
+            Ink(f"{job.stream.entries:,} chunks streamed"),
+            Ink("   t follows them", "dim"),
+        ]
+    ]

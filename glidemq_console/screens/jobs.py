@@ -1,0 +1,349 @@
+"""The jobs of one queue by state: a list that stays fluid at any length."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+
+from .. import format as fmt
+from ..actions import Context
+from ..command_line import CommandLine
+from ..safe import clean
+from ..store import Interests, JobList, JobsQuery, Snapshot, age_ms, epoch_ms
+from ..widgets.columns import Column, Row
+from ..widgets.ink import Cell, Ink, Parts
+from ..widgets.lines import MARGIN, LineList
+from ..widgets.statusline import Rule, TabBar
+from .base import ConsoleScreen
+from .job import JobScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import JobRow, QueueSnapshot
+
+#: Tabs in the order in which people look for work that needs them; those without a count show when not empty.
+STATES: tuple[str, ...] = (
+    "waiting",
+    "active",
+    "delayed",
+    "suspended",
+    "failed",
+    "completed",
+    "prioritized",
+    "waiting-children",
+    "group-waiting",
+)
+_ALWAYS = STATES[:6]
+
+COLUMNS = (
+    Column(key="id", title="ID", width=10, sortable=False),
+    Column(key="state", title="STATE", width=18, leaves=3, sortable=False),
+    Column(key="name", title="NAME", width=14, flexible=True, sortable=False),
+    Column(key="age", title="AGE", width=7, right=True, sortable=False),
+    Column(key="ran", title="RAN", width=7, right=True, leaves=2, sortable=False),
+    Column(key="tries", title="TRIES", width=5, right=True, leaves=1, sortable=False),
+    Column(key="model", title="MODEL", width=18, leaves=4, sortable=False),
+    Column(key="tokens", title="TOKENS", width=7, right=True, leaves=5, sortable=False),
+    Column(key="cost", title="COST", width=8, right=True, leaves=6, sortable=False),
+    Column(key="why", title="WHY", width=18, flexible=True, sortable=False),
+)
+
+#: What an empty list of a state says, and the command that fills it.
+_EMPTY = {
+    "waiting": (
+        "Nothing waits: workers keep up, or nothing is added.",
+        "glidemq add {queue} NAME --data JSON",
+    ),
+    "active": ("Nothing runs right now.", "glidemq worker MODULE:NAME"),
+    "delayed": ("Nothing is delayed.", "glidemq add {queue} NAME --delay 5m"),
+    "suspended": ("Nothing waits for a person. A processor asks with job.suspend(reason=…).", ""),
+    "failed": ("Nothing has failed. Good.", ""),
+    "completed": ("Nothing completed is kept here; jobs may be set to leave when done.", ""),
+    "prioritized": ("Nothing has a priority.", "glidemq add {queue} NAME --priority 1"),
+    "waiting-children": ("No job waits for its children.", ""),
+    "group-waiting": ("No job waits for its ordering group.", ""),
+}
+
+
+def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
+    """The cells of one job."""
+    look = fmt.state_look(row.state)
+    created, ran = age_ms(row.created_at, now), ran_ms(row, now)
+    tries = (
+        f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else fmt.count(row.attempts_made)
+    )
+    return {
+        "id": Ink(clean(row.id, single_line=True, limit=256)),
+        "state": [Ink(f"{look.glyph} ", look.token), Ink(_state_word(row, look.word), look.token)],
+        "name": Ink(clean(row.name, single_line=True, limit=256)),
+        "age": Ink(fmt.duration(created), "dim"),
+        "ran": Ink(fmt.took(ran), "dim"),
+        "tries": Ink(tries, "foreground" if row.attempts_made else "dim"),
+        "model": Ink(clean(row.model, single_line=True, limit=80) if row.model else fmt.UNKNOWN, "dim"),
+        "tokens": Ink(fmt.full(row.total_tokens), "foreground" if row.total_tokens else "dim"),
+        "cost": Ink(fmt.money(row.total_cost), "foreground" if row.total_cost else "dim"),
+        "why": why_parts(row, now),
+    }
+
+
+def _state_word(row: JobRow, word: str) -> str:
+    return word if word != "unknown" else clean(row.state, single_line=True, limit=18) or word
+
+
+def ran_ms(row: JobRow, now: int) -> int | None:
+    """How long the latest run took or has taken. A failed attempt overwrites its start, so failed jobs say None."""
+    started = epoch_ms(row.processed_at)
+    if started is None:
+        return None
+    if row.state == "active":
+        return max(0, now - started)
+    finished = epoch_ms(row.finished_at)
+    return finished - started if finished is not None and finished > started else None
+
+
+def why_parts(row: JobRow, now: int) -> Parts:
+    """Why a job is where it is."""
+    if row.state == "suspended" and row.suspend is not None:
+        deadline = epoch_ms(row.suspend.deadline_at)
+        left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
+        reason = clean(row.suspend.reason or "waits for a signal", single_line=True, limit=200)
+        return [Ink(reason, "person"), Ink(left, "dim")]
+    if row.state in ("delayed", "prioritized") and row.due_at is not None:
+        due = epoch_ms(row.due_at)
+        return [Ink(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
+    if row.failed_reason:
+        return _reason(row, "error" if row.state == "failed" else "dim", lead="")
+    return [Ink(fmt.UNKNOWN, "dim")]
+
+
+def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Ink]:
+    if not row.failed_reason:
+        return []
+    return [Ink(lead + clean(row.failed_reason, single_line=True, limit=200), token)]
+
+
+def state_count(queue: QueueSnapshot, state: str) -> int | None:
+    """How many jobs of a queue are in a state, None where that is not known."""
+    count: int | None = getattr(queue, state.replace("-", "_"), None)
+    return count
+
+
+class JobsScreen(ConsoleScreen):
+    """Jobs of one queue."""
+
+    SCOPE = "jobs"
+    TAB = "jobs"
+    DEFAULT_CSS: ClassVar[str] = """
+    JobsScreen #states { margin: 0 0 0 0; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query: JobsQuery | None = None
+        self._shown: JobList | None = None
+
+    def body(self) -> ComposeResult:
+        yield TabBar(id="states")
+        yield Rule(id="states-rule")
+        yield LineList(COLUMNS, id="job-list")
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one("#job-list", LineList)
+
+    @property
+    def selected(self) -> JobRow | None:
+        """The job under the cursor."""
+        if self._shown is None or not self.is_mounted:
+            return None
+        key = self.lines.cursor_key
+        return next((row for row in self._shown.rows if row.id == key), None)
+
+    # --- what the frame asks ---
+
+    def main_widget(self) -> LineList:
+        return self.lines
+
+    def interests(self) -> Interests:
+        first, last = self.lines.visible_range
+        return Interests(jobs=self._query, window=(first, max(last, first + self.app.size.height)))
+
+    def context(self) -> Context:
+        row = self.selected
+        queue = self._query.queue if self._query is not None else None
+        if row is None:
+            return replace(super().context(), queue=queue)
+        return replace(super().context(), queue=row.queue, job=row.ref, job_state=row.state, row=row)
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        shown = self._shown
+        if shown is None:
+            return []
+        total = shown.total
+        words = f"{len(shown.rows):,} loaded" if shown.has_more else fmt.plural(len(shown.rows), "job")
+        if shown.has_more and total is not None:
+            words = f"{len(shown.rows):,} of {fmt.count(total)}"
+        order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
+        parts = [Ink(words + order, "dim")]
+        if shown.query.name:
+            parts = [Ink(f"/{clean(shown.query.name, single_line=True)}  ", "focus"), *parts]
+        return parts
+
+    def open(self, target: object) -> None:
+        from glidemq_core.options import JobRef
+
+        if isinstance(target, JobRef):
+            self.open(target.queue)
+            self.app.push_screen(JobScreen(target))
+        elif isinstance(target, str) and (self._query is None or self._query.queue != target):
+            self._ask(JobsQuery(queue=target, state=self._first_state(target)))
+
+    def leave(self) -> bool:
+        if self._query is not None and self._query.name:
+            self._ask(replace(self._query, name=None))
+            return True
+        return False
+
+    def _first_state(self, name: str) -> str:
+        """The state to begin with: what fails or asks for a person is a key away, what waits comes first."""
+        queue = self.snapshot.queue(name)
+        if queue is None:
+            return STATES[0]
+        return next((state for state in _ALWAYS if state_count(queue, state)), STATES[0])
+
+    # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        if self._query is None:
+            if not snapshot.queues:
+                self.lines.set_empty([[], [Ink("No queue is known yet, so there are no jobs.")]])
+                return
+            chosen = next(iter(self.console.config.queues), snapshot.queues[0].name)
+            self._query = JobsQuery(queue=chosen, state=self._first_state(chosen))
+            self.console.want()
+        self._draw_states(snapshot, self._query)
+        listing = snapshot.jobs
+        if listing is None or listing.query != self._query:
+            self._wait(self._query)
+            return
+        self._shown = listing
+        self.lines.stale = self.has_class("-old")
+        self._empty_words(self._query)
+        self._draw_rows()
+
+    def _wait(self, query: JobsQuery) -> None:
+        if self._shown is not None and self._shown.query != query:
+            self._shown = None
+            self.lines.clear()
+        if self._shown is None:
+            self.lines.set_empty([[], [Ink("reading …", "dim")]])
+
+    def _draw_rows(self, start: int | None = None, end: int | None = None) -> None:
+        """Hand the list the rows on screen and a margin; the others are built when they are looked at."""
+        listing = self._shown
+        if listing is None:
+            return
+        first, last = self.lines.visible_range
+        start = max(0, first - MARGIN) if start is None else start
+        end = max(last + MARGIN, first + self.app.size.height + MARGIN) if end is None else end
+        now = self.console.now_ms()
+        rows = [Row(row.id, job_cells(row, now)) for row in listing.rows[start:end]]
+        self.lines.set_page(len(listing.rows), start, rows)
+
+    def _draw_states(self, snapshot: Snapshot, query: JobsQuery) -> None:
+        queue = snapshot.queue(query.queue)
+        tabs: list[tuple[str, Parts, Parts]] = []
+        for state in STATES:
+            count = state_count(queue, state) if queue is not None else None
+            if state not in _ALWAYS and not count and state != query.state:
+                continue
+            look = fmt.state_look(state)
+            lit = state == query.state
+            figure = Ink(
+                f" {fmt.count(count)}", look.token if count and not lit else "focus" if lit else "dim"
+            )
+            name = Ink(state, "focus" if lit else "foreground" if count else "dim")
+            tabs.append((state, [name, figure], [Ink(look.glyph, look.token), figure]))
+        self.query_one("#states", TabBar).show(tabs, query.state or "")
+        self.query_one("#states-rule", Rule).show(clean(query.queue, single_line=True, limit=80), lit=True)
+
+    def _empty_words(self, query: JobsQuery) -> None:
+        if query.name:
+            words, command = f"No {query.state} job has that name; esc clears the filter.", ""
+        else:
+            words, command = _EMPTY.get(query.state or "", ("No jobs.", ""))
+        command = command.format(queue=clean(query.queue, single_line=True, limit=60))
+        self.lines.set_empty([[], [Ink(words)], [], [Ink(command, "dim")]])
+
+    # --- events ---
+
+    def on_line_list_needed(self, event: LineList.Needed) -> None:
+        self._draw_rows(event.start, event.end)
+        self.console.want()
+
+    def on_line_list_highlighted(self) -> None:
+        self.show_keys()
+        self.console.want()
+
+    def on_line_list_chosen(self) -> None:
+        self.console.action_act("jobs.open")
+
+    def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+        if event.bar.id == "states" and self._query is not None:
+            event.stop()
+            self._ask(JobsQuery(queue=self._query.queue, state=event.key, name=self._query.name))
+        else:
+            super().on_tab_bar_chosen(event)
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        if self._query is not None:
+            self._ask(replace(self._query, name=event.text.strip() or None))
+
+    # --- actions ---
+
+    def _ask(self, query: JobsQuery) -> None:
+        """Show another list; the old rows go at once, so that nothing is taken for what it is not."""
+        if query == self._query:
+            return
+        self._query = query
+        self.show(self.snapshot)
+        self.console.want()
+
+    def open_selected(self) -> None:
+        row = self.selected
+        if row is not None:
+            self.app.push_screen(JobScreen(row.ref))
+
+    def open_filter(self) -> None:
+        name = self._query.name if self._query is not None else None
+        self.query_one(CommandLine).open_for_filter(name or "")
+
+    def next_state(self, step: int) -> None:
+        if self._query is None:
+            return
+        queue = self.snapshot.queue(self._query.queue)
+        shown = [
+            s for s in STATES if s in _ALWAYS or s == self._query.state or (queue and state_count(queue, s))
+        ]
+        at = shown.index(self._query.state) if self._query.state in shown else 0
+        state = shown[(at + step) % len(shown)]
+        self._ask(JobsQuery(queue=self._query.queue, state=state, name=self._query.name))
+
+    def next_queue(self, step: int) -> None:
+        names = [queue.name for queue in self.snapshot.queues]
+        if self._query is None or not names:
+            return
+        at = names.index(self._query.queue) if self._query.queue in names else 0
+        self._ask(replace(self._query, queue=names[(at + step) % len(names)]))
+
+    def turn_order(self) -> str | None:
+        if self._query is None:
+            return None
+        newest = {None: False, False: True, True: None}[self._query.newest]
+        self._ask(replace(self._query, newest=newest))
+        return {None: "natural order", True: "newest first", False: "oldest first"}[newest]
+
+    def copy(self) -> str | None:
+        row = self.selected
+        return self.console.copy_text(str(row.ref), "its name") if row is not None else None

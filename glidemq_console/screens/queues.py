@@ -1,0 +1,369 @@
+"""The fleet at a glance: one row a queue, the selected one explained below."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+
+from .. import format as fmt
+from ..actions import Action, Context
+from ..command_line import CommandLine
+from ..safe import clean
+from ..store import (
+    QUEUE_KEYS,
+    Interests,
+    QueueFocus,
+    Snapshot,
+    Sorting,
+    age_ms,
+    filter_queues,
+    pause_note,
+    sort_queues,
+    workers_text,
+)
+from ..widgets.columns import Column, Row
+from ..widgets.ink import Cell, Ink, Parts
+from ..widgets.lines import LineList
+from ..widgets.plot import Plot, Series
+from ..widgets.sparkline import sparkline_parts
+from ..widgets.statusline import PartsView, Rule
+from .base import ConsoleScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import QueueSnapshot, WorkerInfo
+
+#: Sparkline cells beside the figure of done/min.
+SPARK = 10
+#: From this height on the detail pane has room for charts.
+CHART_HEIGHT, CHART_WIDTH = 32, 100
+#: The detail follows the cursor once it has rested this long.
+REST_S = 0.2
+
+COLUMNS = (
+    Column(key="queue", title="QUEUE", width=16, flexible=True),
+    Column(key="paused", title="", width=1, sortable=False),
+    Column(key="wait", title="WAIT", width=6, right=True),
+    Column(key="run", title="RUN", width=5, right=True),
+    Column(key="delay", title="DELAY", width=6, right=True),
+    Column(key="asked", title="◆", width=4, right=True),
+    Column(key="fail", title="FAIL", width=5, right=True),
+    Column(key="done/min", title="DONE/MIN", width=8, right=True),
+    Column(key="spark", title="", width=SPARK, leaves=1, sortable=False),
+    Column(key="tok/s", title="TOK/S", width=6, right=True, leaves=2),
+    Column(key="$/h", title="COST/H", width=8, right=True, leaves=3),
+    Column(key="oldest", title="OLDEST", width=7, right=True, leaves=4),
+    Column(key="workers", title="WORKERS", width=12, leaves=5, flexible=True),
+)
+_EMPTY: tuple[Parts, ...] = (
+    [],
+    [Ink("No queues here yet.", "foreground")],
+    [],
+    [Ink("They show up as soon as something is added:", "dim")],
+    [Ink('  glidemq add inference answer --data \'{"prompt": "…"}\'')],
+    [Ink("or see it all at work:  ", "dim"), Ink("glidemq demo")],
+)
+
+
+def number(value: float | None, token: str = "foreground", *, loud: bool = False) -> Cell:
+    """A count; zeros and unknowns are dim."""
+    quiet = not value
+    return Ink(fmt.count(value), "dim" if quiet else token, "bold" if loud and not quiet else "")
+
+
+def queue_cells(
+    row: QueueSnapshot, history: tuple[float | None, ...], languages: str, now: int
+) -> dict[str, Cell]:
+    """The cells of one queue."""
+    oldest = age_ms(row.oldest_waiting_at, now)
+    workers = languages or ("" if row.workers is None else fmt.count(row.workers))
+    cost = fmt.money(row.cost_per_hour, row.cost_unit)
+    return {
+        "queue": Ink(clean(row.name, single_line=True, limit=256), "dim" if row.paused else "foreground"),
+        "paused": Ink(fmt.state_look("paused").glyph, "state-paused") if row.paused else "",
+        "wait": number(row.waiting),
+        "run": number(row.active),
+        "delay": number(row.delayed),
+        "asked": number(row.suspended, "person", loud=True),
+        "fail": number(row.failed, "error"),
+        "done/min": number(row.completed_per_min),
+        "spark": sparkline_parts(history, SPARK),
+        "tok/s": number(row.tokens_per_s),
+        "$/h": Ink(cost, "dim" if not row.cost_per_hour else "foreground"),
+        "oldest": Ink(fmt.duration(oldest), "dim"),
+        "workers": Ink(workers or fmt.UNKNOWN, "dim"),
+    }
+
+
+class QueuesScreen(ConsoleScreen):
+    """Every known queue."""
+
+    SCOPE = "queues"
+    TAB = "queues"
+    DEFAULT_CSS: ClassVar[str] = """
+    QueuesScreen #queue-detail { height: 8; }
+    QueuesScreen.-charts #queue-detail { height: 42%; min-height: 14; }
+    QueuesScreen.-zoomed #queue-list { display: none; }
+    QueuesScreen.-zoomed #queue-detail { height: 1fr; }
+    QueuesScreen #charts { display: none; width: 2fr; padding: 0 0 0 1; }
+    QueuesScreen.-charts #charts, QueuesScreen.-zoomed #charts { display: block; }
+    QueuesScreen #queue-detail Horizontal { height: 1fr; }
+    QueuesScreen Plot { width: 1fr; height: 1fr; }
+    QueuesScreen #queue-facts { width: 1fr; padding: 0 0 0 2; height: 1fr; }
+    QueuesScreen.-none #queue-detail { display: none; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sorting = Sorting()
+        self._filter = ""
+        self._focus: str | None = None
+        self._rest: Timer | None = None
+
+    def body(self) -> ComposeResult:
+        yield LineList(COLUMNS, id="queue-list", empty=_EMPTY)
+        with Vertical(id="queue-detail"):
+            yield Rule(id="queue-title")
+            with Horizontal():
+                with Horizontal(id="charts"):
+                    yield Plot("jobs done a minute, last hour", id="done-chart")
+                    yield Plot("run time, mean of each minute", id="time-chart", unit=fmt.took)
+                yield PartsView(id="queue-facts")
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one("#queue-list", LineList)
+
+    @property
+    def selected(self) -> str | None:
+        """Name of the queue under the cursor."""
+        key = self.lines.cursor_key if self.is_mounted else None
+        return key if isinstance(key, str) else None
+
+    # --- what the frame asks ---
+
+    def main_widget(self) -> LineList:
+        return self.lines
+
+    def interests(self) -> Interests:
+        rows = tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
+        return Interests(rows=rows, focus=self._focus)
+
+    def context(self) -> Context:
+        return replace(super().context(), queue=self.selected)
+
+    def action_title(self, action: Action) -> str:
+        if action.id == "queue.pause-or-resume":
+            row = self.snapshot.queue(self.selected) if self.selected is not None else None
+            return "resume" if row is not None and row.paused else "pause"
+        return action.title
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        shown, known = self.lines.total, len(snapshot.queues)
+        words = f"{shown} of {known} queues" if self._filter else fmt.plural(known, "queue")
+        parts = [
+            Ink(words, "dim"),
+            Ink(" · " + ("scan complete" if snapshot.complete else "searching …"), "dim"),
+        ]
+        if self._filter:
+            parts = [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
+        return parts
+
+    def open(self, target: object) -> None:
+        if isinstance(target, str):
+            self.lines.move_to_key(target)
+
+    def leave(self) -> bool:
+        if self.has_class("-zoomed"):
+            self.toggle_detail()
+            return True
+        if self._filter:
+            self._set_filter("")
+            return True
+        return False
+
+    def resized(self) -> None:
+        size = self.app.size
+        self.set_class(size.height >= CHART_HEIGHT and size.width >= CHART_WIDTH, "-charts")
+        super().resized()
+
+    # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        now = self.console.now_ms()
+        focus = snapshot.focus
+        queues = sort_queues(filter_queues(snapshot.queues, self._filter), self._sorting)
+        rows = []
+        for row in queues:
+            history = snapshot.history.get(row.name)
+            languages = ""
+            if focus is not None and focus.queue == row.name and focus.workers is not None:
+                languages = workers_text(focus.workers)
+            rows.append(Row(row.name, queue_cells(row, history.values if history else (), languages, now)))
+        lines = self.lines
+        lines.stale = self.has_class("-old")
+        if self._filter and not rows and snapshot.queues:
+            lines.set_empty([[], [Ink("No queue matches the filter; esc clears it.", "dim")]])
+        else:
+            lines.set_empty(_EMPTY)
+        self.set_class(not rows, "-none")
+        lines.set_sort(self._sorting.column, descending=self._sorting.descending)
+        lines.show(rows)
+        if self._focus is None:
+            self._focus = self.selected
+        self._draw_detail(snapshot, now)
+
+    def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
+        name = self.selected
+        row = snapshot.queue(name) if name is not None else None
+        if row is None:
+            return
+        focus = snapshot.focus if snapshot.focus is not None and snapshot.focus.queue == name else None
+        self.query_one("#queue-title", Rule).show(clean(row.name, single_line=True, limit=80), lit=True)
+        if focus is not None:
+            self._draw_charts(focus)
+        self.query_one("#queue-facts", PartsView).show(self._facts(row, snapshot, now))
+
+    def _draw_charts(self, focus: QueueFocus) -> None:
+        if not (self.has_class("-charts") or self.has_class("-zoomed")):
+            return
+        labels = ("1h ago", "now")
+        done = Series(name="done", values=focus.completed.values)
+        self.query_one("#done-chart", Plot).show([done], labels=labels)
+        ran = Series(name="mean", values=focus.run_ms.values, token="chart-second")
+        self.query_one("#time-chart", Plot).show([ran], labels=labels)
+
+    def _facts(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> list[Parts]:
+        focus = snapshot.focus if snapshot.focus is not None and snapshot.focus.queue == row.name else None
+        workers = focus.workers if focus is not None else None
+        lines: list[Parts] = []
+        if row.paused:
+            note = pause_note(workers or ())
+            lines.append(
+                [
+                    Ink(fmt.state_look("paused").label(), "state-paused", "bold"),
+                    Ink(f"; {note}" if note else "", "warning"),
+                ]
+            )
+        oldest = age_ms(row.oldest_waiting_at, now)
+        lines.append(
+            [
+                Ink(f"{fmt.state_look('waiting').glyph} ", "state-waiting"),
+                Ink(fmt.count(row.waiting)),
+                Ink(" waiting", "dim"),
+                *([] if oldest is None else [Ink("  oldest ", "dim"), Ink(fmt.duration(oldest))]),
+            ]
+        )
+        longest = focus.longest_active_ms if focus is not None else None
+        lines.append(
+            [
+                Ink(f"{fmt.state_look('active').glyph} ", "state-active"),
+                Ink(fmt.count(row.active)),
+                Ink(" active", "dim"),
+                *([] if longest is None else [Ink("  longest ", "dim"), Ink(fmt.duration(longest))]),
+            ]
+        )
+        if row.suspended:
+            words = "waits" if row.suspended == 1 else "wait"
+            lines.append(
+                [
+                    Ink("◆ ", "person"),
+                    Ink(f"{row.suspended:,}", "person", "bold"),
+                    Ink(f" {words} for a person", "person"),
+                ]
+            )
+        lines += _errors(
+            row, focus.errors if focus is not None else (), focus.errors_of if focus is not None else 0
+        )
+        lines.append([Ink("workers ", "dim"), Ink(_worker_words(row, workers))])
+        if row.unreadable:
+            keys = ", ".join(clean(key, single_line=True, limit=60) for key in row.unreadable)
+            lines.append([Ink(f"cannot be read: {keys}", "warning")])
+        return lines
+
+    # --- events ---
+
+    def on_line_list_highlighted(self, event: LineList.Highlighted) -> None:
+        self._draw_detail(self.snapshot, self.console.now_ms())
+        self.show_keys()
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST_S, self._settle)
+
+    def _settle(self) -> None:
+        if self.selected != self._focus:
+            self._focus = self.selected
+            self.console.want()
+
+    def on_line_list_chosen(self) -> None:
+        self.console.action_act("queue.open")
+
+    def on_line_list_sort_asked(self, event: LineList.SortAsked) -> None:
+        if event.column == self._sorting.column:
+            self.sort_reverse()
+        else:
+            self._sort(Sorting(event.column, event.column != "queue"))
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        self._set_filter(event.text)
+
+    # --- actions ---
+
+    def open_selected(self) -> None:
+        if self.selected is not None:
+            self.console.go("jobs", self.selected)
+
+    def open_filter(self) -> None:
+        self.query_one(CommandLine).open_for_filter(self._filter)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter = text
+        self.show(self.snapshot)
+        self.console.want()
+
+    def sort_next(self) -> str:
+        columns = list(QUEUE_KEYS)
+        column = columns[(columns.index(self._sorting.column) + 1) % len(columns)]
+        return self._sort(Sorting(column, column != "queue"))
+
+    def sort_reverse(self) -> str:
+        return self._sort(Sorting(self._sorting.column, not self._sorting.descending))
+
+    def _sort(self, sorting: Sorting) -> str:
+        self._sorting = sorting
+        self.show(self.snapshot)
+        self.console.want()
+        return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"
+
+    def toggle_detail(self) -> None:
+        self.toggle_class("-zoomed")
+        self.show(self.snapshot)
+
+
+def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: int) -> list[Parts]:
+    if not row.failed:
+        return []
+    first = [
+        Ink(f"{fmt.state_look('failed').glyph} ", "error"),
+        Ink(fmt.count(row.failed), "error"),
+        Ink(" failed", "dim"),
+    ]
+    lines: list[Parts] = [first]
+    for reason, count in errors[:3]:
+        lines.append(
+            [Ink(f"  {count:>4} ", "foreground"), Ink(clean(reason, single_line=True, limit=60), "dim")]
+        )
+    if row.failed > errors_of > 0:
+        lines.append([Ink(f"       among the latest {errors_of}", "dim")])
+    return lines
+
+
+def _worker_words(row: QueueSnapshot, workers: tuple[WorkerInfo, ...] | None) -> str:
+    if workers:
+        return workers_text(workers)
+    if row.workers is None:
+        return fmt.UNKNOWN
+    return "none: nothing will start here" if row.workers == 0 else fmt.count(row.workers)

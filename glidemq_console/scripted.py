@@ -1,0 +1,101 @@
+"""A feed of fixed snapshots: what tests photograph and screenshots show, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .store import Interests, Snapshot
+
+if TYPE_CHECKING:
+    from glidemq_core import Queue
+    from glidemq_core.records import Actor, Approval, JobDetail, JobRef, StreamChunk
+
+    from .feed import Publish
+
+T = TypeVar("T")
+
+
+class ScriptedFeed:
+    """Publishes the snapshot that `script` makes of what the screen wants; records changes instead of making them."""
+
+    def __init__(
+        self,
+        script: Callable[[Interests], Snapshot],
+        *,
+        chunks: Mapping[JobRef, Sequence[StreamChunk]] | None = None,
+        reviews: Mapping[JobRef, Approval] | None = None,
+        answers: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make a feed.
+
+        Args:
+            script: What is known, given what the active screen needs.
+            chunks: Token streams by job.
+            reviews: What an approver sees, by job.
+            answers: What a mutation returns, by the name of the Queue method; None without an entry.
+        """
+        self._script = script
+        self._chunks = chunks or {}
+        self._reviews = reviews or {}
+        self._answers = answers or {}
+        self._publish: Publish = lambda _snapshot: None
+        self._interests = Interests()
+        self.latest = script(self._interests)
+        #: Every mutation as (queue, method, arguments).
+        self.changes: list[tuple[str, str, tuple[Any, ...]]] = []
+        self.refreshed = 0
+
+    async def run(self, publish: Publish) -> None:
+        self._publish = publish
+        self._emit()
+        await asyncio.Event().wait()
+
+    def _emit(self) -> None:
+        self.latest = self._script(self._interests)
+        self._publish(self.latest)
+
+    def want(self, interests: Interests) -> None:
+        if interests != self._interests:
+            self._interests = interests
+            self._emit()
+
+    def refresh_now(self) -> None:
+        self.refreshed += 1
+        self._emit()
+
+    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+        from glidemq_core.options import Actor
+
+        recorder: Any = _Recorder(queue, self.changes, self._answers)
+        return await call(recorder, Actor(by="tester", via="console"))
+
+    async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[StreamChunk]:
+        for chunk in self._chunks.get(ref, ()):
+            yield chunk
+
+    async def review(self, ref: JobRef) -> Approval:
+        return self._reviews[ref]
+
+    async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
+        view = self.latest.job
+        return view.detail if view is not None and view.ref == ref else None
+
+
+class _Recorder:
+    """Stands in for a Queue: every method is recorded and answers what the script says."""
+
+    def __init__(
+        self, queue: str, changes: list[tuple[str, str, tuple[Any, ...]]], answers: Mapping[str, Any]
+    ) -> None:
+        self._queue = queue
+        self._changes = changes
+        self._answers = answers
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: Any, **_options: Any) -> Any:
+            self._changes.append((self._queue, method, args))
+            return self._answers.get(method)
+
+        return call

@@ -1,0 +1,317 @@
+"""What the console knows now: plain frozen data from the feed, and pure functions that sort, filter and sum it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from glidemq_core.records import (
+        Inbox,
+        JobDetail,
+        JobRef,
+        JobRow,
+        Permissions,
+        QueueSnapshot,
+        ServerInfo,
+        WatchStats,
+        WorkerInfo,
+    )
+
+T = TypeVar("T")
+
+#: A refresh that has not been answered for this many rates makes the data stale.
+STALE_AFTER_REFRESHES = 3
+#: Minutes of history that sparklines and plots show.
+HISTORY_MINUTES = 60
+
+#: States in the order in which people look for work that needs them; None is every state.
+JOB_STATES: tuple[str, ...] = (
+    "waiting",
+    "active",
+    "delayed",
+    "suspended",
+    "failed",
+    "completed",
+    "prioritized",
+    "waiting-children",
+    "group-waiting",
+)
+
+
+class LinkState(StrEnum):
+    """How the console stands to the server."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALE = "stale"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """The connection as part of the model."""
+
+    state: LinkState = LinkState.CONNECTING
+    since_ms: int = 0
+    #: When the next attempt is made, while lost.
+    retry_at_ms: int | None = None
+    #: Why it was lost, one sentence for a person, no secrets.
+    reason: str | None = None
+    #: Where to, without a password.
+    address: str = ""
+    #: A plain connection beyond loopback.
+    is_exposed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobsQuery:
+    """Which jobs a list shows. `newest` None is the natural order of the state."""
+
+    queue: str
+    state: str | None = None
+    name: str | None = None
+    newest: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interests:
+    """What the active screen needs; nothing else is fetched."""
+
+    #: Rows of the fleet that are on screen.
+    rows: tuple[str, ...] = ()
+    #: The queue whose detail pane is open.
+    focus: str | None = None
+    jobs: JobsQuery | None = None
+    #: First and last visible row of the job list.
+    window: tuple[int, int] = (0, 50)
+    job: JobRef | None = None
+    inbox: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MinuteSeries:
+    """One value a minute, oldest first; None where nothing was measured."""
+
+    end_ms: int
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueFocus:
+    """What the detail pane of one queue says beyond its row."""
+
+    queue: str
+    at_ms: int
+    completed: MinuteSeries
+    failed: MinuteSeries
+    run_ms: MinuteSeries
+    #: Reasons of the latest failures with their number, most frequent first.
+    errors: tuple[tuple[str, int], ...] = ()
+    #: How many failures those reasons were counted from.
+    errors_of: int = 0
+    longest_active_ms: int | None = None
+    workers: tuple[WorkerInfo, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobList:
+    """The part of a job list that has been loaded."""
+
+    query: JobsQuery
+    rows: tuple[JobRow, ...]
+    total: int | None
+    has_more: bool
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """The job page: `detail` is None when no such job exists (any more)."""
+
+    ref: JobRef
+    detail: JobDetail | None
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """Everything known at one moment; every refresh makes a new one."""
+
+    at_ms: int = 0
+    link: Link = field(default_factory=Link)
+    server: ServerInfo | None = None
+    permissions: Permissions | None = None
+    stats: WatchStats | None = None
+    read_only: bool = False
+    #: What could not be read in the latest round, though the connection stands.
+    trouble: str | None = None
+    #: Every known queue, by name.
+    queues: tuple[QueueSnapshot, ...] = ()
+    #: When each row was read.
+    read_ms: Mapping[str, int] = field(default_factory=dict)
+    #: Jobs done a minute, for sparklines.
+    history: Mapping[str, MinuteSeries] = field(default_factory=dict)
+    #: The search for queues has seen every key.
+    complete: bool = False
+    #: At least one answer has come.
+    has_data: bool = False
+    focus: QueueFocus | None = None
+    jobs: JobList | None = None
+    job: JobView | None = None
+    inbox: Inbox | None = None
+
+    @property
+    def approvals(self) -> int | None:
+        """Jobs of all known queues that wait for a person; None before the first answer."""
+        if not self.has_data:
+            return None
+        return sum(queue.suspended or 0 for queue in self.queues)
+
+    def queue(self, name: str) -> QueueSnapshot | None:
+        return next((queue for queue in self.queues if queue.name == name), None)
+
+    def why_not_write(self) -> str | None:
+        """Say why no mutation is possible now, or None."""
+        if self.read_only:
+            return "this console is read-only (--read-only)"
+        if self.link.state is LinkState.LOST:
+            return "no connection to the server"
+        if not self.has_data:
+            return "not connected yet"
+        if self.permissions is not None and not self.permissions.can_write:
+            return self.permissions.reason or "this user may not write"
+        return None
+
+
+def settle_link(link: Link, now_ms: int, refresh_ms: int) -> Link:
+    """Turn a live link whose last answer is old into a stale one; `since_ms` of a live link is that answer."""
+    if link.state is LinkState.LIVE and now_ms - link.since_ms > STALE_AFTER_REFRESHES * refresh_ms + 1_000:
+        return replace(link, state=LinkState.STALE)
+    return link
+
+
+def epoch_ms(at: datetime | None) -> int | None:
+    """Epoch ms of an aware datetime."""
+    return None if at is None else round(at.timestamp() * 1000)
+
+
+def age_ms(at: datetime | None, now_ms: int) -> int | None:
+    """Milliseconds since `at`, never negative."""
+    then = epoch_ms(at)
+    return None if then is None else max(0, now_ms - then)
+
+
+# --- the fleet ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """A column and a direction."""
+
+    column: str = "queue"
+    descending: bool = False
+
+
+#: What each column of the fleet sorts by; unknown values stand last in both directions.
+QUEUE_KEYS: dict[str, Callable[[QueueSnapshot], Any]] = {
+    "queue": lambda queue: queue.name,
+    "wait": lambda queue: queue.waiting,
+    "run": lambda queue: queue.active,
+    "delay": lambda queue: queue.delayed,
+    "asked": lambda queue: queue.suspended,
+    "fail": lambda queue: queue.failed,
+    "done/min": lambda queue: queue.completed_per_min,
+    "tok/s": lambda queue: queue.tokens_per_s,
+    "$/h": lambda queue: queue.cost_per_hour,
+    "oldest": lambda queue: None if queue.oldest_waiting_at is None else -queue.oldest_waiting_at.timestamp(),
+    "workers": lambda queue: queue.workers,
+}
+
+
+def sort_queues(queues: Iterable[QueueSnapshot], sorting: Sorting) -> list[QueueSnapshot]:
+    """Sort by a column, names breaking ties."""
+    key = QUEUE_KEYS[sorting.column]
+    known: list[tuple[Any, QueueSnapshot]] = []
+    unknown: list[QueueSnapshot] = []
+    for queue in sorted(queues, key=lambda queue: queue.name):
+        value = key(queue)
+        if value is None:
+            unknown.append(queue)
+        else:
+            known.append((value, queue))
+    known.sort(key=lambda pair: pair[0], reverse=sorting.descending)
+    return [queue for _, queue in known] + unknown
+
+
+def filter_queues(queues: Iterable[QueueSnapshot], text: str) -> list[QueueSnapshot]:
+    """Keep the queues whose name contains every word of `text`."""
+    words = text.lower().split()
+    return [queue for queue in queues if all(word in queue.name.lower() for word in words)]
+
+
+# --- selection ---------------------------------------------------------------------------------------------
+
+
+def index_of_key(keys: Sequence[T], key: T | None, last_index: int = 0) -> int:
+    """Find the row of `key`; when it is gone, the row that took its place."""
+    if key is not None:
+        try:
+            return keys.index(key)
+        except ValueError:
+            pass
+    return max(0, min(last_index, len(keys) - 1))
+
+
+# --- sums --------------------------------------------------------------------------------------------------
+
+
+def error_groups(rows: Iterable[JobRow]) -> tuple[tuple[tuple[str, int], ...], int]:
+    """Count failed rows by the head of their reason, most frequent first; also return how many were counted."""
+    reasons = [error_head(row.failed_reason) for row in rows]
+    return tuple(Counter(reasons).most_common(6)), len(reasons)
+
+
+def error_head(reason: str | None) -> str:
+    """First line of a reason, shortened to what groups errors of the same kind."""
+    first = (reason or "").strip().split("\n", 1)[0].strip()
+    return first[:60] or "no reason given"
+
+
+def worker_languages(workers: Iterable[WorkerInfo]) -> dict[str, int]:
+    """Count workers by language."""
+    return dict(Counter(worker.language for worker in workers))
+
+
+def workers_text(workers: Iterable[WorkerInfo]) -> str:
+    """`4 py 2 node`, or an empty string."""
+    languages = worker_languages(workers)
+    short = {"python": "py"}
+    return " ".join(
+        f"{count} {short.get(name, name)}" for name, count in sorted(languages.items(), reverse=True)
+    )
+
+
+def pause_note(workers: Iterable[WorkerInfo]) -> str | None:
+    """Say which attached workers ignore the pause flag."""
+    nodes = worker_languages(workers).get("node", 0)
+    if not nodes:
+        return None
+    return f"{nodes} node worker{'s' if nodes > 1 else ''} {'do' if nodes > 1 else 'does'} not honour it"
+
+
+def minute_series(
+    points: Iterable[tuple[int, float | None]], end_ms: int, minutes: int = HISTORY_MINUTES
+) -> MinuteSeries:
+    """Lay sparse (epoch ms, value) points on whole minutes ending with the last full one; gaps are None."""
+    last = end_ms // 60_000 - 1
+    values: list[float | None] = [None] * minutes
+    for at_ms, value in points:
+        index = minutes - 1 - (last - at_ms // 60_000)
+        if 0 <= index < minutes:
+            values[index] = value
+    return MinuteSeries(end_ms=(last + 1) * 60_000, values=tuple(values))
