@@ -11,7 +11,7 @@ from .errors import ServerError
 from .numbers import to_int
 from .option_fields import from_epoch_ms, one_of
 from .records import JobCounts
-from .records_ops import Metrics, MetricsPoint, WorkerInfo
+from .records_ops import Metrics, MetricsPoint, WorkerInfo, WorkerJob
 
 #: Keys a SCAN step looks at, and steps of one walk.
 _SCAN_COUNT = 500
@@ -143,7 +143,21 @@ def decode_worker(queue: str, name: str, stored: Any, now_ms: int) -> WorkerInfo
         concurrency=_whole(raw.get("concurrency")),
         paused=raw["paused"] if isinstance(raw.get("paused"), bool) else None,
         seen_at=from_epoch_ms(seen) if seen is not None else None,
+        jobs=_jobs(raw.get("jobs")),
     )
+
+
+def _jobs(listed: Any) -> tuple[WorkerJob, ...] | None:
+    """Running jobs as a Python worker lists them in its registration; None where it lists none at all."""
+    if not isinstance(listed, list):
+        return None
+    found = []
+    for item in listed:
+        started = _whole(item.get("startedAt")) if isinstance(item, dict) else None
+        at = from_epoch_ms(started) if started is not None else None
+        if at is not None:
+            found.append(WorkerJob(id=str(item.get("id", "")), name=str(item.get("name", "")), started_at=at))
+    return tuple(found)
 
 
 def _whole(value: Any) -> int | None:
