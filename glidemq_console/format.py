@@ -124,7 +124,7 @@ def count(number: float | None) -> str:
             return f"{sign}{scaled:.1f}{letter}"
         if scaled < 999.5:
             return f"{sign}{scaled:.0f}{letter}"
-    return f"{sign}{size:.1e}"
+    return f"{sign}{size:.0e}"
 
 
 def full(number: float | None) -> str:
@@ -215,7 +215,7 @@ def gauge_cells(share: float | None, width: int) -> str:
     if share is None or not math.isfinite(share):
         return HATCH * width
     eighths = round(min(1.0, max(0.0, share)) * width * 8)
-    if share > 0 and eighths == 0:
+    if share > 0 and eighths == 0 and width > 0:
         eighths = 1
     full_cells, rest = divmod(eighths, 8)
     cells = "█" * full_cells + (_EIGHTHS[rest] if rest else "")

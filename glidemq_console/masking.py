@@ -8,64 +8,12 @@ from typing import Any, Final
 #: What stands in the place of a secret.
 MASK: Final = "•••"
 
-_NAMES: Final = frozenset(
-    {
-        *(
-            "apikey",
-            "secret",
-            "password",
-            "passwd",
-            "passphrase",
-            "pwd",
-            "authorization",
-            "proxyauthorization",
-        ),
-        *(
-            "cookie",
-            "setcookie",
-            "credential",
-            "credentials",
-            "privatekey",
-            "accesskey",
-            "accesskeyid",
-            "auth",
-        ),
-        *(
-            "secretkey",
-            "secretaccesskey",
-            "signingkey",
-            "encryptionkey",
-            "token",
-            "bearer",
-            "jwt",
-            "sessionid",
-        ),
-        "connectionstring",
-    }
-)
-_SUFFIXES: Final = (
-    *(
-        "apikey",
-        "secret",
-        "password",
-        "passwd",
-        "passphrase",
-        "privatekey",
-        "secretkey",
-        "accesskey",
-        "authtoken",
-    ),
-    *(
-        "accesstoken",
-        "refreshtoken",
-        "idtoken",
-        "bearertoken",
-        "sessiontoken",
-        "securitytoken",
-        "apitoken",
-        "csrftoken",
-    ),
-    *("secretaccesskey", "clientsecret", "bottoken", "usertoken"),
+_NAMES: Final = re.compile(
+    "auth|bearer|jwt|token|secret|pwd|passphrase|password|passwd|cookie|setcookie|credentials?|sessionid|"
+    "connectionstring|(?:proxy)?authorization|(?:access|secretaccess)keyid|"
+    # With whatever stands before it: client_secret, OPENAI_API_KEY, dbPassword.
+    ".*(?:apikey|secret|password|passwd|passphrase|privatekey|secretkey|accesskey|signingkey|encryptionkey|"
+    "(?:auth|access|refresh|id|bearer|session|security|api|csrf|bot|user)token)"
 )
 _SEPARATORS: Final = re.compile(r"[^a-z0-9]+")
 
@@ -73,7 +21,7 @@ _KEYED: Final = (
     r"(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?|private[_-]?key|passw(?:or)?d|passphrase|pwd|"
     r"client[_-]?secret|(?:auth|access|refresh|session|api)[_-]?token|token|authorization|x-api-key|signature)"
 )
-#: Each alternative captures in `keep` what stays readable before the mask.
+#: The named groups are what stays readable before the mask.
 _SHAPES: Final = re.compile(
     "|".join(
         (
@@ -86,38 +34,24 @@ _SHAPES: Final = re.compile(
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
             r"(?P<scheme>\b(?i:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}",
             r"(?P<url>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,128}:)[^\s/@]{1,256}(?=@)",
+            rf"(?P<quoted>(?i:(?<![a-z]){_KEYED}[\"']?\s{{0,4}}[:=]\s{{0,4}}\"))(?:[^\"\\\n]|\\.){{1,4096}}",
             rf"(?P<field>(?i:(?<![a-z]){_KEYED}[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?))"
             r"(?!(?i:bearer|basic)\s)[^\s\"',;&{}\[\]()<>•]{8,}",
         )
     )
 )
-#: Anything that a shape begins with, so that ordinary prose costs a few substring searches only.
-_HINTS: Final = (
-    *(
-        "sk-",
-        "sk_",
-        "pk-",
-        "pk_",
-        "rk-",
-        "rk_",
-        "akia",
-        "asia",
-        "agpa",
-        "aida",
-        "aroa",
-        "ghp_",
-        "gho_",
-        "ghu_",
-    ),
-    *("ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "xox", "aiza", "eyj", "-----begin", "bearer", "basic"),
-    *("://", "key", "secret", "passw", "passphrase", "pwd", "token", "authorization", "signature"),
+#: What any shape begins with: ordinary prose then costs a few substring searches only.
+_BEGINNINGS: Final = (
+    "sk- sk_ pk- pk_ rk- rk_ akia asia agpa aida aroa ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- hf_ xox aiza "
+    "eyj -----begin bearer basic :// key secret passw passphrase pwd token authorization signature"
 )
+_HINTS: Final = tuple(_BEGINNINGS.split())
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a field of this name holds a secret, in any spelling (`apiKey`, `X-API-Key`)."""
     plain = _SEPARATORS.sub("", name.lower())
-    return plain in _NAMES or plain.endswith(_SUFFIXES)
+    return _NAMES.fullmatch(plain) is not None
 
 
 def mask(value: Any, reveal: bool = False) -> tuple[Any, int]:
@@ -168,5 +102,5 @@ def _masked(text: str) -> tuple[str, int]:
 
 
 def _keep_prefix(match: re.Match[str]) -> str:
-    kept = match["scheme"] or match["url"] or match["field"] or ""
+    kept = match["scheme"] or match["url"] or match["quoted"] or match["field"] or ""
     return kept + MASK

@@ -111,7 +111,9 @@ class PayloadCard(ScrollView, can_focus=True):
     def _json(self) -> str:
         if self._tree is None:
             return ""
-        return json.dumps(self._value if self.revealed else self._masked, indent=2, ensure_ascii=False, default=str)
+        return json.dumps(
+            self._value if self.revealed else self._masked, indent=2, ensure_ascii=False, default=str
+        )
 
     def _redraw(self) -> None:
         width = max(8, self.size.width - 3)

@@ -89,7 +89,7 @@ class Dialog(ModalScreen[Result]):
         border: none;
     }
     Dialog Button:focus {
-        text-style: bold;
+        text-style: bold !important;
         color: $background;
         background: $focus;
         background-tint: $focus 0%;

@@ -25,7 +25,7 @@ KEPT_ROWS = 2_000
 MARGIN = 25
 
 
-class LineList(ScrollView, can_focus=True):
+class LineList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows under a header; the cursor stays on the row with its key, wherever a refresh puts that row.
 
     Short lists: `show(rows)`. Long ones: `set_page(total, start, rows)` whenever a page is known, and answer

@@ -95,8 +95,8 @@ class StatusLine(Widget):
         if y:
             return Strip.blank(width, base)
         right = fit(self._right, min(width, width_of(self._right)))
-        left = fit([Ink(" "), *self._left], width - width_of(right) - 1)
-        return strip(self.app, [*left, *right], width, base)
+        left = fit([Ink(" "), *self._left], width - width_of(right) - 2)
+        return strip(self.app, [*left, Ink(" "), *right], width, base)
 
 
 class Rule(Widget):

@@ -95,7 +95,8 @@ class TokenPane(ScrollView, can_focus=True):
         self._seen = 0
         self._strips: LRUCache[int, Strip] = LRUCache(1_000)
         self._pattern: re.Pattern[str] | None = None
-        self._matches: dict[int, list[tuple[int, int]]] = {}
+        #: Number of a line -> (start, end, whether the match begins here) in its text.
+        self._matches: dict[int, list[tuple[int, int, bool]]] = {}
         self._match: int | None = None
 
     # --- data ---
@@ -247,7 +248,7 @@ class TokenPane(ScrollView, can_focus=True):
         self._match = None
         self._find_from(0)
         self.refresh()
-        return sum(len(spans) for spans in self._matches.values())
+        return sum(begins for spans in self._matches.values() for _, _, begins in spans)
 
     def next_match(self, step: int = 1) -> bool:
         """Scroll to the next line (or, with -1, the one before) that holds the text; return False if none does."""
@@ -283,7 +284,9 @@ class TokenPane(ScrollView, can_focus=True):
                     length = len(lines[number].text)
                     start, end = max(match.start() - offset, 0), min(match.end() - offset, length)
                     if start < end:
-                        self._matches.setdefault(dropped + number, []).append((start, end))
+                        self._matches.setdefault(dropped + number, []).append(
+                            (start, end, match.start() >= offset)
+                        )
                     offset += length
             index = last
 
@@ -338,7 +341,7 @@ class TokenPane(ScrollView, can_focus=True):
         gutter = _GUTTERS.get(line.kind, _NO_GUTTER)
         parts = [_NO_GUTTER if line.soft and line.kind != "reasoning" else gutter]
         position = 0
-        for start, end in self._matches.get(number, ()):
+        for start, end, _ in self._matches.get(number, ()):
             parts.append(Ink(line.text[position:start], token, attributes))
             here = "bold underline" if number == self._match else ""
             parts.append(Ink(line.text[start:end], "match-foreground", here, "match-background"))
