@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .problems import Exit, ReaderGone, report
 
@@ -43,10 +44,8 @@ def _tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
 
         traceback.print_exception(error)
     text = shown.as_json() if as_json else f"glidemq: {shown.message}"
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except (BrokenPipeError, UnicodeEncodeError):
-        pass
+    with suppress(BrokenPipeError):
+        print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)
     return shown.exit_code
 
 
@@ -60,7 +59,5 @@ def _flushed(code: int) -> int:
 
 def _forget_stdout() -> None:
     """Point stdout nowhere, so that the interpreter's last flush has nothing to complain about."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass

@@ -12,7 +12,7 @@ import typer
 from . import parameters
 from .jobs import job_object, read_job
 from .problems import Exit, UsageProblem
-from .program import DEFAULT_TIMEOUT_MS, Values, command, require
+from .program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
 from .session import Session
 from .values import duration, json_argument, json_object, parse_json
 
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
 #: How long `--wait` waits unless told otherwise.
 WAIT_MS = 30_000
+#: How long a bulk may take.
+BULK_MS = 600_000
 _POLL_MS = 100
 
 
 def _limit(values: Values) -> int | None:
-    """Bulk and waiting take as long as they take; both have bounds of their own."""
-    return None if values["wait"] or values["bulk"] else DEFAULT_TIMEOUT_MS
+    if values["wait"]:
+        return OWN
+    return BULK_MS if values["bulk"] else DEFAULT_TIMEOUT_MS
 
 
-@command("add", limit=_limit, minds_timeout=False)
+@command("add", limit=_limit)
 async def add(
     session: Session,
     queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
@@ -78,7 +81,7 @@ async def add(
         name, queue_name = name or queue_name, None
     names = parameters.merged([queue_name] if queue_name is not None else None, queue)
     require(len(names) == 1, "name one queue: as the argument QUEUE or with --queue")
-    source = await _open(session, names[0])
+    source = await session.queue(names[0])
     single = {
         "job_id": job_id,
         "delay": delay,
@@ -94,25 +97,20 @@ async def add(
         return await _add_bulk(session, source, bulk)
     require(name is not None, "NAME is missing: glidemq add QUEUE NAME --data JSON")
     require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
-    options = _options(json_object(opts) if opts is not None else {})
+    options = _options(json_object(opts) if opts is not None else {}, single)
     payload = json_argument(data) if data is not None else None
-    chosen = {key: value for key, value in single.items() if value is not None}
-    job = await source.add(name or "", payload, options=options, **chosen)
-    if not wait:
-        return _tell(session, source.name, job, job_id or options.job_id)
-    if job is None:
-        return _tell(session, source.name, job, job_id or options.job_id)
+    job = await source.add(name or "", payload, options=options)
+    if job is None or not wait:
+        return _tell(session, source.name, job, options.job_id)
     return await _wait(session, job)
 
 
-async def _open(session: Session, name: str) -> Queue[Any, Any]:
-    return await session.queue(name)
+def _options(wire: dict[str, Any], chosen: dict[str, Any] | None = None) -> JobOptions:
+    """Read options as stored; what was chosen beside them wins."""
+    from glidemq_core.options import JobOptions, job_options
 
-
-def _options(wire: dict[str, Any]) -> JobOptions:
-    from glidemq_core import JobOptions
-
-    return JobOptions.from_json(wire)
+    given = {key: value for key, value in (chosen or {}).items() if value is not None}
+    return job_options(JobOptions.from_json(wire), given)
 
 
 def _fallback(text: str) -> Fallback:
@@ -136,7 +134,7 @@ def _tell(session: Session, queue: str, job: Job[Any, Any] | None, asked_id: str
 
 
 async def _wait(session: Session, job: Job[Any, Any]) -> int:
-    limit_ms = session.settings.given.timeout or WAIT_MS
+    limit_ms = session.given.timeout or WAIT_MS
     state = await job.wait_until_finished(poll_interval=_POLL_MS, timeout=limit_ms)
     detail = await read_job(session, job.queue, job.id)
     if session.json:

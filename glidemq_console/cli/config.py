@@ -39,7 +39,6 @@ def config(
     value: Annotated[str | None, typer.Argument(metavar="VALUE", help="With set.")] = None,
 ) -> int:
     """Show, edit or change the configuration."""
-    settings = session.settings
     require(
         (action is Action.set) == (value is not None),
         "set needs KEY and VALUE" if action is Action.set else f"{action} takes no VALUE",
@@ -48,24 +47,18 @@ def config(
     if action is Action.edit:
         return _edit(session)
     if action is Action.set:
-        configfile.set_key(settings.path, key or "", value or "")
-        session.out.note(f"{key} set in {settings.path}")
-        settings = _again(session)
+        path = configfile.config_path()
+        configfile.set_key(path, key or "", value or "")
+        session.out.note(session.out.safe(f"{key} set in {path}", 4_000))
     if session.json:
-        session.out.object(_object(settings))
+        session.out.object(_object(session.settings))
     elif action is Action.path:
-        session.out.line(session.out.safe(settings.path, 4_000))
+        session.out.line(session.out.safe(configfile.config_path(), 4_000))
     elif action is Action.profiles:
         _profiles(session)
     elif action is Action.show:
-        _show(session, settings, key)
+        _show(session, session.settings, key)
     return Exit.DONE
-
-
-def _again(session: Session) -> Settings:
-    from .settings import resolve
-
-    return resolve(session.settings.given)
 
 
 def _object(settings: Settings) -> dict[str, Any]:
@@ -137,7 +130,7 @@ def _profiles(session: Session) -> None:
 def _edit(session: Session) -> int:
     require(not session.json, "config edit opens an editor: --json has no meaning here")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    path = session.settings.path
+    path = configfile.config_path()
     if not path.exists():
         configfile.write(path, {})
     try:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from .problems import Refusal, UsageProblem
 from .values import duration
 
@@ -84,10 +86,10 @@ def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str,
     names_only = expected is not list or (isinstance(value, list) and all(isinstance(v, str) for v in value))
     if not isinstance(value, expected) or not names_only:
         raise UsageProblem(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}")
-    if key == "refresh":
+    if key == "refresh" and isinstance(value, str):
         try:
             duration(value)
-        except Exception as error:
+        except typer.BadParameter as error:
             raise UsageProblem(f"config file {path}: key '{full_key}': {error}") from None
 
 

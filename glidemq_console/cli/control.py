@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -121,8 +121,9 @@ async def clean(
     source = await session.queue(name)
     if not await source.exists():
         return session.results([_no_queue(name, "clean")])
+    kind: Literal["completed", "failed"] = "completed" if state == "completed" else "failed"
     session.confirm(f"Remove {state} jobs of queue '{session.out.safe(name)}', at most {limit}?", yes)
-    ids = await source.clean(state, grace=older_than, limit=limit, actor=session.actor(by, comment))
+    ids = await source.clean(kind, grace=older_than, limit=limit, actor=session.actor(by, comment))
     return session.results(
         [
             OperationResult(

@@ -68,13 +68,24 @@ async def events(
     found, _ = await session.chosen_queues(wanted)
     chosen = frozenset(types) if types else None
 
+    after = _start(start or "now")
+
     def fits(event: QueueEvent) -> bool:
         return (chosen is None or event.event in chosen) and (job_id is None or event.job_id == job_id)
 
     if not follow:
-        await _print_stored(session, found, start, limit, fits)
+        from glidemq_core.event_history import events_after, latest_events
+
+        connection = await session.connection()
+        if start is None:
+            stored = await latest_events(connection, found, limit=limit or DEFAULT_LIMIT, fits=fits)
+        else:
+            stored = await events_after(connection, found, after, limit=limit, fits=fits)
+        for event in stored:
+            _print(session, event)
+        if not stored and not session.json:
+            session.out.note("no such events are kept")
         return
-    after = _start(start or "now")
     printed = 0
     watch = await session.watch()
     async with reader_gone():
@@ -84,3 +95,24 @@ async def events(
                 printed += 1
                 if printed == limit:
                     return
+
+
+def _print(session: Session, event: QueueEvent) -> None:
+    out = session.out
+    if session.json:
+        out.record(event)
+        return
+    import json
+
+    from glidemq_console.format import clock
+    from glidemq_core.option_fields import epoch_ms
+
+    subject = f"{event.queue}:{event.job_id}" if event.job_id else event.queue
+    facts = " ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)}"
+        for name, value in event.data.items()
+    )
+    gap = "(events before this were lost) " if event.gap else ""
+    out.line(
+        f"{clock(epoch_ms(event.at))}  {out.safe(f'{gap}{event.event} {subject} {facts}'.rstrip(), 400)}"
+    )

@@ -173,10 +173,8 @@ async def read_job(
         )
         raise JobNotFoundError(f"job '{queue}:{job_id}' not found{where}", queue=queue, job_id=job_id)
     if len(detail.logs) != min(logs, detail.logs_total):
-        lines = ()
-        if logs:
-            lines = (await (await session.queue(queue)).get_job_logs(job_id, -logs, -1)).logs
-        detail = replace(detail, logs=tuple(lines))
+        lines = (await (await session.queue(queue)).get_job_logs(job_id, -logs, -1)).logs if logs else ()
+        detail = replace(detail, logs=lines)
     return detail
 
 

@@ -97,11 +97,14 @@ async def usage(
     require(start_ms < end_ms, "the time asked for ends before it begins")
     watch = await session.watch()
     summary = await watch.usage(start_time=start_ms, end_time=end_ms, queues=wanted or None)
-    minutes = (
-        await watch.usage_minutes(start_time=start_ms, end_time=end_ms, queues=wanted or None)
-        if by_minute
-        else None
-    )
+    minutes = None
+    if by_minute:
+        from glidemq_core.usage_summary import get_usage_minutes
+
+        connection = await session.connection()
+        minutes = await get_usage_minutes(
+            connection, start_time=start_ms, end_time=end_ms, queues=wanted or None
+        )
     if session.json:
         session.out.object(_usage_object(summary, minutes))
     else:

@@ -69,7 +69,7 @@ def _usage_message(error: BaseException) -> str | None:
     text = str(describe())
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "")
-    return f"{text} Try '{path} --help'." if path else text
+    return f"{text.rstrip('.')}; try '{path} --help'" if path else text
 
 
 def _engine_report(error: BaseException) -> Report:

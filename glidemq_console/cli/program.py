@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .problems import UsageProblem
-from .settings import Given, resolve
+from .settings import Given
 from .values import positive_duration
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: How long a command that only asks and answers may take, ms.
 DEFAULT_TIMEOUT_MS = 10_000
+
+#: Limit that says: the command minds `--timeout` itself.
+OWN = 0
 
 Values = dict[str, Any]
 #: Time limit of a command in ms from its options; None: it may run for ever.
@@ -33,6 +36,11 @@ def always(_: Values) -> int | None:
 def never(_: Values) -> int | None:
     """Leave a command that follows or runs without a limit."""
     return None
+
+
+def own(_: Values) -> int | None:
+    """Leave `--timeout` to the command, for which it has a meaning of its own."""
+    return OWN
 
 
 def unless(option: str) -> Limit:
@@ -142,15 +150,8 @@ def _root(**values: Any) -> None:
 program.callback()(_with_signature(_root, []))
 
 
-def command(
-    name: str, *, limit: Limit = always, minds_timeout: bool = False
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0).
-
-    Args:
-        limit: default of `--timeout`.
-        minds_timeout: the command gives `--timeout` a meaning of its own.
-    """
+def command(name: str, *, limit: Limit = always) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0)."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = [
@@ -161,7 +162,7 @@ def command(
         def run(**values: Any) -> int:
             context = values.pop("context")
             given = _given(values).over(context.obj or Given())
-            return _run(function, given, values, limit, minds_timeout)
+            return _run(function, given, values, limit)
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
@@ -171,17 +172,14 @@ def command(
     return register
 
 
-def _run(
-    function: Callable[..., Any], given: Given, values: Values, limit: Limit, minds_timeout: bool
-) -> int:
+def _run(function: Callable[..., Any], given: Given, values: Values, limit: Limit) -> int:
     from .session import Session
 
-    settings = resolve(given)
     default_ms = limit(values)
-    session = Session(settings)
+    session = Session(given)
     if not inspect.iscoroutinefunction(function):
         return int(function(session, **values) or 0)
-    if minds_timeout:
+    if default_ms == OWN:
         return asyncio.run(_inside(function, session, values))
     return asyncio.run(
         _bounded(function, session, values, given.timeout or default_ms, follows=default_ms is None)

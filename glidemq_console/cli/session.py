@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .output import Output
 from .problems import Refusal, UsageProblem
-from .settings import Settings
+from .settings import Given, Settings, resolve
 
 if TYPE_CHECKING:
     from glidemq_core.connection import Connection
@@ -19,18 +21,18 @@ if TYPE_CHECKING:
     from glidemq_core.records import OperationResult
     from glidemq_core.watch import Watch
 
-#: Keys read by one step of a scan, and how many steps a command takes by itself before it says "not complete".
-_SCAN_STEPS = 40
+#: How long a command searches by itself before it says "not complete", s, and how fast.
+_SCAN_S = 1.0
 _SCAN_CALLS_PER_S = 200
 
 
 class Session:
     """Opened lazily: a command that only prints help or config never imports the Valkey client."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.json = settings.given.json
-        self.out = Output(reveal=settings.given.reveal, color=False if settings.given.no_color else None)
+    def __init__(self, given: Given) -> None:
+        self.given = given
+        self.json = given.json
+        self.out = Output(reveal=given.reveal, color=False if given.no_color else None)
         self._stack = AsyncExitStack()
         self._connection: Connection | None = None
         self._watch: Watch | None = None
@@ -42,6 +44,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Options, environment and config file, decided at first use."""
+        return resolve(self.given)
 
     @property
     def address(self) -> str:
@@ -118,13 +125,13 @@ class Session:
         when `finish` is asked for."""
         watch = await self.watch()
         names = set(await watch.known())
-        complete, steps = False, 0
-        async for step in watch.discover(calls_per_s=_SCAN_CALLS_PER_S):
-            names.update(step.found)
-            names.difference_update(step.gone)
-            complete, steps = step.complete, steps + 1
-            if complete or (steps >= _SCAN_STEPS and not finish):
-                break
+        complete = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if finish else _SCAN_S):
+                async for step in watch.discover(calls_per_s=_SCAN_CALLS_PER_S):
+                    names.update(step.found)
+                    names.difference_update(step.gone)
+                    complete = step.complete
         return tuple(sorted(names)), complete
 
     async def chosen_queues(

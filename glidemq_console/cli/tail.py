@@ -12,12 +12,12 @@ from .listener import reader_gone
 from .narrator import Narrator
 from .printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
 from .problems import Exit
-from .program import command, never, require
+from .program import command, own, require
 from .session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options import JobRef
-    from glidemq_core.stream_hub import Tail
+    from glidemq_core.stream_tail import Tail
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     return kinds
 
 
-@command("tail", limit=never, minds_timeout=True)
+@command("tail", limit=own)
 async def tail(
     session: Session,
     name: parameters.Job,
@@ -53,16 +53,16 @@ async def tail(
     require(not (raw and safe), "--raw and --safe exclude each other")
     kinds: tuple[str, ...] = show or (KINDS if session.out.stdout_is_tty else ("content",))  # type: ignore[assignment]  # parsed above
     printer = _printer(session, kinds, raw=raw, safe=safe)
-    limit_ms = session.settings.given.timeout
+    limit_ms = session.given.timeout
     follower = _Follower(session, printer, follow=follow)
 
-    async def run() -> int:
-        ref = await session.job_ref(name, queue)
-        return await follower.run(ref, {"start": "0", "now": "$"}.get(start, start))
+    from glidemq_core.streams import check_entry_id
+
+    after = check_entry_id({"start": "0", "now": "$"}.get(start, start), "--from", newest=True)
 
     try:
         async with asyncio.timeout(None if limit_ms is None else limit_ms / 1_000) as bound, reader_gone():
-            return await run()
+            return await follower.run(await session.job_ref(name, queue), after)
     except TimeoutError:
         if not bound.expired():
             raise
@@ -90,9 +90,7 @@ class _Follower:
 
     async def run(self, ref: JobRef, start: str) -> int:
         from glidemq_core.stream_hub import StreamHub
-        from glidemq_core.streams import check_entry_id
 
-        check_entry_id(start, "--from", newest=True)
         source = await self._session.queue(ref.queue)
         scope = await source.scope()
         self._narrator = Narrator(self._session, await self._session.watch(), ref, self._printer.new_attempt)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .problems import Exit, Refusal
-from .program import command, never, require
+from .program import command, own, require
 from .session import Session
 from .values import duration
 
@@ -19,7 +19,7 @@ from .values import duration
 _LAST_MOMENTS = 20
 
 
-@command("worker", limit=never, minds_timeout=True)
+@command("worker", limit=own)
 async def worker(
     session: Session,
     app: Annotated[
@@ -61,6 +61,10 @@ async def worker(
 
 async def _supervise(session: Session, processes: int, grace_ms: int | None) -> int:
     """Run the same command in child processes; when one dies the others are ended too."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     words = _child_words(sys.argv[1:])
     children = [
         await asyncio.create_subprocess_exec(
@@ -68,10 +72,6 @@ async def _supervise(session: Session, processes: int, grace_ms: int | None) -> 
         )
         for _ in range(processes)
     ]
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     waits = [asyncio.create_task(child.wait()) for child in children]
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({*waits, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,10 +92,7 @@ async def _supervise(session: Session, processes: int, grace_ms: int | None) -> 
     codes = {child.returncode for child in children}
     if asked and codes == {0}:
         return Exit.DONE
-    # Children that could not even start all say why in the same way: so do we.
-    return (
-        codes.pop() or Exit.REFUSED if len(codes) == 1 and min(codes, key=abs) in set(Exit) else Exit.REFUSED
-    )
+    return Exit.REFUSED
 
 
 def _child_words(words: list[str]) -> list[str]:
