@@ -11,7 +11,7 @@ import pytest
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
 
-from .harness import Ran, fill, within, line
+from .harness import Ran, fill, within, words
 
 Run = Callable[..., Ran]
 
