@@ -282,7 +282,7 @@ STATES: Final[dict[str, StateLook]] = {
         _look("delayed", "◷", "@"),
         _look("prioritized", "▲", "^"),
         _look("group-waiting", "≡", "="),
-        _look("waiting-children", "⑂", "Y"),
+        _look("waiting-children", "┬", "Y"),
         _look("suspended", "◆", "!"),
         _look("completed", "✓", "+"),
         _look("failed", "✗", "x"),
