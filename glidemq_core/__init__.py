@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .connection import connect as connect
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
+    from .events import QueueEvents as QueueEvents
     from .job import Job as Job
     from .options import *  # noqa: F403
     from .queue import Queue as Queue
@@ -38,6 +39,7 @@ _HOMES = {
         QueueNotFoundError RateLimitError SerializationError ServerError ServerUnavailableError
         SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
     """,
+    "events": "QueueEvents",
     "job": "Job",
     "options": """
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef

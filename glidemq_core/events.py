@@ -18,6 +18,8 @@ from .payload import as_text, decode_progress
 from .records import QueueEvent
 from .strict_json import parse_json
 
+#: Errors that waiting and trying again may mend.
+TRANSIENT = (ServerUnavailableError, CallTimeoutError)
 #: Entries of one stream that one read takes.
 PAGE = 100
 #: Waits between attempts to read while the server is away, s; the last one repeats.
@@ -122,6 +124,7 @@ class EventFeed:
         self._block_ms = block_ms
         self._strict = strict
         self._own: Connection | None = None
+        self._began: int | None = None
         self._cursors: dict[str, _Cursor] = {}
         self._opening = asyncio.Lock()
 
@@ -146,7 +149,7 @@ class EventFeed:
                 await self.open()
                 assert self._own is not None
                 return await self._read(self._own)
-            except (ServerUnavailableError, CallTimeoutError):
+            except TRANSIENT:
                 await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
 
@@ -155,7 +158,7 @@ class EventFeed:
         for name in set(self._cursors).difference(names):
             del self._cursors[name]
         new = [name for name in names if name not in self._cursors]
-        if not new:
+        if not new and self._began is not None:
             return
         facts = await self._facts(own, new)
         for name in new:
@@ -164,12 +167,16 @@ class EventFeed:
                 if self._strict:
                     raise fact
                 self._cursors[name] = _Cursor((0, 0), rest=_BROKEN_LOOKS)
-            elif self._start == "$":
+            elif self._start == "$" and (self._began is None or fact.first < (self._began, 0)):
                 self._cursors[name] = _Cursor(fact.last, read=fact.added)
+            elif self._start == "$":
+                # A queue that began after we did: all of it is new.
+                self._cursors[name] = _Cursor((0, 0), read=fact.removed)
             elif _parse(self._start) == (0, 0):
                 self._cursors[name] = _Cursor((0, 0), read=fact.removed)
             else:
                 self._cursors[name] = _Cursor(_parse(self._start))
+        self._began = self._began or own.now_ms()
 
     async def _read(self, own: Connection) -> list[QueueEvent]:
         for name, cursor in self._cursors.items():

@@ -133,20 +133,30 @@ register("rows", { "no-writes" }, function(P, args)
 end)
 
 -- Who waits for a person, soonest deadline first, with what tells whether anything an approver sees has changed.
--- args: limit. Reply {"ok", total, {id, deadline score, state, suspendedAt, SHA-1 of data, SHA-1 of progress,
+-- Members whose job is not suspended are left over from an obliterate; a bounded number is stepped over.
+-- args: limit. Reply {"ok", total, {id, deadline score, suspendedAt, SHA-1 of data, SHA-1 of progress,
 -- last stream id}...}.
 register("suspended", { "no-writes" }, function(P, args)
-  local members = try("ZRANGE", P .. ":suspended", 0, tonumber(args[1]) - 1, "WITHSCORES")
-  if members.err then return { "unreadable" } end
-  local out = { "ok", call("ZCARD", P .. ":suspended") }
-  for i = 1, #members, 2 do
-    local id = members[i]
-    local f = try("HMGET", P .. ":job:" .. id, "state", "suspendedAt", "data", "progress")
-    if f.err then f = {} end
-    local last = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
-    out[#out + 1] = { id, members[i + 1], f[1] or "", f[2] or "", redis.sha1hex(f[3] or ""), redis.sha1hex(f[4] or ""),
-      not last.err and last[1] and last[1][1] or "" }
+  local limit, at, gone = tonumber(args[1]), 0, 0
+  local out = { "ok", try("ZCARD", P .. ":suspended") }
+  if type(out[2]) == "table" then return { "unreadable" } end
+  while #out - 2 < limit and at < limit + 1000 do
+    local page = call("ZRANGE", P .. ":suspended", at, at + limit - 1, "WITHSCORES")
+    if #page == 0 then break end
+    at = at + #page / 2
+    for i = 1, #page, 2 do
+      local key = P .. ":job:" .. page[i]
+      if try("HGET", key, "state") ~= "suspended" then
+        gone = gone + 1
+      elseif #out - 2 < limit then
+        local f = call("HMGET", key, "suspendedAt", "data", "progress")
+        local last = try("XREVRANGE", P .. ":jstream:" .. page[i], "+", "-", "COUNT", 1)
+        out[#out + 1] = { page[i], page[i + 1], f[1] or "", redis.sha1hex(f[2] or ""), redis.sha1hex(f[3] or ""),
+          not last.err and last[1] and last[1][1] or "" }
+      end
+    end
   end
+  out[2] = out[2] - gone
   return out
 end)
 

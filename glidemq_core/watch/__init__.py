@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -11,7 +13,7 @@ from glidemq_core.audit import get_audit
 from glidemq_core.base import Scope, open_target
 from glidemq_core.connection import Connection
 from glidemq_core.errors import ClosedError
-from glidemq_core.events import EventFeed, check_start
+from glidemq_core.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.ledger import get_ledger
 from glidemq_core.option_fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options import JobRef
@@ -51,6 +53,8 @@ __all__ = ["STATES", "Watch"]
 
 #: How long a count of workers stands in snapshots, s.
 _WORKERS_FRESH_S = 15.0
+#: How often a feed of all queues asks the registries for new ones, s.
+_REGISTRY_EVERY_S = 10.0
 
 
 class Watch:
@@ -104,7 +108,7 @@ class Watch:
 
     async def _names(self, eyes: _Eyes, names: Sequence[str] | None) -> tuple[str, ...]:
         if names is None:
-            return eyes.queues.names or await eyes.queues.known()
+            return eyes.queues.names if eyes.queues.asked else await eyes.queues.known()
         return tuple(dict.fromkeys(queue_name(name, "names") for name in names))
 
     # Which queues ----------------------------------------------------------------------------------------------
@@ -238,10 +242,15 @@ class Watch:
             types=types,
             block_ms=2_000 if names is None else 5_000,
         )
+        asked = time.monotonic()
         try:
             while True:
                 for event in await feed.read():
                     yield event
+                if names is None and time.monotonic() - asked > _REGISTRY_EVERY_S:
+                    asked = time.monotonic()
+                    with suppress(*TRANSIENT):
+                        await eyes.queues.known()
         finally:
             await feed.close()
 

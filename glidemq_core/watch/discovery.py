@@ -38,6 +38,8 @@ class Discoverer:
         self._found: dict[str, None] = {}
         #: False until a scan has seen every key once.
         self.complete = False
+        #: False until the registries have been asked once.
+        self.asked = False
         #: TPM window lengths (ms) by queue, learned from key names.
         self.windows: dict[str, int] = {}
 
@@ -54,6 +56,7 @@ class Discoverer:
         fresh = [name for name in names if _is_name(name) and name not in self._found]
         for name in await self._existing(fresh):
             self._found[name] = None
+        self.asked = True
         return self.names
 
     async def discover(self, *, calls_per_s: float, keys_per_call: int) -> AsyncIterator[Discovery]:

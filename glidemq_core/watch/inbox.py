@@ -20,6 +20,8 @@ from .source import Source, entries, failed, integer, number, pairs, text
 
 #: Entries of a stream that a draft is put together from, at most.
 DRAFT_ENTRIES = 2_000
+#: Members without a suspended job that plain reads step over.
+_LEFT_OVER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,7 @@ class InboxReader:
         for name, reply in zip(names, replies, strict=True):
             if failed(reply) or text(reply[0]) != "ok":
                 continue
-            gone = 0
-            for job_id, score, state, *facts in reply[2:]:
-                if text(state) != "suspended":
-                    gone += 1
-                    continue
+            for job_id, score, *facts in reply[2:]:
                 deadline = number(score)
                 found.append(
                     Waiting(
@@ -102,16 +100,19 @@ class InboxReader:
                         (text(score) or "", *(text(fact) or "" for fact in facts)),
                     )
                 )
-            total += max(0, integer(reply[1]) - gone)
+            total += integer(reply[1])
         return found, total
 
     async def _plain(self, name: str, limit: int) -> tuple[list[Waiting], int]:
         """The same by plain reads; the payload has to come along to see whether it has changed."""
         keys = self._source.keys(name)
         members, count = await self._source.ask(
-            [("ZRANGE", keys.suspended, 0, limit - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
+            [("ZRANGE", keys.suspended, 0, limit + _LEFT_OVER - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
         )
         scored = [(text(member) or "", number(score)) for member, score in pairs(members)]
+        states = await self._source.ask([("HGET", keys.job(i), "state") for i, _ in scored])
+        alive = [one for one, state in zip(scored, states, strict=True) if text(state) == "suspended"]
+        gone, scored = len(scored) - len(alive), alive[:limit]
         hashes = await self._source.ask(
             [("HMGET", keys.job(i), "state", "suspendedAt", "data", "progress") for i, _ in scored]
         )
@@ -126,7 +127,7 @@ class InboxReader:
             last = next((entry_id for entry_id, _ in entries(stream)), "")
             mark = (str(deadline), text(fields[1]) or "", *digests, last)
             found.append(Waiting(name, job_id, NO_DEADLINE if deadline is None else deadline, mark))
-        return found, max(0, integer(count) - (len(scored) - len(found)))
+        return found, max(0, (0 if failed(count) else integer(count)) - gone)
 
     async def _approval(self, one: Waiting, payload_limit: int) -> Approval | None:
         keys = self._source.keys(one.queue)
