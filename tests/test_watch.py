@@ -241,6 +241,18 @@ async def test_delayed_is_soonest_first_across_priorities(connection: Connection
     assert (queue.delayed, queue.prioritized) == (4, 1)
 
 
+async def test_what_needs_a_scan_is_not_scanned_for_again(connection: Connection, watch: Watch) -> None:
+    await replay(connection, "flow_waiting")
+    await replay(connection, "active_lifo")
+    first = [await watch.jobs("flow_waiting"), await watch.jobs("active_lifo")]
+    assert [row.state for row in first[0].rows].count("waiting-children") == 1
+    assert [row.state for row in first[1].rows].count("active") == 1
+    before = (await calls(connection)).get("scan", 0)
+    again = [await watch.jobs("flow_waiting"), await watch.jobs("active_lifo")]
+    assert [page.rows for page in again] == [page.rows for page in first]
+    assert (await calls(connection)).get("scan", 0) == before
+
+
 async def test_filters_work_within_bounds_and_say_so(connection: Connection, watch: Watch) -> None:
     keys = QueueKeys("glide", "q")
     for number in range(1, 1_202):

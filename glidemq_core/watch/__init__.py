@@ -43,7 +43,7 @@ from .crew import Crew
 from .detail import find_job, read_job
 from .discovery import Discoverer
 from .inbox import InboxReader
-from .listing import STATES, ListedActives, list_jobs
+from .listing import STATES, Scanned, list_jobs
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .source import Source, failed, pairs, text
@@ -161,8 +161,8 @@ class Watch:
 
         Args:
             cursor: `next` of the page before.
-            newest: order; by default the soonest first for delayed, prioritized, suspended and group-waiting
-                jobs, else the newest first.
+            newest: order; by default the soonest first for delayed, prioritized and suspended jobs, else the
+                newest first.
             name: only jobs of exactly this name.
             data: only jobs whose payload has these top-level values (payloads over 64 KiB are not looked into).
         With a filter a page looks at a thousand jobs at most: it may be short and still have a `next`.
@@ -173,7 +173,7 @@ class Watch:
         eyes = await self._look()
         return await list_jobs(
             eyes.source,
-            eyes.listed,
+            eyes.scanned,
             queue_name(queue, "queue"),
             state,
             limit=limit,
@@ -342,5 +342,5 @@ class _Eyes:
         self.queues = Discoverer(self.source, given)
         self.crew = Crew(self.source)
         self.inbox = InboxReader(self.source)
-        self.listed = ListedActives()
+        self.scanned = Scanned()
         self.meter = Meter(connection)

@@ -38,7 +38,7 @@ STATES = (
 """Every state a job may be listed by."""
 
 #: States whose natural order is the soonest first; the others show the newest first.
-SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended", "group-waiting"))
+SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended"))
 #: Jobs that one call looks at for a filter, and bytes of a payload it looks into.
 EXAMINED = 1_000
 FILTER_BYTES = 65_536
@@ -67,16 +67,20 @@ class Found:
 
 
 @dataclass(slots=True)
-class ListedActives:
-    """Active jobs that Node workers took from a list: no index has them, so a rare, bounded scan does."""
+class Scanned:
+    """What only a walk over keys can find, kept for a while so that a screen that refreshes does not scan.
 
-    ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    next_at: dict[str, float] = field(default_factory=dict)
+    `actives`: jobs that Node workers took from a list; `parents`: first pages of jobs that wait for children, as
+    ids and cursor.
+    """
+
+    actives: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+    parents: dict[tuple[str, int], tuple[float, tuple[str, ...], str | None]] = field(default_factory=dict)
 
 
 async def list_jobs(
     source: Source,
-    listed: ListedActives,
+    scanned: Scanned,
     queue: str,
     state: str | None = None,
     *,
@@ -93,7 +97,7 @@ async def list_jobs(
             refuse("cursor", cursor, "None without a state")
         pages = await asyncio.gather(
             *(
-                list_jobs(source, listed, queue, each, limit=limit, newest=newest, name=name, data=data)
+                list_jobs(source, scanned, queue, each, limit=limit, newest=newest, name=name, data=data)
                 for each in STATES
             )
         )
@@ -106,8 +110,13 @@ async def list_jobs(
         down = True
     marks = _read_cursor(cursor, state, down)
     if state == "waiting-children":
-        return await _waiting_children(source, queue, limit, marks, name, data)
-    found = await _places(source, listed, queue, state, down)
+        plain = cursor is None and name is None and not data
+        return await (
+            _first_parents(source, scanned, queue, limit)
+            if plain
+            else _waiting_children(source, queue, limit, marks, name, data)
+        )
+    found = await _places(source, scanned, queue, state, down)
     filtered = name is not None or bool(data)
     rows_found: list[JobRow] = []
     examined = 0
@@ -195,7 +204,7 @@ async def _matching(source: Source, queue: str, ids: Sequence[str], data: Mappin
     return [job_id in fit for job_id in ids]
 
 
-async def _places(source: Source, listed: ListedActives, queue: str, state: str, down: bool) -> Found:
+async def _places(source: Source, scanned: Scanned, queue: str, state: str, down: bool) -> Found:
     keys = source.keys(queue)
     if state == "waiting":
         length, groups, lifo, priority = await source.ask(
@@ -215,7 +224,7 @@ async def _places(source: Source, listed: ListedActives, queue: str, state: str,
         }
         return Found(places, max(0, integer(length) - pending) + integer(lifo) + integer(priority))
     if state == "active":
-        return await _active(source, listed, queue, down)
+        return await _active(source, scanned, queue, down)
     if state in ("delayed", "prioritized"):
         return await _scheduled(source, queue, state, down)
     if state == "group-waiting":
@@ -225,7 +234,7 @@ async def _places(source: Source, listed: ListedActives, queue: str, state: str,
     return Found({"z": SortedPlace(source, key, down)}, None if failed(total) else integer(total))
 
 
-async def _active(source: Source, listed: ListedActives, queue: str, down: bool) -> Found:
+async def _active(source: Source, scanned: Scanned, queue: str, down: bool) -> Found:
     """Settled entries are deleted at once, so what the group has read and the stream still holds is running."""
     keys = source.keys(queue)
     groups, count, known = await source.ask(
@@ -239,17 +248,17 @@ async def _active(source: Source, listed: ListedActives, queue: str, down: bool)
     ids = [] if failed(known) else [text(job_id) or "" for job_id in known]
     from_lists = max(0, integer(count))
     if from_lists > len(ids):
-        ids += [job_id for job_id in await _scan_listed(source, listed, queue) if job_id not in ids]
+        ids += [job_id for job_id in await _scan_actives(source, scanned, queue) if job_id not in ids]
     places: dict[str, Place] = {"s": StreamPlace(source, keys.stream, "-", delivered, down)}
     if ids:
         places["l"] = FixedPlace(tuple(ids))
     return Found(places, pending + from_lists)
 
 
-async def _scan_listed(source: Source, listed: ListedActives, queue: str) -> tuple[str, ...]:
-    if time.monotonic() < listed.next_at.get(queue, 0.0):
-        return listed.ids.get(queue, ())
-    listed.next_at[queue] = time.monotonic() + _SCAN_AGAIN_S
+async def _scan_actives(source: Source, scanned: Scanned, queue: str) -> tuple[str, ...]:
+    until, known = scanned.actives.get(queue, (0.0, ()))
+    if time.monotonic() < until:
+        return known
     head = len(source.keys(queue).job(""))
     found: list[str] = []
     at = "0"
@@ -263,8 +272,8 @@ async def _scan_listed(source: Source, listed: ListedActives, queue: str) -> tup
                 found.append(job_id)
         if at == "0":
             break
-    listed.ids[queue] = tuple(found)
-    return listed.ids[queue]
+    scanned.actives[queue] = (time.monotonic() + _SCAN_AGAIN_S, tuple(found))
+    return tuple(found)
 
 
 async def _scheduled(source: Source, queue: str, state: str, down: bool) -> Found:
@@ -317,6 +326,20 @@ async def _parked(source: Source, queue: str, down: bool) -> Found:
                 order=lambda score, at=at: (float(at), score),  # type: ignore[misc]
             )
     return Found(places, sum(map(integer, counts)) if integer(size) <= len(names) else None)
+
+
+async def _first_parents(source: Source, scanned: Scanned, queue: str, limit: int) -> JobPage:
+    """The first page, looked up again by the ids found a short while ago."""
+    until, ids, following = scanned.parents.get((queue, limit), (0.0, (), None))
+    if time.monotonic() >= until:
+        page = await _waiting_children(source, queue, limit, {}, None, None)
+        known = tuple(row.id for row in page.rows)
+        scanned.parents[queue, limit] = (time.monotonic() + _SCAN_AGAIN_S, known, page.next)
+        return page
+    candidates = [Candidate(job_id, (), None) for job_id in ids]
+    rows = await _load(source, queue, "waiting-children", candidates, None, None)
+    found = tuple(row for row in rows if row is not None)
+    return JobPage(rows=found, next=following, total=None, at=source.now())
 
 
 async def _waiting_children(
