@@ -112,7 +112,9 @@ class CommandLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static(":", id="command-mark", markup=False)
-        yield _Entry(id="command-entry", compact=True, select_on_focus=False)
+        entry = _Entry(id="command-entry", compact=True, select_on_focus=False)
+        entry.cursor_blink = False
+        yield entry
 
     @property
     def is_open(self) -> bool:

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from glidemq_core.errors import (
     AuthenticationError,
@@ -92,7 +92,7 @@ class Feed(Protocol):
         """Read (or reconnect) at once instead of at the next due time."""
         ...
 
-    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         """Run one mutation on a queue as this console's user; raises `GlideMQError`."""
         ...
 
@@ -383,12 +383,13 @@ class LiveFeed:
 
     # --- for one screen or action --------------------------------------------------------------------------
 
-    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         if self._config.read_only:
             raise PermissionDeniedError("this console is read-only", reason="read_only", command=None)
         from glidemq_core import Actor, Queue
 
-        async with Queue(queue, self._session()) as target:
+        target: Queue[Any, Any] = Queue(queue, self._session())
+        async with target:
             try:
                 return await call(target, Actor(by=self._config.user, via="console"))
             finally:
@@ -397,7 +398,8 @@ class LiveFeed:
     async def review(self, ref: JobRef) -> Approval:
         from glidemq_core import Queue
 
-        async with Queue(ref.queue, self._session()) as queue:
+        queue: Queue[Any, Any] = Queue(ref.queue, self._session())
+        async with queue:
             return await queue.review(ref.id)
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:

@@ -10,7 +10,8 @@ from .store import Interests, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
-    from glidemq_core.records import Actor, Approval, JobDetail, JobRef, StreamChunk
+    from glidemq_core.options import Actor
+    from glidemq_core.records import Approval, JobDetail, JobRef, StreamChunk
 
     from .feed import Publish
 
@@ -65,7 +66,7 @@ class ScriptedFeed:
         self.refreshed += 1
         self._emit()
 
-    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         from glidemq_core.options import Actor
 
         recorder: Any = _Recorder(queue, self.changes, self._answers)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..safe import clean
 
 if TYPE_CHECKING:
-    from glidemq_core import Actor, JobRef, JobRow, Queue
+    from glidemq_core import JobRef, JobRow, Queue
+    from glidemq_core.options import Actor
 
     from ..app import ConsoleApp
     from ..screens.base import ConsoleScreen
@@ -60,7 +61,7 @@ class Context:
     #: Words typed after a `:` command.
     words: tuple[str, ...] = ()
 
-    async def change(self, queue: str, call: Callable[[Queue, Actor], Awaitable[T]]) -> T:
+    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         """Make one mutation as this console's user."""
         return await self.app.feed.change(queue, call)
 

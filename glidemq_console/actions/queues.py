@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..format import plural
 from ..safe import clean
@@ -116,7 +116,7 @@ async def _drain(context: Context) -> str:
     return f"{context.shown_queue} drained: {plural(gone, 'job')} removed"
 
 
-def _clean_action(state: str, key: str) -> Action:
+def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
     def why_not(context: Context) -> str | None:
         row = _row(context)
         if row is None:

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from .. import format as fmt
-from ..actions import Context
+from ..actions import Context, bindings
 from ..store import Interests, JobView, Snapshot
 from ..widgets.card import PayloadCard
 from ..widgets.ink import Ink, Parts
@@ -30,6 +30,7 @@ class JobScreen(ConsoleScreen):
     """The page of one job."""
 
     SCOPE = "job"
+    BINDINGS = bindings(SCOPE)
     TAB = "jobs"
     DEFAULT_CSS: ClassVar[str] = """
     JobScreen #job-panes { height: 1fr; layout: vertical; }
@@ -125,8 +126,8 @@ class JobScreen(ConsoleScreen):
         else:
             self.payload.show(job.data)
         if self.payload.masked_count:
-            hint = "v masks them" if self.payload.revealed else "v reveals them"
-            words += f" · {fmt.plural(self.payload.masked_count, 'secret')}, {hint}"
+            hint = "shown" if self.payload.revealed else "masked"
+            words += f" · {fmt.plural(self.payload.masked_count, 'secret')} {hint}"
         self.query_one("#payload-title", Rule).show(f"payload {words}", lit=self.payload.has_focus)
 
     def _draw_outcome(self, job: JobDetail) -> None:

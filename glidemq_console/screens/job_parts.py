@@ -21,6 +21,8 @@ _OUTCOMES = {
     "delayed": ("◷", "state-delayed"),
     "lost": ("?", "warning"),
 }
+#: Stored options that are milliseconds.
+_MS_OPTIONS = ("delay", "timeout", "ttl", "lockDuration")
 #: Log lines shown; the page says how many there are.
 LOG_LINES = 12
 
@@ -40,6 +42,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
         "suspended": job.suspend.suspended_at if job.suspend is not None else None,
     }.get(job.state, job.created_at)
     age = age_ms(since, now)
+    ago = " ago" if job.state in ("completed", "failed") else ""
     word = look.word if look.word != "unknown" else short(job.state, 20)
     left = [
         Ink(short(job.queue), "dim"),
@@ -47,7 +50,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
         Ink(short(job.id), "", "bold"),
         Ink(f"   {short(job.name)}   "),
         Ink(f"{look.glyph} {word}", look.token, "bold"),
-        *([] if age is None else [Ink(f" {fmt.duration(age)}", "dim")]),
+        *([] if age is None else [Ink(f" {fmt.duration(age)}{ago}", "dim")]),
         *([Ink("   revoked", "warning")] if job.revoked else []),
         *([Ink(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
     ]
@@ -64,7 +67,7 @@ def money_parts(job: JobDetail) -> Parts:
     if job.total_tokens:
         parts.append(Ink(f"{fmt.full(job.total_tokens)} tok  ", "dim"))
     if wasted:
-        parts.append(Ink(f"wasted {fmt.money(wasted)} of {fmt.money(total, unit)} ", "error"))
+        parts.append(Ink(f"wasted {fmt.money(wasted, unit)} of {fmt.money(total, unit)} ", "error"))
     elif total:
         parts.append(Ink(f"{fmt.money(total, unit)} ", "foreground"))
     return parts
@@ -78,7 +81,9 @@ def title(text: str, note: str = "") -> Parts:
 def attempts(job: JobDetail, now: int) -> list[Parts]:
     """Every run that is known, with model, time, outcome and cost."""
     planned = max(job.max_attempts, 1)
-    lines: list[Parts] = [title("attempts", f"{job.attempts_made} failed of {planned}")]
+    lines: list[Parts] = [
+        title("attempts", f"{fmt.plural(job.attempts_made, 'attempt')} failed of {planned}")
+    ]
     if job.ledger is None:
         if job.state == "active":
             ran = age_ms(job.processed_at, now)
@@ -127,10 +132,10 @@ def timeline(job: JobDetail, now: int, zone: tzinfo | None) -> list[Parts]:
     for entry in job.ledger or ():
         started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
         if started is not None and before is not None and started - before >= 100:
-            parts.append(Ink(f" ─ {fmt.took(started - before)} wait", "dim"))
+            parts.append(Ink(f" ─ +{fmt.took(started - before)}", "dim"))
         if started is not None and ended is not None:
-            parts += [Ink(" ─ ", "dim"), Ink(fmt.took(ended - started))]
-            parts.append(Ink(f" {entry.outcome}", _OUTCOMES.get(entry.outcome, ("", "dim"))[1]))
+            glyph, token = _OUTCOMES.get(entry.outcome, ("●", "dim"))
+            parts += [Ink(" ─ ", "dim"), Ink(f"{fmt.took(ended - started)} "), Ink(glyph, token)]
         before = ended
     if not job.ledger and job.processed_at is not None and job.state != "failed":
         started = epoch_ms(job.processed_at)
@@ -171,7 +176,7 @@ def options(job: JobDetail) -> list[Parts]:
     """The options that were asked for, on one or two lines."""
     given = job.options.to_json()
     given.pop("fallbacks", None)
-    words = [f"{short(name, 40)} {short(_option(value), 60)}" for name, value in given.items()]
+    words = [f"{short(name, 40)} {short(_option(name, value), 60)}" for name, value in given.items()]
     chain = " → ".join(short(fallback.model, 40) for fallback in job.options.fallbacks)
     lines: list[Parts] = [title("options", "" if words or chain else "none")]
     if words:
@@ -181,9 +186,11 @@ def options(job: JobDetail) -> list[Parts]:
     return lines
 
 
-def _option(value: object) -> str:
+def _option(name: str, value: object) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{name}={item}" for name, item in value.items())
+        return " ".join(f"{key}={_option(key, item)}" for key, item in value.items())
+    if name in _MS_OPTIONS and isinstance(value, int):
+        return fmt.took(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 
 from .. import format as fmt
-from ..actions import Context
+from ..actions import Context, bindings
 from ..command_line import CommandLine
 from ..safe import clean
 from ..store import Interests, JobList, JobsQuery, Snapshot, age_ms, epoch_ms
@@ -133,6 +133,7 @@ class JobsScreen(ConsoleScreen):
     """Jobs of one queue."""
 
     SCOPE = "jobs"
+    BINDINGS = bindings(SCOPE)
     TAB = "jobs"
     DEFAULT_CSS: ClassVar[str] = """
     JobsScreen #states { margin: 0 0 0 0; }

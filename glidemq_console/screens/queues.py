@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
 from .. import format as fmt
-from ..actions import Action, Context
+from ..actions import Action, Context, bindings
 from ..command_line import CommandLine
 from ..safe import clean
 from ..store import (
@@ -102,6 +102,7 @@ class QueuesScreen(ConsoleScreen):
     """Every known queue."""
 
     SCOPE = "queues"
+    BINDINGS = bindings(SCOPE)
     TAB = "queues"
     DEFAULT_CSS: ClassVar[str] = """
     QueuesScreen #queue-detail { height: 8; }
