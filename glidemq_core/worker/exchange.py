@@ -168,12 +168,13 @@ class Exchange:
         return self._last_now
 
     async def _call(self, records: list[Settle], want: int) -> None:
-        now = self._stamp()
+        now, looked = self._stamp(), want > 0
         try:
             reply = await self._exchange(now, records, want)
         except LOST_REPLY as error:
             self._on_error(error)
             reply = await self._recover(now, records, want)
+            looked = False
         except GlideMQError as error:
             self._on_error(error)
             await self._refused(records, error)
@@ -184,7 +185,7 @@ class Exchange:
         if reply is None:
             self._schedule()
             return
-        self._apply(now, records, want, reply)
+        self._apply(now, records, want if looked else 0, reply)
 
     async def _exchange(self, now: int, records: list[Settle], want: int) -> list[Any]:
         limit = self._limiter

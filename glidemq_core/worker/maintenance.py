@@ -109,7 +109,7 @@ class Maintenance:
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
             await step()
-        except GlideMQError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the queue needs its sweeps
             self._on_error(error)
 
     # Registration --------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class Maintenance:
                 due_ms = await self._promote()
                 if ticks % _LIST_SCAN_TICKS == 0:
                     await self._walk_lists()
-            except GlideMQError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the queue needs its promotions
                 self._on_error(error)
                 due_ms = None
             ticks += 1
