@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from .output import write_error
 from .problems import Exit, ReaderGone, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` by default) and return its exit code."""
+    _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = words[: words.index("--")] if "--" in words else words
     try:
@@ -44,9 +46,15 @@ def _tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
 
         traceback.print_exception(error)
     text = shown.as_json() if as_json else f"glidemq: {shown.message}"
-    with suppress(BrokenPipeError):
-        print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)
+    write_error(text)
     return shown.exit_code
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started without stdout or stderr somewhere to write."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for as long as we live
 
 
 def _flushed(code: int) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from .problems import ReaderGone
+from .problems import ReaderGone, Refusal
 
 
 def to_bytes(text: str) -> bytes:
@@ -16,6 +17,13 @@ def to_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace")
+
+
+def write_error(text: str) -> None:
+    """Write one line to stderr, if anybody can still read it."""
+    with suppress(OSError):
+        sys.stderr.buffer.write(to_bytes(text + "\n"))
+        sys.stderr.buffer.flush()
 
 
 class Output:
@@ -36,6 +44,8 @@ class Output:
             stream.flush()
         except BrokenPipeError:
             raise ReaderGone from None
+        except OSError as error:
+            raise Refusal(f"cannot write to standard output: {error.strerror}") from None
 
     def record(self, value: Any) -> None:
         """Write one record, or a mapping made of records, as a JSON object; secrets masked unless revealed."""
@@ -77,11 +87,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Narrate one line on stderr; whoever does not read it is not our concern."""
-        try:
-            sys.stderr.buffer.write(to_bytes(text + "\n"))
-            sys.stderr.buffer.flush()
-        except BrokenPipeError:
-            pass
+        write_error(text)
 
     def dim(self, text: str) -> str:
         return f"\x1b[2m{text}\x1b[0m" if self.color else text

@@ -108,8 +108,14 @@ class _Follower:
         return Exit.DONE if completed else Exit.REFUSED
 
     async def _print(self, stream: Tail) -> None:
-        while chunks := await stream.read():
-            self._printer.write(chunks)
+        page = asyncio.create_task(stream.read())
+        try:
+            while chunks := await page:
+                page = asyncio.create_task(stream.read())
+                await asyncio.sleep(0)  # the next page is on its way while this one is written
+                self._printer.write(chunks)
+        finally:
+            page.cancel()
 
     async def give_up(self, limit_ms: int) -> None:
         """Say that the time is up; the job goes on."""

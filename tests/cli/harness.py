@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -112,3 +114,23 @@ async def fill(connection: Connection) -> None:
 def words(text: str) -> list[str]:
     """Split a list of names."""
     return text.split()
+
+
+def through_a_pty(*line: str, typed: bytes = b"") -> tuple[int, bytes]:
+    """Run a command on a terminal and return its exit code and all that the terminal got."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen([*COMMAND, *line], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
+    os.close(slave)
+    os.write(master, typed)
+    seen = bytearray()
+    while True:
+        try:
+            piece = os.read(master, 65_536)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    code = child.wait(10)
+    os.close(master)
+    return code, bytes(seen)

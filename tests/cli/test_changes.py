@@ -9,7 +9,7 @@ import pytest
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
 
-from .harness import Ran, fill, within
+from .harness import Ran, fill, through_a_pty, within
 
 Run = Callable[..., Ran]
 RESULT = ["queue", "id", "action", "ok", "outcome", "count", "ids", "message"]
@@ -213,3 +213,10 @@ def test_read_only_refuses_with_4_and_changes_nothing(run: Run, chat: str) -> No
             assert len(ran.err.splitlines()) == 1
     assert state_of(chat, "suspended") == "suspended"
     assert state_of(chat, "failed") == "failed"
+
+
+def test_a_terminal_is_asked_before_anything_is_destroyed(chat: str) -> None:
+    code, seen = through_a_pty("remove", "chat:failed", typed=b"n\n")
+    assert (code, b"[y/N]" in seen, state_of(chat, "failed")) == (1, True, "failed")
+    code, _ = through_a_pty("remove", "chat:failed", typed=b"y\n")
+    assert (code, state_of(chat, "failed")) == (0, None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import subprocess
 import threading
@@ -17,7 +15,7 @@ from conftest import eventually
 from glidemq_core import Queue, Worker
 from glidemq_core.connection import Connection
 
-from .harness import COMMAND, Ran, fill, process, spawn, within
+from .harness import COMMAND, Ran, fill, process, spawn, through_a_pty, within
 
 Run = Callable[..., Ran]
 EVIL = "\x1b]52;c;aGk=\x07\x1b[31m\u202ex\u200b\U000e0041\x9b2J\x7f"
@@ -120,24 +118,6 @@ def test_raw_in_a_pipe_safe_on_request(run: Run, chat: str) -> None:
     assert not any(bad in safe for bad in "\x1b\x07\u202e\u200b\U000e0041\x9b\x7f")
 
 
-def _through_a_pty(*words: str) -> bytes:
-    master, slave = pty.openpty()
-    child = subprocess.Popen([*COMMAND, *words], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
-    os.close(slave)
-    seen = bytearray()
-    while True:
-        try:
-            piece = os.read(master, 65_536)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    child.wait(10)
-    os.close(master)
-    return bytes(seen)
-
-
 def test_no_dangerous_byte_reaches_a_terminal(chat: str) -> None:
     halves = EVIL.encode()
     cut = [halves[i : i + 1] for i in range(len(halves))]
@@ -152,7 +132,7 @@ def test_no_dangerous_byte_reaches_a_terminal(chat: str) -> None:
         )
 
     within(chat, plant)
-    seen = _through_a_pty("tail", "chat:waiting", "--no-follow")
+    _, seen = through_a_pty("tail", "chat:waiting", "--no-follow")
     assert b"tool" in seen
     for bad in (
         b"\x1b",
