@@ -11,7 +11,7 @@ from .connection import Connection
 from .control import ControlCalls
 from .errors import InvalidOptionError
 from .job import DataT, ResultT
-from .job import DataT, ResultT
+from .limits import LimitCalls
 from .options import merge_options
 from .reading import ReadCalls
 from .streams import StreamCalls
@@ -28,6 +28,7 @@ class Queue(
     StreamCalls,
     UsageCalls,
     AuditCalls,
+    LimitCalls,
     Generic[DataT, ResultT],
 ):
     """Producer and control side of a queue. Starts no background task; connects at first use.

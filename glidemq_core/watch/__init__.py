@@ -25,6 +25,7 @@ from glidemq_core.records import (
     Inbox,
     JobDetail,
     JobPage,
+    Limits,
     Metrics,
     Permissions,
     QueueEvent,
@@ -43,6 +44,7 @@ from .crew import Crew
 from .detail import find_job, read_job
 from .discovery import Discoverer
 from .inbox import InboxReader
+from .limits import read_limits, scan_token_window
 from .listing import STATES, Scanned, list_jobs
 from .schedules import decode_scheduler
 from .snapshot import snapshots
@@ -53,6 +55,8 @@ __all__ = ["STATES", "Watch"]
 
 #: How long a count of workers stands in snapshots, s.
 _WORKERS_FRESH_S = 15.0
+#: Queues searched for token counters by one call at most, each only once.
+_TOKEN_SCANS = 5
 #: How often a feed of all queues asks the registries for new ones, s.
 _REGISTRY_EVERY_S = 10.0
 
@@ -215,6 +219,21 @@ class Watch:
         eyes = await self._look()
         return await eyes.crew.read(await self._names(eyes, names))
 
+    async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
+        """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""
+        eyes = await self._look()
+        chosen = await self._names(eyes, names)
+        found = await read_limits(eyes.source, chosen, eyes.queues.windows)
+        unknown = [
+            one.queue for one in found if one.tpm.used is None and one.queue not in eyes.scanned_tokens
+        ]
+        learned = False
+        for name in unknown[:_TOKEN_SCANS]:
+            eyes.scanned_tokens.add(name)
+            if window := await scan_token_window(eyes.source, name):
+                eyes.queues.windows[name], learned = window, True
+        return await read_limits(eyes.source, chosen, eyes.queues.windows) if learned else found
+
     # What happens ----------------------------------------------------------------------------------------------
 
     async def events(
@@ -344,3 +363,5 @@ class _Eyes:
         self.inbox = InboxReader(self.source)
         self.scanned = Scanned()
         self.meter = Meter(connection)
+        #: Queues that were searched for token counters once.
+        self.scanned_tokens: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from glidemq_core.errors import GlideMQError
 from glidemq_core.keys import discovery_pattern, queue_of, registry, usage_queues
@@ -120,16 +120,24 @@ class Discoverer:
         return tuple(name for name in gone if name not in self.given)
 
     def _learn_windows(self, keys: Iterable[str]) -> None:
-        """A counter `P:tpm:<n>` tells its window's length: floor(now / n), exact for windows not long past."""
-        now = self._source.now_ms()
-        for key in keys:
-            name = queue_of(self._source.prefix, key)
-            window = key.rpartition(":")[2]
-            if name is None or not window.isdecimal() or key != self._source.keys(name).tpm(int(window)):
-                continue
-            length = now // int(window) if int(window) else 0
-            if length and now - int(window) * length < int(window):
-                self.windows[name] = length
+        for name, length in token_windows(self._source, keys):
+            self.windows[name] = length
+
+
+def token_windows(source: Source, keys: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield queue and window length, ms, of the token counters among some keys.
+
+    A counter `P:tpm:<n>` tells its window's length: floor(now / n), exact for windows not long past.
+    """
+    now = source.now_ms()
+    for key in keys:
+        name = queue_of(source.prefix, key)
+        window = key.rpartition(":")[2]
+        if name is None or not window.isdecimal() or key != source.keys(name).tpm(int(window)):
+            continue
+        length = now // int(window) if int(window) else 0
+        if length and now - int(window) * length < int(window):
+            yield name, length
 
 
 def _is_name(name: str) -> bool:

@@ -1,0 +1,141 @@
+"""What holds queues back: windows of starts and tokens, jobs at once, ordering groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glidemq_core.records import Concurrency, Group, Limits, QueueSnapshot, Rate
+
+from .discovery import token_windows
+from .snapshot import snapshots
+from .source import Source, failed, integer, moment, number, pairs, sliced, text
+
+#: Groups shown of one queue: those with waiting jobs first.
+_MOST_GROUPS = 50
+#: Bounds of the one look for a token counter that nobody published.
+_SCANS, _KEYS_A_SCAN = 20, 1_000
+_GROUP_FIELDS = (
+    "maxConcurrency",
+    "active",
+    "rateMax",
+    "rateDuration",
+    "rateWindowStart",
+    "rateCount",
+    "tbCapacity",
+    "tbRefillRate",
+    "tbTokens",
+    "tbLastRefill",
+)
+
+
+async def scan_token_window(source: Source, name: str) -> int | None:
+    """Look once, within bounds, for a token counter of a queue whose workers publish nothing; its window in ms."""
+    cursor = "0"
+    for _ in range(_SCANS):
+        reply = await source.one(
+            "SCAN",
+            cursor,
+            "MATCH",
+            source.keys(name).pattern("tpm:*"),
+            "COUNT",
+            _KEYS_A_SCAN,
+            "TYPE",
+            "string",
+        )
+        if failed(reply):
+            return None
+        found = [length for _, length in token_windows(source, (text(key) or "" for key in reply[1]))]
+        if found:
+            return found[0]
+        cursor = text(reply[0]) or "0"
+        if cursor == "0":
+            return None
+    return None
+
+
+async def read_limits(source: Source, names: Sequence[str], windows: Mapping[str, int]) -> tuple[Limits, ...]:
+    """Read the limits of queues: a snapshot each, and their groups in two round trips for all."""
+    queues = await snapshots(source, names, windows)
+    found = await source.ask(
+        [
+            command
+            for name in names
+            for command in (
+                ("HLEN", source.keys(name).ordering),
+                ("HSCAN", source.keys(name).ordering, "0", "COUNT", 4 * _MOST_GROUPS),
+            )
+        ]
+    )
+    totals = [None if failed(total) else integer(total) for total, _ in sliced(found, 2)]
+    keys = [_group_keys(page) for _, page in sliced(found, 2)]
+    facts = await source.ask(
+        [
+            command
+            for name, group_keys in zip(names, keys, strict=True)
+            for key in group_keys
+            for command in (
+                ("HMGET", source.keys(name).group(key), *_GROUP_FIELDS),
+                ("ZCARD", source.keys(name).groupq(key)),
+                ("ZSCORE", source.keys(name).ratelimited, key),
+            )
+        ]
+    )
+    rows = iter(sliced(facts, 3))
+    now = source.now_ms()
+    answers = []
+    for snapshot, group_keys, total in zip(queues, keys, totals, strict=True):
+        groups = [_group(key, *next(rows), now=now) for key in group_keys]
+        groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
+        answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, source))
+    return tuple(answers)
+
+
+def _group_keys(page: Any) -> list[str]:
+    if failed(page) or not isinstance(page, (list, tuple)) or len(page) < 2:
+        return []
+    return sorted(text(key) or "" for key, _ in pairs(page[1]))
+
+
+def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Group:
+    values = [number(value) for value in fields] if isinstance(fields, (list, tuple)) else [None] * 10
+    limit, active, rate_max, rate_ms, begun, count, capacity, refill, tokens, refilled = values
+    rate = None
+    if rate_max and rate_ms:
+        running = begun is not None and now - begun < rate_ms
+        rate = Rate(
+            used=(count or 0) if running else 0,
+            max=rate_max,
+            window_ms=int(rate_ms),
+            resets_at=moment((begun or 0) + rate_ms) if running else None,
+            source="queue",
+        )
+    level = None
+    if capacity:
+        level = capacity if tokens is None else tokens
+        if tokens is not None and refilled is not None and refill:
+            level = min(capacity, tokens + max(0, now - refilled) * refill / 1000)
+    held_until = number(resume) if not failed(resume) else None
+    return Group(
+        key=key,
+        active=int(active or 0),
+        max_concurrency=int(limit) if limit else None,
+        waiting=0 if failed(parked) else integer(parked),
+        rate=rate,
+        tokens=None if level is None else level / 1000,
+        capacity=capacity / 1000 if capacity else None,
+        refill_per_s=refill / 1000 if refill and capacity else None,
+        resume_at=moment(held_until) if held_until is not None and held_until > now else None,
+    )
+
+
+def _limits(snapshot: QueueSnapshot, groups: tuple[Group, ...], total: int | None, source: Source) -> Limits:
+    return Limits(
+        queue=snapshot.name,
+        rpm=snapshot.rpm,
+        tpm=snapshot.tpm,
+        global_concurrency=Concurrency(used=snapshot.active, max=snapshot.global_concurrency),
+        groups=groups,
+        groups_total=total,
+        at=source.now(),
+    )
