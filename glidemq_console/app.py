@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
@@ -17,7 +18,10 @@ from glidemq_core.errors import GlideMQError
 from .actions import ACTIONS, EVERYWHERE, Action, Context, bindings
 from .command_line import CommandLine, parse
 from .config import ConsoleConfig
+from .decider import Decider
+from .decisions import name_of
 from .feed import Feed, LiveFeed
+from .format import plural
 from .safe import clean
 from .screens.base import ConsoleScreen
 from .store import Snapshot, settle_link
@@ -38,6 +42,8 @@ class ScreenSpec:
 SCREENS = (
     ScreenSpec("1", "queues", ".screens.queues", "QueuesScreen"),
     ScreenSpec("2", "jobs", ".screens.jobs", "JobsScreen"),
+    ScreenSpec("3", "streams", ".screens.streams", "StreamsScreen"),
+    ScreenSpec("4", "approvals", ".screens.approvals", "ApprovalsScreen"),
 )
 
 
@@ -70,6 +76,7 @@ class ConsoleApp(App[int]):
         self.now_ms = config.clock
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
+        self.decider = Decider(self, config.undo_ms)
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
         self._themes = load_themes()
         register_themes(self, self._themes)
@@ -170,6 +177,27 @@ class ConsoleApp(App[int]):
         self.copy_to_clipboard(safe)
         return f"{what} sent to the clipboard, if this terminal allows it"
 
+    async def may_leave(self) -> bool:
+        """Ask what becomes of decisions that are not sent yet; nothing is dropped silently."""
+        held = self.decider.unsent
+        if not held:
+            return True
+        from .widgets.dialog import ConfirmDialog
+
+        names = "\n".join(f"{pending.verb} {name_of(pending.ref)}" for pending in held[:10])
+        more = f"\nand {len(held) - 10} more" if len(held) > 10 else ""
+        dialog = ConfirmDialog(
+            f"{plural(len(held), 'decision')} not sent yet",
+            f"{names}{more}\n\nTo drop one, stay and press z on the approvals screen.",
+            yes="Send and leave",
+            no="Stay",
+            danger=False,
+        )
+        if not await self.push_screen_wait(dialog):
+            return False
+        await self.decider.send_all()
+        return not self.decider.unsent
+
     def show_help(self) -> None:
         from .help import HelpScreen
 
@@ -266,4 +294,7 @@ def run_console(config: ConsoleConfig) -> int:
     """Run the console until it is left; returns the exit code."""
     app = ConsoleApp(config)
     app.run()
+    for pending in app.decider.unsent:
+        # Only a crash or a signal gets here with some left: leaving asks.
+        sys.stderr.write(f"not sent: {pending.verb} {name_of(pending.ref)}\n")
     return app.return_code or 0

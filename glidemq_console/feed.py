@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from glidemq_core import (
         Actor,
         Approval,
+        AuditEntry,
         Connection,
         JobDetail,
         JobPage,
@@ -61,6 +62,8 @@ RETRY_DELAYS_MS = (500, 1_000, 2_000, 4_000, 8_000)
 MIN_ROUND_MS = 100
 FOCUS_EVERY_MS = 5_000
 SERVER_EVERY_MS = 30_000
+#: How often the registry of queues is asked, for queues that are new.
+KNOWN_EVERY_MS = 3_000
 #: Hidden rows read in one round: those that could ask for a person at any moment, and sleeping ones.
 HIDDEN_BUSY, HIDDEN_IDLE = 10, 3
 HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
@@ -106,6 +109,10 @@ class Feed(Protocol):
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         """Read one job with up to `payload_limit` bytes of payload."""
+        ...
+
+    async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
+        """Read who did what to a job, newest first."""
         ...
 
 
@@ -230,6 +237,8 @@ class LiveFeed:
         if self._is_due("server", SERVER_EVERY_MS):
             changes["server"] = await self._try(watch.server())
             changes["permissions"] = await self._try(watch.permissions())
+        if self._is_due("known", KNOWN_EVERY_MS):
+            self._learn(await self._try(watch.known()) or ())
         if self._is_due("fleet", rate):
             await self._try(self._read_fleet(watch, wants))
         if wants.jobs is not None:
@@ -362,24 +371,31 @@ class LiveFeed:
         )
 
     async def _discover(self, watch: Watch) -> None:
-        """Add queues as they are found, forget those that are gone; start over after a while."""
-        self._names.update(await watch.known())
-        self.refresh_now()
-        while True:
-            async for step in watch.discover():
-                new = set(step.found) - self._names
-                self._names |= new
-                for name in step.gone:
-                    self._names.discard(name)
-                    self._rows.pop(name, None)
-                    self._read_ms.pop(name, None)
-                    self._history.pop(name, None)
-                if new:
-                    self._due.pop("fleet", None)
-                    self._wake.set()
-                if step.complete:
-                    self._emit(complete=True)
-            await asyncio.sleep(self._config.rescan_ms / 1000)
+        """Search all keys for queues, slowly, and again after a while; what hinders it becomes a note."""
+        with suppress(*_SESSION_ERRORS):
+            while True:
+                try:
+                    async for step in watch.discover():
+                        self._learn(step.found, step.gone)
+                        if step.complete:
+                            self._emit(complete=True)
+                except _SESSION_ERRORS:
+                    raise
+                except GlideMQError as error:
+                    self._emit(trouble=f"the search for queues stopped: {error.message}")
+                await asyncio.sleep(self._config.rescan_ms / 1000)
+
+    def _learn(self, found: Iterable[str], gone: Iterable[str] = ()) -> None:
+        """Add queues that were found, forget those that are gone."""
+        new = set(found) - self._names
+        self._names |= new
+        for name in gone:
+            self._names.discard(name)
+            for known in (self._rows, self._read_ms, self._history):
+                known.pop(name, None)
+        if new:
+            self._due.pop("fleet", None)
+            self._wake.set()
 
     # --- for one screen or action --------------------------------------------------------------------------
 
@@ -401,6 +417,11 @@ class LiveFeed:
         queue: Queue[Any, Any] = Queue(ref.queue, self._session())
         async with queue:
             return await queue.review(ref.id)
+
+    async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
+        self._session()
+        assert self._watch is not None
+        return await self._watch.audit(ref.queue, job_id=ref.id)
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         self._session()

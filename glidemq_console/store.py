@@ -24,23 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A refresh that has not been answered for this many rates makes the data stale.
-STALE_AFTER_REFRESHES = 3
+#: An answer older than this many refreshes and a little makes the data stale.
+STALE_AFTER_REFRESHES, STALE_GRACE_MS = 2, 500
 #: Minutes of history that sparklines and plots show.
 HISTORY_MINUTES = 60
-
-#: States in the order in which people look for work that needs them; None is every state.
-JOB_STATES: tuple[str, ...] = (
-    "waiting",
-    "active",
-    "delayed",
-    "suspended",
-    "failed",
-    "completed",
-    "prioritized",
-    "waiting-children",
-    "group-waiting",
-)
 
 
 class LinkState(StrEnum):
@@ -190,7 +177,10 @@ class Snapshot:
 
 def settle_link(link: Link, now_ms: int, refresh_ms: int) -> Link:
     """Turn a live link whose last answer is old into a stale one; `since_ms` of a live link is that answer."""
-    if link.state is LinkState.LIVE and now_ms - link.since_ms > STALE_AFTER_REFRESHES * refresh_ms + 1_000:
+    if (
+        link.state is LinkState.LIVE
+        and now_ms - link.since_ms > STALE_AFTER_REFRESHES * refresh_ms + STALE_GRACE_MS
+    ):
         return replace(link, state=LinkState.STALE)
     return link
 

@@ -10,6 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from .. import chrome
+from .. import format as fmt
 from ..actions import Action, Context
 from ..command_line import CommandLine
 from ..safe import clean
@@ -17,6 +18,7 @@ from ..store import Interests, LinkState, Snapshot
 from ..widgets.ink import Ink, Parts
 from ..widgets.keybar import KeyBar
 from ..widgets.statusline import PartsView, Rule, StatusLine, TabBar
+from ..widgets.wrap import Wrapper
 
 if TYPE_CHECKING:
     from ..app import ConsoleApp
@@ -162,6 +164,8 @@ class ConsoleScreen(Screen[None]):
                 Ink(chrome.retry_words(snapshot.link, now), "error"),
                 Ink(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
             ]
+        elif snapshot.link.state is LinkState.STALE:
+            left = [Ink(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
         elif snapshot.trouble is not None:
             left = [Ink(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
@@ -176,11 +180,18 @@ class ConsoleScreen(Screen[None]):
             [Ink("cannot reach the server", "error", "bold")],
             [],
             [Ink("server   ", "dim"), Ink(address)],
-            [Ink("reason   ", "dim"), Ink(clean(snapshot.link.reason or "", single_line=True, limit=400))],
+            *self._reason_lines(snapshot.link.reason or ""),
             [Ink("next try ", "dim"), Ink(chrome.retry_words(snapshot.link, now))],
             [],
             [Ink("r", "focus", "bold"), Ink(" try now   "), Ink("q", "focus", "bold"), Ink(" quit")],
         ]
+
+    def _reason_lines(self, reason: str) -> list[Parts]:
+        wrapper = Wrapper(max(20, self.app.size.width - 18))
+        wrapper.start("reason")
+        wrapper.add(clean(reason, single_line=True, limit=1_000))
+        leads = ("reason   ", *(" " * 9 for _ in wrapper.lines))
+        return [[Ink(lead, "dim"), Ink(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)]
 
     # --- what everything uses ------------------------------------------------------------------------------
 

@@ -95,14 +95,14 @@ def attempts(job: JobDetail, now: int) -> list[Parts]:
         if job.attempts_made or job.state in ("completed", "failed"):
             lines.append([Ink("  single attempts are kept by Python workers only", "dim")])
         return lines
-    lines += [_attempt(entry, now) for entry in job.ledger]
+    lines += [_attempt(number, entry, now) for number, entry in enumerate(job.ledger, 1)]
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
         lines.append([Ink(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
     return lines
 
 
-def _attempt(entry: Attempt, now: int) -> Parts:
+def _attempt(number: int, entry: Attempt, now: int) -> Parts:
     glyph, token = _OUTCOMES.get(entry.outcome, ("●", "state-active"))
     started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
     ran = None if started is None else (ended if ended is not None else now) - started
@@ -110,7 +110,7 @@ def _attempt(entry: Attempt, now: int) -> Parts:
     words = short(entry.error, 300) or ("running" if running else entry.outcome)
     cost = fmt.money(entry.total_cost) if entry.total_cost else ""
     return [
-        Ink(f"{entry.attempt:>3}  ", "dim"),
+        Ink(f"{number:>3}  ", "dim"),
         Ink(_cell(entry.model or fmt.UNKNOWN, 18)),
         Ink(_cell(entry.provider or "", 10), "dim"),
         Ink(f"{fmt.took(ran):>6}  "),

@@ -161,6 +161,11 @@ class JobsScreen(ConsoleScreen):
         key = self.lines.cursor_key
         return next((row for row in self._shown.rows if row.id == key), None)
 
+    @property
+    def selected_state(self) -> str | None:
+        """The state whose jobs are listed."""
+        return self._query.state if self._query is not None else None
+
     # --- what the frame asks ---
 
     def main_widget(self) -> LineList:

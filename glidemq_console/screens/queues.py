@@ -12,6 +12,7 @@ from textual.timer import Timer
 from .. import format as fmt
 from ..actions import Action, Context, bindings
 from ..command_line import CommandLine
+from ..feed import FAILED_SAMPLE
 from ..safe import clean
 from ..store import (
     QUEUE_KEYS,
@@ -357,7 +358,7 @@ def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: 
         lines.append(
             [Ink(f"  {count:>4} ", "foreground"), Ink(clean(reason, single_line=True, limit=60), "dim")]
         )
-    if row.failed > errors_of > 0:
+    if row.failed > errors_of >= FAILED_SAMPLE:
         lines.append([Ink(f"       among the latest {errors_of}", "dim")])
     return lines
 

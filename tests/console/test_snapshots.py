@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fixed import FAILED, LIVE, NOW_MS, SUSPENDED, config, script
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
@@ -15,6 +14,8 @@ from glidemq_console.screens.queues import REST_S
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.store import Link, LinkState, Snapshot
 from glidemq_core.records import JobDetail
+
+from .fixed import FAILED, LIVE, NOW_MS, SUSPENDED, config, script
 
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
 

