@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,10 +31,21 @@ def console(
     theme: Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours.")] = None,
 ) -> int:
     """Open the console on the terminal."""
-    require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
-    config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
-    from glidemq_console.app import run_console
+    from sys import stdin, stdout
 
+    require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
+    require(
+        stdin.isatty() and stdout.isatty(), "console needs a terminal (in scripts: glidemq queues --json)"
+    )
+    config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
+    from glidemq_console.app import SCREENS, run_console
+    from glidemq_console.theme import load_themes, pick_theme
+
+    known = [spec.name for spec in SCREENS]
+    require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
+    themes = load_themes()
+    _, problem = pick_theme(config.theme, themes, {})
+    require(problem is None, "; ".join([problem or "", *themes.problems]))
     return int(run_console(config) or 0)
 
 
@@ -80,7 +91,16 @@ def demo(
 ) -> int:
     """Show the console on a live workload of its own: simulated models, no network."""
     require(headless or not session.json, "demo draws screens: --json needs --headless")
-    from glidemq_console.demo import DemoOptions, run_demo
+    from glidemq_console.demo import run_demo
+    from glidemq_console.demo.options import DemoOptions
 
-    options: dict[str, Any] = {"headless": headless, "seed": seed, "speed": speed, "duration_ms": run_for}
-    return int(run_demo(DemoOptions(**options, json=session.json, theme=session.settings.theme)) or 0)
+    options = DemoOptions(
+        headless=headless,
+        seed=seed,
+        speed=speed,
+        duration_ms=run_for,
+        json=session.json,
+        theme=session.settings.theme,
+        user=session.settings.user,
+    )
+    return int(run_demo(options) or 0)

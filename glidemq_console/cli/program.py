@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .light import LightCommand, LightGroup
 from .problems import UsageProblem
 from .settings import Given
 from .values import positive_duration
@@ -110,6 +111,7 @@ GLOBAL_PARAMETERS: dict[str, tuple[Any, Any]] = {
 
 program = typer.Typer(
     name="glidemq",
+    cls=LightGroup,
     help="Watch and steer AI job queues on Valkey.",
     no_args_is_help=True,
     add_completion=False,
@@ -166,7 +168,7 @@ def command(name: str, *, limit: Limit = always) -> Callable[[Callable[..., Any]
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
-        program.command(name)(_with_signature(run, own))
+        program.command(name, cls=LightCommand)(_with_signature(run, own))
         return function
 
     return register

@@ -1,0 +1,94 @@
+"""Agents: think, call tools, sleep between steps, and ask a person before anything that cannot be undone."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from glidemq_core import Job, NewJob
+
+from .models import Call, answer, model_of
+from .texts import TASKS
+from .workload import Workload
+from .world import decision, reason_given
+
+
+class Agent(Workload):
+    """Tasks of several steps; the step stands in the job's data."""
+
+    queue: ClassVar[str] = "agent"
+    concurrency: ClassVar[int] = 3
+    usual_ms: ClassVar[int] = 5_200
+    per_s: ClassVar[float] = 0.3
+    backlog: ClassVar[int] = 4
+    opening: ClassVar[int] = 3
+    asking: ClassVar[int] = 3
+
+    def new(self, number: int, may_ask: bool) -> NewJob:
+        dice = self.world.dice(self.queue, number)
+        harmless = [index for index, task in enumerate(TASKS) if task[3] is None]
+        task = (number * 5 + self.world.seed) % len(TASKS) if may_ask else harmless[number % len(harmless)]
+        data = {
+            "task": TASKS[task][0],
+            "number": task,
+            "agent": dice.choice(("ops-helper", "office-helper")),
+            "model": dice.choice(("gpt-5.4", "gemini-2.5-pro")),
+            "limits": {"max_steps": 8, "max_usd": 0.5},
+            "step": "plan",
+        }
+        return NewJob("task", data, self.options(lock_duration=45_000))
+
+    async def process(self, job: Job[Any, Any]) -> Any:
+        step = job.data["step"]
+        if step == "plan":
+            await self._plan(job)
+        if step == "act":
+            await self._act(job)
+        return await self._finish(job)
+
+    async def _plan(self, job: Job[Any, Any]) -> None:
+        """Think, then use the harmless tools one after the other; the next step begins after a pause."""
+        task, plan, tools, _, _ = TASKS[job.data["number"]]
+        dice = self.world.dice_of(job)
+        call = Call(self.world, job, model_of(job), prompt=task, dice=dice)
+        await call.begin()
+        await call.say(plan, "reasoning")
+        for done, (tool, arguments, result) in enumerate(tools, 1):
+            await call.ask_for(tool, arguments)
+            await self.world.wait(dice.uniform(0.3, 1.2))
+            await job.log(f"{tool} -> {result}")
+            await call.say(f"{tool}: {result}\n")
+            await job.update_progress(round(60 * done / len(tools)))
+        await call.report()
+        await job.move_to_delayed(self._later(dice.uniform(500, 2_500)), "act")
+
+    async def _act(self, job: Job[Any, Any]) -> None:
+        """Ask before the dangerous tool, if the task has one; what a person said decides about it."""
+        danger = TASKS[job.data["number"]][3]
+        if danger is None:
+            return
+        tool, arguments, why = danger
+        approved = decision(self.world, job)
+        if approved is None:
+            await job.stream({"type": "tool_call", "name": tool, "content": f"{tool}({arguments})"})
+            minutes = self.world.dice(job.queue, job.id).choice((2, 10, 30, 60))
+            await job.suspend(reason=f"{tool}: {why}", timeout=minutes * 60_000)
+        if approved:
+            await self.world.wait(0.6)
+            await job.log(f"{tool} -> done")
+        else:
+            await job.log(f"{tool} refused: {reason_given(job) or 'no reason given'}")
+
+    async def _finish(self, job: Job[Any, Any]) -> Any:
+        task, _, _, danger, end = TASKS[job.data["number"]]
+        approved = decision(self.world, job)
+        text = (
+            end
+            if danger is None or approved
+            else "Stopped before the last step, as asked. Nothing was changed."
+        )
+        reply = await answer(self.world, job, prompt=task, text=text, may_fail=False)
+        await job.update_progress(100)
+        return {"done": danger is None or bool(approved), "model": reply.model}
+
+    def _later(self, milliseconds: float) -> int:
+        return self.connection.now_ms() + self.world.ms(milliseconds)

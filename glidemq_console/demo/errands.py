@@ -1,0 +1,78 @@
+"""The rest of a house: webhooks in order of their customer, some urgent, some later; and a digest that is paused."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from glidemq_core import Backoff, Job, NewJob, Ordering, UnrecoverableError
+
+from .models import ProviderError, answer
+from .texts import CUSTOMERS, TOPICS
+from .workload import Workload
+
+_EVENTS = ("order.paid", "order.shipped", "answer.ready", "refund.created")
+
+
+class Webhooks(Workload):
+    """Deliveries: many and small. Those of one customer keep their order, a few are urgent or for later."""
+
+    queue: ClassVar[str] = "webhooks"
+    concurrency: ClassVar[int] = 6
+    per_s: ClassVar[float] = 2.2
+    backlog: ClassVar[int] = 25
+    usual_ms: ClassVar[int] = 320
+    opening: ClassVar[int] = 12
+
+    def new(self, number: int, may_ask: bool) -> NewJob:
+        dice = self.world.dice(self.queue, number)
+        customer = dice.randrange(len(CUSTOMERS))
+        data = {
+            "event": dice.choice(_EVENTS),
+            "customer": CUSTOMERS[customer],
+            "url": f"https://hooks.customer-{customer}.example.com/v1",
+            "body": {"id": f"evt_{dice.getrandbits(48):012x}", "amount": dice.randint(5, 400)},
+        }
+        options: dict[str, Any] = {}
+        kind = number % 10
+        if kind < 4:
+            options["ordering"] = Ordering(f"customer-{customer}")
+        elif kind < 6:
+            options["delay"] = self.world.ms(dice.uniform(5_000, 60_000))
+        elif kind == 6:
+            options["priority"] = dice.randint(1, 10)
+        backoff = Backoff("exponential", self.world.ms(1_500), 0.5)
+        return NewJob("deliver", data, self.options(backoff=backoff, **options))
+
+    async def process(self, job: Job[Any, Any]) -> Any:
+        dice = self.world.dice_of(job)
+        await self.world.wait(dice.expovariate(4) + 0.05)
+        luck = dice.random()
+        if luck < 0.005:
+            raise UnrecoverableError("410 gone: the customer removed this endpoint")
+        if luck < 0.11:
+            raise ProviderError(
+                dice.choice(("503 service unavailable", "timeout after 5 s", "502 bad gateway"))
+            )
+        return {"status": 200, "ms": round(dice.uniform(40, 900))}
+
+
+class Digest(Workload):
+    """Paused when the demo begins: jobs wait until a person resumes the queue."""
+
+    queue: ClassVar[str] = "nightly-digest"
+    concurrency: ClassVar[int] = 2
+    per_s: ClassVar[float] = 0.08
+    backlog: ClassVar[int] = 16
+    opening: ClassVar[int] = 9
+
+    def new(self, number: int, may_ask: bool) -> NewJob:
+        customer = CUSTOMERS[number % len(CUSTOMERS)]
+        data = {"customer": customer, "since": "24h", "model": "gemini-2.5-flash", "to": "team@example.com"}
+        return NewJob("digest", data, self.options())
+
+    async def process(self, job: Job[Any, Any]) -> Any:
+        text = TOPICS[5].answer
+        reply = await answer(
+            self.world, job, prompt=job.data["customer"], text=text, default="gemini-2.5-flash"
+        )
+        return {"sent_to": job.data["to"], "tokens": reply.tokens}

@@ -1,0 +1,63 @@
+"""Moderation: writes a draft, and where it matters waits for a person before anything is published."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from glidemq_core import Job, NewJob
+
+from .models import answer
+from .texts import CUSTOMERS, DRAFTS
+from .workload import Workload
+from .world import decision, reason_given
+
+_MINUTE_MS = 60_000
+
+
+class Moderation(Workload):
+    """Texts that go out in the house's name."""
+
+    queue: ClassVar[str] = "moderation"
+    concurrency: ClassVar[int] = 3
+    per_s: ClassVar[float] = 0.45
+    backlog: ClassVar[int] = 4
+    opening: ClassVar[int] = 4
+    asking: ClassVar[int] = 5
+
+    def new(self, number: int, may_ask: bool) -> NewJob:
+        dice = self.world.dice(self.queue, number)
+        draft = (number * 5 + self.world.seed) % len(DRAFTS)
+        title, _, why = DRAFTS[draft]
+        data: dict[str, Any] = {
+            "title": title,
+            "customer": dice.choice(CUSTOMERS),
+            "channel": dice.choice(("email", "web", "app store")),
+            "model": "gpt-5.4-nano",
+            "draft": draft,
+            "review": why if may_ask and dice.random() < 0.75 else None,
+            # One in four is urgent; the others leave time for a coffee.
+            "deadline_ms": dice.randint(45, 150) * 1_000
+            if number % 4 == 2
+            else dice.randint(8, 45) * _MINUTE_MS,
+        }
+        return NewJob(
+            "moderate", data, self.options(priority=2 if data["review"] and number % 3 == 0 else None)
+        )
+
+    async def process(self, job: Job[Any, Any]) -> Any:
+        title, draft, _ = DRAFTS[job.data["draft"]]
+        approved = decision(self.world, job)
+        if approved is None:
+            await job.update_progress({"step": "drafting", "percent": 20})
+            await answer(self.world, job, prompt=title, text=draft, default="gpt-5.4-nano", done=False)
+            await job.update_progress({"step": "drafted", "percent": 80})
+            if job.data["review"]:
+                await job.suspend(reason=job.data["review"], timeout=job.data["deadline_ms"])
+            await job.log("no rule asks for a person: published")
+            return {"published": True, "channel": job.data["channel"]}
+        if not approved:
+            await job.log(f"rejected: {reason_given(job) or 'no reason given'}")
+            return {"published": False, "reason": reason_given(job)}
+        await self.world.wait(0.3)
+        await job.log("approved by a person: published")
+        return {"published": True, "channel": job.data["channel"]}

@@ -1,0 +1,125 @@
+"""The server of the demo and the workload on it: opened, emptied if it is the demo's own, run, and left clean."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from glidemq_core import Connection, EmbeddedServer, Queue, connect
+from glidemq_core.embedded_files import Folder
+
+from .agent import Agent
+from .chat import Chat
+from .errands import Digest, Webhooks
+from .history import make_history
+from .moderation import Moderation
+from .options import DemoOptions
+from .rag import Rag, RagSteps
+from .traffic import keep_asking, keep_count, keep_deciding, open_shop
+from .workload import Workload
+from .world import World
+
+WORKLOADS: tuple[type[Workload], ...] = (Chat, Moderation, Agent, Rag, RagSteps, Webhooks, Digest)
+QUEUES = tuple(workload.queue for workload in WORKLOADS)
+#: Queues that are paused when the demo begins.
+PAUSED = (Digest.queue,)
+
+#: How long the demo's own server may stay after its last user, ms, and how long we wait to see it gone, s.
+_LINGER_MS = 400
+_FAREWELL_S = 2.5
+
+
+class DemoRunsError(Exception):
+    """Another demo uses the server already."""
+
+
+@asynccontextmanager
+async def own_server() -> AsyncIterator[str]:
+    """Run the demo's own server, for this demo alone; yields its URL. It goes away with its last user.
+
+    Raises:
+        DemoRunsError: another demo runs on it.
+        EmbeddedServerError: it cannot be started.
+    """
+    server, _ = EmbeddedServer.of_url(DemoOptions.url)
+    server = EmbeddedServer(server.data_dir, linger=_LINGER_MS)
+    folder = Folder(server.data_dir)
+    folder.create()
+    lock = folder.lock("demo")
+    if lock is None:
+        raise DemoRunsError
+    try:
+        async with server:
+            yield server.url
+        with suppress(TimeoutError):  # someone else may go on using it
+            async with asyncio.timeout(_FAREWELL_S):
+                await server.wait_stopped()
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def stage(options: DemoOptions, world: World, *, history: bool = False) -> AsyncIterator[Connection]:
+    """Open the server of the demo: its own is emptied and, on request, given a past; another one is left as it is."""
+    async with AsyncExitStack() as stack:
+        url = options.url if options.is_guest else await stack.enter_async_context(own_server())
+        connection = await stack.enter_async_context(
+            connect(url, prefix=options.key_prefix, **options.connect_options)
+        )
+        if not options.is_guest:
+            await connection.command("FLUSHALL")
+            await connection.command("FUNCTION", "FLUSH")
+            if history:
+                busy = [workload(world, connection) for workload in WORKLOADS if workload.queue not in PAUSED]
+                await make_history(url, options.key_prefix, busy)
+        yield connection
+
+
+async def play(
+    world: World,
+    connection: Connection,
+    stop: asyncio.Event,
+    *,
+    reviewer: bool,
+    grace_ms: int,
+    on_ready: Callable[[], None],
+) -> None:
+    """Run the whole workload until `stop`; running jobs get `grace_ms`, then they are handed back.
+
+    Args:
+        reviewer: decide on what waits for a person.
+        on_ready: called once everything runs.
+    Raises: what ended a part of the workload before its time, such as a lost server.
+    """
+    workloads = [workload(world, connection) for workload in WORKLOADS]
+    queues: list[Queue[Any, Any]] = [Queue(name, connection) for name in QUEUES]
+    workers = [workload.worker(grace_ms) for workload in workloads]
+    for queue in queues:
+        if queue.name in PAUSED:
+            await queue.pause()
+    await asyncio.gather(*(open_shop(w, q) for w, q in zip(workloads, queues, strict=True)))
+    crowd: list[asyncio.Task[None]] = []
+    try:
+        for worker in workers:
+            keep_count(world, worker)
+            await worker.start()
+        crowd = [
+            asyncio.create_task(keep_asking(w, q)) for w, q in zip(workloads, queues, strict=True) if w.per_s
+        ]
+        if reviewer:
+            asked = [q for q, w in zip(queues, workloads, strict=True) if w.asking]
+            crowd.append(asyncio.create_task(keep_deciding(world, asked)))
+        on_ready()
+        end = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({end, *crowd}, return_when=asyncio.FIRST_COMPLETED)
+        end.cancel()
+        for task in done - {end}:
+            task.result()
+    finally:
+        for task in crowd:
+            task.cancel()
+        await asyncio.gather(*crowd, return_exceptions=True)
+        await asyncio.gather(*(worker.close(force=grace_ms == 0) for worker in workers))

@@ -1,0 +1,92 @@
+"""The people of the demo: customers who keep asking, and in headless mode a reviewer who decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from glidemq_core import Actor, GlideMQError, Job, Queue, Worker
+
+from .workload import Workload
+from .world import World
+
+#: Reasons of the reviewer, taken in turn.
+_REASONS = ("tone is too harsh", "amount is not covered by the contract", "ask the customer first")
+_REVIEWER = Actor("demo-reviewer", via="demo")
+_REJECTS = 0.25
+
+
+async def open_shop(workload: Workload, queue: Queue[Any, Any]) -> None:
+    """Add the jobs that are there when the demo begins."""
+    jobs = [workload.new(number, workload.asking > 0) for number in range(1, workload.opening + 1)]
+    if jobs:
+        await queue.add_bulk(jobs)
+
+
+async def keep_asking(workload: Workload, queue: Queue[Any, Any]) -> None:
+    """Add jobs at the pace of the workload, but no more than it can hold."""
+    dice, number = workload.world.dice("traffic", workload.queue), workload.opening
+    while True:
+        await workload.world.wait(dice.expovariate(workload.per_s))
+        counts = await queue.get_job_counts()
+        if counts.waiting + (counts.prioritized or 0) >= workload.backlog:
+            continue
+        number += 1
+        await queue.add_bulk([workload.new(number, counts.suspended < workload.asking)])
+
+
+async def keep_deciding(world: World, queues: Sequence[Queue[Any, Any]]) -> None:
+    """Decide on every job that waits for a person, after a moment's thought, bound to what was read."""
+    thinking: set[asyncio.Task[None]] = set()
+    seen: set[tuple[str, str, float | None]] = set()
+    try:
+        while True:
+            for queue in queues:
+                for job in await queue.get_suspended_jobs(0, 20, exclude_data=True):
+                    key = (queue.name, job.id, job.processed_at.timestamp() if job.processed_at else None)
+                    if key not in seen:
+                        seen.add(key)
+                        approve = len(seen) == 1 or world.dice("review", *key[:2]).random() >= _REJECTS
+                        task = asyncio.create_task(_decide(world, queue, job.id, approve))
+                        thinking.add(task)
+                        task.add_done_callback(thinking.discard)
+            await world.wait(0.3)
+    finally:
+        for task in thinking:
+            task.cancel()
+
+
+async def _decide(world: World, queue: Queue[Any, Any], job_id: str, approve: bool) -> None:
+    dice = world.dice("thinking", queue.name, job_id)
+    await world.wait(dice.uniform(0.4, 2.0))
+    try:
+        shown = await queue.review(job_id)
+        if approve:
+            await queue.approve(job_id, actor=_REVIEWER, expect=shown.review_hash)
+        else:
+            reason = dice.choice(_REASONS)
+            await queue.reject(job_id, actor=_REVIEWER, reason=reason, expect=shown.review_hash)
+    except GlideMQError:
+        # Someone else has decided, or the deadline has passed: nothing is left to decide.
+        return
+
+
+def keep_count(world: World, worker: Worker) -> None:
+    """Count what becomes of the jobs of a worker."""
+    tally = world.tally
+
+    def completed(job: Job[Any, Any], _: Any) -> None:
+        tally.completed += 1
+        if any(tally.decisions.get((job.queue, job.id, s.received_at.timestamp())) for s in job.signals):
+            tally.approved_and_completed += 1
+
+    def failed(job: Job[Any, Any], _: BaseException) -> None:
+        tally.failed += job.state == "failed"
+
+    def suspended(_: Job[Any, Any]) -> None:
+        tally.suspended += 1
+
+    worker.on("completed", completed)
+    worker.on("failed", failed)
+    worker.on("suspended", suspended)

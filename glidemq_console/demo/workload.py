@@ -1,0 +1,58 @@
+"""What a workload of the demo is: a queue, what is added to it, how its jobs run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from glidemq_core import Backoff, Connection, Job, JobOptions, NewJob, Retention, Worker
+
+from .world import World
+
+#: Enough to look back at, little enough to run for days.
+KEEP = {"remove_on_complete": Retention(count=400), "remove_on_fail": Retention(count=150)}
+
+
+class Workload(ABC):
+    """One queue with its traffic."""
+
+    queue: ClassVar[str]
+    concurrency: ClassVar[int] = 4
+    #: Jobs added a second at speed 1, and how many may wait before no more are added.
+    per_s: ClassVar[float] = 1.0
+    backlog: ClassVar[int] = 12
+    #: Jobs that are there at once.
+    opening: ClassVar[int] = 4
+    #: What one job takes, ms, and the share that fails for good: as the history of the queue has it.
+    usual_ms: ClassVar[int] = 2_000
+    fails: ClassVar[float] = 0.01
+    #: How many may wait for a person before the next ones get by without asking.
+    asking: ClassVar[int] = 0
+
+    def __init__(self, world: World, connection: Connection) -> None:
+        self.world = world
+        self.connection = connection
+
+    @abstractmethod
+    def new(self, number: int, may_ask: bool) -> NewJob:
+        """Make the `number`-th job; with `may_ask` it may be one that waits for a person."""
+
+    @abstractmethod
+    async def process(self, job: Job[Any, Any]) -> Any:
+        """Run one job."""
+
+    def worker(self, grace_ms: int) -> Worker:
+        """Return the worker of this queue, not started."""
+        return Worker(
+            self.queue,
+            self.process,
+            self.connection,
+            concurrency=self.concurrency,
+            promotion_interval=500,
+            grace=grace_ms,
+        )
+
+    def options(self, **given: Any) -> JobOptions:
+        """Return job options with what all jobs of the demo have: retention, retries with growing pauses."""
+        common = {"attempts": 3, "backoff": Backoff("exponential", self.world.ms(900), 0.3), **KEEP}
+        return JobOptions(**{**common, **given})
