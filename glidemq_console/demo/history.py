@@ -1,4 +1,4 @@
-"""The half hour before the demo: the same queues at work with the clock set back, so that no chart begins empty."""
+"""Twenty minutes before the demo: the same queues at work with the clock set back, so that no chart begins empty."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from glidemq_core import Connection, Job, JobOptions, NewJob, Queue, Worker, connect
+from glidemq_core import Connection, Job, NewJob, Queue, Worker, connect
 
 from .models import EMBEDDER, MODELS, ProviderError, model_of
 from .workload import KEEP, Workload
 
-_MINUTES = 30
+_MINUTES = 20
 _MINUTE_MS = 60_000
 #: Jobs a minute at most: the past is to be made before anyone grows impatient.
 _MOST = 60
@@ -56,14 +56,14 @@ class _Past:
                 total += count
                 self._gate.clear()
                 await queue.add_bulk([self._job(total + number) for number in range(count)])
-                await self._until(lambda: self._began == total)
+                await self._until("_began", total)
                 self._now += round(self._dice.uniform(0.7, 1.3) * workload.usual_ms)
                 self._gate.set()
-                await self._until(lambda: self._ended == total)
+                await self._until("_ended", total)
 
     def _job(self, number: int) -> NewJob:
         made = self._workload.new(number, False)
-        return NewJob(made.name, made.data, JobOptions(**KEEP))
+        return NewJob(made.name, made.data, KEEP)
 
     async def _process(self, job: Job[Any, Any]) -> Any:
         self._began += 1
@@ -91,7 +91,7 @@ class _Past:
         self._ended += 1
         self._changed.set()
 
-    async def _until(self, reached: Any) -> None:
-        while not reached():
+    async def _until(self, counter: str, total: int) -> None:
+        while getattr(self, counter) < total:
             self._changed.clear()
             await self._changed.wait()

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from glidemq_core import Backoff, Connection, Job, JobOptions, NewJob, Retention, Worker
+from glidemq_core.options import merge_options
 
 from .world import World
 
 #: Enough to look back at, little enough to run for days.
-KEEP = {"remove_on_complete": Retention(count=400), "remove_on_fail": Retention(count=150)}
+KEEP = JobOptions(remove_on_complete=Retention(count=400), remove_on_fail=Retention(count=150))
 
 
 class Workload(ABC):
@@ -54,5 +55,5 @@ class Workload(ABC):
 
     def options(self, **given: Any) -> JobOptions:
         """Return job options with what all jobs of the demo have: retention, retries with growing pauses."""
-        common = {"attempts": 3, "backoff": Backoff("exponential", self.world.ms(900), 0.3), **KEEP}
-        return JobOptions(**{**common, **given})
+        common = {"attempts": 3, "backoff": Backoff("exponential", self.world.ms(900), 0.3)}
+        return merge_options(JobOptions, KEEP, {**common, **given})
