@@ -41,6 +41,8 @@ class ConsoleConfig:
     #: Draw states with ASCII stand-ins.
     ascii_glyphs: bool = False
     read_only: bool = False
+    #: How long a decision on a suspended job can be taken back before it is sent, ms.
+    undo_ms: int = 5_000
     #: Who stands in the audit.
     user: str = field(default_factory=getpass.getuser)
     #: Further keywords of `glidemq_core.connect` (password_file, insecure, ...).

@@ -299,8 +299,8 @@ def cell_pad(text: str, width: int, *, right: bool = False) -> str:
     return padding + fitted if right else fitted + padding
 
 
-def json_line(value: Any) -> str:
-    """Return `value` as one line of compact JSON that is inert on a terminal.
+def json_line(value: Any, *, indent: int | None = None) -> str:
+    """Return `value` as one line of compact JSON (or lines, with an indent) that is inert on a terminal.
 
     C0, DEL, C1, bidi, zero-width and tag characters and lone surrogates are `\\u` escapes; numbers that JSON
     does not know (NaN, infinities) become null.
@@ -309,15 +309,20 @@ def json_line(value: Any) -> str:
         TypeError: The value holds something that JSON cannot carry.
     """
     try:
-        line = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        line = _json(value, indent)
     except ValueError:
-        line = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        line = _json(_finite(value), indent)
     if line.isascii() and "\x7f" not in line:
         return line
     line = _SURROGATE_PAIR.sub(_joined, line)
     return line.translate(
         {ord(c): _json_escape(c) if c in _stand_ins() or c in _EMOJI_SELECTORS else c for c in set(line)}
     )
+
+
+def _json(value: Any, indent: int | None) -> str:
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators, indent=indent)
 
 
 def _finite(value: Any) -> Any:

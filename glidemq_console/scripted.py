@@ -11,7 +11,7 @@ from .store import Interests, Snapshot
 if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options import Actor
-    from glidemq_core.records import Approval, JobDetail, JobRef, StreamChunk
+    from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, StreamChunk
 
     from .feed import Publish
 
@@ -28,6 +28,7 @@ class ScriptedFeed:
         chunks: Mapping[JobRef, Sequence[StreamChunk]] | None = None,
         reviews: Mapping[JobRef, Approval] | None = None,
         answers: Mapping[str, Any] | None = None,
+        audits: Mapping[JobRef, Sequence[AuditEntry]] | None = None,
     ) -> None:
         """Make a feed.
 
@@ -35,12 +36,14 @@ class ScriptedFeed:
             script: What is known, given what the active screen needs.
             chunks: Token streams by job.
             reviews: What an approver sees, by job.
+            audits: What people did, by job.
             answers: What a mutation returns, by the name of the Queue method; None without an entry.
         """
         self._script = script
         self._chunks = chunks or {}
         self._reviews = reviews or {}
         self._answers = answers or {}
+        self._audits = audits or {}
         self._publish: Publish = lambda _snapshot: None
         self._interests = Interests()
         self.latest = script(self._interests)
@@ -78,6 +81,9 @@ class ScriptedFeed:
 
     async def review(self, ref: JobRef) -> Approval:
         return self._reviews[ref]
+
+    async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
+        return self._audits.get(ref, ())
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         view = self.latest.job

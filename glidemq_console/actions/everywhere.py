@@ -19,7 +19,8 @@ def _go(screen: str) -> Run:
 
 
 async def _quit(context: Context) -> None:
-    context.app.exit(0)
+    if await context.app.may_leave():
+        context.app.exit(0)
 
 
 async def _help(context: Context) -> None:
@@ -57,7 +58,7 @@ ACTIONS = (
             run=_go(name),
             command=name,
         )
-        for key, name in (("1", "queues"), ("2", "jobs"))
+        for key, name in (("1", "queues"), ("2", "jobs"), ("3", "streams"), ("4", "approvals"))
     ),
     Action(
         id="filter",

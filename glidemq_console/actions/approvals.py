@@ -1,0 +1,208 @@
+"""What can be done with a job that waits for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from .base import Action, Context, Danger, Reason, Run, on_screen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import Approval
+
+    from ..screens.approvals import ApprovalsScreen
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalContext(Context):
+    """What was on screen when the key was pressed, with what a decision is bound to."""
+
+    shown: Approval | None = None
+
+
+def _with_shown(method: str, *args: Any) -> Run:
+    """Run a method of the screen on the job that was shown when the key was pressed."""
+
+    async def run(context: Context) -> str | None:
+        assert isinstance(context, ApprovalContext)
+        return await on_screen(method, *args, context.shown)(context)
+
+    return run
+
+
+def _screen(context: Context) -> ApprovalsScreen:
+    return cast("ApprovalsScreen", context.screen)
+
+
+def _needs_one(context: Context) -> str | None:
+    return None if context.job is not None else "nothing waits for you"
+
+
+def _cannot_decide(context: Context) -> str | None:
+    return _needs_one(context) or _screen(context).why_not_decide()
+
+
+def _cannot_change(context: Context) -> str | None:
+    return _needs_one(context) or _screen(context).why_not_change()
+
+
+def _needs_marks(verb: str) -> Reason:
+    def why_not(context: Context) -> str | None:
+        return _screen(context).why_not_all(verb)
+
+    return why_not
+
+
+def _cannot_undo(context: Context) -> str | None:
+    return None if context.app.decider.pending else "no decision is held back"
+
+
+async def _tokens(context: Context) -> None:
+    context.app.go("streams", context.job)
+
+
+ACTIONS = (
+    Action(
+        id="approvals.approve",
+        title="approve",
+        help="Approve the job as shown; pressed again, send the decision at once.",
+        keys=("a",),
+        scope="approvals",
+        danger=Danger.CHANGE,
+        why_not=_cannot_decide,
+        run=_with_shown("decide", "approve"),
+        footer=10,
+        command="approve",
+    ),
+    Action(
+        id="approvals.reject",
+        title="reject",
+        help="Reject the job as shown, with a reason; pressed again, send the decision at once.",
+        keys=("r",),
+        scope="approvals",
+        danger=Danger.CHANGE,
+        why_not=_cannot_decide,
+        run=_with_shown("decide", "reject"),
+        footer=20,
+        command="reject",
+    ),
+    Action(
+        id="approvals.edit",
+        title="edit",
+        help="Edit the payload, look at the difference, and approve with it.",
+        keys=("e",),
+        scope="approvals",
+        danger=Danger.CHANGE,
+        why_not=_cannot_change,
+        run=_with_shown("edit"),
+        footer=30,
+    ),
+    Action(
+        id="approvals.comment",
+        title="comment",
+        help="Write a comment that goes with the approval.",
+        keys=("c",),
+        scope="approvals",
+        danger=Danger.CHANGE,
+        why_not=_cannot_change,
+        run=_with_shown("comment"),
+        footer=60,
+    ),
+    Action(
+        id="approvals.mark",
+        title="select",
+        help="Select the job, or take it out of the selection.",
+        keys=("space",),
+        scope="approvals",
+        why_not=_needs_one,
+        run=on_screen("mark"),
+        footer=40,
+    ),
+    Action(
+        id="approvals.approve-all",
+        title="approve selected",
+        help="Approve every selected job; pressed again, send what is held back at once.",
+        keys=("A",),
+        scope="approvals",
+        danger=Danger.CHANGE,
+        why_not=_needs_marks("approve"),
+        run=on_screen("decide_all", "approve"),
+    ),
+    Action(
+        id="approvals.reject-all",
+        title="reject selected",
+        help="Reject every selected job with one reason; pressed again, send what is held back at once.",
+        keys=("R",),
+        scope="approvals",
+        danger=Danger.CHANGE,
+        why_not=_needs_marks("reject"),
+        run=on_screen("decide_all", "reject"),
+    ),
+    Action(
+        id="approvals.undo",
+        title="undo",
+        help="Take back the decision on this job, or the latest one that is still held back.",
+        keys=("z",),
+        scope="approvals",
+        why_not=_cannot_undo,
+        run=on_screen("undo"),
+        footer=5,
+    ),
+    Action(
+        id="approvals.open",
+        title="open",
+        help="Open the job at full size; send its held back decision at once; take note of what changed.",
+        keys=("enter",),
+        scope="approvals",
+        why_not=_needs_one,
+        run=on_screen("open_selected"),
+        footer=45,
+    ),
+    Action(
+        id="approvals.audit",
+        title="audit",
+        help="Show who decided what on this job before.",
+        keys=("u",),
+        scope="approvals",
+        why_not=_needs_one,
+        run=_with_shown("show_audit"),
+        footer=65,
+    ),
+    Action(
+        id="approvals.copy",
+        title="copy",
+        help="Copy the draft, or the payload when there is none, to the clipboard.",
+        keys=("y",),
+        scope="approvals",
+        why_not=_needs_one,
+        run=_with_shown("copy"),
+        footer=66,
+    ),
+    Action(
+        id="approvals.reveal",
+        title="reveal",
+        help="Show masked secrets of the payload, or mask them again.",
+        keys=("v",),
+        scope="approvals",
+        why_not=_needs_one,
+        run=on_screen("toggle_reveal"),
+    ),
+    Action(
+        id="approvals.tokens",
+        title="tokens",
+        help="Follow the job's tokens on the streams screen.",
+        keys=("t",),
+        scope="approvals",
+        why_not=_needs_one,
+        run=_tokens,
+    ),
+    Action(
+        id="approvals.sort",
+        title="sort",
+        help="Sort by deadline, by how long it waits, or by cost.",
+        keys=("s",),
+        scope="approvals",
+        run=on_screen("sort_next"),
+        footer=68,
+    ),
+)

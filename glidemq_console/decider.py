@@ -1,0 +1,182 @@
+"""Holds decisions back for their undo time, then sends each bound to what was shown, and tells what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textual.timer import Timer
+
+from glidemq_core.errors import CallTimeoutError, GlideMQError
+from glidemq_core.option_fields import UNSET, Unset
+
+from .decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
+
+if TYPE_CHECKING:
+    from glidemq_core import Actor, JobRef, Queue
+    from glidemq_core.records import Approval, Decision, JobDetail
+
+    from .app import ConsoleApp
+
+#: Answered decisions that are remembered, to keep their jobs out of the list until it has been read again.
+REMEMBERED = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A decision that has its answer; `decision` is None when it could not be sent."""
+
+    pending: Pending
+    decision: Decision | None
+    words: str
+    token: str
+
+
+class Decider:
+    """The decisions of this console that are not sent yet."""
+
+    def __init__(self, app: ConsoleApp, undo_ms: int) -> None:
+        self._app = app
+        self._undo_ms = undo_ms
+        self._pending: dict[JobRef, Pending] = {}
+        self._timers: dict[JobRef, Timer] = {}
+        self._sending: dict[JobRef, Pending] = {}
+        #: Review hashes that have been answered for good: that question is not asked any more.
+        self._answered: dict[tuple[JobRef, str | None], None] = {}
+        #: Called with every answer, and with None when something was taken back.
+        self.listener: Callable[[Answer | None], None] = lambda _answer: None
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """What can still be taken back, oldest first."""
+        return tuple(self._pending.values())
+
+    @property
+    def unsent(self) -> tuple[Pending, ...]:
+        """What has no answer yet."""
+        return (*self._pending.values(), *self._sending.values())
+
+    def of(self, ref: JobRef) -> Pending | None:
+        """The decision on a job that is held back or on its way."""
+        return self._pending.get(ref) or self._sending.get(ref)
+
+    def is_sending(self, ref: JobRef) -> bool:
+        return ref in self._sending
+
+    def is_answered(self, shown: Approval) -> bool:
+        """Tell whether this very question was answered, though the list may still show it."""
+        return (shown.ref, shown.review_hash) in self._answered
+
+    # --- holding back --------------------------------------------------------------------------------------
+
+    def hold(
+        self,
+        shown: Iterable[Approval],
+        verb: Verb,
+        *,
+        comment: str | None = None,
+        reason: str = "",
+        data: Any | Unset = UNSET,
+    ) -> int:
+        """Hold the same decision on some jobs back for the undo time; return on how many."""
+        chosen = [one for one in shown if self.of(one.ref) is None]
+        batch, now = Batch(len(chosen)), self._app.now_ms()
+        for one in chosen:
+            due = due_at(now, self._undo_ms, one)
+            self._pending[one.ref] = Pending(
+                shown=one, verb=verb, due_ms=due, batch=batch, comment=comment, reason=reason, data=data
+            )
+            self._timers[one.ref] = self._app.set_timer(max(0.001, (due - now) / 1000), self._sender(one.ref))
+        return len(chosen)
+
+    def take_back(self, ref: JobRef | None = None) -> Pending | None:
+        """Take back the decision on a job, or the latest one made; None when there is none."""
+        if ref is None or ref not in self._pending:
+            ref = next(reversed(self._pending), None)
+        if ref is None:
+            return None
+        self._timers.pop(ref).stop()
+        taken = self._pending.pop(ref)
+        taken.batch.size -= 1
+        self._tell_batch(taken.batch)
+        self.listener(None)
+        return taken
+
+    # --- sending -------------------------------------------------------------------------------------------
+
+    def _sender(self, ref: JobRef) -> Callable[[], None]:
+        return lambda: self.send_now(ref)
+
+    def send_now(self, ref: JobRef) -> None:
+        """Send a decision without waiting any longer."""
+        if ref in self._pending:
+            self._app.run_worker(self._send(ref), group="decisions", exit_on_error=False)
+
+    async def send_all(self) -> None:
+        """Send everything that is held back, and wait for the answers."""
+        for ref in list(self._pending):
+            await self._send(ref)
+
+    async def _send(self, ref: JobRef) -> None:
+        pending = self._pending.pop(ref, None)
+        if pending is None:
+            return
+        self._timers.pop(ref).stop()
+        self._sending[ref] = pending
+        self.listener(None)
+        try:
+            answer = await self._ask(pending)
+        finally:
+            del self._sending[ref]
+        if answer.decision is not None and answer.decision.outcome != "changed":
+            self._answered[ref, pending.shown.review_hash] = None
+            while len(self._answered) > REMEMBERED:
+                del self._answered[next(iter(self._answered))]
+        batch = pending.batch
+        batch.told.append((answer.words, answer.token))
+        batch.sent += answer.decision is not None and answer.decision.ok
+        self._tell_batch(batch)
+        self.listener(answer)
+
+    def _tell_batch(self, batch: Batch) -> None:
+        told = batch.result() if batch.told else None
+        if told is not None:
+            self._app.tell(*told)
+
+    async def _ask(self, pending: Pending) -> Answer:
+        """Send one decision; a lost race is an answer, a lost connection is told."""
+        try:
+            decision = await self._app.feed.change(pending.ref.queue, _call(pending))
+        except CallTimeoutError:
+            words = f"{name_of(pending.ref)}: no answer in time, it may have been sent; the list will tell"
+            return Answer(pending=pending, decision=None, words=words, token="error")
+        except GlideMQError as error:
+            words = f"{name_of(pending.ref)} was not sent, it still waits: {error.message}"
+            return Answer(pending=pending, decision=None, words=words, token="error")
+        job = await self._look(pending.ref) if decision.outcome == "not_suspended" else None
+        words, token = outcome_words(decision, job, self._app.now_ms())
+        return Answer(pending=pending, decision=decision, words=words, token=token)
+
+    async def _look(self, ref: JobRef) -> JobDetail | None:
+        """The job as it is now, to say who was first; None when that cannot be known."""
+        try:
+            return await self._app.feed.job(ref, payload_limit=0)
+        except GlideMQError:
+            return None
+
+
+def _call(pending: Pending) -> Callable[[Queue[Any, Any], Actor], Any]:
+    """The mutation that a decision is."""
+    ref, expect = pending.ref, pending.shown.review_hash
+
+    async def decide(queue: Queue[Any, Any], actor: Actor) -> Decision:
+        if pending.verb == "approve":
+            return await queue.approve(
+                ref.id, actor=actor, data=pending.data, comment=pending.comment, expect=expect
+            )
+        return await queue.reject(
+            ref.id, actor=actor, reason=pending.reason, data=pending.data, expect=expect
+        )
+
+    return decide

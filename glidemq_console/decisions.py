@@ -1,0 +1,201 @@
+"""Decisions of a person on suspended jobs: what is held back for a moment, what changed, what became of them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from glidemq_core.option_fields import UNSET, Unset
+
+from . import format as fmt
+from .safe import clean, mask
+from .store import epoch_ms
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
+    from glidemq_core.records import Approval, Decision, JobDetail, Signal
+
+Verb = Literal["approve", "reject"]
+#: What a decision is called once it is made.
+DONE: Mapping[str, str] = {"approve": "approved", "reject": "rejected"}
+#: A decision leaves this long before the job's deadline, however much of its undo time is left.
+DEADLINE_MARGIN_MS = 1_000
+#: The reason that the sweep of overdue suspensions writes.
+TIMED_OUT = "Suspend timeout exceeded"
+#: Lines of a difference that are shown.
+DIFF_LINES = 40
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Decisions made by one key press: their results are told together."""
+
+    size: int
+    told: list[tuple[str, str]] = field(default_factory=list)
+    sent: int = 0
+
+    def result(self) -> tuple[str, str] | None:
+        """Words and colour once every decision of the batch has its answer."""
+        if len(self.told) < self.size:
+            return None
+        if self.size == 1:
+            return self.told[0]
+        others = [words for words, token in self.told if token != "success"]
+        words = f"{self.sent} of {self.size} decisions sent"
+        return (words + "".join(f"; {other}" for other in others[:3]), "warning" if others else "success")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pending:
+    """A decision inside its undo window, bound to what was shown when it was made."""
+
+    shown: Approval
+    verb: Verb
+    due_ms: int
+    batch: Batch
+    comment: str | None = None
+    #: Why it is rejected; empty for an approval.
+    reason: str = ""
+    #: The edited payload, if it was edited.
+    data: Any | Unset = UNSET
+
+    @property
+    def ref(self) -> JobRef:
+        return self.shown.ref
+
+
+def due_at(now_ms: int, undo_ms: int, shown: Approval) -> int:
+    """When a decision made now is to be sent: after the undo window, but in time for the deadline."""
+    deadline = epoch_ms(shown.deadline_at)
+    due = now_ms + undo_ms
+    return due if deadline is None else max(now_ms, min(due, deadline - DEADLINE_MARGIN_MS))
+
+
+def name_of(ref: JobRef) -> str:
+    """`queue:id`, safe to draw."""
+    return clean(str(ref), single_line=True, limit=80)
+
+
+# --- what changed ------------------------------------------------------------------------------------------
+
+
+def what_changed(before: Approval, after: Approval) -> list[str]:
+    """Name the parts of what was shown that are different now."""
+    parts = []
+    if before.suspended_at != after.suspended_at:
+        parts.append("it ran and asks again")
+    if before.reason != after.reason:
+        parts.append("reason")
+    if before.data != after.data or before.data_bytes != after.data_bytes:
+        parts.append("payload")
+    if before.draft != after.draft:
+        parts.append("draft")
+    if before.progress != after.progress:
+        parts.append("progress")
+    return parts or ["its stream"]
+
+
+def value_diff(before: Any, after: Any) -> list[tuple[str, str]]:
+    """Lines of (mark, text) that differ between two values; secrets masked, marks `+`, `-` and blank."""
+    old, new = (_as_lines(mask(value)[0]) for value in (before, after))
+    lines = []
+    for line in difflib.unified_diff(old, new, lineterm="", n=1):
+        if line.startswith(("---", "+++", "@@")):
+            continue
+        lines.append((line[0], clean(line[1:], single_line=True, limit=400)))
+    if len(lines) > DIFF_LINES:
+        return [*lines[:DIFF_LINES], (" ", f"… {fmt.plural(len(lines) - DIFF_LINES, 'line')} more")]
+    return lines
+
+
+def _as_lines(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.split("\n")
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n")
+
+
+# --- what became of it -------------------------------------------------------------------------------------
+
+
+def outcome_words(decision: Decision, job: JobDetail | None, now_ms: int) -> tuple[str, str]:
+    """Say what became of a decision, with the colour to say it in.
+
+    Args:
+        decision: The engine's answer.
+        job: The job as it is now, for a decision that came too late; None when it is gone or could not be read.
+        now_ms: Time of telling.
+    """
+    name = name_of_decision(decision)
+    if decision.ok:
+        words = f"{name} {DONE.get(decision.action, decision.action)}, resumed"
+        return words, "success"
+    if decision.outcome == "changed":
+        return f"{name} changed since you opened it: nothing was sent, look again", "warning"
+    if decision.outcome == "not_found":
+        return f"{name} is gone: it was removed, nothing was sent", "warning"
+    return f"{name}: {first_words(decision, job, now_ms)}", "warning"
+
+
+def name_of_decision(decision: Decision) -> str:
+    return clean(f"{decision.queue}:{decision.id}", single_line=True, limit=80)
+
+
+def first_words(decision: Decision, job: JobDetail | None, now_ms: int) -> str:
+    """Say who or what was first."""
+    if job is not None and job.failed_reason == TIMED_OUT and job.state == "failed":
+        ended = epoch_ms(job.finished_at)
+        return "too late: timed out" + ("" if ended is None else f" {fmt.age(ended, now_ms)} ago")
+    if decision.decided_at is not None:
+        who = clean(decision.decided_by or "someone", single_line=True, limit=60)
+        did = "decided"
+        if job is not None and job.signals:
+            did = deed(job.signals[-1])
+        ahead = max(0, (epoch_ms(decision.at) or 0) - (epoch_ms(decision.decided_at) or 0))
+        when = f"{fmt.duration(ahead)} before you" if ahead >= fmt.SECOND else "just before you"
+        return f"{who} {did} it {when}"
+    return f"does not wait any more: it is {clean(decision.state or 'gone', single_line=True, limit=30)}"
+
+
+def gone_words(ref: JobRef, job: JobDetail | None, now_ms: int) -> str:
+    """Say why a job that was being read does not wait any more."""
+    name = name_of(ref)
+    if job is None:
+        return f"{name} was removed while you read it"
+    if job.state == "failed" and job.failed_reason == TIMED_OUT:
+        return f"{name} timed out {fmt.age(epoch_ms(job.finished_at), now_ms)} ago"
+    if job.signals:
+        last = job.signals[-1]
+        age = fmt.age(epoch_ms(last.received_at), now_ms)
+        return f"{who_sent(last)} {deed(last)} {name} {age} ago"
+    return f"{name} does not wait any more: it is {clean(job.state, single_line=True, limit=30)}"
+
+
+def deed(signal: Signal) -> str:
+    """What a signal did, as a verb in the past."""
+    said = signal.data if isinstance(signal.data, dict) else {}
+    if said.get("approved") is True or said.get("action") == "approve" or signal.name == "approve":
+        return "approved"
+    if said.get("approved") is False or said.get("action") == "reject" or signal.name == "reject":
+        return "rejected"
+    return f"sent {clean(signal.name, single_line=True, limit=40) or 'a signal'} to"
+
+
+def who_sent(signal: Signal) -> str:
+    """Name in a signal, or `someone`."""
+    said = signal.data if isinstance(signal.data, dict) else {}
+    for key in ("by", "reviewer"):
+        if isinstance(said.get(key), str) and said[key]:
+            return clean(said[key], single_line=True, limit=60)
+    return "someone"
+
+
+def round_words(signals: Iterable[Signal]) -> str | None:
+    """`round 2 · before: alice sent revise to it`, None in the first round."""
+    earlier = tuple(signals)
+    if not earlier:
+        return None
+    last = earlier[-1]
+    return f"round {len(earlier) + 1} · before: {who_sent(last)} {deed(last)} it"

@@ -1,0 +1,645 @@
+"""Jobs that wait for a person: the list by deadline, and beside it exactly what a decision is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button
+
+from glidemq_core.errors import GlideMQError
+
+from .. import format as fmt
+from ..actions import Action, bindings
+from ..actions.approvals import ApprovalContext
+from ..command_line import CommandLine
+from ..decider import Answer
+from ..decisions import DONE, Verb, gone_words, name_of
+from ..safe import clean
+from ..store import Interests, Snapshot, epoch_ms
+from ..widgets.card import PayloadCard
+from ..widgets.columns import Row
+from ..widgets.ink import Ink, Parts
+from ..widgets.lines import LineList
+from ..widgets.prose import Prose
+from ..widgets.statusline import PartsView, Rule, StatusLine
+from . import approval_parts as say
+from .base import ConsoleScreen
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
+    from glidemq_core.records import Approval, Inbox
+
+#: From this width on the card stands beside the list.
+SIDE_WIDTH = 100
+#: From this height on the buttons have air round them.
+TALL_HEIGHT = 30
+#: A list that moved by itself takes no decision for this long: the key was meant for another row.
+SETTLE_S = 0.3
+#: A draft of this length may have been cut by the list's reading; the whole is read for the card.
+LIST_DRAFT = 1_000
+SORTS = ("deadline", "waiting", "cost")
+
+
+class ReviewCard(PayloadCard, inherit_bindings=False):
+    """The payload; `e` and `v` belong to the screen here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding
+        for binding in PayloadCard.BINDINGS
+        if isinstance(binding, Binding) and binding.key not in ("e", "v")
+    ]
+
+
+class ApprovalsScreen(ConsoleScreen):
+    """Every suspended job of every queue."""
+
+    SCOPE = "approvals"
+    TAB = "approvals"
+    BINDINGS = bindings(SCOPE)
+    DEFAULT_CSS: ClassVar[str] = """
+    ApprovalsScreen #inbox { height: 1fr; }
+    ApprovalsScreen #inbox-list { width: 1fr; }
+    ApprovalsScreen #review { display: none; width: 1fr; padding: 0; }
+    ApprovalsScreen.-card #inbox-list { display: none; }
+    ApprovalsScreen.-card #review { display: block; }
+    ApprovalsScreen.-wide #inbox-list { display: block; width: 46%; }
+    ApprovalsScreen.-wide #review {
+        display: block; width: 54%; border-left: vkey $hairline; padding: 0 0 0 1;
+    }
+    ApprovalsScreen.-none #review, ApprovalsScreen.-none #inbox-rule { display: none; }
+    ApprovalsScreen #review-head { height: auto; max-height: 16; padding: 0 1; }
+    ApprovalsScreen #review-draft { max-height: 40%; }
+    ApprovalsScreen #review-payload { height: 1fr; min-height: 2; }
+    ApprovalsScreen #review-note { height: 1; }
+    ApprovalsScreen #review-buttons { height: 1; padding: 0 1; }
+    ApprovalsScreen.-tall #review-buttons { height: 3; }
+    ApprovalsScreen.-tall #review-note { margin-top: 1; }
+    ApprovalsScreen Button {
+        height: 1; width: auto; min-width: 16; padding: 0 2; margin: 0 2 0 0; border: none; text-style: none;
+        color: $foreground; background: $surface; background-tint: $surface 0%;
+    }
+    ApprovalsScreen.-tall Button { height: 3; padding: 1 3; }
+    ApprovalsScreen #approve { color: $success; }
+    ApprovalsScreen #reject { color: $error; }
+    ApprovalsScreen Button:hover { background: $cursor-background; }
+    ApprovalsScreen #approve:focus { color: $background; background: $success; text-style: bold; }
+    ApprovalsScreen #reject:focus { color: $background; background: $error; text-style: bold; }
+    ApprovalsScreen Button:disabled {
+        color: $dim; background: $surface; text-style: none; opacity: 1; text-opacity: 1;
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inbox: Inbox | None = None
+        self._items: dict[JobRef, Approval] = {}
+        #: What was on the card when the cursor came to the row, or when a change was taken note of.
+        self._opened: Approval | None = None
+        #: The same with its whole payload and draft, where the list has only the beginning.
+        self._whole: Approval | None = None
+        self._marked: dict[JobRef, Approval] = {}
+        self._comments: dict[JobRef, str] = {}
+        self._filter = ""
+        self._sort = SORTS[0]
+        self._moved_at = 0.0
+
+    def body(self) -> ComposeResult:
+        yield StatusLine(id="inbox-head")
+        yield Rule(id="inbox-rule")
+        with Horizontal(id="inbox"):
+            yield LineList(say.COLUMNS, id="inbox-list", markable=True, empty=say.EMPTY)
+            with Vertical(id="review"):
+                yield PartsView(id="review-head")
+                yield Rule("draft", id="draft-title")
+                yield Prose(id="review-draft")
+                yield Rule("payload", id="payload-title")
+                yield ReviewCard(id="review-payload")
+                yield StatusLine(id="review-note")
+                with Horizontal(id="review-buttons"):
+                    yield Button(Content("✓ Approve  a"), id="approve", compact=True)
+                    yield Button(Content("✗ Reject  r"), id="reject", compact=True)
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one("#inbox-list", LineList)
+
+    @property
+    def payload(self) -> ReviewCard:
+        return self.query_one("#review-payload", ReviewCard)
+
+    def on_mount(self) -> None:
+        self.console.decider.listener = self._answered
+        super().on_mount()
+
+    # --- what is shown -------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Approval | None:
+        """The job under the cursor, as it is now."""
+        key = self.lines.cursor_key if self.is_mounted else None
+        return next((one for ref, one in self._items.items() if ref == key), None)
+
+    @property
+    def shown(self) -> Approval | None:
+        """The job under the cursor as it was opened: what a decision is bound to."""
+        opened = self._opened
+        if opened is None or self.current is None or opened.ref != self.current.ref:
+            return self.current
+        if self._whole is not None and self._is_same(self._whole, opened):
+            return self._whole
+        return opened
+
+    @staticmethod
+    def _is_same(one: Approval, other: Approval) -> bool:
+        return one.ref == other.ref and one.review_hash == other.review_hash
+
+    @property
+    def has_changed(self) -> bool:
+        """The job under the cursor is not what was opened."""
+        opened, current = self._opened, self.current
+        return (
+            opened is not None
+            and current is not None
+            and opened.ref == current.ref
+            and opened.review_hash != current.review_hash
+        )
+
+    def _lacks_whole(self, one: Approval) -> bool:
+        return one.truncated or len(one.draft or "") >= LIST_DRAFT
+
+    def why_not_change(self) -> str | None:
+        """Why no decision can be made on what is under the cursor."""
+        shown = self.shown
+        if shown is None:
+            return "nothing waits for you"
+        if monotonic() - self._moved_at < SETTLE_S:
+            return "the list has just moved on; press again"
+        if self.console.decider.of(shown.ref) is not None:
+            return "a decision is on its way; z takes it back"
+        if self.has_changed:
+            return "it changed since you opened it; enter when you have looked"
+        if self._lacks_whole(shown):
+            return "the whole of it is still being read"
+        return None
+
+    def why_not_decide(self) -> str | None:
+        """As `why_not_change`, but a decision that is held back can be sent at once."""
+        shown, decider = self.shown, self.console.decider
+        if shown is not None and decider.of(shown.ref) is not None:
+            return "it is being sent" if decider.is_sending(shown.ref) else None
+        return self.why_not_change()
+
+    def why_not_all(self, verb: str) -> str | None:
+        """Why nothing can be decided together."""
+        if self._marked or any(pending.verb == verb for pending in self.console.decider.pending):
+            return None
+        return "nothing is selected; space selects"
+
+    # --- what the frame asks -------------------------------------------------------------------------------
+
+    def main_widget(self) -> LineList | ReviewCard:
+        return self.payload if self._is_card else self.lines
+
+    @property
+    def _is_card(self) -> bool:
+        return self.has_class("-card") and not self.has_class("-wide")
+
+    def interests(self) -> Interests:
+        return Interests(inbox=True)
+
+    def context(self) -> ApprovalContext:
+        shown = self.shown
+        return ApprovalContext(
+            app=self.console,
+            screen=self,
+            snapshot=self.snapshot,
+            queue=shown.queue if shown is not None else None,
+            job=shown.ref if shown is not None else None,
+            job_state="suspended" if shown is not None else None,
+            shown=shown,
+        )
+
+    def action_title(self, action: Action) -> str:
+        shown, decider = self.shown, self.console.decider
+        pending = decider.of(shown.ref) if shown is not None else None
+        if action.id == "approvals.undo":
+            held = pending if pending in decider.pending else decider.pending[-1] if decider.pending else None
+            return f"undo {fmt.countdown(held.due_ms, self.console.now_ms())}" if held else "undo"
+        if pending is not None and action.id == f"approvals.{pending.verb}":
+            return "send now"
+        if action.id == "approvals.open" and self.has_changed:
+            return "looked"
+        return action.title
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        parts: list[Ink] = []
+        if self._marked:
+            parts += [Ink(f"{len(self._marked)} selected  A R", "focus"), Ink("  ")]
+        held = len(self.console.decider.pending)
+        if held:
+            parts += [Ink(f"{held} held back", "warning"), Ink("  ")]
+        user = clean(self.console.config.user, single_line=True, limit=40)
+        return [*parts, Ink(f"acting as {user}", "dim")]
+
+    def open(self, target: object) -> None:
+        if isinstance(target, Hashable):
+            self.lines.move_to_key(target)
+
+    def leave(self) -> bool:
+        if self._is_card:
+            self._close_card()
+            return True
+        if self._filter:
+            self._set_filter("")
+            return True
+        if self._marked:
+            self.lines.set_marks(())
+            return True
+        return False
+
+    def resized(self) -> None:
+        size = self.app.size
+        self.set_class(size.width >= SIDE_WIDTH, "-wide")
+        self.set_class(size.height >= TALL_HEIGHT, "-tall")
+        super().resized()
+
+    # --- drawing -------------------------------------------------------------------------------------------
+
+    def draw(self, snapshot: Snapshot) -> None:
+        now = self.console.now_ms()
+        inbox = snapshot.inbox
+        if inbox is None:
+            self.lines.set_empty([[], [Ink("reading …", "dim")]])
+            self.set_class(True, "-none")
+            return
+        self._take(inbox)
+        items = self._sorted(self._items.values())
+        decider = self.console.decider
+        rows = [
+            Row(one.ref, say.cells(one, decider.of(one.ref), now, sending=decider.is_sending(one.ref)))
+            for one in items
+        ]
+        lines = self.lines
+        before = lines.cursor_key
+        lines.stale = self.has_class("-old")
+        lines.set_sort({"deadline": "in", "waiting": "waits", "cost": "cost"}[self._sort], descending=False)
+        lines.set_empty(
+            [[], [Ink("Nothing here matches the filter; esc clears it.", "dim")]]
+            if self._filter and inbox.items
+            else say.EMPTY
+        )
+        self.set_class(not rows, "-none")
+        lines.show(rows)
+        if before is not None and lines.cursor_key != before:
+            self._moved_at = monotonic()
+        if not rows and self._is_card:
+            self._close_card()
+        self._draw_head(inbox, now)
+        self._draw_card(now)
+
+    def _take(self, inbox: Inbox) -> None:
+        """Keep what waits and matches; see what vanished, and what a held back decision was overtaken by."""
+        decider = self.console.decider
+        waiting = {one.ref: one for one in inbox.items if not decider.is_answered(one)}
+        fresh = inbox is not self._inbox
+        self._inbox = inbox
+        if fresh and inbox.total <= len(inbox.items):
+            self._tell_gone(waiting)
+        words = self._filter.lower().split()
+        self._items = {
+            ref: one
+            for ref, one in waiting.items()
+            if all(word in f"{one.queue} {one.name} {one.reason or ''} {one.id}".lower() for word in words)
+        }
+
+    def _tell_gone(self, waiting: dict[JobRef, Approval]) -> None:
+        decider = self.console.decider
+        for pending in decider.pending:
+            if pending.ref not in waiting:
+                # Somebody or the deadline was faster: the answer says who.
+                decider.send_now(pending.ref)
+        opened = self._opened
+        if opened is None or opened.ref in waiting or opened.ref not in self._items:
+            return
+        if not decider.is_answered(opened) and decider.of(opened.ref) is None:
+            self.run_worker(self._tell_who(opened.ref), group="gone", exit_on_error=False)
+
+    async def _tell_who(self, ref: JobRef) -> None:
+        try:
+            job = await self.console.feed.job(ref, payload_limit=0)
+        except GlideMQError:
+            return
+        self.console.tell(gone_words(ref, job, self.console.now_ms()), "warning")
+
+    def _sorted(self, items: Iterable[Approval]) -> list[Approval]:
+        far = 1 << 62
+        if self._sort == "waiting":
+            return sorted(items, key=lambda one: (one.suspended_at, one.queue, one.id))
+        if self._sort == "cost":
+            cost = {one.ref: (one.usage.total_cost if one.usage else None) or 0.0 for one in items}
+            return sorted(items, key=lambda one: (-cost[one.ref], one.queue, one.id))
+        return sorted(items, key=lambda one: (epoch_ms(one.deadline_at) or far, one.queue, one.id))
+
+    def _draw_head(self, inbox: Inbox, now: int) -> None:
+        hidden = len(inbox.items) - sum(not self.console.decider.is_answered(one) for one in inbox.items)
+        listed = list(self._items.values())
+        left = say.summary(listed, max(len(listed), inbox.total - hidden), now)
+        shown = f"/{clean(self._filter, single_line=True)}" if self._filter else "all queues"
+        right = [Ink("sort ", "dim"), Ink(self._sort), Ink("  ")]
+        right.append(Ink(shown, "focus" if self._filter else "dim"))
+        if not inbox.complete:
+            right.append(Ink(" · still searching queues", "dim"))
+        self.query_one("#inbox-head", StatusLine).show(left, [*right, Ink(" ")])
+
+    def _draw_card(self, now: int) -> None:
+        current = self.current
+        if current is None:
+            self._opened = None
+            return
+        if self._opened is None or self._opened.ref != current.ref:
+            self._opened, self._whole = current, None
+        elif self._opened.review_hash == current.review_hash:
+            self._opened = current
+        card = current if self.has_changed else self.shown or current
+        if self._lacks_whole(card):
+            self.run_worker(self._read_whole(card.ref), group="whole", exclusive=True, exit_on_error=False)
+        head = say.head(card, now, self.console.config.zone)
+        if self.has_changed and self._opened is not None:
+            head += [[], *say.changed_lines(self._opened, current)]
+        self.query_one("#review-head", PartsView).show(head)
+        title, paragraphs = say.reported(card)
+        draft = self.query_one("#review-draft", Prose)
+        draft.show_paragraphs(paragraphs)
+        self.query_one("#draft-title", Rule).show(title, lit=draft.has_focus)
+        self._draw_payload(card)
+        self._draw_buttons(now)
+
+    def _draw_payload(self, card: Approval) -> None:
+        payload = self.payload
+        words = f"payload {fmt.byte_size(card.data_bytes)}"
+        if card.truncated:
+            payload.show_note("reading the whole of it …")
+        else:
+            payload.show(card.data)
+        if payload.masked_count:
+            hint = "v masks them" if payload.revealed else "v reveals them"
+            words += f" · {fmt.plural(payload.masked_count, 'secret')}, {hint}"
+        self.query_one("#payload-title", Rule).show(words, lit=payload.has_focus)
+
+    def _draw_buttons(self, now: int) -> None:
+        shown, decider = self.shown, self.console.decider
+        if shown is None:
+            return
+        pending = decider.of(shown.ref)
+        blocked = self.snapshot.why_not_write()
+        note: Parts = []
+        if pending is not None:
+            note = say.held_words(pending, now, sending=decider.is_sending(shown.ref))
+        elif blocked is not None:
+            note = [Ink(clean(blocked, single_line=True, limit=200), "warning")]
+        elif self.has_changed:
+            note = [Ink("the buttons wait until you have looked: enter", "warning")]
+        elif self._lacks_whole(shown):
+            note = [Ink("the whole of it is still being read …", "warning")]
+        elif comment := self._comments.get(shown.ref):
+            note = [Ink("comment  ", "dim"), Ink(clean(comment, single_line=True, limit=200))]
+        self.query_one("#review-note", StatusLine).show(note)
+        waits = blocked is not None or decider.is_sending(shown.ref)
+        waits = waits or (pending is None and (self.has_changed or self._lacks_whole(shown)))
+        approve, reject = self.query_one("#approve", Button), self.query_one("#reject", Button)
+        labels = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
+        if pending is not None:
+            labels[pending.verb] = f"{'✓' if pending.verb == 'approve' else '✗'} Send now  enter"
+        for button, verb in ((approve, "approve"), (reject, "reject")):
+            button.disabled = waits or (pending is not None and pending.verb != verb)
+            if str(button.label) != labels[verb]:
+                button.label = Content(labels[verb])
+
+    async def _read_whole(self, ref: JobRef) -> None:
+        """Read payload and draft without limits, for the card; only then can they be decided on."""
+        if self._whole is not None and self.current is not None and self._is_same(self._whole, self.current):
+            return
+        try:
+            whole = await self.console.feed.review(ref)
+        except GlideMQError as error:
+            self.tell(error.message, token="warning")
+            self.console.feed.refresh_now()
+            return
+        current = self.current
+        if current is None or current.ref != ref:
+            return
+        self._whole = whole
+        if self._opened is None or not self._is_same(whole, current):
+            # It changed between list and card: the card is newer, and that is what is looked at.
+            self.console.feed.refresh_now()
+        self.show(self.snapshot)
+
+    # --- events --------------------------------------------------------------------------------------------
+
+    def on_line_list_highlighted(self) -> None:
+        self._draw_card(self.console.now_ms())
+        self.show_keys()
+
+    def on_line_list_chosen(self) -> None:
+        self.console.action_act("approvals.open")
+
+    def on_line_list_sort_asked(self, event: LineList.SortAsked) -> None:
+        self._sort = {"in": "deadline", "waits": "waiting", "cost": "cost"}.get(event.column, self._sort)
+        self.show(self.snapshot)
+
+    def on_line_list_marks_changed(self, event: LineList.MarksChanged) -> None:
+        kept = {ref: one for ref, one in self._marked.items() if ref in event.keys}
+        added = {ref: one for ref, one in self._items.items() if ref in event.keys and ref not in kept}
+        if self.shown is not None and self.shown.ref in added and not self.has_changed:
+            added[self.shown.ref] = self.shown
+        self._marked = kept | added
+        self.show(self.snapshot)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.console.action_act(f"approvals.{event.button.id}")
+
+    def on_payload_card_revealed(self) -> None:
+        self.show(self.snapshot)
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        self._set_filter(event.text)
+
+    def _answered(self, answer: Answer | None) -> None:
+        """A decision has its answer, or was taken back."""
+        if answer is not None:
+            self._comments.pop(answer.pending.ref, None)
+        if self.is_mounted:
+            self.show(self.snapshot)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter = text
+        self.show(self.snapshot)
+
+    # --- actions -------------------------------------------------------------------------------------------
+
+    async def decide(self, verb: Verb, shown: Approval) -> str | None:
+        """Hold a decision back for its undo time, or send the one that is held back."""
+        decider = self.console.decider
+        pending = decider.of(shown.ref)
+        if pending is not None:
+            if pending.verb != verb:
+                return f"it is about to be {DONE[pending.verb]}; z takes that back"
+            decider.send_now(shown.ref)
+            return None
+        reason = ""
+        if verb == "reject":
+            asked = await self._ask_reason(f"Reject {name_of(shown.ref)}?")
+            if asked is None:
+                return "nothing was decided"
+            reason = asked
+        decider.hold([shown], verb, comment=self._comments.get(shown.ref), reason=reason)
+        self.show(self.snapshot)
+        return None
+
+    async def decide_all(self, verb: Verb) -> str | None:
+        """Hold the same decision back on every selected job that is still what was selected."""
+        decider = self.console.decider
+        if not self._marked:
+            held = [pending.ref for pending in decider.pending if pending.verb == verb]
+            for ref in held:
+                decider.send_now(ref)
+            return None
+        chosen = [one for ref, one in self._marked.items() if self._is_unchanged(ref, one)]
+        changed = len(self._marked) - len(chosen)
+        reason = ""
+        if verb == "reject":
+            asked = await self._ask_reason(f"Reject {fmt.plural(len(chosen), 'job')}?")
+            if asked is None:
+                return "nothing was decided"
+            reason = asked
+        held_back = decider.hold(chosen, verb, reason=reason)
+        self.lines.set_marks(())
+        self.show(self.snapshot)
+        words = f"{fmt.plural(held_back, 'job')} about to be {DONE[verb]}; z takes the latest back"
+        return words + (f"; {changed} changed since you selected them" if changed else "")
+
+    def _is_unchanged(self, ref: JobRef, marked: Approval) -> bool:
+        now = self._items.get(ref)
+        return now is not None and now.review_hash == marked.review_hash
+
+    async def _ask_reason(self, title: str) -> str | None:
+        from ..widgets.dialog import PromptDialog
+
+        def problem(text: str) -> str | None:
+            return None if text.strip() else "a rejection needs a reason"
+
+        dialog = PromptDialog(
+            title,
+            "The reason goes to the processor and into the audit.",
+            placeholder="why",
+            yes="Reject",
+            no="Keep waiting",
+            validate=problem,
+            danger=True,
+        )
+        answer = await self.app.push_screen_wait(dialog)
+        return answer.strip() if answer is not None else None
+
+    async def edit(self, shown: Approval) -> str | None:
+        """Edit the payload; approve with it once the difference was looked at."""
+        from .payload_editor import EDIT_LIMIT, PayloadEditor
+
+        if self.payload.masked_count and not self.payload.revealed:
+            return "it holds secrets that editing would show; v reveals them, then e edits"
+        if shown.data_bytes > EDIT_LIMIT:
+            return f"too long to edit here ({fmt.byte_size(shown.data_bytes)}); glidemq approve takes --data"
+        edited = await self.app.push_screen_wait(PayloadEditor(name_of(shown.ref), shown.data))
+        if edited is None:
+            return "nothing was decided"
+        comment = self._comments.get(shown.ref)
+        self.console.decider.hold([shown], "approve", comment=comment, data=edited.value)
+        self.show(self.snapshot)
+        return None
+
+    async def comment(self, shown: Approval) -> str | None:
+        """Write a comment that goes with the approval."""
+        from ..widgets.dialog import PromptDialog
+
+        dialog = PromptDialog(
+            f"Comment on {name_of(shown.ref)}",
+            "It goes to the processor with your approval, and into the audit.",
+            value=self._comments.get(shown.ref, ""),
+            yes="Keep it",
+        )
+        text = await self.app.push_screen_wait(dialog)
+        if text is None:
+            return None
+        if text.strip():
+            self._comments[shown.ref] = text.strip()
+        else:
+            self._comments.pop(shown.ref, None)
+        self.show(self.snapshot)
+        return "the comment goes with your approval" if text.strip() else "no comment"
+
+    def undo(self) -> str | None:
+        shown = self.shown
+        taken = self.console.decider.take_back(shown.ref if shown is not None else None)
+        if taken is None:
+            return None
+        self.lines.move_to_key(taken.ref)
+        return f"{name_of(taken.ref)}: taken back, it still waits"
+
+    def mark(self) -> None:
+        self.lines.action_mark()
+
+    def open_selected(self) -> None:
+        """Send what is held back, take note of a change, or open the card."""
+        shown, current = self.shown, self.current
+        if shown is None or current is None:
+            return
+        if self.console.decider.of(shown.ref) is not None:
+            self.console.decider.send_now(shown.ref)
+        elif self.has_changed:
+            self._opened, self._whole = current, None
+            self.show(self.snapshot)
+        elif self.has_class("-wide"):
+            self.query_one("#approve", Button).focus()
+        elif not self._is_card:
+            self.add_class("-card")
+            self.show(self.snapshot)
+            self.call_after_refresh(self.payload.focus)
+
+    def _close_card(self) -> None:
+        self.remove_class("-card")
+        self.call_after_refresh(self.focus_main)
+
+    async def show_audit(self, shown: Approval) -> None:
+        from .audit import AuditScreen
+
+        entries = await self.console.feed.audit(shown.ref)
+        self.app.push_screen(AuditScreen(name_of(shown.ref), entries, self.console))
+
+    def copy(self, shown: Approval) -> str:
+        if shown.draft:
+            return self.console.copy_text(shown.draft, "draft")
+        return self.console.copy_text(self.payload.text, "payload")
+
+    def toggle_reveal(self) -> str:
+        if not self.payload.masked_count:
+            return "nothing is masked here"
+        self.payload.revealed = not self.payload.revealed
+        return "secrets revealed; v masks them" if self.payload.revealed else "secrets masked"
+
+    def open_filter(self) -> None:
+        self.query_one(CommandLine).open_for_filter(self._filter)
+
+    def sort_next(self) -> str:
+        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.show(self.snapshot)
+        return {
+            "deadline": "soonest deadline first",
+            "waiting": "longest wait first",
+            "cost": "dearest first",
+        }[self._sort]

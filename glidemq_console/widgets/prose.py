@@ -1,0 +1,101 @@
+"""Wrapped text to read: scrolls, never runs off the side, is as high as its text up to what the layout allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ..safe import clean
+from .ink import Ink, strip
+from .wrap import Wrapper
+
+#: Characters of one text that are drawn; what is longer says so at its end.
+LIMIT = 256 * 1024
+
+
+class Prose(ScrollView, can_focus=True):
+    """Foreign text as wrapped lines, each with the colour of its paragraph."""
+
+    DEFAULT_CSS = """
+    Prose {
+        height: auto;
+        overflow-x: hidden;
+        overflow-y: auto;
+        scrollbar-size-vertical: 1;
+        background: $background;
+        color: $foreground;
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("k", "scroll_up", "up", show=False),
+        Binding("j", "scroll_down", "down", show=False),
+        Binding("ctrl+b", "page_up", "page up", show=False),
+        Binding("ctrl+f", "page_down", "page down", show=False),
+        Binding("g", "scroll_home", "top", show=False),
+        Binding("G", "scroll_end", "end", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        """Make an empty view."""
+        super().__init__(id=id, classes=classes)
+        self._paragraphs: list[Ink] = []
+        self._wrapped: tuple[int, list[list[Ink]]] = (0, [])
+
+    @property
+    def text(self) -> str:
+        """What is shown, as safe text for copying."""
+        return "\n".join(paragraph.text for paragraph in self._paragraphs)
+
+    def show(self, text: str, token: str = "") -> None:
+        """Show a foreign text."""
+        self.show_paragraphs([Ink(clean(text, limit=LIMIT, line_limit=LIMIT, max_lines=LIMIT), token)])
+
+    def show_paragraphs(self, paragraphs: Sequence[Ink]) -> None:
+        """Show safe texts below one another, each in its colour."""
+        new = list(paragraphs)
+        if new == self._paragraphs:
+            return
+        self._paragraphs = new
+        self._wrapped = (0, [])
+        self.refresh(layout=True)
+        self._measure()
+        self.scroll_to(y=0, animate=False, force=True)
+
+    def _lines(self, width: int) -> list[list[Ink]]:
+        if self._wrapped[0] != width:
+            lines: list[list[Ink]] = []
+            for paragraph in self._paragraphs:
+                wrapper = Wrapper(width)
+                wrapper.start("text")
+                wrapper.add(paragraph.text)
+                lines += [[paragraph._replace(text=line.text)] for line in wrapper.lines]
+            self._wrapped = (width, lines)
+        return self._wrapped[1]
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._lines(self._room(self.size.width))))
+
+    @staticmethod
+    def _room(width: int) -> int:
+        # Two cells of gutter and the scrollbar, whether it shows or not: lines never move.
+        return max(8, width - 3)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._lines(self._room(width)))
+
+    def on_resize(self) -> None:
+        self._measure()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        lines = self._lines(self._room(width))
+        index = round(self.scroll_y) + y
+        if index >= len(lines):
+            return Strip.blank(width, base)
+        return strip(self.app, [Ink("  "), *lines[index]], width, base)
