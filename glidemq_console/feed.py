@@ -18,6 +18,7 @@ from glidemq_core.errors import (
     ServerUnavailableError,
 )
 
+from .fleet import FleetReader
 from .paging import JobPager
 from .store import (
     HISTORY_MINUTES,
@@ -27,7 +28,6 @@ from .store import (
     JobView,
     Link,
     LinkState,
-    MinuteSeries,
     QueueFocus,
     Snapshot,
     age_ms,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
         JobPage,
         JobRef,
         Queue,
-        QueueSnapshot,
         StreamChunk,
     )
     from glidemq_core.watch import Watch
@@ -64,11 +63,7 @@ FOCUS_EVERY_MS = 5_000
 SERVER_EVERY_MS = 30_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
-#: Hidden rows read in one round: those that could ask for a person at any moment, and sleeping ones.
-HIDDEN_BUSY, HIDDEN_IDLE = 10, 3
-HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
-#: Histories (one call each) read in one round.
-HISTORIES_A_ROUND = 4
+#: Jobs that the detail pane counts errors and the longest run from.
 FAILED_SAMPLE = 50
 
 #: Errors after which the session is over and a new connection is made.
@@ -128,10 +123,7 @@ class LiveFeed:
         self._publish: Publish = lambda _snapshot: None
         self._connection: Connection | None = None
         self._watch: Watch | None = None
-        self._names: set[str] = set(config.queues)
-        self._rows: dict[str, QueueSnapshot] = {}
-        self._read_ms: dict[str, int] = {}
-        self._history: dict[str, MinuteSeries] = {}
+        self._fleet = FleetReader(config.queues, config.clock)
         self._pager: JobPager | None = None
         #: When each part of a round is next to be read.
         self._due: dict[object, int] = {}
@@ -238,9 +230,9 @@ class LiveFeed:
             changes["server"] = await self._try(watch.server())
             changes["permissions"] = await self._try(watch.permissions())
         if self._is_due("known", KNOWN_EVERY_MS):
-            self._learn(await self._try(watch.known()) or ())
+            self._found(await self._try(watch.known()) or ())
         if self._is_due("fleet", rate):
-            await self._try(self._read_fleet(watch, wants))
+            await self._try(self._fleet.read(watch, _visible(wants)))
         if wants.jobs is not None:
             changes["jobs"] = await self._try(self._read_list(wants.jobs, wants.window))
         if wants.job is not None and self._is_due(wants.job, rate):
@@ -249,13 +241,14 @@ class LiveFeed:
             changes["inbox"] = await self._try(watch.approvals())
         if wants.focus is not None and self._is_due(("focus", wants.focus), FOCUS_EVERY_MS):
             changes["focus"] = await self._try(self._read_focus(watch, wants.focus))
-        await self._try(self._read_histories(watch, wants.rows))
+        if await self._try(self._fleet.read_histories(watch, wants.rows)):
+            self._wake.set()
         now = self._clock()
         self._due = {part: due for part, due in self._due.items() if due > now - SERVER_EVERY_MS}
         self._emit(
-            queues=tuple(sorted(self._rows.values(), key=lambda row: row.name)),
-            read_ms=dict(self._read_ms),
-            history=dict(self._history),
+            queues=self._fleet.rows,
+            read_ms=dict(self._fleet.read_ms),
+            history=dict(self._fleet.history),
             stats=watch.stats,
             has_data=True,
             trouble=self._trouble,
@@ -300,51 +293,6 @@ class LiveFeed:
         detail = await watch.job(ref.queue, ref.id)
         return JobView(ref=ref, detail=detail, at_ms=self._clock())
 
-    async def _read_fleet(self, watch: Watch, wants: Interests) -> None:
-        visible = {name for name in wants.rows if name in self._names}
-        for ref in (wants.focus, wants.jobs and wants.jobs.queue, wants.job and wants.job.queue):
-            if ref:
-                visible.add(ref)
-        names = visible | self._hidden_due(visible)
-        if not names:
-            return
-        fleet = await watch.snapshot(tuple(sorted(names)))
-        now = self._clock()
-        for row in fleet.queues:
-            self._rows[row.name] = row
-            self._read_ms[row.name] = now
-            self._names.add(row.name)
-
-    def _hidden_due(self, visible: Iterable[str]) -> set[str]:
-        """Choose hidden rows whose turn it is; unread ones first, then the longest unread."""
-        now = self._clock()
-        unread, busy, idle = [], [], []
-        for name in sorted(self._names.difference(visible), key=lambda name: self._read_ms.get(name, 0)):
-            age, row = now - self._read_ms.get(name, 0), self._rows.get(name)
-            if row is None:
-                unread.append(name)
-            elif row.workers or row.active or row.suspended:
-                if age >= HIDDEN_BUSY_EVERY_MS:
-                    busy.append(name)
-            elif age >= HIDDEN_IDLE_EVERY_MS:
-                idle.append(name)
-        return {*unread[:50], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
-
-    async def _read_histories(self, watch: Watch, names: Iterable[str]) -> None:
-        """Fetch minute histories of visible rows when a minute has passed, a few a round."""
-        minute_end = self._clock() // 60_000 * 60_000
-        due = [
-            name
-            for name in names
-            if name in self._rows and (name not in self._history or self._history[name].end_ms < minute_end)
-        ]
-        for name in due[:HISTORIES_A_ROUND]:
-            metrics = await watch.metrics(name, "completed", minutes=HISTORY_MINUTES)
-            points = ((epoch_ms(point.at) or 0, float(point.count)) for point in metrics.points)
-            self._history[name] = minute_series(points, minute_end)
-        if len(due) > HISTORIES_A_ROUND:
-            self._wake.set()
-
     async def _read_focus(self, watch: Watch, queue: str) -> QueueFocus:
         now = self._clock()
         completed, failed, broken, active, workers = await asyncio.gather(
@@ -376,7 +324,7 @@ class LiveFeed:
             while True:
                 try:
                     async for step in watch.discover():
-                        self._learn(step.found, step.gone)
+                        self._found(step.found, step.gone)
                         if step.complete:
                             self._emit(complete=True)
                 except _SESSION_ERRORS:
@@ -385,15 +333,8 @@ class LiveFeed:
                     self._emit(trouble=f"the search for queues stopped: {error.message}")
                 await asyncio.sleep(self._config.rescan_ms / 1000)
 
-    def _learn(self, found: Iterable[str], gone: Iterable[str] = ()) -> None:
-        """Add queues that were found, forget those that are gone."""
-        new = set(found) - self._names
-        self._names |= new
-        for name in gone:
-            self._names.discard(name)
-            for known in (self._rows, self._read_ms, self._history):
-                known.pop(name, None)
-        if new:
+    def _found(self, names: Iterable[str], gone: Iterable[str] = ()) -> None:
+        if self._fleet.learn(names, gone):
             self._due.pop("fleet", None)
             self._wake.set()
 
@@ -446,3 +387,9 @@ class LiveFeed:
                 "no connection to the server", address=self._config.shown_url, hint="wait or press r"
             )
         return self._connection
+
+
+def _visible(wants: Interests) -> set[str]:
+    """Queues whose rows something on screen shows."""
+    others = (wants.focus, wants.jobs and wants.jobs.queue, wants.job and wants.job.queue)
+    return {*wants.rows, *(name for name in others if name)}

@@ -51,24 +51,11 @@ def told(pilot: Pilot[int], words: str) -> Callable[[], bool]:
     return check
 
 
-async def fail_one(queue: Queue[Any, Any], reason: str = "429 slow down") -> str:
-    """Leave a failed job behind, as a worker would."""
-    from glidemq_core.errors import UnrecoverableError
-    from glidemq_core.worker import Worker
-
-    job = await queue.add("answer", {"prompt": "x", "api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}, attempts=1)
+async def fail_one(queue: Queue[Any, Any]) -> str:
+    """Leave a failed job behind: one that was revoked before it started."""
+    job = await queue.add("answer", {"prompt": "x", "api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"})
     assert job is not None
-
-    async def process(_: object) -> None:
-        raise UnrecoverableError(reason)
-
-    scope = await queue.scope()
-    async with Worker(queue.name, process, scope.connection, log_errors=False):
-
-        async def failed() -> bool:
-            return (await queue.get_job_counts()).failed > 0
-
-        await eventually(failed)
+    assert await queue.revoke(job.id) == "revoked"
     return job.id
 
 
@@ -186,7 +173,7 @@ async def test_job_page_tells_the_story_and_retries(connection: Connection, serv
         )
         await pilot.pause()
         page = pilot.app.screen
-        assert "429 slow down" in page.query_one("#story", PartsView).text
+        assert "revoked" in page.query_one("#story", PartsView).text
         assert "sk-live" not in page.query_one("#payload", PayloadCard).text
         await pilot.press("v")
         await pilot.pause()
@@ -194,8 +181,11 @@ async def test_job_page_tells_the_story_and_retries(connection: Connection, serv
 
         await pilot.press("R")
         await eventually(told(pilot, f"inference:{job_id} waits again"))
-        assert (await queue.get_job_counts()).waiting == 1
+        counts = await queue.get_job_counts()
+        assert (counts.waiting + counts.delayed, counts.failed) == (1, 0)
 
+        assert isinstance(page, JobScreen)
+        await eventually(lambda: page.detail is not None and page.detail.state != "failed")
         await pilot.press("R")
         await eventually(told(pilot, "only failed jobs can be retried"))
         await pilot.press("escape")
@@ -290,23 +280,30 @@ async def test_a_hundred_thousand_jobs_stay_fluid(connection: Connection, server
 
 
 async def test_hostile_text_is_inert_and_nothing_breaks(connection: Connection, server_url: str) -> None:
+    # What UTF-8 cannot carry never reaches a server.
+    corpus = {name: text[:20_000].encode("utf-8", "replace").decode() for name, text in CORPUS.items()}
+    pages = [dict(list(corpus.items())[start : start + 12]) for start in range(0, len(corpus), 12)]
     async with Queue("inference", connection) as queue, console(server_url) as pilot:
-        for name, text in CORPUS.items():
-            # What UTF-8 cannot carry never reaches a server.
-            sent = text[:20_000].encode("utf-8", "replace").decode()
-            await queue.add(sent or "empty", {name: sent})
+        for text in corpus.values():
+            await queue.add(text or "empty", {})
+        for page in pages:
+            await queue.add("payloads", {**page, **{text: name for name, text in page.items()}})
         await shows_queue(pilot, "inference")
-        screen = await on_jobs(pilot, "waiting", len(CORPUS))
-        for _ in range(len(CORPUS)):
+        screen = await on_jobs(pilot, "waiting", len(corpus) + len(pages))
+        assert dangerous(painted(pilot)) == []
+
+        for _ in pages:
             await pilot.press("enter")
             await eventually(
                 lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail is not None
             )
+            await pilot.press("e")
             await pilot.pause()
             assert dangerous(painted(pilot)) == []
-            await pilot.press("escape")
-            await eventually(lambda: pilot.app.screen is screen)
-            await pilot.press("down")
+            await pilot.press("escape", "down")
+        await pilot.press("end")
+        await eventually(lambda: screen.selected is not None)
+        assert dangerous(painted(pilot)) == []
 
 
 def painted(pilot: Pilot[int]) -> str:

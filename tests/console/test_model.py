@@ -1,0 +1,196 @@
+"""The console's model: sorting, filtering, paging, staleness, completion. No terminal, no server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from glidemq_console.actions import ACTIONS, Context
+from glidemq_console.command_line import completions, parse
+from glidemq_console.fleet import HIDDEN_BUSY, FleetReader
+from glidemq_console.paging import PAGE_ROWS, JobPager
+from glidemq_console.store import (
+    JobsQuery,
+    Link,
+    LinkState,
+    Sorting,
+    error_groups,
+    filter_queues,
+    minute_series,
+    settle_link,
+    sort_queues,
+)
+from glidemq_core.records import Fleet, JobPage, JobRow, QueueSnapshot
+
+from .fixed import LIVE, QUEUES
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def row(number: int) -> JobRow:
+    return JobRow(id=str(number), queue="q", name="n", state="waiting")
+
+
+def test_unknown_values_stand_last_in_both_directions() -> None:
+    queues = [
+        QueueSnapshot(name="a", workers=2),
+        QueueSnapshot(name="b", workers=None),
+        QueueSnapshot(name="c", workers=5),
+    ]
+
+    assert [q.name for q in sort_queues(queues, Sorting("workers", False))] == ["a", "c", "b"]
+    assert [q.name for q in sort_queues(queues, Sorting("workers", True))] == ["c", "a", "b"]
+
+
+def test_filter_needs_every_word() -> None:
+    assert [q.name for q in filter_queues(QUEUES, "RAG ind")] == ["rag-index"]
+    assert len(filter_queues(QUEUES, "")) == len(QUEUES)
+
+
+def test_errors_group_by_their_first_line() -> None:
+    rows = [replace(row(n), failed_reason="429 slow down\ntrace") for n in range(3)]
+
+    assert error_groups([*rows, row(9)]) == ((("429 slow down", 3), ("no reason given", 1)), 4)
+
+
+def test_minutes_without_a_point_are_gaps() -> None:
+    series = minute_series([(60_000, 2.0), (180_000, 4.0), (240_000, 9.0)], 250_000, minutes=3)
+
+    assert series.values == (2.0, None, 4.0)
+
+
+@pytest.mark.parametrize(("age_ms", "state"), [(2_000, LinkState.LIVE), (2_600, LinkState.STALE)])
+def test_a_live_link_goes_stale_with_its_last_answer(age_ms: int, state: LinkState) -> None:
+    link = Link(state=LinkState.LIVE, since_ms=1_000)
+
+    assert settle_link(link, 1_000 + age_ms, 1_000).state is state
+
+
+class Pages:
+    """Serves rows as pages whose cursor is the id of the row before."""
+
+    def __init__(self, count: int) -> None:
+        self.ids = list(range(count))
+        self.calls = 0
+
+    async def __call__(self, query: JobsQuery, cursor: str | None, limit: int) -> JobPage:
+        self.calls += 1
+        start = 0 if cursor is None else next(i for i, n in enumerate(self.ids) if n >= int(cursor)) + 1
+        ids = self.ids[start : start + limit]
+        more = start + limit < len(self.ids)
+        return JobPage(
+            rows=tuple(map(row, ids)), next=str(ids[-1]) if more else None, total=len(self.ids), at=AT
+        )
+
+
+async def test_pager_loads_only_what_the_window_and_its_margin_need() -> None:
+    pages = Pages(100_000)
+    pager = JobPager(JobsQuery(queue="q"), pages)
+
+    await pager.refresh((0, 40))
+
+    assert pager.loaded == 2 * PAGE_ROWS
+    assert pages.calls == 2
+    assert not pager.lacks((0, 40))
+    assert pager.lacks((60, 100))
+
+
+async def test_pager_reads_the_visible_pages_again_and_keeps_the_others() -> None:
+    pages = Pages(1_000)
+    pager = JobPager(JobsQuery(queue="q"), pages)
+    await pager.refresh((0, 140))
+    loaded, pages.calls = pager.loaded, 0
+
+    await pager.refresh((0, 40))
+
+    assert (pager.loaded, pages.calls) == (loaded, 2)
+
+
+async def test_pager_forgets_pages_that_no_longer_follow() -> None:
+    pages = Pages(1_000)
+    pager = JobPager(JobsQuery(queue="q"), pages)
+    await pager.refresh((0, 140))
+
+    del pages.ids[:25]
+    await pager.refresh((0, 40))
+
+    listing = pager.listing(0)
+    ids = [int(r.id) for r in listing.rows]
+    assert ids == list(range(25, 25 + len(ids)))
+    assert listing.total == 975
+
+
+async def test_pager_shows_each_job_once() -> None:
+    async def twice(query: JobsQuery, cursor: str | None, limit: int) -> JobPage:
+        return JobPage(rows=(row(1), row(2)), next=None if cursor else "x", total=4, at=AT)
+
+    pager = JobPager(JobsQuery(queue="q"), twice)
+    await pager.refresh((0, 40))
+
+    assert [r.id for r in pager.listing(0).rows] == ["1", "2"]
+
+
+async def test_hidden_queues_are_read_in_turns() -> None:
+    now = 0
+    asked: list[tuple[str, ...]] = []
+
+    async def snapshot(names: tuple[str, ...]) -> Fleet:
+        asked.append(names)
+        return Fleet(queues=tuple(QueueSnapshot(name=n, active=1) for n in names), complete=True, at=AT)
+
+    fleet = FleetReader([f"q{n:02}" for n in range(40)], lambda: now)
+    watch: Any = SimpleNamespace(snapshot=snapshot)
+    await fleet.read(watch, ["q00"])
+    assert len(asked[-1]) == 40
+
+    now = 2_000
+    await fleet.read(watch, ["q00"])
+    await fleet.read(watch, ["q00"])
+
+    first, second = (set(names) - {"q00"} for names in asked[-2:])
+    assert len(first) == len(second) == HIDDEN_BUSY
+    assert not first & second
+
+
+def context(**more: Any) -> Context:
+    screen: Any = SimpleNamespace(SCOPE="queues")
+    app: Any = SimpleNamespace(theme_names=("dark", "light"))
+    return Context(app=app, screen=screen, snapshot=LIVE, **more)
+
+
+def test_commands_complete_with_those_of_the_screen_first() -> None:
+    assert completions("pau", context()) == ["pause"]
+    assert completions("pause inf", context()) == ["pause inference"]
+    assert completions("theme l", context()) == ["theme light"]
+    assert completions("nonsense x", context()) == []
+
+
+def test_a_command_is_aimed_by_its_word() -> None:
+    action, aimed = parse("pause rag-index", context(queue="inference"))  # type: ignore[misc]
+    assert (action.id, aimed.queue) == ("queue.pause", "rag-index")
+
+    action, aimed = parse("job 42", context(queue="inference"))  # type: ignore[misc]
+    assert str(aimed.job) == "inference:42"
+
+
+@pytest.mark.parametrize("line", ["nonsense", "pause nowhere", "job 42"])
+def test_a_command_that_means_nothing_says_why(line: str) -> None:
+    assert isinstance(parse(line, context()), str)
+
+
+def test_keys_are_unique_in_every_scope() -> None:
+    for scope in {action.scope for action in ACTIONS.values()}:
+        keys = [key for action in ACTIONS.values() if action.scope == scope for key in action.keys]
+        assert len(keys) == len(set(keys)), scope
+
+
+def test_every_change_is_refused_in_a_read_only_console() -> None:
+    reading = Context(app=context().app, screen=context().screen, snapshot=replace(LIVE, read_only=True))
+    changing = [action for action in ACTIONS.values() if action.danger]
+
+    assert changing
+    assert all("read-only" in (action.unavailable(reading) or "") for action in changing)
