@@ -17,12 +17,27 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
     from .events import QueueEvents as QueueEvents
+    from .flow_nodes import DagNode as DagNode
+    from .flow_nodes import FlowJob as FlowJob
+    from .flow_nodes import JobNode as JobNode
+    from .flow_nodes import topo_sort as topo_sort
+    from .flow_nodes import validate_dag as validate_dag
+    from .flows import FlowProducer as FlowProducer
     from .job import Job as Job
     from .options import *  # noqa: F403
     from .queue import Queue as Queue
     from .records import *  # noqa: F403
+    from .search import NumericField as NumericField
+    from .search import TagField as TagField
+    from .search import TextField as TextField
+    from .search import VectorField as VectorField
+    from .search import escape_tag as escape_tag
     from .usage_summary import get_usage_summary as get_usage_summary
     from .worker import Worker as Worker
+    from .workflows import chain as chain
+    from .workflows import chord as chord
+    from .workflows import dag as dag
+    from .workflows import group as group
 
 #: Public names by the module that defines them.
 _HOMES = {
@@ -40,6 +55,8 @@ _HOMES = {
         SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
     """,
     "events": "QueueEvents",
+    "flow_nodes": "DagNode FlowJob JobNode topo_sort validate_dag",
+    "flows": "FlowProducer",
     "job": "Job",
     "options": """
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
@@ -53,8 +70,10 @@ _HOMES = {
         SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo TopUp
         Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
     """,
+    "search": "NumericField TagField TextField VectorField escape_tag",
     "usage_summary": "get_usage_summary",
     "worker": "Worker",
+    "workflows": "chain chord dag group",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

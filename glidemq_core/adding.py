@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary
 
@@ -13,13 +13,16 @@ from .connection import Connection
 from .errors import BulkError, CostExceedsCapacityError, GlideMQError, InvalidOptionError
 from .job import Job
 from .keys import QueueKeys, registry
-from .options import JobKeywords, JobOptions, NewJob, job_options, millitokens
+from .options import JobKeywords, JobOptions, NewJob, Ordering, job_options, millitokens
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 _BATCH = 500
 _BATCH_BYTES = 4_000_000
 
 Record = tuple[str, ...]
+
+#: What follows id, name and data in the record of a job without options.
+_PLAIN = ["{}", "0", "0", "0", "", ""]
 
 _registered: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
 
@@ -37,7 +40,7 @@ def encode_job(
         )
     encoded = payload.encode_data(data, scope.serializer, compression=compression)
     if not options.given and not options.extra:
-        return ("", name, encoded, "{}", "0", "0", "0", "", "")
+        return ("", name, encoded, *_PLAIN)
     return (
         options.job_id or "",
         name,
@@ -54,15 +57,8 @@ def encode_job(
 def _extra(scope: Scope, options: JobOptions) -> str:
     """What few jobs have, as the add function reads it."""
     extra: dict[str, Any] = {}
-    ordering = options.ordering
-    if ordering is not None:
-        spec: dict[str, Any] = {"key": ordering.key, "concurrency": max(1, ordering.concurrency)}
-        if ordering.rate_limit is not None:
-            spec["rate"] = [ordering.rate_limit.max, ordering.rate_limit.duration]
-        if ordering.token_bucket is not None:
-            bucket = ordering.token_bucket
-            spec["bucket"] = [millitokens(bucket.capacity), millitokens(bucket.refill_rate)]
-        extra["ordering"] = spec
+    if options.ordering is not None:
+        extra["ordering"] = ordering_spec(options.ordering, millitokens)
     if options.cost:
         extra["cost"] = millitokens(options.cost)
     if options.ttl:
@@ -76,6 +72,25 @@ def _extra(scope: Scope, options: JobOptions) -> str:
     return json.dumps(extra, ensure_ascii=False) if extra else ""
 
 
+def ordering_spec(ordering: Ordering, milli: Callable[[float], int]) -> dict[str, Any]:
+    """Return the settings of a group as the server reads them; `milli` turns tokens into thousandths."""
+    spec: dict[str, Any] = {"key": ordering.key, "concurrency": max(1, ordering.concurrency)}
+    if ordering.rate_limit is not None:
+        spec["rate"] = [ordering.rate_limit.max, ordering.rate_limit.duration]
+    if ordering.token_bucket is not None:
+        bucket = ordering.token_bucket
+        spec["bucket"] = [milli(bucket.capacity), milli(bucket.refill_rate)]
+    return spec
+
+
+def _packed(record: Record) -> tuple[str, str, str]:
+    """Three arguments a job, the third empty for a plain one: arguments are what a large batch costs."""
+    job_id, name, data, *rest = record
+    if not job_id and rest == _PLAIN:
+        return name, data, ""
+    return name, data, json.dumps([job_id, *rest])
+
+
 async def add_records(
     scope: Scope, now_ms: int, events: bool, records: Sequence[Record]
 ) -> list[list[bytes]]:
@@ -87,7 +102,7 @@ async def add_records(
         while end < len(records) and end - start < _BATCH and (size < _BATCH_BYTES or end == start):
             size += len(records[end][2])
             end += 1
-        words = [word for record in records[start:end] for word in record]
+        words = [word for record in records[start:end] for word in _packed(record)]
         answers += await scope.call("add", now_ms, "1" if events else "", *words)
         start = end
     return answers
@@ -101,18 +116,23 @@ async def register_queue(scope: Scope) -> None:
         known.add(scope.keys.root)
 
 
-async def link_foreign_parent(scope: Scope, options: JobOptions) -> JobOptions:
-    """Make a parent in another queue wait for a child that does not exist yet; the child gets a reserved id."""
+async def _linked(scope: Scope, options: JobOptions, record: Record) -> Record:
+    """Make a parent in another queue wait for a child that does not exist yet; the child gets a reserved id.
+
+    What a budgeted job starts draws on the same budget.
+    """
     parent = options.parent
-    assert parent is not None
+    if parent is None or parent.queue == scope.queue:
+        return record
     job_id = options.job_id or (await scope.call("reserve_id")).decode()
     parent_keys = QueueKeys(scope.keys.prefix, parent.queue)
-    await scope.connection.call("register_child", parent_keys.root, parent.id, scope.keys.member(job_id))
-    return options if options.job_id else _with_id(options, job_id)
-
-
-def _with_id(options: JobOptions, job_id: str) -> JobOptions:
-    return job_options(options, {"job_id": job_id})
+    _, budget_key = await scope.connection.call(
+        "register_child", parent_keys.root, parent.id, scope.keys.member(job_id)
+    )
+    extra = record[8]
+    if budget_key:
+        extra = json.dumps({**json.loads(extra), "budget": budget_key.decode()}, ensure_ascii=False)
+    return (job_id, *record[1:8], extra)
 
 
 async def add_each(
@@ -130,8 +150,7 @@ async def add_each(
         except GlideMQError as error:
             results.append(error)
             continue
-        if options.parent is not None and options.parent.queue != scope.queue:
-            record = ((await link_foreign_parent(scope, options)).job_id or "", *record[1:])
+        record = await _linked(scope, options, record)
         places.append((len(results), options))
         results.append(None)
         records.append(record)
@@ -171,11 +190,7 @@ class AddCalls(QueueBase):
         chosen = job_options(options, keywords)
         scope = await self.scope()
         record = encode_job(scope, name, data, chosen, compression=self._compression)
-        stored_id = ""
-        if chosen.parent is not None and chosen.parent.queue != scope.queue:
-            linked = await link_foreign_parent(scope, chosen)
-            stored_id = linked.job_id or ""
-            record = (stored_id, *record[1:])
+        record = await _linked(scope, chosen, record)
         now_ms = scope.now_ms()
         answer = (await add_records(scope, now_ms, self._events, [record]))[0]
         await register_queue(scope)
@@ -212,12 +227,17 @@ def _added(
             cost=options.cost or 1,
             capacity=0.0,
         )
-    if status != b"ok":
-        return None
+    return created_job(scope, now_ms, record, options, answer[1]) if status == b"ok" else None
+
+
+def created_job(
+    scope: Scope, now_ms: int, record: Record, options: JobOptions, job_id: bytes
+) -> Job[Any, Any]:
+    """Return a job as it stands right after its creation, without reading it."""
     _, name, data, opts, delay, priority, attempts, lifo, _extra_json = record
     state = b"delayed" if delay != "0" else b"prioritized" if priority != "0" else b"waiting"
     fields = {
-        "id": answer[1],
+        "id": job_id,
         "name": name.encode(),
         "data": data.encode(),
         "opts": opts.encode(),
@@ -239,4 +259,4 @@ def _added(
     if options.parent is not None:
         fields["parentId"] = options.parent.id.encode()
         fields["parentQueue"] = options.parent.queue.encode()
-    return Job(scope, answer[1].decode(), fields)
+    return Job(scope, job_id.decode(), fields)

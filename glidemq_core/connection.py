@@ -83,6 +83,7 @@ class Connection:
         self._loading = asyncio.Lock()
         self._loads = 0
         self._closed = False
+        self._resp2: Connection | None = None
 
     def __repr__(self) -> str:
         return f"<Connection {self.url}{' closed' if self._closed else ''}>"
@@ -187,14 +188,17 @@ class Connection:
             self.functions_available = True
         return self.functions_available
 
-    async def dedicated(self) -> Connection:
+    async def dedicated(self, *, resp2: bool = False) -> Connection:
         """Open another client with the same settings, for blocking reads; the caller closes it.
 
         A cancelled blocking read still occupies its client: close it instead of using it on.
         """
         self._check_open()
         client = await self._driver.create(
-            self._settings, await self._settings.secret(), trust_roles=not self._facts.may_ask_info
+            self._settings,
+            await self._settings.secret(),
+            trust_roles=not self._facts.may_ask_info,
+            resp2=resp2,
         )
         twin = Connection(
             client, self._driver, self._settings, self._facts, clock=self.now_ms, stats=self.stats
@@ -202,11 +206,21 @@ class Connection:
         twin.prefix, twin.url, twin.functions_available = self.prefix, self.url, self.functions_available
         return twin
 
+    async def resp2(self) -> Connection:
+        """Return the client for modules whose RESP3 answers the driver cannot read; it closes with this one."""
+        self._check_open()
+        async with self._loading:
+            if self._resp2 is None:
+                self._resp2 = await self.dedicated(resp2=True)
+        return self._resp2
+
     async def close(self) -> None:
         """Close the client; requests on their way end in `ClosedError`. Twice is fine."""
         if self._closed:
             return
         self._closed = True
+        if self._resp2 is not None:
+            await self._resp2.close()
         await self.client.close()
         if self._embedded is not None:
             await self._embedded.close()

@@ -81,9 +81,9 @@ def decode_usage(fields: Fields) -> Usage | None:
     usage = Usage(
         model=optional_text(fields.get("usage:model")),
         provider=optional_text(fields.get("usage:provider")),
-        tokens=_amounts_text(fields.get("usage:tokens")),
+        tokens=amounts_text(fields.get("usage:tokens")),
         total_tokens=parse_number(fields.get("usage:totalTokens")),
-        costs=_amounts_text(fields.get("usage:costs")),
+        costs=amounts_text(fields.get("usage:costs")),
         total_cost=parse_number(fields.get("usage:totalCost")),
         cost_unit=optional_text(fields.get("usage:costUnit")),
         latency_ms=parse_number(fields.get("usage:latencyMs")),
@@ -211,7 +211,7 @@ def _decoded_once(text: str) -> Any:
         return text
 
 
-def _amounts_text(stored: bytes | None) -> dict[str, float]:
+def amounts_text(stored: bytes | None) -> dict[str, float]:
     try:
         return _amounts(parse_json(stored)) if stored else {}
     except ValueError:

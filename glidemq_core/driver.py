@@ -36,7 +36,9 @@ with contextlib.suppress(Exception):
     glide.Logger.init(glide.LogLevel.OFF)
 
 
-async def create(settings: Settings, secret: str | None, *, trust_roles: bool = False) -> Any:
+async def create(
+    settings: Settings, secret: str | None, *, trust_roles: bool = False, resp2: bool = False
+) -> Any:
     """Make a client that connects at its first command: making it connected would block the event loop.
 
     With `trust_roles` the address is taken for the primary without asking, for users who may not run INFO.
@@ -63,6 +65,7 @@ async def create(settings: Settings, secret: str | None, *, trust_roles: bool = 
         # Twice what we let through: requests whose caller gave up still count here.
         "inflight_requests_limit": 2 * settings.max_inflight,
         "lazy_connect": True,
+        "protocol": glide.ProtocolVersion.RESP2 if resp2 else glide.ProtocolVersion.RESP3,
     }
     if settings.cluster:
         advanced = glide.AdvancedGlideClusterClientConfiguration(settings.connect_timeout, tls)

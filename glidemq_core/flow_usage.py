@@ -7,14 +7,12 @@ from typing import Any
 
 from .base import Scope
 from .decoding import USAGE_FIELDS, decode_usage, picked_fields
-from .keys import QueueKeys, split_member
+from .flow_walk import MAX_JOBS, children_of
+from .keys import QueueKeys
 from .ledger import runs_of
-from .payload import as_text
 from .records import FlowUsage, JobRef, Usage
 from .usage_sums import Sum
 
-#: Jobs of a flow that are looked at, at most.
-MAX_JOBS = 100_000
 _PAGE = 1_000
 _FIELDS = tuple(USAGE_FIELDS.values())
 
@@ -34,10 +32,11 @@ async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledge
         if depth and not deep:
             break
         below: list[JobRef] = []
-        for child in await _children(scope, level):
-            if child not in seen and len(seen) < MAX_JOBS:
-                seen.add(child)
-                below.append(child)
+        for children in await children_of(scope.connection, scope.keys.prefix, level):
+            for child in children:
+                if child not in seen and len(seen) < MAX_JOBS:
+                    seen.add(child)
+                    below.append(child)
         level = below
         depth += 1
     return FlowUsage(**total.totals())
@@ -45,18 +44,6 @@ async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledge
 
 def _keys(scope: Scope, ref: JobRef) -> QueueKeys:
     return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
-
-
-async def _children(scope: Scope, level: Sequence[JobRef]) -> list[JobRef]:
-    found: list[JobRef] = []
-    for start in range(0, len(level), _PAGE):
-        commands = [("SMEMBERS", _keys(scope, ref).deps(ref.id)) for ref in level[start : start + _PAGE]]
-        for members in await scope.connection.pipeline(commands):
-            if isinstance(members, Exception):
-                continue  # a key of another type has no children
-            split = (split_member(as_text(member), scope.keys.prefix) for member in members or ())
-            found += [JobRef(*member) for member in split if member]
-    return found
 
 
 async def _add_usage(scope: Scope, level: Sequence[JobRef], ledger: bool, total: Sum) -> None:

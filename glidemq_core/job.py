@@ -398,6 +398,8 @@ class Job(Generic[DataT, ResultT]):
         from .usage import report_tokens
 
         await report_tokens(self._scope, self.id, count)
+        if self._run is not None:
+            self._run.reported = True
         self.fields["tpmTokens"] = number_text(count).encode()
 
     async def stream(self, chunk: Mapping[str, str]) -> str:
@@ -413,6 +415,32 @@ class Job(Generic[DataT, ResultT]):
     async def stream_chunk(self, type: str, content: str | None = None) -> str:
         """Append a chunk `{type, content}`; types by convention: reasoning, content, tool_call, error, done."""
         return await self.stream({"type": type} if content is None else {"type": type, "content": content})
+
+    async def store_vector(
+        self,
+        field: str,
+        embedding: Any,
+        *,
+        where: Literal["job", "side"] = "job",
+        on_node_worker: Literal["warn", "refuse", "allow"] = "warn",
+    ) -> None:
+        """Store a vector for `vector_search`; replaces the former one of that field.
+
+        A vector in the record of a job that is still to run stops glide-mq's Node workers at it.
+
+        Args:
+            embedding: sequence of numbers, or buffer of float32.
+            where: `job`, the record, as glide-mq does; `side`, beside it, where no Node worker stumbles.
+            on_node_worker: what to do when a Node worker serves the queue and the job is still to run.
+        Raises: InvalidOptionError, also for a name of the record and a length other than the index's;
+            JobNotFoundError.
+        """
+        from .vector_store import store_vector
+
+        running = self._run is not None and not self._run.ended
+        await store_vector(
+            self._scope, self, field, embedding, where=where, on_node_worker=on_node_worker, running=running
+        )
 
     async def suspend(
         self,

@@ -6,14 +6,17 @@ from typing import Any, Generic
 
 from .adding import AddCalls
 from .audit import AuditCalls
+from .budgets import BudgetCalls
 from .base import JSON_SERIALIZER, Serializer
 from .connection import Connection
 from .control import ControlCalls
 from .errors import InvalidOptionError
+from .flow_repair import FlowCalls
 from .job import DataT, ResultT
 from .limits import LimitCalls
 from .options import merge_options
 from .reading import ReadCalls
+from .search import SearchCalls
 from .streams import StreamCalls
 from .suspension import SuspensionCalls
 from .usage import UsageCalls
@@ -27,7 +30,10 @@ class Queue(
     SuspensionCalls,
     StreamCalls,
     UsageCalls,
+    SearchCalls,
     AuditCalls,
+    BudgetCalls,
+    FlowCalls,
     LimitCalls,
     Generic[DataT, ResultT],
 ):

@@ -63,11 +63,13 @@ _SEARCH_LIMIT = 10_000
 
 async def get_job(scope: Scope, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
     """Read one job; None when there is none."""
-    [job] = await _load(scope, [job_id], exclude_data)
+    [job] = await load_jobs(scope, [job_id], exclude_data)
     return job
 
 
-async def _load(scope: Scope, ids: Sequence[str], exclude_data: bool) -> list[Job[Any, Any] | None]:
+async def load_jobs(
+    scope: Scope, ids: Sequence[str], exclude_data: bool = False
+) -> list[Job[Any, Any] | None]:
     """Read jobs by id, None for those that are gone; a job's vectors may be no text."""
     jobs: list[Job[Any, Any] | None] = []
     for start in range(0, len(ids), _PAGE):
@@ -103,7 +105,7 @@ async def get_jobs(
     if isinstance(end, bool) or not isinstance(end, int):
         refuse("end", end, "a whole number")
     ids = await _ids(scope, state, start, end)
-    jobs = [job for job in await _load(scope, ids, exclude_data) if job is not None]
+    jobs = [job for job in await load_jobs(scope, ids, exclude_data) if job is not None]
     if state == "suspended":  # members of former jobs of the same id stay behind after an obliterate
         jobs = [job for job in jobs if job.state == "suspended"]
     return jobs
@@ -228,7 +230,7 @@ async def search_jobs(
     whole(1)(limit, "limit")
     found: list[Job[Any, Any]] = []
     async for ids in _candidates(scope, state):
-        for job in await _load(scope, ids, exclude_data and not data):
+        for job in await load_jobs(scope, ids, exclude_data and not data):
             if job is not None and _matches(job, state, name, data):
                 found.append(_without_data(scope, job) if exclude_data and data else job)
                 if len(found) == limit:

@@ -99,6 +99,8 @@ class TopUp:
     after: FlowBudget
     still_exceeded: bool
     released: tuple[JobRef, ...] = ()
+    #: Caps that are still exceeded, by their names on the wire, categories as `maxTokens:<category>`.
+    over: tuple[str, ...] = hidden(())
 
 
 @answer

@@ -2,7 +2,7 @@
 -- and the event are decided here, in one call a batch.
 
 -- The counter follows only canonical decimals that a double holds exactly: others would break INCR for good.
-local function raise_counter(P, id)
+function jobs.raise_counter(P, id)
   if id:match("^[1-9]%d*$") and #id <= 16 then
     local n = tonumber(id)
     if n <= 9007199254740991 and n > util.num(call("GET", P .. ":id")) then call("SET", P .. ":id", id) end
@@ -14,7 +14,7 @@ local function set_or_drop(g, present, drop, ...)
 end
 
 -- Take the next sequence number of an ordering key and bring the group's settings up to this add.
-local function join_group(P, spec, now)
+function groups.join(P, spec, now)
   local g = P .. ":group:" .. spec.key
   local seq = call("HINCRBY", P .. ":ordering", spec.key, 1)
   call("HSET", g, "maxConcurrency", util.int(spec.concurrency))
@@ -73,7 +73,7 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   if extra.dedup and deduplicated(P, extra.dedup, now, with_events) then return "skipped" end
   if id ~= "" and call("EXISTS", P .. ":job:" .. id) == 1 then return "duplicate" end
   if extra.ordering and extra.ordering.bucket and (extra.cost or 1000) > extra.ordering.bucket[1] then return "cost" end
-  if id == "" then id = util.int(call("INCR", P .. ":id")) else raise_counter(P, id) end
+  if id == "" then id = util.int(call("INCR", P .. ":id")) else jobs.raise_counter(P, id) end
   local state = delay > 0 and "delayed" or priority > 0 and "prioritized" or "waiting"
   local fields = { "id", id, "name", name, "data", data, "opts", opts, "timestamp", util.int(now), "attemptsMade", "0",
     "delay", util.int(delay), "priority", util.int(priority), "maxAttempts", util.int(attempts), "state", state }
@@ -83,16 +83,19 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   end
   if extra.ordering then
     field("groupKey", extra.ordering.key)
-    field("orderingSeq", util.int(join_group(P, extra.ordering, now)))
+    field("orderingSeq", util.int(groups.join(P, extra.ordering, now)))
   end
   if extra.cost then field("cost", util.int(extra.cost)) end
   if extra.ttl then field("expireAt", util.int(now + extra.ttl)) end
   if lifo then field("lifo", "1") end
-  local parent = extra.parent
+  local parent, budget = extra.parent, extra.budget
   if parent then
     field("parentId", parent.id)
     if parent.queue then field("parentQueue", parent.queue) end
+    -- What a budgeted job starts draws on the same budget.
+    if parent.here then budget = call("HGET", P .. ":job:" .. parent.id, "budgetKey") end
   end
+  if budget then field("budgetKey", budget) end
   call("HSET", P .. ":job:" .. id, unpack(fields))
   if parent and parent.here then flows.register(P, parent.id, P .. ":" .. id) end
   if extra.dedup then call("HSET", P .. ":dedup", extra.dedup.id, id .. ":" .. util.int(now)) end
@@ -101,15 +104,37 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   return "ok", id
 end
 
--- args: now, events ("1"/""), then per job: id, name, data, opts, delay, priority, attempts, lifo ("1"/""),
--- extra JSON or "". Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"}, in order.
+-- A batch of jobs without any options: ids in one step, nothing to decide.
+local function add_plain(P, now, with_events, args)
+  local count, out, stamp = (#args - 2) / 3, {}, util.int(now)
+  local id = call("INCRBY", P .. ":id", count) - count
+  local stream = P .. ":stream"
+  for i = 3, #args, 3 do
+    id = id + 1
+    local text, name = util.int(id), args[i]
+    call("HSET", P .. ":job:" .. text, "id", text, "name", name, "data", args[i + 1], "opts", "{}", "timestamp", stamp,
+      "attemptsMade", "0", "delay", "0", "priority", "0", "maxAttempts", "0", "state", "waiting")
+    call("XADD", stream, "*", "jobId", text, "name", name)
+    if with_events then events.emit(P, "added", text, "name", name) end
+    out[#out + 1] = { "ok", text }
+  end
+  return out
+end
+
+-- args: now, events ("1"/""), then per job: name, data, and "" or a JSON array of texts: id, opts, delay, priority,
+-- attempts, lifo ("1"/""), extra JSON or "".
+-- Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"}, in order.
 -- A refused job leaves nothing behind; the others are stored.
 register("add", {}, function(P, args)
-  local now, with_events, out = tonumber(args[1]), args[2] == "1", {}
-  for i = 3, #args, 9 do
-    local extra = args[i + 8] ~= "" and cjson.decode(args[i + 8]) or {}
-    out[#out + 1] = { add_one(P, now, with_events, args[i], args[i + 1], args[i + 2], args[i + 3], tonumber(args[i + 4]),
-      tonumber(args[i + 5]), tonumber(args[i + 6]), args[i + 7] == "1", extra) }
+  local now, with_events, plain = tonumber(args[1]), args[2] == "1", true
+  for i = 5, #args, 3 do plain = plain and args[i] == "" end
+  if plain then return add_plain(P, now, with_events, args) end
+  local out = {}
+  for i = 3, #args, 3 do
+    local o = args[i + 2] == "" and { "", "{}", "0", "0", "0", "", "" } or cjson.decode(args[i + 2])
+    local extra = o[7] ~= "" and cjson.decode(o[7]) or {}
+    out[#out + 1] = { add_one(P, now, with_events, o[1], args[i], args[i + 1], o[2], tonumber(o[3]), tonumber(o[4]),
+      tonumber(o[5]), o[6] == "1", extra) }
   end
   return out
 end)
@@ -120,7 +145,8 @@ register("reserve_id", {}, function(P)
 end)
 
 -- args: parent id, member. Registers a child of another queue with a parent of this one.
+-- Reply {"ok", budget key of the parent or ""}.
 register("register_child", {}, function(P, args)
   flows.register(P, args[1], args[2])
-  return { "ok" }
+  return { "ok", call("HGET", P .. ":job:" .. args[1], "budgetKey") or "" }
 end)

@@ -117,6 +117,7 @@ local function remove(P, id, now, running)
   elseif job.state == "waiting" then
     jobs.unqueue(P, id, job, true)
   end
+  if job.state ~= "completed" then budgets.settle(P, id, true, now) end
   for _, set in ipairs({ "scheduled", "completed", "failed", "suspended" }) do call("ZREM", P .. ":" .. set, id) end
   jobs.purge(P, { id })
   jobs.leave_group(P, id, job, now)
@@ -174,7 +175,7 @@ function jobs.promote(P, id)
     to_stream(P, id, job.name)
   end
   call("HSET", key, "state", "waiting", "delay", "0")
-  call("HDEL", key, "budgetPausedAt")
+  budgets.unpark(P, id)
   events.emit(P, "promoted", id)
   return "promoted"
 end
@@ -262,7 +263,7 @@ register("change_delay", {}, function(P, args)
       to_stream(P, id, job.name)
       state = "waiting"
     end
-    if delay == 0 then call("HDEL", key, "budgetPausedAt") end
+    if delay == 0 then budgets.unpark(P, id) end
   else
     return { "invalid_state", state }
   end

@@ -1,9 +1,18 @@
 -- Group exchange: settle every run that finished since the last call and claim as many jobs as fit, atomically.
 
-local FIXED = 10 -- arguments a settled run
+local FIRST = 9 -- where the settled runs begin
+-- Words of a run's head, in order; its result or reason is an argument of its own.
+local ID, ENTRY, STARTED, OUTCOME, ATTEMPTS, BACKOFF, RULE, FALLBACKS, TOKENS, HEAD, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 local SETTLE_FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
   "orderingSeq", "schedulerName", "budgetKey", "failedReason" }
+
+-- Count tokens against the shared window of the queue's token limit; the key lives as long as its window.
+local function count_tokens(P, tokens, duration, now)
+  if tokens <= 0 or duration <= 0 then return end
+  local key = P .. ":tpm:" .. util.int(floor(now / duration))
+  if call("INCRBY", key, util.int(tokens)) == tokens then call("PEXPIRE", key, util.int(duration)) end
+end
 
 -- What became of a run whose settle is repeated after a lost reply: the word it was answered with, else "lost".
 local function earlier_answer(f, outcome, now)
@@ -30,26 +39,42 @@ local function acknowledge(P, entries)
   return foreign
 end
 
-local function settle_all(P, args, first, now, batch)
-  local answers, entries = {}, {}
-  for i = first, #args, FIXED do
-    if args[i + 1] ~= "" then entries[#entries + 1] = args[i + 1] end
+-- Two arguments a run (few long words cost less than many short ones): the head, its words parted by 0x1f, which
+-- no id may hold, and the value.
+local function read_runs(args)
+  local out = {}
+  for i = FIRST, #args, 2 do
+    local run, n = {}, 0
+    for word in (args[i] .. "\31"):gmatch("([^\31]*)\31") do
+      n = n + 1
+      run[n] = word
+    end
+    run[VALUE] = args[i + 1]
+    out[#out + 1] = run
+  end
+  return out
+end
+
+local function settle_all(P, args, now, batch)
+  local answers, entries, settled = {}, {}, read_runs(args)
+  for _, run in ipairs(settled) do
+    if run[ENTRY] ~= "" then entries[#entries + 1] = run[ENTRY] end
   end
   local foreign = acknowledge(P, entries)
   local has_parents, keys = false, {}
-  for i = first, #args, FIXED do keys[#keys + 1] = P .. ":parents:" .. args[i] end
+  for i, run in ipairs(settled) do keys[i] = P .. ":parents:" .. run[ID] end
   for from = 1, #keys, 1000 do
     if call("EXISTS", unpack(keys, from, min(from + 999, #keys))) > 0 then has_parents = true end
   end
   local done, done_time, failed_time, failures = {}, 0, 0, 0
-  local listed, outbox = {}, false
+  local listed, outbox, tokens = {}, false, 0
   local after, ended = {}, {}
-  for i = first, #args, FIXED do
-    local id, entry, outcome = args[i], args[i + 1], args[i + 3]
+  for _, run in ipairs(settled) do
+    local id, entry, outcome = run[ID], run[ENTRY], run[OUTCOME]
     local key = P .. ":job:" .. id
     local f = call("HMGET", key, unpack(SETTLE_FIELDS))
     local mine = f[1] == "active"
-    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == args[i + 2] end
+    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == run[STARTED] end
     local answer
     if not mine then
       answer = earlier_answer(f, outcome, now)
@@ -58,19 +83,19 @@ local function settle_all(P, args, first, now, batch)
       done[#done + 1] = util.int(now)
       done[#done + 1] = id
       done_time = done_time + max(0, now - util.num(f[2], now))
-      call("HSET", key, "state", "completed", "returnvalue", args[i + 4], "finishedOn", util.int(now))
+      call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", util.int(now))
       if f[3] then groups.release(P, f[3], now) end
-      if batch.events then events.emit(P, "completed", id, "returnvalue", args[i + 4]) end
+      if batch.events then events.emit(P, "completed", id, "returnvalue", run[VALUE]) end
       if f[4] or has_parents then
         outbox = flows.completed(P, id, f[4], f[5], has_parents) or outbox
       end
     else
-      local made, limit, stamp = util.num(f[6]) + 1, tonumber(args[i + 5]), util.int(now)
-      local reason = args[i + 4]
+      local made, limit, stamp = util.num(f[6]) + 1, tonumber(run[ATTEMPTS]), util.int(now)
+      local reason = run[VALUE]
       if limit > 0 and made < limit then
         answer = "retrying"
-        local backoff = tonumber(args[i + 6])
-        if args[i + 8] == "1" then call("HINCRBY", key, "fallbackIndex", 1) end
+        local backoff = tonumber(run[BACKOFF])
+        if run[FALLBACKS] == "1" then call("HINCRBY", key, "fallbackIndex", 1) end
         call("ZADD", P .. ":scheduled", util.int(util.num(f[7]) * STEP + now + backoff), id)
         call("HSET", key, "state", "delayed", "failedReason", reason, "processedOn", stamp, "attemptsMade", util.int(made))
         events.emit(P, "retrying", id, "failedReason", reason, "attemptsMade", util.int(made), "delay", util.int(backoff))
@@ -86,13 +111,18 @@ local function settle_all(P, args, first, now, batch)
       end
     end
     if mine then
+      if f[11] then
+        outbox = budgets.settle(P, id, outcome ~= "c", now) or outbox
+        if answer ~= "retrying" and f[11] == P .. ":budget:" .. id then budgets.rest(P, id) end
+      end
+      tokens = tokens + util.num(run[TOKENS])
       if entry == "" then listed[#listed + 1] = id end
       if answer ~= "retrying" then ended[#ended + 1] = id end
-      if args[i + 9] ~= "" then
-        ledger.finish(P, id, args[i + 9], outcome == "c" and "completed" or "failed", outcome == "c" and "" or args[i + 4], now)
+      if run[HEAD] ~= "" then
+        ledger.finish(P, id, run[HEAD], outcome == "c" and "completed" or "failed", outcome == "c" and "" or run[VALUE], now)
       end
-      if args[i + 7] ~= "" and answer ~= "retrying" then
-        after[#after + 1] = { outcome == "c" and "completed" or "failed", id, args[i + 7] }
+      if run[RULE] ~= "" and answer ~= "retrying" then
+        after[#after + 1] = { outcome == "c" and "completed" or "failed", id, run[RULE] }
       end
     end
     answers[#answers + 1] = answer
@@ -100,6 +130,7 @@ local function settle_all(P, args, first, now, batch)
   if #done > 0 then util.sliced("ZADD", P .. ":completed", done) end
   if batch.metrics then metrics.add(P, "completed", now, #done / 2, done_time) end
   metrics.add(P, "failed", now, failures, failed_time)
+  if batch.count_tokens then count_tokens(P, tokens, batch.tpm_duration, now) end
   if #listed > 0 then runs.leave_list(P, listed) end
   jobs.drop_early(P, ended)
   for _, rule in ipairs(after) do jobs.retain(P, rule[1], rule[2], rule[3], now) end
@@ -109,6 +140,7 @@ end
 -- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
 local function fail_revoked(P, id, job, now)
   local stamp = util.int(now)
+  if job.budgetKey then budgets.settle(P, id, true, now) end
   call("ZADD", P .. ":failed", stamp, id)
   call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
     "attemptsMade", util.int(util.num(job.attemptsMade) + 1))
@@ -122,9 +154,10 @@ local function fail_revoked(P, id, job, now)
   metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
 end
 
--- Try to start one job. Returns its fields, or nil when it is gone, failed or parked; `drop` says that the
--- caller must remove its entry.
-local function start(P, id, now, stamp)
+-- Try to start one job. Returns its fields, or nil when it is gone, failed or parked: the caller then removes its
+-- entry. Second: what its budget says, "" to run it, "fail", "ask" (the budget is out of reach), or "parked", when
+-- that has been done and the fields only tell which job it was. `verdicts` remembers budgets asked in this call.
+local function start(P, id, now, stamp, verdicts)
   local key = P .. ":job:" .. id
   local flat = call("HGETALL", key)
   if #flat == 0 then return nil end
@@ -140,7 +173,17 @@ local function start(P, id, now, stamp)
   end
   if job.groupKey and groups.gate(P, id, job, now) then return nil end
   call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
-  return flat
+  local budget = job.budgetKey
+  if not budget then return flat, "" end
+  if job.budgetPausedAt then budgets.unpark(P, id) end
+  local verdict = verdicts[budget]
+  if not verdict then
+    verdict = budgets.verdict(budget) or ""
+    verdicts[budget] = verdict
+  end
+  if verdict ~= "pause" then return flat, verdict end
+  budgets.park(P, id, budget, job.priority, now)
+  return flat, "parked"
 end
 
 -- How many starts the queue-wide window still allows, and when it ends.
@@ -191,14 +234,25 @@ local function claim(P, batch, now)
   else
     rate_max = 0
   end
-  if batch.tpm_max > 0 then
+  if batch.count_tokens then
     local window = floor(now / batch.tpm_duration)
     if util.num(call("GET", P .. ":tpm:" .. util.int(window))) >= batch.tpm_max then
       return {}, "tokens", (window + 1) * batch.tpm_duration - now
     end
   end
-  local claims, stamp = {}, util.int(now)
+  local claims, parked, stamp, verdicts, allowed = {}, {}, util.int(now), {}, 0
   local from_lists, index = 0, {}
+  local function take(entry, id)
+    local flat, verdict = start(P, id, now, stamp, verdicts)
+    if verdict == "parked" then
+      parked[#parked + 1] = { entry, id, flat, verdict }
+      return false
+    end
+    if not flat then return false end
+    claims[#claims + 1] = { entry, id, flat, verdict }
+    if verdict ~= "fail" then allowed = allowed + 1 end
+    return true
+  end
   for _, list in ipairs({ ":priority", ":lifo" }) do
     local dry = false
     for _ = 1, 20 do
@@ -206,9 +260,7 @@ local function claim(P, batch, now)
       local ids = call("RPOP", P .. list, want - #claims) or {}
       dry = #ids < want - #claims
       for _, id in ipairs(ids) do
-        local flat = start(P, id, now, stamp)
-        if flat then
-          claims[#claims + 1] = { "", id, flat }
+        if take("", id) then
           from_lists = from_lists + 1
           index[#index + 1] = stamp
           index[#index + 1] = id
@@ -227,8 +279,7 @@ local function claim(P, batch, now)
     local entries = read_group(P, batch.consumer, missing)
     for _, item in ipairs(entries) do
       local fields = util.map(item[2])
-      local flat = fields.jobId and start(P, fields.jobId, now, stamp)
-      if flat then claims[#claims + 1] = { item[1], fields.jobId, flat } else drop[#drop + 1] = item[1] end
+      if not (fields.jobId and take(item[1], fields.jobId)) then drop[#drop + 1] = item[1] end
     end
     ready = #entries == missing
     if not ready then break end
@@ -237,9 +288,9 @@ local function claim(P, batch, now)
     util.sliced("XACK", P .. ":stream", drop, GROUP)
     util.sliced("XDEL", P .. ":stream", drop)
   end
-  if rate_max > 0 and #claims > 0 then charge_window(P, #claims, now, fresh) end
+  if rate_max > 0 and allowed > 0 then charge_window(P, allowed, now, fresh) end
   if #claims < want then why = "" end
-  return claims, why, wait
+  return claims, why, wait, parked
 end
 
 local function newest(stream)
@@ -247,10 +298,11 @@ local function newest(stream)
   return last and last[1] or "0-0"
 end
 
--- args: now, consumer, want, flags ("e" events, "m" metrics), limiter max, limiter ms, TPM max, TPM ms, then a run: id,
--- entry ("" list-sourced), processedOn, "c"|"f", result or reason, attempts allowed (0 = no retry), backoff ms,
--- retention rule, has fallbacks ("1"/""), ledger header JSON ("" none).
--- Reply: {answers, claims {entry, id, flat hash}, why fewer claims than wanted, wait ms, outbox waits (1/0)} and, when
+-- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue), limiter max,
+-- limiter ms, token cap, token window ms, then two a run: its head (id, entry ("" list-sourced), processedOn, "c"|"f",
+-- attempts allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger
+-- header JSON ("" none)) and its result or reason.
+-- Reply: {answers, claims {entry, id, flat hash, budget}, why fewer claims than wanted, wait ms, outbox waits (1/0)} and, when
 -- fewer than wanted were ready, the newest entry ids of stream and events, to wait for what comes after them.
 -- Answers: ok retrying failed, or lost when the run does not own the job any more (nothing of it was recorded).
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
@@ -259,15 +311,17 @@ register("exchange", {}, function(P, args)
   local batch = {
     consumer = args[2], want = tonumber(args[3]), events = args[4]:find("e", 1, true), metrics = args[4]:find("m", 1, true),
     rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]), tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]),
+    count_tokens = args[4]:find("t", 1, true),
   }
   local answers, outbox = {}, false
-  if #args > 8 then answers, outbox = settle_all(P, args, 9, now, batch) end
-  local claims, why, wait = {}, "", 0
-  if batch.want > 0 then claims, why, wait = claim(P, batch, now) end
+  if #args >= FIRST then answers, outbox = settle_all(P, args, now, batch) end
+  local claims, why, wait, parked = {}, "", 0, nil
+  if batch.want > 0 then claims, why, wait, parked = claim(P, batch, now) end
   local reply = { answers, claims, why, util.int(max(0, wait)), outbox and 1 or 0 }
   if #claims < batch.want then
     reply[6], reply[7] = newest(P .. ":stream"), newest(P .. ":events")
   end
+  for _, job in ipairs(parked or {}) do claims[#claims + 1] = job end
   return reply
 end)
 
@@ -323,5 +377,23 @@ end)
 -- args: consumer.
 register("unregister_worker", {}, function(P, args)
   call("DEL", P .. ":w:" .. args[1])
+  return { "ok" }
+end)
+
+-- Count tokens of a run that ended by a call of its own. args: now, tokens, window ms.
+register("count_tokens", {}, function(P, args)
+  count_tokens(P, tonumber(args[2]), tonumber(args[3]), tonumber(args[1]))
+  return { "ok" }
+end)
+
+-- Publish what limits this worker, for consoles. args: consumer, JSON ("" withdraws it), ms the whole hash lives.
+register("publish_limits", {}, function(P, args)
+  local key = P .. ":limits"
+  if args[2] == "" then
+    call("HDEL", key, args[1])
+  else
+    call("HSET", key, args[1], args[2])
+    call("PEXPIRE", key, args[3])
+  end
   return { "ok" }
 end)

@@ -30,7 +30,7 @@ function flows.child_done(P, parent, member)
   return "counted"
 end
 
--- Tell every parent of a completed child: those of this queue at once, the others by the outbox, which the
+-- Tell every parent of a completed child: those within reach at once, the others by the outbox, which the
 -- worker empties slot by slot (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set exists.
 function flows.completed(P, id, parent_id, parent_queue, in_dag)
   local member, seen, sent = P .. ":" .. id, {}, false
@@ -39,7 +39,7 @@ function flows.completed(P, id, parent_id, parent_queue, in_dag)
     local ref = parent_root .. ":" .. parent
     if seen[ref] then return end
     seen[ref] = true
-    if parent_root == P then
+    if parent_root == P or util.reachable(parent_root .. ":job:" .. parent) then
       flows.child_done(P, parent, member)
     else
       call("RPUSH", P .. ":outbox", cjson.encode({ to = parent_root, parent = parent, member = member }))
@@ -55,6 +55,33 @@ function flows.completed(P, id, parent_id, parent_queue, in_dag)
   end
   return sent
 end
+
+-- Let a waiting parent go on without children that will not complete. args: parent id, audit, members... Members
+-- that it does not wait for count for nothing. Reply {"ok" | "not_found" | "not_waiting", counted..., "released" last
+-- if it goes on}.
+register("release_parent", {}, function(P, args)
+  local id, out = args[1], { "ok" }
+  local f = call("HMGET", P .. ":job:" .. id, "state", "depsCompleted", "name")
+  if not f[1] then return { "not_found" } end
+  if f[1] ~= "waiting-children" then return { "not_waiting", f[1] } end
+  local released = false
+  for i = 3, #args do
+    if call("SISMEMBER", P .. ":deps:" .. id, args[i]) == 1 then
+      local status = flows.child_done(P, id, args[i])
+      if status ~= "known" then out[#out + 1] = args[i] end
+      released = released or status == "released"
+    end
+  end
+  -- All were counted, but nobody let it go on.
+  local total = call("SCARD", P .. ":deps:" .. id)
+  if not released and total > 0 and util.num(call("HGET", P .. ":job:" .. id, "depsCompleted")) >= total then
+    resume_parent(P, id, f[3])
+    released = true
+  end
+  if released then out[#out + 1] = "released" end
+  if #out > 1 then audit.append(P, args[2], released and "released" or "counted", #out - (released and 2 or 1)) end
+  return out
+end)
 
 -- args: parent id, member. Reply {status}.
 register("child_done", {}, function(P, args)

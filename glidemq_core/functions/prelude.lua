@@ -12,7 +12,7 @@ local STEP = 4398046511104 -- 2^42: score = priority * STEP + due
 local FAR = "9999999999999" -- score in P:suspended of a job without deadline
 local EVENTS_CAP = 1000
 
-local util, events, metrics, groups, jobs, flows, runs, ledger = {}, {}, {}, {}, {}, {}, {}, {}
+local util, events, metrics, groups, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}
 
 local function register(name, flags, fn)
   redis.register_function({
@@ -32,6 +32,25 @@ end
 
 function util.num(text, default)
   return tonumber(text or "") or default or 0
+end
+
+-- Shortest decimal text that reads back as the same double.
+function util.decimal(n)
+  for digits = 15, 17 do
+    local text = string.format("%." .. digits .. "g", n)
+    if tonumber(text) == n then return text end
+  end
+end
+
+-- A JSON map of category to finite numbers from `least` on; what is none is left out.
+function util.amounts(text, least)
+  local out = {}
+  local ok, map = pcall(cjson.decode, text or "{}")
+  if not ok or type(map) ~= "table" then return out end
+  for name, n in pairs(map) do
+    if type(name) == "string" and type(n) == "number" and n >= least and n < math.huge then out[name] = n end
+  end
+  return out
 end
 
 -- HGETALL's flat reply as a table.
@@ -54,6 +73,12 @@ function util.sliced(command, key, list, first)
     end
   end
   return total
+end
+
+-- Whether this call may touch a key of another queue: on one server always, in a cluster only in its own slot.
+function util.reachable(key)
+  local reply = try("EXISTS", key)
+  return type(reply) ~= "table" or not reply.err
 end
 
 function events.emit(P, event, id, ...)

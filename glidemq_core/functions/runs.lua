@@ -36,6 +36,7 @@ register("hand_back", {}, function(P, args)
   local run = runs.take(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
+  budgets.settle(P, id, true, tonumber(args[4]))
   call("HSET", key, "state", "waiting")
   call("HDEL", key, "processedOn", "lastActive")
   if run[4] then
@@ -89,6 +90,7 @@ register("limit_group_run", {}, function(P, args)
   local g, q = P .. ":group:" .. run[1], P .. ":groupq:" .. run[1]
   if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
   if args[6] == "fail" then
+    budgets.settle(P, id, true, now)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
     events.emit(P, "failed", id, "failedReason", "group rate limited")

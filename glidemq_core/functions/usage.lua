@@ -5,14 +5,6 @@ local KEEP_S = 2592000 -- 30 days: buckets and ledgers
 local LEDGER_CAP = 1000
 local ERROR_CAP = 4000 -- bytes of an error kept in the ledger
 
--- Shortest decimal text that reads back as the same double.
-local function decimal(n)
-  for digits = 15, 17 do
-    local text = string.format("%." .. digits .. "g", n)
-    if tonumber(text) == n then return text end
-  end
-end
-
 -- Book a report into its minute (sign "") or out of it ("-"). `r`: report fields by name, as stored. Nothing here
 -- may fail half-way: what a damaged bucket or report refuses is left out.
 local function book(P, minute, r, sign)
@@ -31,7 +23,7 @@ local function book(P, minute, r, sign)
     local ok, map = pcall(cjson.decode, r[kind] or "{}")
     if ok and type(map) == "table" then
       for category, n in pairs(map) do
-        if type(n) == "number" and n ~= 0 then add(kind .. ":" .. category, decimal(n) or "") end
+        if type(n) == "number" and n ~= 0 then add(kind .. ":" .. category, util.decimal(n) or "") end
       end
     end
   end

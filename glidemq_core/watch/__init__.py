@@ -22,6 +22,8 @@ from glidemq_core.records import (
     AuditEntry,
     Discovery,
     Fleet,
+    Flow,
+    FlowList,
     Inbox,
     JobDetail,
     JobPage,
@@ -43,6 +45,8 @@ from glidemq_core.usage_summary import get_usage_summary
 from .crew import Crew
 from .detail import find_job, read_job
 from .discovery import Discoverer
+from .flow_index import FlowIndex
+from .flows import read_flow
 from .inbox import InboxReader
 from .limits import read_limits, scan_token_window
 from .listing import STATES, Scanned, list_jobs
@@ -234,6 +238,27 @@ class Watch:
                 eyes.queues.windows[name], learned = window, True
         return await read_limits(eyes.source, chosen, eyes.queues.windows) if learned else found
 
+    async def flow(self, queue: str, job_id: str, *, max_nodes: int = 1_000) -> Flow:
+        """Read the flow a job belongs to: up to the root and down again, with usage and budget.
+
+        More than `max_nodes` jobs are left out, `truncated` tells. Removed jobs that are still waited for have
+        state `unknown`. Raises JobNotFoundError, InvalidOptionError.
+        """
+        whole(1, 100_000)(max_nodes, "max_nodes")
+        eyes = await self._look()
+        start = JobRef(queue_name(queue, "queue"), some_text(job_id, "job_id"))
+        return await read_flow(eyes.source, start, max_nodes)
+
+    async def flows(self, names: Sequence[str] | None = None, *, limit: int = 100) -> FlowList:
+        """List flows by their roots, newest first: recent ones at once, others as a slow search finds them.
+
+        Each flow is read up to 200 jobs. Raises InvalidOptionError.
+        """
+        whole(1, 10_000)(limit, "limit")
+        eyes = await self._look()
+        items, complete = await eyes.flows.read(await self._names(eyes, names), limit)
+        return FlowList(items=tuple(items), complete=complete, at=eyes.source.now())
+
     # What happens ----------------------------------------------------------------------------------------------
 
     async def events(
@@ -361,6 +386,7 @@ class _Eyes:
         self.queues = Discoverer(self.source, given)
         self.crew = Crew(self.source)
         self.inbox = InboxReader(self.source)
+        self.flows = FlowIndex(self.source)
         self.scanned = Scanned()
         self.meter = Meter(connection)
         #: Queues that were searched for token counters once.

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..base import Scope
-from ..errors import GlideMQError, JobControl, JobLostError
+from ..errors import BudgetExceededError, GlideMQError, JobControl, JobLostError
 from ..suspension import suspend
 from ..worker_options import WorkerOptions
+from .budget import verdict_of
 from .exchange import LOST_REPLY
-from .outcome import Settle, abort_error, completed, failed, ledger_head
+from .limits import WorkerLimits
+from .outcome import Settle, abort_error, completed, failed, ledger_head, reported_tokens
 from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChildrenRequest
 from .threads import run_in_thread
 
@@ -22,15 +24,22 @@ _REPEATS = 5
 class Ending:
     """Runs processors. Ends that are calls of their own (suspend, delay, hand back, ...) are made here."""
 
-    def __init__(self, scope: Scope, options: WorkerOptions, emit: Callable[..., None]) -> None:
+    def __init__(
+        self, scope: Scope, options: WorkerOptions, limits: WorkerLimits, emit: Callable[..., None]
+    ) -> None:
         self._scope = scope
         self._options = options
+        self._limits = limits
         self._emit = emit
         #: on_resume continuations of jobs suspended here, with the suspension they belong to.
         self._continuations: dict[str, tuple[bytes, Callable[..., Any]]] = {}
 
     async def of(self, run: Run, processor: Callable[[Any], Any]) -> Settle | None:
         """Run the job and return its settle record; None when the run has ended by a call of its own."""
+        if run.stop and "budgetKey" in run.job.fields:
+            stopped, record = await self._budget(run)
+            if stopped:
+                return record
         error: BaseException | None = None
         result: Any = None
         try:
@@ -71,6 +80,7 @@ class Ending:
         if request is not None:
             try:
                 await self._control(run, request)
+                await self._count_tokens(run)
             except GlideMQError as refused:
                 error = refused
             else:
@@ -82,6 +92,9 @@ class Ending:
                 return completed(run, result)
             except GlideMQError as bad_result:
                 error = bad_result
+        return await self._failure(run, error)
+
+    async def _failure(self, run: Run, error: BaseException) -> Settle:
         limiter = self._options.limiter
         try:
             return await failed(
@@ -90,6 +103,23 @@ class Ending:
         except Exception as broken:  # noqa: BLE001 - a backoff strategy is foreign code
             self._emit("error", broken)
             return await failed(run, error, {}, 0)
+
+    async def _budget(self, run: Run) -> tuple[bool, Settle | None]:
+        """Whether the budget of its flow stops the job, and the settle record if it fails."""
+        try:
+            verdict = await verdict_of(self._scope, run)
+        except (asyncio.CancelledError, GlideMQError) as error:
+            if isinstance(error, GlideMQError):
+                self._emit("error", error)
+            await self._hand_back(run)
+            return True, None
+        if verdict == "run":
+            return False, None
+        self._emit("budget_exceeded", run.job)
+        if verdict == "parked":
+            run.job.fields["state"] = b"delayed"
+            return True, None
+        return True, await self._failure(run, BudgetExceededError("Budget exceeded", job_id=run.job.id))
 
     # Ends that are calls of their own ------------------------------------------------------------------------
 
@@ -132,6 +162,15 @@ class Ending:
                 request.extend,
             )
         return str(reply[0].decode())
+
+    async def _count_tokens(self, run: Run) -> None:
+        """Count what the run reported before it ended by a call of its own; the provider has counted it too."""
+        tokens = reported_tokens(run)
+        if tokens:
+            now_ms = self._scope.now_ms()
+            self._limits.count(tokens, now_ms)
+            if self._limits.shared_tokens:
+                await self._scope.call("count_tokens", now_ms, tokens, self._limits.header()[3])
 
     async def _suspend(self, run: Run, request: SuspendRequest, head: str) -> str:
         job = run.job

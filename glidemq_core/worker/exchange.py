@@ -14,7 +14,7 @@ from typing import Any
 from ..base import Scope
 from ..decoding import hash_fields
 from ..errors import CallTimeoutError, GlideMQError, PermissionDeniedError, ServerUnavailableError
-from ..options import RateLimit
+from .limits import WorkerLimits
 from .outcome import Settle
 
 #: Waits between repeats of a call whose reply was lost, s; the last one repeats for ever.
@@ -38,6 +38,8 @@ class Claim:
     job_id: str
     fields: dict[str, bytes]
     processed_on: str
+    #: What the job's budget says: "" run it, "fail", "ask" (out of reach of the claim), "parked" (done already).
+    stop: str = ""
 
 
 class Exchange:
@@ -54,22 +56,24 @@ class Exchange:
         *,
         concurrency: int,
         flags: str,
-        limiter: RateLimit | None,
+        limits: WorkerLimits,
         on_claim: Callable[[Claim], None],
         on_settled: Callable[[Settle, str], None],
         on_error: Callable[[BaseException], None],
         on_dry: Callable[[str, str], None],
+        on_outbox: Callable[[], None],
         owns: Callable[[str], bool],
     ) -> None:
         self._scope = scope
         self._consumer = consumer
         self._concurrency = concurrency
         self._flags = flags
-        self._limiter = limiter
+        self._limits = limits
         self._on_claim = on_claim
         self._on_settled = on_settled
         self._on_error = on_error
         self._on_dry = on_dry
+        self._on_outbox = on_outbox
         self._owns = owns
         self._lanes = 2 if concurrency > 1 else 1
         self._in_flight = 0
@@ -84,6 +88,8 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         #: Jobs this worker has started and not settled yet, counted by the owner's callbacks.
         self.active = 0
+        #: Slots that stay empty because a limit is reached.
+        self.held = 0
         #: Whether new jobs may be claimed (False while paused or closing).
         self.claiming_allowed = False
         #: Nothing more was ready at the last look; a wake-up ends it.
@@ -95,6 +101,8 @@ class Exchange:
 
     def settle(self, record: Settle) -> None:
         """Hand in a finished run; it goes out with the next call."""
+        if record.tokens:
+            self._limits.count(record.tokens, self._scope.now_ms())
         self._finished.append(record)
         self._schedule()
 
@@ -153,6 +161,11 @@ class Exchange:
                 return
             records, self._finished = self._finished, []
             want = max(0, min(free, -(-self._concurrency // self._lanes)))
+            if want and self._timer is None and (wait_ms := self._limits.wait_ms(self._scope.now_ms())):
+                self.held = want
+                self._arm(wait_ms / 1000)
+                if not records:
+                    return
             if self._timer is not None and not (records and self._full):
                 want = 0
             self.active -= len(records)
@@ -188,19 +201,15 @@ class Exchange:
         self._apply(now, records, want if looked else 0, reply)
 
     async def _exchange(self, now: int, records: list[Settle], want: int) -> list[Any]:
-        limit = self._limiter
         words: list[str | bytes | int | float] = [
             now,
             self._consumer,
             want,
             self._flags,
-            limit.max if limit else 0,
-            limit.duration if limit else 0,
-            0,
-            0,
+            *self._limits.header(),
         ]
         for record in records:
-            words += record.args
+            words += (record.head, record.value)
         reply: list[Any] = await self._scope.call("exchange", *words)
         return reply
 
@@ -239,27 +248,32 @@ class Exchange:
             except GlideMQError as error:
                 self._on_error(error)
                 continue
-            reply[1] = [item for item in owned if not self._owns(item[1].decode())]
+            # What their budgets said went with the reply: ask again.
+            reply[1] = [[*item, b"ask"] for item in owned if not self._owns(item[1].decode())]
             reply[2] = b""
             return reply
 
     def _apply(self, now: int, records: list[Settle], want: int, reply: list[Any]) -> None:
         answers, claims, why, wait_ms, outbox, *marks = reply
         stamp = str(now)
-        for entry, job_id, flat in claims:
-            self.active += 1
-            self._on_claim(Claim(entry.decode(), job_id.decode(), hash_fields(flat), stamp))
+        started = 0
+        for entry, job_id, flat, stop in claims:
+            if stop != b"parked":
+                started += 1
+            self._on_claim(Claim(entry.decode(), job_id.decode(), hash_fields(flat), stamp, stop.decode()))
+        self.active += started
         for record, answer in zip(records, answers, strict=True):
             self._on_settled(record, answer.decode())
         if outbox:
             self.outbox_waiting = True
+            self._on_outbox()
         if want and self.claiming_allowed:
-            self._look_ahead(len(claims) >= want, why.decode(), int(wait_ms), marks)
+            self._look_ahead(want - started, why.decode(), int(wait_ms), marks)
         self._schedule()
 
-    def _look_ahead(self, more: bool, why: str, wait_ms: int, marks: list[bytes]) -> None:
+    def _look_ahead(self, missing: int, why: str, wait_ms: int, marks: list[bytes]) -> None:
         """Decide when to claim next: at once, after a limit's window, or when something wakes us."""
-        if more:
+        if missing <= 0:
             self.dry = self._full = False
             self._full_wait = _FULL_WAITS[0]
             return
@@ -268,7 +282,8 @@ class Exchange:
             self._arm(self._full_wait)
             self._full_wait = min(self._full_wait * 2, _FULL_WAITS[1])
         elif why in ("rate", "tokens"):
-            self._arm(wait_ms / 1000)
+            self.held = missing
+            self._arm((self._limits.spread(wait_ms) if why == "tokens" else wait_ms) / 1000)
         else:
             self.dry = True
             if marks:
@@ -280,4 +295,5 @@ class Exchange:
 
     def _timer_fired(self) -> None:
         self._timer = None
+        self.held = 0
         self.wake()

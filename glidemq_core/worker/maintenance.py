@@ -19,6 +19,7 @@ from ..options import JobOptions
 from ..payload import decode_data
 from ..suspension import deliver_early
 from .exchange import Exchange
+from .limits import WorkerLimits
 from .outcome import Settle
 from .run import Run
 
@@ -40,6 +41,7 @@ class Maintenance:
         worker: Worker,
         scope: Scope,
         exchange: Exchange,
+        limits: WorkerLimits,
         running: Mapping[str, Run],
         emit: Callable[..., None],
         on_error: Callable[[BaseException], None],
@@ -48,6 +50,7 @@ class Maintenance:
         self._options = worker.options
         self._scope = scope
         self._exchange = exchange
+        self._limits = limits
         self._running = running
         self._emit = emit
         self._on_error = on_error
@@ -82,6 +85,8 @@ class Maintenance:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             await self._scope.call("unregister_worker", self._worker.id)
+            if self._limits.published(0, 0, 0):
+                await self._scope.call("publish_limits", self._worker.id, "", 0)
         except GlideMQError as error:
             self._on_error(error)
 
@@ -143,6 +148,10 @@ class Maintenance:
             max(self._options.stalled_interval, 2_000),
             self._options.dead_letter_queue or "",
         )
+        now_ms, lives_ms = self._scope.now_ms(), max(self._options.stalled_interval, 2_000)
+        published = self._limits.published(self._exchange.held, now_ms + lives_ms, now_ms)
+        if published:
+            await self._scope.call("publish_limits", worker.id, published, 2 * lives_ms)
 
     # Heartbeats ----------------------------------------------------------------------------------------------
 
@@ -242,18 +251,25 @@ class Maintenance:
     # Parents in other slots, dead letters --------------------------------------------------------------------
 
     async def _empty_outbox(self) -> None:
-        """Tell parents in other queues that a child is done; a letter goes only after it was delivered."""
-        letters = await self._scope.connection.command("LRANGE", self._scope.keys.outbox, 0, 199)
+        """Tell parents in other queues that a child is done, and budgets in other slots what was spent.
+
+        A letter goes only after it was delivered; one that comes twice counts once.
+        """
+        connection = self._scope.connection
+        self._exchange.outbox_waiting = False
+        letters = await connection.command("LRANGE", self._scope.keys.outbox, 0, 199)
         if not letters:
-            self._exchange.outbox_waiting = False
             return
         for letter in letters:
             content = json.loads(letter)
-            await self._scope.connection.call(
-                "child_done", content["to"], content["parent"], content["member"]
-            )
+            if "budget" in content:
+                spend = json.dumps(content["spend"])
+                await connection.call("budget_book", content["to"], content["budget"], spend, content["mark"])
+            else:
+                await connection.call("child_done", content["to"], content["parent"], content["member"])
         await self._scope.call("outbox_clear", *letters)
-        self._exchange.outbox_waiting = len(letters) == 200
+        if len(letters) == 200:
+            self._exchange.outbox_waiting = True
 
     def dead_letter(self, record: Settle) -> None:
         """Copy an exhausted job to the dead letter queue, beside the work."""
@@ -269,7 +285,7 @@ class Maintenance:
             "originalQueue": self._scope.queue,
             "originalJobId": job.id,
             "data": decode_data(job.fields.get("data"), self._scope.serializer).value,
-            "failedReason": record.args[4],
+            "failedReason": record.value,
             "attemptsMade": to_int(job.fields.get("attemptsMade")) - 1,
         }
         encoded = encode_job(target, job.name, envelope, JobOptions())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 from .. import payload
 from ..errors import GlideMQError, JobRevokedError, JobTimeoutError, RateLimitError, UnrecoverableError
 from ..option_fields import to_ms
-from ..options import Backoff, Duration, JobOptions, Retention
+from ..options import Backoff, Duration, Retention
 from .run import Run
 
 BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]"]
@@ -23,10 +23,13 @@ _REASON_CAP = 64 * 1024
 
 @dataclass(slots=True)
 class Settle:
-    """One finished run on its way to the server; `args` are those of the exchange function."""
+    """One finished run on its way to the server: `head` and `value` are what the exchange function takes."""
 
     run: Run
-    args: tuple[str, ...]
+    head: str
+    #: Result as stored, or the reason of the failure.
+    value: str
+    tokens: int = 0
     result: Any = None
     error: BaseException | None = None
 
@@ -39,9 +42,9 @@ def completed(run: Run, result: Any) -> Settle:
     if job.fields.get("opts", b"{}") != b"{}":
         rule = retention_rule(job.options.remove_on_complete)
     ledger = ledger_head(run) if run.reported or _has_history(job.fields) else ""
-    return Settle(
-        run, (job.id, run.entry, run.processed_on, "c", text, "0", "0", rule, "", ledger), result=result
-    )
+    tokens = reported_tokens(run)
+    head = _head(job.id, run.entry, run.processed_on, "c", "0", "0", rule, "", str(tokens or ""), ledger)
+    return Settle(run, head, text, tokens, result=result)
 
 
 async def failed(
@@ -58,21 +61,33 @@ async def failed(
         backoff = error.delay_ms if error.delay_ms is not None else limiter_ms or 1_000
     elif options.backoff is not None and allowed > job.attempts_made + 1:
         backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
-    rule = retention_rule(options.remove_on_fail)
-    fallbacks = "1" if b'"fallbacks"' in job.fields.get("opts", b"") else ""
-    args = (
+    tokens = reported_tokens(run)
+    head = _head(
         job.id,
         run.entry,
         run.processed_on,
         "f",
-        reason,
         str(allowed),
         str(backoff),
-        rule,
-        fallbacks,
+        retention_rule(options.remove_on_fail),
+        "1" if b'"fallbacks"' in job.fields.get("opts", b"") else "",
+        str(tokens or ""),
         ledger_head(run),
     )
-    return Settle(run, args, error=error)
+    return Settle(run, head, reason, tokens, error=error)
+
+
+def _head(*words: str) -> str:
+    return "\x1f".join(words)
+
+
+def reported_tokens(run: Run) -> int:
+    """Tokens this run reported, rounded up: what the token limits count, whatever became of the run."""
+    if not run.reported:
+        return 0
+    usage = run.job.usage
+    total = usage.total_tokens if usage is not None and usage.total_tokens is not None else 0
+    return math.ceil(max(total, run.job.tpm_tokens or 0))
 
 
 def reason_of(error: BaseException) -> str:
@@ -116,7 +131,7 @@ def retention_rule(value: bool | int | Retention | None) -> str:
     if value is True:
         return "all"
     if isinstance(value, Retention):
-        age, count = value.age_seconds or 0, value.count or 0
+        age, count = -(-(value.age or 0) // 1000), value.count or 0
         return f"a:{age}:{count}" if age or count else ""
     return f"n:{value}" if value > 0 else ""
 
@@ -138,14 +153,3 @@ def ledger_head(run: Run) -> str:
 def _has_history(fields: dict[str, bytes]) -> bool:
     """Whether an earlier run of the job may have left a ledger."""
     return fields.get("attemptsMade", b"0") != b"0" or "suspendedAt" in fields or "usage:bucketTs" in fields
-
-
-def timeout_ms(options: JobOptions) -> int:
-    """Job timeout in ms, 0 for none."""
-    return options.timeout or 0
-
-
-async def call_processor(processor: Callable[[Any], Any], job: Any) -> Any:
-    """Await an async processor's result."""
-    answer = processor(job)
-    return await answer if asyncio.iscoroutine(answer) or inspect.isawaitable(answer) else answer

@@ -20,6 +20,7 @@ from .ending import Ending
 from .events import EventName, Handler, WorkerEvents
 from .exchange import Claim, Exchange
 from .idle import IdleWait
+from .limits import WorkerLimits
 from .maintenance import Maintenance
 from .outcome import Settle
 from .run import Run
@@ -39,6 +40,7 @@ class Worker(QueueBase):
         stalled_interval, promotion_interval, block_timeout: ms between sweeps, promotions, and blind looks.
         max_stalled_count: stalls a job survives.
         limiter: starts allowed in a window, shared with every worker of the queue.
+        token_limiter: tokens allowed in a window; counted when a run that reported them ends.
         backoff_strategies: name -> f(failed attempts, error) -> duration; may be async.
         events, metrics: False leaves out `completed` events and its metrics.
         grace: ms that running jobs get at shutdown before they are handed back.
@@ -144,21 +146,33 @@ class Worker(QueueBase):
     def _set_up(self, scope: Scope) -> None:
         options = self.options
         self._work = scope
-        self._ending = Ending(scope, options, self._emit)
+        self._limits = WorkerLimits(options.limiter, options.token_limiter)
+        self._ending = Ending(scope, options, self._limits, self._emit)
         self._exchange = Exchange(
             scope,
             self.id,
             concurrency=options.concurrency,
-            flags=("e" if options.events else "") + ("m" if options.metrics else ""),
-            limiter=options.limiter,
+            flags="".join(
+                letter
+                for letter, on in (
+                    ("e", options.events),
+                    ("m", options.metrics),
+                    ("t", self._limits.shared_tokens),
+                )
+                if on
+            ),
+            limits=self._limits,
             on_claim=self._begin,
             on_settled=self._settled,
             on_error=self._trouble,
             on_dry=self._nothing_ready,
+            on_outbox=lambda: self._maintenance.poke(),
             owns=self._running.__contains__,
         )
         self._idle = IdleWait(scope, options.block_timeout, on_wake=self._wake, on_error=self._trouble)
-        self._maintenance = Maintenance(self, scope, self._exchange, self._running, self._emit, self._trouble)
+        self._maintenance = Maintenance(
+            self, scope, self._exchange, self._limits, self._running, self._emit, self._trouble
+        )
 
     async def wait_until_ready(self) -> None:
         """Return when registered and claiming. Raises what prevented it."""
@@ -306,7 +320,11 @@ class Worker(QueueBase):
 
     def _begin(self, claim: Claim) -> None:
         assert self._work is not None
-        run = Run(claim.entry, claim.processed_on, self.id)
+        if claim.stop == "parked":
+            claim.fields["state"] = b"delayed"
+            self._emit("budget_exceeded", Job(self._work, claim.job_id, claim.fields))
+            return
+        run = Run(claim.entry, claim.processed_on, self.id, claim.stop)
         job: Job[Any, Any] = Job(self._work, claim.job_id, claim.fields, run)
         run.job = job
         claim.fields["state"] = b"active"
@@ -325,7 +343,11 @@ class Worker(QueueBase):
         self._maintenance.expect_lock(run.job.options.lock_duration)
 
     async def _process(self, run: Run) -> None:
-        record = await self._ending.of(run, self.processor)
+        try:
+            record = await self._ending.of(run, self.processor)
+        except Exception as defect:  # noqa: BLE001 - the slot must come free; the job runs again as stalled
+            self._trouble(defect)
+            record = None
         if run.timer is not None:
             run.timer.cancel()
         run.ended = True
@@ -358,7 +380,7 @@ class Worker(QueueBase):
                 self._maintenance.poke()
             job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
             job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
-            job.fields["failedReason"] = record.args[4].encode()
+            job.fields["failedReason"] = record.value.encode()
             if answer == "failed" and self.options.dead_letter_queue:
                 self._maintenance.dead_letter(record)
             self._emit("failed", job, record.error)

@@ -81,18 +81,21 @@ class Run:
         "reported",
         "requests",
         "started_ms",
+        "stop",
         "task",
         "timer",
         "worker",
     )
 
-    def __init__(self, entry: str, processed_on: str, worker: str) -> None:
+    def __init__(self, entry: str, processed_on: str, worker: str, stop: str = "") -> None:
         #: Stream entry id, "" for a list-sourced job.
         self.entry = entry
         #: `processedOn` as stored: the mark of this activation.
         self.processed_on = processed_on
         self.started_ms = int(processed_on)
         self.worker = worker
+        #: What the claim says about the job's budget: "" none is in the way, "fail", or "ask".
+        self.stop = stop
         self.job: Job[Any, Any]
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -1,0 +1,218 @@
+"""Budgets of flows: reading them, the jobs they stopped, and topping up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from .audit import audit_blob
+from .base import QueueBase, Scope
+from .budget_fields import decode_budget, shown_caps
+from .decoding import hash_fields
+from .errors import BudgetNotFoundError
+from .flow_walk import by_queue, parse_members, whole_tree
+from .keys import QueueKeys
+from .option_fields import amount, amounts, flag, refuse
+from .options import Actor, Budget, JobRef
+from .records import FlowBudget, TopUp
+
+#: A Node worker that read category caps before a top-up may set the flag again within this time, s.
+_STALE_CAPS_S = 1.0
+_SLICE = 500
+
+
+async def get_flow_budget(scope: Scope, flow_id: str) -> FlowBudget | None:
+    """Read the budget of a flow whose root is in this queue, None without one; see `Queue.get_flow_budget`."""
+    fields = hash_fields(await scope.connection.command("HGETALL", scope.keys.budget(flow_id)))
+    if not fields:
+        return None
+    budget = decode_budget(JobRef(scope.queue, flow_id), fields)
+    return replace(budget, parked=tuple(await get_parked_jobs(scope, flow_id)))
+
+
+async def get_parked_jobs(scope: Scope, flow_id: str) -> list[JobRef]:
+    """Find the jobs of a flow that its budget has paused, in any queue."""
+    return (await _stopped(scope, flow_id))["parked"]
+
+
+async def _stopped(scope: Scope, flow_id: str) -> dict[str, list[JobRef]]:
+    """Find the jobs that the budget has parked and failed: among those noted, and in the whole tree."""
+    connection, prefix = scope.connection, scope.keys.prefix
+    noted = await connection.command("SMEMBERS", scope.keys.budget_parked(flow_id))
+    root = JobRef(scope.queue, flow_id)
+    tree = await whole_tree(connection, prefix, [root])
+    candidates = dict.fromkeys([*tree, *parse_members(noted or (), prefix)])
+    return await sort_stopped(scope, flow_id, candidates)
+
+
+async def sort_stopped(scope: Scope, flow_id: str, candidates: Iterable[JobRef]) -> dict[str, list[JobRef]]:
+    """Ask which of some jobs this budget has stopped, in one round trip a page; `parked` and `failed` ones."""
+    found: dict[str, list[JobRef]] = {"parked": [], "failed": []}
+    budget_key = scope.keys.budget(flow_id)
+    calls = [
+        (queue, ids[start : start + _SLICE])
+        for queue, ids in by_queue(candidates).items()
+        for start in range(0, len(ids), _SLICE)
+    ]
+    roots = [QueueKeys(scope.keys.prefix, queue).root for queue, _ in calls]
+    answers = await scope.connection.read_many(
+        [("budget_stopped", root, budget_key, *ids) for root, (_, ids) in zip(roots, calls, strict=True)]
+    )
+    for (queue, ids), words in zip(calls, answers, strict=True):
+        if isinstance(words, Exception):
+            raise words
+        for job_id, word in zip(ids, words, strict=True):
+            if word:
+                found[word.decode()].append(JobRef(queue, job_id))
+    return found
+
+
+async def top_up_budget(
+    scope: Scope,
+    flow_id: str,
+    *,
+    add_tokens: float = 0,
+    add_cost: float = 0,
+    add_tokens_by: Mapping[str, float] | None = None,
+    add_costs_by: Mapping[str, float] | None = None,
+    release: bool = True,
+    retry_failed: bool = False,
+    expect: FlowBudget | Budget | None = None,
+    preview: bool = False,
+    actor: Actor | None = None,
+) -> TopUp:
+    """Raise caps of a budget and let go on what it stopped; see `Queue.top_up_budget`."""
+    added = {
+        "maxTotalTokens": amount(add_tokens, "add_tokens"),
+        "maxTotalCost": amount(add_cost, "add_cost"),
+        "maxTokens": amounts(add_tokens_by or {}, "add_tokens_by"),
+        "maxCosts": amounts(add_costs_by or {}, "add_costs_by"),
+    }
+    for name, value in (("release", release), ("retry_failed", retry_failed), ("preview", preview)):
+        flag(value, name)
+    if expect is not None and not isinstance(expect, (FlowBudget, Budget)):
+        refuse("expect", expect, "the FlowBudget that was shown")
+    detail = {name: value for name, value in added.items() if value}
+    blob = audit_blob(actor, "top_up_budget", scope.queue, [flow_id], scope.now_ms(), detail=detail)
+    words = (flow_id, json.dumps(added), json.dumps(shown_caps(expect)) if expect else "", scope.now_ms(), blob)
+    stopped = await _stopped(scope, flow_id)
+    if preview:
+        reply = await scope.read("budget_preview", *words)
+    else:
+        reply = await scope.call("budget_top_up", *words)
+    flow = JobRef(scope.queue, flow_id)
+    if reply[0] == b"not_found":
+        raise BudgetNotFoundError(f"flow '{flow}' has no budget", queue=scope.queue, flow_id=flow_id)
+    stored = hash_fields(reply[1])
+    parked = stopped["parked"]
+    before = decode_budget(flow, stored, parked)
+    if reply[0] == b"changed":
+        refuse(
+            "expect",
+            expect,
+            "the caps as they are now",
+            f"the caps of flow '{flow}' have changed meanwhile: look again, nothing was added",
+        )
+    after = decode_budget(flow, {**stored, **hash_fields(reply[2])}, parked)
+    over = tuple(hit.decode() for hit in reply[3])
+    released: list[JobRef] = []
+    if not over:
+        wanted = {"parked": parked if release else [], "failed": stopped["failed"] if retry_failed else []}
+        if preview:
+            released = wanted["parked"] + wanted["failed"]
+        else:
+            released = await _let_go(scope, flow_id, wanted)
+            raised = {b"maxTokens", b"maxCosts"} & set(reply[2][::2])
+            if raised and await _flag_set_again(scope, flow_id) and release:
+                released += await _let_go(scope, flow_id, {"parked": await get_parked_jobs(scope, flow_id)})
+    left = tuple(job for job in parked if job not in released)
+    return TopUp(
+        preview=preview,
+        before=before,
+        after=replace(after, parked=left),
+        still_exceeded=bool(over),
+        released=tuple(dict.fromkeys(released)),
+        over=over,
+    )
+
+
+async def _let_go(scope: Scope, flow_id: str, wanted: Mapping[str, Iterable[JobRef]]) -> list[JobRef]:
+    """Release parked and retry failed jobs, each in its own slot and only if it still is what it was."""
+    released: list[JobRef] = []
+    for kind, jobs in wanted.items():
+        for queue, ids in by_queue(jobs).items():
+            root = QueueKeys(scope.keys.prefix, queue).root
+            for start in range(0, len(ids), _SLICE):
+                part = ids[start : start + _SLICE]
+                went = await scope.connection.call(
+                    "budget_release", root, scope.keys.budget(flow_id), scope.now_ms(), kind, *part
+                )
+                released += [JobRef(queue, job_id.decode()) for job_id in went]
+    members = [QueueKeys(scope.keys.prefix, ref.queue).member(ref.id) for ref in released]
+    for start in range(0, len(members), _SLICE):
+        await scope.connection.command(
+            "SREM", scope.keys.budget_parked(flow_id), *members[start : start + _SLICE]
+        )
+    return released
+
+
+async def _flag_set_again(scope: Scope, flow_id: str) -> bool:
+    """Look once more after category caps were raised; True when a stale flag was taken back."""
+    await asyncio.sleep(_STALE_CAPS_S)
+    [status] = await scope.call("budget_recheck", flow_id)
+    return bool(status == b"cleared")
+
+
+class BudgetCalls(QueueBase):
+    """Budgets of flows whose root is in this queue."""
+
+    async def get_flow_budget(self, flow_id: str) -> FlowBudget | None:
+        """Read caps, use and parked jobs of a flow's budget by the root's id; None without a budget."""
+        return await get_flow_budget(await self.scope(), flow_id)
+
+    async def get_parked_jobs(self, flow_id: str) -> list[JobRef]:
+        """Find the jobs of a flow that wait because its budget is used up, in any queue."""
+        return await get_parked_jobs(await self.scope(), flow_id)
+
+    async def top_up_budget(
+        self,
+        flow_id: str,
+        *,
+        add_tokens: float = 0,
+        add_cost: float = 0,
+        add_tokens_by: Mapping[str, float] | None = None,
+        add_costs_by: Mapping[str, float] | None = None,
+        release: bool = True,
+        retry_failed: bool = False,
+        expect: FlowBudget | Budget | None = None,
+        preview: bool = False,
+        actor: Actor | None = None,
+    ) -> TopUp:
+        """Raise caps that exist, and let the jobs go on that the budget stopped, unless a cap is still exceeded.
+
+        A cap that does not exist stays so. Two top-ups at once both count; each job is released once.
+
+        Args:
+            add_tokens, add_cost: added to the totals; `add_tokens_by`, `add_costs_by` to categories.
+            release: make parked jobs ready.
+            retry_failed: also retry jobs that failed with `Budget exceeded`.
+            expect: the budget as it was shown; with other caps by now nothing is done.
+            preview: change nothing, tell what would happen.
+        Raises: BudgetNotFoundError; InvalidOptionError for negative amounts, or when caps are not as expected.
+        """
+        return await top_up_budget(
+            await self.scope(),
+            flow_id,
+            add_tokens=add_tokens,
+            add_cost=add_cost,
+            add_tokens_by=add_tokens_by,
+            add_costs_by=add_costs_by,
+            release=release,
+            retry_failed=retry_failed,
+            expect=expect,
+            preview=preview,
+            actor=actor,
+        )

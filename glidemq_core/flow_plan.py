@@ -1,0 +1,231 @@
+"""From a described flow to the jobs to create: validated as a whole, in the order of creation, with every link."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .adding import Record, encode_job, ordering_spec
+from .base import Scope
+from .errors import DuplicateJobError
+from .flow_nodes import (
+    DagNode,
+    FlowJob,
+    cycle_error,
+    definition_error,
+    dependents_of,
+    levels_of,
+    topo_sort,
+)
+from .option_fields import queue_name
+from .options import JobOptions, JobRef, millitokens
+
+ScopeOf = Callable[[str], Scope]
+
+
+@dataclass(slots=True, eq=False)
+class Planned:
+    """A job to create. `kind`: inner (waits for children), leaf (below an inner one), plain (as by `add`)."""
+
+    scope: Scope
+    name: str
+    record: Record
+    options: JobOptions
+    kind: str
+    #: The one job that waits for it, as `parentId`; in a graph also the first in another queue.
+    parent: Planned | None = None
+    #: All jobs that wait for it, where several may.
+    dependents: list[Planned] = field(default_factory=list)
+    #: What it waits for.
+    members: list[Planned] = field(default_factory=list)
+    #: A job outside the flow that waits for the root.
+    outside: JobRef | None = None
+    #: Known before creation: custom, or reserved.
+    id: str = ""
+
+    @property
+    def waiters(self) -> list[Planned]:
+        return self.dependents or ([self.parent] if self.parent else [])
+
+    @property
+    def member(self) -> str:
+        """How it stands in the `deps` of those that wait for it; needs its id."""
+        return self.scope.keys.member(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Jobs in the order of their ids, and in the order of placing and announcing (children first)."""
+
+    jobs: list[Planned]
+    announced: list[Planned]
+    kind: str
+
+
+def plan_tree(root: FlowJob, scope_of: ScopeOf) -> tuple[Plan, dict[int, list[Planned]], Planned]:
+    """Plan a tree. Also returns the planned children of each inner job by `id()`, and the root.
+
+    Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
+    """
+    top = _planned_job(root, scope_of, None)
+    children: dict[int, list[Planned]] = {}
+    jobs: list[Planned] = []
+    announced: list[Planned] = []
+    above: dict[int, FlowJob] = {}
+    stack: list[tuple[FlowJob, Planned, bool]] = [(root, top, False)]
+    while stack:
+        node, planned, expanded = stack.pop()
+        below = children.get(id(planned), [])
+        if expanded:
+            above.popitem()
+            leaves = [child for child in below if child.kind == "leaf"]
+            jobs += [planned, *leaves]
+            announced += [*leaves, planned]
+            continue
+        if id(node) in above:
+            path = list(above.values())
+            start = list(above).index(id(node))
+            raise cycle_error("flow", [one.name for one in path[start:]] + [node.name])
+        if not node.children:
+            if planned is top:
+                jobs, announced = [top], [top]
+            continue
+        above[id(node)] = node
+        below = [_planned_job(child, scope_of, planned) for child in _children(node)]
+        children[id(planned)] = below
+        planned.members = below
+        stack.append((node, planned, True))
+        inner = [(child, job, False) for child, job in zip(node.children, below, strict=True) if child.children]
+        stack += reversed(inner)
+    plan = Plan(jobs, announced, "flow")
+    _check(plan, list(reversed(announced)))
+    return plan, children, top
+
+
+def plan_dag(nodes: Iterable[DagNode], scope_of: ScopeOf) -> Plan:
+    """Plan a graph: dependents before prerequisites, level by level.
+
+    Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
+    """
+    given = list(nodes)
+    order = topo_sort(given)
+    level = levels_of(order)
+    dependents = dependents_of(given)
+    by_name = {node.name: _planned(node, scope_of, "inner" if node.deps else "plain") for node in given}
+    for node in given:
+        job = by_name[node.name]
+        job.members = [by_name[dep] for dep in node.deps]
+        waiters = [by_name[name] for name in dependents[node.name]]
+        if job.kind == "plain" and len(waiters) == 1:
+            job.parent = waiters[0]
+            continue
+        job.dependents = waiters
+        # Node's workers obey the set for their own queue only, but a parent in any queue.
+        job.parent = next((one for one in waiters if one.scope.queue != job.scope.queue), None)
+    jobs = [by_name[node.name] for node in sorted(order, key=lambda node: -level[node.name])]
+    plan = Plan(jobs, jobs, "DAG")
+    _check(plan, jobs)
+    return plan
+
+
+def _children(node: FlowJob) -> Sequence[FlowJob]:
+    if not isinstance(node.children, Sequence) or isinstance(node.children, (str, bytes)):
+        raise definition_error(f'children of "{node.name}" must be a list of FlowJob', node.name, "children")
+    return node.children
+
+
+def _planned_job(node: FlowJob, scope_of: ScopeOf, parent: Planned | None) -> Planned:
+    if not isinstance(node, FlowJob):
+        raise definition_error(f"a flow is made of FlowJob, not {type(node).__name__}", "", value=node)
+    kind = "inner" if node.children else "leaf" if parent else "plain"
+    planned = _planned(node, scope_of, kind)
+    planned.parent = parent
+    return planned
+
+
+def _planned(node: FlowJob | DagNode, scope_of: ScopeOf, kind: str) -> Planned:
+    options = node.options if node.options is not None else JobOptions()
+    if not isinstance(options, JobOptions):
+        raise definition_error(
+            f'options of "{node.name}" must be JobOptions', str(node.name), "options", node.options
+        )
+    scope = scope_of(queue_name(node.queue, "queue"))
+    record = encode_job(scope, node.name, node.data, options)
+    return Planned(scope, node.name, record, options, kind, id=options.job_id or "")
+
+
+def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
+    """Refuse an id given twice, and a job that shares its ordering key with one that waits for it."""
+    taken: set[str] = set()
+    for job in plan.jobs:
+        if job.id and job.member in taken:
+            raise duplicate(plan, job)
+        if job.id:
+            taken.add(job.member)
+    above: dict[int, frozenset[tuple[str, str]]] = {}
+    for job in top_down:
+        keys = frozenset[tuple[str, str]]()
+        for waiter in job.waiters:
+            keys |= above[id(waiter)]
+        if job.options.ordering is not None:
+            mine = (job.scope.queue, job.options.ordering.key)
+            if mine in keys:
+                raise definition_error(
+                    f'"{job.name}" has the ordering key \'{mine[1]}\' of a job that waits for it: '
+                    "both would wait for ever",
+                    job.name,
+                    "ordering",
+                    mine[1],
+                )
+            keys |= {mine}
+        above[id(job)] = keys
+
+
+def duplicate(plan: Plan, job: Planned) -> DuplicateJobError:
+    """Build the error for a custom id that is taken; nothing was created."""
+    return DuplicateJobError(
+        f"Duplicate job ID in {plan.kind}: '{job.scope.queue}:{job.id}' is taken, nothing was added",
+        queue=job.scope.queue,
+        job_id=job.id,
+    )
+
+
+def node_words(job: Planned, numbers: dict[int, int], *, register: bool) -> tuple[str, ...]:
+    """Return a job as the arguments of the server function.
+
+    Args:
+        numbers: jobs of the same call by `id()`.
+        register: whether the call itself tells the job outside that waits for the root.
+    """
+
+    def ref(other: Planned) -> int | str:
+        return numbers.get(id(other)) or other.member
+
+    links: dict[str, Any] = {"k": job.kind}
+    options, milli = job.options, millitokens if job.kind == "plain" else _floored
+    if options.ordering is not None:
+        links["o"] = ordering_spec(options.ordering, milli)
+    if options.cost:
+        links["c"] = milli(options.cost)
+    if options.ttl:
+        links["t"] = options.ttl
+    if job.parent is not None:
+        links["p"], links["q"] = ref(job.parent), job.parent.scope.queue
+    if job.dependents:
+        links["d"] = [ref(one) for one in job.dependents]
+        links["e"] = [one.scope.queue for one in job.dependents]
+    elsewhere = [one.member for one in job.members if id(one) not in numbers]
+    if elsewhere:
+        links["m"] = elsewhere
+    if job.outside is not None:
+        keys = job.scope.keys
+        links["p"] = f"{keys.prefix}:{{{job.outside.queue}}}:{job.outside.id}"
+        links["q"], links["r"] = job.outside.queue, register
+    return (job.scope.keys.root, job.id, *job.record[1:8], json.dumps(links, ensure_ascii=False))
+
+
+def _floored(tokens: float) -> int:
+    return math.floor(tokens * 1000)

@@ -1,0 +1,145 @@
+"""Mending flows: parents that wait for children whose end they never heard of, or that will never complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .audit import audit_blob
+from .base import QueueBase, Scope
+from .errors import JobStateError
+from .flow_walk import parse_members, whole_tree
+from .keys import QueueKeys
+from .numbers import to_int
+from .option_fields import Duration, refuse, to_ms
+from .options import Actor, JobRef
+from .payload import as_text
+
+#: Younger flows may still be being wired by a Node producer, s.
+OLD_ENOUGH_MS = 60_000
+
+
+async def repair_flow(
+    scope: Scope, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
+) -> list[JobRef]:
+    """Tell waiting parents of a flow of children that completed unheard; see `Queue.repair_flow`."""
+    oldest = scope.now_ms() - to_ms(older_than, "older_than")
+    prefix, connection = scope.keys.prefix, scope.connection
+    told: list[JobRef] = []
+    # Bottom up: a parent that goes on does not change what its own parents wait for.
+    for parent in reversed(await whole_tree(connection, prefix, [JobRef(scope.queue, job_id)])):
+        keys = QueueKeys(prefix, parent.queue)
+        state, created = await connection.command("HMGET", keys.job(parent.id), "state", "timestamp")
+        if state != b"waiting-children" or to_int(created) > oldest:
+            continue
+        states = await _pending(scope, parent)
+        done = [child for child, state in states.items() if state == "completed"]
+        counted = await _count(scope, parent, done, "repair_flow", actor)
+        told += counted
+    return told
+
+
+async def release_parent(
+    scope: Scope,
+    job_id: str,
+    *,
+    children: Iterable[JobRef] | None = None,
+    actor: Actor | None = None,
+) -> list[JobRef]:
+    """Let a parent go on without children that failed or are gone; see `Queue.release_parent`."""
+    parent = JobRef(scope.queue, job_id)
+    states = await _pending(scope, parent)
+    hopeless = [child for child, state in states.items() if state in ("failed", "completed", "")]
+    if children is not None:
+        chosen = list(children)
+        for child in chosen:
+            if child in states and child not in hopeless:
+                refuse(
+                    "children",
+                    child,
+                    "children that failed or are gone",
+                    f"child '{child}' is {states[child]} and may still complete",
+                )
+            if child not in states:
+                refuse("children", child, "children it waits for", f"'{parent}' does not wait for '{child}'")
+        hopeless = chosen
+    return await _count(scope, parent, hopeless, "release_parent", actor)
+
+
+async def blocking_children(scope: Scope, job_id: str) -> list[JobRef]:
+    """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
+    states = await _pending(scope, JobRef(scope.queue, job_id))
+    return [child for child, state in states.items() if state in ("failed", "")]
+
+
+async def _pending(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
+    """Read the states of the children a job still waits for; "" for one whose record is gone."""
+    connection, prefix = scope.connection, scope.keys.prefix
+    keys = QueueKeys(prefix, parent.queue)
+    members = parse_members(await connection.command("SMEMBERS", keys.deps(parent.id)) or (), prefix)
+    if not members:
+        return {}
+    texts = [QueueKeys(prefix, child.queue).member(child.id) for child in members]
+    markers = await connection.command("HMGET", keys.job(parent.id), *(f"depdone:{text}" for text in texts))
+    pending = [child for child, marker in zip(members, markers, strict=True) if marker is None]
+    states = await scope.gather(
+        *(("HGET", QueueKeys(prefix, child.queue).job(child.id), "state") for child in pending)
+    )
+    return {child: as_text(state) for child, state in zip(pending, states, strict=True)}
+
+
+async def _count(
+    scope: Scope, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
+) -> list[JobRef]:
+    """Count children as done, in one call on the parent. Raises JobNotFoundError, JobStateError."""
+    prefix = scope.keys.prefix
+    keys = QueueKeys(prefix, parent.queue)
+    members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]
+    detail = {"children": members}
+    blob = audit_blob(actor, action, parent.queue, [parent.id], scope.now_ms(), detail=detail)
+    status, *rest = await scope.connection.call("release_parent", keys.root, parent.id, blob, *members)
+    if status == b"not_found":
+        raise Scope(scope.connection, keys).missing(parent.id)
+    if status == b"not_waiting":
+        state = rest[0].decode("utf-8", "replace")
+        raise JobStateError(
+            f"job '{parent}' is {state}, it does not wait for children",
+            queue=parent.queue,
+            job_id=parent.id,
+            operation=action,
+            state=state,
+            needed="waiting-children",
+        )
+    return parse_members([member for member in rest if member != b"released"], prefix)
+
+
+class FlowCalls(QueueBase):
+    """Mending flows whose jobs wait in this queue."""
+
+    async def repair_flow(
+        self, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
+    ) -> list[JobRef]:
+        """Let parents of a flow that wait for children which have completed unheard go on, from a job downwards.
+
+        Such flows are left by Node producers and workers. Returns the children that now count.
+
+        Args:
+            older_than: age of a parent (ms or timedelta); younger ones may still be being wired.
+        """
+        return await repair_flow(await self.scope(), job_id, older_than=older_than, actor=actor)
+
+    async def get_blocking_children(self, job_id: str) -> list[JobRef]:
+        """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
+        return await blocking_children(await self.scope(), job_id)
+
+    async def release_parent(
+        self, job_id: str, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
+    ) -> list[JobRef]:
+        """Let a waiting parent go on without children that failed or are gone; their results will be missing.
+
+        Returns the children that now count as done. The parent runs once it waits for no other.
+
+        Args:
+            children: only these; by default all that will not complete by themselves.
+        Raises: JobNotFoundError, JobStateError; InvalidOptionError for a child that may still complete.
+        """
+        return await release_parent(await self.scope(), job_id, children=children, actor=actor)

@@ -1,0 +1,62 @@
+"""Finding the jobs of a flow by their links, bounded and safe against cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .connection import Connection
+from .keys import QueueKeys, split_member
+from .options import JobRef
+from .payload import as_text
+
+#: Jobs of a flow that are looked at, at most.
+MAX_JOBS = 100_000
+_PAGE = 1_000
+
+
+async def children_of(connection: Connection, prefix: str, jobs: Sequence[JobRef]) -> list[list[JobRef]]:
+    """Read what each job waits for: the members of its `deps`, in order of queue and id."""
+    found: list[list[JobRef]] = []
+    for start in range(0, len(jobs), _PAGE):
+        part = jobs[start : start + _PAGE]
+        commands = [("SMEMBERS", QueueKeys(prefix, ref.queue).deps(ref.id)) for ref in part]
+        for members in await connection.pipeline(commands):
+            # A key of another type has no members.
+            found.append([] if isinstance(members, Exception) else parse_members(members or (), prefix))
+    return found
+
+
+def parse_members(members: Iterable[bytes | str], prefix: str) -> list[JobRef]:
+    """Read members of `deps`, `parents` and parked sets; what is none, or of another prefix, is left out."""
+    places = (split_member(as_text(member), prefix) for member in members)
+    return sorted((JobRef(*place) for place in places if place), key=_natural)
+
+
+async def whole_tree(
+    connection: Connection, prefix: str, roots: Iterable[JobRef], limit: int = MAX_JOBS
+) -> list[JobRef]:
+    """Find the roots and everything below them, each job once, level by level; at most `limit`."""
+    seen = dict.fromkeys(roots)
+    level = list(seen)
+    while level:
+        below: list[JobRef] = []
+        for children in await children_of(connection, prefix, level):
+            for child in children:
+                if child not in seen and len(seen) < limit:
+                    seen[child] = None
+                    below.append(child)
+        level = below
+    return list(seen)
+
+
+def by_queue(jobs: Iterable[JobRef]) -> dict[str, list[str]]:
+    """Sort jobs into their queues: ids by queue name."""
+    found: dict[str, list[str]] = {}
+    for ref in jobs:
+        found.setdefault(ref.queue, []).append(ref.id)
+    return found
+
+
+def _natural(ref: JobRef) -> tuple[str, int, str]:
+    """Order ids as people count: 2 before 10."""
+    return ref.queue, len(ref.id) if ref.id.isdecimal() else 1_000, ref.id

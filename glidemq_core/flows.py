@@ -1,0 +1,298 @@
+"""Creating flows: trees and graphs of jobs, each as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from .adding import created_job, register_queue
+from .base import JSON_SERIALIZER, Scope, Serializer, open_target
+from .budget_fields import new_budget
+from .connection import Connection
+from .control import remove_jobs
+from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
+from .flow_nodes import DagNode, FlowJob, JobNode
+from .flow_plan import Plan, Planned, duplicate, node_words, plan_dag, plan_tree
+from .job import Job
+from .keys import QueueKeys
+from .option_fields import instance_of
+from .options import Budget
+
+_SLOTS = 16_384
+
+
+class FlowProducer:
+    """Creates flows. Connects at first use; never compresses, always emits events.
+
+    Args:
+        connection: URL (opened and owned), a shared Connection, or None for `GLIDEMQ_URL`.
+        prefix: key prefix; None takes the connection's.
+        serializer: of the data; the workers of the queues need the same.
+    """
+
+    def __init__(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        prefix: str | None = None,
+        serializer: Serializer = JSON_SERIALIZER,
+    ) -> None:
+        self._target = connection
+        self._prefix = prefix
+        self._serializer = serializer
+        self._connection: Connection | None = None
+        self._opening = asyncio.Lock()
+        self._closed = False
+
+    async def add(self, flow: FlowJob, *, budget: Budget | None = None) -> JobNode:
+        """Create a tree of jobs: children run, a parent runs when all its children have completed.
+
+        Everything is checked first and created in one atomic call (in a cluster one a slot, taken back when one
+        fails); budget and links stand before anything can run. A root whose options name a `parent` becomes a
+        child of that job, which must still run or wait; without a budget of its own it draws on that job's.
+
+        Raises: FlowDefinitionError, CycleError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
+            SerializationError.
+        """
+        if budget is not None:
+            instance_of(Budget)(budget, "budget")
+        connection = await self._open()
+        plan, children, root = plan_tree(flow, self._scope_of(connection))
+        root.outside = root.options.parent
+        creation = _Creation(connection, plan, root, budget)
+        await creation.run()
+        return _tree(root, children, creation)
+
+    async def add_bulk(self, flows: Iterable[FlowJob]) -> list[JobNode]:
+        """Create flows one after another; stops at the first error, earlier flows stay. Raises as `add`."""
+        return [await self.add(flow) for flow in flows]
+
+    async def add_dag(self, nodes: Iterable[DagNode]) -> dict[str, Job[Any, Any]]:
+        """Create a graph of jobs: a node runs when all its `deps` have completed. Returns the jobs by name.
+
+        Created as a whole, like a tree. Where Node's workers run a node with dependents in several foreign
+        queues, only the first of those hears of its end; Python workers tell all, `repair_flow` the rest.
+
+        Raises: CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
+            SerializationError.
+        """
+        connection = await self._open()
+        plan = plan_dag(nodes, self._scope_of(connection))
+        if not plan.jobs:
+            return {}
+        creation = _Creation(connection, plan, plan.jobs[0], None)
+        await creation.run()
+        return {job.name: creation.job_of(job) for job in plan.jobs}
+
+    async def close(self) -> None:
+        """Close the connection if this object opened it; twice is fine."""
+        self._closed = True
+        if self._connection is not None and not isinstance(self._target, Connection):
+            await self._connection.close()
+        self._connection = None
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _open(self) -> Connection:
+        if self._closed:
+            raise ClosedError("FlowProducer is closing", what="FlowProducer")
+        async with self._opening:
+            if self._connection is None:
+                self._connection = await open_target(self._target, self._prefix)
+        return self._connection
+
+    def _scope_of(self, connection: Connection) -> Any:
+        scopes: dict[str, Scope] = {}
+        prefix = self._prefix or connection.prefix
+
+        def scope_of(queue: str) -> Scope:
+            if queue not in scopes:
+                scopes[queue] = Scope(connection, QueueKeys(prefix, queue), self._serializer)
+            return scopes[queue]
+
+        return scope_of
+
+
+@dataclass(slots=True)
+class _Part:
+    """Jobs that one call creates."""
+
+    jobs: list[Planned]
+    announced: list[Planned]
+
+
+class _Creation:
+    """One flow on its way to the server."""
+
+    def __init__(self, connection: Connection, plan: Plan, root: Planned, budget: Budget | None) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._root = root
+        self._budget = budget
+        self._inherited = ""
+        self._now_ms = connection.now_ms()
+
+    @property
+    def _budget_key(self) -> str:
+        return self._root.scope.keys.budget(self._root.id) if self._budget is not None else self._inherited
+
+    async def run(self) -> None:
+        """Create all jobs; their ids are known afterwards."""
+        outside = self._root.outside
+        keys = self._root.scope.keys
+        reached = {self._slot(job.scope.keys) for job in self._plan.jobs}
+        if outside is not None:
+            above = QueueKeys(keys.prefix, outside.queue)
+            reached.add(self._slot(above))
+            stored = await self._connection.command("HGET", above.job(outside.id), "budgetKey")
+            self._inherited = stored.decode() if stored else ""
+        if len(reached) == 1:
+            await self._call(_Part(self._plan.jobs, self._plan.announced), register=True)
+        else:
+            await self._in_several_slots()
+        for scope in {job.scope.queue: job.scope for job in self._plan.jobs}.values():
+            await register_queue(scope)
+
+    def _slot(self, keys: QueueKeys) -> int:
+        """Slot of a queue; without a cluster one call reaches them all."""
+        if not self._connection.is_cluster:
+            return 0
+        tag = keys.root.partition("{")[2].partition("}")[0]
+        return binascii.crc_hqx(tag.encode(), 0) % _SLOTS
+
+    # One call ------------------------------------------------------------------------------------------------
+
+    async def _call(self, part: _Part, *, register: bool) -> None:
+        """Create some jobs atomically. Raises DuplicateJobError, ServerError."""
+        numbers = {id(job): number for number, job in enumerate(part.jobs, 1)}
+        order = json.dumps([numbers[id(job)] for job in part.announced])
+        budget: dict[str, Any] | None = None
+        if self._budget is not None and id(self._root) in numbers:
+            budget = {"root": numbers[id(self._root)], "fields": new_budget(self._budget)}
+        elif self._budget_key:
+            budget = {"key": self._budget_key}
+        words = [word for job in part.jobs for word in node_words(job, numbers, register=register)]
+        spec = json.dumps(budget, ensure_ascii=False) if budget else ""
+        reply = await part.jobs[0].scope.call("add_flow", self._now_ms, spec, order, *words)
+        self._take_ids(part.jobs, reply)
+
+    def _take_ids(self, jobs: Sequence[Planned], reply: list[Any]) -> None:
+        status = reply[0]
+        if status == b"duplicate":
+            raise duplicate(self._plan, jobs[int(reply[1]) - 1])
+        if status != b"ok":
+            raise ServerError(
+                "Failed to generate job ID: too many collisions with custom job IDs", command="add_flow", code="IDS"
+            )
+        for job, job_id in zip(jobs, reply[1:], strict=True):
+            job.id = job_id.decode()
+
+    # Several slots -------------------------------------------------------------------------------------------
+
+    async def _in_several_slots(self) -> None:
+        """Reserve ids, then create from the root's slot downwards: what waits first, what can run last."""
+        top_down = list(reversed(self._plan.announced)) if self._plan.kind == "flow" else self._plan.jobs
+        by_slot: dict[int, list[Planned]] = {}
+        for job in top_down:
+            by_slot.setdefault(self._slot(job.scope.keys), []).append(job)
+        for jobs in by_slot.values():
+            words = [word for job in jobs for word in (job.scope.keys.root, job.id)]
+            self._take_ids(jobs, await jobs[0].scope.call("reserve_flow", *words))
+        parts = [self._part(jobs, runnable=False) for jobs in by_slot.values()]
+        parts += [self._part(jobs, runnable=True) for jobs in by_slot.values()]
+        created: list[Planned] = []
+        try:
+            await self._register_outside()
+            for part in parts:
+                if part.jobs:
+                    await self._tracked(part, created)
+        except BaseException as error:
+            await self._take_back(created, error)
+            raise
+
+    def _part(self, jobs: Iterable[Planned], *, runnable: bool) -> _Part:
+        chosen = {id(job) for job in jobs if (job.kind != "inner") is runnable}
+        return _Part(
+            [job for job in self._plan.jobs if id(job) in chosen],
+            [job for job in self._plan.announced if id(job) in chosen],
+        )
+
+    async def _tracked(self, part: _Part, created: list[Planned]) -> None:
+        try:
+            await self._call(part, register=False)
+        except (CallTimeoutError, ServerUnavailableError, asyncio.CancelledError):
+            created += part.jobs  # perhaps
+            raise
+        created += part.jobs
+
+    async def _register_outside(self) -> None:
+        outside = self._root.outside
+        if outside is not None:
+            above = QueueKeys(self._root.scope.keys.prefix, outside.queue)
+            await self._connection.call("register_child", above.root, outside.id, self._root.member)
+
+    async def _take_back(self, created: Sequence[Planned], error: BaseException) -> None:
+        """Remove what was created before a later step failed."""
+        outside, keys = self._root.outside, self._root.scope.keys
+        try:
+            if outside is not None:
+                deps = QueueKeys(keys.prefix, outside.queue).deps(outside.id)
+                await self._connection.command("SREM", deps, self._root.member)
+            for scope in {job.scope.queue: job.scope for job in created}.values():
+                ids = [job.id for job in created if job.scope is scope]
+                await remove_jobs(scope, ids)
+                await self._connection.pipeline([("UNLINK", scope.keys.deps(job_id)) for job_id in ids])
+            if self._budget is not None and self._root in created:
+                await self._connection.command("UNLINK", keys.budget(self._root.id))
+        except GlideMQError:
+            if isinstance(error, GlideMQError):
+                error.hint = f"part of the flow under '{keys.queue}:{self._root.id}' may be left: remove it"
+
+    # Afterwards ----------------------------------------------------------------------------------------------
+
+    def job_of(self, planned: Planned) -> Job[Any, Any]:
+        """Return a created job as it stands, without reading it."""
+        job = created_job(planned.scope, self._now_ms, planned.record, planned.options, planned.id.encode())
+        fields = job.fields
+        fields.pop("parentId", None)
+        fields.pop("parentQueue", None)
+        if planned.kind == "inner":
+            fields["state"] = b"waiting-children"
+            fields.pop("lifo", None)
+        parent = planned.parent.scope.queue if planned.parent else None
+        parent_id = planned.parent.id if planned.parent else None
+        if planned.outside is not None:
+            parent, parent_id = planned.outside.queue, planned.outside.id
+        if parent is not None and parent_id is not None:
+            fields["parentId"], fields["parentQueue"] = parent_id.encode(), parent.encode()
+        if planned.dependents:
+            fields["parentIds"] = json.dumps([one.id for one in planned.dependents]).encode()
+            fields["parentQueues"] = json.dumps([one.scope.queue for one in planned.dependents]).encode()
+        if self._budget_key:
+            fields["budgetKey"] = self._budget_key.encode()
+        return job
+
+
+def _tree(root: Planned, children: dict[int, list[Planned]], creation: _Creation) -> JobNode:
+    """Mirror the described tree, bottom up."""
+    built: dict[int, JobNode] = {}
+    stack = [(root, False)]
+    while stack:
+        planned, expanded = stack.pop()
+        below = children.get(id(planned))
+        if below is None or expanded:
+            nodes = None if below is None else tuple(built[id(child)] for child in below)
+            built[id(planned)] = JobNode(creation.job_of(planned), nodes)
+        else:
+            stack.append((planned, True))
+            stack += [(child, False) for child in below]
+    return built[id(root)]

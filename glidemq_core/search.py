@@ -1,0 +1,389 @@
+"""Search indexes over a queue's jobs and the search itself, by the server's module or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+from weakref import WeakKeyDictionary
+
+from . import search_exact, search_module
+from .base import QueueBase, Scope
+from .connection import Connection
+from .errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
+from .job import Job
+from .option_fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
+from .reading import load_jobs
+from .records import VectorHit
+from .search_filter import escape_tag, parse_filter
+from .search_hits import Hit, rank
+from .search_schema import Field, NumericField, Schema, TagField, TextField, VectorField
+from .vectors import field_name, pack
+
+__all__ = [
+    "NumericField",
+    "SearchCalls",
+    "TagField",
+    "TextField",
+    "VectorField",
+    "create_job_index",
+    "drop_job_index",
+    "escape_tag",
+    "vector_search",
+]
+
+Engine = Literal["auto", "module", "exact"]
+
+_MAX_K = 10_000
+#: How often a module is asked again, for twice as many, when jobs of other queues took the places of ours.
+_ASK_AGAIN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index that was found: `schema` is known of an exact one only."""
+
+    name: str
+    field: str
+    dimensions: int
+    schema: Schema | None
+
+
+#: Indexes met so far by queue prefix and vector field; "" notes that the default index was looked for.
+_met: WeakKeyDictionary[Connection, dict[tuple[str, str], Index | None]] = WeakKeyDictionary()
+
+
+async def create_job_index(
+    scope: Scope,
+    name: str | None = None,
+    *,
+    vector_field: VectorField | None = None,
+    fields: Sequence[Field] = (),
+    create_options: Mapping[str, Any] | None = None,
+    engine: Engine = "auto",
+) -> None:
+    """Create an index over the queue's jobs: `name`, `state`, `timestamp`, `priority`, `fields` and a vector."""
+    chosen = index_name(scope, name)
+    schema = Schema.of(fields, vector_field)
+    options = search_module.create_words(create_options)
+    one_of("auto", "module", "exact")(engine, "engine")
+    stored, listed = await _look(scope, chosen)
+    if engine == "module" and listed is None:
+        _refuse_module(scope)
+    made = stored is None and chosen not in (listed or ())
+    by_module = engine != "exact" and listed is not None
+    if made and by_module:
+        made = await search_module.create(scope, chosen, schema, options)
+    elif made:
+        made = await search_exact.create(scope, chosen, schema, scan="SKIPINITIALSCAN" not in options)
+    if not made:
+        message = f"a search index named '{chosen}' exists already"
+        refuse("name", chosen, "a name that no index has", message)
+    vector = schema.vector
+    _remember(scope, Index(chosen, vector.name, vector.dimensions, None if by_module else schema))
+
+
+async def drop_job_index(scope: Scope, name: str | None = None) -> None:
+    """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
+    index = await find_index(scope, index_name(scope, name))
+    if index.schema is not None:
+        dropped = await search_exact.drop(scope, index.name, index.schema)
+    else:
+        dropped = await search_module.drop(scope, index.name)
+    _met.get(scope.connection, {}).pop((scope.keys.root, index.field), None)
+    if not dropped:
+        _refuse_missing(scope, index.name)
+
+
+async def vector_search(
+    scope: Scope,
+    embedding: Any,
+    *,
+    k: int = 10,
+    filter: str = "*",
+    index_name: str | None = None,
+    return_fields: Sequence[str] | None = None,
+    score_field: str = "__score",
+    search_options: Mapping[str, Any] | None = None,
+    rescan: bool = False,
+) -> list[VectorHit]:
+    """Find the `k` jobs whose vectors are nearest to `embedding`, nearest first."""
+    target = pack(embedding)
+    count = whole(1, _MAX_K)(k, "k")
+    if not text(filter, "filter").strip():
+        refuse("filter", filter, "a filter expression or '*'", "filter is empty; '*' means every job")
+    field_name(score_field, "score_field")
+    names = _names(return_fields)
+    offset, limit, timeout_ms = _options(search_options)
+    flag(rescan, "rescan")
+    index = await find_index(scope, _index_name(scope, index_name))
+    if len(target) != 4 * index.dimensions:
+        refuse_length("embedding", embedding, target, index)
+    if index.schema is not None:
+        where = parse_filter(filter, index.schema.fields)
+        if rescan:
+            await search_exact.rescan(scope, index.schema)
+        hits = await search_exact.nearest(scope, index.schema, target, count, where)
+        found = await _with_jobs(scope, hits, names)
+    else:
+        found = await _ask_module(scope, index, target, count, filter, score_field, timeout_ms, names)
+    return found[offset : None if limit is None else offset + limit]
+
+
+async def _ask_module(
+    scope: Scope,
+    index: Index,
+    target: bytes,
+    k: int,
+    where: str,
+    score_field: str,
+    timeout_ms: int | None,
+    names: Sequence[str] | None,
+) -> list[VectorHit]:
+    """Ask until `k` jobs of this queue are found, or the index has no more."""
+    asked, found = k, []
+    for _ in range(1 + _ASK_AGAIN):
+        hits, answered = await search_module.nearest(
+            scope,
+            index.name,
+            field=index.field,
+            target=target,
+            k=asked,
+            where=where,
+            score_field=score_field,
+            timeout_ms=timeout_ms,
+        )
+        found = await _with_jobs(scope, sorted(hits, key=rank)[:k], names)
+        if len(found) >= k or answered < asked:
+            break
+        asked *= 2
+    return found
+
+
+async def _with_jobs(scope: Scope, hits: Sequence[Hit], names: Sequence[str] | None) -> list[VectorHit]:
+    """Read the jobs; those that are gone are left out."""
+    if names is None:
+        jobs = await load_jobs(scope, [hit.job_id for hit in hits])
+    else:
+        jobs = await _load_fields(scope, [hit.job_id for hit in hits], names)
+    return [
+        VectorHit(job=job, score=hit.score) for hit, job in zip(hits, jobs, strict=True) if job is not None
+    ]
+
+
+async def _load_fields(scope: Scope, ids: Sequence[str], names: Sequence[str]) -> list[Job[Any, Any] | None]:
+    commands = [
+        command
+        for job_id in ids
+        for command in (("EXISTS", scope.keys.job(job_id)), ("HMGET", scope.keys.job(job_id), *names))
+    ]
+    replies = await scope.gather(*commands) if commands else []
+    jobs: list[Job[Any, Any] | None] = []
+    for job_id, there, values in zip(ids, replies[::2], replies[1::2], strict=True):
+        fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        jobs.append(Job.from_hash(scope, job_id, fields) if there else None)
+    return jobs
+
+
+async def find_index(scope: Scope, name: str) -> Index:
+    """Look an index up. Raises IndexNotFoundError when there is none over this queue with a vector."""
+    stored, listed = await _look(scope, name)
+    index = None
+    if stored is not None:
+        schema = Schema.from_json(stored, name)
+        index = Index(name, schema.vector.name, schema.vector.dimensions, schema)
+    elif name in (listed or ()):
+        described = await search_module.describe(scope, name)
+        if described is not None and described.field and described.covers(scope):
+            index = Index(name, described.field, described.dimensions, None)
+    if index is None:
+        _refuse_missing(scope, name)
+    _remember(scope, index)
+    return index
+
+
+async def index_for(scope: Scope, field: str) -> Index | None:
+    """Return the index that a vector of this field would enter, as far as this process knows.
+
+    Without one met before, the queue's default index is looked for once a connection.
+    """
+    met = _met.setdefault(scope.connection, {})
+    if (scope.keys.root, field) not in met and (scope.keys.root, "") not in met:
+        met[scope.keys.root, ""] = None
+        try:
+            await find_index(scope, _index_name(scope, None))
+        except IndexNotFoundError:
+            return None
+    return met.get((scope.keys.root, field))
+
+
+async def check_length(scope: Scope, field: str, embedding: Any, packed: bytes) -> None:
+    """Refuse a vector that the field's index would leave out. Raises InvalidOptionError."""
+    index = await index_for(scope, field)
+    if index is None or len(packed) == 4 * index.dimensions:
+        return
+    _met[scope.connection].pop((scope.keys.root, field), None)  # it may have been made anew since
+    try:
+        index = await find_index(scope, index.name)
+    except IndexNotFoundError:
+        return
+    if index.field == field and len(packed) != 4 * index.dimensions:
+        refuse_length("embedding", embedding, packed, index)
+
+
+def refuse_length(option: str, embedding: Any, packed: bytes, index: Index) -> NoReturn:
+    """Raise InvalidOptionError: the vector has not as many numbers as the index has dimensions."""
+    raise InvalidOptionError(
+        f"{option} has {len(packed) // 4} numbers; index '{index.name}' has {index.dimensions} dimensions",
+        option=option,
+        value=embedding,
+        allowed=f"{index.dimensions} numbers",
+    )
+
+
+def index_name(scope: Scope, name: str | None) -> str:
+    """Return the name of an index, the queue's default without one. Raises InvalidOptionError."""
+    return f"{scope.queue}-idx" if name is None else some_text(name, "name")
+
+
+_index_name = index_name  # the parameter of `vector_search` hides it
+
+
+async def _look(scope: Scope, name: str) -> tuple[bytes | None, set[str] | None]:
+    """Read an exact index's schema, and the names of the module's indexes (None: the server has no module)."""
+    stored, listed = await scope.connection.pipeline(
+        [("HGET", scope.keys.vindex(name), "schema"), ("FT._LIST",)]
+    )
+    if isinstance(stored, Exception):
+        raise stored
+    if search_module.is_missing_module(listed) or isinstance(listed, PermissionDeniedError):
+        return stored, None
+    if isinstance(listed, Exception):
+        raise listed
+    return stored, {item.decode("utf-8", "replace") for item in listed}
+
+
+def _remember(scope: Scope, index: Index) -> None:
+    _met.setdefault(scope.connection, {})[scope.keys.root, index.field] = index
+
+
+def _refuse_missing(scope: Scope, name: str) -> NoReturn:
+    raise IndexNotFoundError(
+        f"no search index '{name}' over queue '{scope.queue}'",
+        hint="create_job_index() makes one",
+        index=name,
+    )
+
+
+def _refuse_module(scope: Scope) -> NoReturn:
+    raise UnsupportedServerError(
+        f"{scope.connection.address} has no search module",
+        hint="load Valkey Search, or use engine='auto'",
+        feature="search",
+        found=None,
+        needed="a search module",
+    )
+
+
+def _names(return_fields: Sequence[str] | None) -> list[str] | None:
+    if return_fields is None:
+        return None
+    if isinstance(return_fields, str) or not isinstance(return_fields, Sequence) or not return_fields:
+        refuse("return_fields", return_fields, "a list of fields of the job's record, not empty")
+    return [some_text(name, "return_fields") for name in return_fields]
+
+
+def _options(given: Mapping[str, Any] | None) -> tuple[int, int | None, int | None]:
+    """Read `search_options`: offset and count of the hits to return, time-out in ms."""
+    if given is None:
+        return 0, None, None
+    if not isinstance(given, Mapping) or set(given) - {"limit", "timeout"}:
+        refuse("search_options", given, "a map with any of limit {offset, count} and timeout (ms)")
+    offset, limit = 0, None
+    if "limit" in given:
+        window = given["limit"]
+        if not isinstance(window, Mapping) or set(window) != {"offset", "count"}:
+            refuse("limit", window, "a map of offset and count")
+        offset, limit = whole(0)(window["offset"], "offset"), whole(0)(window["count"], "count")
+    timeout: Duration | None = given.get("timeout")
+    return offset, limit, None if timeout is None else to_ms(timeout, "timeout")
+
+
+class SearchCalls(QueueBase):
+    """Search indexes and search by vectors."""
+
+    async def create_job_index(
+        self,
+        name: str | None = None,
+        *,
+        vector_field: VectorField | None = None,
+        fields: Sequence[Field] = (),
+        create_options: Mapping[str, Any] | None = None,
+        engine: Engine = "auto",
+    ) -> None:
+        """Create an index over the queue's jobs: `name`, `state`, `timestamp`, `priority`, `fields` and a vector.
+
+        Args:
+            name: `<queue>-idx` without one. The names of a search module are global to the server.
+            fields: further TagField, NumericField and TextField to filter by.
+            create_options: of the module: score, language, skip_initial_scan, min_stem_size, with_offsets,
+                no_offsets, no_stop_words, stop_words, punctuation. Exact search heeds skip_initial_scan.
+            engine: `module` (a search module of the server), `exact` (works on any server), or `auto`: the
+                module if there is one.
+        Raises:
+            InvalidOptionError: also when an index of that name exists.
+            UnsupportedServerError: engine `module` on a server without one.
+        """
+        await create_job_index(
+            await self.scope(),
+            name,
+            vector_field=vector_field,
+            fields=fields,
+            create_options=create_options,
+            engine=engine,
+        )
+
+    async def drop_job_index(self, name: str | None = None) -> None:
+        """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
+        await drop_job_index(await self.scope(), name)
+
+    async def vector_search(
+        self,
+        embedding: Any,
+        *,
+        k: int = 10,
+        filter: str = "*",
+        index_name: str | None = None,
+        return_fields: Sequence[str] | None = None,
+        score_field: str = "__score",
+        search_options: Mapping[str, Any] | None = None,
+        rescan: bool = False,
+    ) -> list[VectorHit]:
+        """Find the `k` jobs whose vectors are nearest to `embedding`, nearest first, ties by id.
+
+        Scores are distances, smaller is nearer: COSINE 1 - cos, L2 squared Euclidean, IP 1 - dot product.
+
+        Args:
+            embedding: as many numbers as the index has dimensions; sequence, or buffer of float32.
+            k: 1 to 10000.
+            filter: `*`, `@tag:{a|b}`, `@number:[a b]`, combined by juxtaposition, `|`, `-` and parentheses.
+            return_fields: read only these fields of the jobs' records; all without.
+            score_field: name of the score within the module's answer.
+            search_options: `limit` {offset, count} takes a part of the hits; `timeout` (ms) of the module.
+            rescan: look for vectors that glide-mq peers stored since an exact index was created.
+        Raises:
+            InvalidOptionError: also for a wrong length, and a filter that cannot be read.
+            IndexNotFoundError: no such index over this queue.
+            UnsupportedServerError: the filter needs a search module, or exact search lacks numpy.
+        """
+        return await vector_search(
+            await self.scope(),
+            embedding,
+            k=k,
+            filter=filter,
+            index_name=index_name,
+            return_fields=return_fields,
+            score_field=score_field,
+            search_options=search_options,
+            rescan=rescan,
+        )

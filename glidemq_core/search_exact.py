@@ -1,0 +1,137 @@
+"""Exact vector search on any server: every vector of a field is looked at, in pages.
+
+A query costs O(vectors x dimensions) of work and one page of memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import warnings
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
+
+from .base import Scope
+from .errors import PermissionDeniedError, UnsupportedServerError
+from .search_filter import Filter
+from .search_hits import Hit, rank
+from .search_schema import Schema
+from .vitals import SCAN_ROUNDS, scan_page
+
+_PAGE: Final = 1_000
+
+
+async def create(scope: Scope, name: str, schema: Schema, *, scan: bool) -> bool:
+    """Note down an index, after listing the vectors that are already there if `scan`; False: it exists."""
+    if scan:
+        await rescan(scope, schema)
+    vector = schema.vector
+    [status] = await scope.call("index_create", name, schema.to_json(), vector.name, vector.dimensions)
+    return bool(status == b"ok")
+
+
+async def drop(scope: Scope, name: str, schema: Schema) -> bool:
+    """Forget an index, and which jobs have vectors unless another index needs it; False: there is none."""
+    shared = False
+    async for page in _pages(scope, "vindex:*"):
+        others = [scope.keys.vindex(other) for other in page if other != name]
+        named = await scope.gather(*(("HGET", key, "field") for key in others))
+        shared = shared or schema.vector.name.encode() in named
+    [status] = await scope.call("index_drop", name, "1" if shared else "")
+    return bool(status == b"ok")
+
+
+async def rescan(scope: Scope, schema: Schema) -> None:
+    """Walk the queue's records once, bounded, and list the jobs with a vector of the field."""
+    async for page in _pages(scope, "job:*"):
+        await scope.call("vector_note", schema.vector.name, *page)
+
+
+async def _pages(scope: Scope, pattern: str) -> AsyncIterator[list[str]]:
+    """What follows the first colon in the hashes that match, in pages; says so when the walk ends early."""
+    cursor, head = "0", len(scope.keys.root) + pattern.index(":") + 2
+    for _ in range(SCAN_ROUNDS):
+        cursor, keys = await scan_page(scope, cursor, pattern, "hash")
+        if keys:
+            yield [key[head:] for key in keys]
+        if cursor == "0":
+            return
+    warnings.warn(
+        f"the server holds too many keys to look at all of them for '{scope.queue}': vectors stored by "
+        "glide-mq peers may be missing from exact search",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+async def nearest(scope: Scope, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:
+    """Find the `k` nearest vectors among the jobs that pass the filter, nearest first.
+
+    Raises UnsupportedServerError when numpy is missing.
+    """
+    numpy = _numpy()
+    vector = schema.vector
+    best: dict[str, Hit] = {}
+    cursor = b"0"
+    while True:
+        cursor, gone, ids, vectors, *columns = await scope.read(
+            "vector_page", vector.name, vector.bytes, cursor, _PAGE, *where.fields
+        )
+        rows = [
+            place
+            for place, values in enumerate(zip(*columns, strict=True) if columns else [()] * len(ids))
+            if where.matches(dict(zip(where.fields, values, strict=True)))
+        ]
+        if rows:
+            chosen = [vectors[row] for row in rows]
+            scores = await asyncio.to_thread(_distances, numpy, vector.distance_metric, chosen, target)
+            names = (ids[row].decode("utf-8", "surrogateescape") for row in rows)
+            _merge(best, zip(names, scores, strict=True), k)
+        if gone and not scope.connection.read_only:
+            with contextlib.suppress(PermissionDeniedError):  # who may only read leaves the list as it is
+                await scope.call("vector_forget", vector.name, *gone)
+        if cursor == b"0":
+            return sorted(best.values(), key=rank)
+
+
+def _merge(best: dict[str, Hit], found: Iterable[tuple[str, float]], k: int) -> None:
+    """Keep the `k` best, each job once; a page may show a job that an earlier one has shown."""
+    for job_id, score in found:
+        hit = Hit(job_id, score)
+        if job_id not in best or rank(hit) < rank(best[job_id]):
+            best[job_id] = hit
+    if len(best) > k:
+        kept = heapq.nsmallest(k, best.values(), key=rank)
+        best.clear()
+        best.update((hit.job_id, hit) for hit in kept)
+
+
+def _distances(numpy: Any, metric: str, vectors: list[bytes], target: bytes) -> list[float]:
+    """Distances in float64 over the float32 values; equal vectors have equal distances wherever they stand."""
+    wanted = numpy.frombuffer(target, "<f4").astype("f8")
+    rows = numpy.frombuffer(b"".join(vectors), "<f4").astype("f8").reshape(len(vectors), -1)
+    with numpy.errstate(all="ignore"):
+        if metric == "L2":
+            rows -= wanted
+            scores = (rows * rows).sum(axis=1)
+        elif metric == "IP":
+            scores = 1.0 - (rows * wanted).sum(axis=1)
+        else:
+            lengths = numpy.sqrt((rows * rows).sum(axis=1) * (wanted * wanted).sum())
+            scores = 1.0 - (rows * wanted).sum(axis=1) / lengths
+    return [float(score) for score in scores]
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError:
+        raise UnsupportedServerError(
+            "vector search needs numpy, because this server has no search module",
+            hint="pip install 'glidemq[search]', or load a search module",
+            feature="search",
+            found=None,
+            needed="numpy or a search module",
+        ) from None
+    return numpy

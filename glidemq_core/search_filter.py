@@ -1,0 +1,298 @@
+"""The filter language of exact search: a part of what search modules understand, with the same meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn, Protocol
+
+from .errors import InvalidOptionError, UnsupportedServerError
+from .search_schema import Field, NumericField, TagField, TextField
+
+#: Values of one hash by field.
+Row = Mapping[str, bytes | None]
+
+_MAX_LENGTH: Final = 100_000
+_MAX_DEPTH: Final = 100
+_SPACE = " \t\r\n"
+_CLAUSE = re.compile(r"@([A-Za-z_][A-Za-z0-9_]*)\s*:\s*", re.ASCII)
+_BOUND = re.compile(r"\(?[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII | re.IGNORECASE)
+_STORED_NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII | re.IGNORECASE)
+
+
+def escape_tag(value: str) -> str:
+    """Write a text so that it stands for itself between `{` and `}`: letters, digits and _ as they are."""
+    return "".join(c if c == "_" or c.isalnum() else "\\" + c for c in value)
+
+
+class Condition(Protocol):
+    """One part of a filter."""
+
+    def matches(self, row: Row) -> bool:
+        """Whether a hash with these values passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Everything:
+    def matches(self, row: Row) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """A field that the index does not know, or knows as another kind."""
+
+    def matches(self, row: Row) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    field: TagField
+    whole: frozenset[str]
+    heads: tuple[str, ...]
+
+    def matches(self, row: Row) -> bool:
+        stored = row.get(self.field.name)
+        if stored is None:
+            return False
+        text = stored.decode("utf-8", "surrogateescape")
+        if not self.field.case_sensitive:
+            text = text.lower()
+        for part in text.split(self.field.separator):
+            tag = part.strip(_SPACE)
+            if tag and (tag in self.whole or tag.startswith(self.heads)):
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Within:
+    field: str
+    low: float
+    high: float
+    open_low: bool
+    open_high: bool
+
+    def matches(self, row: Row) -> bool:
+        stored = row.get(self.field)
+        text = (stored or b"").decode("utf-8", "replace").strip()
+        if not _STORED_NUMBER.fullmatch(text):
+            return False
+        number = float(text)
+        above = number > self.low if self.open_low else number >= self.low
+        below = number < self.high if self.open_high else number <= self.high
+        return above and below
+
+
+@dataclass(frozen=True, slots=True)
+class _All:
+    parts: tuple[Condition, ...]
+
+    def matches(self, row: Row) -> bool:
+        return all(part.matches(row) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Any:
+    parts: tuple[Condition, ...]
+
+    def matches(self, row: Row) -> bool:
+        return any(part.matches(row) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Not:
+    part: Condition
+
+    def matches(self, row: Row) -> bool:
+        return not self.part.matches(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter that was read: `fields` are those of a hash that it looks at."""
+
+    condition: Condition
+    fields: tuple[str, ...]
+
+    def matches(self, row: Row) -> bool:
+        """Whether a hash with these values passes."""
+        return self.condition.matches(row)
+
+
+def parse_filter(text: str, fields: Sequence[Field]) -> Filter:
+    """Read a filter for an index with these fields.
+
+    Raises:
+        InvalidOptionError: it is none; the message says where it breaks.
+        UnsupportedServerError: only a search module understands it.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise _broken(text, f"filter is longer than {_MAX_LENGTH} characters")
+    return _Reader(text, {field.name: field for field in fields}).read()
+
+
+class _Reader:
+    """Reads a filter from left to right: alternatives of rows of terms."""
+
+    def __init__(self, text: str, known: Mapping[str, Field]) -> None:
+        self._text = text
+        self._at = 0
+        self._known = known
+        self._used: dict[str, None] = {}
+
+    def read(self) -> Filter:
+        bare = self._text.strip(_SPACE)
+        condition: Condition = _Everything() if bare == "*" else self._alternatives(0)
+        if bare != "*" and self._peek():
+            self._fail("an opening '('" if self._peek() == ")" else "the end")
+        return Filter(condition, tuple(self._used))
+
+    def _alternatives(self, depth: int) -> Condition:
+        parts = [self._terms(depth)]
+        while self._peek() == "|":
+            self._at += 1
+            parts.append(self._terms(depth))
+        return parts[0] if len(parts) == 1 else _Any(tuple(parts))
+
+    def _terms(self, depth: int) -> Condition:
+        parts = [self._term(depth)]
+        while self._peek() not in ("", "|", ")"):
+            parts.append(self._term(depth))
+        return parts[0] if len(parts) == 1 else _All(tuple(parts))
+
+    def _term(self, depth: int) -> Condition:
+        if depth > _MAX_DEPTH:
+            raise _broken(self._text, f"filter is nested more than {_MAX_DEPTH} levels deep")
+        sign = self._peek()
+        if sign == "-":
+            self._at += 1
+            return _Not(self._term(depth + 1))
+        if sign == "(":
+            self._at += 1
+            inner = self._alternatives(depth + 1)
+            if self._peek() != ")":
+                self._fail("')'")
+            self._at += 1
+            return inner
+        if sign == "@":
+            return self._clause()
+        if sign in ("", "|", ")", "{", "}", "[", "]", ":", "*"):
+            self._fail("a term such as @name:{value} or @priority:[0 5]")
+        return self._beyond("text outside of a field")
+
+    def _clause(self) -> Condition:
+        head = _CLAUSE.match(self._text, self._at)
+        if head is None:
+            if re.compile(r"@[\w|]+\s*(:|[=!<>]=?)").match(self._text, self._at):
+                self._beyond("this form")
+            self._fail("@field:{...} or @field:[... ...]")
+        field, self._at = self._known.get(head[1]), head.end()
+        if isinstance(field, TextField):
+            self._beyond(f"text field '{field.name}'")
+        opening = self._peek()
+        if opening == "{":
+            tagged = self._tags(field if isinstance(field, TagField) else TagField(head[1]))
+            condition: Condition = tagged if isinstance(field, TagField) else _Nothing()
+        elif opening == "[":
+            within = self._range(head[1])
+            condition = within if isinstance(field, NumericField) else _Nothing()
+        elif opening in ("", "|", ")", "]", "}"):
+            self._fail("{...} or [... ...]")
+        else:
+            self._beyond("text in a field")
+        if field is not None and not isinstance(condition, _Nothing):
+            self._used.setdefault(field.name)
+        return condition
+
+    def _tags(self, field: TagField) -> _Tagged:
+        whole, heads, closed = set(), [], False
+        self._at += 1
+        while not closed:
+            tag, is_head, closed = self._tag()
+            if not field.case_sensitive:
+                tag = tag.lower()
+            if is_head:
+                heads.append(tag)
+            else:
+                whole.add(tag)
+        return _Tagged(field, frozenset(whole), tuple(heads))
+
+    def _tag(self) -> tuple[str, bool, bool]:
+        """Read one tag: its text, whether it is a beginning only, whether it was the last."""
+        written: list[str] = []
+        kept = 0  # characters up to here are not trimmed: the last that is no bare space
+        is_head = False
+        while self._at < len(self._text):
+            c = self._text[self._at]
+            if c in "|}":
+                if kept == 0:
+                    self._fail("a tag")
+                self._at += 1
+                return "".join(written[:kept]), is_head, c == "}"
+            if is_head and c not in _SPACE:
+                self._beyond("'*' within a tag")
+            if c == "*":
+                if kept == 0:
+                    self._beyond("'*' before a tag")
+                is_head = True
+            elif c == "\\" and self._at + 1 < len(self._text):
+                self._at += 1
+                written.append(self._text[self._at])
+                kept = len(written)
+            elif c in _SPACE:
+                if written:
+                    written.append(c)
+            elif c == "_" or c.isalnum():
+                written.append(c)
+                kept = len(written)
+            else:
+                self._fail(f"'\\{c}': what is no letter, digit or _ needs a backslash (escape_tag() sets it)")
+            self._at += 1
+        return self._fail("'}'")
+
+    def _range(self, field: str) -> _Within:
+        self._at += 1
+        bounds: list[tuple[float, bool]] = []
+        while self._peek() not in ("]", ""):
+            found = _BOUND.match(self._text, self._at)
+            if found is None or self._text[found.end() : found.end() + 1] not in (*_SPACE, "]"):
+                if self._text[self._at : self._at + 1].isalpha() or self._peek() == "$":
+                    self._beyond("a range of this kind")
+                self._fail("a number, -inf or +inf; a leading '(' leaves the number itself out")
+            bounds.append((float(found[0].removeprefix("(")), found[0].startswith("(")))
+            self._at = found.end()
+        if self._peek() != "]":
+            self._fail("']'")
+        if len(bounds) > 2:
+            self._beyond("a range of more than two numbers")
+        if len(bounds) < 2:
+            self._fail("two numbers between '[' and ']'")
+        self._at += 1
+        (low, open_low), (high, open_high) = bounds
+        return _Within(field, low, high, open_low, open_high)
+
+    def _peek(self) -> str:
+        """Return the next character that is no space; "" at the end."""
+        while self._text[self._at : self._at + 1] in _SPACE and self._at < len(self._text):
+            self._at += 1
+        return self._text[self._at : self._at + 1]
+
+    def _fail(self, expected: str) -> NoReturn:
+        where = f"at character {self._at + 1}" if self._at < len(self._text) else "at its end"
+        raise _broken(self._text, f"filter cannot be read {where}: expected {expected}")
+
+    def _beyond(self, what: str) -> NoReturn:
+        raise UnsupportedServerError(
+            f"filter: {what} (character {self._at + 1}) needs the search module",
+            hint="exact search knows *, @tag:{a|b}, @number:[a b], and, or, not and parentheses",
+            feature="search",
+            found=None,
+            needed="a search module",
+        )
+
+
+def _broken(text: str, message: str) -> InvalidOptionError:
+    return InvalidOptionError(message, option="filter", value=text, allowed="a filter expression or '*'")

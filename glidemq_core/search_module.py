@@ -1,0 +1,183 @@
+"""Vector search by the search module of the server (Valkey Search, RediSearch): the FT.* commands.
+
+They go over a RESP2 connection, because the driver cannot read RediSearch's RESP3 answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Scope
+from .errors import InvalidOptionError, ServerError
+from .option_fields import amount, flag, refuse, some_text, whole
+from .payload import as_text
+from .search_hits import Hit, rank
+from .search_schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What FT.INFO says of an index: which keys it covers, its first vector field."""
+
+    prefixes: tuple[str, ...]
+    field: str | None
+    dimensions: int
+
+    def covers(self, scope: Scope) -> bool:
+        """Whether jobs of this queue can be in it."""
+        return any(scope.keys.job("").startswith(prefix) for prefix in self.prefixes)
+
+
+def create_words(options: Mapping[str, Any] | None) -> list[str]:
+    """Check `create_options` and write them as FT.CREATE takes them. Raises InvalidOptionError."""
+    if options is None:
+        return []
+    if not isinstance(options, Mapping):
+        refuse("create_options", options, "a map of option to value")
+    words: list[str] = []
+    for name, value in options.items():
+        if name in ("skip_initial_scan", "with_offsets", "no_offsets", "no_stop_words"):
+            words += [name.replace("_", "").upper()] if flag(value, name) else []
+        elif name == "score":
+            words += ["SCORE", str(amount(value, name))]
+        elif name in ("language", "punctuation"):
+            words += [name.upper(), some_text(value, name)]
+        elif name == "min_stem_size":
+            words += ["MINSTEMSIZE", str(whole(0)(value, name))]
+        elif name == "stop_words":
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                refuse(name, value, "a list of words")
+            words += ["STOPWORDS", str(len(value)), *(some_text(word, name) for word in value)]
+        else:
+            allowed = "score, language, skip_initial_scan, min_stem_size, with_offsets, no_offsets, "
+            refuse("create_options", name, allowed + "no_stop_words, stop_words, punctuation")
+    return words
+
+
+def is_missing_module(answer: object) -> bool:
+    """Tell whether a server refused an FT.* command because it knows none."""
+    return isinstance(answer, ServerError) and "unknown command" in answer.message.lower()
+
+
+def is_missing_index(error: ServerError) -> bool:
+    """Tell whether an FT.* command found no index of that name."""
+    text = error.message.lower()
+    return any(
+        mark in text for mark in ("unknown: index name", "unknown index name", "no such index", "not found")
+    )
+
+
+async def create(scope: Scope, name: str, schema: Schema, options: Sequence[str]) -> bool:
+    """Create an index as glide-mq does, so that either may use it; False: one of that name exists."""
+    prefix = scope.keys.root.removesuffix("}")
+    head = ["FT.CREATE", name, "ON", "HASH", "PREFIX", "1", prefix, *options]
+    try:
+        await (await scope.connection.resp2()).command(*head, "SCHEMA", *schema.words())
+    except ServerError as error:
+        if "already exists" in error.message.lower():
+            return False
+        raise
+    return True
+
+
+async def drop(scope: Scope, name: str) -> bool:
+    """Drop an index, not its jobs; False: there is none."""
+    try:
+        await (await scope.connection.resp2()).command("FT.DROPINDEX", name)
+    except ServerError as error:
+        if is_missing_index(error):
+            return False
+        raise
+    return True
+
+
+async def describe(scope: Scope, name: str) -> Described | None:
+    """Ask what an index covers; None: there is none."""
+    try:
+        reply = await (await scope.connection.resp2()).command("FT.INFO", name)
+    except ServerError as error:
+        if is_missing_index(error):
+            return None
+        raise
+    info = _pairs(reply)
+    prefixes = _pairs(info.get("index_definition")).get("prefixes") or ()
+    field, dimensions = None, 0
+    for attribute in info.get("attributes") or ():
+        facts = _pairs(attribute)
+        if as_text(facts.get("type")) == "VECTOR":
+            field = as_text(facts.get("attribute") or facts.get("identifier"))
+            index = _pairs(facts.get("index")) or facts
+            dimensions = int(index.get("dim") or index.get("dimensions") or 0)
+            break
+    return Described(tuple(as_text(prefix) for prefix in prefixes), field, dimensions)
+
+
+async def nearest(
+    scope: Scope,
+    name: str,
+    *,
+    field: str,
+    target: bytes,
+    k: int,
+    where: str,
+    score_field: str,
+    timeout_ms: int | None,
+) -> tuple[list[Hit], int]:
+    """Find the `k` nearest vectors; those of this queue's jobs, in no order, and how many there were at all.
+
+    The index's prefix has no closing brace, so that it also covers queues whose names begin with this one's.
+    Raises InvalidOptionError when the server cannot read the filter.
+    """
+    chosen = where if where.strip() == "*" else f"({where})"
+    words: list[str | bytes] = ["FT.SEARCH", name, f"{chosen}=>[KNN {k} @{field} $BLOB AS {score_field}]"]
+    words += ["PARAMS", "2", "BLOB", target, "RETURN", "1", score_field, "LIMIT", "0", str(k)]
+    if timeout_ms is not None:
+        words += ["TIMEOUT", str(timeout_ms)]
+    try:
+        reply = await (await scope.connection.resp2()).command(*words, "DIALECT", "2")
+    except ServerError as error:
+        if "syntax" in error.message.lower() or "invalid filter" in error.message.lower():
+            detail = error.message.partition("with an error: ")[2]
+            raise InvalidOptionError(
+                f"filter: the server cannot read it: {detail}",
+                option="filter",
+                value=where,
+                allowed="a filter expression or '*'",
+            ) from error
+        raise
+    found = reply[1] if len(reply) > 1 and isinstance(reply[1], Mapping) else {}
+    best: dict[str, Hit] = {}
+    for key, values in found.items():
+        job_id = _job_of(scope, as_text(key))
+        score = _score(values, score_field)
+        if job_id is not None and score is not None:
+            hit = Hit(job_id, score)  # twice, when the job has a vector in its record and one beside it
+            best[job_id] = min(best.get(job_id, hit), hit, key=rank)
+    return list(best.values()), len(found)
+
+
+def _job_of(scope: Scope, key: str) -> str | None:
+    """Job id of a key of this queue that may hold a vector."""
+    for head in (scope.keys.job(""), scope.keys.vec("")):
+        if key.startswith(head):
+            job_id = key[len(head) :]
+            return job_id if job_id and ":" not in job_id else None
+    return None
+
+
+def _score(values: Any, score_field: str) -> float | None:
+    try:
+        return float(as_text(_pairs(values)[score_field]).replace("-nan", "nan"))
+    except (KeyError, ValueError):  # the job went while the module answered
+        return None
+
+
+def _pairs(reply: Any) -> dict[str, Any]:
+    """Return a reply of names and values, which comes as a map or as a flat list, as a map."""
+    if isinstance(reply, Mapping):
+        return {as_text(name): value for name, value in reply.items()}
+    if isinstance(reply, (list, tuple)) and len(reply) % 2 == 0:
+        return {as_text(name): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+    return {}

@@ -1,0 +1,187 @@
+"""What a search index covers: its fields, its vector, and how that is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from .errors import GlideMQError
+from .option_fields import flag, one_of, refuse, text, whole
+from .strict_json import compact_json, parse_json
+from .vectors import field_name, vector_name
+
+#: Longest vector a search module takes.
+MAX_DIMENSIONS: Final = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class TagField:
+    """Field of one or more tags, compared as a whole, without regard to case unless `case_sensitive`."""
+
+    kind: ClassVar = "TAG"
+    name: str
+    separator: str = ","
+    case_sensitive: bool = False
+
+    def __post_init__(self) -> None:
+        field_name(self.name)
+        flag(self.case_sensitive, "case_sensitive")
+        if len(text(self.separator, "separator")) != 1 or not self.separator.isascii():
+            refuse("separator", self.separator, "one ASCII character")
+
+    def words(self) -> list[str]:
+        """The field as FT.CREATE takes it."""
+        words = [self.name, self.kind]
+        if self.separator != ",":
+            words += ["SEPARATOR", self.separator]
+        return [*words, "CASESENSITIVE"] if self.case_sensitive else words
+
+
+@dataclass(frozen=True, slots=True)
+class NumericField:
+    """Field that holds a number."""
+
+    kind: ClassVar = "NUMERIC"
+    name: str
+
+    def __post_init__(self) -> None:
+        field_name(self.name)
+
+    def words(self) -> list[str]:
+        """The field as FT.CREATE takes it."""
+        return [self.name, self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """Field of running text; only a search module can filter by it."""
+
+    kind: ClassVar = "TEXT"
+    name: str
+
+    def __post_init__(self) -> None:
+        field_name(self.name)
+
+    def words(self) -> list[str]:
+        """The field as FT.CREATE takes it."""
+        return [self.name, self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorField:
+    """Field of float32 vectors.
+
+    Args:
+        dimensions: numbers in each vector, 1 to 32768.
+        algorithm: `HNSW` (approximate, fast) or `FLAT`; exact search knows no difference.
+        distance_metric: `COSINE` (1 - cos), `L2` (squared Euclidean) or `IP` (1 - dot product).
+    """
+
+    kind: ClassVar = "VECTOR"
+    name: str
+    dimensions: int
+    algorithm: str = "HNSW"
+    distance_metric: str = "COSINE"
+
+    def __post_init__(self) -> None:
+        field_name(self.name)
+        whole(1, MAX_DIMENSIONS)(self.dimensions, "dimensions")
+        one_of("HNSW", "FLAT")(self.algorithm, "algorithm")
+        one_of("COSINE", "L2", "IP")(self.distance_metric, "distance_metric")
+
+    @property
+    def bytes(self) -> int:
+        """Length of a stored vector."""
+        return 4 * self.dimensions
+
+    def words(self) -> list[str]:
+        """The field as FT.CREATE takes it."""
+        attributes = ["TYPE", "FLOAT32", "DIM", str(self.dimensions)]
+        attributes += ["DISTANCE_METRIC", self.distance_metric]
+        return [self.name, self.kind, self.algorithm, str(len(attributes)), *attributes]
+
+
+Field = TagField | NumericField | TextField
+
+#: What every index covers of a job, first and in this order.
+BASE_FIELDS: Final[tuple[Field, ...]] = (
+    TagField("name"),
+    TagField("state"),
+    NumericField("timestamp"),
+    NumericField("priority"),
+)
+#: Stands in for the vector of an index that was made without one.
+_PLACEHOLDER = VectorField("_vec", 2, "FLAT")
+_KINDS: dict[str, type[Field]] = {kind.kind: kind for kind in (TagField, NumericField, TextField)}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Fields of an index, the base fields first, and its vector."""
+
+    fields: tuple[Field, ...]
+    vector: VectorField
+
+    @classmethod
+    def of(cls, fields: Any, vector_field: Any) -> Schema:
+        """Check what a caller wants indexed. Raises InvalidOptionError."""
+        if isinstance(fields, str) or not isinstance(fields, Iterable):
+            refuse("fields", fields, "a sequence of TagField, NumericField and TextField")
+        chosen = tuple(fields)
+        for field in chosen:
+            if not isinstance(field, (TagField, NumericField, TextField)):
+                refuse("fields", field, "TagField, NumericField and TextField")
+        if vector_field is not None:
+            if not isinstance(vector_field, VectorField):
+                refuse("vector_field", vector_field, "a VectorField")
+            vector_name(vector_field.name, "vector_field")
+        schema = cls((*BASE_FIELDS, *chosen), vector_field or _PLACEHOLDER)
+        seen: set[str] = set()
+        for name in [*(field.name for field in schema.fields), schema.vector.name]:
+            if name in seen:
+                refuse("fields", name, "each name once", f"index field '{name}' is there twice")
+            seen.add(name)
+        return schema
+
+    def words(self) -> list[str]:
+        """The schema as FT.CREATE takes it."""
+        return [word for field in (*self.fields, self.vector) for word in field.words()]
+
+    def to_json(self) -> str:
+        """Write the schema down."""
+        vector = self.vector
+        return compact_json(
+            {
+                "fields": [_written(field) for field in self.fields],
+                "vector": {
+                    "name": vector.name,
+                    "dimensions": vector.dimensions,
+                    "algorithm": vector.algorithm,
+                    "distance_metric": vector.distance_metric,
+                },
+            }
+        )
+
+    @classmethod
+    def from_json(cls, stored: bytes, index: str) -> Schema:
+        """Read a schema back. Raises GlideMQError when it is damaged."""
+        try:
+            raw = parse_json(stored)
+            return cls(tuple(_read(item) for item in raw["fields"]), VectorField(**raw["vector"]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise GlideMQError(
+                f"the record of search index '{index}' cannot be read", hint="drop it and create it again"
+            ) from error
+
+
+def _written(field: Field) -> dict[str, Any]:
+    written: dict[str, Any] = {"name": field.name, "type": field.kind}
+    if isinstance(field, TagField):
+        written |= {"separator": field.separator, "case_sensitive": field.case_sensitive}
+    return written
+
+
+def _read(raw: dict[str, Any]) -> Field:
+    given = dict(raw)
+    return _KINDS[given.pop("type")](**given)

@@ -1,0 +1,253 @@
+"""A flow from any of its jobs: up to whoever waits for it, and down to everything waited for."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from glidemq_core.base import Scope
+from glidemq_core.budget_fields import decode_budget
+from glidemq_core.decoding import (
+    USAGE_FIELDS,
+    Fields,
+    decode_parent,
+    decode_parents,
+    decode_usage,
+    hash_fields,
+    instant,
+    optional_text,
+)
+from glidemq_core.flow_rates import with_rates
+from glidemq_core.flow_walk import by_queue, parse_members
+from glidemq_core.keys import PRIORITY_STEP, split_member
+from glidemq_core.numbers import parse_number, to_int
+from glidemq_core.options import JobRef
+from glidemq_core.payload import as_text
+from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
+from glidemq_core.usage_sums import Sum
+
+from .rows import read_fields
+from .source import Source, failed, number
+
+_FIELDS = (
+    "name",
+    "state",
+    "timestamp",
+    "attemptsMade",
+    "fallbackIndex",
+    "processedOn",
+    "finishedOn",
+    "failedReason",
+    "parentId",
+    "parentQueue",
+    "parentIds",
+    "parentQueues",
+    "budgetKey",
+    "budgetPausedAt",
+    "delay",
+    "usage:bucketTs",
+    *USAGE_FIELDS.values(),
+)
+_ENDED = frozenset({"completed", "failed"})
+_DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class _Found:
+    """What has been seen of a flow so far."""
+
+    fields: dict[JobRef, Fields] = field(default_factory=dict)
+    #: Parents and children within the flow.
+    parents: dict[JobRef, list[JobRef]] = field(default_factory=dict)
+    children: dict[JobRef, list[JobRef]] = field(default_factory=dict)
+    truncated: bool = False
+
+
+async def read_flow(source: Source, start: JobRef, max_nodes: int) -> Flow:
+    """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError."""
+    found = _Found()
+    await _climb(source, found, [start], max_nodes)
+    if not found.fields[start]:
+        raise Scope(source.connection, source.keys(start.queue)).missing(start.id)
+    await _descend(source, found, max_nodes)
+    tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
+    root = min(tops, key=lambda ref: (to_int(found.fields[ref].get("timestamp")), ref))
+    depth = _depths(found, tops)
+    parked, budget = await _budget(source, found, [root, start])
+    nodes = [
+        _node(ref, found.fields[ref], depth.get(ref, 0), ref in parked)
+        for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
+    ]
+    total = Sum()
+    for fields in found.fields.values():
+        usage = decode_usage(fields)
+        total.add_job([usage] if usage else [])
+    branching = any("parentIds" in fields for fields in found.fields.values()) or any(
+        len(parents) > 1 for parents in found.parents.values()
+    )
+    return Flow(
+        root=root,
+        kind="single" if len(nodes) == 1 else "dag" if branching else "tree",
+        nodes=tuple(nodes),
+        counts=dict(Counter(node.state for node in nodes)),
+        usage=FlowUsage(**total.totals()),
+        budget=budget,
+        truncated=found.truncated,
+        at=source.now(),
+    )
+
+
+def parents_in(fields: Fields) -> list[JobRef]:
+    """All who wait for a job, as its record names them."""
+    parent = decode_parent(fields)
+    return list(dict.fromkeys([*decode_parents(fields), *([parent] if parent else [])]))
+
+
+async def read_nodes(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, dict[str, bytes]]:
+    """Read the fields of jobs of any queues; `{}` for one that is gone."""
+    answers: dict[JobRef, dict[str, bytes]] = {}
+    for queue, ids in by_queue(refs).items():
+        for job_id, fields in zip(ids, await read_fields(source, queue, ids, _FIELDS), strict=True):
+            answers[JobRef(queue, job_id)] = fields
+    return answers
+
+
+async def _climb(source: Source, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
+    """Take in jobs and all above them. Who waits but is gone does not count."""
+    while level:
+        above: dict[JobRef, None] = {}
+        for ref, fields in (await read_nodes(source, level)).items():
+            found.fields[ref] = fields
+            found.parents[ref] = parents_in(fields)
+            above |= dict.fromkeys(parent for parent in found.parents[ref] if parent not in found.fields)
+        room = max_nodes - len(found.fields)
+        found.truncated = found.truncated or len(above) > room
+        level = list(above)[:room]
+    for ref, parents in found.parents.items():
+        found.parents[ref] = [parent for parent in parents if found.fields.get(parent)]
+    if len(found.fields) > 1:
+        for ref in [ref for ref, fields in found.fields.items() if not fields]:
+            if not any(ref in below for below in found.children.values()):
+                del found.fields[ref], found.parents[ref]
+
+
+async def _descend(source: Source, found: _Found, max_nodes: int) -> None:
+    """Take in everything that is waited for, and whoever else waits for that."""
+    level = list(found.fields)
+    while level:
+        commands = [("SSCAN", source.keys(ref.queue).deps(ref.id), 0, "COUNT", max_nodes + 1) for ref in level]
+        below: dict[JobRef, None] = {}
+        for ref, page in zip(level, await source.ask(commands), strict=True):
+            members = [] if failed(page) else parse_members(page[1], source.prefix)
+            found.truncated = found.truncated or (not failed(page) and page[0] != b"0")
+            found.children[ref] = members
+            below |= dict.fromkeys(member for member in members if member not in found.fields)
+        room = max_nodes - len(found.fields)
+        found.truncated = found.truncated or len(below) > room
+        before = set(found.fields)
+        await _climb(source, found, list(below)[: max(0, room)], max_nodes)
+        level = [ref for ref in found.fields if ref not in before]
+    for ref, members in found.children.items():
+        for member in members:
+            # The set is what decides; a child's own record may be gone, or name one parent of several.
+            if member in found.fields and ref not in found.parents[member]:
+                found.parents[member].append(ref)
+
+
+def _depths(found: _Found, tops: Sequence[JobRef]) -> dict[JobRef, int]:
+    """Length of the longest way down to each job; what stands in a cycle is as deep as it was first met."""
+    waiting = {ref: len(parents) for ref, parents in found.parents.items()}
+    below: dict[JobRef, list[JobRef]] = {}
+    for child, parents in found.parents.items():
+        for parent in parents:
+            below.setdefault(parent, []).append(child)
+    depth = dict.fromkeys(tops, 0)
+    ready = deque(tops)
+    while ready:
+        ref = ready.popleft()
+        for child in below.get(ref, ()):
+            depth[child] = max(depth.get(child, 0), depth[ref] + 1)
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                ready.append(child)
+    return depth
+
+
+def _place(ref: JobRef, found: _Found) -> tuple[int, int, JobRef]:
+    """Jobs of one depth in the order of their making, ids as people count."""
+    created = to_int(found.fields[ref].get("timestamp"))
+    return created, int(ref.id) if ref.id.isdecimal() and len(ref.id) < 16 else 0, ref
+
+
+def _node(ref: JobRef, fields: Fields, depth: int, parked: bool) -> FlowNode:
+    usage = decode_usage(fields)
+    return FlowNode(
+        queue=ref.queue,
+        id=ref.id,
+        name=as_text(fields.get("name")),
+        state=as_text(fields.get("state")) or "unknown",
+        depth=depth,
+        parents=tuple(parents_in(fields)),
+        parked=parked,
+        attempts_made=to_int(fields.get("attemptsMade")),
+        fallback_index=to_int(fields.get("fallbackIndex")),
+        model=usage.model if usage else None,
+        total_tokens=usage.total_tokens if usage else None,
+        total_cost=usage.total_cost if usage else None,
+        created_at=instant(fields.get("timestamp")),
+        processed_at=instant(fields.get("processedOn")),
+        finished_at=instant(fields.get("finishedOn")),
+        failed_reason=optional_text(fields.get("failedReason")),
+    )
+
+
+async def _budget(
+    source: Source, found: _Found, owners: Sequence[JobRef]
+) -> tuple[set[JobRef], FlowBudget | None]:
+    """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
+    key = next((as_text(found.fields[ref]["budgetKey"]) for ref in owners if "budgetKey" in found.fields[ref]), "")
+    place, marker, flow_id = key.rpartition(":budget:")
+    owner = split_member(f"{place}:{flow_id}", source.prefix) if marker else None
+    stored = hash_fields(None if owner is None else _map(await source.one("HGETALL", key)))
+    if owner is None or not stored:
+        return set(), None
+    mine = {ref: fields for ref, fields in found.fields.items() if as_text(fields.get("budgetKey")) == key}
+    parked = await _parked(source, mine)
+    budget = decode_budget(JobRef(*owner), stored, parked)
+    if found.truncated:
+        return set(parked), budget  # rates of a part would be wrong
+    reports = [
+        (to_int(fields.get("usage:bucketTs")), usage)
+        for fields in mine.values()
+        if (usage := decode_usage(fields)) is not None
+    ]
+    created = min((to_int(fields.get("timestamp")) for fields in mine.values()), default=0)
+    running = any(as_text(fields.get("state")) not in _ENDED for fields in mine.values() if fields)
+    now_ms = source.now_ms()
+    return set(parked), with_rates(budget, reports, created_ms=created, now_ms=now_ms, running=running)
+
+
+async def _parked(source: Source, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
+    """Of jobs with one budget, those it has parked: by our mark, or by what Node leaves when it parks."""
+    delayed = [ref for ref, fields in jobs.items() if fields.get("state") == b"delayed"]
+    scores = await source.ask([("ZSCORE", source.keys(ref.queue).scheduled, ref.id) for ref in delayed])
+    parked = []
+    for ref, score in zip(delayed, scores, strict=True):
+        due = number(score)
+        if due is None:
+            continue
+        fields = jobs[ref]
+        started, delay = parse_number(fields.get("processedOn")), to_int(fields.get("delay"))
+        by_node = (
+            started is not None
+            and _DAY_MS - 1_000 <= delay <= _DAY_MS
+            and abs(due % PRIORITY_STEP - started - _DAY_MS) <= 60_000
+        )
+        if "budgetPausedAt" in fields or by_node:
+            parked.append(ref)
+    return parked
+
+
+def _map(reply: object) -> Mapping[bytes, bytes] | None:
+    return reply if isinstance(reply, Mapping) else None

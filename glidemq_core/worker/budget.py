@@ -1,0 +1,51 @@
+"""Jobs that the budget of their flow stops. Most are stopped in the claiming call; a budget in another slot of a
+cluster is out of its reach and asked here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from ..base import Scope
+from ..errors import CallTimeoutError, ServerUnavailableError
+from .run import Run
+
+_REPEATS = 5
+
+Verdict = Literal["run", "fail", "parked"]
+
+
+async def verdict_of(scope: Scope, run: Run) -> Verdict:
+    """Tell what the budget says about a job that was just claimed, and park it if it says so.
+
+    Raises: ServerUnavailableError, CallTimeoutError when the budget cannot be asked.
+    """
+    if run.stop == "fail":
+        return "fail"
+    key = run.job.fields.get("budgetKey", b"").decode("utf-8", "replace")
+    root, marker, flow_id = key.rpartition(":budget:")
+    if not marker:
+        return "run"
+    verdict = await _check(scope, root, flow_id)
+    if verdict != "pause":
+        return "fail" if verdict == "fail" else "run"
+    job_id = run.job.id
+    await scope.connection.command("SADD", f"{root}:budget-parked:{flow_id}", scope.keys.member(job_id))
+    await scope.call("budget_park", job_id, run.entry, run.processed_on, scope.now_ms())
+    if await _check(scope, root, flow_id) == "go":
+        # Topped up between the check and the parking: whoever did that has not seen this job.
+        await scope.call("budget_release", key, scope.now_ms(), "parked", job_id)
+    return "parked"
+
+
+async def _check(scope: Scope, root: str, flow_id: str) -> str:
+    for attempt in range(_REPEATS):
+        try:
+            [word] = await scope.connection.call("budget_check", root, flow_id)
+        except (CallTimeoutError, ServerUnavailableError):
+            if attempt == _REPEATS - 1:
+                raise
+            await asyncio.sleep(0.1 * 2**attempt)
+        else:
+            return str(word.decode())
+    raise AssertionError("the last repeat returns or raises")

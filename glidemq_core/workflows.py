@@ -1,0 +1,99 @@
+"""Usual shapes of flows in one call: chain, group, chord, graph."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .connection import Connection
+from .flow_nodes import DagNode, FlowJob, JobNode
+from .flows import FlowProducer
+from .job import Job
+from .option_fields import refuse
+from .options import NewJob
+
+#: Name of the job that a group is collected in.
+GROUP_NAME = "__group__"
+
+Where = str | Connection | FlowProducer | None
+
+
+async def chain(
+    queue: str, jobs: Sequence[NewJob], *, connection: Where = None, prefix: str | None = None
+) -> JobNode:
+    """Run jobs one after another: the **last** runs first, the first runs last and is the root.
+
+    Each reads its predecessor's result with `get_children_values()`.
+    Raises: InvalidOptionError for an empty list, else as `FlowProducer.add`.
+    """
+    if not jobs:
+        refuse("jobs", jobs, "at least one job", "chain() requires at least one job")
+    node: FlowJob | None = None
+    for job in reversed(jobs):
+        node = _flow_job(queue, job, () if node is None else (node,))
+    assert node is not None
+    async with _producer(connection, prefix) as producer:
+        return await producer.add(node)
+
+
+async def group(
+    queue: str, jobs: Sequence[NewJob], *, connection: Where = None, prefix: str | None = None
+) -> JobNode:
+    """Run jobs side by side, collected in a job named `__group__`, which a worker of the queue must process.
+
+    Raises: InvalidOptionError for an empty list, else as `FlowProducer.add`.
+    """
+    if not jobs:
+        refuse("jobs", jobs, "at least one job", "group() requires at least one job")
+    return await _above(FlowJob(GROUP_NAME, queue, {}), jobs, connection, prefix)
+
+
+async def chord(
+    queue: str,
+    jobs: Sequence[NewJob],
+    callback: NewJob,
+    *,
+    connection: Where = None,
+    prefix: str | None = None,
+) -> JobNode:
+    """Run jobs side by side, then `callback`, which reads their results with `get_children_values()`.
+
+    Raises: InvalidOptionError for an empty list, else as `FlowProducer.add`.
+    """
+    if not jobs:
+        refuse("jobs", jobs, "at least one job", "chord() requires at least one group job")
+    return await _above(_flow_job(queue, callback), jobs, connection, prefix)
+
+
+async def dag(
+    nodes: Iterable[DagNode], *, connection: Where = None, prefix: str | None = None
+) -> dict[str, Job[Any, Any]]:
+    """Create a graph of jobs, as `FlowProducer.add_dag`. Raises: InvalidOptionError without nodes."""
+    given = list(nodes)
+    if not given:
+        refuse("nodes", given, "at least one node", "dag() requires at least one node")
+    async with _producer(connection, prefix) as producer:
+        return await producer.add_dag(given)
+
+
+async def _above(root: FlowJob, jobs: Sequence[NewJob], connection: Where, prefix: str | None) -> JobNode:
+    children = tuple(_flow_job(root.queue, job) for job in jobs)
+    async with _producer(connection, prefix) as producer:
+        return await producer.add(FlowJob(root.name, root.queue, root.data, root.options, children))
+
+
+def _flow_job(queue: str, job: NewJob, children: Sequence[FlowJob] = ()) -> FlowJob:
+    if not isinstance(job, NewJob):
+        refuse("jobs", job, "NewJob objects")
+    return FlowJob(job.name, queue, job.data, job.options, children)
+
+
+@asynccontextmanager
+async def _producer(where: Where, prefix: str | None) -> AsyncIterator[FlowProducer]:
+    """The producer given, or one of our own that is closed afterwards."""
+    if isinstance(where, FlowProducer):
+        yield where
+        return
+    async with FlowProducer(where, prefix=prefix) as producer:
+        yield producer

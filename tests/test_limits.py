@@ -1,0 +1,183 @@
+"""RPM and TPM: starts are held before they are claimed, tokens counted whatever became of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from conftest import eventually
+
+from glidemq_core.connection import Connection
+from glidemq_core.options import NewJob, RateLimit, TokenLimit
+from glidemq_core.queue import Queue
+from glidemq_core.watch import Watch
+from glidemq_core.worker import Worker
+from glidemq_core.worker.limits import WorkerLimits
+
+MINUTE = 60_000
+
+
+async def test_two_workers_never_start_more_than_the_queue_allows(connection: Connection) -> None:
+    started: list[str] = []
+
+    async def process(job: Any) -> None:
+        started.append(job.id)
+
+    queue = Queue("q", connection)
+    await queue.set_global_rate_limit(RateLimit(5, MINUTE))
+    await queue.add_bulk([NewJob("n", n) for n in range(20)])
+
+    async with (
+        Worker("q", process, connection, concurrency=4),
+        Worker("q", process, connection, concurrency=4),
+    ):
+        await eventually(lambda: len(started) == 5)
+        await asyncio.sleep(0.3)
+
+    assert len(started) == 5
+    counts = await queue.get_job_counts()
+    assert counts.waiting == 15, "what a limit holds back stays waiting"
+    limits = await queue.get_limits()
+    assert (limits.rpm.used, limits.rpm.max, limits.rpm.source) == (5, 5, "queue")
+
+
+async def test_a_short_window_lets_the_rest_through_window_by_window(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        return None
+
+    queue = Queue("q", connection)
+    await queue.add_bulk([NewJob("n", n) for n in range(12)])
+
+    async with Worker("q", process, connection, concurrency=10, limiter=RateLimit(5, 300)):
+        await eventually(lambda: _completed(connection, 12))
+
+    window = await connection.command("HMGET", "glide:{q}:rate", "windowStart", "count")
+    assert int(window[1]) <= 5
+
+
+async def test_tokens_of_every_reporting_run_count_and_hold_further_starts(connection: Connection) -> None:
+    started: list[str] = []
+
+    async def process(job: Any) -> None:
+        started.append(job.id)
+        await job.report_usage(model="m", tokens={"input": 60.5})
+        if len(started) == 1:
+            raise ValueError("the provider counted it all the same")
+
+    queue = Queue("q", connection)
+    await queue.add_bulk([NewJob("n", n) for n in range(5)])
+    limit = TokenLimit(100, 3_600_000, "queue")
+
+    async with Worker("q", process, connection, token_limiter=limit):
+        await eventually(lambda: len(started) == 2)
+        await asyncio.sleep(0.2)
+        limits = await queue.get_limits()
+
+    assert len(started) == 2
+    assert (limits.tpm.used, limits.tpm.max, limits.tpm.window_ms) == (122, 100, 3_600_000)
+    [key] = [k for k in await connection.command("KEYS", "glide:{q}:tpm:*")]
+    assert await connection.command("PTTL", key) > 0
+
+
+async def test_report_tokens_alone_feeds_the_limit(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        await job.report_tokens(70)
+
+    queue = Queue("q", connection)
+    await queue.add("n", {})
+
+    async with Worker("q", process, connection, token_limiter=TokenLimit(1_000, 3_600_000, "both")):
+        await eventually(lambda: _completed(connection, 1))
+
+    [key] = await connection.command("KEYS", "glide:{q}:tpm:*")
+    assert await connection.command("GET", key) == b"70"
+
+
+async def test_the_workers_own_window_needs_no_key(connection: Connection) -> None:
+    started: list[str] = []
+
+    async def process(job: Any) -> None:
+        started.append(job.id)
+        await job.report_tokens(70)
+
+    queue = Queue("q", connection)
+    await queue.add_bulk([NewJob("n", n) for n in range(4)])
+
+    async with Worker("q", process, connection, token_limiter=TokenLimit(100, 3_600_000, "worker")):
+        await eventually(lambda: len(started) == 2)
+        await asyncio.sleep(0.2)
+
+    assert len(started) == 2
+    assert await connection.command("KEYS", "glide:{q}:tpm:*") == []
+
+
+async def test_a_worker_publishes_its_caps_while_it_lives(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        return None
+
+    worker = Worker(
+        "q", process, connection, limiter=RateLimit(60, MINUTE), token_limiter=TokenLimit(1_000, MINUTE)
+    )
+    async with worker, Watch(connection, queues=["q"]) as watch:
+        stored = json.loads(await connection.command("HGET", "glide:{q}:limits", worker.id))
+        [limits] = await watch.limits(["q"])
+
+    assert stored["rpm"] == {"max": 60, "duration": MINUTE}
+    assert stored["tpm"] == {"maxTokens": 1_000, "duration": MINUTE, "scope": "both"}
+    assert stored["v"] == 1
+    assert (limits.rpm.max, limits.rpm.source) == (60, "worker")
+    assert limits.tpm.max == 1_000
+    assert await connection.command("HEXISTS", "glide:{q}:limits", worker.id) == 0
+
+
+async def test_tokens_counted_by_peers_show_with_the_cap_unknown(connection: Connection) -> None:
+    window = connection.now_ms() // MINUTE
+    await connection.command("SET", f"glide:{{q}}:tpm:{window}", "4321", "PX", MINUTE)
+
+    limits = await Queue("q", connection).get_limits()
+
+    assert limits.tpm.used == 4321
+    assert limits.tpm.max is None
+    assert limits.tpm.window_ms == MINUTE
+
+
+async def test_groups_show_slots_waiting_jobs_and_buckets(connection: Connection) -> None:
+    from glidemq_core.options import Ordering, TokenBucket
+
+    release = asyncio.Event()
+
+    async def process(job: Any) -> None:
+        await release.wait()
+
+    queue = Queue("q", connection)
+    for _ in range(3):
+        await queue.add("n", {}, ordering=Ordering("tenant", 1, token_bucket=TokenBucket(10, 1)))
+
+    async with Worker("q", process, connection, concurrency=5):
+        await eventually(lambda: _parked(connection, 2))
+        limits = await queue.get_limits()
+        release.set()
+
+    [group] = limits.groups
+    assert (group.key, group.active, group.max_concurrency, group.waiting) == ("tenant", 1, 1, 2)
+    assert group.capacity == 10
+    assert group.tokens is not None
+    assert 8.9 < group.tokens <= 10
+    assert limits.groups_total == 1
+
+
+def test_a_wait_for_a_token_window_ends_shortly_after_the_window() -> None:
+    limits = WorkerLimits(None, TokenLimit(10, 1_000, "worker"), chance=lambda: 1.0)
+    limits.count(10, 5_200)
+
+    assert limits.wait_ms(5_300) == 700 + 50
+    assert limits.wait_ms(6_000) == 0
+
+
+async def _completed(connection: Connection, wanted: int) -> bool:
+    return bool(await connection.command("ZCARD", "glide:{q}:completed") == wanted)
+
+
+async def _parked(connection: Connection, wanted: int) -> bool:
+    return bool(await connection.command("ZCARD", "glide:{q}:groupq:tenant") == wanted)
