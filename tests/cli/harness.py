@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -121,6 +122,9 @@ def through_a_pty(*line: str, typed: bytes = b"") -> tuple[int, bytes]:
     master, slave = pty.openpty()
     child = subprocess.Popen([*COMMAND, *line], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
     os.close(slave)
+    # Whatever goes wrong, the terminal is closed in the end.
+    alarm = threading.Timer(60, child.kill)
+    alarm.start()
     os.write(master, typed)
     seen = bytearray()
     while True:
@@ -132,5 +136,6 @@ def through_a_pty(*line: str, typed: bytes = b"") -> tuple[int, bytes]:
             break
         seen += piece
     code = child.wait(10)
+    alarm.cancel()
     os.close(master)
     return code, bytes(seen)

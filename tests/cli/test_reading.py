@@ -246,7 +246,17 @@ def test_events(run: Run, chat: str) -> None:
     )
     first = run("events", "chat", "--from", "start", "--no-follow", "--limit", "1", "--json").object
     assert first == lines[0]
-    rest = run("events", "chat", "--from", lines[0]["id"], "--limit", str(len(lines) - 1), "--json").out
+    rest = run(
+        "events",
+        "chat",
+        "--from",
+        lines[0]["id"],
+        "--limit",
+        str(len(lines) - 1),
+        "--timeout",
+        "30s",
+        "--json",
+    ).out
     assert [json.loads(line) for line in rest.splitlines()] == lines[1:]
     assert run("events", "nowhere").code == 1
     assert "boom" in run("events", "chat", "--no-follow").out
