@@ -49,9 +49,9 @@ class Bench:
 
     async def settle(self, run: tuple[str, str, str], outcome: str = "c", text: str = "null") -> str:
         job_id, entry, started = run
-        settled = (job_id, entry, started, outcome, text, "0", "0", "", "", "")
+        head = "\x1f".join((job_id, entry, started, outcome, "0", "0", "", "", "", ""))
         reply = await self.scope.call(
-            "exchange", self.scope.now_ms(), "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *settled
+            "exchange", self.scope.now_ms(), "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, head, text
         )
         return str(reply[0][0].decode())
 

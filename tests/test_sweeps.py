@@ -147,16 +147,8 @@ async def test_a_retrying_job_that_expires_frees_its_slot(bench: Bench) -> None:
         0,
         0,
         0,
-        run[0],
-        run[1],
-        run[2],
-        "f",
+        "\x1f".join((*run, "f", "3", "600", "", "", "", "")),
         "x",
-        "3",
-        "600",
-        "",
-        "",
-        "",
     )
     assert (reply[0], reply[1]) == ([b"retrying"], [])
     advance(bench, 1001)
