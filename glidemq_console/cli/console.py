@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,7 +94,13 @@ def demo(
     from glidemq_console.demo import run_demo
     from glidemq_console.demo.options import DemoOptions
 
+    given = session.settings.given
+    elsewhere: dict[str, Any] = {}
+    if given.url is not None:
+        # The environment's server is somebody's; only one named on the line may become a stage.
+        elsewhere = {"url": given.url, "prefix": given.prefix, "connect_options": session.connect_options()}
     options = DemoOptions(
+        **elsewhere,
         headless=headless,
         seed=seed,
         speed=speed,
@@ -102,5 +108,6 @@ def demo(
         json=session.json,
         theme=session.settings.theme,
         user=session.settings.user,
+        read_only=session.settings.read_only,
     )
     return int(run_demo(options) or 0)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 #: The demo's own server: emptied at the start, found by this name from other terminals.
 OWN_URL = "embedded:demo"
@@ -39,11 +40,17 @@ class DemoOptions:
     @property
     def key_prefix(self) -> str | None:
         """Prefix of every key; None is the connection's."""
-        return self.prefix or (GUEST_PREFIX if self.is_guest else None)
+        named = self.prefix or "prefix" in parse_qs(urlsplit(self.url).query)
+        return self.prefix if named or not self.is_guest else GUEST_PREFIX
 
     def to_line(self) -> str:
         """Write all options as one line of JSON, for the process that runs the workload."""
         return json.dumps({**asdict(self), "connect_options": dict(self.connect_options)}, default=str)
+
+    @property
+    def worker_connect_options(self) -> dict[str, Any]:
+        """Keywords of `connect` for the workload, which has to write whatever the console may do."""
+        return {name: value for name, value in self.connect_options.items() if name != "read_only"}
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Self:

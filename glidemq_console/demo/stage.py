@@ -67,7 +67,7 @@ async def stage(options: DemoOptions, world: World, *, history: bool = False) ->
     async with AsyncExitStack() as stack:
         url = options.url if options.is_guest else await stack.enter_async_context(own_server())
         connection = await stack.enter_async_context(
-            connect(url, prefix=options.key_prefix, **options.connect_options)
+            connect(url, prefix=options.key_prefix, **options.worker_connect_options)
         )
         if not options.is_guest:
             await connection.command("FLUSHALL")
