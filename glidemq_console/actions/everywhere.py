@@ -44,6 +44,10 @@ async def _theme(context: Context) -> str:
     return context.app.choose_theme(context.words[0] if context.words else None)
 
 
+def _cannot_filter(context: Context) -> str | None:
+    return None if context.screen.filters() else "nothing to filter on this screen"
+
+
 def _themes(context: Context) -> Sequence[str]:
     return context.app.theme_names
 
@@ -65,6 +69,7 @@ ACTIONS = (
         title="filter",
         help="Keep only the rows whose name contains what you type.",
         keys=("slash",),
+        why_not=_cannot_filter,
         run=on_screen("open_filter"),
         footer=70,
     ),

@@ -89,6 +89,10 @@ class ConsoleScreen(Screen[None]):
         """Title of an action in the key bar, which may depend on what is selected."""
         return action.title
 
+    def filters(self) -> bool:
+        """Tell whether `/` does something here: the screen has an `open_filter` of its own."""
+        return type(self).open_filter is not ConsoleScreen.open_filter
+
     def open_filter(self) -> str | None:
         return "nothing to filter on this screen"
 
@@ -162,6 +166,7 @@ class ConsoleScreen(Screen[None]):
             left = [
                 Ink("connection lost, ", "error", "bold"),
                 Ink(chrome.retry_words(snapshot.link, now), "error"),
+                Ink(f" · what you see is {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
                 Ink(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
             ]
         elif snapshot.link.state is LinkState.STALE:

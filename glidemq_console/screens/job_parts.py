@@ -81,9 +81,7 @@ def title(text: str, note: str = "") -> Parts:
 def attempts(job: JobDetail, now: int) -> list[Parts]:
     """Every run that is known, with model, time, outcome and cost."""
     planned = max(job.max_attempts, 1)
-    lines: list[Parts] = [
-        title("attempts", f"{fmt.plural(job.attempts_made, 'attempt')} failed of {planned}")
-    ]
+    lines: list[Parts] = [title("attempts", f"{job.attempts_made} of {planned} failed")]
     if job.ledger is None:
         if job.state == "active":
             ran = age_ms(job.processed_at, now)
