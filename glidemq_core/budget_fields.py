@@ -13,9 +13,6 @@ from .records import FlowBudget
 from .strict_json import compact_json
 
 
-
-
-
 def new_budget(budget: Budget) -> list[str]:
     """Return the flat hash of a fresh budget: nothing used, only the caps that were given."""
     fields = ["usedTokens", "0", "usedCost", "0", "exceeded", "0", "onExceeded", budget.on_exceeded]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from .audit import audit_blob
 from .base import QueueBase, Scope
 from .budget_fields import decode_budget, shown_caps
+from .commands import Arg
 from .decoding import hash_fields
 from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
@@ -57,10 +57,8 @@ async def sort_stopped(scope: Scope, flow_id: str, candidates: Iterable[JobRef])
         for queue, ids in by_queue(candidates).items()
         for start in range(0, len(ids), _SLICE)
     ]
-    roots = [QueueKeys(scope.keys.prefix, queue).root for queue, _ in calls]
-    answers = await scope.connection.read_many(
-        [("budget_stopped", root, budget_key, *ids) for root, (_, ids) in zip(roots, calls, strict=True)]
-    )
+    reads = [_question(QueueKeys(scope.keys.prefix, queue).root, [budget_key, *ids]) for queue, ids in calls]
+    answers = await scope.connection.read_many(reads)
     for (queue, ids), words in zip(calls, answers, strict=True):
         if isinstance(words, Exception):
             raise words
@@ -68,6 +66,10 @@ async def sort_stopped(scope: Scope, flow_id: str, candidates: Iterable[JobRef])
             if word:
                 found[word.decode()].append(JobRef(queue, job_id))
     return found
+
+
+def _question(root: str, words: Sequence[Arg]) -> tuple[str, str, *tuple[Arg, ...]]:
+    return ("budget_stopped", root, *words)
 
 
 async def top_up_budget(
@@ -97,7 +99,13 @@ async def top_up_budget(
         refuse("expect", expect, "the FlowBudget that was shown")
     detail = {name: value for name, value in added.items() if value}
     blob = audit_blob(actor, "top_up_budget", scope.queue, [flow_id], scope.now_ms(), detail=detail)
-    words = (flow_id, json.dumps(added), json.dumps(shown_caps(expect)) if expect else "", scope.now_ms(), blob)
+    words = (
+        flow_id,
+        json.dumps(added),
+        json.dumps(shown_caps(expect)) if expect else "",
+        scope.now_ms(),
+        blob,
+    )
     stopped = await _stopped(scope, flow_id)
     if preview:
         reply = await scope.read("budget_preview", *words)

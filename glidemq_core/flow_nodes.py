@@ -42,7 +42,9 @@ class JobNode:
     children: tuple[JobNode, ...] | None = None
 
 
-def definition_error(message: str, node: str, option: str = "nodes", value: Any = None) -> FlowDefinitionError:
+def definition_error(
+    message: str, node: str, option: str = "nodes", value: Any = None
+) -> FlowDefinitionError:
     """Build the error for a flow that cannot be."""
     return FlowDefinitionError(message, option=option, value=value, allowed="a sound flow", node=node)
 

@@ -98,7 +98,9 @@ def plan_tree(root: FlowJob, scope_of: ScopeOf) -> tuple[Plan, dict[int, list[Pl
         children[id(planned)] = below
         planned.members = below
         stack.append((node, planned, True))
-        inner = [(child, job, False) for child, job in zip(node.children, below, strict=True) if child.children]
+        inner = [
+            (child, job, False) for child, job in zip(node.children, below, strict=True) if child.children
+        ]
         stack += reversed(inner)
     plan = Plan(jobs, announced, "flow")
     _check(plan, list(reversed(announced)))
@@ -174,7 +176,7 @@ def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
             mine = (job.scope.queue, job.options.ordering.key)
             if mine in keys:
                 raise definition_error(
-                    f'"{job.name}" has the ordering key \'{mine[1]}\' of a job that waits for it: '
+                    f"\"{job.name}\" has the ordering key '{mine[1]}' of a job that waits for it: "
                     "both would wait for ever",
                     job.name,
                     "ordering",

@@ -191,7 +191,9 @@ class _Creation:
             raise duplicate(self._plan, jobs[int(reply[1]) - 1])
         if status != b"ok":
             raise ServerError(
-                "Failed to generate job ID: too many collisions with custom job IDs", command="add_flow", code="IDS"
+                "Failed to generate job ID: too many collisions with custom job IDs",
+                command="add_flow",
+                code="IDS",
             )
         for job, job_id in zip(jobs, reply[1:], strict=True):
             job.id = job_id.decode()

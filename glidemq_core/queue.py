@@ -6,8 +6,8 @@ from typing import Any, Generic
 
 from .adding import AddCalls
 from .audit import AuditCalls
-from .budgets import BudgetCalls
 from .base import JSON_SERIALIZER, Serializer
+from .budgets import BudgetCalls
 from .connection import Connection
 from .control import ControlCalls
 from .errors import InvalidOptionError

@@ -40,7 +40,7 @@ function flows.completed(P, id, parent_id, parent_queue, in_dag)
     if seen[ref] then return end
     seen[ref] = true
     if parent_root == P or util.reachable(parent_root .. ":job:" .. parent) then
-      flows.child_done(P, parent, member)
+      flows.child_done(parent_root, parent, member)
     else
       call("RPUSH", P .. ":outbox", cjson.encode({ to = parent_root, parent = parent, member = member }))
       sent = true

@@ -110,7 +110,9 @@ class FlowIndex:
                 above.update(parent for parent in parents if parent not in seen)
                 if fields and not parents:
                     alone.append(ref)
-            lengths = await self._source.ask([("SCARD", self._source.keys(r.queue).deps(r.id)) for r in alone])
+            lengths = await self._source.ask(
+                [("SCARD", self._source.keys(r.queue).deps(r.id)) for r in alone]
+            )
             for ref, length in zip(alone, lengths, strict=True):
                 if (not failed(length) and integer(length)) or "budgetKey" in found[ref]:
                     self._roots[ref] = to_int(found[ref].get("timestamp"))

@@ -136,7 +136,9 @@ async def _descend(source: Source, found: _Found, max_nodes: int) -> None:
     """Take in everything that is waited for, and whoever else waits for that."""
     level = list(found.fields)
     while level:
-        commands = [("SSCAN", source.keys(ref.queue).deps(ref.id), 0, "COUNT", max_nodes + 1) for ref in level]
+        commands = [
+            ("SSCAN", source.keys(ref.queue).deps(ref.id), 0, "COUNT", max_nodes + 1) for ref in level
+        ]
         below: dict[JobRef, None] = {}
         for ref, page in zip(level, await source.ask(commands), strict=True):
             members = [] if failed(page) else parse_members(page[1], source.prefix)
@@ -206,7 +208,9 @@ async def _budget(
     source: Source, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
     """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
-    key = next((as_text(found.fields[ref]["budgetKey"]) for ref in owners if "budgetKey" in found.fields[ref]), "")
+    key = next(
+        (as_text(found.fields[ref]["budgetKey"]) for ref in owners if "budgetKey" in found.fields[ref]), ""
+    )
     place, marker, flow_id = key.rpartition(":budget:")
     owner = split_member(f"{place}:{flow_id}", source.prefix) if marker else None
     stored = hash_fields(None if owner is None else _map(await source.one("HGETALL", key)))
