@@ -1,0 +1,98 @@
+"""Turn results into the tables of `docs/performance.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+BEGIN, END = "<!-- results: make bench -->", "<!-- end of results -->"
+
+Row = tuple[str, str, str]
+
+
+def _worker(result: dict[str, Any]) -> Iterator[Row]:
+    for row in result["rows"]:
+        ours, theirs = row["glidemq"], row["bullmq"]
+        measured = (
+            f"{ours['best']:,}/s beside {theirs['best']:,}/s: **{row['ratio']:g}x** "
+            f"(medians {ours['median']:,} and {theirs['median']:,}: {row['ratio_median']:g}x)"
+        )
+        yield f"{row['what']}, {row['jobs']:,} jobs, beside {result['peer']}", measured, f"{row['reach']:g}x"
+
+
+def _idle(result: dict[str, Any]) -> Iterator[Row]:
+    got, reach = result["idle_to_started"], result["reach"]
+    yield (
+        "idle to started: `add` on an idle queue until the processor runs",
+        f"p50 {got['p50_ms']:g} ms, p99 {got['p99_ms']:g} ms",
+        f"{reach['p50_ms']:g} ms, {reach['p99_ms']:g} ms",
+    )
+
+
+def _streaming(result: dict[str, Any]) -> Iterator[Row]:
+    reach, way = result["reach"], result["to_reader"]
+    for key, what in (("one_by_one_per_s", "awaited one by one"), ("gathered_per_s", "gathered")):
+        yield f"tokens from a job to a reader, {what}", f"{result[key]:,}/s", f"{reach[key]:,}/s"
+    yield (
+        "a token's way from `job.stream` to the reader's hand",
+        f"p50 {way['p50_ms']:g} ms, p99 {way['p99_ms']:g} ms",
+        f"p50 {reach['p50_ms']:g} ms",
+    )
+
+
+def _usage(result: dict[str, Any]) -> Iterator[Row]:
+    report = result["report"]
+    measured = f"{result['round_trips']:g} (p50 {report['p50_ms']:g} ms)"
+    yield "round trips of one `report_usage`", measured, f"{result['reach']['round_trips']:g}"
+
+
+def _overview(result: dict[str, Any]) -> Iterator[Row]:
+    for jobs, cost in result["jobs"].items():
+        yield (
+            f"one overview refresh, {result['queues']} queues with {int(jobs):,} jobs",
+            f"{cost['ms']:g} ms, {cost['commands']:g} commands",
+            "the same at any number",
+        )
+
+
+def _other(result: dict[str, Any]) -> Iterator[Row]:
+    reach = result.get("reach", {})
+    for key, value in result.items():
+        if key not in ("benchmark", "reach", "at", "load"):
+            name = f"{result['benchmark'].replace('_', ' ')}: {key.replace('_', ' ')}"
+            yield name, str(value), str(reach.get(key, ""))
+
+
+_ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
+    "worker": _worker,
+    "idle": _idle,
+    "streaming": _streaming,
+    "usage": _usage,
+    "overview": _overview,
+}
+
+
+def render(results: dict[str, dict[str, Any]]) -> str:
+    """Write all results as one table, with when they were measured and how busy the machine was."""
+    lines = ["| What | Measured | To reach |", "|---|---|---|"]
+    for name, result in results.items():
+        lines += [
+            f"| {what} | {measured} | {reach} |" for what, measured, reach in _ROWS.get(name, _other)(result)
+        ]
+    if results:
+        days = sorted({result["at"][:10] for result in results.values()})
+        loads = [result["load"] for result in results.values()]
+        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        lines += [
+            "",
+            f"Measured {when} on a machine with 2 cores that server and clients share; load average at the end of "
+            f"each benchmark {min(loads):.1f} to {max(loads):.1f}.",
+        ]
+    return "\n".join(lines)
+
+
+def replace_table(page: str, table: str) -> str:
+    """Put the table between the page's markers."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
