@@ -163,7 +163,9 @@ class Maintenance:
         while True:
             self._beat_changed.clear()
             try:
-                await asyncio.wait_for(self._beat_changed.wait(), self._beat_ms() / 1000)
+                # Not wait_for: it swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(self._beat_ms() / 1000):
+                    await self._beat_changed.wait()
                 continue
             except TimeoutError:
                 pass
@@ -204,7 +206,8 @@ class Maintenance:
             if due_ms is not None:
                 wait_ms = max(1, min(wait_ms, due_ms - self._scope.now_ms()))
             try:
-                await asyncio.wait_for(self._poked.wait(), wait_ms / 1000)
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._poked.wait()
             except TimeoutError:
                 continue
 
