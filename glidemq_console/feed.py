@@ -20,6 +20,7 @@ from glidemq_core.errors import (
 
 from .fleet import FleetReader
 from .paging import JobPager
+from .scout import StreamScout
 from .store import (
     HISTORY_MINUTES,
     Interests,
@@ -94,8 +95,8 @@ class Feed(Protocol):
         """Run one mutation on a queue as this console's user; raises `GlideMQError`."""
         ...
 
-    def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[StreamChunk]:
-        """Follow a job's token stream; survives lost connections without gap or repeat."""
+    def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
+        """Follow a job's token stream, all that has come at a time; no gap or repeat at a lost connection."""
         ...
 
     async def review(self, ref: JobRef) -> Approval:
@@ -124,6 +125,7 @@ class LiveFeed:
         self._connection: Connection | None = None
         self._watch: Watch | None = None
         self._fleet = FleetReader(config.queues, config.clock)
+        self._scout = StreamScout()
         self._pager: JobPager | None = None
         #: When each part of a round is next to be read.
         self._due: dict[object, int] = {}
@@ -142,6 +144,8 @@ class LiveFeed:
         before, self._interests = self._interests, interests
         if before == interests:
             return
+        if (before.streams, before.pick) != (interests.streams, interests.pick):
+            self._due.pop("streams", None)
         only_scrolled = replace(before, window=interests.window) == interests
         if not only_scrolled or self._pager is None or self._pager.lacks(interests.window):
             self._due.pop("jobs", None)
@@ -241,6 +245,8 @@ class LiveFeed:
             changes["inbox"] = await self._try(watch.approvals())
         if wants.focus is not None and self._is_due(("focus", wants.focus), FOCUS_EVERY_MS):
             changes["focus"] = await self._try(self._read_focus(watch, wants.focus))
+        if (wants.streams or wants.pick) and self._is_due("streams", rate):
+            changes |= await self._try(self._scout.read(watch, wants, self._fleet.rows)) or {}
         if await self._try(self._fleet.read_histories(watch, wants.rows)):
             self._wake.set()
         now = self._clock()
@@ -369,15 +375,20 @@ class LiveFeed:
         assert self._watch is not None
         return await self._watch.job(ref.queue, ref.id, payload_limit=payload_limit)
 
-    async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[StreamChunk]:
+    async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
         while True:
             await self._live.wait()
+            from glidemq_core import Queue
+            from glidemq_core.stream_hub import StreamHub
+
             try:
-                if self._watch is not None:
-                    async for chunk in self._watch.stream(ref.queue, ref.id, start=start):
-                        start = chunk.id
-                        yield chunk
-                    return
+                connection = self._session()
+                scope = await Queue(ref.queue, connection).scope()
+                async with StreamHub.of(connection).follow(scope, ref.id, start=start) as tail:
+                    while chunks := await tail.read():
+                        start = chunks[-1].id
+                        yield chunks
+                return
             except _SESSION_ERRORS:
                 await asyncio.sleep(RETRY_DELAYS_MS[0] / 1000)
 

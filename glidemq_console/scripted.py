@@ -75,9 +75,13 @@ class ScriptedFeed:
         recorder: Any = _Recorder(queue, self.changes, self._answers)
         return await call(recorder, Actor(by="tester", via="console"))
 
-    async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[StreamChunk]:
-        for chunk in self._chunks.get(ref, ()):
-            yield chunk
+    async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
+        """Yield everything at once; a stream whose job still runs stays open."""
+        if chunks := self._chunks.get(ref, ()):
+            yield chunks
+        row = self.latest.streams.get(ref)
+        if row is not None and row.state not in ("completed", "failed"):
+            await asyncio.Event().wait()
 
     async def review(self, ref: JobRef) -> Approval:
         return self._reviews[ref]

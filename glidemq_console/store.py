@@ -78,6 +78,10 @@ class Interests:
     window: tuple[int, int] = (0, 50)
     job: JobRef | None = None
     inbox: bool = False
+    #: Jobs whose tokens are on screen.
+    streams: tuple[JobRef, ...] = ()
+    #: How many running jobs that stream are sought.
+    pick: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +155,10 @@ class Snapshot:
     jobs: JobList | None = None
     job: JobView | None = None
     inbox: Inbox | None = None
+    #: The followed jobs as they are; None for one that is gone.
+    streams: Mapping[JobRef, JobRow | None] = field(default_factory=dict)
+    #: Running jobs that stream and are not followed yet.
+    running: tuple[JobRow, ...] = ()
 
     @property
     def approvals(self) -> int | None:

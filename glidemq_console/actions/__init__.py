@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from . import approvals, everywhere, jobs, queues
+from . import approvals, everywhere, jobs, queues, streams
 from .base import EVERYWHERE, Action, Context, Danger, Question
 
 __all__ = [
@@ -25,6 +25,7 @@ ACTIONS: dict[str, Action] = {
         *everywhere.ACTIONS,
         *queues.ACTIONS,
         *jobs.ACTIONS,
+        *streams.ACTIONS,
         *approvals.ACTIONS,
     )
 }

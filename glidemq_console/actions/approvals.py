@@ -146,7 +146,7 @@ ACTIONS = (
         scope="approvals",
         why_not=_cannot_undo,
         run=on_screen("undo"),
-        footer=5,
+        footer=47,
     ),
     Action(
         id="approvals.open",

@@ -135,7 +135,6 @@ class ApprovalsScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         self.console.decider.listener = self._answered
-        super().on_mount()
 
     # --- what is shown -------------------------------------------------------------------------------------
 

@@ -1,0 +1,112 @@
+"""What a pane of tokens says round them: pure functions of the job, its meter and the time."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+from .. import format as fmt
+from ..following import Follower
+from ..safe import clean
+from ..store import epoch_ms
+from ..widgets.ink import Ink, Parts
+
+if TYPE_CHECKING:
+    from glidemq_core.records import JobRow
+
+ENDED = ("completed", "failed")
+
+
+def short(text: str | None, limit: int = 80) -> str:
+    return clean(text or "", single_line=True, limit=limit)
+
+
+def head(
+    follower: Follower, row: JobRow | None, now: int, *, lit: bool, width: int
+) -> tuple[list[Ink], list[Ink]]:
+    """Whose tokens, and how fast they come; what does not fit into `width` leaves."""
+    left = [
+        Ink("▌" if lit else " ", "focus"),
+        Ink(f" {short(str(follower.ref))}", "foreground", "bold" if lit else ""),
+    ]
+    if row is not None and width >= 50:
+        left.append(Ink(f"  {short(row.name, 40)}", "dim"))
+        if row.model and width >= 70:
+            left.append(Ink(f"  {short(row.model, 40)}", "dim"))
+    return left, [*_speed(follower, row, now, width), Ink(" ")]
+
+
+def _speed(follower: Follower, row: JobRow | None, now: int, width: int) -> list[Ink]:
+    meter = follower.meter
+    if follower.speed is not None and not follower.ended:
+        parts = [Ink(f"replay {follower.speed:g}x", "focus")]
+    elif follower.paused:
+        parts = [Ink("paused", "warning")]
+    elif row is not None and row.state == "active" and not follower.ended:
+        gap = meter.unusual_gap_ms(now)
+        glyph = fmt.state_look("active").glyph
+        if gap is not None:
+            parts = [Ink(f"no token for {fmt.duration(gap)}", "warning")]
+        else:
+            parts = [Ink(f"{glyph} ", "state-active"), Ink(f"{fmt.count(meter.rate(now))} tok/s")]
+    elif row is not None:
+        look = fmt.state_look(row.state)
+        word = look.word if look.word != "unknown" else short(row.state, 20)
+        parts = [Ink(f"{look.glyph} {word}", look.token)]
+    else:
+        parts = []
+    if row is None:
+        return parts
+    first = meter.first_after_ms(epoch_ms(row.processed_at))
+    if first is not None and width >= 70:
+        parts.append(Ink(f"  first token {fmt.took(first)}", "dim"))
+    if width >= 50:
+        parts.append(Ink(f"  {tokens_words(row, meter.chunks)}", "dim"))
+    if row.total_cost and width >= 70:
+        parts.append(Ink(f"  {fmt.money(row.total_cost, short(row.cost_unit, 12) or None)}", "dim"))
+    return parts
+
+
+def tokens_words(row: JobRow, chunks: int) -> str:
+    """Tokens as reported, else how many chunks came."""
+    if row.total_tokens:
+        return f"{fmt.full(row.total_tokens)} tok"
+    return fmt.plural(chunks, "chunk")
+
+
+def end(follower: Follower, row: JobRow | None, now: int, zone: tzinfo | None) -> Parts:
+    """The last line: how it ended, or what it waits for; empty while tokens may come."""
+    if follower.trouble is not None:
+        return [Ink("✗ ", "error"), Ink(short(follower.trouble, 200), "error")]
+    if row is None:
+        if not follower.ended:
+            return []
+        return [Ink(f"removed · {fmt.plural(follower.meter.chunks, 'chunk')} came", "dim")]
+    look = fmt.state_look(row.state)
+    if row.state in ENDED:
+        finished, started = epoch_ms(row.finished_at), epoch_ms(row.processed_at)
+        words = f"{look.glyph} {look.word} {fmt.moment(finished, now, zone)}"
+        parts = [Ink(words, look.token)]
+        if row.state == "failed" and row.failed_reason:
+            parts += [Ink(" · ", "dim"), Ink(short(row.failed_reason, 200), "error")]
+        parts.append(Ink(f" · {tokens_words(row, follower.meter.chunks)}", "dim"))
+        if finished is not None and started is not None and finished > started:
+            parts.append(Ink(f" in {fmt.took(finished - started)}", "dim"))
+        return parts
+    if row.state == "suspended" and row.suspend is not None:
+        deadline = epoch_ms(row.suspend.deadline_at)
+        left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} to decide"
+        return [
+            Ink(f"{look.glyph} {short(row.suspend.reason) or 'waits for a signal'}", "person"),
+            Ink(left, "dim"),
+        ]
+    if row.state == "delayed":
+        due = epoch_ms(row.due_at)
+        why = f" · {short(row.failed_reason, 120)}" if row.failed_reason else ""
+        return [Ink(f"{look.glyph} runs again in {fmt.countdown(due, now)}", look.token), Ink(why, "dim")]
+    if row.state != "active":
+        return [
+            Ink(f"{look.glyph} {short(row.state, 20)}", look.token),
+            Ink(" · tokens come when it runs", "dim"),
+        ]
+    return []

@@ -1,0 +1,425 @@
+"""Live tokens of chosen jobs, or of whatever runs: one pane, or a wall of two, four or nine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.timer import Timer
+
+from .. import format as fmt
+from ..actions import Action, Context, bindings
+from ..command_line import CommandLine
+from ..following import SPEEDS, Follower
+from ..safe import clean
+from ..store import Interests, Snapshot
+from ..widgets.ink import Ink, Parts
+from ..widgets.statusline import PartsView
+from ..widgets.streampane import StreamPane
+from ..widgets.tokens import TokenPane
+from . import stream_parts as say
+from .base import ConsoleScreen
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef, JobRow
+
+WALLS = (1, 2, 4, 9)
+MOST = WALLS[-1]
+#: Tokens are drawn this often, s; figures every so many times.
+FRAME_S, FRAMES_A_FIGURE = 0.066, 4
+#: A finished stream makes room for a running one after this time, when the panes were not chosen by hand.
+LINGER_MS = 8_000
+#: Below this width two panes stand on top of one another.
+SIDE_WIDTH = 100
+_EMPTY: tuple[Parts, ...] = (
+    [],
+    [Ink(" No job streams right now.")],
+    [],
+    [Ink(" What runs and streams shows up here by itself; ", "dim"), Ink("t", "focus")],
+    [Ink(" on a job of the jobs screen follows that one. A processor streams with", "dim")],
+    [Ink(' await job.stream_chunk("content", text)')],
+)
+
+
+@dataclass(eq=False)
+class Slot:
+    """A followed stream and the pane it is drawn in."""
+
+    follower: Follower
+    pane: StreamPane
+    row: JobRow | None = None
+    #: When its end was first seen.
+    ended_ms: int | None = None
+
+    @property
+    def ref(self) -> JobRef:
+        return self.follower.ref
+
+
+class StreamsScreen(ConsoleScreen):
+    """The wall of tokens."""
+
+    SCOPE = "streams"
+    TAB = "streams"
+    BINDINGS = bindings(SCOPE)
+    DEFAULT_CSS: ClassVar[str] = """
+    StreamsScreen #wall { layout: grid; grid-gutter: 0 1; height: 1fr; }
+    StreamsScreen #no-streams { display: none; height: 1fr; }
+    StreamsScreen.-none #wall { display: none; }
+    StreamsScreen.-none #no-streams { display: block; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slots: list[Slot] = []
+        self._at = 0
+        self._wall = 4
+        self._zoomed = False
+        #: Panes follow what runs, until somebody chooses.
+        self._auto = True
+        self._search = ""
+        self._timer: Timer | None = None
+        self._frame = 0
+
+    def body(self) -> ComposeResult:
+        yield Container(id="wall")
+        yield PartsView(_EMPTY, id="no-streams")
+
+    def on_mount(self) -> None:
+        self._timer = self.set_interval(FRAME_S, self._draw_frame)
+
+    def on_screen_suspend(self) -> None:
+        if self._timer is not None:
+            self._timer.pause()
+
+    def on_screen_resume(self) -> None:
+        if self._timer is not None:
+            self._timer.resume()
+
+    async def on_unmount(self) -> None:
+        for slot in self._slots:
+            await slot.follower.stop()
+
+    # --- what the frame asks -------------------------------------------------------------------------------
+
+    @property
+    def slot(self) -> Slot | None:
+        """The pane that keys work on."""
+        return self._slots[self._at] if self._slots else None
+
+    @property
+    def is_replaying(self) -> bool:
+        return self.slot is not None and self.slot.follower.speed is not None
+
+    def main_widget(self) -> TokenPane | None:
+        return self.slot.pane.tokens if self.slot is not None else None
+
+    def interests(self) -> Interests:
+        pick = min(self._wall, MOST) if self._auto else 0
+        return Interests(streams=tuple(slot.ref for slot in self._slots), pick=pick)
+
+    def context(self) -> Context:
+        slot = self.slot
+        if slot is None:
+            return super().context()
+        state = slot.row.state if slot.row is not None else None
+        return replace(super().context(), queue=slot.ref.queue, job=slot.ref, job_state=state, row=slot.row)
+
+    def action_title(self, action: Action) -> str:
+        slot = self.slot
+        if action.id == "filter":
+            return "find"
+        if slot is not None and action.id == "streams.pause" and slot.follower.paused:
+            return "go on"
+        if slot is not None and action.id == "streams.replay" and self.is_replaying:
+            return "live"
+        return action.title
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        if not self._slots:
+            return []
+        now = self.console.now_ms()
+        rate = sum(slot.follower.meter.rate(now) for slot in self._slots if not slot.follower.ended)
+        parts = [Ink(f"{fmt.plural(len(self._slots), 'stream')} · {fmt.rate(rate, 'tok/s')}", "dim")]
+        shown = len(self._visible())
+        if shown < len(self._slots):
+            parts = [Ink(f"{self._at + 1} of {len(self._slots)} · ", "dim"), *parts]
+        if self._auto:
+            parts.append(Ink(" · what runs", "dim"))
+        if self._search:
+            parts = [Ink(f"/{clean(self._search, single_line=True, limit=40)}  ", "focus"), *parts]
+        return parts
+
+    def open(self, target: object) -> None:
+        from glidemq_core.options import JobRef
+
+        if isinstance(target, JobRef):
+            self._auto = False
+            self.run_worker(self._follow(target, focus=True), group="wall", exit_on_error=False)
+
+    def leave(self) -> bool:
+        if self._search:
+            self._find("")
+            return True
+        if self._zoomed:
+            self.toggle_zoom()
+            return True
+        return False
+
+    # --- panes ---------------------------------------------------------------------------------------------
+
+    async def _follow(self, ref: JobRef, *, row: JobRow | None = None, focus: bool = False) -> None:
+        """Add a pane for a job, or go to the one it has."""
+        known = next((slot for slot in self._slots if slot.ref == ref), None)
+        if known is None:
+            if len(self._slots) >= MOST:
+                oldest = next((slot for slot in self._slots if slot.follower.ended), self._slots[0])
+                await self._drop(oldest)
+            known = Slot(Follower(ref, self.console.feed, self.console.now_ms), StreamPane(), row)
+            self._slots.append(known)
+            await self.query_one("#wall", Container).mount(known.pane)
+            known.follower.start()
+        if focus or len(self._slots) == 1:
+            self._at = self._slots.index(known)
+        self._arrange()
+        self.console.want()
+
+    async def _drop(self, slot: Slot) -> None:
+        index = self._slots.index(slot)
+        self._slots.remove(slot)
+        if self._at > index or self._at >= len(self._slots):
+            self._at = max(0, self._at - 1)
+        await slot.follower.stop()
+        await slot.pane.remove()
+
+    def _visible(self) -> list[Slot]:
+        size = 1 if self._zoomed else self._wall
+        first = self._at // size * size
+        return self._slots[first : first + size]
+
+    def _arrange(self) -> None:
+        """Lay out as many panes as the wall has room for, the current one among them."""
+        shown = self._visible()
+        count = max(1, len(shown))
+        columns = {1: 1, 2: 2}.get(count, 2 if count <= 4 else 3)
+        if count == 2 and self.app.size.width < SIDE_WIDTH:
+            columns = 1
+        wall = self.query_one("#wall", Container)
+        wall.styles.grid_size_columns = columns
+        wall.styles.grid_size_rows = -(-count // columns)
+        for slot in self._slots:
+            slot.pane.display = slot in shown
+        for index, slot in enumerate(shown):
+            slot.pane.set_class(index % columns > 0, "-inner")
+        self.set_class(not self._slots, "-none")
+        main = self.main_widget()
+        if main is not None and not self.query_one(CommandLine).is_open:
+            main.focus(scroll_visible=False)
+        self._draw_figures()
+        self.show_keys()
+
+    def resized(self) -> None:
+        self._arrange()
+        super().resized()
+
+    # --- drawing -------------------------------------------------------------------------------------------
+
+    def draw(self, snapshot: Snapshot) -> None:
+        now = self.console.now_ms()
+        for slot in self._slots:
+            if slot.ref in snapshot.streams:
+                slot.row = snapshot.streams[slot.ref]
+            if slot.ended_ms is None and slot.follower.ended:
+                slot.ended_ms = now
+        if self._auto and snapshot.running:
+            self._cast(snapshot.running, now)
+        self.set_class(not self._slots, "-none")
+        self._draw_figures()
+
+    def _cast(self, running: tuple[JobRow, ...], now: int) -> None:
+        """Give running jobs the free panes, then those of streams that ended a while ago."""
+        room = self._wall - len(self._slots)
+        leaving = [
+            slot
+            for slot in self._slots
+            if slot.ended_ms is not None
+            and now - slot.ended_ms >= LINGER_MS
+            and slot.pane.tokens.following
+            and not slot.follower.paused
+            and slot.follower.speed is None
+        ]
+        fresh = [row for row in running if all(row.ref != slot.ref for slot in self._slots)]
+        replaced = leaving[: max(0, len(fresh) - max(0, room))]
+        chosen = fresh[: max(0, room) + len(replaced)]
+        if chosen:
+            self.run_worker(self._recast(replaced, chosen), group="wall", exit_on_error=False)
+
+    async def _recast(self, leaving: list[Slot], coming: list[JobRow]) -> None:
+        for slot in leaving:
+            if slot in self._slots:
+                await self._drop(slot)
+        for row in coming:
+            if len(self._slots) < self._wall:
+                await self._follow(row.ref, row=row)
+
+    def _draw_frame(self) -> None:
+        """Draw what has come since the last frame; now and then the figures."""
+        for slot in self._visible():
+            if slot.follower.has_rest:
+                for kind, text in slot.follower.take():
+                    slot.pane.tokens.feed(kind, text)
+                slot.pane.tokens.flush()
+        self._frame += 1
+        if self._frame % FRAMES_A_FIGURE == 0 and self._slots:
+            self._draw_figures()
+
+    def _draw_figures(self) -> None:
+        now, zone = self.console.now_ms(), self.console.config.zone
+        for slot in self._visible():
+            width = slot.pane.size.width or self.app.size.width
+            lit = slot is self.slot and len(self._slots) > 1
+            left, right = say.head(slot.follower, slot.row, now, lit=lit, width=width)
+            ended = slot.follower.ended and not slot.follower.has_rest
+            slot.pane.tokens.live = not ended and slot.row is not None and slot.row.state == "active"
+            slot.pane.show(left, right, say.end(slot.follower, slot.row, now, zone))
+
+    # --- events --------------------------------------------------------------------------------------------
+
+    def on_descendant_focus(self) -> None:
+        """A click chose another pane."""
+        for index, slot in enumerate(self._slots):
+            if slot.pane.tokens.has_focus and index != self._at:
+                self._at = index
+                self._draw_figures()
+                self.show_keys()
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        self._find(event.text)
+
+    # --- actions -------------------------------------------------------------------------------------------
+
+    def toggle_pause(self) -> str | None:
+        if self.slot is None:
+            return None
+        self.slot.follower.toggle_pause()
+        self._draw_figures()
+        self.show_keys()
+        return "paused; what comes waits on the server" if self.slot.follower.paused else "going on"
+
+    def next_pane(self, step: int) -> None:
+        if self._slots:
+            self._at = (self._at + step) % len(self._slots)
+            self._arrange()
+
+    def next_wall(self) -> str:
+        self._zoomed = False
+        self._wall = WALLS[(WALLS.index(self._wall) + 1) % len(WALLS)]
+        self._arrange()
+        self.console.want()
+        return "one pane" if self._wall == 1 else f"a wall of {self._wall}"
+
+    def toggle_zoom(self) -> None:
+        self._zoomed = not self._zoomed
+        self._arrange()
+
+    async def toggle_replay(self) -> str | None:
+        slot = self.slot
+        if slot is None:
+            return None
+        speed = None if self.is_replaying else 1.0
+        slot.pane.tokens.clear()
+        await slot.follower.restart(speed)
+        slot.ended_ms = None
+        self._draw_figures()
+        self.show_keys()
+        return "replaying at the pace it came; < > change the speed" if speed else "live again"
+
+    def change_speed(self, step: int) -> str | None:
+        follower = self.slot.follower if self.slot is not None else None
+        if follower is None or follower.speed is None:
+            return None
+        index = min(len(SPEEDS) - 1, max(0, SPEEDS.index(follower.speed) + step))
+        follower.speed = SPEEDS[index]
+        self._draw_figures()
+        return f"replay at {follower.speed:g}x"
+
+    async def close_pane(self) -> None:
+        if self.slot is not None:
+            self._auto = False
+            await self._drop(self.slot)
+            self._arrange()
+            self.console.want()
+
+    def choose_running(self) -> str:
+        self._auto = True
+        self.console.want()
+        return "showing what runs and streams"
+
+    def open_filter(self) -> None:
+        self.query_one(CommandLine).open_for_filter(self._search)
+
+    def _find(self, text: str) -> None:
+        self._search = text
+        found = 0
+        for slot in self._slots:
+            found += slot.pane.tokens.search(text)
+        if text:
+            self.tell(f"found {fmt.plural(found, 'time')}; n next, N before" if found else "not found")
+
+    def next_match(self, step: int) -> str | None:
+        if not self._search:
+            return "nothing is searched for; / starts"
+        if self.slot is None or not self.slot.pane.tokens.next_match(step):
+            return "not found in this pane"
+        return None
+
+    def copy(self) -> str | None:
+        return self.console.copy_text(self.slot.pane.tokens.text, "text") if self.slot is not None else None
+
+    async def save(self) -> str | None:
+        from ..widgets.dialog import PromptDialog
+
+        slot = self.slot
+        if slot is None:
+            return None
+        text = slot.pane.tokens.text
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(slot.ref)).strip("-.")[:80] or "stream"
+        dialog = PromptDialog(
+            "Save the text of this pane",
+            f"{fmt.byte_size(len(text.encode('utf-8', 'replace')))}, as it is shown.",
+            label="file",
+            value=str(Path.cwd() / f"{name}.txt"),
+            yes="Save",
+            validate=_cannot_write,
+        )
+        answer = await self.app.push_screen_wait(dialog)
+        if answer is None:
+            return None
+        return _write(answer, slot.pane.tokens.text)
+
+
+def _write(where: str, text: str) -> str:
+    """Write a new file; returns what to tell."""
+    path = Path(where).expanduser()
+    try:
+        with path.open("x", encoding="utf-8", errors="replace") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        return f"not saved: {error.strerror or error}"
+    return f"saved to {path}"
+
+
+def _cannot_write(text: str) -> str | None:
+    """Say why a file cannot be made there; nothing is ever written over."""
+    path = Path(text).expanduser()
+    if not text.strip() or path.is_dir():
+        return "name a file"
+    if path.exists():
+        return "that file exists; name another one"
+    if not path.parent.is_dir():
+        return "there is no such folder"
+    return None

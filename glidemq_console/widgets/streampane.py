@@ -1,0 +1,42 @@
+"""One pane of the wall: whose tokens, how fast, the tokens, and how it ended."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from .ink import Parts
+from .statusline import StatusLine
+from .tokens import TokenPane
+
+
+class StreamPane(Vertical):
+    """A head line, the tokens, and a last line that is there only when there is something to say."""
+
+    DEFAULT_CSS = """
+    StreamPane { height: 1fr; width: 1fr; }
+    StreamPane.-inner { border-left: vkey $hairline; }
+    StreamPane .stream-head { background: $surface; }
+    StreamPane:focus-within .stream-head { background: $cursor-background; }
+    StreamPane TokenPane { height: 1fr; }
+    StreamPane .stream-end { display: none; }
+    StreamPane.-end .stream-end { display: block; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        """Make an empty pane."""
+        super().__init__(id=id)
+        self.head = StatusLine(classes="stream-head")
+        self.tokens = TokenPane()
+        self.end = StatusLine(classes="stream-end")
+
+    def compose(self) -> ComposeResult:
+        yield self.head
+        yield self.tokens
+        yield self.end
+
+    def show(self, left: Parts, right: Parts, end: Parts) -> None:
+        """Show the head's halves, and the last line if there is one."""
+        self.head.show(left, right)
+        self.end.show(end)
+        self.set_class(bool(end), "-end")
