@@ -18,7 +18,7 @@ from glidemq_core.keys import PRIORITY_STEP
 GOLDEN = Path(__file__).parent / "golden"
 
 #: Keys and job fields of our own that a recording of Node's cannot hold (records.md 3.4).
-OWN_KEYS = ("*:list-runs", "*:ledger:*", "*:limits", "*:audit", "*:early:*", "*:early-index", "*:outbox")
+OWN_KEYS = ("*:list-runs", "*:ledger:*", "*:limits", "*:audit", "*:early:*", "*:early-index", "*:outbox", "*:vectors:*")
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "suspendBase"})
 
 _TIME = re.compile(r"(?<!\d)1[6-9]\d{11}(?!\d)")
@@ -166,7 +166,7 @@ def _clockless_json(value: Any) -> Any:
 
 
 def _clockless(text: str) -> str:
-    return _WORKER.sub("<worker>", _TIME.sub("<time>", text))
+    return _TIME.sub("<time>", _WORKER.sub("<worker>", text))
 
 
 def _score(score: float) -> Any:
