@@ -31,7 +31,8 @@ def decode_budget(flow: JobRef, fields: Mapping[str, bytes], parked: Iterable[Jo
     """Read a budget hash; what is damaged reads as absent. A cap of 0 is none."""
 
     def cap(name: str) -> float | None:
-        return parse_number(fields.get(name)) or None
+        found = parse_number(fields.get(name))
+        return found if found is not None and found > 0 else None
 
     def used(name: str) -> float:
         return parse_number(fields.get(name)) or 0

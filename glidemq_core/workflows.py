@@ -1,4 +1,8 @@
-"""Usual shapes of flows in one call: chain, group, chord, graph."""
+"""Usual shapes of flows in one call: chain, group, chord, graph.
+
+`connection` is a producer, a shared Connection or a URL. A connection opened from a URL is closed afterwards: the
+jobs returned can then be read, but not asked anything.
+"""
 
 from __future__ import annotations
 
