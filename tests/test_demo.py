@@ -35,7 +35,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("GLIDEMQ_CONFIG", str(tmp_path / "config.toml"))
     yield tmp_path / "data"
     subprocess.run(
-        [*COMMAND, "server", "stop", "--data", "demo"], capture_output=True, check=False, timeout=20
+        [*COMMAND, "server", "stop", "--data", str(tmp_path / "data" / "demo")],
+        capture_output=True,
+        check=False,
+        timeout=20,
     )
 
 
@@ -252,6 +255,27 @@ async def test_somebody_elses_server_is_left_as_it_is(
     assert not await Queue[Any, Any]("nightly-digest", connection).exists()
     async with connect(server_url, prefix=GUEST_PREFIX) as guest:
         assert (await Queue[Any, Any]("chat", guest).get_job_counts()).completed > 0
+
+
+async def test_a_lost_server_is_told_in_one_line(folder: Path) -> None:
+    process = start("--headless")
+    await asyncio.to_thread(first_line, process)
+    stopped = await asyncio.to_thread(run, "server", "stop", "--data", str(folder / "demo"))
+    assert stopped.returncode == 0
+    _, err = await asyncio.to_thread(process.communicate, timeout=60)
+    assert process.returncode == 3
+    assert len(err.splitlines()) == 1, err
+
+
+@pytest.mark.parametrize("how", [["--headless"], []])
+@pytest.mark.parametrize(("url", "code"), [("valkey://127.0.0.1:1", 3), ("valkeyy://127.0.0.1", 2)])
+async def test_a_server_that_is_not_there_is_told_before_the_screen(
+    folder: Path, how: list[str], url: str, code: int
+) -> None:
+    done = await asyncio.to_thread(run, "demo", *how, "--url", url)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("glidemq: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 async def test_the_same_seed_asks_the_same(connection: Connection) -> None:

@@ -38,7 +38,7 @@ async def main() -> int:
         say(ready_line(options))
         await stop.wait()
     except GlideMQError as error:
-        say(json.dumps({"error": error.message, "hint": error.hint}))
+        say(json.dumps({"error": error.message, "type": type(error).__name__, "hint": error.hint}))
         return 1
     finally:
         left.cancel()

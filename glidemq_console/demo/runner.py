@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from glidemq_core import EmbeddedServerError, ServerUnavailableError
+from glidemq_core import EmbeddedServerError, errors
 from glidemq_core.url import redact
 
 from .options import DemoOptions
@@ -149,13 +149,14 @@ async def _workload(options: DemoOptions) -> AsyncIterator[None]:
 
 
 def _check_ready(line: bytes) -> None:
-    """Raise what the workload's process tells instead of its ready line."""
+    """Raise the error that the workload's process tells instead of its ready line."""
     try:
         answer: Mapping[str, Any] = json.loads(line)
     except ValueError:
         answer = {"error": "the demo's workload did not start"}
     if "error" in answer:
-        raise ServerUnavailableError(str(answer["error"]), hint=answer.get("hint"))
+        kind = getattr(errors, str(answer.get("type")), errors.GlideMQError)
+        raise kind(answer["error"], hint=answer.get("hint"))
 
 
 def _environment() -> dict[str, str]:

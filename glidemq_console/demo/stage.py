@@ -30,6 +30,8 @@ PAUSED = (Digest.queue,)
 #: How long the demo's own server may stay after its last user, ms, and how long we wait to see it gone, s.
 _LINGER_MS = 400
 _FAREWELL_S = 2.5
+#: What workers get beyond their grace to hand back their jobs, s.
+_LEAVE_S = 4
 
 
 class DemoRunsError(Exception):
@@ -122,4 +124,7 @@ async def play(
         for task in crowd:
             task.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
-        await asyncio.gather(*(worker.close(force=grace_ms == 0) for worker in workers))
+        # A server that is gone takes no results: nobody waits for it to take them.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_ms / 1_000 + _LEAVE_S):
+                await asyncio.gather(*(worker.close(force=grace_ms == 0) for worker in workers))

@@ -51,6 +51,7 @@ class Workload(ABC):
             concurrency=self.concurrency,
             promotion_interval=500,
             grace=grace_ms,
+            log_errors=False,  # a lost server is told once, by whoever adds jobs
         )
 
     def options(self, **given: Any) -> JobOptions:
