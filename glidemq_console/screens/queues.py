@@ -22,13 +22,14 @@ from ..store import (
     Sorting,
     age_ms,
     filter_queues,
+    index_of_key,
     pause_note,
     sort_queues,
     workers_text,
 )
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Cell, Ink, Parts
-from ..widgets.lines import LineList
+from ..widgets.lines import MARGIN, LineList
 from ..widgets.plot import Plot, Series
 from ..widgets.sparkline import sparkline_parts
 from ..widgets.statusline import PartsView, Rule
@@ -124,6 +125,7 @@ class QueuesScreen(ConsoleScreen):
         self._filter = ""
         self._focus: str | None = None
         self._rest: Timer | None = None
+        self._listed: list[QueueSnapshot] = []
 
     def body(self) -> ComposeResult:
         yield LineList(COLUMNS, id="queue-list", empty=_EMPTY)
@@ -175,8 +177,9 @@ class QueuesScreen(ConsoleScreen):
         return parts
 
     def open(self, target: object) -> None:
-        if isinstance(target, str):
-            self.lines.move_to_key(target)
+        names = [queue.name for queue in self._listed]
+        if target in names:
+            self.lines.move_to(names.index(target))
 
     def leave(self) -> bool:
         if self.has_class("-zoomed"):
@@ -196,27 +199,39 @@ class QueuesScreen(ConsoleScreen):
 
     def draw(self, snapshot: Snapshot) -> None:
         now = self.console.now_ms()
-        focus = snapshot.focus
-        queues = sort_queues(filter_queues(snapshot.queues, self._filter), self._sorting)
-        rows = []
-        for row in queues:
-            history = snapshot.history.get(row.name)
-            languages = ""
-            if focus is not None and focus.queue == row.name and focus.workers is not None:
-                languages = workers_text(focus.workers)
-            rows.append(Row(row.name, queue_cells(row, history.values if history else (), languages, now)))
+        self._listed = sort_queues(filter_queues(snapshot.queues, self._filter), self._sorting)
         lines = self.lines
         lines.stale = self.has_class("-old")
-        if self._filter and not rows and snapshot.queues:
+        if self._filter and not self._listed and snapshot.queues:
             lines.set_empty([[], [Ink("No queue matches the filter; esc clears it.", "dim")]])
         else:
             lines.set_empty(_EMPTY)
-        self.set_class(not rows, "-none")
+        self.set_class(not self._listed, "-none")
         lines.set_sort(self._sorting.column, descending=self._sorting.descending)
-        lines.show(rows)
+        self._draw_rows(snapshot, now)
         if self._focus is None:
             self._focus = self.selected
         self._draw_detail(snapshot, now)
+
+    def _draw_rows(
+        self, snapshot: Snapshot, now: int, start: int | None = None, end: int | None = None
+    ) -> None:
+        """Hand the list the rows on screen, a margin, and the row under the cursor."""
+        first, last = self.lines.visible_range
+        start = max(0, first - MARGIN) if start is None else start
+        end = max(last, first + self.app.size.height) + MARGIN if end is None else end
+        names = [queue.name for queue in self._listed]
+        at = index_of_key(names, self.selected, self.lines.cursor_index)
+        start, end = min(start, at), max(end, at + 1)
+        rows = [self._row(queue, snapshot, now) for queue in self._listed[start:end]]
+        self.lines.set_page(len(self._listed), start, rows)
+
+    def _row(self, queue: QueueSnapshot, snapshot: Snapshot, now: int) -> Row:
+        history, focus = snapshot.history.get(queue.name), snapshot.focus
+        languages = ""
+        if focus is not None and focus.queue == queue.name and focus.workers is not None:
+            languages = workers_text(focus.workers)
+        return Row(queue.name, queue_cells(queue, history.values if history else (), languages, now))
 
     def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
         name = self.selected
@@ -287,6 +302,10 @@ class QueuesScreen(ConsoleScreen):
         return lines
 
     # --- events ---
+
+    def on_line_list_needed(self, event: LineList.Needed) -> None:
+        self._draw_rows(self.snapshot, self.console.now_ms(), event.start, event.end)
+        self.console.want()
 
     def on_line_list_highlighted(self, event: LineList.Highlighted) -> None:
         self._draw_detail(self.snapshot, self.console.now_ms())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalGroup, VerticalScroll
@@ -141,6 +142,11 @@ class Dialog(ModalScreen[Result]):
     def compose_fields(self) -> ComposeResult:
         """Yield what stands between body and buttons."""
         yield from ()
+
+    def _on_mount(self, event: events.Mount) -> None:
+        super()._on_mount(event)
+        for entry in self.query(Input):
+            entry.cursor_blink = False
 
     def action_leave(self) -> None:
         raise NotImplementedError

@@ -1,0 +1,450 @@
+"""Decisions made with keys and buttons on a real server: what was shown is what is decided, and every end is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from conftest import eventually
+from hostile import CORPUS, dangerous
+from textual.pilot import Pilot
+from textual.widgets import Button, TextArea
+
+from glidemq_console.app import ConsoleApp
+from glidemq_console.config import ConsoleConfig
+from glidemq_console.screens.approvals import ApprovalsScreen
+from glidemq_console.screens.audit import AuditScreen
+from glidemq_console.screens.payload_editor import PayloadEditor
+from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.statusline import PartsView, StatusLine
+from glidemq_core import Actor, Job, JobRef, NewJob, Queue, Worker
+from glidemq_core.connection import Connection
+from glidemq_core.sweeps import sweep_suspended
+
+pytestmark = pytest.mark.usefixtures("connection")
+
+Q = Queue[Any, Any]
+
+
+@asynccontextmanager
+async def approvals(
+    url: str, size: tuple[int, int] = (120, 36), *, user: str = "alice", undo_ms: int = 60_000, **options: Any
+) -> AsyncIterator[Pilot[int]]:
+    """A console on its approvals."""
+    config = ConsoleConfig(url=url, user=user, undo_ms=undo_ms, screen="approvals", refresh_ms=200, **options)
+    async with ConsoleApp(config).run_test(size=size) as pilot:
+        yield pilot
+
+
+def screen_of(pilot: Pilot[int]) -> ApprovalsScreen:
+    assert isinstance(pilot.app, ConsoleApp)
+    screen = pilot.app.console_screen
+    assert isinstance(screen, ApprovalsScreen)
+    return screen
+
+
+async def shows(pilot: Pilot[int], count: int) -> None:
+    """Wait until that many jobs are listed and the list takes keys."""
+    await eventually(lambda: screen_of(pilot).lines.total == count)
+    await eventually(lambda: screen_of(pilot).why_not_decide() is None or count == 0)
+    await pilot.pause()
+
+
+async def tells(pilot: Pilot[int], words: str) -> None:
+    try:
+        await eventually(lambda: words in (screen_of(pilot).told or ""))
+    except AssertionError:
+        raise AssertionError(f"told {screen_of(pilot).told!r}, not {words!r}") from None
+
+
+@asynccontextmanager
+async def asking(
+    url: str,
+    count: int = 1,
+    *,
+    data: Any = None,
+    draft: str = "Dear customer",
+    reason: str = "review",
+    **more: Any,
+) -> AsyncIterator[tuple[Q, list[Job[Any, Any]], list[Any]]]:
+    """Jobs that wait for a person, a worker that goes on with them, and the signals it got."""
+    got: list[Any] = []
+
+    async def process(job: Any) -> str:
+        if not job.new_signals:
+            await job.stream_chunk("content", draft)
+            await job.report_usage(model="nano", total_tokens=310, total_cost=0.001, cost_unit="usd")
+            await job.suspend(reason=reason, **more)
+        got.append(job.signals[-1].data)
+        return "done"
+
+    async with Queue("moderation", url) as queue:
+        jobs = await queue.add_bulk(
+            [NewJob("moderate", {"n": n} if data is None else data) for n in range(count)]
+        )
+        async with Worker("moderation", process, url, concurrency=5):
+
+            async def suspended() -> bool:
+                return (await queue.get_job_counts()).suspended == count
+
+            await eventually(suspended)
+            yield queue, jobs, got
+
+
+async def test_a_approves_what_is_shown_and_the_job_completes(server_url: str) -> None:
+    async with asking(server_url) as (queue, [job], got), approvals(server_url, undo_ms=300) as pilot:
+        await shows(pilot, 1)
+        shown = screen_of(pilot).shown
+
+        await pilot.press("a")
+        await eventually(job.is_completed)
+
+        await tells(pilot, f"moderation:{job.id} approved, resumed")
+        await shows(pilot, 0)
+        [entry] = await queue.get_audit(job_id=job.id)
+    assert shown is not None
+    assert (got[0]["approved"], got[0]["by"]) == (True, "alice")
+    assert (entry.action, entry.by, entry.via, entry.shown_hash) == (
+        "approve",
+        "alice",
+        "console",
+        shown.review_hash,
+    )
+
+
+@pytest.mark.parametrize("key", ["a", "enter"])
+async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: str, key: str) -> None:
+    async with asking(server_url, 2) as (_, jobs, _), approvals(server_url) as pilot:
+        await shows(pilot, 2)
+        screen = screen_of(pilot)
+        first = screen.shown
+
+        await pilot.press("a")
+        await eventually(lambda: screen.console.decider.pending)
+        assert screen.shown == first
+        await pilot.press(key)
+
+        await eventually(jobs[0].is_completed)
+        await shows(pilot, 1)
+        assert screen.shown is not None
+        assert screen.shown.id == jobs[1].id
+        assert not await jobs[1].is_completed()
+
+
+async def test_z_takes_a_decision_back(server_url: str) -> None:
+    async with asking(server_url) as (queue, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+
+        await pilot.press("a")
+        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await pilot.press("z")
+
+        await tells(pilot, "taken back, it still waits")
+        assert not screen_of(pilot).console.decider.unsent
+        assert await job.get_state() == "suspended"
+        assert await queue.get_audit() == []
+
+
+async def test_r_rejects_with_a_reason_and_not_without(server_url: str) -> None:
+    async with asking(server_url) as (_, [job], got), approvals(server_url, undo_ms=100) as pilot:
+        await shows(pilot, 1)
+
+        await pilot.press("r")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, PromptDialog)
+        await pilot.press(*"too rude", "enter")
+
+        await eventually(job.is_completed)
+        await tells(pilot, "rejected, resumed")
+    assert (got[0]["approved"], got[0]["reason"], got[0]["reviewer"]) == (False, "too rude", "alice")
+
+
+async def test_the_buttons_do_what_their_keys_do(server_url: str) -> None:
+    async with asking(server_url, 2) as (_, jobs, got), approvals(server_url, undo_ms=100) as pilot:
+        await shows(pilot, 2)
+
+        await pilot.click("#approve")
+        await eventually(jobs[0].is_completed)
+        await shows(pilot, 1)
+        screen_of(pilot).query_one("#reject", Button).focus()
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press(*"no", "enter")
+
+        await eventually(jobs[1].is_completed)
+    assert [signal["approved"] for signal in got] == [True, False]
+
+
+async def test_selected_jobs_are_decided_together(server_url: str) -> None:
+    async with asking(server_url, 3) as (_, jobs, got), approvals(server_url, undo_ms=100) as pilot:
+        await shows(pilot, 3)
+
+        await pilot.press("space", "space", "A")
+
+        await tells(pilot, "2 of 2 decisions sent")
+        await eventually(lambda: len(got) == 2)
+        assert await jobs[2].get_state() == "suspended"
+
+
+async def test_a_comment_goes_with_the_approval(server_url: str) -> None:
+    async with asking(server_url) as (queue, [job], got), approvals(server_url, undo_ms=100) as pilot:
+        await shows(pilot, 1)
+
+        await pilot.press("c")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press(*"fine", "enter")
+        await eventually(lambda: isinstance(pilot.app.screen, ApprovalsScreen))
+        await pilot.press("a")
+
+        await eventually(job.is_completed)
+        [entry] = await queue.get_audit()
+    assert got[0]["comment"] == entry.comment == "fine"
+
+
+async def test_the_edited_payload_goes_with_the_approval_once_its_difference_was_seen(
+    server_url: str,
+) -> None:
+    async with (
+        asking(server_url, data={"amount": 129, "to": "C-1"}) as (_, [job], got),
+        approvals(server_url, undo_ms=100) as pilot,
+    ):
+        await shows(pilot, 1)
+
+        await pilot.press("e")
+        await eventually(lambda: isinstance(pilot.app.screen, PayloadEditor))
+        area = pilot.app.screen.query_one(TextArea)
+        area.text = "{nonsense"
+        await pilot.press("ctrl+s")
+        assert not pilot.app.screen.has_class("-difference")
+        area.text = '{"amount": 12, "to": "C-1"}'
+        await pilot.press("ctrl+s")
+        assert pilot.app.screen.has_class("-difference")
+        await pilot.press("ctrl+s")
+
+        await eventually(job.is_completed)
+        await job.refresh()
+        assert job.data == {"amount": 129, "to": "C-1"}
+    assert got[0]["data"] == {"amount": 12, "to": "C-1"}
+
+
+async def test_secrets_are_not_laid_open_by_editing(server_url: str) -> None:
+    async with (
+        asking(server_url, data={"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}),
+        approvals(server_url) as pilot,
+    ):
+        await shows(pilot, 1)
+
+        await pilot.press("e")
+        await tells(pilot, "v reveals them")
+        await pilot.press("v")
+        await tells(pilot, "secrets revealed")
+        await pilot.press("e")
+
+        await eventually(lambda: isinstance(pilot.app.screen, PayloadEditor))
+
+
+async def test_of_two_people_the_slower_is_told_who_was_faster(server_url: str) -> None:
+    async def reject_as_bob() -> None:
+        async with approvals(server_url, user="bob", undo_ms=1) as bob:
+            await shows(bob, 1)
+            await bob.press("r")
+            await eventually(lambda: isinstance(bob.app.screen, PromptDialog))
+            await bob.press(*"no", "enter")
+            await tells(bob, "rejected, resumed")
+
+    async with asking(server_url) as (queue, [job], got), approvals(server_url, user="alice") as alice:
+        await shows(alice, 1)
+        await alice.press("a")
+        await eventually(lambda: screen_of(alice).console.decider.pending)
+
+        # A task of its own, because Textual keeps the running app in the context.
+        await asyncio.create_task(reject_as_bob())
+
+        await eventually(job.is_completed)
+        await tells(alice, "bob rejected it")
+        await shows(alice, 0)
+        assert [entry.by for entry in await queue.get_audit()] == ["bob"]
+    assert [signal["by"] for signal in got] == ["bob"]
+
+
+async def test_a_reader_is_told_who_decided_meanwhile(server_url: str) -> None:
+    async with asking(server_url) as (queue, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+
+        await queue.approve(job.id, actor=Actor("carol"))
+
+        await tells(pilot, f"carol approved moderation:{job.id}")
+
+
+async def test_a_change_under_the_reader_stops_the_decision_until_it_was_looked_at(server_url: str) -> None:
+    async with asking(server_url, data={"amount": 1}) as (_, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+        screen = screen_of(pilot)
+
+        await job.update_data({"amount": 900})
+        await eventually(lambda: screen.has_changed)
+        await pilot.pause()
+        assert screen.query_one("#approve", Button).disabled
+        text = screen.query_one("#review-head", PartsView).text
+        assert "changed since you opened it: payload" in text
+        assert '+   "amount": 900' in text
+        await pilot.press("a")
+        await tells(pilot, "it changed since you opened it")
+        assert not screen.console.decider.unsent
+
+        await pilot.press("enter")
+        await eventually(lambda: not screen.has_changed)
+        await pilot.press("a")
+        await eventually(lambda: screen.console.decider.pending)
+        await pilot.press("a")
+        await eventually(job.is_completed)
+
+
+async def test_a_change_in_the_undo_time_is_refused_by_the_server(server_url: str) -> None:
+    async with asking(server_url, data={"amount": 1}) as (queue, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+
+        await pilot.press("a")
+        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await job.update_data({"amount": 900})
+        await pilot.press("a")
+
+        await tells(pilot, "changed since you opened it: nothing was sent")
+        assert await job.get_state() == "suspended"
+        assert await queue.get_audit() == []
+
+
+async def test_a_job_that_timed_out_is_told(connection: Connection, server_url: str) -> None:
+    async with asking(server_url, timeout=3_600_000) as (queue, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+        await pilot.press("a")
+        await eventually(lambda: screen_of(pilot).console.decider.pending)
+
+        keys = (await queue.scope()).keys
+        await connection.command("ZADD", keys.suspended, 1, job.id)
+        await sweep_suspended(await queue.scope())
+
+        await tells(pilot, "too late: timed out")
+
+
+async def test_a_removed_job_is_told(server_url: str) -> None:
+    async with asking(server_url) as (queue, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+        await pilot.press("a")
+        await eventually(lambda: screen_of(pilot).console.decider.pending)
+
+        await queue.remove_job(job.id)
+
+        await tells(pilot, "is gone: it was removed")
+
+
+async def test_leaving_asks_about_decisions_that_are_held_back(server_url: str) -> None:
+    async with asking(server_url) as (_, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+        await pilot.press("a")
+        await eventually(lambda: screen_of(pilot).console.decider.pending)
+
+        await pilot.press("q")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("escape")
+        await eventually(lambda: isinstance(pilot.app.screen, ApprovalsScreen))
+        assert screen_of(pilot).console.decider.pending
+        await pilot.press("q")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+
+        await eventually(job.is_completed)
+        await eventually(lambda: pilot.app.return_code == 0)
+
+
+async def test_the_buttons_stay_on_a_small_screen_whatever_the_payload(server_url: str) -> None:
+    data = {f"field-{n}": "x" * 300 for n in range(60)}
+    async with (
+        asking(server_url, data=data, draft="word " * 4_000) as (_, [job], _),
+        approvals(server_url, (80, 24), undo_ms=100) as pilot,
+    ):
+        await shows(pilot, 1)
+        screen = screen_of(pilot)
+
+        await pilot.press("enter")
+        await eventually(lambda: screen.has_class("-card") and screen.payload.has_focus)
+        await pilot.pause()
+        for name in ("#approve", "#reject"):
+            region = screen.query_one(name, Button).region
+            assert region.height == 1
+            assert region.bottom <= 24
+            assert region.right <= 80
+        whole = screen.shown
+        assert whole is not None
+        assert whole.data == data
+        assert len(whole.draft or "") == 20_000
+        await pilot.press("a")
+
+        await eventually(job.is_completed)
+
+
+async def test_a_viewer_sees_everything_and_may_decide_nothing(server_url: str) -> None:
+    async with asking(server_url) as (_, [job], _), approvals(server_url, read_only=True) as pilot:
+        await eventually(lambda: screen_of(pilot).lines.total == 1)
+        await pilot.pause()
+        screen = screen_of(pilot)
+
+        assert screen.query_one("#approve", Button).disabled
+        assert screen.query_one("#reject", Button).disabled
+        assert "read-only" in screen.query_one("#review-note", StatusLine).text
+        await pilot.press("a")
+        await tells(pilot, "read-only")
+        assert await job.get_state() == "suspended"
+
+
+async def test_u_shows_who_decided_before(server_url: str) -> None:
+    async with asking(server_url) as (queue, [job], _), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+
+        await pilot.press("u")
+        await eventually(lambda: isinstance(pilot.app.screen, AuditScreen))
+        assert "No person has changed anything" in pilot.app.screen.query_one(PartsView).text
+        await pilot.press("escape")
+        await queue.approve(job.id, actor=Actor("carol", comment="fine"))
+        await tells(pilot, "carol approved")
+        assert [
+            entry.by for entry in await screen_of(pilot).console.feed.audit(JobRef("moderation", job.id))
+        ] == ["carol"]
+
+
+async def test_nobody_waits_says_how_one_would(server_url: str) -> None:
+    async with Queue("moderation", server_url) as queue, approvals(server_url) as pilot:
+        await queue.add("moderate")
+        await eventually(lambda: screen_of(pilot).snapshot.inbox is not None)
+        await pilot.pause()
+
+        assert "Nothing waits for you." in pilot.app.export_screenshot().replace("&#160;", " ")
+
+
+async def test_hostile_text_is_shown_inert(server_url: str) -> None:
+    trouble = {
+        name: text[:5_000] for name, text in CORPUS.items() if "surrogate" not in name and "pair" not in name
+    }
+    everything = "\n".join(trouble.values())
+    async with (
+        asking(
+            server_url,
+            data={"x": trouble, everything[:200]: everything[:2_000]},
+            draft=everything,
+            reason=everything[:500],
+        ),
+        approvals(server_url) as pilot,
+    ):
+        await shows(pilot, 1)
+        for key in ("tab", "down", "enter", "c", "escape", "v", "escape"):
+            await pilot.press(key)
+            await pilot.pause()
+        screen = pilot.app.screen
+        for y in range(36):
+            for segment in screen._compositor.render_strips()[y]:
+                assert not dangerous(segment.text), segment.text
