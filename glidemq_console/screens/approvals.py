@@ -170,7 +170,8 @@ class ApprovalsScreen(ConsoleScreen):
         )
 
     def _lacks_whole(self, one: Approval) -> bool:
-        return one.truncated or len(one.draft or "") >= LIST_DRAFT
+        """What the list holds is only the beginning, and the whole has not been read yet."""
+        return one is not self._whole and (one.truncated or len(one.draft or "") >= LIST_DRAFT)
 
     def why_not_change(self) -> str | None:
         """Why no decision can be made on what is under the cursor."""
