@@ -16,9 +16,12 @@ Row = Mapping[str, bytes | None]
 _MAX_LENGTH: Final = 100_000
 _MAX_DEPTH: Final = 100
 _SPACE = " \t\r\n"
+_BLANK = _SPACE.encode()
+#: What may stand around `*`, which joins no other term.
+_WRAPPING = str.maketrans("", "", _SPACE + "()")
 _CLAUSE = re.compile(r"@([A-Za-z_][A-Za-z0-9_]*)\s*:\s*", re.ASCII)
-_BOUND = re.compile(r"\(?[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII | re.IGNORECASE)
-_STORED_NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII | re.IGNORECASE)
+_BOUND = re.compile(r"\(?[+-]?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", re.ASCII | re.IGNORECASE)
+_STORED_NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)", re.ASCII | re.IGNORECASE)
 
 
 def escape_tag(value: str) -> str:
@@ -50,19 +53,17 @@ class _Nothing:
 @dataclass(frozen=True, slots=True)
 class _Tagged:
     field: TagField
-    whole: frozenset[str]
-    heads: tuple[str, ...]
+    whole: frozenset[bytes]
+    heads: tuple[bytes, ...]
 
     def matches(self, row: Row) -> bool:
         stored = row.get(self.field.name)
         if stored is None:
             return False
-        text = stored.decode("utf-8", "surrogateescape")
-        if not self.field.case_sensitive:
-            text = text.lower()
-        for part in text.split(self.field.separator):
-            tag = part.strip(_SPACE)
-            if tag and (tag in self.whole or tag.startswith(self.heads)):
+        folded = stored if self.field.case_sensitive else stored.lower()
+        for part in folded.split(self.field.separator.encode()):
+            tag = part.strip(_BLANK)
+            if tag in self.whole or tag.startswith(self.heads):
                 return True
         return False
 
@@ -144,9 +145,8 @@ class _Reader:
         self._used: dict[str, None] = {}
 
     def read(self) -> Filter:
-        bare = self._text.strip(_SPACE)
-        condition: Condition = _Everything() if bare == "*" else self._alternatives(0)
-        if bare != "*" and self._peek():
+        condition = self._alternatives(0)
+        if self._peek():
             self._fail("an opening '('" if self._peek() == ")" else "the end")
         return Filter(condition, tuple(self._used))
 
@@ -179,6 +179,9 @@ class _Reader:
             return inner
         if sign == "@":
             return self._clause()
+        if sign == "*" and self._text.translate(_WRAPPING) == "*":
+            self._at += 1
+            return _Everything()
         if sign in ("", "|", ")", "{", "}", "[", "]", ":", "*"):
             self._fail("a term such as @name:{value} or @priority:[0 5]")
         return self._beyond("text outside of a field")
@@ -208,16 +211,18 @@ class _Reader:
         return condition
 
     def _tags(self, field: TagField) -> _Tagged:
-        whole, heads, closed = set(), [], False
+        whole: set[bytes] = set()
+        heads: list[bytes] = []
+        closed = False
         self._at += 1
         while not closed:
-            tag, is_head, closed = self._tag()
-            if not field.case_sensitive:
-                tag = tag.lower()
+            text, is_head, closed = self._tag()
+            tag = text.encode("utf-8", "surrogatepass")
+            folded = tag if field.case_sensitive else tag.lower()  # ASCII only, as modules do
             if is_head:
-                heads.append(tag)
+                heads.append(folded)
             else:
-                whole.add(tag)
+                whole.add(folded)
         return _Tagged(field, frozenset(whole), tuple(heads))
 
     def _tag(self) -> tuple[str, bool, bool]:
@@ -237,14 +242,16 @@ class _Reader:
             if c == "*":
                 if kept == 0:
                     self._beyond("'*' before a tag")
+                if kept < len(written):
+                    self._fail("no space before '*'")
                 is_head = True
             elif c == "\\" and self._at + 1 < len(self._text):
                 self._at += 1
                 written.append(self._text[self._at])
                 kept = len(written)
             elif c in _SPACE:
-                if written:
-                    written.append(c)
+                if kept and kept == len(written):  # several spaces count as one
+                    written.append(" ")
             elif c == "_" or c.isalnum():
                 written.append(c)
                 kept = len(written)

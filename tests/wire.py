@@ -18,7 +18,18 @@ from glidemq_core.keys import PRIORITY_STEP
 GOLDEN = Path(__file__).parent / "golden"
 
 #: Keys and job fields of our own that a recording of Node's cannot hold (records.md 3.4).
-OWN_KEYS = ("*:list-runs", "*:ledger:*", "*:limits", "*:audit", "*:early:*", "*:early-index", "*:outbox", "*:vectors:*")
+OWN_KEYS = (
+    "*:list-runs",
+    "*:ledger:*",
+    "*:limits",
+    "*:audit",
+    "*:early:*",
+    "*:early-index",
+    "*:outbox",
+    "*:vindex:*",
+    "*:vectors:*",
+    "*:vec:*",
+)
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "suspendBase"})
 
 _TIME = re.compile(r"(?<!\d)1[6-9]\d{11}(?!\d)")
