@@ -20,6 +20,7 @@ PAUSE = 0.02
 
 async def measure(quick: bool) -> dict[str, Any]:
     """Add one job at a time."""
+    queue: Queue[Any, Any]
     samples = []
     started: asyncio.Queue[float] = asyncio.Queue()
 

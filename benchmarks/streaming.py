@@ -81,6 +81,7 @@ async def run(queue: Queue[Any, Any], url: str, send: Sender) -> tuple[float, li
 async def measure(quick: bool) -> dict[str, Any]:
     """Run the three ways of sending."""
     part = 5 if quick else 1
+    queue: Queue[Any, Any]
     async with fresh_server() as (url, _), Queue("streaming", url) as queue:
         slow, _ = await run(queue, url, one_by_one(ONE_BY_ONE // part))
         fast, _ = await run(queue, url, gathered(GATHERED // part))

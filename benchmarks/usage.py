@@ -18,6 +18,7 @@ REPORTS = 500
 async def measure(quick: bool) -> dict[str, Any]:
     """Report again and again from one job, and ask the server how many calls came in."""
     reports = REPORTS // 5 if quick else REPORTS
+    queue: Queue[Any, Any]
     async with fresh_server() as (url, connection), Queue("usage", url) as queue:
 
         async def calls() -> int:
@@ -28,7 +29,11 @@ async def measure(quick: bool) -> dict[str, Any]:
         outcome: dict[str, Any] = {}
 
         async def process(job: Job[Any, Any]) -> None:
-            report = {"tokens": {"input": 50, "output": 200}, "costs": {"total": 0.003}, "cost_unit": "usd"}
+            report: dict[str, Any] = {
+                "tokens": {"input": 50, "output": 200},
+                "costs": {"total": 0.003},
+                "cost_unit": "usd",
+            }
             await job.report_usage(model="model-a", **report)
             samples = []
             before = await calls()

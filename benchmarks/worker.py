@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import bullmq
+import bullmq  # type: ignore[import-untyped]
 
 from glidemq_core import Job, NewJob, Queue, Worker
 from glidemq_core.connection import Connection
@@ -129,7 +129,7 @@ async def run_jobs(side: Side, connection: Connection, concurrency: int, jobs: i
     meter = Meter(jobs)
     async with side.working(concurrency, meter):
         await meter.called.wait()
-        while await connection.command("ZCARD", side.completed) < jobs:
+        while await connection.command("ZCARD", side.completed) < jobs:  # noqa: ASYNC110 - neither side tells
             await asyncio.sleep(0.001)
         return jobs / (time.perf_counter() - meter.started)
 
@@ -145,7 +145,7 @@ async def compare(url: str, connection: Connection, rounds: int, concurrency: in
     """Take rounds in turns, each on an emptied server; concurrency 0 measures the bulk add."""
     samples: dict[str, list[float]] = {"glidemq": [], "bullmq": []}
     for number in range(rounds):
-        pairs = [("glidemq", Ours), ("bullmq", Theirs)]
+        pairs: list[tuple[str, type[Ours] | type[Theirs]]] = [("glidemq", Ours), ("bullmq", Theirs)]
         for name, kind in pairs if number % 2 == 0 else reversed(pairs):
             await connection.command("FLUSHALL")
             side: Side = kind(f"bench-{number}", url, connection)
