@@ -696,7 +696,7 @@ async def test_a_groups_rate_limit_and_bucket(connection: Connection) -> None:
         await queue.add("o", {"i": i}, ordering=limited)
     bucket = Ordering("tb", concurrency=2, token_bucket=TokenBucket(5, 2.5))
     await queue.add("b", {}, ordering=bucket, cost=2)
-    async with worker(connection, name, one, concurrency=4):
+    async with worker(connection, name, one):
         await same(connection, name)
 
 
@@ -706,7 +706,7 @@ async def test_a_group_limited_from_outside(connection: Connection) -> None:
     for i in range(2):
         await queue.add("o", {"i": i}, ordering=Ordering("tenant", concurrency=2))
     await queue.rate_limit_group("tenant", HOUR)
-    async with worker(connection, name, one, concurrency=2):
+    async with worker(connection, name, one):
         await same(connection, name)
 
 
