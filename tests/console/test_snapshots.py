@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.screens.queues import REST_S
+from glidemq_console.screens.queues import REST_S, QueuesScreen
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.store import Link, LinkState, Snapshot
 from glidemq_core.records import JobDetail
@@ -79,8 +79,9 @@ async def settle(pilot: Pilot[Any]) -> None:
 async def come_to_rest(pilot: Pilot[Any]) -> None:
     """Wait until the detail has followed the cursor, which it does once that has rested."""
     await settle(pilot)
-    await pilot.pause(REST_S * 1.5)
-    await settle(pilot)
+    if isinstance(pilot.app.screen, QueuesScreen):
+        await pilot.pause(REST_S * 1.5)
+        await settle(pilot)
 
 
 @pytest.mark.parametrize("size", SIZES)
