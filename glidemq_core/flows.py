@@ -203,9 +203,9 @@ class _Creation:
     async def _in_several_slots(self) -> None:
         """Reserve ids, then create from the root's slot downwards: what waits first, what can run last."""
         top_down = list(reversed(self._plan.announced)) if self._plan.kind == "flow" else self._plan.jobs
-        by_slot: dict[int, list[Planned]] = {}
-        for job in top_down:
-            by_slot.setdefault(self._slot(job.scope.keys), []).append(job)
+        by_slot: dict[int, list[Planned]] = {self._slot(job.scope.keys): [] for job in top_down}
+        for job in self._plan.jobs:
+            by_slot[self._slot(job.scope.keys)].append(job)
         for jobs in by_slot.values():
             words = [word for job in jobs for word in (job.scope.keys.root, job.id)]
             self._take_ids(jobs, await jobs[0].scope.call("reserve_flow", *words))

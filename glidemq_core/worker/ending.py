@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..base import Scope
@@ -25,9 +25,15 @@ class Ending:
     """Runs processors. Ends that are calls of their own (suspend, delay, hand back, ...) are made here."""
 
     def __init__(
-        self, scope: Scope, options: WorkerOptions, limits: WorkerLimits, emit: Callable[..., None]
+        self,
+        scope: Scope,
+        options: WorkerOptions,
+        limits: WorkerLimits,
+        emit: Callable[..., None],
+        deliver_letters: Callable[[], Awaitable[None]],
     ) -> None:
         self._scope = scope
+        self._deliver_letters = deliver_letters
         self._options = options
         self._limits = limits
         self._emit = emit
@@ -107,6 +113,7 @@ class Ending:
     async def _budget(self, run: Run) -> tuple[bool, Settle | None]:
         """Whether the budget of its flow stops the job, and the settle record if it fails."""
         try:
+            await self._deliver_letters()  # what was spent before this job started counts for it
             verdict = await verdict_of(self._scope, run)
         except (asyncio.CancelledError, GlideMQError) as error:
             if isinstance(error, GlideMQError):

@@ -216,8 +216,7 @@ class Maintenance:
         tick = await sweeps.tick(self._scope)
         _, self._suspended_rank = await sweeps.sweep_suspended(self._scope, self._suspended_rank)
         delivered = await deliver_early(self._scope)
-        if self._exchange.outbox_waiting:
-            await self._empty_outbox()
+        await self.deliver_letters()
         if tick.promoted or delivered:
             self._exchange.wake()
         return tick.next_due_ms
@@ -237,7 +236,7 @@ class Maintenance:
             )
         )
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
-        await self._empty_outbox()
+        await self.empty_outbox()
 
     async def _walk_lists(self) -> None:
         options = self._options
@@ -253,7 +252,12 @@ class Maintenance:
 
     # Parents in other slots, dead letters --------------------------------------------------------------------
 
-    async def _empty_outbox(self) -> None:
+    async def deliver_letters(self) -> None:
+        """Empty the outbox if something was put in since the last time."""
+        if self._exchange.outbox_waiting:
+            await self.empty_outbox()
+
+    async def empty_outbox(self) -> None:
         """Tell parents in other queues that a child is done, and budgets in other slots what was spent.
 
         A letter goes only after it was delivered; one that comes twice counts once.

@@ -147,7 +147,9 @@ class Worker(QueueBase):
         options = self.options
         self._work = scope
         self._limits = WorkerLimits(options.limiter, options.token_limiter)
-        self._ending = Ending(scope, options, self._limits, self._emit)
+        self._ending = Ending(
+            scope, options, self._limits, self._emit, lambda: self._maintenance.deliver_letters()
+        )
         self._exchange = Exchange(
             scope,
             self.id,
