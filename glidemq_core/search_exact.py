@@ -19,7 +19,9 @@ from .search_hits import Hit, rank
 from .search_schema import Schema
 from .vitals import SCAN_ROUNDS, scan_page
 
+#: Vectors a page, and what a page of long ones may weigh.
 _PAGE: Final = 1_000
+_PAGE_BYTES: Final = 16 << 20
 
 
 async def create(scope: Scope, name: str, schema: Schema, *, scan: bool) -> bool:
@@ -72,11 +74,12 @@ async def nearest(scope: Scope, schema: Schema, target: bytes, k: int, where: Fi
     """
     numpy = _numpy()
     vector = schema.vector
+    page = max(1, min(_PAGE, _PAGE_BYTES // vector.bytes))
     best: dict[str, Hit] = {}
     cursor = b"0"
     while True:
         cursor, gone, ids, vectors, *columns = await scope.read(
-            "vector_page", vector.name, vector.bytes, cursor, _PAGE, *where.fields
+            "vector_page", vector.name, vector.bytes, cursor, page, *where.fields
         )
         rows = [
             place

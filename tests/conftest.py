@@ -81,6 +81,22 @@ async def connection(server_url: str) -> AsyncIterator[Connection]:
     await opened.close()
 
 
+@pytest.fixture
+async def with_module(search_server_url: str) -> AsyncIterator[Connection]:
+    """A connection to an emptied server with a search module."""
+    async with connect(search_server_url) as opened:
+        await opened.command("FLUSHALL")
+        yield opened
+
+
+@pytest.fixture(params=["exact", "module"])
+def searched(request: pytest.FixtureRequest) -> Connection:
+    """A connection to an emptied server, without and with a search module."""
+    fixture = "connection" if request.param == "exact" else "with_module"
+    found: Connection = request.getfixturevalue(fixture)
+    return found
+
+
 def free_port() -> int:
     """Return a loopback port that nobody listens on."""
     with socket.socket() as probe:
