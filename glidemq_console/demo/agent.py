@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from glidemq_core import Job, NewJob
+from glidemq_core import Job, NewJob, UnrecoverableError
 
 from .models import Call, answer, model_of
-from .texts import TASKS
+from .texts import TASKS, Task
 from .workload import Workload
-from .world import decision, reason_given
+from .world import answer_of, decision
 
 
 class Agent(Workload):
@@ -25,11 +25,10 @@ class Agent(Workload):
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         dice = self.world.dice(self.queue, number)
-        harmless = [index for index, task in enumerate(TASKS) if task[3] is None]
+        harmless = [index for index, task in enumerate(TASKS) if task.danger is None]
         task = (number * 5 + self.world.seed) % len(TASKS) if may_ask else harmless[number % len(harmless)]
         data = {
-            "task": TASKS[task][0],
-            "number": task,
+            "task": TASKS[task].goal,
             "agent": dice.choice(("ops-helper", "office-helper")),
             "model": dice.choice(("gpt-5.4", "gemini-2.5-pro")),
             "limits": {"max_steps": 8, "max_usd": 0.5},
@@ -38,7 +37,7 @@ class Agent(Workload):
         return NewJob("task", data, self.options(lock_duration=45_000))
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        step = job.data["step"]
+        step = job.data.get("step", "plan")
         if step == "plan":
             await self._plan(job)
         if step == "act":
@@ -47,7 +46,7 @@ class Agent(Workload):
 
     async def _plan(self, job: Job[Any, Any]) -> None:
         """Think, then use the harmless tools one after the other; the next step begins after a pause."""
-        task, plan, tools, _, _ = TASKS[job.data["number"]]
+        task, plan, tools, _, _ = _task(job)
         dice = self.world.dice_of(job)
         call = Call(self.world, job, model_of(job), prompt=task, dice=dice)
         await call.begin()
@@ -63,7 +62,7 @@ class Agent(Workload):
 
     async def _act(self, job: Job[Any, Any]) -> None:
         """Ask before the dangerous tool, if the task has one; what a person said decides about it."""
-        danger = TASKS[job.data["number"]][3]
+        danger = _task(job).danger
         if danger is None:
             return
         tool, arguments, why = danger
@@ -76,10 +75,10 @@ class Agent(Workload):
             await self.world.wait(0.6)
             await job.log(f"{tool} -> done")
         else:
-            await job.log(f"{tool} refused: {reason_given(job) or 'no reason given'}")
+            await job.log(f"{tool} refused: {answer_of(job).get('reason') or 'no reason given'}")
 
     async def _finish(self, job: Job[Any, Any]) -> Any:
-        task, _, _, danger, end = TASKS[job.data["number"]]
+        task, _, _, danger, end = _task(job)
         approved = decision(self.world, job)
         text = (
             end
@@ -92,3 +91,11 @@ class Agent(Workload):
 
     def _later(self, milliseconds: float) -> int:
         return self.connection.now_ms() + self.world.ms(milliseconds)
+
+
+def _task(job: Job[Any, Any]) -> Task:
+    """Return what is known about the task of a job; UnrecoverableError for one that nobody has taught us."""
+    for task in TASKS:
+        if task.goal == job.data["task"]:
+            return task
+    raise UnrecoverableError("this agent does not know how to do that")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, ClassVar
 
 from glidemq_core import Fallback, Job, NewJob
 
 from .models import ContentFilterError, ProviderError, answer
-from .texts import CUSTOMERS, TOPICS
+from .texts import CUSTOMERS, TOPICS, Topic
 from .workload import Workload
 
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))
@@ -21,15 +22,19 @@ class Chat(Workload):
 
     queue: ClassVar[str] = "chat"
     concurrency: ClassVar[int] = 8
-    per_s: ClassVar[float] = 2.2
-    usual_ms: ClassVar[int] = 3_400
+    per_s: ClassVar[float] = 1.5
+    usual_ms: ClassVar[int] = 5_200
     fails: ClassVar[float] = 0.03
     backlog: ClassVar[int] = 12
     opening: ClassVar[int] = 11
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         dice = self.world.dice(self.queue, number)
-        topic = (number * 5 + self.world.seed) % len(TOPICS)
+        first = number * 5 + self.world.seed
+        # People ask one thing, or three at once.
+        asked = [
+            TOPICS[(first + 3 * more) % len(TOPICS)].question for more in range(dice.choice((1, 1, 2, 3)))
+        ]
         data: dict[str, Any] = {
             "customer": dice.choice(CUSTOMERS),
             "conversation": f"c-{dice.randrange(10_000, 99_999)}",
@@ -40,9 +45,8 @@ class Chat(Workload):
                     "role": "system",
                     "content": "You are a friendly assistant.\nAnswer in the customer's language.",
                 },
-                {"role": "user", "content": TOPICS[topic].question},
+                {"role": "user", "content": "\n".join(asked)},
             ],
-            "topic": topic,
         }
         if number % 7 == 3:
             data["credentials"] = {"provider": "openai", "api_key": f"sk-demo{dice.getrandbits(96):024x}"}
@@ -54,7 +58,7 @@ class Chat(Workload):
         return NewJob("answer", data, self.options(**options))
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        dice, topic = self.world.dice(self.queue, job.id), TOPICS[job.data["topic"]]
+        dice, topics = self.world.dice(self.queue, job.id), _topics(job)
         luck = dice.random()
         if luck < 0.015:
             raise ContentFilterError("content_filter: the prompt was refused by the provider")
@@ -66,13 +70,20 @@ class Chat(Workload):
             await asyncio.sleep(_HANG_S)  # the job's timeout ends this
         tools: tuple[tuple[str, str, str], ...] = ()
         if dice.random() < 0.25:
-            tools = (("search_orders", '{"customer":"' + job.data["customer"] + '"}', "3 orders found"),)
+            tools = (("search_orders", json.dumps({"customer": job.data.get("customer")}), "3 orders found"),)
         reply = await answer(
             self.world,
             job,
-            prompt="\n".join(message["content"] for message in job.data["messages"]),
-            text=topic.answer,
-            thoughts=topic.thoughts,
+            prompt=job.data["messages"][-1]["content"] * 8,
+            text="\n\n".join(topic.answer for topic in topics),
+            thoughts=" ".join(topic.thoughts for topic in topics).strip(),
             tools=tools,
         )
         return {"model": reply.model, "tokens": reply.tokens, "finish_reason": "stop"}
+
+
+def _topics(job: Job[Any, Any]) -> list[Topic]:
+    """Return what the latest message asks about; any other question has an answer too."""
+    asked = job.data["messages"][-1]["content"].split("\n")
+    known = [topic for topic in TOPICS if topic.question in asked]
+    return known or [Topic("", "I am only the model of a demo, so this is all I know about that. 🙂")]

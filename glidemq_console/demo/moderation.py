@@ -9,7 +9,7 @@ from glidemq_core import Job, NewJob
 from .models import answer
 from .texts import CUSTOMERS, DRAFTS
 from .workload import Workload
-from .world import decision, reason_given
+from .world import answer_of, decision
 
 _MINUTE_MS = 60_000
 
@@ -26,14 +26,12 @@ class Moderation(Workload):
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         dice = self.world.dice(self.queue, number)
-        draft = (number * 5 + self.world.seed) % len(DRAFTS)
-        title, _, why = DRAFTS[draft]
+        title, _, why = DRAFTS[(number * 5 + self.world.seed) % len(DRAFTS)]
         data: dict[str, Any] = {
             "title": title,
             "customer": dice.choice(CUSTOMERS),
             "channel": dice.choice(("email", "web", "app store")),
             "model": "gpt-5.4-nano",
-            "draft": draft,
             "review": why if may_ask and dice.random() < 0.75 else None,
             # One in four is urgent; the others leave time for a coffee.
             "deadline_ms": dice.randint(45, 150) * 1_000
@@ -45,19 +43,21 @@ class Moderation(Workload):
         )
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        title, draft, _ = DRAFTS[job.data["draft"]]
+        title = job.data["title"]
         approved = decision(self.world, job)
         if approved is None:
             await job.update_progress({"step": "drafting", "percent": 20})
-            await answer(self.world, job, prompt=title, text=draft, default="gpt-5.4-nano", done=False)
+            text = next((text for known, text, _ in DRAFTS if known == title), f"A text about {title}.")
+            await answer(self.world, job, prompt=title, text=text, default="gpt-5.4-nano", done=False)
             await job.update_progress({"step": "drafted", "percent": 80})
-            if job.data["review"]:
-                await job.suspend(reason=job.data["review"], timeout=job.data["deadline_ms"])
+            if job.data.get("review"):
+                await job.suspend(reason=job.data["review"], timeout=job.data.get("deadline_ms"))
             await job.log("no rule asks for a person: published")
-            return {"published": True, "channel": job.data["channel"]}
+            return {"published": True}
         if not approved:
-            await job.log(f"rejected: {reason_given(job) or 'no reason given'}")
-            return {"published": False, "reason": reason_given(job)}
+            await job.log(f"rejected: {answer_of(job).get('reason') or 'no reason given'}")
+            return {"published": False, "reason": answer_of(job).get("reason")}
         await self.world.wait(0.3)
-        await job.log("approved by a person: published")
-        return {"published": True, "channel": job.data["channel"]}
+        edited = "data" in answer_of(job)
+        await job.log(f"approved by a person{', edited' if edited else ''}: published")
+        return {"published": True, "edited": edited}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ def run_demo(options: DemoOptions) -> int:
     Raises:
         GlideMQError: the server cannot be started or was lost.
     """
-    with suppress(KeyboardInterrupt):
-        return asyncio.run(_headless(options) if options.headless else _with_console(options))
-    return 0
+    return asyncio.run(_headless(options) if options.headless else _with_console(options))
 
 
 def ready_line(options: DemoOptions) -> str:
@@ -73,7 +72,7 @@ async def _headless(options: DemoOptions) -> int:
     except DemoRunsError:
         raise EmbeddedServerError(
             "another demo is running already",
-            hint="end it first, or see it with: glidemq --url embedded:demo",
+            hint="end it first, or see it with: glidemq console --url embedded:demo",
         ) from None
     if options.duration_ms is None:
         return 0
@@ -161,8 +160,6 @@ def _check_ready(line: bytes) -> None:
 
 def _environment() -> dict[str, str]:
     """Return our environment with this package findable, however we were started."""
-    import os
-
     home = str(Path(__file__).parents[2])
     path = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

@@ -13,6 +13,16 @@ class Topic(NamedTuple):
     thoughts: str = ""
 
 
+class Task(NamedTuple):
+    """What an agent is to do: tools as (tool, arguments, result), a dangerous one as (tool, arguments, why)."""
+
+    goal: str
+    plan: str
+    tools: tuple[tuple[str, str, str], ...]
+    danger: tuple[str, str, str] | None
+    end: str
+
+
 CUSTOMERS: Final = (
     "Northwind Traders",
     "Contoso Robotics",
@@ -167,9 +177,9 @@ DRAFTS: Final = (
     ),
 )
 
-#: What agents do: (task, plan, [(tool, arguments, result)], dangerous (tool, arguments, why) or None, end).
+#: What agents do.
 TASKS: Final = (
-    (
+    Task(
         "Free 20 GB on build-07",
         "Look at what takes the space, then remove caches that can be made again.",
         (
@@ -179,7 +189,7 @@ TASKS: Final = (
         ("delete_file", '{"path":"/var/cache/builds/old","recursive":true}', "deletes 22.8 GB on build-07"),
         "Removed the caches nobody used for a month. build-07 has 23.1 GB free again.",
     ),
-    (
+    Task(
         "Find out why nightly-report is late",
         "Check the schedule, the last three runs, and the database load at that hour.",
         (
@@ -191,7 +201,7 @@ TASKS: Final = (
         "A VACUUM FULL was added at 03:00 on Tuesday and holds the table that the report reads. Moving it to 05:00 "
         "brings the report back to 04:10.",
     ),
-    (
+    Task(
         "Rotate the staging certificate",
         "The certificate ends in 3 days. Request a new one, install it, reload the proxy.",
         (
@@ -205,7 +215,7 @@ TASKS: Final = (
         ),
         "The new certificate is in place until 12 June; nginx was reloaded without a dropped connection.",
     ),
-    (
+    Task(
         "Book a table for six on Friday",
         "Ask three places nearby, prefer the one with a vegan menu.",
         (
@@ -215,7 +225,7 @@ TASKS: Final = (
         ("send_money", '{"to":"和み","amount":"60.00 EUR","for":"deposit"}', "pays 60.00 EUR"),
         "和み, Friday 19:30, six people, terrace. The deposit is paid. 🍜",
     ),
-    (
+    Task(
         "Triage the new bug reports",
         "Read what came since yesterday, group what belongs together, set priorities.",
         (
@@ -226,7 +236,7 @@ TASKS: Final = (
         None,
         "17 reports, 9 distinct: one is p1 (#4410, with two duplicates closed), three p2, the rest p3.",
     ),
-    (
+    Task(
         "Clean up test users in the CRM",
         "List accounts with the domain test.invalid and check that none has an order.",
         (("query_crm", '{"filter":"email like %@test.invalid"}', "1,312 accounts, 0 orders"),),

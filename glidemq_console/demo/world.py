@@ -68,18 +68,17 @@ class World:
         return max(1, round(milliseconds / self.speed))
 
 
+def answer_of(job: Job[Any, Any]) -> dict[str, Any]:
+    """Return what came with the latest signal, if that is an object."""
+    data = job.signals[-1].data if job.signals else None
+    return data if isinstance(data, dict) else {}
+
+
 def decision(world: World, job: Job[Any, Any]) -> bool | None:
     """Return what a person decided on this job since it was last suspended; None before that."""
     if not job.new_signals:
         return None
     signal = job.new_signals[-1]
-    answer = signal.data if isinstance(signal.data, dict) else {}
-    approved = bool(answer.get("approved", signal.name == "approve"))
+    approved = bool(answer_of(job).get("approved", signal.name == "approve"))
     world.tally.decisions[job.queue, job.id, signal.received_at.timestamp()] = approved
     return approved
-
-
-def reason_given(job: Job[Any, Any]) -> str | None:
-    """Return the words that came with the latest decision."""
-    answer = job.signals[-1].data if job.signals else None
-    return answer.get("reason") if isinstance(answer, dict) else None
