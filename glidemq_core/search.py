@@ -243,7 +243,12 @@ def refuse_length(option: str, embedding: Any, packed: bytes, index: Index) -> N
 
 def index_name(scope: Scope, name: str | None) -> str:
     """Return the name of an index, the queue's default without one. Raises InvalidOptionError."""
-    return f"{scope.queue}-idx" if name is None else some_text(name, "name")
+    if name is None:
+        return f"{scope.queue}-idx"
+    allowed = "1 to 256 characters, no control characters"
+    if len(some_text(name, "name")) > 256 or any(c < " " or c == "\x7f" for c in name):
+        refuse("name", name, allowed)
+    return name
 
 
 _index_name = index_name  # the parameter of `vector_search` hides it

@@ -117,13 +117,14 @@ def _distances(numpy: Any, metric: str, vectors: list[bytes], target: bytes) -> 
     with numpy.errstate(all="ignore"):
         if metric == "L2":
             rows -= wanted
-            scores = (rows * rows).sum(axis=1)
-        elif metric == "IP":
-            scores = 1.0 - (rows * wanted).sum(axis=1)
+            scores = numpy.einsum("ij,ij->i", rows, rows)
         else:
-            lengths = numpy.sqrt((rows * rows).sum(axis=1) * (wanted * wanted).sum())
-            scores = 1.0 - (rows * wanted).sum(axis=1) / lengths
-    return [float(score) for score in scores]
+            scores = numpy.einsum("ij,j->i", rows, wanted)
+            if metric == "COSINE":
+                scores /= numpy.sqrt(numpy.einsum("ij,ij->i", rows, rows) * wanted.dot(wanted))
+            numpy.subtract(1.0, scores, out=scores)
+    found: list[float] = scores.tolist()
+    return found
 
 
 def _numpy() -> Any:

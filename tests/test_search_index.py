@@ -25,6 +25,17 @@ from glidemq_core import (
 )
 
 
+@pytest.mark.parametrize("name", ["a b", "x{y}:z", "é", "*?[a]"])
+async def test_an_index_may_have_any_name(searched: Connection, name: str) -> None:
+    async with Queue[Any, Any]("docs", searched) as queue:
+        await queue.create_job_index(name, vector_field=VectorField("embedding", 2))
+        job = await document(queue, [1, 0])
+
+        assert await ids(queue, [1, 0], index_name=name) == [job.id]
+        await queue.drop_job_index(name)
+        assert await dump(searched, "*:vindex:*") == {}
+
+
 async def test_an_index_without_vector(searched: Connection) -> None:
     async with Queue[Any, Any]("docs", searched) as queue:
         await queue.create_job_index()
@@ -101,6 +112,8 @@ async def test_vectors_of_node_peers_are_found_at_creation_and_on_request(connec
         ({"vector_field": VectorField("data", 2)}, "vector_field"),
         ({"engine": "fast"}, "engine"),
         ({"name": ""}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"name": "n" * 257}, "name"),
         ({"create_options": {"speed": 1}}, "create_options"),
         ({"create_options": {"stop_words": "the"}}, "stop_words"),
         ({"create_options": {"score": -1}}, "score"),

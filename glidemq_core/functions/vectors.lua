@@ -59,12 +59,12 @@ register("vector_page", { "no-writes" }, function(P, args)
   for column = 2, #args do reply[column] = {} end
   reply[2] = gone
   for _, id in ipairs(page[2]) do
-    if call("EXISTS", P .. ":job:" .. id) == 0 then
+    local record = call("HMGET", P .. ":job:" .. id, field, unpack(args, 5))
+    if not record[1] and call("EXISTS", P .. ":job:" .. id) == 0 then
       gone[#gone + 1] = id
     else
-      for _, kind in ipairs({ ":job:", ":vec:" }) do
-        if call("HSTRLEN", P .. kind .. id, field) == length then
-          local row = call("HMGET", P .. kind .. id, field, unpack(args, 5))
+      for _, row in ipairs({ record, call("HMGET", P .. ":vec:" .. id, field, unpack(args, 5)) }) do
+        if row[1] and #row[1] == length then
           local n = #reply[3] + 1
           reply[3][n] = id
           for column, value in ipairs(row) do reply[3 + column][n] = value end
