@@ -73,8 +73,11 @@ class ApprovalsScreen(ConsoleScreen):
         display: block; width: 54%; border-left: vkey $hairline; padding: 0 0 0 1;
     }
     ApprovalsScreen.-none #review, ApprovalsScreen.-none #inbox-rule { display: none; }
+    ApprovalsScreen #review-body { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+    ApprovalsScreen.-card #inbox-head, ApprovalsScreen.-card #inbox-rule { display: none; }
+    ApprovalsScreen.-wide #inbox-head, ApprovalsScreen.-wide #inbox-rule { display: block; }
     ApprovalsScreen #review-head { height: auto; max-height: 16; padding: 0 1; }
-    ApprovalsScreen #review-draft { max-height: 40%; }
+    ApprovalsScreen #review-draft { max-height: 38%; }
     ApprovalsScreen #review-payload { height: 1fr; min-height: 2; }
     ApprovalsScreen #review-note { height: 1; }
     ApprovalsScreen #review-buttons { height: 1; padding: 0 1; }
@@ -115,11 +118,12 @@ class ApprovalsScreen(ConsoleScreen):
         with Horizontal(id="inbox"):
             yield LineList(say.COLUMNS, id="inbox-list", markable=True, empty=say.EMPTY)
             with Vertical(id="review"):
-                yield PartsView(id="review-head")
-                yield Rule("draft", id="draft-title")
-                yield Prose(id="review-draft")
-                yield Rule("payload", id="payload-title")
-                yield ReviewCard(id="review-payload")
+                with Vertical(id="review-body"):
+                    yield PartsView(id="review-head")
+                    yield Rule("draft", id="draft-title")
+                    yield Prose(id="review-draft")
+                    yield Rule("payload", id="payload-title")
+                    yield ReviewCard(id="review-payload")
                 yield StatusLine(id="review-note")
                 with Horizontal(id="review-buttons"):
                     yield Button(Content("✓ Approve  a"), id="approve", compact=True)
