@@ -83,6 +83,7 @@ class Connection:
         self._loading = asyncio.Lock()
         self._loads = 0
         self._closed = False
+        self._is_resp2 = False
         self._resp2: Connection | None = None
 
     def __repr__(self) -> str:
@@ -203,6 +204,7 @@ class Connection:
         twin = Connection(
             client, self._driver, self._settings, self._facts, clock=self.now_ms, stats=self.stats
         )
+        twin._is_resp2 = resp2
         twin.prefix, twin.url, twin.functions_available = self.prefix, self.url, self.functions_available
         return twin
 
@@ -314,7 +316,10 @@ class Connection:
             return
         stale = self.client
         self.client = await self._driver.create(
-            self._settings, secret, trust_roles=not self._facts.may_ask_info
+            self._settings,
+            secret,
+            trust_roles=not self._facts.may_ask_info,
+            resp2=self._is_resp2,
         )
         await stale.close()
 
