@@ -19,6 +19,7 @@ from glidemq_core.errors import (
 )
 
 from .fleet import FleetReader
+from .flowing import FlowReader
 from .paging import JobPager
 from .scout import StreamScout
 from .store import (
@@ -62,6 +63,10 @@ RETRY_DELAYS_MS = (500, 1_000, 2_000, 4_000, 8_000)
 MIN_ROUND_MS = 100
 FOCUS_EVERY_MS = 5_000
 SERVER_EVERY_MS = 30_000
+#: How often queues on screen are searched for token counters that no worker tells of.
+TOKENS_EVERY_MS = 10_000
+#: A list of flows reads every job of each; one flow is read at the usual rate.
+FLOWS_EVERY_MS = 3_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
 #: Jobs that the detail pane counts errors and the longest run from.
@@ -126,6 +131,7 @@ class LiveFeed:
         self._watch: Watch | None = None
         self._fleet = FleetReader(config.queues, config.clock)
         self._scout = StreamScout()
+        self._flows = FlowReader(config.clock)
         self._pager: JobPager | None = None
         #: When each part of a round is next to be read.
         self._due: dict[object, int] = {}
@@ -247,6 +253,12 @@ class LiveFeed:
             changes["focus"] = await self._try(self._read_focus(watch, wants.focus))
         if (wants.streams or wants.pick) and self._is_due("streams", rate):
             changes |= await self._try(self._scout.read(watch, wants, self._fleet.rows)) or {}
+        if wants.limits is not None:
+            changes |= await self._read_limits(watch, wants.limits, wants.rows)
+        if wants.flows and self._is_due("flows", max(rate, FLOWS_EVERY_MS)):
+            changes["flows"] = await self._try(watch.flows(limit=wants.flows))
+        if wants.flow is not None and self._is_due(("flow", wants.flow), rate):
+            changes["flow"] = await self._try(self._flows.read(watch, self._session(), wants.flow))
         if await self._try(self._fleet.read_histories(watch, wants.rows)):
             self._wake.set()
         now = self._clock()
@@ -255,6 +267,7 @@ class LiveFeed:
             queues=self._fleet.rows,
             read_ms=dict(self._fleet.read_ms),
             history=dict(self._fleet.history),
+            meters=self._fleet.meters.meters(wants.rows, now),
             stats=watch.stats,
             has_data=True,
             trouble=self._trouble,
@@ -298,6 +311,14 @@ class LiveFeed:
     async def _read_job(self, watch: Watch, ref: JobRef) -> JobView:
         detail = await watch.job(ref.queue, ref.id)
         return JobView(ref=ref, detail=detail, at_ms=self._clock())
+
+    async def _read_limits(self, watch: Watch, queue: str, rows: Sequence[str]) -> dict[str, object]:
+        if self._is_due("tokens", TOKENS_EVERY_MS) and rows:
+            await self._try(watch.limits(rows))
+        if not self._is_due(("limits", queue), self._config.refresh_ms):
+            return {}
+        found = await self._try(watch.limits((queue,)))
+        return {"limits": found[0] if found else None}
 
     async def _read_focus(self, watch: Watch, queue: str) -> QueueFocus:
         now = self._clock()
@@ -402,5 +423,5 @@ class LiveFeed:
 
 def _visible(wants: Interests) -> set[str]:
     """Queues whose rows something on screen shows."""
-    others = (wants.focus, wants.jobs and wants.jobs.queue, wants.job and wants.job.queue)
+    others = (wants.focus, wants.limits, wants.jobs and wants.jobs.queue, wants.job and wants.job.queue)
     return {*wants.rows, *(name for name in others if name)}

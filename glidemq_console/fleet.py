@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from .meters import MeterBook
 from .store import HISTORY_MINUTES, MinuteSeries, epoch_ms, minute_series
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class FleetReader:
         self.names: set[str] = set(names)
         self.read_ms: dict[str, int] = {}
         self.history: dict[str, MinuteSeries] = {}
+        self.meters = MeterBook()
         self._rows: dict[str, QueueSnapshot] = {}
         self._clock = clock
 
@@ -41,6 +43,7 @@ class FleetReader:
             self.names.discard(name)
             for known in (self._rows, self.read_ms, self.history):
                 known.pop(name, None)
+        self.meters.forget(gone)
         return bool(new)
 
     async def read(self, watch: Watch, visible: Iterable[str]) -> None:
@@ -55,6 +58,7 @@ class FleetReader:
             self._rows[row.name] = row
             self.read_ms[row.name] = now
             self.names.add(row.name)
+        self.meters.note(fleet.queues, now)
 
     def hidden_due(self, visible: Iterable[str]) -> set[str]:
         """Choose hidden rows whose turn it is; unread ones first, then the longest unread."""

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from glidemq_core.records import (
+        Flow,
+        FlowList,
         Inbox,
         JobDetail,
         JobRef,
         JobRow,
+        Limits,
         Permissions,
         QueueSnapshot,
         ServerInfo,
         WatchStats,
         WorkerInfo,
     )
+
+    from .meters import QueueMeters
 
 T = TypeVar("T")
 
@@ -82,6 +87,12 @@ class Interests:
     streams: tuple[JobRef, ...] = ()
     #: How many running jobs that stream are sought.
     pick: int = 0
+    #: The queue whose limits and groups are shown.
+    limits: str | None = None
+    #: How many flows are listed.
+    flows: int = 0
+    #: A job whose whole flow is shown.
+    flow: JobRef | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +141,17 @@ class JobView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlowView:
+    """A flow from one of its jobs: `flow` is None when that job is gone."""
+
+    ref: JobRef
+    flow: Flow | None
+    at_ms: int
+    #: Parents that cannot go on, with the children that keep them.
+    blocked: Mapping[JobRef, tuple[JobRef, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
     """Everything known at one moment; every refresh makes a new one."""
 
@@ -159,6 +181,12 @@ class Snapshot:
     streams: Mapping[JobRef, JobRow | None] = field(default_factory=dict)
     #: Running jobs that stream and are not followed yet.
     running: tuple[JobRow, ...] = ()
+    #: Limits of the queue that is asked for, with its groups.
+    limits: Limits | None = None
+    #: Starts and tokens over time, of queues that have either.
+    meters: Mapping[str, QueueMeters] = field(default_factory=dict)
+    flows: FlowList | None = None
+    flow: FlowView | None = None
 
     @property
     def approvals(self) -> int | None:

@@ -124,6 +124,11 @@ class FlowNode:
     finished_at: datetime | None = None
     failed_reason: str | None = None
 
+    @property
+    def ref(self) -> JobRef:
+        """The job with its queue."""
+        return JobRef(self.queue, self.id)
+
 
 @answer
 class Flow:

@@ -62,7 +62,13 @@ ACTIONS = (
             run=_go(name),
             command=name,
         )
-        for key, name in (("1", "queues"), ("2", "jobs"), ("3", "streams"), ("4", "approvals"))
+        for key, name in (
+            ("1", "queues"),
+            ("2", "jobs"),
+            ("3", "streams"),
+            ("4", "approvals"),
+            ("6", "limits"),
+        )
     ),
     Action(
         id="filter",

@@ -1,0 +1,238 @@
+"""What the limits screen says, as parts: pure functions of records, history and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import format as fmt
+from ..meters import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
+from ..safe import cell_fit, cell_pad, clean
+from ..store import epoch_ms
+from ..widgets.gauge import gauge_parts
+from ..widgets.ink import Cell, Ink, Parts
+from ..widgets.sparkline import sparkline_parts
+
+if TYPE_CHECKING:
+    from glidemq_core.records import Group, Limits, QueueSnapshot, Rate
+
+#: Cells inside the marks of a gauge in a row, and when its cap is unknown and words need the room.
+ROW_GAUGE, ROW_UNKNOWN_GAUGE = 8, 4
+#: Cells of a row's history: a quarter of an hour in the list.
+ROW_SPARK = 15
+_HELD_WORDS = {"starts": "RPM", "tokens": "TPM", "slots": "slots"}
+#: A count of one queue's groups shown; the pane says how many more there are.
+GROUPS_SHOWN = 40
+
+
+def used_text(rate: Rate) -> str:
+    """`49 / 60`."""
+    return f"{_amount(rate.used)} / {_amount(rate.max)}"
+
+
+def _amount(value: float | None) -> str:
+    if value is None:
+        return fmt.UNKNOWN
+    return "0" if value == 0 else f"{value:,.0f}" if value < 10_000 else fmt.count(value)
+
+
+def meter_cell(rate: Rate) -> list[Ink]:
+    """A meter in a row: gauge and figures; hatched with words when nobody tells the cap."""
+    if not is_known(rate):
+        return [Ink(fmt.UNKNOWN, "dim")]
+    if not rate.max:
+        return [
+            Ink("▕", "gauge-empty"),
+            Ink(fmt.gauge_cells(None, ROW_UNKNOWN_GAUGE), "gauge-unknown"),
+            Ink("▏", "gauge-empty"),
+            Ink(f" {_amount(rate.used)}"),
+            Ink(" cap unknown", "dim"),
+        ]
+    share = share_of(rate)
+    parts = gauge_parts(share, ROW_GAUGE)[:3] if share is not None else _no_use()
+    return [*parts, Ink(f" {used_text(rate)}"), *_window_parts(rate)]
+
+
+def _no_use() -> list[Ink]:
+    return [Ink("▕", "gauge-empty"), Ink(" " * ROW_GAUGE), Ink("▏", "gauge-empty")]
+
+
+def _window_parts(rate: Rate) -> list[Ink]:
+    """Windows of a minute go without saying."""
+    if not rate.window_ms or rate.window_ms == 60_000:
+        return []
+    return [Ink(f" in {window_text(rate.window_ms)}", "dim")]
+
+
+def window_text(window_ms: int) -> str:
+    """`1m`, `10s`, `500ms`."""
+    for size, letter in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
+        if window_ms % size == 0:
+            return f"{window_ms // size}{letter}"
+    return f"{window_ms}ms"
+
+
+def resets_cell(rate: Rate, now: int) -> Ink:
+    """How long until the window ends."""
+    ends = epoch_ms(rate.resets_at)
+    if ends is None or not rate.used:
+        return Ink("", "dim")
+    return Ink(fmt.countdown(ends, now), "dim")
+
+
+def by_minute(history: MeterHistory) -> list[float | None]:
+    """The cells of a history, highest of each minute."""
+    size = 60_000 // CELL_MS
+    cells = history.cells or (None,) * CELLS
+    groups = [cells[at : at + size] for at in range(0, len(cells), size)]
+    return [max((v for v in group if v is not None), default=None) for group in groups]
+
+
+def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dict[str, Cell]:
+    """The cells of one queue."""
+    held = held_by(row, now)
+    waits: Cell = Ink(fmt.count(row.waiting), "dim")
+    if held:
+        waits = Ink(fmt.count(row.waiting), "warning", "bold")
+    history = meters or QueueMeters()
+    cap = row.global_concurrency
+    slots = (
+        [Ink(_amount(row.active), "warning" if "slots" in held else ""), Ink(f" / {cap:,}", "dim")]
+        if cap is not None
+        else [Ink(fmt.count(row.active), "dim")]
+    )
+    return {
+        "queue": Ink(clean(row.name, single_line=True, limit=256)),
+        "rpm": meter_cell(row.rpm),
+        "rpm-resets": resets_cell(row.rpm, now),
+        "rpm-spark": sparkline_parts(by_minute(history.rpm), ROW_SPARK, top=row.rpm.max),
+        "tpm": meter_cell(row.tpm),
+        "tpm-resets": resets_cell(row.tpm, now),
+        "tpm-spark": sparkline_parts(by_minute(history.tpm), ROW_SPARK, top=row.tpm.max),
+        "slots": slots,
+        "waits": waits,
+    }
+
+
+# --- the pane of one queue ---------------------------------------------------------------------------------
+
+
+def meter_lines(title: str, rate: Rate, history: MeterHistory, now: int, width: int) -> list[Parts]:
+    """A meter in full: gauge, figures, where the cap comes from; its history below."""
+    lead = Ink(cell_pad(title, 8), "label")
+    if not is_known(rate):
+        return [[lead, Ink(fmt.UNKNOWN, "dim"), Ink("  nothing is counted here", "dim")]]
+    line: list[Ink] = [lead, *gauge_parts(share_of(rate) if rate.max else None, 10 if width < 70 else 20)]
+    figures = used_text(rate) if rate.max else f"{_amount(rate.used)} used"
+    window = f" in {window_text(rate.window_ms)}" if rate.window_ms else ""
+    line.append(Ink(f"  {figures}{window}"))
+    ends = epoch_ms(rate.resets_at)
+    if ends is not None and rate.used:
+        line.append(Ink(f"  resets {fmt.countdown(ends, now)}", "dim"))
+    lines: list[Parts] = [line]
+    if not any(value is not None for value in history.cells):
+        return [line, *_source_lines(rate)]
+    spark = sparkline_parts(history.cells, CELLS if width >= 88 else 30, top=rate.max)
+    minutes = 15 if width >= 88 else 7
+    note = f"  {minutes} min"
+    if history.blocked_ms:
+        note += f"  full {fmt.duration(history.blocked_ms)} of {fmt.duration(history.watched_ms)} seen"
+    lines.append([Ink(" " * 8), *spark, Ink(note, "dim")])
+    return [*lines, *_source_lines(rate)]
+
+
+def _source_lines(rate: Rate) -> list[Parts]:
+    """Where a cap comes from."""
+    if not rate.max:
+        words = "no worker has published a cap, as Node workers never do"
+    else:
+        words = "set for the whole queue" if rate.source == "queue" else "published by its workers"
+    return [[Ink(" " * 8), Ink(words, "dim")]]
+
+
+def who_waits(row: QueueSnapshot, now: int) -> Parts:
+    """Who is held back by what."""
+    held = held_by(row, now)
+    lead = Ink(cell_pad("waiting", 8), "label")
+    if not row.waiting:
+        return [lead, Ink("nobody", "dim")]
+    words = fmt.plural(row.waiting, "job")
+    if not held:
+        return [lead, Ink(words), Ink("  no limit holds them", "dim")]
+    full = " and ".join(_HELD_WORDS[name] for name in held)
+    ends = [at for rate in (row.rpm, row.tpm) if (at := epoch_ms(rate.resets_at)) is not None]
+    until = f" for {fmt.countdown(max(ends), now)}" if ends and held != ("slots",) else ""
+    return [lead, Ink(words, "warning", "bold"), Ink(f"  held by {full}{until}", "warning")]
+
+
+def slots_line(row: QueueSnapshot) -> Parts:
+    """Jobs at once."""
+    lead = Ink(cell_pad("running", 8), "label")
+    cap = row.global_concurrency
+    if cap is None:
+        return [
+            lead,
+            Ink(f"{row.active or 0:,}"),
+            Ink("  no cap for the queue; each worker has its own", "dim"),
+        ]
+    share = (row.active or 0) / cap
+    return [lead, *gauge_parts(share, 10), Ink(f"  {row.active or 0:,} / {cap:,} at once")]
+
+
+def group_lines(limits: Limits | None, width: int, now: int) -> list[Parts]:
+    """The ordering groups of a queue: slots, waiting, rate, bucket, and until when one is held."""
+    if limits is None:
+        return [[Ink("reading …", "dim")]]
+    if not limits.groups:
+        return [[Ink("no ordering groups", "dim")]]
+    total = limits.groups_total if limits.groups_total is not None else len(limits.groups)
+    names = 12 if width < 66 else 16
+    lines: list[Parts] = [
+        [
+            Ink(cell_pad(fmt.plural(total, "group"), names), "label"),
+            Ink(f"{'slots':>9}{'wait':>6}  {'rate':<16}bucket", "dim"),
+        ]
+    ]
+    shown = limits.groups[:GROUPS_SHOWN]
+    lines += [_group_line(group, names, now) for group in shown]
+    if total > len(shown):
+        lines.append([Ink(f"{len(shown)} of {total:,} groups, those with waiting jobs first", "dim")])
+    return lines
+
+
+def _group_line(group: Group, names: int, now: int) -> Parts:
+    name = cell_pad(cell_fit(clean(group.key, single_line=True, limit=100) or '""', names - 1), names)
+    cap = "" if group.max_concurrency is None else f" / {group.max_concurrency:,}"
+    full = group.max_concurrency is not None and group.active >= group.max_concurrency
+    busy = full and group.waiting
+    parts = [
+        Ink(name),
+        Ink(f"{group.active:,}{cap}".rjust(9), "warning" if busy else "" if group.active else "dim"),
+        Ink(fmt.count(group.waiting).rjust(6), "" if group.waiting else "dim"),
+    ]
+    rate = group.rate
+    if rate is None:
+        parts.append(Ink("  " + fmt.UNKNOWN.ljust(16), "dim"))
+    else:
+        window = f" in {window_text(rate.window_ms)}" if rate.window_ms else ""
+        parts.append(Ink(f"  {(used_text(rate) + window).ljust(16)}"))
+    if group.capacity is None:
+        parts.append(Ink(fmt.UNKNOWN, "dim"))
+    else:
+        refill = f" +{fmt.count(group.refill_per_s)}/s" if group.refill_per_s else ""
+        level = group.tokens if group.tokens is not None else group.capacity
+        parts += [Ink(f"{_amount(level)} / {_amount(group.capacity)}"), Ink(refill, "dim")]
+    resumes = epoch_ms(group.resume_at)
+    if resumes is not None:
+        parts.append(Ink(f"  held {fmt.countdown(resumes, now)}", "warning"))
+    return parts
+
+
+def summary(rows: Sequence[QueueSnapshot], now: int) -> Parts:
+    """For the status line: how many queues are held back."""
+    held = sum(1 for row in rows if held_by(row, now))
+    limited = sum(1 for row in rows if row.rpm.max or row.tpm.max or row.global_concurrency)
+    words = fmt.plural(limited, "queue") + " with a known cap"
+    if held:
+        return [Ink(f"{held} held back", "warning", "bold"), Ink(f" · {words}", "dim")]
+    return [Ink(words, "dim")]
