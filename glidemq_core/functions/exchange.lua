@@ -112,8 +112,7 @@ local function settle_all(P, args, now, batch)
     end
     if mine then
       if f[11] then
-        outbox = budgets.settle(P, id, outcome ~= "c", now) or outbox
-        if answer ~= "retrying" and f[11] == P .. ":budget:" .. id then budgets.rest(P, id) end
+        outbox = budgets.settle(P, id, outcome ~= "c", now, answer ~= "retrying") or outbox
       end
       tokens = tokens + util.num(run[TOKENS])
       if entry == "" then listed[#listed + 1] = id end
@@ -140,29 +139,28 @@ end
 -- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
 local function fail_revoked(P, id, job, now)
   local stamp = util.int(now)
-  if job.budgetKey then budgets.settle(P, id, true, now) end
+  if job.budgetKey then budgets.settle(P, id, true, now, true) end
   call("ZADD", P .. ":failed", stamp, id)
   call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
     "attemptsMade", util.int(util.num(job.attemptsMade) + 1))
-  local nxt = job.groupKey and util.num(call("HGET", P .. ":group:" .. job.groupKey, "nextSeq")) or 0
-  if job.groupKey and util.num(job.orderingSeq) < nxt then
-    groups.release(P, job.groupKey, now)
-  else
-    groups.abandon(P, job.groupKey, job.orderingSeq, now)
-  end
+  jobs.leave_group(P, id, job, now)
   events.emit(P, "failed", id, "failedReason", "revoked")
   metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
 end
 
--- Try to start one job. Returns its fields, or nil when it is gone, failed or parked: the caller then removes its
--- entry. Second: what its budget says, "" to run it, "fail", "ask" (the budget is out of reach), or "parked", when
--- that has been done and the fields only tell which job it was. `verdicts` remembers budgets asked in this call.
+-- Try to start one job. Returns its fields, or nil when it is gone, failed, parked or not waiting: the caller then
+-- removes its entry, unless the second is "running": the entry may be the very one that its run holds, delivered
+-- again because the consumer group was lost. Else second: what its budget says, "" to run it, "fail", "ask" (the budget
+-- is out of reach), or "parked", when that has been done and the fields only tell which job it was. `verdicts`
+-- remembers budgets asked in this call.
 local function start(P, id, now, stamp, verdicts)
   local key = P .. ":job:" .. id
   local flat = call("HGETALL", key)
   if #flat == 0 then return nil end
   local job = util.map(flat)
-  if not job.state then return nil end
+  if job.state ~= "waiting" then return nil, job.state == "active" and "running" or nil end
+  -- What a peer's promotion leaves of a removed job is no job.
+  if not (job.name or job.data or job.opts) then return nil end
   if job.revoked == "1" then
     fail_revoked(P, id, job, now)
     return nil
@@ -241,14 +239,14 @@ local function claim(P, batch, now)
     end
   end
   local claims, parked, stamp, verdicts, allowed = {}, {}, util.int(now), {}, 0
-  local from_lists, index = 0, {}
+  local index, ready = {}, false
   local function take(entry, id)
     local flat, verdict = start(P, id, now, stamp, verdicts)
     if verdict == "parked" then
       parked[#parked + 1] = { entry, id, flat, verdict }
       return false
     end
-    if not flat then return false end
+    if not flat then return verdict == "running" end
     claims[#claims + 1] = { entry, id, flat, verdict }
     if verdict ~= "fail" then allowed = allowed + 1 end
     return true
@@ -260,20 +258,22 @@ local function claim(P, batch, now)
       local ids = call("RPOP", P .. list, want - #claims) or {}
       dry = #ids < want - #claims
       for _, id in ipairs(ids) do
-        if take("", id) then
-          from_lists = from_lists + 1
+        local before = #claims
+        take("", id)
+        if #claims > before then
           index[#index + 1] = stamp
           index[#index + 1] = id
         end
       end
     end
+    ready = ready or not dry
   end
-  if from_lists > 0 then
-    call("INCRBY", P .. ":list-active", from_lists)
+  if #index > 0 then
+    call("INCRBY", P .. ":list-active", #index / 2)
     util.sliced("ZADD", P .. ":list-runs", index)
   end
-  local drop, ready = {}, false
-  for _ = 1, 20 do
+  local drop = {}
+  for round = 1, 20 do
     local missing = want - #claims
     if missing <= 0 then break end
     local entries = read_group(P, batch.consumer, missing)
@@ -281,15 +281,16 @@ local function claim(P, batch, now)
       local fields = util.map(item[2])
       if not (fields.jobId and take(item[1], fields.jobId)) then drop[#drop + 1] = item[1] end
     end
-    ready = #entries == missing
-    if not ready then break end
+    if #entries < missing then break end
+    ready = ready or round == 20
   end
   if #drop > 0 then
     util.sliced("XACK", P .. ":stream", drop, GROUP)
     util.sliced("XDEL", P .. ":stream", drop)
   end
   if rate_max > 0 and allowed > 0 then charge_window(P, allowed, now, fresh) end
-  if #claims < want then why = "" end
+  -- Bounded looks that found only jobs which may not start prove nothing about those behind.
+  if #claims < want then why = ready and "more" or "" end
   return claims, why, wait, parked
 end
 
@@ -361,7 +362,7 @@ register("beat", {}, function(P, args)
       out[#out + 1] = "lost"
     end
   end
-  if #listed > 0 then call("ZADD", P .. ":list-runs", "XX", unpack(listed)) end
+  if #listed > 0 then util.sliced("ZADD", P .. ":list-runs", listed, "XX") end
   return out
 end)
 

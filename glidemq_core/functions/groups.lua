@@ -75,7 +75,7 @@ function groups.gate(P, id, job, now)
     tokens = groups.refill(g, capacity, rate, now)
     if cost > capacity then
       groups.too_expensive(P, id, now, false)
-      groups.abandon(P, job.groupKey, seq, now)
+      jobs.leave_group(P, id, job, now)
       return "failed"
     end
     if tokens < cost then wait = math.ceil((cost - tokens) * 1000 / max(rate, 1)) end

@@ -8,10 +8,11 @@ function runs.take(P, id, entry, processed_on, ...)
   local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", ...)
   local mine = f[1] == "active"
   if entry ~= "" then
-    -- Entries of healthy jobs wander between consumers; only whether it is pending at all counts.
+    -- Entries of healthy jobs wander between consumers; only whether it is pending at all counts. Whoever ends a run
+    -- deletes its entry in the same call: one that still exists is ours too if the group was lost meanwhile.
     local pending = call("XACK", P .. ":stream", GROUP, entry)
-    call("XDEL", P .. ":stream", entry)
-    mine = mine and pending == 1
+    local deleted = call("XDEL", P .. ":stream", entry)
+    mine = mine and (pending == 1 or deleted == 1 and f[2] == processed_on)
   else
     mine = mine and f[2] == processed_on
     if mine then runs.leave_list(P, { id }) end
@@ -90,7 +91,7 @@ register("limit_group_run", {}, function(P, args)
   local g, q = P .. ":group:" .. run[1], P .. ":groupq:" .. run[1]
   if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
   if args[6] == "fail" then
-    budgets.settle(P, id, true, now)
+    budgets.settle(P, id, true, now, true)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
     events.emit(P, "failed", id, "failedReason", "group rate limited")

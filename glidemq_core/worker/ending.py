@@ -19,6 +19,8 @@ from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChild
 from .threads import run_in_thread
 
 _REPEATS = 5
+#: Continuations kept; of more suspended jobs the oldest start from the top, as they do in other workers.
+_CONTINUATIONS = 10_000
 
 
 class Ending:
@@ -42,6 +44,11 @@ class Ending:
 
     async def of(self, run: Run, processor: Callable[[Any], Any]) -> Settle | None:
         """Run the job and return its settle record; None when the run has ended by a call of its own."""
+        if not run.begin():
+            run.ended = True
+            return await self._end(
+                run, None, asyncio.CancelledError() if run.abort_reason == "closing" else abort_error(run)
+            )
         if run.stop and "budgetKey" in run.job.fields:
             stopped, record = await self._budget(run)
             if stopped:
@@ -56,11 +63,9 @@ class Ending:
             error = control
         except BaseException as raised:  # noqa: BLE001 - whatever a processor raises is the outcome of its attempt
             error = raised
-        try:
-            return await self._end(run, result, error)
-        except asyncio.CancelledError:
-            # Aborted while its end was being worked out: the end stands, the abort came too late.
-            return await self._end(run, result, error)
+        # From here on an abort comes too late: the end stands.
+        run.ended = True
+        return await self._end(run, result, error)
 
     async def _call(self, run: Run, processor: Callable[[Any], Any]) -> Any:
         job = run.job
@@ -192,6 +197,8 @@ class Ending:
         )
         if outcome.ok:
             if request.on_resume is not None:
+                if len(self._continuations) >= _CONTINUATIONS:
+                    del self._continuations[next(iter(self._continuations))]
                 self._continuations[job.id] = (str(outcome.suspended_at_ms).encode(), request.on_resume)
             job.fields["state"] = b"suspended"
             self._emit("suspended", job)

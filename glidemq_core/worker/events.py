@@ -25,6 +25,9 @@ EventName = Literal[
 ]
 Handler = Callable[..., Any]
 
+#: How long closing waits for handlers.
+_DRAIN_S = 5.0
+
 logger = logging.getLogger("glidemq.worker")
 
 
@@ -60,9 +63,10 @@ class WorkerEvents:
             logger.warning("%s: %s", type(args[0]).__name__, args[0])
 
     async def drain(self) -> None:
-        """Return when every event emitted so far was handled."""
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Return when every event emitted so far was handled, or after some seconds of a handler that hangs."""
+        # A handler that closes its worker cannot wait for itself: what it left is handled after it returns.
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait({self._task}, timeout=_DRAIN_S)
 
     async def _dispatch(self) -> None:
         while not self._queue.empty():

@@ -284,7 +284,7 @@ class Exchange:
         elif why in ("rate", "tokens"):
             self.held = missing
             self._arm((self._limits.spread(wait_ms) if why == "tokens" else wait_ms) / 1000)
-        else:
+        elif why != "more":
             self.dry = True
             if marks:
                 self._on_dry(marks[0].decode(), marks[1].decode())

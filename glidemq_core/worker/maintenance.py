@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Running jobs are looked after at least this often, whatever the lock: peers steal what is silent for longer.
 _LONGEST_BEAT_MS = 15_000
-_SHORTEST_BEAT_MS = 250
+_SHORTEST_BEAT_MS = 50
 #: Every how many promotion ticks the slow walk for list jobs of peers takes a step.
 _LIST_SCAN_TICKS = 10
 

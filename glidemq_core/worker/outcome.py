@@ -19,6 +19,8 @@ from .run import Run
 BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]"]
 
 _REASON_CAP = 64 * 1024
+#: A due time must stay below the next priority's part of a score.
+_LONGEST_BACKOFF_MS = 2**41
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ async def failed(
     elif isinstance(error, RateLimitError):
         # Always retries, whatever attempts are left, and consumes one: so on both sides of the wire.
         reason, allowed = "rate limited", job.attempts_made + 2
-        backoff = error.delay_ms if error.delay_ms is not None else limiter_ms or 1_000
+        backoff = rate_limit_ms(error, limiter_ms)
     elif options.backoff is not None and allowed > job.attempts_made + 1:
         backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
     tokens = reported_tokens(run)
@@ -79,6 +81,14 @@ async def failed(
 
 def _head(*words: str) -> str:
     return "\x1f".join(words)
+
+
+def rate_limit_ms(error: RateLimitError, limiter_ms: int) -> int:
+    """Milliseconds that a provider's limit asks to wait: what the error says, else the limiter's window, else 1000."""
+    said = error.delay_ms
+    if isinstance(said, (int, float)) and 0 <= said < _LONGEST_BACKOFF_MS:
+        return math.ceil(said)
+    return limiter_ms or 1_000
 
 
 def reported_tokens(run: Run) -> int:
@@ -121,7 +131,7 @@ async def backoff_ms(
         wait = float(backoff.delay)
     if backoff.jitter and backoff.jitter > 0:
         wait += random.random() * backoff.jitter * wait
-    return int(min(round(wait), 2**42 - 1))
+    return int(min(round(wait), _LONGEST_BACKOFF_MS))
 
 
 def retention_rule(value: bool | int | Retention | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..connection import Connection
-from ..errors import GlideMQError, InvalidOptionError, JobLostError
+from ..errors import GlideMQError, InvalidOptionError, JobLostError, RateLimitError
 from ..job import Job
 from ..option_fields import to_ms
 from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
@@ -22,7 +22,7 @@ from .exchange import Claim, Exchange
 from .idle import IdleWait
 from .limits import WorkerLimits
 from .maintenance import Maintenance
-from .outcome import Settle
+from .outcome import Settle, rate_limit_ms
 from .run import Run
 
 Processor = Callable[[Any], Any]
@@ -136,6 +136,8 @@ class Worker(QueueBase):
         except BaseException as error:
             self._state, self._failure = "closed", error
             self._ready.set()
+            self._all_quiet.set()
+            await super().close()
             raise
         self._state = "running"
         self._exchange.claiming_allowed = not self._paused
@@ -210,6 +212,8 @@ class Worker(QueueBase):
 
         With `force`, running jobs are cancelled and handed back at once.
         """
+        if self._state == "starting":
+            await self._ready.wait()
         if self._state in ("closing", "closed"):
             if self._state == "closing":
                 await self._all_quiet.wait()
@@ -233,22 +237,33 @@ class Worker(QueueBase):
 
     async def _wind_down(self, force: bool) -> None:
         await self._idle.close()
-        if not force and self._running:
-            tasks = [run.task for run in self._running.values() if run.task is not None]
-            await asyncio.wait(tasks, timeout=self.options.grace / 1000)
-        for run in list(self._running.values()):
-            run.abort("closing")
-        leaving = [run.task for run in self._running.values() if run.task is not None]
-        if leaving:
-            await asyncio.wait(leaving, timeout=5)
+        if not force:
+            await self._wait_for_runs(self.options.grace / 1000)
+        await self._part()
         try:
-            await asyncio.wait_for(self._exchange.flush(), 10)
+            async with asyncio.timeout(10):
+                await self._exchange.flush()
         except TimeoutError:
             self._trouble(
                 GlideMQError("some results could not be recorded; the jobs will run again as stalled")
             )
+        if self._running:  # claimed by a call that was under way when closing began, or deaf to cancellation
+            await self._part()
         await self._exchange.stop()
         await self._maintenance.stop()
+
+    async def _part(self) -> None:
+        """Stop what still runs; it hands its job back."""
+        for run in list(self._running.values()):
+            run.abort("closing")
+        await self._wait_for_runs(5)
+
+    async def _wait_for_runs(self, timeout_s: float | None) -> None:
+        # Whoever pauses or closes from within a processor cannot wait for itself.
+        own = asyncio.current_task()
+        tasks = [run.task for run in self._running.values() if run.task is not None and run.task is not own]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -265,9 +280,7 @@ class Worker(QueueBase):
         if self._state == "running":
             self._exchange.claiming_allowed = False
             if not force:
-                tasks = [run.task for run in self._running.values() if run.task is not None]
-                if tasks:
-                    await asyncio.wait(tasks)
+                await self._wait_for_runs(None)
 
     async def resume(self) -> None:
         """Take jobs again."""
@@ -353,7 +366,8 @@ class Worker(QueueBase):
         if run.timer is not None:
             run.timer.cancel()
         run.ended = True
-        self._running.pop(run.job.id, None)
+        if self._running.get(run.job.id) is run:  # a run that was lost may have a successor here
+            del self._running[run.job.id]
         if record is None:
             # Its end was a call of its own (suspended, delayed, handed back): only the slot is left to free.
             self._exchange.active -= 1
@@ -380,6 +394,8 @@ class Worker(QueueBase):
         else:
             if answer == "retrying":
                 self._maintenance.poke()
+                if isinstance(record.error, RateLimitError) and self.options.limiter is not None:
+                    self._exchange.hold(rate_limit_ms(record.error, self.options.limiter.duration))
             job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
             job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
             job.fields["failedReason"] = record.value.encode()

@@ -73,6 +73,7 @@ class Run:
 
     __slots__ = (
         "_abort_event",
+        "_begun",
         "abort_reason",
         "ended",
         "entry",
@@ -104,6 +105,7 @@ class Run:
         self.requests: list[ControlRequest] | None = None
         self.reported = False
         self.ended = False
+        self._begun = False
 
     @property
     def aborted(self) -> bool:
@@ -116,9 +118,15 @@ class Run:
         self.abort_reason = reason
         if self._abort_event is not None:
             self._abort_event.set()
-        if self.task is not None:
+        # A task cancelled before its first step never runs at all, and could not end the run.
+        if self.task is not None and self._begun:
             self.task.cancel()
         return True
+
+    def begin(self) -> bool:
+        """Note that the task runs; False when the run was stopped before."""
+        self._begun = True
+        return self.abort_reason is None
 
     async def wait_aborted(self) -> None:
         if self.abort_reason is None:
