@@ -95,6 +95,13 @@ class Worker(QueueBase):
         self.options = merge_options(
             WorkerOptions, options, {k: v for k, v in given.items() if v is not None}
         )
+        if self.options.batch is not None:
+            raise InvalidOptionError(
+                "batch processing is not supported: leave batch out and raise concurrency instead",
+                option="batch",
+                value=self.options.batch,
+                allowed="None",
+            )
         if not callable(processor):
             raise InvalidOptionError(
                 f"processor must be a function, not {type(processor).__name__}",
@@ -247,8 +254,8 @@ class Worker(QueueBase):
             self._trouble(
                 GlideMQError("some results could not be recorded; the jobs will run again as stalled")
             )
-        if self._running:  # claimed by a call that was under way when closing began, or deaf to cancellation
-            await self._part()
+        if not all(run.aborted for run in self._running.values()):
+            await self._part()  # claimed by a call that was under way when closing began
         await self._exchange.stop()
         await self._maintenance.stop()
 
@@ -374,6 +381,9 @@ class Worker(QueueBase):
             self._maintenance.poke()
             self._exchange.wake()
         else:
+            limiter = self.options.limiter
+            if isinstance(record.error, RateLimitError) and limiter is not None:
+                self._exchange.hold(rate_limit_ms(record.error, limiter.duration))
             self._exchange.settle(record)
 
     def _settled(self, record: Settle, answer: str) -> None:
@@ -394,8 +404,6 @@ class Worker(QueueBase):
         else:
             if answer == "retrying":
                 self._maintenance.poke()
-                if isinstance(record.error, RateLimitError) and self.options.limiter is not None:
-                    self._exchange.hold(rate_limit_ms(record.error, self.options.limiter.duration))
             job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
             job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
             job.fields["failedReason"] = record.value.encode()
