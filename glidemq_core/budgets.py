@@ -30,6 +30,8 @@ async def get_flow_budget(scope: Scope, flow_id: str) -> FlowBudget | None:
     if not fields:
         return None
     budget = decode_budget(JobRef(scope.queue, flow_id), fields)
+    if budget.on_exceeded != "pause":
+        return budget
     return replace(budget, parked=tuple(await get_parked_jobs(scope, flow_id)))
 
 
@@ -106,7 +108,6 @@ async def top_up_budget(
         scope.now_ms(),
         blob,
     )
-    stopped = await _stopped(scope, flow_id)
     if preview:
         reply = await scope.read("budget_preview", *words)
     else:
@@ -114,8 +115,9 @@ async def top_up_budget(
     flow = JobRef(scope.queue, flow_id)
     if reply[0] == b"not_found":
         raise BudgetNotFoundError(f"flow '{flow}' has no budget", queue=scope.queue, flow_id=flow_id)
-    stored = hash_fields(reply[1])
-    parked = stopped["parked"]
+    # Looked for after the flag was cleared: what was parked until then is found, and nothing is parked any more.
+    stopped = await _stopped(scope, flow_id)
+    stored, parked = hash_fields(reply[1]), stopped["parked"]
     before = decode_budget(flow, stored, parked)
     if reply[0] == b"changed":
         refuse(

@@ -10,7 +10,7 @@ from typing import Any
 
 from .adding import Record, encode_job, ordering_spec
 from .base import Scope
-from .errors import DuplicateJobError
+from .errors import DuplicateJobError, PayloadTooLargeError
 from .flow_nodes import (
     DagNode,
     FlowJob,
@@ -24,6 +24,10 @@ from .option_fields import queue_name
 from .options import JobOptions, JobRef, millitokens
 
 ScopeOf = Callable[[str], Scope]
+
+#: Jobs of one flow, and bytes of their data: one call holds them all, and the server.
+MAX_JOBS = 100_000
+MAX_BYTES = 256 * 1_048_576
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +164,22 @@ def _planned(node: FlowJob | DagNode, scope_of: ScopeOf, kind: str) -> Planned:
 
 
 def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
-    """Refuse an id given twice, and a job that shares its ordering key with one that waits for it."""
+    """Refuse too much, an id given twice, and a job that shares its ordering key with one that waits for it."""
+    if len(plan.jobs) > MAX_JOBS:
+        raise definition_error(
+            f"a {plan.kind} has at most {MAX_JOBS} jobs, this one has {len(plan.jobs)}", plan.jobs[0].name
+        )
+    size = sum(len(job.record[2]) for job in plan.jobs)
+    if size > MAX_BYTES:
+        raise PayloadTooLargeError(
+            f"the data of a {plan.kind} is at most {MAX_BYTES} bytes together, this is {size}",
+            option="data",
+            value=size,
+            allowed=f"at most {MAX_BYTES} bytes",
+            what="data",
+            size_bytes=size,
+            limit_bytes=MAX_BYTES,
+        )
     taken: set[str] = set()
     for job in plan.jobs:
         if job.id and job.member in taken:

@@ -16,7 +16,7 @@ from .connection import Connection
 from .control import remove_jobs
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
 from .flow_nodes import DagNode, FlowJob, JobNode
-from .flow_plan import Plan, Planned, duplicate, node_words, plan_dag, plan_tree
+from .flow_plan import Plan, Planned, ScopeOf, duplicate, node_words, plan_dag, plan_tree
 from .job import Job
 from .keys import QueueKeys
 from .option_fields import instance_of
@@ -110,7 +110,7 @@ class FlowProducer:
                 self._connection = await open_target(self._target, self._prefix)
         return self._connection
 
-    def _scope_of(self, connection: Connection) -> Any:
+    def _scope_of(self, connection: Connection) -> ScopeOf:
         scopes: dict[str, Scope] = {}
         prefix = self._prefix or connection.prefix
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -451,6 +457,61 @@ async def test_a_reused_flow_id_starts_anew(connection: Connection, producer: Fl
         "onExceeded": "fail",
         "maxTotalTokens": "5",
     }
+
+
+CHILD = textwrap.dedent(
+    """
+    import asyncio, sys
+    from glidemq_core.worker import Worker
+
+    async def process(job):
+        await job.report_usage(model="m", total_tokens=30)
+        print("spent", flush=True)
+        await asyncio.sleep(3600)
+
+    asyncio.run(Worker("q", process, sys.argv[1], lock_duration=1_000, stalled_interval=1_000).run())
+    """
+)
+
+
+async def test_a_worker_killed_between_report_and_settle_has_spent(
+    connection: Connection, producer: FlowProducer, server_url: str, tmp_path: Path
+) -> None:
+    node = await producer.add(FlowJob("one", "q"), budget=Budget(max_total_tokens=1000))
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    with subprocess.Popen([sys.executable, str(script), server_url], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert await asyncio.to_thread(child.stdout.readline) == b"spent\n"
+        os.kill(child.pid, signal.SIGKILL)
+
+    async with worker_of(connection, "q", lock_duration=1_000, stalled_interval=1_000):
+        await eventually(node.job.is_completed, timeout=20)
+    assert (await budget_of(connection, "q"))["usedTokens"] == "130"
+
+
+async def test_top_ups_race_with_the_jobs_they_release(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    """Whoever wins, every job runs once and everything is booked."""
+    ran: list[str] = []
+
+    async def process(job: Job[Any, Any]) -> int:
+        ran.append(job.id)
+        return await reporting(job)
+
+    steps = [FlowJob("step", "q") for _ in range(30)]
+    budget = Budget(max_total_tokens=50, on_exceeded="pause")
+    node = await producer.add(FlowJob("rag", "q", children=steps), budget=budget)
+    queue, released = Queue("q", connection), list[JobRef]()
+
+    async with worker_of(connection, "q", process, concurrency=5):
+        while not await node.job.is_completed():
+            answers = await asyncio.gather(*(queue.top_up_budget("1", add_tokens=90) for _ in range(2)))
+            released += [ref for answer in answers for ref in answer.released]
+    assert sorted(map(int, ran)) == list(range(1, 32))
+    assert (await budget_of(connection, "q"))["usedTokens"] == "3000"
+    assert released
 
 
 # Topping up --------------------------------------------------------------------------------------------------

@@ -304,6 +304,18 @@ async def test_data_too_large_anywhere_refuses_the_flow(
     assert await dump(connection) == {}
 
 
+async def test_more_than_a_call_can_hold_is_refused(
+    connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glidemq_core.flow_plan.MAX_JOBS", 2)
+    with pytest.raises(FlowDefinitionError, match="at most 2 jobs, this one has 3"):
+        await producer.add(FlowJob("r", "q", children=[FlowJob("c", "q")] * 2))
+    monkeypatch.setattr("glidemq_core.flow_plan.MAX_BYTES", 50)
+    with pytest.raises(PayloadTooLargeError, match="at most 50 bytes together"):
+        await producer.add_dag([DagNode("a", "q", "x" * 30), DagNode("b", "q", "x" * 30)])
+    assert await dump(connection) == {}
+
+
 async def test_a_node_that_contains_itself_is_refused(producer: FlowProducer) -> None:
     children: list[FlowJob] = []
     inner = FlowJob("inner", "q", children=children)
@@ -866,6 +878,69 @@ async def test_gone_members_are_shown_and_gone_jobs_refused(
         await Watch(connection).flow("q", "99")
     with pytest.raises(InvalidOptionError):
         await Watch(connection).flow("q", "1", max_nodes=0)
+
+
+RECORDED = [
+    ("flow_waiting", "tree", 4),
+    ("flow_bulk", "tree", 4),
+    ("flow_completed", "tree", 4),
+    ("flow_child_failed", "tree", 4),
+    ("flow_cross_queue", "tree", 4),
+    ("flow_nested_budget", "tree", 5),
+    ("flow_budget_cost_exceeded", "tree", 4),
+    ("flow_budget_parent_completed", "tree", 4),
+    ("budget_fresh", "tree", 4),
+    ("budget_running", "tree", 4),
+    ("budget_exceeded_fail", "tree", 4),
+    ("budget_exceeded_pause", "tree", 4),
+    ("dag_waiting", "dag", 4),
+    ("dag_completed", "dag", 4),
+    ("dag_node_failed", "dag", 4),
+    ("workflow_chain", "tree", 3),
+    ("waiting_children_resumed", "tree", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "jobs"), RECORDED)
+async def test_every_recorded_flow_is_listed_and_read(
+    connection: Connection, name: str, kind: str, jobs: int
+) -> None:
+    loaded = await replay(connection, name)
+    before = await dump(connection)
+
+    async with Watch(connection, queues=[name]) as watch:
+        [flow] = (await watch.flows()).items
+
+    assert (flow.kind, len(flow.nodes), sum(flow.counts.values())) == (kind, jobs, jobs)
+    stored = loaded["keys"]
+    for node in flow.nodes:
+        assert node.state == stored[f"glide:{{{node.queue}}}:job:{node.id}"]["value"]["state"]
+    assert (flow.budget is None) == (f"glide:{{{name}}}:budget:{flow.root.id}" not in stored)
+    assert await dump(connection) == before
+
+
+async def test_parents_of_recorded_nodes_are_read_right(connection: Connection) -> None:
+    """F4: Node cuts the members at the wrong colon."""
+    await replay(connection, "dag_completed")
+
+    job = await Queue("dag_completed", connection).get_job("4")
+    assert job is not None
+    assert await job.get_parents() == [JobRef("dag_completed", "2"), JobRef("dag_completed", "3")]
+
+
+async def test_hostile_records_are_read_without_harm(connection: Connection) -> None:
+    await connection.command(
+        "SADD", "glide:{q}:deps:1", "no member", "glide:{q}:2", "else:{q}:3", b"\xff:{q}:4"
+    )
+    await connection.command("HSET", "glide:{q}:job:1", "state", b"\xff\x1b[2J", "name", "x" * 9000)
+    await connection.command("SET", "glide:{q}:job:2", "no hash")
+    await connection.command("HSET", "glide:{q}:job:9", "parentIds", "{", "parentId", "1", "parentQueue", "q")
+
+    flow = await Watch(connection).flow("q", "9")
+
+    assert next((node.id, node.state) for node in flow.nodes) == ("1", "\ufffd\x1b[2J")
+    assert len(flow.nodes[0].name) == 4096
+    assert flow.nodes[1].state == "unknown"
 
 
 async def test_flows_are_listed_newest_first_whether_recent_or_found(

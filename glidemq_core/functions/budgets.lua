@@ -87,13 +87,23 @@ local function book_spend(key, u)
   return "ok"
 end
 
--- An attempt ended: book its latest report once. `again`: the job may run again, so note that this report is
--- booked; our next report takes the note away. True when the booking waits in the outbox.
-function budgets.settle(P, id, again, now)
+-- The root of a flow ended: what describes its budget goes 30 days later, unless jobs are still parked.
+local function rest(P, id, key)
+  if key == P .. ":budget:" .. id and call("EXISTS", P .. ":budget-parked:" .. id) == 0 then
+    call("EXPIRE", key, KEEP_S)
+  end
+end
+
+-- An attempt ended, and with `ended` the job: book its latest report once. `again`: it was no success, so the job may
+-- run again; note that this report is booked, our next one takes the note away. True when the booking waits in the
+-- outbox.
+function budgets.settle(P, id, again, now, ended)
   local job = P .. ":job:" .. id
   local f = call("HMGET", job, "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs",
-    "usage:totalCost", "processedOn")
-  if not f[1] or f[2] == "1" or not (f[3] or f[4] or f[5] or f[6]) then return false end
+    "usage:totalCost")
+  if not f[1] then return false end
+  if ended then rest(P, id, f[1]) end
+  if f[2] == "1" or not (f[3] or f[4] or f[5] or f[6]) then return false end
   local spend = { tokens = f[3] or nil, totalTokens = f[4] or nil, costs = f[5] or nil, totalCost = f[6] or nil }
   if again then call("HSET", job, "budgetBooked", "1") end
   if book_spend(f[1], spend) ~= "foreign" then return false end
@@ -102,11 +112,6 @@ function budgets.settle(P, id, again, now)
   local mark = P .. ":" .. id .. ":" .. util.int(now)
   call("RPUSH", P .. ":outbox", cjson.encode({ to = root, budget = flow, spend = spend, mark = mark }))
   return true
-end
-
--- The root ended: what describes its budget goes 30 days later, unless jobs are still parked.
-function budgets.rest(P, id)
-  if call("EXISTS", P .. ":budget-parked:" .. id) == 0 then call("EXPIRE", P .. ":budget:" .. id, KEEP_S) end
 end
 
 -- args: flow id. Reply {"go" | "fail" | "pause"}: the check for a job whose slot cannot see the budget.
@@ -185,7 +190,8 @@ local function top_up(P, args, write)
   if #hits == 0 and f.exceeded == "1" then change("exceeded", "0") end
   if write then
     if #changes > 0 then call("HSET", key, unpack(changes)) end
-    if call("TTL", key) >= 0 then call("EXPIRE", key, KEEP_S) end
+    local root = call("HGET", P .. ":job:" .. args[1], "state")
+    if not root or root == "completed" or root == "failed" then call("EXPIRE", key, KEEP_S) end
     audit.append(P, args[5], #hits == 0 and "topped_up" or "still_exceeded")
   end
   return { "ok", flat, changes, hits }

@@ -24,7 +24,7 @@ function jobs.expire(P, id, now)
   local key = P .. ":job:" .. id
   local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn", "finishedOn")
   if f[1] == "failed" then return end
-  budgets.settle(P, id, true, now)
+  budgets.settle(P, id, true, now, true)
   call("ZADD", P .. ":failed", util.int(now), id)
   call("HSET", key, "state", "failed", "failedReason", "expired", "finishedOn", util.int(now))
   jobs.leave_group(P, id, { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)

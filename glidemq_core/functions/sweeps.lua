@@ -110,7 +110,7 @@ end
 -- End a run whose worker fell silent. Returns "failed", "expired", or "again" when the caller shall queue it.
 local function stall(P, id, job, now, max_stalled)
   if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
-  budgets.settle(P, id, true, now)
+  budgets.settle(P, id, true, now, job.stalls + 1 > max_stalled)
   if job.expires and now > job.expires then
     jobs.expire(P, id, now)
     return "expired"
@@ -270,7 +270,7 @@ register("suspend_sweep", {}, function(P, args)
     local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn")
     if f[1] == "suspended" then
       local stamp = util.int(now)
-      budgets.settle(P, id, true, now)
+      budgets.settle(P, id, true, now, true)
       call("ZADD", P .. ":failed", stamp, id)
       call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp)
       if util.num(f[3]) > 0 then groups.release(P, f[2], now) end

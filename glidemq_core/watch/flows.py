@@ -19,7 +19,7 @@ from glidemq_core.decoding import (
     optional_text,
 )
 from glidemq_core.flow_rates import with_rates
-from glidemq_core.flow_walk import by_queue, parse_members
+from glidemq_core.flow_walk import parse_members
 from glidemq_core.keys import PRIORITY_STEP, split_member
 from glidemq_core.numbers import parse_number, to_int
 from glidemq_core.options import JobRef
@@ -27,7 +27,7 @@ from glidemq_core.payload import as_text
 from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.usage_sums import Sum
 
-from .rows import read_fields
+from .rows import cut_fields
 from .source import Source, failed, number
 
 _FIELDS = (
@@ -105,12 +105,13 @@ def parents_in(fields: Fields) -> list[JobRef]:
 
 
 async def read_nodes(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, dict[str, bytes]]:
-    """Read the fields of jobs of any queues; `{}` for one that is gone."""
-    answers: dict[JobRef, dict[str, bytes]] = {}
-    for queue, ids in by_queue(refs).items():
-        for job_id, fields in zip(ids, await read_fields(source, queue, ids, _FIELDS), strict=True):
-            answers[JobRef(queue, job_id)] = fields
-    return answers
+    """Read the fields of jobs of any queues, long values cut; `{}` for one that is gone.
+
+    Plain reads: those of many flows share their round trips.
+    """
+    wanted = list(refs)
+    answers = await source.ask([("HMGET", source.keys(ref.queue).job(ref.id), *_FIELDS) for ref in wanted])
+    return {ref: cut_fields(_FIELDS, answer) for ref, answer in zip(wanted, answers, strict=True)}
 
 
 async def _climb(source: Source, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:

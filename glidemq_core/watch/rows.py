@@ -61,10 +61,11 @@ async def read_fields(
         answers = reply[0][1:]
     else:
         answers = await source.ask([("HMGET", keys.job(job_id), *names) for job_id in ids])
-    return [_fields(names, answer) for answer in answers]
+    return [cut_fields(names, answer) for answer in answers]
 
 
-def _fields(names: Sequence[str], answer: Any) -> dict[str, bytes]:
+def cut_fields(names: Sequence[str], answer: Any) -> dict[str, bytes]:
+    """Turn the answer of HMGET into fields, long values cut; `{}` for a job that is not there."""
     if failed(answer) or not answer:
         return {}
     return picked_fields(names, [value if value is None else value[:FIELD_CAP] for value in answer])
