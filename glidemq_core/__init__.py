@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .search import VectorField as VectorField
     from .search import escape_tag as escape_tag
     from .usage_summary import get_usage_summary as get_usage_summary
+    from .watch import Watch as Watch
+    from .worker import SyncJob as SyncJob
     from .worker import Worker as Worker
     from .workflows import chain as chain
     from .workflows import chord as chord
@@ -72,7 +74,8 @@ _HOMES = {
     """,
     "search": "NumericField TagField TextField VectorField escape_tag",
     "usage_summary": "get_usage_summary",
-    "worker": "Worker",
+    "watch": "Watch",
+    "worker": "SyncJob Worker",
     "workflows": "chain chord dag group",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

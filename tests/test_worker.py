@@ -9,7 +9,8 @@ import pytest
 from conftest import eventually
 
 from glidemq_core.connection import Connection
-from glidemq_core.options import NewJob
+from glidemq_core.errors import InvalidOptionError
+from glidemq_core.options import Batch, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 
@@ -203,3 +204,10 @@ async def test_closing_hands_back_what_does_not_finish_in_time(connection: Conne
 
 async def _is(job: Any, state: str) -> bool:
     return bool(await job.get_state() == state)
+
+
+async def test_what_is_not_supported_is_refused_at_once() -> None:
+    async def process(jobs: Any) -> None: ...
+
+    with pytest.raises(InvalidOptionError, match="batch"):
+        Worker("q", process, batch=Batch(10))
