@@ -6,8 +6,10 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import ClassVar, cast
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.message import Message
@@ -78,6 +80,8 @@ class ConsoleApp(App[int]):
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
         self.decider = Decider(self, config.undo_ms)
+        #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
+        self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
         self._themes = load_themes()
         register_themes(self, self._themes)
@@ -127,6 +131,11 @@ class ConsoleApp(App[int]):
     def _second(self) -> None:
         """Ages and countdowns go on when nothing comes."""
         self._take(self.snapshot)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.InputEvent):
+            self.last_input = monotonic()
+        await super().on_event(event)
 
     # --- screens -------------------------------------------------------------------------------------------
 

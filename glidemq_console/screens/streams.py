@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 WALLS = (1, 2, 4, 9)
 MOST = WALLS[-1]
 #: Tokens are drawn this often, s; figures every so many times.
-FRAME_S, FRAMES_A_FIGURE = 0.066, 4
+FRAME_S, FRAMES_A_FIGURE = 0.09, 4
+#: After a key or a click the tokens wait this long, s, so that the answer is painted first; for few frames in a row.
+YIELD_S, MOST_YIELDED = 0.06, 3
 #: A finished stream makes room for a running one after this time, when the panes were not chosen by hand.
 LINGER_MS = 8_000
 #: Below this width two panes stand on top of one another.
@@ -84,6 +87,7 @@ class StreamsScreen(ConsoleScreen):
         self._search = ""
         self._timer: Timer | None = None
         self._frame = 0
+        self._yielded = 0
 
     def body(self) -> ComposeResult:
         yield Container(id="wall")
@@ -268,6 +272,10 @@ class StreamsScreen(ConsoleScreen):
 
     def _draw_frame(self) -> None:
         """Draw what has come since the last frame; now and then the figures."""
+        if monotonic() - self.console.last_input < YIELD_S and self._yielded < MOST_YIELDED:
+            self._yielded += 1
+            return
+        self._yielded = 0
         for slot in self._visible():
             if slot.follower.has_rest:
                 for kind, text in slot.follower.take():

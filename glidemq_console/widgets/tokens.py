@@ -6,6 +6,7 @@ import re
 from collections import deque
 from typing import ClassVar, Final, Literal
 
+from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Size
@@ -94,6 +95,8 @@ class TokenPane(ScrollView, can_focus=True):
         self._following = True
         self._seen = 0
         self._strips: LRUCache[int, Strip] = LRUCache(1_000)
+        #: The style of plain text; Textual works it out anew at every asking.
+        self._base: Style | None = None
         self._pattern: re.Pattern[str] | None = None
         #: Number of a line -> (start, end, whether the match begins here) in its text.
         self._matches: dict[int, list[tuple[int, int, bool]]] = {}
@@ -300,6 +303,7 @@ class TokenPane(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
+        self._base = None
         self._strips.clear()
 
     def watch_live(self) -> None:
@@ -309,7 +313,9 @@ class TokenPane(ScrollView, can_focus=True):
             self.refresh_lines(last)
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self.rich_style
+        if self._base is None:
+            self._base = self.rich_style
+        width, base = self.size.width, self._base
         index = round(self.scroll_y) + y
         if y == self.size.height - 1 and (new := self.new_below):
             words = f" {plural(new, 'new line')} below · end to follow "
