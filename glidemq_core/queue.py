@@ -12,7 +12,7 @@ from .connection import Connection
 from .control import ControlCalls
 from .errors import InvalidOptionError
 from .flow_repair import FlowCalls
-from .job import DataT, ResultT
+from .job_fields import DataT, ResultT
 from .limits import LimitCalls
 from .options import merge_options
 from .reading import ReadCalls

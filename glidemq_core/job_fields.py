@@ -1,0 +1,241 @@
+"""What was read of a job: its stored fields, decoded when somebody looks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from . import decoding, payload
+from .base import Scope
+from .keys import split_member
+from .numbers import to_int
+from .options import Fallback, JobOptions, JobRef
+
+if TYPE_CHECKING:
+    from .records import Signal, Usage
+    from .worker.run import Run
+
+DataT = TypeVar("DataT")
+ResultT = TypeVar("ResultT")
+
+_UNREAD: Any = object()
+
+
+class JobFields(Generic[DataT, ResultT]):
+    """Snapshot of a job's record.
+
+    Fields decode on first access. Any field may be missing on the server (records of removed jobs): text is
+    then empty, numbers are 0, times None.
+    """
+
+    __slots__ = (
+        "_data",
+        "_options",
+        "_progress",
+        "_result",
+        "_run",
+        "_scope",
+        "data_error",
+        "discarded",
+        "fields",
+        "id",
+    )
+
+    def __init__(self, scope: Scope, job_id: str, fields: dict[str, bytes], run: Run | None = None) -> None:
+        self._scope = scope
+        self.id = job_id
+        self.fields = fields
+        self._run = run
+        self.discarded = False
+        self.data_error: str | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was decoded of former fields."""
+        self._data = self._result = self._progress = self._options = _UNREAD
+
+    def __repr__(self) -> str:
+        return f"<Job {self.ref} {self.name!r} {self.state}>"
+
+    def _text(self, name: str) -> str:
+        return payload.as_text(self.fields.get(name))
+
+    def _int(self, name: str) -> int:
+        return to_int(self.fields.get(name))
+
+    def _time(self, name: str) -> datetime | None:
+        return decoding.instant(self.fields.get(name))
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue."""
+        return self._scope.queue
+
+    @property
+    def ref(self) -> JobRef:
+        """The job with its queue; prints as `queue:id`."""
+        return JobRef(self._scope.queue, self.id)
+
+    @property
+    def name(self) -> str:
+        """Kind of job, as the producer named it."""
+        return self._text("name")
+
+    @property
+    def data(self) -> DataT:
+        """Payload; `{}` with `data_error` set when it cannot be decoded."""
+        if self._data is _UNREAD:
+            decoded = payload.decode_data(self.fields.get("data"), self._scope.serializer)
+            self._data, self.data_error = decoded.value, decoded.error
+        return self._data  # type: ignore[no-any-return]  # the caller's own type
+
+    @property
+    def options(self) -> JobOptions:
+        """Options as the producer gave them."""
+        if self._options is _UNREAD:
+            self._options = decoding.decode_options(self.fields)
+        return self._options  # type: ignore[no-any-return]  # filled right above
+
+    @property
+    def state(self) -> str:
+        """State when it was read (`waiting`, `active`, ...); `unknown` without one."""
+        return self._text("state") or "unknown"
+
+    @property
+    def attempts_made(self) -> int:
+        """Failed attempts so far."""
+        return self._int("attemptsMade")
+
+    @property
+    def result(self) -> ResultT | None:
+        """Decoded result; None while there is none."""
+        if self._result is _UNREAD:
+            self._result = payload.decode_result(self.fields.get("returnvalue"), self._scope.serializer).value
+        return self._result  # type: ignore[no-any-return]  # the caller's own type
+
+    @property
+    def failed_reason(self) -> str | None:
+        """Why the latest failed attempt failed; may stay on a job that completed later."""
+        return self._text("failedReason") or None
+
+    @property
+    def progress(self) -> Any:
+        """Number or object last reported; 0 before the first report."""
+        if self._progress is _UNREAD:
+            self._progress = payload.decode_progress(self.fields.get("progress"))
+        return self._progress
+
+    @property
+    def priority(self) -> int:
+        """0 none, else 1 (first) to 2048."""
+        return self._int("priority")
+
+    @property
+    def delay_ms(self) -> int:
+        """Delay last asked for, ms."""
+        return self._int("delay")
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was added."""
+        return self._time("timestamp")
+
+    @property
+    def processed_at(self) -> datetime | None:
+        """When it was last started; of a failed attempt, when it failed."""
+        return self._time("processedOn")
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it completed or failed for good."""
+        return self._time("finishedOn")
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """After this it fails as `expired` when next looked at."""
+        return self._time("expireAt")
+
+    @property
+    def last_active_at(self) -> datetime | None:
+        """Latest heartbeat of a run."""
+        return self._time("lastActive")
+
+    @property
+    def parent(self) -> JobRef | None:
+        """The job that waits for this one."""
+        return decoding.decode_parent(self.fields)
+
+    @property
+    def parents(self) -> list[JobRef]:
+        """All jobs that wait for this one, as its own record names them."""
+        return list(decoding.decode_parents(self.fields))
+
+    @property
+    def ordering_key(self) -> str | None:
+        """Jobs of one key start in the order in which they were added."""
+        return self._text("groupKey") or None
+
+    @property
+    def ordering_seq(self) -> int | None:
+        """Place in that order, from 1."""
+        return self._int("orderingSeq") or None
+
+    @property
+    def cost(self) -> float | None:
+        """Tokens it takes from its group's bucket; None means 1."""
+        stored = self.fields.get("cost")
+        return to_int(stored) / 1000 if stored else None
+
+    @property
+    def scheduler(self) -> str | None:
+        """Scheduler that made it, if one that waits for its end."""
+        return self._text("schedulerName") or None
+
+    @property
+    def fallback_index(self) -> int:
+        """Fallback steps taken; 0 is the primary model."""
+        return self._int("fallbackIndex")
+
+    @property
+    def current_fallback(self) -> Fallback | None:
+        """Entry of the fallback chain for this attempt; None at the primary model and past the end."""
+        chain, index = self.options.fallbacks or (), self.fallback_index
+        return chain[index - 1] if 0 < index <= len(chain) else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """Latest usage report, of whichever attempt made it."""
+        return decoding.decode_usage(self.fields)
+
+    @property
+    def tpm_tokens(self) -> int | None:
+        """Tokens reported for the token limiter alone."""
+        stored = self.fields.get("tpmTokens")
+        return to_int(stored) if stored else None
+
+    @property
+    def signals(self) -> list[Signal]:
+        """All signals since the job was added, oldest first."""
+        return decoding.decode_signals(self.fields.get("signals"))
+
+    @property
+    def new_signals(self) -> list[Signal]:
+        """Signals since the latest suspension."""
+        return decoding.decode_new_signals(self.fields)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether someone asked for its end."""
+        return self.fields.get("revoked") == b"1"
+
+    @property
+    def stalled_count(self) -> int:
+        """How often a run of it was taken for dead."""
+        return self._int("stalledCount")
+
+    @property
+    def budget(self) -> JobRef | None:
+        """Root of the flow whose budget this job draws on."""
+        root, marker, flow_id = self._text("budgetKey").rpartition(":budget:")
+        member = split_member(f"{root}:{flow_id}", self._scope.keys.prefix) if marker else None
+        return JobRef(*member) if member else None
