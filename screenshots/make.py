@@ -1,0 +1,134 @@
+"""Photograph every screen of the console on the demo's workload, as SVG and PNG, at two sizes, into this folder.
+
+    python screenshots/make.py [NAME...]
+
+Starts a demo of its own. The PNG needs a monospace font of the system: DejaVu Sans Mono, on macOS Menlo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import os
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import resvg_py
+from textual.pilot import Pilot
+
+from glidemq_console.app import SCREENS, ConsoleApp
+from glidemq_console.config import ConsoleConfig
+from glidemq_console.demo import DemoOptions
+
+HERE = Path(__file__).parent
+SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
+FONT = "Menlo" if sys.platform == "darwin" else "DejaVu Sans Mono"
+#: How long a screen may take to show what we want to see, s.
+PATIENCE = 40
+_TAG = re.compile(r"<style>.*?</style>|<title>.*?</title>|<[^>]*>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture: the keys that lead there, and what its text has to show by then (a pattern)."""
+
+    keys: tuple[str, ...]
+    shows: str
+
+
+def typed(line: str) -> tuple[str, ...]:
+    """The keys of a command."""
+    return ("colon", *("space" if key == " " else key for key in line), "enter")
+
+
+SHOTS = {
+    # A screen that is not spoken of is photographed as it opens.
+    **{spec.name: Shot((spec.key,), spec.name) for spec in SCREENS},
+    "queues": Shot(("1", "g", "j"), r"chat.*longest"),
+    "jobs": Shot(typed("queue chat"), r"answer"),
+    "job": Shot((*typed("queue chat"), *["tab"] * 3, "G", "enter"), r"attempt"),
+    "streams": Shot(("3",), r"tok/s"),
+    "approvals": Shot(("4",), r"[Aa]pprove.*[Rr]eject"),
+    "help": Shot(("1", "question_mark"), r"everywhere"),
+}
+
+
+@asynccontextmanager
+async def demo() -> AsyncIterator[None]:
+    """Run the workload of the demo, with its history, in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "glidemq_console.demo",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(DemoOptions().to_line().encode() + b"\n")
+        ready = await process.stdout.readline()
+        if b"queues" not in ready:
+            raise SystemExit(f"the demo did not start: {ready.decode()}")
+        yield
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+def text_of(picture: str) -> str:
+    """What can be read in a picture."""
+    return re.sub(r"\s+", " ", html.unescape(_TAG.sub(" ", picture)))
+
+
+async def take(pilot: Pilot[Any], shot: Shot) -> str:
+    """Press the keys and wait for what they should show; the picture as SVG."""
+    while len(pilot.app.screen_stack) > 1 and pilot.app.screen.is_modal:
+        await pilot.press("escape")
+        await pilot.pause()
+    for key in shot.keys:
+        await pilot.press(key)
+        await pilot.pause(0.15)
+    for _ in range(PATIENCE * 2):
+        await pilot.pause(0.5)
+        picture = pilot.app.export_screenshot()
+        if re.search(shot.shows, text_of(picture), re.DOTALL):
+            await pilot.pause(1.5)
+            return pilot.app.export_screenshot()
+    raise SystemExit(
+        f"nothing like '{shot.shows}' within {PATIENCE} s; the screen shows:\n{text_of(picture)}"
+    )
+
+
+def save(name: str, picture: str) -> None:
+    """Write the picture in both forms."""
+    (HERE / f"{name}.svg").write_text(picture, encoding="utf-8")
+    drawn = resvg_py.svg_to_bytes(svg_string=picture, font_family=FONT, monospace_family=FONT)
+    (HERE / f"{name}.png").write_bytes(bytes(drawn))
+    print(f"screenshots/{name}.svg .png")
+
+
+async def main(names: list[str]) -> None:
+    """Take the pictures that were asked for, all of them by default."""
+    unknown = [name for name in names if name not in SHOTS]
+    if unknown:
+        raise SystemExit(f"no picture {', '.join(unknown)}; there are: {', '.join(SHOTS)}")
+    async with demo():
+        for size, columns_and_rows in SIZES.items():
+            app = ConsoleApp(ConsoleConfig(url=DemoOptions.url, label="demo", user="alice"))
+            async with app.run_test(size=columns_and_rows) as pilot:
+                app.animation_level = "none"
+                for name in names or SHOTS:
+                    save(f"{name}-{size}", await take(pilot, SHOTS[name]))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="glidemq-shots-") as folder:
+        os.environ["GLIDEMQ_DATA"] = folder
+        asyncio.run(main(sys.argv[1:]))
