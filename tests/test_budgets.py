@@ -183,6 +183,30 @@ async def test_weights_and_categories_add_up_as_recorded(
     assert 0 < ttl <= 30 * 86_400  # D37: Node keeps it for ever
 
 
+async def test_a_budget_that_is_enough_ends_as_recorded(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    name = "flow_budget_parent_completed"
+
+    async def process(job: Job[Any, Any]) -> str:
+        await job.report_usage(model=job.name, provider="p", tokens={"input": 10, "reasoning": 5})
+        return job.name
+
+    budget = Budget(max_total_tokens=10_000, token_weights={"reasoning": 4})
+    root = (await producer.add(rag(name), budget=budget)).job
+    async with worker_of(connection, name, process):
+        await eventually(root.is_completed)
+
+    assert_same_records(
+        {key: entry for key, entry in recording(name)["keys"].items() if ":job:" in key or ":budget:" in key},
+        {
+            key: entry
+            for key, entry in (await dump(connection)).items()
+            if ":job:" in key or ":budget:" in key
+        },
+    )
+
+
 async def test_a_node_parked_job_is_found_and_released(connection: Connection) -> None:
     """D36: Node leaves no mark but processedOn, delay and due time."""
     await replay(connection, "budget_exceeded_pause")
@@ -207,6 +231,22 @@ async def test_an_ordinary_delay_is_not_taken_for_parked(
     await producer.add(tree, budget=Budget(max_total_tokens=1, on_exceeded="pause"))
 
     assert await Queue("q", connection).get_parked_jobs("1") == []
+
+
+async def test_a_mark_left_over_by_node_is_no_parking(connection: Connection, producer: FlowProducer) -> None:
+    """Node promotes our parked job, runs it and lets it wait for a retry: the mark still stands."""
+    await producer.add(FlowJob("one", "q"), budget=Budget(max_total_tokens=5, on_exceeded="pause"))
+    await connection.command("HSET", "glide:{q}:budget:1", "usedTokens", 6, "exceeded", 1)
+    queue = Queue("q", connection)
+    async with worker_of(connection, "q"):
+        await eventually(lambda: parked_are(queue, {"1"}))
+    marked = int((await fields_of(connection, "glide:{q}:job:1"))["budgetPausedAt"])
+    await connection.command("HSET", "glide:{q}:job:1", "processedOn", marked + 5_000)
+    await connection.command("ZADD", "glide:{q}:scheduled", marked + 9_000, "1")
+
+    assert await queue.get_parked_jobs("1") == []
+    assert not (await Watch(connection).flow("q", "1")).nodes[0].parked
+    assert (await queue.top_up_budget("1", add_tokens=100)).released == ()
 
 
 # Checks at the start -----------------------------------------------------------------------------------------

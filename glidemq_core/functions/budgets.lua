@@ -208,9 +208,10 @@ local function stopped(P, id, key)
   if f[1] ~= "delayed" then return nil end
   local score = tonumber(call("ZSCORE", P .. ":scheduled", id) or "")
   if not score then return nil end
-  if f[3] then return "parked" end
-  -- Node leaves no mark but these: the start, the delay of a day, and when it is due.
   local started, delay = tonumber(f[4] or ""), util.num(f[5])
+  -- A mark from before the latest start is left over: Node's workers do not take it away.
+  if f[3] and (started or 0) <= util.num(f[3]) then return "parked" end
+  -- Node leaves no mark but these: the start, the delay of a day, and when it is due.
   if not started or delay < DAY - 1000 or delay > DAY then return nil end
   return math.abs(score % STEP - started - DAY) <= 60000 and "parked" or nil
 end

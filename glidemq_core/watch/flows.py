@@ -249,7 +249,8 @@ async def _parked(source: Source, jobs: Mapping[JobRef, Fields]) -> list[JobRef]
             and _DAY_MS - 1_000 <= delay <= _DAY_MS
             and abs(due % PRIORITY_STEP - started - _DAY_MS) <= 60_000
         )
-        if "budgetPausedAt" in fields or by_node:
+        marked = parse_number(fields.get("budgetPausedAt"))
+        if by_node or (marked is not None and (started or 0) <= marked):
             parked.append(ref)
     return parked
 
