@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ from textual.pilot import Pilot
 from glidemq_console.app import SCREENS, ConsoleApp
 from glidemq_console.config import ConsoleConfig
 from glidemq_console.demo import DemoOptions
+from glidemq_core import Queue, connect
 
 HERE = Path(__file__).parent
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
 FONT = "Menlo" if sys.platform == "darwin" else "DejaVu Sans Mono"
 #: How long a screen may take to show what we want to see, s.
 PATIENCE = 40
+_KEYS = {" ": "space", ":": "colon"}
 _TAG = re.compile(r"<style>.*?</style>|<title>.*?</title>|<[^>]*>", re.DOTALL)
 
 
@@ -41,10 +43,15 @@ class Shot:
     keys: tuple[str, ...]
     shows: str
 
+    def of(self, job: str) -> Shot:
+        """The picture with the id of a job in the place of `FALLEN`."""
+        text = "\0".join(self.keys)
+        return replace(self, keys=tuple(text.replace("\0".join("FALLEN"), "\0".join(job)).split("\0")))
+
 
 def typed(line: str) -> tuple[str, ...]:
     """The keys of a command."""
-    return ("colon", *("space" if key == " " else key for key in line), "enter")
+    return ("colon", *(_KEYS.get(key, key) for key in line), "enter")
 
 
 SHOTS = {
@@ -52,7 +59,8 @@ SHOTS = {
     **{spec.name: Shot((spec.key,), spec.name) for spec in SCREENS},
     "queues": Shot(("1", "g", "j"), r"chat.*longest"),
     "jobs": Shot(typed("queue chat"), r"answer"),
-    "job": Shot((*typed("queue chat"), *["tab"] * 3, "G", "enter"), r"attempt"),
+    # The page of a job that failed at first and completed on another model.
+    "job": Shot(typed("job chat:FALLEN"), r"attempts "),
     "streams": Shot(("3",), r"tok/s"),
     "approvals": Shot(("4",), r"[Aa]pprove.*[Rr]eject"),
     "help": Shot(("1", "question_mark"), r"everywhere"),
@@ -85,6 +93,18 @@ async def demo() -> AsyncIterator[None]:
 def text_of(picture: str) -> str:
     """What can be read in a picture."""
     return re.sub(r"\s+", " ", html.unescape(_TAG.sub(" ", picture)))
+
+
+async def fallen_back() -> str:
+    """Wait for a chat to complete on a fallback of its model; its id."""
+    async with connect(DemoOptions.url) as connection:
+        queue = Queue("chat", connection)
+        for _ in range(PATIENCE * 2):
+            for job in await queue.get_jobs("completed"):
+                if job.fallback_index and job.data["customer"].isascii():
+                    return job.id
+            await asyncio.sleep(0.5)
+    raise SystemExit(f"no chat of the demo took a fallback within {PATIENCE} s")
 
 
 async def take(pilot: Pilot[Any], shot: Shot) -> str:
@@ -120,12 +140,13 @@ async def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"no picture {', '.join(unknown)}; there are: {', '.join(SHOTS)}")
     async with demo():
+        job = await fallen_back()
         for size, columns_and_rows in SIZES.items():
             app = ConsoleApp(ConsoleConfig(url=DemoOptions.url, label="demo", user="alice"))
             async with app.run_test(size=columns_and_rows) as pilot:
                 app.animation_level = "none"
                 for name in names or SHOTS:
-                    save(f"{name}-{size}", await take(pilot, SHOTS[name]))
+                    save(f"{name}-{size}", await take(pilot, SHOTS[name].of(job)))
 
 
 if __name__ == "__main__":
