@@ -46,6 +46,7 @@ SCREENS = (
     ScreenSpec("2", "jobs", ".screens.jobs", "JobsScreen"),
     ScreenSpec("3", "streams", ".screens.streams", "StreamsScreen"),
     ScreenSpec("4", "approvals", ".screens.approvals", "ApprovalsScreen"),
+    ScreenSpec("5", "flows", ".screens.flows", "FlowsScreen"),
     ScreenSpec("6", "limits", ".screens.limits", "LimitsScreen"),
 )
 

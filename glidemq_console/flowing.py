@@ -1,10 +1,11 @@
-"""Reading one flow for its page, with the children that keep parents from ever going on."""
+"""Reading one flow for its page: which children keep parents from ever going on, why fallbacks fired."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .flow_tree import suspects
 from .store import FlowView
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 MAX_NODES = 500
 #: Parents whose blocking children are looked up in one round.
 MAX_BLOCKED = 8
-#: States of a child that will not complete by itself; `unknown` is one that was removed.
-HOPELESS = ("failed", "unknown")
+#: Jobs whose attempts are looked up in one round, to tell why they fell back.
+MAX_LEDGERS = 8
+#: Reasons remembered.
+MAX_REASONS = 2_000
 
 
 class FlowReader:
@@ -24,6 +27,8 @@ class FlowReader:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
+        #: Why a job runs on a fallback, by the job and which fallback; "" where no attempt was kept.
+        self._reasons: dict[tuple[JobRef, int], str] = {}
 
     async def read(self, watch: Watch, connection: Connection, ref: JobRef) -> FlowView:
         """Read the flow of a job; without one when the job is gone."""
@@ -34,10 +39,22 @@ class FlowReader:
         except JobNotFoundError:
             return FlowView(ref=ref, flow=None, at_ms=self._clock())
         blocked = {}
-        for parent in suspects(flow):
+        for parent in suspects(flow)[:MAX_BLOCKED]:
             if children := await self._blocking(connection, parent):
                 blocked[parent] = children
-        return FlowView(ref=ref, flow=flow, at_ms=self._clock(), blocked=blocked)
+        reasons = await self._why(watch, flow)
+        return FlowView(ref=ref, flow=flow, at_ms=self._clock(), blocked=blocked, fallbacks=reasons)
+
+    async def _why(self, watch: Watch, flow: Flow) -> dict[JobRef, str]:
+        """The error that made the latest fallback of each job fire; asked once for each."""
+        fallen = {(node.ref, node.fallback_index): node for node in flow.nodes if node.fallback_index}
+        for ref, index in [key for key in fallen if key not in self._reasons][:MAX_LEDGERS]:
+            entries = await watch.ledger(ref.queue, ref.id) or []
+            errors = [entry.error for entry in entries if entry.fallback_index < index and entry.error]
+            if len(self._reasons) >= MAX_REASONS:
+                self._reasons.clear()
+            self._reasons[ref, index] = errors[-1] if errors else ""
+        return {key[0]: self._reasons[key] for key in fallen if self._reasons.get(key)}
 
     async def _blocking(self, connection: Connection, parent: JobRef) -> tuple[JobRef, ...]:
         from glidemq_core import Queue
@@ -49,16 +66,3 @@ class FlowReader:
                 return tuple(await queue.get_blocking_children(parent.id))
             except JobNotFoundError:
                 return ()
-
-
-def suspects(flow: Flow) -> Iterable[JobRef]:
-    """Parents that wait although one of their children failed or is gone: that child may have been let go."""
-    waiting = {node.ref for node in flow.nodes if node.state == "waiting-children"}
-    found = dict.fromkeys(
-        parent
-        for node in flow.nodes
-        if node.state in HOPELESS
-        for parent in node.parents
-        if parent in waiting
-    )
-    return list(found)[:MAX_BLOCKED]

@@ -149,6 +149,8 @@ class FlowView:
     at_ms: int
     #: Parents that cannot go on, with the children that keep them.
     blocked: Mapping[JobRef, tuple[JobRef, ...]] = field(default_factory=dict)
+    #: The error that made the fallback of a job fire, where attempts were kept.
+    fallbacks: Mapping[JobRef, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

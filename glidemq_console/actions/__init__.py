@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from . import approvals, everywhere, jobs, limits, queues, streams
+from . import approvals, everywhere, flows, jobs, limits, queues, streams
 from .base import EVERYWHERE, Action, Context, Danger, Question
 
 __all__ = [
@@ -27,6 +27,7 @@ ACTIONS: dict[str, Action] = {
         *jobs.ACTIONS,
         *streams.ACTIONS,
         *approvals.ACTIONS,
+        *flows.ACTIONS,
         *limits.ACTIONS,
     )
 }

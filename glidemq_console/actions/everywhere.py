@@ -67,6 +67,7 @@ ACTIONS = (
             ("2", "jobs"),
             ("3", "streams"),
             ("4", "approvals"),
+            ("5", "flows"),
             ("6", "limits"),
         )
     ),

@@ -1,0 +1,285 @@
+"""What can be done with a flow, in the list and on its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..flow_tree import caps_of, root_of
+from ..format import plural
+from ..safe import clean
+from . import jobs
+from .base import Action, Context, Danger, Question, Reason, on_screen
+
+if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
+    from glidemq_core.records import Flow, FlowBudget, FlowNode, TopUp
+
+    from ..screens.topup import Request
+    from ..store import FlowView
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowContext(Context):
+    """What was on screen when the key was pressed, with the flow it was about."""
+
+    #: The flow as its page shows it; None in the list.
+    view: FlowView | None = None
+    flow: Flow | None = None
+
+
+def _flow(context: Context) -> Flow | None:
+    return context.flow if isinstance(context, FlowContext) else None
+
+
+def _blocked(context: Context) -> dict[JobRef, tuple[JobRef, ...]]:
+    view = context.view if isinstance(context, FlowContext) else None
+    return dict(view.blocked) if view is not None else {}
+
+
+def _node(context: Context, ref: JobRef) -> FlowNode | None:
+    flow = _flow(context)
+    return next((node for node in flow.nodes if node.ref == ref), None) if flow is not None else None
+
+
+def _shown(ref: JobRef) -> str:
+    return clean(str(ref), single_line=True, limit=120)
+
+
+def _named(context: Context, ref: JobRef) -> str:
+    node = _node(context, ref)
+    name = clean(node.name, single_line=True, limit=60) if node is not None else ""
+    return f"{_shown(ref)} {name}".strip()
+
+
+# --- budgets -----------------------------------------------------------------------------------------------
+
+
+def _cannot_top_up(context: Context) -> str | None:
+    flow = _flow(context)
+    if flow is None:
+        return "no flow is selected"
+    if flow.budget is None:
+        return "this flow has no budget"
+    return None if caps_of(flow.budget) else "its budget has no cap that could be raised"
+
+
+async def _top_up(context: Context) -> str:
+    from ..screens.topup import TopUpDialog
+
+    assert isinstance(context, FlowContext)
+    assert context.flow is not None
+    assert context.flow.budget is not None
+    budget, root = context.flow.budget, root_of(context.flow)
+    name = clean(root.name if root is not None else "", single_line=True, limit=60)
+
+    async def preview(request: Request) -> TopUp:
+        return await _apply(context, budget, request, preview=True)
+
+    dialog = TopUpDialog(f"{name} {_shown(budget.flow)}".strip(), budget, context.view, preview)
+    request: Request | None = await context.app.push_screen_wait(dialog)
+    if request is None:
+        return "nothing was added"
+    answer = await _apply(context, budget, request, preview=False)
+    done = f"{_shown(budget.flow)} topped up"
+    if answer.still_exceeded:
+        return f"{done}, but a cap is still exceeded: nothing was released"
+    return f"{done}: {plural(len(answer.released), 'job')} released" if answer.released else done
+
+
+async def _apply(context: Context, budget: FlowBudget, request: Request, *, preview: bool) -> TopUp:
+    """Top up, or ask what that would do; refused when the caps are not the ones that were shown."""
+    more: dict[str, Any] = {
+        "add_tokens": request.add_tokens,
+        "add_cost": request.add_cost,
+        "add_tokens_by": request.add_tokens_by,
+        "add_costs_by": request.add_costs_by,
+        "retry_failed": request.retry_failed,
+        "expect": budget,
+        "preview": preview,
+    }
+    return await context.change(
+        budget.flow.queue, lambda queue, actor: queue.top_up_budget(budget.flow.id, actor=actor, **more)
+    )
+
+
+# --- parents that cannot go on -----------------------------------------------------------------------------
+
+
+def _stuck_parent(context: Context) -> JobRef | None:
+    """The blocked parent that the selected row is about: itself, or the one its failed child keeps."""
+    blocked = _blocked(context)
+    if context.job in blocked:
+        return context.job
+    return next((parent for parent, children in blocked.items() if context.job in children), None)
+
+
+def _failed_job(context: Context) -> JobRef | None:
+    """The failed job that the selected row is about: itself, or what keeps the selected parent."""
+    if context.job_state == "failed":
+        return context.job
+    children = _blocked(context).get(context.job, ()) if context.job is not None else ()
+    return next(
+        (c for c in children if (node := _node(context, c)) is not None and node.state == "failed"), None
+    )
+
+
+def _cannot_retry(context: Context) -> str | None:
+    if reason := jobs.needs_job(context):
+        return reason
+    return None if _failed_job(context) is not None else "neither this job nor what it waits for has failed"
+
+
+async def _retry(context: Context) -> str:
+    job = _failed_job(context)
+    assert job is not None
+    await context.change(job.queue, lambda queue, actor: queue.retry_job(job.id, actor=actor))
+    return f"{_named(context, job)} waits again"
+
+
+def _cannot_release(context: Context) -> str | None:
+    if reason := jobs.needs_job(context):
+        return reason
+    return (
+        None if _stuck_parent(context) is not None else "it does not wait for a child that failed or is gone"
+    )
+
+
+async def _ask_release(context: Context) -> Question | None:
+    parent = _stuck_parent(context)
+    if parent is None:
+        return None
+    children = "\n".join(_named(context, child) for child in _blocked(context)[parent][:8])
+    return Question(
+        title=f"Let {_named(context, parent)} go on?",
+        body=f"It will not wait any more for\n{children}\nand runs without their results. This cannot be undone.",
+        yes="Let it go on",
+        no="Keep waiting",
+    )
+
+
+async def _release(context: Context) -> str:
+    parent = _stuck_parent(context)
+    assert parent is not None
+    children = _blocked(context)[parent]
+    counted = await context.change(
+        parent.queue,
+        lambda queue, actor: queue.release_parent(parent.id, children=children, actor=actor),
+    )
+    return f"{_named(context, parent)} goes on without {plural(len(counted), 'child', 'children')}"
+
+
+# --- the registry ------------------------------------------------------------------------------------------
+
+
+async def _open_flow(context: Context) -> None:
+    from ..screens.flow import FlowScreen
+
+    assert context.job is not None
+    context.app.push_screen(FlowScreen(context.job))
+
+
+def _needs_flow(context: Context) -> str | None:
+    return None if _flow(context) is not None else "no flow is selected"
+
+
+def _like(action_id: str, scope: str, footer: int | None, why_not: Reason | None = None) -> Action:
+    """An action of jobs, on the selected job of a flow."""
+    action = next(action for action in jobs.ACTIONS if action.id == action_id)
+    name = action_id.partition(".")[2]
+    return replace(
+        action,
+        id=f"{scope}.{name}",
+        scope=scope,
+        footer=footer,
+        command=None,
+        why_not=why_not or action.why_not,
+    )
+
+
+def _top_up_action(scope: str) -> Action:
+    return Action(
+        id=f"{scope}.top-up",
+        title="top up",
+        help="Raise the caps of the flow's budget and let its parked jobs go on; shows first what would happen.",
+        keys=("T",),
+        scope=scope,
+        danger=Danger.CHANGE,
+        why_not=_cannot_top_up,
+        run=_top_up,
+        footer=20,
+    )
+
+
+ACTIONS = (
+    Action(
+        id="flows.open",
+        title="open",
+        help="Open the selected flow: its jobs, its budget, what keeps it.",
+        keys=("enter",),
+        scope="flows",
+        why_not=_needs_flow,
+        run=on_screen("open_selected"),
+        footer=10,
+    ),
+    _top_up_action("flows"),
+    Action(
+        id="flow.open",
+        title="job",
+        help="Open the page of the selected job.",
+        keys=("enter",),
+        scope="flow",
+        why_not=jobs.needs_job,
+        run=on_screen("open_selected"),
+        footer=10,
+    ),
+    _top_up_action("flow"),
+    Action(
+        id="flow.retry",
+        title="retry",
+        help="Let the selected failed job run again, or the failed child that keeps the selected parent.",
+        keys=("R",),
+        scope="flow",
+        danger=Danger.CHANGE,
+        why_not=_cannot_retry,
+        run=_retry,
+        footer=30,
+    ),
+    Action(
+        id="flow.release",
+        title="let go on",
+        help="Let a parent go on without the children that failed or are gone.",
+        keys=("L",),
+        scope="flow",
+        danger=Danger.CONFIRM,
+        why_not=_cannot_release,
+        ask=_ask_release,
+        run=_release,
+        footer=40,
+    ),
+    _like("jobs.remove", "flow", 50),
+    _like("jobs.tokens", "flow", 60),
+    _like("jobs.copy", "flow", None),
+    *(
+        Action(
+            id=f"{scope}.flow",
+            title="flow",
+            help="Open the flow that the job belongs to.",
+            keys=("f",),
+            scope=scope,
+            why_not=jobs.needs_job,
+            run=_open_flow,
+            footer=52,
+        )
+        for scope in ("jobs", "job")
+    ),
+    Action(
+        id="open-flow",
+        title="flow",
+        help="Open the flow of a job by its name, as in `:flow ai:5001`.",
+        run=_open_flow,
+        why_not=jobs.needs_job,
+        command="flow",
+        takes="job",
+    ),
+)

@@ -1,0 +1,188 @@
+"""A flow as lines of a tree, and what state it is in as a whole: pure functions of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import format as fmt
+from .store import age_ms, epoch_ms
+
+if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
+    from glidemq_core.records import Flow, FlowBudget, FlowNode
+
+#: States of a child that will not complete by itself; `unknown` is one that was removed.
+HOPELESS = ("failed", "unknown")
+#: Cells of the lines before a name at most; deeper ones are cut at the left.
+MOST_LEAD = 30
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRow:
+    """A job in the tree. One that several jobs wait for stands once in full and again as a pointer."""
+
+    key: tuple[JobRef, int]
+    node: FlowNode
+    lead: str
+    again: bool = False
+
+
+def children_of(flow: Flow) -> dict[JobRef, list[FlowNode]]:
+    """The children of every job of a flow, in order."""
+    known = {node.ref for node in flow.nodes}
+    found: dict[JobRef, list[FlowNode]] = {}
+    for node in flow.nodes:
+        for parent in node.parents:
+            if parent in known:
+                found.setdefault(parent, []).append(node)
+    return found
+
+
+def tree_rows(flow: Flow) -> list[TreeRow]:
+    """Lay a flow out from its root down; what nobody waits for stands beside the root."""
+    below, known = children_of(flow), {node.ref for node in flow.nodes}
+    tops = [node for node in flow.nodes if not any(parent in known for parent in node.parents)]
+    tops.sort(key=lambda node: node.ref != flow.root)
+    rows: list[TreeRow] = []
+    seen: dict[JobRef, int] = {}
+    # What stands in a circle has no top: it comes last, each job once.
+    for top in [*tops, *flow.nodes]:
+        if top.ref in seen:
+            continue
+        stack: list[tuple[FlowNode, str, str]] = [(top, "", "")]
+        while stack:
+            node, lead, indent = stack.pop()
+            times = seen.get(node.ref, 0)
+            seen[node.ref] = times + 1
+            shown = lead if len(lead) <= MOST_LEAD else "…" + lead[-MOST_LEAD + 1 :]
+            rows.append(TreeRow((node.ref, times), node, shown, again=times > 0))
+            children = below.get(node.ref, []) if not times else []
+            for index in range(len(children) - 1, -1, -1):
+                last = index == len(children) - 1
+                stack.append(
+                    (
+                        children[index],
+                        indent + ("└─ " if last else "├─ "),
+                        indent + ("   " if last else "│  "),
+                    )
+                )
+    return rows
+
+
+def waits_for(node: FlowNode, below: Mapping[JobRef, Sequence[FlowNode]]) -> int:
+    """How many children a job still waits for."""
+    return sum(1 for child in below.get(node.ref, ()) if child.state != "completed")
+
+
+def suspects(flow: Flow) -> list[JobRef]:
+    """Parents that wait although a child of theirs failed or is gone, unless it was let go."""
+    waiting = {node.ref for node in flow.nodes if node.state == "waiting-children"}
+    return list(
+        dict.fromkeys(
+            parent
+            for node in flow.nodes
+            if node.state in HOPELESS
+            for parent in node.parents
+            if parent in waiting
+        )
+    )
+
+
+def root_of(flow: Flow) -> FlowNode | None:
+    """The node that the flow is named after."""
+    return next((node for node in flow.nodes if node.ref == flow.root), None)
+
+
+def done_of(flow: Flow) -> tuple[int, int]:
+    """Jobs that completed, of how many."""
+    return flow.counts.get("completed", 0), len(flow.nodes)
+
+
+def parked_count(flow: Flow) -> int:
+    """Jobs that the budget keeps waiting."""
+    parked = sum(1 for node in flow.nodes if node.parked)
+    return max(parked, len(flow.budget.parked)) if flow.budget is not None else parked
+
+
+def flow_state(flow: Flow, blocked: bool | None = None) -> tuple[str, str, str]:
+    """Glyph, word and colour of a flow as a whole. `blocked`: some parent can never go on; None: not asked."""
+    root = root_of(flow)
+    state = root.state if root is not None else "unknown"
+    if state in ("completed", "failed"):
+        look = fmt.state_look(state)
+        return look.glyph, state, look.token
+    if blocked or (blocked is None and suspects(flow)):
+        return "✗", "blocked" if blocked else "child failed", "error"
+    if parked := parked_count(flow):
+        return fmt.state_look("paused").glyph, f"parked {parked}", "state-paused"
+    if flow.counts.get("suspended"):
+        return fmt.state_look("suspended").glyph, "suspended", "person"
+    if flow.counts.get("active"):
+        return fmt.state_look("active").glyph, "running", "state-active"
+    if state == "unknown":
+        return "?", "unknown", "dim"
+    return fmt.state_look("waiting").glyph, "waiting", "state-waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """One cap of a budget: its name on screen, what is used of it, and how its amounts are written."""
+
+    name: str
+    kind: str
+    """The argument of a top-up: `add_tokens`, `add_cost`, `add_tokens_by` or `add_costs_by`."""
+    category: str | None
+    used: float
+    most: float
+
+    @property
+    def is_money(self) -> bool:
+        return self.kind.startswith("add_cost")
+
+    @property
+    def share(self) -> float:
+        return self.used / self.most
+
+
+def caps_of(budget: FlowBudget) -> list[Cap]:
+    """Every cap that exists, totals first."""
+    found: list[Cap] = []
+    if budget.max_total_tokens:
+        found.append(Cap("tokens", "add_tokens", None, budget.used_tokens, budget.max_total_tokens))
+    if budget.max_total_cost:
+        found.append(Cap("cost", "add_cost", None, budget.used_cost, budget.max_total_cost))
+    for kind, caps, used in (
+        ("add_tokens_by", budget.max_tokens, budget.used_tokens_by),
+        ("add_costs_by", budget.max_costs, budget.used_costs_by),
+    ):
+        found += [
+            Cap(f"{name} cost" if kind == "add_costs_by" else name, kind, name, used.get(name, 0), most)
+            for name, most in sorted(caps.items())
+            if most > 0
+        ]
+    return found
+
+
+def forecast(budget: FlowBudget, now_ms: int) -> tuple[str, str]:
+    """When the budget will be used up, in honest words, and their colour."""
+    parked = f", parked {len(budget.parked)}" if budget.parked else ""
+    if budget.exceeded:
+        return f"exceeded{parked}", "error"
+    if parked:
+        return parked[2:], "warning"
+    runs_out = epoch_ms(budget.runs_out_at)
+    if runs_out is not None:
+        left = runs_out - now_ms
+        return f"runs out in {fmt.countdown(runs_out, now_ms)}", "warning" if left < 600_000 else "foreground"
+    return ("no data" if budget.tokens_per_min is None else "steady"), "dim"
+
+
+def took_ms(node: FlowNode, now_ms: int) -> int | None:
+    """How long a job ran last, or has been running."""
+    if node.processed_at is None or node.state in ("waiting-children", "delayed", "suspended"):
+        return None
+    if node.finished_at is not None:
+        return max(0, (epoch_ms(node.finished_at) or 0) - (epoch_ms(node.processed_at) or 0))
+    return age_ms(node.processed_at, now_ms) if node.state == "active" else None

@@ -1,0 +1,167 @@
+"""One flow: its tree or graph, its budget, and what keeps it from going on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+
+from ..actions import Context, bindings
+from ..actions.flows import FlowContext
+from ..flow_tree import TreeRow, children_of, tree_rows
+from ..store import FlowView, Interests, Snapshot
+from ..widgets.columns import Column, Row
+from ..widgets.ink import Ink, Parts
+from ..widgets.lines import LineList
+from ..widgets.statusline import PartsView, Rule, StatusLine
+from . import flow_parts as say
+from .base import ConsoleScreen
+from .job import JobScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
+    from glidemq_core.records import FlowNode
+
+#: From this width on the budget stands beside the tree.
+SIDE_WIDTH = 130
+
+COLUMNS = (
+    Column(key="job", title="JOB", width=24, flexible=True, sortable=False),
+    Column(key="id", title="ID", width=14, leaves=4, sortable=False),
+    Column(key="state", title="STATE", width=16, leaves=5, sortable=False),
+    Column(key="model", title="MODEL", width=14, leaves=3, sortable=False),
+    Column(key="took", title="TOOK", width=7, right=True, leaves=1, sortable=False),
+    Column(key="tokens", title="TOKENS", width=7, right=True, sortable=False),
+    Column(key="cost", title="COST", width=7, right=True, sortable=False),
+    Column(key="note", title="", width=22, flexible=True, sortable=False),
+)
+
+
+class FlowScreen(ConsoleScreen):
+    """The page of one flow, found from any of its jobs."""
+
+    SCOPE = "flow"
+    BINDINGS = bindings(SCOPE)
+    TAB = "flows"
+    DEFAULT_CSS: ClassVar[str] = """
+    FlowScreen #flow-panes { height: 1fr; layout: vertical; }
+    FlowScreen #flow-side { height: auto; max-height: 55%; padding: 0 1 0 3; scrollbar-size-vertical: 1; }
+    FlowScreen #flow-tree { height: 1fr; width: 1fr; min-height: 5; }
+    FlowScreen.-wide #flow-panes { layout: horizontal; }
+    FlowScreen.-wide #flow-side { width: 62; height: 1fr; max-height: 100%; padding: 1 1 0 2; }
+    """
+
+    def __init__(self, ref: JobRef) -> None:
+        super().__init__()
+        self.ref = ref
+        self._rows: list[TreeRow] = []
+        self._placed = False
+
+    def body(self) -> ComposeResult:
+        yield StatusLine(id="flow-head")
+        yield Rule(id="flow-rule")
+        with Horizontal(id="flow-panes"):
+            yield LineList(COLUMNS, id="flow-tree")
+            with VerticalScroll(id="flow-side", can_focus=False):
+                yield PartsView(id="flow-facts")
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one("#flow-tree", LineList)
+
+    @property
+    def view(self) -> FlowView | None:
+        """What is known of this flow."""
+        view = self.snapshot.flow
+        return view if view is not None and view.ref == self.ref else None
+
+    @property
+    def selected(self) -> FlowNode | None:
+        """The job under the cursor."""
+        key = self.lines.cursor_key if self.is_mounted else None
+        return next((row.node for row in self._rows if row.key == key), None)
+
+    # --- what the frame asks ---
+
+    def main_widget(self) -> LineList:
+        return self.lines
+
+    def interests(self) -> Interests:
+        return Interests(flow=self.ref)
+
+    def context(self) -> Context:
+        plain, view, node = super().context(), self.view, self.selected
+        shown = FlowContext(
+            **{name: getattr(plain, name) for name in ("app", "screen", "snapshot")},
+            view=view,
+            flow=view.flow if view is not None else None,
+        )
+        if node is None:
+            return shown
+        return replace(shown, queue=node.queue, job=node.ref, job_state=node.state)
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        view = self.view
+        if view is None or view.flow is None:
+            return []
+        return [Ink(view.flow.kind, "dim")]
+
+    def resized(self) -> None:
+        self.set_class(self.app.size.width >= SIDE_WIDTH, "-wide")
+        super().resized()
+
+    # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        view, head = self.view, self.query_one("#flow-head", StatusLine)
+        if view is None or view.flow is None:
+            words = "reading …" if view is None else "is gone: removed, or it left when it was done"
+            head.show([Ink(say.short(str(self.ref)), "", "bold"), Ink(f"   {words}", "dim")])
+            self.lines.set_empty([] if view is None else [[Ink("esc goes back", "dim")]])
+            if view is not None:
+                self._rows = []
+                self.lines.show([])
+            return
+        now, flow = self.console.now_ms(), view.flow
+        head.show(*say.headline(view, now))
+        self._rows = tree_rows(flow)
+        below = children_of(flow)
+        self.lines.stale = self.has_class("-old")
+        self.lines.show([Row(row.key, say.node_cells(row, view, below, now)) for row in self._rows])
+        if not self._placed and flow.root != self.ref:
+            # Found from one of its jobs: that is where the reader looks.
+            self.lines.move_to_key((self.ref, 0))
+        self._placed = True
+        self._draw_facts(view, now)
+
+    def _draw_facts(self, view: FlowView, now: int) -> None:
+        flow = view.flow
+        assert flow is not None
+        width = 60 if self.has_class("-wide") else self.app.size.width
+        lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, width)]
+        if flow.kind == "single":
+            lines.append(
+                [Ink("This job is part of no flow: nothing waits for it, it waits for nothing.", "dim")]
+            )
+        if self.has_class("-wide") and (usage := say.usage_lines(flow)):
+            lines += [[], *usage]
+        self.query_one("#flow-facts", PartsView).show(lines)
+
+    # --- events and actions ---
+
+    def on_line_list_highlighted(self) -> None:
+        self.show_keys()
+
+    def on_line_list_chosen(self) -> None:
+        self.console.action_act("flow.open")
+
+    def open_selected(self) -> None:
+        node = self.selected
+        if node is not None:
+            self.app.push_screen(JobScreen(node.ref))
+
+    def copy(self) -> str | None:
+        node = self.selected
+        return self.console.copy_text(str(node.ref), "its name") if node is not None else None

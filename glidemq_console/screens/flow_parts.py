@@ -1,0 +1,278 @@
+"""What the flow screens say, as parts: pure functions of records and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from .. import format as fmt
+from ..flow_tree import (
+    Cap,
+    TreeRow,
+    caps_of,
+    done_of,
+    flow_state,
+    forecast,
+    root_of,
+    took_ms,
+    waits_for,
+)
+from ..safe import cell_fit, cell_pad, clean
+from ..store import FlowView, epoch_ms
+from ..widgets.gauge import gauge_parts
+from ..widgets.ink import Cell, Ink, Parts
+
+if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
+    from glidemq_core.records import Flow, FlowBudget, FlowNode
+
+#: Parked jobs named in the pane.
+PARKED_SHOWN = 6
+_ENDED = ("completed", "failed")
+
+
+def short(text: str | None, limit: int = 120) -> str:
+    """Foreign text on one line."""
+    return clean(text or "", single_line=True, limit=limit)
+
+
+def age_parts(flow: Flow, now: int) -> str:
+    """How old a flow is; of one that ended, how long it took."""
+    root = root_of(flow)
+    if root is None:
+        return fmt.UNKNOWN
+    created, finished = epoch_ms(root.created_at), epoch_ms(root.finished_at)
+    if root.state in _ENDED and created is not None and finished is not None:
+        return fmt.took(finished - created)
+    return fmt.age(created, now)
+
+
+def state_parts(flow: Flow, blocked: bool | None = None) -> list[Ink]:
+    """Glyph and word of the flow as a whole."""
+    glyph, word, token = flow_state(flow, blocked)
+    return [Ink(f"{glyph} ", token), Ink(word, token)]
+
+
+def amount_text(cap: Cap, value: float, unit: str | None = None) -> str:
+    """An amount of a cap: tokens with all digits, money with its unit."""
+    if cap.is_money:
+        return "0" if value == 0 else fmt.money(value, unit)
+    return "0" if value == 0 else f"{value:,.0f}" if value < 100_000 else fmt.count(value)
+
+
+def budget_cell(budget: FlowBudget | None) -> list[Ink]:
+    """The cap that is nearest to its end."""
+    caps = caps_of(budget) if budget is not None else []
+    if budget is None or not caps:
+        return [Ink(fmt.UNKNOWN, "dim")]
+    worst = max(caps, key=lambda cap: cap.share)
+    gauge = gauge_parts(worst.share, 8)
+    token = "error" if budget.exceeded else gauge[1].token
+    figure = Ink(f" {fmt.percent(worst.share)}", token)
+    return [*(part._replace(token=token) if part.token == gauge[1].token else part for part in gauge[:3]), figure,
+            Ink(f" {short(worst.name, 30)}", "dim")]  # fmt: skip
+
+
+def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
+    """The cells of one flow in the list."""
+    root, (done, total) = root_of(flow), done_of(flow)
+    usage = flow.usage
+    unit = short(usage.cost_unit, 12) or None
+    return {
+        "name": Ink(short(root.name if root is not None else "", 200) or fmt.UNKNOWN),
+        "id": Ink(short(str(flow.root), 200), "dim"),
+        "kind": Ink(flow.kind, "dim"),
+        "state": state_parts(flow),
+        "done": [Ink(f"{done:,}"), Ink(f" / {total:,}{'+' if flow.truncated else ''}", "dim")],
+        "tokens": Ink(fmt.count(usage.total_tokens), "" if usage.total_tokens else "dim"),
+        "cost": Ink(fmt.money(usage.total_cost, unit), "" if usage.total_cost else "dim"),
+        "budget": budget_cell(flow.budget),
+        "age": Ink(age_parts(flow, now), "dim"),
+    }
+
+
+# --- one flow ----------------------------------------------------------------------------------------------
+
+
+def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
+    """Which flow, in which state, how far it is; what it has used."""
+    flow = view.flow
+    assert flow is not None
+    root, (done, total) = root_of(flow), done_of(flow)
+    ended = root is not None and root.state in _ENDED
+    unit = short(flow.usage.cost_unit, 12) or None
+    left = [
+        Ink(short(root.name if root is not None else ""), "", "bold"),
+        Ink(f"   {short(str(flow.root))}   ", "dim"),
+        *(part._replace(attributes="bold") for part in state_parts(flow, bool(view.blocked))),
+        Ink(f" {'took ' if ended else ''}{age_parts(flow, now)}", "dim"),
+        Ink(f"   {done:,} of {total:,} done"),
+        *([Ink(f"   only {total:,} jobs are shown", "warning")] if flow.truncated else []),
+    ]
+    right: list[Ink] = []
+    if flow.usage.total_tokens:
+        right.append(Ink(f"{fmt.full(flow.usage.total_tokens)} tok  ", "dim"))
+    if flow.usage.total_cost:
+        right.append(Ink(f"{fmt.money(flow.usage.total_cost, unit)} "))
+    return left, right
+
+
+def node_cells(
+    row: TreeRow, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]], now: int
+) -> dict[str, Cell]:
+    """The cells of one job of a flow."""
+    node = row.node
+    name = short(node.name, 200) or fmt.UNKNOWN
+    if row.again:
+        return {
+            "job": [Ink(row.lead, "hairline"), Ink(f"↑ {name}", "dim")],
+            "id": Ink(short(str(node.ref), 200), "dim"),
+            "note": Ink("stands above", "dim"),
+        }
+    look = fmt.state_look(node.state)
+    glyph, token = (
+        (fmt.state_look("paused").glyph, "state-paused") if node.parked else (look.glyph, look.token)
+    )
+    tokens, cost = node.total_tokens, node.total_cost
+    return {
+        "job": [Ink(row.lead, "hairline"), Ink(f"{glyph} ", token), Ink(name)],
+        "id": Ink(short(str(node.ref), 200), "dim"),
+        "state": Ink("parked" if node.parked else short(node.state, 20), token),
+        "model": Ink(short(node.model, 80) if node.model else fmt.UNKNOWN, "dim"),
+        "took": Ink(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
+        "tokens": Ink(fmt.full(tokens), "" if tokens else "dim"),
+        "cost": Ink(fmt.money(cost), "" if cost else "dim"),
+        "note": note_parts(node, view, below),
+    }
+
+
+def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]]) -> Parts:
+    """What there is to know about a job beyond its figures."""
+    if node.parked:
+        return [Ink("parked by the budget", "state-paused")]
+    if node.state == "unknown":
+        return [Ink("removed", "dim")]
+    if node.ref in view.blocked:
+        names = ", ".join(_name_of(view, child) for child in view.blocked[node.ref][:3])
+        return [Ink(f"cannot go on: {names}", "error")]
+    if node.state == "waiting-children":
+        return [Ink(f"waits for {waits_for(node, below)}", "dim")]
+    if node.state == "suspended":
+        return [Ink("waits for a person", "person")]
+    parts: list[Ink] = []
+    if node.fallback_index:
+        why = view.fallbacks.get(node.ref)
+        parts.append(Ink(f"fallback {node.fallback_index}", "warning"))
+        parts.append(Ink(f": {short(why, 200)}" if why else "", "dim"))
+    if node.state == "failed" and node.failed_reason:
+        parts.append(Ink(("  " if parts else "") + short(node.failed_reason, 200), "error"))
+    if not parts and node.attempts_made:
+        parts.append(Ink(f"{fmt.plural(node.attempts_made, 'try', 'tries')} failed", "dim"))
+    return parts
+
+
+def _name_of(view: FlowView, ref: JobRef) -> str:
+    node = node_at(view, ref)
+    if node is None or node.state == "unknown":
+        return f"{short(str(ref), 60)} is gone"
+    return f"{short(node.name, 40)} failed"
+
+
+def node_at(view: FlowView, ref: JobRef | None) -> FlowNode | None:
+    """A job of the flow that is shown."""
+    return next((n for n in view.flow.nodes if n.ref == ref), None) if view.flow is not None else None
+
+
+def budget_lines(view: FlowView, now: int, width: int) -> list[Parts]:
+    """The gauges, how fast it burns and until when, and what is parked."""
+    flow = view.flow
+    budget = flow.budget if flow is not None else None
+    if budget is None:
+        return [[Ink("no budget: nothing caps what this flow spends", "dim")]]
+    lines: list[Parts] = []
+    unit = short(budget.cost_unit, 12) or None
+    names = min(16, max(9, *(cell_len(short(cap.name, 30)) for cap in caps_of(budget)), 0) + 1)
+    for cap in caps_of(budget):
+        figures = f"{amount_text(cap, cap.used, unit)} / {amount_text(cap, cap.most, unit)}"
+        label = cell_pad(cell_fit(short(cap.name, 30), names - 1), names)
+        lines.append([Ink(label, "label"), *gauge_parts(cap.share, 10 if width < 60 else 16, figures)])
+    if not lines:
+        lines.append([Ink("its budget has no caps", "dim")])
+    words, token = forecast(budget, now)
+    burn = [Ink(cell_pad("burning", names), "label")]
+    if budget.tokens_per_min is None:
+        burn.append(Ink("no reports yet", "dim"))
+    elif not budget.tokens_per_min and not budget.cost_per_hour:
+        burn.append(Ink("nothing lately", "dim"))
+    else:
+        burn.append(Ink(fmt.rate(budget.tokens_per_min, "tok/min")))
+        if budget.cost_per_hour:
+            burn.append(Ink(f"  {fmt.money(budget.cost_per_hour, unit, per='/h')}"))
+    lines.append(burn)
+    lines.append(
+        [Ink(cell_pad("forecast", names), "label"), Ink(words, token, "bold" if token == "error" else "")]
+    )
+    if budget.on_exceeded == "fail":
+        lines.append([Ink(cell_pad("then", names), "label"), Ink("jobs fail instead of starting", "dim")])
+    lines += _parked_lines(view, budget, names)
+    return lines
+
+
+def _parked_lines(view: FlowView, budget: FlowBudget, names: int) -> list[Parts]:
+    if not budget.parked:
+        return []
+    lines: list[Parts] = []
+    for index, ref in enumerate(budget.parked[:PARKED_SHOWN]):
+        node = node_at(view, ref)
+        name = f"  {short(node.name, 40)}" if node is not None else ""
+        lead = cell_pad("parked", names) if index == 0 else " " * names
+        lines.append([Ink(lead, "label"), Ink(short(str(ref), 60), "state-paused"), Ink(name)])
+    if len(budget.parked) > PARKED_SHOWN:
+        lines.append([Ink(" " * names), Ink(f"and {len(budget.parked) - PARKED_SHOWN:,} more", "dim")])
+    lines.append([Ink(" " * names), Ink("T", "focus", "bold"), Ink(" tops up and lets them go on", "dim")])
+    return lines
+
+
+def blocked_lines(view: FlowView) -> list[Parts]:
+    """Parents that can never go on, the children that keep them, and what one can do."""
+    lines: list[Parts] = []
+    for parent, children in list(view.blocked.items())[:3]:
+        node = node_at(view, parent)
+        name = short(node.name, 60) if node is not None else short(str(parent), 60)
+        lines.append([Ink("✗ ", "error"), Ink(name, "", "bold"), Ink(" can never go on by itself", "error")])
+        for child in children[:3]:
+            found = node_at(view, child)
+            reason = (
+                f": {short(found.failed_reason, 200)}" if found is not None and found.failed_reason else ""
+            )
+            lines.append([Ink("  "), Ink(short(str(child), 60), "dim"), Ink(f" {_name_of(view, child)}"),
+                          Ink(reason, "dim")])  # fmt: skip
+        retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
+        lines.append(
+            [
+                Ink("  "),
+                *([Ink("R", "focus", "bold"), Ink(" retry the child   ", "dim")] if retry else []),
+                Ink("L", "focus", "bold"),
+                Ink(" let it go on without   ", "dim"),
+                Ink("x", "focus", "bold"),
+                Ink(" remove it", "dim"),
+            ]
+        )
+        lines.append([])
+    return lines
+
+
+def usage_lines(flow: Flow) -> list[Parts]:
+    """Tokens by category and jobs by model."""
+    lines: list[Parts] = []
+    if flow.usage.tokens:
+        words = "  ".join(
+            f"{short(name, 20)} {fmt.full(amount)}" for name, amount in flow.usage.tokens.items()
+        )
+        lines.append([Ink("used      ", "label"), Ink(words, "dim")])
+    if flow.usage.models:
+        words = "  ".join(f"{short(name, 30)} {count:,.0f}" for name, count in flow.usage.models.items())
+        lines.append([Ink("models    ", "label"), Ink(words, "dim")])
+    return lines

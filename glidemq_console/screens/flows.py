@@ -1,0 +1,170 @@
+"""The flows that are known, newest first: how far each is, what it has spent, what keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+
+from .. import format as fmt
+from ..actions import Context, bindings
+from ..actions.flows import FlowContext
+from ..command_line import CommandLine
+from ..flow_tree import flow_state, root_of
+from ..safe import clean
+from ..store import Interests, Snapshot
+from ..widgets.columns import Column, Row
+from ..widgets.ink import Ink, Parts
+from ..widgets.lines import LineList
+from . import flow_parts as say
+from .base import ConsoleScreen
+from .flow import FlowScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import Flow
+
+#: Flows that are listed; each costs a look at all its jobs.
+LISTED = 60
+
+COLUMNS = (
+    Column(key="name", title="FLOW", width=14, flexible=True, sortable=False),
+    Column(key="id", title="ROOT", width=16, leaves=4, flexible=True, sortable=False),
+    Column(key="kind", title="KIND", width=6, leaves=5, sortable=False),
+    Column(key="state", title="STATE", width=14, sortable=False),
+    Column(key="done", title="DONE", width=8, right=True, sortable=False),
+    Column(key="tokens", title="TOKENS", width=7, right=True, leaves=3, sortable=False),
+    Column(key="cost", title="COST", width=9, right=True, leaves=2, sortable=False),
+    Column(key="budget", title="BUDGET", width=24, sortable=False),
+    Column(key="age", title="AGE", width=7, right=True, leaves=1, sortable=False),
+)
+_EMPTY: tuple[Parts, ...] = (
+    [],
+    [Ink("No flows here yet.")],
+    [],
+    [Ink("A flow is a job that waits for others; a program makes one:", "dim")],
+    [
+        Ink(
+            '  FlowProducer().add(FlowJob("rag", "ai", {}, children=[…]), budget=Budget(max_total_tokens=2000))'
+        )
+    ],
+    [Ink("or see some at work:  ", "dim"), Ink("glidemq demo")],
+)
+
+
+class FlowsScreen(ConsoleScreen):
+    """Every known flow."""
+
+    SCOPE = "flows"
+    BINDINGS = bindings(SCOPE)
+    TAB = "flows"
+    DEFAULT_CSS: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filter = ""
+        self._listed: list[Flow] = []
+
+    def body(self) -> ComposeResult:
+        yield LineList(COLUMNS, id="flow-list", empty=_EMPTY)
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one("#flow-list", LineList)
+
+    @property
+    def selected(self) -> Flow | None:
+        """The flow under the cursor."""
+        key = self.lines.cursor_key if self.is_mounted else None
+        return next((flow for flow in self._listed if flow.root == key), None)
+
+    # --- what the frame asks ---
+
+    def main_widget(self) -> LineList:
+        return self.lines
+
+    def interests(self) -> Interests:
+        return Interests(flows=LISTED)
+
+    def context(self) -> Context:
+        flow, plain = self.selected, super().context()
+        shown = FlowContext(**{name: getattr(plain, name) for name in ("app", "screen", "snapshot")})
+        return shown if flow is None else replace(shown, queue=flow.root.queue, job=flow.root, flow=flow)
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        known = snapshot.flows
+        if known is None:
+            return []
+        words = fmt.plural(len(self._listed), "flow")
+        if len(known.items) >= LISTED:
+            words = f"the {LISTED} newest flows"
+        parts = [
+            Ink(words, "dim"),
+            Ink(" · " + ("scan complete" if known.complete else "searching …"), "dim"),
+        ]
+        stuck = sum(1 for flow in self._listed if flow_state(flow)[2] in ("error", "state-paused"))
+        if stuck:
+            parts = [Ink(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), Ink(" · ", "dim"),
+                     *parts]  # fmt: skip
+        if self._filter:
+            parts = [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
+        return parts
+
+    def open(self, target: object) -> None:
+        from glidemq_core.options import JobRef
+
+        if isinstance(target, JobRef):
+            self.app.push_screen(FlowScreen(target))
+
+    def leave(self) -> bool:
+        if self._filter:
+            self._set_filter("")
+            return True
+        return False
+
+    # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        lines = self.lines
+        known = snapshot.flows
+        if known is None:
+            lines.set_empty([[], [Ink("reading …", "dim")]])
+            return
+        self._listed = [flow for flow in known.items if self._matches(flow)]
+        lines.stale = self.has_class("-old")
+        if self._filter and known.items and not self._listed:
+            lines.set_empty([[], [Ink("No flow matches the filter; esc clears it.", "dim")]])
+        else:
+            lines.set_empty(_EMPTY)
+        now = self.console.now_ms()
+        lines.show([Row(flow.root, say.flow_cells(flow, now)) for flow in self._listed])
+
+    def _matches(self, flow: Flow) -> bool:
+        root = root_of(flow)
+        text = f"{root.name if root is not None else ''} {flow.root}".lower()
+        return all(word in text for word in self._filter.lower().split())
+
+    # --- events ---
+
+    def on_line_list_highlighted(self) -> None:
+        self.show_keys()
+
+    def on_line_list_chosen(self) -> None:
+        self.console.action_act("flows.open")
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        self._set_filter(event.text)
+
+    # --- actions ---
+
+    def open_selected(self) -> None:
+        flow = self.selected
+        if flow is not None:
+            self.app.push_screen(FlowScreen(flow.root))
+
+    def open_filter(self) -> None:
+        self.query_one(CommandLine).open_for_filter(self._filter)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter = text
+        self.show(self.snapshot)

@@ -1,0 +1,220 @@
+"""Asking how much to add to a budget, with what would happen told before anything does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Button, Checkbox, Input, Static
+
+from glidemq_core.errors import GlideMQError
+
+from .. import format as fmt
+from ..amounts import parse_amount
+from ..flow_tree import Cap, caps_of
+from ..safe import cell_fit, cell_pad, clean
+from ..widgets.dialog import Dialog
+from ..widgets.ink import Ink, Parts
+from ..widgets.statusline import PartsView
+from .flow_parts import amount_text, node_at, short
+
+if TYPE_CHECKING:
+    from glidemq_core.records import FlowBudget, TopUp
+
+    from ..store import FlowView
+
+#: A preview is asked for once typing has rested this long.
+REST_S = 0.2
+#: Cells of the names of the caps, and of what is used of them.
+_NAMES, _FIGURES = 14, 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be added."""
+
+    add_tokens: float = 0
+    add_cost: float = 0
+    add_tokens_by: Mapping[str, float] = field(default_factory=dict)
+    add_costs_by: Mapping[str, float] = field(default_factory=dict)
+    retry_failed: bool = False
+
+    @property
+    def adds(self) -> bool:
+        """Whether any cap is raised."""
+        return bool(self.add_tokens or self.add_cost or self.add_tokens_by or self.add_costs_by)
+
+
+Preview = Callable[[Request], Awaitable["TopUp"]]
+
+
+class TopUpDialog(Dialog[Request | None]):
+    """One field a cap; below them what is parked, what would be released, what remains."""
+
+    DEFAULT_CSS: ClassVar[str] = """
+    TopUpDialog > #dialog { width: 76; }
+    TopUpDialog #caps { height: auto; max-height: 8; scrollbar-size-vertical: 1; }
+    TopUpDialog .cap-row { height: 1; width: 1fr; }
+    TopUpDialog .cap-name { width: 42; height: 1; }
+    TopUpDialog #caps Input { width: 1fr; }
+    TopUpDialog #preview { height: auto; min-height: 4; margin-top: 1; }
+    TopUpDialog Checkbox { height: 1; border: none; padding: 0; background: $panel; margin-top: 1; }
+    TopUpDialog Checkbox:focus { border: none; background-tint: $panel 0%; }
+    """
+
+    def __init__(self, name: str, budget: FlowBudget, view: FlowView | None, preview: Preview) -> None:
+        """Make the dialog. `preview` asks the server what a request would do and changes nothing."""
+        super().__init__(f"Top up {name}", "", "Top up", "Keep", danger=False)
+        self._budget = budget
+        self._view = view
+        self._caps: list[Cap] = caps_of(budget)
+        self._preview = preview
+        self._rest: Timer | None = None
+        #: The request whose preview is on screen; only that one may be sent.
+        self._previewed: Request | None = None
+
+    def compose_fields(self) -> ComposeResult:
+        unit = short(self._budget.cost_unit, 12) or None
+        with VerticalScroll(id="caps", can_focus=False):
+            for index, cap in enumerate(self._caps):
+                used = f"{amount_text(cap, cap.used, unit)} / {amount_text(cap, cap.most, unit)}"
+                name = cell_pad(cell_fit(short(cap.name, 40), _NAMES - 1), _NAMES)
+                token = "error" if cap.share > 1 else "warning" if cap.share >= 0.9 else ""
+                with Horizontal(classes="cap-row"):
+                    yield PartsView(
+                        [[Ink(name, "label"), Ink(used.rjust(_FIGURES), token), Ink("  + ", "dim")]],
+                        classes="cap-name",
+                    )
+                    yield Input(id=f"cap-{index}", placeholder="0", max_length=20, compact=True)
+        if self._budget.on_exceeded == "fail":
+            yield Checkbox(Content("also retry the jobs that failed for it"), id="retry-failed", compact=True)
+        yield PartsView([[Ink("asking what would happen …", "dim")]], id="preview")
+        yield Static("", id="dialog-problem", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#dialog-yes", Button).disabled = True
+        if self._caps:
+            self.query_one("#cap-0", Input).focus()
+        else:
+            self.query_one("#dialog-no").focus()
+        self._ask_preview()
+
+    # --- what was typed ---
+
+    def request(self) -> Request | str:
+        """What the fields say, or what is wrong with them."""
+        single: dict[str, float] = {"add_tokens": 0, "add_cost": 0}
+        by: dict[str, dict[str, float]] = {"add_tokens_by": {}, "add_costs_by": {}}
+        for index, cap in enumerate(self._caps):
+            amount = parse_amount(self.query_one(f"#cap-{index}", Input).value)
+            if isinstance(amount, str):
+                return f"{short(cap.name, 40)} {amount}"
+            if cap.category is None:
+                single[cap.kind] = amount
+            elif amount:
+                by[cap.kind][cap.category] = amount
+        boxes = self.query(Checkbox)
+        return Request(
+            add_tokens=single["add_tokens"],
+            add_cost=single["add_cost"],
+            add_tokens_by=by["add_tokens_by"],
+            add_costs_by=by["add_costs_by"],
+            retry_failed=any(box.value for box in boxes),
+        )
+
+    def on_input_changed(self) -> None:
+        self._changed()
+
+    def on_checkbox_changed(self) -> None:
+        self._changed()
+
+    def _changed(self) -> None:
+        self._previewed = None
+        self.query_one("#dialog-yes", Button).disabled = True
+        self.query_one("#dialog-problem", Static).update("")
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST_S, self._ask_preview)
+
+    def _ask_preview(self) -> None:
+        asked = self.request()
+        if isinstance(asked, str):
+            self.query_one("#dialog-problem", Static).update(asked)
+            return
+        self.run_worker(self._show_preview(asked), group="preview", exclusive=True, exit_on_error=False)
+
+    async def _show_preview(self, asked: Request) -> None:
+        try:
+            answer = await self._preview(asked)
+        except GlideMQError as error:
+            words = clean(error.message, single_line=True, limit=300)
+            self.query_one("#dialog-problem", Static).update(words)
+            return
+        if self.request() != asked:
+            return
+        self._previewed = asked
+        self.query_one("#preview", PartsView).show(self.preview_lines(answer))
+        button = self.query_one("#dialog-yes", Button)
+        released = len(answer.released)
+        button.label = Content(f"Top up, release {released:,}" if released else "Top up")
+        button.disabled = not (asked.adds or released)
+
+    # --- what would happen ---
+
+    def preview_lines(self, answer: TopUp) -> list[Parts]:
+        """What is parked, what would be released, what remains."""
+        parked = answer.before.parked
+        lines: list[Parts] = [[Ink("parked    ", "label"), *self._jobs(parked, "nothing")]]
+        if answer.still_exceeded:
+            names = ", ".join(self._cap_name(name) for name in answer.over) or "a cap"
+            lines.append([Ink("releases  ", "label"), Ink(f"nothing: {names} is still exceeded", "warning")])
+        else:
+            lines.append([Ink("releases  ", "label"), *self._jobs(answer.released, "nothing")])
+        left = []
+        unit = short(answer.after.cost_unit, 12) or None
+        for cap in caps_of(answer.after):
+            rest = max(0.0, cap.most - cap.used)
+            left.append(f"{short(cap.name, 20)} {amount_text(cap, rest, unit)}")
+        lines.append([Ink("remains   ", "label"), Ink("  ".join(left[:2]) or fmt.UNKNOWN)])
+        lines += [[Ink(" " * 10), Ink("  ".join(left[at : at + 2]))] for at in range(2, min(len(left), 6), 2)]
+        return lines
+
+    def _jobs(self, refs: tuple[object, ...], nothing: str) -> list[Ink]:
+        if not refs:
+            return [Ink(nothing, "dim")]
+        names = []
+        for ref in refs[:2]:
+            node = node_at(self._view, ref) if self._view is not None else None  # type: ignore[arg-type]  # JobRefs
+            names.append(f"{short(str(ref), 40)}{f' {short(node.name, 20)}' if node is not None else ''}")
+        more = f" and {len(refs) - 2:,} more" if len(refs) > 2 else ""
+        return [Ink(fmt.plural(len(refs), "job"), "", "bold"), Ink(f"  {', '.join(names)}{more}", "dim")]
+
+    def _cap_name(self, wire: str) -> str:
+        totals = {"maxTotalTokens": "tokens", "maxTotalCost": "cost"}
+        kind, _, category = wire.partition(":")
+        if kind in totals:
+            return totals[kind]
+        return short(category, 40) + (" cost" if kind == "maxCosts" else "")
+
+    # --- the end ---
+
+    def on_input_submitted(self) -> None:
+        button = self.query_one("#dialog-yes", Button)
+        if not button.disabled:
+            # Enter shows where it leads; only a second one sends.
+            button.focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "dialog-yes":
+            if self._previewed is not None:
+                self.dismiss(self._previewed)
+        else:
+            self.dismiss(None)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
