@@ -124,7 +124,7 @@ async def _linked(scope: Scope, options: JobOptions, record: Record) -> Record:
     parent = options.parent
     if parent is None or parent.queue == scope.queue:
         return record
-    job_id = options.job_id or (await scope.call("reserve_id")).decode()
+    job_id = options.job_id or (await scope.call("reserve_id", scope.now_ms())).decode()
     parent_keys = QueueKeys(scope.keys.prefix, parent.queue)
     _, budget_key = await scope.connection.call(
         "register_child", parent_keys.root, parent.id, scope.keys.member(job_id)

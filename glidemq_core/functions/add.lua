@@ -9,6 +9,23 @@ function jobs.raise_counter(P, id)
   end
 end
 
+-- Take `count` automatic ids; returns the last. A peer may have stored a custom id that INCRBY refuses (leading
+-- zeros, too many digits): the counter then goes on behind it, or from the clock, beyond every id that was counted.
+function jobs.take_ids(P, count, now)
+  local key = P .. ":id"
+  local last = try("INCRBY", key, count)
+  if type(last) == "number" and last >= count then return last end
+  local stored = call("GET", key)
+  local n = stored:match("^%d+$") and tonumber(stored) or stored:match("^%-%d+$") and 0 or now
+  if n >= 9007199254740991 then n = now end
+  call("SET", key, util.int(n))
+  return call("INCRBY", key, count)
+end
+
+function jobs.next_id(P, now)
+  return util.int(jobs.take_ids(P, 1, now))
+end
+
 local function set_or_drop(g, present, drop, ...)
   if present then call("HSET", g, ...) else call("HDEL", g, unpack(drop)) end
 end
@@ -73,7 +90,7 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   if extra.dedup and deduplicated(P, extra.dedup, now, with_events) then return "skipped" end
   if id ~= "" and call("EXISTS", P .. ":job:" .. id) == 1 then return "duplicate" end
   if extra.ordering and extra.ordering.bucket and (extra.cost or 1000) > extra.ordering.bucket[1] then return "cost" end
-  if id == "" then id = util.int(call("INCR", P .. ":id")) else jobs.raise_counter(P, id) end
+  if id == "" then id = jobs.next_id(P, now) else jobs.raise_counter(P, id) end
   local state = delay > 0 and "delayed" or priority > 0 and "prioritized" or "waiting"
   local fields = { "id", id, "name", name, "data", data, "opts", opts, "timestamp", util.int(now), "attemptsMade", "0",
     "delay", util.int(delay), "priority", util.int(priority), "maxAttempts", util.int(attempts), "state", state }
@@ -107,7 +124,7 @@ end
 -- A batch of jobs without any options: ids in one step, nothing to decide.
 local function add_plain(P, now, with_events, args)
   local count, out, stamp = (#args - 2) / 3, {}, util.int(now)
-  local id = call("INCRBY", P .. ":id", count) - count
+  local id = jobs.take_ids(P, count, now) - count
   local stream = P .. ":stream"
   for i = 3, #args, 3 do
     id = id + 1
@@ -139,9 +156,9 @@ register("add", {}, function(P, args)
   return out
 end)
 
--- args: none. Reply: the next automatic id. For children whose parent in another slot must know them first.
-register("reserve_id", {}, function(P)
-  return util.int(call("INCR", P .. ":id"))
+-- args: now. Reply: the next automatic id. For children whose parent in another slot must know them first.
+register("reserve_id", {}, function(P, args)
+  return jobs.next_id(P, tonumber(args[1]))
 end)
 
 -- args: parent id, member. Registers a child of another queue with a parent of this one.
