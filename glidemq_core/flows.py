@@ -208,7 +208,7 @@ class _Creation:
             by_slot[self._slot(job.scope.keys)].append(job)
         for jobs in by_slot.values():
             words = [word for job in jobs for word in (job.scope.keys.root, job.id)]
-            self._take_ids(jobs, await jobs[0].scope.call("reserve_flow", *words))
+            self._take_ids(jobs, await jobs[0].scope.call("reserve_flow", self._now_ms, *words))
         parts = [self._part(jobs, runnable=False) for jobs in by_slot.values()]
         parts += [self._part(jobs, runnable=True) for jobs in by_slot.values()]
         created: list[Planned] = []

