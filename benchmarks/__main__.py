@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "streaming": ["--quick"],
     "usage": ["--quick"],
     "overview": ["--jobs", "1000", "100000", "--rounds", "20"],
-    "console_latency": [],
+    "console_latency": ["--quick"],
     "search": ["--vectors", "2000", "--rounds", "3"],
 }
 #: A benchmark that has not ended by then hangs, s.

@@ -55,6 +55,22 @@ def _overview(result: dict[str, Any]) -> Iterator[Row]:
         )
 
 
+def _console(result: dict[str, Any]) -> Iterator[Row]:
+    first = f"{result['first_frame_ms']:,} ms, tokens after {result['first_tokens_ms']:,} ms"
+    yield f"console at {result['size']}: command to first frame", first, "700 ms"
+    keys = f"p50 {result['key_p50_ms']:g} ms, p95 {result['key_p95_ms']:g} ms"
+    rain = f"key to paint while {result['tokens_per_s']:,} tokens/s arrive"
+    yield f"console at {result['size']}: {rain}", keys, "p95 50 ms"
+
+
+def _search(result: dict[str, Any]) -> Iterator[Row]:
+    yield (
+        f"exact vector search, {result['vectors']:,} vectors of {result['dimensions']} numbers",
+        f"{result['query_ms']:g} ms, with a filter {result['filtered_ms']:g} ms",
+        "",
+    )
+
+
 def _other(result: dict[str, Any]) -> Iterator[Row]:
     reach = result.get("reach", {})
     for key, value in result.items():
@@ -69,6 +85,8 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "streaming": _streaming,
     "usage": _usage,
     "overview": _overview,
+    "console_latency": _console,
+    "search": _search,
 }
 
 
