@@ -20,6 +20,7 @@ from .flow_nodes import (
     levels_of,
     topo_sort,
 )
+from .keys import QueueKeys
 from .option_fields import queue_name
 from .options import JobOptions, JobRef, millitokens
 
@@ -242,8 +243,7 @@ def node_words(job: Planned, numbers: dict[int, int], *, register: bool) -> tupl
     if elsewhere:
         links["m"] = elsewhere
     if job.outside is not None:
-        keys = job.scope.keys
-        links["p"] = f"{keys.prefix}:{{{job.outside.queue}}}:{job.outside.id}"
+        links["p"] = QueueKeys(job.scope.keys.prefix, job.outside.queue).member(job.outside.id)
         links["q"], links["r"] = job.outside.queue, register
     return (job.scope.keys.root, job.id, *job.record[1:8], json.dumps(links, ensure_ascii=False))
 

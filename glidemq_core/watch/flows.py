@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from glidemq_core.approvals import budget_of
 from glidemq_core.base import Scope
 from glidemq_core.budget_fields import decode_budget
 from glidemq_core.decoding import (
@@ -20,7 +21,7 @@ from glidemq_core.decoding import (
 )
 from glidemq_core.flow_rates import with_rates
 from glidemq_core.flow_walk import parse_members
-from glidemq_core.keys import PRIORITY_STEP, split_member
+from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.numbers import parse_number, to_int
 from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text
@@ -209,17 +210,14 @@ async def _budget(
     source: Source, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
     """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
-    key = next(
-        (as_text(found.fields[ref]["budgetKey"]) for ref in owners if "budgetKey" in found.fields[ref]), ""
-    )
-    place, marker, flow_id = key.rpartition(":budget:")
-    owner = split_member(f"{place}:{flow_id}", source.prefix) if marker else None
+    owner = next((ref for one in owners if (ref := budget_of(found.fields[one], source.prefix))), None)
+    key = source.keys(owner.queue).budget(owner.id) if owner is not None else ""
     stored = hash_fields(None if owner is None else _map(await source.one("HGETALL", key)))
     if owner is None or not stored:
         return set(), None
     mine = {ref: fields for ref, fields in found.fields.items() if as_text(fields.get("budgetKey")) == key}
     parked = await _parked(source, mine)
-    budget = decode_budget(JobRef(*owner), stored, parked)
+    budget = decode_budget(owner, stored, parked)
     if found.truncated:
         return set(parked), budget  # rates of a part would be wrong
     reports = [

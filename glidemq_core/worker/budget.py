@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from ..approvals import budget_of
 from ..base import Scope
 from ..errors import CallTimeoutError, ServerUnavailableError
+from ..keys import QueueKeys
 from .run import Run
 
 _REPEATS = 5
@@ -22,19 +24,19 @@ async def verdict_of(scope: Scope, run: Run) -> Verdict:
     """
     if run.stop == "fail":
         return "fail"
-    key = run.job.fields.get("budgetKey", b"").decode("utf-8", "replace")
-    root, marker, flow_id = key.rpartition(":budget:")
-    if not marker:
+    flow = budget_of(run.job.fields, scope.keys.prefix)
+    if flow is None:
         return "run"
-    verdict = await _check(scope, root, flow_id)
+    keys = QueueKeys(scope.keys.prefix, flow.queue)
+    verdict = await _check(scope, keys.root, flow.id)
     if verdict != "pause":
         return "fail" if verdict == "fail" else "run"
     job_id = run.job.id
-    await scope.connection.command("SADD", f"{root}:budget-parked:{flow_id}", scope.keys.member(job_id))
+    await scope.connection.command("SADD", keys.budget_parked(flow.id), scope.keys.member(job_id))
     await scope.call("budget_park", job_id, run.entry, run.processed_on, scope.now_ms())
-    if await _check(scope, root, flow_id) == "go":
+    if await _check(scope, keys.root, flow.id) == "go":
         # Topped up between the check and the parking: whoever did that has not seen this job.
-        await scope.call("budget_release", key, scope.now_ms(), "parked", job_id)
+        await scope.call("budget_release", keys.budget(flow.id), scope.now_ms(), "parked", job_id)
     return "parked"
 
 
