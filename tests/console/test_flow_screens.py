@@ -1,0 +1,345 @@
+"""Flows and limits with keys on a real server: what is released, retried, capped is asked of the server after."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from conftest import eventually
+from hostile import CORPUS, dangerous
+from textual.pilot import Pilot
+from textual.widgets import Button
+
+from glidemq_console.app import ConsoleApp
+from glidemq_console.config import ConsoleConfig
+from glidemq_console.screens.flow import FlowScreen
+from glidemq_console.screens.flows import FlowsScreen
+from glidemq_console.screens.job import JobScreen
+from glidemq_console.screens.limits import LimitsScreen
+from glidemq_console.screens.topup import TopUpDialog
+from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.statusline import PartsView
+from glidemq_core import (
+    Budget,
+    FlowJob,
+    FlowProducer,
+    Job,
+    JobOptions,
+    NewJob,
+    Queue,
+    RateLimit,
+    UnrecoverableError,
+    Worker,
+)
+from glidemq_core.connection import Connection
+
+
+@asynccontextmanager
+async def console(
+    url: str, screen: str, size: tuple[int, int] = (150, 40), **options: Any
+) -> AsyncIterator[Pilot[int]]:
+    config = ConsoleConfig(url=url, user="alice", screen=screen, refresh_ms=200, **options)
+    async with ConsoleApp(config).run_test(size=size) as pilot:
+        yield pilot
+
+
+def app_of(pilot: Pilot[int]) -> ConsoleApp:
+    assert isinstance(pilot.app, ConsoleApp)
+    return pilot.app
+
+
+async def tells(pilot: Pilot[int], words: str) -> None:
+    def told() -> str:
+        screen = app_of(pilot).console_screen
+        return (screen.told if screen is not None else None) or ""
+
+    try:
+        await eventually(lambda: words in told())
+    except AssertionError:
+        raise AssertionError(f"told {told()!r}, not {words!r}") from None
+
+
+async def flow_page(pilot: Pilot[int], rows: int) -> FlowScreen:
+    """Open the flow under the cursor of the list."""
+    await eventually(lambda: isinstance(pilot.app.screen, FlowsScreen) and pilot.app.screen.selected)
+    await pilot.press("enter")
+    return await on_flow(pilot, rows)
+
+
+async def on_flow(pilot: Pilot[int], rows: int) -> FlowScreen:
+    await eventually(
+        lambda: isinstance(pilot.app.screen, FlowScreen) and pilot.app.screen.lines.total == rows
+    )
+    await pilot.pause()
+    screen = pilot.app.screen
+    assert isinstance(screen, FlowScreen)
+    return screen
+
+
+def facts(screen: FlowScreen) -> str:
+    return screen.query_one("#flow-facts", PartsView).text
+
+
+def painted(pilot: Pilot[int]) -> str:
+    strips = pilot.app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+# --- budgets -----------------------------------------------------------------------------------------------
+
+
+async def spend(job: Job[Any, Any]) -> str:
+    if job.name == "step":
+        await job.report_usage(model="gpt-5.4", tokens={"input": 60, "output": 40}, costs={"total": 0.01})
+    return "done"
+
+
+def flow_of(name: str, steps: int = 4) -> FlowJob:
+    return FlowJob(name, "ai", {}, None, [FlowJob("step", "ai", {"n": n}) for n in range(steps)])
+
+
+async def test_topping_up_releases_exactly_the_parked_jobs_and_they_complete(
+    connection: Connection, server_url: str
+) -> None:
+    budget = Budget(max_total_tokens=150, on_exceeded="pause")
+    async with FlowProducer(connection) as producer, Queue("ai", connection) as queue:
+        mine = await producer.add(flow_of("rag"), budget=budget)
+        other = await producer.add(flow_of("other"), budget=budget)
+        async with Worker("ai", spend, connection, concurrency=1):
+
+            async def all_parked() -> bool:
+                return [len(await queue.get_parked_jobs(f.job.id)) for f in (mine, other)] == [2, 2]
+
+            await eventually(all_parked)
+            async with console(server_url, "flows") as pilot:
+                await eventually(
+                    lambda: isinstance(pilot.app.screen, FlowsScreen) and pilot.app.screen.lines.total == 2
+                )
+                lines = pilot.app.screen.query_one("#flow-list")
+                assert lines.move_to_key(mine.job.ref)  # type: ignore[attr-defined]  # a LineList
+                screen = await flow_page(pilot, 5)
+                await eventually(lambda: "exceeded, parked 2" in facts(screen))
+
+                await pilot.press("T")
+                await eventually(lambda: isinstance(pilot.app.screen, TopUpDialog))
+                dialog = pilot.app.screen
+                preview = dialog.query_one("#preview", PartsView)
+                await pilot.press(*"20")
+                await eventually(lambda: "tokens is still exceeded" in preview.text)
+                await pilot.press("0", "0")
+                await eventually(lambda: "releases  2 jobs" in preview.text)
+                button = dialog.query_one("#dialog-yes", Button)
+                assert (str(button.label), button.disabled) == ("Top up, release 2", False)
+                assert await all_parked()
+
+                await pilot.press("enter", "enter")
+                await tells(pilot, f"ai:{mine.job.id} topped up: 2 jobs released")
+                await eventually(mine.job.is_completed)
+                await eventually(lambda: "completed" in painted(pilot) and "5 of 5 done" in painted(pilot))
+
+    async with Queue("ai", connection) as queue:
+        [entry] = await queue.get_audit(job_id=mine.job.id)
+        assert (entry.action, entry.by, entry.via) == ("top_up_budget", "alice", "console")
+        assert len(await queue.get_parked_jobs(other.job.id)) == 2
+
+
+async def test_escape_tops_nothing_up_and_wrong_amounts_are_told(
+    connection: Connection, server_url: str
+) -> None:
+    async with FlowProducer(connection) as producer, Queue("ai", connection) as queue:
+        node = await producer.add(flow_of("rag"), budget=Budget(max_total_tokens=150, max_costs={"total": 1}))
+        async with console(server_url, "flows") as pilot:
+            await flow_page(pilot, 5)
+            await pilot.press("T")
+            await eventually(lambda: isinstance(pilot.app.screen, TopUpDialog))
+            dialog = pilot.app.screen
+            await pilot.press("x", "enter")
+            await eventually(lambda: "must be a number" in str(dialog.query_one("#dialog-problem").content))  # type: ignore[attr-defined]  # a Static
+            assert dialog.query_one("#dialog-yes", Button).disabled
+            await pilot.press("escape")
+            await tells(pilot, "nothing was added")
+        stored = await queue.get_flow_budget(node.job.id)
+        assert stored is not None
+        assert (stored.max_total_tokens, dict(stored.max_costs)) == (150, {"total": 1})
+
+
+# --- parents that cannot go on -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def stuck_flow(connection: Connection) -> AsyncIterator[tuple[Any, dict[str, bool]]]:
+    """A parent whose second child failed for good, until `broken` says otherwise; and the worker."""
+    switch = {"broken": True}
+
+    async def process(job: Job[Any, Any]) -> str:
+        if job.name == "generate" and switch["broken"]:
+            raise UnrecoverableError("429 slow down")
+        return "done"
+
+    async with FlowProducer(connection) as producer, Worker("ai", process, connection, log_errors=False):
+        children = [FlowJob("embed", "ai", {}), FlowJob("generate", "ai", {}, JobOptions(attempts=1))]
+        node = await producer.add(FlowJob("rag", "ai", {}, None, children))
+        [_, failing] = node.children or ()
+        await eventually(failing.job.is_failed)
+        yield node, switch
+
+
+async def test_a_stuck_parent_names_the_child_and_retrying_that_completes_the_flow(
+    connection: Connection, server_url: str
+) -> None:
+    async with stuck_flow(connection) as (node, switch), console(server_url, "flows") as pilot:
+        screen = await flow_page(pilot, 3)
+        await eventually(lambda: "rag can never go on by itself" in facts(screen))
+        assert "generate failed: 429 slow down" in facts(screen)
+
+        switch["broken"] = False
+        await pilot.press("R")
+
+        await tells(pilot, "generate waits again")
+        await eventually(node.job.is_completed)
+
+
+async def test_a_stuck_parent_is_let_go_on_after_a_question(connection: Connection, server_url: str) -> None:
+    async with stuck_flow(connection) as (node, _), console(server_url, "flows") as pilot:
+        screen = await flow_page(pilot, 3)
+        await eventually(lambda: bool(screen.view and screen.view.blocked))
+
+        await pilot.press("L")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, FlowScreen))
+        assert not await node.job.is_completed()
+
+        await pilot.press("L")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await tells(pilot, "goes on without 1 child")
+        await eventually(node.job.is_completed)
+
+
+async def test_enter_opens_the_job_and_f_its_flow(connection: Connection, server_url: str) -> None:
+    async with FlowProducer(connection) as producer, console(server_url, "flows") as pilot:
+        node = await producer.add(flow_of("rag", 2))
+        await eventually(lambda: app_of(pilot).snapshot.queue("ai") is not None)
+        app_of(pilot).feed.refresh_now()
+        await flow_page(pilot, 3)
+        await pilot.press("down", "enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail)
+        page = pilot.app.screen
+        assert isinstance(page, JobScreen)
+        assert page.detail is not None
+        assert page.detail.parent == node.job.ref
+
+        await pilot.press("f")
+        screen = await on_flow(pilot, 3)
+
+        await eventually(lambda: screen.selected is not None and screen.selected.ref == page.ref)
+        await pilot.press("escape", "escape")
+        await eventually(lambda: isinstance(pilot.app.screen, FlowScreen))
+
+
+# --- limits ------------------------------------------------------------------------------------------------
+
+
+async def limits_page(pilot: Pilot[int], name: str) -> LimitsScreen:
+    await eventually(lambda: isinstance(pilot.app.screen, LimitsScreen) and pilot.app.screen.selected == name)
+    await pilot.pause()
+    screen = pilot.app.screen
+    assert isinstance(screen, LimitsScreen)
+    return screen
+
+
+async def test_rpm_and_slots_are_set_and_lifted(connection: Connection, server_url: str) -> None:
+    async with Queue("mail", connection) as queue, console(server_url, "limits") as pilot:
+        await queue.add("send", {})
+        screen = await limits_page(pilot, "mail")
+
+        await pilot.press("m")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press(*"nonsense", "enter")
+        assert isinstance(pilot.app.screen, PromptDialog)
+        await pilot.press("ctrl+u", *"30/10s", "enter")
+        await tells(pilot, "mail: at most 30 starts in 10s")
+        assert await queue.get_global_rate_limit() == RateLimit(30, 10_000)
+        await eventually(lambda: "0 / 30 in 10s" in painted(pilot))
+
+        await pilot.press("c")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press("4", "enter")
+        await tells(pilot, "mail: at most 4 jobs at once")
+        assert await queue.get_global_concurrency() == 4
+
+        for key, words in (("M", "no cap on starts any more"), ("C", "no cap on jobs at once any more")):
+            await eventually(lambda key=key: _can(screen, key))
+            await pilot.press(key)
+            await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+            await pilot.press("y")
+            await tells(pilot, words)
+        assert (await queue.get_global_rate_limit(), await queue.get_global_concurrency()) == (None, None)
+        assert [(e.action, e.by, e.via) for e in await queue.get_audit()] == [
+            ("set_limits", "alice", "console")
+        ] * 4
+
+
+def _can(screen: LimitsScreen, key: str) -> bool:
+    from glidemq_console.actions import in_scope
+
+    action = next(action for action in in_scope("limits") if key in action.keys)
+    return action.unavailable(screen.context()) is None
+
+
+async def test_a_full_window_says_who_waits(connection: Connection, server_url: str) -> None:
+    async with Queue("mail", connection) as queue, console(server_url, "limits") as pilot:
+        await queue.set_global_rate_limit(RateLimit(1, 60_000))
+        await queue.add_bulk([NewJob("send", {}) for _ in range(3)])
+        async with Worker("mail", lambda _job: "sent", connection):
+            await limits_page(pilot, "mail")
+
+            await eventually(lambda: "2 jobs  held by RPM for" in painted(pilot))
+
+
+async def test_read_only_greys_limits_and_top_ups(connection: Connection, server_url: str) -> None:
+    async with Queue("mail", connection) as queue, FlowProducer(connection) as producer:
+        await queue.add("send", {})
+        async with console(server_url, "limits", read_only=True) as pilot:
+            await limits_page(pilot, "mail")
+            await pilot.press("m")
+            await tells(pilot, "read-only")
+        await producer.add(flow_of("rag"), budget=Budget(max_total_tokens=1))
+        async with console(server_url, "flows", read_only=True) as pilot:
+            await flow_page(pilot, 5)
+            await pilot.press("T")
+            await tells(pilot, "read-only")
+
+
+# --- foreign text ------------------------------------------------------------------------------------------
+
+
+async def test_hostile_names_are_inert_in_flows_and_limits(connection: Connection, server_url: str) -> None:
+    texts = [text[:2_000].encode("utf-8", "replace").decode() or "empty" for text in CORPUS.values()]
+    children = [FlowJob(text, "ai", {}) for text in texts]
+    async with FlowProducer(connection) as producer, Queue("ai", connection) as queue:
+        node = await producer.add(
+            FlowJob(texts[0], "ai", {}, None, children),
+            budget=Budget(
+                max_total_tokens=10, max_tokens={text[:60]: 5 for text in texts[:20]}, cost_unit=texts[1][:40]
+            ),
+        )
+        keys = (await queue.scope()).keys
+        for text in texts[:20]:
+            await connection.command("HSET", keys.ordering, text, 1)
+        async with console(server_url, "flows") as pilot:
+            screen = await flow_page(pilot, len(texts) + 1)
+            assert screen.ref == node.job.ref
+            for _ in range(0, len(texts), 20):
+                assert dangerous(painted(pilot)) == []
+                await pilot.press("pagedown")
+            await pilot.press("T")
+            await eventually(lambda: isinstance(pilot.app.screen, TopUpDialog))
+            await pilot.pause()
+            assert dangerous(painted(pilot)) == []
+        async with console(server_url, "limits") as pilot:
+            await limits_page(pilot, "ai")
+            await eventually(lambda: "groups" in painted(pilot))
+            assert dangerous(painted(pilot)) == []

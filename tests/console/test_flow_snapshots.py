@@ -1,0 +1,54 @@
+"""What flows and limits look like in each state that matters, at the smallest and at a comfortable size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from glidemq_console.app import ConsoleApp
+from glidemq_console.scripted import ScriptedFeed
+
+from .fixed import config
+from .fixed_flows import CASES, TOP_UP
+from .test_snapshots import SIZES, come_to_rest, settle
+
+#: What is known, and the keys pressed.
+STATES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "limits": ("limits", ("j", "j")),
+    "limits-cap-unknown": ("limits", ("j",)),
+    "limits-none": ("limits-none", ()),
+    "limits-unlimited": ("limits-unlimited", ()),
+    "limits-detail": ("limits", ("j", "j", "d")),
+    "limits-set-rpm": ("limits", ("j", "j", "m")),
+    "limits-read-only": ("limits-read-only", ("j", "j", "m")),
+    "flows": ("flows", ()),
+    "flows-none": ("flows-none", ()),
+    "flow-healthy": ("flows-healthy", ("enter",)),
+    "flow-low": ("flows-low", ("enter",)),
+    "flow-exceeded": ("flows-exceeded", ("enter",)),
+    "flow-blocked": ("flows-blocked", ("enter",)),
+    "flow-graph": ("flows-graph", ("enter",)),
+    "flow-top-up": ("flows-exceeded", ("enter", "T", "1", "k", "enter")),
+    "flow-read-only": ("flows-read-only", ("enter", "T")),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", STATES)
+def test_looks_as_it_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
+    case, keys = STATES[name]
+    feed = ScriptedFeed(CASES[case], answers={"top_up_budget": TOP_UP})
+    app = ConsoleApp(config(feed, screen=case.partition("-")[0]))
+
+    async def before(pilot: Pilot[Any]) -> None:
+        app.animation_level = "none"
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+        await come_to_rest(pilot)
+
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
