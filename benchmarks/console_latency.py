@@ -30,6 +30,8 @@ from .common import fresh_server, percentile
 
 #: Typed one after the other; no token, figure or label holds one of them.
 LETTERS = "жщфыэюяђљњ"
+#: Typed first, to see that the line is open.
+PROBE = "ш"
 #: Chunks that a job sends at once, as a model's stream brings several in one packet.
 BURST = 10
 QUEUE = "chat"
@@ -90,12 +92,25 @@ class Terminal:
         os.close(self.fd)
 
 
+def open_line(terminal: Terminal) -> None:
+    """Open the command line; a terminal that is slow may take an escape and a colon for one key."""
+    for _ in range(3):
+        terminal.press(":")
+        terminal.drain(0.3)
+        terminal.press(PROBE)
+        if terminal.until(PROBE.encode(), 5) is not None:
+            terminal.drain(0.2)
+            return
+        terminal.press("\x1b")
+        terminal.drain(1)
+    raise SystemExit("the command line did not open")
+
+
 def type_letters(terminal: Terminal, keys: int) -> list[float]:
     """Type letters with pauses; return milliseconds from each press to its paint."""
     samples: list[float] = []
     while len(samples) < keys:
-        terminal.press(":")
-        terminal.drain(0.3)
+        open_line(terminal)
         for letter in LETTERS:
             pressed = terminal.press(letter)
             painted = terminal.until(letter.encode(), 5)
