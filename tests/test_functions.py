@@ -9,7 +9,9 @@ from glidemq_core import functions
 
 def test_the_version_is_raised_when_the_lua_changes() -> None:
     pinned = dict(
-        line.split() for line in files(functions).joinpath("versions.txt").read_text().splitlines() if line[:1] != "#"
+        line.split()
+        for line in files(functions).joinpath("versions.txt").read_text().splitlines()
+        if line[:1] != "#"
     )
 
     assert pinned[functions.LIBRARY] == functions.digest(), (

@@ -76,7 +76,7 @@ async def test_tokens_of_every_reporting_run_count_and_hold_further_starts(conne
 
     assert len(started) == 2
     assert (limits.tpm.used, limits.tpm.max, limits.tpm.window_ms) == (122, 100, 3_600_000)
-    [key] = [k for k in await connection.command("KEYS", "glide:{q}:tpm:*")]
+    [key] = await connection.command("KEYS", "glide:{q}:tpm:*")
     assert await connection.command("PTTL", key) > 0
 
 
