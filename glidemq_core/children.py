@@ -35,7 +35,9 @@ async def get_children_values(scope: Scope, job_id: str) -> dict[str, Any]:
             continue
         decoded = decode_result(answer, scope.serializer)
         if decoded.error:
-            raise SerializationError(f"result of child '{member}': {decoded.error}", what="result", job_id=child)
+            raise SerializationError(
+                f"result of child '{member}': {decoded.error}", what="result", job_id=child
+            )
         values[member] = decoded.value
     return values
 

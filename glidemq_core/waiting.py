@@ -28,7 +28,9 @@ async def wait_until_finished(
         if state == "failed":
             return "failed"
         if not state:
-            raise JobNotFoundError(f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id)
+            raise JobNotFoundError(
+                f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id
+            )
         left = deadline - loop.time()
         if left <= 0:
             raise WaitTimeoutError(
