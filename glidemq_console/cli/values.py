@@ -18,6 +18,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 #: An epoch time in ms has this many digits from 2001 to 2286; shorter numbers are seconds ago.
 _EPOCH_MS_DIGITS = 13
 _LONGEST_MS = 100 * 365 * 86_400_000
+#: Amounts and counts beyond this are no longer exact on the wire.
+_MOST = 2**53 - 1
+_LONGEST_COUNT = 15
 
 
 def duration(text: str) -> int:
@@ -37,6 +40,33 @@ def positive_duration(text: str) -> int:
     if milliseconds <= 0:
         raise typer.BadParameter(f"'{text}' must be longer than 0")
     return milliseconds
+
+
+def amount(text: str) -> float:
+    """Read a number of tokens or an amount of money: finite, not negative."""
+    try:
+        number = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= _MOST:
+        raise typer.BadParameter(f"'{text}' is not an amount: write a number from 0 upwards, as 5000 or 0.25")
+    return number
+
+
+def amount_for(text: str) -> tuple[str, float]:
+    """Split `CATEGORY=N`."""
+    category, equals, number = text.rpartition("=")
+    if not equals or not category or not category.isprintable():
+        raise typer.BadParameter(f"'{text}' should be CATEGORY=N, for example output=5000")
+    return category, amount(number)
+
+
+def rate(text: str) -> tuple[int, int]:
+    """Read `60/1m`, so many starts in so long, as (starts, ms); without a duration it is a minute."""
+    starts, slash, window = text.partition("/")
+    if not (starts.isascii() and starts.isdigit() and len(starts) <= _LONGEST_COUNT and int(starts)):
+        raise typer.BadParameter(f"'{text}' is not a rate: write N/DUR, for example 60/1m, N at least 1")
+    return int(starts), positive_duration(window) if slash else _UNITS_MS["m"]
 
 
 def instant(text: str) -> int:
