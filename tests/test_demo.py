@@ -19,9 +19,10 @@ import pytest
 from conftest import eventually
 
 from glidemq_console.demo.options import GUEST_PREFIX, DemoOptions
-from glidemq_core import Connection, Queue, Retention, connect
+from glidemq_core import Connection, FlowBudget, Queue, Retention, connect
+from glidemq_core.watch import Watch
 
-QUEUES = ["chat", "moderation", "agent", "rag", "rag-steps", "webhooks", "nightly-digest"]
+QUEUES = ["chat", "moderation", "agent", "rag", "rag-steps", "research", "webhooks", "nightly-digest"]
 COMMAND = [sys.executable, "-m", "glidemq_console"]
 SUMMARY = {"completed", "failed", "tokens", "suspended", "approved", "rejected", "ok"}
 
@@ -188,6 +189,55 @@ async def newest_active(queue: Queue[Any, Any]) -> str | None:
 async def has_children(connection: Connection) -> bool:
     steps: Queue[Any, Any] = Queue("rag-steps", connection)
     return any(job.parent for job in await steps.get_jobs("completed"))
+
+
+@needs_proc
+async def test_budgets_run_out_and_an_operator_tops_them_up(folder: Path) -> None:
+    process = workload()
+    try:
+        await asyncio.to_thread(first_line, process)
+        async with connect("embedded:demo") as connection, Watch(connection, queues=["research"]) as watch:
+            research: Queue[Any, Any] = Queue("research", connection)
+            flow = await eventually(lambda: parked_flow(watch), timeout=40)
+            kinds = {item.kind for item in (await watch.flows(["research"])).items}
+            assert kinds == {"tree", "dag"}
+            words = (
+                "--add-tokens",
+                "20000",
+                "--add-cost",
+                "1",
+                "--add-cost-for",
+                "output=1",
+                "--yes",
+                "--json",
+            )
+            done = await asyncio.to_thread(
+                run, "budget", f"research:{flow}", *words, "--url", "embedded:demo"
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert json.loads(done.stdout)["top_up"]["released"]
+            await eventually(lambda: is_completed(research, flow), timeout=40)
+
+            strict = await eventually(lambda: by_policy(watch, "fail"), timeout=40)
+            assert strict.exceeded
+            chat, webhooks = await watch.limits(["chat", "webhooks"])
+            assert (chat.rpm.source, chat.rpm.max, chat.tpm.max) == ("worker", 110, 18_000)
+            assert (webhooks.rpm.source, webhooks.rpm.max) == ("queue", 150)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await asyncio.to_thread(process.wait, 30)
+
+
+async def parked_flow(watch: Watch) -> str | None:
+    flows = (await watch.flows(["research"])).items
+    return next((flow.root.id for flow in flows if flow.budget and flow.budget.parked), None)
+
+
+async def by_policy(watch: Watch, policy: str) -> FlowBudget | None:
+    """The budget of the flow with this policy, once it is exceeded."""
+    budgets = [flow.budget for flow in (await watch.flows(["research"])).items]
+    return next((b for b in budgets if b and b.on_exceeded == policy and b.exceeded), None)
 
 
 @needs_proc

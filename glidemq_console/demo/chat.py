@@ -27,6 +27,8 @@ class Chat(Workload):
     fails: ClassVar[float] = 0.03
     backlog: ClassVar[int] = 12
     opening: ClassVar[int] = 11
+    rpm: ClassVar[int | None] = 110
+    tpm: ClassVar[int | None] = 18_000
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         dice = self.world.dice(self.queue, number)
@@ -54,7 +56,7 @@ class Chat(Workload):
         if number % 9 == 5:
             options["priority"] = dice.randint(1, 3)
         elif number % 13 == 8:
-            options["delay"] = self.world.ms(dice.uniform(8_000, 40_000))
+            options["delay"] = self.world.ms(dice.uniform(8_000, 18_000))
         return NewJob("answer", data, self.options(**options))
 
     async def process(self, job: Job[Any, Any]) -> Any:

@@ -22,6 +22,7 @@ class Webhooks(Workload):
     backlog: ClassVar[int] = 25
     usual_ms: ClassVar[int] = 320
     opening: ClassVar[int] = 12
+    queue_rpm: ClassVar[int | None] = 150
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         dice = self.world.dice(self.queue, number)

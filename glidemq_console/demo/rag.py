@@ -22,6 +22,7 @@ class RagSteps(Workload):
     backlog: ClassVar[int] = 6
     usual_ms: ClassVar[int] = 640
     opening: ClassVar[int] = 1
+    tpm: ClassVar[int | None] = 60_000
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         document = self.world.dice(self.queue, number).choice(DOCUMENTS)

@@ -18,11 +18,21 @@ from .history import make_history
 from .moderation import Moderation
 from .options import DemoOptions
 from .rag import Rag, RagSteps
+from .research import Research, keep_topping_up
 from .traffic import keep_asking, keep_count, keep_deciding, open_shop
 from .workload import Workload
 from .world import World
 
-WORKLOADS: tuple[type[Workload], ...] = (Chat, Moderation, Agent, Rag, RagSteps, Webhooks, Digest)
+WORKLOADS: tuple[type[Workload], ...] = (
+    Chat,
+    Moderation,
+    Agent,
+    Rag,
+    RagSteps,
+    Research,
+    Webhooks,
+    Digest,
+)
 QUEUES = tuple(workload.queue for workload in WORKLOADS)
 #: Queues that are paused when the demo begins.
 PAUSED = (Digest.queue,)
@@ -92,7 +102,7 @@ async def play(
     """Run the whole workload until `stop`; running jobs get `grace_ms`, then they are handed back.
 
     Args:
-        reviewer: decide on what waits for a person.
+        reviewer: decide on what waits for a person, and top up budgets that have run out.
         on_ready: called once everything runs.
     Raises: what ended a part of the workload before its time, such as a lost server.
     """
@@ -114,6 +124,11 @@ async def play(
         if reviewer:
             asked = [q for q, w in zip(queues, workloads, strict=True) if w.asking]
             crowd.append(asyncio.create_task(keep_deciding(world, asked)))
+            crowd += [
+                asyncio.create_task(keep_topping_up(w, q))
+                for w, q in zip(workloads, queues, strict=True)
+                if isinstance(w, Research)
+            ]
         on_ready()
         end = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({end, *crowd}, return_when=asyncio.FIRST_COMPLETED)

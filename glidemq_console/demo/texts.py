@@ -285,3 +285,25 @@ LOOKUPS: Final = (
         "但可以按成本价更换，通常为三至五个工作日[2]。",
     ),
 )
+
+#: What research is about: the subject of a report, and its chapters.
+RESEARCH: Final = (
+    ("Cold chains for vaccines", ("Sensors", "Carriers", "Rules in the EU")),
+    ("The market for used robots", ("Prices", "Buyers", "Repairs")),
+    ("Rail freight through the Alps", ("Tunnels", "Timetables", "Fees")),
+    ("紙の再生と新しい繊維", ("原料", "工場", "価格")),
+    ("Heat pumps in old houses", ("Noise", "Insulation", "Grants")),
+    ("Returns in online fashion", ("Sizes", "Costs", "What helps")),
+)
+
+#: A chapter as a model writes it, and the end of a report.
+CHAPTER: Final = (
+    "Three of the sources agree: demand has grown every year since 2021, and nobody expects that to end soon. "
+    "Prices do not follow; they have been flat for six quarters, because two new suppliers came in from outside. "
+    "The fourth source doubts the figures for last autumn, with good reasons: they count renewals as new contracts. "
+    "Without them the growth is 4 % instead of 9 %, which is still more than in any of the neighbouring markets."
+)
+CONCLUSION: Final = (
+    "Growth is real but smaller than it looks, prices will stay where they are, and whoever comes first keeps the "
+    "customers for years. We suggest a pilot with two partners before summer, and a second look in autumn."
+)

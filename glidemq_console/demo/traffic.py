@@ -19,9 +19,8 @@ _REJECTS = 0.25
 
 async def open_shop(workload: Workload, queue: Queue[Any, Any]) -> None:
     """Add the jobs that are there when the demo begins."""
-    jobs = [workload.new(number, workload.asking > 0) for number in range(1, workload.opening + 1)]
-    if jobs:
-        await queue.add_bulk(jobs)
+    await workload.limit(queue)
+    await workload.add(queue, range(1, workload.opening + 1), workload.asking > 0)
 
 
 async def keep_asking(workload: Workload, queue: Queue[Any, Any]) -> None:
@@ -33,7 +32,7 @@ async def keep_asking(workload: Workload, queue: Queue[Any, Any]) -> None:
         if counts.waiting + (counts.prioritized or 0) >= workload.backlog:
             continue
         number += 1
-        await queue.add_bulk([workload.new(number, counts.suspended < workload.asking)])
+        await workload.add(queue, [number], counts.suspended < workload.asking)
 
 
 async def keep_deciding(world: World, queues: Sequence[Queue[Any, Any]]) -> None:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from glidemq_core import Backoff, Connection, Job, JobOptions, NewJob, Retention, Worker
+from glidemq_core import (
+    Backoff,
+    Connection,
+    Job,
+    JobOptions,
+    NewJob,
+    Queue,
+    RateLimit,
+    Retention,
+    TokenLimit,
+    Worker,
+)
 from glidemq_core.options import merge_options
 
 from .world import World
 
 #: Enough to look back at, little enough to run for days.
 KEEP = JobOptions(remove_on_complete=Retention(count=400), remove_on_fail=Retention(count=150))
+
+
+_MINUTE_MS = 60_000
 
 
 class Workload(ABC):
@@ -29,6 +44,10 @@ class Workload(ABC):
     fails: ClassVar[float] = 0.01
     #: How many may wait for a person before the next ones get by without asking.
     asking: ClassVar[int] = 0
+    #: Starts and tokens a minute at speed 1 that the worker allows; starts that the queue allows.
+    rpm: ClassVar[int | None] = None
+    tpm: ClassVar[int | None] = None
+    queue_rpm: ClassVar[int | None] = None
 
     def __init__(self, world: World, connection: Connection) -> None:
         self.world = world
@@ -42,14 +61,28 @@ class Workload(ABC):
     async def process(self, job: Job[Any, Any]) -> Any:
         """Run one job."""
 
+    async def add(self, queue: Queue[Any, Any], numbers: Iterable[int], may_ask: bool) -> None:
+        """Add the jobs of these numbers."""
+        jobs = [self.new(number, may_ask) for number in numbers]
+        if jobs:
+            await queue.add_bulk(jobs)
+
+    async def limit(self, queue: Queue[Any, Any]) -> None:
+        """Set the limit that the queue itself has, if any."""
+        if self.queue_rpm is not None:
+            await queue.set_global_rate_limit(RateLimit(self.queue_rpm, self.world.ms(_MINUTE_MS)))
+
     def worker(self, grace_ms: int) -> Worker:
         """Return the worker of this queue, not started."""
+        minute = self.world.ms(_MINUTE_MS)
         return Worker(
             self.queue,
             self.process,
             self.connection,
             concurrency=self.concurrency,
             promotion_interval=500,
+            limiter=RateLimit(self.rpm, minute) if self.rpm else None,
+            token_limiter=TokenLimit(self.tpm, minute) if self.tpm else None,
             grace=grace_ms,
             log_errors=False,  # a lost server is told once, by whoever adds jobs
         )
