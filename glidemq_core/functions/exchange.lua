@@ -304,7 +304,8 @@ end
 -- attempts allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger
 -- header JSON ("" none)) and its result or reason.
 -- Reply: {answers, claims {entry, id, flat hash, budget}, why fewer claims than wanted, wait ms, outbox waits (1/0)} and, when
--- fewer than wanted were ready, the newest entry ids of stream and events, to wait for what comes after them.
+-- fewer than wanted were ready, the newest entry ids of stream and events, to wait for what comes after them, and when
+-- a limited group is to be looked at again, ms ("" none).
 -- Answers: ok retrying failed, or lost when the run does not own the job any more (nothing of it was recorded).
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 register("exchange", {}, function(P, args)
@@ -321,6 +322,7 @@ register("exchange", {}, function(P, args)
   local reply = { answers, claims, why, util.int(max(0, wait)), outbox and 1 or 0 }
   if #claims < batch.want then
     reply[6], reply[7] = newest(P .. ":stream"), newest(P .. ":events")
+    reply[8] = call("ZRANGE", P .. ":ratelimited", 0, 0, "WITHSCORES")[2] or ""
   end
   for _, job in ipairs(parked or {}) do claims[#claims + 1] = job end
   return reply

@@ -60,7 +60,7 @@ class Exchange:
         on_claim: Callable[[Claim], None],
         on_settled: Callable[[Settle, str], None],
         on_error: Callable[[BaseException], None],
-        on_dry: Callable[[str, str], None],
+        on_dry: Callable[[str, str, str], None],
         on_outbox: Callable[[], None],
         owns: Callable[[str], bool],
     ) -> None:
@@ -258,9 +258,15 @@ class Exchange:
         stamp = str(now)
         started = 0
         for entry, job_id, flat, stop in claims:
+            try:
+                self._on_claim(
+                    Claim(entry.decode(), job_id.decode(), hash_fields(flat), stamp, stop.decode())
+                )
+            except Exception as defect:  # noqa: BLE001 - one odd record (an id that is no text) must not cost the others
+                self._on_error(defect)
+                continue
             if stop != b"parked":
                 started += 1
-            self._on_claim(Claim(entry.decode(), job_id.decode(), hash_fields(flat), stamp, stop.decode()))
         self.active += started
         for record, answer in zip(records, answers, strict=True):
             self._on_settled(record, answer.decode())
@@ -287,7 +293,7 @@ class Exchange:
         elif why != "more":
             self.dry = True
             if marks:
-                self._on_dry(marks[0].decode(), marks[1].decode())
+                self._on_dry(*(mark.decode() for mark in marks))
 
     def _arm(self, delay_s: float) -> None:
         if self._timer is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: Running jobs are looked after at least this often, whatever the lock: peers steal what is silent for longer.
 _LONGEST_BEAT_MS = 15_000
 _SHORTEST_BEAT_MS = 50
+_UNKNOWN_MS = 2**53
 #: Every how many promotion ticks the slow walk for list jobs of peers takes a step.
 _LIST_SCAN_TICKS = 10
 
@@ -61,6 +62,7 @@ class Maintenance:
         self._shortest_lock = worker.options.lock_duration
         self._list_walk = sweeps.ListWalk(scope)
         self._suspended_rank = 0
+        self._next_promotion_ms = _UNKNOWN_MS
 
     async def start(self) -> None:
         """Register, so that the worker is seen before its first job, then begin to look after the queue."""
@@ -93,6 +95,11 @@ class Maintenance:
     def poke(self) -> None:
         """Something was scheduled: look at what is due now."""
         self._poked.set()
+
+    def promote_by(self, at_ms: int) -> None:
+        """Something falls due at `at_ms`: be there in time."""
+        if at_ms < self._next_promotion_ms:
+            self._poked.set()
 
     def expect_lock(self, lock_ms: int | None) -> None:
         """A job with a lock of its own runs: beat often enough for it."""
@@ -194,6 +201,7 @@ class Maintenance:
         due_ms: int | None = None
         while True:
             self._poked.clear()
+            self._next_promotion_ms = _UNKNOWN_MS  # what falls due meanwhile may be too late for this one
             try:
                 due_ms = await self._promote()
                 if ticks % _LIST_SCAN_TICKS == 0:
@@ -205,6 +213,7 @@ class Maintenance:
             wait_ms = self._options.promotion_interval
             if due_ms is not None:
                 wait_ms = max(1, min(wait_ms, due_ms - self._scope.now_ms()))
+            self._next_promotion_ms = self._scope.now_ms() + wait_ms
             try:
                 async with asyncio.timeout(wait_ms / 1000):
                     await self._poked.wait()

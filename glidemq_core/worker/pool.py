@@ -411,8 +411,10 @@ class Worker(QueueBase):
                 self._maintenance.dead_letter(record)
             self._emit("failed", job, record.error)
 
-    def _nothing_ready(self, stream_id: str, events_id: str) -> None:
+    def _nothing_ready(self, stream_id: str, events_id: str, group_due: str) -> None:
         if self._state == "running":
+            if group_due:
+                self._maintenance.promote_by(int(float(group_due)))
             if not self._running and self._events.listening("drained"):
                 self._emit("drained")
             self._idle.begin(stream_id, events_id)
