@@ -69,6 +69,8 @@ TOKENS_EVERY_MS = 10_000
 FLOWS_EVERY_MS = 3_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
+#: Queues whose rows are kept fresh while running streams are sought; those beyond take their turn.
+ROWS_FOR_PICKING = 50
 #: Jobs that the detail pane counts errors and the longest run from.
 FAILED_SAMPLE = 50
 
@@ -242,7 +244,9 @@ class LiveFeed:
         if self._is_due("known", KNOWN_EVERY_MS):
             self._found(await self._try(watch.known()) or ())
         if self._is_due("fleet", rate):
-            await self._try(self._fleet.read(watch, _visible(wants)))
+            # What is sought among running jobs shows in rows that are fresh, on screen or not.
+            sought = sorted(self._fleet.names)[:ROWS_FOR_PICKING] if wants.pick else ()
+            await self._try(self._fleet.read(watch, _visible(wants).union(sought)))
         if wants.jobs is not None:
             changes["jobs"] = await self._try(self._read_list(wants.jobs, wants.window))
         if wants.job is not None and self._is_due(wants.job, rate):

@@ -99,6 +99,15 @@ async def test_running_streams_show_up_by_themselves_and_tell_their_end(server_u
         assert "1,318 tok in" in slot.pane.end.text
 
 
+async def test_a_queue_that_slept_shows_up_as_soon_as_it_streams(server_url: str) -> None:
+    async with Queue("chat", server_url) as queue, streams(server_url) as pilot:
+        await queue.add("later", -1, delay=3_600_000)
+        await eventually(lambda: screen_of(pilot).snapshot.queue("chat") is not None)
+
+        async with talking(server_url):
+            await eventually(lambda: slots(pilot))
+
+
 async def test_a_reader_who_scrolled_up_is_not_pulled_down(server_url: str) -> None:
     async with talking(server_url) as (talker, _), streams(server_url, (80, 24)) as pilot:
         await eventually(lambda: slots(pilot))
