@@ -42,6 +42,8 @@ _KEY_TEXT = {
     "greater_than_sign": ">",
     "plus": "+",
     "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "left": "←",
     "right": "→",
     "up": "↑",
@@ -64,7 +66,9 @@ def bindings(scope: str) -> list[BindingType]:
 
 
 def key_text(key: str) -> str:
-    """A key as people write it."""
+    """A key as people write it: `^p`, `shift+tab`, `[`."""
     head, _, last = key.rpartition("+")
     text = _KEY_TEXT.get(last, last)
-    return f"{head.replace('ctrl', '^')}{text}" if head else text
+    if not head:
+        return text
+    return f"^{text}" if head == "ctrl" else f"{head}+{text}"
