@@ -50,7 +50,7 @@ class FlowScreen(ConsoleScreen):
     FlowScreen #flow-side { height: auto; max-height: 55%; padding: 0 1 0 3; scrollbar-size-vertical: 1; }
     FlowScreen #flow-tree { height: 1fr; width: 1fr; min-height: 5; }
     FlowScreen.-wide #flow-panes { layout: horizontal; }
-    FlowScreen.-wide #flow-side { width: 62; height: 1fr; max-height: 100%; padding: 1 1 0 2; }
+    FlowScreen.-wide #flow-side { width: 58; height: 1fr; max-height: 100%; padding: 1 1 0 2; }
     """
 
     def __init__(self, ref: JobRef) -> None:
@@ -139,7 +139,7 @@ class FlowScreen(ConsoleScreen):
     def _draw_facts(self, view: FlowView, now: int) -> None:
         flow = view.flow
         assert flow is not None
-        width = 60 if self.has_class("-wide") else self.app.size.width
+        width = 56 if self.has_class("-wide") else self.app.size.width
         lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, width)]
         if flow.kind == "single":
             lines.append(

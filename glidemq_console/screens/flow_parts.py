@@ -197,7 +197,7 @@ def budget_lines(view: FlowView, now: int, width: int) -> list[Parts]:
     for cap in caps_of(budget):
         figures = f"{amount_text(cap, cap.used, unit)} / {amount_text(cap, cap.most, unit)}"
         label = cell_pad(cell_fit(short(cap.name, 30), names - 1), names)
-        lines.append([Ink(label, "label"), *gauge_parts(cap.share, 10 if width < 60 else 16, figures)])
+        lines.append([Ink(label, "label"), *gauge_parts(cap.share, 12 if width < 60 else 16, figures)])
     if not lines:
         lines.append([Ink("its budget has no caps", "dim")])
     words, token = forecast(budget, now)

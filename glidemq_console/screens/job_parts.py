@@ -93,7 +93,9 @@ def attempts(job: JobDetail, now: int) -> list[Parts]:
         if job.attempts_made or job.state in ("completed", "failed"):
             lines.append([Ink("  single attempts are kept by Python workers only", "dim")])
         return lines
-    lines += [_attempt(number, entry, now) for number, entry in enumerate(job.ledger, 1)]
+    followers = (*job.ledger[1:], None)
+    for number, (entry, after) in enumerate(zip(job.ledger, followers, strict=True), 1):
+        lines.append([*_attempt(number, entry, now), *_fell_back(entry, after)])
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
         lines.append([Ink(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
@@ -115,6 +117,13 @@ def _attempt(number: int, entry: Attempt, now: int) -> Parts:
         Ink(f"{cost:>6}  " if cost else "", "foreground"),
         Ink(f"{'●' if running else glyph} {words}", "state-active" if running else token),
     ]
+
+
+def _fell_back(entry: Attempt, after: Attempt | None) -> Parts:
+    """Mark an error that made a fallback fire; the next line names its model."""
+    if after is None or after.fallback_index <= entry.fallback_index:
+        return []
+    return [Ink(f" → fallback {after.fallback_index}", "warning")]
 
 
 def _cell(text: str, width: int) -> str:
@@ -163,6 +172,10 @@ def waiting_for(job: JobDetail) -> list[Parts]:
         lines.append([Ink("children ", "dim"), Ink(f"{states}{more}")])
     if job.parent is not None:
         lines.append([Ink("parent   ", "dim"), Ink(short(str(job.parent)))])
+    if job.budget is not None:
+        lines.append([Ink("budget   ", "dim"), Ink(short(str(job.budget)))])
+    if job.children_total or job.parent is not None or job.budget is not None:
+        lines.append([Ink("flow     ", "dim"), Ink("f", "focus", "bold"), Ink(" shows it whole", "dim")])
     if job.ordering_key is not None:
         lines.append(
             [Ink("group    ", "dim"), Ink(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}")]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: Cells inside the marks of a gauge in a row, and when its cap is unknown and words need the room.
 ROW_GAUGE, ROW_UNKNOWN_GAUGE = 8, 4
+MINI_GAUGE = 4
 #: Cells of a row's history: a quarter of an hour in the list.
 ROW_SPARK = 15
 _HELD_WORDS = {"starts": "RPM", "tokens": "TPM", "slots": "slots"}
@@ -51,6 +52,16 @@ def meter_cell(rate: Rate) -> list[Ink]:
     share = share_of(rate)
     parts = gauge_parts(share, ROW_GAUGE)[:3] if share is not None else _no_use()
     return [*parts, Ink(f" {used_text(rate)}"), *_window_parts(rate)]
+
+
+def mini_meter(rate: Rate) -> list[Ink]:
+    """A meter where there is little room: a small gauge and its percentage, or what was counted."""
+    if not is_known(rate):
+        return [Ink(fmt.UNKNOWN, "dim")]
+    share = share_of(rate)
+    gauge = gauge_parts(share, MINI_GAUGE)
+    words = fmt.percent(share) if share is not None else _amount(rate.used)
+    return [*gauge[:3], Ink(f" {words}", gauge[1].token if share is not None else "dim")]
 
 
 def _no_use() -> list[Ink]:

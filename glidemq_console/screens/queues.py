@@ -34,6 +34,7 @@ from ..widgets.plot import Plot, Series
 from ..widgets.sparkline import sparkline_parts
 from ..widgets.statusline import PartsView, Rule
 from .base import ConsoleScreen
+from .limit_parts import mini_meter
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot, WorkerInfo
@@ -58,6 +59,8 @@ COLUMNS = (
     Column(key="tok/s", title="TOK/S", width=6, right=True, leaves=2),
     Column(key="$/h", title="COST/H", width=8, right=True, leaves=3),
     Column(key="oldest", title="OLDEST", width=7, right=True, leaves=4),
+    Column(key="rpm", title="RPM", width=12, leaves=7, sortable=False),
+    Column(key="tpm", title="TPM", width=12, leaves=6, sortable=False),
     Column(key="workers", title="WORKERS", width=12, leaves=5, flexible=True),
 )
 _EMPTY: tuple[Parts, ...] = (
@@ -96,6 +99,8 @@ def queue_cells(
         "tok/s": number(row.tokens_per_s),
         "$/h": Ink(cost, "dim" if not row.cost_per_hour else "foreground"),
         "oldest": Ink(fmt.duration(oldest), "dim"),
+        "rpm": mini_meter(row.rpm),
+        "tpm": mini_meter(row.tpm),
         "workers": Ink(workers or fmt.UNKNOWN, "dim"),
     }
 

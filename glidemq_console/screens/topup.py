@@ -77,6 +77,8 @@ class TopUpDialog(Dialog[Request | None]):
         self._rest: Timer | None = None
         #: The request whose preview is on screen; only that one may be sent.
         self._previewed: Request | None = None
+        #: Enter was pressed before its preview came.
+        self._goes_on = False
 
     def compose_fields(self) -> ComposeResult:
         unit = short(self._budget.cost_unit, 12) or None
@@ -134,7 +136,7 @@ class TopUpDialog(Dialog[Request | None]):
         self._changed()
 
     def _changed(self) -> None:
-        self._previewed = None
+        self._previewed, self._goes_on = None, False
         self.query_one("#dialog-yes", Button).disabled = True
         self.query_one("#dialog-problem", Static).update("")
         if self._rest is not None:
@@ -163,6 +165,8 @@ class TopUpDialog(Dialog[Request | None]):
         released = len(answer.released)
         button.label = Content(f"Top up, release {released:,}" if released else "Top up")
         button.disabled = not (asked.adds or released)
+        if self._goes_on:
+            self.on_input_submitted()
 
     # --- what would happen ---
 
@@ -204,9 +208,10 @@ class TopUpDialog(Dialog[Request | None]):
     # --- the end ---
 
     def on_input_submitted(self) -> None:
+        # Enter leads to the button once its preview is on screen; only a second one sends.
         button = self.query_one("#dialog-yes", Button)
+        self._goes_on = self._previewed is None
         if not button.disabled:
-            # Enter shows where it leads; only a second one sends.
             button.focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

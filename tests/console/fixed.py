@@ -26,6 +26,7 @@ from glidemq_core.records import (
     JobRow,
     Permissions,
     QueueSnapshot,
+    Rate,
     ServerInfo,
     Signal,
     StreamInfo,
@@ -68,6 +69,8 @@ QUEUES = (
         cost_per_hour=1.92,
         cost_unit="usd",
         workers=6,
+        rpm=Rate(used=49, max=60, window_ms=60_000, resets_at=NOW + timedelta(seconds=12), source="queue"),
+        tpm=Rate(used=34_000, window_ms=60_000, resets_at=NOW + timedelta(seconds=12)),
     ),
     QueueSnapshot(name="moderation", paused=True, suspended=5, completed=310, workers=1),
     QueueSnapshot(
