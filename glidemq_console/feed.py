@@ -66,7 +66,7 @@ SERVER_EVERY_MS = 30_000
 #: How often queues on screen are searched for token counters that no worker tells of.
 TOKENS_EVERY_MS = 10_000
 #: A list of flows reads every job of each; one flow is read at the usual rate.
-FLOWS_EVERY_MS = 3_000
+FLOWS_EVERY_MS = 5_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
 #: Queues whose rows are kept fresh while running streams are sought; those beyond take their turn.
@@ -152,6 +152,8 @@ class LiveFeed:
         before, self._interests = self._interests, interests
         if before == interests:
             return
+        if before.flows != interests.flows:
+            self._due.pop("flows", None)
         if (before.streams, before.pick) != (interests.streams, interests.pick):
             self._due.pop("streams", None)
         only_scrolled = replace(before, window=interests.window) == interests

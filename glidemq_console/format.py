@@ -161,7 +161,8 @@ def money(amount: float | None, unit: str | None = None, *, per: str = "") -> st
         figure = "<0.001"
     sign = "-" if amount < 0 else ""
     if unit is not None and unit.lower() == "usd":
-        return f"{sign}${figure}{per}"
+        less, figure = ("<", figure[1:]) if figure.startswith("<") else ("", figure)
+        return f"{less}{sign}${figure}{per}"
     return f"{sign}{figure}{f' {unit}' if unit else ''}{per}"
 
 

@@ -103,6 +103,7 @@ def test_rates_and_money_carry_their_unit() -> None:
     assert words.money(1.92, "usd", per="/h") == "$1.92/h"
     assert words.money(12.4, "eur") == "12.40 eur"
     assert words.money(0.00001) == "<0.001"
+    assert words.money(0.00001, "usd") == "<$0.001"
     assert words.money(0, "usd") == "·"
     assert words.money(None, "usd") == "–"
     assert words.full(1_204) == "1,204"

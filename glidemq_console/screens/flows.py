@@ -24,8 +24,8 @@ from .flow import FlowScreen
 if TYPE_CHECKING:
     from glidemq_core.records import Flow
 
-#: Flows that are listed; each costs a look at all its jobs.
-LISTED = 60
+#: Flows are listed by so many, a page more than is seen; each costs a look at all its jobs.
+PAGE, MOST = 20, 500
 
 COLUMNS = (
     Column(key="name", title="FLOW", width=14, flexible=True, sortable=False),
@@ -64,6 +64,7 @@ class FlowsScreen(ConsoleScreen):
         super().__init__()
         self._filter = ""
         self._listed: list[Flow] = []
+        self._most = 0
 
     def body(self) -> ComposeResult:
         yield LineList(COLUMNS, id="flow-list", empty=_EMPTY)
@@ -78,13 +79,20 @@ class FlowsScreen(ConsoleScreen):
         key = self.lines.cursor_key if self.is_mounted else None
         return next((flow for flow in self._listed if flow.root == key), None)
 
+    @property
+    def _wanted(self) -> int:
+        """How many flows to read: those on screen and a page more, fewer never than before."""
+        last = max(self.lines.visible_range[1], self.app.size.height)
+        self._most = max(self._most, min(MOST, (last // PAGE + 1) * PAGE))
+        return self._most
+
     # --- what the frame asks ---
 
     def main_widget(self) -> LineList:
         return self.lines
 
     def interests(self) -> Interests:
-        return Interests(flows=LISTED)
+        return Interests(flows=self._wanted)
 
     def context(self) -> Context:
         flow, plain = self.selected, super().context()
@@ -96,8 +104,8 @@ class FlowsScreen(ConsoleScreen):
         if known is None:
             return []
         words = fmt.plural(len(self._listed), "flow")
-        if len(known.items) >= LISTED:
-            words = f"the {LISTED} newest flows"
+        if len(known.items) >= self._most:
+            words = f"the {len(known.items)} newest flows"
         parts = [
             Ink(words, "dim"),
             Ink(" · " + ("scan complete" if known.complete else "searching …"), "dim"),
@@ -148,6 +156,7 @@ class FlowsScreen(ConsoleScreen):
 
     def on_line_list_highlighted(self) -> None:
         self.show_keys()
+        self.console.want()
 
     def on_line_list_chosen(self) -> None:
         self.console.action_act("flows.open")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glidemq_core.records import Group, Limits, QueueSnapshot, Rate
 
 #: Cells inside the marks of a gauge in a row, and when its cap is unknown and words need the room.
-ROW_GAUGE, ROW_UNKNOWN_GAUGE = 8, 4
+ROW_GAUGE, ROW_UNKNOWN_GAUGE = 7, 4
 MINI_GAUGE = 4
 #: Cells of a row's history: a quarter of an hour in the list.
 ROW_SPARK = 15
@@ -51,7 +51,9 @@ def meter_cell(rate: Rate) -> list[Ink]:
         ]
     share = share_of(rate)
     parts = gauge_parts(share, ROW_GAUGE)[:3] if share is not None else _no_use()
-    return [*parts, Ink(f" {used_text(rate)}"), *_window_parts(rate)]
+    window = _window_parts(rate)
+    figures = used_text(rate).replace(" ", "") if window else used_text(rate)
+    return [*parts, Ink(f" {figures}"), *window]
 
 
 def mini_meter(rate: Rate) -> list[Ink]:

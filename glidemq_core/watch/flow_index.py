@@ -25,6 +25,8 @@ _ROUND_EVERY_S = 60.0
 _RECENT_EVENTS = 200
 #: Jobs of each flow that a list reads.
 _NODES = 200
+#: A flow whose jobs have all completed changes no more; it is read again this seldom, s, in case it was removed.
+_COMPLETED_EVERY_S = 30.0
 
 
 class FlowIndex:
@@ -36,6 +38,8 @@ class FlowIndex:
         self._roots: dict[JobRef, int] = {}
         self._cursors: dict[str, str] = {}
         self._round_ended: dict[str, float] = {}
+        #: Completed flows as they were read, and when.
+        self._completed: dict[JobRef, tuple[float, Flow]] = {}
 
     async def read(self, names: Sequence[str], limit: int) -> tuple[list[Flow], bool]:
         """Return the newest flows of some queues, and whether all keys have been searched once."""
@@ -46,19 +50,31 @@ class FlowIndex:
         flows: list[Flow] = []
         for ref, flow in zip(
             newest,
-            await asyncio.gather(
-                *(read_flow(self._source, ref, _NODES) for ref in newest), return_exceptions=True
-            ),
+            await asyncio.gather(*(self._flow(ref) for ref in newest), return_exceptions=True),
             strict=True,
         ):
             if isinstance(flow, Flow):
                 flows.append(flow)
             elif isinstance(flow, GlideMQError):
                 self._roots.pop(ref, None)  # removed since
+                self._completed.pop(ref, None)
             else:
                 raise flow
         scopes = names if self._source.connection.is_cluster else ("",)
         return flows, all(name in self._round_ended for name in scopes)
+
+    async def _flow(self, ref: JobRef) -> Flow:
+        """Read a flow, unless it had completed shortly ago."""
+        at, known = self._completed.get(ref, (0.0, None))
+        if known is not None and time.monotonic() - at < _COMPLETED_EVERY_S:
+            return known
+        flow = await read_flow(self._source, ref, _NODES)
+        self._completed.pop(ref, None)
+        if all(node.state == "completed" for node in flow.nodes):
+            if len(self._completed) >= _MOST_ROOTS:
+                self._completed.clear()
+            self._completed[ref] = time.monotonic(), flow
+        return flow
 
     async def _recent(self, names: Sequence[str]) -> set[JobRef]:
         """Jobs of the latest events of each queue."""
