@@ -31,7 +31,7 @@ async def repair_flow(
         state, created = await connection.command("HMGET", keys.job(parent.id), "state", "timestamp")
         if state != b"waiting-children" or to_int(created) > oldest:
             continue
-        states = await _pending(scope, parent)
+        states = await pending_children(scope, parent)
         done = [child for child, state in states.items() if state == "completed"]
         counted = await _count(scope, parent, done, "repair_flow", actor)
         told += counted
@@ -47,7 +47,7 @@ async def release_parent(
 ) -> list[JobRef]:
     """Let a parent go on without children that failed or are gone; see `Queue.release_parent`."""
     parent = JobRef(scope.queue, job_id)
-    states = await _pending(scope, parent)
+    states = await pending_children(scope, parent)
     hopeless = [child for child, state in states.items() if state in ("failed", "completed", "")]
     if children is not None:
         chosen = list(children)
@@ -67,11 +67,11 @@ async def release_parent(
 
 async def blocking_children(scope: Scope, job_id: str) -> list[JobRef]:
     """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
-    states = await _pending(scope, JobRef(scope.queue, job_id))
+    states = await pending_children(scope, JobRef(scope.queue, job_id))
     return [child for child, state in states.items() if state in ("failed", "")]
 
 
-async def _pending(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
+async def pending_children(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
     """Read the states of the children a job still waits for; "" for one whose record is gone."""
     connection, prefix = scope.connection, scope.keys.prefix
     keys = QueueKeys(prefix, parent.queue)

@@ -20,6 +20,7 @@ FAMILIES = (
     "observe",
     "events",
     "server",
+    "doctor",
     "config",
 )
 

@@ -1,0 +1,76 @@
+"""`doctor`: what may be wrong with the server and its queues, and what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from . import parameters
+from .program import DEFAULT_TIMEOUT_MS, command, own
+from .session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core.records import Check
+
+#: Queues looked at when none is named.
+_MOST_QUEUES = 500
+_MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "–"}
+
+
+@command("doctor", limit=own)
+async def doctor(
+    session: Session, names: parameters.Queues = None, queue: parameters.QueueOption = None
+) -> int:
+    """Check server, permissions, workers and queues; changes nothing."""
+    from glidemq_core import errors
+    from glidemq_core.doctor import CHECKS, unreachable
+
+    limit_ms = session.given.timeout or DEFAULT_TIMEOUT_MS
+    try:
+        async with asyncio.timeout(limit_ms / 1_000):
+            checks = await _examine(session, parameters.merged(names, queue))
+    except (errors.InvalidOptionError, errors.QueueNotFoundError):
+        raise
+    except (TimeoutError, errors.GlideMQError) as error:
+        problem = (
+            error
+            if isinstance(error, errors.GlideMQError)
+            else errors.CallTimeoutError(
+                f"{session.address} did not answer within {limit_ms / 1_000:g} s",
+                hint="--timeout DUR waits longer",
+                command="doctor",
+                timeout_ms=limit_ms,
+            )
+        )
+        # What could be told stands on stdout all the same; the error decides the exit code.
+        _show(session, unreachable(problem, CHECKS[1:]))
+        raise problem from None
+    _show(session, checks)
+    return 1 if any(check.status == "fail" for check in checks) else 0
+
+
+async def _examine(session: Session, wanted: tuple[str, ...]) -> list[Check]:
+    from glidemq_core.doctor import examine
+
+    connection = await session.connection()
+    found, _ = await session.chosen_queues(wanted)
+    if not wanted and len(found) > _MOST_QUEUES:
+        session.out.note(f"only the first {_MOST_QUEUES} of {len(found)} queues are looked at; name others")
+        found = found[:_MOST_QUEUES]
+    return await examine(connection, await session.watch(), found)
+
+
+def _show(session: Session, checks: list[Check]) -> None:
+    out = session.out
+    if session.json:
+        out.record({"ok": all(check.status != "fail" for check in checks), "checks": checks})
+        return
+    width = max(len(check.id) for check in checks)
+    for check in checks:
+        name = check.id.replace("_", " ").ljust(width)
+        line = f"{_MARKS[check.status]} {check.status.ljust(4)}  {name}  {out.safe(check.summary, 300)}"
+        out.line(out.dim(line) if check.status == "skip" else line)
+        for detail in (check.detail or "").splitlines():
+            out.line(" " * (width + 10) + out.safe(detail, 300))
+        if check.fix:
+            out.line(" " * (width + 10) + "fix: " + out.safe(check.fix, 400))

@@ -1,0 +1,65 @@
+"""What may be wrong with a server and its queues: bounded reads only, each finding with what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import GlideMQError, PermissionDeniedError
+from ..records import Check
+from ..watch.source import Source
+from .flows import stuck_parents
+from .ordering import ordering_keys
+from .queues import key_types, list_active, outbox, paused, suspended, workers
+from .server import exposure, functions, permissions, unreachable, version
+
+if TYPE_CHECKING:
+    from ..connection import Connection
+    from ..watch import Watch
+
+__all__ = ["CHECKS", "examine", "unreachable"]
+
+#: Round trips a second that an examination takes at most.
+_CALLS_PER_S = 200
+_Asking = Callable[["Watch", Source, Sequence[str]], Awaitable[Check]]
+_SERVER: dict[str, _Asking] = {"permissions": permissions}
+_QUEUES: dict[str, _Asking] = {
+    "key_types": key_types,
+    "workers": workers,
+    "paused": paused,
+    "suspended": suspended,
+    "stuck_parents": stuck_parents,
+    "ordering_keys": ordering_keys,
+    "list_active": list_active,
+    "outbox": outbox,
+}
+#: Ids of all checks in their order.
+CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUEUES)
+
+
+async def examine(connection: Connection, watch: Watch, names: Sequence[str]) -> list[Check]:
+    """Examine a server and some of its queues. Changes nothing; a check that may not be made is skipped."""
+    source = Source(connection, connection.prefix, _CALLS_PER_S)
+    rtt_ms = (await connection.ping()).total_seconds() * 1_000
+    checks = [
+        Check(id="connection", status="ok", summary=f"{connection.address} answers within {rtt_ms:.1f} ms"),
+        version(connection),
+        functions(connection),
+    ]
+    found = await asyncio.gather(
+        *(_made(id, ask, watch, source, names) for id, ask in {**_SERVER, **_QUEUES}.items())
+    )
+    return [*checks, found[0], exposure(connection), *found[1:]]
+
+
+async def _made(id: str, ask: _Asking, watch: Watch, source: Source, names: Sequence[str]) -> Check:
+    if id in _QUEUES and not names:
+        return Check(id=id, status="skip", summary="no queues")
+    try:
+        return await ask(watch, source, names)
+    except PermissionDeniedError as error:
+        return Check(id=id, status="skip", summary=f"may not look: {error.message}", fix=error.hint)
+    except GlideMQError as error:
+        # Damage that keeps one check from being made must not hide what the others find.
+        return Check(id=id, status="fail", summary=f"could not be checked: {error.message}", fix=error.hint)

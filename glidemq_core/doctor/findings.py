@@ -1,0 +1,25 @@
+"""How findings about several queues become one check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..records import Check
+
+#: Findings that a check lists.
+_LISTED = 10
+
+
+def verdict(
+    id: str, findings: Sequence[str], *, good: str, bad: str, status: str = "warn", fix: str | None = None
+) -> Check:
+    """Make a check: ok with `good` when nothing was found, else `status`, `bad` and the findings as detail."""
+    if not findings:
+        return Check(id=id, status="ok", summary=good)
+    more = f"\n... and {len(findings) - _LISTED} more" if len(findings) > _LISTED else ""
+    return Check(id=id, status=status, summary=bad, detail="\n".join(findings[:_LISTED]) + more, fix=fix)
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

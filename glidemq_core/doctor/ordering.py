@@ -1,0 +1,121 @@
+"""Check of ordering keys: one whose next number never starts holds back all its jobs for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..numbers import to_int
+from ..records import Check
+from ..watch.scan import scan_step
+from ..watch.source import Source, entries, failed, integer, number, pairs, text
+from .findings import verdict
+
+if TYPE_CHECKING:
+    from ..watch import Watch
+
+#: Ordering keys looked at in each queue, and jobs that may hold the number a key waits for.
+_KEYS = 200
+_JOBS = 1_000
+#: Steps over the parents of flows, which may hold a number while they wait for children.
+_STEPS = 5
+
+
+async def ordering_keys(_: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find keys whose next job can never start, because nothing holds its number any more."""
+    found, unsure, looked = [], 0, 0
+    for name in names:
+        suspects, seen = await _waiting(source, name)
+        looked += seen
+        if not suspects:
+            continue
+        held = await _held(source, name)
+        if held is None:
+            unsure += len(suspects)
+            continue
+        found += [
+            (name, key, following)
+            for key, following in suspects.items()
+            if following not in held.get(key, ())
+        ]
+    good = f"{looked} ordering keys, none is blocked"
+    if unsure and not found:
+        summary = f"{unsure} ordering keys wait for a job among too many to look at"
+        return Check(id="ordering_keys", status="skip", summary=summary)
+    fix = None
+    if found:
+        keys = source.keys(found[0][0])
+        skip = f"HSET '{keys.group(found[0][1])}' skip:{found[0][2]} 1"
+        fix = f"skip the number: valkey-cli {skip}, then ZADD '{keys.ratelimited}' 0 '{found[0][1]}'"
+    return verdict(
+        "ordering_keys",
+        [f"{name}: key '{key}' waits for number {at}, which no job has" for name, key, at in found],
+        good=good,
+        bad="jobs of an ordering key will never start",
+        status="fail",
+        fix=fix,
+    )
+
+
+async def _waiting(source: Source, name: str) -> tuple[dict[str, int], int]:
+    """Keys whose parked jobs all come after the number that is to start, with it; and how many were looked at."""
+    keys = source.keys(name)
+    page = await source.one("HSCAN", keys.ordering, 0, "COUNT", _KEYS)
+    listed = [] if failed(page) else [text(key) or "" for key, _ in pairs(page[1])][:_KEYS]
+    answers = await source.ask(
+        [
+            question
+            for key in listed
+            for question in (
+                ("ZRANGE", keys.groupq(key), 0, 0, "WITHSCORES"),
+                ("HGET", keys.group(key), "nextSeq"),
+            )
+        ]
+    )
+    found = {}
+    for key, first, following in zip(listed, answers[::2], answers[1::2], strict=True):
+        lowest = pairs(first)
+        after = 0 if failed(following) else to_int(following)
+        if lowest and after > 0 and (number(lowest[0][1]) or 0) > after:
+            found[key] = after
+    if not found:
+        return {}, len(listed)
+    markers = await source.ask([("HEXISTS", keys.group(key), f"skip:{at}") for key, at in found.items()])
+    # A marked number is stepped over at the next look at the key.
+    left = {key: at for (key, at), marked in zip(found.items(), markers, strict=True) if not integer(marked)}
+    return left, len(listed)
+
+
+async def _held(source: Source, name: str) -> dict[str, set[int]] | None:
+    """Numbers by key that jobs hold which are still to start; None where there are too many jobs to look at."""
+    keys = source.keys(name)
+    stream, scheduled, lifo, priority = await source.ask(
+        [
+            ("XRANGE", keys.stream, "-", "+", "COUNT", _JOBS),
+            ("ZRANGE", keys.scheduled, 0, _JOBS - 1),
+            ("LRANGE", keys.lifo, 0, _JOBS - 1),
+            ("LRANGE", keys.priority, 0, _JOBS - 1),
+        ]
+    )
+    ids = [dict(fields).get("jobId") or "" for _, fields in entries(None if failed(stream) else stream)]
+    parts: list[Sequence[Any]] = [ids]
+    parts += [[] if failed(part) else list(part) for part in (scheduled, lifo, priority)]
+    if any(len(part) >= _JOBS for part in parts):
+        return None
+    candidates = {text(job_id) or "" for part in parts for job_id in part}
+    cursor = "0"
+    for _ in range(_STEPS):
+        cursor, found = await scan_step(source, name, cursor, "deps:*")
+        candidates |= {key[len(keys.deps("")) :] for key in found}
+        if cursor == "0":
+            break
+    else:
+        return None
+    answers = await source.ask(
+        [("HMGET", keys.job(job_id), "groupKey", "orderingSeq") for job_id in sorted(candidates)]
+    )
+    held: dict[str, set[int]] = {}
+    for answer in answers:
+        if not failed(answer) and answer and answer[0] is not None:
+            held.setdefault(text(answer[0]) or "", set()).add(to_int(answer[1]))
+    return held

@@ -1,0 +1,202 @@
+"""Checks of queues: types of keys, workers, switches, and records that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..keys import NO_DEADLINE
+from ..numbers import to_int
+from ..records import Check, WorkerInfo
+from ..watch.source import Source, failed, integer, number, pairs, sliced, text
+from .findings import plural, verdict
+
+if TYPE_CHECKING:
+    from ..watch import Watch
+
+#: Suspended jobs looked at in each queue: those without deadline, which no sweep ever meets, come last.
+_MEMBERS = 500
+#: A deadline that passed longer ago than this should have been swept, ms.
+_SWEPT_MS = 60_000
+_TYPES = {
+    "id": "string",
+    "stream": "stream",
+    "scheduled": "zset",
+    "priority": "list",
+    "lifo": "list",
+    "list_active": "string",
+    "completed": "zset",
+    "failed": "zset",
+    "events": "stream",
+    "meta": "hash",
+    "ordering": "hash",
+    "ratelimited": "zset",
+    "rate": "hash",
+    "dedup": "hash",
+    "schedulers": "hash",
+    "suspended": "zset",
+    "limits": "hash",
+    "audit": "stream",
+    "outbox": "list",
+    "early_index": "set",
+    "list_runs": "zset",
+}
+
+
+async def key_types(_: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find keys that something else has made."""
+    keys = [(getattr(source.keys(name), key), kind) for name in names for key, kind in _TYPES.items()]
+    answers = await source.ask([("TYPE", key) for key, _ in keys])
+    wrong = [
+        f"{key} is a {found}, not a {kind}"
+        for (key, kind), answer in zip(keys, answers, strict=True)
+        if not failed(answer) and (found := text(answer)) not in (kind, "none", None)
+    ]
+    return verdict(
+        "key_types",
+        wrong,
+        good="all keys are of their types",
+        bad=f"{plural(len(wrong), 'key')} of a foreign type",
+        status="fail",
+        fix="something else uses these names: move it away, or choose another --prefix for the queues",
+    )
+
+
+async def workers(watch: Watch, _: Source, names: Sequence[str]) -> Check:
+    """Find queues whose jobs wait for a worker, and jobs whose worker fell silent."""
+    listed, fleet = await watch.workers(names), await watch.snapshot(names)
+    manned = {worker.queue for worker in listed.workers}
+    waiting = {queue.name: queue.waiting for queue in fleet.queues}
+    found = [
+        f"{name}: {plural(waiting[name], 'job')} waiting, no live worker"
+        for name in names
+        if waiting.get(name) and name not in manned
+    ]
+    found += [f"{row.queue}:{row.id} is active, its worker fell silent" for row in listed.stalled]
+    return verdict(
+        "workers",
+        found,
+        good=f"{plural(len(listed.workers), 'worker')} alive",
+        bad="jobs wait for a worker",
+        fix="start workers: glidemq worker MODULE:ATTR; they also take over jobs whose worker died",
+    )
+
+
+async def paused(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find paused queues with workers that do not look at the switch."""
+    answers = await source.ask([("HGET", source.keys(name).meta, "paused") for name in names])
+    held = [name for name, answer in zip(names, answers, strict=True) if text(answer) == "1"]
+    deaf = _by_queue(worker for worker in (await watch.workers(held)).workers if worker.language != "python")
+    found = [f"{name}: {plural(len(crew), 'Node worker')} still start jobs" for name, crew in deaf.items()]
+    return verdict(
+        "paused",
+        found,
+        good=f"{plural(len(held), 'queue')} paused" if held else "no queue is paused",
+        bad="paused queues go on, Node workers do not look at the switch",
+        fix="stop the Node workers, or glidemq limits QUEUE --rpm 1/1d, which they obey",
+    )
+
+
+async def suspended(_: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find members of the suspended set that are no suspended jobs, and deadlines nobody sweeps."""
+    pages = await source.ask(
+        [
+            question
+            for name in names
+            for question in (
+                ("ZRANGE", source.keys(name).suspended, 0, _MEMBERS - 1, "WITHSCORES"),
+                ("ZRANGE", source.keys(name).suspended, -_MEMBERS, -1, "WITHSCORES"),
+            )
+        ]
+    )
+    members: dict[tuple[str, str], float] = {}
+    for name, (first, last) in zip(names, sliced(pages, 2), strict=True):
+        for member, score in [*pairs(first), *pairs(last)]:
+            members[name, text(member) or ""] = number(score) or 0
+    states = await source.ask([("HGET", source.keys(name).job(job_id), "state") for name, job_id in members])
+    orphans, late = [], []
+    now = source.now_ms()
+    for ((name, job_id), score), answer in zip(members.items(), states, strict=True):
+        state = text(answer)
+        if not failed(answer) and state != "suspended":
+            orphans.append(f"{name}:{job_id} is {state or 'gone'}, but listed as suspended")
+        elif score < NO_DEADLINE and score < now - _SWEPT_MS:
+            late.append(f"{name}:{job_id} is past its deadline by {round((now - score) / 1_000)} s")
+    if orphans:
+        key = source.keys(orphans[0].partition(":")[0]).suspended
+        fix = f"harmless; take a member off the list with: valkey-cli ZREM '{key}' ID"
+    else:
+        fix = "only workers sweep deadlines: start one for the queue"
+    return verdict(
+        "suspended",
+        orphans + late,
+        good=f"{plural(len(members), 'suspended job')}" if members else "no suspended jobs",
+        bad=f"{plural(len(orphans), 'orphan')} among suspended jobs, {len(late)} past their deadline",
+        fix=fix,
+    )
+
+
+async def list_active(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Compare the counter of list-sourced active jobs with our index; a surplus eats slots for ever."""
+    first = await _drift(source, names)
+    # Jobs start and end between two reads: only what stays is drift.
+    second = await _drift(source, list(first)) if first else {}
+    lasting = {name: counts for name, counts in second.items() if counts == first[name]}
+    # Node workers keep no index: with them alive only a counter that is too low is certain.
+    crews = _by_queue(w for w in (await watch.workers(list(lasting))).workers if w.language != "python")
+    found = [
+        f"{name}: counted {counter}, but {runs} of Python workers"
+        for name, (counter, runs) in lasting.items()
+        if counter < runs or name not in crews
+    ]
+    return verdict(
+        "list_active",
+        found,
+        good="counters of active jobs agree",
+        bad="counters of active jobs from priority and LIFO lists are off",
+        fix="a live worker mends this within minutes; start one if none is alive",
+    )
+
+
+async def _drift(source: Source, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    answers = await source.ask(
+        [
+            question
+            for name in names
+            for question in (("GET", source.keys(name).list_active), ("ZCARD", source.keys(name).list_runs))
+        ]
+    )
+    found = {}
+    for name, (counter, runs) in zip(names, sliced(answers, 2), strict=True):
+        if not failed(counter) and not failed(runs) and to_int(counter) != integer(runs):
+            found[name] = (to_int(counter), integer(runs))
+    return found
+
+
+async def outbox(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find news for flows in other slots that nobody delivers."""
+    answers = await source.ask([("LLEN", source.keys(name).outbox) for name in names])
+    lengths = {name: integer(a) for name, a in zip(names, answers, strict=True) if not failed(a) and a}
+    crews = _by_queue(
+        worker for worker in (await watch.workers(list(lengths))).workers if worker.language == "python"
+    )
+    found = [
+        f"{name}: {plural(length, 'message')} to flows of other queues, no Python worker to deliver them"
+        for name, length in lengths.items()
+        if name not in crews
+    ]
+    under_way = sum(lengths.values())
+    return verdict(
+        "outbox",
+        found,
+        good=f"{plural(under_way, 'message')} under way" if under_way else "empty",
+        bad="parents and budgets of other queues wait for news",
+        fix="start a Python worker for the queue: glidemq worker MODULE:ATTR",
+    )
+
+
+def _by_queue(workers: Iterable[WorkerInfo]) -> dict[str, list[WorkerInfo]]:
+    found: dict[str, list[WorkerInfo]] = {}
+    for worker in workers:
+        found.setdefault(worker.queue, []).append(worker)
+    return found

@@ -1,0 +1,95 @@
+"""Checks of the server itself: who it is, what it can, what this user may, who can read along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import GlideMQError
+from ..functions import LIBRARY
+from ..records import Check
+
+if TYPE_CHECKING:
+    from ..connection import Connection
+    from ..watch import Watch
+    from ..watch.source import Source
+
+#: The first version with server functions.
+_OLDEST = (7, 0)
+
+
+def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
+    """Report a server that could not be asked; the other checks are skipped."""
+    first = Check(id="connection", status="fail", summary=error.message, fix=error.hint)
+    return [first, *(Check(id=id, status="skip", summary="no connection") for id in others)]
+
+
+def version(connection: Connection) -> Check:
+    """Check that the server is new enough."""
+    found = connection.server.version
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    if not numbers:
+        return Check(id="version", status="skip", summary="this user may not ask for the version")
+    nodes = f", cluster of {connection.server.nodes}" if connection.is_cluster else ""
+    if numbers < _OLDEST:
+        return Check(
+            id="version",
+            status="fail",
+            summary=f"version {found} has no server functions",
+            fix="use Valkey 7.2 or newer",
+        )
+    return Check(id="version", status="ok", summary=f"version {found}{nodes}")
+
+
+def functions(connection: Connection) -> Check:
+    """Check that our functions can be called."""
+    if connection.functions_available:
+        return Check(id="functions", status="ok", summary=f"library {LIBRARY} is loaded")
+    if connection.read_only:
+        return Check(
+            id="functions", status="skip", summary="read-only: not looked for, views read plain commands"
+        )
+    return Check(
+        id="functions",
+        status="warn",
+        summary=f"this user cannot call the functions of library {LIBRARY}",
+        detail="views read plain commands instead; workers and changes do not work",
+        fix="grant +fcall +fcall_ro +function|load, or have somebody load the library who may",
+    )
+
+
+async def permissions(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Check what this user may do."""
+    found = await watch.permissions()
+    if not found.can_read:
+        return Check(
+            id="permissions",
+            status="fail",
+            summary=f"may not read: {found.reason}",
+            fix=f"grant +@read ~{source.prefix}:*",
+        )
+    if found.can_write:
+        return Check(id="permissions", status="ok", summary="may read and write")
+    if source.connection.read_only:
+        return Check(id="permissions", status="ok", summary="may read; read-only mode")
+    return Check(
+        id="permissions",
+        status="warn",
+        summary=f"may read, not write: {found.reason}",
+        fix=f"fine for looking on; to act grant +@all -@dangerous +function|load ~{source.prefix}:*",
+    )
+
+
+def exposure(connection: Connection) -> Check:
+    """Check whether somebody on the way can read along."""
+    if connection.is_exposed:
+        return Check(
+            id="exposure",
+            status="warn",
+            summary="payloads and password travel in plain text over a network",
+            fix="use valkeys:// (TLS)",
+        )
+    tls = connection.url.startswith("valkeys")
+    return Check(
+        id="exposure", status="ok", summary="encrypted" if tls else "plain text, but only on this machine"
+    )
