@@ -11,6 +11,7 @@ from conftest import eventually
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
+from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.streams import StreamsScreen
 from glidemq_console.scripted import ScriptedFeed
 
@@ -47,13 +48,17 @@ def photograph(
 
 
 async def drawn(pilot: Pilot[Any]) -> None:
-    """Wait until every stream that is shown is drawn."""
+    """Wait until every stream that is shown is drawn, and what is decided on is read."""
     screen = pilot.app.screen
     if isinstance(screen, StreamsScreen):
         await eventually(
             lambda: all(s.follower.meter.chunks and not s.follower.has_rest for s in screen._slots)
         )
-        screen._draw_figures()
+    if isinstance(screen, ApprovalsScreen):
+        await eventually(lambda: screen.shown is None or not screen._lacks_whole(screen.shown))
+    await settle(pilot)
+    if isinstance(screen, StreamsScreen | ApprovalsScreen):
+        screen.show(screen.snapshot)
     await settle(pilot)
 
 
