@@ -128,6 +128,22 @@ async def test_fractions_are_added_exactly(connection: Connection, producer: Flo
     assert (read.max_total_cost, dict(read.max_costs)) == (0.1 + 0.2, {"a/b \u00e9": 1.3})
 
 
+async def test_raised_caps_are_written_without_exponent(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    caps = Budget(max_total_tokens=999_999_999_999_999, max_total_cost=0.00002, max_costs={"a": 0.00001})
+    await producer.add(FlowJob("one", "q"), budget=caps)
+
+    more: dict[str, Any] = {"add_tokens": 1, "add_cost": 0.00003, "add_costs_by": {"a": 0.00002}}
+    answer = await Queue[Any, Any]("q", connection).top_up_budget("1", **more)
+
+    stored = await budget_of(connection, "q")
+    assert stored["maxTotalTokens"] == "1000000000000000"
+    assert stored["maxTotalCost"] == "0.00005"
+    assert stored["maxCosts"] == '{"a":0.000030000000000000004}'
+    assert answer.after.max_costs == {"a": 0.00001 + 0.00002}
+
+
 async def test_failed_jobs_are_retried_only_on_request_and_only_those_of_the_budget(
     connection: Connection, producer: FlowProducer
 ) -> None:

@@ -9,6 +9,7 @@ from budget_kit import (
     DAY_MS,
     WORKING,
     budget_of,
+    exceeded_flow,
     fields_of,
     parked_are,
     steps_of,
@@ -441,3 +442,26 @@ async def test_a_reused_flow_id_starts_anew(connection: Connection, producer: Fl
         "onExceeded": "fail",
         "maxTotalTokens": "5",
     }
+
+
+@pytest.mark.parametrize("how", ["remove", "drain", "revoke"])
+async def test_parked_jobs_that_go_hold_up_nothing(
+    connection: Connection, producer: FlowProducer, how: str
+) -> None:
+    """The budget of a flow that ended is forgotten in time, whatever became of the jobs it had parked."""
+    node = await exceeded_flow(connection, producer)
+    queue = Queue[Any, Any]("q", connection)
+    [parked] = await queue.get_parked_jobs("1")
+    if how == "remove":
+        await queue.remove_job(parked.id)
+    elif how == "drain":
+        await queue.drain(delayed=True)
+    else:
+        assert await queue.revoke(parked.id) == "revoked"
+    assert await connection.command("EXISTS", "glide:{q}:budget-parked:1") == 0
+
+    await queue.top_up_budget("1", add_tokens=1000)
+    await queue.release_parent("1")
+    async with worker_of(connection, "q"):
+        await eventually(node.job.is_completed)
+    assert 0 < await connection.command("TTL", "glide:{q}:budget:1") <= 30 * 86_400

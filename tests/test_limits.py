@@ -9,6 +9,7 @@ from typing import Any
 from conftest import eventually
 
 from glidemq_core.connection import Connection
+from glidemq_core.job import Job
 from glidemq_core.options import NewJob, RateLimit, TokenLimit
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
@@ -181,3 +182,18 @@ async def _completed(connection: Connection, wanted: int) -> bool:
 
 async def _parked(connection: Connection, wanted: int) -> bool:
     return bool(await connection.command("ZCARD", "glide:{q}:groupq:tenant") == wanted)
+
+
+async def test_a_cap_with_a_fraction_lets_jobs_start_below_it(connection: Connection) -> None:
+    queue = Queue[Any, Any]("q", connection)
+
+    async def process(job: Job[Any, Any]) -> None:
+        await job.report_tokens(1)
+
+    first, second = await queue.add("n"), await queue.add("n")
+    assert first is not None
+    assert second is not None
+    limit = TokenLimit(0.5, 3_600_000)
+    async with Worker("q", process, connection, token_limiter=limit, log_errors=False):
+        await eventually(first.is_completed)
+        assert await second.get_state() == "waiting"

@@ -100,8 +100,9 @@ end
 function budgets.settle(P, id, again, now, ended)
   local job = P .. ":job:" .. id
   local f = call("HMGET", job, "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs",
-    "usage:totalCost")
+    "usage:totalCost", "budgetPausedAt")
   if not f[1] then return false end
+  if ended and f[7] then budgets.unpark(P, id) end
   if ended then rest(P, id, f[1]) end
   if f[2] == "1" or not (f[3] or f[4] or f[5] or f[6]) then return false end
   local spend = { tokens = f[3] or nil, totalTokens = f[4] or nil, costs = f[5] or nil, totalCost = f[6] or nil }

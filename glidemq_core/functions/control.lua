@@ -44,9 +44,10 @@ end
 -- What decides about a job: nil when it does not exist.
 function jobs.look(P, id)
   local f = call("HMGET", P .. ":job:" .. id, "state", "groupKey", "orderingSeq", "finishedOn", "lifo", "priority",
-    "timestamp", "name", "delay")
+    "timestamp", "name", "delay", "budgetPausedAt")
   local job = { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[4] or nil,
-    lifo = f[5] == "1", priority = util.num(f[6]), timestamp = f[7] or nil, name = f[8] or "", delay = util.num(f[9]) }
+    lifo = f[5] == "1", priority = util.num(f[6]), timestamp = f[7] or nil, name = f[8] or "", delay = util.num(f[9]),
+    parked = f[10] and true }
   if not f[1] and call("EXISTS", P .. ":job:" .. id) == 0 then return nil end
   return job
 end
@@ -117,7 +118,7 @@ local function remove(P, id, now, running)
   elseif job.state == "waiting" then
     jobs.unqueue(P, id, job, true)
   end
-  if job.state ~= "completed" then budgets.settle(P, id, true, now) end
+  if job.state ~= "completed" then budgets.settle(P, id, true, now, true) end
   for _, set in ipairs({ "scheduled", "completed", "failed", "suspended" }) do call("ZREM", P .. ":" .. set, id) end
   jobs.purge(P, { id })
   jobs.leave_group(P, id, job, now)
@@ -287,6 +288,7 @@ register("revoke", {}, function(P, args)
   call("HSET", key, "revoked", "1")
   if QUEUED[job.state] and not (job.state == "waiting" and jobs.unqueue(P, id, job) == "pending") then
     outcome = "revoked"
+    budgets.settle(P, id, true, now, true)
     call("ZREM", P .. ":scheduled", id)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "revoked", "finishedOn", util.int(now))

@@ -118,7 +118,8 @@ local function settle_all(P, args, now, batch)
       if entry == "" then listed[#listed + 1] = id end
       if answer ~= "retrying" then ended[#ended + 1] = id end
       if run[HEAD] ~= "" then
-        ledger.finish(P, id, run[HEAD], outcome == "c" and "completed" or "failed", outcome == "c" and "" or run[VALUE], now)
+        local done_well = outcome == "c"
+        ledger.finish(P, id, run[HEAD], done_well and "completed" or "failed", done_well and "" or run[VALUE], now, done_well)
       end
       if run[RULE] ~= "" and answer ~= "retrying" then
         after[#after + 1] = { outcome == "c" and "completed" or "failed", id, run[RULE] }

@@ -96,12 +96,13 @@ register("outbox_clear", {}, function(P, args)
 end)
 
 -- An active job waits for its children (flows.md 3b).
--- args: id, entry ("" list-sourced), processedOn, now. Reply {"ok"} | {"completed"} | {"lost"}.
+-- args: id, entry ("" list-sourced), processedOn, now, ledger header. Reply {"ok"} | {"completed"} | {"lost"}.
 register("wait_children", {}, function(P, args)
   local id, entry, now = args[1], args[2], tonumber(args[4])
   local run = runs.take(P, id, entry, args[3], "groupKey", "orderingSeq", "name", "depsCompleted")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
+  ledger.finish(P, id, args[5], "delayed", "", now, true)
   call("HSET", key, "state", "waiting-children")
   if util.num(run[2]) == 0 then groups.release(P, run[1], now) end
   local total = call("SCARD", P .. ":deps:" .. id)

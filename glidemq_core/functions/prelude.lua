@@ -34,12 +34,18 @@ function util.num(text, default)
   return tonumber(text or "") or default or 0
 end
 
--- Shortest decimal text that reads back as the same double.
+-- Shortest decimal text, without exponent, that reads back as the same finite double.
 function util.decimal(n)
+  local text
   for digits = 15, 17 do
-    local text = string.format("%." .. digits .. "g", n)
-    if tonumber(text) == n then return text end
+    text = string.format("%." .. digits .. "g", n)
+    if tonumber(text) == n then break end
   end
+  local sign, whole, part, exponent = text:match("^(-?)(%d)%.?(%d*)e([+-]%d+)$")
+  if not sign then return text end
+  exponent = tonumber(exponent)
+  if exponent < 0 then return sign .. "0." .. ("0"):rep(-exponent - 1) .. whole .. part end
+  return sign .. whole .. part .. ("0"):rep(exponent - #part)
 end
 
 -- A JSON map of category to finite numbers from `least` on; what is none is left out.

@@ -80,7 +80,7 @@ register("delay", {}, function(P, args)
 end)
 
 -- A processor holds its ordering group (lifecycle 6.5).
--- args: id, entry, processedOn, now, duration, "requeue"|"fail", "front"|"back", "max"|"replace".
+-- args: id, entry, processedOn, now, duration, "requeue"|"fail", "front"|"back", "max"|"replace", ledger header.
 -- Reply {"ok", resumeAt} | {"lost"} | {"no_group"}.
 register("limit_group_run", {}, function(P, args)
   local id, now = args[1], tonumber(args[4])
@@ -92,11 +92,13 @@ register("limit_group_run", {}, function(P, args)
   if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
   if args[6] == "fail" then
     budgets.settle(P, id, true, now, true)
+    ledger.finish(P, id, args[9], "failed", "group rate limited", now)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
     events.emit(P, "failed", id, "failedReason", "group rate limited")
     metrics.add(P, "failed", now, 1, now - util.num(run[3], now))
   else
+    ledger.finish(P, id, args[9], "delayed", "", now, true)
     local score = util.num(run[2])
     if args[7] == "back" then
       local last = call("ZRANGE", q, -1, -1, "WITHSCORES")

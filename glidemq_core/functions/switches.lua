@@ -41,6 +41,7 @@ local function discard(P, ids, now)
     local job = jobs.look(P, id)
     if job and (job.state == "" or job.state == "waiting" or job.state == "delayed" or job.state == "prioritized") then
       gone[#gone + 1] = id
+      if job.parked then budgets.unpark(P, id) end
       if job.groupKey then left[#left + 1] = { id, job } end
     end
   end

@@ -42,9 +42,9 @@ local function attempt_of(attempts, fallback)
 end
 
 -- Note the end of a run. `head`: JSON object {"started","attempt","fallback","worker"} of the run as its worker
--- knows it; "" reads the hash, which must not have been changed by the end yet. A completed run is noted only
--- if something was kept of this job before.
-function ledger.finish(P, id, head, outcome, err, now)
+-- knows it; "" reads the hash, which must not have been changed by the end yet. With `known_only`, which is how
+-- runs that took nothing amiss end, it is noted only if something was kept of this job before.
+function ledger.finish(P, id, head, outcome, err, now, known_only)
   local key = P .. ":ledger:" .. id
   if head == "" then
     local f = call("HMGET", P .. ":job:" .. id, "attemptsMade", "fallbackIndex", "processedOn")
@@ -54,7 +54,7 @@ function ledger.finish(P, id, head, outcome, err, now)
   if #err > ERROR_CAP then err = err:sub(1, ERROR_CAP):gsub("[\192-\255][\128-\191]*$", "") end
   local entry = '{"k":"end","at":' .. util.int(now) .. "," .. head:sub(2, -2) .. ',"outcome":' .. cjson.encode(outcome)
     .. ',"error":' .. (err == "" and "null" or cjson.encode(err)) .. "}"
-  if outcome ~= "completed" then
+  if not known_only then
     append(P, id, entry)
   elseif call("RPUSHX", key, entry) > LEDGER_CAP then
     call("LTRIM", key, -LEDGER_CAP, -1)

@@ -162,7 +162,7 @@ class Ending:
                 "delay", *mark, scope.now_ms(), request.until_ms, request.data or "", head
             )
         elif isinstance(request, WaitChildrenRequest):
-            reply = await scope.call("wait_children", *mark, scope.now_ms())
+            reply = await scope.call("wait_children", *mark, scope.now_ms(), head)
         else:
             reply = await scope.call(
                 "limit_group_run",
@@ -172,6 +172,7 @@ class Ending:
                 request.current_job,
                 request.position,
                 request.extend,
+                head,
             )
         return str(reply[0].decode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 
@@ -43,7 +44,7 @@ class WorkerLimits:
         return [
             rate.max if rate else 0,
             rate.duration if rate else 0,
-            int(tokens.max_tokens) if tokens else 0,
+            math.ceil(tokens.max_tokens) if tokens else 0,
             tokens.duration if tokens else 0,
         ]
 
