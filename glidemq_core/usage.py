@@ -179,7 +179,7 @@ async def report_usage(
     report = check_report(whole | {name: value for name, value in keywords.items() if value is not None})
     words = {name: _encode(name, value) for name, value in report.items()}
     event = "{" + ",".join(f'"{_CAMEL[name]}":{json}' for name, (_, json) in words.items()) + "}"
-    columns = (words[name][0] if name in words else "" for name in _CAMEL)
+    columns = [words[name][0] if name in words else "" for name in _CAMEL]
     await _announce(scope)
     for _ in range(_LOCK_TRIES):
         [status] = await scope.call("report_usage", job_id, scope.now_ms(), *columns, event, worker or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -267,13 +268,24 @@ async def test_a_held_report_lock_is_waited_for(queue: Queue, connection: Connec
     [job_id] = await added(queue)
     lock = scope.keys.usage_lock(job_id)
     await connection.command("SET", lock, "token")
+    before = connection.stats.commands
 
-    waiting = asyncio.create_task(report_usage(scope, job_id, total_tokens=1))
-    await eventually(lambda: connection.stats.commands > 3)
+    report = Usage(model="m", tokens={"input": 1}, costs={"total": 2.5}, cached=False)
+    waiting = asyncio.create_task(report_usage(scope, job_id, report))
+    await eventually(lambda: connection.stats.commands >= before + 4)  # asked, and asked again
     assert not waiting.done()
     await connection.command("DEL", lock)
 
-    assert await waiting == Usage(total_tokens=1)
+    assert await waiting == replace(report, total_tokens=1, total_cost=2.5)
+    assert reported(await job_hash(connection, job_id)) == {
+        "usage:model": "m",
+        "usage:tokens": '{"input":1}',
+        "usage:totalTokens": "1",
+        "usage:costs": '{"total":2.5}',
+        "usage:totalCost": "2.5",
+        "usage:cached": "0",
+        "usage:bucketTs": str(MINUTE),
+    }
 
 
 async def test_a_lock_that_stays_is_told(
