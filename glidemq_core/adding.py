@@ -10,10 +10,18 @@ from weakref import WeakKeyDictionary
 from . import payload
 from .base import QueueBase, Scope
 from .connection import Connection
-from .errors import BulkError, CostExceedsCapacityError, GlideMQError, InvalidOptionError
+from .errors import (
+    BulkError,
+    CostExceedsCapacityError,
+    GlideMQError,
+    InvalidOptionError,
+    QueueNotFoundError,
+    SerializationError,
+)
 from .job import Job
 from .keys import QueueKeys, registry
-from .options import JobKeywords, JobOptions, NewJob, Ordering, job_options, millitokens
+from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
+from .vitals import exists
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 _BATCH = 500
@@ -116,6 +124,22 @@ async def register_queue(scope: Scope) -> None:
         known.add(scope.keys.root)
 
 
+async def check_parent_queue(scope: Scope, parent: JobRef) -> None:
+    """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node.
+
+    Raises: QueueNotFoundError.
+    """
+    above = Scope(scope.connection, QueueKeys(scope.keys.prefix, parent.queue))
+    if await scope.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
+        return
+    raise QueueNotFoundError(
+        f"parent '{parent}': there is no queue '{parent.queue}'",
+        queue=parent.queue,
+        prefix=above.keys.prefix,
+        address=scope.connection.address,
+    )
+
+
 async def _linked(scope: Scope, options: JobOptions, record: Record) -> Record:
     """Make a parent in another queue wait for a child that does not exist yet; the child gets a reserved id.
 
@@ -124,6 +148,7 @@ async def _linked(scope: Scope, options: JobOptions, record: Record) -> Record:
     parent = options.parent
     if parent is None or parent.queue == scope.queue:
         return record
+    await check_parent_queue(scope, parent)
     job_id = options.job_id or (await scope.call("reserve_id", scope.now_ms())).decode()
     parent_keys = QueueKeys(scope.keys.prefix, parent.queue)
     _, budget_key = await scope.connection.call(
@@ -147,10 +172,10 @@ async def add_each(
         try:
             options = job.options or job_options(None, {})
             record = encode_job(scope, job.name, job.data, options, compression=compression)
-        except GlideMQError as error:
+            record = await _linked(scope, options, record)
+        except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
             results.append(error)
             continue
-        record = await _linked(scope, options, record)
         places.append((len(results), options))
         results.append(None)
         records.append(record)
@@ -185,7 +210,8 @@ class AddCalls(QueueBase):
             name: kind of job; any text.
             data: payload for the serializer, at most 1 MiB as text.
             options: options as one object; a keyword beside it wins. Durations are ms or timedelta.
-        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError.
+        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
+            QueueNotFoundError for a parent in a queue that does not exist.
         """
         chosen = job_options(options, keywords)
         scope = await self.scope()

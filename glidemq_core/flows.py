@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from .adding import created_job, register_queue
+from .adding import check_parent_queue, created_job, register_queue
 from .base import JSON_SERIALIZER, Scope, Serializer, open_target
 from .budget_fields import new_budget
 from .connection import Connection
@@ -56,7 +56,7 @@ class FlowProducer:
         child of that job, which must still run or wait; without a budget of its own it draws on that job's.
 
         Raises: FlowDefinitionError, CycleError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
-            SerializationError.
+            SerializationError; QueueNotFoundError for a parent in a queue that does not exist.
         """
         if budget is not None:
             instance_of(Budget)(budget, "budget")
@@ -151,6 +151,7 @@ class _Creation:
         keys = self._root.scope.keys
         reached = {self._slot(job.scope.keys) for job in self._plan.jobs}
         if outside is not None:
+            await check_parent_queue(self._root.scope, outside)
             above = QueueKeys(keys.prefix, outside.queue)
             reached.add(self._slot(above))
             stored = await self._connection.command("HGET", above.job(outside.id), "budgetKey")

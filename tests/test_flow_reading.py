@@ -87,6 +87,15 @@ async def test_a_flow_with_a_cycle_or_too_many_jobs_is_bounded(
     assert len((await Watch(connection).flow("cyc", "a")).nodes) == 2
 
 
+async def test_a_root_alone_of_a_larger_flow_is_no_single_job(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    node = await producer.add(FlowJob("root", "q", children=[FlowJob("leaf", "q")]))
+    async with Watch(connection) as watch:
+        flow = await watch.flow("q", node.job.id, max_nodes=1)
+    assert (len(flow.nodes), flow.kind, flow.truncated) == (1, "tree", True)
+
+
 async def test_gone_members_are_shown_and_gone_jobs_refused(
     connection: Connection, producer: FlowProducer
 ) -> None:

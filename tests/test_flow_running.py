@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from flow_kit import run_until, states, step
+from flow_kit import everything, run_until, states, step
 from wire import replay
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import (
+    BulkError,
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
+    QueueNotFoundError,
 )
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Actor, Budget, JobOptions, JobRef
+from glidemq_core.options import Actor, Budget, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
@@ -124,6 +126,36 @@ async def test_children_in_another_queue_of_a_running_job(connection: Connection
         await run_until("agents", connection, process, agent.is_completed)
     await agent.refresh()
     assert agent.result == [0, 1, 2]
+
+
+async def test_a_parent_in_a_queue_that_does_not_exist_is_refused(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    queue, gone = Queue("q", connection), JobOptions(parent=JobRef("nowhere", "1"))
+    with pytest.raises(QueueNotFoundError, match="there is no queue 'nowhere'"):
+        await queue.add("child", options=gone)
+    with pytest.raises(QueueNotFoundError):
+        await producer.add(FlowJob("sub", "q", options=gone, children=[FlowJob("leaf", "q")]))
+    assert await everything(connection) == {}, "nothing is written"
+
+    with pytest.raises(BulkError) as caught:
+        await queue.add_bulk([NewJob("child", options=gone), NewJob("other")])
+    refused, added = caught.value.results
+    assert isinstance(refused, QueueNotFoundError)
+    assert isinstance(added, Job)
+    assert await connection.command("EXISTS", "glide:{nowhere}:deps:1") == 0
+
+
+async def test_a_parent_that_is_gone_from_its_queue_is_no_error(connection: Connection) -> None:
+    parents = Queue("p", connection)
+    parent = await parents.add("parent")
+    assert parent is not None
+    await parent.remove()
+
+    child = await Queue("q", connection).add("child", parent=parent.ref)
+
+    assert child is not None
+    assert child.parent == parent.ref
 
 
 @pytest.mark.parametrize("where", ["agents", "tools"])

@@ -89,7 +89,7 @@ async def read_flow(source: Source, start: JobRef, max_nodes: int) -> Flow:
     )
     return Flow(
         root=root,
-        kind="single" if len(nodes) == 1 else "dag" if branching else "tree",
+        kind="single" if len(nodes) == 1 and not found.truncated else "dag" if branching else "tree",
         nodes=tuple(nodes),
         counts=dict(Counter(node.state for node in nodes)),
         usage=FlowUsage(**total.totals()),
