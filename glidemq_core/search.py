@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
@@ -35,7 +36,7 @@ __all__ = [
 Engine = Literal["auto", "module", "exact"]
 
 _MAX_K = 10_000
-#: How often a module is asked again, for twice as many, when jobs of other queues took the places of ours.
+#: How often a module is asked again, for twice as many, when others may have taken the places of the nearest.
 _ASK_AGAIN = 5
 
 
@@ -154,7 +155,9 @@ async def _ask_module(
             timeout_ms=timeout_ms,
         )
         found = await _with_jobs(scope, sorted(hits, key=rank)[:k], names)
-        if len(found) >= k or answered < asked:
+        # A vector without a score (a peer may store NaN) confuses a module's ranking: near ones may be missing.
+        confused = any(math.isnan(hit.score) for hit in hits)
+        if answered < asked or (len(found) >= k and not confused):
             break
         asked *= 2
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from typing import Any
@@ -135,6 +136,20 @@ async def test_a_vector_without_direction_comes_last(searched: Connection) -> No
 
         assert [job_id for job_id, _ in hits] == [job.id, zero.id]
         assert str(hits[1][1]) == "nan"
+
+
+@pytest.mark.parametrize("algorithm", ["FLAT", "HNSW"])
+async def test_vectors_that_are_no_number_hide_nobody(searched: Connection, algorithm: str) -> None:
+    """A Node peer may store NaN, which a module ranks anywhere."""
+    async with Queue[Any, Any]("docs", searched) as queue:
+        await queue.create_job_index(vector_field=VectorField("embedding", 2, algorithm, "L2"))
+        jobs = [await document(queue, [number, 0]) for number in range(12)]
+        for spoilt in jobs[3:6]:
+            await searched.command("HSET", f"glide:{{docs}}:job:{spoilt.id}", "embedding", packed(math.nan, 1))
+
+        for k in (1, 3, 5, 9):
+            assert await ids(queue, [0, 0], k=k) == [job.id for job in jobs[:3] + jobs[6:]][:k]
+        assert (await ids(queue, [0, 0], k=12))[9:] == [job.id for job in jobs[3:6]]
 
 
 async def test_queues_with_a_longer_name_stay_out(searched: Connection) -> None:
