@@ -145,7 +145,9 @@ async def test_vectors_that_are_no_number_hide_nobody(searched: Connection, algo
         await queue.create_job_index(vector_field=VectorField("embedding", 2, algorithm, "L2"))
         jobs = [await document(queue, [number, 0]) for number in range(12)]
         for spoilt in jobs[3:6]:
-            await searched.command("HSET", f"glide:{{docs}}:job:{spoilt.id}", "embedding", packed(math.nan, 1))
+            await searched.command(
+                "HSET", f"glide:{{docs}}:job:{spoilt.id}", "embedding", packed(math.nan, 1)
+            )
 
         for k in (1, 3, 5, 9):
             assert await ids(queue, [0, 0], k=k) == [job.id for job in jobs[:3] + jobs[6:]][:k]
