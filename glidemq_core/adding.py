@@ -20,6 +20,7 @@ from .errors import (
 )
 from .job import Job
 from .keys import QueueKeys, registry
+from .option_fields import refuse
 from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
 from .vitals import exists
 
@@ -170,6 +171,8 @@ async def add_each(
     places: list[tuple[int, JobOptions]] = []
     for job in jobs:
         try:
+            if not isinstance(job, NewJob):
+                refuse("jobs", job, "NewJob objects")
             options = job.options or job_options(None, {})
             record = encode_job(scope, job.name, job.data, options, compression=compression)
             record = await _linked(scope, options, record)

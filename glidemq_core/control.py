@@ -9,7 +9,7 @@ from . import payload
 from .audit import audit_blob
 from .base import Scope
 from .errors import JobNotFoundError, JobStateError
-from .option_fields import Duration, refuse, to_ms, whole
+from .option_fields import Duration, delay_ms, refuse, whole
 from .options import Actor
 from .records import JobLogs
 from .switches import SwitchCalls
@@ -158,8 +158,8 @@ async def change_job_delay(scope: Scope, job_id: str, delay: Duration, *, actor:
 
     Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
     """
-    delay_ms = to_ms(delay, "delay")
-    await _change(scope, job_id, "change_delay", delay_ms, {"delay_ms": delay_ms}, actor)
+    wait_ms = delay_ms(delay)
+    await _change(scope, job_id, "change_delay", wait_ms, {"delay_ms": wait_ms}, actor)
 
 
 async def revoke(

@@ -21,6 +21,8 @@ Check = Callable[[Any, str], ValueT]
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SAFE_INTEGER: Final = 2**53
 LOCK_DURATION_MS: Final = (1_000, 86_400_000)
+#: Longest wait of a job, ms: now and it together must stay below the 2^42 ms that a score keeps for a due time.
+LONGEST_DELAY_MS: Final = 2**41
 
 
 class Unset(enum.Enum):
@@ -175,6 +177,14 @@ def positive_ms(value: Any, option: str) -> int:
     milliseconds = to_ms(value, option)
     if milliseconds < 1:
         refuse(option, value, "at least 1 millisecond")
+    return milliseconds
+
+
+def delay_ms(value: Any, option: str = "delay") -> int:
+    """Accept how long a job shall wait: a duration up to 2^41 ms (69 years)."""
+    milliseconds = to_ms(value, option)
+    if milliseconds > LONGEST_DELAY_MS:
+        refuse(option, value, "between 0 and 2^41 milliseconds")
     return milliseconds
 
 

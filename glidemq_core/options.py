@@ -15,6 +15,7 @@ from .option_fields import (
     Option,
     Unset,
     amount,
+    delay_ms,
     flag,
     instance_of,
     job_id,
@@ -121,7 +122,7 @@ class JobOptions(Wired):
     """
 
     job_id: Words = Option(job_id)
-    delay: Milliseconds = Option(to_ms, 0)
+    delay: Milliseconds = Option(delay_ms, 0)
     priority: Option[int | None, int] = Option(whole(0, 2048), 0)
     lifo: Option[bool | None, bool] = Option(flag, False)
     ordering: Option[Ordering | str | None, Ordering | None] = Option(_ordering)
@@ -197,6 +198,10 @@ class NewJob:
     name: str
     data: Any = None
     options: JobOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.options is not None:
+            instance_of(JobOptions)(self.options, "options")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from glidemq_core.base import Scope
 from glidemq_core.connection import Connection
 from glidemq_core.control import promote_jobs, remove_jobs, retry_some, update_data, update_progress
 from glidemq_core.errors import (
+    BulkError,
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
@@ -21,7 +22,7 @@ from glidemq_core.errors import (
     QueueBusyError,
 )
 from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.options import Actor, Ordering, RateLimit
+from glidemq_core.options import Actor, NewJob, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
 
@@ -64,6 +65,9 @@ class Bench:
     async def field(self, job_id: str, name: str) -> str | None:
         value = await self.connection.command("HGET", self.scope.keys.job(job_id), name)
         return None if value is None else str(value.decode())
+
+    async def has(self, job_id: str, state: str) -> bool:
+        return await self.field(job_id, "state") == state
 
     async def command(self, *args: Any) -> Any:
         return await self.connection.command(*args)
@@ -339,6 +343,29 @@ async def test_change_reaches_jobs_in_lists(bench: Bench) -> None:
     assert await bench.field(ranked, "state") == "prioritized"
     await bench.queue.change_job_priority(ranked, 0)
     assert await bench.stream_ids() == [ranked]
+
+
+async def test_what_is_no_new_job_is_refused_in_its_place(bench: Bench) -> None:
+    with pytest.raises(BulkError) as refused:
+        await bench.queue.add_bulk([NewJob("good"), {"name": "bad"}, "bad", None])  # type: ignore[list-item]
+    good, *bad = refused.value.results
+    assert good.id == "1"
+    assert [type(error) for error in bad] == [InvalidOptionError] * 3
+    with pytest.raises(InvalidOptionError, match="options must be a JobOptions"):
+        NewJob("bad", None, {"delay": 1})  # type: ignore[arg-type]
+
+
+async def test_waits_that_no_score_can_hold_are_refused(bench: Bench) -> None:
+    """A due time takes 42 bits of a score; beyond them begins the next priority."""
+    longest = 2**41
+    job_id = await bench.add(delay=longest)
+    await bench.queue.change_job_delay(job_id, longest)
+    assert (await tick(bench.scope)).promoted == 0
+    for bad in (longest + 1, 2**53):
+        with pytest.raises(InvalidOptionError, match="delay must be between"):
+            await bench.add(delay=bad)
+        with pytest.raises(InvalidOptionError, match="delay must be between"):
+            await bench.queue.change_job_delay(job_id, bad)
 
 
 @pytest.mark.parametrize("priority", [-1, 2049, 1.5, True, "3"])

@@ -13,7 +13,7 @@ from wire import dump, replay
 from glidemq_core.connection import Connection
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.options import JobOptions, Ordering, TokenBucket
+from glidemq_core.options import JobOptions, NewJob, Ordering, TokenBucket
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 
@@ -99,6 +99,51 @@ async def test_d1_a_key_blocked_by_a_peer_is_freed_by_marker_and_wake(
     assert record.seen == [second]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+async def test_d1_a_long_row_of_ends_before_the_start_blocks_nobody(
+    bench: Bench, connection: Connection, order: int
+) -> None:
+    """More than the 128 markers that one look of a peer steps over, and none wakes whom it parked behind them."""
+    ids = [await bench.add(ordering="k") for _ in range(200)]
+    for job_id in ids[::order]:
+        await bench.queue.revoke(job_id)
+    assert await bench.command("HLEN", f"{P}:group:k") < 128
+    last = await bench.add(ordering="k")
+    async with worker(connection, Recorder()):
+        await completed(bench, last)
+
+
+async def test_d1_markers_of_a_peer_are_stepped_over_however_many(
+    bench: Bench, connection: Connection
+) -> None:
+    await bench.command("HSET", f"{P}:ordering", "k", 300)
+    last = await bench.add(ordering="k")
+    await bench.command("HSET", f"{P}:group:k", *[word for n in range(1, 301) for word in (f"skip:{n}", "1")])
+    async with worker(connection, Recorder()):
+        await completed(bench, last)
+
+
+async def test_d1_a_long_row_of_expired_parked_jobs_is_passed(bench: Bench, connection: Connection) -> None:
+    first = await bench.add(ordering="k")
+    await bench.queue.add_bulk([NewJob("x", None, JobOptions(ordering="k", ttl=1))] * 9_000)
+    last = await bench.add(ordering="k")
+    ids = [str(n) for n in range(2, 9_002)] + [last]
+    for start in range(0, len(ids), 1000):
+        part = ids[start : start + 1000]
+        await connection.pipeline([("HSET", f"{P}:job:{i}", "state", "group-waiting") for i in part])
+        await bench.command("ZADD", f"{P}:groupq:k", *[word for i in part for word in (i, i)])
+    await bench.command("XTRIM", f"{P}:stream", "MINID", "9999999999999")
+    await bench.command("XADD", f"{P}:stream", "*", "jobId", first, "name", "x")
+    record, heard = Recorder(), []
+    serving = worker(connection, record)
+    serving.on("error", heard.append)
+    async with serving:
+        await completed(bench, last)
+    assert record.seen == [first, last]
+    assert heard == []
+    assert await bench.command("ZCARD", f"{P}:failed") == 9_000
+
+
 # D2, D3, D12: entries and elements of jobs that are none -----------------------------------------------------
 
 
@@ -175,6 +220,14 @@ async def test_d5_a_broken_counter_does_not_stop_automatic_ids(bench: Bench, sto
     assert int(second) < 2**53
 
 
+async def test_d5_automatic_ids_stay_different_beyond_what_a_double_holds(bench: Bench) -> None:
+    await bench.add(job_id="9007199254740991")
+    ids = [await bench.add() for _ in range(4)]
+    ids += [job.id for job in await bench.queue.add_bulk([NewJob("x")] * 4)]
+    assert ids[0] == "9007199254740992"
+    assert len(set(ids)) == 8
+
+
 @pytest.mark.parametrize("custom", ["007", "0", "99999999999999999999", "9007199254740992", "1e3", "-5"])
 async def test_d5_no_custom_id_breaks_the_counter(bench: Bench, custom: str) -> None:
     await bench.add()
@@ -209,6 +262,21 @@ async def test_d6_revoked_after_its_retry_it_frees_nobody_elses_slot(bench: Benc
     assert await bench.claim(5) == []
     assert await bench.field(first, "state") == "failed"
     assert await bench.command("HGET", f"{P}:group:k", "active") == b"1"
+
+
+async def test_d6_handed_back_after_its_retry_it_frees_nobody_elses_slot(bench: Bench) -> None:
+    two = Ordering("k", concurrency=2)
+    await bench.add(ordering=two)
+    assert len(await bench.claim()) == 1
+    second = await bench.fail(ordering=two)
+    await bench.scope.call("retry", bench.scope.now_ms(), "", "", second, "")
+    await bench.scope.call("tick", bench.scope.now_ms() + 1)
+    [run] = await bench.claim(5)
+    assert await bench.scope.call("hand_back", *run, bench.scope.now_ms()) == [b"ok"]
+    assert await bench.command("HGET", f"{P}:group:k", "active") == b"1"
+    [run] = await bench.claim(5)
+    await bench.settle(run)
+    assert await bench.field(second, "state") == "completed"
 
 
 async def test_d7_a_job_in_both_result_sets_is_read_and_left_alone(bench: Bench) -> None:
@@ -297,6 +365,11 @@ async def test_a_list_count_left_too_high_does_not_hold_the_queue_for_ever(
 
 async def test_a_list_count_below_zero_is_none(bench: Bench, connection: Connection) -> None:
     await bench.command("SET", f"{P}:list-active", -3)
+    await bench.queue.set_global_concurrency(1)
+    await bench.add()
+    await bench.add()
+    assert len(await bench.claim(9)) == 1
+    await bench.queue.set_global_concurrency(0)
     job_id = await bench.add(lifo=True)
     async with worker(connection, Recorder()):
         await completed(bench, job_id)

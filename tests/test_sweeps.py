@@ -103,6 +103,22 @@ async def test_removed_jobs_are_not_brought_back_by_promotion(bench: Bench) -> N
     assert await bench.command("XLEN", keys.stream) == 1
 
 
+async def test_a_peers_retry_is_not_lost_when_a_tick_comes_between(bench: Bench) -> None:
+    """Node retries a job by three commands: out of `failed`, into `scheduled`, then the state."""
+    keys = bench.scope.keys
+    job_id = await bench.fail()
+    await bench.command("ZREM", keys.failed, job_id)
+    await bench.command("ZADD", keys.scheduled, bench.scope.now_ms(), job_id)
+    advance(bench, 10)
+    assert (await sweeps.tick(bench.scope)).promoted == 0
+    await bench.command(
+        "HSET", keys.job(job_id), "state", "delayed", "attemptsMade", 0, "failedReason", "", "finishedOn", ""
+    )
+    advance(bench, 1010)
+    assert (await sweeps.tick(bench.scope)).promoted == 1
+    assert [run[0] for run in await bench.claim()] == [job_id]
+
+
 async def test_members_with_bars(bench: Bench) -> None:
     """A broadcast retry is split; a custom id that holds the bars is promoted whole."""
     keys = bench.scope.keys
@@ -335,11 +351,11 @@ async def test_a_long_walk_over_a_busy_queue_heals_nothing(bench: Bench) -> None
     await bench.command("SET", keys.list_active, "1")
     await bench.add(lifo=True)
     walk = sweeps.ListWalk(bench.scope)
-    for _ in range(8):
+    for _ in range(16):
         await walk.step(lock_ms=LOCK, max_stalled=1)
     assert await bench.command("GET", keys.list_active) == b"1"
     await bench.command("DEL", keys.lifo)
-    for _ in range(8):
+    for _ in range(16):
         await walk.step(lock_ms=LOCK, max_stalled=1)
     assert await bench.command("GET", keys.list_active) == b"0"
 

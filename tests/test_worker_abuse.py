@@ -20,6 +20,7 @@ from test_control import Bench
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import (
+    CallTimeoutError,
     GlideMQError,
     JobControl,
     JobStateError,
@@ -29,6 +30,8 @@ from glidemq_core.errors import (
 )
 from glidemq_core.options import Actor, Backoff, JobOptions, NewJob, Ordering, RateLimit, TokenBucket
 from glidemq_core.worker import Worker
+from glidemq_core.worker import exchange as worker_exchange
+from glidemq_core.worker import run as worker_run
 
 P = "glide:{q}"
 
@@ -460,6 +463,130 @@ async def test_a_deaf_processor_does_not_keep_the_worker(bench: Bench, connectio
     await worker.close()
     assert await bench.field(job_id, "state") == "active"
     free.set()
+
+
+@pytest.mark.parametrize("how", ["timeout", "revoke", "remove"])
+async def test_a_deaf_processor_keeps_neither_job_nor_slot(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It swallows its cancellation and runs on: the job ends without it, and what it returns later is nothing."""
+    monkeypatch.setattr(worker_run, "DEAF_S", 0.1)
+    free, heard, failed = asyncio.Event(), [], []
+
+    async def process(job: Any) -> Any:
+        if job.name == "next":
+            return 1
+        while not free.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await free.wait()
+        return "late"
+
+    job_id = await bench.add(timeout=50 if how == "timeout" else 0)
+    worker = quick(process, connection, lock_duration=200)
+    worker.on("error", heard.append)
+    worker.on("failed", lambda job, error: failed.append((job.id, str(error))))
+    async with worker:
+        await eventually(lambda: worker.active_jobs)
+        if how == "revoke":
+            await bench.queue.revoke(job_id)
+        elif how == "remove":
+            await bench.queue.remove_job(job_id, force=True)
+        follower = await bench.add("next")
+        await eventually(lambda: bench.has(follower, "completed"))
+        reason = {"timeout": "Job timeout exceeded", "revoke": "revoked", "remove": None}[how]
+        assert await bench.field(job_id, "failedReason") == reason
+        free.set()
+        await asyncio.sleep(0.05)
+        assert await bench.field(job_id, "returnvalue") is None
+    assert failed == ([(job_id, reason)] if reason else [])
+    assert "ignores its cancellation" in str(heard[0])
+    await clean(bench)
+
+
+async def test_pausing_waits_for_claims_under_way(bench: Bench, connection: Connection) -> None:
+    """A claim that was on its way when the pause began runs, and is waited for."""
+    await bench.queue.add_bulk([NewJob("x")] * 60)
+    call = connection.call
+
+    async def slow(*args: Any) -> Any:
+        reply = await call(*args)
+        await asyncio.sleep(0.01)
+        return reply
+
+    async def process(_: Any) -> None:
+        await asyncio.sleep(0.002)
+
+    worker = quick(process, connection, concurrency=4)
+    async with worker:
+        connection.call = slow  # type: ignore[method-assign]
+        for _ in range(8):
+            await worker.resume()
+            await asyncio.sleep(0.02)
+            await worker.pause()
+            assert worker.active_jobs == 0
+            await asyncio.sleep(0.02)
+            assert worker.active_jobs == 0
+
+
+async def test_a_lifted_rate_limit_is_noticed_before_its_window_ends(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_exchange, "_LONGEST_LOOK", 0.05)
+    await bench.queue.set_global_rate_limit(RateLimit(1, 3_600_000))
+    first, second = await bench.add(), await bench.add()
+
+    async def process(_: Any) -> None: ...
+
+    async with quick(process, connection):
+        await eventually(lambda: bench.has(first, "completed"))
+        await bench.queue.remove_global_rate_limit()
+        await eventually(lambda: bench.has(second, "completed"))
+
+
+async def test_times_are_those_of_the_clock_however_many_calls_a_second(
+    bench: Bench, connection: Connection
+) -> None:
+    now = connection.now_ms()
+    connection.now_ms = lambda: now  # type: ignore[method-assign]  # a clock that stands still
+    ids = [job.id for job in await bench.queue.add_bulk([NewJob("x")] * 50)]
+
+    async def process(_: Any) -> None: ...
+
+    async with quick(process, connection):
+        await eventually(lambda: bench.has(ids[-1], "completed"))
+    assert {await bench.field(job_id, "processedOn") for job_id in ids} == {str(now)}
+    assert {await bench.field(job_id, "finishedOn") for job_id in ids} == {str(now)}
+
+
+@pytest.mark.parametrize("lose", range(0, 12, 3))
+async def test_replies_lost_within_one_millisecond_cost_and_repeat_nothing(
+    bench: Bench, connection: Connection, lose: int
+) -> None:
+    """All calls bear the same stamp: what is running or on its way is not taken for what the lost call claimed."""
+    now, call, count = connection.now_ms(), connection.call, 0
+    connection.now_ms = lambda: now  # type: ignore[method-assign]  # a clock that stands still
+
+    async def lossy(function: str, *args: Any) -> Any:
+        nonlocal count
+        reply = await call(function, *args)
+        if function == "exchange":
+            count += 1
+            if count % 12 == lose:
+                raise CallTimeoutError("lost", command="exchange", timeout_ms=1)
+        return reply
+
+    ran: Counter[str] = Counter()
+
+    async def process(job: Any) -> None:
+        ran[job.id] += 1
+        await asyncio.sleep(0.001 * (int(job.id) % 5))
+
+    ids = [job.id for job in await bench.queue.add_bulk([NewJob("x")] * 120)]
+    connection.call = lossy  # type: ignore[method-assign]
+    async with quick(process, connection, concurrency=6):
+        for job_id in ids:
+            await eventually(lambda job_id=job_id: bench.has(job_id, "completed"), timeout=20)
+    assert ran == Counter(ids)
 
 
 CHILD = textwrap.dedent(

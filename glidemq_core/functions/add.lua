@@ -1,11 +1,13 @@
 -- Adding jobs. Validation and encoding happen in the caller; ids, sequence numbers, deduplication, placement
 -- and the event are decided here, in one call a batch.
 
+local EXACT = 9007199254740992 -- 2^53
+
 -- The counter follows only canonical decimals that a double holds exactly: others would break INCR for good.
 function jobs.raise_counter(P, id)
   if id:match("^[1-9]%d*$") and #id <= 16 then
     local n = tonumber(id)
-    if n <= 9007199254740991 and n > util.num(call("GET", P .. ":id")) then call("SET", P .. ":id", id) end
+    if n < EXACT and n > util.num(call("GET", P .. ":id")) then call("SET", P .. ":id", id) end
   end
 end
 
@@ -17,13 +19,15 @@ function jobs.take_ids(P, count, now)
   if type(last) == "number" and last >= count then return last end
   local stored = call("GET", key)
   local n = stored:match("^%d+$") and tonumber(stored) or stored:match("^%-%d+$") and 0 or now
-  if n >= 9007199254740991 then n = now end
+  if n >= EXACT - 1 then n = now end
   call("SET", key, util.int(n))
   return call("INCRBY", key, count)
 end
 
 function jobs.next_id(P, now)
-  return util.int(jobs.take_ids(P, 1, now))
+  local n = jobs.take_ids(P, 1, now)
+  -- Beyond 2^53 a reply is rounded; the text in the key is not.
+  return n < EXACT and util.int(n) or call("GET", P .. ":id")
 end
 
 local function set_or_drop(g, present, drop, ...)
@@ -125,10 +129,11 @@ end
 local function add_plain(P, now, with_events, args)
   local count, out, stamp = (#args - 2) / 3, {}, util.int(now)
   local id = jobs.take_ids(P, count, now) - count
-  local stream = P .. ":stream"
+  local stream, exact = P .. ":stream", id + count < EXACT
+  if not exact then call("DECRBY", P .. ":id", count) end
   for i = 3, #args, 3 do
     id = id + 1
-    local text, name = util.int(id), args[i]
+    local text, name = exact and util.int(id) or jobs.next_id(P, now), args[i]
     call("HSET", P .. ":job:" .. text, "id", text, "name", name, "data", args[i + 1], "opts", "{}", "timestamp", stamp,
       "attemptsMade", "0", "delay", "0", "priority", "0", "maxAttempts", "0", "state", "waiting")
     call("XADD", stream, "*", "jobId", text, "name", name)

@@ -220,7 +220,7 @@ local function claim(P, batch, now)
   local limit = util.num(meta[2])
   if limit > 0 then
     local pending = try("XPENDING", P .. ":stream", GROUP)
-    local room = limit - (pending.err and 0 or pending[1]) - util.num(call("GET", P .. ":list-active"))
+    local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(call("GET", P .. ":list-active")))
     if room < want then want, why = max(0, room), "concurrency" end
   end
   local rate_max, duration = util.num(meta[3]), util.num(meta[4])

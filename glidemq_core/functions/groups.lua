@@ -2,15 +2,13 @@
 -- Invariants shared with every peer: nextSeq only moves forward, by a start or a skip marker; a slot is taken
 -- once a job and freed once; all stored numbers are integers.
 
--- Step over markers of sequence numbers that will never start; bounded, the rest waits for the next look.
+-- Step over markers of sequence numbers that will never start, however many there are: a job behind those that were
+-- left for another look would be parked, and nobody would wake it.
 function groups.next_seq(g)
   local nxt = util.num(call("HGET", g, "nextSeq"))
   if nxt < 1 then return nxt end
   local from = nxt
-  for _ = 1, 128 do
-    if call("HDEL", g, "skip:" .. util.int(nxt)) == 0 then break end
-    nxt = nxt + 1
-  end
+  while call("HDEL", g, "skip:" .. util.int(nxt)) == 1 do nxt = nxt + 1 end
   if nxt ~= from then call("HSET", g, "nextSeq", util.int(nxt)) end
   return nxt
 end
@@ -141,10 +139,7 @@ function groups.dispatch(P, key, now)
         elseif cost > capacity then
           call("ZREM", q, head)
           groups.too_expensive(P, head, now, true)
-          local seq = util.num(job[3])
-          if seq > 0 and seq >= util.num(call("HGET", g, "nextSeq")) then
-            call("HSET", g, "skip:" .. util.int(seq), "1")
-          end
+          groups.skip(P, key, job[3])
         elseif tokens < cost then
           retry_at(P, key, now + math.ceil((cost - tokens) * 1000 / max(rate, 1)))
           return 0
@@ -154,9 +149,13 @@ function groups.dispatch(P, key, now)
       end
     end
   end
-  local expected, released = groups.next_seq(g), 0
-  for _ = 1, room + 20 do
-    if released >= room then break end
+  local expected, released, looks = groups.next_seq(g), 0, 0
+  while released < room do
+    looks = looks + 1
+    if looks > room + 100 then -- a long row of expired jobs: the next tick goes on
+      retry_at(P, key, now)
+      break
+    end
     local popped = call("ZPOPMIN", q)
     local id = popped[1]
     if not id then break end
@@ -168,13 +167,15 @@ function groups.dispatch(P, key, now)
         break
       end
       if now > 0 and job[4] and now > util.num(job[4]) then
-        jobs.expire(P, id, now)
+        jobs.expire(P, id, now, true)
       else
         call("XADD", P .. ":stream", "*", "jobId", id, "name", job[3] or "")
         call("HSET", P .. ":job:" .. id, "state", "waiting")
         released = released + 1
       end
-      if seq > 0 and seq == expected then expected = seq + 1 end
+      if seq > 0 and seq == expected then
+        repeat expected = expected + 1 until call("HEXISTS", g, "skip:" .. util.int(expected)) == 0
+      end
     end
   end
   return released
@@ -189,12 +190,19 @@ function groups.release(P, key, now)
 end
 
 -- A job that never started will never start: mark its sequence number, or it would block its key for ever.
--- A job whose number was passed already keeps no one waiting; nothing happens then.
-function groups.abandon(P, key, seq, now)
+-- A job whose number was passed already keeps no one waiting: false, nothing happens then.
+function groups.skip(P, key, seq)
   seq = util.num(seq)
-  if not key or key == "" or seq < 1 then return end
+  if not key or key == "" or seq < 1 then return false end
   local g = P .. ":group:" .. key
-  if seq < util.num(call("HGET", g, "nextSeq")) then return end
+  if seq < util.num(call("HGET", g, "nextSeq")) then return false end
   call("HSET", g, "skip:" .. util.int(seq), "1")
-  groups.dispatch(P, key, now)
+  -- Peers step over 128 markers a look, and wake nobody whom they parked behind more.
+  if call("HLEN", g) > 100 then groups.next_seq(g) end
+  return true
+end
+
+-- The same, and let those follow that waited for it.
+function groups.abandon(P, key, seq, now)
+  if groups.skip(P, key, seq) then groups.dispatch(P, key, now) end
 end

@@ -19,15 +19,20 @@ function jobs.purge(P, ids, with_deps)
 end
 
 -- A job looked at after its expireAt fails with reason "expired". Takes care of hash, result set, group, event
--- and metrics; the caller removes the entry or list element it came from. Already failed: nothing.
-function jobs.expire(P, id, now)
+-- and metrics; the caller removes the entry or list element it came from. Already failed: nothing. `parked`: called
+-- by the dispatch of its group, which lets the others follow itself.
+function jobs.expire(P, id, now, parked)
   local key = P .. ":job:" .. id
   local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn", "finishedOn")
   if f[1] == "failed" then return end
   budgets.settle(P, id, true, now, true)
   call("ZADD", P .. ":failed", util.int(now), id)
   call("HSET", key, "state", "failed", "failedReason", "expired", "finishedOn", util.int(now))
-  jobs.leave_group(P, id, { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
+  if parked then
+    groups.skip(P, f[2], f[3])
+  else
+    jobs.leave_group(P, id, { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
+  end
   events.emit(P, "expired", id)
   metrics.add(P, "failed", now, 1, f[4] and now - util.num(f[4], now) or 0)
 end

@@ -34,14 +34,15 @@ end
 -- args: id, entry, processedOn, now. Reply {"ok"} | {"lost"}.
 register("hand_back", {}, function(P, args)
   local id, entry = args[1], args[2]
-  local run = runs.take(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq")
+  local run = runs.take(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
   budgets.settle(P, id, true, tonumber(args[4]))
   call("HSET", key, "state", "waiting")
   call("HDEL", key, "processedOn", "lastActive")
-  if run[4] then
-    -- Undo the start: the number becomes next again unless a later one started meanwhile.
+  if run[4] and run[6] ~= "" then
+    -- Undo the start: the number becomes next again unless a later one started meanwhile. A manual retry (finishedOn
+    -- emptied) came back without taking a slot.
     local g, seq = P .. ":group:" .. run[4], util.num(run[5])
     local nxt = util.num(call("HGET", g, "nextSeq"))
     if seq > 0 and nxt == seq + 1 then

@@ -10,6 +10,11 @@ local function promote_one(P, member, priority, now)
   end
   local key = P .. ":job:" .. id
   local f = call("HMGET", key, "state", "name", "lifo", "expireAt", "budgetPausedAt")
+  if f[1] == "failed" and not call("ZSCORE", P .. ":failed", id) then
+    -- A peer is half-way through a retry, which is three commands there: its state follows.
+    call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + 1000), member)
+    return 0
+  end
   if not f[1] or not (subscription or f[1] == "delayed" or f[1] == "prioritized") then return 0 end
   if f[4] and now > util.num(f[4], now) then
     jobs.expire(P, id, now)
@@ -209,7 +214,7 @@ register("list_stalls", {}, function(P, args)
   return { ended == tonumber(args[4]) and "more" or "ok", again, failed }
 end)
 
--- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 10000
+-- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 5000
 -- keys. Does nothing while our own index accounts for all of list-active.
 -- args: SCAN cursor, pattern "<P>:job:*" with P escaped, now, lock ms, most stalls.
 -- Reply {"ok", next cursor ("0": round complete), live list-sourced jobs of others seen, surplus of list-active over
@@ -222,13 +227,14 @@ register("list_scan", {}, function(P, args)
   local seen, again, failed = 0, {}, {}
   if surplus <= 0 then return { "ok", "0", seen, 0, util.int(counted), quiet, again, failed } end
   local now, pending, cursor = tonumber(args[3]), nil, args[1]
-  for _ = 1, 20 do
+  for _ = 1, 10 do
     local page = call("SCAN", cursor, "MATCH", args[2], "COUNT", 500)
     cursor = page[1]
     for _, key in ipairs(page[2]) do
       local id = key:sub(#P + 6)
-      local job = not id:find(":", 1, true) and look_at_run(P, id)
-      if job and job.state == "active" and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id) then
+      -- One field first: nearly every job of a long queue is not running.
+      local job = try("HGET", key, "state") == "active" and look_at_run(P, id)
+      if job and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id) then
         pending = pending or jobs.pending(P)
         if not pending[id] and silent(job, now, tonumber(args[4])) then
           list_stall(P, id, job, now, tonumber(args[5]), again, failed)

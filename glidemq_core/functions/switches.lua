@@ -51,15 +51,7 @@ local function discard(P, ids, now)
     jobs.leave_group(P, item[1], item[2], now)
     keys[item[2].groupKey] = true
   end
-  -- A look steps over 128 markers at most; a long row of them would hold up the next job of the key.
-  for key in pairs(keys) do
-    local group, before = P .. ":group:" .. key, nil
-    repeat
-      before = call("HGET", group, "nextSeq")
-      groups.next_seq(group)
-    until call("HGET", group, "nextSeq") == before
-    groups.dispatch(P, key, now)
-  end
+  for key in pairs(keys) do groups.dispatch(P, key, now) end
   return #gone
 end
 

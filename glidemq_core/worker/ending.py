@@ -63,9 +63,23 @@ class Ending:
             error = control
         except BaseException as raised:  # noqa: BLE001 - whatever a processor raises is the outcome of its attempt
             error = raised
+        if run.given_up:
+            return None
         # From here on an abort comes too late: the end stands.
         run.ended = True
         return await self._end(run, result, error)
+
+    async def without_processor(self, run: Run) -> Settle | None:
+        """End the run of a processor that swallows its cancellation; what it still does counts for nothing."""
+        run.ended = run.given_up = True
+        self._emit(
+            "error",
+            GlideMQError(f"the processor of job '{run.job.ref}' ignores its cancellation and runs on"),
+        )
+        if run.abort_reason == "lost":
+            self._lost(run)
+            return None
+        return await self._failure(run, abort_error(run))
 
     async def _call(self, run: Run, processor: Callable[[Any], Any]) -> Any:
         job = run.job

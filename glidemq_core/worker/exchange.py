@@ -7,7 +7,7 @@ client busy at the same time. No Event, Future or task per job beyond the proces
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from .outcome import Settle
 _RETRY_WAITS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 #: First and longest wait while a queue-wide limit on running jobs is reached, s.
 _FULL_WAITS = (0.02, 0.25)
+#: Longest wait while a queue-wide limit on starts is reached, s.
+_LONGEST_LOOK = 5.0
 
 #: Error codes that speak of the server's condition, not of our call.
 _SERVER_TROUBLE = frozenset(
@@ -46,7 +48,7 @@ class Exchange:
     """The worker's conversation with the server about starting and ending jobs.
 
     The owner supplies callbacks: `on_claim` starts a job, `on_settled` hears what became of a result,
-    `on_error` hears trouble, `running_ids` names the jobs this process runs.
+    `on_error` hears trouble, `running` names the jobs this process runs.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Exchange:
         on_error: Callable[[BaseException], None],
         on_dry: Callable[[str, str, str], None],
         on_outbox: Callable[[], None],
-        owns: Callable[[str], bool],
+        running: Callable[[], Iterable[str]],
     ) -> None:
         self._scope = scope
         self._consumer = consumer
@@ -74,17 +76,18 @@ class Exchange:
         self._on_error = on_error
         self._on_dry = on_dry
         self._on_outbox = on_outbox
-        self._owns = owns
+        self._running = running
         self._lanes = 2 if concurrency > 1 else 1
         self._in_flight = 0
         self._claiming = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: list[Settle] = []
+        #: Results on their way, by the stamp of their call.
+        self._sent: dict[int, list[Settle]] = {}
         self._pump_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._full_wait = _FULL_WAITS[0]
         self._full = False
-        self._last_now = 0
         self._loop = asyncio.get_running_loop()
         #: Jobs this worker has started and not settled yet, counted by the owner's callbacks.
         self.active = 0
@@ -132,6 +135,11 @@ class Exchange:
             else:
                 await asyncio.sleep(0)
 
+    async def claims_in(self) -> None:
+        """Return when no call is under way that may still claim jobs."""
+        while self._claiming and self._tasks:
+            await asyncio.wait(list(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
     async def stop(self) -> None:
         """Drop calls in flight; what they would have claimed is recovered as stalled."""
         if self._timer is not None:
@@ -176,12 +184,19 @@ class Exchange:
             task.add_done_callback(self._tasks.discard)
 
     def _stamp(self) -> int:
-        # Unique within this worker: it marks the activations of one call, and makes a repeated call recognisable.
-        self._last_now = max(self._scope.now_ms(), self._last_now + 1)
-        return self._last_now
+        """Time of a call: it marks what the call starts, and makes a repeat of it recognisable.
+
+        Only calls that are under way together must differ: one that ran ahead of the clock with every call would soon
+        be far from it.
+        """
+        now = self._scope.now_ms()
+        while now in self._sent:
+            now += 1
+        return now
 
     async def _call(self, records: list[Settle], want: int) -> None:
         now, looked = self._stamp(), want > 0
+        self._sent[now] = records
         try:
             reply = await self._exchange(now, records, want)
         except LOST_REPLY as error:
@@ -195,6 +210,7 @@ class Exchange:
         finally:
             self._in_flight -= 1
             self._claiming -= want
+            del self._sent[now]
         if reply is None:
             self._schedule()
             return
@@ -237,21 +253,33 @@ class Exchange:
                 self._on_settled(record, reply[0][0].decode())
 
     async def _recover(self, now: int, records: list[Settle], want: int) -> list[Any]:
-        """After a lost reply: settle again under the same stamp, then ask what this consumer owns since then."""
+        """After a lost reply: settle again under the same stamp, then ask what this consumer owns since then.
+
+        Earlier calls may bear the same stamp: what they claimed is known here already.
+        """
         attempt = 0
         while True:
             await asyncio.sleep(_RETRY_WAITS[min(attempt, len(_RETRY_WAITS) - 1)])
             attempt += 1
             try:
                 reply = await self._exchange(now, records, 0)
+                known = self._known()
                 owned = await self._scope.read("owned", self._consumer, now) if want else []
             except GlideMQError as error:
                 self._on_error(error)
                 continue
+            known |= self._known()
             # What their budgets said went with the reply: ask again.
-            reply[1] = [[*item, b"ask"] for item in owned if not self._owns(item[1].decode())]
+            reply[1] = [[*item, b"ask"] for item in owned if item[1].decode("utf-8", "replace") not in known]
             reply[2] = b""
             return reply
+
+    def _known(self) -> set[str]:
+        """Ids of the jobs that run here, and of those whose results are not told of yet."""
+        ended = (
+            record.run.job.id for records in (self._finished, *self._sent.values()) for record in records
+        )
+        return {*self._running(), *ended}
 
     def _apply(self, now: int, records: list[Settle], want: int, reply: list[Any]) -> None:
         answers, claims, why, wait_ms, outbox, *marks = reply
@@ -289,7 +317,10 @@ class Exchange:
             self._full_wait = min(self._full_wait * 2, _FULL_WAITS[1])
         elif why in ("rate", "tokens"):
             self.held = missing
-            self._arm((self._limits.spread(wait_ms) if why == "tokens" else wait_ms) / 1000)
+            # A limit of the queue may be changed or lifted at any time.
+            self._arm(
+                self._limits.spread(wait_ms) / 1000 if why == "tokens" else min(wait_ms / 1000, _LONGEST_LOOK)
+            )
         elif why != "more":
             self.dry = True
             if marks:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _LONGEST_BEAT_MS = 15_000
 _SHORTEST_BEAT_MS = 50
 _UNKNOWN_MS = 2**53
-#: Every how many promotion ticks the slow walk for list jobs of peers takes a step.
-_LIST_SCAN_TICKS = 10
 
 
 class Maintenance:
@@ -197,19 +195,20 @@ class Maintenance:
     # Promotion -----------------------------------------------------------------------------------------------
 
     async def _promotion_loop(self) -> None:
-        ticks = 0
         due_ms: int | None = None
+        walk_at_ms = 0
         while True:
             self._poked.clear()
             self._next_promotion_ms = _UNKNOWN_MS  # what falls due meanwhile may be too late for this one
             try:
                 due_ms = await self._promote()
-                if ticks % _LIST_SCAN_TICKS == 0:
+                # By the clock, not by the tick: retries may ask for a tick many times a second.
+                if self._scope.now_ms() >= walk_at_ms:
+                    walk_at_ms = self._scope.now_ms() + self._options.promotion_interval
                     await self._walk_lists()
             except Exception as error:  # noqa: BLE001 - whatever it was, the queue needs its promotions
                 self._on_error(error)
                 due_ms = None
-            ticks += 1
             wait_ms = self._options.promotion_interval
             if due_ms is not None:
                 wait_ms = max(1, min(wait_ms, due_ms - self._scope.now_ms()))

@@ -126,6 +126,7 @@ class Worker(QueueBase):
         self._paused = False
         self._all_quiet = asyncio.Event()
         self._work: Scope | None = None
+        self._given_up: set[asyncio.Task[None]] = set()
 
     # Life ----------------------------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class Worker(QueueBase):
             on_error=self._trouble,
             on_dry=self._nothing_ready,
             on_outbox=lambda: self._maintenance.poke(),
-            owns=self._running.__contains__,
+            running=self._running.keys,
         )
         self._idle = IdleWait(scope, options.block_timeout, on_wake=self._wake, on_error=self._trouble)
         self._maintenance = Maintenance(
@@ -265,12 +266,14 @@ class Worker(QueueBase):
             run.abort("closing")
         await self._wait_for_runs(5)
 
-    async def _wait_for_runs(self, timeout_s: float | None) -> None:
+    async def _wait_for_runs(self, timeout_s: float | None) -> bool:
+        """Wait for the jobs that run now; False when there are none."""
         # Whoever pauses or closes from within a processor cannot wait for itself.
         own = asyncio.current_task()
         tasks = [run.task for run in self._running.values() if run.task is not None and run.task is not own]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
+        return bool(tasks)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -286,8 +289,10 @@ class Worker(QueueBase):
         self._paused = True
         if self._state == "running":
             self._exchange.claiming_allowed = False
-            if not force:
-                await self._wait_for_runs(None)
+            while not force and self._paused:
+                await self._exchange.claims_in()
+                if not await self._wait_for_runs(None):
+                    break
 
     async def resume(self) -> None:
         """Take jobs again."""
@@ -346,7 +351,7 @@ class Worker(QueueBase):
             claim.fields["state"] = b"delayed"
             self._emit("budget_exceeded", Job(self._work, claim.job_id, claim.fields))
             return
-        run = Run(claim.entry, claim.processed_on, self.id, claim.stop)
+        run = Run(claim.entry, claim.processed_on, self.id, claim.stop, self._give_up)
         job: Job[Any, Any] = Job(self._work, claim.job_id, claim.fields, run)
         run.job = job
         claim.fields["state"] = b"active"
@@ -370,6 +375,21 @@ class Worker(QueueBase):
         except Exception as defect:  # noqa: BLE001 - the slot must come free; the job runs again as stalled
             self._trouble(defect)
             record = None
+        if not run.given_up:
+            self._over(run, record)
+
+    def _give_up(self, run: Run) -> None:
+        """Nobody obeys the cancellation: end the job all the same, and free its slot."""
+        if not run.ended:
+            task = asyncio.get_running_loop().create_task(self._end_without(run))
+            self._given_up.add(task)
+            task.add_done_callback(self._given_up.discard)
+
+    async def _end_without(self, run: Run) -> None:
+        self._over(run, await self._ending.without_processor(run))
+
+    def _over(self, run: Run, record: Settle | None) -> None:
+        """A run has ended: its result goes out with the next exchange."""
         if run.timer is not None:
             run.timer.cancel()
         run.ended = True

@@ -15,12 +15,16 @@ from ..errors import (
     SuspendError,
     WaitingChildrenError,
 )
-from ..option_fields import to_epoch_ms, to_ms
+from ..keys import PRIORITY_STEP
+from ..option_fields import refuse, to_epoch_ms, to_ms
 
 if TYPE_CHECKING:
     from ..job import Job
     from ..options import Duration, Instant
     from ..records import Signal
+
+#: Time a coroutine gets to end after its cancellation, s; then its job ends without it.
+DEAF_S = 5.0
 
 AbortReason = Literal["timeout", "revoked", "aborted", "closing", "lost"]
 
@@ -77,7 +81,9 @@ class Run:
         "abort_reason",
         "ended",
         "entry",
+        "given_up",
         "job",
+        "on_deaf",
         "processed_on",
         "reported",
         "requests",
@@ -88,7 +94,14 @@ class Run:
         "worker",
     )
 
-    def __init__(self, entry: str, processed_on: str, worker: str, stop: str = "") -> None:
+    def __init__(
+        self,
+        entry: str,
+        processed_on: str,
+        worker: str,
+        stop: str = "",
+        on_deaf: Callable[[Run], None] | None = None,
+    ) -> None:
         #: Stream entry id, "" for a list-sourced job.
         self.entry = entry
         #: `processedOn` as stored: the mark of this activation.
@@ -99,7 +112,11 @@ class Run:
         self.stop = stop
         self.job: Job[Any, Any]
         self.task: asyncio.Task[None] | None = None
+        #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
         self.timer: asyncio.TimerHandle | None = None
+        self.on_deaf = on_deaf
+        #: The job ended without its processor, which runs on.
+        self.given_up = False
         self.abort_reason: AbortReason | None = None
         self._abort_event: asyncio.Event | None = None
         self.requests: list[ControlRequest] | None = None
@@ -121,6 +138,10 @@ class Run:
         # A task cancelled before its first step never runs at all, and could not end the run.
         if self.task is not None and self._begun:
             self.task.cancel()
+            if self.on_deaf is not None and reason != "closing":
+                if self.timer is not None:
+                    self.timer.cancel()
+                self.timer = asyncio.get_running_loop().call_later(DEAF_S, self.on_deaf, self)
         return True
 
     def begin(self) -> bool:
@@ -163,6 +184,8 @@ class Run:
 
     def delay(self, until: Instant, next_step: str | None) -> NoReturn:
         until_ms = to_epoch_ms(until, "until")
+        if until_ms >= PRIORITY_STEP:
+            refuse("until", until, "before 2^42 epoch milliseconds (year 2109)")
         data = None
         if next_step is not None:
             current = self.job.data
