@@ -243,6 +243,11 @@ class TokenPane(ScrollView, can_focus=True):
         if at_end or new_value < old_value:
             self._set_following(at_end)
 
+    def watch_show_vertical_scrollbar(self, shown: bool) -> None:
+        # A scrollbar is told only of movements that it sees; the end may have been reached before it appeared.
+        if shown:
+            self.vertical_scrollbar.position = self.scroll_y
+
     # --- search ---
 
     def search(self, query: str) -> int:

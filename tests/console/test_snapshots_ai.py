@@ -51,6 +51,7 @@ async def drawn(pilot: Pilot[Any]) -> None:
     """Wait until every stream that is shown is drawn, and what is decided on is read."""
     screen = pilot.app.screen
     if isinstance(screen, StreamsScreen):
+        await eventually(lambda: all_cast(screen))
         await eventually(
             lambda: all(s.follower.meter.chunks and not s.follower.has_rest for s in screen._slots)
         )
@@ -60,6 +61,13 @@ async def drawn(pilot: Pilot[Any]) -> None:
     if isinstance(screen, StreamsScreen | ApprovalsScreen):
         screen.show(screen.snapshot)
     await settle(pilot)
+
+
+def all_cast(screen: StreamsScreen) -> bool:
+    """Whether every stream that runs has its pane, laid out."""
+    running = screen.snapshot.running if screen._auto else ()
+    shown = all(slot.pane.size.width for slot in screen._visible())
+    return len(screen._slots) >= min(len(running), screen._wall) and shown
 
 
 def changing() -> ScriptedFeed:
