@@ -65,8 +65,8 @@ FOCUS_EVERY_MS = 5_000
 SERVER_EVERY_MS = 30_000
 #: How often queues on screen are searched for token counters that no worker tells of.
 TOKENS_EVERY_MS = 10_000
-#: A list of flows reads every job of each; one flow is read at the usual rate.
-FLOWS_EVERY_MS = 5_000
+#: A list of flows hears of those that changed and reads every job of each; one flow is read at the usual rate.
+FLOWS_EVERY_MS = 2_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
 #: Queues whose rows are kept fresh while running streams are sought; those beyond take their turn.

@@ -221,7 +221,7 @@ async def test_budgets_run_out_and_an_operator_tops_them_up(folder: Path) -> Non
             strict = await eventually(lambda: by_policy(watch, "fail"), timeout=40)
             assert strict.exceeded
             chat, webhooks = await watch.limits(["chat", "webhooks"])
-            assert (chat.rpm.source, chat.rpm.max, chat.tpm.max) == ("worker", 110, 18_000)
+            assert (chat.rpm.source, chat.rpm.max, chat.tpm.max) == ("worker", 110, 30_000)
             assert (webhooks.rpm.source, webhooks.rpm.max) == ("queue", 150)
     finally:
         assert process.stdin is not None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from conftest import eventually
 from flow_kit import step
 from wire import dump, replay
 
@@ -16,7 +13,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Budget, JobRef
+from glidemq_core.options import JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 
@@ -175,29 +172,3 @@ async def test_hostile_records_are_read_without_harm(connection: Connection) -> 
     assert next((node.id, node.state) for node in flow.nodes) == ("1", "\ufffd\x1b[2J")
     assert len(flow.nodes[0].name) == 4096
     assert flow.nodes[1].state == "unknown"
-
-
-async def test_flows_are_listed_newest_first_whether_recent_or_found(
-    connection: Connection, producer: FlowProducer
-) -> None:
-    await producer.add(step("old", "q", [step("a", "p")]))
-    await producer.add(step("new", "q", [step("a", "p")]))
-    await producer.add(FlowJob("single", "q"), budget=Budget(max_total_tokens=5))
-    await Queue("q", connection).add("plain", {})
-    await connection.command("HSET", "glide:{q}:job:1", "timestamp", 5)
-    await connection.command("UNLINK", "glide:{q}:events", "glide:{p}:events")
-
-    async with Watch(connection, queues=["q", "p"]) as watch:
-
-        async def complete() -> Any:
-            listed = await watch.flows()
-            return listed if listed.complete else None
-
-        listed = await eventually(complete)
-        assert sorted(flow.nodes[0].name for flow in listed.items) == ["new", "old", "single"]
-        assert listed.items[-1].nodes[0].name == "old"
-        assert len((await watch.flows(["q"], limit=1)).items) == 1
-        await producer.add(step("newest", "q", [step("a", "q")]))
-        assert "newest" in [flow.nodes[0].name for flow in (await watch.flows()).items]
-        with pytest.raises(InvalidOptionError):
-            await watch.flows(limit=0)

@@ -28,7 +28,7 @@ class Chat(Workload):
     backlog: ClassVar[int] = 12
     opening: ClassVar[int] = 11
     rpm: ClassVar[int | None] = 110
-    tpm: ClassVar[int | None] = 18_000
+    tpm: ClassVar[int | None] = 30_000
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         dice = self.world.dice(self.queue, number)

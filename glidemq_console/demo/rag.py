@@ -22,7 +22,7 @@ class RagSteps(Workload):
     backlog: ClassVar[int] = 6
     usual_ms: ClassVar[int] = 640
     opening: ClassVar[int] = 1
-    tpm: ClassVar[int | None] = 60_000
+    tpm: ClassVar[int | None] = 100_000
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         document = self.world.dice(self.queue, number).choice(DOCUMENTS)
@@ -78,7 +78,7 @@ class Rag(Workload):
 
     queue: ClassVar[str] = "rag"
     concurrency: ClassVar[int] = 4
-    per_s: ClassVar[float] = 0.22
+    per_s: ClassVar[float] = 0.14
     backlog: ClassVar[int] = 4
     usual_ms: ClassVar[int] = 6_100
     opening: ClassVar[int] = 2

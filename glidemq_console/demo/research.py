@@ -27,20 +27,20 @@ from .world import World
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))
 _OPERATOR = Actor("demo-operator", via="demo")
 #: What an operator adds at a time.
-_MORE_TOKENS, _MORE_COST = 2_500, 0.03
+_MORE_TOKENS, _MORE_COST = 2_500, 0.006
 
 #: Budgets by what they lead to: most are ample, some run low, some are used up halfway.
-_AMPLE = Budget(max_total_tokens=9_000, max_total_cost=0.08, cost_unit="usd", on_exceeded="pause")
+_AMPLE = Budget(max_total_tokens=9_000, max_total_cost=0.012, cost_unit="usd", on_exceeded="pause")
 _LOW = Budget(max_total_tokens=4_400, max_tokens={"output": 1_400}, cost_unit="usd", on_exceeded="pause")
 _SHORT = Budget(
-    max_total_tokens=2_000,
+    max_total_tokens=1_500,
     token_weights={"reasoning": 2},
-    max_total_cost=0.02,
-    max_costs={"output": 0.015},
+    max_total_cost=0.006,
+    max_costs={"output": 0.004},
     cost_unit="usd",
     on_exceeded="pause",
 )
-_STRICT = Budget(max_total_tokens=1_500, max_total_cost=0.01, cost_unit="usd", on_exceeded="fail")
+_STRICT = Budget(max_total_tokens=1_200, max_total_cost=0.004, cost_unit="usd", on_exceeded="fail")
 
 
 class Research(Workload):
@@ -48,11 +48,13 @@ class Research(Workload):
 
     queue: ClassVar[str] = "research"
     concurrency: ClassVar[int] = 5
-    per_s: ClassVar[float] = 0.05
+    per_s: ClassVar[float] = 0.08
     backlog: ClassVar[int] = 14
     usual_ms: ClassVar[int] = 2_400
     opening: ClassVar[int] = 5
+    # A window is short, so that nobody has to wait long to see it end.
     tpm: ClassVar[int | None] = 9_000
+    window_s: ClassVar[float] = 15
     #: How many flows may stand still before the next ones get enough from the start.
     stuck: ClassVar[int] = 3
 

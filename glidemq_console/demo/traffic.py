@@ -15,6 +15,8 @@ from .world import World
 _REASONS = ("tone is too harsh", "amount is not covered by the contract", "ask the customer first")
 _REVIEWER = Actor("demo-reviewer", via="demo")
 _REJECTS = 0.25
+#: The longest pause between two jobs of a queue, in usual ones.
+_LONGEST = 1.7
 
 
 async def open_shop(workload: Workload, queue: Queue[Any, Any]) -> None:
@@ -27,7 +29,8 @@ async def keep_asking(workload: Workload, queue: Queue[Any, Any]) -> None:
     """Add jobs at the pace of the workload, but no more than it can hold."""
     dice, number = workload.world.dice("traffic", workload.queue), workload.opening
     while True:
-        await workload.world.wait(dice.expovariate(workload.per_s))
+        # Traffic comes in fits and starts, but nobody should sit before an idle screen.
+        await workload.world.wait(min(dice.expovariate(workload.per_s), _LONGEST / workload.per_s))
         counts = await queue.get_job_counts()
         if counts.waiting + (counts.prioritized or 0) >= workload.backlog:
             continue

@@ -44,9 +44,11 @@ class Workload(ABC):
     fails: ClassVar[float] = 0.01
     #: How many may wait for a person before the next ones get by without asking.
     asking: ClassVar[int] = 0
-    #: Starts and tokens a minute at speed 1 that the worker allows; starts that the queue allows.
+    #: Starts and tokens that the worker allows in a window of so many seconds, at speed 1.
     rpm: ClassVar[int | None] = None
     tpm: ClassVar[int | None] = None
+    window_s: ClassVar[float] = 60
+    #: Starts a minute that the queue allows, at speed 1.
     queue_rpm: ClassVar[int | None] = None
 
     def __init__(self, world: World, connection: Connection) -> None:
@@ -74,15 +76,15 @@ class Workload(ABC):
 
     def worker(self, grace_ms: int) -> Worker:
         """Return the worker of this queue, not started."""
-        minute = self.world.ms(_MINUTE_MS)
+        window = self.world.ms(self.window_s * 1_000)
         return Worker(
             self.queue,
             self.process,
             self.connection,
             concurrency=self.concurrency,
             promotion_interval=500,
-            limiter=RateLimit(self.rpm, minute) if self.rpm else None,
-            token_limiter=TokenLimit(self.tpm, minute) if self.tpm else None,
+            limiter=RateLimit(self.rpm, window) if self.rpm else None,
+            token_limiter=TokenLimit(self.tpm, window) if self.tpm else None,
             grace=grace_ms,
             log_errors=False,  # a lost server is told once, by whoever adds jobs
         )

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 SIDE_WIDTH = 130
 
 COLUMNS = (
-    Column(key="job", title="JOB", width=24, flexible=True, sortable=False),
-    Column(key="id", title="ID", width=14, leaves=4, sortable=False),
+    Column(key="job", title="JOB", width=20, flexible=True, sortable=False),
+    Column(key="id", title="ID", width=12, leaves=4, sortable=False),
     Column(key="state", title="STATE", width=16, leaves=5, sortable=False),
-    Column(key="model", title="MODEL", width=14, leaves=3, sortable=False),
+    Column(key="model", title="MODEL", width=16, leaves=3, sortable=False),
     Column(key="took", title="TOOK", width=7, right=True, leaves=1, sortable=False),
     Column(key="tokens", title="TOKENS", width=7, right=True, sortable=False),
     Column(key="cost", title="COST", width=7, right=True, sortable=False),
-    Column(key="note", title="", width=22, flexible=True, sortable=False),
+    Column(key="note", title="", width=26, flexible=True, sortable=False),
 )
 
 
@@ -47,10 +47,12 @@ class FlowScreen(ConsoleScreen):
     TAB = "flows"
     DEFAULT_CSS: ClassVar[str] = """
     FlowScreen #flow-panes { height: 1fr; layout: vertical; }
+    FlowScreen #flow-line { height: auto; margin-top: 1; }
     FlowScreen #flow-side { height: auto; max-height: 55%; padding: 0 1 0 3; scrollbar-size-vertical: 1; }
     FlowScreen #flow-tree { height: 1fr; width: 1fr; min-height: 5; }
     FlowScreen.-wide #flow-panes { layout: horizontal; }
-    FlowScreen.-wide #flow-side { width: 58; height: 1fr; max-height: 100%; padding: 1 1 0 2; }
+    FlowScreen.-wide #flow-line { display: none; }
+    FlowScreen.-wide #flow-side { width: 56; height: 1fr; max-height: 100%; padding: 1 1 0 2; }
     """
 
     def __init__(self, ref: JobRef) -> None:
@@ -64,6 +66,7 @@ class FlowScreen(ConsoleScreen):
         yield Rule(id="flow-rule")
         with Horizontal(id="flow-panes"):
             yield LineList(COLUMNS, id="flow-tree")
+            yield Rule(id="flow-line")
             with VerticalScroll(id="flow-side", can_focus=False):
                 yield PartsView(id="flow-facts")
 
@@ -139,14 +142,15 @@ class FlowScreen(ConsoleScreen):
     def _draw_facts(self, view: FlowView, now: int) -> None:
         flow = view.flow
         assert flow is not None
-        width = 56 if self.has_class("-wide") else self.app.size.width
-        lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, width)]
+        beside = self.has_class("-wide")
+        lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, narrow=beside)]
         if flow.kind == "single":
             lines.append(
                 [Ink("This job is part of no flow: nothing waits for it, it waits for nothing.", "dim")]
             )
-        if self.has_class("-wide") and (usage := say.usage_lines(flow)):
+        if beside and (usage := say.usage_lines(flow)):
             lines += [[], *usage]
+        self.query_one("#flow-line", Rule).show("stuck" if view.blocked else "budget")
         self.query_one("#flow-facts", PartsView).show(lines)
 
     # --- events and actions ---

@@ -151,7 +151,7 @@ def node_cells(
 def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]]) -> Parts:
     """What there is to know about a job beyond its figures."""
     if node.parked:
-        return [Ink("parked by the budget", "state-paused")]
+        return [Ink("parked by budget", "state-paused")]
     if node.state == "unknown":
         return [Ink("removed", "dim")]
     if node.ref in view.blocked:
@@ -185,22 +185,30 @@ def node_at(view: FlowView, ref: JobRef | None) -> FlowNode | None:
     return next((n for n in view.flow.nodes if n.ref == ref), None) if view.flow is not None else None
 
 
-def budget_lines(view: FlowView, now: int, width: int) -> list[Parts]:
-    """The gauges, how fast it burns and until when, and what is parked."""
+def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
+    """The gauges, how fast it burns and until when, and what is parked; `narrow` beside the tree."""
     flow = view.flow
     budget = flow.budget if flow is not None else None
     if budget is None:
         return [[Ink("no budget: nothing caps what this flow spends", "dim")]]
     lines: list[Parts] = []
     unit = short(budget.cost_unit, 12) or None
-    names = min(16, max(9, *(cell_len(short(cap.name, 30)) for cap in caps_of(budget)), 0) + 1)
+    names = _label_width(budget)
     for cap in caps_of(budget):
         figures = f"{amount_text(cap, cap.used, unit)} / {amount_text(cap, cap.most, unit)}"
         label = cell_pad(cell_fit(short(cap.name, 30), names - 1), names)
-        lines.append([Ink(label, "label"), *gauge_parts(cap.share, 12 if width < 60 else 16, figures)])
+        gauge = gauge_parts(cap.share, 10 if narrow else 16, figures)
+        if narrow:
+            # The forecast says that it is exceeded; the room is for the figures.
+            gauge[3] = gauge[3]._replace(text=f" {fmt.percent(cap.share)}".ljust(6))
+        lines.append([Ink(label, "label"), *gauge])
     if not lines:
         lines.append([Ink("its budget has no caps", "dim")])
+    root = root_of(flow) if flow is not None else None
+    over = root is not None and root.state in _ENDED and not budget.parked
     words, token = forecast(budget, now)
+    if over and not budget.exceeded:
+        words = "ended, it spends nothing more"
     burn = [Ink(cell_pad("burning", names), "label")]
     if budget.tokens_per_min is None:
         burn.append(Ink("no reports yet", "dim"))
@@ -210,14 +218,21 @@ def budget_lines(view: FlowView, now: int, width: int) -> list[Parts]:
         burn.append(Ink(fmt.rate(budget.tokens_per_min, "tok/min")))
         if budget.cost_per_hour:
             burn.append(Ink(f"  {fmt.money(budget.cost_per_hour, unit, per='/h')}"))
-    lines.append(burn)
+    if not over:
+        lines.append(burn)
     lines.append(
         [Ink(cell_pad("forecast", names), "label"), Ink(words, token, "bold" if token == "error" else "")]
     )
-    if budget.on_exceeded == "fail":
+    if budget.on_exceeded == "fail" and not over:
         lines.append([Ink(cell_pad("then", names), "label"), Ink("jobs fail instead of starting", "dim")])
     lines += _parked_lines(view, budget, names)
     return lines
+
+
+def _label_width(budget: FlowBudget | None) -> int:
+    """Cells of the labels, so that the names of the caps stand over each other."""
+    caps = caps_of(budget) if budget is not None else []
+    return min(16, max(9, *(cell_len(short(cap.name, 30)) for cap in caps), 0) + 1)
 
 
 def _parked_lines(view: FlowView, budget: FlowBudget, names: int) -> list[Parts]:
@@ -253,9 +268,9 @@ def blocked_lines(view: FlowView) -> list[Parts]:
         lines.append(
             [
                 Ink("  "),
-                *([Ink("R", "focus", "bold"), Ink(" retry the child   ", "dim")] if retry else []),
+                *([Ink("R", "focus", "bold"), Ink(" retry the child  ", "dim")] if retry else []),
                 Ink("L", "focus", "bold"),
-                Ink(" let it go on without   ", "dim"),
+                Ink(" go on without it  ", "dim"),
                 Ink("x", "focus", "bold"),
                 Ink(" remove it", "dim"),
             ]
@@ -267,12 +282,13 @@ def blocked_lines(view: FlowView) -> list[Parts]:
 def usage_lines(flow: Flow) -> list[Parts]:
     """Tokens by category and jobs by model."""
     lines: list[Parts] = []
+    names = _label_width(flow.budget)
     if flow.usage.tokens:
         words = "  ".join(
             f"{short(name, 20)} {fmt.full(amount)}" for name, amount in flow.usage.tokens.items()
         )
-        lines.append([Ink("used      ", "label"), Ink(words, "dim")])
+        lines.append([Ink(cell_pad("used", names), "label"), Ink(words, "dim")])
     if flow.usage.models:
         words = "  ".join(f"{short(name, 30)} {count:,.0f}" for name, count in flow.usage.models.items())
-        lines.append([Ink("models    ", "label"), Ink(words, "dim")])
+        lines.append([Ink(cell_pad("models", names), "label"), Ink(words, "dim")])
     return lines

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 PAGE, MOST = 20, 500
 
 COLUMNS = (
-    Column(key="name", title="FLOW", width=14, flexible=True, sortable=False),
-    Column(key="id", title="ROOT", width=16, leaves=4, flexible=True, sortable=False),
+    Column(key="name", title="FLOW", width=10, flexible=True, sortable=False),
+    Column(key="id", title="ROOT", width=12, leaves=1, flexible=True, sortable=False),
     Column(key="kind", title="KIND", width=6, leaves=5, sortable=False),
     Column(key="state", title="STATE", width=14, sortable=False),
     Column(key="done", title="DONE", width=8, right=True, sortable=False),
-    Column(key="tokens", title="TOKENS", width=7, right=True, leaves=3, sortable=False),
-    Column(key="cost", title="COST", width=9, right=True, leaves=2, sortable=False),
-    Column(key="budget", title="BUDGET", width=24, sortable=False),
-    Column(key="age", title="AGE", width=7, right=True, leaves=1, sortable=False),
+    Column(key="tokens", title="TOKENS", width=7, right=True, leaves=4, sortable=False),
+    Column(key="cost", title="COST", width=9, right=True, leaves=3, sortable=False),
+    Column(key="budget", title="BUDGET", width=23, sortable=False),
+    Column(key="age", title="AGE", width=7, right=True, leaves=2, sortable=False),
 )
 _EMPTY: tuple[Parts, ...] = (
     [],
@@ -149,7 +149,8 @@ class FlowsScreen(ConsoleScreen):
 
     def _matches(self, flow: Flow) -> bool:
         root = root_of(flow)
-        text = f"{root.name if root is not None else ''} {flow.root}".lower()
+        name = root.name if root is not None else ""
+        text = f"{name} {flow.root} {flow.kind} {flow_state(flow)[1]}".lower()
         return all(word in text for word in self._filter.lower().split())
 
     # --- events ---

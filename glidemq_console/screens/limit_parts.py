@@ -22,19 +22,22 @@ MINI_GAUGE = 4
 #: Cells of a row's history: a quarter of an hour in the list.
 ROW_SPARK = 15
 _HELD_WORDS = {"starts": "RPM", "tokens": "TPM", "slots": "slots"}
+#: Amounts from here on are told in thousands.
+_LONG = 10_000
 #: A count of one queue's groups shown; the pane says how many more there are.
 GROUPS_SHOWN = 40
 
 
 def used_text(rate: Rate) -> str:
-    """`49 / 60`."""
-    return f"{_amount(rate.used)} / {_amount(rate.max)}"
+    """`49 / 60`; both in thousands once one of them is long."""
+    long = max(rate.used or 0, rate.max or 0) >= _LONG
+    return f"{_amount(rate.used, long=long)} / {_amount(rate.max, long=long)}"
 
 
-def _amount(value: float | None) -> str:
+def _amount(value: float | None, *, long: bool = False) -> str:
     if value is None:
         return fmt.UNKNOWN
-    return "0" if value == 0 else f"{value:,.0f}" if value < 10_000 else fmt.count(value)
+    return "0" if value == 0 else fmt.count(value) if long or value >= _LONG else f"{value:,.0f}"
 
 
 def meter_cell(rate: Rate) -> list[Ink]:

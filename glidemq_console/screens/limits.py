@@ -31,10 +31,10 @@ REST_S = 0.2
 
 COLUMNS = (
     Column(key="queue", title="QUEUE", width=12, flexible=True, sortable=False),
-    Column(key="rpm", title="RPM", width=24, flexible=True, sortable=False),
+    Column(key="rpm", title="RPM", width=22, flexible=True, sortable=False),
     Column(key="rpm-resets", title="RESETS", width=6, right=True, leaves=2, sortable=False),
     Column(key="rpm-spark", title="LAST 15 MIN", width=say.ROW_SPARK, leaves=4, sortable=False),
-    Column(key="tpm", title="TPM", width=24, flexible=True, sortable=False),
+    Column(key="tpm", title="TPM", width=28, flexible=True, sortable=False),
     Column(key="tpm-resets", title="RESETS", width=6, right=True, leaves=1, sortable=False),
     Column(key="tpm-spark", title="LAST 15 MIN", width=say.ROW_SPARK, leaves=3, sortable=False),
     Column(key="slots", title="RUN", width=9, right=True, leaves=5, sortable=False),

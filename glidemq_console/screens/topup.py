@@ -165,6 +165,8 @@ class TopUpDialog(Dialog[Request | None]):
         released = len(answer.released)
         button.label = Content(f"Top up, release {released:,}" if released else "Top up")
         button.disabled = not (asked.adds or released)
+        # A label alone does not make a button wider.
+        button.refresh(layout=True)
         if self._goes_on:
             self.on_input_submitted()
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from glidemq_core.errors import GlideMQError
+from glidemq_core.decoding import Fields
+from glidemq_core.errors import JobNotFoundError
 from glidemq_core.keys import discovery_pattern, queue_of
 from glidemq_core.numbers import to_int
 from glidemq_core.options import JobRef
 from glidemq_core.records import Flow
 
-from .flows import parents_in, read_flow, read_nodes
+from .flows import ENDED, PARENT_FIELDS, parents_in, read_flow, read_nodes
 from .scan import STEP_KEYS, scan_step
 from .source import Source, entries, failed, integer, text
 
@@ -22,79 +24,152 @@ _MOST_ROOTS = 10_000
 #: Steps of the search a call, and pause between two rounds of it, s.
 _STEPS = 5
 _ROUND_EVERY_S = 60.0
-_RECENT_EVENTS = 200
+#: Queues whose events one call asks for, in turn, and jobs of them it looks at, at most.
+_QUEUES, _JOBS = 64, 1_000
+#: Events of a queue that are heard at the first time and later: what they leave out, the search finds.
+_FIRST_EVENTS, _EVENTS = 50, 200
+#: Jobs that were found to be part of no flow, remembered for so long, s, and at most so many.
+_ALONE_S, _MOST_ALONE = 30.0, 50_000
+#: Jobs whose flow is remembered, so that an event of theirs tells that it changed.
+_MOST_MEMBERS = 50_000
 #: Jobs of each flow that a list reads.
 _NODES = 200
-#: A flow whose jobs have all completed changes no more; it is read again this seldom, s, in case it was removed.
-_COMPLETED_EVERY_S = 30.0
+#: A flow without events is read again this seldom, s: its workers may emit none, a retry does not.
+#: Once all its jobs have completed, only removal is left.
+_QUIET_EVERY_S, _COMPLETED_EVERY_S = 5.0, 30.0
+_FIELDS = ("state", "timestamp", "budgetKey", *PARENT_FIELDS)
+
+
+@dataclass(slots=True)
+class _Root:
+    """A job that nobody waits for, with what was last read of its flow."""
+
+    created_ms: int
+    ended: bool
+    flow: Flow | None = None
+    #: When the flow is to be read again, by the monotonic clock.
+    due: float = 0.0
 
 
 class FlowIndex:
-    """Roots of flows known so far; every call searches a little further."""
+    """Roots of flows known so far. Every call hears what is new and searches a little further."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        #: Root -> creation time, epoch ms.
-        self._roots: dict[JobRef, int] = {}
+        self._roots: dict[JobRef, _Root] = {}
+        #: Root of the flow that a job belongs to.
+        self._members: dict[JobRef, JobRef] = {}
+        self._alone: dict[JobRef, float] = {}
+        #: Id of the last event taken in of each queue, and whose turn it is.
+        self._heard: dict[str, str] = {}
+        self._turn = 0
         self._cursors: dict[str, str] = {}
         self._round_ended: dict[str, float] = {}
-        #: Completed flows as they were read, and when.
-        self._completed: dict[JobRef, tuple[float, Flow]] = {}
 
     async def read(self, names: Sequence[str], limit: int) -> tuple[list[Flow], bool]:
-        """Return the newest flows of some queues, and whether all keys have been searched once."""
+        """Return flows of some queues, those that go on before those that ended, each newest first.
+
+        The second value tells whether all keys have been searched once.
+        """
         await self._take(await self._recent(names))
         await self._search(names)
-        chosen = [ref for ref in self._roots if ref.queue in set(names)]
-        newest = sorted(chosen, key=lambda ref: (self._roots[ref], ref), reverse=True)[:limit]
-        flows: list[Flow] = []
-        for ref, flow in zip(
-            newest,
-            await asyncio.gather(*(self._flow(ref) for ref in newest), return_exceptions=True),
-            strict=True,
-        ):
-            if isinstance(flow, Flow):
-                flows.append(flow)
-            elif isinstance(flow, GlideMQError):
-                self._roots.pop(ref, None)  # removed since
-                self._completed.pop(ref, None)
-            else:
-                raise flow
+        mine = set(names)
+        known = [
+            (not root.ended, root.created_ms, ref) for ref, root in self._roots.items() if ref.queue in mine
+        ]
+        chosen = [ref for _, _, ref in sorted(known, reverse=True)[:limit]]
+        await self._refresh(chosen)
+        # A flow that several jobs stand on top of is found by each of them.
+        found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
+        flows = sorted(found.values(), key=self._has_ended)
         scopes = names if self._source.connection.is_cluster else ("",)
         return flows, all(name in self._round_ended for name in scopes)
 
-    async def _flow(self, ref: JobRef) -> Flow:
-        """Read a flow, unless it had completed shortly ago."""
-        at, known = self._completed.get(ref, (0.0, None))
-        if known is not None and time.monotonic() - at < _COMPLETED_EVERY_S:
-            return known
-        flow = await read_flow(self._source, ref, _NODES)
-        self._completed.pop(ref, None)
-        if all(node.state == "completed" for node in flow.nodes):
-            if len(self._completed) >= _MOST_ROOTS:
-                self._completed.clear()
-            self._completed[ref] = time.monotonic(), flow
-        return flow
+    def _flow(self, ref: JobRef) -> Flow | None:
+        root = self._roots.get(ref)
+        return root.flow if root is not None else None
 
-    async def _recent(self, names: Sequence[str]) -> set[JobRef]:
-        """Jobs of the latest events of each queue."""
+    def _has_ended(self, flow: Flow) -> bool:
+        root = self._roots.get(flow.root)
+        return root is not None and root.ended
+
+    async def _refresh(self, chosen: Sequence[JobRef]) -> None:
+        """Read again the flows that changed or were not looked at for long; keep no others."""
+        now = time.monotonic()
+        due = [ref for ref in chosen if self._roots[ref].due <= now]
+        answers = await asyncio.gather(
+            *(read_flow(self._source, ref, _NODES) for ref in due), return_exceptions=True
+        )
+        for ref, answer in zip(due, answers, strict=True):
+            if isinstance(answer, Flow):
+                self._keep(ref, answer, now)
+            elif isinstance(answer, JobNotFoundError):
+                del self._roots[ref]
+            else:
+                raise answer
+        for ref in self._roots.keys() - set(chosen):
+            self._roots[ref].flow, self._roots[ref].due = None, 0.0
+        if len(self._members) > _MOST_MEMBERS:
+            self._members = {
+                node.ref: ref for ref in chosen if (flow := self._flow(ref)) for node in flow.nodes
+            }
+
+    def _keep(self, ref: JobRef, flow: Flow, now: float) -> None:
+        root = self._roots[ref]
+        over = all(node.state == "completed" for node in flow.nodes)
+        root.flow, root.due = flow, now + (_COMPLETED_EVERY_S if over else _QUIET_EVERY_S)
+        for node in flow.nodes:
+            self._members[node.ref] = ref
+            if node.ref == ref:
+                root.ended = node.state in ENDED
+
+    async def _recent(self, names: Sequence[str]) -> list[JobRef]:
+        """Hear the new events of some queues; returns jobs of no known flow, the latest first."""
+        turn = [names[(self._turn + at) % len(names)] for at in range(min(_QUEUES, len(names)))]
+        self._turn = (self._turn + len(turn)) % max(1, len(names))
         commands = [
-            ("XREVRANGE", self._source.keys(name).events, "+", "-", "COUNT", _RECENT_EVENTS) for name in names
+            (
+                "XREVRANGE",
+                self._source.keys(name).events,
+                "+",
+                f"({self._heard[name]}" if name in self._heard else "-",
+                "COUNT",
+                _EVENTS if name in self._heard else _FIRST_EVENTS,
+            )
+            for name in turn
         ]
-        found: set[JobRef] = set()
-        for name, reply in zip(names, await self._source.ask(commands), strict=True):
-            for _, fields in entries(None if failed(reply) else reply):
-                job_id = dict(fields).get("jobId")
-                if job_id:
-                    found.add(JobRef(name, job_id))
-        return found
+        found: dict[JobRef, None] = {}
+        for name, reply in zip(turn, await self._source.ask(commands), strict=True):
+            events = entries(None if failed(reply) else reply)
+            if events:
+                self._heard[name] = events[0][0]
+            for _, fields in events:
+                if job_id := dict(fields).get("jobId"):
+                    found[JobRef(name, job_id)] = None
+        return [ref for ref in found if not self._changed(ref) and not self._is_alone(ref)][:_JOBS]
+
+    def _changed(self, ref: JobRef) -> bool:
+        """Let the flow of a job be read again; False if the job is of none that is known."""
+        root = self._roots.get(self._members.get(ref, ref))
+        if root is not None:
+            # What ended may have been retried: only a look tells.
+            root.due, root.ended = 0.0, False
+        return root is not None
+
+    def _is_alone(self, ref: JobRef) -> bool:
+        return time.monotonic() - self._alone.get(ref, -_ALONE_S) < _ALONE_S
 
     async def _search(self, names: Sequence[str]) -> None:
         """Look at some more keys: all queues in one walk, in a cluster each queue by itself."""
-        cluster = self._source.connection.is_cluster
-        for scope in names if cluster else ("",):
-            if time.monotonic() - self._round_ended.get(scope, -_ROUND_EVERY_S) < _ROUND_EVERY_S:
-                continue
+        cluster, now = self._source.connection.is_cluster, time.monotonic()
+        due = [
+            scope
+            for scope in (names if cluster else ("",))
+            if now - self._round_ended.get(scope, -_ROUND_EVERY_S) >= _ROUND_EVERY_S
+        ]
+        # Those never searched to their end come first.
+        due.sort(key=lambda scope: self._round_ended.get(scope, 0.0))
+        for scope in due[:_STEPS]:
             cursor, found = self._cursors.get(scope, "0"), set[JobRef]()
             for _ in range(1 if cluster else _STEPS):
                 cursor, keys = await self._step(scope, cursor)
@@ -103,7 +178,7 @@ class FlowIndex:
                     self._round_ended[scope] = time.monotonic()
                     break
             self._cursors[scope] = cursor
-            await self._take(found)
+            await self._take(ref for ref in found if ref not in self._members)
 
     async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
         if scope:
@@ -114,28 +189,36 @@ class FlowIndex:
             return "0", []
         return text(page[0]) or "0", [text(key) or "" for key in page[1]]
 
-    async def _take(self, candidates: set[JobRef]) -> None:
+    async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
-        level, seen = [ref for ref in candidates if ref not in self._roots], set(candidates)
+        level = [ref for ref in candidates if ref not in self._roots]
+        seen = set(level)
         while level:
             above: set[JobRef] = set()
-            alone: list[JobRef] = []
-            found = await read_nodes(self._source, level)
-            for ref, fields in found.items():
+            tops: dict[JobRef, Fields] = {}
+            for ref, fields in (await read_nodes(self._source, level, _FIELDS)).items():
                 parents = parents_in(fields)
-                above.update(parent for parent in parents if parent not in seen)
+                # A new member of a flow that is known changes it.
+                above |= {parent for parent in parents if parent not in seen and not self._changed(parent)}
                 if fields and not parents:
-                    alone.append(ref)
-            lengths = await self._source.ask(
-                [("SCARD", self._source.keys(r.queue).deps(r.id)) for r in alone]
-            )
-            for ref, length in zip(alone, lengths, strict=True):
-                if (not failed(length) and integer(length)) or "budgetKey" in found[ref]:
-                    self._roots[ref] = to_int(found[ref].get("timestamp"))
+                    tops[ref] = fields
+            await self._take_tops(tops)
             seen |= above
-            level = [ref for ref in above if ref not in self._roots]
+            level = list(above)
         while len(self._roots) > _MOST_ROOTS:
-            del self._roots[min(self._roots, key=self._roots.__getitem__)]
+            del self._roots[min(self._roots, key=lambda ref: self._roots[ref].created_ms)]
+
+    async def _take_tops(self, tops: dict[JobRef, Fields]) -> None:
+        """Remember those that wait for others or have a budget; the rest is alone."""
+        lengths = await self._source.ask([("SCARD", self._source.keys(r.queue).deps(r.id)) for r in tops])
+        if len(self._alone) > _MOST_ALONE:
+            self._alone.clear()
+        for (ref, fields), length in zip(tops.items(), lengths, strict=True):
+            if (not failed(length) and integer(length)) or "budgetKey" in fields:
+                ended = text(fields.get("state")) in ENDED
+                self._roots[ref] = _Root(to_int(fields.get("timestamp")), ended)
+            else:
+                self._alone[ref] = time.monotonic()
 
 
 def _flow_of(prefix: str, key: str) -> JobRef | None:

@@ -31,7 +31,10 @@ from glidemq_core.usage_sums import Sum
 from .rows import cut_fields
 from .source import Source, failed, number
 
+#: Fields that tell who waits for a job.
+PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")
 _FIELDS = (
+    *PARENT_FIELDS,
     "name",
     "state",
     "timestamp",
@@ -40,17 +43,14 @@ _FIELDS = (
     "processedOn",
     "finishedOn",
     "failedReason",
-    "parentId",
-    "parentQueue",
-    "parentIds",
-    "parentQueues",
     "budgetKey",
     "budgetPausedAt",
     "delay",
     "usage:bucketTs",
     *USAGE_FIELDS.values(),
 )
-_ENDED = frozenset({"completed", "failed"})
+#: States in which a job runs no more by itself.
+ENDED = frozenset({"completed", "failed"})
 _DAY_MS = 86_400_000
 
 
@@ -105,14 +105,16 @@ def parents_in(fields: Fields) -> list[JobRef]:
     return list(dict.fromkeys([*decode_parents(fields), *([parent] if parent else [])]))
 
 
-async def read_nodes(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, dict[str, bytes]]:
-    """Read the fields of jobs of any queues, long values cut; `{}` for one that is gone.
+async def read_nodes(
+    source: Source, refs: Iterable[JobRef], names: Sequence[str] = _FIELDS
+) -> dict[JobRef, dict[str, bytes]]:
+    """Read some fields of jobs of any queues, long values cut; `{}` for one that is gone.
 
     Plain reads: those of many flows share their round trips.
     """
     wanted = list(refs)
-    answers = await source.ask([("HMGET", source.keys(ref.queue).job(ref.id), *_FIELDS) for ref in wanted])
-    return {ref: cut_fields(_FIELDS, answer) for ref, answer in zip(wanted, answers, strict=True)}
+    answers = await source.ask([("HMGET", source.keys(ref.queue).job(ref.id), *names) for ref in wanted])
+    return {ref: cut_fields(names, answer) for ref, answer in zip(wanted, answers, strict=True)}
 
 
 async def _climb(source: Source, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
@@ -226,7 +228,7 @@ async def _budget(
         if (usage := decode_usage(fields)) is not None
     ]
     created = min((to_int(fields.get("timestamp")) for fields in mine.values()), default=0)
-    running = any(as_text(fields.get("state")) not in _ENDED for fields in mine.values() if fields)
+    running = any(as_text(fields.get("state")) not in ENDED for fields in mine.values() if fields)
     now_ms = source.now_ms()
     return set(parked), with_rates(budget, reports, created_ms=created, now_ms=now_ms, running=running)
 

@@ -131,6 +131,7 @@ async def test_topping_up_releases_exactly_the_parked_jobs_and_they_complete(
                 await eventually(lambda: "releases  2 jobs" in preview.text)
                 button = dialog.query_one("#dialog-yes", Button)
                 assert (str(button.label), button.disabled) == ("Top up, release 2", False)
+                await eventually(lambda: button.size.width >= len("Top up, release 2"))
                 assert await all_parked()
 
                 await pilot.press("enter", "enter")
