@@ -250,7 +250,9 @@ class Watch:
         return await read_flow(eyes.source, start, max_nodes)
 
     async def flows(self, names: Sequence[str] | None = None, *, limit: int = 100) -> FlowList:
-        """List flows by their roots, newest first: recent ones at once, others as a slow search finds them.
+        """List flows by their roots, those that go on first, then those that ended, each newest first.
+
+        Recent ones are there at once, others as a slow search finds them.
 
         Each flow is read up to 200 jobs. Raises InvalidOptionError.
         """
