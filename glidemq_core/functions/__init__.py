@@ -19,6 +19,7 @@ PARTS = (
     "prelude",
     "audit",
     "groups",
+    "schedules",
     "jobs",
     "flows",
     "usage",

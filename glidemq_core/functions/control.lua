@@ -44,10 +44,10 @@ end
 -- What decides about a job: nil when it does not exist.
 function jobs.look(P, id)
   local f = call("HMGET", P .. ":job:" .. id, "state", "groupKey", "orderingSeq", "finishedOn", "lifo", "priority",
-    "timestamp", "name", "delay", "budgetPausedAt")
+    "timestamp", "name", "delay", "budgetPausedAt", "schedulerName")
   local job = { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[4] or nil,
     lifo = f[5] == "1", priority = util.num(f[6]), timestamp = f[7] or nil, name = f[8] or "", delay = util.num(f[9]),
-    parked = f[10] and true }
+    parked = f[10] and true, scheduler = f[11] or nil }
   if not f[1] and call("EXISTS", P .. ":job:" .. id) == 0 then return nil end
   return job
 end
@@ -122,6 +122,7 @@ local function remove(P, id, now, running)
   for _, set in ipairs({ "scheduled", "completed", "failed", "suspended" }) do call("ZREM", P .. ":" .. set, id) end
   jobs.purge(P, { id })
   jobs.leave_group(P, id, job, now)
+  if job.state ~= "completed" and job.state ~= "failed" then schedules.ended(P, job.scheduler, now) end
   events.emit(P, "removed", id)
   return "removed"
 end
@@ -293,6 +294,7 @@ register("revoke", {}, function(P, args)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "revoked", "finishedOn", util.int(now))
     jobs.leave_group(P, id, job, now)
+    schedules.ended(P, job.scheduler, now)
   end
   events.emit(P, "revoked", id)
   if first or outcome == "revoked" then audit.append(P, args[3], outcome) end

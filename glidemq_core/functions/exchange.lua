@@ -116,7 +116,10 @@ local function settle_all(P, args, now, batch)
       end
       tokens = tokens + util.num(run[TOKENS])
       if entry == "" then listed[#listed + 1] = id end
-      if answer ~= "retrying" then ended[#ended + 1] = id end
+      if answer ~= "retrying" then
+        ended[#ended + 1] = id
+        schedules.ended(P, f[10], now)
+      end
       if run[HEAD] ~= "" then
         local done_well = outcome == "c"
         ledger.finish(P, id, run[HEAD], done_well and "completed" or "failed", done_well and "" or run[VALUE], now, done_well)
@@ -145,6 +148,7 @@ local function fail_revoked(P, id, job, now)
   call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
     "attemptsMade", util.int(util.num(job.attemptsMade) + 1))
   jobs.leave_group(P, id, job, now)
+  schedules.ended(P, job.schedulerName, now)
   events.emit(P, "failed", id, "failedReason", "revoked")
   metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
 end

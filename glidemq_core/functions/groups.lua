@@ -42,6 +42,7 @@ function groups.too_expensive(P, id, now, with_metrics)
   local key, reason = P .. ":job:" .. id, "cost exceeds token bucket capacity"
   call("ZADD", P .. ":failed", util.int(now), id)
   call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
+  schedules.job_ended(P, id, now)
   events.emit(P, "failed", id, "failedReason", reason)
   if with_metrics then
     local started = call("HGET", key, "processedOn")

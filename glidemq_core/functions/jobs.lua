@@ -33,6 +33,7 @@ function jobs.expire(P, id, now, parked)
   else
     jobs.leave_group(P, id, { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
   end
+  schedules.job_ended(P, id, now)
   events.emit(P, "expired", id)
   metrics.add(P, "failed", now, 1, f[4] and now - util.num(f[4], now) or 0)
 end

@@ -12,7 +12,7 @@ local STEP = 4398046511104 -- 2^42: score = priority * STEP + due
 local FAR = "9999999999999" -- score in P:suspended of a job without deadline
 local EVENTS_CAP = 1000
 
-local util, events, metrics, groups, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
 local function register(name, flags, fn)
   redis.register_function({

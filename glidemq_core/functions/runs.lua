@@ -96,6 +96,7 @@ register("limit_group_run", {}, function(P, args)
     ledger.finish(P, id, args[9], "failed", "group rate limited", now)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
+    schedules.job_ended(P, id, now)
     events.emit(P, "failed", id, "failedReason", "group rate limited")
     metrics.add(P, "failed", now, 1, now - util.num(run[3], now))
   else

@@ -133,6 +133,7 @@ local function stall(P, id, job, now, max_stalled)
   call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
   jobs.leave_group(P, id, job, now)
   jobs.drop_early(P, { id })
+  schedules.job_ended(P, id, now)
   events.emit(P, "failed", id, "failedReason", reason)
   metrics.add(P, "failed", now, 1, now - (job.started or now))
   return "failed"
@@ -280,6 +281,7 @@ register("suspend_sweep", {}, function(P, args)
       call("ZADD", P .. ":failed", stamp, id)
       call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp)
       if util.num(f[3]) > 0 then groups.release(P, f[2], now) end
+      schedules.job_ended(P, id, now)
       events.emit(P, "failed", id, "failedReason", reason)
       count, duration = count + 1, duration + max(0, now - util.num(f[4], now))
       ended[#ended + 1] = id

@@ -42,6 +42,7 @@ local function discard(P, ids, now)
     if job and (job.state == "" or job.state == "waiting" or job.state == "delayed" or job.state == "prioritized") then
       gone[#gone + 1] = id
       if job.parked then budgets.unpark(P, id) end
+      schedules.ended(P, job.scheduler, now)
       if job.groupKey then left[#left + 1] = { id, job } end
     end
   end
