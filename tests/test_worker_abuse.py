@@ -28,7 +28,16 @@ from glidemq_core.errors import (
     ServerError,
     UnrecoverableError,
 )
-from glidemq_core.options import Actor, Backoff, JobOptions, NewJob, Ordering, RateLimit, TokenBucket
+from glidemq_core.options import (
+    Actor,
+    Backoff,
+    JobOptions,
+    NewJob,
+    Ordering,
+    RateLimit,
+    TokenBucket,
+    TokenLimit,
+)
 from glidemq_core.worker import Worker
 from glidemq_core.worker import exchange as worker_exchange
 from glidemq_core.worker import run as worker_run
@@ -556,6 +565,52 @@ async def test_times_are_those_of_the_clock_however_many_calls_a_second(
         await eventually(lambda: bench.has(ids[-1], "completed"))
     assert {await bench.field(job_id, "processedOn") for job_id in ids} == {str(now)}
     assert {await bench.field(job_id, "finishedOn") for job_id in ids} == {str(now)}
+
+
+async def test_a_full_queue_does_not_open_other_limits(bench: Bench, connection: Connection) -> None:
+    """Where running jobs are capped, one that ends makes room for another; not past tokens used up, nor in a hold."""
+    await bench.queue.set_global_concurrency(1)
+    await bench.queue.add_bulk([NewJob("x")] * 6)
+    ran: list[str] = []
+
+    async def process(job: Any) -> None:
+        ran.append(job.id)
+        await job.report_tokens(10)
+
+    limit = TokenLimit(20, 3_600_000, scope="worker")
+    async with quick(process, connection, concurrency=2, token_limiter=limit):
+        await eventually(lambda: bench.has("2", "completed"))
+        await asyncio.sleep(0.2)
+    assert ran == ["1", "2"]
+
+    async def refused(job: Any) -> None:
+        ran.append(job.id)
+        raise RateLimitError(delay_ms=3_600_000)
+
+    async with quick(refused, connection, concurrency=2, limiter=RateLimit(100, 1000)):
+        await eventually(lambda: bench.has("3", "delayed"))
+        await asyncio.sleep(0.2)
+    assert ran == ["1", "2", "3"]
+
+
+async def test_drained_is_told_once_and_not_of_a_paused_queue(bench: Bench, connection: Connection) -> None:
+    async def process(_: Any) -> None: ...
+
+    told: list[str] = []
+    worker = quick(process, connection, block_timeout=20)
+    worker.on("drained", lambda: told.append("drained"))
+    worker.on("completed", lambda job, _: told.append(job.id))
+    await bench.queue.pause()
+    first = await bench.add()
+    async with worker:
+        await asyncio.sleep(0.1)
+        assert told == []
+        await bench.queue.resume()
+        await eventually(lambda: told == [first, "drained"])
+        second = await bench.add()
+        await eventually(lambda: told[2:] == [second, "drained"])
+        await asyncio.sleep(0.1)
+    assert told == [first, "drained", second, "drained"]
 
 
 @pytest.mark.parametrize("lose", range(0, 12, 3))

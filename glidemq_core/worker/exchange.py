@@ -62,7 +62,7 @@ class Exchange:
         on_claim: Callable[[Claim], None],
         on_settled: Callable[[Settle, str], None],
         on_error: Callable[[BaseException], None],
-        on_dry: Callable[[str, str, str], None],
+        on_dry: Callable[[bool, str, str, str], None],
         on_outbox: Callable[[], None],
         running: Callable[[], Iterable[str]],
     ) -> None:
@@ -120,6 +120,7 @@ class Exchange:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(hold_ms / 1000, self._timer_fired)
+        self._full = False  # while a queue is full, jobs that end make room for others; not during a hold
 
     @property
     def idle(self) -> bool:
@@ -169,13 +170,13 @@ class Exchange:
                 return
             records, self._finished = self._finished, []
             want = max(0, min(free, -(-self._concurrency // self._lanes)))
-            if want and self._timer is None and (wait_ms := self._limits.wait_ms(self._scope.now_ms())):
-                self.held = want
+            if want and (wait_ms := self._limits.wait_ms(self._scope.now_ms())):
+                self.held, want = want, 0
                 self._arm(wait_ms / 1000)
-                if not records:
-                    return
-            if self._timer is not None and not (records and self._full):
+            elif self._timer is not None and not (records and self._full):
                 want = 0
+            if not want and not records:
+                return
             self.active -= len(records)
             self._claiming += want
             self._in_flight += 1
@@ -324,7 +325,7 @@ class Exchange:
         elif why != "more":
             self.dry = True
             if marks:
-                self._on_dry(*(mark.decode() for mark in marks))
+                self._on_dry(why == "paused", *(mark.decode() for mark in marks))
 
     def _arm(self, delay_s: float) -> None:
         if self._timer is None:

@@ -126,6 +126,7 @@ class Worker(QueueBase):
         self._paused = False
         self._all_quiet = asyncio.Event()
         self._work: Scope | None = None
+        self._drained = False
         self._given_up: set[asyncio.Task[None]] = set()
 
     # Life ----------------------------------------------------------------------------------------------------
@@ -357,6 +358,7 @@ class Worker(QueueBase):
         claim.fields["state"] = b"active"
         claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
         self._running[claim.job_id] = run
+        self._drained = False
         if self._events.listening("active"):
             self._emit("active", job)
         run.task = asyncio.get_running_loop().create_task(self._process(run))
@@ -431,11 +433,12 @@ class Worker(QueueBase):
                 self._maintenance.dead_letter(record)
             self._emit("failed", job, record.error)
 
-    def _nothing_ready(self, stream_id: str, events_id: str, group_due: str) -> None:
+    def _nothing_ready(self, paused: bool, stream_id: str, events_id: str, group_due: str) -> None:
         if self._state == "running":
             if group_due:
                 self._maintenance.promote_by(int(float(group_due)))
-            if not self._running and self._events.listening("drained"):
+            if not (self._running or self._drained or paused):
+                self._drained = True
                 self._emit("drained")
             self._idle.begin(stream_id, events_id)
 
