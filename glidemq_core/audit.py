@@ -12,7 +12,7 @@ from typing import Any
 
 from .base import QueueBase, Scope
 from .errors import InvalidOptionError
-from .option_fields import from_epoch_ms, refuse, whole
+from .option_fields import from_epoch_ms, instance_of, refuse, whole
 from .options import Actor
 from .records import AuditCheck, AuditEntry
 
@@ -43,6 +43,7 @@ def audit_blob(
     """
     if actor is None:
         return ""
+    instance_of(Actor)(actor, "actor")
     _check_name("by", actor.by)
     _check_name("via", actor.via)
     if actor.comment is not None and len(actor.comment) > _MAX_COMMENT:

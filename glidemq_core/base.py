@@ -88,6 +88,13 @@ class QueueBase:
         serializer: Serializer = JSON_SERIALIZER,
     ) -> None:
         self.name = queue_name(name)
+        if connection is not None and not isinstance(connection, (str, Connection)):
+            raise InvalidOptionError(
+                "connection must be a URL, a Connection or None",
+                option="connection",
+                value=type(connection).__name__,
+                allowed="URL, Connection, None",
+            )
         self._target = connection
         self._prefix = prefix
         self._serializer = serializer

@@ -9,7 +9,7 @@ from . import payload
 from .audit import audit_blob
 from .base import Scope
 from .errors import JobNotFoundError, JobStateError
-from .option_fields import Duration, delay_ms, refuse, whole
+from .option_fields import Duration, delay_ms, integer, refuse, whole
 from .options import Actor
 from .records import JobLogs
 from .switches import SwitchCalls
@@ -204,8 +204,9 @@ async def append_log(scope: Scope, job_id: str, *lines: str) -> bool:
 
 async def get_job_logs(scope: Scope, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
     """Return log lines `start`..`end` inclusive (negative: from the end), oldest first, and their number."""
+    first, last = integer(start, "start"), integer(end, "end")
     key = scope.keys.log(job_id)
-    lines, count = await scope.connection.pipeline([("LRANGE", key, start, end), ("LLEN", key)])
+    lines, count = await scope.connection.pipeline([("LRANGE", key, first, last), ("LLEN", key)])
     return JobLogs(logs=tuple(line.decode("utf-8", "replace") for line in lines or ()), count=int(count or 0))
 
 

@@ -13,7 +13,7 @@ from .connection import Connection
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
 from .keys import QueueKeys
 from .numbers import parse_number, to_int
-from .option_fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse
+from .option_fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
 from .payload import as_text, decode_progress
 from .records import QueueEvent
 from .strict_json import parse_json
@@ -343,7 +343,9 @@ class QueueEvents(QueueBase):
         super().__init__(name, connection, prefix=prefix)
         self._start = check_start(last_event_id, "last_event_id")
         self._block_ms = positive_ms(block_timeout, "block_timeout")
-        self._types = None if types is None else frozenset(types)
+        if isinstance(types, (str, bytes)):
+            refuse("types", types, "a sequence of event names")
+        self._types = None if types is None else frozenset(text(name, "types") for name in types)
         self._feed: EventFeed | None = None
         self._page: list[QueueEvent] = []
 

@@ -246,11 +246,6 @@ def instance_of(kind: type[ValueT], named: str | None = None) -> Check[ValueT]:
     return check
 
 
-def anything(value: Any, option: str) -> Any:
-    """Accept whatever it is."""
-    return value
-
-
 def json_value(value: Any, option: str) -> Any:
     """Accept what JSON can carry."""
     try:

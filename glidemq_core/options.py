@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
@@ -268,7 +269,7 @@ def _sort_out(raw: dict[str, Any]) -> JobOptions:
     good: dict[str, Any] = {}
     for wire, item in raw.items():
         try:
-            value = from_wire(known[wire], item)
+            value = from_wire(known[wire], _whole_ms(wire, item))
             written = JobOptions(**{known[wire]: value}).to_json().get(wire)
         except (KeyError, InvalidOptionError):
             value = None
@@ -279,6 +280,15 @@ def _sort_out(raw: dict[str, Any]) -> JobOptions:
         if not same_json(written, item):
             extra[wire] = item
     return _build(good, extra, raw)
+
+
+def _whole_ms(wire: str, item: Any) -> Any:
+    """Durations as programs of peers compute them: parts of a millisecond, a backoff that names only its strategy."""
+    if wire == "backoff" and isinstance(item, dict):
+        return {**item, "delay": _whole_ms("delay", item.get("delay") or 0)}
+    if wire in ("delay", "timeout", "ttl", "lockDuration") and isinstance(item, float):
+        return math.ceil(max(0.0, item)) if math.isfinite(item) else item
+    return item
 
 
 def _build(good: dict[str, Any], extra: dict[str, Any], raw: dict[str, Any]) -> JobOptions:

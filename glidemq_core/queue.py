@@ -10,7 +10,6 @@ from .base import JSON_SERIALIZER, Serializer
 from .budgets import BudgetCalls
 from .connection import Connection
 from .control import ControlCalls
-from .errors import InvalidOptionError
 from .flow_repair import FlowCalls
 from .job_fields import DataT, ResultT
 from .limits import LimitCalls
@@ -69,13 +68,6 @@ class Queue(
             "events": events,
         }
         chosen = merge_options(QueueOptions, options, {k: v for k, v in given.items() if v is not None})
-        if connection is not None and not isinstance(connection, (str, Connection)):
-            raise InvalidOptionError(
-                "connection must be a URL, a Connection or None",
-                option="connection",
-                value=type(connection).__name__,
-                allowed="URL, Connection, None",
-            )
         super().__init__(
             name, connection, prefix=chosen.prefix, serializer=chosen.serializer or JSON_SERIALIZER
         )

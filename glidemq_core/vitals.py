@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .base import QueueBase, Scope
 from .errors import ServerError
 from .numbers import to_int
-from .option_fields import from_epoch_ms, one_of
+from .option_fields import from_epoch_ms, integer, one_of
 from .records import JobCounts
 from .records_ops import Metrics, MetricsPoint, WorkerInfo, WorkerJob
 
@@ -83,6 +83,7 @@ async def get_metrics(
     Raises InvalidOptionError.
     """
     one_of("completed", "failed")(kind, "kind")
+    start, end = integer(start, "start"), integer(end, "end")
     total, stored = await scope.connection.pipeline(
         [("ZCARD", f"{scope.keys.root}:{kind}"), ("HGETALL", scope.keys.metrics(kind))]
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from .option_fields import (
     Duration,
     Option,
-    anything,
     flag,
     instance_of,
     one_of,
@@ -35,6 +34,12 @@ def _strategies(value: Any, option: str) -> dict[str, BackoffStrategy]:
     return {some_text(name, option): strategy for name, strategy in value.items()}
 
 
+def _serializer(value: Any, option: str) -> Any:
+    if not all(callable(getattr(value, name, None)) for name in ("serialize", "deserialize")):
+        refuse(option, value, "an object with serialize(value) and deserialize(text)")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueueOptions:
     """Options of a queue; None leaves the default."""
@@ -42,7 +47,7 @@ class QueueOptions:
     prefix: Option[str | None, str | None] = Option(some_text)
     dead_letter_queue: Option[str | None, str | None] = Option(queue_name)
     compression: Option[str | None, str] = Option(one_of("none", "gzip"), "none")
-    serializer: Option[Serializer | None, Serializer | None] = Option(anything)
+    serializer: Option[Serializer | None, Serializer | None] = Option(_serializer)
     events: Option[bool | None, bool] = Option(flag, True)
 
 
@@ -64,7 +69,7 @@ class WorkerOptions:
     events: Option[bool | None, bool] = Option(flag, True)
     metrics: Option[bool | None, bool] = Option(flag, True)
     prefix: Option[str | None, str | None] = Option(some_text)
-    serializer: Option[Serializer | None, Serializer | None] = Option(anything)
+    serializer: Option[Serializer | None, Serializer | None] = Option(_serializer)
     dead_letter_queue: Option[str | None, str | None] = Option(queue_name)
     batch: Option[Batch | None, Batch | None] = Option(instance_of(Batch))
     grace: Option[Duration | None, int] = Option(to_ms, 30_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from wire import assert_same_records, dump, recording, replay
@@ -21,10 +21,12 @@ from glidemq_core.errors import (
     PayloadTooLargeError,
     QueueBusyError,
 )
+from glidemq_core.events import QueueEvents
 from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.options import Actor, NewJob, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
+from glidemq_core.worker import Worker
 
 ACTOR = Actor("ann", via="cli")
 
@@ -353,6 +355,49 @@ async def test_what_is_no_new_job_is_refused_in_its_place(bench: Bench) -> None:
     assert [type(error) for error in bad] == [InvalidOptionError] * 3
     with pytest.raises(InvalidOptionError, match="options must be a JobOptions"):
         NewJob("bad", None, {"delay": 1})  # type: ignore[arg-type]
+
+
+async def test_bad_arguments_are_refused_before_anything_is_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was sent")
+
+    queue, bob = bench.queue, cast("Actor", "bob")
+    for method in ("call", "read", "command", "pipeline"):
+        monkeypatch.setattr(bench.connection, method, nothing)
+    for act in (
+        lambda: queue.pause(actor=bob),
+        lambda: queue.remove_job("1", actor=bob),
+        lambda: queue.get_job_logs("1", cast("int", "a")),
+        lambda: queue.get_metrics("failed", 0, cast("int", "a")),
+        lambda: queue.get_jobs("failed", -1),
+        lambda: queue.clean("failed", grace=0, limit=-1),
+        lambda: queue.set_global_concurrency(-1),
+        lambda: queue.add("n", priority=2049),
+        lambda: queue.change_job_priority("1", 2049),
+    ):
+        with pytest.raises(InvalidOptionError) as refused:
+            await act()
+        assert refused.value.option
+        assert refused.value.allowed
+
+
+def test_what_cannot_serve_is_refused_at_once() -> None:
+    async def process(_: Any) -> None: ...
+
+    wrong: Any = 5
+    for make in (
+        lambda: Queue("q", wrong),
+        lambda: Worker("q", process, wrong),
+        lambda: QueueEvents("q", wrong),
+        lambda: Queue("q", serializer=wrong),
+        lambda: Worker("q", process, serializer=wrong),
+        lambda: QueueEvents("q", types="added"),
+        lambda: QueueEvents("q", types=[wrong]),
+    ):
+        with pytest.raises(InvalidOptionError):
+            make()
 
 
 async def test_waits_that_no_score_can_hold_are_refused(bench: Bench) -> None:

@@ -275,6 +275,25 @@ def test_unknown_keywords_are_type_errors() -> None:
         job_options(WorkerOptions(), {})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("stored", "name", "expected"),
+    [
+        ({"timeout": 50.5}, "timeout", 51),
+        ({"ttl": 0.2}, "ttl", 1),
+        ({"lockDuration": 1500.5}, "lock_duration", 1501),
+        ({"backoff": {"type": "mine"}}, "backoff", Backoff("mine", 0)),
+        ({"backoff": {"type": "fixed", "delay": 10.5}}, "backoff", Backoff("fixed", 11)),
+        ({"backoff": {"type": "fixed", "delay": -3.5}}, "backoff", Backoff("fixed", 0)),
+        ({"backoff": {"type": "fixed", "delay": None, "jitter": 0.5}}, "backoff", Backoff("fixed", 0, 0.5)),
+    ],
+)
+def test_durations_that_programs_of_peers_computed_count(stored: Any, name: str, expected: Any) -> None:
+    options = JobOptions.from_wire(json.dumps(stored))
+
+    assert getattr(options, name) == expected
+    assert options.to_json() == stored
+
+
 def test_options_written_by_a_person_are_read_strictly() -> None:
     options = JobOptions.from_json(
         {"jobId": "a", "backoff": {"type": "fixed", "delay": 5}, "removeOnFail": {"age": 2}}
