@@ -13,6 +13,7 @@ from .connection import Connection
 from .errors import (
     BulkError,
     CostExceedsCapacityError,
+    DuplicateJobError,
     GlideMQError,
     InvalidOptionError,
     QueueNotFoundError,
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .job import Job
 from .keys import QueueKeys, registry
-from .option_fields import refuse
+from .option_fields import Duration, positive_ms, refuse
 from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
 from .vitals import exists
 
@@ -224,6 +225,39 @@ class AddCalls(QueueBase):
         answer = (await add_records(scope, now_ms, self._events, [record]))[0]
         await register_queue(scope)
         return _added(scope, now_ms, record, chosen, answer)
+
+    async def add_and_wait(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        wait_timeout: Duration = 30_000,
+        options: JobOptions | None = None,
+        **keywords: Unpack[JobKeywords],
+    ) -> Any:
+        """Add a job, wait for its end and return its result.
+
+        Args:
+            wait_timeout: ms or timedelta; the job goes on afterwards.
+        Raises: JobFailedError, WaitTimeoutError, DuplicateJobError when it was deduplicated or its id is taken,
+            JobNotFoundError when it was removed meanwhile; InvalidOptionError also for a job that would not stay
+            (`remove_on_complete`, `remove_on_fail`); else as `add`.
+        """
+        from .waiting import Answers
+
+        timeout_ms, chosen = positive_ms(wait_timeout, "wait_timeout"), job_options(options, keywords)
+        for option in ("remove_on_complete", "remove_on_fail"):
+            if (given := getattr(chosen, option)) is not False:
+                refuse(option, given, "left out when the result is waited for")
+        async with Answers(await self.scope()) as answers:
+            job = await self.add(name, data, options=chosen)
+            if job is None:
+                raise DuplicateJobError(
+                    "the job was not added: there is one of the same custom or deduplication id",
+                    queue=self.name,
+                    job_id=chosen.job_id or "",
+                )
+            return await answers.of(job.id, timeout_ms)
 
     async def add_bulk(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
         """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+import math
+from typing import Any, Final, Literal, Self
 
 from .base import Scope
-from .errors import JobNotFoundError, WaitTimeoutError
+from .connection import Connection
+from .errors import (
+    CallTimeoutError,
+    JobFailedError,
+    SerializationError,
+    ServerUnavailableError,
+    WaitTimeoutError,
+)
+from .numbers import to_int
 from .options import Duration, to_ms
-from .payload import as_text
+from .payload import as_text, decode_result
+from .vitals import get_job_counts
+
+#: Events with which a job may have ended (`revoked` also comes for one that runs on).
+_ENDS: Final = frozenset({"completed", "failed", "expired", "revoked", "removed"})
+#: Longest wait without looking at the job itself, ms.
+_BLIND_MS: Final = 1_000
+_RETRY_S: Final = 0.2
 
 
 async def wait_until_finished(
@@ -28,16 +44,101 @@ async def wait_until_finished(
         if state == "failed":
             return "failed"
         if not state:
-            raise JobNotFoundError(
-                f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id
-            )
+            raise scope.missing(job_id)
         left = deadline - loop.time()
         if left <= 0:
-            raise WaitTimeoutError(
-                f"job '{scope.queue}:{job_id}' is still {state} after {timeout_ms} ms",
-                queue=scope.queue,
-                job_id=job_id,
-                state=state,
-                timeout_ms=timeout_ms,
-            )
+            raise _timed_out(scope, job_id, state, timeout_ms)
         await asyncio.sleep(min(poll_s, left))
+
+
+def _timed_out(scope: Scope, job_id: str, state: str, timeout_ms: int) -> WaitTimeoutError:
+    return WaitTimeoutError(
+        f"job '{scope.queue}:{job_id}' is still {state} after {timeout_ms} ms",
+        queue=scope.queue,
+        job_id=job_id,
+        state=state,
+        timeout_ms=timeout_ms,
+    )
+
+
+async def until_empty(scope: Scope) -> None:
+    """Return when nothing waits, runs or is scheduled in the queue; a server that is away is waited for."""
+    while True:
+        try:
+            counts = await get_job_counts(scope)
+            if not (counts.waiting or counts.active or counts.delayed):
+                return
+        except (ServerUnavailableError, CallTimeoutError):
+            pass
+        await asyncio.sleep(_RETRY_S)
+
+
+class Answers:
+    """Hears how a job ends that is added while this is open; what happens before it is added cannot be missed."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._reader: Connection
+        self._after = "0-0"
+
+    async def __aenter__(self) -> Self:
+        self._reader = await self._scope.connection.dedicated()
+        newest = await self._reader.command("XREVRANGE", self._scope.keys.events, "+", "-", "COUNT", 1)
+        self._after = as_text(next(iter(newest or {}), b"0-0"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._reader.close()
+
+    async def of(self, job_id: str, timeout_ms: int) -> Any:
+        """Return the result of the job.
+
+        Events only say when to look: they may be switched off, and the feed is trimmed.
+        Raises: JobFailedError, JobNotFoundError when it was removed, WaitTimeoutError.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_ms / 1000
+        while True:
+            left_ms = math.ceil((deadline - loop.time()) * 1000)
+            told = await self._next(job_id, min(left_ms, _BLIND_MS)) if left_ms > 0 else None
+            state, result, reason, attempts = await self._scope.connection.command(
+                "HMGET", self._scope.keys.job(job_id), "state", "returnvalue", "failedReason", "attemptsMade"
+            )
+            if state == b"completed" or (state is None and told is not None and "returnvalue" in told):
+                answer = decode_result(
+                    result if state else (told or {}).get("returnvalue"), self._scope.serializer
+                )
+                if answer.error is not None:
+                    raise SerializationError(answer.error, what="result", job_id=job_id)
+                return answer.value
+            if state == b"failed" or (state is None and told is not None and "failedReason" in told):
+                text = as_text(reason if state else (told or {}).get("failedReason")) or "failed"
+                raise JobFailedError(
+                    f"job '{self._scope.queue}:{job_id}' failed: {text}",
+                    queue=self._scope.queue,
+                    job_id=job_id,
+                    failed_reason=text,
+                    attempts_made=to_int(attempts),
+                )
+            if state is None:
+                raise self._scope.missing(job_id)
+            if left_ms <= 0:
+                raise _timed_out(self._scope, job_id, as_text(state), timeout_ms)
+
+    async def _next(self, job_id: str, block_ms: int) -> dict[str, str] | None:
+        """The fields of the next event of the job that may be its end; None after `block_ms` without one."""
+        key = self._scope.keys.events
+        try:
+            reply = await self._reader.command(
+                "XREAD", "COUNT", 100, "BLOCK", block_ms, "STREAMS", key, self._after
+            )
+        except (ServerUnavailableError, CallTimeoutError):
+            await asyncio.sleep(min(block_ms / 1000, _RETRY_S))
+            return None
+        for page in (reply or {}).values():
+            for entry_id, pairs in page.items():
+                self._after = as_text(entry_id)
+                fields = {as_text(name): as_text(value) for name, value in pairs}
+                if fields.get("jobId") == job_id and fields.get("event") in _ENDS:
+                    return fields
+        return None

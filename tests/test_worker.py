@@ -161,6 +161,35 @@ async def test_a_plain_function_runs_in_a_thread_with_blocking_methods(connectio
     assert (await queue.get_job_logs(job.id)).logs == ("from a thread",)
 
 
+async def test_draining_serves_what_is_there_and_closes(connection: Connection) -> None:
+    queue = Queue("q", connection)
+    await queue.add_bulk([NewJob("n", n) for n in range(20)])
+    await queue.add("n", delay=100)
+    await queue.add("n", priority=3)
+    ran = []
+
+    async def process(job: Any) -> None:
+        ran.append(job.id)
+        if job.id == "1" and job.attempts_made == 0:
+            await queue.add("n", lifo=True)
+
+    worker = Worker("q", process, connection, concurrency=4)
+    async with asyncio.timeout(10):
+        await worker.drain()
+    assert len(ran) == 23
+    assert not worker.is_running
+
+
+async def test_closing_ends_a_drain(connection: Connection) -> None:
+    await Queue("q", connection).add("n", delay=3_600_000)
+    worker = Worker("q", print, connection)
+    draining = asyncio.create_task(worker.drain())
+    await worker.wait_until_ready()
+    await worker.close()
+    async with asyncio.timeout(5):
+        await draining
+
+
 async def test_revoking_a_running_job_cancels_it(connection: Connection) -> None:
     started = asyncio.Event()
 

@@ -15,6 +15,7 @@ from ..errors import GlideMQError, InvalidOptionError, JobLostError, RateLimitEr
 from ..job import Job
 from ..option_fields import to_ms
 from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
+from ..waiting import until_empty
 from ..worker_options import BackoffStrategy, WorkerOptions
 from .ending import Ending
 from .events import EventName, Handler, WorkerEvents
@@ -312,6 +313,21 @@ class Worker(QueueBase):
         hold_ms = to_ms(duration, "duration")
         if self._state == "running":
             self._exchange.hold(hold_ms)
+
+    async def drain(self) -> None:
+        """Serve until nothing waits, runs or is scheduled in the queue, then close; starts if need be."""
+        await self.start()
+        outcome = None
+        if self._state == "running":
+            empty = asyncio.ensure_future(until_empty(await self.scope()))
+            closed = asyncio.ensure_future(self._all_quiet.wait())
+            await asyncio.wait({empty, closed}, return_when=asyncio.FIRST_COMPLETED)
+            closed.cancel()
+            empty.cancel()
+            outcome, _ = await asyncio.gather(empty, closed, return_exceptions=True)
+        await self.close()
+        if isinstance(outcome, GlideMQError):
+            raise outcome
 
     @property
     def is_running(self) -> bool:
