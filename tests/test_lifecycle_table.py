@@ -10,6 +10,7 @@ from conftest import eventually
 from test_control import Bench
 from wire import dump, replay
 
+from glidemq_core import sweeps
 from glidemq_core.connection import Connection
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.keys import PRIORITY_STEP
@@ -261,6 +262,20 @@ async def test_d6_revoked_after_its_retry_it_frees_nobody_elses_slot(bench: Benc
     await bench.command("HSET", f"{P}:job:{first}", "revoked", 1)
     assert await bench.claim(5) == []
     assert await bench.field(first, "state") == "failed"
+    assert await bench.command("HGET", f"{P}:group:k", "active") == b"1"
+
+
+async def test_d6_stalled_out_after_its_retry_it_frees_nobody_elses_slot(bench: Bench) -> None:
+    """Read by a peer that died before it started it, once too often."""
+    first = await bench.fail(ordering="k")
+    await bench.add(ordering="k")
+    assert len(await bench.claim(5)) == 1
+    await bench.scope.call("retry", bench.scope.now_ms(), "", "", first, "")
+    await bench.scope.call("tick", bench.scope.now_ms() + 1)
+    await bench.command("XREADGROUP", "GROUP", "workers", "dead", "COUNT", 9, "STREAMS", f"{P}:stream", ">")
+    await bench.command("HDEL", f"{P}:job:{first}", "lastActive")
+    found = await sweeps.sweep_stalls(bench.scope, "s", min_idle_ms=0, lock_ms=30_000, max_stalled=0)
+    assert found.failed == [first]
     assert await bench.command("HGET", f"{P}:group:k", "active") == b"1"
 
 

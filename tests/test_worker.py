@@ -9,7 +9,7 @@ import pytest
 from conftest import eventually
 
 from glidemq_core.connection import Connection
-from glidemq_core.errors import InvalidOptionError
+from glidemq_core.errors import ClosedError, InvalidOptionError
 from glidemq_core.options import Batch, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
@@ -178,6 +178,15 @@ async def test_draining_serves_what_is_there_and_closes(connection: Connection) 
         await worker.drain()
     assert len(ran) == 23
     assert not worker.is_running
+
+
+async def test_a_closed_worker_does_not_start_again(connection: Connection) -> None:
+    worker = Worker("q", print, connection)
+    await worker.start()
+    await worker.close()
+    for again in (worker.start, worker.run, worker.drain):
+        with pytest.raises(ClosedError):
+            await again()
 
 
 async def test_closing_ends_a_drain(connection: Connection) -> None:

@@ -93,11 +93,11 @@ end)
 
 local function look_at_run(P, id)
   local f = try("HMGET", P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
-    "name", "lifo", "priority", "groupKey", "orderingSeq")
+    "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
   if f.err then return nil end
   return { state = f[1] or "", beat = tonumber(f[2] or ""), opts = f[3] or "", stalls = util.num(f[4]),
     expires = tonumber(f[5] or ""), started = tonumber(f[6] or ""), name = f[7] or "", lifo = f[8] == "1",
-    priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil }
+    priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil, finishedOn = f[12] or nil }
 end
 
 -- The job's own lockDuration counts if it is sane, else the sweeper's.

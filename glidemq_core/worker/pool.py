@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..connection import Connection
-from ..errors import GlideMQError, InvalidOptionError, JobLostError, RateLimitError
+from ..errors import ClosedError, GlideMQError, InvalidOptionError, JobLostError, RateLimitError
 from ..job import Job
 from ..option_fields import to_ms
 from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
@@ -133,7 +133,9 @@ class Worker(QueueBase):
     # Life ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connect, register and begin to take jobs. Raises what prevented it."""
+        """Connect, register and begin to take jobs. Raises what prevented it; ClosedError after `close()`."""
+        if self._state in ("closing", "closed"):
+            raise ClosedError(f"Worker '{self.name}' is closed", what=self.name)
         if self._state != "new":
             return
         self._state = "starting"
