@@ -81,6 +81,8 @@ class ConsoleApp(App[int]):
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
         self.decider = Decider(self, config.undo_ms)
+        #: The queue under the cursor of the queues screen.
+        self.queue_looked_at: str | None = None
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
@@ -221,8 +223,14 @@ class ConsoleApp(App[int]):
     def action_act(self, action_id: str) -> None:
         """Run an action on what is selected at this moment."""
         screen = self.console_screen
-        if screen is not None:
-            self.act(ACTIONS[action_id], screen.context())
+        if screen is None:
+            return
+        action = ACTIONS[action_id]
+        retry = ACTIONS["refresh"]
+        if not self.snapshot.has_data and set(action.keys) & set(retry.keys):
+            # Before the first answer there is nothing to reject or replay: the key tries again on every screen.
+            action = retry
+        self.act(action, screen.context())
 
     def act(self, action: Action, context: Context) -> None:
         """Run an action, or say why that is not possible."""

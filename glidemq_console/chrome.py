@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
 from . import format as fmt
-from .actions import Action, Context, in_scope, key_text
+from .actions import ACTIONS, Action, Context, in_scope, key_text
 from .actions.base import EVERYWHERE
 from .safe import clean
 from .store import Link, LinkState, Snapshot
 from .widgets.ink import Ink, Parts
+
+#: Entries of the key bar until the first answer came.
+_BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))
 
 
 def dot() -> Ink:
@@ -43,7 +46,9 @@ def header(
     name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
     rtt = snapshot.stats.rtt_ms if snapshot.stats is not None else None
     left = [Ink("glidemq", "focus", "bold"), Ink("  "), Ink(name, "", "bold")]
-    if snapshot.server is not None and width >= 70:
+    # While something is wrong with the connection, that is what the space is for.
+    room = width >= 70 if snapshot.link.state is LinkState.LIVE else width >= 100
+    if snapshot.server is not None and room:
         mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
         left += [
             dot(),
@@ -72,7 +77,7 @@ def _address(url: str) -> str:
     """What is left of a URL when a person names the server."""
     if url == "embedded:":
         return "embedded"
-    return url.partition("://")[2].partition("?")[0].rpartition("@")[2] or url
+    return url.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/") or url
 
 
 def tabs(
@@ -92,12 +97,20 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     """What can be done here, for the key bar; what cannot is grey. Help comes last, so that it always fits."""
     actions: Sequence[Action] = [*in_scope(scope), *in_scope(EVERYWHERE)]
     entries: list[tuple[str, Parts]] = []
+    if not context.snapshot.has_data:
+        # Nothing to work on yet: what helps now, and nothing grey beside it.
+        return [_plain_entry(name, title) for name, title in _BEFORE_DATA]
     for action in sorted((a for a in actions if a.footer is not None), key=lambda action: action.footer or 0):
         possible = action.unavailable(context) is None
         key = Ink(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
         title = Ink(f" {context.screen.action_title(action)}", "foreground" if possible else "dim")
         entries.append((action.id, [key, title]))
     return entries
+
+
+def _plain_entry(action_id: str, title: str) -> tuple[str, Parts]:
+    key = Ink(key_text(ACTIONS[action_id].keys[0]), "focus", "bold")
+    return action_id, [key, Ink(f" {title}", "foreground")]
 
 
 def cost_parts(snapshot: Snapshot) -> Parts:

@@ -58,7 +58,9 @@ T = TypeVar("T")
 Publish = Callable[[Snapshot], None]
 
 #: Waits before the first, second, ... attempt to reconnect; the last one repeats.
-RETRY_DELAYS_MS = (500, 1_000, 2_000, 4_000, 8_000)
+RETRY_DELAYS_MS = (500, 1_000, 2_000, 3_000, 5_000)
+#: A round that takes longer makes us look whether anybody listens there still.
+SILENCE_S = 0.7
 #: Two rounds of reading are never closer than this, however often something is asked for.
 MIN_ROUND_MS = 100
 FOCUS_EVERY_MS = 5_000
@@ -67,10 +69,14 @@ SERVER_EVERY_MS = 30_000
 TOKENS_EVERY_MS = 10_000
 #: A list of flows hears of those that changed and reads every job of each; one flow is read at the usual rate.
 FLOWS_EVERY_MS = 2_000
+#: The workers of one row are read this often, where a column shows them.
+CREWS_EVERY_MS = 1_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
 #: Queues whose rows are kept fresh while running streams are sought; those beyond take their turn.
 ROWS_FOR_PICKING = 50
+#: Queues with suspended jobs whose rows are kept fresh while those jobs are listed.
+ROWS_WITH_INBOX = 50
 #: Jobs that the detail pane counts errors and the longest run from.
 FAILED_SAMPLE = 50
 
@@ -231,10 +237,23 @@ class LiveFeed:
         """Read what is due, publish, wait: one round after the other, never two at once."""
         while True:
             self._wake.clear()
-            await self._round(watch)
+            await self._round_or_loss(watch)
             self._live.set()
             await asyncio.sleep(MIN_ROUND_MS / 1000)
             await self._pause(self._config.refresh_ms - MIN_ROUND_MS)
+
+    async def _round_or_loss(self, watch: Watch) -> None:
+        """Read one round; a server that nobody answers for any more is told long before calls time out."""
+        reading = asyncio.create_task(self._round(watch))
+        try:
+            while not (await asyncio.wait({reading}, timeout=SILENCE_S))[0]:
+                if self._connection is not None and not await self._connection.is_reachable():
+                    address = self._config.shown_url
+                    raise ServerUnavailableError("the connection to the server was lost", address=address)
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def _round(self, watch: Watch) -> None:
         wants, rate = self._interests, self._config.refresh_ms
@@ -248,7 +267,10 @@ class LiveFeed:
         if self._is_due("fleet", rate):
             # What is sought among running jobs shows in rows that are fresh, on screen or not.
             sought = sorted(self._fleet.names)[:ROWS_FOR_PICKING] if wants.pick else ()
-            await self._try(self._fleet.read(watch, _visible(wants).union(sought)))
+            # Those whose suspended jobs are listed too, so that list and badge count the same.
+            inbox = self._latest.inbox if wants.inbox else None
+            asked = sorted({one.queue for one in inbox.items})[:ROWS_WITH_INBOX] if inbox is not None else ()
+            await self._try(self._fleet.read(watch, _visible(wants).union(sought, asked)))
         if wants.jobs is not None:
             changes["jobs"] = await self._try(self._read_list(wants.jobs, wants.window))
         if wants.job is not None and self._is_due(wants.job, rate):
@@ -267,12 +289,15 @@ class LiveFeed:
             changes["flow"] = await self._try(self._flows.read(watch, self._session(), wants.flow))
         if await self._try(self._fleet.read_histories(watch, wants.rows)):
             self._wake.set()
+        if wants.crews and self._is_due("crews", CREWS_EVERY_MS):
+            await self._try(self._fleet.read_crew(watch, wants.rows))
         now = self._clock()
         self._due = {part: due for part, due in self._due.items() if due > now - SERVER_EVERY_MS}
         self._emit(
             queues=self._fleet.rows,
             read_ms=dict(self._fleet.read_ms),
             history=dict(self._fleet.history),
+            crews=self._fleet.crews,
             meters=self._fleet.meters.meters(wants.rows, now),
             stats=watch.stats,
             has_data=True,
@@ -335,6 +360,8 @@ class LiveFeed:
             watch.jobs(queue, "active", limit=FAILED_SAMPLE, newest=False),
             self._try(watch.workers((queue,))),
         )
+        if workers is not None:
+            self._fleet.note_crew(queue, workers.workers)
         errors, errors_of = error_groups(broken.rows)
         running = [age_ms(row.processed_at, now) or 0 for row in active.rows]
         return QueueFocus(

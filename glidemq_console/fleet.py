@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .meters import MeterBook
 from .store import HISTORY_MINUTES, MinuteSeries, epoch_ms, minute_series
 
 if TYPE_CHECKING:
-    from glidemq_core import QueueSnapshot
+    from glidemq_core import QueueSnapshot, WorkerInfo
     from glidemq_core.watch import Watch
 
 #: Hidden rows read in one round: those never read, those that could ask for a person at any moment, sleeping ones.
 HIDDEN_UNREAD, HIDDEN_BUSY, HIDDEN_IDLE = 50, 10, 3
 HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
+#: How long the workers of a row are taken for known; one row is read at a time.
+CREW_FRESH_MS = 20_000
 #: Histories (one call each) read in one round.
 HISTORIES_A_ROUND = 4
 
@@ -27,13 +30,20 @@ class FleetReader:
         self.read_ms: dict[str, int] = {}
         self.history: dict[str, MinuteSeries] = {}
         self.meters = MeterBook()
+        #: Workers by queue, as they were when that queue was last asked.
+        self.crews: dict[str, tuple[WorkerInfo, ...]] = {}
         self._rows: dict[str, QueueSnapshot] = {}
+        self._crew_ms: dict[str, int] = {}
         self._clock = clock
 
     @property
     def rows(self) -> tuple[QueueSnapshot, ...]:
         """Every row, by name."""
-        return tuple(sorted(self._rows.values(), key=lambda row: row.name))
+        return tuple(self._with_crew(self._rows[name]) for name in sorted(self._rows))
+
+    def _with_crew(self, row: QueueSnapshot) -> QueueSnapshot:
+        crew = self.crews.get(row.name)
+        return row if crew is None or row.workers is not None else replace(row, workers=len(crew))
 
     def learn(self, found: Iterable[str], gone: Iterable[str] = ()) -> bool:
         """Add queues that were found, forget those that are gone; return whether any is new."""
@@ -41,8 +51,9 @@ class FleetReader:
         self.names |= new
         for name in gone:
             self.names.discard(name)
-            for known in (self._rows, self.read_ms, self.history):
+            for known in (self._rows, self.read_ms, self.history, self._crew_ms):
                 known.pop(name, None)
+            self.note_crew(name, None)
         self.meters.forget(gone)
         return bool(new)
 
@@ -74,6 +85,23 @@ class FleetReader:
             elif age >= HIDDEN_IDLE_EVERY_MS:
                 idle.append(name)
         return {*unread[:HIDDEN_UNREAD], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
+
+    def note_crew(self, name: str, workers: Iterable[WorkerInfo] | None) -> None:
+        """Remember the workers of a queue; None forgets it. Published mappings are never changed."""
+        others = {queue: crew for queue, crew in self.crews.items() if queue != name}
+        if workers is not None:
+            others[name] = tuple(workers)
+            self._crew_ms[name] = self._clock()
+        self.crews = others
+
+    async def read_crew(self, watch: Watch, names: Iterable[str]) -> None:
+        """Ask for the workers of one of these rows: that which was asked the longest time ago, if it is due."""
+        oldest = min((name for name in names if name in self._rows), key=self._crew_read, default=None)
+        if oldest is not None and self._clock() - self._crew_read(oldest) >= CREW_FRESH_MS:
+            self.note_crew(oldest, (await watch.workers((oldest,), brief=True)).workers)
+
+    def _crew_read(self, name: str) -> int:
+        return self._crew_ms.get(name, 0)
 
     async def read_histories(self, watch: Watch, names: Iterable[str]) -> bool:
         """Fetch minute histories of some rows once their minute is over; return whether some must wait."""

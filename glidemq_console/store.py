@@ -83,6 +83,8 @@ class Interests:
     window: tuple[int, int] = (0, 50)
     job: JobRef | None = None
     inbox: bool = False
+    #: Whether the workers of the rows are shown.
+    crews: bool = False
     #: Jobs whose tokens are on screen.
     streams: tuple[JobRef, ...] = ()
     #: How many running jobs that stream are sought.
@@ -171,6 +173,8 @@ class Snapshot:
     read_ms: Mapping[str, int] = field(default_factory=dict)
     #: Jobs done a minute, for sparklines.
     history: Mapping[str, MinuteSeries] = field(default_factory=dict)
+    #: Workers by queue, for those that were asked lately.
+    crews: Mapping[str, tuple[WorkerInfo, ...]] = field(default_factory=dict)
     #: The search for queues has seen every key.
     complete: bool = False
     #: At least one answer has come.
@@ -209,7 +213,8 @@ class Snapshot:
         if not self.has_data:
             return "not connected yet"
         if self.permissions is not None and not self.permissions.can_write:
-            return self.permissions.reason or "this user may not write"
+            why = self.permissions.reason
+            return "this user may only read" + (f": {why}" if why else "")
         return None
 
 

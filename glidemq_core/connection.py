@@ -94,6 +94,10 @@ class Connection:
         """Whether `close` was called."""
         return self._closed
 
+    async def is_reachable(self) -> bool:
+        """Tell at once whether anybody still listens at the server's address; sends no command."""
+        return await reachable(self._settings)
+
     async def call(self, function: str, key: str, *args: Arg) -> Any:
         """Call one of our writing functions on the queue with prefix `key`; load the library if it is gone.
 

@@ -35,7 +35,9 @@ def _screen(context: Context) -> ApprovalsScreen:
 
 
 def _needs_one(context: Context) -> str | None:
-    return None if context.job is not None else "nothing waits for you"
+    if context.job is not None:
+        return None
+    return "still reading" if context.snapshot.inbox is None else "nothing waits for you"
 
 
 def _cannot_decide(context: Context) -> str | None:

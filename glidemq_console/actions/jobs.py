@@ -7,10 +7,15 @@ from dataclasses import replace
 from ..safe import clean
 from .base import Action, Context, Danger, Question, Run, on_screen
 
+#: The state of a job that is not there any more.
+GONE = "gone"
+
 
 def needs_job(context: Context) -> str | None:
     """Say that no job is selected."""
-    return None if context.job is not None else "no job is selected"
+    if context.job is None:
+        return "no job is selected"
+    return "it is gone" if context.job_state == GONE else None
 
 
 def _cannot_retry(context: Context) -> str | None:
@@ -22,8 +27,8 @@ def _cannot_promote(context: Context) -> str | None:
 
 
 def _state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | None:
-    if context.job is None:
-        return "no job is selected"
+    if (reason := needs_job(context)) is not None:
+        return reason
     if context.job_state is None or context.job_state in states:
         return None
     return f"only {' or '.join(states)} jobs can be {done}; this one is {clean(context.job_state, single_line=True)}"

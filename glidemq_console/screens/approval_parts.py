@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from .. import format as fmt
-from ..decisions import Pending, round_words, value_diff, what_changed
+from ..decisions import Pending, name_of, round_words, value_diff, what_changed
 from ..safe import clean, json_line, mask
 from ..store import epoch_ms
 from ..widgets.columns import Column
@@ -20,7 +20,7 @@ COLUMNS = (
     Column(key="in", title="IN", width=8),
     Column(key="queue", title="QUEUE", width=11, flexible=True),
     Column(key="what", title="WHAT", width=12, flexible=True, sortable=False),
-    Column(key="why", title="WHY", width=20, flexible=True, leaves=2, sortable=False),
+    Column(key="why", title="WHY", width=20, flexible=3, leaves=2, sortable=False),
     Column(key="waits", title="WAITS", width=7, right=True, leaves=3),
     Column(key="cost", title="COST", width=7, right=True, leaves=1),
 )
@@ -160,6 +160,17 @@ def reported(one: Approval) -> tuple[str, list[Ink]]:
     shown = mask(one.progress)[0]
     text = shown if isinstance(shown, str) else json_line(shown, indent=2)
     return "reported", [Ink(clean(text, limit=256 * 1024))]
+
+
+def undo_parts(pending: Pending, held: int, now: int) -> Parts:
+    """What the status line says while decisions are held back: what is about to happen, and how to stop it."""
+    doing = "approving" if pending.verb == "approve" else "rejecting"
+    rest = f" and {held - 1} more" if held > 1 else ""
+    return [
+        Ink(f"{doing} {name_of(pending.ref)} in {fmt.countdown(pending.due_ms, now)}{rest}", "warning"),
+        Ink("  z", "focus", "bold"),
+        Ink(" undo"),
+    ]
 
 
 def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:

@@ -19,7 +19,7 @@ from ..actions import Action, bindings
 from ..actions.approvals import ApprovalContext
 from ..command_line import CommandLine
 from ..decider import Answer
-from ..decisions import DONE, Verb, gone_words, name_of
+from ..decisions import DONE, Pending, Verb, gone_words, name_of
 from ..safe import clean
 from ..store import Interests, Snapshot, epoch_ms
 from ..widgets.card import PayloadCard
@@ -85,12 +85,12 @@ class ApprovalsScreen(ConsoleScreen):
     ApprovalsScreen.-tall #review-note { margin-top: 1; }
     ApprovalsScreen Button {
         height: 1; width: auto; min-width: 16; padding: 0 2; margin: 0 2 0 0; border: none; text-style: none;
-        color: $foreground; background: $surface; background-tint: $surface 0%;
+        color: $foreground; background: $cursor-background; background-tint: $cursor-background 0%;
     }
     ApprovalsScreen.-tall Button { height: 3; padding: 1 3; }
     ApprovalsScreen #approve { color: $success; }
     ApprovalsScreen #reject { color: $error; }
-    ApprovalsScreen Button:hover { background: $cursor-background; }
+    ApprovalsScreen Button:hover { text-style: bold underline; }
     ApprovalsScreen #approve:focus { color: $background; background: $success; text-style: bold; }
     ApprovalsScreen #reject:focus { color: $background; background: $error; text-style: bold; }
     ApprovalsScreen Button:disabled {
@@ -181,7 +181,7 @@ class ApprovalsScreen(ConsoleScreen):
         """Why no decision can be made on what is under the cursor."""
         shown = self.shown
         if shown is None:
-            return "nothing waits for you"
+            return "still reading" if self._inbox is None else "nothing waits for you"
         if monotonic() - self._moved_at < SETTLE_S:
             return "the list has just moved on; press again"
         if self.console.decider.of(shown.ref) is not None:
@@ -229,13 +229,28 @@ class ApprovalsScreen(ConsoleScreen):
             shown=shown,
         )
 
+    @property
+    def _pending_shown(self) -> Pending | None:
+        """The decision on the job shown that is held back or on its way."""
+        shown = self.shown
+        return self.console.decider.of(shown.ref) if shown is not None else None
+
+    @property
+    def _undoable(self) -> Pending | None:
+        """The held back decision that undo takes back: that on the job shown, else the latest."""
+        held, pending = self.console.decider.pending, self._pending_shown
+        if pending in held:
+            return pending
+        return held[-1] if held else None
+
     def action_title(self, action: Action) -> str:
-        shown, decider = self.shown, self.console.decider
-        pending = decider.of(shown.ref) if shown is not None else None
+        pending = self._pending_shown
         if action.id == "approvals.undo":
-            held = pending if pending in decider.pending else decider.pending[-1] if decider.pending else None
+            held = self._undoable
             return f"undo {fmt.countdown(held.due_ms, self.console.now_ms())}" if held else "undo"
         if pending is not None and action.id == f"approvals.{pending.verb}":
+            return "send now"
+        if action.id == "approvals.open" and pending is not None:
             return "send now"
         if action.id == "approvals.open" and self.has_changed:
             return "looked"
@@ -245,9 +260,13 @@ class ApprovalsScreen(ConsoleScreen):
         parts: list[Ink] = []
         if self._marked:
             parts += [Ink(f"{len(self._marked)} selected  A R", "focus"), Ink("  ")]
-        held = len(self.console.decider.pending)
-        if held:
-            parts += [Ink(f"{held} held back", "warning"), Ink("  ")]
+        held = self._undoable
+        told_on_card = self._is_card or self.has_class("-wide")
+        if held is not None and not (told_on_card and self.console.decider.pending == (self._pending_shown,)):
+            parts += [
+                *say.undo_parts(held, len(self.console.decider.pending), self.console.now_ms()),
+                Ink("  "),
+            ]
         user = clean(self.console.config.user, single_line=True, limit=40)
         return [*parts, Ink(f"acting as {user}", "dim")]
 

@@ -15,7 +15,7 @@ from ..actions import Action, Context
 from ..command_line import CommandLine
 from ..safe import clean
 from ..store import Interests, LinkState, Snapshot
-from ..widgets.ink import Ink, Parts
+from ..widgets.ink import Ink, Parts, width_of
 from ..widgets.keybar import KeyBar
 from ..widgets.statusline import PartsView, Rule, StatusLine, TabBar
 from ..widgets.wrap import Wrapper
@@ -166,7 +166,10 @@ class ConsoleScreen(Screen[None]):
             left = [
                 Ink("connection lost, ", "error", "bold"),
                 Ink(chrome.retry_words(snapshot.link, now), "error"),
-                Ink(f" · what you see is {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
+                Ink(" · ", "dim"),
+                Ink("^r", "focus", "bold"),
+                Ink(" tries now", "foreground"),
+                Ink(f" · data {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
                 Ink(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
             ]
         elif snapshot.link.state is LinkState.STALE:
@@ -174,6 +177,9 @@ class ConsoleScreen(Screen[None]):
         elif snapshot.trouble is not None:
             left = [Ink(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
+        if left and width_of(left) + width_of(right) > self.app.size.width - 4:
+            # What was just told comes before what can be read at any time.
+            right = []
         self.query_one("#status", StatusLine).show(left, [*right, Ink(" ")])
 
     def _before_data(self, snapshot: Snapshot, now: int) -> list[Parts]:
@@ -186,7 +192,7 @@ class ConsoleScreen(Screen[None]):
             [],
             [Ink("server   ", "dim"), Ink(address)],
             *self._reason_lines(snapshot.link.reason or ""),
-            [Ink("next try ", "dim"), Ink(chrome.retry_words(snapshot.link, now))],
+            [Ink("next try ", "dim"), Ink(chrome.retry_words(snapshot.link, now).removeprefix("retry "))],
             [],
             [Ink("r", "focus", "bold"), Ink(" try now   "), Ink("q", "focus", "bold"), Ink(" quit")],
         ]

@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from .. import format as fmt
 from ..actions import Context, bindings
+from ..actions.jobs import GONE
 from ..store import Interests, JobView, Snapshot
 from ..widgets.card import PayloadCard
 from ..widgets.ink import Ink, Parts
@@ -40,6 +41,8 @@ class JobScreen(ConsoleScreen):
     JobScreen PayloadCard { height: 1fr; }
     JobScreen #outcome-title, JobScreen #outcome { display: none; }
     JobScreen.-outcome #outcome-title, JobScreen.-outcome #outcome { display: block; }
+    JobScreen #outcome { height: auto; max-height: 50%; }
+    JobScreen.-wide #outcome { max-height: 70%; }
     """
 
     def __init__(self, ref: JobRef) -> None:
@@ -49,10 +52,10 @@ class JobScreen(ConsoleScreen):
 
     def body(self) -> ComposeResult:
         yield StatusLine(id="job-head")
-        yield Rule(id="job-rule")
+        yield Rule("story", id="job-rule")
         with Horizontal(id="job-panes"):
             with VerticalScroll(id="job-story"):
-                yield PartsView(id="story")
+                yield PartsView(id="story", wraps=True)
             with Vertical(id="job-values"):
                 yield Rule("payload", id="payload-title")
                 yield PayloadCard(id="payload")
@@ -92,8 +95,8 @@ class JobScreen(ConsoleScreen):
         return Interests(job=self.ref)
 
     def context(self) -> Context:
-        detail = self.detail
-        state = detail.state if detail is not None else None
+        detail, view = self.detail, self.view
+        state = detail.state if detail is not None else None if view is None else GONE
         return replace(super().context(), queue=self.ref.queue, job=self.ref, job_state=state, row=detail)
 
     def resized(self) -> None:
@@ -111,11 +114,24 @@ class JobScreen(ConsoleScreen):
             head.show([Ink(name, "", "bold"), Ink(f"   {words}", "dim" if view is None else "warning")])
             if view is not None:
                 self.query_one("#story", PartsView).show([[Ink("esc goes back to the list", "dim")]])
+                title = "payload, as last seen" if self.payload.has_value else "payload"
+                self.query_one("#payload-title", Rule).show(title)
+                self._draw_titles()
             return
         head.show(*say.headline(detail, now))
         self.query_one("#story", PartsView).show(self._story(detail, now))
         self._draw_payload(detail)
         self._draw_outcome(detail)
+        self._draw_titles()
+
+    def _draw_titles(self) -> None:
+        """The title of the pane that keys work on carries the accent."""
+        for rule, pane in (
+            ("#job-rule", self.query_one("#job-story")),
+            ("#payload-title", self.payload),
+            ("#outcome-title", self.outcome),
+        ):
+            self.query_one(rule, Rule).light(pane.has_focus)
 
     def _draw_payload(self, job: JobDetail) -> None:
         words = fmt.byte_size(job.data_bytes)
@@ -166,6 +182,12 @@ class JobScreen(ConsoleScreen):
         return lines
 
     # --- events and actions ---
+
+    def on_descendant_focus(self) -> None:
+        self._draw_titles()
+
+    def on_descendant_blur(self) -> None:
+        self._draw_titles()
 
     def on_payload_card_revealed(self) -> None:
         self.show(self.snapshot)

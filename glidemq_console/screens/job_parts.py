@@ -95,24 +95,29 @@ def attempts(job: JobDetail, now: int) -> list[Parts]:
         return lines
     followers = (*job.ledger[1:], None)
     for number, (entry, after) in enumerate(zip(job.ledger, followers, strict=True), 1):
-        lines.append([*_attempt(number, entry, now), *_fell_back(entry, after)])
+        lines.append([*_attempt(number, entry, job, now), *_fell_back(entry, after)])
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
         lines.append([Ink(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
     return lines
 
 
-def _attempt(number: int, entry: Attempt, now: int) -> Parts:
+def _attempt(number: int, entry: Attempt, job: JobDetail, now: int) -> Parts:
     glyph, token = _OUTCOMES.get(entry.outcome, ("●", "state-active"))
     started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
     ran = None if started is None else (ended if ended is not None else now) - started
     running = entry.ended_at is None
     words = short(entry.error, 300) or ("running" if running else entry.outcome)
     cost = fmt.money(entry.total_cost) if entry.total_cost else ""
+    model, provider = entry.model, entry.provider
+    if model is None and 0 < entry.fallback_index <= len(job.options.fallbacks):
+        # An attempt that reported nothing ran on the fallback it was given.
+        asked = job.options.fallbacks[entry.fallback_index - 1]
+        model, provider = asked.model, asked.provider
     return [
         Ink(f"{number:>3}  ", "dim"),
-        Ink(_cell(entry.model or fmt.UNKNOWN, 18)),
-        Ink(_cell(entry.provider or "", 10), "dim"),
+        Ink(_cell(model or fmt.UNKNOWN, 18)),
+        Ink(_cell(provider or "", 10), "dim"),
         Ink(f"{fmt.took(ran):>6}  "),
         Ink(f"{cost:>6}  " if cost else "", "foreground"),
         Ink(f"{'●' if running else glyph} {words}", "state-active" if running else token),

@@ -46,7 +46,7 @@ COLUMNS = (
     Column(key="model", title="MODEL", width=18, leaves=4, sortable=False),
     Column(key="tokens", title="TOKENS", width=7, right=True, leaves=5, sortable=False),
     Column(key="cost", title="COST", width=8, right=True, leaves=6, sortable=False),
-    Column(key="why", title="WHY", width=18, flexible=True, sortable=False),
+    Column(key="why", title="WHY", width=18, flexible=3, sortable=False),
 )
 
 #: What an empty list of a state says, and the command that fills it.
@@ -211,6 +211,12 @@ class JobsScreen(ConsoleScreen):
             return True
         return False
 
+    def _first_queue(self, snapshot: Snapshot) -> str:
+        """The queue to begin with: the one named at the start, else the one looked at on the queues screen."""
+        looked_at = self.console.queue_looked_at
+        known = looked_at is not None and snapshot.queue(looked_at) is not None
+        return next(iter(self.console.config.queues), looked_at if known else snapshot.queues[0].name) or ""
+
     def _first_state(self, name: str) -> str:
         """The state to begin with: what fails or asks for a person is a key away, what waits comes first."""
         queue = self.snapshot.queue(name)
@@ -225,7 +231,7 @@ class JobsScreen(ConsoleScreen):
             if not snapshot.queues:
                 self.lines.set_empty([[], [Ink("No queue is known yet, so there are no jobs.")]])
                 return
-            chosen = next(iter(self.console.config.queues), snapshot.queues[0].name)
+            chosen = self._first_queue(snapshot)
             self._query = JobsQuery(queue=chosen, state=self._first_state(chosen))
             self.console.want()
         self._draw_states(snapshot, self._query)

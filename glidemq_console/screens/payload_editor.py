@@ -63,7 +63,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
     PayloadEditor #editor-buttons { height: 1; align-horizontal: right; }
     PayloadEditor Button {
         height: 1; width: auto; min-width: 10; margin-left: 2; padding: 0 2; border: none; text-style: none;
-        color: $foreground; background: $surface;
+        color: $foreground; background: $cursor-background;
     }
     PayloadEditor Button:focus { text-style: bold; color: $background; background: $focus; }
     """

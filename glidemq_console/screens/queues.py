@@ -159,7 +159,7 @@ class QueuesScreen(ConsoleScreen):
 
     def interests(self) -> Interests:
         rows = tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
-        return Interests(rows=rows, focus=self._focus)
+        return Interests(rows=rows, focus=self._focus, crews=self.lines.shows("workers"))
 
     def context(self) -> Context:
         return replace(super().context(), queue=self.selected)
@@ -232,10 +232,8 @@ class QueuesScreen(ConsoleScreen):
         self.lines.set_page(len(self._listed), start, rows)
 
     def _row(self, queue: QueueSnapshot, snapshot: Snapshot, now: int) -> Row:
-        history, focus = snapshot.history.get(queue.name), snapshot.focus
-        languages = ""
-        if focus is not None and focus.queue == queue.name and focus.workers is not None:
-            languages = workers_text(focus.workers)
+        history = snapshot.history.get(queue.name)
+        languages = workers_text(snapshot.crews.get(queue.name, ()))
         return Row(queue.name, queue_cells(queue, history.values if history else (), languages, now))
 
     def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
@@ -313,6 +311,7 @@ class QueuesScreen(ConsoleScreen):
         self.console.want()
 
     def on_line_list_highlighted(self, event: LineList.Highlighted) -> None:
+        self.console.queue_looked_at = self.selected
         self._draw_detail(self.snapshot, self.console.now_ms())
         self.show_keys()
         if self._rest is not None:

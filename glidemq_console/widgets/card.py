@@ -83,6 +83,11 @@ class PayloadCard(ScrollView, can_focus=True):
         return self._hidden
 
     @property
+    def has_value(self) -> bool:
+        """Whether a value is shown, and not a note in its place."""
+        return self._tree is not None
+
+    @property
     def text(self) -> str:
         """The value as it is shown, as safe indented JSON for copying."""
         return clean(self._json(), limit=16_000_000, line_limit=16_000_000, max_lines=1_000_000)
@@ -125,8 +130,9 @@ class PayloadCard(ScrollView, can_focus=True):
         else:
             self._drawn = self._tree.lines(width)
         self._at = max(0, min(self._at, len(self._drawn) - 1))
+        resized = self.virtual_size.height != len(self._drawn)
         self.virtual_size = Size(self.size.width, len(self._drawn))
-        self.refresh()
+        self.refresh(layout=resized and self.styles.is_auto_height)
 
     def watch_revealed(self) -> None:
         if self._tree is not None:
@@ -143,6 +149,9 @@ class PayloadCard(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._redraw()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return max(1, len(self._drawn))
 
     # --- moving and folding ---
 

@@ -23,8 +23,8 @@ class Column:
     """Cells; the least for a flexible column."""
     right: bool = False
     """Align to the right, as numbers are."""
-    flexible: bool = False
-    """Takes the cells that are left."""
+    flexible: int = 0
+    """Its share of the cells that are left."""
     leaves: int = 0
     """Order of leaving when space is short: the highest goes first, 0 stays."""
     sortable: bool = True
@@ -47,12 +47,12 @@ def arrange(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
             break
         kept.remove(leaving)
     spare = max(0, width - _needed(kept))
-    flexible = [column for column in kept if column.flexible]
+    shares = sum(column.flexible for column in kept)
     widths: list[tuple[Column, int]] = []
     for column in kept:
-        extra = 0
-        if column.flexible:
-            extra = spare // len(flexible) + (spare % len(flexible) if column is flexible[-1] else 0)
+        # What the shares before took is not shared again, so that nothing is left over.
+        extra = spare * column.flexible // shares if column.flexible else 0
+        spare, shares = spare - extra, shares - column.flexible
         widths.append((column, column.width + extra))
     return widths
 

@@ -83,10 +83,10 @@ class Dialog(ModalScreen[Result]):
         border: none;
         text-style: none;
         color: $foreground;
-        background: $surface;
+        background: $cursor-background;
     }
     Dialog Button:hover {
-        background: $cursor-background;
+        text-style: bold underline;
         border: none;
     }
     Dialog Button:focus {

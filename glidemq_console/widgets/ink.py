@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,6 +16,9 @@ from ..safe import cell_fit, clean, stand_in_spans
 from ..theme import ink
 
 _DIM = Style(dim=True)
+_WORDS = re.compile(" +|[^ ]+")
+#: Parts up to this many cells are never broken.
+_WHOLE = 16
 
 
 class Ink(NamedTuple):
@@ -75,6 +79,31 @@ def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
         # A wide character did not fit into the last cell.
         kept.append(Ink(" " * room))
     return kept
+
+
+def wrap(parts: Parts, width: int) -> list[list[Ink]]:
+    """Return the parts as lines of at most `width` cells, long parts broken at spaces; further lines are indented."""
+    if width_of(parts) <= width or width <= 0:
+        return [list(parts)]
+    text = "".join(part.text for part in parts)
+    indent = min(width // 3, len(text) - len(text.lstrip(" ")) + 2)
+    lines: list[list[Ink]] = [[]]
+    used = start = 0
+    for part in parts:
+        whole = cell_len(part.text) <= min(_WHOLE, width // 2)
+        for word in [part.text] if whole else _WORDS.findall(part.text):
+            if used + cell_len(word) > width and used > start:
+                lines.append([Ink(" " * indent)])
+                used = start = indent
+                word = word.lstrip(" ")
+            while word:
+                head = cell_fit(word, width - used, ellipsis="") or word[:1]
+                lines[-1].append(part._replace(text=head))
+                used, word = used + cell_len(head), word[len(head) :]
+                if word:
+                    lines.append([Ink(" " * indent)])
+                    used = start = indent
+    return lines
 
 
 def ink_style(app: App[Any], part: Ink, base: Style) -> Style:

@@ -50,7 +50,7 @@ class KeyBar(Widget):
         if not self._entries:
             return []
         *others, last = self._entries
-        room = self.size.width - 2 - width_of(self._right) - width_of(last[1])
+        room = self.size.width - GAP - width_of(self._right) - width_of(last[1])
         placed = []
         for entry in others:
             room -= width_of(entry[1]) + GAP
@@ -72,7 +72,7 @@ class KeyBar(Widget):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         left = [Ink(" ")]
-        for _, parts in self._placed():
-            left += [*parts, Ink(" " * GAP)]
+        for index, (_, parts) in enumerate(self._placed()):
+            left += [Ink(" " * GAP if index else ""), *parts]
         right = fit(self._right, min(width, width_of(self._right)))
         return strip(self.app, [*fit(left, width - width_of(right)), *right], width, self.rich_style)

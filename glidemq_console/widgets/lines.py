@@ -180,6 +180,10 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         start = min(round(self.scroll_y), self._total)
         return start, min(self._total, start + max(0, self.size.height - self._top))
 
+    def shows(self, column: str) -> bool:
+        """Return whether there is room for a column."""
+        return any(shown.key == column for shown, _ in self._layout)
+
     def row_at(self, index: int) -> Row | None:
         """Return the row at an index, None if it is not known."""
         return self._rows.get(index)

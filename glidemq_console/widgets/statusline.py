@@ -11,11 +11,11 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .ink import Ink, Parts, fit, segments, strip, width_of
+from .ink import Ink, Parts, fit, segments, strip, width_of, wrap
 
 
 class PartsView(Widget):
-    """Draws lines of parts as they are given; what does not fit is cut with an ellipsis."""
+    """Draws lines of parts as they are given; what does not fit is cut with an ellipsis, or wrapped."""
 
     DEFAULT_CSS = """
     PartsView {
@@ -25,11 +25,18 @@ class PartsView(Widget):
     """
 
     def __init__(
-        self, lines: Sequence[Parts] = (), *, id: str | None = None, classes: str | None = None
+        self,
+        lines: Sequence[Parts] = (),
+        *,
+        wraps: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
     ) -> None:
         """Make a view of some lines."""
         super().__init__(id=id, classes=classes)
         self._lines = [list(line) for line in lines]
+        self._wraps = wraps
+        self._wrapped: tuple[int, list[list[Ink]]] = (0, [])
 
     @property
     def lines(self) -> list[list[Ink]]:
@@ -45,18 +52,28 @@ class PartsView(Widget):
         """Show these lines; nothing is painted when they are what is shown already."""
         new = [list(line) for line in lines]
         if new != self._lines:
-            taller = len(new) != len(self._lines)
+            before = len(self._drawn(self.size.width))
             self._lines = new
-            self.refresh(layout=taller)
+            self._wrapped = (0, [])
+            self.refresh(layout=len(self._drawn(self.size.width)) != before)
+
+    def _drawn(self, width: int) -> list[list[Ink]]:
+        """The lines as they fit."""
+        if not self._wraps:
+            return self._lines
+        if self._wrapped[0] != width:
+            self._wrapped = (width, [piece for line in self._lines for piece in wrap(line, width)])
+        return self._wrapped[1]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self._lines)
+        return len(self._drawn(width))
 
     def render_line(self, y: int) -> Strip:
-        base = self.rich_style
-        if y >= len(self._lines):
-            return Strip.blank(self.size.width, base)
-        return strip(self.app, self._lines[y], self.size.width, base)
+        width, base = self.size.width, self.rich_style
+        lines = self._drawn(width)
+        if y >= len(lines):
+            return Strip.blank(width, base)
+        return strip(self.app, lines[y], width, base)
 
 
 class StatusLine(Widget):
@@ -120,6 +137,10 @@ class Rule(Widget):
         if (title, lit) != (self._title, self._lit):
             self._title, self._lit = title, lit
             self.refresh()
+
+    def light(self, lit: bool) -> None:
+        """Put the accent on the title, or take it away."""
+        self.show(self._title, lit=lit)
 
     def render_line(self, y: int) -> Strip:
         width, base = self.size.width, self.rich_style

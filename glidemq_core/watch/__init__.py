@@ -218,10 +218,13 @@ class Watch:
         complete = names is not None or eyes.queues.complete
         return Inbox(items=items, total=total, complete=complete, at=eyes.source.now())
 
-    async def workers(self, names: Sequence[str] | None = None) -> WorkerList:
-        """Read live workers, and active jobs whose heartbeat is overdue."""
+    async def workers(self, names: Sequence[str] | None = None, *, brief: bool = False) -> WorkerList:
+        """Read live workers, and active jobs whose heartbeat is overdue.
+
+        Briefly, which costs a few commands a queue: only workers that have taken a job before, and no jobs.
+        """
         eyes = await self._look()
-        return await eyes.crew.read(await self._names(eyes, names))
+        return await eyes.crew.read(await self._names(eyes, names), brief=brief)
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""

@@ -39,9 +39,9 @@ class Crew:
         self._walk: dict[str, str] = {}
         self.counts: dict[str, tuple[datetime, int]] = {}
 
-    async def read(self, names: Sequence[str]) -> WorkerList:
-        """Read workers, oldest first, and stalled jobs of the given queues."""
-        found = await asyncio.gather(*(self._of(name) for name in names))
+    async def read(self, names: Sequence[str], *, brief: bool = False) -> WorkerList:
+        """Read workers, oldest first, and (unless briefly) stalled jobs of the given queues."""
+        found = await asyncio.gather(*(self._of(name, brief) for name in names))
         at = self._source.now()
         for name, (workers, _) in zip(names, found, strict=True):
             self.counts[name] = (at, len(workers))
@@ -55,7 +55,7 @@ class Crew:
             at=at,
         )
 
-    async def _of(self, queue: str) -> tuple[list[WorkerInfo], list[JobRow]]:
+    async def _of(self, queue: str, brief: bool) -> tuple[list[WorkerInfo], list[JobRow]]:
         keys = self._source.keys(queue)
         groups, published = await self._source.ask([("XINFO", "GROUPS", keys.stream), ("HKEYS", keys.limits)])
         group_names = [
@@ -73,7 +73,8 @@ class Crew:
             if text(key) == "name"
         ]
         known = self._seen.setdefault(queue, set())
-        await self._look_around(queue, known)
+        if not brief:
+            await self._look_around(queue, known)
         names += [text(name) or "" for name in _items(published)]
         names = list(dict.fromkeys([*names[-_MAX_CONSUMERS:], *known]))
         stored = await self._source.ask([("GET", keys.worker(name)) for name in names])
@@ -86,7 +87,8 @@ class Crew:
             else:
                 known.add(name)
                 workers.append(worker)
-        return workers, await self._stalled(queue, group_facts(groups)[1], now)
+        overdue = [] if brief else await self._stalled(queue, group_facts(groups)[1], now)
+        return workers, overdue
 
     async def _look_around(self, queue: str, known: set[str]) -> None:
         """Walk over the registrations once, some steps a call: a new worker may not be a consumer yet."""

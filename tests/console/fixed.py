@@ -122,6 +122,13 @@ FOCUS = QueueFocus(
 )
 
 
+CREWS = {
+    "inference": FOCUS.workers or (),
+    "moderation": (worker(7, "node"),),
+    "rag-index": (worker(8, "python"), worker(9, "python")),
+}
+
+
 def row(id: str, state: str, name: str = "answer", **more: Any) -> JobRow:
     return JobRow(id=id, queue="inference", name=name, state=state, **{"created_at": ago(minutes=2), **more})
 
@@ -307,6 +314,7 @@ LIVE = Snapshot(
     queues=QUEUES,
     read_ms={queue.name: NOW_MS for queue in QUEUES},
     history=HISTORY,
+    crews=CREWS,
     complete=True,
     has_data=True,
 )

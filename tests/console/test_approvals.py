@@ -134,6 +134,33 @@ async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: s
         assert not await jobs[1].is_completed()
 
 
+async def test_a_small_screen_tells_how_to_take_a_decision_back(server_url: str) -> None:
+    async with asking(server_url) as (_, [job], _), approvals(server_url, (80, 24)) as pilot:
+        await shows(pilot, 1)
+
+        await pilot.press("a")
+
+        await eventually(
+            lambda: (
+                f"approving moderation:{job.id} in" in screen_of(pilot).query_one("#status", StatusLine).text
+            )
+        )
+        assert "z undo" in screen_of(pilot).query_one("#status", StatusLine).text
+        await pilot.press("z")
+        await eventually(lambda: not screen_of(pilot).console.decider.pending)
+
+
+async def test_list_and_badge_count_the_same(server_url: str) -> None:
+    async with asking(server_url, 3) as (_, jobs, _), approvals(server_url, undo_ms=0) as pilot:
+        await shows(pilot, 3)
+
+        await pilot.press("a")
+        await eventually(jobs[0].is_completed)
+
+        await shows(pilot, 2)
+        await eventually(lambda: screen_of(pilot).snapshot.approvals == 2, timeout=1.5)
+
+
 async def test_z_takes_a_decision_back(server_url: str) -> None:
     async with asking(server_url) as (queue, [job], _), approvals(server_url) as pilot:
         await shows(pilot, 1)

