@@ -160,6 +160,29 @@ async def test_a_removed_job_is_not_brought_back_by_its_run(connection: Connecti
     assert await connection.command("XLEN", "glide:{q}:stream") == 0
 
 
+@pytest.mark.parametrize("lifo", [False, True])
+async def test_a_job_that_a_peer_removed_while_it_ran_here_leaves_nothing_to_revive(
+    connection: Connection, lifo: bool
+) -> None:
+    """Node's remove leaves the entry, and its stall sweep would make a job without a name of it."""
+    await Queue("q", connection).add("n", {}, lifo=lifo)
+    stopped = asyncio.Event()
+
+    async def process(_: Any) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    async with Worker("q", process, connection, lock_duration=200, log_errors=False):
+        await eventually(lambda: _state_is(connection, "1", "active"))
+        await connection.command("DEL", "glide:{q}:job:1")
+        await stopped.wait()
+        assert await connection.command("XLEN", "glide:{q}:stream") == 0
+        assert await connection.command("ZCARD", "glide:{q}:list-runs") == 0
+    assert await connection.command("EXISTS", "glide:{q}:job:1") == 0
+
+
 async def test_the_registry_entry_is_what_peers_expect(connection: Connection) -> None:
     async with Worker("q", _nothing, connection) as worker:
         stored = await connection.command("GET", f"glide:{{q}}:w:{worker.id}")

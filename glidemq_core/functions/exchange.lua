@@ -352,7 +352,8 @@ register("owned", { "no-writes" }, function(P, args)
 end)
 
 -- Heartbeat of all running jobs. args: now, then id, processedOn, entry a run.
--- Reply: per run "" | "revoked" | "lost" (the job is gone, not active or has a newer run).
+-- Reply: per run "" | "revoked" | "lost" (the job is gone, not active or has a newer run). The entry of a job that is
+-- not active goes: a peer's stall sweep would make a job of it again.
 register("beat", {}, function(P, args)
   local now, out, listed = args[1], {}, {}
   for i = 2, #args, 3 do
@@ -367,6 +368,12 @@ register("beat", {}, function(P, args)
       out[#out + 1] = f[3] == "1" and "revoked" or ""
     else
       out[#out + 1] = "lost"
+      if f[1] ~= "active" and args[i + 2] ~= "" then
+        call("XACK", P .. ":stream", GROUP, args[i + 2])
+        call("XDEL", P .. ":stream", args[i + 2])
+      elseif f[1] ~= "active" then
+        call("ZREM", P .. ":list-runs", id)
+      end
     end
   end
   if #listed > 0 then util.sliced("ZADD", P .. ":list-runs", listed, "XX") end
