@@ -161,6 +161,23 @@ async def test_failed_jobs_are_retried_only_on_request_and_only_those_of_the_bud
         await eventually(node.job.is_completed)
 
 
+async def test_only_what_is_still_stopped_is_let_go(connection: Connection, producer: FlowProducer) -> None:
+    """Between looking and letting go a job may have gone on, and wait for something else by now."""
+    await exceeded_flow(connection, producer)
+    queue = Queue[Any, Any]("q", connection)
+    scope = await queue.scope()
+    [parked] = await queue.get_parked_jobs("1")
+    await queue.promote_job(parked.id)
+    await queue.change_job_delay(parked.id, 5_000)
+    other = await queue.add("other", {}, delay=60_000)
+    assert other is not None
+
+    for kind in ("parked", "failed"):
+        words = ("budget_release", scope.keys.root, scope.keys.budget("1"), scope.now_ms(), kind)
+        assert await connection.call(*words, parked.id, other.id, "2", "99") == []
+    assert await other.get_state() == "delayed"
+
+
 async def test_without_release_jobs_stay_parked(connection: Connection, producer: FlowProducer) -> None:
     await exceeded_flow(connection, producer)
     queue = Queue("q", connection)
