@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary
@@ -51,6 +52,7 @@ def encode_job(
     encoded = payload.encode_data(data, scope.serializer, compression=compression)
     if not options.given and not options.extra:
         return ("", name, encoded, *_PLAIN)
+    _warn_of_runs_without_fallback(options)
     return (
         options.job_id or "",
         name,
@@ -62,6 +64,17 @@ def encode_job(
         "1" if options.lifo else "",
         _extra(scope, options),
     )
+
+
+def _warn_of_runs_without_fallback(options: JobOptions) -> None:
+    steps = len(options.fallbacks or ())
+    if steps and options.attempts > steps + 1:
+        warnings.warn(
+            f"attempts={options.attempts} is more than {steps + 1}, what a chain of {steps} needs: attempts from "
+            f"number {steps + 2} on run without a fallback, that is with the first model again",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _extra(scope: Scope, options: JobOptions) -> str:

@@ -54,6 +54,12 @@ class JobFields(Generic[DataT, ResultT]):
         """Drop what was decoded of former fields."""
         self._data = self._result = self._progress = self._options = _UNREAD
 
+    def adopt(self, newer: JobFields[Any, Any]) -> None:
+        """Become another object of the same job: what was read there, and its run."""
+        self.fields, self._run = newer.fields, newer._run
+        self.discarded, self.data_error = newer.discarded, newer.data_error
+        self._forget()
+
     def __repr__(self) -> str:
         return f"<Job {self.ref} {self.name!r} {self.state}>"
 

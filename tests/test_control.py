@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.events import QueueEvents
 from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.options import Actor, NewJob, Ordering, RateLimit
+from glidemq_core.options import Actor, Fallback, NewJob, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
 from glidemq_core.worker import Worker
@@ -256,6 +257,17 @@ async def test_retry_is_for_failed_jobs_only(bench: Bench) -> None:
         await bench.queue.retry_job("404")
     await tick(bench.scope)
     assert [run[0] for run in await bench.claim(5)] == [waiting, failed]
+
+
+async def test_more_attempts_than_fallbacks_are_warned_of(bench: Bench) -> None:
+    chain = [Fallback("a"), Fallback("b")]
+    with pytest.warns(RuntimeWarning, match="attempts from number 4 on run without a fallback") as caught:
+        await bench.queue.add("n", attempts=5, fallbacks=chain)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await bench.queue.add("n", attempts=3, fallbacks=chain)
+        await bench.queue.add("n", attempts=5)
 
 
 async def test_retry_may_reset_fallbacks_and_signals(bench: Bench) -> None:

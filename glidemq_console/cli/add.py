@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,10 +101,21 @@ async def add(
     require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
     options = _options(json_object(opts) if opts is not None else {}, single)
     payload = json_argument(data) if data is not None else None
-    job = await source.add(name or "", payload, options=options)
+    with _warnings_noted(session):
+        job = await source.add(name or "", payload, options=options)
     if job is None or not wait:
         return _tell(session, source.name, job, options.job_id)
     return await _wait(session, job)
+
+
+@contextmanager
+def _warnings_noted(session: Session) -> Iterator[None]:
+    """Tell each warning of the engine in one line, once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        session.out.note(session.out.safe(f"warning: {text}", 400))
 
 
 def _options(wire: dict[str, Any], chosen: dict[str, Any] | None = None) -> JobOptions:
@@ -153,7 +166,8 @@ async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int
 
     # Everything is read and checked before anything is stored.
     jobs = list(_parsed(_lines(file), file))
-    results = await add_each(await source.scope(), jobs)
+    with _warnings_noted(session):
+        results = await add_each(await source.scope(), jobs)
     ids = [result.id if isinstance(result, JobClass) else None for result in results]
     failed = [result for result in results if isinstance(result, GlideMQError)]
     added = sum(1 for job_id in ids if job_id is not None)

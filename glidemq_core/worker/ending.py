@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..base import Scope
 from ..errors import BudgetExceededError, GlideMQError, JobControl, JobLostError
+from ..job import Job
 from ..suspension import suspend
 from ..worker_options import WorkerOptions
 from .budget import verdict_of
@@ -21,6 +23,18 @@ from .threads import run_in_thread
 _REPEATS = 5
 #: Continuations kept; of more suspended jobs the oldest start from the top, as they do in other workers.
 _CONTINUATIONS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Continuation:
+    """What is to run in place of the processor, for one suspension only."""
+
+    suspended_at: bytes
+    function: Callable[..., Any]
+    job: Job[Any, Any]
+
+    def fits(self, job: Job[Any, Any]) -> bool:
+        return job.fields.get("suspendedAt") == self.suspended_at and bool(job.signals)
 
 
 class Ending:
@@ -39,8 +53,8 @@ class Ending:
         self._options = options
         self._limits = limits
         self._emit = emit
-        #: on_resume continuations of jobs suspended here, with the suspension they belong to.
-        self._continuations: dict[str, tuple[bytes, Callable[..., Any]]] = {}
+        #: on_resume continuations of jobs suspended here.
+        self._continuations: dict[str, _Continuation] = {}
 
     async def of(self, run: Run, processor: Callable[[Any], Any]) -> Settle | None:
         """Run the job and return its settle record; None when the run has ended by a call of its own."""
@@ -83,13 +97,17 @@ class Ending:
 
     async def _call(self, run: Run, processor: Callable[[Any], Any]) -> Any:
         job = run.job
+        in_thread = not is_async(processor)
         continuation = self._continuations.pop(job.id, None)
-        if continuation is not None and job.fields.get("suspendedAt") == continuation[0] and job.signals:
-            answer = continuation[1](job.signals)
+        if continuation is not None and continuation.fits(job):
+            # What it closes over is the job of the run that suspended: that object speaks for this run now.
+            run.job, signals, function = continuation.job, job.signals, continuation.function
+            run.job.adopt(job)
+            if in_thread and not is_async(function):
+                return await run_in_thread(lambda _: function(signals), run.job)
+            answer = function(signals)
             return await answer if inspect.isawaitable(answer) else answer
-        if is_async(processor):
-            return await processor(job)
-        return await run_in_thread(processor, job)
+        return await (run_in_thread(processor, job) if in_thread else processor(job))
 
     async def _end(self, run: Run, result: Any, error: BaseException | None) -> Settle | None:
         if run.abort_reason in ("closing", "lost"):
@@ -214,7 +232,8 @@ class Ending:
             if request.on_resume is not None:
                 if len(self._continuations) >= _CONTINUATIONS:
                     del self._continuations[next(iter(self._continuations))]
-                self._continuations[job.id] = (str(outcome.suspended_at_ms).encode(), request.on_resume)
+                suspended_at = str(outcome.suspended_at_ms).encode()
+                self._continuations[job.id] = _Continuation(suspended_at, request.on_resume, job)
             job.fields["state"] = b"suspended"
             self._emit("suspended", job)
         return outcome.status

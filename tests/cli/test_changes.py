@@ -81,6 +81,13 @@ def test_add(run: Run, server: str) -> None:
     within(server, check)
 
 
+def test_add_warns_in_one_line(run: Run) -> None:
+    ran = run("add", "chat", "answer", "--attempts", "4", "--fallback", "nano")
+    assert ran.code == 0
+    [line] = ran.err.splitlines()
+    assert line.startswith("warning: attempts=4 is more than 2, what a chain of 1 needs")
+
+
 def test_add_takes_wire_options_and_stdin(run: Run, server: str) -> None:
     ran = run(
         "add", "q", "n", "--opts", '{"delay":60000,"attempts":2}', "--data", "-", stdin=b'{"from":"stdin"}'
