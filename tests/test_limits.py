@@ -197,3 +197,15 @@ async def test_a_cap_with_a_fraction_lets_jobs_start_below_it(connection: Connec
     async with Worker("q", process, connection, token_limiter=limit, log_errors=False):
         await eventually(first.is_completed)
         assert await second.get_state() == "waiting"
+
+
+async def test_a_quick_worker_does_not_shorten_what_a_slow_one_publishes(connection: Connection) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        return None
+
+    limit = RateLimit(5, 60_000)
+    slow = Worker("q", process, connection, limiter=limit, stalled_interval=30_000)
+    quick = Worker("q", process, connection, limiter=limit, stalled_interval=2_000)
+    async with slow, quick:
+        assert await connection.command("HLEN", "glide:{q}:limits") == 2
+        assert await connection.command("PTTL", "glide:{q}:limits") > 30_000

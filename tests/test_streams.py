@@ -21,10 +21,12 @@ from glidemq_core.errors import (
     PermissionDeniedError,
     ServerError,
 )
+from glidemq_core.job import Job
 from glidemq_core.queue import Queue
 from glidemq_core.records import StreamChunk
 from glidemq_core.stream_hub import StreamHub
 from glidemq_core.streams import MAX_CHUNK_BYTES, append_chunk
+from glidemq_core.worker import Worker
 
 
 @pytest.fixture
@@ -306,6 +308,25 @@ async def test_removal_ends_the_reader(queue: Queue) -> None:
     await queue.remove_job(job_id, force=True)
 
     assert await reading == ["a"]
+
+
+async def test_retention_takes_stream_and_signals_with_the_job(queue: Queue) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        await job.stream_chunk("content", "draft")
+        if not job.signals:
+            await job.suspend()
+
+    scope = await queue.scope()
+    job = await queue.add("n", remove_on_complete=True)
+    assert job is not None
+    assert (await queue.signal(job.id, "go", early=True)).outcome == "kept"
+
+    async def is_gone() -> bool:
+        return await queue.get_job(job.id) is None
+
+    async with Worker(queue.name, process, scope.connection):
+        await eventually(is_gone)
+    assert await scope.connection.command("KEYS", f"*:{job.id}") == []
 
 
 async def test_neither_job_nor_stream_is_an_error_and_a_surviving_stream_is_read(queue: Queue) -> None:

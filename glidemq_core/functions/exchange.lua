@@ -408,7 +408,8 @@ register("publish_limits", {}, function(P, args)
     call("HDEL", key, args[1])
   else
     call("HSET", key, args[1], args[2])
-    call("PEXPIRE", key, args[3])
+    -- The hash lives as long as the slowest heartbeat needs; GT alone leaves a key without expiry as it is.
+    if call("PEXPIRE", key, args[3], "NX") == 0 then call("PEXPIRE", key, args[3], "GT") end
   end
   return { "ok" }
 end)
