@@ -33,16 +33,19 @@ SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
 FONT = "Menlo" if sys.platform == "darwin" else "DejaVu Sans Mono"
 #: How long a screen may take to show what we want to see, s.
 PATIENCE = 40
+#: Letters that the font of the PNG does not have.
+_STRANGE = re.compile("[\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef]")
 _KEYS = {" ": "space", ":": "colon"}
 _TAG = re.compile(r"<style>.*?</style>|<title>.*?</title>|<[^>]*>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: the keys that lead there, and what its text has to show by then (a pattern)."""
+    """A picture: the keys that lead there, what its text has to show by then, and better shows (patterns)."""
 
     keys: tuple[str, ...]
     shows: str
+    wish: str = ""
 
     def of(self, jobs: Mapping[str, str]) -> Shot:
         """The picture with the ids of jobs in the place of their stand-ins, such as `FALLEN`."""
@@ -59,7 +62,7 @@ def typed(line: str) -> tuple[str, ...]:
 
 SHOTS = {
     # A screen that is not spoken of is photographed as it opens.
-    **{spec.name: Shot((spec.key,), spec.name) for spec in SCREENS},
+    **{spec.name: Shot((spec.key,), spec.name) for spec in SCREENS if spec.name != "limits"},
     "queues": Shot(("1", "g", "j"), r"chat.*longest"),
     "jobs": Shot(typed("queue chat"), r"answer"),
     # The page of a job that failed at first and completed on another model.
@@ -70,8 +73,9 @@ SHOTS = {
     # A report whose budget has run out, and what more would do.
     "flow": Shot(typed("flow research:PARKED"), r"tops up"),
     "top-up": Shot((*typed("flow research:PARKED"), "T", "2", "k"), r"Top up, release"),
-    "limits": Shot(("6",), r"RPM.*resets.*TPM"),
     "help": Shot(("1", "question_mark"), r"everywhere"),
+    # Last, when there is some history to see.
+    "limits": Shot(("6",), r"RPM.*resets.*TPM", r"held back"),
 }
 
 
@@ -134,12 +138,20 @@ async def take(pilot: Pilot[Any], shot: Shot) -> str:
     for key in shot.keys:
         await pilot.press(key)
         await pilot.pause(0.15)
-    for _ in range(PATIENCE * 2):
+    good, since = "", 0
+    for turn in range(PATIENCE * 2):
         await pilot.pause(0.5)
         picture = pilot.app.export_screenshot()
-        if re.search(shot.shows, text_of(picture), re.DOTALL):
-            await pilot.pause(1.5)
-            return pilot.app.export_screenshot()
+        text = text_of(picture)
+        if not re.search(shot.shows, text, re.DOTALL):
+            since = turn
+            continue
+        # Once it shows, the rest gets a moment to come in.
+        good = picture
+        if turn - since >= 4 and re.search(shot.wish, text, re.DOTALL) and not _STRANGE.search(text):
+            break
+    if good:
+        return good
     raise SystemExit(
         f"nothing like '{shot.shows}' within {PATIENCE} s; the screen shows:\n{text_of(picture)}"
     )

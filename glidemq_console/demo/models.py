@@ -105,11 +105,14 @@ class Call:
         self._begun = time.monotonic()
 
     async def begin(self, *, may_fail: bool = True) -> None:
-        """Wait for the first token; some calls end here. Raises ProviderError."""
+        """Wait for the first token; some calls end here, at no cost. Raises ProviderError."""
         await self._world.wait(self._model.first_token_s * self._dice.uniform(0.6, 1.8))
         if may_fail and self._dice.random() < self._model.fails:
             trouble = self._dice.choice(_TROUBLE)
             await self._job.log(f"{self._model.name}: {trouble}")
+            await self._job.report_usage(
+                model=self._model.name, provider=self._model.provider, latency=self._latency_ms()
+            )
             raise ProviderError(trouble)
 
     async def say(self, text: str, kind: str = "content") -> None:
@@ -134,6 +137,9 @@ class Call:
         await self.report()
         raise ProviderError(message)
 
+    def _latency_ms(self) -> int:
+        return round((time.monotonic() - self._begun) * 1_000)
+
     async def report(self, *, done: bool = False) -> None:
         """Report usage and cost of this call; `done` also ends the stream."""
         model, tokens = self._model, self._tokens
@@ -147,7 +153,7 @@ class Call:
                 "output": round(spoken * model.usd_out / 1e6, 8),
             },
             cost_unit="usd",
-            latency=round((time.monotonic() - self._begun) * 1_000),
+            latency=self._latency_ms(),
         )
         if done:
             await self._job.stream({"type": "done", "done": "1"})
