@@ -77,7 +77,7 @@ class Research(Workload):
             self._tight = [flow for flow in self._tight if not await _has_ended(queue, flow)]
             budget = self._budget(number)
             node = await self._producer.add(
-                self.tree(number, attempts=2 if budget is _STRICT else 5), budget=budget
+                self.tree(number, attempts=2 if budget is _STRICT else 3), budget=budget
             )
             if budget in (_LOW, _SHORT):
                 self._tight.append(node.job.id)
@@ -163,7 +163,7 @@ class Research(Workload):
             "model": dice.choice(("gpt-5.4", "gemini-2.5-pro")),
         }
 
-    def _step(self, attempts: int = 5) -> JobOptions:
+    def _step(self, attempts: int = 3) -> JobOptions:
         return self.options(attempts=attempts, fallbacks=_CHAIN)
 
 
