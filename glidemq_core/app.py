@@ -49,6 +49,8 @@ def load_app(target: str) -> list[Worker]:
 def _import(target: str, name: str) -> Any:
     try:
         return importlib.import_module(name)
+    except SystemExit as error:
+        raise _refused(target, f"cannot import '{name}': it ends the program (exit {error.code})") from error
     except Exception as error:
         raise _refused(target, f"cannot import '{name}': {type(error).__name__}: {error}") from error
 

@@ -481,8 +481,12 @@ async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Con
     facts = await probe(chosen, secret)
     if chosen.cluster and facts.version is not None and not facts.is_cluster_node:
         raise InvalidOptionError(
-            f"{chosen.address} is no cluster", option="cluster", value=True, allowed="leave out ?cluster=1"
+            f"{chosen.address} is no cluster: leave out ?cluster=1",
+            option="cluster",
+            value=True,
+            allowed="leave out ?cluster=1",
         )
+    _check_version(chosen, facts)
     # In a thread, because loading the driver takes long enough to be seen on a screen.
     driver = await asyncio.to_thread(import_module, f"{__package__}.driver")
     client = await driver.create(chosen, secret, trust_roles=not facts.may_ask_info)
@@ -493,6 +497,19 @@ async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Con
         await client.close()
         raise
     return connection
+
+
+def _check_version(chosen: Settings, facts: Facts) -> None:
+    """Refuse a server without functions before the driver, which may not even speak with it."""
+    major = (facts.version or "").partition(".")[0]
+    if major.isdigit() and int(major) < functions.OLDEST_MAJOR:
+        raise UnsupportedServerError(
+            f"{chosen.address} is version {facts.version}, which has no server functions",
+            hint=f"glidemq needs Valkey 7.2 or Redis {functions.OLDEST_MAJOR}.0 and newer",
+            feature="functions",
+            found=facts.version,
+            needed=f"{functions.OLDEST_MAJOR}.0",
+        )
 
 
 def _server_info(facts: Facts, chosen: Settings) -> ServerInfo:

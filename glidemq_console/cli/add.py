@@ -16,7 +16,7 @@ from .jobs import job_object, read_job
 from .problems import Exit, UsageProblem
 from .program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
 from .session import Session
-from .values import duration, json_argument, json_object, parse_json
+from .values import decoded, duration, json_argument, json_object, parse_json
 
 if TYPE_CHECKING:
     from glidemq_core import Fallback, Job, JobOptions, NewJob, Queue
@@ -26,6 +26,8 @@ WAIT_MS = 30_000
 #: How long a bulk may take.
 BULK_MS = 600_000
 _POLL_MS = 100
+#: Refused lines of a bulk that are named.
+_TOLD = 5
 
 
 def _limit(values: Values) -> int | None:
@@ -98,9 +100,10 @@ async def add(
         require(not any(value is not None for value in others), "--bulk takes everything from its lines")
         return await _add_bulk(session, source, bulk)
     require(name is not None, "NAME is missing: glidemq add QUEUE NAME --data JSON")
+    require(job_id != "", "--id is empty: leave it out to get one")
     require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
-    options = _options(json_object(opts) if opts is not None else {}, single)
-    payload = json_argument(data) if data is not None else None
+    options = _options(json_object(opts, "--opts") if opts is not None else {}, single)
+    payload = json_argument(data, "--data") if data is not None else None
     with _warnings_noted(session):
         job = await source.add(name or "", payload, options=options)
     if job is None or not wait:
@@ -165,40 +168,49 @@ async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int
     from glidemq_core.adding import add_each
 
     # Everything is read and checked before anything is stored.
-    jobs = list(_parsed(_lines(file), file))
+    numbered = list(_parsed(_lines(file), file))
     with _warnings_noted(session):
-        results = await add_each(await source.scope(), jobs)
+        results = await add_each(await source.scope(), [job for _, job in numbered])
     ids = [result.id if isinstance(result, JobClass) else None for result in results]
-    failed = [result for result in results if isinstance(result, GlideMQError)]
+    failed = [
+        f"line {number}: {result.message}"
+        for (number, _), result in zip(numbered, results, strict=True)
+        if isinstance(result, GlideMQError)
+    ]
     added = sum(1 for job_id in ids if job_id is not None)
-    skipped = len(jobs) - added - len(failed)
+    skipped = len(numbered) - added - len(failed)
     if session.json:
         session.out.object({"added": added, "skipped": skipped, "failed": len(failed), "ids": ids})
     else:
         session.out.line(f"{added} added, {skipped} skipped, {len(failed)} failed")
-        for problem in failed[:5]:
-            session.out.note(session.out.safe(problem.message, 300))
-    return Exit.DONE if added == len(jobs) else Exit.REFUSED
+        for problem in failed[:_TOLD]:
+            session.out.note(session.out.safe(problem, 300))
+        if len(failed) > _TOLD:
+            session.out.note(f"and {len(failed) - _TOLD} more")
+    return Exit.DONE if added == len(numbered) else Exit.REFUSED
 
 
 def _lines(file: str) -> list[str]:
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return content.decode("utf-8-sig").split("\n")
+        return decoded(content, _called(file)).split("\n")
     except OSError as error:
         raise UsageProblem(f"cannot read {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageProblem(f"{file} is not UTF-8 text") from None
 
 
-def _parsed(lines: Iterable[str], file: str) -> Iterable[NewJob]:
+def _called(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _parsed(lines: Iterable[str], file: str) -> Iterable[tuple[int, NewJob]]:
+    """Read each line that is not empty; yields its number too."""
     from glidemq_core import InvalidOptionError, NewJob
 
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        value = parse_json(line, f"{file} line {number}")
-        where = f"{file} line {number}"
+        where = f"{_called(file)} line {number}"
+        value = parse_json(line, where)
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             raise UsageProblem(f'{where}: expected {{"name": TEXT, "data": ..., "opts": {{...}}}}')
         if unknown := value.keys() - {"name", "data", "opts"}:
@@ -210,4 +222,4 @@ def _parsed(lines: Iterable[str], file: str) -> Iterable[NewJob]:
             options = _options(opts or {})
         except InvalidOptionError as error:
             raise UsageProblem(f"{where}: {error.message}") from None
-        yield NewJob(value["name"], value.get("data"), options)
+        yield number, NewJob(value["name"], value.get("data"), options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import parameters
+from .problems import Refusal
 from .program import command, require
 from .session import Session
 from .values import where_clause
@@ -78,6 +79,8 @@ async def jobs(
         name=name,
         data=wanted or None,
     )
+    [snapshot] = (await (await session.watch()).snapshot((source,))).queues
+    unreadable = session.unreadable(snapshot)
     if session.json:
         from glidemq_core.records import to_json
 
@@ -85,13 +88,15 @@ async def jobs(
         session.out.object(
             {"queue": source, "state": state, "jobs": rows, "total": page.total, "next": page.next}
         )
-        return
-    if not page.rows:
+    elif page.rows:
+        show_rows(session, page.rows)
+        if page.next is not None:
+            session.out.note(f"more: --cursor {session.out.safe(page.next, 200)}")
+    elif not unreadable:
         session.out.note(f"no {state + ' ' if state else ''}jobs in {session.out.safe(source)}")
-        return
-    show_rows(session, page.rows)
-    if page.next is not None:
-        session.out.note(f"more: --cursor {session.out.safe(page.next, 200)}")
+    if unreadable:
+        # What could be read stands on stdout all the same.
+        raise Refusal(unreadable)
 
 
 def show_rows(session: Session, rows: Any) -> None:
@@ -188,7 +193,7 @@ def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
 
 
 def _show(session: Session, detail: JobDetail) -> None:
-    from glidemq_console.format import UNKNOWN, byte_size, clock, full, money
+    from glidemq_console.format import UNKNOWN, byte_size, clock, full, money, plural
     from glidemq_core.option_fields import epoch_ms
 
     out = session.out
@@ -241,7 +246,7 @@ def _show(session: Session, detail: JobDetail) -> None:
     if detail.state == "completed":
         pairs.append(("result", out.pretty(detail.result)))
     if detail.stream.entries:
-        pairs.append(("stream", f"{detail.stream.entries} chunks: glidemq tail shows them"))
+        pairs.append(("stream", f"{plural(detail.stream.entries, 'chunk')}: glidemq tail shows them"))
     if detail.logs_total:
         lines = "\n".join(out.safe(line, 400) for line in detail.logs)
         pairs.append((f"logs {len(detail.logs)}/{detail.logs_total}", lines or UNKNOWN))

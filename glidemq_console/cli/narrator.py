@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from .printer import ChunkPrinter
 from .session import Session
 
 if TYPE_CHECKING:
@@ -22,20 +23,36 @@ _EVENTS = ("suspended", "resumed", "retrying", "completed", "failed", "removed")
 
 
 class Narrator:
-    """Tells one job's turns. `on_new_attempt` is called when another attempt is about to stream."""
+    """Tells one job's turns, and the printer where one attempt ends and the next begins."""
 
-    def __init__(
-        self, session: Session, watch: Watch, ref: JobRef, on_new_attempt: Callable[[], None]
-    ) -> None:
+    def __init__(self, session: Session, watch: Watch, ref: JobRef, printer: ChunkPrinter) -> None:
         self._session = session
         self._watch = watch
         self._ref = ref
-        self._on_new_attempt = on_new_attempt
+        self._printer = printer
         self._task: asyncio.Task[None] | None = None
         self._fallback_index = 0
         self._ended = False
 
+    async def look(self) -> JobDetail | None:
+        """Read the job and learn which of its attempts have streamed already."""
+        from glidemq_core.errors import GlideMQError
+        from glidemq_core.option_fields import epoch_ms
+
+        try:
+            detail = await self._detail()
+        except GlideMQError:
+            return None  # the stream itself may be read all the same
+        runs = (detail.ledger if detail is not None else None) or ()
+        for before, run in itertools.pairwise(runs):
+            if run.attempt != before.attempt:
+                self._printer.attempt_from(epoch_ms(run.started_at))
+        if detail is not None and detail.state in _NOT_STARTED and detail.attempts_made:
+            self._printer.attempt_from(_now_ms())
+        return detail
+
     async def __aenter__(self) -> Self:
+        self._first_look(await self.look())
         self._task = asyncio.create_task(self._listen())
         return self
 
@@ -51,7 +68,6 @@ class Narrator:
         from glidemq_core.errors import GlideMQError
 
         try:
-            self._first_look(await self._detail())
             async for event in self._watch.events((self._ref.queue,), types=_EVENTS):
                 if event.job_id == self._ref.id:
                     await self._happened(event)
@@ -65,7 +81,8 @@ class Narrator:
     def _first_look(self, detail: JobDetail | None) -> None:
         if detail is None:
             return
-        self._fallback_index = detail.fallback_index
+        if detail.fallback_index:
+            self._fell_back(detail)
         if detail.state == "suspended":
             self._suspended(detail)
         elif detail.state in _NOT_STARTED:
@@ -85,6 +102,7 @@ class Narrator:
             if detail is not None and detail.suspend is not None:
                 self._suspended(detail)
         elif event.event == "retrying":
+            self._printer.attempt_from((_ms(event.at) or 0) + 1)
             self._retrying(event.data)
             detail = await self._detail()
             if detail is not None and detail.fallback_index > self._fallback_index:
@@ -107,7 +125,6 @@ class Narrator:
     def _retrying(self, data: Any) -> None:
         from glidemq_console.format import duration
 
-        self._on_new_attempt()
         reason, attempt, delay_ms = data.get("failed_reason"), data.get("attempts_made"), data.get("delay")
         when = (
             f"runs again in {duration(delay_ms)}"
@@ -155,7 +172,10 @@ class Narrator:
             told = {"event": event, "queue": self._ref.queue, "id": self._ref.id, "at_ms": _now_ms(), **facts}
             self._session.out.note(json_line(told))
         else:
-            self._session.out.note(self._session.out.safe(f"{self._ref}: {words}", 400))
+            out = self._session.out
+            # Content and narration share a terminal: a word of ours never stands inside a line of the job's.
+            before = self._printer.interrupt() if out.stdout_is_tty and out.stderr_is_tty else ""
+            out.note(before + out.safe(f"{self._ref}: {words}", 400))
 
 
 def _ms(moment: Any) -> int | None:

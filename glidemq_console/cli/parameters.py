@@ -46,4 +46,4 @@ def given_json(text: str | None) -> object:
     """Read a JSON option; `UNSET` when it was not given."""
     from glidemq_core.option_fields import UNSET
 
-    return UNSET if text is None else json_argument(text)
+    return UNSET if text is None else json_argument(text, "--data")

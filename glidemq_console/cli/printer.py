@@ -51,8 +51,12 @@ class ChunkPrinter:
         """Write what is to be shown of the chunks and flush it."""
         raise NotImplementedError
 
-    def new_attempt(self) -> None:
-        """Begin a new line: what follows is another attempt's."""
+    def attempt_from(self, at_ms: int) -> None:
+        """Begin a new line before the first chunk from this time on: it is another attempt's."""
+
+    def interrupt(self) -> str:
+        """Leave the line for a word on the same terminal; returns what is to stand before that word."""
+        return ""
 
     def end(self) -> None:
         """Finish the last line, where there is one to finish."""
@@ -74,6 +78,7 @@ class _TextPrinter(ChunkPrinter):
         super().__init__(out, kinds)
         self._at_line_start = True
         self._style = ""
+        self._attempts: list[int] = []
 
     def write(self, chunks: Sequence[StreamChunk]) -> None:
         pieces: list[str] = []
@@ -83,6 +88,9 @@ class _TextPrinter(ChunkPrinter):
             self.out.write(to_bytes("".join(pieces)))
 
     def _chunk(self, chunk: StreamChunk, pieces: list[str]) -> None:
+        while self._attempts and int(chunk.id.partition("-")[0]) >= self._attempts[0]:
+            self._attempts.pop(0)
+            self._break(pieces)
         kind = kind_of(chunk)
         if kind == "done":
             kind = "content"  # a done marker may still carry text
@@ -125,7 +133,12 @@ class _TextPrinter(ChunkPrinter):
             pieces.append("\n")
             self._at_line_start = True
 
-    def new_attempt(self) -> None:
+    def attempt_from(self, at_ms: int) -> None:
+        if at_ms not in self._attempts:
+            self._attempts = sorted([*self._attempts, at_ms])
+
+    def break_line(self) -> None:
+        """End the line, if one was begun."""
         pieces: list[str] = []
         self._break(pieces)
         if pieces:
@@ -151,6 +164,10 @@ class _TextPrinter(ChunkPrinter):
 
 class RawPrinter(_TextPrinter):
     """Text as it came, for pipes."""
+
+    def interrupt(self) -> str:
+        begun, self._at_line_start = not self._at_line_start, True
+        return "\n" if begun else ""
 
     def end(self) -> None:
         return
@@ -180,5 +197,9 @@ class SafePrinter(_TextPrinter):
 
         return clean(line, single_line=True)
 
+    def interrupt(self) -> str:
+        self.break_line()
+        return ""
+
     def end(self) -> None:
-        self.new_attempt()
+        self.break_line()

@@ -44,6 +44,7 @@ class Report:
         return json.dumps(
             {"error": {"type": self.type, "message": self.message, "exit_code": int(self.exit_code)}},
             ensure_ascii=True,
+            separators=(",", ":"),
         )
 
 
@@ -66,7 +67,7 @@ def _usage_message(error: BaseException) -> str | None:
     describe = getattr(error, "format_message", None)
     if describe is None:
         return None
-    text = str(describe())
+    text = str(describe()).replace("Value error, ", "", 1)  # what the validation library puts in front
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "")
     return f"{text.rstrip('.')}; try '{path} --help'" if path else text

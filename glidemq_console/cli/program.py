@@ -13,7 +13,7 @@ import typer
 from .light import LightCommand, LightGroup
 from .problems import UsageProblem
 from .settings import Given
-from .values import positive_duration
+from .values import positive_duration, some_text
 
 if TYPE_CHECKING:
     from .session import Session
@@ -59,7 +59,10 @@ def _print_version(wanted: bool) -> None:
 
 GLOBAL_PARAMETERS: dict[str, tuple[Any, Any]] = {
     "url": (
-        Annotated[str | None, typer.Option("--url", "-u", metavar="URL", help="Server: valkey://host:port.")],
+        Annotated[
+            str | None,
+            typer.Option("--url", "-u", metavar="URL", parser=some_text, help="Server: valkey://host:port."),
+        ],
         None,
     ),
     "prefix": (
@@ -198,6 +201,7 @@ async def _bounded(
 ) -> int:
     try:
         async with asyncio.timeout(None if limit_ms is None else limit_ms / 1_000) as bound:
+            session.bound = bound
             return await _inside(function, session, values)
     except TimeoutError:
         if limit_ms is None or not bound.expired():

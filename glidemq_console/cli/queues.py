@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .parameters import QueueOption, Queues, Watching, merged
+from .problems import Refusal
 from .program import command, unless
 from .repeat import repeat
 from .session import Session
@@ -57,8 +58,15 @@ async def queues(
     async def once() -> None:
         # The search above is not repeated: what appears later is known by the registry.
         names = wanted or tuple(sorted({*found, *await view.known()}))
+        if workers:
+            await view.workers(names)  # a snapshot tells what was counted just now
         fleet = await view.snapshot(names)
-        _show(session, fleet, complete and fleet.complete, sort, workers)
+        _show(session, fleet, complete, sort, workers)
+        unreadable = [words for row in fleet.queues if (words := session.unreadable(row))]
+        if unreadable and wanted:
+            raise Refusal("; ".join(unreadable))
+        for words in unreadable:
+            session.out.note(session.out.safe(words, 400))
 
     return await repeat(session, watch, once)
 

@@ -65,6 +65,9 @@ async def server(
 
         status = replace(status, url=own.url)
         session.out.reveal = True
+    if action is Action.url and not session.json:
+        session.out.note(f"no server runs in {session.out.safe(status.data_dir, 400)}: glidemq server start")
+        return Exit.REFUSED
     _show(session, status, "running" if status.running else "not running")
     return Exit.DONE if status.running else Exit.REFUSED
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from glidemq_core.connection import Connection
     from glidemq_core.options import Actor, JobRef
     from glidemq_core.queue import Queue
-    from glidemq_core.records import OperationResult
+    from glidemq_core.records import OperationResult, QueueSnapshot
     from glidemq_core.watch import Watch
 
 #: How long a command searches by itself before it says "not complete", s, and how fast.
@@ -33,6 +34,8 @@ class Session:
         self.given = given
         self.json = given.json
         self.out = Output(reveal=given.reveal, color=False if given.no_color else None)
+        #: The time limit of the command, where it has one.
+        self.bound: asyncio.Timeout | None = None
         self._stack = AsyncExitStack()
         self._connection: Connection | None = None
         self._watch: Watch | None = None
@@ -104,6 +107,13 @@ class Session:
             address=self.address,
         )
 
+    def unreadable(self, row: QueueSnapshot) -> str | None:
+        """Say which keys of a queue are of foreign types; None: all can be read."""
+        if not row.unreadable:
+            return None
+        keys = ", ".join(row.unreadable)
+        return f"queue '{row.name}' on {self.address} cannot be read whole: {keys} (no queue data: see glidemq doctor)"
+
     async def check_queues(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names given once each; every one of them must exist."""
         wanted = tuple(dict.fromkeys(names))
@@ -151,7 +161,10 @@ class Session:
         from glidemq_core.options import JobRef
 
         if queue:
-            return JobRef(queue, text)
+            named, colon, job_id = text.rpartition(":")
+            if colon and named != queue:
+                raise UsageProblem(f"'{text}' is no id of queue '{queue}': name the queue once")
+            return JobRef(queue, job_id)
         name, colon, job_id = text.partition(":")
         if colon:
             if not name or not job_id:
@@ -195,12 +208,34 @@ class Session:
         return Actor(by or self.settings.user, "cli", comment)
 
     def confirm(self, question: str, yes: bool) -> None:
-        """Ask on a terminal before something is destroyed; elsewhere `--yes` has to say so."""
+        """Ask on a terminal before something is destroyed; elsewhere `--yes` has to say so.
+
+        The time limit of the command stands still meanwhile.
+        """
         if yes:
             return
         if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageProblem(f"{question} Nothing was done: say --yes to do it without being asked")
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        with self._clock_stopped(), _interruptible():
+            answer = sys.stdin.readline()
+        if answer.strip().lower() not in ("y", "yes"):
             raise Refusal("nothing was done")
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        started = asyncio.get_running_loop().time()
+        yield
+        if self.bound is not None and (end := self.bound.when()) is not None:
+            self.bound.reschedule(end + asyncio.get_running_loop().time() - started)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a wait for the keyboard: the event loop's own handler would only note it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -58,6 +58,9 @@ async def tail(
 
     from glidemq_core.streams import check_entry_id
 
+    require(
+        start in ("start", "now") or start[:1].isdigit(), f"--from '{start}': say start, now or an entry id"
+    )
     after = check_entry_id({"start": "0", "now": "$"}.get(start, start), "--from", newest=True)
 
     try:
@@ -93,11 +96,12 @@ class _Follower:
 
         source = await self._session.queue(ref.queue)
         scope = await source.scope()
-        self._narrator = Narrator(self._session, await self._session.watch(), ref, self._printer.new_attempt)
+        self._narrator = Narrator(self._session, await self._session.watch(), ref, self._printer)
         async with StreamHub.of(scope.connection).follow(
             scope, ref.id, start=start, follow=self._follow
         ) as stream:
             if not self._follow:
+                await self._narrator.look()
                 await self._print(stream)
                 self._printer.end()
                 return Exit.DONE

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from .problems import UsageProblem
+
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 #: An epoch time in ms has this many digits from 2001 to 2286; shorter numbers are seconds ago.
@@ -40,6 +42,13 @@ def positive_duration(text: str) -> int:
     if milliseconds <= 0:
         raise typer.BadParameter(f"'{text}' must be longer than 0")
     return milliseconds
+
+
+def some_text(text: str) -> str:
+    """Refuse what is empty: a variable that was not set must not choose another server."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    return text
 
 
 def amount(text: str) -> float:
@@ -85,36 +94,38 @@ def instant(text: str) -> int:
         ) from None
 
 
-def json_argument(text: str) -> Any:
-    """Read JSON from the text itself, from `@file`, or from stdin (`-`)."""
-    source = "argument"
+def json_argument(text: str, option: str) -> Any:
+    """Read the JSON of an option from the text itself, from `@file`, or from standard input (`-`).
+
+    Raises UsageProblem.
+    """
+    source = option
     if text == "-":
-        source, text = "stdin", _stdin()
+        source, text = f"{option} (standard input)", _stdin()
     elif text.startswith("@"):
-        source, text = text, _file(text[1:])
+        source, text = f"{option} ({text[1:]})", _file(text[1:])
     return parse_json(text, source)
 
 
-def json_object(text: str) -> dict[str, Any]:
+def json_object(text: str, option: str) -> dict[str, Any]:
     """Read a JSON object as `json_argument` does."""
-    value = json_argument(text)
+    value = json_argument(text, option)
     if not isinstance(value, dict):
-        raise typer.BadParameter("expected a JSON object")
+        raise UsageProblem(f"{option} must be a JSON object")
     return value
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Parse strict JSON (no NaN, no infinities); `source` is named when it is not."""
+    """Parse strict JSON (no NaN, no infinities); `source` is named when it is not. Raises UsageProblem."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise typer.BadParameter(
-            f"not valid JSON ({source}): {error.msg} at line {error.lineno} column {error.colno}"
-        ) from None
+        line = f"line {error.lineno} " if "\n" in text else ""
+        raise UsageProblem(f"{source}: not valid JSON: {error.msg} at {line}column {error.colno}") from None
     except RecursionError:
-        raise typer.BadParameter(f"not usable JSON ({source}): nested too deeply") from None
+        raise UsageProblem(f"{source}: not usable JSON: nested too deeply") from None
     except ValueError as error:
-        raise typer.BadParameter(f"not valid JSON ({source}): {error}") from None
+        raise UsageProblem(f"{source}: not valid JSON: {error}") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -123,22 +134,23 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _stdin() -> str:
     if sys.stdin is None or sys.stdin.isatty():
-        raise typer.BadParameter("'-' reads stdin, but nothing is piped into it")
-    return _decoded(sys.stdin.buffer.read(), "stdin")
+        raise UsageProblem("'-' reads standard input, but nothing is piped into it")
+    return decoded(sys.stdin.buffer.read(), "standard input")
 
 
 def _file(name: str) -> str:
     try:
-        return _decoded(Path(name).read_bytes(), name)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {name}: {error.strerror}") from None
+        return decoded(Path(name).read_bytes(), name)
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _decoded(content: bytes, source: str) -> str:
+def decoded(content: bytes, source: str) -> str:
+    """Read bytes as UTF-8 text. Raises UsageProblem."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise typer.BadParameter(f"{source} is not UTF-8 text") from None
+        raise UsageProblem(f"{source} is not UTF-8 text") from None
 
 
 def where_clause(text: str) -> tuple[str, Any]:

@@ -13,6 +13,8 @@ from importlib.resources import files
 
 VERSION = 1
 LIBRARY = f"gmq{VERSION}"
+#: Major version of the first servers with functions.
+OLDEST_MAJOR = 7
 
 #: Files in the order in which they are assembled: a file may use what an earlier one defines.
 PARTS = (

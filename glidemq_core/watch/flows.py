@@ -19,6 +19,7 @@ from glidemq_core.decoding import (
     instant,
     optional_text,
 )
+from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flow_rates import with_rates
 from glidemq_core.flow_walk import parse_members
 from glidemq_core.keys import PRIORITY_STEP
@@ -70,6 +71,9 @@ async def read_flow(source: Source, start: JobRef, max_nodes: int) -> Flow:
     found = _Found()
     await _climb(source, found, [start], max_nodes)
     if not found.fields[start]:
+        seen = await source.one("EXISTS", source.keys(start.queue).job(start.id))
+        if isinstance(seen, PermissionDeniedError):
+            raise seen
         raise Scope(source.connection, source.keys(start.queue)).missing(start.id)
     await _descend(source, found, max_nodes)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]

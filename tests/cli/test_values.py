@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from glidemq_console.cli.problems import UsageProblem
 from glidemq_console.cli.values import duration, instant, json_argument, where_clause
 
 from .harness import Ran
@@ -47,11 +48,11 @@ def test_instants() -> None:
 def test_json_argument(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text('{"a": [1]}')
-    assert json_argument(f"@{file}") == {"a": [1]}
-    assert json_argument('"x"') == "x"
+    assert json_argument(f"@{file}", "--data") == {"a": [1]}
+    assert json_argument('"x"', "--data") == "x"
     for bad in ("{", "NaN", "[Infinity]", "@/nowhere/at/all", "[" * 100_000):
-        with pytest.raises(typer.BadParameter):
-            json_argument(bad)
+        with pytest.raises(UsageProblem, match=r"--data|/nowhere"):
+            json_argument(bad, "--data")
 
 
 def test_where() -> None:

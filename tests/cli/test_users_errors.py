@@ -1,0 +1,179 @@
+"""What goes wrong under a user's hands: told at the right place, with the right code, nothing half done."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glidemq_core import Queue, Worker
+from glidemq_core.connection import Connection
+
+from .harness import COMMAND, Ran, fill, through_a_pty, within
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def chat(server: str) -> str:
+    """A server with queue `chat` and a job in each common state."""
+    within(server, fill)
+    return server
+
+
+def test_workers_are_counted_and_named_queues_are_all(run: Run, chat: str) -> None:
+    async def count(connection: Connection) -> tuple[Ran, Ran]:
+        async with Worker("chat", lambda job: None, connection):
+            told = await asyncio.to_thread(
+                subprocess.run, [*COMMAND, "queues", "--workers", "--json"], capture_output=True
+            )
+            return json.loads(told.stdout)["queues"][0]["workers"]
+
+    assert within(chat, count) == 1
+    assert run("queues", "chat", "--json").object["complete"] is True
+    assert run("queues", "chat").err == ""
+
+
+@pytest.mark.parametrize("words", [["queues", "chat"], ["jobs", "chat"]])
+def test_a_queue_of_foreign_keys_is_told(run: Run, chat: str, words: list[str]) -> None:
+    async def spoil(connection: Connection) -> None:
+        await connection.command("DEL", "glide:{chat}:stream")
+        await connection.command("SET", "glide:{chat}:stream", "x")
+
+    within(chat, spoil)
+    ran = run(*words)
+    assert ran.code == 1
+    assert "queue 'chat'" in ran.err
+    assert "stream" in ran.err
+    assert ran.out, "what can be read is shown all the same"
+    assert run("queues").code == 0
+
+
+def test_a_flow_that_may_not_be_read_is_no_missing_job(
+    run: Run, chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def user(connection: Connection) -> None:
+        await connection.command("ACL", "SETUSER", "elsewhere", "on", ">pw", "~other*", "+@all")
+
+    within(chat, user)
+    monkeypatch.setenv("GLIDEMQ_PASSWORD", "pw")
+    where = (
+        chat.replace("://", "://elsewhere@")
+        if "@" not in chat
+        else "valkey://elsewhere@" + chat.rpartition("@")[2]
+    )
+    assert run("flow", "chat:completed", "--url", where).code == 4
+
+
+def test_the_job_is_named_once(run: Run, chat: str) -> None:
+    assert run("job", "chat:completed", "-q", "chat").code == 0
+    refused = run("job", "other:completed", "-q", "chat")
+    assert (refused.code, refused.out) == (2, "")
+
+
+def test_bulk_names_the_lines(run: Run, server: str) -> None:
+    big = json.dumps({"name": "big", "data": "x" * 1_100_000})
+    ran = run("add", "q", "--bulk", "-", stdin=f'{{"name":"a"}}\n\n{big}\n'.encode())
+    assert (ran.code, ran.out) == (1, "1 added, 0 skipped, 1 failed\n")
+    assert ran.err.startswith("line 3: ")
+    broken = run("add", "q", "--bulk", "-", stdin=b'{"name":"a"}\n{')
+    assert broken.code == 2
+    assert "standard input line 2" in broken.err
+    assert "--opts: not valid JSON" in run("add", "q", "n", "--opts", "{").err
+    assert run("add", "q", "n", "--id", "").code == 2
+
+
+def test_an_empty_url_is_no_url(run: Run, server: str) -> None:
+    assert run("queues", "--url", "").code == 2
+    assert run("--url", "", "queues").code == 2
+
+
+def test_server_url_prints_nothing_but_a_url(run: Run, environment: None) -> None:
+    ran = run("server", "url")
+    assert (ran.code, ran.out) == (1, "")
+    assert "glidemq server start" in ran.err
+
+
+def test_a_module_that_exits_cannot_be_imported(
+    run: Run, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exits_at_import.py").write_text("import sys; sys.exit(5)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = run("worker", "exits_at_import:worker")
+    assert ran.code == 1
+    assert "exits_at_import" in ran.err
+
+
+def test_ctrl_c_ends_a_question(chat: str) -> None:
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [*COMMAND, "remove", "chat:waiting"], stdin=slave, stdout=slave, stderr=slave, close_fds=True
+    )
+    os.close(slave)
+    alarm = threading.Timer(60, child.kill)
+    alarm.start()
+    seen = b""
+    while b"[y/N]" not in seen:
+        seen += os.read(master, 1_000)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 130
+    alarm.cancel()
+    os.close(master)
+
+
+def test_an_answer_may_take_longer_than_the_limit(chat: str) -> None:
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [*COMMAND, "remove", "chat:waiting", "--timeout", "4s"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        close_fds=True,
+    )
+    os.close(slave)
+    seen = b""
+    while b"[y/N]" not in seen:
+        seen += os.read(master, 1_000)
+    # Longer than the limit is what this is about.
+    threading.Event().wait(4.5)
+    os.write(master, b"y\n")
+    assert child.wait(30) == 0
+    os.close(master)
+
+
+def test_narration_stands_on_lines_of_its_own(chat: str) -> None:
+    code, seen = through_a_pty("tail", "chat:suspended", "--timeout", "4s")
+    assert code == 1
+    assert b"a draft\r\nchat:suspended: gave up" in seen or b"\nchat:suspended: gave up" in seen
+    assert b"draftchat:" not in seen
+
+
+def test_attempts_that_streamed_before_stand_apart(run: Run, server: str) -> None:
+    async def twice(connection: Connection) -> None:
+        async def process(job: Any) -> None:
+            await job.stream_chunk("content", "word")
+            await asyncio.sleep(0.01)
+            if not job.attempts_made:
+                raise ValueError("once")
+
+        await Queue("q", connection).add("n", job_id="j", attempts=2)
+        async with Worker("q", process, connection, log_errors=False):
+            job = await Queue("q", connection).get_job("j")
+            assert job is not None
+            assert await job.wait_until_finished(poll_interval=50) == "completed"
+
+    within(server, twice)
+    assert run("tail", "q:j").out == "word\nword"
+    assert run("tail", "q:j", "--no-follow").out == "word\nword"
+    wrong = run("tail", "q:j", "--from", "soon")
+    assert wrong.code == 2
+    assert "start, now or an entry id" in wrong.err
