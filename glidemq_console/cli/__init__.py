@@ -35,6 +35,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
+    if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # the option parser found its reader gone
+        return Exit.DONE
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else Exit.DONE
     if type(error).__name__ == "NoArgsIsHelpError":

@@ -111,6 +111,10 @@ def set_key(path: Path, key: str, text: str) -> None:
 
 
 def _value(text: str, kind: type, key: str) -> Any:
+    if not text.strip() and kind is not list:
+        raise UsageProblem(f"'{key}' would be empty: to remove it, glidemq config edit")
+    if key.rpartition(".")[2] == "url":
+        _check_url(text)
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise UsageProblem(f"'{key}' must be true or false")
@@ -118,6 +122,17 @@ def _value(text: str, kind: type, key: str) -> Any:
     if kind is list:
         return [name for name in re.split(r"[,\s]+", text) if name]
     return text
+
+
+def _check_url(text: str) -> None:
+    from glidemq_core.errors import InvalidOptionError
+    from glidemq_core.url import EMBEDDED, settings
+
+    try:
+        if not text.startswith(EMBEDDED):
+            settings(text)
+    except InvalidOptionError as error:
+        raise UsageProblem(error.message) from None
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -177,3 +177,19 @@ def test_attempts_that_streamed_before_stand_apart(run: Run, server: str) -> Non
     wrong = run("tail", "q:j", "--from", "soon")
     assert wrong.code == 2
     assert "start, now or an entry id" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("url", "http://x"), ("profiles.prod.url", "x"), ("url", ""), ("user", "")]
+)
+def test_config_set_refuses_what_nobody_could_use(run: Run, environment: None, key: str, value: str) -> None:
+    ran = run("config", "set", key, value)
+    assert (ran.code, ran.out) == (2, "")
+    assert run("config", "set", "url", "embedded:mine").code == 0
+
+
+def test_help_without_a_reader_is_no_error(environment: None) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert subprocess.run([*COMMAND, "--help"], stdout=writing, stderr=subprocess.PIPE).returncode == 0
+    os.close(writing)
