@@ -301,6 +301,26 @@ async def test_password_over_plain_text_stays_at_home() -> None:
         await connect("valkey://:pw@8.8.8.8:1?insecure=1", connect_timeout=100)
 
 
+async def test_an_old_server_the_driver_cannot_greet_is_too_old() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        info = b"# Server\r\nredis_version:5.0.14\r\n"
+        while head := await reader.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                size = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(size + 2))[:-2])
+            known = {b"PING": b"+PONG\r\n", b"INFO": b"$%d\r\n%s\r\n" % (len(info), info)}
+            writer.write(known.get(words[0].upper(), b"-ERR unknown command\r\n"))
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as old:
+        port = old.sockets[0].getsockname()[1]
+        with pytest.raises(errors.UnsupportedServerError, match=r"version 5\.0\.14") as refused:
+            await connect(f"valkey://127.0.0.1:{port}")
+    assert (refused.value.feature, refused.value.found) == ("functions", "5.0.14")
+
+
 async def test_a_server_without_functions_is_too_old(start_server: StartServer) -> None:
     renamed = [x for name in ("FUNCTION", "FCALL", "FCALL_RO") for x in ("--rename-command", name, "")]
     port = start_server(*renamed)

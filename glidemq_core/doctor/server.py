@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import GlideMQError
+from ..errors import GlideMQError, UnsupportedServerError
 from ..functions import LIBRARY
 from ..records import Check
 
@@ -20,6 +20,13 @@ _OLDEST = (7, 0)
 
 def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
     """Report a server that could not be asked; the other checks are skipped."""
+    if isinstance(error, UnsupportedServerError):
+        answers = Check(id="connection", status="ok", summary="the server answers")
+        old = Check(id="version", status="fail", summary=error.message, fix=error.hint)
+        rest = (
+            Check(id=id, status="skip", summary="the server is too old") for id in others if id != "version"
+        )
+        return [answers, old, *rest]
     first = Check(id="connection", status="fail", summary=error.message, fix=error.hint)
     return [first, *(Check(id=id, status="skip", summary="no connection") for id in others)]
 

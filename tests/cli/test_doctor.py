@@ -11,7 +11,8 @@ from conftest import eventually
 
 from glidemq_core import FlowJob, FlowProducer, Queue
 from glidemq_core.connection import Connection
-from glidemq_core.doctor import CHECKS
+from glidemq_core.doctor import CHECKS, unreachable
+from glidemq_core.errors import UnsupportedServerError
 from glidemq_core.worker.pool import Worker
 
 from .harness import Ran, fill, process, within, words
@@ -236,3 +237,10 @@ def test_a_silent_server_is_told_at_exit_3(run: Run, server: str) -> None:
 def test_bad_lines_are_usage(run: Run, server: str, line: tuple[str, str]) -> None:
     ran = run("doctor", *line, "--json")
     assert (ran.code, ran.out) == (2, "")
+
+
+def test_an_old_server_fails_by_its_version() -> None:
+    problem = UnsupportedServerError("version 6", hint="newer", feature="functions", found="6", needed="7.0")
+    checks = unreachable(problem, CHECKS[1:])
+    assert [check.id for check in checks] == list(CHECKS)
+    assert [check.status for check in checks[:3]] == ["ok", "fail", "skip"]
