@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "idle": ["--quick"],
     "streaming": ["--quick"],
     "usage": ["--quick"],
+    "budget": ["--quick"],
     "overview": ["--jobs", "1000", "100000", "--rounds", "20"],
     "console_latency": ["--quick"],
     "search": ["--vectors", "2000", "--rounds", "3"],

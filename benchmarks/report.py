@@ -46,6 +46,12 @@ def _usage(result: dict[str, Any]) -> Iterator[Row]:
     yield "round trips of one `report_usage`", measured, f"{result['reach']['round_trips']:g}"
 
 
+def _budget(result: dict[str, Any]) -> Iterator[Row]:
+    rate, without = result["with"]["best"], result["without"]["best"]
+    measured = f"{result['adds_percent']:g} % ({rate:,}/s beside {without:,}/s without)"
+    yield f"what a budget adds to a no-op job of a flow of {result['jobs']:,}", measured, "5 %"
+
+
 def _overview(result: dict[str, Any]) -> Iterator[Row]:
     for jobs, cost in result["jobs"].items():
         yield (
@@ -84,6 +90,7 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "idle": _idle,
     "streaming": _streaming,
     "usage": _usage,
+    "budget": _budget,
     "overview": _overview,
     "console_latency": _console,
     "search": _search,

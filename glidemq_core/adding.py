@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -117,18 +118,53 @@ def _packed(record: Record) -> tuple[str, str, str]:
 async def add_records(
     scope: Scope, now_ms: int, events: bool, records: Sequence[Record]
 ) -> list[list[bytes]]:
-    """Send encoded jobs, in as few calls as sensible; answers one status per job, in order."""
-    answers: list[list[bytes]] = []
-    start = 0
-    while start < len(records):
-        size, end = 0, start
-        while end < len(records) and end - start < _BATCH and (size < _BATCH_BYTES or end == start):
-            size += len(records[end][2])
-            end += 1
-        words = [word for record in records[start:end] for word in _packed(record)]
-        answers += await scope.call("add", now_ms, "1" if events else "", *words)
-        start = end
+    """Send encoded jobs in one call; answers one status per job, in order."""
+    words = [word for record in records for word in _packed(record)]
+    answers: list[list[bytes]] = await scope.call("add", now_ms, "1" if events else "", *words)
     return answers
+
+
+class _Batches:
+    """Sends encoded jobs in their order, a call a batch; the server adds one while the next is being encoded."""
+
+    def __init__(self, scope: Scope, now_ms: int, events: bool) -> None:
+        self._scope, self._now_ms, self._events = scope, now_ms, events
+        self._records: list[Record] = []
+        self._bytes = 0
+        self._answers: list[list[bytes]] = []
+        self._under_way: asyncio.Task[list[list[bytes]]] | None = None
+
+    async def put(self, record: Record) -> None:
+        """Take a job; sends when a batch is full."""
+        self._records.append(record)
+        self._bytes += len(record[2])
+        if len(self._records) >= _BATCH or self._bytes >= _BATCH_BYTES:
+            await self._send()
+
+    async def _send(self) -> None:
+        records, self._records, self._bytes = self._records, [], 0
+        await self._settle()
+        self._under_way = asyncio.create_task(add_records(self._scope, self._now_ms, self._events, records))
+        # The call leaves the process at the next turn of the loop, not when its answer is asked for.
+        await asyncio.sleep(0)
+
+    async def _settle(self) -> None:
+        if self._under_way is not None:
+            self._answers += await self._under_way
+            self._under_way = None
+
+    async def finish(self) -> list[list[bytes]]:
+        """Send the rest; answers one status per job, in order."""
+        if self._records:
+            await self._send()
+        await self._settle()
+        return self._answers
+
+    async def stop(self) -> None:
+        """Wait out a call that nobody waits for any more, after an error elsewhere."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.wait([self._under_way])
 
 
 async def register_queue(scope: Scope) -> None:
@@ -181,29 +217,33 @@ async def add_each(
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = scope.now_ms()
     results: list[Job[Any, Any] | GlideMQError | None] = []
-    records: list[Record] = []
-    places: list[tuple[int, JobOptions]] = []
-    for job in jobs:
-        try:
-            if not isinstance(job, NewJob):
-                refuse("jobs", job, "NewJob objects")
-            options = job.options or job_options(None, {})
-            record = encode_job(scope, job.name, job.data, options, compression=compression)
-            record = await _linked(scope, options, record)
-        except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
-            results.append(error)
-            continue
-        places.append((len(results), options))
-        results.append(None)
-        records.append(record)
-    if records:
-        answers = await add_records(scope, now_ms, events, records)
-        await register_queue(scope)
-        for (place, options), record, answer in zip(places, records, answers, strict=True):
+    records: list[tuple[int, Record, JobOptions]] = []
+    batches = _Batches(scope, now_ms, events)
+    try:
+        for job in jobs:
             try:
-                results[place] = _added(scope, now_ms, record, options, answer)
-            except GlideMQError as error:
-                results[place] = error
+                if not isinstance(job, NewJob):
+                    refuse("jobs", job, "NewJob objects")
+                options = job.options or job_options(None, {})
+                record = encode_job(scope, job.name, job.data, options, compression=compression)
+                if options.parent is not None:
+                    record = await _linked(scope, options, record)
+            except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
+                results.append(error)
+                continue
+            records.append((len(results), record, options))
+            results.append(None)
+            await batches.put(record)
+        answers = await batches.finish()
+    finally:
+        await batches.stop()
+    if records:
+        await register_queue(scope)
+    for (place, record, options), answer in zip(records, answers, strict=True):
+        try:
+            results[place] = _added(scope, now_ms, record, options, answer)
+        except GlideMQError as error:
+            results[place] = error
     return results
 
 

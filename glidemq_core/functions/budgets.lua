@@ -94,13 +94,15 @@ local function rest(P, id, key)
   end
 end
 
+budgets.FIELDS = { "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost",
+  "budgetPausedAt" }
+
 -- An attempt ended, and with `ended` the job: book its latest report once. `again`: it was no success, so the job may
 -- run again; note that this report is booked, our next one takes the note away. True when the booking waits in the
--- outbox.
-function budgets.settle(P, id, again, now, ended)
+-- outbox. `f`: the job's budgets.FIELDS, if the caller has them.
+function budgets.settle(P, id, again, now, ended, f)
   local job = P .. ":job:" .. id
-  local f = call("HMGET", job, "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs",
-    "usage:totalCost", "budgetPausedAt")
+  f = f or call("HMGET", job, unpack(budgets.FIELDS))
   if not f[1] then return false end
   if ended and f[7] then budgets.unpark(P, id) end
   if ended then rest(P, id, f[1]) end

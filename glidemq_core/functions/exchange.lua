@@ -5,7 +5,9 @@ local FIRST = 9 -- where the settled runs begin
 local ID, ENTRY, STARTED, OUTCOME, ATTEMPTS, BACKOFF, RULE, FALLBACKS, TOKENS, HEAD, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 local SETTLE_FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
-  "orderingSeq", "schedulerName", "budgetKey", "failedReason" }
+  "schedulerName" }
+local BUDGETED = #SETTLE_FIELDS + 1 -- where budgets.FIELDS begin, the budget's key first
+for i = 1, #budgets.FIELDS do SETTLE_FIELDS[#SETTLE_FIELDS + 1] = budgets.FIELDS[i] end
 
 -- Count tokens against the shared window of the queue's token limit; the key lives as long as its window.
 local function count_tokens(P, tokens, duration, now)
@@ -111,14 +113,15 @@ local function settle_all(P, args, now, batch)
       end
     end
     if mine then
-      if f[11] then
-        outbox = budgets.settle(P, id, outcome ~= "c", now, answer ~= "retrying") or outbox
+      if f[BUDGETED] then
+        local known = { unpack(f, BUDGETED, #SETTLE_FIELDS) }
+        outbox = budgets.settle(P, id, outcome ~= "c", now, answer ~= "retrying", known) or outbox
       end
       tokens = tokens + util.num(run[TOKENS])
       if entry == "" then listed[#listed + 1] = id end
       if answer ~= "retrying" then
         ended[#ended + 1] = id
-        schedules.ended(P, f[10], now)
+        schedules.ended(P, f[9], now)
       end
       if run[HEAD] ~= "" then
         local done_well = outcome == "c"
