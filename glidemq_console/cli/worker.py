@@ -17,6 +17,8 @@ from .values import duration
 
 #: Beyond their grace, this is how long child processes get to hand back what they did not finish, s.
 _LAST_MOMENTS = 20
+#: Characters of one log record.
+_LOG_LINE = 20_000
 
 
 @command("worker", limit=own)
@@ -45,9 +47,9 @@ async def worker(
     from glidemq_core.app import load_app, needs_connection, prepare, serve
     from glidemq_core.errors import InvalidOptionError
 
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         workers = load_app(app)
     except InvalidOptionError as error:
@@ -57,6 +59,15 @@ async def worker(
     names = ", ".join(session.out.safe(one.name) for one in workers)
     await serve(workers, on_ready=lambda: session.out.note(f"working on {names}"))
     return Exit.DONE
+
+
+class _SafeFormatter(logging.Formatter):
+    """Errors quote what jobs hold: no log line may control the terminal it is read on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from glidemq_console.safe import clean
+
+        return clean(super().format(record), limit=_LOG_LINE)
 
 
 async def _supervise(session: Session, processes: int, grace_ms: int | None) -> int:

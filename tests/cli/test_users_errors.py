@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import pty
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from glidemq_console.cli.worker import _SafeFormatter
 from glidemq_core import Queue, Worker
 from glidemq_core.connection import Connection
 
@@ -193,3 +195,13 @@ def test_help_without_a_reader_is_no_error(environment: None) -> None:
     os.close(reading)
     assert subprocess.run([*COMMAND, "--help"], stdout=writing, stderr=subprocess.PIPE).returncode == 0
     os.close(writing)
+
+
+def test_a_workers_log_is_inert() -> None:
+    record = logging.LogRecord(
+        "app", logging.ERROR, __file__, 1, "bad \x1b]0;x\x07 \u202e job\nsecond", None, None
+    )
+    written = _SafeFormatter("%(levelname)s %(message)s").format(record)
+    assert written.startswith("ERROR bad ")
+    assert not {"\x1b", "\x07", "\u202e"} & set(written)
+    assert written.endswith("\nsecond")
