@@ -171,7 +171,9 @@ def command(name: str, *, limit: Limit = always) -> Callable[[Callable[..., Any]
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
-        program.command(name, cls=LightCommand)(_with_signature(run, own))
+        # Given whole, the first line wraps in the list of commands; otherwise it would be cut.
+        summary = (function.__doc__ or "").strip().partition("\n")[0]
+        program.command(name, cls=LightCommand, short_help=summary)(_with_signature(run, own))
         return function
 
     return register
