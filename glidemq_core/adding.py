@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack
 from weakref import WeakKeyDictionary
@@ -30,6 +31,8 @@ from .vitals import exists
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 _BATCH = 500
 _BATCH_BYTES = 4_000_000
+#: Calls of one bulk add at the same time: one that the server works on, one that waits there.
+_UNDER_WAY = 2
 
 Record = tuple[str, ...]
 
@@ -125,14 +128,14 @@ async def add_records(
 
 
 class _Batches:
-    """Sends encoded jobs in their order, a call a batch; the server adds one while the next is being encoded."""
+    """Sends encoded jobs in their order, a call a batch; the server adds one while the next ones are being made."""
 
     def __init__(self, scope: Scope, now_ms: int, events: bool) -> None:
         self._scope, self._now_ms, self._events = scope, now_ms, events
         self._records: list[Record] = []
         self._bytes = 0
         self._answers: list[list[bytes]] = []
-        self._under_way: asyncio.Task[list[list[bytes]]] | None = None
+        self._under_way: deque[asyncio.Task[list[list[bytes]]]] = deque()
 
     async def put(self, record: Record) -> None:
         """Take a job; sends when a batch is full."""
@@ -143,28 +146,31 @@ class _Batches:
 
     async def _send(self) -> None:
         records, self._records, self._bytes = self._records, [], 0
-        await self._settle()
-        self._under_way = asyncio.create_task(add_records(self._scope, self._now_ms, self._events, records))
+        await self._settle(_UNDER_WAY - 1)
+        call = add_records(self._scope, self._now_ms, self._events, records)
+        self._under_way.append(asyncio.create_task(call))
         # The call leaves the process at the next turn of the loop, not when its answer is asked for.
         await asyncio.sleep(0)
 
-    async def _settle(self) -> None:
-        if self._under_way is not None:
-            self._answers += await self._under_way
-            self._under_way = None
+    async def _settle(self, most: int) -> None:
+        """Take answers until at most so many calls are under way."""
+        while len(self._under_way) > most:
+            self._answers += await self._under_way[0]
+            self._under_way.popleft()
 
     async def finish(self) -> list[list[bytes]]:
         """Send the rest; answers one status per job, in order."""
         if self._records:
             await self._send()
-        await self._settle()
+        await self._settle(0)
         return self._answers
 
     async def stop(self) -> None:
-        """Wait out a call that nobody waits for any more, after an error elsewhere."""
-        if self._under_way is not None:
-            self._under_way.cancel()
-            await asyncio.wait([self._under_way])
+        """Wait out calls that nobody waits for any more, after an error elsewhere."""
+        for call in self._under_way:
+            call.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
 
 async def register_queue(scope: Scope) -> None:
