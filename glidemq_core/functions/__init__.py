@@ -30,6 +30,7 @@ PARTS = (
     "add",
     "flow_add",
     "exchange",
+    "workers",
     "suspension",
     "streams",
     "vectors",

@@ -1,0 +1,76 @@
+-- What the server knows of a worker: that it lives, what it runs, what limits it.
+
+-- Worker registration. args: consumer, JSON, ms to live, DLQ name ("" none). Reply {"ok"}.
+register("register_worker", {}, function(P, args)
+  call("SET", P .. ":w:" .. args[1], args[2], "PX", args[3])
+  local made = try("XGROUP", "CREATE", P .. ":stream", GROUP, "0", "MKSTREAM")
+  if made.err and not made.err:find("BUSYGROUP", 1, true) then error(made) end
+  if args[4] ~= "" then call("HSET", P .. ":meta", "deadLetterQueueName", args[4]) end
+  return { "ok" }
+end)
+
+-- args: consumer.
+register("unregister_worker", {}, function(P, args)
+  call("DEL", P .. ":w:" .. args[1])
+  return { "ok" }
+end)
+
+-- Heartbeat of all running jobs. args: now, then id, processedOn, entry a run.
+-- Reply: per run "" | "revoked" | "lost" (the job is gone, not active or has a newer run). The entry of a job that is
+-- not active goes: a peer's stall sweep would make a job of it again.
+register("beat", {}, function(P, args)
+  local now, out, listed = args[1], {}, {}
+  for i = 2, #args, 3 do
+    local id = args[i]
+    local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", "revoked")
+    if f[1] == "active" and f[2] == args[i + 1] then
+      call("HSET", P .. ":job:" .. id, "lastActive", now)
+      if args[i + 2] == "" then
+        listed[#listed + 1] = now
+        listed[#listed + 1] = id
+      end
+      out[#out + 1] = f[3] == "1" and "revoked" or ""
+    else
+      out[#out + 1] = "lost"
+      if f[1] ~= "active" and args[i + 2] ~= "" then
+        call("XACK", P .. ":stream", GROUP, args[i + 2])
+        call("XDEL", P .. ":stream", args[i + 2])
+      elseif f[1] ~= "active" then
+        call("ZREM", P .. ":list-runs", id)
+      end
+    end
+  end
+  if #listed > 0 then util.sliced("ZADD", P .. ":list-runs", listed, "XX") end
+  return out
+end)
+
+-- What this consumer has claimed according to the server, for a worker that lost a reply.
+-- args: consumer, activation stamp of the lost call. Reply: claims as those of an exchange, without a budget's word.
+register("owned", { "no-writes" }, function(P, args)
+  local out = {}
+  local pending = try("XPENDING", P .. ":stream", GROUP, "-", "+", 1000, args[1])
+  if pending.err then return out end
+  for _, item in ipairs(pending) do
+    local entry = call("XRANGE", P .. ":stream", item[1], item[1])[1]
+    local id = entry and util.map(entry[2]).jobId
+    if id then
+      local flat = call("HGETALL", P .. ":job:" .. id)
+      local job = util.map(flat)
+      if job.state == "active" and job.processedOn == args[2] then out[#out + 1] = { item[1], id, flat } end
+    end
+  end
+  return out
+end)
+
+-- Publish what limits this worker, for consoles. args: consumer, JSON ("" withdraws it), ms the whole hash lives.
+register("publish_limits", {}, function(P, args)
+  local key = P .. ":limits"
+  if args[2] == "" then
+    call("HDEL", key, args[1])
+  else
+    call("HSET", key, args[1], args[2])
+    -- The hash lives as long as the slowest heartbeat needs; GT alone leaves a key without expiry as it is.
+    if call("PEXPIRE", key, args[3], "NX") == 0 then call("PEXPIRE", key, args[3], "GT") end
+  end
+  return { "ok" }
+end)
