@@ -51,6 +51,8 @@ SCREENS = (
 )
 
 
+#: Keys that open the line at the bottom, with their actions.
+_LINE_KEYS = {key: name for name in ("command", "filter") for key in ACTIONS[name].keys}
 #: Characters that go to the clipboard at most: terminals drop longer ones.
 COPY_LIMIT = 64 * 1024
 
@@ -138,7 +140,27 @@ class ConsoleApp(App[int]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
             self.last_input = monotonic()
+        if isinstance(event, events.Key) and self._opens_line(event.key):
+            return
         await super().on_event(event)
+
+    def _opens_line(self, key: str) -> bool:
+        """Open the line at the bottom for a key that does; True when it did.
+
+        At once, not as an action of its own: what is pasted or typed in one go after the key has to land there
+        and not on the list, where letters retry and approve.
+        """
+        screen, action = self.screen, _LINE_KEYS.get(key)
+        if not isinstance(screen, ConsoleScreen) or action is None or screen.is_typing:
+            return False
+        reason = ACTIONS[action].unavailable(screen.context())
+        if reason is not None:
+            self.tell(f"{ACTIONS[action].title}: {reason}", "warning")
+        elif action == "filter":
+            screen.open_filter()
+        else:
+            screen.open_command_line()
+        return True
 
     # --- screens -------------------------------------------------------------------------------------------
 

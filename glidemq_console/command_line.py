@@ -138,7 +138,8 @@ class CommandLine(Horizontal):
             entry.value = text
         entry.cursor_position = len(text)
         self._show(True)
-        entry.focus()
+        # At once: keys that were typed in one go with the one that opened the line come next.
+        self.screen.set_focus(entry)
 
     def _show(self, opened: bool) -> None:
         self.set_class(opened, "-open")
@@ -169,5 +170,5 @@ class CommandLine(Horizontal):
 
     def on_input_blurred(self) -> None:
         # A click elsewhere: a half-typed command would otherwise stand there without the focus.
-        if self.is_open:
+        if self.is_open and self.screen.focused is not self.query_one(_Entry):
             self._show(False)

@@ -232,6 +232,11 @@ class ConsoleScreen(Screen[None]):
             self.console.back()
         self._show_status(self.snapshot, self.console.now_ms())
 
+    @property
+    def is_typing(self) -> bool:
+        """Whether the line at the bottom is open."""
+        return self.query_one(CommandLine).is_open
+
     def open_command_line(self, text: str = "") -> None:
         """Open the `:` line."""
         self.query_one(CommandLine).open_for_commands(text)

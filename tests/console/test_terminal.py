@@ -1,0 +1,261 @@
+"""The console on a real terminal: what reaches it, how it answers keys and sizes, and how it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from conftest import eventually
+from hostile import BROKEN_BYTES, CORPUS, dangerous
+
+from glidemq_core import NewJob, Queue, Worker
+from glidemq_core.connection import Connection
+
+#: Sequences that the console itself needs: styles, cursor, pointer, modes, and what asks for those.
+_OURS = re.compile(
+    r"\x1b\[(?:[0-9;]*[mH]|\?[0-9;]+(?:[hl]|\$p)|[<>=][0-9;]*u|\?u|>4;[0-9]m)|\x1b\]22;[a-z-]+\x07"
+)
+#: Styles of the hostile corpus that the console, which names all colours by 24 bits, never writes.
+_FOREIGN_STYLE = "\x1b[31m"
+
+
+class Terminal:
+    """A console on a pseudo-terminal, and everything that terminal got."""
+
+    def __init__(self, *words: str, size: tuple[int, int], **environ: str) -> None:
+        self.master, slave = pty.openpty()
+        self.resize(*size)
+        self.modes = termios.tcgetattr(slave)
+        clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TEXTUAL")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "glidemq_console", *words],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env={**clean, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environ},
+        )
+        self.slave = slave
+        self.got = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                piece = os.read(self.master, 65_536)
+            except OSError:
+                return
+            if not piece:
+                return
+            self.got += piece
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def press(self, keys: str) -> int:
+        """Type, and return the place from which on the answer is read."""
+        here = len(self.got)
+        os.write(self.master, keys.encode())
+        return here
+
+    def text(self, since: int = 0) -> str:
+        """What was written since a place, without the sequences of the console."""
+        return _OURS.sub("", bytes(self.got[since:]).decode("utf-8", "replace"))
+
+    async def shows(self, words: str, since: int = 0, timeout: float = 30) -> None:
+        try:
+            await eventually(lambda: words in self.text(since), timeout=timeout, interval=0.02)
+        except AssertionError:
+            raise AssertionError(f"{words!r} never came; the last was {self.text()[-6000:]!r}") from None
+
+    async def ends(self) -> int:
+        await eventually(lambda: self.process.poll() is not None, timeout=20)
+        return int(self.process.returncode)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        os.close(self.slave)
+        os.close(self.master)
+        self._reader.join(5)
+
+
+@contextmanager
+def console(url: str, *words: str, size: tuple[int, int] = (100, 30), **environ: str) -> Iterator[Terminal]:
+    terminal = Terminal("console", "--url", url, *words, size=size, **environ)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def carried(text: str, limit: int = 4_000) -> str:
+    """A hostile text as far as a server can hold it."""
+    return text[:limit].encode("utf-8", "replace").decode()
+
+
+async def seed(connection: Connection) -> None:
+    """Names, payloads, tokens, reasons, errors, logs and worker ids that mean harm."""
+    texts = [carried(text) for text in CORPUS.values()]
+
+    async def process(job: Any) -> Any:
+        if job.name == "streams":
+            for text in texts:
+                # One character a chunk: cut at every boundary.
+                for character in text[:80]:
+                    await job.stream_chunk("content", character)
+                await job.stream_chunk("reasoning", text[:200])
+                await job.stream({"type": "tool_call", "name": text[:60], "args": text[:60]})
+        if job.name == "asks" and not job.signals:
+            await job.stream_chunk("content", "".join(texts)[:3_000])
+            await job.report_usage(model=texts[2][:60], total_tokens=3, total_cost=0.1, cost_unit="usd")
+            await job.suspend(reason="why " + "".join(text[:30] for text in texts))
+        if job.name == "fails":
+            await job.log(texts[2])
+            raise RuntimeError("oops " + "".join(text[:20] for text in texts))
+        return {"".join(texts)[:500]: texts}
+
+    async with Queue("inference", connection) as queue:
+        for name in ("streams", "asks", "fails"):
+            await queue.add(name, {f"k{n}": text for n, text in enumerate(texts)})
+        async with Worker("inference", process, connection, concurrency=3):
+
+            async def done() -> bool:
+                counts = await queue.get_job_counts()
+                return (counts.completed, counts.suspended, counts.failed) == (1, 1, 1)
+
+            await eventually(done, timeout=60)
+        await queue.add_bulk([NewJob(text[:200] or "empty", {}) for text in texts])
+        keys = (await queue.scope()).keys
+        evil = '{"addr":"\\u001b]52;c;eA==\\u0007","pid":7,"startedAt":1,"age":1,"activeJobs":0}'
+        await connection.command("SET", keys.worker("\x1b]0;owned\x07"), evil)
+        await connection.command("HSET", "glide:{evil\x1b]52;c;eA==\x07}:meta", "concurrency", "1")
+        for number, broken in enumerate(BROKEN_BYTES.values()):
+            job = f"{keys.root}:job:b{number}"
+            fields: list[str | bytes] = [
+                "id",
+                f"b{number}",
+                "name",
+                broken,
+                "data",
+                b'"' + broken,
+                "state",
+                "waiting",
+            ]
+            await connection.command("HSET", job, *fields)
+
+
+async def test_not_one_dangerous_byte_reaches_the_terminal(connection: Connection, server_url: str) -> None:
+    await seed(connection)
+    with console(server_url, "inference") as terminal:
+        await terminal.shows("inference")
+        await terminal.shows("scan complete")
+        since = terminal.press("\r")
+        await terminal.shows("completed", since)
+        for keys in ("\t" * 3, "\r", "e", "v", "\x1b", "\t", "\r", "e", "\x1b", "\t", "\r", "e", "\x1b"):
+            terminal.press(keys)
+            await asyncio.sleep(0.5)
+        since = terminal.press(":tail inference:1\r")
+        await terminal.shows("1 stream", since)
+        since = terminal.press("4")
+        await terminal.shows("for a person", since)
+        for keys in ("\r", "\x1b", "v", "u", "\x1b", "?", "\x1b", "1", "/[/red]\x1b", "j", "5", "6", "1"):
+            terminal.press(keys)
+            await asyncio.sleep(0.4)
+        terminal.press("q")
+        assert await terminal.ends() == 0
+
+    raw = bytes(terminal.got).decode("utf-8")
+    assert _FOREIGN_STYLE not in raw
+    left = terminal.text().replace("\r", "")
+    around = {
+        left[max(0, place.start() - 8) : place.end() + 24]
+        for place in re.finditer(r"[\x00-\x08\x0b-\x1f]", left)
+    }
+    assert around == set()
+    assert dangerous(left) == []
+
+
+async def test_the_terminal_is_given_back_as_it_was(connection: Connection, server_url: str) -> None:
+    with console(server_url) as terminal:
+        await terminal.shows("queues")
+        await terminal.shows("live")
+        terminal.press("q")
+        assert await terminal.ends() == 0
+
+        raw = bytes(terminal.got)
+        # The alternate screen, the mouse and bracketed paste are left, the cursor is back.
+        for mode in (b"1049", b"1000", b"2004"):
+            assert raw.rfind(b"\x1b[?" + mode + b"l") > raw.rfind(b"\x1b[?" + mode + b"h") >= 0
+        assert raw.rfind(b"\x1b[?25h") > raw.rfind(b"\x1b[?25l")
+        assert termios.tcgetattr(terminal.slave)[:4] == terminal.modes[:4]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_ends_it_without_a_traceback(
+    connection: Connection, server_url: str, ending: signal.Signals
+) -> None:
+    with console(server_url) as terminal:
+        await terminal.shows("live")
+        terminal.process.send_signal(ending)
+        await terminal.ends()
+        assert "Traceback" not in terminal.text()
+
+
+async def test_a_command_typed_in_one_go_lands_on_its_line(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue:
+        await queue.add("answer", {})
+        with console(server_url, size=(80, 24)) as terminal:
+            await terminal.shows("inference")
+            since = terminal.press("p")
+            await eventually(queue.is_paused)
+            await terminal.shows("inference paused", since)
+            await terminal.shows("resume", since)
+
+            # On the list these letters would do something else each.
+            terminal.press(":resume inference\r")
+
+            async def resumed() -> bool:
+                return not await queue.is_paused()
+
+            await eventually(resumed)
+
+
+async def test_a_terminal_that_changes_its_size_is_filled_again(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("inference", connection) as queue:
+        await queue.add("answer", {})
+        with console(server_url, size=(80, 24)) as terminal:
+            await terminal.shows("inference")
+            for size, words in (((50, 10), "too small"), ((120, 40), "inference")):
+                since = len(terminal.got)
+                terminal.resize(*size)
+                os.killpg(terminal.process.pid, signal.SIGWINCH)
+                await terminal.shows(words, since)
+
+
+async def test_the_first_data_is_there_at_once(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue:
+        await queue.add("answer", {})
+        begin = time.monotonic()
+        with console(server_url) as terminal:
+            await terminal.shows("inference")
+            # The benchmarks hold the figures; this notices what makes the start many times slower.
+            assert time.monotonic() - begin < 15
