@@ -24,6 +24,9 @@ T = TypeVar("T")
 MAX_LANES = 4
 #: Events of busy queues are looked at this often (s) at most; they only say when to ask for a state.
 _EVENTS_EVERY = 0.05
+#: A read that was answered sooner than this (s) with so few entries is followed by a breath (s): what is written
+#: one by one in quick succession is then read together, and reading does not slow the writing down.
+_RUSH, _FEW, _BREATH = 0.001, 8, 0.001
 _ENDINGS = frozenset((b"completed", b"failed", b"expired", b"revoked", b"removed"))
 _TRANSIENT = (ServerUnavailableError, CallTimeoutError)
 
@@ -127,6 +130,7 @@ class Lane:
             block = min(block, 1 + int(pause * 1_000))
         count = self._count.value
         ids = [id_text(cursor) for cursor in cursors.values()]
+        asked = loop.time()
         self.blocked = True
         try:
             reply = await reader.command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", *cursors, *ids)
@@ -142,6 +146,8 @@ class Lane:
                 tail.push(page)
         if pause <= 0:
             await self._learn_ends(reply, count)
+        if loop.time() - asked < _RUSH and sum(len(page) for page in reply.values()) < _FEW:
+            await asyncio.sleep(_BREATH)
 
     async def _learn_ends(self, reply: Mapping[bytes, Mapping[bytes, list[list[bytes]]]], count: int) -> None:
         now = asyncio.get_running_loop().time()
