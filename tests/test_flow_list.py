@@ -78,6 +78,9 @@ async def test_flows_that_go_on_stand_before_newer_ones_that_ended(
     async with Watch(connection, queues=["q", "nobody"]) as watch:
         assert names(await searched(watch)) == ["stuck", "done-3", "done-2", "done-1", "done-0"]
         assert names(await watch.flows(limit=2)) == ["stuck", "done-3"]
+        # An event of what ended does not lift it up.
+        await connection.command("XADD", "glide:{q}:events", "*", "event", "progress", "jobId", "2")
+        assert names(await watch.flows()) == ["stuck", "done-3", "done-2", "done-1", "done-0"]
 
 
 async def test_a_list_that_nothing_changed_costs_a_command_a_queue(

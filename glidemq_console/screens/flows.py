@@ -105,7 +105,7 @@ class FlowsScreen(ConsoleScreen):
             return []
         words = fmt.plural(len(self._listed), "flow")
         if len(known.items) >= self._most:
-            words = f"the {len(known.items)} newest flows"
+            words = f"the first {len(known.items)} flows"
         parts = [
             Ink(words, "dim"),
             Ink(" · " + ("scan complete" if known.complete else "searching …"), "dim"),

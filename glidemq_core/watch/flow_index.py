@@ -81,7 +81,7 @@ class FlowIndex:
         await self._refresh(chosen)
         # A flow that several jobs stand on top of is found by each of them.
         found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
-        flows = sorted(found.values(), key=self._has_ended)
+        flows = sorted(found.values(), key=self._rank)
         scopes = names if self._source.connection.is_cluster else ("",)
         return flows, all(name in self._round_ended for name in scopes)
 
@@ -89,9 +89,9 @@ class FlowIndex:
         root = self._roots.get(ref)
         return root.flow if root is not None else None
 
-    def _has_ended(self, flow: Flow) -> bool:
+    def _rank(self, flow: Flow) -> tuple[bool, int]:
         root = self._roots.get(flow.root)
-        return root is not None and root.ended
+        return (root.ended, -root.created_ms) if root is not None else (False, 0)
 
     async def _refresh(self, chosen: Sequence[JobRef]) -> None:
         """Read again the flows that changed or were not looked at for long; keep no others."""
