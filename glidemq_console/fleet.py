@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HIDDEN_UNREAD, HIDDEN_BUSY, HIDDEN_IDLE = 50, 10, 3
 HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
 #: How long the workers of a row are taken for known; one row is read at a time.
-CREW_FRESH_MS = 20_000
+CREW_FRESH_MS = 60_000
 #: Histories (one call each) read in one round.
 HISTORIES_A_ROUND = 4
 
