@@ -74,14 +74,12 @@ class FlowIndex:
         await self._take(await self._recent(names))
         await self._search(names)
         mine = set(names)
-        known = [
-            (not root.ended, root.created_ms, ref) for ref, root in self._roots.items() if ref.queue in mine
-        ]
-        chosen = [ref for _, _, ref in sorted(known, reverse=True)[:limit]]
+        known = [ref for ref in self._roots if ref.queue in mine]
+        chosen = sorted(known, key=self._rank, reverse=True)[:limit]
         await self._refresh(chosen)
         # A flow that several jobs stand on top of is found by each of them.
         found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
-        flows = sorted(found.values(), key=self._rank)
+        flows = sorted(found.values(), key=lambda flow: self._rank(flow.root), reverse=True)
         scopes = names if self._source.connection.is_cluster else ("",)
         return flows, all(name in self._round_ended for name in scopes)
 
@@ -89,9 +87,9 @@ class FlowIndex:
         root = self._roots.get(ref)
         return root.flow if root is not None else None
 
-    def _rank(self, flow: Flow) -> tuple[bool, int]:
-        root = self._roots.get(flow.root)
-        return (root.ended, -root.created_ms) if root is not None else (False, 0)
+    def _rank(self, ref: JobRef) -> tuple[bool, int, JobRef]:
+        root = self._roots.get(ref)
+        return (not root.ended, root.created_ms, ref) if root is not None else (True, 0, ref)
 
     async def _refresh(self, chosen: Sequence[JobRef]) -> None:
         """Read again the flows that changed or were not looked at for long; keep no others."""
