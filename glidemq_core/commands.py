@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import functions
-from .errors import PermissionDeniedError
+from .errors import PermissionDeniedError, UnsupportedServerError
 
 Arg = str | bytes | int | float
 
@@ -87,4 +87,16 @@ def read_only_error(command: str) -> PermissionDeniedError:
         hint="leave out --read-only (read_only=True, ?read_only=1)",
         reason="read_only",
         command=command,
+    )
+
+
+def no_functions_error(address: str, version: str | None = None) -> UnsupportedServerError:
+    """What every call meets on a server without functions; `version` where it is known."""
+    which = f" is version {version}, which" if version else ""
+    return UnsupportedServerError(
+        f"{address}{which} has no server functions",
+        hint=f"glidemq needs Valkey 7.2 or Redis {functions.OLDEST_MAJOR}.0 and newer",
+        feature="functions",
+        found=version,
+        needed=f"{functions.OLDEST_MAJOR}.0",
     )

@@ -12,6 +12,7 @@ from glide import (
     TimeoutError,
 )
 
+from .commands import no_functions_error
 from .errors import (
     AuthenticationError,
     CallTimeoutError,
@@ -20,10 +21,7 @@ from .errors import (
     PermissionDeniedError,
     ServerError,
     ServerUnavailableError,
-    UnsupportedServerError,
 )
-
-OLDEST_VERSION = "7.0"
 
 #: "An error was signalled by the server: - ResponseError: text"; "WRONGTYPE: text" for other codes.
 _SIGNALLED = re.compile(r"(?:signalled by the server\S*\s*-?\s*-\s*)(\w+)\s*:\s*(.*)", re.DOTALL)
@@ -97,13 +95,7 @@ def translate(
     if code in _TRANSIENT:
         return ServerUnavailableError(f"{address} is not ready: {detail}", address=address)
     if "unknown command" in detail.lower() and command.split()[0] in ("FUNCTION", "FCALL", "FCALL_RO"):
-        return UnsupportedServerError(
-            f"{address} has no server functions",
-            hint=f"glidemq needs Valkey 7.2 or Redis {OLDEST_VERSION} and newer",
-            feature="functions",
-            found=None,
-            needed=OLDEST_VERSION,
-        )
+        return no_functions_error(address)
     return _server_error(code, detail, command, address, key)
 
 
