@@ -109,6 +109,12 @@ def pick_theme(
     return DEFAULT_THEME, f"no theme '{shown}'; there are {', '.join(known.names)}"
 
 
+def unusable(asked: str | None, known: Themes) -> str | None:
+    """Say in one line why a theme cannot be had, with the files that may be the reason; None: it can."""
+    _, problem = pick_theme(asked, known, {})
+    return None if problem is None else "; ".join([problem, *known.problems])
+
+
 def register_themes(app: App[Any], known: Themes) -> None:
     """Offer the themes in an app, which still has to choose one (`app.theme = name`)."""
     for theme in known.themes:

@@ -316,6 +316,13 @@ async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Con
             value=True,
             allowed="leave out ?cluster=1",
         )
+    if facts.is_cluster_node and not chosen.cluster:
+        raise InvalidOptionError(
+            f"{chosen.address} is a node of a cluster: add ?cluster=1 to the URL",
+            option="cluster",
+            value=False,
+            allowed="?cluster=1",
+        )
     _check_version(chosen, facts)
     # In a thread, because loading the driver takes long enough to be seen on a screen.
     driver = await asyncio.to_thread(import_module, f"{__package__}.driver")

@@ -235,6 +235,7 @@ def _file(name: str, given: str | os.PathLike[str] | None, query: dict[str, str]
     path = os.fspath(given) if given is not None else query.get(name)
     if path is None:
         return None
+    path = os.path.expanduser(path)
     if not Path(path).is_file():
         _refuse(name, path, f"{name} file '{path}' does not exist", "a PEM file")
     return path
@@ -242,7 +243,7 @@ def _file(name: str, given: str | os.PathLike[str] | None, query: dict[str, str]
 
 def _read_password(path: str | os.PathLike[str]) -> str:
     try:
-        text = Path(path).read_text("utf-8")
+        text = Path(os.path.expanduser(path)).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         _refuse("password_file", str(path), f"cannot read password file '{path}': {why}", "a readable file")

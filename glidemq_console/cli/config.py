@@ -132,7 +132,7 @@ def _edit(session: Session) -> int:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     path = configfile.config_path()
     if not path.exists():
-        configfile.write(path, {})
+        configfile.create(path)
     try:
         code = subprocess.call([*shlex.split(editor), str(path)])
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from .configtext import edited
 from .problems import Refusal, UsageProblem
 from .values import duration
 
@@ -94,27 +95,34 @@ def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str,
 
 
 def set_key(path: Path, key: str, text: str) -> None:
-    """Store one value under `key` (`theme`, `profiles.prod.url`), keeping all the others; atomic."""
+    """Store one value under `key` (`theme`, `profiles.prod.url`), keeping all the others; atomic.
+
+    Comments stay, unless the file is written in a way that only a whole new one can change.
+    """
     content = load(path)
-    table, known, last = content, TOP_KEYS, key
+    table, known, last, header = content, TOP_KEYS, key, ""
     parts = key.split(".")
     if len(parts) == 3 and parts[0] == "profiles" and parts[1]:
         table = content.setdefault("profiles", {}).setdefault(parts[1], {})
-        known, last = KEYS, parts[2]
+        known, last, header = KEYS, parts[2], f"[profiles.{_name(parts[1])}]"
     elif len(parts) != 1:
         raise Refusal(f"unknown key '{key}'; known: {', '.join(TOP_KEYS)}, profiles.NAME.KEY")
     if last not in known:
         raise Refusal(f"unknown key '{key}'; known: {', '.join(known)}")
     table[last] = _value(text, known[last], key)
     _check(content, path)
-    write(path, content)
+    text = path.read_bytes().decode("utf-8") if path.exists() else ""
+    _replace(path, edited(text, header, last, _toml(table[last]), content) or _text(content))
 
 
 def _value(text: str, kind: type, key: str) -> Any:
     if not text.strip() and kind is not list:
         raise UsageProblem(f"'{key}' would be empty: to remove it, glidemq config edit")
-    if key.rpartition(".")[2] == "url":
+    last = key.rpartition(".")[2]
+    if last == "url":
         _check_url(text)
+    elif last == "theme":
+        _check_theme(text)
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise UsageProblem(f"'{key}' must be true or false")
@@ -135,18 +143,42 @@ def _check_url(text: str) -> None:
         raise UsageProblem(error.message) from None
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace the file in one step; only its owner may read it."""
+def _check_theme(text: str) -> None:
+    from glidemq_console.theme import load_themes, unusable
+
+    if problem := unusable(text, load_themes()):
+        raise UsageProblem(problem)
+
+
+def create(path: Path) -> None:
+    """Make an empty file."""
+    _replace(path, "")
+
+
+def _text(content: Mapping[str, Any]) -> str:
     plain = {key: value for key, value in content.items() if key != "profiles"}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
     for name, profile in content.get("profiles", {}).items():
-        shown = name if _BARE_KEY.fullmatch(name) else _toml(name)
-        lines += ["", f"[profiles.{shown}]", *(f"{key} = {_toml(value)}" for key, value in profile.items())]
+        lines += [
+            "",
+            f"[profiles.{_name(name)}]",
+            *(f"{key} = {_toml(value)}" for key, value in profile.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _name(profile: str) -> str:
+    return profile if _BARE_KEY.fullmatch(profile) else _toml(profile)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace the file in one step, where a link points to too; only its owner may read it."""
+    path = path.resolve()
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "w", encoding="utf-8", opener=_private) as file:
-            file.write("\n".join(lines) + "\n")
+        with open(new, "w", encoding="utf-8", newline="", opener=_private) as file:
+            file.write(text)
         os.replace(new, path)
     except OSError as error:
         new.unlink(missing_ok=True)

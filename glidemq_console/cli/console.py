@@ -39,14 +39,19 @@ def console(
     )
     config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
     from glidemq_console.app import SCREENS, run_console
-    from glidemq_console.theme import load_themes, pick_theme
 
     known = [spec.name for spec in SCREENS]
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
-    themes = load_themes()
-    _, problem = pick_theme(config.theme, themes, {})
-    require(problem is None, "; ".join([problem or "", *themes.problems]))
+    _check_theme(config.theme)
     return int(run_console(config) or 0)
+
+
+def _check_theme(name: str | None) -> None:
+    """Refuse a theme that cannot be used, before the screen is taken."""
+    from glidemq_console.theme import load_themes, unusable
+
+    problem = unusable(name, load_themes())
+    require(problem is None, problem or "")
 
 
 def console_config(
@@ -91,6 +96,8 @@ def demo(
 ) -> int:
     """Show the console on a live workload of its own: simulated models, no network."""
     require(headless or not session.json, "demo draws screens: --json needs --headless")
+    if not headless:
+        _check_theme(session.settings.theme)
     from glidemq_console.demo import run_demo
     from glidemq_console.demo.options import DemoOptions
 

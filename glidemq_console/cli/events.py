@@ -63,7 +63,7 @@ async def events(
     wanted = parameters.merged(names, queue)
     job_id = None
     if job is not None:
-        ref = await session.job_ref(job, wanted[0] if len(wanted) == 1 and ":" not in job else None)
+        ref = await session.job_ref_in(job, wanted)
         wanted, job_id = (ref.queue,), ref.id
     found, _ = await session.chosen_queues(wanted)
     chosen = frozenset(types) if types else None

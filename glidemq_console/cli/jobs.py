@@ -58,7 +58,12 @@ async def jobs(
     where: Annotated[
         list[str] | None, typer.Option("--where", metavar="KEY=JSON", help="Only jobs whose data has this.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Jobs at most.")] = 50,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", metavar="N", min=1, max=1_000, help="Jobs at most, up to 1000; then --cursor."
+        ),
+    ] = 50,
     cursor: Annotated[
         str | None, typer.Option("--cursor", metavar="C", help="`next` of the page before.")
     ] = None,

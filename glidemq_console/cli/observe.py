@@ -170,7 +170,7 @@ async def audit(
     """Show who changed what and when, newest first."""
     wanted, job_id = parameters.merged(names, queue), None
     if job is not None:
-        ref = await session.job_ref(job, wanted[0] if len(wanted) == 1 and ":" not in job else None)
+        ref = await session.job_ref_in(job, wanted)
         wanted, job_id = (ref.queue,), ref.id
     found, _ = await session.chosen_queues(wanted)
     entries: list[AuditEntry] = []

@@ -172,6 +172,15 @@ class Session:
             return JobRef(name, job_id)
         return await self._find(text)
 
+    async def job_ref_in(self, text: str, queues: Sequence[str]) -> JobRef:
+        """Read the job of `--job` beside queues named on the line, which must not contradict it."""
+        ref = await self.job_ref(text, queues[0] if len(queues) == 1 and ":" not in text else None)
+        if queues and ref.queue not in queues:
+            raise UsageProblem(
+                f"--job {ref} is not a job of queue {', '.join(map(repr, queues))}: name one queue"
+            )
+        return ref
+
     async def _find(self, job_id: str) -> JobRef:
         watch = await self.watch()
         await self.all_queues()

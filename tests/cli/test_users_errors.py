@@ -205,3 +205,23 @@ def test_a_workers_log_is_inert() -> None:
     assert written.startswith("ERROR bad ")
     assert not {"\x1b", "\x07", "\u202e"} & set(written)
     assert written.endswith("\nsecond")
+
+
+@pytest.mark.parametrize("command", ["audit", "events"])
+def test_a_job_of_another_queue_than_the_one_named_is_refused(run: Run, chat: str, command: str) -> None:
+    follow = ["--no-follow"] if command == "events" else []
+    for named in (["other"], ["-q", "other"], ["other", "more"]):
+        ran = run(command, *named, "--job", "chat:failed", *follow)
+        assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+        assert "chat:failed" in ran.err
+        assert "'other'" in ran.err
+    assert run(command, "chat", "--job", "chat:failed", *follow).code == 0
+    assert run(command, "chat", "--job", "failed", *follow).code == 0
+
+
+def test_a_page_of_jobs_has_a_limit_that_its_help_tells(run: Run, chat: str) -> None:
+    assert run("jobs", "chat", "--limit", "1000").code == 0
+    ran = run("jobs", "chat", "--limit", "1001")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'--limit'" in ran.err
+    assert "1000" in run("jobs", "--help").out
