@@ -41,6 +41,7 @@ from glidemq_core.options import (
 from glidemq_core.worker import Worker
 from glidemq_core.worker import exchange as worker_exchange
 from glidemq_core.worker import run as worker_run
+from glidemq_core.worker.runner import Runner
 
 P = "glide:{q}"
 
@@ -356,7 +357,7 @@ async def test_closing_at_any_moment_loses_and_abandons_nothing(
 
 
 async def test_a_job_stopped_before_its_first_step_is_handed_back(
-    bench: Bench, connection: Connection
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
 
@@ -366,15 +367,15 @@ async def test_a_job_stopped_before_its_first_step_is_handed_back(
 
     worker = quick(process, connection)
     closing: list[asyncio.Task[None]] = []
-    begin = worker._begin
+    begin = Runner.begin
 
-    def interrupted(claim: Any) -> None:
-        begin(claim)
+    def interrupted(runner: Runner, claim: Any) -> None:
+        begin(runner, claim)
         for run in worker._running.values():
             run.abort("closing")
         closing.append(asyncio.ensure_future(worker.close()))
 
-    worker._begin = interrupted  # type: ignore[method-assign]
+    monkeypatch.setattr(Runner, "begin", interrupted)
     job_id = await bench.add()
     await worker.start()
     await eventually(lambda: closing)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base import Scope
-from ..errors import BudgetExceededError, GlideMQError, JobControl, JobLostError
+from ..errors import BudgetExceededError, GlideMQError, JobControl
 from ..job import Job
 from ..suspension import suspend
 from ..worker_options import WorkerOptions
 from .budget import verdict_of
 from .exchange import LOST_REPLY
 from .limits import WorkerLimits
-from .outcome import Settle, abort_error, completed, failed, ledger_head, reported_tokens
+from .outcome import Settle, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChildrenRequest
 from .threads import run_in_thread
 
@@ -245,14 +245,7 @@ class Ending:
             self._emit("error", error)
 
     def _lost(self, run: Run) -> None:
-        self._emit(
-            "error",
-            JobLostError(
-                f"job '{run.job.ref}' is not owned by this run any more; its outcome was not recorded",
-                queue=self._scope.queue,
-                job_id=run.job.id,
-            ),
-        )
+        self._emit("error", lost_error(run))
 
 
 def is_async(processor: Callable[[Any], Any]) -> bool:

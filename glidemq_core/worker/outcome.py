@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import payload
-from ..errors import GlideMQError, JobRevokedError, JobTimeoutError, RateLimitError, UnrecoverableError
+from ..errors import (
+    GlideMQError,
+    JobLostError,
+    JobRevokedError,
+    JobTimeoutError,
+    RateLimitError,
+    UnrecoverableError,
+)
 from ..option_fields import to_ms
 from ..options import Backoff, Duration, Retention
 from .run import Run
@@ -115,6 +122,16 @@ def abort_error(run: Run) -> GlideMQError:
     if run.abort_reason == "timeout":
         return JobTimeoutError("Job timeout exceeded", job_id=run.job.id)
     return JobRevokedError("revoked", job_id=run.job.id)
+
+
+def lost_error(run: Run) -> JobLostError:
+    """Error of a run whose job somebody else has by now."""
+    job = run.job
+    return JobLostError(
+        f"job '{job.ref}' is not owned by this run any more; its outcome was not recorded",
+        queue=job.queue,
+        job_id=job.id,
+    )
 
 
 async def backoff_ms(

@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..connection import Connection
-from ..errors import ClosedError, GlideMQError, InvalidOptionError, JobLostError, RateLimitError
-from ..job import Job
+from ..errors import ClosedError, GlideMQError, InvalidOptionError
 from ..option_fields import to_ms
 from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..waiting import until_empty
 from ..worker_options import BackoffStrategy, WorkerOptions
 from .ending import Ending
 from .events import EventName, Handler, WorkerEvents
-from .exchange import Claim, Exchange
+from .exchange import Exchange
 from .idle import IdleWait
 from .limits import WorkerLimits
 from .maintenance import Maintenance
-from .outcome import Settle, rate_limit_ms
 from .run import Run
-
-Processor = Callable[[Any], Any]
+from .runner import Processor, Runner
 
 
 class Worker(QueueBase):
@@ -126,9 +123,6 @@ class Worker(QueueBase):
         self._state = "new"
         self._paused = False
         self._all_quiet = asyncio.Event()
-        self._work: Scope | None = None
-        self._drained = False
-        self._given_up: set[asyncio.Task[None]] = set()
 
     # Life ----------------------------------------------------------------------------------------------------
 
@@ -159,10 +153,10 @@ class Worker(QueueBase):
 
     def _set_up(self, scope: Scope) -> None:
         options = self.options
-        self._work = scope
-        self._limits = WorkerLimits(options.limiter, options.token_limiter)
-        self._ending = Ending(
-            scope, options, self._limits, self._emit, lambda: self._maintenance.deliver_letters()
+        limits = WorkerLimits(options.limiter, options.token_limiter)
+        ending = Ending(scope, options, limits, self._emit, lambda: self._maintenance.deliver_letters())
+        self._runner = Runner(
+            scope, self.id, self.processor, options, ending, self._events, running=self._running
         )
         self._exchange = Exchange(
             scope,
@@ -173,13 +167,13 @@ class Worker(QueueBase):
                 for letter, on in (
                     ("e", options.events),
                     ("m", options.metrics),
-                    ("t", self._limits.shared_tokens),
+                    ("t", limits.shared_tokens),
                 )
                 if on
             ),
-            limits=self._limits,
-            on_claim=self._begin,
-            on_settled=self._settled,
+            limits=limits,
+            on_claim=self._runner.begin,
+            on_settled=self._runner.settled,
             on_error=self._trouble,
             on_dry=self._nothing_ready,
             on_outbox=lambda: self._maintenance.poke(),
@@ -187,8 +181,9 @@ class Worker(QueueBase):
         )
         self._idle = IdleWait(scope, options.block_timeout, on_wake=self._wake, on_error=self._trouble)
         self._maintenance = Maintenance(
-            self, scope, self._exchange, self._limits, self._running, self._emit, self._trouble
+            self, scope, self._exchange, limits, self._running, self._emit, self._trouble
         )
+        self._runner.attach(self._exchange, self._maintenance)
 
     async def wait_until_ready(self) -> None:
         """Return when registered and claiming. Raises what prevented it."""
@@ -362,102 +357,14 @@ class Worker(QueueBase):
 
         return decorate
 
-    # Work ----------------------------------------------------------------------------------------------------
-
-    def _begin(self, claim: Claim) -> None:
-        assert self._work is not None
-        if claim.stop == "parked":
-            claim.fields["state"] = b"delayed"
-            self._emit("budget_exceeded", Job(self._work, claim.job_id, claim.fields))
-            return
-        run = Run(claim.entry, claim.processed_on, self.id, claim.stop, self._give_up)
-        job: Job[Any, Any] = Job(self._work, claim.job_id, claim.fields, run)
-        run.job = job
-        claim.fields["state"] = b"active"
-        claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
-        self._running[claim.job_id] = run
-        self._drained = False
-        if self._events.listening("active"):
-            self._emit("active", job)
-        run.task = asyncio.get_running_loop().create_task(self._process(run))
-        if claim.fields.get("opts", b"{}") != b"{}":
-            self._apply_options(run)
-
-    def _apply_options(self, run: Run) -> None:
-        timeout_ms = run.job.options.timeout
-        if timeout_ms:
-            run.timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, run.abort, "timeout")
-        self._maintenance.expect_lock(run.job.options.lock_duration)
-
-    async def _process(self, run: Run) -> None:
-        try:
-            record = await self._ending.of(run, self.processor)
-        except Exception as defect:  # noqa: BLE001 - the slot must come free; the job runs again as stalled
-            self._trouble(defect)
-            record = None
-        if not run.given_up:
-            self._over(run, record)
-
-    def _give_up(self, run: Run) -> None:
-        """Nobody obeys the cancellation: end the job all the same, and free its slot."""
-        if not run.ended:
-            task = asyncio.get_running_loop().create_task(self._end_without(run))
-            self._given_up.add(task)
-            task.add_done_callback(self._given_up.discard)
-
-    async def _end_without(self, run: Run) -> None:
-        self._over(run, await self._ending.without_processor(run))
-
-    def _over(self, run: Run, record: Settle | None) -> None:
-        """A run has ended: its result goes out with the next exchange."""
-        if run.timer is not None:
-            run.timer.cancel()
-        run.ended = True
-        if self._running.get(run.job.id) is run:  # a run that was lost may have a successor here
-            del self._running[run.job.id]
-        if record is None:
-            # Its end was a call of its own (suspended, delayed, handed back): only the slot is left to free.
-            self._exchange.active -= 1
-            self._maintenance.poke()
-            self._exchange.wake()
-        else:
-            limiter = self.options.limiter
-            if isinstance(record.error, RateLimitError) and limiter is not None:
-                self._exchange.hold(rate_limit_ms(record.error, limiter.duration))
-            self._exchange.settle(record)
-
-    def _settled(self, record: Settle, answer: str) -> None:
-        job = record.run.job
-        if answer in ("lost", "refused"):
-            self._trouble(
-                JobLostError(
-                    f"job '{job.ref}' is not owned by this run any more; its outcome was not recorded",
-                    queue=self.name,
-                    job_id=job.id,
-                )
-            )
-            return
-        if record.error is None:
-            if self._events.listening("completed"):
-                job.fields["state"] = b"completed"
-                self._emit("completed", job, record.result)
-        else:
-            if answer == "retrying":
-                self._maintenance.poke()
-            job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
-            job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
-            job.fields["failedReason"] = record.value.encode()
-            if answer == "failed" and self.options.dead_letter_queue:
-                self._maintenance.dead_letter(record)
-            self._emit("failed", job, record.error)
+    # What the exchange and the idle wait tell -------------------------------------------------------------------
 
     def _nothing_ready(self, paused: bool, stream_id: str, events_id: str, group_due: str) -> None:
         if self._state == "running":
             if group_due:
                 self._maintenance.promote_by(int(float(group_due)))
-            if not (self._running or self._drained or paused):
-                self._drained = True
-                self._emit("drained")
+            if not paused:
+                self._runner.tell_drained()
             self._idle.begin(stream_id, events_id)
 
     def _wake(self, scheduled: bool) -> None:
