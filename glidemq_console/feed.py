@@ -59,6 +59,8 @@ Publish = Callable[[Snapshot], None]
 
 #: Waits before the first, second, ... attempt to reconnect; the last one repeats.
 RETRY_DELAYS_MS = (500, 1_000, 2_000, 3_000, 5_000)
+#: Live tokens are read no oftener than this, s: about as often as they are drawn.
+TOKENS_EVERY_S = 0.08
 #: A round that takes longer makes us look whether anybody listens there still.
 SILENCE_S = 0.7
 #: Two rounds of reading are never closer than this, however often something is asked for.
@@ -438,7 +440,9 @@ class LiveFeed:
             try:
                 connection = self._session()
                 scope = await Queue(ref.queue, connection).scope()
-                async with StreamHub.of(connection).follow(scope, ref.id, start=start) as tail:
+                async with StreamHub.of(connection).follow(
+                    scope, ref.id, start=start, breath=TOKENS_EVERY_S
+                ) as tail:
                     while chunks := await tail.read():
                         start = chunks[-1].id
                         yield chunks

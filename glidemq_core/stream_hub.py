@@ -146,8 +146,12 @@ class Lane:
                 tail.push(page)
         if pause <= 0:
             await self._learn_ends(reply, count)
-        if loop.time() - asked < _RUSH and sum(len(page) for page in reply.values()) < _FEW:
-            await asyncio.sleep(_BREATH)
+        if self.tails and max(len(page) for page in reply.values()) < count:
+            breath = min(tail.breath for tail in self.tails)
+            if loop.time() - asked < _RUSH and sum(len(page) for page in reply.values()) < _FEW:
+                breath = max(breath, _BREATH)
+            if breath:
+                await asyncio.sleep(breath)
 
     async def _learn_ends(self, reply: Mapping[bytes, Mapping[bytes, list[list[bytes]]]], count: int) -> None:
         now = asyncio.get_running_loop().time()
@@ -187,7 +191,14 @@ class StreamHub:
         return hub
 
     def follow(
-        self, scope: Scope, job_id: str, *, start: str = "0", follow: bool = True, block_ms: int = 5_000
+        self,
+        scope: Scope,
+        job_id: str,
+        *,
+        start: str = "0",
+        follow: bool = True,
+        block_ms: int = 5_000,
+        breath: float = 0.0,
     ) -> Tail:
         """Open a reader: `async for chunk in tail`, or `await tail.read()`; then `close()` it.
 
@@ -195,8 +206,9 @@ class StreamHub:
             start: entry id (exclusive), `"0"` everything, `"$"` only new chunks.
             follow: False ends at the end of what is stored.
             block_ms: ask for the job's state after that many ms without news.
+            breath: seconds that may pass between two looks; who draws frames reads no oftener than that.
         """
-        return Tail(self, scope, job_id, start, follow, block_ms)
+        return Tail(self, scope, job_id, start, follow, block_ms, breath)
 
     def join(self, tail: Tail) -> None:
         """Put a tail that has read all there is into a lane, rather one that can listen to it at once."""

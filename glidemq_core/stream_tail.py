@@ -59,13 +59,21 @@ class Tail:
     """One reader of one stream: an async iterator of chunks; `read()` takes all that is there at once."""
 
     def __init__(
-        self, hub: StreamHub, scope: Scope, job_id: str, start: str, follow: bool, block_ms: int
+        self,
+        hub: StreamHub,
+        scope: Scope,
+        job_id: str,
+        start: str,
+        follow: bool,
+        block_ms: int,
+        breath: float,
     ) -> None:
         self.scope = scope
         self.job_id = job_id
         self.key = scope.keys.jstream(job_id).encode()
         self.events_key = scope.keys.events.encode()
         self.block_ms = block_ms
+        self.breath = breath
         self.cursor: EntryId | None = None if start == "$" else parse_id(start)
         self.state: bytes | None = None
         self._hub = hub
