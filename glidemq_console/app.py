@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import ClassVar, cast
@@ -12,6 +12,7 @@ from typing import ClassVar, cast
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
@@ -26,6 +27,7 @@ from .feed import Feed, LiveFeed
 from .format import plural
 from .safe import clean
 from .screens.base import ConsoleScreen
+from .standins import ascii_glyphs
 from .store import Snapshot, settle_link
 from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
 
@@ -88,6 +90,7 @@ class ConsoleApp(App[int]):
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
+        self._stand_ins = ascii_glyphs(config.ascii_glyphs)
         self._themes = load_themes()
         register_themes(self, self._themes)
         name, self._theme_note = pick_theme(config.theme, self._themes)
@@ -97,6 +100,10 @@ class ConsoleApp(App[int]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return filters if self._stand_ins is None else [*filters, self._stand_ins]
 
     # --- life ----------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class ConsoleConfig:
     rescan_ms: int = 60_000
     #: Name of a theme; None is the default one.
     theme: str | None = None
-    #: Draw states with ASCII stand-ins.
+    #: Draw with ASCII stand-ins, though the terminal has Unicode.
     ascii_glyphs: bool = False
     read_only: bool = False
     #: How long a decision on a suspended job can be taken back before it is sent, ms.

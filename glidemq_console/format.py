@@ -266,9 +266,9 @@ class StateLook:
     token: str
     """Theme variable of the colour, without the dollar sign."""
 
-    def label(self, *, ascii_only: bool = False) -> str:
+    def label(self) -> str:
         """Return glyph and word."""
-        return f"{self.ascii if ascii_only else self.glyph} {self.word}"
+        return f"{self.glyph} {self.word}"
 
 
 def _look(word: str, glyph: str, ascii_glyph: str) -> StateLook:

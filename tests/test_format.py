@@ -166,5 +166,4 @@ def test_every_state_has_a_word_and_two_glyphs_of_one_cell() -> None:
     assert len({look.glyph for look in words.STATES.values()}) == len(words.STATES)
     assert len({look.ascii for look in words.STATES.values()}) == len(words.STATES)
     assert words.state_look("suspended").label() == "◆ suspended"
-    assert words.state_look("suspended").label(ascii_only=True) == "! suspended"
     assert words.state_look("no such").word == "unknown"

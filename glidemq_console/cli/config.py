@@ -80,6 +80,7 @@ def _effective(settings: Settings) -> dict[str, Any]:
             "read_only": settings.read_only,
             "queues": list(settings.queues),
             "theme": settings.theme,
+            "ascii": settings.ascii,
             "refresh": settings.refresh,
         }
     )

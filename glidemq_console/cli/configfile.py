@@ -27,6 +27,7 @@ KEYS: Mapping[str, type] = {
     "read_only": bool,
     "queues": list,
     "theme": str,
+    "ascii": bool,
     "refresh": str,
 }
 #: What may stand at the top level only.

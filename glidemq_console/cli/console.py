@@ -75,6 +75,7 @@ def console_config(
         screen=screen,
         refresh_ms=refresh_ms,
         theme=theme or chosen.theme,
+        ascii_glyphs=chosen.ascii,
         read_only=chosen.read_only,
         user=chosen.user,
         connect_options=session.connect_options(),
@@ -114,6 +115,7 @@ def demo(
         duration_ms=run_for,
         json=session.json,
         theme=session.settings.theme,
+        ascii_glyphs=session.settings.ascii,
         user=session.settings.user,
         read_only=session.settings.read_only,
     )

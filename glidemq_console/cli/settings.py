@@ -20,7 +20,9 @@ _ENVIRONMENT = {
     "user": "GLIDEMQ_USER",
     "insecure": "GLIDEMQ_INSECURE",
     "read_only": "GLIDEMQ_READ_ONLY",
+    "ascii": "GLIDEMQ_ASCII",
 }
+_FLAGS = ("insecure", "read_only", "ascii")
 #: Without a URL from anywhere the command line uses a server of its own.
 DEFAULT_URL = "embedded:"
 
@@ -60,6 +62,7 @@ class Settings:
     read_only: bool
     queues: tuple[str, ...]
     theme: str | None
+    ascii: bool
     refresh: str | None
     path: Path
     profiles: tuple[str, ...]
@@ -107,6 +110,7 @@ def resolve(given: Given) -> Settings:
         read_only=bool(pick("read_only", False)),
         queues=tuple(pick("queues", ())),
         theme=pick("theme", None),
+        ascii=bool(pick("ascii", False)),
         refresh=pick("refresh", None),
         path=path,
         profiles=tuple(profiles),
@@ -138,9 +142,9 @@ def _environment() -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, variable in _ENVIRONMENT.items():
         text = os.environ.get(variable)
-        if text is None or (text == "" and key not in ("insecure", "read_only")):
+        if text is None or (text == "" and key not in _FLAGS):
             continue
-        values[key] = _flag(variable, text) if key in ("insecure", "read_only") else text
+        values[key] = _flag(variable, text) if key in _FLAGS else text
     return values
 
 

@@ -27,6 +27,7 @@ class DemoOptions:
     #: Headless output is JSON anyway; accepted so that `--json` may be given.
     json: bool = False
     theme: str | None = None
+    ascii_glyphs: bool = False
     user: str | None = None
     read_only: bool = False
     #: Further keywords of `glidemq_core.connect` for a server given by URL.

@@ -94,6 +94,7 @@ async def _with_console(options: DemoOptions) -> int:
                 label="demo",
                 prefix=options.key_prefix,
                 theme=options.theme,
+                ascii_glyphs=options.ascii_glyphs,
                 read_only=options.read_only,
                 connect_options=options.connect_options,
                 **chosen,
