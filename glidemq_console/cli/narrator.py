@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 #: States that were told need no repeating; these are worth a line.
 _NOT_STARTED = ("waiting", "prioritized", "group-waiting", "waiting-children", "delayed")
-_EVENTS = ("suspended", "resumed", "retrying", "completed", "failed", "removed")
+_ENDED = ("completed", "failed", "removed")
+_EVENTS = ("suspended", "resumed", "retrying", *_ENDED)
+#: How long what happened just before the end may take to reach us, s.
+_LAST_WORDS_S = 0.5
 
 
 class Narrator:
@@ -32,7 +35,9 @@ class Narrator:
         self._printer = printer
         self._task: asyncio.Task[None] | None = None
         self._fallback_index = 0
-        self._ended = False
+        #: What the first look told already: events from before it are read again.
+        self._attempts_seen = 0
+        self._suspension: int | None = None
 
     async def look(self) -> JobDetail | None:
         """Read the job and learn which of its attempts have streamed already."""
@@ -52,24 +57,43 @@ class Narrator:
         return detail
 
     async def __aenter__(self) -> Self:
-        self._first_look(await self.look())
-        self._task = asyncio.create_task(self._listen())
+        # Where the events stand is learned before the look: nothing can happen between the two unseen.
+        start = await self._newest_event()
+        detail = await self.look()
+        self._first_look(detail)
+        if detail is None or detail.state not in _ENDED:
+            self._task = asyncio.create_task(self._listen(start))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._task is not None
+        if self._task is None:
+            return
+        if kind is None:
+            await asyncio.wait({self._task}, timeout=_LAST_WORDS_S)
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
 
-    async def _listen(self) -> None:
+    async def _newest_event(self) -> str:
+        from glidemq_core.errors import GlideMQError
+
+        scope = await (await self._session.queue(self._ref.queue)).scope()
+        try:
+            newest = await scope.connection.command("XREVRANGE", scope.keys.events, "+", "-", "COUNT", 1)
+        except GlideMQError:
+            return "$"
+        return next((entry.decode() for entry in newest or ()), "0")
+
+    async def _listen(self, start: str) -> None:
         from glidemq_core.errors import GlideMQError
 
         try:
-            async for event in self._watch.events((self._ref.queue,), types=_EVENTS):
+            async for event in self._watch.events((self._ref.queue,), start=start, types=_EVENTS):
                 if event.job_id == self._ref.id:
+                    if event.event in _ENDED:
+                        return
                     await self._happened(event)
         except GlideMQError:
             # Without events (no right to read them, server gone) the stream itself still tells the end.
@@ -81,6 +105,7 @@ class Narrator:
     def _first_look(self, detail: JobDetail | None) -> None:
         if detail is None:
             return
+        self._attempts_seen = detail.attempts_made
         if detail.fallback_index:
             self._fell_back(detail)
         if detail.state == "suspended":
@@ -101,17 +126,25 @@ class Narrator:
             detail = await self._detail()
             if detail is not None and detail.suspend is not None:
                 self._suspended(detail)
-        elif event.event == "retrying":
+        elif event.event == "retrying" and not self._was_seen(event):
             self._printer.attempt_from((_ms(event.at) or 0) + 1)
             self._retrying(event.data)
             detail = await self._detail()
             if detail is not None and detail.fallback_index > self._fallback_index:
                 self._fell_back(detail)
 
+    def _was_seen(self, retry: QueueEvent) -> bool:
+        attempts = retry.data.get("attempts_made")
+        return isinstance(attempts, int) and attempts <= self._attempts_seen
+
     def _suspended(self, detail: JobDetail) -> None:
         from glidemq_console.format import moment
 
         info = detail.suspend
+        since = _ms(info.suspended_at) if info else None
+        if since is not None and since == self._suspension:
+            return
+        self._suspension = since
         reason = info.reason if info else None
         deadline = _ms(info.deadline_at) if info else None
         until = f", until {moment(deadline, _now_ms())}" if deadline is not None else ", no deadline"

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from conftest import eventually
 
-from glidemq_core import Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_console.cli.narrator import Narrator
+from glidemq_core import Job, Queue, Worker
+from glidemq_core.connection import Connection, connect
 
 from .harness import COMMAND, Ran, fill, process, spawn, through_a_pty, within
 
@@ -212,3 +213,32 @@ def test_follows_a_job_from_before_its_start_to_its_end(chat: str) -> None:
     assert lines[-1]["state"] == "completed"
     assert child.stdout is not None
     assert [json.loads(line)["text"] for line in child.stdout.read().splitlines()] == ["a draft"]
+
+
+@pytest.mark.parametrize(("attempts", "code", "state"), [(2, 0, "completed"), (1, 1, "failed")])
+def test_nothing_is_missed_between_the_first_look_and_the_events(
+    run: Run, chat: str, monkeypatch: pytest.MonkeyPatch, attempts: int, code: int, state: str
+) -> None:
+    """The whole life of the job happens right after it was looked at."""
+    look = Narrator.look
+
+    async def live(job: Job[Any, Any]) -> None:
+        await job.stream_chunk("content", "word")
+        if job.id == "quick" and not job.attempts_made:
+            raise ValueError("once")
+
+    async def look_and_be_late(narrator: Narrator) -> Any:
+        detail = await look(narrator)
+        async with connect(chat) as connection, Worker("chat", live, connection, log_errors=False):
+            job = await Queue("chat", connection).get_job("quick")
+            assert job is not None
+            assert await job.wait_until_finished(poll_interval=20) == state
+        return detail
+
+    within(chat, lambda connection: Queue("chat", connection).add("n", job_id="quick", attempts=attempts))
+    monkeypatch.setattr(Narrator, "look", look_and_be_late)
+    ran = run("tail", "chat:quick", "--json")
+    events = [json.loads(line) for line in ran.err.splitlines()]
+    assert [event["event"] for event in events] == ["waiting", *["retrying"] * (attempts - 1), "end"]
+    assert (ran.code, events[-1]["state"]) == (code, state)
+    assert [json.loads(line)["text"] for line in ran.out.splitlines()] == ["word"] * attempts
