@@ -6,14 +6,18 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .problems import Exit, Refusal
+from .problems import Exit, Refusal, one_line
 from .program import command, own, require
 from .session import Session
 from .values import duration
+
+if TYPE_CHECKING:
+    from glidemq_core import Job, Worker
 
 #: Beyond their grace, this is how long child processes get to hand back what they did not finish, s.
 _LAST_MOMENTS = 20
@@ -56,9 +60,22 @@ async def worker(
         raise Refusal(error.message) from error
     connection = await session.connection() if needs_connection(workers) else None
     prepare(workers, connection, concurrency=concurrency, grace=grace)
+    _log_failures(workers)
     names = ", ".join(session.out.safe(one.name) for one in workers)
     await serve(workers, on_ready=lambda: session.out.note(f"working on {names}"))
     return Exit.DONE
+
+
+def _log_failures(workers: Iterable[Worker]) -> None:
+    """Write a line for each attempt that failed: whoever runs the workers should not have to ask the server."""
+    logger = logging.getLogger("glidemq.worker")
+
+    def failed(job: Job[Any, Any], _: BaseException) -> None:
+        outcome = "failed" if job.state == "failed" else f"failed in attempt {job.attempts_made}, runs again"
+        logger.warning("%s", one_line(f"job {job.ref} ({job.name}) {outcome}: {job.failed_reason}"))
+
+    for worker in workers:
+        worker.on("failed", failed)
 
 
 class _SafeFormatter(logging.Formatter):

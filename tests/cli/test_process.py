@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import free_port
+from conftest import eventually, free_port
 
+from glidemq_core import Queue
 from glidemq_core.connection import Connection
 
 from .harness import COMMAND, Ran, fill, within, words
@@ -242,6 +243,60 @@ def test_worker(server: str, tmp_path: Path) -> None:
     finally:
         child.terminate()
     assert child.wait(20) == 0
+
+
+def test_a_worker_logs_one_line_for_each_attempt_that_failed(server: str, tmp_path: Path) -> None:
+    """Whatever a processor does, the job fails with a reason and the worker goes on."""
+    (tmp_path / "app.py").write_text(
+        "import asyncio, sys\nfrom glidemq_core import Worker\n"
+        "class Mute(Exception):\n    def __str__(self): raise RuntimeError\n"
+        "async def process(job):\n"
+        "    match job.name:\n"
+        "        case 'object': return object()\n"
+        "        case 'nan': return float('nan')\n"
+        "        case 'hang': await asyncio.sleep(60)\n"
+        "        case 'mute': raise Mute\n"
+        "        case 'exit': sys.exit(3)\n"
+        "        case 'evil': raise ValueError('\\x1b]0;x\\x07two\\nlines')\n"
+        "        case 'again' if not job.attempts_made: raise ValueError('once')\n"
+        "worker = Worker('q', process, concurrency=10)\n"
+    )
+    reasons = {
+        "object": "result: Object of type object is not JSON serializable",
+        "nan": "result: Out of range float values",
+        "hang": "Job timeout exceeded",
+        "mute": "Mute",
+        "exit": "3",
+        "evil": "two lines",
+    }
+    jobs = [{"name": name, "opts": {"timeout": 300}} for name in reasons]
+    jobs += [{"name": "again", "opts": {"attempts": 2}}, {"name": "fine"}]
+    lines = "\n".join(
+        json.dumps({**job, "opts": {**job.get("opts", {}), "jobId": job["name"]}}) for job in jobs
+    )
+    words = [*COMMAND, "add", "q", "--bulk", "-"]
+    assert subprocess.run(words, input=lines.encode(), capture_output=True, check=False).returncode == 0
+    with (tmp_path / "log").open("wb") as log:
+        child = subprocess.Popen([*COMMAND, "worker", "app:worker"], cwd=tmp_path, stderr=log)
+    try:
+        within(server, lambda connection: eventually(lambda: _ended(connection, len(jobs))))
+    finally:
+        child.terminate()
+    assert child.wait(20) == 0
+    told = (tmp_path / "log").read_bytes()
+    assert not {b"\x1b", b"\x07"} & {told[i : i + 1] for i in range(len(told))}
+    text = told.decode()
+    assert "Traceback" not in text
+    assert len(text.splitlines()) == len(reasons) + 2
+    for name, reason in reasons.items():
+        [line] = [line for line in text.splitlines() if f"job q:{name} ({name}) failed: " in line]
+        assert reason in line
+    assert "job q:again (again) failed in attempt 1, runs again: once" in text
+
+
+async def _ended(connection: Connection, number: int) -> bool:
+    counts = await Queue("q", connection).get_job_counts()
+    return counts.completed == 2 and counts.completed + counts.failed == number
 
 
 def test_worker_processes(server: str, tmp_path: Path) -> None:
