@@ -71,6 +71,8 @@ async def jobs(
     oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first.")] = False,
 ) -> None:
     """List the jobs of a queue; without --state up to the limit of each state."""
+    from glidemq_core.watch.listing import EXAMINED
+
     require(not (newest and oldest), "--newest and --oldest exclude each other")
     require(cursor is None or state is not None, "--cursor continues one state: say --state too")
     wanted = dict(where_clause(clause) for clause in where or ())
@@ -95,10 +97,16 @@ async def jobs(
         )
     elif page.rows:
         show_rows(session, page.rows)
-        if page.next is not None:
-            session.out.note(f"more: --cursor {session.out.safe(page.next, 200)}")
-    elif not unreadable:
-        session.out.note(f"no {state + ' ' if state else ''}jobs in {session.out.safe(source)}")
+    elif not unreadable and page.next is None:
+        such = "such " if name is not None or wanted else ""
+        session.out.note(f"no {such}{state + ' ' if state else ''}jobs in {session.out.safe(source)}")
+    if not session.json and page.next is not None:
+        found = "more" if page.rows else f"none in the first {EXAMINED:,}, look further"
+        session.out.note(f"{found}: --cursor {session.out.safe(page.next, 200)}")
+    if state is None and (name is not None or wanted) and (page.total or 0) > EXAMINED:
+        session.out.note(
+            f"of each state {EXAMINED:,} jobs at most were looked at: --state STATE looks further"
+        )
     if unreadable:
         # What could be read stands on stdout all the same.
         raise Refusal(unreadable)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glidemq_core import Queue
+from glidemq_core import NewJob, Queue
 from glidemq_core.connection import Connection
 
 from .harness import Ran, fill, within, words
@@ -95,7 +95,7 @@ def test_jobs(run: Run, chat: str) -> None:
     assert [row["id"] for row in failed["jobs"]] == ["failed"]
     assert failed["jobs"][0]["failed_reason"] == "boom"
     assert run("jobs", "chat", "--where", "n=2", "--json").object["jobs"][0]["id"] == "waiting"
-    assert run("jobs", "chat", "--name", "nothing").err == "no jobs in chat\n"
+    assert run("jobs", "chat", "--name", "nothing").err == "no such jobs in chat\n"
     assert run("jobs", "nowhere").code == 1
 
 
@@ -260,3 +260,23 @@ def test_events(run: Run, chat: str) -> None:
     assert [json.loads(line) for line in rest.splitlines()] == lines[1:]
     assert run("events", "nowhere").code == 1
     assert "boom" in run("events", "chat", "--no-follow").out
+
+
+def test_a_search_among_many_jobs_says_where_it_stopped(run: Run, server: str) -> None:
+    """A page looks at a thousand jobs; what lies beyond is not "no jobs"."""
+    within(
+        server,
+        lambda connection: Queue("q", connection).add_bulk([NewJob("n", {"i": i}) for i in range(1_200)]),
+    )
+    everywhere = run("jobs", "q", "--where", "i=5")
+    assert everywhere.out == ""
+    assert "of each state 1,000 jobs at most were looked at" in everywhere.err
+    first = run("jobs", "q", "--where", "i=5", "--state", "waiting")
+    assert first.out == ""
+    cursor = first.err.rpartition("--cursor ")[2].strip()
+    assert first.err.startswith("none in the first 1,000, look further")
+    assert (
+        len(run("jobs", "q", "--where", "i=5", "--state", "waiting", "--cursor", cursor).out.splitlines())
+        == 2
+    )
+    assert run("jobs", "q", "--where", "i=-5", "-s", "completed").err == "no such completed jobs in q\n"
