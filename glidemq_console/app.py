@@ -30,6 +30,7 @@ from .screens.base import ConsoleScreen
 from .standins import ascii_glyphs
 from .store import Snapshot, settle_link
 from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
+from .typeahead import TypeAhead
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class ConsoleApp(App[int]):
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
+        self._typed_ahead = TypeAhead(self)
         self._stand_ins = ascii_glyphs(config.ascii_glyphs)
         self._themes = load_themes()
         register_themes(self, self._themes)
@@ -147,9 +149,12 @@ class ConsoleApp(App[int]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
             self.last_input = monotonic()
-        if isinstance(event, events.Key) and self._opens_line(event.key):
+        if self._typed_ahead.holds(event) or (isinstance(event, events.Key) and self._opens_line(event.key)):
             return
+        is_new = not event.is_forwarded
         await super().on_event(event)
+        if not (is_new and event.is_forwarded):
+            self._typed_ahead.came_back(event)
 
     def _opens_line(self, key: str) -> bool:
         """Open the line at the bottom for a key that does; True when it did.
@@ -267,7 +272,10 @@ class ConsoleApp(App[int]):
         if reason is not None:
             self.tell(f"{action.title}: {reason}", "warning")
             return
-        self.run_worker(self._perform(action, context), name=action.id, group="actions", exit_on_error=False)
+        perform = self._perform(action, context)
+        worker = self.run_worker(perform, name=action.id, group="actions", exit_on_error=False)
+        if action.opens_dialog:
+            self._typed_ahead.asks(worker)
 
     async def _perform(self, action: Action, context: Context) -> None:
         try:

@@ -85,6 +85,7 @@ ACTIONS = (
         danger=Danger.CHANGE,
         why_not=_cannot_decide,
         run=_with_shown("decide", "reject"),
+        prompts=True,
         footer=20,
         command="reject",
     ),
@@ -97,6 +98,7 @@ ACTIONS = (
         danger=Danger.CHANGE,
         why_not=_cannot_change,
         run=_with_shown("edit"),
+        prompts=True,
         footer=30,
     ),
     Action(
@@ -108,6 +110,7 @@ ACTIONS = (
         danger=Danger.CHANGE,
         why_not=_cannot_change,
         run=_with_shown("comment"),
+        prompts=True,
         footer=60,
     ),
     Action(
@@ -139,6 +142,7 @@ ACTIONS = (
         danger=Danger.CHANGE,
         why_not=_needs_marks("reject"),
         run=on_screen("decide_all", "reject"),
+        prompts=True,
     ),
     Action(
         id="approvals.undo",

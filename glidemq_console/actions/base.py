@@ -106,6 +106,8 @@ class Action:
     ask: Ask | None = None
     #: Do it; the text returned is told in the status line.
     run: Run
+    #: `run` opens a dialog: what is typed right after the key belongs there.
+    prompts: bool = False
     #: Place in the footer, lower first; None leaves it out.
     footer: int | None = None
     #: Name on the `:` line; None leaves it out.
@@ -114,6 +116,11 @@ class Action:
     complete: Complete | None = None
     #: What that word is: a queue or a job retargets the action.
     takes: str | None = field(default=None)
+
+    @property
+    def opens_dialog(self) -> bool:
+        """Whether it asks something before it is done."""
+        return self.prompts or self.ask is not None
 
     def unavailable(self, context: Context) -> str | None:
         """Say why this cannot be done now: permission first, then its own precondition."""

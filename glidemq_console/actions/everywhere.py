@@ -103,6 +103,7 @@ ACTIONS = (
         help="Search everything that can be done here.",
         keys=("ctrl+p",),
         run=_palette,
+        prompts=True,
     ),
     Action(
         id="refresh",
@@ -135,6 +136,7 @@ ACTIONS = (
         help="Leave the console; nothing on the server depends on it.",
         keys=("q", "ctrl+q"),
         run=_quit,
+        prompts=True,
         command="quit",
     ),
 )

@@ -207,6 +207,7 @@ def _top_up_action(scope: str) -> Action:
         danger=Danger.CHANGE,
         why_not=_cannot_top_up,
         run=_top_up,
+        prompts=True,
         footer=20,
     )
 

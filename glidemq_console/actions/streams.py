@@ -141,6 +141,7 @@ ACTIONS = (
         scope="streams",
         why_not=_needs_pane,
         run=on_screen("save"),
+        prompts=True,
         footer=74,
     ),
     Action(

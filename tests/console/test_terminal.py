@@ -22,7 +22,7 @@ import pytest
 from conftest import eventually
 from hostile import BROKEN_BYTES, CORPUS, dangerous
 
-from glidemq_core import NewJob, Queue, Worker
+from glidemq_core import Job, NewJob, Queue, Worker
 from glidemq_core.connection import Connection
 
 #: Sequences that the console itself needs: styles, cursor, pointer, modes, and what asks for those.
@@ -235,6 +235,32 @@ async def test_a_command_typed_in_one_go_lands_on_its_line(connection: Connectio
                 return not await queue.is_paused()
 
             await eventually(resumed)
+
+
+async def test_a_reason_typed_in_one_go_with_its_key_lands_in_the_dialog(
+    connection: Connection, server_url: str
+) -> None:
+    async def ask(job: Job[Any, Any]) -> Any:
+        if not job.signals:
+            await job.suspend(reason="look at this")
+        return job.signals[0].name
+
+    queue: Queue[Any, Any]
+    async with Queue("inference", connection) as queue, Worker("inference", ask, connection):
+        for number in range(2):
+            await queue.add("moderate", {"n": number})
+
+        async def asked() -> bool:
+            return (await queue.get_job_counts()).suspended == 2
+
+        await eventually(asked)
+        with console(server_url, "--screen", "approvals", size=(120, 30)) as terminal:
+            await terminal.shows("Approve  a")
+            # On the list `a` approves, `r` rejects again and Enter sends what is held back.
+            terminal.press("rwrong area\r")
+
+            entries = await eventually(queue.get_audit, timeout=20)
+        assert ["wrong area" in str(entry) for entry in entries] == [True]
 
 
 async def test_a_terminal_that_changes_its_size_is_filled_again(
