@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 from .adding import AddCalls
 from .audit import AuditCalls
-from .base import JSON_SERIALIZER, Serializer
+from .base import JSON_SERIALIZER, Scope, Serializer
 from .budgets import BudgetCalls
 from .connection import Connection
 from .control import ControlCalls
@@ -42,7 +42,7 @@ class Queue(
         name: 1 to 256 characters, none of `{`, `}`, `:`.
         connection: URL (opened and owned), a shared Connection, or None for `GLIDEMQ_URL`.
         prefix: key prefix; None takes the connection's.
-        dead_letter_queue: queue that a worker of this queue sends exhausted jobs to.
+        dead_letter_queue: queue to which workers send exhausted jobs; named where consoles look for it.
         compression: `none` or `gzip`, for the data of jobs added here.
         events: False leaves out `added` events.
         options: the same set as one object; a keyword beside it wins.
@@ -74,3 +74,16 @@ class Queue(
         self._events = chosen.events
         self._compression = chosen.compression
         self._dead_letter_queue = chosen.dead_letter_queue
+
+    async def _open(self) -> Scope:
+        scope = await super()._open()
+        if self._dead_letter_queue and not scope.connection.read_only:
+            try:
+                await scope.connection.command(
+                    "HSET", scope.keys.meta, "deadLetterQueueName", self._dead_letter_queue
+                )
+            except BaseException:
+                if scope.connection is not self._target:
+                    await scope.connection.close()
+                raise
+        return scope

@@ -12,7 +12,7 @@ import pytest
 from wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.base import Scope
-from glidemq_core.connection import Connection
+from glidemq_core.connection import Connection, connect
 from glidemq_core.control import promote_jobs, remove_jobs, retry_some, update_data, update_progress
 from glidemq_core.errors import (
     BulkError,
@@ -125,6 +125,16 @@ async def test_global_settings(connection: Connection) -> None:
     await queue.set_global_concurrency(0)
     assert await queue.get_global_rate_limit() is None
     assert await queue.get_global_concurrency() is None
+
+
+async def test_a_queue_names_where_its_dead_letters_go(connection: Connection, server_url: str) -> None:
+    async with connect(server_url, read_only=True) as viewer:
+        await Queue("letters", viewer, dead_letter_queue="dead").get_job_counts()
+    assert await connection.command("EXISTS", "glide:{letters}:meta") == 0
+
+    await Queue("letters", connection, dead_letter_queue="dead").add("a", {})
+
+    assert await connection.command("HGET", "glide:{letters}:meta", "deadLetterQueueName") == b"dead"
 
 
 async def test_promote_and_changes(connection: Connection) -> None:

@@ -92,9 +92,6 @@ class Output:
     def dim(self, text: str) -> str:
         return f"\x1b[2m{text}\x1b[0m" if self.color else text
 
-    def bold(self, text: str) -> str:
-        return f"\x1b[1m{text}\x1b[0m" if self.color else text
-
     def table(
         self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()
     ) -> None:

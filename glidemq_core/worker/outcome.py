@@ -158,7 +158,7 @@ def retention_rule(value: bool | int | Retention | None) -> str:
     if value is True:
         return "all"
     if isinstance(value, Retention):
-        age, count = -(-(value.age or 0) // 1000), value.count or 0
+        age, count = value.age_seconds or 0, value.count or 0
         return f"a:{age}:{count}" if age or count else ""
     return f"n:{value}" if value > 0 else ""
 
