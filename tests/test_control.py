@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from bench import Bench
 from wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.base import Scope
@@ -30,59 +31,6 @@ from glidemq_core.sweeps import tick
 from glidemq_core.worker import Worker
 
 ACTOR = Actor("ann", via="cli")
-
-
-class Bench:
-    """A queue, and a worker's exchange without a worker around it."""
-
-    def __init__(self, connection: Connection, name: str) -> None:
-        self.queue = Queue(name, connection)
-        self.connection = connection
-        self.scope: Scope
-
-    async def add(self, name: str = "a", data: Any = None, **options: Any) -> str:
-        job = await self.queue.add(name, {} if data is None else data, **options)
-        assert job is not None
-        return job.id
-
-    async def claim(self, count: int = 1) -> list[tuple[str, str, str]]:
-        """Start jobs: (id, entry, processedOn) each."""
-        now = str(self.scope.now_ms())
-        reply = await self.scope.call("exchange", now, "worker-1-0badcafe", count, "em", 0, 0, 0, 0)
-        return [(claim[1].decode(), claim[0].decode(), now) for claim in reply[1]]
-
-    async def settle(self, run: tuple[str, str, str], outcome: str = "c", text: str = "null") -> str:
-        job_id, entry, started = run
-        head = "\x1f".join((job_id, entry, started, outcome, "0", "0", "", "", "", ""))
-        reply = await self.scope.call(
-            "exchange", self.scope.now_ms(), "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, head, text
-        )
-        return str(reply[0][0].decode())
-
-    async def fail(self, **options: Any) -> str:
-        job_id = await self.add(**options)
-        [run] = await self.claim()
-        assert await self.settle(run, "f", "boom") == "failed"
-        return job_id
-
-    async def field(self, job_id: str, name: str) -> str | None:
-        value = await self.connection.command("HGET", self.scope.keys.job(job_id), name)
-        return None if value is None else str(value.decode())
-
-    async def has(self, job_id: str, state: str) -> bool:
-        return await self.field(job_id, "state") == state
-
-    async def command(self, *args: Any) -> Any:
-        return await self.connection.command(*args)
-
-    async def stream_ids(self) -> list[str]:
-        stream = await self.command("XRANGE", self.scope.keys.stream, "-", "+")
-        return [dict(map(tuple, pairs))[b"jobId"].decode() for pairs in stream.values()]
-
-    async def events(self) -> list[tuple[str, str]]:
-        stream = await self.command("XRANGE", self.scope.keys.events, "-", "+")
-        found = [dict(map(tuple, pairs)) for pairs in stream.values()]
-        return [(f[b"event"].decode(), f[b"jobId"].decode()) for f in found]
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from bench import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_control import Bench
 from wire import dump
 
 from glidemq_core import sweeps

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from bench import Bench
 from conftest import eventually
-from test_control import Bench
 from wire import dump, replay
 
 from glidemq_core import sweeps

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from test_control import Bench
+from bench import Bench
 from wire import GOLDEN, recording, replay
 
 from glidemq_core.connection import Connection

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from bench import Bench
 from conftest import eventually
-from test_control import Bench
 from wire import assert_same_records, dump, recording
 
 from glidemq_core.base import JSON_SERIALIZER

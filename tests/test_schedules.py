@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from test_control import Bench
+from bench import Bench
 
 from glidemq_core import sweeps
 from glidemq_core.connection import Connection

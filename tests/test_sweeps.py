@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from test_control import Bench
+from bench import Bench
 from wire import assert_same_records, dump, recording, replay
 
 from glidemq_core import sweeps

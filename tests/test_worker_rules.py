@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import Bench
 from conftest import eventually
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_control import Bench
 
 from glidemq_core.connection import Connection, connect
 from glidemq_core.embedded import EmbeddedServer

@@ -1,0 +1,215 @@
+"""Workers that close, pause or are told to stop, at any moment: nothing is lost and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import Bench
+from conftest import eventually
+from worker_kit import P, in_state, is_idle, never, quick
+
+from glidemq_core.connection import Connection
+from glidemq_core.options import JobOptions, NewJob
+from glidemq_core.worker.runner import Runner
+
+
+@pytest.fixture
+async def bench(connection: Connection) -> Bench:
+    made = Bench(connection, "q")
+    made.scope = await made.queue.scope()
+    return made
+
+
+@pytest.mark.parametrize("lifo", [False, True])
+@pytest.mark.parametrize("force", [False, True])
+async def test_closing_at_any_moment_loses_and_abandons_nothing(
+    bench: Bench, connection: Connection, lifo: bool, force: bool
+) -> None:
+    """Also in the moment between a claim and the first step of its processor."""
+    ran: Counter[str] = Counter()
+
+    async def process(job: Any) -> None:
+        ran[job.id] += 1
+
+    added = await bench.queue.add_bulk([NewJob("n", n, JobOptions(lifo=lifo)) for n in range(300)])
+    for turns in range(40):
+        worker = quick(process, connection, concurrency=7, grace=0)
+        await worker.start()
+        for _ in range(turns * 3):
+            await asyncio.sleep(0)
+        await asyncio.gather(worker.close(force=force), worker.close())
+        assert worker.active_jobs == 0
+        assert await is_idle(bench), f"after {turns} turns a job was left active"
+    async with quick(process, connection, concurrency=7):
+        for job in added:
+            await eventually(lambda job=job: in_state(bench, job.id, "completed"))
+    stalls = [await bench.field(job.id, "stalledCount") for job in added]
+    assert set(stalls) == {None}
+    assert max(ran.values()) == 1
+
+
+async def test_a_job_stopped_before_its_first_step_is_handed_back(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    async def process(job: Any) -> None:
+        started.append(job.id)
+        await never(job)
+
+    worker = quick(process, connection)
+    closing: list[asyncio.Task[None]] = []
+    begin = Runner.begin
+
+    def interrupted(runner: Runner, claim: Any) -> None:
+        begin(runner, claim)
+        for run in worker._running.values():
+            run.abort("closing")
+        closing.append(asyncio.ensure_future(worker.close()))
+
+    monkeypatch.setattr(Runner, "begin", interrupted)
+    job_id = await bench.add()
+    await worker.start()
+    await eventually(lambda: closing)
+    await closing[0]
+    assert started == []
+    assert await bench.field(job_id, "state") == "waiting"
+    assert await bench.field(job_id, "processedOn") is None
+    assert await is_idle(bench)
+
+
+async def test_closing_during_start(bench: Bench, connection: Connection) -> None:
+    for turns in range(0, 60, 5):
+        worker = quick(never, connection)
+        starting = asyncio.ensure_future(worker.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await worker.close()
+        await asyncio.gather(starting, return_exceptions=True)
+        assert not worker.is_running
+    await eventually(lambda: _no_workers(bench))
+
+
+async def _no_workers(bench: Bench) -> bool:
+    return not await bench.command("KEYS", f"{P}:w:*")
+
+
+async def test_closing_and_pausing_from_within(bench: Bench, connection: Connection) -> None:
+    async def process(job: Any) -> str:
+        if job.name == "pause":
+            await worker.pause()
+        else:
+            await worker.close()
+        return "done"
+
+    paused, closed = await bench.add("pause"), await bench.add("close")
+    worker = quick(process, connection, grace=50)
+    await worker.start()
+    await eventually(lambda: in_state(bench, paused, "completed"))
+    assert worker.is_paused
+    assert await bench.field(closed, "state") == "waiting"
+    await worker.resume()
+    await eventually(lambda: not worker.is_running, timeout=20)
+    assert await in_state(bench, closed, "waiting", "completed")
+    assert await is_idle(bench)
+
+
+async def test_a_handler_may_close_its_worker(bench: Bench, connection: Connection) -> None:
+    job_id = await bench.add()
+
+    async def process(_: Any) -> None: ...
+
+    worker = quick(process, connection)
+
+    @worker.on("drained")
+    async def _() -> None:
+        await worker.close()
+
+    await asyncio.wait_for(worker.run(), 10)
+    assert await bench.field(job_id, "state") == "completed"
+
+
+async def test_a_deaf_processor_does_not_keep_the_worker(bench: Bench, connection: Connection) -> None:
+    """It swallows every cancellation; its job stays active and is recovered as stalled."""
+    free = asyncio.Event()
+
+    async def process(_: Any) -> None:
+        while not free.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await free.wait()
+
+    job_id = await bench.add()
+    worker = quick(process, connection, grace=10)
+    await worker.start()
+    await eventually(lambda: worker.active_jobs)
+    await worker.close()
+    assert await bench.field(job_id, "state") == "active"
+    free.set()
+
+
+async def test_pausing_waits_for_claims_under_way(bench: Bench, connection: Connection) -> None:
+    """A claim that was on its way when the pause began runs, and is waited for."""
+    await bench.queue.add_bulk([NewJob("x")] * 60)
+    call = connection.call
+
+    async def slow(*args: Any) -> Any:
+        reply = await call(*args)
+        await asyncio.sleep(0.01)
+        return reply
+
+    async def process(_: Any) -> None:
+        await asyncio.sleep(0.002)
+
+    worker = quick(process, connection, concurrency=4)
+    async with worker:
+        connection.call = slow  # type: ignore[method-assign]
+        for _ in range(8):
+            await worker.resume()
+            await asyncio.sleep(0.02)
+            await worker.pause()
+            assert worker.active_jobs == 0
+            await asyncio.sleep(0.02)
+            assert worker.active_jobs == 0
+
+
+CHILD = textwrap.dedent(
+    """
+    import asyncio, sys
+    from glidemq_core.worker import Worker
+
+    async def process(job):
+        print("started", job.id, flush=True)
+        await asyncio.sleep(0.2 if job.name == "short" else 3600)
+        return "done"
+
+    asyncio.run(Worker("q", process, sys.argv[1], concurrency=2, grace=1000).run())
+    """
+)
+
+
+async def test_sigterm_drains_and_hands_back(bench: Bench, server_url: str, tmp_path: Path) -> None:
+    short, long, rest = [await bench.add(kind) for kind in ("short", "long", "rest")]
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    with subprocess.Popen([sys.executable, str(script), server_url], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        for _ in range(2):
+            await asyncio.to_thread(child.stdout.readline)
+        os.kill(child.pid, signal.SIGTERM)
+        assert await asyncio.to_thread(child.wait, 20) == 0
+    assert await bench.field(short, "state") == "completed"
+    assert await bench.field(long, "state") == "waiting"
+    assert await bench.field(long, "stalledCount") is None
+    assert await bench.field(rest, "state") == "waiting"
+    assert await is_idle(bench)
+    assert await _no_workers(bench)
