@@ -225,9 +225,10 @@ class Session:
             return
         if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageProblem(f"{question} Nothing was done: say --yes to do it without being asked")
-        sys.stderr.write(f"{question} [y/N] ")
-        sys.stderr.flush()
+        # Before the question is seen: Ctrl-C may be the answer.
         with self._clock_stopped(), _interruptible():
+            sys.stderr.write(f"{question} [y/N] ")
+            sys.stderr.flush()
             answer = sys.stdin.readline()
         if answer.strip().lower() not in ("y", "yes"):
             raise Refusal("nothing was done")
