@@ -1,4 +1,4 @@
-"""One small family of errors under `GlideMQError`; each carries its facts as attributes (api.md 1.5)."""
+"""One small family of errors under `GlideMQError`; each carries its facts as attributes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from .option_fields import one_of, refuse, whole
 from .strict_json import same_json
 from .vitals import SCAN_ROUNDS, VitalCalls, scan_page
 
-#: Fields of a read without payloads (records.md 4.5), and those of our own reading.
+#: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (
     "id",
     "name",

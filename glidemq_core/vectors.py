@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .option_fields import refuse
 
-#: Fields of a job's record, and those of our own (records.md 4.1-4.3, 3.4): a vector there would destroy the job.
+#: Fields of a job's record, and those of our own: a vector there would destroy the job.
 RESERVED: Final = frozenset(
     """
     id name data opts timestamp attemptsMade delay priority maxAttempts state groupKey orderingSeq cost expireAt

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from test_recordings_write import same
+from recording_kit import same
 
 from glidemq_core import waiting
 from glidemq_core.connection import Connection

@@ -168,7 +168,7 @@ async def test_an_ordering_key_shared_with_a_waiting_job_is_refused(
 
 
 async def test_group_settings_inside_flows(connection: Connection, producer: FlowProducer) -> None:
-    """flows.md 1.4: inner nodes overwrite concurrency, children keep it, nothing is taken away."""
+    """Inner nodes overwrite concurrency, children keep it, nothing is taken away."""
     bucket = TokenBucket(1.9999, 1)
     wide = Ordering("inner", concurrency=3, token_bucket=bucket)
     leaf = JobOptions(ordering=Ordering("leaf", concurrency=5), cost=0.5)

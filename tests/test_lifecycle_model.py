@@ -1,4 +1,4 @@
-"""Any sequence of calls keeps the invariants of lifecycle.md 22: every job in exactly one place, counts right.
+"""Any sequence of calls keeps what must always hold: every job in exactly one place, counts right.
 
 The calls come from hypothesis; after each one the whole queue is read and judged. At the end everything that can
 run is run: no job may be stuck behind another that will never start.

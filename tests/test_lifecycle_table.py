@@ -1,4 +1,4 @@
-"""What Node's known defects leave behind (lifecycle.md 23) is worked on without harm, and ours adds none of it."""
+"""What Node's known defects leave behind is worked on without harm, and ours adds none of it."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def bench(connection: Connection) -> Bench:
 async def test_a_bucket_refills_to_the_thousandth(
     connection: Connection, capacity: int, rate: int, level: int, remainder: int, waited: int
 ) -> None:
-    """Level, time and remainder after one look are those of records.md 11."""
+    """Level, time and remainder after one look are those that Node stores."""
     await connection.command("FLUSHALL")
     bench = Bench(connection, "q")
     bench.scope = await bench.queue.scope()

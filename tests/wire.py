@@ -17,7 +17,7 @@ from glidemq_core.keys import PRIORITY_STEP
 
 GOLDEN = Path(__file__).parent / "golden"
 
-#: Keys and job fields of our own that a recording of Node's cannot hold (records.md 3.4).
+#: Keys and job fields of our own that a recording of Node's cannot hold.
 OWN_KEYS = (
     "*:list-runs",
     "*:ledger:*",

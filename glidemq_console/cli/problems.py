@@ -1,4 +1,4 @@
-"""What ends a command early, and what the user reads about it: one line and an exit code (api.md 4.1)."""
+"""What ends a command early, and what the user reads about it: one line and an exit code."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ register("outbox_clear", {}, function(P, args)
   return removed
 end)
 
--- An active job waits for its children (flows.md 3b).
+-- An active job waits for its children.
 -- args: id, entry ("" list-sourced), processedOn, now, ledger header. Reply {"ok"} | {"completed"} | {"lost"}.
 register("wait_children", {}, function(P, args)
   local id, entry, now = args[1], args[2], tonumber(args[4])

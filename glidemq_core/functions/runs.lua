@@ -60,7 +60,7 @@ register("hand_back", {}, function(P, args)
   return { "ok" }
 end)
 
--- The processor asks to sleep (lifecycle 13). The slot of an ordered job is kept, no attempt is counted.
+-- The processor asks to sleep. The slot of an ordered job is kept, no attempt is counted.
 -- args: id, entry, processedOn, now, until, data ("" unchanged), ledger header ("" none).
 -- Reply {"ok", due} | {"lost"}.
 register("delay", {}, function(P, args)
@@ -80,7 +80,7 @@ register("delay", {}, function(P, args)
   return { "ok", util.int(due) }
 end)
 
--- A processor holds its ordering group (lifecycle 6.5).
+-- A processor holds its ordering group.
 -- args: id, entry, processedOn, now, duration, "requeue"|"fail", "front"|"back", "max"|"replace", ledger header.
 -- Reply {"ok", resumeAt} | {"lost"} | {"no_group"}.
 register("limit_group_run", {}, function(P, args)

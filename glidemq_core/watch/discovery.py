@@ -12,7 +12,7 @@ from glidemq_core.records import Discovery
 from .scan import scan_cluster
 from .source import Pace, Source, failed, integer, text
 
-#: Keys any of which makes a queue one that exists (records 19).
+#: Keys any of which makes a queue one that exists.
 _SIGNS = (
     "id",
     "stream",
