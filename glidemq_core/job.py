@@ -265,9 +265,13 @@ class Job(JobFields[DataT, ResultT]):
         requeue_position: Literal["front", "back"] = "front",
         extend: Literal["max", "replace"] = "max",
     ) -> NoReturn:
-        """Hold back the parked jobs of this job's ordering group for a while; never returns.
+        """Hold back the parked jobs of this job's ordering group for `duration` (ms or timedelta); never returns.
 
-        Raises: InvalidOptionError when the job has no ordering key.
+        Args:
+            current_job: what becomes of this one: parked again (`requeue`) or failed (`fail`).
+            requeue_position: `front` or `back` of the parked jobs.
+            extend: `max` never shortens an earlier hold, `replace` sets it as given.
+        Raises: InvalidOptionError when the job has no ordering key; JobStateError outside a processor.
         """
         self._running("rate_limit_group").limit_group(duration, current_job, requeue_position, extend)
 

@@ -46,6 +46,9 @@ class Queue(
         compression: `none` or `gzip`, for the data of jobs added here.
         events: False leaves out `added` events.
         options: the same set as one object; a keyword beside it wins.
+
+    Every call may raise what speaks of the server (ServerUnavailableError, CallTimeoutError, AuthenticationError,
+    PermissionDeniedError, ServerError), ClosedError after `close()`, and InvalidOptionError for a wrong `actor`.
     """
 
     def __init__(

@@ -247,7 +247,7 @@ class SwitchCalls(QueueBase):
         extend: Literal["max", "replace"] = "max",
         actor: Actor | None = None,
     ) -> datetime:
-        """Hold back the parked jobs of an ordering group for `duration`; returns when they may go on.
+        """Hold back the parked jobs of an ordering group for `duration` (ms or timedelta); tells until when.
 
         Args:
             extend: `max` never shortens an earlier hold, `replace` sets it as given.

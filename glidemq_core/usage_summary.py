@@ -30,7 +30,10 @@ async def get_usage_summary(
     queues: Iterable[str] | None = None,
     prefix: str | None = None,
 ) -> UsageSummary:
-    """Sum the usage reported in a span of time; see `Queue.get_usage_summary`."""
+    """Sum the usage reported in a span of time, of all queues of `prefix` or of those named, without a queue object.
+
+    Spans and errors as of `Queue.get_usage_summary`; `prefix` is the connection's unless given.
+    """
     prefix = prefix or connection.prefix
     start, end = _span(connection.now_ms(), window, start_time, end_time)
     total = Sum()

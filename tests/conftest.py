@@ -17,25 +17,22 @@ from glidemq_core.connection import Connection, connect
 from glidemq_core.flows import FlowProducer
 
 
+def server_words(port: int, folder: Path) -> list[str]:
+    """Command line of a Valkey on loopback that keeps nothing."""
+    return [
+        str(get_binary_path()),
+        *f"--port {port} --bind 127.0.0.1 --save".split(),
+        "",
+        "--dir",
+        str(folder),
+    ]
+
+
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[int]:
     """Run a throw-away Valkey on loopback without password; gives its port."""
     port = free_port()
-    process = subprocess.Popen(
-        [
-            str(get_binary_path()),
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(folder),
-            *options,
-        ],
-        stdout=subprocess.DEVNULL,
-    )
+    process = subprocess.Popen([*server_words(port, folder), *options], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 10
     while True:
         try:

