@@ -51,7 +51,7 @@ def _deep() -> Any:
 @pytest.mark.parametrize(
     ("ends", "reason"),
     [
-        (SystemExit(3), "3"),
+        (SystemExit(3), "SystemExit: 3"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (GeneratorExit(), "GeneratorExit"),
         (asyncio.CancelledError(), "CancelledError"),

@@ -114,6 +114,8 @@ def reason_of(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a foreign exception may fail at anything, also at naming itself
         text = ""
     text = text or type(error).__name__
+    if isinstance(error, SystemExit) and text.isdigit():
+        text = f"SystemExit: {text}"  # a bare number would say nothing
     return text.encode("utf-8", "replace").decode("utf-8")[:_REASON_CAP]
 
 

@@ -266,7 +266,7 @@ def test_a_worker_logs_one_line_for_each_attempt_that_failed(server: str, tmp_pa
         "nan": "result: Out of range float values",
         "hang": "Job timeout exceeded",
         "mute": "Mute",
-        "exit": "3",
+        "exit": "SystemExit: 3",
         "evil": "two lines",
     }
     jobs = [{"name": name, "opts": {"timeout": 300}} for name in reasons]
