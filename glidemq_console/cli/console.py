@@ -23,12 +23,24 @@ def console(
     session: Session,
     names: parameters.Queues = None,
     queue: parameters.QueueOption = None,
-    screen: Annotated[str, typer.Option("--screen", metavar="NAME", help="First screen.")] = "queues",
+    screen: Annotated[
+        str,
+        typer.Option(
+            "--screen",
+            metavar="NAME",
+            help="First screen: queues, jobs, streams, approvals, flows or limits.",
+        ),
+    ] = "queues",
     refresh: Annotated[
         int | None,
         typer.Option("--refresh", metavar="DUR", parser=positive_duration, help="Between two looks (1s)."),
     ] = None,
-    theme: Annotated[str | None, typer.Option("--theme", metavar="NAME", help="Colours.")] = None,
+    theme: Annotated[
+        str | None,
+        typer.Option(
+            "--theme", metavar="NAME", help="Colours: glidemq-dark, -light, -colorblind, -ansi, or yours."
+        ),
+    ] = None,
 ) -> int:
     """Open the console on the terminal."""
     from sys import stdin, stdout
@@ -88,7 +100,7 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Only the workload, no screens.")] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed, the same workload.")] = 1,
     speed: Annotated[
-        float, typer.Option("--speed", metavar="X", min=0.1, max=100.0, help="Times as fast.")
+        float, typer.Option("--speed", metavar="X", min=0.1, max=100.0, help="Times as fast, 0.1 to 100.")
     ] = 1.0,
     run_for: Annotated[
         int | None,

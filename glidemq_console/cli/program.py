@@ -61,7 +61,13 @@ GLOBAL_PARAMETERS: dict[str, tuple[Any, Any]] = {
     "url": (
         Annotated[
             str | None,
-            typer.Option("--url", "-u", metavar="URL", parser=some_text, help="Server: valkey://host:port."),
+            typer.Option(
+                "--url",
+                "-u",
+                metavar="URL",
+                parser=some_text,
+                help="Server: valkey://host:port, or embedded:NAME.",
+            ),
         ],
         None,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from glidemq_console.app import SCREENS
 from glidemq_console.cli.configtext import edited
-from glidemq_console.theme import user_folder
+from glidemq_console.theme import load_themes, user_folder
 
 from .harness import Ran, through_a_pty
 
@@ -159,3 +161,10 @@ def test_a_password_file_in_the_home_folder(
     assert run("queues", "--url", "valkey://127.0.0.1:1", "--password-file", "~/secret").code == 3
     (tmp_path / "config.toml").write_text("password_file = '~/secret'\nurl = 'valkey://127.0.0.1:1'\n")
     assert run("queues").code == 3
+
+
+def test_the_help_of_console_names_every_screen_and_theme(run: Run, environment: None) -> None:
+    told = run("console", "--help").out
+    assert not {spec.name for spec in SCREENS} - set(re.findall(r"[a-z]+", told))
+    for name in load_themes(Path("/no such folder")).names:
+        assert f"-{name.partition('-')[2]}" in told
