@@ -39,12 +39,23 @@ def _lighten(params: Any) -> None:
             param._runtime_param = _Plain()
 
 
+def _no_type(ctx: Any) -> None:
+    """Say nothing where newer versions of typer write the Python type behind the name of an argument."""
+
+
 class LightCommand(TyperCommand):
     """A command whose plain options cost nothing."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _lighten(self.params)
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        params: list[Any] = [param for param in self.params if param.param_type_name == "argument"]
+        for param in params:
+            if param.metavar:
+                param.display_type_rich = _no_type
+        super().format_options(ctx, formatter)
 
 
 class LightGroup(TyperGroup):

@@ -163,6 +163,15 @@ def test_a_password_file_in_the_home_folder(
     assert run("queues").code == 3
 
 
+def test_help_shows_names_and_no_python_types(run: Run, environment: None) -> None:
+    for command in ("add", "approve", "config", "tail", "worker"):
+        told = run(command, "--help").out
+        assert "<str>" not in told
+        assert "list[str]" not in told
+    assert re.search(r"^  JOB  +QUEUE:ID", told := run("tail", "--help").out, re.MULTILINE), told
+    assert "show|path|edit|set|profiles" in run("config", "--help").out
+
+
 def test_the_help_of_console_names_every_screen_and_theme(run: Run, environment: None) -> None:
     told = run("console", "--help").out
     assert not {spec.name for spec in SCREENS} - set(re.findall(r"[a-z]+", told))
