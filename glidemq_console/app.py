@@ -151,6 +151,9 @@ class ConsoleApp(App[int]):
             self.last_input = monotonic()
         if self._typed_ahead.holds(event) or (isinstance(event, events.Key) and self._opens_line(event.key)):
             return
+        if isinstance(event, events.Key) and isinstance(self.screen, ConsoleScreen):
+            # New, and again when no widget wanted it: what hides and shows the list in between takes the focus.
+            self.screen.keep_focus()
         is_new = not event.is_forwarded
         await super().on_event(event)
         if not (is_new and event.is_forwarded):

@@ -147,6 +147,41 @@ async def test_the_cursor_stays_on_its_row_through_a_refresh() -> None:
         assert lines.cursor_key is None
 
 
+async def test_enter_before_the_rows_are_read_opens_the_row_once_it_comes() -> None:
+    app = Stage(LineList(COLUMNS))
+    async with app.run_test() as pilot:
+        lines = app.query_one(LineList)
+        await pilot.press("enter")
+        lines.set_reading()
+        await pilot.press("enter")
+        assert app.heard_of(LineList.Chosen) == []
+
+        lines.set_empty([])
+        lines.show(rows(3, 5))
+        lines.show(rows(3, 5))
+        await pilot.pause()
+        assert [message.key for message in app.heard_of(LineList.Chosen)] == [3]
+
+
+@pytest.mark.parametrize("meanwhile", ["cleared", "moved", "empty"])
+async def test_an_enter_that_something_else_came_after_opens_nothing(meanwhile: str) -> None:
+    app = Stage(LineList(COLUMNS))
+    async with app.run_test() as pilot:
+        lines = app.query_one(LineList)
+        lines.set_reading()
+        await pilot.press("enter")
+        if meanwhile == "cleared":
+            lines.clear()
+        elif meanwhile == "moved":
+            await pilot.press("j")
+        else:
+            lines.set_empty([])
+            lines.show([])
+        lines.show(rows(0, 3))
+        await pilot.pause()
+        assert app.heard_of(LineList.Chosen) == []
+
+
 async def test_the_row_being_read_stands_still_on_the_screen() -> None:
     app = Stage(LineList(COLUMNS))
     async with app.run_test(size=(60, 12)) as pilot:

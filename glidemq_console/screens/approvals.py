@@ -298,7 +298,7 @@ class ApprovalsScreen(ConsoleScreen):
         now = self.console.now_ms()
         inbox = snapshot.inbox
         if inbox is None:
-            self.lines.set_empty([[], [Ink("reading …", "dim")]])
+            self.lines.set_reading()
             self.set_class(True, "-none")
             return
         self._take(inbox)

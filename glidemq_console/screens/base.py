@@ -222,6 +222,11 @@ class ConsoleScreen(Screen[None]):
         if widget is not None:
             widget.focus()
 
+    def keep_focus(self) -> None:
+        """Give the focus back to where the work is when nothing has it."""
+        if self.focused is None and self.is_mounted:
+            self.set_focus(self.main_widget())
+
     def step_back(self) -> None:
         """One step back: the command line, what is open here, the screen below."""
         if self.query_one(CommandLine).close():

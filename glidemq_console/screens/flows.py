@@ -136,7 +136,7 @@ class FlowsScreen(ConsoleScreen):
         lines = self.lines
         known = snapshot.flows
         if known is None:
-            lines.set_empty([[], [Ink("reading …", "dim")]])
+            lines.set_reading()
             return
         self._listed = [flow for flow in known.items if self._matches(flow)]
         lines.stale = self.has_class("-old")

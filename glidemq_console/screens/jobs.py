@@ -249,7 +249,7 @@ class JobsScreen(ConsoleScreen):
             self._shown = None
             self.lines.clear()
         if self._shown is None:
-            self.lines.set_empty([[], [Ink("reading …", "dim")]])
+            self.lines.set_reading()
 
     def _draw_rows(self, start: int | None = None, end: int | None = None) -> None:
         """Hand the list the rows on screen and a margin; the others are built when they are looked at."""

@@ -140,6 +140,9 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         self._markable = markable
         self._top = 1 if header else 0
         self._empty = tuple(empty)
+        self._reading = False
+        #: Enter came before the row: it is opened once it is there.
+        self._choose_early = False
         self._rows: dict[int, Row] = {}
         self._fresh: set[int] = set()
         self._total = 0
@@ -204,12 +207,22 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         """Forget rows, marks and cursor, as for another list."""
         self._marks.clear()
         self._touched = False
+        self._choose_early = False
         self._cursor, self._cursor_key = 0, None
         self._update(0, 0, (), whole=True)
         self.scroll_to(y=0, animate=False, force=True)
 
     def set_empty(self, lines: Sequence[Parts]) -> None:
         """Say what stands in the place of the rows when there are none."""
+        self._reading = False
+        self._say_empty(lines)
+
+    def set_reading(self) -> None:
+        """Say that the rows are being read; the one that enter asks for meanwhile is opened when it comes."""
+        self._reading = True
+        self._say_empty([[], [Ink("reading …", "dim")]])
+
+    def _say_empty(self, lines: Sequence[Parts]) -> None:
         self._empty = tuple(lines)
         if self._total == 0:
             self.refresh()
@@ -258,6 +271,10 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         else:
             self._refresh_rows(changed)
         self._ask()
+        if total:
+            self._reading = False
+        if self._choose_early:
+            self.action_choose()
 
     def _trim(self, start: int) -> None:
         if len(self._rows) > KEPT_ROWS:
@@ -310,7 +327,7 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def move_to(self, index: int) -> None:
         """Put the cursor on the row at an index and scroll it into view."""
-        self._touched = True
+        self._touched, self._choose_early = True, False
         if self._total == 0:
             return
         old, self._cursor = self._cursor, max(0, min(index, self._total - 1))
@@ -352,6 +369,7 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         self.move_to(self._total - 1)
 
     def action_choose(self) -> None:
+        self._choose_early = self._cursor_key is None and (self._reading or self._total > 0)
         if self._cursor_key is not None:
             self.post_message(self.Chosen(self, self._cursor_key, self._cursor))
 

@@ -277,6 +277,25 @@ async def test_a_terminal_that_changes_its_size_is_filled_again(
                 await terminal.shows(words, since)
 
 
+async def test_a_key_that_comes_with_another_size_reaches_the_list(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("first", connection) as first, Queue("second", connection) as second:
+        await first.add("answer", {})
+        await second.add("moderate", {})
+        with console(server_url, size=(80, 24)) as terminal:
+            await terminal.shows("2 queues")
+            since = len(terminal.got)
+            terminal.resize(50, 10)
+            os.killpg(terminal.process.pid, signal.SIGWINCH)
+            await terminal.shows("too small", since)
+            # What was hidden had the focus.
+            terminal.resize(120, 40)
+            os.killpg(terminal.process.pid, signal.SIGWINCH)
+            terminal.press("j\r")
+            await terminal.shows("moderate", since)
+
+
 async def test_the_first_data_is_there_at_once(connection: Connection, server_url: str) -> None:
     async with Queue("inference", connection) as queue:
         await queue.add("answer", {})
