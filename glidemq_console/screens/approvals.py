@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.containers import Horizontal
 from textual.widgets import Button
 
 from glidemq_core.errors import GlideMQError
@@ -21,15 +19,16 @@ from ..command_line import CommandLine
 from ..decider import Answer
 from ..decisions import DONE, Pending, Verb, gone_words, name_of
 from ..safe import clean
-from ..store import Interests, Snapshot, epoch_ms
-from ..widgets.card import PayloadCard
+from ..store import Interests, Snapshot
 from ..widgets.columns import Row
 from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList
-from ..widgets.prose import Prose
-from ..widgets.statusline import PartsView, Rule, StatusLine
+from ..widgets.statusline import Rule, StatusLine
 from . import approval_parts as say
+from .approval_prompts import ask_comment, ask_reason
 from .base import ConsoleScreen
+from .inbox import SORT_COLUMNS, Listed, Opened, is_same
+from .review import Review, ReviewCard
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -41,19 +40,6 @@ SIDE_WIDTH = 100
 TALL_HEIGHT = 30
 #: A list that moved by itself takes no decision for this long: the key was meant for another row.
 SETTLE_S = 0.3
-#: A draft of this length may have been cut by the list's reading; the whole is read for the card.
-LIST_DRAFT = 1_000
-SORTS = ("deadline", "waiting", "cost")
-
-
-class ReviewCard(PayloadCard, inherit_bindings=False):
-    """The payload; `e` and `v` belong to the screen here."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        binding
-        for binding in PayloadCard.BINDINGS
-        if isinstance(binding, Binding) and binding.key not in ("e", "v")
-    ]
 
 
 class ApprovalsScreen(ConsoleScreen):
@@ -100,16 +86,10 @@ class ApprovalsScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._inbox: Inbox | None = None
-        self._items: dict[JobRef, Approval] = {}
-        #: What was on the card when the cursor came to the row, or when a change was taken note of.
-        self._opened: Approval | None = None
-        #: The same with its whole payload and draft, where the list has only the beginning.
-        self._whole: Approval | None = None
+        self._listed = Listed()
+        self._opened = Opened()
         self._marked: dict[JobRef, Approval] = {}
         self._comments: dict[JobRef, str] = {}
-        self._filter = ""
-        self._sort = SORTS[0]
         self._moved_at = 0.0
 
     def body(self) -> ComposeResult:
@@ -117,25 +97,19 @@ class ApprovalsScreen(ConsoleScreen):
         yield Rule(id="inbox-rule")
         with Horizontal(id="inbox"):
             yield LineList(say.COLUMNS, id="inbox-list", markable=True, empty=say.EMPTY)
-            with Vertical(id="review"):
-                with Vertical(id="review-body"):
-                    yield PartsView(id="review-head")
-                    yield Rule("draft", id="draft-title")
-                    yield Prose(id="review-draft")
-                    yield Rule("payload", id="payload-title")
-                    yield ReviewCard(id="review-payload")
-                yield StatusLine(id="review-note")
-                with Horizontal(id="review-buttons"):
-                    yield Button(Content("✓ Approve  a"), id="approve", compact=True)
-                    yield Button(Content("✗ Reject  r"), id="reject", compact=True)
+            yield Review(id="review")
 
     @property
     def lines(self) -> LineList:
         return self.query_one("#inbox-list", LineList)
 
     @property
+    def review(self) -> Review:
+        return self.query_one("#review", Review)
+
+    @property
     def payload(self) -> ReviewCard:
-        return self.query_one("#review-payload", ReviewCard)
+        return self.review.payload
 
     def on_mount(self) -> None:
         self.console.decider.listener = self._answered
@@ -146,49 +120,36 @@ class ApprovalsScreen(ConsoleScreen):
     def current(self) -> Approval | None:
         """The job under the cursor, as it is now."""
         key = self.lines.cursor_key if self.is_mounted else None
-        return next((one for ref, one in self._items.items() if ref == key), None)
+        return next((one for ref, one in self._listed.items.items() if ref == key), None)
 
     @property
     def shown(self) -> Approval | None:
         """The job under the cursor as it was opened: what a decision is bound to."""
-        opened = self._opened
-        if opened is None or self.current is None or opened.ref != self.current.ref:
-            return self.current
-        if self._whole is not None and self._is_same(self._whole, opened):
-            return self._whole
-        return opened
-
-    @staticmethod
-    def _is_same(one: Approval, other: Approval) -> bool:
-        return one.ref == other.ref and one.review_hash == other.review_hash
+        return self._opened.shown(self.current)
 
     @property
     def has_changed(self) -> bool:
         """The job under the cursor is not what was opened."""
-        opened, current = self._opened, self.current
-        return (
-            opened is not None
-            and current is not None
-            and opened.ref == current.ref
-            and opened.review_hash != current.review_hash
-        )
+        return self._opened.has_changed(self.current)
 
-    def _lacks_whole(self, one: Approval) -> bool:
-        """What the list holds is only the beginning, and the whole has not been read yet."""
-        return one is not self._whole and (one.truncated or len(one.draft or "") >= LIST_DRAFT)
+    @property
+    def is_cut(self) -> bool:
+        """Of the job under the cursor only the beginning is known yet."""
+        shown = self.shown
+        return shown is not None and self._opened.lacks_whole(shown)
 
     def why_not_change(self) -> str | None:
         """Why no decision can be made on what is under the cursor."""
         shown = self.shown
         if shown is None:
-            return "still reading" if self._inbox is None else "nothing waits for you"
+            return "still reading" if self._listed.inbox is None else "nothing waits for you"
         if monotonic() - self._moved_at < SETTLE_S:
             return "the list has just moved on; press again"
         if self.console.decider.of(shown.ref) is not None:
             return "a decision is on its way; z takes it back"
         if self.has_changed:
             return "it changed since you opened it; enter when you have looked"
-        if self._lacks_whole(shown):
+        if self.is_cut:
             return "the whole of it is still being read"
         return None
 
@@ -278,7 +239,7 @@ class ApprovalsScreen(ConsoleScreen):
         if self._is_card:
             self._close_card()
             return True
-        if self._filter:
+        if self._listed.filter:
             self._set_filter("")
             return True
         if self._marked:
@@ -302,8 +263,7 @@ class ApprovalsScreen(ConsoleScreen):
             self.set_class(True, "-none")
             return
         self._take(inbox)
-        items = self._sorted(self._items.values())
-        decider = self.console.decider
+        items, decider = self._listed.in_order(), self.console.decider
         rows = [
             Row(one.ref, say.cells(one, decider.of(one.ref), now, sending=decider.is_sending(one.ref)))
             for one in items
@@ -311,10 +271,10 @@ class ApprovalsScreen(ConsoleScreen):
         lines = self.lines
         before = lines.cursor_key
         lines.stale = self.has_class("-old")
-        lines.set_sort({"deadline": "in", "waiting": "waits", "cost": "cost"}[self._sort], descending=False)
+        lines.set_sort(SORT_COLUMNS[self._listed.sort], descending=False)
         lines.set_empty(
             [[], [Ink("Nothing here matches the filter; esc clears it.", "dim")]]
-            if self._filter and inbox.items
+            if self._listed.filter and inbox.items
             else say.EMPTY
         )
         self.set_class(not rows, "-none")
@@ -328,27 +288,19 @@ class ApprovalsScreen(ConsoleScreen):
 
     def _take(self, inbox: Inbox) -> None:
         """Keep what waits and matches; see what vanished, and what a held back decision was overtaken by."""
-        decider = self.console.decider
-        waiting = {one.ref: one for one in inbox.items if not decider.is_answered(one)}
-        fresh = inbox is not self._inbox
-        self._inbox = inbox
+        fresh, before = inbox is not self._listed.inbox, self._listed.items
+        waiting = self._listed.take(inbox, self.console.decider.is_answered)
         if fresh and inbox.total <= len(inbox.items):
-            self._tell_gone(waiting)
-        words = self._filter.lower().split()
-        self._items = {
-            ref: one
-            for ref, one in waiting.items()
-            if all(word in f"{one.queue} {one.name} {one.reason or ''} {one.id}".lower() for word in words)
-        }
+            self._tell_gone(waiting, before)
 
-    def _tell_gone(self, waiting: dict[JobRef, Approval]) -> None:
+    def _tell_gone(self, waiting: dict[JobRef, Approval], before: dict[JobRef, Approval]) -> None:
         decider = self.console.decider
         for pending in decider.pending:
             if pending.ref not in waiting:
                 # Somebody or the deadline was faster: the answer says who.
                 decider.send_now(pending.ref)
-        opened = self._opened
-        if opened is None or opened.ref in waiting or opened.ref not in self._items:
+        opened = self._opened.one
+        if opened is None or opened.ref in waiting or opened.ref not in before:
             return
         if not decider.is_answered(opened) and decider.of(opened.ref) is None:
             self.run_worker(self._tell_who(opened.ref), group="gone", exit_on_error=False)
@@ -360,60 +312,30 @@ class ApprovalsScreen(ConsoleScreen):
             return
         self.console.tell(gone_words(ref, job, self.console.now_ms()), "warning")
 
-    def _sorted(self, items: Iterable[Approval]) -> list[Approval]:
-        far = 1 << 62
-        if self._sort == "waiting":
-            return sorted(items, key=lambda one: (one.suspended_at, one.queue, one.id))
-        if self._sort == "cost":
-            cost = {one.ref: (one.usage.total_cost if one.usage else None) or 0.0 for one in items}
-            return sorted(items, key=lambda one: (-cost[one.ref], one.queue, one.id))
-        return sorted(items, key=lambda one: (epoch_ms(one.deadline_at) or far, one.queue, one.id))
-
     def _draw_head(self, inbox: Inbox, now: int) -> None:
         hidden = len(inbox.items) - sum(not self.console.decider.is_answered(one) for one in inbox.items)
-        listed = list(self._items.values())
+        listed = list(self._listed.items.values())
         left = say.summary(listed, max(len(listed), inbox.total - hidden), now)
-        shown = f"/{clean(self._filter, single_line=True)}" if self._filter else "all queues"
-        right = [Ink("sort ", "dim"), Ink(self._sort), Ink("  ")]
-        right.append(Ink(shown, "focus" if self._filter else "dim"))
+        shown = f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else "all queues"
+        right = [Ink("sort ", "dim"), Ink(self._listed.sort), Ink("  ")]
+        right.append(Ink(shown, "focus" if self._listed.filter else "dim"))
         if not inbox.complete:
             right.append(Ink(" · still searching queues", "dim"))
         self.query_one("#inbox-head", StatusLine).show(left, [*right, Ink(" ")])
 
     def _draw_card(self, now: int) -> None:
         current = self.current
+        self._opened.look(current)
         if current is None:
-            self._opened = None
             return
-        if self._opened is None or self._opened.ref != current.ref:
-            self._opened, self._whole = current, None
-        elif self._opened.review_hash == current.review_hash:
-            self._opened = current
         card = current if self.has_changed else self.shown or current
-        if self._lacks_whole(card):
+        if self._opened.lacks_whole(card):
             self.run_worker(self._read_whole(card.ref), group="whole", exclusive=True, exit_on_error=False)
         head = say.head(card, now, self.console.config.zone)
-        if self.has_changed and self._opened is not None:
-            head += [[], *say.changed_lines(self._opened, current)]
-        self.query_one("#review-head", PartsView).show(head)
-        title, paragraphs = say.reported(card)
-        draft = self.query_one("#review-draft", Prose)
-        draft.show_paragraphs(paragraphs)
-        self.query_one("#draft-title", Rule).show(title, lit=draft.has_focus)
-        self._draw_payload(card)
+        if self.has_changed and self._opened.one is not None:
+            head += [[], *say.changed_lines(self._opened.one, current)]
+        self.review.show(card, head)
         self._draw_buttons(now)
-
-    def _draw_payload(self, card: Approval) -> None:
-        payload = self.payload
-        words = f"payload {fmt.byte_size(card.data_bytes)}"
-        if card.truncated:
-            payload.show_note("reading the whole of it …")
-        else:
-            payload.show(card.data)
-        if payload.masked_count:
-            hint = "v masks them" if payload.revealed else "v reveals them"
-            words += f" · {fmt.plural(payload.masked_count, 'secret')}, {hint}"
-        self.query_one("#payload-title", Rule).show(words, lit=payload.has_focus)
 
     def _draw_buttons(self, now: int) -> None:
         shown, decider = self.shown, self.console.decider
@@ -428,25 +350,17 @@ class ApprovalsScreen(ConsoleScreen):
             note = [Ink(clean(blocked, single_line=True, limit=200), "warning")]
         elif self.has_changed:
             note = [Ink("the buttons wait until you have looked: enter", "warning")]
-        elif self._lacks_whole(shown):
+        elif self.is_cut:
             note = [Ink("the whole of it is still being read …", "warning")]
         elif comment := self._comments.get(shown.ref):
             note = [Ink("comment  ", "dim"), Ink(clean(comment, single_line=True, limit=200))]
-        self.query_one("#review-note", StatusLine).show(note)
         waits = blocked is not None or decider.is_sending(shown.ref)
-        waits = waits or (pending is None and (self.has_changed or self._lacks_whole(shown)))
-        approve, reject = self.query_one("#approve", Button), self.query_one("#reject", Button)
-        labels = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
-        if pending is not None:
-            labels[pending.verb] = f"{'✓' if pending.verb == 'approve' else '✗'} Send now  enter"
-        for button, verb in ((approve, "approve"), (reject, "reject")):
-            button.disabled = waits or (pending is not None and pending.verb != verb)
-            if str(button.label) != labels[verb]:
-                button.label = Content(labels[verb])
+        waits = waits or (pending is None and (self.has_changed or self.is_cut))
+        self.review.show_buttons(note, pending, waits=waits)
 
     async def _read_whole(self, ref: JobRef) -> None:
         """Read payload and draft without limits, for the card; only then can they be decided on."""
-        if self._whole is not None and self.current is not None and self._is_same(self._whole, self.current):
+        if self._opened.has_whole(self.current):
             return
         try:
             whole = await self.console.feed.review(ref)
@@ -457,8 +371,8 @@ class ApprovalsScreen(ConsoleScreen):
         current = self.current
         if current is None or current.ref != ref:
             return
-        self._whole = whole
-        if self._opened is None or not self._is_same(whole, current):
+        self._opened.whole = whole
+        if self._opened.one is None or not is_same(whole, current):
             # It changed between list and card: the card is newer, and that is what is looked at.
             self.console.feed.refresh_now()
         self.show(self.snapshot)
@@ -473,12 +387,12 @@ class ApprovalsScreen(ConsoleScreen):
         self.console.action_act("approvals.open")
 
     def on_line_list_sort_asked(self, event: LineList.SortAsked) -> None:
-        self._sort = {"in": "deadline", "waits": "waiting", "cost": "cost"}.get(event.column, self._sort)
+        self._listed.sort_by_column(event.column)
         self.show(self.snapshot)
 
     def on_line_list_marks_changed(self, event: LineList.MarksChanged) -> None:
         kept = {ref: one for ref, one in self._marked.items() if ref in event.keys}
-        added = {ref: one for ref, one in self._items.items() if ref in event.keys and ref not in kept}
+        added = {ref: one for ref, one in self._listed.items.items() if ref in event.keys and ref not in kept}
         if self.shown is not None and self.shown.ref in added and not self.has_changed:
             added[self.shown.ref] = self.shown
         self._marked = kept | added
@@ -502,7 +416,7 @@ class ApprovalsScreen(ConsoleScreen):
             self.show(self.snapshot)
 
     def _set_filter(self, text: str) -> None:
-        self._filter = text
+        self._listed.filter = text
         self.show(self.snapshot)
 
     # --- actions -------------------------------------------------------------------------------------------
@@ -518,7 +432,7 @@ class ApprovalsScreen(ConsoleScreen):
             return None
         reason = ""
         if verb == "reject":
-            asked = await self._ask_reason(f"Reject {name_of(shown.ref)}?")
+            asked = await ask_reason(self.console, f"Reject {name_of(shown.ref)}?")
             if asked is None:
                 return "nothing was decided"
             reason = asked
@@ -534,11 +448,11 @@ class ApprovalsScreen(ConsoleScreen):
             for ref in held:
                 decider.send_now(ref)
             return None
-        chosen = [one for ref, one in self._marked.items() if self._is_unchanged(ref, one)]
+        chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
         reason = ""
         if verb == "reject":
-            asked = await self._ask_reason(f"Reject {fmt.plural(len(chosen), 'job')}?")
+            asked = await ask_reason(self.console, f"Reject {fmt.plural(len(chosen), 'job')}?")
             if asked is None:
                 return "nothing was decided"
             reason = asked
@@ -547,28 +461,6 @@ class ApprovalsScreen(ConsoleScreen):
         self.show(self.snapshot)
         words = f"{fmt.plural(held_back, 'job')} about to be {DONE[verb]}; z takes the latest back"
         return words + (f"; {changed} changed since you selected them" if changed else "")
-
-    def _is_unchanged(self, ref: JobRef, marked: Approval) -> bool:
-        now = self._items.get(ref)
-        return now is not None and now.review_hash == marked.review_hash
-
-    async def _ask_reason(self, title: str) -> str | None:
-        from ..widgets.dialog import PromptDialog
-
-        def problem(text: str) -> str | None:
-            return None if text.strip() else "a rejection needs a reason"
-
-        dialog = PromptDialog(
-            title,
-            "The reason goes to the processor and into the audit.",
-            placeholder="why",
-            yes="Reject",
-            no="Keep waiting",
-            validate=problem,
-            danger=True,
-        )
-        answer = await self.app.push_screen_wait(dialog)
-        return answer.strip() if answer is not None else None
 
     async def edit(self, shown: Approval) -> str | None:
         """Edit the payload; approve with it once the difference was looked at."""
@@ -588,15 +480,7 @@ class ApprovalsScreen(ConsoleScreen):
 
     async def comment(self, shown: Approval) -> str | None:
         """Write a comment that goes with the approval."""
-        from ..widgets.dialog import PromptDialog
-
-        dialog = PromptDialog(
-            f"Comment on {name_of(shown.ref)}",
-            "It goes to the processor with your approval, and into the audit.",
-            value=self._comments.get(shown.ref, ""),
-            yes="Keep it",
-        )
-        text = await self.app.push_screen_wait(dialog)
+        text = await ask_comment(self.console, name_of(shown.ref), self._comments.get(shown.ref, ""))
         if text is None:
             return None
         if text.strip():
@@ -625,10 +509,10 @@ class ApprovalsScreen(ConsoleScreen):
         if self.console.decider.of(shown.ref) is not None:
             self.console.decider.send_now(shown.ref)
         elif self.has_changed:
-            self._opened, self._whole = current, None
+            self._opened.accept(current)
             self.show(self.snapshot)
         elif self.has_class("-wide"):
-            self.query_one("#approve", Button).focus()
+            self.review.approve.focus()
         elif not self._is_card:
             self.add_class("-card")
             self.show(self.snapshot)
@@ -656,13 +540,13 @@ class ApprovalsScreen(ConsoleScreen):
         return "secrets revealed; v masks them" if self.payload.revealed else "secrets masked"
 
     def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._filter)
+        self.query_one(CommandLine).open_for_filter(self._listed.filter)
 
     def sort_next(self) -> str:
-        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self._listed.sort_next()
         self.show(self.snapshot)
         return {
             "deadline": "soonest deadline first",
             "waiting": "longest wait first",
             "cost": "dearest first",
-        }[self._sort]
+        }[self._listed.sort]

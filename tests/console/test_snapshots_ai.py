@@ -56,7 +56,7 @@ async def drawn(pilot: Pilot[Any]) -> None:
             lambda: all(s.follower.meter.chunks and not s.follower.has_rest for s in screen._slots)
         )
     if isinstance(screen, ApprovalsScreen):
-        await eventually(lambda: screen.shown is None or not screen._lacks_whole(screen.shown))
+        await eventually(lambda: not screen.is_cut)
     await settle(pilot)
     if isinstance(screen, StreamsScreen | ApprovalsScreen):
         screen.show(screen.snapshot)
