@@ -17,7 +17,7 @@ from ..actions import Action, bindings
 from ..actions.approvals import ApprovalContext
 from ..command_line import CommandLine
 from ..decider import Answer
-from ..decisions import DONE, Pending, Verb, gone_words, name_of
+from ..decisions import gone_words, name_of
 from ..safe import clean
 from ..store import Interests, Snapshot
 from ..widgets.columns import Row
@@ -25,9 +25,8 @@ from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList
 from ..widgets.statusline import Rule, StatusLine
 from . import approval_parts as say
-from .approval_prompts import ask_comment, ask_reason
-from .base import ConsoleScreen
-from .inbox import SORT_COLUMNS, Listed, Opened, is_same
+from .deciding import DecidingScreen
+from .inbox import SORT_COLUMNS, is_same
 from .review import Review, ReviewCard
 
 if TYPE_CHECKING:
@@ -38,11 +37,9 @@ if TYPE_CHECKING:
 SIDE_WIDTH = 100
 #: From this height on the buttons have air round them.
 TALL_HEIGHT = 30
-#: A list that moved by itself takes no decision for this long: the key was meant for another row.
-SETTLE_S = 0.3
 
 
-class ApprovalsScreen(ConsoleScreen):
+class ApprovalsScreen(DecidingScreen):
     """Every suspended job of every queue."""
 
     SCOPE = "approvals"
@@ -59,38 +56,9 @@ class ApprovalsScreen(ConsoleScreen):
         display: block; width: 54%; border-left: vkey $hairline; padding: 0 0 0 1;
     }
     ApprovalsScreen.-none #review, ApprovalsScreen.-none #inbox-rule { display: none; }
-    ApprovalsScreen #review-body { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
     ApprovalsScreen.-card #inbox-head, ApprovalsScreen.-card #inbox-rule { display: none; }
     ApprovalsScreen.-wide #inbox-head, ApprovalsScreen.-wide #inbox-rule { display: block; }
-    ApprovalsScreen #review-head { height: auto; max-height: 16; padding: 0 1; }
-    ApprovalsScreen #review-draft { max-height: 38%; }
-    ApprovalsScreen #review-payload { height: 1fr; min-height: 2; }
-    ApprovalsScreen #review-note { height: 1; }
-    ApprovalsScreen #review-buttons { height: 1; padding: 0 1; }
-    ApprovalsScreen.-tall #review-buttons { height: 3; }
-    ApprovalsScreen.-tall #review-note { margin-top: 1; }
-    ApprovalsScreen Button {
-        height: 1; width: auto; min-width: 16; padding: 0 2; margin: 0 2 0 0; border: none; text-style: none;
-        color: $foreground; background: $cursor-background; background-tint: $cursor-background 0%;
-    }
-    ApprovalsScreen.-tall Button { height: 3; padding: 1 3; }
-    ApprovalsScreen #approve { color: $success; }
-    ApprovalsScreen #reject { color: $error; }
-    ApprovalsScreen Button:hover { text-style: bold underline; }
-    ApprovalsScreen #approve:focus { color: $background; background: $success; text-style: bold; }
-    ApprovalsScreen #reject:focus { color: $background; background: $error; text-style: bold; }
-    ApprovalsScreen Button:disabled {
-        color: $dim; background: $surface; text-style: none; opacity: 1; text-opacity: 1;
-    }
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._listed = Listed()
-        self._opened = Opened()
-        self._marked: dict[JobRef, Approval] = {}
-        self._comments: dict[JobRef, str] = {}
-        self._moved_at = 0.0
 
     def body(self) -> ComposeResult:
         yield StatusLine(id="inbox-head")
@@ -99,72 +67,8 @@ class ApprovalsScreen(ConsoleScreen):
             yield LineList(say.COLUMNS, id="inbox-list", markable=True, empty=say.EMPTY)
             yield Review(id="review")
 
-    @property
-    def lines(self) -> LineList:
-        return self.query_one("#inbox-list", LineList)
-
-    @property
-    def review(self) -> Review:
-        return self.query_one("#review", Review)
-
-    @property
-    def payload(self) -> ReviewCard:
-        return self.review.payload
-
     def on_mount(self) -> None:
         self.console.decider.listener = self._answered
-
-    # --- what is shown -------------------------------------------------------------------------------------
-
-    @property
-    def current(self) -> Approval | None:
-        """The job under the cursor, as it is now."""
-        key = self.lines.cursor_key if self.is_mounted else None
-        return next((one for ref, one in self._listed.items.items() if ref == key), None)
-
-    @property
-    def shown(self) -> Approval | None:
-        """The job under the cursor as it was opened: what a decision is bound to."""
-        return self._opened.shown(self.current)
-
-    @property
-    def has_changed(self) -> bool:
-        """The job under the cursor is not what was opened."""
-        return self._opened.has_changed(self.current)
-
-    @property
-    def is_cut(self) -> bool:
-        """Of the job under the cursor only the beginning is known yet."""
-        shown = self.shown
-        return shown is not None and self._opened.lacks_whole(shown)
-
-    def why_not_change(self) -> str | None:
-        """Why no decision can be made on what is under the cursor."""
-        shown = self.shown
-        if shown is None:
-            return "still reading" if self._listed.inbox is None else "nothing waits for you"
-        if monotonic() - self._moved_at < SETTLE_S:
-            return "the list has just moved on; press again"
-        if self.console.decider.of(shown.ref) is not None:
-            return "a decision is on its way; z takes it back"
-        if self.has_changed:
-            return "it changed since you opened it; enter when you have looked"
-        if self.is_cut:
-            return "the whole of it is still being read"
-        return None
-
-    def why_not_decide(self) -> str | None:
-        """As `why_not_change`, but a decision that is held back can be sent at once."""
-        shown, decider = self.shown, self.console.decider
-        if shown is not None and decider.of(shown.ref) is not None:
-            return "it is being sent" if decider.is_sending(shown.ref) else None
-        return self.why_not_change()
-
-    def why_not_all(self, verb: str) -> str | None:
-        """Why nothing can be decided together."""
-        if self._marked or any(pending.verb == verb for pending in self.console.decider.pending):
-            return None
-        return "nothing is selected; space selects"
 
     # --- what the frame asks -------------------------------------------------------------------------------
 
@@ -189,20 +93,6 @@ class ApprovalsScreen(ConsoleScreen):
             job_state="suspended" if shown is not None else None,
             shown=shown,
         )
-
-    @property
-    def _pending_shown(self) -> Pending | None:
-        """The decision on the job shown that is held back or on its way."""
-        shown = self.shown
-        return self.console.decider.of(shown.ref) if shown is not None else None
-
-    @property
-    def _undoable(self) -> Pending | None:
-        """The held back decision that undo takes back: that on the job shown, else the latest."""
-        held, pending = self.console.decider.pending, self._pending_shown
-        if pending in held:
-            return pending
-        return held[-1] if held else None
 
     def action_title(self, action: Action) -> str:
         pending = self._pending_shown
@@ -250,7 +140,7 @@ class ApprovalsScreen(ConsoleScreen):
     def resized(self) -> None:
         size = self.app.size
         self.set_class(size.width >= SIDE_WIDTH, "-wide")
-        self.set_class(size.height >= TALL_HEIGHT, "-tall")
+        self.review.set_class(size.height >= TALL_HEIGHT, "-tall")
         super().resized()
 
     # --- drawing -------------------------------------------------------------------------------------------
@@ -420,83 +310,6 @@ class ApprovalsScreen(ConsoleScreen):
         self.show(self.snapshot)
 
     # --- actions -------------------------------------------------------------------------------------------
-
-    async def decide(self, verb: Verb, shown: Approval) -> str | None:
-        """Hold a decision back for its undo time, or send the one that is held back."""
-        decider = self.console.decider
-        pending = decider.of(shown.ref)
-        if pending is not None:
-            if pending.verb != verb:
-                return f"it is about to be {DONE[pending.verb]}; z takes that back"
-            decider.send_now(shown.ref)
-            return None
-        reason = ""
-        if verb == "reject":
-            asked = await ask_reason(self.console, f"Reject {name_of(shown.ref)}?")
-            if asked is None:
-                return "nothing was decided"
-            reason = asked
-        decider.hold([shown], verb, comment=self._comments.get(shown.ref), reason=reason)
-        self.show(self.snapshot)
-        return None
-
-    async def decide_all(self, verb: Verb) -> str | None:
-        """Hold the same decision back on every selected job that is still what was selected."""
-        decider = self.console.decider
-        if not self._marked:
-            held = [pending.ref for pending in decider.pending if pending.verb == verb]
-            for ref in held:
-                decider.send_now(ref)
-            return None
-        chosen = [one for one in self._marked.values() if self._listed.holds(one)]
-        changed = len(self._marked) - len(chosen)
-        reason = ""
-        if verb == "reject":
-            asked = await ask_reason(self.console, f"Reject {fmt.plural(len(chosen), 'job')}?")
-            if asked is None:
-                return "nothing was decided"
-            reason = asked
-        held_back = decider.hold(chosen, verb, reason=reason)
-        self.lines.set_marks(())
-        self.show(self.snapshot)
-        words = f"{fmt.plural(held_back, 'job')} about to be {DONE[verb]}; z takes the latest back"
-        return words + (f"; {changed} changed since you selected them" if changed else "")
-
-    async def edit(self, shown: Approval) -> str | None:
-        """Edit the payload; approve with it once the difference was looked at."""
-        from .payload_editor import EDIT_LIMIT, PayloadEditor
-
-        if self.payload.masked_count and not self.payload.revealed:
-            return "it holds secrets that editing would show; v reveals them, then e edits"
-        if shown.data_bytes > EDIT_LIMIT:
-            return f"too long to edit here ({fmt.byte_size(shown.data_bytes)}); glidemq approve takes --data"
-        edited = await self.app.push_screen_wait(PayloadEditor(name_of(shown.ref), shown.data))
-        if edited is None:
-            return "nothing was decided"
-        comment = self._comments.get(shown.ref)
-        self.console.decider.hold([shown], "approve", comment=comment, data=edited.value)
-        self.show(self.snapshot)
-        return None
-
-    async def comment(self, shown: Approval) -> str | None:
-        """Write a comment that goes with the approval."""
-        text = await ask_comment(self.console, name_of(shown.ref), self._comments.get(shown.ref, ""))
-        if text is None:
-            return None
-        if text.strip():
-            self._comments[shown.ref] = text.strip()
-        else:
-            self._comments.pop(shown.ref, None)
-        self.show(self.snapshot)
-        return "the comment goes with your approval" if text.strip() else "no comment"
-
-    def undo(self) -> str | None:
-        shown = self.shown
-        taken = self.console.decider.take_back(shown.ref if shown is not None else None)
-        if taken is None:
-            return None
-        self.lines.move_to_key(taken.ref)
-        return f"{name_of(taken.ref)}: taken back, it still waits"
 
     def mark(self) -> None:
         self.lines.action_mark()

@@ -41,6 +41,30 @@ class ReviewCard(PayloadCard, inherit_bindings=False):
 class Review(Vertical):
     """Shows one job exactly as a decision on it would be bound; what may be decided its owner says."""
 
+    DEFAULT_CSS: ClassVar[str] = """
+    Review #review-body { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+    Review #review-head { height: auto; max-height: 16; padding: 0 1; }
+    Review #review-draft { max-height: 38%; }
+    Review #review-payload { height: 1fr; min-height: 2; }
+    Review #review-note { height: 1; }
+    Review #review-buttons { height: 1; padding: 0 1; }
+    Review.-tall #review-buttons { height: 3; }
+    Review.-tall #review-note { margin-top: 1; }
+    Review Button {
+        height: 1; width: auto; min-width: 16; padding: 0 2; margin: 0 2 0 0; border: none; text-style: none;
+        color: $foreground; background: $cursor-background; background-tint: $cursor-background 0%;
+    }
+    Review.-tall Button { height: 3; padding: 1 3; }
+    Review #approve { color: $success; }
+    Review #reject { color: $error; }
+    Review Button:hover { text-style: bold underline; }
+    Review #approve:focus { color: $background; background: $success; text-style: bold; }
+    Review #reject:focus { color: $background; background: $error; text-style: bold; }
+    Review Button:disabled {
+        color: $dim; background: $surface; text-style: none; opacity: 1; text-opacity: 1;
+    }
+    """
+
     def compose(self) -> ComposeResult:
         with Vertical(id="review-body"):
             yield PartsView(id="review-head")

@@ -1,0 +1,190 @@
+"""Deciding on jobs that wait for a person: what a decision is bound to, why none can be made, and making it."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .. import format as fmt
+from ..decisions import DONE, Pending, Verb, name_of
+from ..widgets.lines import LineList
+from .approval_prompts import ask_comment, ask_reason
+from .base import ConsoleScreen
+from .inbox import Listed, Opened
+from .review import Review, ReviewCard
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
+    from glidemq_core.records import Approval
+
+#: A list that moved by itself takes no decision for this long: the key was meant for another row.
+SETTLE_S = 0.3
+
+
+class DecidingScreen(ConsoleScreen):
+    """A screen with a list of jobs that wait and a card; subclasses draw both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listed = Listed()
+        self._opened = Opened()
+        self._marked: dict[JobRef, Approval] = {}
+        self._comments: dict[JobRef, str] = {}
+        self._moved_at = 0.0
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one("#inbox-list", LineList)
+
+    @property
+    def review(self) -> Review:
+        return self.query_one("#review", Review)
+
+    @property
+    def payload(self) -> ReviewCard:
+        return self.review.payload
+
+    # --- what a decision is bound to ---
+
+    @property
+    def current(self) -> Approval | None:
+        """The job under the cursor, as it is now."""
+        key = self.lines.cursor_key if self.is_mounted else None
+        return next((one for ref, one in self._listed.items.items() if ref == key), None)
+
+    @property
+    def shown(self) -> Approval | None:
+        """The job under the cursor as it was opened: what a decision is bound to."""
+        return self._opened.shown(self.current)
+
+    @property
+    def has_changed(self) -> bool:
+        """The job under the cursor is not what was opened."""
+        return self._opened.has_changed(self.current)
+
+    @property
+    def is_cut(self) -> bool:
+        """Of the job under the cursor only the beginning is known yet."""
+        shown = self.shown
+        return shown is not None and self._opened.lacks_whole(shown)
+
+    def why_not_change(self) -> str | None:
+        """Why no decision can be made on what is under the cursor."""
+        shown = self.shown
+        if shown is None:
+            return "still reading" if self._listed.inbox is None else "nothing waits for you"
+        if monotonic() - self._moved_at < SETTLE_S:
+            return "the list has just moved on; press again"
+        if self.console.decider.of(shown.ref) is not None:
+            return "a decision is on its way; z takes it back"
+        if self.has_changed:
+            return "it changed since you opened it; enter when you have looked"
+        if self.is_cut:
+            return "the whole of it is still being read"
+        return None
+
+    def why_not_decide(self) -> str | None:
+        """As `why_not_change`, but a decision that is held back can be sent at once."""
+        shown, decider = self.shown, self.console.decider
+        if shown is not None and decider.of(shown.ref) is not None:
+            return "it is being sent" if decider.is_sending(shown.ref) else None
+        return self.why_not_change()
+
+    def why_not_all(self, verb: str) -> str | None:
+        """Why nothing can be decided together."""
+        if self._marked or any(pending.verb == verb for pending in self.console.decider.pending):
+            return None
+        return "nothing is selected; space selects"
+
+    @property
+    def _pending_shown(self) -> Pending | None:
+        """The decision on the job shown that is held back or on its way."""
+        shown = self.shown
+        return self.console.decider.of(shown.ref) if shown is not None else None
+
+    @property
+    def _undoable(self) -> Pending | None:
+        """The held back decision that undo takes back: that on the job shown, else the latest."""
+        held, pending = self.console.decider.pending, self._pending_shown
+        if pending in held:
+            return pending
+        return held[-1] if held else None
+
+    # --- decisions ---
+
+    async def decide(self, verb: Verb, shown: Approval) -> str | None:
+        """Hold a decision back for its undo time, or send the one that is held back."""
+        decider = self.console.decider
+        pending = decider.of(shown.ref)
+        if pending is not None:
+            if pending.verb != verb:
+                return f"it is about to be {DONE[pending.verb]}; z takes that back"
+            decider.send_now(shown.ref)
+            return None
+        reason = ""
+        if verb == "reject":
+            asked = await ask_reason(self.console, f"Reject {name_of(shown.ref)}?")
+            if asked is None:
+                return "nothing was decided"
+            reason = asked
+        decider.hold([shown], verb, comment=self._comments.get(shown.ref), reason=reason)
+        self.show(self.snapshot)
+        return None
+
+    async def decide_all(self, verb: Verb) -> str | None:
+        """Hold the same decision back on every selected job that is still what was selected."""
+        decider = self.console.decider
+        if not self._marked:
+            held = [pending.ref for pending in decider.pending if pending.verb == verb]
+            for ref in held:
+                decider.send_now(ref)
+            return None
+        chosen = [one for one in self._marked.values() if self._listed.holds(one)]
+        changed = len(self._marked) - len(chosen)
+        reason = ""
+        if verb == "reject":
+            asked = await ask_reason(self.console, f"Reject {fmt.plural(len(chosen), 'job')}?")
+            if asked is None:
+                return "nothing was decided"
+            reason = asked
+        held_back = decider.hold(chosen, verb, reason=reason)
+        self.lines.set_marks(())
+        self.show(self.snapshot)
+        words = f"{fmt.plural(held_back, 'job')} about to be {DONE[verb]}; z takes the latest back"
+        return words + (f"; {changed} changed since you selected them" if changed else "")
+
+    async def edit(self, shown: Approval) -> str | None:
+        """Edit the payload; approve with it once the difference was looked at."""
+        from .payload_editor import EDIT_LIMIT, PayloadEditor
+
+        if self.payload.masked_count and not self.payload.revealed:
+            return "it holds secrets that editing would show; v reveals them, then e edits"
+        if shown.data_bytes > EDIT_LIMIT:
+            return f"too long to edit here ({fmt.byte_size(shown.data_bytes)}); glidemq approve takes --data"
+        edited = await self.app.push_screen_wait(PayloadEditor(name_of(shown.ref), shown.data))
+        if edited is None:
+            return "nothing was decided"
+        comment = self._comments.get(shown.ref)
+        self.console.decider.hold([shown], "approve", comment=comment, data=edited.value)
+        self.show(self.snapshot)
+        return None
+
+    async def comment(self, shown: Approval) -> str | None:
+        """Write a comment that goes with the approval."""
+        text = await ask_comment(self.console, name_of(shown.ref), self._comments.get(shown.ref, ""))
+        if text is None:
+            return None
+        if text.strip():
+            self._comments[shown.ref] = text.strip()
+        else:
+            self._comments.pop(shown.ref, None)
+        self.show(self.snapshot)
+        return "the comment goes with your approval" if text.strip() else "no comment"
+
+    def undo(self) -> str | None:
+        shown = self.shown
+        taken = self.console.decider.take_back(shown.ref if shown is not None else None)
+        if taken is None:
+            return None
+        self.lines.move_to_key(taken.ref)
+        return f"{name_of(taken.ref)}: taken back, it still waits"
