@@ -10,38 +10,23 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..safe import clean, mask
 from ..theme import ink
 from .ink import Ink, strip
+from .scrolled import CURSOR_KEYS, Scrolled
 from .tree import Tree, TreeLine
 
 #: Characters of the raw text that are drawn.
 RAW_LIMIT = 256 * 1024
 
 
-class PayloadCard(ScrollView, can_focus=True):
+class PayloadCard(Scrolled, can_focus=True):
     """A JSON value as a tree; `enter` folds, `v` reveals what is masked, `e` shows the raw JSON."""
 
-    DEFAULT_CSS = """
-    PayloadCard {
-        overflow-x: hidden;
-        overflow-y: auto;
-        scrollbar-size-vertical: 1;
-        background: $background;
-        color: $foreground;
-    }
-    """
-
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "up", show=False),
-        Binding("down,j", "move(1)", "down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
-        Binding("home,g", "first", "first", show=False),
-        Binding("end,G", "last", "last", show=False),
+        *CURSOR_KEYS,
         Binding("enter", "toggle_fold", "fold", show=False),
         Binding("right,l", "fold(False)", "unfold", show=False),
         Binding("left,h", "fold(True)", "fold", show=False),

@@ -12,12 +12,12 @@ from textual.cache import LRUCache
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..theme import ink
 from .columns import GAP, GUTTER, Column, Row, arrange
 from .ink import Ink, Parts, fit, parts_of, segments, strip
+from .scrolled import CURSOR_KEYS, Scrolled
 
 #: Rows kept in memory when the owner hands them in by pages.
 KEPT_ROWS = 2_000
@@ -25,32 +25,17 @@ KEPT_ROWS = 2_000
 MARGIN = 25
 
 
-class LineList(ScrollView, can_focus=True, inherit_bindings=False):
+class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     """Rows under a header; the cursor stays on the row with its key, wherever a refresh puts that row.
 
     Short lists: `show(rows)`. Long ones: `set_page(total, start, rows)` whenever a page is known, and answer
     `Needed` with the pages asked for. Rows of an older page stay visible until the new ones come.
     """
 
-    DEFAULT_CSS = """
-    LineList {
-        overflow-x: hidden;
-        overflow-y: auto;
-        scrollbar-size-vertical: 1;
-        background: $background;
-        color: $foreground;
-    }
-    """
-
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "up", show=False),
-        Binding("down,j", "move(1)", "down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
+        *CURSOR_KEYS,
         Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
         Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
-        Binding("home,g", "first", "first", show=False),
-        Binding("end,G", "last", "last", show=False),
         Binding("enter", "choose", "open", show=False),
         Binding("space", "mark", "mark", show=False),
     ]

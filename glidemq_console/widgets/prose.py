@@ -7,37 +7,26 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..safe import clean
 from .ink import Ink, strip
+from .scrolled import READING_KEYS, Scrolled
 from .wrap import Wrapper
 
 #: Characters of one text that are drawn; what is longer says so at its end.
 LIMIT = 256 * 1024
 
 
-class Prose(ScrollView, can_focus=True):
+class Prose(Scrolled, can_focus=True):
     """Foreign text as wrapped lines, each with the colour of its paragraph."""
 
     DEFAULT_CSS = """
-    Prose {
-        height: auto;
-        overflow-x: hidden;
-        overflow-y: auto;
-        scrollbar-size-vertical: 1;
-        background: $background;
-        color: $foreground;
-    }
+    Prose { height: auto; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("k", "scroll_up", "up", show=False),
-        Binding("j", "scroll_down", "down", show=False),
-        Binding("ctrl+b", "page_up", "page up", show=False),
-        Binding("ctrl+f", "page_down", "page down", show=False),
-        Binding("g", "scroll_home", "top", show=False),
+        *READING_KEYS,
         Binding("G", "scroll_end", "end", show=False),
     ]
 

@@ -12,12 +12,12 @@ from textual.cache import LRUCache
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..format import plural
 from ..safe import SafeStream, clean
 from .ink import Ink, Parts, strip
+from .scrolled import READING_KEYS, Scrolled
 from .wrap import Wrapper
 
 Kind = Literal["content", "reasoning", "tool", "other", "note"]
@@ -43,28 +43,14 @@ _LOOKS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class TokenPane(ScrollView, can_focus=True):
+class TokenPane(Scrolled, can_focus=True):
     """Text of one stream. `feed` only collects; the owner calls `flush` every 50-100 ms to draw what came.
 
     The pane follows the end until the reader scrolls up; then it stays where it is and counts what is new below.
     """
 
-    DEFAULT_CSS = """
-    TokenPane {
-        overflow-x: hidden;
-        overflow-y: auto;
-        scrollbar-size-vertical: 1;
-        background: $background;
-        color: $foreground;
-    }
-    """
-
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("k", "scroll_up", "up", show=False),
-        Binding("j", "scroll_down", "down", show=False),
-        Binding("ctrl+b", "page_up", "page up", show=False),
-        Binding("ctrl+f", "page_down", "page down", show=False),
-        Binding("g", "scroll_home", "top", show=False),
+        *READING_KEYS,
         Binding("end,G", "follow", "follow", show=False),
     ]
 
