@@ -29,15 +29,15 @@ from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_opti
 from .vitals import exists
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
-_BATCH = 500
+_BATCH = 250
 _BATCH_BYTES = 4_000_000
-#: Calls of one bulk add at the same time: one that the server works on, one that waits there.
-_UNDER_WAY = 2
+#: Calls of one bulk add at the same time: one that the server works on, others on their way to it or back.
+_UNDER_WAY = 3
 
 Record = tuple[str, ...]
 
 #: What follows id, name and data in the record of a job without options.
-_PLAIN = ["{}", "0", "0", "0", "", ""]
+_PLAIN = ("{}", "0", "0", "0", "", "")
 
 _registered: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
 
@@ -49,10 +49,8 @@ def encode_job(
 
     Raises: InvalidOptionError, PayloadTooLargeError, SerializationError.
     """
-    if not isinstance(name, str):
-        raise InvalidOptionError(
-            f"job name must be text, not {name!r}", option="name", value=name, allowed="text"
-        )
+    if not isinstance(name, str) or not _is_utf8(name):
+        refuse("name", name, "text that UTF-8 can carry")
     encoded = payload.encode_data(data, scope.serializer, compression=compression)
     if not options.given and not options.extra:
         return ("", name, encoded, *_PLAIN)
@@ -79,6 +77,14 @@ def _warn_of_runs_without_fallback(options: JobOptions) -> None:
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can be stored; half a surrogate pair cannot."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _extra(scope: Scope, options: JobOptions) -> str:
@@ -110,20 +116,19 @@ def ordering_spec(ordering: Ordering, milli: Callable[[float], int]) -> dict[str
     return spec
 
 
-def _packed(record: Record) -> tuple[str, str, str]:
-    """Three arguments a job, the third empty for a plain one: arguments are what a large batch costs."""
-    job_id, name, data, *rest = record
-    if not job_id and rest == _PLAIN:
-        return name, data, ""
-    return name, data, json.dumps([job_id, *rest])
-
-
 async def add_records(
     scope: Scope, now_ms: int, events: bool, records: Sequence[Record]
 ) -> list[list[bytes]]:
     """Send encoded jobs in one call; answers one status per job, in order."""
-    words = [word for record in records for word in _packed(record)]
-    answers: list[list[bytes]] = await scope.call("add", now_ms, "1" if events else "", *words)
+    head = (now_ms, "1" if events else "")
+    answers: list[list[bytes]]
+    if all(not record[0] and record[3:] == _PLAIN for record in records):
+        words = [word.encode() for record in records for word in record[1:3]]
+        lengths = ",".join([str(len(word)) for word in words])
+        answers = await scope.call("add_plain", *head, lengths, b"".join(words))
+    else:
+        packed = [(name, data, json.dumps([job_id, *rest])) for job_id, name, data, *rest in records]
+        answers = await scope.call("add", *head, *(word for job in packed for word in job))
     return answers
 
 
@@ -370,6 +375,8 @@ def created_job(
         "maxAttempts": attempts.encode(),
         "state": state,
     }
+    if not options.given:
+        return Job(scope, job_id.decode(), fields)
     if options.ttl:
         fields["expireAt"] = str(now_ms + options.ttl).encode()
     if options.cost:

@@ -24,8 +24,10 @@ class Serializer(Protocol):
 class _JsonSerializer:
     """Compact JSON; refuses NaN and infinities, which are not JSON."""
 
+    _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
     def serialize(self, value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return self._encode(value)
 
     def deserialize(self, text: str) -> Any:
         return json.loads(text)

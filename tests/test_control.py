@@ -25,7 +25,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.events import QueueEvents
 from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.options import Actor, Fallback, NewJob, Ordering, RateLimit
+from glidemq_core.options import Actor, Fallback, JobOptions, NewJob, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
 from glidemq_core.worker import Worker
@@ -325,6 +325,22 @@ async def test_what_is_no_new_job_is_refused_in_its_place(bench: Bench) -> None:
     assert [type(error) for error in bad] == [InvalidOptionError] * 3
     with pytest.raises(InvalidOptionError, match="options must be a JobOptions"):
         NewJob("bad", None, {"delay": 1})  # type: ignore[arg-type]
+
+
+async def test_names_and_texts_of_any_script_keep_their_borders(bench: Bench) -> None:
+    texts = ["", "ж\x1f,7\x00", "日本", "👩‍👩‍👧", "plain"]
+    with pytest.raises(BulkError) as refused:
+        await bench.queue.add_bulk([NewJob(text, [text]) for text in (*texts[:3], "\ud800", *texts[3:])])
+    stored = [await bench.queue.get_job(str(n)) for n in range(1, 6)]
+    assert [(job.name, job.data) for job in stored if job] == [(text, [text]) for text in texts]
+    assert type(refused.value.results[3]) is InvalidOptionError
+
+
+async def test_bulk_keeps_the_order_of_its_jobs(bench: Bench) -> None:
+    jobs = [NewJob(f"job {n}", n, JobOptions(attempts=2) if n % 400 == 0 else None) for n in range(1_700)]
+    added = await bench.queue.add_bulk(jobs)
+    assert [(job.id, job.name) for job in added] == [(str(n + 1), f"job {n}") for n in range(1_700)]
+    assert await bench.stream_ids() == [job.id for job in added]
 
 
 async def test_bad_arguments_are_refused_before_anything_is_sent(
