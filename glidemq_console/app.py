@@ -25,6 +25,7 @@ from .decider import Decider
 from .decisions import name_of
 from .feed import Feed, LiveFeed
 from .format import plural
+from .garbage import Garbage
 from .safe import clean
 from .screens.base import ConsoleScreen
 from .standins import ascii_glyphs
@@ -92,6 +93,8 @@ class ConsoleApp(App[int]):
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
         self._typed_ahead = TypeAhead(self)
+        #: Set when this process is the console's own.
+        self.garbage: Garbage | None = None
         self._stand_ins = ascii_glyphs(config.ascii_glyphs)
         self._themes = load_themes()
         register_themes(self, self._themes)
@@ -145,6 +148,13 @@ class ConsoleApp(App[int]):
     def _second(self) -> None:
         """Ages and countdowns go on when nothing comes."""
         self._take(self.snapshot)
+        if self.garbage is None:
+            return
+        now = monotonic()
+        if self.garbage.looked is None:
+            self.garbage.settle(now)
+        else:
+            self.garbage.rest(now, self.last_input)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
@@ -349,9 +359,14 @@ def _caller(call: Callable[[str], None], argument: str) -> Callable[[], None]:
     return lambda: call(argument)
 
 
-def run_console(config: ConsoleConfig) -> int:
-    """Run the console until it is left; returns the exit code."""
+def run_console(config: ConsoleConfig, garbage: Garbage | None = None) -> int:
+    """Run the console until it is left; returns the exit code.
+
+    Args:
+        garbage: the collector of this process, when the process is the console's own.
+    """
     app = ConsoleApp(config)
+    app.garbage = garbage
     app.run()
     for pending in app.decider.unsent:
         # Only a crash or a signal gets here with some left: leaving asks.

@@ -49,13 +49,17 @@ def console(
     require(
         stdin.isatty() and stdout.isatty(), "console needs a terminal (in scripts: glidemq queues --json)"
     )
+    from glidemq_console.garbage import Garbage
+
+    garbage = Garbage()
+    garbage.hold()
     config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
     from glidemq_console.app import SCREENS, run_console
 
     known = [spec.name for spec in SCREENS]
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
     _check_theme(config.theme)
-    return int(run_console(config) or 0)
+    return int(run_console(config, garbage) or 0)
 
 
 def _check_theme(name: str | None) -> None:

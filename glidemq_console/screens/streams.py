@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 WALLS = (1, 2, 4, 9)
 MOST = WALLS[-1]
-#: Tokens are drawn this often, s; figures every so many times.
-FRAME_S, FRAMES_A_FIGURE = 0.09, 4
-#: After a key or a click the tokens wait this long, s, so that the answer is painted first; for few frames in a row.
-YIELD_S, MOST_YIELDED = 0.06, 3
+#: Tokens of each pane are drawn this often, s, in turns that share the panes: a key waits for one turn at most.
+FRAME_S, TURNS = 0.09, 3
+#: Figures are drawn every so many turns.
+TURNS_A_FIGURE = 4 * TURNS
+#: After a key or a click the tokens wait this long, s, so that the answer is painted first; for few turns in a row.
+YIELD_S, MOST_YIELDED = 0.06, 3 * TURNS
 #: A finished stream makes room for a running one after this time, when the panes were not chosen by hand.
 LINGER_MS = 8_000
 #: Below this width two panes stand on top of one another.
@@ -86,7 +88,7 @@ class StreamsScreen(ConsoleScreen):
         self._auto = True
         self._search = ""
         self._timer: Timer | None = None
-        self._frame = 0
+        self._turn = 0
         self._yielded = 0
 
     def body(self) -> ComposeResult:
@@ -94,7 +96,7 @@ class StreamsScreen(ConsoleScreen):
         yield PartsView(_EMPTY, id="no-streams")
 
     def on_mount(self) -> None:
-        self._timer = self.set_interval(FRAME_S, self._draw_frame)
+        self._timer = self.set_interval(FRAME_S / TURNS, self._draw_turn)
 
     def on_screen_suspend(self) -> None:
         if self._timer is not None:
@@ -270,19 +272,19 @@ class StreamsScreen(ConsoleScreen):
             if len(self._slots) < self._wall:
                 await self._follow(row.ref, row=row)
 
-    def _draw_frame(self) -> None:
-        """Draw what has come since the last frame; now and then the figures."""
+    def _draw_turn(self) -> None:
+        """Draw what has come for some of the panes; now and then the figures."""
         if monotonic() - self.console.last_input < YIELD_S and self._yielded < MOST_YIELDED:
             self._yielded += 1
             return
         self._yielded = 0
-        for slot in self._visible():
+        self._turn += 1
+        for slot in self._visible()[self._turn % TURNS :: TURNS]:
             if slot.follower.has_rest:
                 for kind, text in slot.follower.take():
                     slot.pane.tokens.feed(kind, text)
                 slot.pane.tokens.flush()
-        self._frame += 1
-        if self._frame % FRAMES_A_FIGURE == 0 and self._slots:
+        if self._turn % TURNS_A_FIGURE == 0 and self._slots:
             self._draw_figures()
 
     def _draw_figures(self) -> None:
