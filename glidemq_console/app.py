@@ -80,9 +80,15 @@ class ConsoleApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
-    def __init__(self, config: ConsoleConfig) -> None:
+    def __init__(self, config: ConsoleConfig, garbage: Garbage | None = None) -> None:
+        """Make the console.
+
+        Args:
+            garbage: the collector of this process, when the process is the console's own.
+        """
         super().__init__(ansi_color=no_color())
         self.config = config
+        self._garbage = garbage
         self.now_ms = config.clock
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
@@ -93,8 +99,6 @@ class ConsoleApp(App[int]):
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
         self._typed_ahead = TypeAhead(self)
-        #: Set when this process is the console's own.
-        self.garbage: Garbage | None = None
         self._stand_ins = ascii_glyphs(config.ascii_glyphs)
         self._themes = load_themes()
         register_themes(self, self._themes)
@@ -148,13 +152,8 @@ class ConsoleApp(App[int]):
     def _second(self) -> None:
         """Ages and countdowns go on when nothing comes."""
         self._take(self.snapshot)
-        if self.garbage is None:
-            return
-        now = monotonic()
-        if self.garbage.looked is None:
-            self.garbage.settle(now)
-        else:
-            self.garbage.rest(now, self.last_input)
+        if self._garbage is not None:
+            self._garbage.second(monotonic(), self.last_input)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
@@ -359,14 +358,9 @@ def _caller(call: Callable[[str], None], argument: str) -> Callable[[], None]:
     return lambda: call(argument)
 
 
-def run_console(config: ConsoleConfig, garbage: Garbage | None = None) -> int:
-    """Run the console until it is left; returns the exit code.
-
-    Args:
-        garbage: the collector of this process, when the process is the console's own.
-    """
-    app = ConsoleApp(config)
-    app.garbage = garbage
+def run_console(config: ConsoleConfig, garbage: Garbage) -> int:
+    """Run the console until it is left, in a process of its own; returns the exit code."""
+    app = ConsoleApp(config, garbage)
     app.run()
     for pending in app.decider.unsent:
         # Only a crash or a signal gets here with some left: leaving asks.

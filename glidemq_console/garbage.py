@@ -26,6 +26,13 @@ class Garbage:
         """Look at nothing during the start."""
         gc.disable()
 
+    def second(self, now: float, last_input: float) -> None:
+        """Do what is due; to be called about once a second, from when something is on screen."""
+        if self.looked is None:
+            self.settle(now)
+        else:
+            self.rest(now, last_input)
+
     def settle(self, now: float) -> None:
         """Set aside what stands and look at what comes from here on."""
         gc.freeze()

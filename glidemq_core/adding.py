@@ -174,8 +174,7 @@ class _Batches:
         """Wait out calls that nobody waits for any more, after an error elsewhere."""
         for call in self._under_way:
             call.cancel()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
 
 async def register_queue(scope: Scope) -> None:

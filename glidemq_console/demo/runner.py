@@ -15,6 +15,7 @@ from typing import Any
 from glidemq_core import EmbeddedServerError, errors
 from glidemq_core.url import redact
 
+from ..garbage import Garbage
 from .options import DemoOptions
 
 #: What running jobs get when a headless demo ends, ms.
@@ -82,6 +83,8 @@ async def _headless(options: DemoOptions) -> int:
 
 
 async def _with_console(options: DemoOptions) -> int:
+    garbage = Garbage()
+    garbage.hold()
     async with _workload(options):
         # Loaded while the workload's process starts; what it takes is paid once.
         from glidemq_console.app import ConsoleApp
@@ -98,7 +101,8 @@ async def _with_console(options: DemoOptions) -> int:
                 read_only=options.read_only,
                 connect_options=options.connect_options,
                 **chosen,
-            )
+            ),
+            garbage,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
