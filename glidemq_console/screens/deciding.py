@@ -112,6 +112,10 @@ class DecidingScreen(ConsoleScreen):
 
     # --- decisions ---
 
+    async def _reason(self, verb: Verb, whom: str) -> str | None:
+        """Ask for the reason of a rejection; empty for an approval, None when it was given up."""
+        return await ask_reason(self.console, f"Reject {whom}?") if verb == "reject" else ""
+
     async def decide(self, verb: Verb, shown: Approval) -> str | None:
         """Hold a decision back for its undo time, or send the one that is held back."""
         decider = self.console.decider
@@ -121,12 +125,9 @@ class DecidingScreen(ConsoleScreen):
                 return f"it is about to be {DONE[pending.verb]}; z takes that back"
             decider.send_now(shown.ref)
             return None
-        reason = ""
-        if verb == "reject":
-            asked = await ask_reason(self.console, f"Reject {name_of(shown.ref)}?")
-            if asked is None:
-                return "nothing was decided"
-            reason = asked
+        reason = await self._reason(verb, name_of(shown.ref))
+        if reason is None:
+            return "nothing was decided"
         decider.hold([shown], verb, comment=self._comments.get(shown.ref), reason=reason)
         self.show(self.snapshot)
         return None
@@ -141,12 +142,9 @@ class DecidingScreen(ConsoleScreen):
             return None
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
-        reason = ""
-        if verb == "reject":
-            asked = await ask_reason(self.console, f"Reject {fmt.plural(len(chosen), 'job')}?")
-            if asked is None:
-                return "nothing was decided"
-            reason = asked
+        reason = await self._reason(verb, fmt.plural(len(chosen), "job"))
+        if reason is None:
+            return "nothing was decided"
         held_back = decider.hold(chosen, verb, reason=reason)
         self.lines.set_marks(())
         self.show(self.snapshot)
