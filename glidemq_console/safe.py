@@ -2,7 +2,7 @@
 
 Names, payloads, tokens and errors come from strangers. `clean` and `SafeStream` turn them into plain text in
 which every code point that could steer a terminal, hide or reorder text is a visible one-cell stand-in;
-`safe_text` draws the stand-ins dim. Markup in them means nothing as long as they reach Rich as `Text` and
+`stand_in_spans` says which to draw dim. Markup in them means nothing as long as they reach Rich as segments and
 widgets with `markup=False`. `json_line` writes JSON that is inert on a terminal.
 """
 
@@ -17,7 +17,6 @@ from functools import cache
 from typing import Any, Final
 
 from rich.cells import cell_len, get_character_cell_size
-from rich.text import Text
 
 from .format import byte_size, plural
 from .masking import MASK as MASK
@@ -247,23 +246,6 @@ def _cap_line(line: str, limit: int, dropped: int = 0) -> str:
 
 def _utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def safe_text(
-    text: str | bytes,
-    style: str = "",
-    *,
-    limit: int = DEFAULT_LIMIT,
-    single_line: bool = False,
-    line_limit: int = DEFAULT_LINE_LIMIT,
-    max_lines: int = DEFAULT_MAX_LINES,
-) -> Text:
-    """Return foreign text as a Rich `Text` of this style, with stand-ins and markers dim."""
-    plain = clean(text, limit=limit, single_line=single_line, line_limit=line_limit, max_lines=max_lines)
-    drawn = Text(plain, style=style, no_wrap=single_line, end="")
-    for start, end in stand_in_spans(plain):
-        drawn.stylize("dim", start, end)
-    return drawn
 
 
 def stand_in_spans(cleaned: str) -> list[tuple[int, int]]:

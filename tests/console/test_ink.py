@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
+from typing import Any, cast
 
-from glidemq_console.widgets.ink import Ink, width_of, wrap
+from hostile import CORPUS
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+
+from glidemq_console.safe import clean
+from glidemq_console.widgets.ink import Ink, segments, width_of, wrap
 
 
 def text_of(lines: list[list[Ink]]) -> list[str]:
@@ -36,3 +42,20 @@ def test_a_word_longer_than_a_line_and_wide_characters_are_cut_by_cells() -> Non
         assert sum(cell_len(line.replace(" ", "")) for line in text_of(lines)) == cell_len(
             text.replace(" ", "")
         )
+
+
+def drawn(text: str) -> list[Segment]:
+    """The segments of foreign text in bold, which asks no theme."""
+    return segments(cast(Any, None), [Ink(clean(text), "", "bold")], Style())
+
+
+def test_markup_is_drawn_as_the_text_it_is() -> None:
+    assert drawn(CORPUS["markup"]) == [Segment(CORPUS["markup"], Style(bold=True))]
+
+
+def test_stand_ins_are_dim_and_links_are_not_made() -> None:
+    parts = drawn(CORPUS["link (osc 8)"])
+
+    assert {bool(part.style and part.style.dim) for part in parts} == {True, False}
+    assert "https://evil.example" in "".join(part.text for part in parts)
+    assert not any(part.style and part.style.link for part in parts)
