@@ -23,9 +23,10 @@ from .command_line import CommandLine, parse
 from .config import ConsoleConfig
 from .decider import Decider
 from .decisions import name_of
-from .feed import Feed, LiveFeed
+from .feed import Feed
 from .format import plural
 from .garbage import Garbage
+from .live import LiveFeed
 from .safe import clean
 from .screens.base import ConsoleScreen
 from .standins import ascii_glyphs

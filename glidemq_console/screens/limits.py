@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
 
-from ..actions import Context, bindings
-from ..command_line import CommandLine
+from ..actions import bindings
 from ..meters import QueueMeters, is_known
 from ..safe import clean
 from ..store import Interests, Snapshot, filter_queues
@@ -19,15 +16,13 @@ from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList
 from ..widgets.statusline import PartsView, Rule
 from . import limit_parts as say
-from .base import ConsoleScreen
+from .queue_list import QueueListScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records import Limits, QueueSnapshot
 
 #: From this width on the groups stand beside the meters.
 SIDE_WIDTH = 120
-#: The detail follows the cursor once it has rested this long.
-REST_S = 0.2
 
 COLUMNS = (
     Column(key="queue", title="QUEUE", width=12, flexible=True, sortable=False),
@@ -53,12 +48,13 @@ _EMPTY: tuple[Parts, ...] = (
 )
 
 
-class LimitsScreen(ConsoleScreen):
+class LimitsScreen(QueueListScreen):
     """The meters of every known queue, the selected one explained below."""
 
     SCOPE = "limits"
     BINDINGS = bindings(SCOPE)
     TAB = "limits"
+    LIST, NO_QUEUES, OPEN = "limit-list", _EMPTY, "limits.open"
     DEFAULT_CSS: ClassVar[str] = """
     LimitsScreen #limit-detail { height: 12; }
     LimitsScreen.-tall #limit-detail { height: 50%; min-height: 14; }
@@ -71,13 +67,6 @@ class LimitsScreen(ConsoleScreen):
     LimitsScreen.-none #limit-detail { display: none; }
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._filter = ""
-        self._focus: str | None = None
-        self._rest: Timer | None = None
-        self._listed: list[QueueSnapshot] = []
-
     def body(self) -> ComposeResult:
         yield LineList(COLUMNS, id="limit-list", empty=_EMPTY)
         with Vertical(id="limit-detail"):
@@ -86,47 +75,13 @@ class LimitsScreen(ConsoleScreen):
                 yield PartsView(id="limit-meters")
                 yield PartsView(id="limit-groups")
 
-    @property
-    def lines(self) -> LineList:
-        return self.query_one("#limit-list", LineList)
-
-    @property
-    def selected(self) -> str | None:
-        """Name of the queue under the cursor."""
-        key = self.lines.cursor_key if self.is_mounted else None
-        return key if isinstance(key, str) else None
-
     # --- what the frame asks ---
 
-    def main_widget(self) -> LineList:
-        return self.lines
-
     def interests(self) -> Interests:
-        rows = tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
-        return Interests(rows=rows, limits=self._focus)
-
-    def context(self) -> Context:
-        return replace(super().context(), queue=self.selected)
+        return Interests(rows=self._visible_names(), limits=self._focus)
 
     def status(self, snapshot: Snapshot) -> Parts:
-        parts = say.summary(self._listed, self.console.now_ms())
-        if self._filter:
-            parts = [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
-        return parts
-
-    def open(self, target: object) -> None:
-        names = [queue.name for queue in self._listed]
-        if target in names:
-            self.lines.move_to(names.index(target))
-
-    def leave(self) -> bool:
-        if self.has_class("-zoomed"):
-            self.toggle_detail()
-            return True
-        if self._filter:
-            self._set_filter("")
-            return True
-        return False
+        return self._with_filter(say.summary(self._listed, self.console.now_ms()))
 
     def resized(self) -> None:
         size = self.app.size
@@ -141,14 +96,8 @@ class LimitsScreen(ConsoleScreen):
         queues = filter_queues(snapshot.queues, self._filter)
         # What has or counts something first, by name: an order that no value changes while it is read.
         self._listed = sorted(queues, key=lambda row: (not _has_limits(row), row.name))
-        lines = self.lines
-        lines.stale = self.has_class("-old")
-        if self._filter and not self._listed and snapshot.queues:
-            lines.set_empty([[], [Ink("No queue matches the filter; esc clears it.", "dim")]])
-        else:
-            lines.set_empty(_EMPTY)
-        self.set_class(not self._listed, "-none")
-        lines.show(
+        self._draw_list_state(snapshot)
+        self.lines.show(
             [Row(row.name, say.limit_cells(row, snapshot.meters.get(row.name), now)) for row in self._listed]
         )
         if self._focus is None:
@@ -178,44 +127,6 @@ class LimitsScreen(ConsoleScreen):
 
     def _limits(self, snapshot: Snapshot, name: str) -> Limits | None:
         return snapshot.limits if snapshot.limits is not None and snapshot.limits.queue == name else None
-
-    # --- events ---
-
-    def on_line_list_highlighted(self) -> None:
-        self._draw_detail(self.snapshot, self.console.now_ms())
-        self.show_keys()
-        if self._rest is not None:
-            self._rest.stop()
-        self._rest = self.set_timer(REST_S, self._settle)
-
-    def _settle(self) -> None:
-        if self.selected != self._focus:
-            self._focus = self.selected
-            self.console.want()
-
-    def on_line_list_chosen(self) -> None:
-        self.console.action_act("limits.open")
-
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self._set_filter(event.text)
-
-    # --- actions ---
-
-    def open_selected(self) -> None:
-        if self.selected is not None:
-            self.console.go("jobs", self.selected)
-
-    def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._filter)
-
-    def _set_filter(self, text: str) -> None:
-        self._filter = text
-        self.show(self.snapshot)
-        self.console.want()
-
-    def toggle_detail(self) -> None:
-        self.toggle_class("-zoomed")
-        self.show(self.snapshot)
 
 
 def _has_limits(row: QueueSnapshot) -> bool:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
 
 from .. import format as fmt
-from ..actions import Action, Context, bindings
-from ..command_line import CommandLine
-from ..feed import FAILED_SAMPLE
+from ..actions import Action, bindings
+from ..focus import FAILED_SAMPLE
 from ..safe import clean
 from ..store import (
     QUEUE_KEYS,
@@ -33,8 +30,8 @@ from ..widgets.lines import MARGIN, LineList
 from ..widgets.plot import Plot, Series
 from ..widgets.sparkline import sparkline_parts
 from ..widgets.statusline import PartsView, Rule
-from .base import ConsoleScreen
 from .limit_parts import mini_meter
+from .queue_list import QueueListScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot, WorkerInfo
@@ -43,8 +40,6 @@ if TYPE_CHECKING:
 SPARK = 10
 #: From this height on the detail pane has room for charts.
 CHART_HEIGHT, CHART_WIDTH = 32, 100
-#: The detail follows the cursor once it has rested this long.
-REST_S = 0.2
 
 COLUMNS = (
     Column(key="queue", title="QUEUE", width=16, flexible=True),
@@ -105,12 +100,13 @@ def queue_cells(
     }
 
 
-class QueuesScreen(ConsoleScreen):
+class QueuesScreen(QueueListScreen):
     """Every known queue."""
 
     SCOPE = "queues"
     BINDINGS = bindings(SCOPE)
     TAB = "queues"
+    LIST, NO_QUEUES, OPEN = "queue-list", _EMPTY, "queue.open"
     DEFAULT_CSS: ClassVar[str] = """
     QueuesScreen #queue-detail { height: 8; }
     QueuesScreen.-charts #queue-detail { height: 42%; min-height: 14; }
@@ -127,10 +123,6 @@ class QueuesScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._sorting = Sorting()
-        self._filter = ""
-        self._focus: str | None = None
-        self._rest: Timer | None = None
-        self._listed: list[QueueSnapshot] = []
 
     def body(self) -> ComposeResult:
         yield LineList(COLUMNS, id="queue-list", empty=_EMPTY)
@@ -142,27 +134,10 @@ class QueuesScreen(ConsoleScreen):
                     yield Plot("run time, mean of each minute", id="time-chart", unit=fmt.took)
                 yield PartsView(id="queue-facts")
 
-    @property
-    def lines(self) -> LineList:
-        return self.query_one("#queue-list", LineList)
-
-    @property
-    def selected(self) -> str | None:
-        """Name of the queue under the cursor."""
-        key = self.lines.cursor_key if self.is_mounted else None
-        return key if isinstance(key, str) else None
-
     # --- what the frame asks ---
 
-    def main_widget(self) -> LineList:
-        return self.lines
-
     def interests(self) -> Interests:
-        rows = tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
-        return Interests(rows=rows, focus=self._focus, crews=self.lines.shows("workers"))
-
-    def context(self) -> Context:
-        return replace(super().context(), queue=self.selected)
+        return Interests(rows=self._visible_names(), focus=self._focus, crews=self.lines.shows("workers"))
 
     def action_title(self, action: Action) -> str:
         if action.id == "queue.pause-or-resume":
@@ -173,27 +148,8 @@ class QueuesScreen(ConsoleScreen):
     def status(self, snapshot: Snapshot) -> Parts:
         shown, known = self.lines.total, len(snapshot.queues)
         words = f"{shown} of {known} queues" if self._filter else fmt.plural(known, "queue")
-        parts = [
-            Ink(words, "dim"),
-            Ink(" · " + ("scan complete" if snapshot.complete else "searching …"), "dim"),
-        ]
-        if self._filter:
-            parts = [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
-        return parts
-
-    def open(self, target: object) -> None:
-        names = [queue.name for queue in self._listed]
-        if target in names:
-            self.lines.move_to(names.index(target))
-
-    def leave(self) -> bool:
-        if self.has_class("-zoomed"):
-            self.toggle_detail()
-            return True
-        if self._filter:
-            self._set_filter("")
-            return True
-        return False
+        search = "scan complete" if snapshot.complete else "searching …"
+        return self._with_filter([Ink(words, "dim"), Ink(f" · {search}", "dim")])
 
     def resized(self) -> None:
         size = self.app.size
@@ -205,14 +161,8 @@ class QueuesScreen(ConsoleScreen):
     def draw(self, snapshot: Snapshot) -> None:
         now = self.console.now_ms()
         self._listed = sort_queues(filter_queues(snapshot.queues, self._filter), self._sorting)
-        lines = self.lines
-        lines.stale = self.has_class("-old")
-        if self._filter and not self._listed and snapshot.queues:
-            lines.set_empty([[], [Ink("No queue matches the filter; esc clears it.", "dim")]])
-        else:
-            lines.set_empty(_EMPTY)
-        self.set_class(not self._listed, "-none")
-        lines.set_sort(self._sorting.column, descending=self._sorting.descending)
+        self._draw_list_state(snapshot)
+        self.lines.set_sort(self._sorting.column, descending=self._sorting.descending)
         self._draw_rows(snapshot, now)
         if self._focus is None:
             self._focus = self.selected
@@ -251,8 +201,10 @@ class QueuesScreen(ConsoleScreen):
         if not (self.has_class("-charts") or self.has_class("-zoomed")):
             return
         labels = ("1h ago", "now")
-        done = Series(name="done", values=focus.completed.values)
-        self.query_one("#done-chart", Plot).show([done], labels=labels)
+        done = [Series(name="done", values=focus.completed.values)]
+        if any(focus.failed.values):
+            done.append(Series(name="failed", values=focus.failed.values, token="error"))
+        self.query_one("#done-chart", Plot).show(done, labels=labels)
         ran = Series(name="mean", values=focus.run_ms.values, token="chart-second")
         self.query_one("#time-chart", Plot).show([ran], labels=labels)
 
@@ -310,44 +262,13 @@ class QueuesScreen(ConsoleScreen):
         self._draw_rows(self.snapshot, self.console.now_ms(), event.start, event.end)
         self.console.want()
 
-    def on_line_list_highlighted(self, event: LineList.Highlighted) -> None:
-        self.console.queue_looked_at = self.selected
-        self._draw_detail(self.snapshot, self.console.now_ms())
-        self.show_keys()
-        if self._rest is not None:
-            self._rest.stop()
-        self._rest = self.set_timer(REST_S, self._settle)
-
-    def _settle(self) -> None:
-        if self.selected != self._focus:
-            self._focus = self.selected
-            self.console.want()
-
-    def on_line_list_chosen(self) -> None:
-        self.console.action_act("queue.open")
-
     def on_line_list_sort_asked(self, event: LineList.SortAsked) -> None:
         if event.column == self._sorting.column:
             self.sort_reverse()
         else:
             self._sort(Sorting(event.column, event.column != "queue"))
 
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self._set_filter(event.text)
-
     # --- actions ---
-
-    def open_selected(self) -> None:
-        if self.selected is not None:
-            self.console.go("jobs", self.selected)
-
-    def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._filter)
-
-    def _set_filter(self, text: str) -> None:
-        self._filter = text
-        self.show(self.snapshot)
-        self.console.want()
 
     def sort_next(self) -> str:
         columns = list(QUEUE_KEYS)
@@ -359,13 +280,8 @@ class QueuesScreen(ConsoleScreen):
 
     def _sort(self, sorting: Sorting) -> str:
         self._sorting = sorting
-        self.show(self.snapshot)
-        self.console.want()
+        self._redraw()
         return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"
-
-    def toggle_detail(self) -> None:
-        self.toggle_class("-zoomed")
-        self.show(self.snapshot)
 
 
 def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: int) -> list[Parts]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
@@ -14,9 +13,9 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from ..theme import ink
 from .columns import GAP, GUTTER, Column, Row, arrange
-from .ink import Ink, Parts, fit, parts_of, segments, strip
+from .ink import Ink, Parts, strip
+from .line_strips import Look, header_strip, row_strip
 from .scrolled import CURSOR_KEYS, Scrolled
 
 #: Rows kept in memory when the owner hands them in by pages.
@@ -428,9 +427,9 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        if y < self._top:
-            return self._header(width)
         base = self.rich_style
+        if y < self._top:
+            return header_strip(self.app, self._layout, self._sort, width, base, focused=self.has_focus)
         index = round(self.scroll_y) + y - self._top
         if self._total == 0 and y - self._top - 1 in range(len(self._empty)):
             return strip(self.app, [Ink(" " * GUTTER), *self._empty[y - self._top - 1]], width, base)
@@ -442,38 +441,8 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         state = (index, is_cursor, is_marked, self.has_focus)
         drawn = self._strips.get(state)
         if drawn is None or row is None:
-            drawn = self._row(row, is_cursor=is_cursor, is_marked=is_marked, width=width)
+            look = Look(is_cursor=is_cursor, is_marked=is_marked, focused=self.has_focus, stale=self.stale)
+            drawn = row_strip(self.app, self._layout, row, look, width, base)
             if row is not None:
                 self._strips[state] = drawn
         return drawn
-
-    def _header(self, width: int) -> Strip:
-        token = "focus" if self.has_focus else "dim"
-        parts = [Ink(" " * GUTTER)]
-        for column, cells in self._layout:
-            sorted_by = self._sort is not None and self._sort[0] == column.key
-            look = Ink(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
-            marker = ("▾" if self._sort and self._sort[1] else "▴") if sorted_by else " "
-            parts += [*fit([look], cells, right=column.right), Ink(marker, token), Ink(" " * (GAP - 1))]
-        return strip(self.app, parts, width, self.rich_style)
-
-    def _row(self, row: Row | None, *, is_cursor: bool, is_marked: bool, width: int) -> Strip:
-        base = self.rich_style
-        if is_cursor:
-            background = "cursor-background" if self.has_focus else "cursor-blurred-background"
-            base += ink(self.app, "foreground", on=background)
-        parts = [
-            Ink("•" if is_marked else " ", "focus", "bold"),
-            Ink("▌" if is_cursor else " ", "focus" if self.has_focus else "dim"),
-            Ink(" "),
-        ]
-        if row is None:
-            parts.append(Ink("…", "dim"))
-        else:
-            for column, cells in self._layout:
-                parts += fit(parts_of(row.cells.get(column.key, "")), cells, right=column.right)
-                parts.append(Ink(" " * GAP))
-        drawn: list[Segment] = segments(self.app, fit(parts, width), base)
-        if self.stale:
-            drawn = [Segment(text, (style or base) + ink(self.app, "dim")) for text, style, _ in drawn]
-        return Strip(drawn, width)

@@ -10,7 +10,8 @@ import pytest
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.screens.queues import REST_S, QueuesScreen
+from glidemq_console.screens.queue_list import REST_S
+from glidemq_console.screens.queues import QueuesScreen
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.store import Link, LinkState, Snapshot
 from glidemq_core.records import JobDetail

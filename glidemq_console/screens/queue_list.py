@@ -1,0 +1,137 @@
+"""What the screens that list every known queue share: a filter, and a detail that follows the cursor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.timer import Timer
+
+from ..actions import Context
+from ..command_line import CommandLine
+from ..safe import clean
+from ..store import Snapshot
+from ..widgets.ink import Ink, Parts
+from ..widgets.lines import LineList
+from .base import ConsoleScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.records import QueueSnapshot
+
+#: The detail follows the cursor once it has rested this long.
+REST_S = 0.2
+_NO_MATCH: tuple[Parts, ...] = ([], [Ink("No queue matches the filter; esc clears it.", "dim")])
+
+
+class QueueListScreen(ConsoleScreen):
+    """A `LineList` whose keys are names of queues. Subclasses list them in `_listed` and draw `_draw_detail`."""
+
+    #: Id of the list.
+    LIST: ClassVar[str]
+    #: What the list says when no queue is known.
+    NO_QUEUES: ClassVar[tuple[Parts, ...]]
+    #: The action that enter stands for.
+    OPEN: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filter = ""
+        self._focus: str | None = None
+        self._rest: Timer | None = None
+        self._listed: list[QueueSnapshot] = []
+
+    @property
+    def lines(self) -> LineList:
+        return self.query_one(f"#{self.LIST}", LineList)
+
+    @property
+    def selected(self) -> str | None:
+        """Name of the queue under the cursor."""
+        key = self.lines.cursor_key if self.is_mounted else None
+        return key if isinstance(key, str) else None
+
+    def _visible_names(self) -> tuple[str, ...]:
+        return tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
+
+    # --- what the frame asks ---
+
+    def main_widget(self) -> LineList:
+        return self.lines
+
+    def context(self) -> Context:
+        return replace(super().context(), queue=self.selected)
+
+    def open(self, target: object) -> None:
+        names = [queue.name for queue in self._listed]
+        if target in names:
+            self.lines.move_to(names.index(target))
+
+    def leave(self) -> bool:
+        if self.has_class("-zoomed"):
+            self.toggle_detail()
+            return True
+        if self._filter:
+            self._set_filter("")
+            return True
+        return False
+
+    # --- drawing ---
+
+    def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
+        """Explain the selected queue."""
+        raise NotImplementedError
+
+    def _draw_list_state(self, snapshot: Snapshot) -> None:
+        """Show whether the list is old, and why it is empty when it is."""
+        self.lines.stale = self.has_class("-old")
+        is_filtered_out = self._filter and not self._listed and snapshot.queues
+        self.lines.set_empty(_NO_MATCH if is_filtered_out else self.NO_QUEUES)
+        self.set_class(not self._listed, "-none")
+
+    def _with_filter(self, parts: Parts) -> Parts:
+        if not self._filter:
+            return parts
+        return [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
+
+    # --- events ---
+
+    def on_line_list_highlighted(self) -> None:
+        self.console.queue_looked_at = self.selected
+        self._draw_detail(self.snapshot, self.console.now_ms())
+        self.show_keys()
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST_S, self._settle)
+
+    def _settle(self) -> None:
+        if self.selected != self._focus:
+            self._focus = self.selected
+            self.console.want()
+
+    def on_line_list_chosen(self) -> None:
+        self.console.action_act(self.OPEN)
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        self._set_filter(event.text)
+
+    # --- actions ---
+
+    def open_selected(self) -> None:
+        if self.selected is not None:
+            self.console.go("jobs", self.selected)
+
+    def open_filter(self) -> None:
+        self.query_one(CommandLine).open_for_filter(self._filter)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter = text
+        self._redraw()
+
+    def toggle_detail(self) -> None:
+        self.toggle_class("-zoomed")
+        self.show(self.snapshot)
+
+    def _redraw(self) -> None:
+        """Draw after a change of what is listed, and say what is needed for it."""
+        self.show(self.snapshot)
+        self.console.want()

@@ -1,0 +1,66 @@
+"""How a list draws its header and one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.strip import Strip
+
+from ..theme import ink
+from .columns import GAP, GUTTER, Column, Row
+from .ink import Ink, fit, parts_of, segments, strip
+
+Layout = Sequence[tuple[Column, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What is special about a row now."""
+
+    is_cursor: bool
+    is_marked: bool
+    focused: bool
+    """The list has the focus."""
+    stale: bool
+    """The data is older than it should be: all is dim."""
+
+
+def header_strip(
+    app: App[Any], layout: Layout, sort: tuple[str, bool] | None, width: int, base: Style, *, focused: bool
+) -> Strip:
+    """Return the titles; `sort` is the column that sorts and whether it descends."""
+    token = "focus" if focused else "dim"
+    parts = [Ink(" " * GUTTER)]
+    for column, cells in layout:
+        sorted_by = sort is not None and sort[0] == column.key
+        title = Ink(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
+        marker = ("▾" if sort and sort[1] else "▴") if sorted_by else " "
+        parts += [*fit([title], cells, right=column.right), Ink(marker, token), Ink(" " * (GAP - 1))]
+    return strip(app, parts, width, base)
+
+
+def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width: int, base: Style) -> Strip:
+    """Return one row; an ellipsis stands for one that is not known yet."""
+    if look.is_cursor:
+        background = "cursor-background" if look.focused else "cursor-blurred-background"
+        base += ink(app, "foreground", on=background)
+    parts = [
+        Ink("•" if look.is_marked else " ", "focus", "bold"),
+        Ink("▌" if look.is_cursor else " ", "focus" if look.focused else "dim"),
+        Ink(" "),
+    ]
+    if row is None:
+        parts.append(Ink("…", "dim"))
+    else:
+        for column, cells in layout:
+            parts += fit(parts_of(row.cells.get(column.key, "")), cells, right=column.right)
+            parts.append(Ink(" " * GAP))
+    drawn = segments(app, fit(parts, width), base)
+    if look.stale:
+        drawn = [Segment(text, (style or base) + ink(app, "dim")) for text, style, _ in drawn]
+    return Strip(drawn, width)
