@@ -35,6 +35,8 @@ _BATCH_BYTES = 4_000_000
 _UNDER_WAY = 3
 
 Record = tuple[str, ...]
+#: A job on its way: its place among those asked for, its record, its options.
+_Encoded = tuple[int, Record, JobOptions]
 
 #: What follows id, name and data in the record of a job without options.
 _PLAIN = ("{}", "0", "0", "0", "", "")
@@ -121,60 +123,69 @@ async def add_records(
 ) -> list[list[bytes]]:
     """Send encoded jobs in one call; answers one status per job, in order."""
     head = (now_ms, "1" if events else "")
-    answers: list[list[bytes]]
     if all(not record[0] and record[3:] == _PLAIN for record in records):
         words = [word.encode() for record in records for word in record[1:3]]
         lengths = ",".join([str(len(word)) for word in words])
-        answers = await scope.call("add_plain", *head, lengths, b"".join(words))
-    else:
-        packed = [(name, data, json.dumps([job_id, *rest])) for job_id, name, data, *rest in records]
-        answers = await scope.call("add", *head, *(word for job in packed for word in job))
+        ids: bytes = await scope.call("add_plain", *head, len(records), lengths, b"".join(words))
+        return [[b"ok", job_id] for job_id in ids.split(b",")]
+    packed = [(name, data, json.dumps([job_id, *rest])) for job_id, name, data, *rest in records]
+    answers: list[list[bytes]] = await scope.call("add", *head, *(word for job in packed for word in job))
     return answers
 
 
 class _Batches:
-    """Sends encoded jobs in their order, a call a batch; the server adds one while the next ones are being made."""
+    """Sends encoded jobs in their order, a call a batch; the server adds one while others are being made or read.
 
-    def __init__(self, scope: Scope, now_ms: int, events: bool) -> None:
-        self._scope, self._now_ms, self._events = scope, now_ms, events
-        self._records: list[Record] = []
+    `results` gets a Job, None (skipped) or the error at the place of each.
+    """
+
+    def __init__(
+        self, scope: Scope, now_ms: int, events: bool, results: list[Job[Any, Any] | GlideMQError | None]
+    ) -> None:
+        self._scope, self._now_ms, self._events, self._results = scope, now_ms, events, results
+        self._waiting: list[_Encoded] = []
         self._bytes = 0
-        self._answers: list[list[bytes]] = []
-        self._under_way: deque[asyncio.Task[list[list[bytes]]]] = deque()
+        self._under_way: deque[tuple[list[_Encoded], asyncio.Task[list[list[bytes]]]]] = deque()
 
-    async def put(self, record: Record) -> None:
+    async def put(self, place: int, record: Record, options: JobOptions) -> None:
         """Take a job; sends when a batch is full."""
-        self._records.append(record)
+        self._waiting.append((place, record, options))
         self._bytes += len(record[2])
-        if len(self._records) >= _BATCH or self._bytes >= _BATCH_BYTES:
+        if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
             await self._send()
 
     async def _send(self) -> None:
-        records, self._records, self._bytes = self._records, [], 0
+        batch, self._waiting, self._bytes = self._waiting, [], 0
         await self._settle(_UNDER_WAY - 1)
-        call = add_records(self._scope, self._now_ms, self._events, records)
-        self._under_way.append(asyncio.create_task(call))
+        call = add_records(self._scope, self._now_ms, self._events, [record for _, record, _ in batch])
+        self._under_way.append((batch, asyncio.create_task(call)))
         # The call leaves the process at the next turn of the loop, not when its answer is asked for.
         await asyncio.sleep(0)
 
     async def _settle(self, most: int) -> None:
         """Take answers until at most so many calls are under way."""
         while len(self._under_way) > most:
-            self._answers += await self._under_way[0]
+            batch, call = self._under_way[0]
+            answers = await call
             self._under_way.popleft()
+            for (place, record, options), answer in zip(batch, answers, strict=True):
+                try:
+                    self._results[place] = _added(self._scope, self._now_ms, record, options, answer)
+                except GlideMQError as error:
+                    self._results[place] = error
 
-    async def finish(self) -> list[list[bytes]]:
-        """Send the rest; answers one status per job, in order."""
-        if self._records:
+    async def finish(self) -> None:
+        """Send the rest and take every answer."""
+        if self._waiting:
             await self._send()
         await self._settle(0)
-        return self._answers
 
     async def stop(self) -> None:
         """Wait out calls that nobody waits for any more, after an error elsewhere."""
-        for call in self._under_way:
+        calls = [call for _, call in self._under_way]
+        for call in calls:
             call.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def register_queue(scope: Scope) -> None:
@@ -227,8 +238,7 @@ async def add_each(
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = scope.now_ms()
     results: list[Job[Any, Any] | GlideMQError | None] = []
-    records: list[tuple[int, Record, JobOptions]] = []
-    batches = _Batches(scope, now_ms, events)
+    batches = _Batches(scope, now_ms, events, results)
     try:
         for job in jobs:
             try:
@@ -241,19 +251,13 @@ async def add_each(
             except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
                 results.append(error)
                 continue
-            records.append((len(results), record, options))
             results.append(None)
-            await batches.put(record)
-        answers = await batches.finish()
+            await batches.put(len(results) - 1, record, options)
+        await batches.finish()
     finally:
         await batches.stop()
-    if records:
+    if any(not isinstance(result, GlideMQError) for result in results):
         await register_queue(scope)
-    for (place, record, options), answer in zip(records, answers, strict=True):
-        try:
-            results[place] = _added(scope, now_ms, record, options, answer)
-        except GlideMQError as error:
-            results[place] = error
     return results
 
 
