@@ -18,11 +18,10 @@ from .errors import EmbeddedServerError
 from .resp import NotValkeyError, ReplyError
 
 
-async def watch(folder: Folder, linger_ms: int) -> None:
+async def watch(folder: Folder, linger_ms: int, state: State) -> None:
     """Return when the server is gone or to be kept; stop it when it was not used for `linger_ms`."""
     used = time.monotonic()
-    state = folder.state()
-    while state is not None and not state.keep:
+    while not (state := folder.state() or state).keep:
         if not folder.exists():
             # Someone deleted the folder under its server: what is left to do is not to leave that behind.
             if not await has_clients(state):
@@ -34,7 +33,6 @@ async def watch(folder: Folder, linger_ms: int) -> None:
         elif time.monotonic() - used >= linger_ms / 1_000 and await _stop_unused(folder, state):
             return None
         await asyncio.sleep(min(linger_ms / 10_000, 5))
-        state = folder.state() or state
     return None
 
 
@@ -68,8 +66,11 @@ def main() -> None:
 
 
 async def _watch_alone(folder: Folder, linger_ms: int) -> None:
-    async with folder.locked("watchdog", seconds=1):
-        await watch(folder, linger_ms)
+    # Read before anyone can see that we watch: the folder may be deleted from then on.
+    state = folder.state()
+    if state is not None:
+        async with folder.locked("watchdog", seconds=1):
+            await watch(folder, linger_ms, state)
 
 
 if __name__ == "__main__":

