@@ -23,10 +23,10 @@ from .errors import (
     SerializationError,
 )
 from .job import Job
-from .keys import QueueKeys, registry
+from .keys import registry
+from .linking import ChildLink, link_child
 from .option_fields import Duration, positive_ms, refuse
-from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
-from .vitals import exists
+from .options import JobKeywords, JobOptions, NewJob, Ordering, job_options, millitokens
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 _BATCH = 250
@@ -196,42 +196,6 @@ async def register_queue(scope: Scope) -> None:
         known.add(scope.keys.root)
 
 
-async def check_parent_queue(scope: Scope, parent: JobRef) -> None:
-    """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node.
-
-    Raises: QueueNotFoundError.
-    """
-    above = Scope(scope.connection, QueueKeys(scope.keys.prefix, parent.queue))
-    if await scope.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
-        return
-    raise QueueNotFoundError(
-        f"parent '{parent}': there is no queue '{parent.queue}'",
-        queue=parent.queue,
-        prefix=above.keys.prefix,
-        address=scope.connection.address,
-    )
-
-
-async def _linked(scope: Scope, options: JobOptions, record: Record) -> Record:
-    """Make a parent in another queue wait for a child that does not exist yet; the child gets a reserved id.
-
-    What a budgeted job starts draws on the same budget.
-    """
-    parent = options.parent
-    if parent is None or parent.queue == scope.queue:
-        return record
-    await check_parent_queue(scope, parent)
-    job_id = options.job_id or (await scope.call("reserve_id", scope.now_ms())).decode()
-    parent_keys = QueueKeys(scope.keys.prefix, parent.queue)
-    _, budget_key = await scope.connection.call(
-        "register_child", parent_keys.root, parent.id, scope.keys.member(job_id)
-    )
-    extra = record[8]
-    if budget_key:
-        extra = json.dumps({**json.loads(extra), "budget": budget_key.decode()}, ensure_ascii=False)
-    return (job_id, *record[1:8], extra)
-
-
 async def add_each(
     scope: Scope, jobs: Iterable[NewJob], *, events: bool = True, compression: str = "none"
 ) -> list[Job[Any, Any] | GlideMQError | None]:
@@ -239,6 +203,7 @@ async def add_each(
     now_ms = scope.now_ms()
     results: list[Job[Any, Any] | GlideMQError | None] = []
     batches = _Batches(scope, now_ms, events, results)
+    links: list[tuple[int, ChildLink]] = []
     try:
         for job in jobs:
             try:
@@ -247,7 +212,9 @@ async def add_each(
                 options = job.options or job_options(None, {})
                 record = encode_job(scope, job.name, job.data, options, compression=compression)
                 if options.parent is not None:
-                    record = await _linked(scope, options, record)
+                    link = await link_child(scope, options.parent, record)
+                    record = link.record
+                    links.append((len(results), link))
             except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
                 results.append(error)
                 continue
@@ -258,6 +225,9 @@ async def add_each(
         await batches.stop()
     if any(not isinstance(result, GlideMQError) for result in results):
         await register_queue(scope)
+    for place, link in links:
+        if not isinstance(results[place], Job):
+            await link.undo()
     return results
 
 
@@ -287,9 +257,14 @@ class AddCalls(QueueBase):
         chosen = job_options(options, keywords)
         scope = await self.scope()
         record = encode_job(scope, name, data, chosen, compression=self._compression)
-        record = await _linked(scope, chosen, record)
+        link = None
+        if chosen.parent is not None:
+            link = await link_child(scope, chosen.parent, record)
+            record = link.record
         now_ms = scope.now_ms()
         answer = (await add_records(scope, now_ms, self._events, [record]))[0]
+        if link is not None and answer[0] != b"ok":
+            await link.undo()
         await register_queue(scope)
         return _added(scope, now_ms, record, chosen, answer)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from .adding import check_parent_queue, created_job, register_queue
+from .adding import created_job, register_queue
 from .base import JSON_SERIALIZER, Scope, Serializer, open_target
 from .budget_fields import new_budget
 from .connection import Connection
@@ -19,6 +19,7 @@ from .flow_nodes import DagNode, FlowJob, JobNode
 from .flow_plan import Plan, Planned, ScopeOf, duplicate, node_words, plan_dag, plan_tree
 from .job import Job
 from .keys import QueueKeys
+from .linking import check_parent_queue
 from .option_fields import instance_of
 from .options import Budget
 
@@ -248,8 +249,8 @@ class _Creation:
         outside, keys = self._root.outside, self._root.scope.keys
         try:
             if outside is not None:
-                deps = QueueKeys(keys.prefix, outside.queue).deps(outside.id)
-                await self._connection.command("SREM", deps, self._root.member)
+                above = QueueKeys(keys.prefix, outside.queue).root
+                await self._connection.call("unregister_child", above, outside.id, self._root.member)
             for scope in {job.scope.queue: job.scope for job in created}.values():
                 ids = [job.id for job in created if job.scope is scope]
                 await remove_jobs(scope, ids)

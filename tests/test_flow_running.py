@@ -21,7 +21,7 @@ from glidemq_core.errors import (
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Actor, Budget, JobOptions, JobRef, NewJob
+from glidemq_core.options import Actor, Budget, Deduplication, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
@@ -126,6 +126,66 @@ async def test_children_in_another_queue_of_a_running_job(connection: Connection
         await run_until("agents", connection, process, agent.is_completed)
     await agent.refresh()
     assert agent.result == [0, 1, 2]
+
+
+@pytest.mark.parametrize("tools", ["tools", "agents"])
+async def test_a_child_added_again_under_its_id_stays_done(connection: Connection, tools: str) -> None:
+    """A processor that starts from the top adds its children again; the add is refused, what is done stays done."""
+    agents, other = Queue("agents", connection), Queue(tools, connection)
+
+    async def process(job: Job[Any, Any]) -> Any:
+        if job.name == "tool":
+            return "found"
+        await other.add("tool", job_id="only-once", parent=job.ref)
+        values = await job.get_children_values()
+        if not values:
+            await job.move_to_waiting_children()
+        if job.attempts_made == 0:
+            raise RuntimeError("once more from the top")
+        await other.add("tool", job_id="only-once", parent=job.ref)
+        return list(values.values())
+
+    agent = await agents.add("agent", attempts=2)
+    assert agent is not None
+    async with Worker("tools", process, connection, promotion_interval=50):
+        await run_until("agents", connection, process, agent.is_completed, promotion_interval=50)
+
+    await agent.refresh()
+    assert agent.result == ["found"]
+    assert agent.fields["depsCompleted"] == b"1"
+    assert await connection.command("SCARD", "glide:{agents}:deps:1") == 1
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_a_parent_does_not_wait_for_a_child_that_was_not_added(
+    connection: Connection, bulk: bool
+) -> None:
+    agents, tools = Queue("agents", connection), Queue("tools", connection)
+    once = Deduplication("same", 60_000, "throttle")
+    await tools.add("first", deduplication=once)
+
+    async def process(job: Job[Any, Any]) -> Any:
+        values = await job.get_children_values()
+        if values:
+            return list(values.values())
+        options = JobOptions(parent=job.ref, deduplication=once)
+        added = (
+            await tools.add_bulk([NewJob("again", options=options)])
+            if bulk
+            else await tools.add("again", options=options)
+        )
+        assert not added
+        await tools.add("other", parent=job.ref)
+        await job.move_to_waiting_children()
+        return None
+
+    agent = await agents.add("agent")
+    assert agent is not None
+    async with Worker("tools", lambda job: job.name, connection):
+        await run_until("agents", connection, process, agent.is_completed)
+
+    await agent.refresh()
+    assert agent.result == ["other"]
 
 
 async def test_a_parent_in_a_queue_that_does_not_exist_is_refused(

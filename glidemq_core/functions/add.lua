@@ -176,3 +176,9 @@ register("register_child", {}, function(P, args)
   flows.register(P, args[1], args[2])
   return { "ok", call("HGET", P .. ":job:" .. args[1], "budgetKey") or "" }
 end)
+
+-- args: parent id, member. The child was not added: its parent waits for it no longer. Reply {"ok"}.
+register("unregister_child", {}, function(P, args)
+  flows.unregister(P, args[1], args[2])
+  return { "ok" }
+end)

@@ -15,6 +15,19 @@ local function resume_parent(P, parent, name)
   events.emit(P, "active", parent)
 end
 
+-- Let a waiting parent go on if all it waits for is counted; true when it does.
+local function resume_if_done(P, parent)
+  local f = call("HMGET", P .. ":job:" .. parent, "state", "depsCompleted", "name")
+  if f[1] ~= "waiting-children" or util.num(f[2]) < call("SCARD", P .. ":deps:" .. parent) then return false end
+  resume_parent(P, parent, f[3])
+  return true
+end
+
+-- Take back a registration whose job was not added after all.
+function flows.unregister(P, parent, member)
+  if call("SREM", P .. ":deps:" .. parent, member) == 1 then resume_if_done(P, parent) end
+end
+
 -- A child completed. Counts once per member; the last one releases a waiting parent. A parent without `state`
 -- was removed and is not brought back. Reply: "released", "counted", "known" or "missing".
 function flows.child_done(P, parent, member)
@@ -61,9 +74,9 @@ end
 -- if it goes on}.
 register("release_parent", {}, function(P, args)
   local id, out = args[1], { "ok" }
-  local f = call("HMGET", P .. ":job:" .. id, "state", "depsCompleted", "name")
-  if not f[1] then return { "not_found" } end
-  if f[1] ~= "waiting-children" then return { "not_waiting", f[1] } end
+  local state = call("HGET", P .. ":job:" .. id, "state")
+  if not state then return { "not_found" } end
+  if state ~= "waiting-children" then return { "not_waiting", state } end
   local released = false
   for i = 3, #args do
     if call("SISMEMBER", P .. ":deps:" .. id, args[i]) == 1 then
@@ -73,11 +86,7 @@ register("release_parent", {}, function(P, args)
     end
   end
   -- All were counted, but nobody let it go on.
-  local total = call("SCARD", P .. ":deps:" .. id)
-  if not released and total > 0 and util.num(call("HGET", P .. ":job:" .. id, "depsCompleted")) >= total then
-    resume_parent(P, id, f[3])
-    released = true
-  end
+  if not released and call("EXISTS", P .. ":deps:" .. id) == 1 then released = resume_if_done(P, id) end
   if released then out[#out + 1] = "released" end
   if #out > 1 then audit.append(P, args[2], released and "released" or "counted", #out - (released and 2 or 1)) end
   return out
