@@ -124,6 +124,54 @@ async def test_closing_and_pausing_from_within(bench: Bench, connection: Connect
     assert await is_idle(bench)
 
 
+async def _nothing_goes_on(before: set[asyncio.Task[Any]]) -> None:
+    await eventually(lambda: not asyncio.all_tasks() - before)
+
+
+async def test_a_close_that_is_cut_short_hands_back_at_once(bench: Bench, connection: Connection) -> None:
+    before = asyncio.all_tasks()
+    job_id = await bench.add()
+    worker = quick(never, connection, grace=60_000)
+    await worker.start()
+    await eventually(lambda: worker.active_jobs)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(worker.close(), 0.1)
+
+    assert not worker.is_running
+    assert await bench.field(job_id, "state") == "waiting"
+    assert await is_idle(bench)
+    assert await _no_workers(bench)
+    await _nothing_goes_on(before)
+
+
+async def test_a_worker_whose_run_is_cancelled_closes(bench: Bench, connection: Connection) -> None:
+    before = asyncio.all_tasks()
+    job_id = await bench.add()
+    worker = quick(never, connection, grace=10)
+    serving = asyncio.ensure_future(worker.run())
+    await eventually(lambda: worker.active_jobs)
+
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+    assert not worker.is_running
+    assert await bench.field(job_id, "state") == "waiting"
+    assert await _no_workers(bench)
+    await _nothing_goes_on(before)
+
+
+async def test_a_drain_that_is_cancelled_leaves_nothing_behind(bench: Bench, connection: Connection) -> None:
+    await bench.add()
+    async with quick(never, connection, grace=10) as worker:
+        await eventually(lambda: worker.active_jobs)
+        before = asyncio.all_tasks()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(worker.drain(), 0.1)
+        await _nothing_goes_on(before)
+
+
 async def test_a_handler_may_close_its_worker(bench: Bench, connection: Connection) -> None:
     job_id = await bench.add()
 

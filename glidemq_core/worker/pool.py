@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -115,7 +115,7 @@ class Worker(QueueBase):
         )
         self.processor = processor
         self.started_at: datetime | None = None
-        self.id = f"worker-{0}-{secrets.token_hex(4)}"
+        self.id = f"worker-0-{secrets.token_hex(4)}"  # until it starts and knows when
         self._events = WorkerEvents(self.options.log_errors)
         self._running: dict[str, Run] = {}
         self._ready = asyncio.Event()
@@ -204,20 +204,18 @@ class Worker(QueueBase):
                 break
         try:
             await self.start()
-            stopped = loop.create_task(stop.wait())
-            closed = loop.create_task(self._all_quiet.wait())
-            await asyncio.wait({stopped, closed}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            closed.cancel()
-            await self.close()
+            await _first_of(stop.wait(), self._all_quiet.wait())
         finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
+            try:
+                await self.close()
+            finally:
+                for number in handled:
+                    loop.remove_signal_handler(number)
 
     async def close(self, *, force: bool = False) -> None:
         """Stop taking jobs, wait up to `grace` for running ones, hand the rest back, unregister; twice is fine.
 
-        With `force`, running jobs are cancelled and handed back at once.
+        With `force`, or when this call is cancelled, running jobs are cancelled and handed back at once.
         """
         if self._state == "starting":
             await self._ready.wait()
@@ -243,21 +241,29 @@ class Worker(QueueBase):
             await super().close()
 
     async def _wind_down(self, force: bool) -> None:
-        await self._idle.close()
-        if not force:
-            await self._wait_for_runs(self.options.grace / 1000)
-        await self._part()
         try:
-            async with asyncio.timeout(10):
-                await self._exchange.flush()
-        except TimeoutError:
-            self._trouble(
-                GlideMQError("some results could not be recorded; the jobs will run again as stalled")
-            )
-        if not all(run.aborted for run in self._running.values()):
-            await self._part()  # claimed by a call that was under way when closing began
-        await self._exchange.stop()
-        await self._maintenance.stop()
+            await self._idle.close()
+            if not force:
+                await self._wait_for_runs(self.options.grace / 1000)
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Hand back what still runs, record what has ended, and stop all that goes on in the background."""
+        try:
+            await self._part()
+            try:
+                async with asyncio.timeout(10):
+                    await self._exchange.flush()
+            except TimeoutError:
+                self._trouble(
+                    GlideMQError("some results could not be recorded; the jobs will run again as stalled")
+                )
+            if not all(run.aborted for run in self._running.values()):
+                await self._part()  # claimed by a call that was under way when closing began
+        finally:
+            await self._exchange.stop()
+            await self._maintenance.stop()
 
     async def _part(self) -> None:
         """Stop what still runs; it hands its job back."""
@@ -316,12 +322,7 @@ class Worker(QueueBase):
         await self.start()
         outcome = None
         if self._state == "running":
-            empty = asyncio.ensure_future(until_empty(await self.scope()))
-            closed = asyncio.ensure_future(self._all_quiet.wait())
-            await asyncio.wait({empty, closed}, return_when=asyncio.FIRST_COMPLETED)
-            closed.cancel()
-            empty.cancel()
-            outcome, _ = await asyncio.gather(empty, closed, return_exceptions=True)
+            outcome, _ = await _first_of(until_empty(await self.scope()), self._all_quiet.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome
@@ -377,3 +378,14 @@ class Worker(QueueBase):
 
     def _trouble(self, error: BaseException) -> None:
         self._events.emit("error", error)
+
+
+async def _first_of(*waits: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Wait until one of them ends and cancel the others; their answers or errors, in order."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
