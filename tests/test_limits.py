@@ -9,6 +9,7 @@ from typing import Any
 from conftest import eventually
 
 from glidemq_core.connection import Connection
+from glidemq_core.errors import JobLostError
 from glidemq_core.job import Job
 from glidemq_core.options import NewJob, RateLimit, TokenLimit
 from glidemq_core.queue import Queue
@@ -93,6 +94,42 @@ async def test_report_tokens_alone_feeds_the_limit(connection: Connection) -> No
 
     [key] = await connection.command("KEYS", "glide:{q}:tpm:*")
     assert await connection.command("GET", key) == b"70"
+
+
+async def test_a_part_of_a_token_counts_as_one(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        await job.report_tokens(70.5)
+
+    await Queue("q", connection).add("n", {})
+
+    async with Worker("q", process, connection, token_limiter=TokenLimit(1_000, 3_600_000, "queue")):
+        await eventually(lambda: _completed(connection, 1))
+
+    [key] = await connection.command("KEYS", "glide:{q}:tpm:*")
+    assert await connection.command("GET", key) == b"71"
+
+
+async def test_tokens_that_cannot_be_counted_do_not_undo_the_end_of_a_run(connection: Connection) -> None:
+    hour, errors = 3_600_000, list[Exception]()
+
+    async def process(job: Any) -> None:
+        await job.report_tokens(70)
+        window = connection.now_ms() // hour
+        for spoilt in (window, window + 1):
+            await connection.command("SADD", f"glide:{{q}}:tpm:{spoilt}", "foreign")
+        await job.suspend(reason="review")
+
+    queue = Queue("q", connection)
+    job = await queue.add("n", {})
+    assert job is not None
+    worker = Worker("q", process, connection, token_limiter=TokenLimit(1_000, hour, "queue"))
+    worker.on("error", errors.append)
+    async with worker:
+        await eventually(lambda: errors)
+        await eventually(lambda: not worker.active_jobs)
+        assert await job.get_state() == "suspended"
+
+    assert not [error for error in errors if isinstance(error, JobLostError)]
 
 
 async def test_the_workers_own_window_needs_no_key(connection: Connection) -> None:

@@ -13,6 +13,7 @@ from worker_kit import P, clean, in_state, never, quick
 from glidemq_core.connection import Connection
 from glidemq_core.errors import RateLimitError
 from glidemq_core.options import NewJob, Ordering, RateLimit, TokenBucket, TokenLimit
+from glidemq_core.queue import Queue
 from glidemq_core.worker import exchange as worker_exchange
 
 
@@ -52,6 +53,27 @@ async def test_a_lifted_rate_limit_is_noticed_before_its_window_ends(
         await eventually(lambda: bench.has(first, "completed"))
         await bench.queue.remove_global_rate_limit()
         await eventually(lambda: bench.has(second, "completed"))
+
+
+async def test_a_chatty_queue_does_not_hide_what_nobody_announced(
+    bench: Bench, connection: Connection
+) -> None:
+    """A producer may leave `added` out, and a list has no entry to wait for: a look once a block timeout finds it."""
+
+    async def process(_: Any) -> None: ...
+
+    async def chatter() -> None:
+        while True:
+            await bench.command("XADD", f"{P}:events", "*", "event", "progress", "jobId", "0", "data", "1")
+            await asyncio.sleep(0.01)
+
+    async with quick(process, connection, block_timeout=200) as worker:
+        await eventually(lambda: worker._exchange.dry)
+        talking = asyncio.ensure_future(chatter())
+        job = await Queue("q", connection, events=False).add("silent", lifo=True)
+        assert job is not None
+        await eventually(lambda: in_state(bench, job.id, "completed"), timeout=5)
+        talking.cancel()
 
 
 async def test_a_full_queue_does_not_open_other_limits(bench: Bench, connection: Connection) -> None:

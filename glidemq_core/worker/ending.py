@@ -123,10 +123,10 @@ class Ending:
         if request is not None:
             try:
                 await self._control(run, request)
-                await self._count_tokens(run)
             except GlideMQError as refused:
                 error = refused
             else:
+                await self._count_tokens(run)
                 return None
         elif isinstance(error, JobControl):
             error = GlideMQError(f"{type(error).__name__} was raised without the call that belongs to it")
@@ -215,7 +215,10 @@ class Ending:
             now_ms = self._scope.now_ms()
             self._limits.count(tokens, now_ms)
             if self._limits.shared_tokens:
-                await self._scope.call("count_tokens", now_ms, tokens, self._limits.header()[3])
+                try:
+                    await self._scope.call("count_tokens", now_ms, tokens, self._limits.header()[3])
+                except GlideMQError as error:  # the run has ended all the same
+                    self._emit("error", error)
 
     async def _suspend(self, run: Run, request: SuspendRequest, head: str) -> str:
         job = run.job

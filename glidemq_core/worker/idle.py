@@ -64,6 +64,8 @@ class IdleWait:
 
     async def _wait(self) -> None:
         keys = self._scope.keys
+        loop = asyncio.get_running_loop()
+        blind_until = loop.time() + self._block_ms / 1000
         while True:
             try:
                 if self._reader is None:
@@ -98,8 +100,8 @@ class IdleWait:
             if wake:
                 self._on_wake(scheduled)
                 return
-            if not answer:
-                # Lists and other clocks: look once a block timeout whatever the feed says.
+            if not answer or loop.time() >= blind_until:
+                # Lists and other clocks: look once a block timeout whatever the feed says, however much it says.
                 self._on_wake(True)
                 return
 

@@ -19,6 +19,7 @@ from ..errors import (
     RateLimitError,
     UnrecoverableError,
 )
+from ..numbers import parse_number
 from ..option_fields import to_ms
 from ..options import Backoff, Duration, Retention
 from .run import Run
@@ -104,7 +105,7 @@ def reported_tokens(run: Run) -> int:
         return 0
     usage = run.job.usage
     total = usage.total_tokens if usage is not None and usage.total_tokens is not None else 0
-    return math.ceil(max(total, run.job.tpm_tokens or 0))
+    return math.ceil(max(total, parse_number(run.job.fields.get("tpmTokens")) or 0))
 
 
 def reason_of(error: BaseException) -> str:
