@@ -11,6 +11,8 @@ from .base import Scope
 _MAX_PAGES = 50
 _SUSPEND_PAGE = 100
 _LIST_PAGE = 100
+#: Pages of pending entries, 100 each, that the sweep for own locks looks at: it comes often.
+_LOCK_PAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,23 @@ async def sweep_list_stalls(scope: Scope, *, lock_ms: int, max_stalled: int) -> 
         if status == b"ok":
             break
     return found
+
+
+async def sweep_locks(scope: Scope, *, max_stalled: int) -> tuple[Stalled, int]:
+    """Take jobs with a lock of their own away from workers that were silent for longer than that.
+
+    Also returns the shortest such lock of a run that was met, ms; 0 without any.
+    """
+    found, cursor, shortest = Stalled(), "", 0
+    for _ in range(_LOCK_PAGES):
+        _, last, lock, again, failed = await scope.call("lock_stalls", scope.now_ms(), max_stalled, cursor)
+        found.requeued.extend(_texts(again))
+        found.failed.extend(_texts(failed))
+        shortest = min(filter(None, (shortest, int(lock))), default=0)
+        cursor = last.decode()
+        if not cursor:
+            break
+    return found, shortest
 
 
 async def sweep_suspended(scope: Scope, rank: int = 0) -> tuple[int, int]:

@@ -232,6 +232,65 @@ async def test_the_jobs_own_lock_duration_decides(bench: Bench) -> None:
     assert await bench.field(long, "state") == "active"
 
 
+async def _seem_idle(bench: Bench, entry: str) -> None:
+    """Let an entry look as if it had been pending for a minute, by the server's clock."""
+    await bench.command(
+        "XCLAIM", bench.scope.keys.stream, "workers", "worker-1-0badcafe", 0, entry, "IDLE", 60_000
+    )
+
+
+async def _idle_ms(bench: Bench, entry: str) -> int:
+    [[_, _, idle, _]] = await bench.command("XPENDING", bench.scope.keys.stream, "workers", entry, entry, 1)
+    return int(idle)
+
+
+async def test_a_short_lock_that_ran_out_is_seen_without_claiming(bench: Bench) -> None:
+    """Claiming would begin the idle time of all entries anew, and peers would not look at them for as long."""
+    now = bench.connection.now_ms()
+    bench.connection.now_ms = lambda: now  # type: ignore[method-assign]  # a clock that stands still
+    short, other, longer = (
+        await bench.add(lock_duration=2_000),
+        await bench.add(),
+        await bench.add(lock_duration=9_000),
+    )
+    entries = {job_id: entry for job_id, entry, _ in await bench.claim(3)}
+    for entry in entries.values():
+        await _seem_idle(bench, entry)
+    advance(bench, 1_999)
+    assert await sweeps.sweep_locks(bench.scope, max_stalled=1) == (sweeps.Stalled(), 2_000)
+    advance(bench, 1)
+    found, shortest = await sweeps.sweep_locks(bench.scope, max_stalled=1)
+    assert found == sweeps.Stalled(requeued=[short])
+    assert shortest == 2_000
+    assert await bench.field(short, "state") == "waiting"
+    assert await bench.stream_ids() == [other, longer, short]
+    assert await _idle_ms(bench, entries[other]) >= 60_000
+    assert await sweeps.sweep_locks(bench.scope, max_stalled=1) == (sweeps.Stalled(), 9_000)
+    advance(bench, 10 * LOCK)
+    assert (await sweeps.sweep_locks(bench.scope, max_stalled=0))[0] == sweeps.Stalled(failed=[longer])
+    assert await bench.field(other, "state") == "active", "the stalled interval is for jobs without one"
+
+
+async def test_more_short_locks_than_a_page_are_all_seen(bench: Bench) -> None:
+    ids = [await bench.add(lock_duration=1_000) for _ in range(230)]
+    for _, entry, _ in await bench.claim(230):
+        await _seem_idle(bench, entry)
+    advance(bench, 1_000)
+    found, _ = await sweeps.sweep_locks(bench.scope, max_stalled=1)
+    assert found.requeued == ids
+
+
+async def test_a_list_job_with_a_short_lock_goes_back_to_its_list(bench: Bench) -> None:
+    short, other = await bench.add(lifo=True, lock_duration=1_000), await bench.add(lifo=True)
+    await bench.claim(2)
+    advance(bench, 1_000)
+    found, _ = await sweeps.sweep_locks(bench.scope, max_stalled=1)
+    assert found == sweeps.Stalled(requeued=[short])
+    assert await bench.command("LRANGE", bench.scope.keys.lifo, 0, -1) == [short.encode()]
+    assert await bench.command("GET", bench.scope.keys.list_active) == b"1"
+    assert await bench.field(other, "state") == "active"
+
+
 async def test_entries_without_a_live_job_are_cleaned_up(bench: Bench) -> None:
     """What Node leaves pending: hash gone, a late heartbeat's hash, a job that is finished."""
     keys = bench.scope.keys

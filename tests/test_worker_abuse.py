@@ -18,11 +18,12 @@ from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,
     JobControl,
+    JobLostError,
     JobStateError,
     RateLimitError,
     UnrecoverableError,
 )
-from glidemq_core.options import Actor, Backoff, NewJob
+from glidemq_core.options import Actor, Backoff, JobOptions, NewJob
 from glidemq_core.worker import run as worker_run
 
 
@@ -389,6 +390,36 @@ async def test_replies_lost_within_one_millisecond_cost_and_repeat_nothing(
     assert ran == Counter(ids)
 
 
+@pytest.mark.parametrize("keep", [True, 1])
+async def test_a_lost_reply_about_jobs_that_are_not_kept_is_no_lost_job(
+    bench: Bench, connection: Connection, keep: Any
+) -> None:
+    """The server settled and removed them; the repeated call finds nothing, and that was their own wish."""
+    call, errors, told = connection.call, list[Exception](), Counter[str]()
+
+    async def lossy(function: str, *args: Any) -> Any:
+        reply = await call(function, *args)
+        if function == "exchange" and len(args) > 9 and args[4] != "emr":
+            raise CallTimeoutError("lost", command="exchange", timeout_ms=1)
+        return reply
+
+    async def process(job: Any) -> None:
+        if job.name == "fails":
+            raise ValueError("no")
+
+    options = JobOptions(remove_on_complete=keep, remove_on_fail=keep)
+    await bench.queue.add_bulk([NewJob(name, options=options) for name in ("works", "fails") * 5])
+    connection.call = lossy  # type: ignore[method-assign]
+    worker = quick(process, connection, concurrency=10)
+    worker.on("error", errors.append)
+    worker.on("completed", lambda job, _: told.update(["completed"]))
+    worker.on("failed", lambda job, _: told.update(["failed"]))
+    async with worker:
+        await eventually(lambda: sum(told.values()) == 10)
+    assert told == {"completed": 5, "failed": 5}
+    assert not [error for error in errors if isinstance(error, JobLostError)]
+
+
 # The queue under the worker ----------------------------------------------------------------------------------
 
 
@@ -493,6 +524,22 @@ async def test_a_short_lock_of_a_job_is_kept_alive_beside_long_ones(
             await eventually(lambda job_id=job_id: in_state(bench, job_id, "completed"), timeout=15)
     assert set(ran.values()) <= {1}
     assert [await bench.field(job_id, "stalledCount") for job_id in ids] == [None, None]
+
+
+@pytest.mark.parametrize("lifo", [False, True])
+async def test_a_short_lock_of_a_dead_worker_is_noticed_long_before_the_next_sweep(
+    bench: Bench, connection: Connection, lifo: bool
+) -> None:
+    """Its worker never shows up again; who takes over has never seen a job with a lock of its own."""
+
+    async def process(_: Any) -> str:
+        return "done"
+
+    job_id = await bench.add(lock_duration=1_000, lifo=lifo)
+    await bench.claim()
+    async with quick(process, connection, stalled_interval=600_000, promotion_interval=1_000):
+        await eventually(lambda: in_state(bench, job_id, "completed"), timeout=15)
+    assert await bench.field(job_id, "stalledCount") == "1"
 
 
 async def test_two_approvers_race_with_a_running_worker(bench: Bench, connection: Connection) -> None:

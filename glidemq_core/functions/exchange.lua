@@ -16,10 +16,12 @@ local function count_tokens(P, tokens, duration, now)
   if call("INCRBY", key, util.int(tokens)) == tokens then call("PEXPIRE", key, util.int(duration)) end
 end
 
--- What became of a run whose settle is repeated after a lost reply: the word it was answered with, else "lost".
-local function earlier_answer(f, outcome, now)
-  local stamp = util.int(now)
-  if outcome == "c" then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
+-- What became of a run that is not ours any more: the word its settle was answered with before the reply was lost, else
+-- "lost". In a repeated call a job that is gone went by its own retention: a rule says so, and we ran it until then.
+local function earlier_answer(f, run, now, repeated)
+  local stamp, well = util.int(now), run[OUTCOME] == "c"
+  if not f[1] and repeated and run[RULE] ~= "" then return well and "ok" or "failed" end
+  if well then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
   if f[1] == "failed" and f[8] == stamp then return "failed" end
   if f[1] == "delayed" and f[2] == stamp then return "retrying" end
   return "lost"
@@ -79,7 +81,7 @@ local function settle_all(P, args, now, batch)
     if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == run[STARTED] end
     local answer
     if not mine then
-      answer = earlier_answer(f, outcome, now)
+      answer = earlier_answer(f, run, now, batch.repeated)
     elseif outcome == "c" then
       answer = "ok"
       done[#done + 1] = util.int(now)
@@ -307,8 +309,8 @@ local function newest(stream)
   return last and last[1] or "0-0"
 end
 
--- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue), limiter max,
--- limiter ms, token cap, token window ms, then two a run: its head (id, entry ("" list-sourced), processedOn, "c"|"f",
+-- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue, "r" repeated after
+-- a lost reply), limiter max, limiter ms, token cap, token window ms, then two a run: its head (id, entry ("" list-sourced), processedOn, "c"|"f",
 -- attempts allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger
 -- header JSON ("" none)) and its result or reason.
 -- Reply: {answers, claims {entry, id, flat hash, budget}, why fewer claims than wanted, wait ms, outbox waits (1/0)} and, when
@@ -321,7 +323,7 @@ register("exchange", {}, function(P, args)
   local batch = {
     consumer = args[2], want = tonumber(args[3]), events = args[4]:find("e", 1, true), metrics = args[4]:find("m", 1, true),
     rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]), tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]),
-    count_tokens = args[4]:find("t", 1, true),
+    count_tokens = args[4]:find("t", 1, true), repeated = args[4]:find("r", 1, true),
   }
   local answers, outbox = {}, false
   if #args >= FIRST then answers, outbox = settle_all(P, args, now, batch) end

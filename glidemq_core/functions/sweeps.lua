@@ -100,16 +100,17 @@ local function look_at_run(P, id)
     priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil, finishedOn = f[12] or nil }
 end
 
--- The job's own lockDuration counts if it is sane, else the sweeper's.
+-- A job's own lockDuration, ms; nil without a sane one.
+local function own_lock(job)
+  if not job.opts:find('"lockDuration"', 1, true) then return nil end
+  local ok, opts = pcall(cjson.decode, job.opts)
+  local own = ok and type(opts) == "table" and tonumber(opts.lockDuration)
+  return own and own >= 1000 and own <= 86400000 and own or nil
+end
+
+-- The job's own lock counts, else the sweeper's.
 local function silent(job, now, default)
-  if not job.beat then return true end
-  local limit = default
-  if job.opts:find('"lockDuration"', 1, true) then
-    local ok, opts = pcall(cjson.decode, job.opts)
-    local own = ok and type(opts) == "table" and tonumber(opts.lockDuration)
-    if own and own >= 1000 and own <= 86400000 then limit = own end
-  end
-  return now - job.beat >= limit
+  return not job.beat or now - job.beat >= (own_lock(job) or default)
 end
 
 -- End a run whose worker fell silent. Returns "failed", "expired", or "again" when the caller shall queue it.
@@ -139,6 +140,23 @@ local function stall(P, id, job, now, max_stalled)
   return "failed"
 end
 
+-- The same for a run of the stream, whose entry the caller removes: the job goes to its tail, or is done for.
+local function stream_stall(P, id, job, now, max_stalled, again, failed)
+  local outcome = stall(P, id, job, now, max_stalled)
+  if outcome == "again" then
+    call("XADD", P .. ":stream", "*", "jobId", id, "name", job.name)
+    again[#again + 1] = id
+  elseif outcome == "failed" then
+    failed[#failed + 1] = id
+  end
+end
+
+local function drop_entries(P, entries)
+  if #entries == 0 then return end
+  util.sliced("XACK", P .. ":stream", entries, GROUP)
+  util.sliced("XDEL", P .. ":stream", entries)
+end
+
 -- One page (100) of entries that have been pending for long. Who they belong to means nothing, only heartbeats do.
 -- keys stream, job hashes, failed, groups. args: now, least idle ms, lock ms of jobs without their own, most stalls
 -- a job may survive, consumer, cursor ("0-0" first).
@@ -160,19 +178,10 @@ register("stalls", {}, function(P, args)
       drop[#drop + 1] = item[1]
     elseif silent(job, now, tonumber(args[3])) then
       drop[#drop + 1] = item[1]
-      local outcome = stall(P, id, job, now, tonumber(args[4]))
-      if outcome == "again" then
-        call("XADD", stream, "*", "jobId", id, "name", job.name)
-        again[#again + 1] = id
-      elseif outcome == "failed" then
-        failed[#failed + 1] = id
-      end
+      stream_stall(P, id, job, now, tonumber(args[4]), again, failed)
     end
   end
-  if #drop > 0 then
-    util.sliced("XACK", stream, drop, GROUP)
-    util.sliced("XDEL", stream, drop)
-  end
+  drop_entries(P, drop)
   return { "ok", page[1], #page[2], again, failed }
 end)
 
@@ -192,27 +201,60 @@ local function list_stall(P, id, job, now, max_stalled, again, failed)
   end
 end
 
--- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat).
--- args: now, lock ms of jobs without their own, most stalls, limit.
--- Reply {"ok" | "more", ids queued again, ids failed}.
--- Keeps: list-active goes down once for every job that leaves `active` here.
-register("list_stalls", {}, function(P, args)
-  local now, lock, index = tonumber(args[1]), tonumber(args[2]), P .. ":list-runs"
-  local oldest = call("ZRANGEBYSCORE", index, "-inf", util.int(now - 1000), "LIMIT", 0, args[4])
-  local again, failed, ended = {}, {}, 0
-  for _, id in ipairs(oldest) do
+-- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): those silent for longest.
+-- Returns how many of `limit` have left the index. list-active goes down once for every job that leaves `active` here.
+local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
+  local index, ended = P .. ":list-runs", 0
+  for _, id in ipairs(call("ZRANGEBYSCORE", index, "-inf", util.int(now - 1000), "LIMIT", 0, limit)) do
     local job = look_at_run(P, id)
     if not job or job.state ~= "active" then
       call("ZREM", index, id)
       ended = ended + 1
     elseif silent(job, now, lock) then
-      list_stall(P, id, job, now, tonumber(args[3]), again, failed)
+      list_stall(P, id, job, now, max_stalled, again, failed)
       ended = ended + 1
     else
       call("ZADD", index, "XX", util.int(job.beat), id)
     end
   end
-  return { ended == tonumber(args[4]) and "more" or "ok", again, failed }
+  return ended
+end
+
+-- args: now, lock ms of jobs without their own, most stalls, limit.
+-- Reply {"ok" | "more", ids queued again, ids failed}.
+register("list_stalls", {}, function(P, args)
+  local again, failed, limit = {}, {}, tonumber(args[4])
+  local ended = sweep_index(P, tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), limit, again, failed)
+  return { ended == limit and "more" or "ok", again, failed }
+end)
+
+-- Jobs whose own lock ran out: a short one does so long before a stall interval has passed. Pending entries are only
+-- looked at: claiming them would begin their idle time anew, by which peers decide when to look.
+-- args: now, most stalls, entry to go on after ("" first).
+-- Reply {"ok", last entry looked at ("": done), shortest own lock of a run that was met, ms (0 none), ids queued again, ids
+-- failed}.
+register("lock_stalls", {}, function(P, args)
+  local now, max_stalled, stream = tonumber(args[1]), tonumber(args[2]), P .. ":stream"
+  local again, failed, drop, shortest = {}, {}, {}, math.huge
+  if args[3] == "" then sweep_index(P, now, math.huge, max_stalled, 100, again, failed) end
+  local page = try("XPENDING", stream, GROUP, "IDLE", 1000, args[3] == "" and "-" or "(" .. args[3], "+", 100)
+  if page.err then page = {} end
+  for _, item in ipairs(page) do
+    local entry = call("XRANGE", stream, item[1], item[1])[1]
+    local id = entry and util.map(entry[2]).jobId
+    local job = id and look_at_run(P, id)
+    local lock = job and job.state == "active" and own_lock(job)
+    if lock then
+      shortest = min(shortest, lock)
+      if silent(job, now, lock) then
+        drop[#drop + 1] = item[1]
+        stream_stall(P, id, job, now, max_stalled, again, failed)
+      end
+    end
+  end
+  drop_entries(P, drop)
+  local last = #page == 100 and page[100][1] or ""
+  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed }
 end)
 
 -- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 5000

@@ -217,12 +217,14 @@ class Exchange:
             return
         self._apply(now, records, want if looked else 0, reply)
 
-    async def _exchange(self, now: int, records: list[Settle], want: int) -> list[Any]:
+    async def _exchange(
+        self, now: int, records: list[Settle], want: int, *, repeated: bool = False
+    ) -> list[Any]:
         words: list[str | bytes | int | float] = [
             now,
             self._consumer,
             want,
-            self._flags,
+            self._flags + "r" if repeated else self._flags,
             *self._limits.header(),
         ]
         for record in records:
@@ -263,7 +265,7 @@ class Exchange:
             await asyncio.sleep(_RETRY_WAITS[min(attempt, len(_RETRY_WAITS) - 1)])
             attempt += 1
             try:
-                reply = await self._exchange(now, records, 0)
+                reply = await self._exchange(now, records, 0, repeated=True)
                 known = self._known()
                 owned = await self._scope.read("owned", self._consumer, now) if want else []
             except GlideMQError as error:

@@ -15,6 +15,7 @@ from ..base import JSON_SERIALIZER, Scope
 from ..errors import GlideMQError
 from ..keys import QueueKeys
 from ..numbers import to_int
+from ..option_fields import LOCK_DURATION_MS
 from ..options import JobOptions
 from ..payload import decode_data
 from ..suspension import deliver_early
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 #: Running jobs are looked after at least this often, whatever the lock: peers steal what is silent for longer.
 _LONGEST_BEAT_MS = 15_000
 _SHORTEST_BEAT_MS = 50
+#: Half of the shortest lock that a job may have: nothing is gained by looking more often for locks that ran out.
+_SHORTEST_LOOK_MS = LOCK_DURATION_MS[0] // 2
 _UNKNOWN_MS = 2**53
 
 
@@ -58,6 +61,8 @@ class Maintenance:
         self._poked = asyncio.Event()
         self._beat_changed = asyncio.Event()
         self._shortest_lock = worker.options.lock_duration
+        #: Shortest lock that a job of any worker was seen with, ms; 0 when none had its own.
+        self._shortest_seen = 0
         self._list_walk = sweeps.ListWalk(scope)
         self._suspended_rank = 0
         self._next_promotion_ms = _UNKNOWN_MS
@@ -74,6 +79,7 @@ class Maintenance:
             asyncio.create_task(
                 self._every(lambda: options.stalled_interval, self._sweep_stalls, at_once=True)
             ),
+            asyncio.create_task(self._every(self._lock_look_ms, self._sweep_locks)),
         ]
 
     async def stop(self) -> None:
@@ -245,6 +251,19 @@ class Maintenance:
         )
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
         await self.empty_outbox()
+
+    def _lock_look_ms(self) -> int:
+        shortest = min(filter(None, (self._shortest_seen, self._shortest_lock)))
+        return max(_SHORTEST_LOOK_MS, min(shortest // 2, self._options.promotion_interval))
+
+    async def _sweep_locks(self) -> None:
+        """Look for jobs whose own, short lock ran out: between two sweeps they would wait for long."""
+        if self._running:
+            await self._beat()  # what kept our loop busy must not cost our own runs their jobs
+        found, self._shortest_seen = await sweeps.sweep_locks(
+            self._scope, max_stalled=self._options.max_stalled_count
+        )
+        self._tell(found)
 
     async def _walk_lists(self) -> None:
         options = self._options
