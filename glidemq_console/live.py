@@ -74,7 +74,7 @@ KNOWN_EVERY_MS = 3_000
 #: Queues whose rows are kept fresh while running streams are sought; those beyond take their turn.
 ROWS_FOR_PICKING = 50
 #: Queues with suspended jobs whose rows are kept fresh while those jobs are listed.
-ROWS_WITH_INBOX = 50
+ROWS_WITH_INBOX = 10
 
 #: Errors after which the session is over and a new connection is made.
 _SESSION_ERRORS = (ServerUnavailableError, CallTimeoutError, ClosedError, AuthenticationError)
@@ -117,7 +117,9 @@ class LiveFeed:
             self._due.pop("flows", None)
         if (before.streams, before.pick) != (interests.streams, interests.pick):
             self._due.pop("streams", None)
-        only_scrolled = replace(before, window=interests.window) == interests
+        only_scrolled = (
+            replace(before, window=interests.window, inbox_shown=interests.inbox_shown) == interests
+        )
         if not only_scrolled or self._pager is None or self._pager.lacks(interests.window):
             self._due.pop("jobs", None)
             self._wake.set()
@@ -231,7 +233,7 @@ class LiveFeed:
         if wants.job is not None and self._is_due(wants.job, rate):
             changes["job"] = await self._try(self._read_job(watch, wants.job))
         if wants.inbox and self._is_due("inbox", rate):
-            changes["inbox"] = await self._try(watch.approvals())
+            changes["inbox"] = await self._try(watch.approvals(shown=wants.inbox_shown))
         if wants.focus is not None and self._is_due(("focus", wants.focus), FOCUS_EVERY_MS):
             changes["focus"] = await self._try(self._read_focus(watch, wants.focus))
         if (wants.streams or wants.pick) and self._is_due("streams", rate):

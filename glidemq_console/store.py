@@ -83,6 +83,8 @@ class Interests:
     window: tuple[int, int] = (0, 50)
     job: JobRef | None = None
     inbox: bool = False
+    #: Listed jobs that are on screen, the opened one first: those are looked at for changes.
+    inbox_shown: tuple[JobRef, ...] = ()
     #: Whether the workers of the rows are shown.
     crews: bool = False
     #: Jobs whose tokens are on screen.

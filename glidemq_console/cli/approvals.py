@@ -15,6 +15,9 @@ from .session import Session
 if TYPE_CHECKING:
     from glidemq_core.records import Decision, Inbox, JobRef
 
+#: Bytes up to which payloads and drafts are listed.
+DEFAULT_BYTES = 4_096
+
 ExpectHash = Annotated[
     str | None,
     typer.Option("--expect-hash", metavar="HASH", help="Decide only if the job still has this review hash."),
@@ -36,11 +39,11 @@ async def approvals(
     wanted = parameters.merged(names, queue)
     found, complete = await session.chosen_queues(wanted)
     view = await session.watch()
-    bounds = {"limit": limit} if max_bytes is None else {"limit": limit, "payload_limit": max_bytes}
+    cut = DEFAULT_BYTES if max_bytes is None else max_bytes
 
     async def once() -> None:
         known = wanted or tuple(sorted({*found, *await view.known()}))
-        _show(session, await view.approvals(known, **bounds), complete)
+        _show(session, await view.approvals(known, limit=limit, payload_limit=cut), complete)
 
     return await repeat(session, watch, once)
 

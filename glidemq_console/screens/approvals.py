@@ -80,7 +80,9 @@ class ApprovalsScreen(DecidingScreen):
         return self.has_class("-card") and not self.has_class("-wide")
 
     def interests(self) -> Interests:
-        return Interests(inbox=True)
+        opened, seen = self.current, frozenset(self.lines.visible_keys())
+        refs = [*([opened.ref] if opened is not None else []), *(r for r in self._listed.items if r in seen)]
+        return Interests(inbox=True, inbox_shown=tuple(dict.fromkeys(refs)))
 
     def context(self) -> ApprovalContext:
         shown = self.shown

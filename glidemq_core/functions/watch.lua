@@ -4,6 +4,7 @@
 local USAGE = { "totalTokens", "totalCost", "costUnit" }
 local META = { "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName" }
 local ROW_CAP = 4096 -- bytes of one field in a row; payloads are never in rows
+local LOOK_CAP = 65536 -- bytes of a payload that is hashed unasked, to see whether it has changed
 local MANY = 64 -- bands of priorities, groups: beyond this a sum is not cheap any more
 
 local function reader(P)
@@ -132,12 +133,26 @@ register("rows", { "no-writes" }, function(P, args)
   return out
 end)
 
--- Who waits for a person, soonest deadline first, with what tells whether anything an approver sees has changed.
--- Members whose job is not suspended are left over from an obliterate; a bounded number is stepped over.
--- args: limit. Reply {"ok", total, {id, deadline score, suspendedAt, SHA-1 of data, SHA-1 of progress,
--- last stream id}...}.
+-- What tells whether anything an approver sees of a job has changed: {SHA-1 of data, SHA-1 of progress, last stream
+-- id}. A long payload is copied and hashed only on demand, else "" stands for it.
+local function look(P, id, length, whole)
+  local key = P .. ":job:" .. id
+  local data = (whole or length <= LOOK_CAP) and redis.sha1hex(call("HGET", key, "data") or "") or ""
+  local progress = ""
+  if whole or try("HSTRLEN", key, "progress") <= LOOK_CAP then
+    progress = redis.sha1hex(call("HGET", key, "progress") or "")
+  end
+  local last = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
+  return data, progress, not last.err and last[1] and last[1][1] or ""
+end
+
+-- Who waits for a person, soonest deadline first. Members whose job is not suspended are left over from an
+-- obliterate; a bounded number is stepped over.
+-- args: limit, the id that is looked at whatever its size ("*" all, "" none), ids to look at...
+-- Reply {"ok", total, {id, deadline score, suspendedAt, bytes of data, (what `look` tells)}...}.
 register("suspended", { "no-writes" }, function(P, args)
-  local limit, at, gone = tonumber(args[1]), 0, 0
+  local limit, at, gone, looked = tonumber(args[1]), 0, 0, {}
+  for i = 3, #args do looked[args[i]] = true end
   local out = { "ok", try("ZCARD", P .. ":suspended") }
   if type(out[2]) == "table" then return { "unreadable" } end
   while #out - 2 < limit and at < limit + 1000 do
@@ -145,14 +160,17 @@ register("suspended", { "no-writes" }, function(P, args)
     if #page == 0 then break end
     at = at + #page / 2
     for i = 1, #page, 2 do
-      local key = P .. ":job:" .. page[i]
-      if try("HGET", key, "state") ~= "suspended" then
+      local id, key = page[i], P .. ":job:" .. page[i]
+      local f = try("HMGET", key, "state", "suspendedAt")
+      if f.err or f[1] ~= "suspended" then
         gone = gone + 1
       elseif #out - 2 < limit then
-        local f = call("HMGET", key, "suspendedAt", "data", "progress")
-        local last = try("XREVRANGE", P .. ":jstream:" .. page[i], "+", "-", "COUNT", 1)
-        out[#out + 1] = { page[i], page[i + 1], f[1] or "", redis.sha1hex(f[2] or ""), redis.sha1hex(f[3] or ""),
-          not last.err and last[1] and last[1][1] or "" }
+        local length = call("HSTRLEN", key, "data")
+        local entry = { id, page[i + 1], f[2] or "", length }
+        if looked[id] then
+          entry[5], entry[6], entry[7] = look(P, id, length, args[2] == "*" or args[2] == id)
+        end
+        out[#out + 1] = entry
       end
     end
   end

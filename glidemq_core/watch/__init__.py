@@ -206,15 +206,26 @@ class Watch:
         return await find_job(eyes.source, await self._names(eyes, None), some_text(job_id, "job_id"))
 
     async def approvals(
-        self, names: Sequence[str] | None = None, *, limit: int = 500, payload_limit: int = 4_096
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        limit: int = 500,
+        payload_limit: int = 4_096,
+        shown: Sequence[JobRef] | None = None,
     ) -> Inbox:
         """Read the suspended jobs of queues (all known without `names`), soonest deadline first.
 
-        Payloads over `payload_limit` bytes are left out, drafts cut there. Raises InvalidOptionError.
+        Payloads over `payload_limit` bytes are left out, drafts cut there.
+
+        Args:
+            shown: for who asks again and again, the jobs on screen, the opened one first: only their payload,
+                progress and stream are looked at again (payloads over 64 KiB of the opened one only), and of
+                jobs that are new a bounded number is read a call, those on screen before others.
+        Raises InvalidOptionError.
         """
         eyes = await self._look()
         chosen = await self._names(eyes, names)
-        items, total = await eyes.inbox.read(chosen, limit=limit, payload_limit=payload_limit)
+        items, total = await eyes.inbox.read(chosen, limit=limit, payload_limit=payload_limit, shown=shown)
         complete = names is not None or eyes.queues.complete
         return Inbox(items=items, total=total, complete=complete, at=eyes.source.now())
 

@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from glidemq_core.approvals import APPROVAL_FIELDS, approval_of, draft_of
 from glidemq_core.base import Scope
 from glidemq_core.decoding import picked_fields
-from glidemq_core.keys import NO_DEADLINE
 from glidemq_core.numbers import to_int
 from glidemq_core.option_fields import whole
+from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text
 from glidemq_core.records import Approval, StreamChunk
 
-from .source import Source, entries, failed, integer, number, pairs, text
+from .source import Source, entries, failed, integer
+from .waiting import Asking, Look, Waiting, digest
 
-#: Entries of a stream that a draft is put together from, at most.
+#: Entries of a stream that a draft is put together from, at most, and how many are read at first.
 DRAFT_ENTRIES = 2_000
-#: Members without a suspended job that plain reads step over.
-_LEFT_OVER = 100
+_FIRST_ENTRIES = 4
+#: Bytes of a stream that one read of a draft aims at.
+_DRAFT_BYTES = 65_536
+#: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.
+_NEW_JOBS, _NEW_BYTES = 100, 4_194_304
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A suspended job, and a print of everything its review shows."""
-
-    queue: str
-    id: str
-    deadline: float
-    print: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    print: tuple[str, ...]
+    """A job as it was read."""
+
+    waiting: Waiting
+    look: Look
     limit: int
     approval: Approval
+    group: str
+    has_parent: bool
+    #: Jobs parked behind its ordering key.
+    parked: int = 0
+
+    def fits(self, one: Waiting, limit: int) -> bool:
+        """Whether nothing is known to have changed."""
+        before = self.waiting
+        same = (before.deadline, before.suspended_at, before.data_bytes) == (
+            one.deadline,
+            one.suspended_at,
+            one.data_bytes,
+        )
+        return same and self.limit == limit and (one.look is None or not one.look.differs(self.look))
+
+    @property
+    def shown(self) -> Approval:
+        behind = ([self.parked] if self.group else []) + ([1] if self.has_parent else [])
+        return replace(self.approval, waiting_behind=sum(behind) if behind else None)
 
 
 class InboxReader:
@@ -46,95 +61,54 @@ class InboxReader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._asking = Asking(source)
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def read(
-        self, names: Sequence[str], *, limit: int, payload_limit: int
+        self, names: Sequence[str], *, limit: int, payload_limit: int, shown: Sequence[JobRef] | None
     ) -> tuple[tuple[Approval, ...], int]:
-        """Return the first `limit` suspended jobs by deadline, and how many there are."""
+        """Return the first `limit` suspended jobs by deadline, and how many there are; see `Watch.approvals`."""
         whole(1, 10_000)(limit, "limit")
         whole(0)(payload_limit, "payload_limit")
-        found, total = await self._waiting(names, limit)
-        found.sort(key=lambda one: (one.deadline, one.queue, one.id))
-        found = found[:limit]
-        kept = {key: self._kept[key] for key in ((one.queue, one.id) for one in found) if key in self._kept}
+        looked = (
+            [*self._kept]
+            if shown is None
+            else [key for ref in shown if (key := (ref.queue, ref.id)) in self._kept]
+        )
+        looks: dict[str, list[str]] = {}
+        for queue, job_id in looked:
+            looks.setdefault(queue, []).append(job_id)
+        opened = dict.fromkeys(names, "*") if shown is None else {ref.queue: ref.id for ref in shown[:1]}
+        found, total = await self._asking.read(names, limit, looks, opened)
         fresh = [
             one
             for one in found
-            if (had := kept.get((one.queue, one.id))) is None
-            or had.print != one.print
-            or had.limit != payload_limit
+            if (had := self._kept.get(one.key)) is None or not had.fits(one, payload_limit)
         ]
-        approvals = await asyncio.gather(*(self._approval(one, payload_limit) for one in fresh))
-        for one, approval in zip(fresh, approvals, strict=True):
-            if approval is None:
-                kept.pop((one.queue, one.id), None)
-            else:
-                kept[one.queue, one.id] = _Kept(one.print, payload_limit, approval)
-        self._kept = kept
-        behind = await self._behind(found)
-        items = []
+        if shown is not None:
+            fresh = _first_of(fresh, {(ref.queue, ref.id) for ref in shown})
+        answers = await asyncio.gather(*(self._read(one, payload_limit) for one in fresh))
+        read = {one.key: answer for one, answer in zip(fresh, answers, strict=True)}
+        kept: dict[tuple[str, str], _Kept] = {}
         for one in found:
-            if entry := kept.get((one.queue, one.id)):
-                items.append(replace(entry.approval, waiting_behind=behind.get((one.queue, one.id))))
-        return tuple(items), total
+            entry = read[one.key] if one.key in read else self._kept.get(one.key)
+            if entry is not None:
+                kept[one.key] = entry
+        self._kept = kept
+        await self._count_parked({*looked, *read} & kept.keys())
+        return tuple(entry.shown for entry in kept.values()), total
 
-    async def _waiting(self, names: Sequence[str], limit: int) -> tuple[list[Waiting], int]:
-        roots = [self._source.keys(name).root for name in names]
-        replies = await self._source.functions("suspended", [(root, (limit,)) for root in roots])
-        if replies is None:
-            pages = await asyncio.gather(*(self._plain(name, limit) for name in names))
-            return [one for page, _ in pages for one in page], sum(total for _, total in pages)
-        found: list[Waiting] = []
-        total = 0
-        for name, reply in zip(names, replies, strict=True):
-            if failed(reply) or text(reply[0]) != "ok":
-                continue
-            for job_id, score, *facts in reply[2:]:
-                deadline = number(score)
-                found.append(
-                    Waiting(
-                        name,
-                        text(job_id) or "",
-                        NO_DEADLINE if deadline is None else deadline,
-                        (text(score) or "", *(text(fact) or "" for fact in facts)),
-                    )
-                )
-            total += integer(reply[1])
-        return found, total
-
-    async def _plain(self, name: str, limit: int) -> tuple[list[Waiting], int]:
-        """The same by plain reads; the payload has to come along to see whether it has changed."""
-        keys = self._source.keys(name)
-        members, count = await self._source.ask(
-            [("ZRANGE", keys.suspended, 0, limit + _LEFT_OVER - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
-        )
-        scored = [(text(member) or "", number(score)) for member, score in pairs(members)]
-        states = await self._source.ask([("HGET", keys.job(i), "state") for i, _ in scored])
-        alive = [one for one, state in zip(scored, states, strict=True) if text(state) == "suspended"]
-        gone, scored = len(scored) - len(alive), alive[:limit]
-        hashes = await self._source.ask(
-            [("HMGET", keys.job(i), "state", "suspendedAt", "data", "progress") for i, _ in scored]
-        )
-        streams = await self._source.ask(
-            [("XREVRANGE", keys.jstream(i), "+", "-", "COUNT", 1) for i, _ in scored]
-        )
-        found = []
-        for (job_id, deadline), fields, stream in zip(scored, hashes, streams, strict=True):
-            if failed(fields) or text(fields[0]) != "suspended":
-                continue
-            digests = (hashlib.sha1(value or b"").hexdigest() for value in fields[2:])
-            last = next((entry_id for entry_id, _ in entries(stream)), "")
-            mark = (str(deadline), text(fields[1]) or "", *digests, last)
-            found.append(Waiting(name, job_id, NO_DEADLINE if deadline is None else deadline, mark))
-        return found, max(0, (0 if failed(count) else integer(count)) - gone)
-
-    async def _approval(self, one: Waiting, payload_limit: int) -> Approval | None:
+    async def _read(self, one: Waiting, payload_limit: int) -> _Kept | None:
         keys = self._source.keys(one.queue)
-        values = await self._source.one("HMGET", keys.job(one.id), *APPROVAL_FIELDS)
+        values, newest = await self._source.ask(
+            [
+                ("HMGET", keys.job(one.id), *APPROVAL_FIELDS),
+                ("XREVRANGE", keys.jstream(one.id), "+", "-", "COUNT", 1),
+            ]
+        )
         fields = {} if failed(values) or not values else picked_fields(APPROVAL_FIELDS, values)
-        last_chunk = one.print[-1]
-        return approval_of(
+        last_chunk = next((entry_id for entry_id, _ in entries(newest)), "")
+        approval = approval_of(
             Scope(self._source.connection, keys),
             one.id,
             fields,
@@ -144,33 +118,62 @@ class InboxReader:
             parked=None,
             payload_limit=payload_limit,
         )
+        if approval is None:
+            return None
+        return _Kept(
+            replace(
+                one,
+                suspended_at=as_text(fields.get("suspendedAt")),
+                data_bytes=approval.data_bytes,
+                look=None,
+            ),
+            Look(digest(fields.get("data")), digest(fields.get("progress")), last_chunk),
+            payload_limit,
+            approval,
+            as_text(fields.get("groupKey")),
+            bool(fields.get("parentId")),
+        )
 
-    async def _draft(self, one: Waiting, fields: dict[str, bytes], last_chunk: str, limit: int) -> str | None:
+    async def _draft(
+        self, one: Waiting, fields: Mapping[str, bytes], last_chunk: str, limit: int
+    ) -> str | None:
         """Content streamed since the latest start, up to the entry that the review hash names."""
         if not last_chunk:
             return None
-        started = to_int(fields.get("processedOn"))
         key = self._source.keys(one.queue).jstream(one.id)
-        reply = await self._source.one("XRANGE", key, started or "-", last_chunk, "COUNT", DRAFT_ENTRIES)
-        return draft_of((StreamChunk(entry_id, found) for entry_id, found in entries(reply)), limit)
+        start: str | int = to_int(fields.get("processedOn")) or "-"
+        chunks: list[StreamChunk] = []
+        count, size = _FIRST_ENTRIES, 0
+        # A chunk may hold a megabyte or a letter: as many are read at a time as make a sensible answer.
+        while len(chunks) < DRAFT_ENTRIES and size <= limit:
+            reply = entries(await self._source.one("XRANGE", key, start, last_chunk, "COUNT", count))
+            page = [StreamChunk(entry_id, found) for entry_id, found in reply]
+            chunks += page
+            size += sum(len(chunk.text) for chunk in page if chunk.type in ("content", "done"))
+            if len(page) < count:
+                break
+            start = f"({page[-1].id}"
+            bytes_each = sum(len(value) for _, found in reply for _, value in found) // len(page) + 1
+            count = max(1, min(_DRAFT_BYTES // bytes_each, DRAFT_ENTRIES - len(chunks)))
+        return draft_of(chunks, limit)
 
-    async def _behind(self, found: Sequence[Waiting]) -> dict[tuple[str, str], int]:
-        """Jobs that wait for each: those parked behind its ordering key, and its parent."""
-        links = await self._source.ask(
-            [("HMGET", self._source.keys(one.queue).job(one.id), "groupKey", "parentId") for one in found]
-        )
-        grouped = [
-            (one, as_text(link[0]))
-            for one, link in zip(found, links, strict=True)
-            if not failed(link) and link[0]
-        ]
+    async def _count_parked(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Count the jobs parked behind the ordering keys of some jobs."""
+        grouped = [self._kept[key] for key in keys if self._kept[key].group]
         counts = await self._source.ask(
-            [("ZCARD", self._source.keys(one.queue).groupq(group)) for one, group in grouped]
+            [("ZCARD", self._source.keys(one.waiting.queue).groupq(one.group)) for one in grouped]
         )
-        behind = {
-            (one.queue, one.id): integer(count) for (one, _), count in zip(grouped, counts, strict=True)
-        }
-        for one, link in zip(found, links, strict=True):
-            if not failed(link) and link[1]:
-                behind[one.queue, one.id] = behind.get((one.queue, one.id), 0) + 1
-        return behind
+        for one, count in zip(grouped, counts, strict=True):
+            one.parked = integer(count)
+
+
+def _first_of(fresh: Sequence[Waiting], shown: set[tuple[str, str]]) -> list[Waiting]:
+    """What is read now of what is new: jobs on screen before others, never much at once."""
+    chosen: list[Waiting] = []
+    size = 0
+    for one in sorted(fresh, key=lambda one: one.key not in shown):
+        size += one.data_bytes
+        if chosen and (size > _NEW_BYTES or len(chosen) == _NEW_JOBS):
+            break
+        chosen.append(one)
+    return chosen
