@@ -8,11 +8,9 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack
-from weakref import WeakKeyDictionary
 
 from . import payload
 from .base import QueueBase, Scope
-from .connection import Connection
 from .errors import (
     BulkError,
     CostExceedsCapacityError,
@@ -23,10 +21,10 @@ from .errors import (
     SerializationError,
 )
 from .job import Job
-from .keys import registry
 from .linking import ChildLink, link_child
 from .option_fields import Duration, positive_ms, refuse
 from .options import JobKeywords, JobOptions, NewJob, Ordering, job_options, millitokens
+from .registries import register_queue
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 _BATCH = 250
@@ -40,8 +38,6 @@ _Encoded = tuple[int, Record, JobOptions]
 
 #: What follows id, name and data in the record of a job without options.
 _PLAIN = ("{}", "0", "0", "0", "", "")
-
-_registered: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
 
 
 def encode_job(
@@ -186,14 +182,6 @@ class _Batches:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-
-
-async def register_queue(scope: Scope) -> None:
-    """Note the queue's name where consoles look first; once a connection."""
-    known = _registered.setdefault(scope.connection, set())
-    if scope.keys.root not in known:
-        await scope.connection.command("SADD", registry(scope.keys.prefix), scope.queue)
-        known.add(scope.keys.root)
 
 
 async def add_each(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from .adding import created_job, register_queue
+from .adding import created_job
 from .base import JSON_SERIALIZER, Scope, Serializer, open_target
 from .budget_fields import new_budget
 from .connection import Connection
@@ -22,6 +22,7 @@ from .keys import QueueKeys
 from .linking import check_parent_queue
 from .option_fields import instance_of
 from .options import Budget
+from .registries import register_queue
 
 _SLOTS = 16_384
 

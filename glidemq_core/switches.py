@@ -8,10 +8,10 @@ from typing import Literal
 from .audit import audit_blob
 from .base import QueueBase, Scope
 from .errors import QueueBusyError
-from .keys import registry
 from .numbers import to_int
 from .option_fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from .options import Actor, RateLimit
+from .registries import forget_queue
 
 #: Jobs a server call, so that no call holds the server for long.
 _SLICE = 2000
@@ -114,7 +114,7 @@ async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None =
         cursor = reply[0].decode()
         if cursor == "0":
             break
-    await scope.connection.command("SREM", registry(scope.keys.prefix), scope.queue)
+    await forget_queue(scope)
 
 
 async def set_global_concurrency(scope: Scope, limit: int, *, actor: Actor | None = None) -> str:

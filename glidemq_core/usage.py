@@ -8,25 +8,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields as record_fields
 from datetime import timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from .base import QueueBase, Scope
-from .connection import Connection
 from .errors import LockBusyError
 from .flow_usage import get_flow_usage
-from .keys import usage_queues
 from .ledger import get_ledger
 from .numbers import number_text
 from .option_fields import Duration, Instant, flag, refuse, text, to_ms
 from .records import Attempt, FlowUsage, Usage, UsageSummary
+from .registries import register_usage
 from .strict_json import compact_json
 from .usage_summary import get_usage_summary
 
 #: As a peer does: this many looks at a report lock, this far apart (s).
 _LOCK_TRIES = 200
 _LOCK_PAUSE = 0.025
-#: The set of reporting queues is written again after this long (s), in case the server lost it.
-_ANNOUNCE_EVERY = 300.0
 
 _CAMEL = {
     "model": "model",
@@ -180,7 +176,7 @@ async def report_usage(
     words = {name: _encode(name, value) for name, value in report.items()}
     event = "{" + ",".join(f'"{_CAMEL[name]}":{json}' for name, (_, json) in words.items()) + "}"
     columns = [words[name][0] if name in words else "" for name in _CAMEL]
-    await _announce(scope)
+    await register_usage(scope)
     for _ in range(_LOCK_TRIES):
         [status] = await scope.call("report_usage", job_id, scope.now_ms(), *columns, event, worker or "")
         if status != b"busy":
@@ -207,18 +203,6 @@ async def report_tokens(scope: Scope, job_id: str, count: float) -> None:
     [status] = await scope.call("report_tokens", job_id, number_text(value))
     if status != b"ok":
         raise scope.missing(job_id)
-
-
-_announced: WeakKeyDictionary[Connection, dict[str, float]] = WeakKeyDictionary()
-
-
-async def _announce(scope: Scope) -> None:
-    """Note the queue where summaries look; the set lies in another slot than the report."""
-    known = _announced.setdefault(scope.connection, {})
-    now = asyncio.get_running_loop().time()
-    if now >= known.get(scope.keys.root, -math.inf) and not scope.connection.read_only:
-        await scope.connection.command("SADD", usage_queues(scope.keys.prefix), scope.queue)
-        known[scope.keys.root] = now + _ANNOUNCE_EVERY
 
 
 class UsageCalls(QueueBase):

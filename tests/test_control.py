@@ -12,6 +12,7 @@ import pytest
 from bench import Bench
 from wire import assert_same_records, dump, recording, replay
 
+from glidemq_core import registries
 from glidemq_core.base import Scope
 from glidemq_core.connection import Connection, connect
 from glidemq_core.control import promote_jobs, remove_jobs, retry_some, update_data, update_progress
@@ -498,6 +499,27 @@ async def test_clean(bench: Bench) -> None:
         await bench.queue.clean("failed", grace=-1)
     with pytest.raises(InvalidOptionError):
         await bench.queue.clean("waiting", grace=1)  # type: ignore[arg-type]  # what a caller may get wrong
+
+
+async def test_an_obliterated_queue_that_is_used_again_is_listed_again(bench: Bench) -> None:
+    await bench.add()
+    await bench.queue.obliterate()
+    assert await bench.command("SMEMBERS", "glide:queues") == set()
+
+    await bench.add()
+
+    assert await bench.command("SMEMBERS", "glide:queues") == {b"mail"}
+
+
+async def test_a_queue_is_listed_again_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may have lost the list, or another process obliterated the queue."""
+    monkeypatch.setattr(registries, "_AGAIN_S", 0)
+    await bench.add()
+    await bench.command("DEL", "glide:queues")
+
+    await bench.add()
+
+    assert await bench.command("SMEMBERS", "glide:queues") == {b"mail"}
 
 
 async def test_obliterate_leaves_nothing(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import sweeps
-from ..adding import add_records, encode_job, register_queue
+from ..adding import add_records, encode_job
 from ..base import JSON_SERIALIZER, Scope
 from ..errors import GlideMQError
 from ..keys import QueueKeys
@@ -18,6 +18,7 @@ from ..numbers import to_int
 from ..option_fields import LOCK_DURATION_MS
 from ..options import JobOptions
 from ..payload import decode_data
+from ..registries import register_queue
 from ..suspension import deliver_early
 from .exchange import Exchange
 from .limits import WorkerLimits
@@ -69,7 +70,6 @@ class Maintenance:
 
     async def start(self) -> None:
         """Register, so that the worker is seen before its first job, then begin to look after the queue."""
-        await register_queue(self._scope)
         await self._register()
         options = self._options
         self._tasks = [
@@ -134,6 +134,7 @@ class Maintenance:
         return max(1_000, self._options.stalled_interval // 2)
 
     async def _register(self) -> None:
+        await register_queue(self._scope)
         worker = self._worker
         record = {
             "addr": socket.gethostname(),
