@@ -71,7 +71,7 @@ def _refused(target: str, message: str) -> InvalidOptionError:
 
 def needs_connection(workers: Sequence[Worker]) -> bool:
     """Whether any of the workers names no server itself."""
-    return any(worker._target is None for worker in workers)
+    return any(worker._lazy.target is None for worker in workers)
 
 
 def prepare(
@@ -90,8 +90,8 @@ def prepare(
         name: value for name, value in (("concurrency", concurrency), ("grace", grace)) if value is not None
     }
     for worker in workers:
-        if worker._target is None:
-            worker._target = connection
+        if worker._lazy.target is None:
+            worker._lazy.target = connection
         if given:
             worker.options = merge_options(WorkerOptions, worker.options, given)
 

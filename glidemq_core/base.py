@@ -78,6 +78,63 @@ class Scope:
         return self.connection.now_ms()
 
 
+class LazyConnection:
+    """What callers pass as `connection`: given, or opened at its first use and only then ours to close.
+
+    Args:
+        target: URL, shared Connection, or None for `GLIDEMQ_URL`.
+        prefix: key prefix of a connection opened here; None takes the URL's.
+        refusal, what: message and fact of the error that a use after `close` meets.
+    Raises: InvalidOptionError for another target.
+    """
+
+    def __init__(self, target: str | Connection | None, prefix: str | None, refusal: str, what: str) -> None:
+        if target is not None and not isinstance(target, (str, Connection)):
+            raise InvalidOptionError(
+                "connection must be a URL, a Connection or None",
+                option="connection",
+                value=type(target).__name__,
+                allowed="URL, Connection, None",
+            )
+        self.target = target
+        self.closed = False
+        self._prefix = prefix
+        self._refusal = refusal
+        self._what = what
+        self._opened: Connection | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def current(self) -> Connection | None:
+        """The connection; None while none is open."""
+        return self.target if isinstance(self.target, Connection) else self._opened
+
+    async def get(self) -> Connection:
+        """Open the connection if need be. Raises ClosedError after `close`."""
+        async with self._opening:
+            self._check_open()
+            if isinstance(self.target, Connection):
+                return self.target
+            if self._opened is None:
+                opened = await open_target(self.target, self._prefix)
+                if self.closed:  # meanwhile
+                    await opened.close()
+                self._check_open()
+                self._opened = opened
+            return self._opened
+
+    async def close(self) -> None:
+        """Close the connection if it was opened here; twice is fine."""
+        self.closed = True
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedError(self._refusal, what=self._what)
+
+
 class QueueBase:
     """Name, connection (opened at first use when given as a URL) and scope of a queue object."""
 
@@ -90,40 +147,33 @@ class QueueBase:
         serializer: Serializer = JSON_SERIALIZER,
     ) -> None:
         self.name = queue_name(name)
-        if connection is not None and not isinstance(connection, (str, Connection)):
-            raise InvalidOptionError(
-                "connection must be a URL, a Connection or None",
-                option="connection",
-                value=type(connection).__name__,
-                allowed="URL, Connection, None",
-            )
-        self._target = connection
         self._prefix = prefix
         self._serializer = serializer
-        self._opened: Scope | None = None
-        self._opening = asyncio.Lock()
-        self._closed = False
+        refusal = f"{type(self).__name__} '{self.name}' is closed"
+        self._lazy = LazyConnection(connection, prefix, refusal, self.name)
+        self._scope: Scope | None = None
+        self._scoping = asyncio.Lock()
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection it works through; None while a URL has not been opened yet."""
+        return self._lazy.current
 
     async def scope(self) -> Scope:
-        """Open the connection if need be and return the scope of this queue."""
-        if self._closed:
-            raise ClosedError(f"{type(self).__name__} '{self.name}' is closed", what=self.name)
-        if self._opened is None:
-            async with self._opening:
-                if self._opened is None:
-                    self._opened = await self._open()
-        return self._opened
+        """Open the connection if need be and return the scope of this queue. Raises ClosedError after `close`."""
+        if self._scope is None or self._lazy.closed:
+            async with self._scoping:
+                if self._scope is None or self._lazy.closed:
+                    self._scope = await self._open()
+        return self._scope
 
     async def _open(self) -> Scope:
-        connection = await open_target(self._target, self._prefix)
+        connection = await self._lazy.get()
         return Scope(connection, QueueKeys(self._prefix or connection.prefix, self.name), self._serializer)
 
     async def close(self) -> None:
         """Close the connection if this object opened it; twice is fine."""
-        self._closed = True
-        if self._opened is not None and not isinstance(self._target, Connection):
-            await self._opened.connection.close()
-        self._opened = None
+        await self._lazy.close()
 
     async def __aenter__(self) -> Self:
         await self.scope()

@@ -175,11 +175,13 @@ class Connection:
         """Close the client; requests on their way end in `ClosedError`. Twice is fine."""
         if self.closed:
             return
-        await self._link.close()
-        if self._resp2 is not None:
-            await self._resp2.close()
-        if self._embedded is not None:
-            await self._embedded.close()
+        try:
+            await self._link.close()
+            if self._resp2 is not None:
+                await self._resp2.close()
+        finally:
+            if self._embedded is not None:
+                await self._embedded.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -298,8 +300,8 @@ async def _connect(url: str | None, keywords: dict[str, Any]) -> Connection:
         for name, value in keywords.items()
         if name not in ("username", "password", "password_file")
     }
-    await server.start()
     try:
+        await server.start()
         return await _open(replace(settings(server.url + query, **given), url=url), server)
     except BaseException:
         await server.close()

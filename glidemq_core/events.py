@@ -124,19 +124,27 @@ class EventFeed:
         self._block_ms = block_ms
         self._strict = strict
         self._own: Connection | None = None
+        self._closed = False
         self._began: int | None = None
         self._cursors: dict[str, _Cursor] = {}
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Connect and settle where every stream is read from."""
+        """Connect and settle where every stream is read from. Raises ClosedError after `close`."""
         async with self._opening:
+            if self._own is None and not self._closed:
+                own = await self._shared.dedicated()
+                if self._closed:  # meanwhile
+                    await own.close()
+                else:
+                    self._own = own
             if self._own is None:
-                self._own = await self._shared.dedicated()
+                raise ClosedError("the feed of events is closed", what="events")
             await self._join(self._own)
 
     async def close(self) -> None:
-        """Close the connection; twice is fine."""
+        """Close the connection; twice is fine. A read under way ends in ClosedError."""
+        self._closed = True
         own, self._own = self._own, None
         if own is not None:
             await own.close()
@@ -359,20 +367,20 @@ class QueueEvents(QueueBase):
     async def __anext__(self) -> QueueEvent:
         """Wait for the next event. After `close` the iteration ends."""
         while not self._page:
-            if self._closed:
+            if self._lazy.closed:
                 raise StopAsyncIteration
             try:
                 self._page = (await (await self._opened_feed()).read())[::-1]
             except ClosedError:
-                if self._closed:
+                if self._lazy.closed:
                     raise StopAsyncIteration from None
                 raise
         return self._page.pop()
 
     async def close(self) -> None:
         """End the iteration and close what this object opened; twice is fine."""
+        self._lazy.closed = True
         feed, self._feed = self._feed, None
-        self._closed = True
         if feed is not None:
             await feed.close()
         await super().close()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from .adding import created_job
-from .base import JSON_SERIALIZER, Scope, Serializer, open_target
+from .base import JSON_SERIALIZER, LazyConnection, Scope, Serializer
 from .budget_fields import new_budget
 from .connection import Connection
 from .control import remove_jobs
-from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
+from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
 from .flow_nodes import DagNode, FlowJob, JobNode
 from .flow_plan import Plan, Planned, ScopeOf, duplicate, node_words, plan_dag, plan_tree
 from .job import Job
@@ -43,12 +43,9 @@ class FlowProducer:
         prefix: str | None = None,
         serializer: Serializer = JSON_SERIALIZER,
     ) -> None:
-        self._target = connection
+        self._lazy = LazyConnection(connection, prefix, "FlowProducer is closing", "FlowProducer")
         self._prefix = prefix
         self._serializer = serializer
-        self._connection: Connection | None = None
-        self._opening = asyncio.Lock()
-        self._closed = False
 
     async def add(self, flow: FlowJob, *, budget: Budget | None = None) -> JobNode:
         """Create a tree of jobs: children run, a parent runs when all its children have completed.
@@ -62,7 +59,7 @@ class FlowProducer:
         """
         if budget is not None:
             instance_of(Budget)(budget, "budget")
-        connection = await self._open()
+        connection = await self._lazy.get()
         plan, children, root = plan_tree(flow, self._scope_of(connection))
         root.outside = root.options.parent
         creation = _Creation(connection, plan, root, budget)
@@ -82,7 +79,7 @@ class FlowProducer:
         Raises: CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
             SerializationError.
         """
-        connection = await self._open()
+        connection = await self._lazy.get()
         plan = plan_dag(nodes, self._scope_of(connection))
         if not plan.jobs:
             return {}
@@ -92,25 +89,14 @@ class FlowProducer:
 
     async def close(self) -> None:
         """Close the connection if this object opened it; twice is fine."""
-        self._closed = True
-        if self._connection is not None and not isinstance(self._target, Connection):
-            await self._connection.close()
-        self._connection = None
+        await self._lazy.close()
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        await self._lazy.get()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def _open(self) -> Connection:
-        if self._closed:
-            raise ClosedError("FlowProducer is closing", what="FlowProducer")
-        async with self._opening:
-            if self._connection is None:
-                self._connection = await open_target(self._target, self._prefix)
-        return self._connection
 
     def _scope_of(self, connection: Connection) -> ScopeOf:
         scopes: dict[str, Scope] = {}

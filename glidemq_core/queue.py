@@ -86,7 +86,6 @@ class Queue(
                     "HSET", scope.keys.meta, "deadLetterQueueName", self._dead_letter_queue
                 )
             except BaseException:
-                if scope.connection is not self._target:
-                    await scope.connection.close()
+                await self._lazy.close()
                 raise
         return scope

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from weakref import WeakKeyDictionary
 
 from .base import QueueBase, Scope
@@ -290,11 +291,9 @@ class StreamCalls(QueueBase):
             InvalidOptionError: a malformed id.
             JobNotFoundError: neither the job nor a stream of it exists.
         """
-        chunks = stream(
-            await self.scope(), job_id, start=start, follow=follow, until_done=until_done, block=block
-        )
-        try:
+        scope = await self.scope()
+        async with aclosing(
+            stream(scope, job_id, start=start, follow=follow, until_done=until_done, block=block)
+        ) as chunks:
             async for chunk in chunks:
                 yield chunk
-        finally:
-            await chunks.aclose()

@@ -82,8 +82,10 @@ class Answers:
         self._after = "0-0"
 
     async def __aenter__(self) -> Self:
+        newest = await self._scope.connection.command(
+            "XREVRANGE", self._scope.keys.events, "+", "-", "COUNT", 1
+        )
         self._reader = await self._scope.connection.dedicated()
-        newest = await self._reader.command("XREVRANGE", self._scope.keys.events, "+", "-", "COUNT", 1)
         self._after = as_text(next(iter(newest or {}), b"0-0"))
         return self
 

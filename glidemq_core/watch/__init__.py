@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from glidemq_core.audit import get_audit
-from glidemq_core.base import Scope, open_target
+from glidemq_core.base import LazyConnection, Scope
 from glidemq_core.connection import Connection
-from glidemq_core.errors import ClosedError
 from glidemq_core.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.ledger import get_ledger
 from glidemq_core.option_fields import Duration, Instant, queue_name, refuse, some_text, whole
@@ -83,11 +82,10 @@ class Watch:
     ) -> None:
         if isinstance(calls_per_s, bool) or not isinstance(calls_per_s, (int, float)) or not calls_per_s > 0:
             refuse("calls_per_s", calls_per_s, "more than 0")
-        self._target = connection
+        self._lazy = LazyConnection(connection, None, "this Watch is closed", "watch")
         self._given = tuple(queue_name(name, "queues") for name in queues)
         self._calls_per_s = calls_per_s
         self._eyes: _Eyes | None = None
-        self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._look()
@@ -100,18 +98,13 @@ class Watch:
 
     async def close(self) -> None:
         """Close the connection if this object opened it; twice is fine."""
-        self._closed = True
-        eyes, self._eyes = self._eyes, None
-        if eyes is not None and not isinstance(self._target, Connection):
-            await eyes.connection.close()
+        self._eyes = None
+        await self._lazy.close()
 
     async def _look(self) -> _Eyes:
-        if self._closed:
-            raise ClosedError("this Watch is closed", what="watch")
+        connection = await self._lazy.get()
         if self._eyes is None:
-            connection = await open_target(self._target)
-            if self._eyes is None:
-                self._eyes = _Eyes(connection, self._given, self._calls_per_s)
+            self._eyes = _Eyes(connection, self._given, self._calls_per_s)
         return self._eyes
 
     async def _names(self, eyes: _Eyes, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -362,12 +355,14 @@ class Watch:
         follow: bool = True,
         until_done: bool = False,
         block: Duration = 5_000,
-    ) -> AsyncIterator[StreamChunk]:
+    ) -> AsyncGenerator[StreamChunk, None]:
         """Yield the chunks of a job's stream, as `Queue.stream`."""
         scope = await self._scope(queue)
-        chunks = stream(scope, job_id, start=start, follow=follow, until_done=until_done, block=block)
-        async for chunk in chunks:
-            yield chunk
+        async with aclosing(
+            stream(scope, job_id, start=start, follow=follow, until_done=until_done, block=block)
+        ) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _scope(self, queue: str) -> Scope:
         eyes = await self._look()
