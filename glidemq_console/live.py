@@ -65,7 +65,7 @@ FOCUS_EVERY_MS = 5_000
 SERVER_EVERY_MS = 30_000
 #: How often queues on screen are searched for token counters that no worker tells of.
 TOKENS_EVERY_MS = 10_000
-#: A list of flows hears of those that changed and reads every job of each; one flow is read at the usual rate.
+#: A list of flows hears of those that changed; one flow is read at the usual rate.
 FLOWS_EVERY_MS = 2_000
 #: The workers of one row are read this often, where a column shows them.
 CREWS_EVERY_MS = 1_000
@@ -117,9 +117,7 @@ class LiveFeed:
             self._due.pop("flows", None)
         if (before.streams, before.pick) != (interests.streams, interests.pick):
             self._due.pop("streams", None)
-        only_scrolled = (
-            replace(before, window=interests.window, inbox_shown=interests.inbox_shown) == interests
-        )
+        only_scrolled = _unscrolled(before) == _unscrolled(interests)
         if not only_scrolled or self._pager is None or self._pager.lacks(interests.window):
             self._due.pop("jobs", None)
             self._wake.set()
@@ -241,7 +239,7 @@ class LiveFeed:
         if wants.limits is not None:
             changes |= await self._read_limits(watch, wants.limits, wants.rows)
         if wants.flows and self._is_due("flows", max(rate, FLOWS_EVERY_MS)):
-            changes["flows"] = await self._try(watch.flows(limit=wants.flows))
+            changes["flows"] = await self._try(watch.flows(limit=wants.flows, shown=wants.flows_shown))
         if wants.flow is not None and self._is_due(("flow", wants.flow), rate):
             changes["flow"] = await self._try(self._flows.read(watch, self._session(), wants.flow))
         if await self._try(self._fleet.read_histories(watch, wants.rows)):
@@ -390,6 +388,11 @@ class LiveFeed:
                 "no connection to the server", address=self._config.shown_url, hint="wait or press r"
             )
         return self._connection
+
+
+def _unscrolled(wants: Interests) -> Interests:
+    """What is needed, wherever it is scrolled to."""
+    return replace(wants, window=(0, 0), inbox_shown=(), flows_shown=())
 
 
 def _visible(wants: Interests) -> set[str]:

@@ -95,6 +95,8 @@ class Interests:
     limits: str | None = None
     #: How many flows are listed.
     flows: int = 0
+    #: Roots of the listed flows that are on screen: only those are kept fresh.
+    flows_shown: tuple[JobRef, ...] = ()
     #: A job whose whole flow is shown.
     flow: JobRef | None = None
 

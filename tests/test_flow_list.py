@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from conftest import eventually
 from flow_kit import diamond, run_until, states, step
+from test_watch import viewer_url
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import ClosedError, InvalidOptionError, ServerUnavailableError
@@ -191,3 +194,123 @@ async def _is(queue: Queue[Any, Any], job_id: str, state: str) -> bool:
 
 async def _is_empty(watch: Watch) -> bool:
     return not (await watch.flows()).items
+
+
+async def test_many_flows_are_read_by_a_call_for_each_queue(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    for _ in range(15):
+        await producer.add(step("r", "q", [step("a", "p"), step("b", "q", [step("c", "p")])]))
+
+    async with Watch(connection, queues=["q", "p"]) as watch:
+        await searched(watch)
+        changed = [
+            ["XADD", "glide:{p}:events", "*", "event", "progress", "jobId", str(n)] for n in range(1, 31)
+        ]
+        await connection.pipeline(changed)
+        before = connection.stats.commands
+        listed = await watch.flows()
+
+    assert len(listed.items) == 15
+    assert all(len(flow.nodes) == 4 for flow in listed.items)
+    # Counters, the events of two queues, and the jobs of two queues.
+    assert connection.stats.commands - before <= 5
+
+
+async def test_only_flows_on_screen_are_read_again_and_others_keep_their_place(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    for number in range(6):
+        await producer.add(step(f"r{number}", "q", [step("a", "q")]))
+
+    async with Watch(connection, queues=["q"]) as watch:
+        listed = await searched(watch)
+        top = [flow.root for flow in listed.items[:2]]
+        for job_id in ("1", "11"):  # r0 is at the end, r5 on screen
+            await connection.command("HSET", f"glide:{{q}}:job:{job_id}", "state", "failed")
+            await connection.command("XADD", "glide:{q}:events", "*", "event", "failed", "jobId", job_id)
+        await connection.command("HSET", "glide:{q}:job:3", "state", "active")
+        listed = await watch.flows(shown=top)
+
+        assert names(listed) == ["r4", "r3", "r2", "r1", "r5", "r0"]
+        states_of = {
+            flow.root.id: next(n.state for n in flow.nodes if n.ref == flow.root) for flow in listed.items
+        }
+        assert (states_of["11"], states_of["1"], states_of["3"]) == (
+            "failed",
+            "waiting-children",
+            "waiting-children",
+        )
+
+
+async def test_new_flows_are_read_some_at_a_time_for_who_is_shown_few(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    await asyncio.gather(*(producer.add(step("r", "q", [step("a", "q")])) for _ in range(70)))
+
+    async with Watch(connection, queues=["q"]) as watch:
+        await searched(watch)
+    async with Watch(connection, queues=["q"]) as other:
+        lengths = [len((await other.flows(shown=(), limit=60)).items) for _ in range(3)]
+
+    assert lengths == [40, 60, 60]
+
+
+async def test_events_with_large_results_are_not_read_whole(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    await producer.add(step("r", "q", [step("a", "q")]))
+    large = "x" * 200_000
+    added = [["XADD", "glide:{q}:events", "*", "event", "completed", "jobId", "7", "returnvalue", large]] * 40
+    await connection.pipeline(added)
+
+    async with Watch(connection, queues=["q"]) as watch:
+        await searched(watch)
+        told = (await connection.command("INFO", "stats")).decode()
+        await connection.pipeline(added)
+        await watch.flows()
+        after = (await connection.command("INFO", "stats")).decode()
+
+    sent = [int(text.split("total_net_output_bytes:")[1].split()[0]) for text in (told, after)]
+    assert sent[1] - sent[0] < 100_000
+
+
+@pytest.mark.parametrize("shape", ["wide", "deep", "across"])
+async def test_one_flow_followed_costs_a_call_for_a_hundred_jobs(
+    connection: Connection, producer: FlowProducer, shape: str
+) -> None:
+    if shape == "wide":
+        await producer.add(step("r", "q", [step("a", "q") for _ in range(350)]))
+    else:
+        node = step("leaf", "q")
+        for level in range(40):
+            node = step("level", "q" if shape == "deep" or level % 2 else "p", [node])
+        await producer.add(node)
+
+    async with Watch(connection, calls_per_s=5_000) as watch:
+        first = await watch.flow("q", "1", max_nodes=500)
+        before = connection.stats.commands
+        again = await watch.flow("q", "1", max_nodes=500)
+
+    assert len(again.nodes) == {"wide": 351, "deep": 41, "across": 41}[shape]
+    assert again.nodes == first.nodes
+    assert connection.stats.commands - before == {"wide": 4, "deep": 1, "across": 2}[shape]
+
+
+async def test_a_flow_reads_the_same_without_functions(
+    connection: Connection, producer: FlowProducer, server_url: str
+) -> None:
+    budget = Budget(max_total_tokens=5, on_exceeded="pause")
+    await producer.add(step("r", "q", [step("a", "p"), step("b", "q", [step("c", "p")])]), budget=budget)
+    await producer.add_dag([*diamond("q"), DagNode("e", "p", {}, deps=["b"])])
+
+    async with (
+        Watch(connection, queues=["q", "p"]) as watch,
+        Watch(await viewer_url(connection, server_url), queues=["q", "p"]) as poor,
+    ):
+        for member in ("1", "2", "4"):
+            rich_flow, poor_flow = [await one.flow("q", member) for one in (watch, poor)]
+            assert replace(rich_flow, at=poor_flow.at) == poor_flow
+        listed, plainly = (await searched(watch)).items, (await searched(poor)).items
+        assert [flow.nodes for flow in listed] == [flow.nodes for flow in plainly]
+        assert [flow.budget for flow in listed] == [flow.budget for flow in plainly]

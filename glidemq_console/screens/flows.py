@@ -24,7 +24,7 @@ from .flow import FlowScreen
 if TYPE_CHECKING:
     from glidemq_core.records import Flow
 
-#: Flows are listed by so many, a page more than is seen; each costs a look at all its jobs.
+#: Flows are listed by so many, a page more than is seen; each is read once at least.
 PAGE, MOST = 20, 500
 
 COLUMNS = (
@@ -92,7 +92,10 @@ class FlowsScreen(ConsoleScreen):
         return self.lines
 
     def interests(self) -> Interests:
-        return Interests(flows=self._wanted)
+        seen = frozenset(self.lines.visible_keys())
+        return Interests(
+            flows=self._wanted, flows_shown=tuple(flow.root for flow in self._listed if flow.root in seen)
+        )
 
     def context(self) -> Context:
         flow, plain = self.selected, super().context()

@@ -39,6 +39,7 @@ PARTS = (
     "sweeps",
     "reading",
     "watch",
+    "flow_reading",
 )
 
 

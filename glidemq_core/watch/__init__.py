@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -45,10 +45,11 @@ from .crew import Crew
 from .detail import find_job, read_job
 from .discovery import Discoverer
 from .flow_index import FlowIndex
-from .flows import read_flow
+from .flows import FLOW_FIELDS, read_flow
 from .inbox import InboxReader
 from .limits import read_limits, scan_token_window
 from .listing import STATES, Scanned, list_jobs
+from .reach import Reach
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .source import Source, failed, pairs, text
@@ -254,18 +255,33 @@ class Watch:
         whole(1, 100_000)(max_nodes, "max_nodes")
         eyes = await self._look()
         start = JobRef(queue_name(queue, "queue"), some_text(job_id, "job_id"))
-        return await read_flow(eyes.source, start, max_nodes)
+        reach = Reach(eyes.source, FLOW_FIELDS, max_nodes + 1)
+        before, refs = eyes.latest_flow
+        if before == start:
+            await reach.know(refs)
+        flow = await read_flow(reach, start, max_nodes)
+        eyes.latest_flow = start, tuple(node.ref for node in flow.nodes)
+        return flow
 
-    async def flows(self, names: Sequence[str] | None = None, *, limit: int = 100) -> FlowList:
+    async def flows(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        limit: int = 100,
+        shown: Collection[JobRef] | None = None,
+    ) -> FlowList:
         """List flows by their roots, those that go on first, then those that ended, each newest first.
 
-        Recent ones are there at once, others as a slow search finds them.
+        Recent ones are there at once, others as a slow search finds them. Each flow is read up to 200 jobs.
 
-        Each flow is read up to 200 jobs. Raises InvalidOptionError.
+        Args:
+            shown: for who asks again and again, roots of the flows on screen: only those are read again, and of
+                flows not read before a bounded number a call.
+        Raises InvalidOptionError.
         """
         whole(1, 10_000)(limit, "limit")
         eyes = await self._look()
-        items, complete = await eyes.flows.read(await self._names(eyes, names), limit)
+        items, complete = await eyes.flows.read(await self._names(eyes, names), limit, shown)
         return FlowList(items=tuple(items), complete=complete, at=eyes.source.now())
 
     # What happens ----------------------------------------------------------------------------------------------
@@ -398,6 +414,8 @@ class _Eyes:
         self.crew = Crew(self.source)
         self.inbox = InboxReader(self.source)
         self.flows = FlowIndex(self.source)
+        #: The flow that was read last, and its jobs: whoever follows it asks for the same again.
+        self.latest_flow: tuple[JobRef | None, tuple[JobRef, ...]] = (None, ())
         self.scanned = Scanned()
         self.meter = Meter(connection)
         #: Queues that were searched for token counters once.

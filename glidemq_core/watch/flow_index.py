@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glidemq_core.decoding import Fields
 from glidemq_core.errors import JobNotFoundError
 from glidemq_core.keys import discovery_pattern, queue_of
 from glidemq_core.numbers import to_int
 from glidemq_core.options import JobRef
 from glidemq_core.records import Flow
 
-from .flows import ENDED, PARENT_FIELDS, parents_in, read_flow, read_nodes
+from .flows import ENDED, FLOW_FIELDS, parents_in, read_flow
+from .hearing import Hearing
+from .reach import PARENT_FIELDS, Part, Reach
 from .scan import STEP_KEYS, scan_step
-from .source import Source, entries, failed, integer, text
+from .source import Source, failed, text
 
 #: Roots remembered; the oldest are forgotten first.
 _MOST_ROOTS = 10_000
 #: Steps of the search a call, and pause between two rounds of it, s.
 _STEPS = 5
 _ROUND_EVERY_S = 60.0
-#: Queues whose events one call asks for, in turn, and jobs of them it looks at, at most.
-_QUEUES, _JOBS = 64, 1_000
-#: Events of a queue that are heard at the first time and later: what they leave out, the search finds.
-_FIRST_EVENTS, _EVENTS = 50, 200
+#: Jobs of events that a call looks at, at most.
+_JOBS = 1_000
 #: Jobs that were found to be part of no flow, remembered for so long, s, and at most so many.
 _ALONE_S, _MOST_ALONE = 30.0, 50_000
 #: Jobs whose flow is remembered, so that an event of theirs tells that it changed.
 _MOST_MEMBERS = 50_000
 #: Jobs of each flow that a list reads.
 _NODES = 200
+#: New flows that one call reads for somebody who is shown some of them, and how many that are not shown it looks
+#: after a change at.
+_NEW_FLOWS, _UNSURE = 40, 500
 #: A flow without events is read again this seldom, s: its workers may emit none, a retry does not.
 #: Once all its jobs have completed, only removal is left.
 _QUIET_EVERY_S, _COMPLETED_EVERY_S = 5.0, 30.0
@@ -60,23 +63,28 @@ class FlowIndex:
         #: Root of the flow that a job belongs to.
         self._members: dict[JobRef, JobRef] = {}
         self._alone: dict[JobRef, float] = {}
-        #: Id of the last event taken in of each queue, and whose turn it is.
-        self._heard: dict[str, str] = {}
-        self._turn = 0
+        #: Roots that something happened to since their state was read.
+        self._unsure: set[JobRef] = set()
+        self._hearing = Hearing(source)
+        #: Queues of the flows that were read again last.
+        self._involved: frozenset[str] = frozenset()
         self._cursors: dict[str, str] = {}
         self._round_ended: dict[str, float] = {}
 
-    async def read(self, names: Sequence[str], limit: int) -> tuple[list[Flow], bool]:
+    async def read(
+        self, names: Sequence[str], limit: int, shown: Collection[JobRef] | None
+    ) -> tuple[list[Flow], bool]:
         """Return flows of some queues, those that go on before those that ended, each newest first.
 
-        The second value tells whether all keys have been searched once.
+        The second value tells whether all keys have been searched once. `shown`: see `Watch.flows`.
         """
         await self._take(await self._recent(names))
         await self._search(names)
+        await self._settle(shown)
         mine = set(names)
-        known = [ref for ref in self._roots if ref.queue in mine]
-        chosen = sorted(known, key=self._rank, reverse=True)[:limit]
-        await self._refresh(chosen)
+        known = (ref for ref in self._roots if ref.queue in mine)
+        chosen = heapq.nlargest(limit, known, key=self._rank)
+        await self._refresh(chosen, shown)
         # A flow that several jobs stand on top of is found by each of them.
         found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
         flows = sorted(found.values(), key=lambda flow: self._rank(flow.root), reverse=True)
@@ -91,31 +99,61 @@ class FlowIndex:
         root = self._roots.get(ref)
         return (not root.ended, root.created_ms, ref) if root is not None else (True, 0, ref)
 
-    async def _refresh(self, chosen: Sequence[JobRef]) -> None:
+    def _is_seen(self, ref: JobRef, shown: Collection[JobRef] | None) -> bool:
+        """Whether a flow is one of those that are read again when they change."""
+        flow = self._flow(ref)
+        return flow is not None and (shown is None or flow.root in shown)
+
+    async def _settle(self, shown: Collection[JobRef] | None) -> None:
+        """Learn whether flows that something happened to still go on, where they are not read again anyway."""
+        unsure = [ref for ref in self._unsure if not self._is_seen(ref, shown)][:_UNSURE]
+        parts = await Reach(self._source, _FIELDS, 1, "none").take(unsure)
+        for ref, part in parts.items():
+            self._unsure.discard(ref)
+            if part.fields:
+                self._roots[ref].ended = text(part.fields.get("state")) in ENDED
+            else:
+                self._forget(ref)
+
+    async def _refresh(self, chosen: Sequence[JobRef], shown: Collection[JobRef] | None) -> None:
         """Read again the flows that changed or were not looked at for long; keep no others."""
         now = time.monotonic()
-        due = [ref for ref in chosen if self._roots[ref].due <= now]
+        due = [ref for ref in chosen if self._roots[ref].due <= now and self._is_seen(ref, shown)]
+        fresh = [ref for ref in chosen if self._flow(ref) is None]
+        if shown is not None:
+            fresh = fresh[:_NEW_FLOWS]
+        reach = Reach(self._source, FLOW_FIELDS, _NODES + 1)
+        # What belonged to them will mostly do so still: one look at each queue tells.
+        await reach.know(node.ref for ref in due if (flow := self._flow(ref)) for node in flow.nodes)
+        due += fresh
         answers = await asyncio.gather(
-            *(read_flow(self._source, ref, _NODES) for ref in due), return_exceptions=True
+            *(read_flow(reach, ref, _NODES) for ref in due), return_exceptions=True
         )
         for ref, answer in zip(due, answers, strict=True):
             if isinstance(answer, Flow):
                 self._keep(ref, answer, now)
             elif isinstance(answer, JobNotFoundError):
-                del self._roots[ref]
+                self._forget(ref)
             else:
                 raise answer
         for ref in self._roots.keys() - set(chosen):
             self._roots[ref].flow, self._roots[ref].due = None, 0.0
+        seen = [flow for ref in chosen if self._is_seen(ref, shown) and (flow := self._flow(ref))]
+        self._involved = frozenset(node.queue for flow in seen for node in flow.nodes)
         if len(self._members) > _MOST_MEMBERS:
             self._members = {
                 node.ref: ref for ref in chosen if (flow := self._flow(ref)) for node in flow.nodes
             }
 
+    def _forget(self, ref: JobRef) -> None:
+        del self._roots[ref]
+        self._unsure.discard(ref)
+
     def _keep(self, ref: JobRef, flow: Flow, now: float) -> None:
         root = self._roots[ref]
         over = all(node.state == "completed" for node in flow.nodes)
         root.flow, root.due = flow, now + (_COMPLETED_EVERY_S if over else _QUIET_EVERY_S)
+        self._unsure.discard(ref)
         for node in flow.nodes:
             self._members[node.ref] = ref
             if node.ref == ref:
@@ -123,35 +161,16 @@ class FlowIndex:
 
     async def _recent(self, names: Sequence[str]) -> list[JobRef]:
         """Hear the new events of some queues; returns jobs of no known flow, the latest first."""
-        turn = [names[(self._turn + at) % len(names)] for at in range(min(_QUEUES, len(names)))]
-        self._turn = (self._turn + len(turn)) % max(1, len(names))
-        commands = [
-            (
-                "XREVRANGE",
-                self._source.keys(name).events,
-                "+",
-                f"({self._heard[name]}" if name in self._heard else "-",
-                "COUNT",
-                _EVENTS if name in self._heard else _FIRST_EVENTS,
-            )
-            for name in turn
-        ]
-        found: dict[JobRef, None] = {}
-        for name, reply in zip(turn, await self._source.ask(commands), strict=True):
-            events = entries(None if failed(reply) else reply)
-            if events:
-                self._heard[name] = events[0][0]
-            for _, fields in events:
-                if job_id := dict(fields).get("jobId"):
-                    found[JobRef(name, job_id)] = None
+        found = await self._hearing.jobs(names, self._involved)
         return [ref for ref in found if not self._changed(ref) and not self._is_alone(ref)][:_JOBS]
 
     def _changed(self, ref: JobRef) -> bool:
         """Let the flow of a job be read again; False if the job is of none that is known."""
-        root = self._roots.get(self._members.get(ref, ref))
+        top = self._members.get(ref, ref)
+        root = self._roots.get(top)
         if root is not None:
-            # What ended may have been retried: only a look tells.
-            root.due, root.ended = 0.0, False
+            root.due = 0.0
+            self._unsure.add(top)
         return root is not None
 
     def _is_alone(self, ref: JobRef) -> bool:
@@ -189,34 +208,32 @@ class FlowIndex:
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
+        reach = Reach(self._source, _FIELDS, 1, "up")
         level = [ref for ref in candidates if ref not in self._roots]
         seen = set(level)
         while level:
             above: set[JobRef] = set()
-            tops: dict[JobRef, Fields] = {}
-            for ref, fields in (await read_nodes(self._source, level, _FIELDS)).items():
-                parents = parents_in(fields)
+            for ref, part in (await reach.take(level)).items():
+                parents = parents_in(part.fields)
                 # A new member of a flow that is known changes it.
                 above |= {parent for parent in parents if parent not in seen and not self._changed(parent)}
-                if fields and not parents:
-                    tops[ref] = fields
-            await self._take_tops(tops)
+                if part.fields and not parents:
+                    self._take_top(ref, part)
             seen |= above
             level = list(above)
-        while len(self._roots) > _MOST_ROOTS:
-            del self._roots[min(self._roots, key=lambda ref: self._roots[ref].created_ms)]
+        surplus = len(self._roots) - _MOST_ROOTS
+        for ref in heapq.nsmallest(surplus, self._roots, key=lambda ref: self._roots[ref].created_ms):
+            self._forget(ref)
 
-    async def _take_tops(self, tops: dict[JobRef, Fields]) -> None:
-        """Remember those that wait for others or have a budget; the rest is alone."""
-        lengths = await self._source.ask([("SCARD", self._source.keys(r.queue).deps(r.id)) for r in tops])
+    def _take_top(self, ref: JobRef, part: Part) -> None:
+        """Remember a job that waits for others or has a budget; another one is alone."""
+        if part.members or part.has_more or "budgetKey" in part.fields:
+            ended = text(part.fields.get("state")) in ENDED
+            self._roots[ref] = _Root(to_int(part.fields.get("timestamp")), ended)
+            return
         if len(self._alone) > _MOST_ALONE:
             self._alone.clear()
-        for (ref, fields), length in zip(tops.items(), lengths, strict=True):
-            if (not failed(length) and integer(length)) or "budgetKey" in fields:
-                ended = text(fields.get("state")) in ENDED
-                self._roots[ref] = _Root(to_int(fields.get("timestamp")), ended)
-            else:
-                self._alone[ref] = time.monotonic()
+        self._alone[ref] = time.monotonic()
 
 
 def _flow_of(prefix: str, key: str) -> JobRef | None:

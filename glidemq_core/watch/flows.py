@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from glidemq_core.approvals import budget_of
@@ -15,13 +15,11 @@ from glidemq_core.decoding import (
     decode_parent,
     decode_parents,
     decode_usage,
-    hash_fields,
     instant,
     optional_text,
 )
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flow_rates import with_rates
-from glidemq_core.flow_walk import parse_members
 from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.numbers import parse_number, to_int
 from glidemq_core.options import JobRef
@@ -29,12 +27,10 @@ from glidemq_core.payload import as_text
 from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.usage_sums import Sum
 
-from .rows import cut_fields
-from .source import Source, failed, number
+from .reach import PARENT_FIELDS, Reach
 
-#: Fields that tell who waits for a job.
-PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")
-_FIELDS = (
+#: What is read of each job of a flow.
+FLOW_FIELDS = (
     *PARENT_FIELDS,
     "name",
     "state",
@@ -66,20 +62,23 @@ class _Found:
     truncated: bool = False
 
 
-async def read_flow(source: Source, start: JobRef, max_nodes: int) -> Flow:
-    """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError."""
-    found = _Found()
-    await _climb(source, found, [start], max_nodes)
+async def read_flow(reach: Reach, start: JobRef, max_nodes: int) -> Flow:
+    """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError.
+
+    Flows read at one moment through the same `reach`, one of `FLOW_FIELDS`, share their calls.
+    """
+    source, found = reach.source, _Found()
+    await _climb(reach, found, [start], max_nodes)
     if not found.fields[start]:
         seen = await source.one("EXISTS", source.keys(start.queue).job(start.id))
         if isinstance(seen, PermissionDeniedError):
             raise seen
         raise Scope(source.connection, source.keys(start.queue)).missing(start.id)
-    await _descend(source, found, max_nodes)
+    await _descend(reach, found, max_nodes)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
     root = min(tops, key=lambda ref: (to_int(found.fields[ref].get("timestamp")), ref))
     depth = _depths(found, tops)
-    parked, budget = await _budget(source, found, [root, start])
+    parked, budget = await _budget(reach, found, [root, start])
     nodes = [
         _node(ref, found.fields[ref], depth.get(ref, 0), ref in parked)
         for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
@@ -109,25 +108,13 @@ def parents_in(fields: Fields) -> list[JobRef]:
     return list(dict.fromkeys([*decode_parents(fields), *([parent] if parent else [])]))
 
 
-async def read_nodes(
-    source: Source, refs: Iterable[JobRef], names: Sequence[str] = _FIELDS
-) -> dict[JobRef, dict[str, bytes]]:
-    """Read some fields of jobs of any queues, long values cut; `{}` for one that is gone.
-
-    Plain reads: those of many flows share their round trips.
-    """
-    wanted = list(refs)
-    answers = await source.ask([("HMGET", source.keys(ref.queue).job(ref.id), *names) for ref in wanted])
-    return {ref: cut_fields(names, answer) for ref, answer in zip(wanted, answers, strict=True)}
-
-
-async def _climb(source: Source, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
+async def _climb(reach: Reach, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
     """Take in jobs and all above them. Who waits but is gone does not count."""
     while level:
         above: dict[JobRef, None] = {}
-        for ref, fields in (await read_nodes(source, level)).items():
-            found.fields[ref] = fields
-            found.parents[ref] = parents_in(fields)
+        for ref, part in (await reach.take(level)).items():
+            found.fields[ref] = part.fields
+            found.parents[ref] = parents_in(part.fields)
             above |= dict.fromkeys(parent for parent in found.parents[ref] if parent not in found.fields)
         room = max_nodes - len(found.fields)
         found.truncated = found.truncated or len(above) > room
@@ -140,23 +127,19 @@ async def _climb(source: Source, found: _Found, level: Sequence[JobRef], max_nod
                 del found.fields[ref], found.parents[ref]
 
 
-async def _descend(source: Source, found: _Found, max_nodes: int) -> None:
+async def _descend(reach: Reach, found: _Found, max_nodes: int) -> None:
     """Take in everything that is waited for, and whoever else waits for that."""
     level = list(found.fields)
     while level:
-        commands = [
-            ("SSCAN", source.keys(ref.queue).deps(ref.id), 0, "COUNT", max_nodes + 1) for ref in level
-        ]
         below: dict[JobRef, None] = {}
-        for ref, page in zip(level, await source.ask(commands), strict=True):
-            members = [] if failed(page) else parse_members(page[1], source.prefix)
-            found.truncated = found.truncated or (not failed(page) and page[0] != b"0")
-            found.children[ref] = members
-            below |= dict.fromkeys(member for member in members if member not in found.fields)
+        for ref, part in (await reach.take(level)).items():
+            found.truncated = found.truncated or part.has_more
+            found.children[ref] = part.members
+            below |= dict.fromkeys(member for member in part.members if member not in found.fields)
         room = max_nodes - len(found.fields)
         found.truncated = found.truncated or len(below) > room
         before = set(found.fields)
-        await _climb(source, found, list(below)[: max(0, room)], max_nodes)
+        await _climb(reach, found, list(below)[: max(0, room)], max_nodes)
         level = [ref for ref in found.fields if ref not in before]
     for ref, members in found.children.items():
         for member in members:
@@ -213,16 +196,17 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool) -> FlowNode:
 
 
 async def _budget(
-    source: Source, found: _Found, owners: Sequence[JobRef]
+    reach: Reach, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
     """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
+    source = reach.source
     owner = next((ref for one in owners if (ref := budget_of(found.fields[one], source.prefix))), None)
     key = source.keys(owner.queue).budget(owner.id) if owner is not None else ""
-    stored = hash_fields(None if owner is None else _map(await source.one("HGETALL", key)))
+    stored = {} if owner is None else await reach.budget(key)
     if owner is None or not stored:
         return set(), None
     mine = {ref: fields for ref, fields in found.fields.items() if as_text(fields.get("budgetKey")) == key}
-    parked = await _parked(source, mine)
+    parked = await _parked(reach, mine)
     budget = decode_budget(owner, stored, parked)
     if found.truncated:
         return set(parked), budget  # rates of a part would be wrong
@@ -237,13 +221,11 @@ async def _budget(
     return set(parked), with_rates(budget, reports, created_ms=created, now_ms=now_ms, running=running)
 
 
-async def _parked(source: Source, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
+async def _parked(reach: Reach, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
     """Of jobs with one budget, those it has parked: by our mark, or by what Node leaves when it parks."""
-    delayed = [ref for ref, fields in jobs.items() if fields.get("state") == b"delayed"]
-    scores = await source.ask([("ZSCORE", source.keys(ref.queue).scheduled, ref.id) for ref in delayed])
     parked = []
-    for ref, score in zip(delayed, scores, strict=True):
-        due = number(score)
+    for ref, part in (await reach.take(jobs)).items():
+        due = part.score
         if due is None:
             continue
         fields = jobs[ref]
@@ -257,7 +239,3 @@ async def _parked(source: Source, jobs: Mapping[JobRef, Fields]) -> list[JobRef]
         if by_node or (marked is not None and (started or 0) <= marked):
             parked.append(ref)
     return parked
-
-
-def _map(reply: object) -> Mapping[bytes, bytes] | None:
-    return reply if isinstance(reply, Mapping) else None

@@ -1,0 +1,106 @@
+"""Jobs of recent events of many queues: queues that matter are heard every time, the others in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from glidemq_core.options import JobRef
+
+from .source import Source, entries, failed, sliced, text
+
+#: Queues whose events one call hears at most, and how many of those in turn where nothing seems to happen.
+_QUEUES, _IN_TURN = 32, 4
+#: Events of a queue that are heard at the first time and later, and bytes of them.
+_FIRST_EVENTS, _EVENTS, _EVENT_BYTES = 50, 200, 262_144
+#: Counters of queues that one command reads.
+_COUNTERS = 512
+
+
+class Hearing:
+    """Remembers what was heard. One command tells in which of hundreds of queues jobs were added since."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        #: Id of the last event heard of each queue, "" where there was none.
+        self._heard: dict[str, str] = {}
+        #: Last job id of each queue, and queues where it moved since they were heard.
+        self._counters: dict[str, str | None] = {}
+        self._moved: dict[str, None] = {}
+        self._turn = 0
+
+    async def jobs(self, names: Sequence[str], first: Collection[str]) -> list[JobRef]:
+        """Return jobs that new events tell of, the latest of each queue first; `first`: queues that matter."""
+        turn = await self._choose(names, first)
+        replies = await self._source.functions(
+            "heard",
+            [
+                (self._source.keys(name).root, (self._heard.get(name, ""), self._count(name), _EVENT_BYTES))
+                for name in turn
+            ],
+        )
+        if replies is None:
+            found = await self._plain(turn)
+        else:
+            found = [
+                ("", [])
+                if failed(reply)
+                else (text(reply[1]) or "", [text(job_id) or "" for job_id in reply[2:]])
+                for reply in replies
+            ]
+        heard: dict[JobRef, None] = {}
+        for name, (newest, ids) in zip(turn, found, strict=True):
+            self._heard[name] = newest or self._heard.get(name, "")
+            self._moved.pop(name, None)
+            heard |= dict.fromkeys(JobRef(name, job_id) for job_id in ids)
+        return list(heard)
+
+    def _count(self, name: str) -> int:
+        return _EVENTS if self._heard.get(name) else _FIRST_EVENTS
+
+    async def _choose(self, names: Sequence[str], first: Collection[str]) -> list[str]:
+        counted = await self._look_at_counters(names)
+        turned = [*names[self._turn % max(1, len(names)) :], *names[: self._turn % max(1, len(names))]]
+        chosen = dict.fromkeys([name for name in turned if name in first][: _QUEUES // 2])
+        chosen |= dict.fromkeys(name for name in turned if name in self._moved)
+        chosen |= dict.fromkeys(name for name in turned if name not in self._heard)
+        others = [name for name in turned if name not in chosen]
+        chosen |= dict.fromkeys(others[: _IN_TURN if counted else _QUEUES])
+        picked = list(chosen)[:_QUEUES]
+        self._turn += len([name for name in picked if name in others]) or 1
+        return picked
+
+    async def _look_at_counters(self, names: Sequence[str]) -> bool:
+        """Note the queues that have got jobs; False where that cannot be told in a few commands."""
+        if self._source.connection.is_cluster:
+            return False
+        parts = sliced(list(names), _COUNTERS)
+        answers = await self._source.ask(
+            [("MGET", *(self._source.keys(n).id for n in part)) for part in parts]
+        )
+        if any(failed(answer) for answer in answers):
+            return False
+        for part, answer in zip(parts, answers, strict=True):
+            for name, value in zip(part, map(text, answer), strict=True):
+                if self._counters.get(name, value) != value:
+                    self._moved[name] = None
+                self._counters[name] = value
+        return True
+
+    async def _plain(self, turn: Sequence[str]) -> list[tuple[str, list[str]]]:
+        commands = [
+            (
+                "XREVRANGE",
+                self._source.keys(name).events,
+                "+",
+                f"({heard}" if (heard := self._heard.get(name)) else "-",
+                "COUNT",
+                self._count(name),
+            )
+            for name in turn
+        ]
+        found = []
+        for reply in await self._source.ask(commands):
+            events = entries(None if failed(reply) else reply)
+            ids = [job_id for _, fields in events if (job_id := dict(fields).get("jobId"))]
+            found.append((events[0][0] if events else "", ids))
+        return found

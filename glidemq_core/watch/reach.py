@@ -1,0 +1,123 @@
+"""Jobs of flows with their links: many of a queue in one call, each read once, whoever asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from glidemq_core.commands import Arg
+from glidemq_core.decoding import Fields, hash_fields
+from glidemq_core.flow_walk import by_queue, parse_members
+from glidemq_core.options import JobRef
+
+from .rows import cut_fields
+from .source import Source, failed, integer, number, pairs, sliced, text
+
+#: Jobs that one call reads: a few ms of the server's time.
+_A_CALL = 100
+
+#: Fields that tell who waits for a job.
+PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A job of a flow. `has_more`: more jobs are waited for than `members` lists."""
+
+    fields: dict[str, bytes]
+    members: list[JobRef]
+    has_more: bool
+    #: Score of a delayed job in `P:scheduled`.
+    score: float | None
+
+
+class Reach:
+    """What has been read for one look at some flows.
+
+    Args:
+        names: fields of each job; those of parents, `state` and `budgetKey` among them.
+        members: jobs waited for that are listed of each job, at most.
+        direction: what is read along as far as it is in the same queue: `up`, `all` or `none`.
+    """
+
+    def __init__(self, source: Source, names: Sequence[str], members: int, direction: str = "all") -> None:
+        self.source = source
+        self._names = names
+        self._members = members
+        self._direction = direction
+        self._parts: dict[JobRef, Part] = {}
+        self._budgets: dict[str, Fields] = {}
+        self._wanted: dict[JobRef, None] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def take(self, refs: Iterable[JobRef]) -> dict[JobRef, Part]:
+        """Return jobs; what is asked for at one moment and not known yet is read together."""
+        wanted = list(refs)
+        missing = [ref for ref in wanted if ref not in self._parts]
+        if missing:
+            self._wanted |= dict.fromkeys(missing)
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+            await asyncio.shield(self._asking)
+        return {ref: self._parts[ref] for ref in wanted}
+
+    async def know(self, refs: Iterable[JobRef]) -> None:
+        """Read jobs that will probably be asked for, and nothing along with them."""
+        await self._read(list(dict.fromkeys(refs)), "none")
+
+    async def budget(self, key: str) -> Fields:
+        """Return the hash of a budget; empty if there is none."""
+        if key not in self._budgets:
+            stored = await self.source.one("HGETALL", key)
+            self._budgets[key] = hash_fields(stored if isinstance(stored, Mapping) else None)
+        return self._budgets[key]
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)  # all who ask at this moment
+        refs, self._wanted, self._asking = list(self._wanted), {}, None
+        await self._read(refs, self._direction)
+
+    async def _read(self, refs: Sequence[JobRef], direction: str) -> None:
+        calls = [(queue, part) for queue, ids in by_queue(refs).items() for part in sliced(ids, _A_CALL)]
+        head: tuple[Arg, ...] = (_A_CALL, self._members, direction, len(self._names), *self._names)
+        replies = await self.source.functions(
+            "flow", [(self.source.keys(queue).root, (*head, *ids)) for queue, ids in calls]
+        )
+        if replies is None:
+            await self._plain(refs)
+            return
+        for (queue, ids), reply in zip(calls, replies, strict=True):
+            if failed(reply):
+                raise reply
+            self._budgets |= {text(key) or "": hash_fields(stored) for key, stored in pairs(reply[1])}
+            for job_id, row, members, total, score in reply[2:]:
+                known = parse_members(members, self.source.prefix)
+                self._parts[JobRef(queue, text(job_id) or "")] = Part(
+                    cut_fields(self._names, row), known, integer(total) > len(members), number(score)
+                )
+            for job_id in ids:
+                # A name that is no text on the server comes back as another.
+                self._parts.setdefault(JobRef(queue, job_id), Part({}, [], False, None))
+
+    async def _plain(self, refs: Sequence[JobRef]) -> None:
+        answers = await self.source.ask(
+            [
+                command
+                for ref in refs
+                for command in (
+                    ("HMGET", self.source.keys(ref.queue).job(ref.id), *self._names),
+                    ("SSCAN", self.source.keys(ref.queue).deps(ref.id), 0, "COUNT", self._members),
+                )
+            ]
+        )
+        rows = [cut_fields(self._names, row) for row, _ in sliced(answers, 2)]
+        delayed = [ref for ref, row in zip(refs, rows, strict=True) if row.get("state") == b"delayed"]
+        scores = await self.source.ask(
+            [("ZSCORE", self.source.keys(ref.queue).scheduled, ref.id) for ref in delayed]
+        )
+        due = dict(zip(delayed, scores, strict=True))
+        for ref, row, (_, page) in zip(refs, rows, sliced(answers, 2), strict=True):
+            members = [] if failed(page) else parse_members(page[1], self.source.prefix)
+            has_more = not failed(page) and page[0] != b"0"
+            self._parts[ref] = Part(row, members, has_more, number(due.get(ref)))
