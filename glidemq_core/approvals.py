@@ -14,13 +14,13 @@ from .decoding import (
     SUSPEND_FIELDS,
     USAGE_FIELDS,
     Fields,
+    budget_of,
     decode_signals,
     decode_suspend,
     decode_usage,
     picked_fields,
 )
 from .errors import JobStateError
-from .keys import split_member
 from .numbers import parse_number
 from .option_fields import EPOCH, UNSET, Unset, from_epoch_ms, instance_of, refuse, some_text, text
 from .options import Actor, JobRef
@@ -77,13 +77,6 @@ def draft_of(chunks: Iterable[StreamChunk], limit: int = MAX_DRAFT) -> str | Non
         if size > limit:
             return "".join(parts)[:limit] + "…"
     return "".join(parts) or None
-
-
-def budget_of(fields: Fields, prefix: str) -> JobRef | None:
-    """Root of the flow whose budget the job draws on, None without."""
-    root, marker, flow_id = as_text(fields.get("budgetKey")).rpartition(":budget:")
-    member = split_member(f"{root}:{flow_id}", prefix) if marker else None
-    return JobRef(*member) if member else None
 
 
 def approval_of(

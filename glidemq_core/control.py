@@ -8,7 +8,7 @@ from typing import Any, Literal
 from . import payload
 from .audit import audit_blob
 from .base import Scope
-from .errors import JobNotFoundError, JobStateError
+from .errors import JobStateError
 from .option_fields import Duration, delay_ms, integer, refuse, whole
 from .options import Actor
 from .records import JobLogs
@@ -66,12 +66,6 @@ async def promote_jobs(scope: Scope, job_ids: Iterable[str], *, actor: Actor | N
     return await _each(scope, "promote", (), job_ids, "promote", actor)
 
 
-def _missing(scope: Scope, job_id: str) -> JobNotFoundError:
-    return JobNotFoundError(
-        f"job '{scope.queue}:{job_id}' not found", queue=scope.queue, job_id=job_id, hint="it may be removed"
-    )
-
-
 async def _refused(
     scope: Scope, job_id: str, operation: str, needed: str, state: str | None = None
 ) -> JobStateError:
@@ -110,7 +104,7 @@ async def retry_job(
         scope, [job_id], reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
     )
     if outcome == "not_found":
-        raise _missing(scope, job_id)
+        raise scope.missing(job_id)
     if outcome != "retried":
         raise await _refused(scope, job_id, "retry", "failed")
 
@@ -119,7 +113,7 @@ async def promote_job(scope: Scope, job_id: str, *, actor: Actor | None = None) 
     """Make one delayed job ready. Raises JobStateError, JobNotFoundError."""
     [outcome] = await promote_jobs(scope, [job_id], actor=actor)
     if outcome == "not_found":
-        raise _missing(scope, job_id)
+        raise scope.missing(job_id)
     if outcome != "promoted":
         raise await _refused(scope, job_id, "promote", "delayed")
 
@@ -132,7 +126,7 @@ async def _change(
     status, *rest = await scope.call(function, job_id, value, now, blob)
     match status.decode():
         case "not_found":
-            raise _missing(scope, job_id)
+            raise scope.missing(job_id)
         case "invalid_state":
             state = rest[0].decode("utf-8", "replace") or "unknown"
             raise await _refused(scope, job_id, function, "waiting, prioritized or delayed", state)
@@ -182,14 +176,14 @@ async def update_data(scope: Scope, job_id: str, data: Any) -> None:
     """Replace the payload. Raises PayloadTooLargeError, SerializationError, JobNotFoundError."""
     text = payload.encode_data(data, scope.serializer)
     if await scope.call("update", job_id, "data", text) != [b"ok"]:
-        raise _missing(scope, job_id)
+        raise scope.missing(job_id)
 
 
 async def update_progress(scope: Scope, job_id: str, progress: Any) -> None:
     """Store progress, always as JSON, and tell listeners. Raises PayloadTooLargeError, JobNotFoundError."""
     text = payload.encode_progress(progress)
     if await scope.call("update", job_id, "progress", text) != [b"ok"]:
-        raise _missing(scope, job_id)
+        raise scope.missing(job_id)
 
 
 async def append_log(scope: Scope, job_id: str, *lines: str) -> bool:

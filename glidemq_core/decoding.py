@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from .keys import NO_DEADLINE
+from .keys import NO_DEADLINE, split_member
 from .option_fields import EPOCH, from_epoch_ms
 from .options import JobOptions, JobRef
 from .payload import as_text, json_list, number_text, parse_number, to_int
@@ -73,6 +73,13 @@ def decode_parent(fields: Fields) -> JobRef | None:
     """Read the parent of a tree's child."""
     queue, job = optional_text(fields.get("parentQueue")), optional_text(fields.get("parentId"))
     return JobRef(queue, job) if queue and job else None
+
+
+def budget_of(fields: Fields, prefix: str) -> JobRef | None:
+    """Root of the flow whose budget the job draws on, None without."""
+    root, marker, flow_id = as_text(fields.get("budgetKey")).rpartition(":budget:")
+    member = split_member(f"{root}:{flow_id}", prefix) if marker else None
+    return JobRef(*member) if member else None
 
 
 def decode_usage(fields: Fields) -> Usage | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from .connection import Connection
+from .entry_ids import EntryId, parse_id
 from .events import check_start, decode_event
 from .keys import QueueKeys
 from .payload import as_text
@@ -75,6 +76,5 @@ async def _onwards(connection: Connection, queue: str, start: str) -> AsyncItera
             return
 
 
-def _place(event: QueueEvent) -> tuple[int, int, str]:
-    ms, _, seq = event.id.partition("-")
-    return int(ms), int(seq or 0), event.queue
+def _place(event: QueueEvent) -> tuple[EntryId, str]:
+    return parse_id(event.id), event.queue

@@ -10,6 +10,7 @@ from typing import Any
 
 from .base import QueueBase
 from .connection import Connection
+from .entry_ids import EntryId, id_text, parse_id
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
 from .keys import QueueKeys
 from .numbers import parse_number, to_int
@@ -86,14 +87,14 @@ def check_start(value: str, option: str) -> str:
 class _Cursor:
     """How far one stream has been read; `read` counts entries since its creation, None if not known."""
 
-    at: tuple[int, int]
+    at: EntryId
     read: int | None = None
     gap: bool = False
     rest: int = 0
 
     @property
     def id(self) -> str:
-        return f"{self.at[0]}-{self.at[1]}"
+        return id_text(self.at)
 
 
 class EventFeed:
@@ -180,10 +181,10 @@ class EventFeed:
             elif self._start == "$":
                 # A queue that began after we did: all of it is new.
                 self._cursors[name] = _Cursor((0, 0), read=fact.removed)
-            elif _parse(self._start) == (0, 0):
+            elif parse_id(self._start) == (0, 0):
                 self._cursors[name] = _Cursor((0, 0), read=fact.removed)
             else:
-                self._cursors[name] = _Cursor(_parse(self._start))
+                self._cursors[name] = _Cursor(parse_id(self._start))
         self._began = self._began or own.now_ms()
 
     async def _read(self, own: Connection) -> list[QueueEvent]:
@@ -201,7 +202,7 @@ class EventFeed:
         if not pages:
             return []
         facts = await self._facts(own, list(pages))
-        found: list[tuple[tuple[int, int], QueueEvent]] = []
+        found: list[tuple[EntryId, QueueEvent]] = []
         for name, page in pages.items():
             cursor = self._cursors[name]
             self._advance(cursor, page, facts[name])
@@ -211,21 +212,21 @@ class EventFeed:
                     continue
                 if cursor.gap:
                     event, cursor.gap = replace(event, gap=True), False
-                found.append((_parse(entry_id), event))
+                found.append((parse_id(entry_id), event))
         found.sort(key=lambda item: item[0])
         return [event for _, event in found]
 
     def _advance(self, cursor: _Cursor, page: Sequence[tuple[str, Any]], fact: _Facts | Exception) -> None:
         """Move past a page; entries that were trimmed before it could be read are a gap."""
-        if isinstance(fact, _Facts) and fact.first > cursor.at and fact.first <= _parse(page[0][0]):
+        if isinstance(fact, _Facts) and fact.first > cursor.at and fact.first <= parse_id(page[0][0]):
             if fact.removed > (cursor.read or 0):
                 cursor.gap = True
             cursor.read = fact.removed
-        elif cursor.read is None and isinstance(fact, _Facts) and fact.first > _parse(page[0][0]):
+        elif cursor.read is None and isinstance(fact, _Facts) and fact.first > parse_id(page[0][0]):
             cursor.read = fact.removed
         if cursor.read is not None:
             cursor.read += len(page)
-        cursor.at = _parse(page[-1][0])
+        cursor.at = parse_id(page[-1][0])
 
     async def _wait(
         self, own: Connection, cursors: Mapping[str, _Cursor]
@@ -286,8 +287,8 @@ class EventFeed:
 class _Facts:
     """What a stream says of itself: first and newest id, entries ever added, entries gone."""
 
-    first: tuple[int, int]
-    last: tuple[int, int]
+    first: EntryId
+    last: EntryId
     added: int
     removed: int
 
@@ -296,18 +297,13 @@ def _facts_of(reply: Any) -> _Facts | Exception:
     if isinstance(reply, Exception):
         return _Facts((0, 0), (0, 0), 0, 0) if "no such key" in str(reply).lower() else reply
     facts = {as_text(key): value for key, value in _pairs(reply)}
-    last = _parse(as_text(facts.get("last-generated-id")) or "0-0")
+    last = parse_id(as_text(facts.get("last-generated-id")) or "0-0")
     first = facts.get("recorded-first-entry-id")
     if first is None:  # a server older than 7.0
         entry = facts.get("first-entry")
         first = next(iter(entry)) if entry else "0-0"
     added = int(facts.get("entries-added") or facts.get("length") or 0)
-    return _Facts(_parse(as_text(first)), last, added, max(0, added - int(facts.get("length") or 0)))
-
-
-def _parse(entry_id: str) -> tuple[int, int]:
-    ms, _, seq = entry_id.partition("-")
-    return int(ms), int(seq or 0)
+    return _Facts(parse_id(as_text(first)), last, added, max(0, added - int(facts.get("length") or 0)))
 
 
 def _pairs(reply: Any) -> list[tuple[Any, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .adding import Record, encode_job, ordering_spec
 from .base import Scope
-from .errors import DuplicateJobError, PayloadTooLargeError
+from .errors import DuplicateJobError
 from .flow_nodes import (
     DagNode,
     FlowJob,
@@ -23,6 +23,7 @@ from .flow_nodes import (
 from .keys import QueueKeys
 from .option_fields import queue_name
 from .options import JobOptions, JobRef, millitokens
+from .payload import refuse_size
 
 ScopeOf = Callable[[str], Scope]
 
@@ -172,15 +173,8 @@ def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
         )
     size = sum(len(job.record[2]) for job in plan.jobs)
     if size > MAX_BYTES:
-        raise PayloadTooLargeError(
-            f"the data of a {plan.kind} is at most {MAX_BYTES} bytes together, this is {size}",
-            option="data",
-            value=size,
-            allowed=f"at most {MAX_BYTES} bytes",
-            what="data",
-            size_bytes=size,
-            limit_bytes=MAX_BYTES,
-        )
+        message = f"the data of a {plan.kind} is at most {MAX_BYTES} bytes together, this is {size}"
+        refuse_size("data", size, limit=MAX_BYTES, message=message)
     taken: set[str] = set()
     for job in plan.jobs:
         if job.id and job.member in taken:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from .audit import audit_blob
 from .base import QueueBase, Scope
-from .errors import JobStateError
+from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
 from .keys import QueueKeys
 from .numbers import to_int
@@ -14,7 +15,7 @@ from .option_fields import Duration, refuse, to_ms
 from .options import Actor, JobRef
 from .payload import as_text
 
-#: Younger flows may still be being wired by a Node producer, s.
+#: Younger flows may still be being wired by a Node producer, ms.
 OLD_ENOUGH_MS = 60_000
 
 
@@ -33,8 +34,8 @@ async def repair_flow(
             continue
         states = await pending_children(scope, parent)
         done = [child for child, state in states.items() if state == "completed"]
-        counted = await _count(scope, parent, done, "repair_flow", actor)
-        told += counted
+        with suppress(JobStateError, JobNotFoundError):  # it went on or went away meanwhile: nothing to mend
+            told += await _count(scope, parent, done, "repair_flow", actor)
     return told
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .base import Scope
 from .decoding import USAGE_FIELDS, decode_usage, picked_fields
-from .flow_walk import MAX_JOBS, children_of
+from .flow_walk import children_of, whole_tree
 from .keys import QueueKeys
 from .ledger import runs_of
 from .records import FlowUsage, JobRef, Usage
@@ -22,23 +22,14 @@ async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledge
 
     Children are the members of `deps`, which survive the parent's removal; removed ones are skipped.
     """
-    root = JobRef(scope.queue, job_id)
+    connection, prefix, root = scope.connection, scope.keys.prefix, JobRef(scope.queue, job_id)
+    if deep:
+        jobs = await whole_tree(connection, prefix, [root])
+    else:
+        [children] = await children_of(connection, prefix, [root])
+        jobs = list(dict.fromkeys([root, *children]))
     total = Sum()
-    seen = {root}
-    level = [root]
-    depth = 0
-    while level:
-        await _add_usage(scope, level, ledger, total)
-        if depth and not deep:
-            break
-        below: list[JobRef] = []
-        for children in await children_of(scope.connection, scope.keys.prefix, level):
-            for child in children:
-                if child not in seen and len(seen) < MAX_JOBS:
-                    seen.add(child)
-                    below.append(child)
-        level = below
-        depth += 1
+    await _add_usage(scope, jobs, ledger, total)
     return FlowUsage(**total.totals())
 
 
@@ -46,9 +37,9 @@ def _keys(scope: Scope, ref: JobRef) -> QueueKeys:
     return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
 
 
-async def _add_usage(scope: Scope, level: Sequence[JobRef], ledger: bool, total: Sum) -> None:
-    for start in range(0, len(level), _PAGE):
-        part = level[start : start + _PAGE]
+async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: Sum) -> None:
+    for start in range(0, len(jobs), _PAGE):
+        part = jobs[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [
             ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS) for ref in part
         ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from . import decoding
 from .base import Scope
-from .errors import JobNotFoundError, JobStateError
+from .errors import JobStateError
 from .job_fields import DataT, JobFields, ResultT
 from .numbers import number_text
 from .options import JobRef
@@ -35,7 +35,7 @@ class Job(JobFields[DataT, ResultT]):
         flat = await self._scope.connection.command("HGETALL", self._scope.keys.job(self.id))
         fields = decoding.hash_fields(flat)
         if not fields:
-            raise JobNotFoundError(f"job '{self.ref}' not found", queue=self.queue, job_id=self.id)
+            raise self._scope.missing(self.id)
         self.fields = fields
         self._forget()
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import decoding, payload
 from .base import Scope
-from .keys import split_member
 from .numbers import to_int
 from .options import Fallback, JobOptions, JobRef
 
@@ -242,6 +241,4 @@ class JobFields(Generic[DataT, ResultT]):
     @property
     def budget(self) -> JobRef | None:
         """Root of the flow whose budget this job draws on."""
-        root, marker, flow_id = self._text("budgetKey").rpartition(":budget:")
-        member = split_member(f"{root}:{flow_id}", self._scope.keys.prefix) if marker else None
-        return JobRef(*member) if member else None
+        return decoding.budget_of(self.fields, self._scope.keys.prefix)

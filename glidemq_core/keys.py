@@ -128,10 +128,27 @@ class QueueKeys:
         """The form in which a job of this queue stands in `deps`, `parents` and parked sets."""
         return f"{self.root}:{job_id}"
 
+    def signs(self) -> tuple[str, ...]:
+        """Keys any of which makes the queue one that exists."""
+        return tuple(f"{self.root}:{suffix}" for suffix in _SIGNS)
+
     def pattern(self, suffix: str) -> str:
         """SCAN pattern below this queue, its own name taken literally."""
         return f"{self.root.translate(_GLOB)}:{suffix}"
 
+
+_SIGNS = (
+    "id",
+    "stream",
+    "scheduled",
+    "schedulers",
+    "completed",
+    "failed",
+    "priority",
+    "lifo",
+    "suspended",
+    "meta",
+)
 
 _PLAIN = {
     "id": "id",

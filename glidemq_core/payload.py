@@ -7,6 +7,7 @@ import binascii
 import gzip
 import io
 import zlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .errors import PayloadTooLargeError, SerializationError
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_PAYLOAD_BYTES",
     "Decoded",
     "as_text",
+    "as_texts",
     "check_size",
     "decode_data",
     "decode_progress",
@@ -31,6 +33,7 @@ __all__ = [
     "json_list",
     "number_text",
     "parse_number",
+    "refuse_size",
     "to_int",
     "unpack",
 ]
@@ -153,17 +156,30 @@ def check_size(text: str | bytes, what: str) -> int:
     except UnicodeEncodeError:
         _fail(what, "half a surrogate pair, which UTF-8 cannot carry")
     if size > MAX_PAYLOAD_BYTES:
-        raise PayloadTooLargeError(
-            f"{what} is too large: {size} bytes, at most {MAX_PAYLOAD_BYTES}",
-            hint="store it elsewhere and put a reference into the job",
-            option=what,
-            value=None,
-            allowed=f"at most {MAX_PAYLOAD_BYTES} bytes",
-            what=what,
-            size_bytes=size,
-            limit_bytes=MAX_PAYLOAD_BYTES,
-        )
+        refuse_size(what, size, hint="store it elsewhere and put a reference into the job")
     return size
+
+
+def refuse_size(
+    what: str,
+    size: int,
+    *,
+    limit: int = MAX_PAYLOAD_BYTES,
+    option: str | None = None,
+    message: str | None = None,
+    hint: str | None = None,
+) -> NoReturn:
+    """Raise PayloadTooLargeError for `size` bytes of something that may have `limit`."""
+    raise PayloadTooLargeError(
+        message or f"{what} is too large: {size} bytes, at most {limit}",
+        hint=hint,
+        option=option or what,
+        value=None,
+        allowed=f"at most {limit} bytes",
+        what=what,
+        size_bytes=size,
+        limit_bytes=limit,
+    )
 
 
 def unpack(stored: bytes | str) -> str:
@@ -186,6 +202,11 @@ def as_text(stored: bytes | str | None) -> str:
     if stored is None:
         return ""
     return stored if isinstance(stored, str) else stored.decode("utf-8", "replace")
+
+
+def as_texts(items: Iterable[bytes | str] | None) -> list[str]:
+    """Return a list of stored bytes as texts; none is empty."""
+    return [as_text(item) for item in items or ()]
 
 
 def json_list(stored: bytes | str | None) -> list[Any]:

@@ -11,6 +11,7 @@ from .job import Job
 from .keys import WORKERS_GROUP
 from .numbers import to_int
 from .option_fields import one_of, refuse, whole
+from .payload import as_texts
 from .strict_json import same_json
 from .vitals import SCAN_ROUNDS, VitalCalls, scan_page
 
@@ -123,13 +124,9 @@ async def _ids(scope: Scope, state: str, start: int, end: int) -> list[str]:
     if state in ("prioritized", "group-waiting"):
         function = "list_prioritized" if state == "prioritized" else "list_group_waiting"
         reply = await scope.read(function, _SEARCH_LIMIT if end < 0 else end + 1)
-        return _texts(reply[1:])[start:]
+        return as_texts(reply[1:])[start:]
     key = {"delayed": keys.scheduled, "suspended": keys.suspended}.get(state) or f"{keys.root}:{state}"
-    return _texts(await connection.command("ZRANGE", key, start, max(end, -1)))
-
-
-def _texts(items: Any) -> list[str]:
-    return [item.decode("utf-8", "replace") for item in items or ()]
+    return as_texts(await connection.command("ZRANGE", key, start, max(end, -1)))
 
 
 async def _stream_ids(scope: Scope, start: int, end: int) -> list[str]:
@@ -177,7 +174,7 @@ async def _active_ids(scope: Scope) -> list[str]:
                 if job_id is not None:
                     ids.append(job_id)
     known = dict.fromkeys(ids)
-    known.update(dict.fromkeys(_texts(indexed if isinstance(indexed, list) else ())))
+    known.update(dict.fromkeys(as_texts(indexed if isinstance(indexed, list) else ())))
     if to_int(listed) > len(known) - len(dict.fromkeys(ids)):
         # Nobody indexes the list-sourced jobs of Node workers: walk the hashes, as Node does.
         async for page in _scan_jobs(scope):

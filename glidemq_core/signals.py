@@ -5,11 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from .errors import PayloadTooLargeError
 from .option_fields import UNSET, refuse, text
-from .payload import encode_json
-
-MAX_SIGNAL_BYTES = 1_048_576
+from .payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
 
 
 def signal_name(name: Any) -> str:
@@ -31,15 +28,7 @@ def signal_head(name: str, data: Any) -> str:
     """
     encoded = "" if data is UNSET else encode_json(data, "signal data")
     size = len(signal_name(name).encode()) + len(encoded.encode())
-    if size > MAX_SIGNAL_BYTES:
-        raise PayloadTooLargeError(
-            f"signal is too large: {size} bytes, at most {MAX_SIGNAL_BYTES}",
-            option="data",
-            value=None,
-            allowed=f"at most {MAX_SIGNAL_BYTES} bytes",
-            what="signal",
-            size_bytes=size,
-            limit_bytes=MAX_SIGNAL_BYTES,
-        )
+    if size > MAX_PAYLOAD_BYTES:
+        refuse_size("signal", size, option="data")
     pair = encode_json({"name": name, "data": encoded}, "signal")
     return pair[:-1] + ',"receivedAt":'

@@ -15,8 +15,9 @@ from weakref import WeakValueDictionary
 
 from .base import Scope
 from .connection import Connection
+from .entry_ids import EntryId, id_text, parse_id
 from .errors import CallTimeoutError, GlideMQError, ServerUnavailableError
-from .stream_tail import EntryId, Page, PageSize, Tail, id_text, parse_id
+from .stream_tail import Page, PageSize, Tail
 
 T = TypeVar("T")
 

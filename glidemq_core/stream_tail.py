@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from .base import Scope
 from .decoding import decode_chunk
+from .entry_ids import EntryId, id_text, parse_id
 from .errors import GlideMQError, JobNotFoundError
 from .records import StreamChunk
 
 if TYPE_CHECKING:
     from .stream_hub import Lane, StreamHub
 
-EntryId = tuple[int, int]
 Page = Mapping[bytes, list[list[bytes]]] | None
 
 #: Chunks a reader may leave unread before it leaves its lane.
@@ -28,15 +28,6 @@ _REPLY_BYTES = 2_097_152
 def decode_page(reply: Page) -> list[StreamChunk]:
     """Turn a reply of XRANGE, or of XREAD for one stream, into chunks; broken UTF-8 is replaced."""
     return [decode_chunk(entry_id, pairs) for entry_id, pairs in reply.items()] if reply else []
-
-
-def parse_id(entry_id: str | bytes) -> EntryId:
-    ms, _, seq = (entry_id.decode() if isinstance(entry_id, bytes) else entry_id).partition("-")
-    return int(ms), int(seq or 0)
-
-
-def id_text(cursor: EntryId) -> str:
-    return f"{cursor[0]}-{cursor[1]}"
 
 
 class PageSize:

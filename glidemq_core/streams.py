@@ -14,13 +14,12 @@ from weakref import WeakKeyDictionary
 
 from .base import QueueBase, Scope
 from .connection import Connection
-from .errors import PayloadTooLargeError
 from .option_fields import Duration, refuse, to_ms
+from .payload import MAX_PAYLOAD_BYTES, refuse_size
 from .records import StreamChunk
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
 
-MAX_CHUNK_BYTES = 1_048_576
 #: A server script cannot pass more values than this to one command.
 _MAX_FIELDS = 3_500
 #: Bounds of one coalesced append; more goes out with the next call.
@@ -56,16 +55,9 @@ def encode_chunk(chunk: Mapping[str, str]) -> tuple[list[bytes], int]:
             # A lone surrogate (half an emoji cut by a model's tokenizer) has no UTF-8 form.
             words.append(word.encode("utf-8", "replace"))
     size = sum(map(len, words))
-    if size > MAX_CHUNK_BYTES:
-        raise PayloadTooLargeError(
-            f"Stream chunk exceeds maximum size ({size} bytes > {MAX_CHUNK_BYTES})",
-            option="chunk",
-            value=size,
-            allowed=f"up to {MAX_CHUNK_BYTES} bytes",
-            what="stream chunk",
-            size_bytes=size,
-            limit_bytes=MAX_CHUNK_BYTES,
-        )
+    if size > MAX_PAYLOAD_BYTES:
+        message = f"Stream chunk exceeds maximum size ({size} bytes > {MAX_PAYLOAD_BYTES})"
+        refuse_size("stream chunk", size, option="chunk", message=message)
     return words, size
 
 

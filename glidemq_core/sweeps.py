@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from .base import Scope
+from .payload import as_texts
 
 #: Pages of one sweep; what is left waits for the next one.
 _MAX_PAGES = 50
@@ -57,8 +57,8 @@ async def sweep_stalls(
         reply = await scope.call(
             "stalls", scope.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
         )
-        found.requeued.extend(_texts(reply[3]))
-        found.failed.extend(_texts(reply[4]))
+        found.requeued.extend(as_texts(reply[3]))
+        found.failed.extend(as_texts(reply[4]))
         cursor = reply[1].decode()
         if cursor == "0-0":
             break
@@ -72,8 +72,8 @@ async def sweep_list_stalls(scope: Scope, *, lock_ms: int, max_stalled: int) -> 
         status, again, failed = await scope.call(
             "list_stalls", scope.now_ms(), lock_ms, max_stalled, _LIST_PAGE
         )
-        found.requeued.extend(_texts(again))
-        found.failed.extend(_texts(failed))
+        found.requeued.extend(as_texts(again))
+        found.failed.extend(as_texts(failed))
         if status == b"ok":
             break
     return found
@@ -87,8 +87,8 @@ async def sweep_locks(scope: Scope, *, max_stalled: int) -> tuple[Stalled, int]:
     found, cursor, shortest = Stalled(), "", 0
     for _ in range(_LOCK_PAGES):
         _, last, lock, again, failed = await scope.call("lock_stalls", scope.now_ms(), max_stalled, cursor)
-        found.requeued.extend(_texts(again))
-        found.failed.extend(_texts(failed))
+        found.requeued.extend(as_texts(again))
+        found.failed.extend(as_texts(failed))
         shortest = min(filter(None, (shortest, int(lock))), default=0)
         cursor = last.decode()
         if not cursor:
@@ -143,7 +143,7 @@ class ListWalk:
             ended = bool(again or failed)
             await self._round_ended(int(surplus) - self._seen, ended)
             self._begin()
-        return Stalled(_texts(again), _texts(failed))
+        return Stalled(as_texts(again), as_texts(failed))
 
     async def _round_ended(self, missing: int, ended: bool) -> None:
         proves = self._calls == 1 or self._still
@@ -154,7 +154,3 @@ class ListWalk:
             self._before = None
         else:
             self._before = (missing, self._counted)
-
-
-def _texts(items: Any) -> list[str]:
-    return [item.decode("utf-8", "replace") for item in items]

@@ -75,10 +75,10 @@ async def get_usage_minutes(
 def _instant(value: Instant, option: str, message: str) -> int:
     try:
         return to_epoch_ms(value, option)
-    except InvalidOptionError as error:
+    except InvalidOptionError:
         if isinstance(value, (int, float)) or not hasattr(value, "tzinfo"):
             refuse(option, value, "epoch ms or an aware datetime", message)
-        raise error
+        raise
 
 
 def _span(

@@ -62,17 +62,7 @@ async def count(scope: Scope) -> int:
 
 async def exists(scope: Scope) -> bool:
     """Whether anything that makes up a queue is there."""
-    keys = scope.keys
-    signs = (
-        keys.id,
-        keys.stream,
-        keys.scheduled,
-        keys.schedulers,
-        keys.completed,
-        keys.failed,
-        keys.priority,
-    )
-    return bool(await scope.connection.command("EXISTS", *signs, keys.lifo, keys.suspended, keys.meta))
+    return bool(await scope.connection.command("EXISTS", *scope.keys.signs()))
 
 
 async def get_metrics(

@@ -10,6 +10,7 @@ from conftest import eventually
 from flow_kit import everything, run_until, states, step
 from wire import replay
 
+from glidemq_core import flow_repair
 from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     BulkError,
@@ -281,6 +282,25 @@ async def test_repair_tells_parents_of_children_that_ended_unheard(
     assert await queue.repair_flow(node.job.id, older_than=0) == []
     [entry] = await queue.get_audit()
     assert (entry.action, entry.by, entry.job_ids) == ("repair_flow", "ada", ("2",))
+
+
+async def test_a_parent_that_is_removed_during_a_repair_does_not_end_it(
+    connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = FlowJob("r", "q", {}, None, [FlowJob("m", "q", {}, None, [FlowJob("a", "q")])])
+    root = await producer.add(tree)
+    assert root.children is not None
+    inner, read = root.children[0].job, flow_repair.pending_children
+
+    async def slow(scope: Any, parent: JobRef) -> Any:
+        found = await read(scope, parent)
+        if parent == inner.ref:
+            await inner.remove()
+        return found
+
+    monkeypatch.setattr(flow_repair, "pending_children", slow)
+    assert await Queue("q", connection).repair_flow(root.job.id, older_than=0) == []
+    assert await root.job.get_state() == "waiting-children"
 
 
 async def test_a_recorded_stuck_parent_is_released_without_the_failed_child(connection: Connection) -> None:

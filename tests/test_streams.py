@@ -22,10 +22,11 @@ from glidemq_core.errors import (
     ServerError,
 )
 from glidemq_core.job import Job
+from glidemq_core.payload import MAX_PAYLOAD_BYTES
 from glidemq_core.queue import Queue
 from glidemq_core.records import StreamChunk
 from glidemq_core.stream_hub import StreamHub
-from glidemq_core.streams import MAX_CHUNK_BYTES, append_chunk
+from glidemq_core.streams import append_chunk
 from glidemq_core.worker import Worker
 
 
@@ -158,8 +159,8 @@ async def test_a_cancelled_writer_does_not_hold_up_the_others(queue: Queue) -> N
     [
         ({}, "Stream chunk must not be empty"),
         (
-            {"t": "x" * MAX_CHUNK_BYTES},
-            f"Stream chunk exceeds maximum size ({MAX_CHUNK_BYTES + 1} bytes > 1048576)",
+            {"t": "x" * MAX_PAYLOAD_BYTES},
+            f"Stream chunk exceeds maximum size ({MAX_PAYLOAD_BYTES + 1} bytes > 1048576)",
         ),
         ({"t": 5}, "Stream chunk values must be text, not int"),
         ({"t": True}, "Stream chunk values must be text, not bool"),
@@ -176,10 +177,10 @@ async def test_bad_chunks_are_refused(queue: Queue, chunk: dict[str, Any], messa
 
 async def test_the_size_of_a_chunk_counts_bytes(queue: Queue) -> None:
     scope, job_id = await running(queue)
-    half = "ü" * (MAX_CHUNK_BYTES // 2)
+    half = "ü" * (MAX_PAYLOAD_BYTES // 2)
     with pytest.raises(PayloadTooLargeError) as caught:
         await append_chunk(scope, job_id, {"t": half})
-    assert caught.value.size_bytes == MAX_CHUNK_BYTES + 1
+    assert caught.value.size_bytes == MAX_PAYLOAD_BYTES + 1
     await append_chunk(scope, job_id, {"": half})
 
 

@@ -16,8 +16,8 @@ from glidemq_core.connection import Connection
 from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
 from glidemq_core.keys import NO_DEADLINE
 from glidemq_core.options import Ordering
+from glidemq_core.payload import MAX_PAYLOAD_BYTES
 from glidemq_core.queue import Queue
-from glidemq_core.signals import MAX_SIGNAL_BYTES
 from glidemq_core.suspension import deliver_early, suspend
 from glidemq_core.sweeps import sweep_suspended
 from glidemq_core.worker import Worker
@@ -237,8 +237,8 @@ async def test_signals_that_are_too_large_or_no_json_are_refused(queue: Queue) -
     job_id, _, _ = await suspended(queue)
 
     with pytest.raises(PayloadTooLargeError) as caught:
-        await queue.signal(job_id, "go", "x" * MAX_SIGNAL_BYTES)
-    assert caught.value.limit_bytes == MAX_SIGNAL_BYTES
+        await queue.signal(job_id, "go", "x" * MAX_PAYLOAD_BYTES)
+    assert caught.value.limit_bytes == MAX_PAYLOAD_BYTES
     with pytest.raises(SerializationError):
         await queue.signal(job_id, "go", float("nan"))
     assert await field(queue, job_id, "state") == "suspended"

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from glidemq_core.approvals import budget_of, review_hash
+from glidemq_core.approvals import review_hash
 from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.decoding import (
+    budget_of,
     decode_options,
     decode_parents,
     decode_signals,

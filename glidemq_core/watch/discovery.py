@@ -12,19 +12,6 @@ from glidemq_core.records import Discovery
 from .scan import scan_cluster
 from .source import Pace, Source, failed, integer, text
 
-#: Keys any of which makes a queue one that exists.
-_SIGNS = (
-    "id",
-    "stream",
-    "scheduled",
-    "schedulers",
-    "completed",
-    "failed",
-    "priority",
-    "lifo",
-    "suspended",
-    "meta",
-)
 #: Names checked for existence in one go.
 _CHECK = 256
 
@@ -104,9 +91,7 @@ class Discoverer:
         found = []
         for start in range(0, len(names), _CHECK):
             part = names[start : start + _CHECK]
-            counts = await self._source.ask(
-                [("EXISTS", *(getattr(self._source.keys(name), sign) for sign in _SIGNS)) for name in part]
-            )
+            counts = await self._source.ask([("EXISTS", *self._source.keys(name).signs()) for name in part])
             found += [name for name, count in zip(part, counts, strict=True) if integer(count)]
         return found
 

@@ -6,12 +6,12 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glidemq_core.approvals import budget_of
 from glidemq_core.base import Scope
 from glidemq_core.budget_fields import decode_budget
 from glidemq_core.decoding import (
     USAGE_FIELDS,
     Fields,
+    budget_of,
     decode_parent,
     decode_parents,
     decode_usage,

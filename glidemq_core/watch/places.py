@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from glidemq_core.entry_ids import parse_id
 from glidemq_core.keys import QueueKeys
 
 from .source import Source, entries, failed, integer, number, pairs, text
@@ -57,11 +58,11 @@ class StreamPlace:
         bounds = ("XREVRANGE", self.key, high, low) if self.newest else ("XRANGE", self.key, low, high)
         found = []
         for entry_id, fields in entries(await self.source.one(*bounds, "COUNT", count)):
-            ms, _, seq = entry_id.partition("-")
+            ms, seq = parse_id(entry_id)
             sign = -1 if self.newest else 1
             job_id = dict(fields).get("jobId")
             if job_id:
-                found.append(Candidate(job_id, (sign * int(ms), sign * int(seq)), entry_id))
+                found.append(Candidate(job_id, (sign * ms, sign * seq), entry_id))
         return found
 
 

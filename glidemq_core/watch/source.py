@@ -33,7 +33,8 @@ class Source:
         self._pace = Pace(calls_per_s)
         self._plain_until = 0.0
         self._queued: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        #: Kept here because the loop alone does not keep a task alive.
+        self._flushing: set[asyncio.Task[None]] = set()
 
     def keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self.prefix, queue)
@@ -53,7 +54,9 @@ class Source:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._queued.append((mine, future))
         if len(self._queued) == 1:
-            self._flushing = asyncio.create_task(self._flush())
+            flushing = asyncio.create_task(self._flush())
+            self._flushing.add(flushing)
+            flushing.add_done_callback(self._flushing.discard)
         return await future
 
     async def _flush(self) -> None:

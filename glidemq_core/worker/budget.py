@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from ..approvals import budget_of
 from ..base import Scope
+from ..decoding import budget_of
 from ..errors import CallTimeoutError, ServerUnavailableError
 from ..keys import QueueKeys
 from .run import Run

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..base import Scope
 from ..connection import Connection
+from ..entry_ids import parse_id
 from ..errors import GlideMQError
 
 #: Events after which something may be ready to run.
@@ -88,7 +89,7 @@ class IdleWait:
                 return
             wake, scheduled = False, False
             for key, page in (answer or {}).items():
-                newest = max(page, key=_entry_order).decode()
+                newest = max(page, key=parse_id).decode()
                 if key == keys.stream.encode():
                     wake = True
                     self._marks = (newest, self._marks[1])
@@ -104,8 +105,3 @@ class IdleWait:
                 # Lists and other clocks: look once a block timeout whatever the feed says, however much it says.
                 self._on_wake(True)
                 return
-
-
-def _entry_order(entry_id: bytes) -> tuple[int, int]:
-    ms, _, seq = entry_id.partition(b"-")
-    return int(ms), int(seq or 0)
