@@ -83,7 +83,7 @@ class Answers:
         # The first attempt runs the model that was asked for, each further one the next of the chain.
         fallback = job.current_fallback
         model = fallback.model if fallback else job.data["model"]
-        documents: Queue[Any, Any] = Queue(DOCUMENTS, (await self.worker.scope()).connection)
+        documents: Queue[Any, Any] = Queue(DOCUMENTS, self.worker.connection)
         # All jobs of a flow share their creation time: only the documents of this run are searched.
         created = round(job.created_at.timestamp() * 1_000)
         hits = await documents.vector_search(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from .embedded_files import HOST, Folder, State, resolve, sign_in
+from .embedded_files import FIRST_LOCK, HOST, Folder, State, resolve, sign_in
 from .errors import EmbeddedServerError
 from .option_fields import Duration, positive_ms, refuse
 from .records import Server
@@ -84,7 +84,7 @@ class EmbeddedServer:
             EmbeddedServerError: it cannot be started; `log_path` names its log.
         """
         self._folder.create()
-        async with self._folder.locked("start", seconds=_LOADING + _SILENT):
+        async with self._folder.locked(FIRST_LOCK, seconds=_LOADING + _SILENT):
             if self._folder.is_locked("server"):
                 await self._join()
             else:
@@ -104,16 +104,16 @@ class EmbeddedServer:
             EmbeddedServerError: it does not go away.
         """
         await self.close()
-        if not self.data_dir.is_dir():
+        if not self._folder.is_ours():
             return False
-        async with self._folder.locked("start"):
+        async with self._folder.locked(FIRST_LOCK):
             self._folder.keep(False)
             return await shut_down(self._folder)
 
     async def status(self) -> Server:
         """Say whether the server runs, and where; the URL comes without the password."""
         down = Server(running=False, data_dir=str(self.data_dir))
-        if not self.data_dir.is_dir() or not self._folder.is_locked("server"):
+        if not self._folder.is_ours() or not self._folder.is_locked("server"):
             return down
         state = self._folder.state()
         if state is None:

@@ -30,6 +30,10 @@ from .resp import Wire
 HOST = "127.0.0.1"
 DEFAULT_NAME = "default"
 
+#: The lock whose file is written before anything else; it marks a folder as ours.
+FIRST_LOCK = "start"
+_ELSEWHERE = "name another one: GLIDEMQ_DATA=FOLDER for all, embedded:/a/path for this one"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
@@ -51,15 +55,26 @@ class Folder:
         self.data = path / "data"
         self.log = path / "server.log"
         self._state = path / "server.json"
+        self._mark = path / f"{FIRST_LOCK}.lock"
 
     def create(self) -> None:
-        """Make the folder, for its owner only."""
+        """Make the folder, for its owner only. A folder that somebody uses for something else stays as it is."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(self.path.iterdir()) and not self.is_ours():
+                raise self.error(
+                    f"'{self.path}' is not empty and no data folder of a server",
+                    "name a new or an empty folder",
+                )
+            self._mark.touch(mode=0o600)
             self.data.mkdir(mode=0o700, exist_ok=True)
             self.path.chmod(0o700)
         except OSError as error:
-            raise self.error(f"cannot use data folder '{self.path}': {error.strerror}") from error
+            raise self.error(f"cannot use data folder '{self.path}': {error.strerror}", _ELSEWHERE) from error
+
+    def is_ours(self) -> bool:
+        """Tell whether a server was ever started here, without leaving a trace."""
+        return self._mark.exists() or self.exists()
 
     def exists(self) -> bool:
         return self._state.is_file()
@@ -69,7 +84,7 @@ class Folder:
         try:
             descriptor = os.open(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise self.error(f"cannot use data folder '{self.path}': {error.strerror}") from error
+            raise self.error(f"cannot use data folder '{self.path}': {error.strerror}", _ELSEWHERE) from error
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .embedded import ask_to_stop, shut_down
-from .embedded_files import Folder, State, sign_in
+from .embedded_files import FIRST_LOCK, Folder, State, sign_in
 from .errors import EmbeddedServerError
 from .resp import NotValkeyError, ReplyError
 
@@ -51,7 +51,7 @@ async def has_clients(state: State) -> bool:
 
 async def _stop_unused(folder: Folder, state: State) -> bool:
     with suppress(EmbeddedServerError):
-        async with folder.locked("start", seconds=1):
+        async with folder.locked(FIRST_LOCK, seconds=1):
             # Nobody can begin to use it while we hold the lock: look once more, then act.
             if not folder.is_locked("users", even_shared=True) and not await has_clients(state):
                 return await shut_down(folder)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import eventually, free_port, server_words
 
-from glidemq_core import errors, functions
+from glidemq_core import Job, Queue, QueueEvents, Worker, errors, functions
 from glidemq_core.connection import Connection, connect
 from glidemq_core.url import redact, settings
 
@@ -191,6 +191,22 @@ async def test_connect_awaited_and_as_context(server_url: str) -> None:
         await awaited.ping()
     with pytest.raises(errors.ClosedError):
         await awaited.dedicated()
+
+
+async def test_a_queue_tells_which_connection_it_uses(server_url: str) -> None:
+    async def process(_: Job) -> None: ...
+
+    for owner in (Queue("q", server_url), Worker("q", process, server_url), QueueEvents("q", server_url)):
+        assert owner.connection is None
+        async with owner:
+            assert owner.connection is not None
+            await owner.connection.ping()
+
+    async with connect(server_url) as shared:
+        queue: Queue[Any, Any] = Queue("q", shared)
+        assert queue.connection is shared
+        await queue.close()
+        await shared.ping()
 
 
 async def test_environment_names_the_server(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

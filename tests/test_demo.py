@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.harness import through_a_pty
 from conftest import eventually
 
 from glidemq_console.demo.options import GUEST_PREFIX, DemoOptions
@@ -317,15 +318,27 @@ async def test_a_lost_server_is_told_in_one_line(folder: Path) -> None:
     assert len(err.splitlines()) == 1, err
 
 
-@pytest.mark.parametrize("how", [["--headless"], []])
-@pytest.mark.parametrize(("url", "code"), [("valkey://127.0.0.1:1", 3), ("valkeyy://127.0.0.1", 2)])
-async def test_a_server_that_is_not_there_is_told_before_the_screen(
-    folder: Path, how: list[str], url: str, code: int
-) -> None:
-    done = await asyncio.to_thread(run, "demo", *how, "--url", url)
+NOT_THERE = pytest.mark.parametrize(
+    ("url", "code"), [("valkey://127.0.0.1:1", 3), ("valkeyy://127.0.0.1", 2)]
+)
+
+
+@NOT_THERE
+async def test_a_server_that_is_not_there_is_told(folder: Path, url: str, code: int) -> None:
+    done = await asyncio.to_thread(run, "demo", "--headless", "--url", url)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("glidemq: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@NOT_THERE
+async def test_a_server_that_is_not_there_is_told_before_the_screen(
+    folder: Path, url: str, code: int
+) -> None:
+    ended, seen = await asyncio.to_thread(through_a_pty, "demo", "--url", url)
+    assert ended == code
+    assert seen.startswith(b"glidemq: ")
+    assert len(seen.splitlines()) == 1
 
 
 async def test_the_same_seed_asks_the_same(connection: Connection) -> None:

@@ -276,6 +276,23 @@ async def test_an_unusable_folder_is_told(tmp_path: Path) -> None:
         await EmbeddedServer(tmp_path / "file" / "data").start()
 
     assert caught.value.data_dir == str(tmp_path / "file" / "data")
+    assert "GLIDEMQ_DATA" in (caught.value.hint or "")
+
+
+async def test_a_folder_in_use_for_something_else_is_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / "project"
+    home.mkdir(mode=0o755)
+    (home / "notes.txt").write_text("mine")
+    server = EmbeddedServer(home)
+
+    assert not (await server.status()).running
+    assert not await server.stop()
+    with pytest.raises(errors.EmbeddedServerError, match="is not empty") as caught:
+        await server.start()
+
+    assert caught.value.hint is not None
+    assert [path.name for path in home.iterdir()] == ["notes.txt"]
+    assert home.stat().st_mode & 0o777 == 0o755
 
 
 async def test_a_platform_without_a_server_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

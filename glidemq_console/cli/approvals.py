@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from . import parameters
 from .program import command, require, unless
 from .repeat import repeat
 from .session import Session
+from .values import some_text
 
 if TYPE_CHECKING:
     from glidemq_core.records import Decision, Inbox, JobRef
@@ -20,7 +22,12 @@ DEFAULT_BYTES = 4_096
 
 ExpectHash = Annotated[
     str | None,
-    typer.Option("--expect-hash", metavar="HASH", help="Decide only if the job still has this review hash."),
+    typer.Option(
+        "--expect-hash",
+        metavar="HASH",
+        parser=some_text,  # an empty one must not let a decision through unchecked
+        help="Decide only if the job still has this review hash.",
+    ),
 ]
 
 
@@ -68,7 +75,7 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
     for item in inbox.items:
         usage = item.usage
         cost = money(usage.total_cost, usage.cost_unit and out.safe(usage.cost_unit, 8)) if usage else UNKNOWN
-        draft = item.draft if item.draft is not None else "" if item.data is None else item.data
+        draft = item.draft if item.draft is not None else _payload(out.masked(item.data))
         rows.append(
             [
                 out.safe(f"{item.queue}:{item.id}", 48),
@@ -78,13 +85,19 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
                 out.safe(item.reason or UNKNOWN, 32),
                 cost,
                 count(item.waiting_behind),
-                out.safe(" ".join(str(draft).split()), 48),
+                out.safe(" ".join(draft.split()), 48),
             ]
         )
     headers = ["JOB", "NAME", "LEFT", "WAITED", "REASON", "COST", "BEHIND", "DRAFT"]
     out.table(headers, rows, right=["LEFT", "WAITED", "COST", "BEHIND"])
     if inbox.total > len(inbox.items):
         out.note(f"{len(inbox.items)} of {inbox.total}; --limit shows more")
+
+
+def _payload(data: Any) -> str:
+    if data is None or isinstance(data, str):
+        return data or ""
+    return json.dumps(data, ensure_ascii=False, default=str)
 
 
 @command("approve")
@@ -95,7 +108,7 @@ async def approve(
     data: parameters.Data = None,
     expect_hash: ExpectHash = None,
     signal_name: Annotated[
-        str, typer.Option("--signal", metavar="NAME", help="Signal sent to the job.")
+        str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
     ] = "approve",
     by: parameters.By = None,
     comment: parameters.Comment = None,
@@ -122,7 +135,7 @@ async def reject(
     data: parameters.Data = None,
     expect_hash: ExpectHash = None,
     signal_name: Annotated[
-        str, typer.Option("--signal", metavar="NAME", help="Signal sent to the job.")
+        str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
     ] = "reject",
     by: parameters.By = None,
     comment: parameters.Comment = None,

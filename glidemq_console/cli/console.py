@@ -9,7 +9,7 @@ import typer
 from . import parameters
 from .program import command, never, require
 from .session import Session
-from .values import duration, positive_duration
+from .values import duration, positive_duration, some_text
 
 if TYPE_CHECKING:
     from glidemq_console.config import ConsoleConfig
@@ -38,17 +38,16 @@ def console(
     theme: Annotated[
         str | None,
         typer.Option(
-            "--theme", metavar="NAME", help="Colours: glidemq-dark, -light, -colorblind, -ansi, or yours."
+            "--theme",
+            metavar="NAME",
+            parser=some_text,
+            help="Colours: glidemq-dark, -light, -colorblind, -ansi, or yours.",
         ),
     ] = None,
 ) -> int:
     """Open the console on the terminal."""
-    from sys import stdin, stdout
-
     require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
-    require(
-        stdin.isatty() and stdout.isatty(), "console needs a terminal (in scripts: glidemq queues --json)"
-    )
+    _require_terminal("console", "glidemq queues --json")
     from glidemq_console.garbage import Garbage
 
     garbage = Garbage()
@@ -60,6 +59,12 @@ def console(
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
     _check_theme(config.theme)
     return int(run_console(config, garbage) or 0)
+
+
+def _require_terminal(name: str, instead: str) -> None:
+    from sys import stdin, stdout
+
+    require(stdin.isatty() and stdout.isatty(), f"{name} needs a terminal (in scripts: {instead})")
 
 
 def _check_theme(name: str | None) -> None:
@@ -114,6 +119,7 @@ def demo(
     """Show the console on a live workload of its own: simulated models, no network."""
     require(headless or not session.json, "demo draws screens: --json needs --headless")
     if not headless:
+        _require_terminal("demo", "glidemq demo --headless")
         _check_theme(session.settings.theme)
     from glidemq_console.demo import run_demo
     from glidemq_console.demo.options import DemoOptions

@@ -13,7 +13,7 @@ from .listener import reader_gone
 from .problems import UsageProblem
 from .program import Values, command
 from .session import Session
-from .values import duration
+from .values import duration, some_text
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueEvent
@@ -51,7 +51,9 @@ async def events(
     types: Annotated[
         list[str] | None, typer.Option("--type", metavar="T", help="Only such events; may be repeated.")
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only events of this job.")] = None,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="JOB", parser=some_text, help="Only events of this job.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Stop after N events.")
     ] = None,

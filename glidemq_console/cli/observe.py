@@ -11,7 +11,7 @@ from . import parameters
 from .jobs import show_rows
 from .program import command, require
 from .session import Session
-from .values import instant, positive_duration
+from .values import instant, positive_duration, some_text
 
 if TYPE_CHECKING:
     from glidemq_core.records import AuditEntry, Totals, UsageSummary, WorkerInfo
@@ -160,7 +160,8 @@ async def audit(
     names: parameters.Queues = None,
     queue: parameters.QueueOption = None,
     job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB", help="Only what concerns this job.")
+        str | None,
+        typer.Option("--job", metavar="JOB", parser=some_text, help="Only what concerns this job."),
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Entries at most.")

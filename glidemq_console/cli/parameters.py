@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from .values import json_argument, positive_duration
+from .values import json_argument, positive_duration, some_text
 
 Queues = Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Queues; none: all.")]
 QueueOption = Annotated[
     list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="A queue, instead of the argument.")
 ]
 JobQueue = Annotated[
-    str | None, typer.Option("--queue", "-q", metavar="NAME", help="Queue of the job; JOB is then its id.")
+    str | None,
+    typer.Option(
+        "--queue", "-q", metavar="NAME", parser=some_text, help="Queue of the job; JOB is then its id."
+    ),
 ]
 Job = Annotated[
     str, typer.Argument(metavar="JOB", help="QUEUE:ID, an id with -q, or an id only one queue has.")
@@ -21,7 +24,10 @@ Job = Annotated[
 Jobs = Annotated[
     list[str], typer.Argument(metavar="JOB", help="QUEUE:ID, ids with -q, or ids only one queue has.")
 ]
-By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does this, for the audit.")]
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", parser=some_text, help="Who does this, for the audit."),
+]
 Comment = Annotated[str | None, typer.Option("--comment", metavar="TEXT", help="Why, for the audit.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Watching = Annotated[

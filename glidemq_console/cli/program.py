@@ -13,7 +13,7 @@ import typer
 from .light import LightCommand, LightGroup
 from .problems import UsageProblem
 from .settings import Given
-from .values import positive_duration, some_text
+from .values import positive_duration, some_path, some_text
 
 if TYPE_CHECKING:
     from .session import Session
@@ -72,18 +72,26 @@ GLOBAL_PARAMETERS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "prefix": (
-        Annotated[str | None, typer.Option("--prefix", metavar="TEXT", help="Key prefix (glide).")],
+        Annotated[
+            str | None, typer.Option("--prefix", metavar="TEXT", parser=some_text, help="Key prefix (glide).")
+        ],
         None,
     ),
     "profile": (
         Annotated[
-            str | None, typer.Option("--profile", "-P", metavar="NAME", help="Profile of the config file.")
+            str | None,
+            typer.Option(
+                "--profile", "-P", metavar="NAME", parser=some_text, help="Profile of the config file."
+            ),
         ],
         None,
     ),
     "password_file": (
         Annotated[
-            Path | None, typer.Option("--password-file", metavar="FILE", help="File that holds the password.")
+            Path | None,
+            typer.Option(
+                "--password-file", metavar="FILE", parser=some_path, help="File that holds the password."
+            ),
         ],
         None,
     ),

@@ -13,6 +13,7 @@ import typer
 from .problems import Exit
 from .program import Values, command, require
 from .session import Session
+from .values import some_path
 
 if TYPE_CHECKING:
     from glidemq_core.embedded import EmbeddedServer
@@ -39,7 +40,9 @@ def _limit(values: Values) -> int | None:
 async def server(
     session: Session,
     action: Annotated[Action, typer.Argument(help="start keeps it running until stop.", show_choices=True)],
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", parser=some_path, help="Data folder.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option("--port", metavar="N", min=1, max=65_535, help="Port; else any.")
     ] = None,
@@ -75,8 +78,13 @@ async def server(
 def _server(session: Session, data: Path | None, port: int | None) -> EmbeddedServer:
     """Choose the server: `--data`, else an `embedded:` URL of any source, else the default folder."""
     from glidemq_core.embedded import EmbeddedServer
-    from glidemq_core.url import EMBEDDED
+    from glidemq_core.url import EMBEDDED, redact
 
+    named = session.given.url
+    require(
+        named is None or named.startswith(EMBEDDED),
+        f"server minds servers of its own: say --url embedded:NAME, not {redact(named or '')}",
+    )
     path: Path | str | None = data
     if path is None and session.settings.url.startswith(EMBEDDED):
         path = session.settings.url.removeprefix(EMBEDDED).partition("?")[0] or None

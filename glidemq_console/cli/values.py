@@ -51,6 +51,11 @@ def some_text(text: str) -> str:
     return text
 
 
+def some_path(text: str) -> Path:
+    """Read a path; an empty one would be the current folder."""
+    return Path(some_text(text))
+
+
 def amount(text: str) -> float:
     """Read a number of tokens or an amount of money: finite, not negative."""
     try:

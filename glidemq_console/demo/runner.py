@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from glidemq_core import EmbeddedServerError, errors
+from glidemq_core import EmbeddedServer, EmbeddedServerError, errors
 from glidemq_core.url import redact
 
 from ..garbage import Garbage
@@ -74,6 +74,8 @@ async def _headless(options: DemoOptions) -> int:
         raise EmbeddedServerError(
             "another demo is running already",
             hint="end it first, or see it with: glidemq console --url embedded:demo",
+            data_dir=str(EmbeddedServer.of_url(options.url)[0].data_dir),
+            log_path=None,
         ) from None
     if options.duration_ms is None:
         return 0

@@ -76,7 +76,8 @@ async def process(job: Job[Any, Any]) -> Any:
     if job.name == "fail":
         raise UnrecoverableError("boom")
     if not job.signals:
-        await job.stream_chunk("content", "a draft")
+        if job.name != "silent":
+            await job.stream_chunk("content", "a draft")
         await job.suspend(reason="awaiting-review", timeout=3_600_000)
     return job.signals[-1].data
 

@@ -20,7 +20,7 @@ from glidemq_console.cli.worker import _SafeFormatter
 from glidemq_core import Queue, Worker
 from glidemq_core.connection import Connection
 
-from .harness import COMMAND, Ran, fill, through_a_pty, within
+from .harness import COMMAND, Ran, fill, through_a_pty, within, work
 
 Run = Callable[..., Ran]
 
@@ -97,6 +97,51 @@ def test_bulk_names_the_lines(run: Run, server: str) -> None:
 def test_an_empty_url_is_no_url(run: Run, server: str) -> None:
     assert run("queues", "--url", "").code == 2
     assert run("--url", "", "queues").code == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "approve chat:suspended --expect-hash",
+        "reject chat:suspended --reason no --expect-hash",
+        "approve chat:suspended --signal",
+        "approve chat:suspended --by",
+        "approve suspended --queue",
+        "queues --prefix",
+        "queues --profile",
+        "queues --password-file",
+        "audit --job",
+        "events --no-follow --job",
+        "server start --data",
+    ],
+)
+def test_a_variable_that_was_not_set_is_no_value(run: Run, chat: str, line: str) -> None:
+    ran = run(*line.split(), "")
+    assert ran.code == 2
+    assert "it is empty" in ran.err
+    assert json.loads(run("job", "chat:suspended", "--json").out)["job"]["state"] == "suspended"
+
+
+def test_what_waits_is_shown_as_json_with_its_secrets_masked(run: Run, server: str) -> None:
+    data = {"to": "Ada", "api_key": "sk-abcdefghijklmnopqrstuvwx", "urgent": True}
+    within(server, lambda connection: work(connection, "mail", one={"name": "silent", "data": data}))
+    [_, row] = run("approvals", "mail").out.splitlines()
+    assert row.endswith('{"to": "Ada", "api_key": "•••", "urgent": true}')
+
+
+@pytest.mark.parametrize("command", ["console", "demo"])
+def test_screens_need_a_terminal(run: Run, server: str, command: str) -> None:
+    ran = run(command)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"glidemq: {command} needs a terminal (in scripts: glidemq ")
+
+
+def test_server_minds_no_strangers_server(run: Run, server: str) -> None:
+    ran = run("server", "stop", "--url", "valkey://:secret@example.org")
+    assert ran.code == 2
+    assert "embedded:NAME" in ran.err
+    assert "secret" not in ran.err
+    assert run("server", "status").code == 1  # the environment's is not asked after
 
 
 def test_server_url_prints_nothing_but_a_url(run: Run, environment: None) -> None:
