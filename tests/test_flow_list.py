@@ -158,6 +158,21 @@ async def test_a_graph_with_two_ends_is_one_flow(connection: Connection, produce
     assert sorted(node.name for node in flow.nodes) == ["a", "b", "c", "d", "e"]
 
 
+async def test_looks_at_the_same_time_do_not_disturb_each_other(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    flows = [await producer.add(step(f"r{n}", "q", [step("a", "q")])) for n in range(20)]
+    watch = Watch(connection, queues=["q"], calls_per_s=1_000)
+    for left in range(19, 9, -1):
+        gone = flows.pop()
+        assert gone.children is not None
+        for job in (gone.job, *(child.job for child in gone.children)):
+            await job.remove()
+        for listed in await asyncio.gather(*(watch.flows() for _ in range(5))):
+            assert len(listed.items) <= left + 1
+    assert len((await watch.flows()).items) == 10
+
+
 async def test_events_of_many_queues_are_heard_in_turn(
     connection: Connection, producer: FlowProducer
 ) -> None:

@@ -100,7 +100,7 @@ class Discoverer:
         alive = set(await self._existing(names))
         gone = tuple(sorted(name for name in names if name not in alive))
         for name in gone:
-            del self._found[name]
+            self._found.pop(name, None)  # another search may have come first
             self.windows.pop(name, None)
         return tuple(name for name in gone if name not in self.given)
 

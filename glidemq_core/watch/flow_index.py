@@ -59,6 +59,8 @@ class FlowIndex:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        #: One call at a time: each changes what is remembered, between its questions.
+        self._reading = asyncio.Lock()
         self._roots: dict[JobRef, _Root] = {}
         #: Root of the flow that a job belongs to.
         self._members: dict[JobRef, JobRef] = {}
@@ -78,18 +80,19 @@ class FlowIndex:
 
         The second value tells whether all keys have been searched once. `shown`: see `Watch.flows`.
         """
-        await self._take(await self._recent(names))
-        await self._search(names)
-        await self._settle(shown)
-        mine = set(names)
-        known = (ref for ref in self._roots if ref.queue in mine)
-        chosen = heapq.nlargest(limit, known, key=self._rank)
-        await self._refresh(chosen, shown)
-        # A flow that several jobs stand on top of is found by each of them.
-        found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
-        flows = sorted(found.values(), key=lambda flow: self._rank(flow.root), reverse=True)
-        scopes = names if self._source.connection.is_cluster else ("",)
-        return flows, all(name in self._round_ended for name in scopes)
+        async with self._reading:
+            await self._take(await self._recent(names))
+            await self._search(names)
+            await self._settle(shown)
+            mine = set(names)
+            known = (ref for ref in self._roots if ref.queue in mine)
+            chosen = heapq.nlargest(limit, known, key=self._rank)
+            await self._refresh(chosen, shown)
+            # A flow that several jobs stand on top of is found by each of them.
+            found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
+            flows = sorted(found.values(), key=lambda flow: self._rank(flow.root), reverse=True)
+            scopes = names if self._source.connection.is_cluster else ("",)
+            return flows, all(name in self._round_ended for name in scopes)
 
     def _flow(self, ref: JobRef) -> Flow | None:
         root = self._roots.get(ref)
