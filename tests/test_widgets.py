@@ -269,6 +269,20 @@ async def test_the_sorted_column_says_so_and_an_empty_list_explains_itself() -> 
         assert "No jobs. Add one" in app.screen_lines()[2]
 
 
+async def test_an_empty_list_is_painted_again_only_for_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[int] = []
+    lines = LineList([Column(key="name", title="NAME", width=10)])
+    draw = lines.render_line
+    monkeypatch.setattr(lines, "render_line", lambda y: (painted.append(y), draw(y))[1])
+    async with Stage(lines).run_test() as pilot:
+        for words, paints in (("nothing yet", True), ("nothing yet", False), ("nothing matches", True)):
+            painted.clear()
+            lines.set_empty([[Ink(words)]])
+            lines.show([])
+            await pilot.pause()
+            assert bool(painted) is paints
+
+
 @pytest.mark.parametrize("name", CORPUS)
 async def test_hostile_cells_are_drawn_inert(name: str) -> None:
     text = CORPUS[name][:5_000]

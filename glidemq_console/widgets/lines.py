@@ -207,9 +207,11 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         self._say_empty([[], [Ink("reading …", "dim")]])
 
     def _say_empty(self, lines: Sequence[Parts]) -> None:
-        self._empty = tuple(lines)
-        if self._total == 0:
-            self.refresh()
+        empty = tuple(lines)
+        if empty != self._empty:
+            self._empty = empty
+            if self._total == 0:
+                self.refresh()
 
     def set_sort(self, column: str | None, *, descending: bool = False) -> None:
         """Show by which column the owner sorted."""
