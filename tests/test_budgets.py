@@ -355,6 +355,37 @@ async def test_failed_attempts_are_booked_once_each(connection: Connection, prod
     assert (await budget_of(connection, "q"))["usedTokens"] == "20"
 
 
+async def test_what_a_node_attempt_reported_between_two_of_ours_is_booked(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    """Node replaces the report, fails and books nothing, and leaves our note that the report before was booked."""
+    key, stream = "glide:{q}:job:1", "glide:{q}:stream"
+
+    async def process(job: Job[Any, Any]) -> int:
+        if job.attempts_made == 0:
+            await job.report_usage(model="m", total_tokens=10)
+            raise RuntimeError("again")
+        return 1
+
+    node = await producer.add(
+        FlowJob("one", "q", options=JobOptions(attempts=3, backoff=3_600_000)),
+        budget=Budget(max_total_tokens=1000),
+    )
+    async with worker_of(connection, "q", process):
+
+        async def delayed() -> bool:
+            return await node.job.get_state() == "delayed"
+
+        await eventually(delayed)
+        await connection.command("ZREM", "glide:{q}:scheduled", "1")
+        await connection.command(
+            "HSET", key, "usage:totalTokens", "7", "attemptsMade", "2", "state", "waiting"
+        )
+        await connection.command("XADD", stream, "*", "jobId", "1", "name", "one")
+        await eventually(node.job.is_completed)
+    assert (await budget_of(connection, "q"))["usedTokens"] == "17"
+
+
 async def test_a_report_before_a_suspension_is_booked_at_the_end(
     connection: Connection, producer: FlowProducer
 ) -> None:

@@ -97,16 +97,25 @@ end
 budgets.FIELDS = { "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost",
   "budgetPausedAt" }
 
+-- Whether the note on a job that its latest report is booked still holds. A peer that has run it since may have
+-- reported without taking the note away: then what stands there is booked, at worst twice, never not at all.
+-- `made`: failed attempts when the one that ends began, nil to look them up.
+local function is_booked(P, id, made)
+  local last = ledger.last_attempt(P, id)
+  made = made or util.num(call("HGET", P .. ":job:" .. id, "attemptsMade"))
+  return last ~= nil and last >= made - 1
+end
+
 -- An attempt ended, and with `ended` the job: book its latest report once. `again`: it was no success, so the job may
 -- run again; note that this report is booked, our next one takes the note away. True when the booking waits in the
--- outbox. `f`: the job's budgets.FIELDS, if the caller has them.
-function budgets.settle(P, id, again, now, ended, f)
+-- outbox. `f`: the job's budgets.FIELDS, if the caller has them; `made` as above.
+function budgets.settle(P, id, again, now, ended, f, made)
   local job = P .. ":job:" .. id
   f = f or call("HMGET", job, unpack(budgets.FIELDS))
   if not f[1] then return false end
   if ended and f[7] then budgets.unpark(P, id) end
   if ended then rest(P, id, f[1]) end
-  if f[2] == "1" or not (f[3] or f[4] or f[5] or f[6]) then return false end
+  if not (f[3] or f[4] or f[5] or f[6]) or f[2] == "1" and is_booked(P, id, made) then return false end
   local spend = { tokens = f[3] or nil, totalTokens = f[4] or nil, costs = f[5] or nil, totalCost = f[6] or nil }
   if again then call("HSET", job, "budgetBooked", "1") end
   if book_spend(f[1], spend) ~= "foreign" then return false end

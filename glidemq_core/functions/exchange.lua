@@ -117,7 +117,7 @@ local function settle_all(P, args, now, batch)
     if mine then
       if f[BUDGETED] then
         local known = { unpack(f, BUDGETED, #SETTLE_FIELDS) }
-        outbox = budgets.settle(P, id, outcome ~= "c", now, answer ~= "retrying", known) or outbox
+        outbox = budgets.settle(P, id, outcome ~= "c", now, answer ~= "retrying", known, util.num(f[6])) or outbox
       end
       tokens = tokens + util.num(run[TOKENS])
       if entry == "" then listed[#listed + 1] = id end

@@ -61,6 +61,13 @@ function ledger.finish(P, id, head, outcome, err, now, known_only)
   end
 end
 
+-- Number of the attempt that the newest entry speaks of; nil without any.
+function ledger.last_attempt(P, id)
+  local newest = call("LINDEX", P .. ":ledger:" .. id, -1)
+  local ok, entry = pcall(cjson.decode, newest or "")
+  return ok and type(entry) == "table" and tonumber(entry.attempt) or nil
+end
+
 -- Replace the usage report of a job. args: id, now, the nine FIELDS as stored ("" absent), the report as JSON,
 -- worker. Reply {"ok"} | {"busy"} (a peer holds its report lock) | {"not_found"}.
 register("report_usage", {}, function(P, args)
