@@ -36,9 +36,21 @@ def inline_commands(page: Path) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in _INLINE.findall(page.read_text(encoding="utf-8"))]
 
 
-def links(page: Path) -> list[str]:
-    """Targets of links and pictures that lead into the repository."""
-    return [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+def dead_links(page: Path) -> list[str]:
+    """Links and pictures that should lead into the repository and do not, or to no heading of their page."""
+    targets = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    return [link for link in targets if not _leads_somewhere(page, *link.partition("#")[::2])]
+
+
+def _leads_somewhere(page: Path, path: str, anchor: str) -> bool:
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in _anchors(target))
+
+
+def _anchors(page: Path) -> list[str]:
+    """What a reader's browser calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
@@ -67,4 +79,5 @@ def run_python(block: Block, url: str, folder: Path) -> str:
         timeout=60,
     )
     assert ran.returncode == 0, f"{block.text}\n{ran.stderr}"
+    assert not ran.stderr
     return ran.stdout

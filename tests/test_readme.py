@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import eventually
-from snippets import ROOT, blocks, environment, inline_commands, links
+from snippets import ROOT, blocks, environment, inline_commands
 
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
@@ -102,8 +102,3 @@ def test_make_targets_exist() -> None:
     assert asked == ["demo", "test"]
     for target in asked:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-
-
-def test_links_lead_somewhere() -> None:
-    for link in links(README):
-        assert (ROOT / link.partition("#")[0]).exists(), link
