@@ -290,7 +290,7 @@ async def _connect(url: str | None, keywords: dict[str, Any]) -> Connection:
             value=None,
             allowed="valkey://host:port",
         )
-    if not url.startswith(EMBEDDED):
+    if not isinstance(url, str) or not url.startswith(EMBEDDED):
         return await _open(settings(url, **keywords))
     from .embedded import EmbeddedServer
 

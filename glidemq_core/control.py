@@ -73,8 +73,9 @@ async def _refused(
     if state is None:
         stored = await scope.connection.command("HGET", scope.keys.job(job_id), "state")
         state = stored.decode("utf-8", "replace") if stored else "unknown"
+    what = operation.replace("_", " ") + (" of" if "_" in operation else "")
     return JobStateError(
-        f"cannot {operation.replace('_', ' ')} job '{scope.queue}:{job_id}': it is {state}, not {needed}",
+        f"cannot {what} job '{scope.queue}:{job_id}': it is {state}, not {needed}",
         queue=scope.queue,
         job_id=job_id,
         operation=operation,

@@ -235,12 +235,16 @@ def one_of(*choices: str) -> Check[str]:
     return check
 
 
+def _one(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"
+
+
 def instance_of(kind: type[ValueT], named: str | None = None) -> Check[ValueT]:
     """Check for an object of a class."""
 
     def check(value: Any, option: str) -> ValueT:
         if not isinstance(value, kind):
-            refuse(option, value, named or f"a {kind.__name__}")
+            refuse(option, value, named or _one(kind))
         return value
 
     return check

@@ -83,7 +83,9 @@ def settings(
     Raises:
         InvalidOptionError: something in the URL or a keyword is not allowed; the message holds no password.
     """
-    if not isinstance(url, str) or not url:
+    if url is not None and not isinstance(url, str):
+        _refuse("url", url, f"the server is named by a URL, not {type(url).__name__}", "valkey://host:port")
+    if not url:
         _refuse("url", url, "no server given", "valkey://host:port")
     scheme, user, secret, hosts, query = _split(url)
     addresses = tuple(_address(host) for host in hosts.split(","))

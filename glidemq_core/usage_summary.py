@@ -34,6 +34,8 @@ async def get_usage_summary(
 
     Spans and errors as of `Queue.get_usage_summary`; `prefix` is the connection's unless given.
     """
+    if not isinstance(connection, Connection):
+        refuse("connection", connection, "a Connection")
     prefix = prefix or connection.prefix
     start, end = _span(connection.now_ms(), window, start_time, end_time)
     total = Sum()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import eventually, free_port, server_words
 
-from glidemq_core import Job, Queue, QueueEvents, Worker, errors, functions
+from glidemq_core import Job, Queue, QueueEvents, Worker, errors, functions, get_usage_summary
 from glidemq_core.connection import Connection, connect
 from glidemq_core.url import redact, settings
 
@@ -191,6 +191,21 @@ async def test_connect_awaited_and_as_context(server_url: str) -> None:
         await awaited.ping()
     with pytest.raises(errors.ClosedError):
         await awaited.dedicated()
+
+
+async def test_what_is_no_connection_no_handler_and_no_actor_is_named(server_url: str) -> None:
+    async def process(_: Job) -> None: ...
+
+    strange: Any = 5
+    with pytest.raises(errors.InvalidOptionError, match="named by a URL, not int"):
+        await connect(strange)
+    with pytest.raises(errors.InvalidOptionError, match="connection must be a Connection, not 5"):
+        await get_usage_summary(strange)
+    with pytest.raises(errors.InvalidOptionError, match="handler must be a function, not 5"):
+        Worker("q", process, server_url).on("active", strange)
+    async with Queue("q", server_url) as queue:
+        with pytest.raises(errors.InvalidOptionError, match="actor must be an Actor, not 5"):
+            await queue.approve("1", actor=strange)
 
 
 async def test_a_queue_tells_which_connection_it_uses(server_url: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from ..errors import InvalidOptionError
+from ..option_fields import refuse
 
 EventName = Literal[
     "ready",
@@ -49,6 +50,8 @@ class WorkerEvents:
                 value=event,
                 allowed=allowed,
             )
+        if not callable(handler):
+            refuse("handler", handler, "a function")
         self._handlers.setdefault(event, []).append(handler)
 
     def listening(self, event: str) -> bool:
