@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 QUEUES_LOOKED_AT = 4
 #: Active jobs listed a queue.
 ACTIVE_LISTED = 50
-#: Jobs asked in one round whether they have streamed anything.
-ASKED_A_ROUND = 6
+#: Jobs asked in one round whether they have streamed anything, a command each.
+ASKED_A_ROUND = 8
 _ENDED = ("completed", "failed")
 
 
@@ -24,7 +24,10 @@ class StreamScout:
     """Remembers which jobs stream and which have ended, so that neither is asked again."""
 
     def __init__(self) -> None:
-        self._streaming: dict[JobRef, bool] = {}
+        self._streaming: set[JobRef] = set()
+        #: In which round each silent job was asked last.
+        self._asked: dict[JobRef, int] = {}
+        self._rounds = 0
         self._ended: dict[JobRef, JobRow | None] = {}
 
     async def read(
@@ -38,39 +41,28 @@ class StreamScout:
         for name in sorted(names):
             page = await watch.jobs(name, "active", limit=ACTIVE_LISTED)
             active.update((row.ref, row) for row in page.rows)
-        followed: dict[JobRef, JobRow | None] = {}
-        for ref in wants.streams:
-            followed[ref] = active[ref] if ref in active else await self._elsewhere(watch, ref)
+        elsewhere = [ref for ref in wants.streams if ref not in active and ref not in self._ended]
+        rows = {**self._ended, **(await watch.rows(elsewhere) if elsewhere else {}), **active}
+        followed = {ref: rows[ref] for ref in wants.streams}
+        self._ended |= {ref: row for ref, row in followed.items() if row is None or row.state in _ENDED}
         self._ended = {ref: row for ref, row in self._ended.items() if ref in followed}
         running = await self._running(watch, active, wants) if wants.pick else ()
         return {"streams": followed, "running": running}
 
-    async def _elsewhere(self, watch: Watch, ref: JobRef) -> JobRow | None:
-        if ref in self._ended:
-            return self._ended[ref]
-        row = await watch.job(ref.queue, ref.id, payload_limit=0)
-        if row is None or row.state in _ENDED:
-            self._ended[ref] = row
-        return row
-
     async def _running(
         self, watch: Watch, active: dict[JobRef, JobRow], wants: Interests
     ) -> tuple[JobRow, ...]:
-        asked = 0
-        found: list[JobRow] = []
-        for ref, row in active.items():
-            if ref in wants.streams:
-                continue
-            if not self._streaming.get(ref) and asked < ASKED_A_ROUND:
-                asked += 1
-                detail = await watch.job(ref.queue, ref.id, payload_limit=0)
-                self._streaming[ref] = detail is not None and detail.stream.entries > 0
-            if self._streaming.get(ref):
-                found.append(row)
-                if len(found) >= wants.pick:
-                    break
-        self._streaming = {ref: known for ref, known in self._streaming.items() if ref in active}
-        return tuple(found)
+        others = [ref for ref in active if ref not in wants.streams]
+        silent = [ref for ref in others if ref not in self._streaming]
+        # Those never asked come first, then whoever was asked the longest time ago.
+        asked = sorted(silent, key=lambda ref: self._asked.get(ref, 0))[:ASKED_A_ROUND]
+        if asked:
+            self._rounds += 1
+            self._asked |= dict.fromkeys(asked, self._rounds)
+            self._streaming |= await watch.streaming(asked)
+        self._streaming &= active.keys()
+        self._asked = {ref: number for ref, number in self._asked.items() if ref in active}
+        return tuple(active[ref] for ref in others if ref in self._streaming)[: wants.pick]
 
 
 def _busiest(queues: Sequence[QueueSnapshot]) -> list[str]:

@@ -26,6 +26,7 @@ from glidemq_core.records import (
     Inbox,
     JobDetail,
     JobPage,
+    JobRow,
     Limits,
     Metrics,
     Permissions,
@@ -50,6 +51,7 @@ from .inbox import InboxReader
 from .limits import read_limits, scan_token_window
 from .listing import STATES, Scanned, list_jobs
 from .reach import Reach
+from .rows import have_streamed, read_rows
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .source import Source, failed, pairs, text
@@ -193,6 +195,14 @@ class Watch:
         whole(0)(payload_limit, "payload_limit")
         eyes = await self._look()
         return await read_job(eyes.source, queue_name(queue, "queue"), job_id, payload_limit=payload_limit)
+
+    async def rows(self, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
+        """Read jobs as a list shows them; None for one that is gone."""
+        return await read_rows((await self._look()).source, refs)
+
+    async def streaming(self, refs: Sequence[JobRef]) -> set[JobRef]:
+        """Tell which jobs have written to their token stream."""
+        return await have_streamed((await self._look()).source, refs)
 
     async def find(self, job_id: str) -> list[JobRef]:
         """Ask all known queues for a job of this id."""

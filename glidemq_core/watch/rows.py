@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from glidemq_core.decoding import (
@@ -14,12 +15,14 @@ from glidemq_core.decoding import (
     optional_text,
     picked_fields,
 )
+from glidemq_core.flow_walk import by_queue
 from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.numbers import to_int
+from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text, decode_progress
 from glidemq_core.records import JobRow
 
-from .source import Source, failed, moment
+from .source import Source, failed, integer, moment
 
 ROW_FIELDS = (
     "name",
@@ -99,6 +102,23 @@ def row_facts(queue: str, job_id: str, fields: Fields, score: float | None = Non
         "cost_unit": usage.cost_unit if usage else None,
         "suspend": decode_suspend(fields, score),
     }
+
+
+async def read_rows(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
+    """Read jobs of any queues as rows, by a call for each queue; None for one that is gone."""
+    queues = by_queue(refs)
+    found = await asyncio.gather(*(read_fields(source, queue, ids) for queue, ids in queues.items()))
+    return {
+        JobRef(queue, job_id): job_row(queue, job_id, fields) if fields else None
+        for (queue, ids), rows in zip(queues.items(), found, strict=True)
+        for job_id, fields in zip(ids, rows, strict=True)
+    }
+
+
+async def have_streamed(source: Source, refs: Sequence[JobRef]) -> set[JobRef]:
+    """Tell which jobs have a token stream with something in it."""
+    lengths = await source.ask([("XLEN", source.keys(ref.queue).jstream(ref.id)) for ref in refs])
+    return {ref for ref, length in zip(refs, lengths, strict=True) if not failed(length) and integer(length)}
 
 
 def job_row(queue: str, job_id: str, fields: Fields, score: float | None = None) -> JobRow:
