@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from glidemq_core.decoding import Fields
+from glidemq_core.keys import queue_of
 from glidemq_core.numbers import to_int
 from glidemq_core.options import JobOptions
 from glidemq_core.records import JobRow, WorkerInfo, WorkerList
 from glidemq_core.vitals import decode_worker
 
 from .rows import job_row, read_fields
-from .scan import scan_step
+from .scan import scan_all, scan_step
 from .snapshot import group_facts
-from .source import Source, entries, failed, pairs, text
+from .source import Source, entries, failed, integer, pairs, text
 
 #: Steps over the keys a call may take to find workers that have not read yet; the walk is made once a queue.
 _SCAN_CALLS = 10
@@ -25,6 +26,11 @@ _ACTIVE = 1_000
 #: Heartbeat silence after which a job counts as stalled when it names no lock of its own.
 DEFAULT_LOCK_MS = 30_000
 _MAX_CONSUMERS = 2_000
+#: From so many queues on one walk over all registrations serves them; fewer are walked one by one, in a cluster so
+#: many a call.
+_MANY = 5
+#: A consumer without registration is asked for again once it has been seen to act by so much later, ms.
+_ACTED_MS = 1_000
 
 
 class Crew:
@@ -36,11 +42,16 @@ class Crew:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._seen: dict[str, set[str]] = {}
+        #: How far the walk over the registrations of a queue ("": of all) has come.
         self._walk: dict[str, str] = {}
+        #: Consumers whose registration was gone, and when each had acted last, epoch ms.
+        self._dead: dict[str, dict[str, int]] = {}
         self.counts: dict[str, tuple[datetime, int]] = {}
 
     async def read(self, names: Sequence[str], *, brief: bool = False) -> WorkerList:
         """Read workers, oldest first, and (unless briefly) stalled jobs of the given queues."""
+        if not brief:
+            await self._look_around(names)
         found = await asyncio.gather(*(self._of(name, brief) for name in names))
         at = self._source.now()
         for name, (workers, _) in zip(names, found, strict=True):
@@ -65,44 +76,54 @@ class Crew:
         consumers = await self._source.ask(
             [("XINFO", "CONSUMERS", keys.stream, group) for group in group_names[:16]]
         )
-        names = [
-            text(value) or ""
+        now = self._source.now_ms()
+        acted = {
+            text(facts.get("name")) or "": now - integer(facts.get("idle"))
             for group in consumers
             for consumer in _items(group)
-            for key, value in pairs(consumer)
-            if text(key) == "name"
-        ]
-        known = self._seen.setdefault(queue, set())
-        if not brief:
-            await self._look_around(queue, known)
+            if (facts := {text(key): value for key, value in pairs(consumer)})
+        }
+        known, dead = self._seen.setdefault(queue, set()), self._dead.get(queue, {})
+        # Dead names pile up: those that have done nothing since they were found dead stay so.
+        names = [name for name, at in acted.items() if at > dead.get(name, 0) + _ACTED_MS]
         names += [text(name) or "" for name in _items(published)]
         names = list(dict.fromkeys([*names[-_MAX_CONSUMERS:], *known]))
         stored = await self._source.ask([("GET", keys.worker(name)) for name in names])
-        now = self._source.now_ms()
         workers = []
         for name, value in zip(names, stored, strict=True):
             worker = None if failed(value) or value is None else decode_worker(queue, name, value, now)
             if worker is None:
                 known.discard(name)
+                if name in acted:
+                    dead[name] = acted[name]
             else:
                 known.add(name)
                 workers.append(worker)
+        self._dead[queue] = {name: at for name, at in dead.items() if name in acted}
         overdue = [] if brief else await self._stalled(queue, group_facts(groups)[1], now)
         return workers, overdue
 
-    async def _look_around(self, queue: str, known: set[str]) -> None:
+    async def _look_around(self, queues: Sequence[str]) -> None:
         """Walk over the registrations once, some steps a call: a new worker may not be a consumer yet."""
-        at = self._walk.get(queue, "0")
-        if at == "done":
-            return
-        head = len(self._source.keys(queue).worker(""))
-        for _ in range(_SCAN_CALLS):
-            at, keys = await scan_step(self._source, queue, at, "w:*")
-            known.update(key[head:] for key in keys)
-            if at == "0":
-                at = "done"
-                break
-        self._walk[queue] = at
+        shared = len(queues) >= _MANY and not self._source.connection.is_cluster
+        left = [name for name in (("",) if shared else queues) if self._walk.get(name) != "done"]
+        for scope in left[:_MANY]:
+            at = self._walk.get(scope, "0")
+            for _ in range(_SCAN_CALLS):
+                at, keys = await self._step(scope, at)
+                for key in keys:
+                    if (queue := queue_of(self._source.prefix, key)) is not None:
+                        head = len(self._source.keys(queue).worker(""))
+                        self._seen.setdefault(queue, set()).add(key[head:])
+                if at == "0":
+                    at = "done"
+                    break
+            self._walk[scope] = at
+
+    async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
+        if scope:
+            return await scan_step(self._source, scope, cursor, "w:*")
+        return await scan_all(self._source, cursor, "w:*")
 
     async def _stalled(self, queue: str, delivered: str, now: int) -> list[JobRow]:
         """Active jobs that no heartbeat has touched for as long as their lock lasts."""

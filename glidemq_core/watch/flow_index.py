@@ -7,10 +7,9 @@ import heapq
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from glidemq_core.errors import JobNotFoundError
-from glidemq_core.keys import discovery_pattern, queue_of
+from glidemq_core.keys import queue_of
 from glidemq_core.numbers import to_int
 from glidemq_core.options import JobRef
 from glidemq_core.records import Flow
@@ -18,8 +17,8 @@ from glidemq_core.records import Flow
 from .flows import ENDED, FLOW_FIELDS, parents_in, read_flow
 from .hearing import Hearing
 from .reach import PARENT_FIELDS, Part, Reach
-from .scan import STEP_KEYS, scan_step
-from .source import Source, failed, text
+from .scan import scan_all, scan_step
+from .source import Source, text
 
 #: Roots remembered; the oldest are forgotten first.
 _MOST_ROOTS = 10_000
@@ -203,11 +202,7 @@ class FlowIndex:
     async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
         if scope:
             return await scan_step(self._source, scope, cursor, "deps:*")
-        pattern = discovery_pattern(self._source.prefix, "[bd][ue]*")  # budget:, deps:
-        page: Any = await self._source.one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS)
-        if failed(page):
-            return "0", []
-        return text(page[0]) or "0", [text(key) or "" for key in page[1]]
+        return await scan_all(self._source, cursor, "[bd][ue]*")  # budget:, deps:
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from glidemq_core.errors import ServerUnavailableError
+from glidemq_core.keys import discovery_pattern
 
 from .source import Pace, Source, failed, text
 
@@ -27,6 +28,12 @@ async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> tup
     if reply is None or failed(reply[0]):
         return "0", []
     return text(reply[0][0]) or "0", [text(key) or "" for key in reply[0][1:]]
+
+
+async def scan_all(source: Source, cursor: str, suffix: str) -> tuple[str, list[str]]:
+    """Look at the next keys `P:<suffix>` of all queues of one server, as `scan_step` does of one queue."""
+    pattern = discovery_pattern(source.prefix, suffix)
+    return _page(await source.one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
 
 
 async def scan_cluster(source: Source, pattern: str, count: int, pace: Pace) -> AsyncIterator[list[str]]:
