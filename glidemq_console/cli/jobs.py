@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from .session import Session
 from .values import where_clause
 
 if TYPE_CHECKING:
-    from glidemq_core.records import JobDetail, JobRow
+    from glidemq_core.records import JobDetail, JobPage, JobRow, QueueSnapshot
 
 STATES = (
     "waiting",
@@ -103,13 +104,40 @@ async def jobs(
     if not session.json and page.next is not None:
         found = "more" if page.rows else f"none in the first {EXAMINED:,}, look further"
         session.out.note(f"{found}: --cursor {session.out.safe(page.next, 200)}")
-    if state is None and (name is not None or wanted) and (page.total or 0) > EXAMINED:
+    filtered = name is not None or bool(wanted)
+    if state is None and not filtered and not session.json and (cut := _cut_states(page, snapshot, limit)):
+        session.out.note(f"{cut}: --limit shows more, --state STATE all")
+    if state is None and filtered and (page.total or 0) > EXAMINED:
         session.out.note(
             f"of each state {EXAMINED:,} jobs at most were looked at: --state STATE looks further"
         )
     if unreadable:
         # What could be read stands on stdout all the same.
         raise Refusal(unreadable)
+
+
+def _cut_states(page: JobPage, snapshot: QueueSnapshot, limit: int) -> str:
+    """Tell of which states not all jobs are listed."""
+    prioritized = snapshot.prioritized
+    totals = {
+        "waiting": snapshot.waiting,
+        "active": snapshot.active,
+        "delayed": None if prioritized is None else snapshot.delayed - prioritized,
+        "prioritized": prioritized,
+        "group-waiting": snapshot.group_waiting,
+        "suspended": snapshot.suspended,
+        "completed": snapshot.completed,
+        "failed": snapshot.failed,
+    }
+    listed = Counter(row.state for row in page.rows)
+    words = []
+    for state in (name for name in STATES if listed[name] >= limit):
+        total = totals.get(state)
+        if total is None:
+            words.append(f"{state} {listed[state]:,} or more")
+        elif total > listed[state]:
+            words.append(f"{state} {listed[state]:,} of {total:,}")
+    return ", ".join(words)
 
 
 def show_rows(session: Session, rows: Any) -> None:

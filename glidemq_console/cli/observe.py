@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from glidemq_core.records import AuditEntry, Totals, UsageSummary, WorkerInfo
 
 DEFAULT_WINDOW_MS = 3_600_000
+#: Models a line names, those with the most jobs.
+_MODELS = 4
 
 
 @command("workers")
@@ -149,7 +151,9 @@ def _usage_row(session: Session, label: str, totals: Totals) -> list[str]:
     from glidemq_console.format import full, money
 
     out = session.out
-    models = ", ".join(out.safe(f"{name} {number:g}", 40) for name, number in totals.models.items())
+    by_jobs = sorted(totals.models.items(), key=lambda item: (-item[1], item[0]))
+    models = ", ".join(out.safe(f"{name} {number:g}", 40) for name, number in by_jobs[:_MODELS])
+    models += f", {len(by_jobs) - _MODELS} more" if len(by_jobs) > _MODELS else ""
     unit = totals.cost_unit and out.safe(totals.cost_unit, 8)
     return [label, full(totals.job_count), full(totals.total_tokens), money(totals.total_cost, unit), models]
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: How long a command searches by itself before it says "not complete", s, and how fast.
 _SCAN_S = 1.0
 _SCAN_CALLS_PER_S = 200
+#: Jobs that an error names at most.
+_LISTED = 5
 
 
 class Session:
@@ -145,13 +147,19 @@ class Session:
         return tuple(sorted(names)), complete
 
     async def chosen_queues(
-        self, names: Iterable[str], *, finish: bool = False
+        self, names: Iterable[str], *, finish: bool | None = None
     ) -> tuple[tuple[str, ...], bool]:
-        """Return the queues named on the line, which must exist, else all."""
+        """Return the queues named on the line, which must exist, else all; says what a cut search may leave out.
+
+        Who offers to `finish` the search says so itself.
+        """
         wanted = tuple(names)
         if wanted:
             return await self.check_queues(wanted), True
-        return await self.all_queues(finish=finish)
+        found, complete = await self.all_queues(finish=bool(finish))
+        if not complete and finish is None:
+            self.out.note("the search for queues was cut short: name a queue that is missing here")
+        return found, complete
 
     async def job_ref(self, text: str, queue: str | None = None) -> JobRef:
         """Read `QUEUE:ID`, an id beside `--queue`, or a bare id that one queue only has.
@@ -188,7 +196,8 @@ class Session:
         if not found:
             raise Refusal(f"no known queue on {self.address} has a job '{job_id}'")
         if len(found) > 1:
-            listed = ", ".join(f"{ref.queue}:{ref.id}" for ref in found)
+            listed = ", ".join(f"{ref.queue}:{ref.id}" for ref in found[:_LISTED])
+            listed += f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             raise UsageProblem(f"several queues have a job '{job_id}': {listed}; name one of them")
         return found[0]
 
