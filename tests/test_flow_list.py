@@ -236,7 +236,8 @@ async def test_only_flows_on_screen_are_read_again_and_others_keep_their_place(
     connection: Connection, producer: FlowProducer
 ) -> None:
     for number in range(6):
-        await producer.add(step(f"r{number}", "q", [step("a", "q")]))
+        node = await producer.add(step(f"r{number}", "q", [step("a", "q")]))
+        await connection.command("HSET", f"glide:{{q}}:job:{node.job.id}", "timestamp", 1_000 + number)
 
     async with Watch(connection, queues=["q"]) as watch:
         listed = await searched(watch)
