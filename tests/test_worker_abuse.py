@@ -420,6 +420,35 @@ async def test_a_lost_reply_about_jobs_that_are_not_kept_is_no_lost_job(
     assert not [error for error in errors if isinstance(error, JobLostError)]
 
 
+async def test_a_lost_reply_about_a_retry_that_has_begun_is_no_lost_job(
+    bench: Bench, connection: Connection
+) -> None:
+    """The repeated call comes when the next attempt runs, or is over already."""
+    call, errors, told = connection.call, list[Exception](), Counter[str]()
+
+    async def lossy(function: str, *args: Any) -> Any:
+        reply = await call(function, *args)
+        if function == "exchange" and len(args) > 9 and args[4] != "emr":
+            raise CallTimeoutError("lost", command="exchange", timeout_ms=1)
+        return reply
+
+    async def process(job: Any) -> None:
+        if job.attempts_made < 2:
+            raise ValueError("no")
+
+    options = JobOptions(attempts=3)
+    await bench.queue.add_bulk([NewJob("n", options=options) for _ in range(5)])
+    connection.call = lossy  # type: ignore[method-assign]
+    worker = quick(process, connection, concurrency=5)
+    worker.on("error", errors.append)
+    worker.on("completed", lambda job, _: told.update(["completed"]))
+    worker.on("failed", lambda job, _: told.update([job.state]))
+    async with worker:
+        await eventually(lambda: told["completed"] == 5)
+    assert told == {"completed": 5, "delayed": 10}
+    assert not [error for error in errors if isinstance(error, JobLostError)]
+
+
 # The queue under the worker ----------------------------------------------------------------------------------
 
 

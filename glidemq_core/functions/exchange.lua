@@ -17,14 +17,16 @@ local function count_tokens(P, tokens, duration, now)
 end
 
 -- What became of a run that is not ours any more: the word its settle was answered with before the reply was lost, else
--- "lost". In a repeated call a job that is gone went by its own retention: a rule says so, and we ran it until then.
+-- "lost". In a repeated call a job that is gone went by its own retention, if it has a rule, for we ran it until then; and
+-- an attempt that is counted was ours, even if the next one has begun meanwhile.
 local function earlier_answer(f, run, now, repeated)
   local stamp, well = util.int(now), run[OUTCOME] == "c"
   if not f[1] and repeated and run[RULE] ~= "" then return well and "ok" or "failed" end
   if well then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
   if f[1] == "failed" and f[8] == stamp then return "failed" end
   if f[1] == "delayed" and f[2] == stamp then return "retrying" end
-  return "lost"
+  local ok, head = pcall(cjson.decode, repeated and run[HEAD] or "")
+  return ok and f[1] and util.num(f[6]) > util.num(head.attempt) and "retrying" or "lost"
 end
 
 -- Acknowledge all entries at once; returns the set of those that were pending no more (settled or re-dispatched
