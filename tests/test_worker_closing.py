@@ -19,6 +19,7 @@ from conftest import eventually
 from worker_kit import P, in_state, is_idle, never, quick
 
 from glidemq_core.connection import Connection
+from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options import JobOptions, NewJob
 from glidemq_core.worker.runner import Runner
 
@@ -143,6 +144,33 @@ async def test_a_close_that_is_cut_short_hands_back_at_once(bench: Bench, connec
     assert await is_idle(bench)
     assert await _no_workers(bench)
     await _nothing_goes_on(before)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_job_is_handed_back_although_a_reply_is_lost(
+    bench: Bench, connection: Connection, executed: bool
+) -> None:
+    call, lost = connection.call, list[str]()
+
+    async def lossy(function: str, *args: Any) -> Any:
+        reply = await call(function, *args) if executed or function != "hand_back" or lost else None
+        if function == "hand_back" and not lost:
+            lost.append(function)
+            raise CallTimeoutError("lost", command=function, timeout_ms=1)
+        return reply
+
+    job_id = await bench.add(lifo=True)
+    connection.call = lossy  # type: ignore[method-assign]
+    worker = quick(never, connection, grace=10)
+    await worker.start()
+    await eventually(lambda: worker.active_jobs)
+
+    await worker.close()
+
+    assert lost
+    assert await bench.field(job_id, "state") == "waiting"
+    assert await bench.command("LRANGE", f"{P}:lifo", 0, -1) == [job_id.encode()]
+    assert await is_idle(bench)
 
 
 async def test_a_worker_whose_run_is_cancelled_closes(bench: Bench, connection: Connection) -> None:

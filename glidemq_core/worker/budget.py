@@ -3,16 +3,13 @@ cluster is out of its reach and asked here."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 from ..base import Scope
 from ..decoding import budget_of
-from ..errors import CallTimeoutError, ServerUnavailableError
 from ..keys import QueueKeys
+from .insisting import insist
 from .run import Run
-
-_REPEATS = 5
 
 Verdict = Literal["run", "fail", "parked"]
 
@@ -41,13 +38,5 @@ async def verdict_of(scope: Scope, run: Run) -> Verdict:
 
 
 async def _check(scope: Scope, root: str, flow_id: str) -> str:
-    for attempt in range(_REPEATS):
-        try:
-            [word] = await scope.connection.call("budget_check", root, flow_id)
-        except (CallTimeoutError, ServerUnavailableError):
-            if attempt == _REPEATS - 1:
-                raise
-            await asyncio.sleep(0.1 * 2**attempt)
-        else:
-            return str(word.decode())
-    raise AssertionError("the last repeat returns or raises")
+    [word], _ = await insist(lambda: scope.connection.call("budget_check", root, flow_id))
+    return str(word.decode())

@@ -14,13 +14,12 @@ from ..job import Job
 from ..suspension import suspend
 from ..worker_options import WorkerOptions
 from .budget import verdict_of
-from .exchange import LOST_REPLY
+from .insisting import insist
 from .limits import WorkerLimits
 from .outcome import Settle, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChildrenRequest
 from .threads import run_in_thread
 
-_REPEATS = 5
 #: Continuations kept; of more suspended jobs the oldest start from the top, as they do in other workers.
 _CONTINUATIONS = 10_000
 
@@ -170,18 +169,11 @@ class Ending:
     async def _control(
         self, run: Run, request: DelayRequest | LimitGroupRequest | WaitChildrenRequest | SuspendRequest
     ) -> None:
-        """Carry out what the processor asked for; repeating after a lost reply is safe."""
-        for attempt in range(_REPEATS):
-            try:
-                answer = await self._control_once(run, request)
-            except LOST_REPLY:
-                if attempt == _REPEATS - 1:
-                    raise
-                await asyncio.sleep(0.1 * 2**attempt)
-                continue
-            if answer in ("lost", "not_found") and attempt == 0:
-                self._lost(run)
-            return
+        """Carry out what the processor asked for."""
+        answer, repeated = await insist(lambda: self._control_once(run, request))
+        # "lost" in a repeat most likely means that the first call was carried out.
+        if answer in ("lost", "not_found") and not repeated:
+            self._lost(run)
 
     async def _control_once(self, run: Run, request: Any) -> str:
         job, scope = run.job, self._scope
@@ -242,8 +234,9 @@ class Ending:
         return outcome.status
 
     async def _hand_back(self, run: Run) -> None:
+        words = (run.job.id, run.entry, run.processed_on, self._scope.now_ms())
         try:
-            await self._scope.call("hand_back", run.job.id, run.entry, run.processed_on, self._scope.now_ms())
+            await insist(lambda: self._scope.call("hand_back", *words))
         except GlideMQError as error:
             self._emit("error", error)
 

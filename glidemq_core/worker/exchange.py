@@ -13,7 +13,8 @@ from typing import Any
 
 from ..base import Scope
 from ..decoding import hash_fields
-from ..errors import CallTimeoutError, GlideMQError, PermissionDeniedError, ServerUnavailableError
+from ..errors import GlideMQError, PermissionDeniedError
+from .insisting import LOST_REPLY
 from .limits import WorkerLimits
 from .outcome import Settle
 
@@ -28,8 +29,6 @@ _LONGEST_LOOK = 5.0
 _SERVER_TROUBLE = frozenset(
     {"OOM", "READONLY", "BUSY", "LOADING", "MISCONF", "CLUSTERDOWN", "NOREPLICAS", "MASTERDOWN"}
 )
-
-LOST_REPLY = (ServerUnavailableError, CallTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
