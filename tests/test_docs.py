@@ -5,6 +5,7 @@ What the programs of a page print must be what its `output` blocks show, if ther
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,18 @@ async def test_the_page_runs(page: Path, connection: Connection, server_url: str
     printed = [run_python(block, server_url, tmp_path) for block in blocks(page, "python")]
     shown = [block.text for block in blocks(page, "output")]
     assert not shown or printed == shown
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_rooms_are_there(page: str) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    assert rows
+    for row in rows:
+        first, *others = re.findall(r"`([^`]+)`", row)
+        beside = (ROOT / first).parent
+        assert any(ROOT.glob(first.rstrip("/"))), first
+        for name in others:
+            assert any(ROOT.glob(name.rstrip("/"))) or any(beside.glob(name.rstrip("/"))), name
 
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)

@@ -68,12 +68,13 @@ def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> 
 
     out = session.out
     unit = flow.usage.cost_unit and out.safe(flow.usage.cost_unit, 8)
+    used = f"{full(flow.usage.total_tokens)} tokens, {money(flow.usage.total_cost, unit)}"
     states = ", ".join(f"{number} {out.safe(state, 20)}" for state, number in flow.counts.items())
     out.fields(
         [
             ("flow", f"{out.safe(flow.root, 300)} ({flow.kind})"),
             ("jobs", states),
-            ("used", f"{full(flow.usage.total_tokens)} tokens, {money(flow.usage.total_cost, unit)}"),
+            ("used", used if flow.usage.job_count else "no usage reported yet"),
         ]
     )
     if flow.budget is not None:
