@@ -7,7 +7,9 @@ import re
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RATE = re.compile(r"([\d,_ ]+?)\s*(?:(?:/|per)\s*(\d*)\s*(ms|s|min|m|h|d))?")
+_WAIT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|min|m|h|d)?")
 _MOST = 10**12
+_LONGEST_WAIT_MS = 3_650 * 86_400_000
 
 
 def parse_rate(text: str) -> tuple[int, int] | str:
@@ -28,6 +30,21 @@ def parse_count(text: str) -> int | str:
     """Read a whole number of at least 1."""
     value = _whole(text)
     return "must be a whole number of at least 1" if value is None or value < 1 else value
+
+
+def parse_wait(text: str) -> int | str:
+    """Read `30s`, `5m`, `2h`, `1d` or `0` as milliseconds."""
+    match = _WAIT.fullmatch(text.strip().lower())
+    if match is None or (match[2] is None and float(match[1])):
+        return "write a time, as 30s, 5m, 2h or 1d; 0 is at once"
+    wait_ms = round(float(match[1]) * _UNITS_MS[match[2] or "ms"])
+    return wait_ms if wait_ms <= _LONGEST_WAIT_MS else "must be at most ten years"
+
+
+def parse_priority(text: str) -> int | str:
+    """Read a whole number from 0 to 2048."""
+    value = _whole(text)
+    return "must be a whole number from 0 to 2048" if value is None or value > 2048 else value
 
 
 def parse_amount(text: str) -> float | str:

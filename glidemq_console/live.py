@@ -22,7 +22,7 @@ from .feed import Publish
 from .fleet import FleetReader
 from .flowing import FlowReader
 from .focus import read_focus
-from .paging import JobPager
+from .paging import JobPager, read_page
 from .scout import StreamScout
 from .store import (
     Interests,
@@ -282,9 +282,8 @@ class LiveFeed:
 
     async def _read_jobs(self, query: JobsQuery, cursor: str | None, limit: int) -> JobPage:
         assert self._watch is not None
-        return await self._watch.jobs(
-            query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, name=query.name
-        )
+        row = next((row for row in self._fleet.rows if row.name == query.queue), None)
+        return await read_page(self._watch, query, row, cursor=cursor, limit=limit)
 
     async def _read_list(self, query: JobsQuery, window: tuple[int, int]) -> JobList:
         if self._pager is None or self._pager.query != query:

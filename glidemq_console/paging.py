@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .store import JobList, JobsQuery
+from .store import JobList, JobsQuery, epoch_ms, state_count
 
 if TYPE_CHECKING:
-    from glidemq_core.records import JobPage, JobRow
+    from glidemq_core.records import JobPage, JobRow, QueueSnapshot
+    from glidemq_core.watch import Watch
 
 PAGE_ROWS = 50
 #: Rows loaded beyond the last visible one, so that scrolling meets data.
 MARGIN_ROWS = 50
 #: Calls one refresh may make; what is missing then comes with the next.
 MAX_CALLS = 4
+#: The states of jobs that are not done, and how many of each the list of all of them holds.
+UNDONE = (
+    "waiting",
+    "prioritized",
+    "active",
+    "delayed",
+    "suspended",
+    "failed",
+    "waiting-children",
+    "group-waiting",
+)
+OF_EACH = 40
 
 ReadPage = Callable[[JobsQuery, str | None, int], Awaitable["JobPage"]]
+
+
+async def read_page(
+    watch: Watch, query: JobsQuery, row: QueueSnapshot | None, *, cursor: str | None, limit: int
+) -> JobPage:
+    """Read a page of jobs; without a state the first of every state that `row` does not show to be empty."""
+    if query.state is not None:
+        return await watch.jobs(
+            query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, find=query.find
+        )
+    newest = query.newest is not False
+    states = [state for state in UNDONE if row is None or state_count(row, state) != 0] or list(UNDONE[:1])
+    pages = await asyncio.gather(
+        *(watch.jobs(query.queue, state, limit=OF_EACH, newest=newest, find=query.find) for state in states)
+    )
+    rows = sorted(
+        (found for page in pages for found in page.rows),
+        key=lambda found: (epoch_ms(found.created_at) or 0, len(found.id), found.id),
+        reverse=newest,
+    )
+    return replace(pages[0], rows=tuple(rows), next=None, total=sum(page.total or 0 for page in pages))
 
 
 @dataclass(slots=True)

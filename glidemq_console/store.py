@@ -65,8 +65,10 @@ class JobsQuery:
     """Which jobs a list shows. `newest` None is the natural order of the state."""
 
     queue: str
+    #: None: the first jobs of every state but completed.
     state: str | None = None
-    name: str | None = None
+    #: Text in the id, name, model or error of the jobs.
+    find: str | None = None
     newest: bool | None = None
 
 
@@ -254,12 +256,34 @@ class Sorting:
     descending: bool = False
 
 
+def ready_jobs(queue: QueueSnapshot) -> int | None:
+    """How many jobs would start as soon as a worker has room: those in line and those with a priority."""
+    return None if queue.waiting is None else queue.waiting + (queue.prioritized or 0)
+
+
+def delayed_jobs(queue: QueueSnapshot) -> int | None:
+    """How many jobs wait for their time. On the wire those with a priority count as delayed too."""
+    return None if queue.delayed is None else max(0, queue.delayed - (queue.prioritized or 0))
+
+
+def state_count(queue: QueueSnapshot, state: str | None) -> int | None:
+    """How many jobs of a queue are in a state, None where that is not known; without a state all but completed."""
+    if state is None:
+        known = (queue.waiting, queue.active, queue.delayed, queue.suspended, queue.failed)
+        more = (queue.waiting_children, queue.group_waiting)
+        return None if None in known else sum(number or 0 for number in (*known, *more))
+    if state == "delayed":
+        return delayed_jobs(queue)
+    count: int | None = getattr(queue, state.replace("-", "_"), None)
+    return count
+
+
 #: What each column of the fleet sorts by; unknown values stand last in both directions.
 QUEUE_KEYS: dict[str, Callable[[QueueSnapshot], Any]] = {
     "queue": lambda queue: queue.name,
-    "wait": lambda queue: queue.waiting,
+    "wait": ready_jobs,
     "run": lambda queue: queue.active,
-    "delay": lambda queue: queue.delayed,
+    "delay": delayed_jobs,
     "asked": lambda queue: queue.suspended,
     "fail": lambda queue: queue.failed,
     "done/min": lambda queue: queue.completed_per_min,

@@ -189,6 +189,8 @@ class JobRow:
     total_cost: float | None = None
     cost_unit: str | None = None
     suspend: SuspendInfo | None = None
+    #: Delayed because the budget of its flow ran out, until that is topped up.
+    parked: bool = hidden(False)
 
     @property
     def ref(self) -> JobRef:

@@ -19,19 +19,22 @@ def needs_job(context: Context) -> str | None:
 
 
 def _cannot_retry(context: Context) -> str | None:
-    return _state_reason(context, "retried", ("failed",))
+    return state_reason(context, "retried", ("failed",))
 
 
 def _cannot_promote(context: Context) -> str | None:
-    return _state_reason(context, "promoted", ("delayed", "prioritized"))
+    return state_reason(context, "promoted", ("delayed", "prioritized"))
 
 
-def _state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | None:
+def state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | None:
+    """Say that the job is not in one of the states that allow it; a state that is not known is let through."""
     if (reason := needs_job(context)) is not None:
         return reason
     if context.job_state is None or context.job_state in states:
         return None
-    return f"only {' or '.join(states)} jobs can be {done}; this one is {clean(context.job_state, single_line=True)}"
+    *others, last = states
+    which = f"{', '.join(others)} or {last}" if others else last
+    return f"only {which} jobs can be {done}; this one is {clean(context.job_state, single_line=True)}"
 
 
 async def _retry(context: Context) -> str:
@@ -83,7 +86,8 @@ def _names(context: Context) -> list[str]:
     return [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
 
 
-def _jobs_shown(context: Context) -> list[str]:
+def jobs_shown(context: Context) -> list[str]:
+    """Names of the jobs that are listed, to complete what is typed."""
     listing = context.snapshot.jobs
     return [] if listing is None else [clean(str(row.ref), single_line=True) for row in listing.rows[:200]]
 
@@ -100,7 +104,7 @@ _BOTH = (
         footer=20,
         command="retry",
         takes="job",
-        complete=_jobs_shown,
+        complete=jobs_shown,
     ),
     Action(
         id="promote",
@@ -113,7 +117,7 @@ _BOTH = (
         footer=30,
         command="promote",
         takes="job",
-        complete=_jobs_shown,
+        complete=jobs_shown,
     ),
     Action(
         id="remove",
@@ -127,7 +131,7 @@ _BOTH = (
         footer=40,
         command="remove",
         takes="job",
-        complete=_jobs_shown,
+        complete=jobs_shown,
     ),
     Action(
         id="tokens",
@@ -258,7 +262,7 @@ ACTIONS = (
         run=_open("job"),
         command="job",
         takes="job",
-        complete=_jobs_shown,
+        complete=jobs_shown,
     ),
     Action(
         id="open-queue",

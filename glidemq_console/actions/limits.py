@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..amounts import parse_count, parse_rate
 from ..safe import clean
+from .asking import ask_value
 from .base import Action, Context, Danger, Question, Reason, on_screen
 from .queues import needs_queue
 
@@ -36,20 +37,6 @@ def _window(window_ms: int) -> str:
     return window_text(window_ms)
 
 
-async def _prompt(
-    context: Context, title: str, body: str, value: str, check: Callable[[str], object]
-) -> str | None:
-    from ..widgets.dialog import PromptDialog
-
-    def problem(text: str) -> str | None:
-        found = check(text)
-        return found if isinstance(found, str) else None
-
-    dialog = PromptDialog(title, body, value=value, yes="Set", no="Keep", validate=problem, max_length=40)
-    answer: str | None = await context.app.push_screen_wait(dialog)
-    return answer
-
-
 async def _set_rpm(context: Context) -> str:
     from glidemq_core.options import RateLimit
 
@@ -57,7 +44,7 @@ async def _set_rpm(context: Context) -> str:
     assert context.queue is not None
     assert row is not None
     now = f"{row.rpm.max:.0f}/{_window(row.rpm.window_ms)}" if row.rpm.max and row.rpm.window_ms else ""
-    given = await _prompt(
+    given = await ask_value(
         context,
         f"Cap the starts of {context.shown_queue}",
         "All workers together start at most this many jobs in a window: 60 is 60 a minute, "
@@ -97,7 +84,7 @@ async def _set_concurrency(context: Context) -> str:
     assert context.queue is not None
     assert row is not None
     value = str(row.global_concurrency) if row.global_concurrency else ""
-    given = await _prompt(
+    given = await ask_value(
         context,
         f"Cap the jobs that {context.shown_queue} runs at once",
         "All workers together run at most this many jobs. Those that run already go on.",

@@ -94,7 +94,10 @@ def _cannot_drain(context: Context) -> str | None:
     row = _row(context)
     if row is None:
         return "no queue is selected"
-    return None if row.waiting or row.delayed else f"nothing waits in {context.shown_queue}"
+    if row.waiting:
+        return None
+    stay = "; delayed and prioritized jobs stay" if row.delayed else ""
+    return f"nothing waits in {context.shown_queue}{stay}"
 
 
 async def _ask_drain(context: Context) -> Question | None:
@@ -104,7 +107,7 @@ async def _ask_drain(context: Context) -> Question | None:
     return Question(
         title=f"Drain {context.shown_queue}?",
         body=f"{plural(row.waiting or 0, 'waiting job')} will be removed with everything they hold. "
-        "Delayed jobs stay, active jobs finish. This cannot be undone.",
+        "Delayed and prioritized jobs stay, active jobs finish. This cannot be undone.",
         yes=f"Remove {row.waiting or 0:,}",
         type_this=context.queue,
     )
@@ -251,7 +254,7 @@ ACTIONS = (
     Action(
         id="queue.drain",
         title="drain",
-        help="Remove every waiting job of the selected queue; delayed ones stay.",
+        help="Remove every waiting job of the selected queue; delayed and prioritized ones stay.",
         keys=("D",),
         scope="queues",
         danger=Danger.TYPED,

@@ -34,7 +34,7 @@ def short(text: str | None, limit: int = 120) -> str:
 
 def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
     """Which job, in which state since when; what it cost and what of that was for nothing."""
-    look = fmt.state_look(job.state)
+    look = fmt.state_look("paused" if job.parked else job.state)
     since = {
         "completed": job.finished_at,
         "failed": job.finished_at,
@@ -43,7 +43,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
     }.get(job.state, job.created_at)
     age = age_ms(since, now)
     ago = " ago" if job.state in ("completed", "failed") else ""
-    word = look.word if look.word != "unknown" else short(job.state, 20)
+    word = "parked" if job.parked else look.word if look.word != "unknown" else short(job.state, 20)
     left = [
         Ink(short(job.queue), "dim"),
         Ink(" : ", "dim"),
@@ -154,7 +154,9 @@ def timeline(job: JobDetail, now: int, zone: tzinfo | None) -> list[Parts]:
         parts += [Ink(" ─ started ", "dim"), Ink(fmt.moment(started, now, zone))]
     if job.finished_at is not None:
         parts += [Ink(f" ─ {job.state} ", "dim"), Ink(fmt.moment(epoch_ms(job.finished_at), now, zone))]
-    if job.due_at is not None and job.state in ("delayed", "prioritized"):
+    if job.parked:
+        parts += [Ink(" ─ parked", "state-paused"), Ink(" until its budget is topped up", "dim")]
+    elif job.due_at is not None and job.state in ("delayed", "prioritized"):
         parts += [Ink(" ─ starts in ", "dim"), Ink(fmt.countdown(epoch_ms(job.due_at), now), "state-delayed")]
     if job.suspend is not None:
         deadline = epoch_ms(job.suspend.deadline_at)
@@ -178,7 +180,8 @@ def waiting_for(job: JobDetail) -> list[Parts]:
     if job.parent is not None:
         lines.append([Ink("parent   ", "dim"), Ink(short(str(job.parent)))])
     if job.budget is not None:
-        lines.append([Ink("budget   ", "dim"), Ink(short(str(job.budget)))])
+        ran_out = [Ink("  ran out and parked this job", "state-paused")] if job.parked else []
+        lines.append([Ink("budget   ", "dim"), Ink(short(str(job.budget))), *ran_out])
     if job.children_total or job.parent is not None or job.budget is not None:
         lines.append([Ink("flow     ", "dim"), Ink("f", "focus", "bold"), Ink(" shows it whole", "dim")])
     if job.ordering_key is not None:

@@ -10,8 +10,9 @@ from textual.app import ComposeResult
 from .. import format as fmt
 from ..actions import Context, bindings
 from ..command_line import CommandLine
+from ..paging import OF_EACH
 from ..safe import clean
-from ..store import Interests, JobList, JobsQuery, Snapshot, age_ms, epoch_ms
+from ..store import Interests, JobList, JobsQuery, Snapshot, age_ms, epoch_ms, state_count
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.lines import MARGIN, LineList
@@ -20,10 +21,13 @@ from .base import ConsoleScreen
 from .job import JobScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records import JobRow, QueueSnapshot
+    from glidemq_core.records import JobRow
 
+#: What the tab of every state but completed is called.
+ALL = "all"
 #: Tabs in the order in which people look for work that needs them; those without a count show when not empty.
 STATES: tuple[str, ...] = (
+    ALL,
     "waiting",
     "active",
     "delayed",
@@ -34,7 +38,9 @@ STATES: tuple[str, ...] = (
     "waiting-children",
     "group-waiting",
 )
-_ALWAYS = STATES[:6]
+_ALWAYS = STATES[:7]
+#: Where a queue without jobs opens.
+_FIRST = "waiting"
 
 COLUMNS = (
     Column(key="id", title="ID", width=10, sortable=False),
@@ -51,6 +57,7 @@ COLUMNS = (
 
 #: What an empty list of a state says, and the command that fills it.
 _EMPTY = {
+    ALL: ("Nothing is to be done here.", "glidemq add {queue} NAME --data JSON"),
     "waiting": (
         "Nothing waits: workers keep up, or nothing is added.",
         "glidemq add {queue} NAME --data JSON",
@@ -68,7 +75,7 @@ _EMPTY = {
 
 def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
     """The cells of one job."""
-    look = fmt.state_look(row.state)
+    look = fmt.state_look("paused" if row.parked else row.state)
     created, ran = age_ms(row.created_at, now), ran_ms(row, now)
     tries = (
         f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else fmt.count(row.attempts_made)
@@ -88,6 +95,8 @@ def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
 
 
 def _state_word(row: JobRow, word: str) -> str:
+    if row.parked:
+        return "parked"
     return word if word != "unknown" else clean(row.state, single_line=True, limit=18) or word
 
 
@@ -109,6 +118,8 @@ def why_parts(row: JobRow, now: int) -> Parts:
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
         reason = clean(row.suspend.reason or "waits for a signal", single_line=True, limit=200)
         return [Ink(reason, "person"), Ink(left, "dim")]
+    if row.parked:
+        return [Ink("the budget of its flow ran out; f shows it", "state-paused")]
     if row.state in ("delayed", "prioritized") and row.due_at is not None:
         due = epoch_ms(row.due_at)
         return [Ink(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
@@ -123,10 +134,9 @@ def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Ink]:
     return [Ink(lead + clean(row.failed_reason, single_line=True, limit=200), token)]
 
 
-def state_count(queue: QueueSnapshot, state: str) -> int | None:
-    """How many jobs of a queue are in a state, None where that is not known."""
-    count: int | None = getattr(queue, state.replace("-", "_"), None)
-    return count
+def state_of(tab: str) -> str | None:
+    """The state that a tab lists, None for all of them."""
+    return None if tab == ALL else tab
 
 
 class JobsScreen(ConsoleScreen):
@@ -190,10 +200,12 @@ class JobsScreen(ConsoleScreen):
         words = f"{len(shown.rows):,} loaded" if shown.has_more else fmt.plural(len(shown.rows), "job")
         if shown.has_more and total is not None:
             words = f"{len(shown.rows):,} of {fmt.count(total)}"
+        elif shown.query.state is None and not shown.query.find and total and total > len(shown.rows):
+            words = f"{len(shown.rows):,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
         order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
         parts = [Ink(words + order, "dim")]
-        if shown.query.name:
-            parts = [Ink(f"/{clean(shown.query.name, single_line=True)}  ", "focus"), *parts]
+        if shown.query.find:
+            parts = [Ink(f"/{clean(shown.query.find, single_line=True)}  ", "focus"), *parts]
         return parts
 
     def open(self, target: object) -> None:
@@ -206,8 +218,8 @@ class JobsScreen(ConsoleScreen):
             self._ask(JobsQuery(queue=target, state=self._first_state(target)))
 
     def leave(self) -> bool:
-        if self._query is not None and self._query.name:
-            self._ask(replace(self._query, name=None))
+        if self._query is not None and self._query.find:
+            self._ask(replace(self._query, find=None))
             return True
         return False
 
@@ -221,8 +233,8 @@ class JobsScreen(ConsoleScreen):
         """The state to begin with: what fails or asks for a person is a key away, what waits comes first."""
         queue = self.snapshot.queue(name)
         if queue is None:
-            return STATES[0]
-        return next((state for state in _ALWAYS if state_count(queue, state)), STATES[0])
+            return _FIRST
+        return next((state for state in STATES if state != ALL and state_count(queue, state)), _FIRST)
 
     # --- drawing ---
 
@@ -260,31 +272,41 @@ class JobsScreen(ConsoleScreen):
         start = max(0, first - MARGIN) if start is None else start
         end = max(last + MARGIN, first + self.app.size.height + MARGIN) if end is None else end
         now = self.console.now_ms()
-        rows = [Row(row.id, job_cells(row, now)) for row in listing.rows[start:end]]
+        rows = [Row(row.id, self._cells(row, now)) for row in listing.rows[start:end]]
         self.lines.set_page(len(listing.rows), start, rows)
+
+    def _cells(self, row: JobRow, now: int) -> dict[str, Cell]:
+        cells = job_cells(row, now)
+        if self.selected_state is None and not self.lines.shows("state"):
+            # States are mixed and there is no room for the word.
+            glyph, name = fmt.state_look("paused" if row.parked else row.state), cells["id"]
+            cells["id"] = [Ink(f"{glyph.glyph} ", glyph.token), *([name] if isinstance(name, Ink) else [])]
+        return cells
 
     def _draw_states(self, snapshot: Snapshot, query: JobsQuery) -> None:
         queue = snapshot.queue(query.queue)
         tabs: list[tuple[str, Parts, Parts]] = []
         for state in STATES:
-            count = state_count(queue, state) if queue is not None else None
-            if state not in _ALWAYS and not count and state != query.state:
+            count = state_count(queue, state_of(state)) if queue is not None else None
+            lit = state_of(state) == query.state
+            if state not in _ALWAYS and not count and not lit:
                 continue
             look = fmt.state_look(state)
-            lit = state == query.state
             figure = Ink(
-                f" {fmt.count(count)}", look.token if count and not lit else "focus" if lit else "dim"
+                f" {fmt.count(count)}", "focus" if lit else "dim" if not count or state == ALL else look.token
             )
             name = Ink(state, "focus" if lit else "foreground" if count else "dim")
-            tabs.append((state, [name, figure], [Ink(look.glyph, look.token), figure]))
-        self.query_one("#states", TabBar).show(tabs, query.state or "")
+            short = name if state == ALL else Ink(look.glyph, look.token)
+            tabs.append((state, [name, figure], [short, figure]))
+        self.query_one("#states", TabBar).show(tabs, query.state or ALL)
         self.query_one("#states-rule", Rule).show(clean(query.queue, single_line=True, limit=80), lit=True)
 
     def _empty_words(self, query: JobsQuery) -> None:
-        if query.name:
-            words, command = f"No {query.state} job has that name; esc clears the filter.", ""
+        if query.find:
+            kind = f"{query.state} job" if query.state else "job"
+            words, command = f"No {kind} has that in its id, name, model or error; esc clears the filter.", ""
         else:
-            words, command = _EMPTY.get(query.state or "", ("No jobs.", ""))
+            words, command = _EMPTY[query.state or ALL]
         command = command.format(queue=clean(query.queue, single_line=True, limit=60))
         self.lines.set_empty([[], [Ink(words)], [], [Ink(command, "dim")]])
 
@@ -304,13 +326,13 @@ class JobsScreen(ConsoleScreen):
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "states" and self._query is not None:
             event.stop()
-            self._ask(JobsQuery(queue=self._query.queue, state=event.key, name=self._query.name))
+            self._ask(replace(self._query, state=state_of(event.key), newest=None))
         else:
             super().on_tab_bar_chosen(event)
 
     def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
         if self._query is not None:
-            self._ask(replace(self._query, name=event.text.strip() or None))
+            self._ask(replace(self._query, find=event.text.strip() or None))
 
     # --- actions ---
 
@@ -328,19 +350,17 @@ class JobsScreen(ConsoleScreen):
             self.app.push_screen(JobScreen(row.ref))
 
     def open_filter(self) -> None:
-        name = self._query.name if self._query is not None else None
-        self.query_one(CommandLine).open_for_filter(name or "")
+        text = self._query.find if self._query is not None else None
+        self.query_one(CommandLine).open_for_filter(text or "")
 
     def next_state(self, step: int) -> None:
         if self._query is None:
             return
         queue = self.snapshot.queue(self._query.queue)
-        shown = [
-            s for s in STATES if s in _ALWAYS or s == self._query.state or (queue and state_count(queue, s))
-        ]
-        at = shown.index(self._query.state) if self._query.state in shown else 0
-        state = shown[(at + step) % len(shown)]
-        self._ask(JobsQuery(queue=self._query.queue, state=state, name=self._query.name))
+        current = self._query.state or ALL
+        shown = [s for s in STATES if s in _ALWAYS or s == current or (queue and state_count(queue, s))]
+        state = shown[(shown.index(current) + step) % len(shown)]
+        self._ask(replace(self._query, state=state_of(state), newest=None))
 
     def next_queue(self, step: int) -> None:
         names = [queue.name for queue in self.snapshot.queues]

@@ -18,9 +18,11 @@ from ..store import (
     Snapshot,
     Sorting,
     age_ms,
+    delayed_jobs,
     filter_queues,
     index_of_key,
     pause_note,
+    ready_jobs,
     sort_queues,
     workers_text,
 )
@@ -84,9 +86,9 @@ def queue_cells(
     return {
         "queue": Ink(clean(row.name, single_line=True, limit=256), "dim" if row.paused else "foreground"),
         "paused": Ink(fmt.state_look("paused").glyph, "state-paused") if row.paused else "",
-        "wait": number(row.waiting),
+        "wait": number(ready_jobs(row)),
         "run": number(row.active),
-        "delay": number(row.delayed),
+        "delay": number(delayed_jobs(row)),
         "asked": number(row.suspended, "person", loud=True),
         "fail": number(row.failed, "error"),
         "done/min": number(row.completed_per_min),
@@ -229,6 +231,15 @@ class QueuesScreen(QueueListScreen):
                 *([] if oldest is None else [Ink("  oldest ", "dim"), Ink(fmt.duration(oldest))]),
             ]
         )
+        if row.prioritized:
+            look = fmt.state_look("prioritized")
+            lines.append(
+                [
+                    Ink(f"{look.glyph} ", look.token),
+                    Ink(fmt.count(row.prioritized)),
+                    Ink(" by priority", "dim"),
+                ]
+            )
         longest = focus.longest_active_ms if focus is not None else None
         lines.append(
             [

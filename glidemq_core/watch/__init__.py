@@ -56,6 +56,7 @@ from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .source import Source, failed, pairs, text
 from .vitals import Meter, read_metrics, read_permissions
+from .wanted import Wanted
 
 __all__ = ["STATES", "Watch"]
 
@@ -160,6 +161,7 @@ class Watch:
         newest: bool | None = None,
         name: str | None = None,
         data: Mapping[str, Any] | None = None,
+        find: str | None = None,
     ) -> JobPage:
         """List jobs of a state without payloads; without a state up to `limit` of each.
 
@@ -169,6 +171,7 @@ class Watch:
                 newest first.
             name: only jobs of exactly this name.
             data: only jobs whose payload has these top-level values (payloads over 64 KiB are not looked into).
+            find: only jobs whose id, name, model, error or reason of suspension contains this, whatever the case.
         With a filter a page looks at a thousand jobs at most: it may be short and still have a `next`.
         `total` counts the state, filters aside; None where that is dear.
 
@@ -183,8 +186,7 @@ class Watch:
             limit=limit,
             cursor=cursor,
             newest=newest,
-            name=name,
-            data=data,
+            wanted=Wanted(name=name, data=data, find=find),
         )
 
     async def job(self, queue: str, job_id: str, *, payload_limit: int = 65_536) -> JobDetail | None:

@@ -40,7 +40,6 @@ _FIELDS = (
     "schedulerName",
     "parentIds",
     "parentQueues",
-    "budgetKey",
     "usage:provider",
     "usage:tokens",
     "usage:costs",

@@ -20,14 +20,14 @@ from glidemq_core.decoding import (
 )
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flow_rates import with_rates
-from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.numbers import parse_number, to_int
+from glidemq_core.numbers import to_int
 from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text
 from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.usage_sums import Sum
 
 from .reach import PARENT_FIELDS, Reach
+from .rows import is_parked
 
 #: What is read of each job of a flow.
 FLOW_FIELDS = (
@@ -48,7 +48,6 @@ FLOW_FIELDS = (
 )
 #: States in which a job runs no more by itself.
 ENDED = frozenset({"completed", "failed"})
-_DAY_MS = 86_400_000
 
 
 @dataclass(slots=True)
@@ -222,20 +221,5 @@ async def _budget(
 
 
 async def _parked(reach: Reach, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
-    """Of jobs with one budget, those it has parked: by our mark, or by what Node leaves when it parks."""
-    parked = []
-    for ref, part in (await reach.take(jobs)).items():
-        due = part.score
-        if due is None:
-            continue
-        fields = jobs[ref]
-        started, delay = parse_number(fields.get("processedOn")), to_int(fields.get("delay"))
-        by_node = (
-            started is not None
-            and _DAY_MS - 1_000 <= delay <= _DAY_MS
-            and abs(due % PRIORITY_STEP - started - _DAY_MS) <= 60_000
-        )
-        marked = parse_number(fields.get("budgetPausedAt"))
-        if by_node or (marked is not None and (started or 0) <= marked):
-            parked.append(ref)
-    return parked
+    """Of jobs with one budget, those it has parked."""
+    return [ref for ref, part in (await reach.take(jobs)).items() if is_parked(jobs[ref], part.score)]

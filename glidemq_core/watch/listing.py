@@ -9,20 +9,17 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.option_fields import one_of, refuse, whole
-from glidemq_core.payload import decode_data
 from glidemq_core.records import JobPage, JobRow
-from glidemq_core.strict_json import same_json
 
 from .places import Candidate, FixedPlace, ListPlace, Mark, Order, Place, SortedPlace, StreamPlace
 from .rows import job_row, read_fields
 from .scan import scan_step
 from .snapshot import STEPS, group_facts
 from .source import Source, failed, integer, pairs, text
+from .wanted import EVERY_JOB, Wanted
 
 STATES = (
     "waiting",
@@ -39,9 +36,8 @@ STATES = (
 
 #: States whose natural order is the soonest first; the others show the newest first.
 SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended"))
-#: Jobs that one call looks at for a filter, and bytes of a payload it looks into.
+#: Jobs that one call looks at for a filter.
 EXAMINED = 1_000
-FILTER_BYTES = 65_536
 #: Ordering keys whose parked jobs are listed.
 GROUPS = 200
 _SLICE = 200
@@ -87,8 +83,7 @@ async def list_jobs(
     limit: int = 50,
     cursor: str | None = None,
     newest: bool | None = None,
-    name: str | None = None,
-    data: Mapping[str, Any] | None = None,
+    wanted: Wanted = EVERY_JOB,
 ) -> JobPage:
     """Read one page; see `Watch.jobs`."""
     whole(1, 1_000)(limit, "limit")
@@ -97,7 +92,7 @@ async def list_jobs(
             refuse("cursor", cursor, "None without a state")
         pages = await asyncio.gather(
             *(
-                list_jobs(source, scanned, queue, each, limit=limit, newest=newest, name=name, data=data)
+                list_jobs(source, scanned, queue, each, limit=limit, newest=newest, wanted=wanted)
                 for each in STATES
             )
         )
@@ -110,24 +105,23 @@ async def list_jobs(
         down = True
     marks = _read_cursor(cursor, state, down)
     if state == "waiting-children":
-        plain = cursor is None and name is None and not data
+        plain = cursor is None and not wanted.chooses
         return await (
             _first_parents(source, scanned, queue, limit)
             if plain
-            else _waiting_children(source, queue, limit, marks, name, data)
+            else _waiting_children(source, queue, limit, marks, wanted)
         )
     found = await _places(source, scanned, queue, state, down)
-    filtered = name is not None or bool(data)
     rows_found: list[JobRow] = []
     examined = 0
     more = True
     while more and len(rows_found) < limit and examined < EXAMINED:
-        want = min(_SLICE, EXAMINED - examined) if filtered else limit - len(rows_found)
+        want = min(_SLICE, EXAMINED - examined) if wanted.chooses else limit - len(rows_found)
         taken, more = await _merge(found.places, marks, want)
         if not taken:
             break
         examined += len(taken)
-        rows = await _load(source, queue, state, [candidate for _, candidate in taken], name, data)
+        rows = await _load(source, queue, state, [candidate for _, candidate in taken], wanted)
         for (place, candidate), row in zip(taken, rows, strict=True):
             if len(rows_found) == limit:
                 more = True
@@ -165,43 +159,20 @@ async def _merge(
 
 
 async def _load(
-    source: Source,
-    queue: str,
-    state: str,
-    candidates: Sequence[Candidate],
-    name: str | None,
-    data: Mapping[str, Any] | None,
+    source: Source, queue: str, state: str, candidates: Sequence[Candidate], wanted: Wanted
 ) -> list[JobRow | None]:
     """Rows of candidates that are what the list is about; None for the others."""
     fields = await read_fields(source, queue, [candidate.id for candidate in candidates])
     rows: list[JobRow | None] = []
     for candidate, values in zip(candidates, fields, strict=True):
         row = job_row(queue, candidate.id, values, candidate.score) if values else None
-        fits = row is not None and row.state in _FITS.get(state, (state, "unknown"))
-        rows.append(row if fits and (name is None or row is None or row.name == name) else None)
-    if data:
-        wanted = [i for i, row in enumerate(rows) if row is not None]
-        ids = [candidates[i].id for i in wanted]
-        for i, matches in zip(wanted, await _matching(source, queue, ids, data), strict=True):
-            if not matches:
-                rows[i] = None
+        fits = row is not None and row.state in _FITS.get(state, (state, "unknown")) and wanted.fits(row)
+        rows.append(row if fits else None)
+    if wanted.data:
+        kept = [row for row in rows if row is not None]
+        matches = await wanted.data_of(source, queue, [row.id for row in kept])
+        rows = [row if row is not None and row.id in matches else None for row in rows]
     return rows
-
-
-async def _matching(source: Source, queue: str, ids: Sequence[str], data: Mapping[str, Any]) -> list[bool]:
-    """Tell which payloads have the given top-level values; very large ones are not looked into."""
-    keys = source.keys(queue)
-    sizes = await source.ask([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
-    small = [job_id for job_id, size in zip(ids, sizes, strict=True) if integer(size) <= FILTER_BYTES]
-    stored = await source.ask([("HGET", keys.job(job_id), "data") for job_id in small])
-    fit = set()
-    for job_id, value in zip(small, stored, strict=True):
-        payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
-        if isinstance(payload, dict) and all(
-            key in payload and same_json(payload[key], wanted) for key, wanted in data.items()
-        ):
-            fit.add(job_id)
-    return [job_id in fit for job_id in ids]
 
 
 async def _places(source: Source, scanned: Scanned, queue: str, state: str, down: bool) -> Found:
@@ -332,23 +303,18 @@ async def _first_parents(source: Source, scanned: Scanned, queue: str, limit: in
     """The first page, looked up again by the ids found a short while ago."""
     until, ids, following = scanned.parents.get((queue, limit), (0.0, (), None))
     if time.monotonic() >= until:
-        page = await _waiting_children(source, queue, limit, {}, None, None)
+        page = await _waiting_children(source, queue, limit, {}, EVERY_JOB)
         known = tuple(row.id for row in page.rows)
         scanned.parents[queue, limit] = (time.monotonic() + _SCAN_AGAIN_S, known, page.next)
         return page
     candidates = [Candidate(job_id, (), None) for job_id in ids]
-    rows = await _load(source, queue, "waiting-children", candidates, None, None)
+    rows = await _load(source, queue, "waiting-children", candidates, EVERY_JOB)
     found = tuple(row for row in rows if row is not None)
     return JobPage(rows=found, next=following, total=None, at=source.now())
 
 
 async def _waiting_children(
-    source: Source,
-    queue: str,
-    limit: int,
-    marks: dict[str, Mark],
-    name: str | None,
-    data: Mapping[str, Any] | None,
+    source: Source, queue: str, limit: int, marks: dict[str, Mark], wanted: Wanted
 ) -> JobPage:
     """No index has these: a bounded walk over the keys of parents, `next` where it stopped."""
     head = len(source.keys(queue).deps(""))
@@ -359,7 +325,7 @@ async def _waiting_children(
         begun = at
         at, keys = await scan_step(source, queue, begun, "deps:*")
         candidates = [Candidate(key[head:], (), None) for key in sorted(keys)[skip:]]
-        loaded = await _load(source, queue, "waiting-children", candidates, name, data)
+        loaded = await _load(source, queue, "waiting-children", candidates, wanted)
         following = {"scan": at} if at != "0" else None
         for looked, row in enumerate(loaded, skip + 1):
             if row is None:

@@ -17,7 +17,7 @@ from glidemq_core.decoding import (
 )
 from glidemq_core.flow_walk import by_queue
 from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.numbers import to_int
+from glidemq_core.numbers import parse_number, to_int
 from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text, decode_progress
 from glidemq_core.records import JobRow
@@ -47,7 +47,11 @@ ROW_FIELDS = (
     "suspendReason",
     "suspendTimeout",
     "lastActive",
+    "budgetKey",
+    "budgetPausedAt",
 )
+#: How long a job that a budget parks is put off, ms.
+_DAY_MS = 86_400_000
 #: Bytes of one field in a row; the function cuts at the same length.
 FIELD_CAP = 4096
 
@@ -101,7 +105,27 @@ def row_facts(queue: str, job_id: str, fields: Fields, score: float | None = Non
         "total_cost": usage.total_cost if usage else None,
         "cost_unit": usage.cost_unit if usage else None,
         "suspend": decode_suspend(fields, score),
+        "parked": state == "delayed" and bool(fields.get("budgetKey")) and is_parked(fields, score),
     }
+
+
+def is_parked(fields: Fields, score: float | None) -> bool:
+    """Tell whether a delayed job of a budget is parked by it: by our mark, or by what Node leaves when it parks.
+
+    Args:
+        fields: with processedOn, delay and budgetPausedAt.
+        score: that in `P:scheduled`; None for a job that is not there.
+    """
+    if score is None:
+        return False
+    started, delay = parse_number(fields.get("processedOn")), to_int(fields.get("delay"))
+    by_node = (
+        started is not None
+        and _DAY_MS - 1_000 <= delay <= _DAY_MS
+        and abs(score % PRIORITY_STEP - started - _DAY_MS) <= 60_000
+    )
+    marked = parse_number(fields.get("budgetPausedAt"))
+    return by_node or (marked is not None and (started or 0) <= marked)
 
 
 async def read_rows(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:

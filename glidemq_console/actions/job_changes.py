@@ -1,0 +1,173 @@
+"""When a job that has not started is to start, and the retry of every failed job that is listed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..amounts import parse_priority, parse_wait
+from ..format import duration, plural
+from ..safe import clean
+from .asking import ask_value
+from .base import Action, Context, Danger, Question
+from .jobs import jobs_shown, state_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from glidemq_core import Queue
+    from glidemq_core.options import Actor
+    from glidemq_core.records import JobRow
+
+_NOT_STARTED = ("waiting", "prioritized", "delayed")
+#: Errors that the question about a retry names.
+_ERRORS_NAMED = 3
+
+
+def _cannot_change(context: Context) -> str | None:
+    if context.row is not None and context.row.parked:
+        return "its flow's budget has parked it; f shows the flow, T tops up there"
+    return state_reason(context, "changed", _NOT_STARTED)
+
+
+async def _delay(context: Context) -> str:
+    job = context.job
+    assert job is not None
+    given = await ask_value(
+        context,
+        f"Let {context.shown_job} wait",
+        "How long from now, as 30s, 5m, 2h or 1d; 0 makes it ready at once.",
+        "",
+        parse_wait,
+    )
+    if given is None:
+        return "nothing was changed"
+    wait_ms = parse_wait(given)
+    if isinstance(wait_ms, str):
+        return wait_ms
+    await context.change(job.queue, lambda queue, actor: queue.change_job_delay(job.id, wait_ms, actor=actor))
+    return f"{context.shown_job} " + (f"starts in {duration(wait_ms)}" if wait_ms else "may start now")
+
+
+async def _priority(context: Context) -> str:
+    job, row = context.job, context.row
+    assert job is not None
+    given = await ask_value(
+        context,
+        f"Priority of {context.shown_job}",
+        "1 starts first, 2048 last of those with a priority; 0 takes the priority away.",
+        str(row.priority) if row is not None and row.priority else "",
+        parse_priority,
+    )
+    if given is None:
+        return "nothing was changed"
+    priority = parse_priority(given)
+    if isinstance(priority, str):
+        return priority
+    await context.change(
+        job.queue, lambda queue, actor: queue.change_job_priority(job.id, priority, actor=actor)
+    )
+    return f"{context.shown_job} has " + (f"priority {priority:,}" if priority else "no priority any more")
+
+
+def _failed_listed(context: Context) -> list[JobRow]:
+    """The failed jobs of the list that was on screen when the key was pressed."""
+    listing = context.snapshot.jobs
+    if listing is None or listing.query.queue != context.queue:
+        return []
+    return [row for row in listing.rows if row.state == "failed"]
+
+
+def _cannot_retry_listed(context: Context) -> str | None:
+    return None if _failed_listed(context) else "no failed job is listed"
+
+
+async def _ask_retry_listed(context: Context) -> Question | None:
+    rows, listing = _failed_listed(context), context.snapshot.jobs
+    if listing is None:
+        return None
+    sought = listing.query.find
+    about = f" that have “{clean(sought, single_line=True, limit=40)}”" if sought else ""
+    more = " More are there than are loaded; only these are retried." if listing.has_more else ""
+    return Question(
+        title=f"Retry {plural(len(rows), 'failed job')} of {context.shown_queue}{about}?",
+        body=f"{_reasons(rows)}\nThey wait again and run with all their attempts.{more}",
+        yes=f"Retry {len(rows):,}",
+        no="Leave them",
+    )
+
+
+def _reasons(rows: Iterable[JobRow]) -> str:
+    """The most frequent errors, a line each."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        reason = clean(row.failed_reason or "no reason", single_line=True, limit=50)
+        counts[reason] = counts.get(reason, 0) + 1
+    often = sorted(counts.items(), key=lambda pair: -pair[1])
+    lines = [f"{count:>4}  {reason}" for reason, count in often[:_ERRORS_NAMED]]
+    if len(often) > _ERRORS_NAMED:
+        lines.append(f"      and {plural(len(often) - _ERRORS_NAMED, 'other error')}")
+    return "\n".join(lines)
+
+
+async def _retry_listed(context: Context) -> str:
+    from glidemq_core.control import retry_some
+
+    assert context.queue is not None
+    ids = [row.id for row in _failed_listed(context)]
+
+    async def retry(queue: Queue[Any, Any], actor: Actor) -> list[str]:
+        return await retry_some(await queue.scope(), ids, actor=actor)
+
+    outcomes = await context.change(context.queue, retry)
+    moved = sum(outcome == "retried" for outcome in outcomes)
+    rest = f"; {plural(len(ids) - moved, 'job')} had moved on" if moved < len(ids) else ""
+    return f"{context.shown_queue}: {plural(moved, 'job')} retried{rest}"
+
+
+_BOTH = (
+    Action(
+        id="delay",
+        title="delay",
+        help="Let a job that has not started wait for some time, or start now.",
+        keys=("d",),
+        danger=Danger.CHANGE,
+        why_not=_cannot_change,
+        run=_delay,
+        prompts=True,
+        command="set-delay",
+        takes="job",
+        complete=jobs_shown,
+    ),
+    Action(
+        id="priority",
+        title="priority",
+        help="Let a job that has not started go before others, or take its priority away.",
+        keys=("p",),
+        danger=Danger.CHANGE,
+        why_not=_cannot_change,
+        run=_priority,
+        prompts=True,
+        command="set-priority",
+        takes="job",
+        complete=jobs_shown,
+    ),
+)
+
+ACTIONS = (
+    Action(
+        id="jobs.retry-listed",
+        title="retry listed",
+        help="Retry every failed job that is listed: filter (/) by an error first, and only those are.",
+        keys=("A",),
+        scope="jobs",
+        danger=Danger.CONFIRM,
+        why_not=_cannot_retry_listed,
+        ask=_ask_retry_listed,
+        run=_retry_listed,
+        command="retry-listed",
+    ),
+    # The `:` line knows each command once: the list's.
+    *(replace(action, id=f"jobs.{action.id}", scope="jobs") for action in _BOTH),
+    *(replace(action, id=f"job.{action.id}", scope="job", command=None) for action in _BOTH),
+)

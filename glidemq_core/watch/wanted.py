@@ -1,0 +1,65 @@
+"""Which jobs of a state a list wants: by name, by values of the payload, by a text that stands in what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from glidemq_core.base import JSON_SERIALIZER
+from glidemq_core.payload import decode_data
+from glidemq_core.records import JobRow
+from glidemq_core.strict_json import same_json
+
+from .source import Source, failed, integer
+
+#: Bytes of a payload that are looked into.
+DATA_BYTES = 65_536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a listed job must be like; None and empty ask for nothing."""
+
+    #: Exactly this name.
+    name: str | None = None
+    #: Top-level values of the payload.
+    data: Mapping[str, Any] | None = None
+    #: Text in its id, name, model, error or reason of suspension, whatever the case.
+    find: str | None = None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether any job can be left out."""
+        return self.name is not None or bool(self.data) or bool(self.find)
+
+    def fits(self, row: JobRow) -> bool:
+        """Tell whether what is read of a job for a list is as wanted; the payload is not looked at."""
+        if self.name is not None and row.name != self.name:
+            return False
+        if not self.find:
+            return True
+        reason = row.suspend.reason if row.suspend is not None else None
+        text = self.find.casefold()
+        return any(
+            text in (part or "").casefold()
+            for part in (row.id, row.name, row.model, row.failed_reason, reason)
+        )
+
+    async def data_of(self, source: Source, queue: str, ids: Sequence[str]) -> set[str]:
+        """Return which payloads have the wanted values; very large ones are not looked into."""
+        keys, fit = source.keys(queue), set[str]()
+        sizes = await source.ask([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
+        small = [job_id for job_id, size in zip(ids, sizes, strict=True) if integer(size) <= DATA_BYTES]
+        stored = await source.ask([("HGET", keys.job(job_id), "data") for job_id in small])
+        for job_id, value in zip(small, stored, strict=True):
+            payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
+            if isinstance(payload, dict) and all(
+                key in payload and same_json(payload[key], wanted)
+                for key, wanted in (self.data or {}).items()
+            ):
+                fit.add(job_id)
+        return fit
+
+
+EVERY_JOB = Wanted()

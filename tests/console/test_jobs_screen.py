@@ -1,0 +1,119 @@
+"""The jobs screen on a real server: what it lists and finds, and what is done from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from budget_kit import exceeded_flow
+from conftest import eventually
+
+from glidemq_console.screens.job import JobScreen
+from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_core import FlowProducer, Job, Queue, Worker
+from glidemq_core.connection import Connection
+
+from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
+
+
+async def test_the_filter_finds_parts_of_names_and_errors_and_their_jobs_are_retried_together(
+    connection: Connection, server_url: str
+) -> None:
+    async def fail(job: Job[Any]) -> None:
+        raise RuntimeError(job.data)
+
+    async with Queue("mail", connection) as queue, console(server_url) as pilot:
+        for error in ("429 slow down", "429 Slow down", "no such mailbox"):
+            await queue.add("send", error)
+        async with Worker("mail", fail, connection):
+            await eventually(lambda: app_of(pilot).snapshot.queue("mail") is not None)
+            await eventually(lambda: app_of(pilot).snapshot.queue("mail").failed == 3)  # type: ignore[union-attr]
+        screen = await on_jobs(pilot, "failed", 3)
+
+        await pilot.press("slash", *"SEN", "enter")
+        await pilot.pause(0.5)
+        assert screen.lines.total == 3
+        await pilot.press("escape", "slash", *"slow", "enter")
+        await eventually(lambda: screen.lines.total == 2)
+        await pilot.press("A")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+
+        await eventually(told(pilot, "mail: 2 jobs retried"))
+        counts = await queue.get_job_counts()
+        assert (counts.waiting + counts.delayed, counts.failed) == (2, 1)
+        assert (await queue.get_audit())[0].action == "retry"
+
+
+async def test_all_lists_every_state_but_completed_newest_first(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("mail", connection) as queue, console(server_url, size=(80, 24)) as pilot:
+        await fail_one(queue)
+        await queue.add("later", {}, delay=600_000)
+        await queue.add("urgent", {}, priority=3)
+        await queue.add("plain", {})
+        await shows_queue(pilot, "mail")
+
+        screen = await on_jobs(pilot, None, 4)
+
+        shown = text_on(pilot)
+        places = [shown.index(cell) for cell in ("○ 4 ", "▲ 3 ", "◷ 2 ", "✗ 1     ")]
+        assert places == sorted(places)
+        assert "all 4" in shown
+        # What has a priority is not told to be delayed as well, though the wire counts it there.
+        assert "◷ 1" in shown
+        assert "▲ 1" in shown
+        assert screen.selected is not None
+
+
+async def test_delay_and_priority_of_a_job_that_has_not_started_are_changed(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("mail", connection) as queue, console(server_url) as pilot:
+        job = await queue.add("letter", {})
+        assert job is not None
+        await shows_queue(pilot, "mail")
+        screen = await on_jobs(pilot, "waiting", 1)
+
+        await pilot.press("d")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press(*"soon", "enter")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, PromptDialog)
+        await pilot.press(*(["backspace"] * 4), *"10m", "enter")
+        await eventually(told(pilot, "starts in 10m 00s"))
+        assert await job.get_state() == "delayed"
+
+        while screen.selected_state != "delayed":
+            await pilot.press("tab")
+            await pilot.pause()
+        await eventually(lambda: screen.selected is not None)
+        await pilot.press("p")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press(*"7", "enter")
+        await eventually(told(pilot, "has priority 7"))
+        actions = [entry.action for entry in await queue.get_audit()]
+        assert actions == ["change_priority", "change_delay"]
+
+
+async def test_jobs_parked_by_a_budget_are_not_told_to_be_delayed_for_a_day(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("q", connection), console(server_url) as pilot:
+        await exceeded_flow(connection, FlowProducer(connection))
+        await shows_queue(pilot, "q")
+        screen = await on_jobs(pilot, "delayed", 1)
+
+        row = screen.selected
+        assert row is not None
+        assert row.parked
+        assert "parked" in text_on(pilot)
+        assert "23h" not in text_on(pilot)
+        await pilot.press("d")
+        await eventually(told(pilot, "budget has parked it"))
+        await pilot.press("enter")
+        await eventually(
+            lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail is not None
+        )
+        await pilot.pause()
+        assert "ran out and parked this job" in text_on(pilot)
