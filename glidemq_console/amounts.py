@@ -7,7 +7,7 @@ import re
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RATE = re.compile(r"([\d,_ ]+?)\s*(?:(?:/|per)\s*(\d*)\s*(ms|s|min|m|h|d))?")
-_WAIT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|min|m|h|d)?")
+_WAIT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|min|m|h|d)?", re.ASCII)
 _MOST = 10**12
 _LONGEST_WAIT_MS = 3_650 * 86_400_000
 

@@ -8,9 +8,9 @@ from datetime import tzinfo
 from . import format as fmt
 from .actions import ACTIONS, Action, Context, in_scope, key_text
 from .actions.base import EVERYWHERE
-from .safe import clean
+from .safe import cell_fit, clean
 from .store import Link, LinkState, Snapshot
-from .widgets.ink import Ink, Parts
+from .widgets.ink import Ink, Parts, width_of
 
 #: Entries of the key bar until the first answer came.
 _BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))
@@ -43,23 +43,29 @@ def header(
     snapshot: Snapshot, *, label: str | None, user: str, now_ms: int, zone: tzinfo | None, width: int
 ) -> tuple[Parts, Parts]:
     """The first row of truth: server, mode, connection, who, when, approvals."""
-    name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
+    right = _header_right(snapshot, user, now_ms, zone, width)
     rtt = snapshot.stats.rtt_ms if snapshot.stats is not None else None
-    left = [Ink("glidemq", "focus", "bold"), Ink("  "), Ink(name, "", "bold")]
-    # While something is wrong with the connection, that is what the space is for.
-    room = width >= 70 if snapshot.link.state is LinkState.LIVE else width >= 100
-    if snapshot.server is not None and room:
-        mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
-        left += [
-            dot(),
-            Ink(f"valkey {clean(snapshot.server.version, single_line=True, limit=20)}{mode}", "dim"),
-        ]
+    state: list[Ink] = []
     if snapshot.link.is_exposed:
-        left += [dot(), Ink("not encrypted", "warning")]
+        state += [dot(), Ink("not encrypted", "warning")]
     reason = snapshot.why_not_write() if snapshot.link.state is LinkState.LIVE else None
     if snapshot.read_only or reason is not None:
-        left += [dot(), Ink("read-only", "warning")]
-    left += [dot(), link_words(snapshot.link, now_ms, rtt)]
+        state += [dot(), Ink("read-only", "warning")]
+    state += [dot(), link_words(snapshot.link, now_ms, rtt)]
+    # How the connection stands is read before all else: the name is cut for it, the version left out.
+    room = width - 3 - width_of([Ink("glidemq  "), *state, *right])
+    name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
+    left = [Ink("glidemq", "focus", "bold"), Ink("  "), Ink(cell_fit(name, max(8, room)), "", "bold")]
+    if snapshot.server is not None:
+        mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
+        version = f"valkey {clean(snapshot.server.version, single_line=True, limit=20)}{mode}"
+        if width_of([Ink(name), dot(), Ink(version)]) <= room:
+            left += [dot(), Ink(version, "dim")]
+    return [*left, *state], right
+
+
+def _header_right(snapshot: Snapshot, user: str, now_ms: int, zone: tzinfo | None, width: int) -> list[Ink]:
+    """Who, when, and how many approvals."""
     right: list[Ink] = []
     if width >= 100:
         right += [Ink(clean(user, single_line=True, limit=30), "dim"), dot()]
@@ -70,7 +76,7 @@ def header(
         right += [dot(), Ink(words, "person", "bold")]
     elif asked == 0 and width >= 100:
         right += [dot(), Ink("no approvals", "dim")]
-    return left, [*right, Ink(" ")]
+    return [*right, Ink(" ")]
 
 
 def _address(url: str) -> str:
@@ -100,7 +106,11 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     if not context.snapshot.has_data:
         # Nothing to work on yet: what helps now, and nothing grey beside it.
         return [_plain_entry(name, title) for name, title in _BEFORE_DATA]
-    for action in sorted((a for a in actions if a.footer is not None), key=lambda action: action.footer or 0):
+    # What never works on a screen is not for its key bar; esc is for pages that lie over another screen.
+    never = {"filter"} if not context.screen.filters() else set()
+    never |= set() if context.screen.IS_PAGE else {"back"}
+    shown = (action for action in actions if action.footer is not None and action.id not in never)
+    for action in sorted(shown, key=lambda action: action.footer or 0):
         possible = action.unavailable(context) is None
         key = Ink(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
         title = Ink(f" {context.screen.action_title(action)}", "foreground" if possible else "dim")
@@ -115,6 +125,6 @@ def _plain_entry(action_id: str, title: str) -> tuple[str, Parts]:
 
 def cost_parts(snapshot: Snapshot) -> Parts:
     """What this console costs the server."""
-    if snapshot.stats is None:
+    if snapshot.stats is None or snapshot.link.state is LinkState.LOST:
         return []
     return [Ink(f"{snapshot.stats.commands_per_s:.1f} cmd/s ", "dim")]

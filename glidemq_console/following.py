@@ -101,8 +101,9 @@ def piece_of(chunk: StreamChunk) -> tuple[Kind, str] | None:
     if kind == "reasoning":
         return ("reasoning", text) if text else None
     if kind == "tool_call":
-        call = f"{chunk.get('name', '')} {chunk.get('args', '')}".strip()
-        return "tool", call or text or json_line(dict(chunk))
+        name, arguments = chunk.get("name", ""), chunk.get("args", "")
+        said = text if not arguments and text.startswith(name) else f"{name} {arguments or text}"
+        return "tool", said.strip() or json_line(dict(chunk))
     if kind == "attempt":
         return "note", f"— attempt {chunk.get('n', text)} {chunk.get('model', '')}".rstrip()
     if kind == "error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +14,8 @@ from .actions import EVERYWHERE, Action, Context, in_scope, key_text
 from .widgets.ink import Ink, Parts
 from .widgets.statusline import PartsView
 
+#: Cells of the keys before what they do.
+_KEYS = 20
 _MOVES = (
     ("↑ ↓ j k", "move"),
     ("g G home end", "first and last row"),
@@ -26,18 +29,25 @@ def help_lines(scope: str, context: Context) -> list[Parts]:
     lines: list[Parts] = [[Ink("this screen", "focus", "bold")]]
     lines += _actions(in_scope(scope), context)
     lines += [[], [Ink("everywhere", "focus", "bold")]]
-    lines += _actions(in_scope(EVERYWHERE), context)
+    taken = {key for action in in_scope(scope) for key in action.keys}
+    lines += _actions(in_scope(EVERYWHERE), context, taken)
     lines += [[], [Ink("lists", "focus", "bold")]]
-    lines += [[Ink(f"  {keys:<18}", "foreground", "bold"), Ink(words, "dim")] for keys, words in _MOVES]
+    lines += [
+        [Ink(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), Ink(words, "dim")] for keys, words in _MOVES
+    ]
     return lines
 
 
-def _actions(actions: list[Action], context: Context) -> list[Parts]:
+def _actions(actions: list[Action], context: Context, taken: Collection[str] = ()) -> list[Parts]:
+    """A line each; keys that are `taken` do something else on this screen."""
     lines: list[Parts] = []
     for action in actions:
-        keys = " ".join(key_text(key) for key in action.keys) or f":{action.command}"
+        keys = " ".join(key_text(key) for key in action.keys if key not in taken) or f":{action.command}"
         reason = action.unavailable(context)
-        line = [Ink(f"  {keys:<18}", "foreground" if reason is None else "dim", "bold"), Ink(action.help)]
+        line = [
+            Ink(f"  {keys:<{_KEYS - 2}}", "foreground" if reason is None else "dim", "bold"),
+            Ink(action.help),
+        ]
         if reason is not None:
             line = [line[0], Ink(action.help, "dim"), Ink(f"  ({reason})", "warning")]
         lines.append(line)
@@ -66,7 +76,7 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield PartsView(self._lines)
+            yield PartsView(self._lines, wraps=True, hang=_KEYS)
 
     def action_dismiss_help(self) -> None:
         self.dismiss(None)

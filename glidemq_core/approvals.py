@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,8 @@ APPROVAL_FIELDS = (
     "parentId",
     "processedOn",
 )
+#: Tool calls that are shown with a draft, and characters of one; longer ones are left to the stream.
+MAX_CALLS, CALL_LIMIT = 20, 16_384
 #: Characters of a draft that are shown; what is cut is marked.
 MAX_DRAFT = 1_048_576
 _DRAFT_PAGE = 500
@@ -65,18 +68,28 @@ def first_id(page: Page) -> str:
     return as_text(next(iter(page))) if page else ""
 
 
-def draft_of(chunks: Iterable[StreamChunk], limit: int = MAX_DRAFT) -> str | None:
-    """Join the content of chunks (no reasoning, no tool calls), cut with an ellipsis; None without any."""
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What a run streamed for an approver to look at: its content, and the tools it asked for."""
+
+    draft: str | None = None
+    calls: tuple[StreamChunk, ...] = ()
+
+
+def streamed_of(chunks: Iterable[StreamChunk], limit: int = MAX_DRAFT) -> Streamed:
+    """Join the content of chunks (no reasoning), cut with an ellipsis; None without any. Calls: the latest ones."""
     parts: list[str] = []
+    calls: deque[StreamChunk] = deque(maxlen=MAX_CALLS)
     size = 0
     for chunk in chunks:
-        if chunk.type not in ("content", "done") or not chunk.text:
+        if chunk.type == "tool_call" and sum(map(len, chunk.values())) <= CALL_LIMIT:
+            calls.append(chunk)
+        if chunk.type not in ("content", "done") or not chunk.text or size > limit:
             continue
         parts.append(chunk.text)
         size += len(chunk.text)
-        if size > limit:
-            return "".join(parts)[:limit] + "…"
-    return "".join(parts) or None
+    text = "".join(parts)
+    return Streamed((f"{text[:limit]}…" if size > limit else text) or None, tuple(calls))
 
 
 def approval_of(
@@ -86,7 +99,7 @@ def approval_of(
     *,
     deadline: float | bytes | None,
     last_chunk: str,
-    draft: str | None,
+    streamed: Streamed,
     parked: int | None,
     payload_limit: int | None = None,
 ) -> Approval | None:
@@ -109,7 +122,8 @@ def approval_of(
         data=None if truncated else decode_data(stored, scope.serializer).value,
         data_bytes=len(stored),
         truncated=truncated,
-        draft=draft,
+        draft=streamed.draft,
+        calls=streamed.calls,
         progress=decode_progress(fields.get("progress")),
         signals=info.signals,
         usage=decode_usage(fields),
@@ -145,7 +159,7 @@ async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None)
         fields,
         deadline=deadline,
         last_chunk=last_chunk,
-        draft=await _draft(scope, job_id, fields, last_chunk, limit),
+        streamed=await _streamed(scope, job_id, fields, last_chunk, limit),
         parked=parked,
         payload_limit=payload_limit,
     )
@@ -162,11 +176,11 @@ async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None)
     return approval
 
 
-async def _draft(scope: Scope, job_id: str, fields: Fields, last_chunk: str, limit: int) -> str | None:
-    """Content of the run that suspended: entries from its start up to the one the review hash names."""
+async def _streamed(scope: Scope, job_id: str, fields: Fields, last_chunk: str, limit: int) -> Streamed:
+    """What the run that suspended streamed: entries from its start up to the one the review hash names."""
     started = parse_number(fields.get("processedOn"))
     if not last_chunk or as_text(fields.get("state")) != "suspended":
-        return None
+        return Streamed()
     chunks: list[StreamChunk] = []
     start, size = str(int(started)) if started else "-", 0
     while size <= limit:
@@ -177,7 +191,7 @@ async def _draft(scope: Scope, job_id: str, fields: Fields, last_chunk: str, lim
         if len(page) < _DRAFT_PAGE:
             break
         start = f"({page[-1].id}"
-    return draft_of(chunks, limit)
+    return streamed_of(chunks, limit)
 
 
 async def approve(

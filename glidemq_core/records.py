@@ -280,6 +280,8 @@ class Approval(SuspendInfo):
     usage: Usage | None = None
     budget: JobRef | None = None
     waiting_behind: int | None = None
+    #: Tools it asked for in its stream, the latest ones.
+    calls: tuple[StreamChunk, ...] = hidden(())
 
     @property
     def ref(self) -> JobRef:

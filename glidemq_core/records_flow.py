@@ -123,6 +123,8 @@ class FlowNode:
     processed_at: datetime | None = None
     finished_at: datetime | None = None
     failed_reason: str | None = None
+    #: Since when it is parked.
+    parked_at: datetime | None = hidden(None)
 
     @property
     def ref(self) -> JobRef:

@@ -15,6 +15,7 @@ from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError, PermissionDeniedError
 from glidemq_core.options import Actor
 from glidemq_core.queue import Queue
+from glidemq_core.records_json import to_json
 from glidemq_core.streams import append_chunk
 from glidemq_core.suspension import suspend
 from glidemq_core.sweeps import sweep_suspended
@@ -56,6 +57,8 @@ async def test_a_review_holds_what_an_approver_must_see(queue: Queue) -> None:
 
     assert approval.data == {"draft": "hello"}
     assert approval.draft == "Dear sir!"
+    assert [call["name"] for call in approval.calls] == ["search"]
+    assert "calls" not in to_json(approval)
     assert (approval.reason, approval.timeout_ms) == ("check", 60_000)
     assert approval.data_bytes == len('{"draft":"hello"}')
     assert not approval.truncated

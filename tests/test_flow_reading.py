@@ -15,6 +15,7 @@ from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options import JobRef
 from glidemq_core.queue import Queue
+from glidemq_core.records_json import to_json
 from glidemq_core.watch import Watch
 
 # Reading -----------------------------------------------------------------------------------------------------
@@ -50,7 +51,10 @@ async def test_usage_and_parked_jobs_of_recorded_flows(connection: Connection) -
     assert done.counts == {"completed": 4}
 
     paused = await Watch(connection).flow("budget_exceeded_pause", "1")
-    assert [node.name for node in paused.nodes if node.parked] == ["generate"]
+    [parked] = [node for node in paused.nodes if node.parked]
+    assert parked.name == "generate"
+    assert parked.parked_at is not None
+    assert "parked_at" not in to_json(parked)
     assert paused.budget is not None
     assert (paused.budget.exceeded, [ref.id for ref in paused.budget.parked]) == (True, ["4"])
 

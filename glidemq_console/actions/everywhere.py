@@ -74,7 +74,7 @@ ACTIONS = (
     Action(
         id="filter",
         title="filter",
-        help="Keep only the rows whose name contains what you type.",
+        help="Keep only the rows whose name contains what you type, jobs also by id, model and error.",
         keys=("slash",),
         why_not=_cannot_filter,
         run=on_screen("open_filter"),
@@ -119,6 +119,7 @@ ACTIONS = (
         help="Step back: close what is open, clear the filter, return to where you came from.",
         keys=("escape",),
         run=on_screen("step_back"),
+        footer=65,
     ),
     Action(
         id="theme",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from .. import format as fmt
 from ..decisions import Pending, name_of, round_words, value_diff, what_changed
-from ..safe import clean, json_line, mask
+from ..following import piece_of
+from ..safe import clean, json_line, mask, masked_text
 from ..store import epoch_ms
 from ..widgets.columns import Column
 from ..widgets.ink import Cell, Ink, Parts
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Approval
+    from glidemq_core.records import Approval, StreamChunk
 
 COLUMNS = (
     Column(key="in", title="IN", width=8),
@@ -152,14 +153,28 @@ def changed_lines(before: Approval, after: Approval) -> list[Parts]:
 
 
 def reported(one: Approval) -> tuple[str, list[Ink]]:
-    """Title and paragraphs of what the job put before the approver: its draft, else its progress."""
+    """Title and paragraphs of what the job put before the approver: its draft, the tools it asks for, its progress."""
+    calls = [Ink(f"» {text}") for call in one.calls if (text := call_text(call))]
     if one.draft:
-        return "draft", [Ink(clean(one.draft, limit=256 * 1024, line_limit=256 * 1024, max_lines=100_000))]
+        draft = Ink(clean(one.draft, limit=256 * 1024, line_limit=256 * 1024, max_lines=100_000))
+        return "draft", [draft, *calls]
+    if calls:
+        return "asks for", calls
     if one.progress in (0, None, "", {}, []):
         return "draft", [Ink("it streamed nothing since it started", "dim")]
+    if isinstance(one.progress, (int, float)):
+        percent = f"{one.progress:g} %" if 0 <= one.progress <= 100 else f"{one.progress:g}"
+        return "draft", [Ink(f"it streamed nothing since it started · progress {percent}", "dim")]
     shown = mask(one.progress)[0]
     text = shown if isinstance(shown, str) else json_line(shown, indent=2)
     return "reported", [Ink(clean(text, limit=256 * 1024))]
+
+
+def call_text(call: StreamChunk) -> str:
+    """What a tool call asks for, secrets masked where they can be told."""
+    shown = piece_of(call)
+    text = shown[1] if shown is not None else ""
+    return clean(masked_text(text), limit=16 * 1024)
 
 
 def undo_parts(pending: Pending, held: int, now: int) -> Parts:

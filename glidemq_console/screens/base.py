@@ -36,6 +36,8 @@ class ConsoleScreen(Screen[None]):
     SCOPE: ClassVar[str] = ""
     #: Tab that is lit.
     TAB: ClassVar[str] = ""
+    #: Whether it lies over another screen, to which esc leads back.
+    IS_PAGE: ClassVar[bool] = False
     AUTO_FOCUS = ""
 
     def __init__(self) -> None:

@@ -45,6 +45,7 @@ class FlowScreen(ConsoleScreen):
     SCOPE = "flow"
     BINDINGS = bindings(SCOPE)
     TAB = "flows"
+    IS_PAGE = True
     DEFAULT_CSS: ClassVar[str] = """
     FlowScreen #flow-panes { height: 1fr; layout: vertical; }
     FlowScreen #flow-line { height: auto; margin-top: 1; }
@@ -68,7 +69,7 @@ class FlowScreen(ConsoleScreen):
             yield LineList(COLUMNS, id="flow-tree")
             yield Rule(id="flow-line")
             with VerticalScroll(id="flow-side", can_focus=False):
-                yield PartsView(id="flow-facts")
+                yield PartsView(id="flow-facts", wraps=True, hang=12)
 
     @property
     def lines(self) -> LineList:

@@ -210,7 +210,9 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
     if over and not budget.exceeded:
         words = "ended, it spends nothing more"
     burn = [Ink(cell_pad("burning", names), "label")]
-    if budget.tokens_per_min is None:
+    if budget.parked and flow is not None and not any(_may_run(node) for node in flow.nodes):
+        burn.append(Ink("nothing while its jobs are parked", "dim"))
+    elif budget.tokens_per_min is None:
         burn.append(Ink("no reports yet", "dim"))
     elif not budget.tokens_per_min and not budget.cost_per_hour:
         burn.append(Ink("nothing lately", "dim"))
@@ -225,8 +227,13 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
     )
     if budget.on_exceeded == "fail" and not over:
         lines.append([Ink(cell_pad("then", names), "label"), Ink("jobs fail instead of starting", "dim")])
-    lines += _parked_lines(view, budget, names)
+    lines += _parked_lines(view, budget, names, now)
     return lines
+
+
+def _may_run(node: FlowNode) -> bool:
+    """Whether a job runs or will without anybody's help."""
+    return node.state not in (*_ENDED, "waiting-children", "suspended", "unknown") and not node.parked
 
 
 def _label_width(budget: FlowBudget | None) -> int:
@@ -235,15 +242,23 @@ def _label_width(budget: FlowBudget | None) -> int:
     return min(16, max(9, *(cell_len(short(cap.name, 30)) for cap in caps), 0) + 1)
 
 
-def _parked_lines(view: FlowView, budget: FlowBudget, names: int) -> list[Parts]:
+def _parked_lines(view: FlowView, budget: FlowBudget, names: int, now: int) -> list[Parts]:
     if not budget.parked:
         return []
     lines: list[Parts] = []
     for index, ref in enumerate(budget.parked[:PARKED_SHOWN]):
         node = node_at(view, ref)
         name = f"  {short(node.name, 40)}" if node is not None else ""
+        since = epoch_ms(node.parked_at) if node is not None else None
         lead = cell_pad("parked", names) if index == 0 else " " * names
-        lines.append([Ink(lead, "label"), Ink(short(str(ref), 60), "state-paused"), Ink(name)])
+        lines.append(
+            [
+                Ink(lead, "label"),
+                Ink(short(str(ref), 60), "state-paused"),
+                Ink(name),
+                Ink("" if since is None else f"  for {fmt.age(since, now)}", "dim"),
+            ]
+        )
     if len(budget.parked) > PARKED_SHOWN:
         lines.append([Ink(" " * names), Ink(f"and {len(budget.parked) - PARKED_SHOWN:,} more", "dim")])
     lines.append([Ink(" " * names), Ink("T", "focus", "bold"), Ink(" tops up and lets them go on", "dim")])

@@ -33,6 +33,7 @@ class JobScreen(ConsoleScreen):
     SCOPE = "job"
     BINDINGS = bindings(SCOPE)
     TAB = "jobs"
+    IS_PAGE = True
     DEFAULT_CSS: ClassVar[str] = """
     JobScreen #job-panes { height: 1fr; layout: vertical; }
     JobScreen.-wide #job-panes { layout: horizontal; }

@@ -119,7 +119,7 @@ def why_parts(row: JobRow, now: int) -> Parts:
         reason = clean(row.suspend.reason or "waits for a signal", single_line=True, limit=200)
         return [Ink(reason, "person"), Ink(left, "dim")]
     if row.parked:
-        return [Ink("the budget of its flow ran out; f shows it", "state-paused")]
+        return [Ink("budget ran out; f shows its flow", "state-paused")]
     if row.state in ("delayed", "prioritized") and row.due_at is not None:
         due = epoch_ms(row.due_at)
         return [Ink(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
@@ -155,7 +155,7 @@ class JobsScreen(ConsoleScreen):
         self._shown: JobList | None = None
 
     def body(self) -> ComposeResult:
-        yield TabBar(id="states")
+        yield TabBar(one_by_one=True, id="states")
         yield Rule(id="states-rule")
         yield LineList(COLUMNS, id="job-list")
 

@@ -44,9 +44,9 @@ _EMPTY: tuple[Parts, ...] = (
     [],
     [Ink(" No job streams right now.")],
     [],
-    [Ink(" What runs and streams shows up here by itself; ", "dim"), Ink("t", "focus")],
-    [Ink(" on a job of the jobs screen follows that one. A processor streams with", "dim")],
-    [Ink(' await job.stream_chunk("content", text)')],
+    [Ink(" What runs and streams shows up here by itself.", "dim")],
+    [Ink(" "), Ink("t", "focus"), Ink(" on a job of the jobs screen follows that one.", "dim")],
+    [Ink(" A processor streams with  ", "dim"), Ink('await job.stream_chunk("content", text)')],
 )
 
 
@@ -150,7 +150,8 @@ class StreamsScreen(ConsoleScreen):
             return []
         now = self.console.now_ms()
         rate = sum(slot.follower.meter.rate(now) for slot in self._slots if not slot.follower.ended)
-        parts = [Ink(f"{fmt.plural(len(self._slots), 'stream')} · {fmt.rate(rate, 'tok/s')}", "dim")]
+        pace = fmt.rate(rate, "tok/s") if rate else "no tokens now"
+        parts = [Ink(f"{fmt.plural(len(self._slots), 'stream')} · {pace}", "dim")]
         shown = len(self._visible())
         if shown < len(self._slots):
             parts = [Ink(f"{self._at + 1} of {len(self._slots)} · ", "dim"), *parts]

@@ -81,12 +81,18 @@ def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
     return kept
 
 
-def wrap(parts: Parts, width: int) -> list[list[Ink]]:
-    """Return the parts as lines of at most `width` cells, long parts broken at spaces; further lines are indented."""
+def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Ink]]:
+    """Return the parts as lines of at most `width` cells, long parts broken at spaces; further lines are indented.
+
+    Args:
+        parts: The line.
+        width: Cells of a line.
+        hang: Indentation of further lines, in cells; by default two more than the line's own.
+    """
     if width_of(parts) <= width or width <= 0:
         return [list(parts)]
     text = "".join(part.text for part in parts)
-    indent = min(width // 3, len(text) - len(text.lstrip(" ")) + 2)
+    indent = min(width // 3, len(text) - len(text.lstrip(" ")) + 2 if hang is None else hang)
     lines: list[list[Ink]] = [[]]
     used = start = 0
     for part in parts:

@@ -29,13 +29,15 @@ class PartsView(Widget):
         lines: Sequence[Parts] = (),
         *,
         wraps: bool = False,
+        hang: int | None = None,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """Make a view of some lines."""
+        """Make a view of some lines; those that are wrapped go on `hang` cells from the left."""
         super().__init__(id=id, classes=classes)
         self._lines = [list(line) for line in lines]
         self._wraps = wraps
+        self._hang = hang
         self._wrapped: tuple[int, list[list[Ink]]] = (0, [])
 
     @property
@@ -62,7 +64,10 @@ class PartsView(Widget):
         if not self._wraps:
             return self._lines
         if self._wrapped[0] != width:
-            self._wrapped = (width, [piece for line in self._lines for piece in wrap(line, width)])
+            self._wrapped = (
+                width,
+                [piece for line in self._lines for piece in wrap(line, width, self._hang)],
+            )
         return self._wrapped[1]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -182,9 +187,12 @@ class TabBar(Widget):
         def control(self) -> TabBar:
             return self.bar
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        """Make a bar without tabs."""
+    def __init__(
+        self, *, one_by_one: bool = False, id: str | None = None, classes: str | None = None
+    ) -> None:
+        """Make a bar without tabs; where space is short they all go to their short form, or one by one."""
         super().__init__(id=id, classes=classes)
+        self._one_by_one = one_by_one
         self._tabs: list[tuple[str, list[Ink], list[Ink]]] = []
         self._current = ""
 
@@ -194,17 +202,21 @@ class TabBar(Widget):
         return self._current
 
     def show(self, tabs: Sequence[tuple[str, Parts, Parts]], current: str) -> None:
-        """Show tabs of (key, parts, short parts); where space is short only the current one is shown in full."""
+        """Show tabs of (key, parts, short parts); where space is short, the current one is shown in full."""
         new = [(key, list(parts), list(short)) for key, parts, short in tabs]
         if (new, current) != (self._tabs, self._current):
             self._tabs, self._current = new, current
             self.refresh()
 
     def _placed(self) -> list[tuple[str, list[Ink]]]:
-        whole = [(key, parts) for key, parts, _ in self._tabs]
-        if sum(width_of(parts) + self.GAP for _, parts in whole) <= self.size.width - 1:
-            return whole
-        return [(key, parts if key == self._current else short) for key, parts, short in self._tabs]
+        placed = [(key, parts) for key, parts, _ in self._tabs]
+        over = sum(width_of(parts) + self.GAP for _, parts in placed) - self.GAP - (self.size.width - 1)
+        for at in reversed(range(len(placed))):
+            key, parts, short = self._tabs[at]
+            if over > 0 and key != self._current:
+                placed[at] = key, short
+                over -= width_of(parts) - width_of(short) if self._one_by_one else 0
+        return placed
 
     def on_click(self, event: events.Click) -> None:
         left = 1

@@ -191,6 +191,7 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool) -> FlowNode:
         processed_at=instant(fields.get("processedOn")),
         finished_at=instant(fields.get("finishedOn")),
         failed_reason=optional_text(fields.get("failedReason")),
+        parked_at=instant(fields.get("budgetPausedAt") or fields.get("processedOn")) if parked else None,
     )
 
 

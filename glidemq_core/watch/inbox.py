@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from glidemq_core.approvals import APPROVAL_FIELDS, approval_of, draft_of
+from glidemq_core.approvals import APPROVAL_FIELDS, Streamed, approval_of, streamed_of
 from glidemq_core.base import Scope
 from glidemq_core.decoding import picked_fields
 from glidemq_core.numbers import to_int
@@ -114,7 +114,7 @@ class InboxReader:
             fields,
             deadline=one.deadline,
             last_chunk=last_chunk,
-            draft=await self._draft(one, fields, last_chunk, payload_limit),
+            streamed=await self._streamed(one, fields, last_chunk, payload_limit),
             parked=None,
             payload_limit=payload_limit,
         )
@@ -134,12 +134,12 @@ class InboxReader:
             bool(fields.get("parentId")),
         )
 
-    async def _draft(
+    async def _streamed(
         self, one: Waiting, fields: Mapping[str, bytes], last_chunk: str, limit: int
-    ) -> str | None:
-        """Content streamed since the latest start, up to the entry that the review hash names."""
+    ) -> Streamed:
+        """What it streamed since the latest start, up to the entry that the review hash names."""
         if not last_chunk:
-            return None
+            return Streamed()
         key = self._source.keys(one.queue).jstream(one.id)
         start: str | int = to_int(fields.get("processedOn")) or "-"
         chunks: list[StreamChunk] = []
@@ -155,7 +155,7 @@ class InboxReader:
             start = f"({page[-1].id}"
             bytes_each = sum(len(value) for _, found in reply for _, value in found) // len(page) + 1
             count = max(1, min(_DRAFT_BYTES // bytes_each, DRAFT_ENTRIES - len(chunks)))
-        return draft_of(chunks, limit)
+        return streamed_of(chunks, limit)
 
     async def _count_parked(self, keys: Iterable[tuple[str, str]]) -> None:
         """Count the jobs parked behind the ordering keys of some jobs."""

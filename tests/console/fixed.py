@@ -191,6 +191,17 @@ ROWS = (
         total_tokens=980,
         total_cost=0.012,
     ),
+    JobRow(
+        id="48205",
+        queue="inference",
+        name="chapter",
+        state="delayed",
+        max_attempts=3,
+        delay_ms=86_400_000,
+        due_at=NOW + timedelta(hours=23, minutes=55),
+        created_at=ago(minutes=9),
+        parked=True,
+    ),
 )
 
 FAILED = JobDetail(
@@ -332,7 +343,7 @@ def script(base: Snapshot = LIVE, *, job: JobDetail | None = None, rows: tuple[J
                 if wants.jobs.queue == "inference"
                 else ()
             )
-            mine = tuple(r for r in mine if (wants.jobs.name or "") in r.name)
+            mine = tuple(r for r in mine if (wants.jobs.find or "") in r.name)
             jobs = JobList(query=wants.jobs, rows=mine, total=len(mine), has_more=False, at_ms=NOW_MS)
         if wants.job is not None:
             view = JobView(

@@ -185,7 +185,7 @@ GENERATING = node(
 )
 WAITING_ROOT = node("5001", "rag", "waiting-children", 0, None)
 PUBLISH = node("5006", "publish", "waiting", 1, "5001")
-PARKED = replace(PUBLISH, state="delayed", parked=True)
+PARKED = replace(PUBLISH, state="delayed", parked=True, parked_at=ago(seconds=21))
 
 HEALTHY_BUDGET = FlowBudget(
     flow=ROOT,

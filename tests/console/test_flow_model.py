@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from glidemq_console.amounts import parse_amount, parse_count, parse_rate
+from glidemq_console.amounts import parse_amount, parse_count, parse_priority, parse_rate, parse_wait
 from glidemq_console.flow_tree import caps_of, flow_state, forecast, suspects, tree_rows
 from glidemq_console.meters import CELL_MS, CELLS, MeterBook, held_by, is_full, share_of
+from glidemq_console.screens.flow_parts import budget_lines
+from glidemq_console.store import FlowView
 from glidemq_core.options import JobRef
-from glidemq_core.records import FlowNode, QueueSnapshot, Rate
+from glidemq_core.records import Flow, FlowNode, QueueSnapshot, Rate
 
 from .fixed import NOW, NOW_MS
 from .fixed_flows import (
@@ -221,3 +223,47 @@ def test_what_is_no_amount_is_told(text: str) -> None:
 def test_counts_are_whole_and_positive() -> None:
     assert parse_count(" 1,000 ") == 1_000
     assert all(isinstance(parse_count(text), str) for text in ("", "0", "-1", "2.5", "many"))
+
+
+@pytest.mark.parametrize(
+    ("text", "wait_ms"),
+    [
+        ("0", 0),
+        ("30s", 30_000),
+        (" 5 m ", 300_000),
+        ("1.5h", 5_400_000),
+        ("2d", 172_800_000),
+        ("250ms", 250),
+    ],
+)
+def test_waits_that_people_type(text: str, wait_ms: int) -> None:
+    assert parse_wait(text) == wait_ms
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5", "-1s", "1e9d", "99999d", "5 min 3s", "٥s"])
+def test_waits_that_mean_nothing_are_told(text: str) -> None:
+    assert isinstance(parse_wait(text), str)
+
+
+@pytest.mark.parametrize(("text", "priority"), [("0", 0), ("7", 7), ("2048", 2048), ("2,048", 2048)])
+def test_priorities_that_people_type(text: str, priority: int) -> None:
+    assert parse_priority(text) == priority
+
+
+@pytest.mark.parametrize("text", ["", "-1", "2049", "high", "1.5"])
+def test_priorities_that_mean_nothing_are_told(text: str) -> None:
+    assert isinstance(parse_priority(text), str)
+
+
+def test_a_flow_whose_jobs_are_all_parked_is_not_told_to_burn() -> None:
+    def burning(flow: Flow) -> str:
+        lines = budget_lines(FlowView(ref=flow.root, flow=flow, at_ms=NOW_MS), NOW_MS, narrow=False)
+        return next(
+            "".join(part.text for part in line) for line in lines if line[0].text.startswith("burning")
+        )
+
+    def running(node: FlowNode) -> FlowNode:
+        return replace(node, state="active") if node.name == "generate" else node
+
+    assert burning(EXCEEDED).endswith("nothing while its jobs are parked")
+    assert "tok/min" in burning(replace(EXCEEDED, nodes=tuple(running(node) for node in EXCEEDED.nodes)))

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from glidemq_console import chrome
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.command_line import completions, parse
 from glidemq_console.fleet import HIDDEN_BUSY, FleetReader
 from glidemq_console.paging import PAGE_ROWS, JobPager
+from glidemq_console.screens.approval_parts import reported
 from glidemq_console.store import (
     JobsQuery,
     Link,
     LinkState,
+    Snapshot,
     Sorting,
     error_groups,
     filter_queues,
@@ -24,7 +27,17 @@ from glidemq_console.store import (
     settle_link,
     sort_queues,
 )
-from glidemq_core.records import Fleet, JobPage, JobRow, QueueSnapshot
+from glidemq_console.widgets.ink import width_of
+from glidemq_core.records import (
+    Approval,
+    Fleet,
+    JobPage,
+    JobRow,
+    QueueSnapshot,
+    ServerInfo,
+    StreamChunk,
+    WatchStats,
+)
 
 from .fixed import LIVE, QUEUES
 
@@ -194,3 +207,41 @@ def test_every_change_is_refused_in_a_read_only_console() -> None:
 
     assert changing
     assert all("read-only" in (action.unavailable(reading) or "") for action in changing)
+
+
+# --- what stands round the screens -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 118])
+def test_the_header_always_tells_how_the_connection_stands(width: int) -> None:
+    link = Link(
+        state=LinkState.LIVE, address="valkey://a-very-long-name-of-a-server.example:6379", is_exposed=True
+    )
+    snapshot = Snapshot(
+        link=link,
+        read_only=True,
+        server=ServerInfo(version="9.1.2", mode="cluster", nodes=3),
+        stats=WatchStats(commands_per_s=1, rtt_ms=0.4),
+    )
+
+    left, right = chrome.header(snapshot, label=None, user="alice", now_ms=0, zone=UTC, width=width)
+
+    text = "".join(part.text for part in left)
+    assert text.endswith("not encrypted · read-only · live 0.4ms")
+    assert text.startswith("glidemq  a-very-l")
+    assert ("valkey 9.1.2" in text) == (width > 118)
+    assert width_of([*left, *right]) <= width - 3 or width == 60
+
+
+def test_an_approver_sees_the_tools_that_a_job_asks_for_and_no_secrets() -> None:
+    call = StreamChunk(
+        "1-0", {"type": "tool_call", "name": "login", "args": '{"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}'}
+    )
+    asks = Approval(queue="agent", id="1", name="task", suspended_at=AT, calls=(call,), progress=60)
+
+    title, paragraphs = reported(asks)
+
+    assert title == "asks for"
+    assert [part.text for part in paragraphs] == ['» login {"api_key": "••••••••"}']
+    title, paragraphs = reported(replace(asks, calls=()))
+    assert (title, paragraphs[0].text) == ("draft", "it streamed nothing since it started · progress 60 %")

@@ -60,6 +60,7 @@ CASES: dict[str, tuple[Snapshot, tuple[str, ...], JobDetail | None]] = {
     "help": (LIVE, ("question_mark",), None),
     "command-line": (LIVE, ("colon", "p", "a"), None),
     "drain-asks": (LIVE, ("D",), None),
+    "jobs-all": (LIVE, ("enter", "shift+tab"), None),
     "jobs-active": (LIVE, ("enter", "tab"), None),
     "jobs-suspended": (LIVE, ("enter", "tab", "tab", "tab"), None),
     "jobs-failed": (LIVE, ("enter", *["tab"] * 4), None),

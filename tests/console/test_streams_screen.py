@@ -303,6 +303,8 @@ def test_a_resumed_run_counts_its_own_first_token() -> None:
         ({"type": "reasoning", "content": "hm"}, ("reasoning", "hm")),
         ({"type": "tool_call", "name": "search", "args": "{}"}, ("tool", "search {}")),
         ({"type": "tool_call", "content": '{"name":"x"}'}, ("tool", '{"name":"x"}')),
+        ({"type": "tool_call", "name": "search", "content": "valkey"}, ("tool", "search valkey")),
+        ({"type": "tool_call", "name": "search", "content": "search(q)"}, ("tool", "search(q)")),
         ({"type": "error", "content": "boom"}, ("other", "error boom")),
         ({"type": "citation", "content": "doc 3"}, ("other", "citation doc 3")),
         ({"step": "1"}, ("other", '{"step":"1"}')),
