@@ -61,7 +61,7 @@ async def test_all_lists_every_state_but_completed_newest_first(
         assert places == sorted(places)
         assert "all 4" in shown
         # What has a priority is not told to be delayed as well, though the wire counts it there.
-        assert "◷ 1" in shown
+        assert "delayed 1" in shown
         assert "▲ 1" in shown
         assert screen.selected is not None
 

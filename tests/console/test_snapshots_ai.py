@@ -71,8 +71,10 @@ def all_cast(screen: StreamsScreen) -> bool:
 
 
 def changing() -> ScriptedFeed:
-    answers = iter([None] * 3)
-    return feed(later=lambda: next(answers, [CHANGED, *WAITING[1:]]))
+    """What waits is another thing once the console has been asked to read again."""
+    made: list[ScriptedFeed] = []
+    made.append(feed(later=lambda: [CHANGED, *WAITING[1:]] if made and made[0].refreshed else None))
+    return made[0]
 
 
 #: Name -> the feed, the keys pressed.
