@@ -131,13 +131,12 @@ async def top_up_budget(
     released: list[JobRef] = []
     if not over:
         wanted = {"parked": parked if release else [], "failed": stopped["failed"] if retry_failed else []}
-        if preview:
-            released = wanted["parked"] + wanted["failed"]
-        else:
-            released = await _let_go(scope, flow_id, wanted)
-            raised = {b"maxTokens", b"maxCosts"} & set(reply[2][::2])
-            if raised and await _flag_set_again(scope, flow_id) and release:
-                released += await _let_go(scope, flow_id, {"parked": await get_parked_jobs(scope, flow_id)})
+        raised = {b"maxTokens", b"maxCosts"} & set(reply[2][::2])
+        released = (
+            wanted["parked"] + wanted["failed"]
+            if preview
+            else await _released(scope, flow_id, wanted, again=bool(raised), release=release)
+        )
     left = tuple(job for job in parked if job not in released)
     return TopUp(
         preview=preview,
@@ -147,6 +146,16 @@ async def top_up_budget(
         released=tuple(dict.fromkeys(released)),
         over=over,
     )
+
+
+async def _released(
+    scope: Scope, flow_id: str, wanted: Mapping[str, Iterable[JobRef]], *, again: bool, release: bool
+) -> list[JobRef]:
+    """Let stopped jobs go; and, with `again`, those that a flag set meanwhile from stale caps has parked."""
+    released = await _let_go(scope, flow_id, wanted)
+    if again and await _flag_set_again(scope, flow_id) and release:
+        released += await _let_go(scope, flow_id, {"parked": await get_parked_jobs(scope, flow_id)})
+    return released
 
 
 async def _let_go(scope: Scope, flow_id: str, wanted: Mapping[str, Iterable[JobRef]]) -> list[JobRef]:
