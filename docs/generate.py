@@ -1,4 +1,5 @@
-"""Write the pages that the code itself knows: `cli.md` from the commands, `keys.md` from the console's actions.
+"""Write the pages that the code itself knows: `cli.md` from the commands, `json.md` from what they print, `keys.md`
+from the console's actions.
 
     python docs/generate.py [--check]
 
@@ -7,6 +8,7 @@ With `--check` nothing is written; the exit code is 1 when a page is stale.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -60,7 +62,8 @@ def cli_page() -> str:
                 ("130", "interrupted"),
             ],
         ),
-        'With `--json` an error is one line on stderr: `{"error": {"type": ..., "message": ..., "exit_code": ...}}`.',
+        "With `--json` a command writes [objects of fixed keys](json.md), and an error as one line on stderr:",
+        '`{"error": {"type": ..., "message": ..., "exit_code": ...}}`.',
         "",
         "## Options of every command",
         "",
@@ -149,7 +152,34 @@ def keys_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"cli.md": cli_page, "keys.md": keys_page}
+def json_page() -> str:
+    """What `--json` writes."""
+    from json_page import ANSWERS, INTRODUCTION, STATES, object_rows
+
+    lines = [
+        "# What --json writes",
+        "",
+        NOTE,
+        "",
+        INTRODUCTION,
+        "",
+        "## Commands",
+        "",
+        *table(("Command", "Writes"), ((f"`{name}`", _coded(answer)) for name, answer in ANSWERS)),
+        "## Objects",
+        "",
+        *table(("Object", "Keys"), object_rows()),
+        STATES,
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _coded(answer: str) -> str:
+    """Set the objects of an answer in code, the words between them not."""
+    return re.sub(r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}\??", r"`\g<0>`", answer)
+
+
+PAGES = {"cli.md": cli_page, "json.md": json_page, "keys.md": keys_page}
 
 
 def main(arguments: list[str]) -> int:

@@ -132,8 +132,9 @@ def _numpy() -> Any:
         import numpy
     except ImportError:
         raise UnsupportedServerError(
-            "vector search needs numpy, because this server has no search module",
-            hint="pip install 'glidemq[search]', or load a search module",
+            # All of it in the message: as the reason of a failed job it is read without the hint.
+            "vector search needs numpy on a server without a search module: pip install 'glidemq[search]'",
+            hint="or load a search module into the server",
             feature="search",
             found=None,
             needed="numpy or a search module",

@@ -276,10 +276,8 @@ async def test_without_numpy_one_line_says_so(
         await document(queue, [1, 0])
         monkeypatch.setitem(sys.modules, "numpy", None)
 
-        with pytest.raises(UnsupportedServerError, match="needs numpy") as caught:
+        with pytest.raises(UnsupportedServerError, match=r"needs numpy .*pip install 'glidemq\[search\]'"):
             await queue.vector_search([1, 0])
-        assert caught.value.hint is not None
-        assert "glidemq[search]" in caught.value.hint
 
 
 async def test_many_pages_keep_the_nearest(connection: Connection) -> None:

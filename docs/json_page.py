@@ -1,0 +1,139 @@
+"""The page of what `--json` writes: the answer of each command by hand, its objects from the records themselves."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from glidemq_core import records
+from glidemq_core.option_types import Fallback, JobRef
+from glidemq_core.options import JobOptions
+from glidemq_core.records_json import _plan
+
+#: Names of objects on the page, and the records they are.
+OBJECTS: dict[str, type[Any]] = {
+    "Ref": JobRef,
+    "Queue": records.QueueSnapshot,
+    "Rate": records.Rate,
+    "JobRow": records.JobRow,
+    "Job": records.JobDetail,
+    "Suspend": records.SuspendInfo,
+    "Signal": records.Signal,
+    "Child": records.Child,
+    "Fallback": Fallback,
+    "Stream": records.StreamInfo,
+    "Usage": records.Usage,
+    "Attempt": records.Attempt,
+    "Approval": records.Approval,
+    "Decision": records.Decision,
+    "Result": records.OperationResult,
+    "Totals": records.FlowUsage,
+    "Budget": records.FlowBudget,
+    "TopUp": records.TopUp,
+    "Flow": records.Flow,
+    "FlowNode": records.FlowNode,
+    "Limits": records.Limits,
+    "Concurrency": records.Concurrency,
+    "Group": records.Group,
+    "Worker": records.WorkerInfo,
+    "Running": records.WorkerJob,
+    "Event": records.QueueEvent,
+    "AuditEntry": records.AuditEntry,
+    "Check": records.Check,
+    "Server": records.Server,
+}
+_NAMES = {kind: name for name, kind in OBJECTS.items()}
+#: Objects that begin with the keys of another one.
+_BASES = {"Job": "JobRow", "Attempt": "Usage", "Approval": "Suspend"}
+
+#: Commands by what they answer.
+ANSWERS = [
+    ("queues", "{queues [Queue], complete b, at_ms i}"),
+    ("jobs", "{queue s, state s?, jobs [JobRow], total i?, next s?}"),
+    ("job", "{job Job}"),
+    ("approvals", "{approvals [Approval], total i, complete b, at_ms i}"),
+    ("approve, reject", "{decisions [Decision]}"),
+    ("signal, retry, remove, promote, clean, drain", "{results [Result]}"),
+    ("pause, resume", "{results [Result], warnings [s]}"),
+    ("flow", "{flow Flow}"),
+    ("budget", "{budget Budget}"),
+    ("budget --add-...", "{top_up TopUp}"),
+    ("limits", "{limits [Limits], at_ms i}"),
+    ("limits --rpm ...", "{results [Result]}"),
+    ("workers", "{workers [Worker], stalled [JobRow], at_ms i}"),
+    ("events", "an Event a line"),
+    (
+        "usage",
+        "{from_ms i, to_ms i, bucket_ms i, total Totals, queues {Totals}, minutes [at_ms i and Totals]?}",
+    ),
+    ("audit", "{entries [AuditEntry], chains {s}}"),
+    ("add", "{job {queue s, id s?, created b, outcome s}}"),
+    ("add --wait", "{job Job}"),
+    ("add --bulk", "{added i, skipped i, failed i, ids [s?]}"),
+    ("tail", "{id s, t_ms i, type s, text s, fields {s}} a line"),
+    ("server", "{server Server}"),
+    ("doctor", "{ok b, checks [Check]}"),
+    ("config", "{config {any}, sources {s}, path s}"),
+    (
+        "demo --headless",
+        "{url s, queues [s]}, with `--for` at last "
+        "{summary {completed i, failed i, tokens i, suspended i, approved i, rejected i, ok b}}",
+    ),
+]
+
+INTRODUCTION = """\
+One object on one line of stdout; a command that follows writes one a line. Every key is always there. Times are
+epoch milliseconds (`at_ms`, `created_ms`), spans milliseconds (`timeout_ms`). What users stored (`data`, `result`,
+`progress`) is passed on as it is, but for secrets, which are masked unless `--reveal` is said. Characters that could
+control a terminal are escaped as `\\u`.
+
+`s` is text, `i` a whole number, `n` a number, `b` true or false, `any` a user's value, `[X]` a list of X, `{X}` an
+object whose values are X; with `?` it may be null, which means: not known, or none."""
+
+STATES = """\
+`state` is one of `waiting`, `active`, `delayed`, `prioritized`, `group-waiting`, `waiting-children`, `suspended`,
+`completed`, `failed`. `outcome` says what became of one thing: of a Decision `sent`, `not_suspended`, `changed`,
+`not_found`; of an Attempt `completed`, `failed`, `suspended`, `delayed`, `lost`; of a Result what the command did, or
+why it did not.
+
+`tail --json` tells on stderr what else happens, one line each: `{event s, queue s, id s, at_ms i, ...}`, the last with
+the event `end` and the `state`."""
+
+
+def keys_of(name: str) -> dict[str, str]:
+    """Keys of an object with their kinds, in the order they are printed."""
+    kind = OBJECTS[name]
+    if kind is Fallback:
+        return {"model": "s", "provider": "s?", "metadata": "any"}
+    hints = typing.get_type_hints(kind)
+    return {key: _kind(hints[field]) for field, key, _ in _plan(kind)}
+
+
+def object_rows() -> Iterator[tuple[str, str]]:
+    """Objects of the page with their keys, without those of the object that they begin with."""
+    for name in OBJECTS:
+        base = _BASES.get(name)
+        keys = keys_of(name)
+        own = [f"{key} {kind}" for key, kind in keys.items() if base is None or key not in keys_of(base)]
+        yield name, (f"those of {base}, and " if base else "") + f"`{', '.join(own)}`"
+
+
+_SIMPLE = {str: "s", int: "i", datetime: "i", float: "n", bool: "b", Any: "any", JobOptions: "{any}"}
+
+
+def _kind(hint: Any) -> str:
+    if hint in _SIMPLE:
+        return _SIMPLE[hint]
+    if hint in _NAMES:
+        return _NAMES[hint]
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _kind(next(one for one in inner if one is not type(None))) + "?"
+    if origin is tuple:
+        return f"[{_kind(inner[0])}]"
+    if origin is not None and issubclass(origin, Mapping):
+        return "{" + _kind(inner[1]) + "}"
+    raise TypeError(f"no word for {hint}")
