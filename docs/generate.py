@@ -1,5 +1,5 @@
 """Write the pages that the code itself knows: `cli.md` from the commands, `json.md` from what they print, `keys.md`
-from the console's actions.
+from the console's actions, `python.md` from signatures and docstrings.
 
     python docs/generate.py [--check]
 
@@ -179,7 +179,17 @@ def _coded(answer: str) -> str:
     return re.sub(r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}\??", r"`\g<0>`", answer)
 
 
-PAGES = {"cli.md": cli_page, "json.md": json_page, "keys.md": keys_page}
+def python_page() -> str:
+    """The reference of the Python names."""
+    from python_page import INTRODUCTION, sections
+
+    lines = ["# The Python names", "", NOTE, "", INTRODUCTION, ""]
+    for heading, words, head, rows in sections():
+        lines += [f"## {heading}", "", *([words, ""] if words else []), *table(head, rows)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {"cli.md": cli_page, "json.md": json_page, "keys.md": keys_page, "python.md": python_page}
 
 
 def main(arguments: list[str]) -> int:
