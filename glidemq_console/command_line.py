@@ -43,7 +43,10 @@ def parse(text: str, context: Context) -> tuple[Action, Context] | str:
     if action is None:
         return f"no command '{clean(name, single_line=True, limit=40)}'; tab completes, ? shows every key"
     context = replace(context, words=tuple(words))
-    if not words or action.takes in (None, "text"):
+    if words and action.takes is None:
+        more = "; queue NAME opens the jobs of one" if action.command == "jobs" else ""
+        return f"'{action.command}' stands alone{more}"
+    if not words or action.takes == "text":
         return action, context
     if action.takes == "queue":
         return _at_queue(action, context, " ".join(words))

@@ -538,3 +538,45 @@ async def test_stats_count_what_watching_costs(connection: Connection, watch: Wa
     assert stats.rtt_ms is not None
     server = await watch.server()
     assert (server.mode, server.nodes) == ("standalone", 1)
+
+
+async def test_a_list_copies_few_reasons_of_a_megabyte(connection: Connection, watch: Watch) -> None:
+    keys = QueueKeys("glide", "q")
+    for number in range(5):
+        size = 1_000_000 if number else 20
+        await add(connection, keys, str(number), state="failed", failedReason="x" * size, progress="5")
+        await connection.command("ZADD", keys.failed, number, str(number))
+
+    rows = (await watch.jobs("q", "failed")).rows
+
+    reasons = [row.failed_reason for row in rows]
+    assert reasons == ["x" * 4_096] * 2 + ["(1000000 bytes: open the job to read it)"] * 2 + ["x" * 20]
+    assert {(row.name, row.progress) for row in rows} == {("answer", 5)}
+    opened = await watch.job("q", "1")
+    assert opened is not None
+    assert opened.failed_reason == "x" * 1_000_000
+
+
+async def test_a_page_of_lists_costs_no_command_a_job(connection: Connection, watch: Watch) -> None:
+    keys = QueueKeys("glide", "q")
+    for number in range(60):
+        await add(connection, keys, str(number), timestamp=str(1_000 + number))
+        await connection.command("RPUSH", keys.lifo if number % 2 else keys.priority, str(number))
+    await watch.jobs("q", "waiting")
+    before = connection.stats.commands
+
+    page = await watch.jobs("q", "waiting")
+
+    assert len(page.rows) == 50
+    assert connection.stats.commands - before < 15
+
+
+async def test_many_rows_are_read_by_calls_of_a_hundred(connection: Connection, watch: Watch) -> None:
+    await fill(connection, "q", 250)
+    await watch.jobs("q", "waiting")
+    before = connection.stats.commands
+
+    page = await watch.jobs("q", "waiting", limit=250)
+
+    assert [row.id for row in page.rows] == [str(number) for number in range(250, 0, -1)]
+    assert connection.stats.commands - before == 4 + 1 + 2 + 3

@@ -4,6 +4,8 @@
 local USAGE = { "totalTokens", "totalCost", "costUnit" }
 local META = { "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName" }
 local ROW_CAP = 4096 -- bytes of one field in a row; payloads are never in rows
+local COPY_CAP = 131072 -- bytes of a field that is always copied to show the head of it
+local COPY_ROOM = 2097152 -- bytes of longer ones that one call copies
 local LOOK_CAP = 65536 -- bytes of a payload that is hashed unasked, to see whether it has changed
 local MANY = 64 -- bands of priorities, groups: beyond this a sum is not cheap any more
 
@@ -114,18 +116,35 @@ register("snapshot", { "no-writes" }, function(P, args)
     read("HMGET", "metrics:failed", unpack(fields)), usage, bad }
 end)
 
--- The given fields of many jobs, long values cut: one field may hold a megabyte.
+-- The given fields of many jobs, long values cut: one field may hold a megabyte. A hash gives its values whole only,
+-- so a few long reasons are copied and those that would make the call dear stay where they are.
 -- args: number of fields, fields..., ids... Reply {"ok", values of each job ({} if it is not a hash)...}.
 register("rows", { "no-writes" }, function(P, args)
-  local n, fields, out = tonumber(args[1]), {}, { "ok" }
-  for i = 1, n do fields[i] = args[i + 1] end
+  local n, fields, out, bulky, room = tonumber(args[1]), {}, { "ok" }, {}, COPY_ROOM
+  for i = 1, n do
+    fields[i] = args[i + 1]
+    if fields[i] == "failedReason" or fields[i] == "progress" then bulky[#bulky + 1] = i end
+  end
   for i = n + 2, #args do
-    local row = try("HMGET", P .. ":job:" .. args[i], unpack(fields))
+    local key, wanted, dear = P .. ":job:" .. args[i], fields, {}
+    for _, at in ipairs(bulky) do
+      local length = try("HSTRLEN", key, fields[at])
+      local is_long = type(length) == "number" and length > COPY_CAP
+      if is_long and length <= room then
+        room = room - length
+      elseif is_long then
+        if wanted == fields then wanted = { unpack(fields) } end
+        wanted[at] = "" -- a field that no job has
+        dear[at] = fields[at] == "failedReason" and "(" .. length .. " bytes: open the job to read it)" or nil
+      end
+    end
+    local row = try("HMGET", key, unpack(wanted))
     if row.err then
       row = {}
     else
       for at, value in ipairs(row) do
         if value and #value > ROW_CAP then row[at] = value:sub(1, ROW_CAP) end
+        if dear[at] then row[at] = dear[at] end
       end
     end
     out[#out + 1] = row

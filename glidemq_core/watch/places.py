@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from glidemq_core.entry_ids import parse_id
 from glidemq_core.keys import QueueKeys
 
+from .rows import read_fields
 from .source import Source, entries, failed, integer, number, pairs, text
 
 #: Elements of a list among which the last one taken is looked for again.
@@ -84,11 +85,11 @@ class ListPlace:
             found = await self.source.one("LPOS", self.key, last, "RANK", rank, "MAXLEN", _LOOK_BACK)
             start = found if isinstance(found, int) else None
         ids = [text(item) or "" for item in await self._slice(count, taken, start)]
-        times = await self.source.ask([("HGET", self.keys.job(job_id), "timestamp") for job_id in ids])
+        rows = await read_fields(self.source, self.keys.queue, ids, ("timestamp",))
         sign = -1 if self.newest else 1
         return [
-            Candidate(job_id, (sign * integer(at), 0), [job_id, taken + i])
-            for i, (job_id, at) in enumerate(zip(ids, times, strict=True), 1)
+            Candidate(job_id, (sign * integer(row.get("timestamp")), 0), [job_id, taken + i])
+            for i, (job_id, row) in enumerate(zip(ids, rows, strict=True), 1)
         ]
 
     async def _slice(self, count: int, taken: int, last: int | None) -> list[Any]:

@@ -11,11 +11,8 @@ from glidemq_core.decoding import Fields, hash_fields
 from glidemq_core.flow_walk import by_queue, parse_members
 from glidemq_core.options import JobRef
 
-from .rows import cut_fields
+from .rows import A_CALL, cut_fields
 from .source import Source, failed, integer, number, pairs, sliced, text
-
-#: Jobs that one call reads: a few ms of the server's time.
-_A_CALL = 100
 
 #: Fields that tell who waits for a job.
 PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")
@@ -79,8 +76,8 @@ class Reach:
         await self._read(refs, self._direction)
 
     async def _read(self, refs: Sequence[JobRef], direction: str) -> None:
-        calls = [(queue, part) for queue, ids in by_queue(refs).items() for part in sliced(ids, _A_CALL)]
-        head: tuple[Arg, ...] = (_A_CALL, self._members, direction, len(self._names), *self._names)
+        calls = [(queue, part) for queue, ids in by_queue(refs).items() for part in sliced(ids, A_CALL)]
+        head: tuple[Arg, ...] = (A_CALL, self._members, direction, len(self._names), *self._names)
         replies = await self.source.functions(
             "flow", [(self.source.keys(queue).root, (*head, *ids)) for queue, ids in calls]
         )

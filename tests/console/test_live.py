@@ -233,6 +233,8 @@ async def test_command_line_completes_and_acts(connection: Connection, server_ur
         await eventually(queue.is_paused)
         await pilot.press("colon", *"nonsense", "enter")
         await eventually(told(pilot, "no command 'nonsense'"))
+        await pilot.press("colon", *"jobs", "space", *"other", "enter")
+        await eventually(told(pilot, "queue NAME opens the jobs of one"))
 
 
 async def test_read_only_greys_every_change_and_says_why(connection: Connection, server_url: str) -> None:
