@@ -99,6 +99,8 @@ class ConsoleApp(App[int]):
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
+        #: Calls of `go` whose target is still to be opened.
+        self._going = 0
         self._typed_ahead = TypeAhead(self)
         self._stand_ins = ascii_glyphs(config.ascii_glyphs)
         self._themes = load_themes()
@@ -159,15 +161,19 @@ class ConsoleApp(App[int]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
             self.last_input = monotonic()
-        if self._typed_ahead.holds(event) or (isinstance(event, events.Key) and self._opens_line(event.key)):
+        if self._typed_ahead.holds(event):
             return
-        if isinstance(event, events.Key) and isinstance(self.screen, ConsoleScreen):
-            # New, and again when no widget wanted it: what hides and shows the list in between takes the focus.
-            self.screen.keep_focus()
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+            return
         is_new = not event.is_forwarded
-        await super().on_event(event)
+        if not self._opens_line(event.key):
+            if isinstance(self.screen, ConsoleScreen):
+                # New, and again when no widget wanted it: what hides and shows the list in between takes the focus.
+                self.screen.keep_focus()
+            await super().on_event(event)
         if not (is_new and event.is_forwarded):
-            self._typed_ahead.came_back(event)
+            await self._typed_ahead.came_back(event)
 
     def _opens_line(self, key: str) -> bool:
         """Open the line at the bottom for a key that does; True when it did.
@@ -176,7 +182,7 @@ class ConsoleApp(App[int]):
         and not on the list, where letters retry and approve.
         """
         screen, action = self.screen, _LINE_KEYS.get(key)
-        if not isinstance(screen, ConsoleScreen) or action is None or screen.is_typing:
+        if not isinstance(screen, ConsoleScreen) or action is None or screen.is_typing or not screen.is_up:
             return False
         reason = ACTIONS[action].unavailable(screen.context())
         if reason is not None:
@@ -202,21 +208,28 @@ class ConsoleApp(App[int]):
     def want(self) -> None:
         """Tell the feed what the screen on top needs now."""
         screen = self.console_screen
-        if screen is not None and screen.is_mounted:
+        if screen is not None and screen.is_up:
             self.feed.want(screen.interests())
 
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows."""
+        self._going += 1
         if self.current_mode != name:
             self.switch_mode(name)
 
         def open_target() -> None:
+            self._going -= 1
             screen = next((s for s in self.screen_stack if isinstance(s, ConsoleScreen)), None)
             if screen is not None and target is not None:
                 screen.open(target)
             self.want()
 
         self.call_after_refresh(open_target)
+
+    @property
+    def is_going(self) -> bool:
+        """Whether a screen is on top that does not show yet what it was opened for."""
+        return self._going > 0
 
     def back(self) -> None:
         """Close the screen on top; the last one leads back to the first tab."""
@@ -271,6 +284,10 @@ class ConsoleApp(App[int]):
         """Run an action on what is selected at this moment."""
         screen = self.console_screen
         if screen is None:
+            return
+        if self.is_going:
+            # What is on screen is not yet what the key was meant for.
+            self.call_after_refresh(self.action_act, action_id)
             return
         action = ACTIONS[action_id]
         retry = ACTIONS["refresh"]

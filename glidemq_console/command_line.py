@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 
 from .actions import ACTIONS, EVERYWHERE, Action, Context
 from .safe import clean
+from .widgets.entry import Entry
 
 
 def commands() -> dict[str, Action]:
@@ -85,7 +86,7 @@ class _Completer(Suggester):
         return next((line for line in found if line.startswith(value)), None)
 
 
-class _Entry(Input):
+class _Entry(Entry):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "cursor_right", "complete", show=False)]
 
 
@@ -115,9 +116,7 @@ class CommandLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static(":", id="command-mark", markup=False)
-        entry = _Entry(id="command-entry", compact=True, select_on_focus=False)
-        entry.cursor_blink = False
-        yield entry
+        yield _Entry(id="command-entry", compact=True, select_on_focus=False)
 
     @property
     def is_open(self) -> bool:

@@ -1,7 +1,8 @@
-"""Keys typed in one go with one that opens a dialog: they wait until it is up, and never reach the list."""
+"""Keys typed in one go: each is done before the next is looked at, and none slips past a screen that comes up."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -10,91 +11,126 @@ from textual import events
 from textual.timer import Timer
 from textual.worker import Worker
 
-from .actions import ACTIONS, EVERYWHERE
 from .screens.base import ConsoleScreen
 
 if TYPE_CHECKING:
     from .app import ConsoleApp
 
-#: Between two looks whether the dialog is up, seconds.
+#: Between two looks whether what is waited for is there, seconds.
 LOOK_S: Final = 0.01
-#: A dialog that is not up by then is not waited for, seconds; what was typed is dropped.
+#: A key that did not come back by then went away with its widget, seconds.
+LOST_S: Final = 0.5
+#: A dialog or screen that is not up by then is not waited for, seconds; what was typed is dropped.
 PATIENCE_S: Final = 2.0
+#: Keys that leave are never held.
+_LEAVING: Final = ("ctrl+q", "ctrl+c")
+#: Keys that close the line at the bottom.
+_ENDS_LINE: Final = ("enter", "escape")
 
 
 class TypeAhead:
-    """Holds what is typed between a key that opens a dialog and the moment its field has the focus."""
+    """Holds what is typed while a key before it is on its way, or a dialog that it asked for is not on screen."""
 
     def __init__(self, app: ConsoleApp) -> None:
         self._app = app
         self._held: deque[events.Key | events.Paste] = deque()
-        #: The key that has not come back from the widgets yet.
+        #: A key that works on a list and has not come back from the widgets yet.
         self._key: events.Key | None = None
-        #: What asks, from then on.
+        #: What asks.
         self._asking: Worker[None] | None = None
+        #: The line at the bottom is about to close.
+        self._leaves_line = False
+        #: When any of these began (monotonic s).
         self._since = 0.0
         self._timer: Timer | None = None
+        #: What waited and goes its way now.
+        self._released: events.Event | None = None
 
     def holds(self, event: events.Event) -> bool:
         """Take an event that is new to the app; True when it has to wait and will come again."""
-        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded or not self._app.is_running:
             return False
-        if self._timer is not None:
-            # Leaving is always possible.
-            if isinstance(event, events.Key) and event.key.startswith("ctrl+"):
+        if event is not self._released and (self._held or self._is_waiting):
+            if isinstance(event, events.Key) and event.key in _LEAVING:
                 return False
             self._held.append(event)
+            self._keep_looking()
             return True
-        if isinstance(event, events.Key) and self._may_open(event.key):
-            self._key = event
-            self._begin()
+        screen = self._app.screen
+        if isinstance(event, events.Key) and isinstance(screen, ConsoleScreen):
+            self._leaves_line = screen.is_typing and event.key in _ENDS_LINE
+            if self._leaves_line or not screen.is_typing:
+                self._key, self._since = event, monotonic()
         return False
 
-    def came_back(self, event: events.Event) -> None:
+    async def came_back(self, event: events.Event) -> None:
         """Take note that a key is done with: its action was started, if it has one."""
         if event is self._key:
             self._key = None
+            await self._release()
 
     def asks(self, worker: Worker[None]) -> None:
         """Wait for the dialog of an action that has just begun."""
-        self._asking = worker
-        self._begin()
-
-    def _may_open(self, key: str) -> bool:
-        screen = self._app.screen
-        if not isinstance(screen, ConsoleScreen) or screen.is_typing:
-            return False
-        scopes = (screen.SCOPE, EVERYWHERE)
-        return any(
-            key in action.keys and action.scope in scopes
-            for action in ACTIONS.values()
-            if action.opens_dialog
-        )
-
-    def _begin(self) -> None:
-        self._since = monotonic()
-        if self._timer is None:
-            self._timer = self._app.set_interval(LOOK_S, self._look)
+        self._asking, self._since = worker, monotonic()
+        self._keep_looking()
 
     @property
     def _is_waiting(self) -> bool:
         if self._key is not None:
-            return True
+            return monotonic() - self._since < LOST_S
         screen = self._app.screen
-        if not isinstance(screen, ConsoleScreen):
-            return screen.focused is None
-        return self._asking is not None and not self._asking.is_finished
+        if self._app.is_going:
+            return True
+        if isinstance(screen, ConsoleScreen):
+            if not screen.is_up:
+                return True
+            if self._leaves_line and screen.line_has_focus:
+                return monotonic() - self._since < LOST_S
+            return self._asking is not None and not self._asking.is_finished
+        return self._asking is not None and (screen.focused is None or not _is_seen(screen))
 
-    async def _look(self) -> None:
-        late = self._is_waiting
+    def _keep_looking(self) -> None:
+        if self._timer is None:
+            self._timer = self._app.set_interval(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        late = self._app.is_running and self._is_waiting
         if late and monotonic() - self._since < PATIENCE_S:
             return
         if self._timer is not None:
             self._timer.stop()
         self._key = self._asking = self._timer = None
+        self._leaves_line = False
         if late and self._held:
             self._held.clear()
             self._app.tell("the answer took long; what was typed meanwhile was dropped", "warning")
-        for _ in range(len(self._held)):
-            # One of them may open the next dialog: those after it are held again, in their order.
-            await self._app.on_event(self._held.popleft())
+        # Not here: this runs in the task of the timer that was just stopped.
+        self._app.call_later(self._release)
+
+    async def _release(self) -> None:
+        if self._held:
+            # One turn of the loop: the action of a key takes its first step, which may lead to another screen.
+            await asyncio.sleep(0)
+        while self._held and self._app.is_running and not self._is_waiting:
+            event = self._held.popleft()
+            if _answers_unseen(self._app.screen, event):
+                continue
+            self._released = event
+            await self._app.on_event(event)
+        if self._held and self._app.is_running:
+            self._keep_looking()
+
+
+def _is_seen(screen: object) -> bool:
+    from .widgets.dialog import Dialog
+
+    return screen.is_seen if isinstance(screen, Dialog) else True
+
+
+def _answers_unseen(screen: object, event: events.Key | events.Paste) -> bool:
+    """Whether this would answer a question that was not on screen yet when it was typed; a no is taken all the same."""
+    from .widgets.dialog import ConfirmDialog
+
+    if not isinstance(screen, ConfirmDialog) or screen.is_typed:
+        return False
+    return not (isinstance(event, events.Key) and event.key in ("escape", "n"))

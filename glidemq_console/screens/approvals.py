@@ -304,7 +304,7 @@ class ApprovalsScreen(DecidingScreen):
         """A decision has its answer, or was taken back."""
         if answer is not None:
             self._comments.pop(answer.pending.ref, None)
-        if self.is_mounted:
+        if self.is_up:
             self.show(self.snapshot)
 
     def _set_filter(self, text: str) -> None:

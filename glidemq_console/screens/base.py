@@ -112,8 +112,16 @@ class ConsoleScreen(Screen[None]):
         yield CommandLine(id="command-line")
         yield KeyBar(id="keys")
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is something to draw on: it is composed, neither closed since nor the console being left."""
+        return self.is_mounted and self._is_wanted
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self.is_attached and self.app.is_running
+
     def on_mount(self) -> None:
-        self.show(self.snapshot)
         self.focus_main()
 
     def on_screen_resume(self) -> None:
@@ -127,7 +135,11 @@ class ConsoleScreen(Screen[None]):
         if small:
             words = f"too small: {size.width}x{size.height}, needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
             self.query_one("#too-small", PartsView).show([[Ink(words)]])
-        self.call_after_refresh(self.resized)
+        self.call_after_refresh(self._size_is_known)
+
+    def _size_is_known(self) -> None:
+        if self.is_up:
+            self.resized()
 
     def resized(self) -> None:
         """Draw again for another size."""
@@ -136,7 +148,7 @@ class ConsoleScreen(Screen[None]):
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw the frame and the body."""
-        if not self.is_mounted:
+        if not self.is_up:
             return
         now, config = self.console.now_ms(), self.console.config
         self.set_class(snapshot.link.state in (LinkState.STALE, LinkState.LOST), "-old")
@@ -156,7 +168,7 @@ class ConsoleScreen(Screen[None]):
 
     def show_keys(self) -> None:
         """Draw the key bar for what is selected now."""
-        if self.is_mounted:
+        if self.is_up:
             entries = chrome.key_entries(self.SCOPE, self.context())
             self.query_one(KeyBar).show(entries, chrome.cost_parts(self.snapshot))
 
@@ -211,7 +223,8 @@ class ConsoleScreen(Screen[None]):
     def tell(self, text: str, *, token: str = "foreground") -> None:
         """Say a result in the status line; it fades after a few seconds."""
         self._told = (clean(text, single_line=True, limit=300), token, self.console.now_ms())
-        self._show_status(self.snapshot, self.console.now_ms())
+        if self.is_up:
+            self._show_status(self.snapshot, self.console.now_ms())
 
     @property
     def told(self) -> str | None:
@@ -220,13 +233,13 @@ class ConsoleScreen(Screen[None]):
 
     def focus_main(self) -> None:
         """Put the focus where the work is."""
-        widget = self.main_widget()
-        if widget is not None:
-            widget.focus()
+        # While it is being mounted too, but not when the console is left at that moment.
+        if self._is_wanted:
+            self.set_focus(self.main_widget())
 
     def keep_focus(self) -> None:
         """Give the focus back to where the work is when nothing has it."""
-        if self.focused is None and self.is_mounted:
+        if self.focused is None and self.is_up:
             self.set_focus(self.main_widget())
 
     def step_back(self) -> None:
@@ -242,11 +255,16 @@ class ConsoleScreen(Screen[None]):
     @property
     def is_typing(self) -> bool:
         """Whether the line at the bottom is open."""
-        return self.query_one(CommandLine).is_open
+        return self.is_up and self.query_one(CommandLine).is_open
 
-    def open_command_line(self, text: str = "") -> None:
+    @property
+    def line_has_focus(self) -> bool:
+        """Whether what is typed goes into the line at the bottom, open or about to close."""
+        return self.is_up and self.query_one(CommandLine).has_focus_within
+
+    def open_command_line(self) -> None:
         """Open the `:` line."""
-        self.query_one(CommandLine).open_for_commands(text)
+        self.query_one(CommandLine).open_for_commands()
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "tabs":

@@ -49,7 +49,7 @@ class DecidingScreen(ConsoleScreen):
     @property
     def current(self) -> Approval | None:
         """The job under the cursor, as it is now."""
-        key = self.lines.cursor_key if self.is_mounted else None
+        key = self.lines.cursor_key if self.is_up else None
         return next((one for ref, one in self._listed.items.items() if ref == key), None)
 
     @property

@@ -84,7 +84,7 @@ class FlowScreen(ConsoleScreen):
     @property
     def selected(self) -> FlowNode | None:
         """The job under the cursor."""
-        key = self.lines.cursor_key if self.is_mounted else None
+        key = self.lines.cursor_key if self.is_up else None
         return next((row.node for row in self._rows if row.key == key), None)
 
     # --- what the frame asks ---

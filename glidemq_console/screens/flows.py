@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
@@ -58,7 +58,6 @@ class FlowsScreen(ConsoleScreen):
     SCOPE = "flows"
     BINDINGS = bindings(SCOPE)
     TAB = "flows"
-    DEFAULT_CSS: ClassVar[str] = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +75,7 @@ class FlowsScreen(ConsoleScreen):
     @property
     def selected(self) -> Flow | None:
         """The flow under the cursor."""
-        key = self.lines.cursor_key if self.is_mounted else None
+        key = self.lines.cursor_key if self.is_up else None
         return next((flow for flow in self._listed if flow.root == key), None)
 
     @property

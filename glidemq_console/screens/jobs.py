@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
@@ -145,9 +145,6 @@ class JobsScreen(ConsoleScreen):
     SCOPE = "jobs"
     BINDINGS = bindings(SCOPE)
     TAB = "jobs"
-    DEFAULT_CSS: ClassVar[str] = """
-    JobsScreen #states { margin: 0 0 0 0; }
-    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,7 +163,7 @@ class JobsScreen(ConsoleScreen):
     @property
     def selected(self) -> JobRow | None:
         """The job under the cursor."""
-        if self._shown is None or not self.is_mounted:
+        if self._shown is None or not self.is_up:
             return None
         key = self.lines.cursor_key
         return next((row for row in self._shown.rows if row.id == key), None)
@@ -327,8 +324,6 @@ class JobsScreen(ConsoleScreen):
         if event.bar.id == "states" and self._query is not None:
             event.stop()
             self._ask(replace(self._query, state=state_of(event.key), newest=None))
-        else:
-            super().on_tab_bar_chosen(event)
 
     def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
         if self._query is not None:

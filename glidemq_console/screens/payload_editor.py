@@ -40,8 +40,8 @@ class _Area(TextArea):
     """Takes in pasted text made safe: what is on a clipboard may come from anywhere."""
 
     async def _on_paste(self, event: events.Paste) -> None:
+        # Textual calls its own handler, which inserts, after this one.
         event.text = clean(event.text, limit=EDIT_LIMIT, line_limit=EDIT_LIMIT, max_lines=EDIT_LIMIT)
-        await super()._on_paste(event)
 
 
 class PayloadEditor(ModalScreen[Edited | None]):

@@ -47,7 +47,7 @@ class QueueListScreen(ConsoleScreen):
     @property
     def selected(self) -> str | None:
         """Name of the queue under the cursor."""
-        key = self.lines.cursor_key if self.is_mounted else None
+        key = self.lines.cursor_key if self.is_up else None
         return key if isinstance(key, str) else None
 
     def _visible_names(self) -> tuple[str, ...]:

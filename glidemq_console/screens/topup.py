@@ -19,6 +19,7 @@ from ..amounts import parse_amount
 from ..flow_tree import Cap, caps_of
 from ..safe import cell_fit, cell_pad, clean
 from ..widgets.dialog import Dialog
+from ..widgets.entry import Entry
 from ..widgets.ink import Ink, Parts
 from ..widgets.statusline import PartsView
 from .flow_parts import amount_text, node_at, short
@@ -92,18 +93,18 @@ class TopUpDialog(Dialog[Request | None]):
                         [[Ink(name, "label"), Ink(used.rjust(_FIGURES), token), Ink("  + ", "dim")]],
                         classes="cap-name",
                     )
-                    yield Input(id=f"cap-{index}", placeholder="0", max_length=20, compact=True)
+                    yield Entry(id=f"cap-{index}", placeholder="0", max_length=20, compact=True)
         if self._budget.on_exceeded == "fail":
             yield Checkbox(Content("also retry the jobs that failed for it"), id="retry-failed", compact=True)
         yield PartsView([[Ink("asking what would happen …", "dim")]], id="preview")
         yield Static("", id="dialog-problem", markup=False)
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one("#dialog-yes", Button).disabled = True
         if self._caps:
             self.query_one("#cap-0", Input).focus()
         else:
-            self.query_one("#dialog-no").focus()
+            super().begin()
         self._ask_preview()
 
     # --- what was typed ---

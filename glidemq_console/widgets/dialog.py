@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalGroup, VerticalScroll
@@ -14,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from ..safe import clean
+from .entry import Entry
 
 Result = TypeVar("Result")
 
@@ -127,6 +127,7 @@ class Dialog(ModalScreen[Result]):
         self._yes = clean(yes, single_line=True, limit=40)
         self._no = clean(no, single_line=True, limit=40)
         self._danger = danger
+        self._is_seen = False
 
     def compose(self) -> ComposeResult:
         with VerticalGroup(id="dialog"):
@@ -143,10 +144,23 @@ class Dialog(ModalScreen[Result]):
         """Yield what stands between body and buttons."""
         yield from ()
 
-    def _on_mount(self, event: events.Mount) -> None:
-        super()._on_mount(event)
-        for entry in self.query(Input):
-            entry.cursor_blink = False
+    @property
+    def is_seen(self) -> bool:
+        """Whether it has been painted."""
+        return self._is_seen
+
+    def on_mount(self) -> None:
+        # The console may be left while a dialog comes up.
+        if self.is_attached and self.app.is_running:
+            self.begin()
+            self.call_after_refresh(self._seen)
+
+    def begin(self) -> None:
+        """Put the focus where the answer begins."""
+        self.query_one("#dialog-no").focus()
+
+    def _seen(self) -> None:
+        self._is_seen = True
 
     def action_leave(self) -> None:
         raise NotImplementedError
@@ -195,18 +209,23 @@ class ConfirmDialog(Dialog[bool]):
         if self._type_this is not None:
             shown = clean(self._type_this, single_line=True, limit=200)
             yield Static(f"Type {shown} to go on:", classes="dialog-label", markup=False)
-            yield Input(id="dialog-input", compact=True)
+            yield Entry(id="dialog-input", compact=True)
             yield Static("", id="dialog-problem", markup=False)
 
-    def on_mount(self) -> None:
-        if self._type_this is None:
-            self.query_one("#dialog-no").focus()
-        else:
+    @property
+    def is_typed(self) -> bool:
+        """Whether the yes is a text that is typed."""
+        return self._type_this is not None
+
+    def begin(self) -> None:
+        if self.is_typed:
             self.query_one("#dialog-yes").disabled = True
             self.query_one("#dialog-input").focus()
+        else:
+            super().begin()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "yes" and self._type_this is not None)
+        return not (action == "yes" and self.is_typed)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.query_one("#dialog-yes").disabled = not self._may(event.value)
@@ -274,7 +293,7 @@ class PromptDialog(Dialog[str | None]):
     def compose_fields(self) -> ComposeResult:
         if self._label:
             yield Static(self._label, classes="dialog-label", markup=False)
-        yield Input(
+        yield Entry(
             value=self._value,
             placeholder=self._placeholder,
             max_length=self._max_length,
@@ -283,7 +302,7 @@ class PromptDialog(Dialog[str | None]):
         )
         yield Static("", id="dialog-problem", markup=False)
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one("#dialog-input").focus()
 
     def on_input_changed(self) -> None:
