@@ -52,7 +52,7 @@ def encode_job(
     encoded = payload.encode_data(data, scope.serializer, compression=compression)
     if not options.given and not options.extra:
         return ("", name, encoded, *_PLAIN)
-    _warn_of_runs_without_fallback(options)
+    _warn_of_idle_fallbacks(options)
     return (
         options.job_id or "",
         name,
@@ -66,15 +66,18 @@ def encode_job(
     )
 
 
-def _warn_of_runs_without_fallback(options: JobOptions) -> None:
+def _warn_of_idle_fallbacks(options: JobOptions) -> None:
     steps = len(options.fallbacks or ())
-    if steps and options.attempts > steps + 1:
-        warnings.warn(
+    if not steps or 1 < options.attempts <= steps + 1:
+        return
+    if options.attempts <= 1:
+        why = f"fallbacks without attempts never act: attempts={steps + 1} walks all of them"
+    else:
+        why = (
             f"attempts={options.attempts} is more than {steps + 1}, what a chain of {steps} needs: attempts from "
-            f"number {steps + 2} on run without a fallback, that is with the first model again",
-            RuntimeWarning,
-            stacklevel=4,
+            f"number {steps + 2} on run without a fallback, that is with the first model again"
         )
+    warnings.warn(why, RuntimeWarning, stacklevel=4)
 
 
 def _is_utf8(text: str) -> bool:

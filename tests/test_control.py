@@ -218,11 +218,13 @@ async def test_retry_is_for_failed_jobs_only(bench: Bench) -> None:
     assert [run[0] for run in await bench.claim(5)] == [waiting, failed]
 
 
-async def test_more_attempts_than_fallbacks_are_warned_of(bench: Bench) -> None:
+async def test_attempts_that_do_not_fit_the_fallbacks_are_warned_of(bench: Bench) -> None:
     chain = [Fallback("a"), Fallback("b")]
     with pytest.warns(RuntimeWarning, match="attempts from number 4 on run without a fallback") as caught:
         await bench.queue.add("n", attempts=5, fallbacks=chain)
     assert caught[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="never act: attempts=3 walks all of them"):
+        await bench.queue.add("n", fallbacks=chain)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         await bench.queue.add("n", attempts=3, fallbacks=chain)
