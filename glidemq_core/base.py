@@ -126,6 +126,10 @@ class LazyConnection:
     async def close(self) -> None:
         """Close the connection if it was opened here; twice is fine."""
         self.closed = True
+        await self.release()
+
+    async def release(self) -> None:
+        """Close what was opened here; the next use opens it anew."""
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.close()

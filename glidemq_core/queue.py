@@ -86,6 +86,6 @@ class Queue(
                     "HSET", scope.keys.meta, "deadLetterQueueName", self._dead_letter_queue
                 )
             except BaseException:
-                await self._lazy.close()
+                await self._lazy.release()
                 raise
         return scope

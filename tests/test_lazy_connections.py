@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import eventually
+from test_watch import viewer_url
 
 from glidemq_core import base
 from glidemq_core.connection import Connection, connect
-from glidemq_core.errors import ClosedError
+from glidemq_core.errors import ClosedError, PermissionDeniedError
 from glidemq_core.events import EventFeed
 from glidemq_core.flows import FlowProducer
 from glidemq_core.queue import Queue
@@ -80,6 +81,19 @@ async def test_a_queue_names_its_connection(server_url: str, connection: Connect
         assert queue.connection is not None
         assert not queue.connection.closed
     assert queue.connection is None
+
+
+async def test_a_queue_that_may_not_be_set_up_says_so_each_time(
+    server_url: str, connection: Connection, opened: list[Connection]
+) -> None:
+    """Its dead letter queue is noted at the first use, which this user may not."""
+    queue = Queue("q", await viewer_url(connection, server_url), dead_letter_queue="dead")
+
+    for _ in range(2):
+        with pytest.raises(PermissionDeniedError):
+            await queue.exists()
+
+    assert [one.closed for one in opened] == [True, True]
 
 
 async def test_a_closed_feed_does_not_connect_again(connection: Connection) -> None:
