@@ -360,6 +360,25 @@ async def test_silent_list_jobs_go_back_to_their_list(bench: Bench) -> None:
     assert await bench.command("GET", keys.list_active) == b"0"
 
 
+async def test_a_worker_that_lost_a_reply_finds_its_list_jobs_and_no_others(bench: Bench) -> None:
+    """Two workers may claim within one millisecond; a sweep in between spoils nothing."""
+    lifo, priority = await bench.add(lifo=True), await bench.add(priority=1)
+    await sweeps.tick(bench.scope)
+    runs = await bench.claim(2)
+    assert sorted(job_id for job_id, _, _ in runs) == [lifo, priority]
+    stamp = runs[0][2]
+    advance(bench, 1_500)
+    await sweeps.sweep_list_stalls(bench.scope, lock_ms=LOCK, max_stalled=1)
+
+    owned = await bench.scope.read("owned", "worker-1-0badcafe", stamp)
+
+    assert sorted((entry, job_id.decode()) for entry, job_id, _ in owned) == [(b"", lifo), (b"", priority)]
+    for consumer in ("worker-1-0badcaff", "worker-2-0badcaef", "odd name"):
+        assert await bench.scope.read("owned", consumer, stamp) == []
+    assert await bench.settle(runs[0]) == "ok"
+    assert len(await bench.scope.read("owned", "worker-1-0badcafe", stamp)) == 1
+
+
 async def test_list_jobs_of_node_workers_are_found_by_the_walk(bench: Bench) -> None:
     await replay(bench.connection, "active_lifo")
     node = Bench(bench.connection, "active_lifo")

@@ -359,9 +359,10 @@ async def test_drained_is_told_once_and_not_of_a_paused_queue(bench: Bench, conn
     assert told == [first, "drained", second, "drained"]
 
 
+@pytest.mark.parametrize("options", [None, JobOptions(lifo=True), JobOptions(priority=3)])
 @pytest.mark.parametrize("lose", range(0, 12, 3))
 async def test_replies_lost_within_one_millisecond_cost_and_repeat_nothing(
-    bench: Bench, connection: Connection, lose: int
+    bench: Bench, connection: Connection, lose: int, options: JobOptions | None
 ) -> None:
     """All calls bear the same stamp: what is running or on its way is not taken for what the lost call claimed."""
     now, call, count = connection.now_ms(), connection.call, 0
@@ -382,7 +383,7 @@ async def test_replies_lost_within_one_millisecond_cost_and_repeat_nothing(
         ran[job.id] += 1
         await asyncio.sleep(0.001 * (int(job.id) % 5))
 
-    ids = [job.id for job in await bench.queue.add_bulk([NewJob("x")] * 120)]
+    ids = [job.id for job in await bench.queue.add_bulk([NewJob("x", options=options)] * 120)]
     connection.call = lossy  # type: ignore[method-assign]
     async with quick(process, connection, concurrency=6):
         for job_id in ids:

@@ -251,7 +251,7 @@ local function claim(P, batch, now)
     end
   end
   local claims, parked, stamp, verdicts, allowed = {}, {}, util.int(now), {}, 0
-  local index, ready = {}, false
+  local index, score, ready = {}, runs.claim_score(stamp, batch.consumer), false
   local function take(entry, id)
     local flat, verdict = start(P, id, now, stamp, verdicts)
     if verdict == "parked" then
@@ -273,7 +273,7 @@ local function claim(P, batch, now)
         local before = #claims
         take("", id)
         if #claims > before then
-          index[#index + 1] = stamp
+          index[#index + 1] = score
           index[#index + 1] = id
         end
       end

@@ -205,7 +205,7 @@ end
 -- Returns how many of `limit` have left the index. list-active goes down once for every job that leaves `active` here.
 local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
   local index, ended = P .. ":list-runs", 0
-  for _, id in ipairs(call("ZRANGEBYSCORE", index, "-inf", util.int(now - 1000), "LIMIT", 0, limit)) do
+  for _, id in ipairs(call("ZRANGEBYSCORE", index, "-inf", "(" .. util.int(now - 999), "LIMIT", 0, limit)) do
     local job = look_at_run(P, id)
     if not job or job.state ~= "active" then
       call("ZREM", index, id)
@@ -214,7 +214,7 @@ local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
       list_stall(P, id, job, now, max_stalled, again, failed)
       ended = ended + 1
     else
-      call("ZADD", index, "XX", util.int(job.beat), id)
+      call("ZADD", index, "XX", "GT", util.int(job.beat), id)
     end
   end
   return ended

@@ -49,8 +49,7 @@ end)
 register("owned", { "no-writes" }, function(P, args)
   local out = {}
   local pending = try("XPENDING", P .. ":stream", GROUP, "-", "+", 1000, args[1])
-  if pending.err then return out end
-  for _, item in ipairs(pending) do
+  for _, item in ipairs(pending.err and {} or pending) do
     local entry = call("XRANGE", P .. ":stream", item[1], item[1])[1]
     local id = entry and util.map(entry[2]).jobId
     if id then
@@ -58,6 +57,12 @@ register("owned", { "no-writes" }, function(P, args)
       local job = util.map(flat)
       if job.state == "active" and job.processedOn == args[2] then out[#out + 1] = { item[1], id, flat } end
     end
+  end
+  local score = runs.claim_score(args[2], args[1])
+  for _, id in ipairs(call("ZRANGEBYSCORE", P .. ":list-runs", score, score)) do
+    local flat = call("HGETALL", P .. ":job:" .. id)
+    local job = util.map(flat)
+    if job.state == "active" and job.processedOn == args[2] then out[#out + 1] = { "", id, flat } end
   end
   return out
 end)
