@@ -373,7 +373,7 @@ async def test_a_worker_that_lost_a_reply_finds_its_list_jobs_and_no_others(benc
     owned = await bench.scope.read("owned", "worker-1-0badcafe", stamp)
 
     assert sorted((entry, job_id.decode()) for entry, job_id, _ in owned) == [(b"", lifo), (b"", priority)]
-    for consumer in ("worker-1-0badcaff", "worker-2-0badcaef", "odd name"):
+    for consumer in ("worker-1-0badcaff", "worker-2-0badcaef", "odd name", "-1f"):
         assert await bench.scope.read("owned", consumer, stamp) == []
     assert await bench.settle(runs[0]) == "ok"
     assert len(await bench.scope.read("owned", "worker-1-0badcafe", stamp)) == 1

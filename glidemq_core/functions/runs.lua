@@ -26,7 +26,7 @@ end
 -- Score of a fresh run in P:list-runs: when it was claimed, and in the part of a millisecond that a double has left by
 -- whom (12 bits of the worker's name), so that a worker that lost the reply finds its claims.
 function runs.claim_score(stamp, consumer)
-  return string.format("%.12f", tonumber(stamp) + (tonumber(consumer:sub(-3), 16) or 0) / 4096)
+  return string.format("%.12f", tonumber(stamp) + tonumber(consumer:match("%x%x%x$") or "0", 16) / 4096)
 end
 
 -- Give back the list count of jobs that were active from a list.

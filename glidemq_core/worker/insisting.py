@@ -1,4 +1,4 @@
-"""Repeating calls whose reply was lost: of the server's functions all may be."""
+"""Repeating calls whose reply was lost, of server functions that may be repeated."""
 
 from __future__ import annotations
 
