@@ -86,6 +86,14 @@ class FleetReader:
                 idle.append(name)
         return {*unread[:HIDDEN_UNREAD], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
 
+    def likely_running(self, most: int) -> list[str]:
+        """Choose rows to look for running jobs in: those that ran some, then those read the longest time ago."""
+        return sorted(self.names, key=lambda name: (not self._runs(name), self.read_ms.get(name, 0)))[:most]
+
+    def _runs(self, name: str) -> bool:
+        row = self._rows.get(name)
+        return row is not None and bool(row.active)
+
     def note_crew(self, name: str, workers: Iterable[WorkerInfo] | None) -> None:
         """Remember the workers of a queue; None forgets it. Published mappings are never changed."""
         others = {queue: crew for queue, crew in self.crews.items() if queue != name}

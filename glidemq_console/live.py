@@ -71,8 +71,8 @@ FLOWS_EVERY_MS = 2_000
 CREWS_EVERY_MS = 1_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
-#: Queues whose rows are kept fresh while running streams are sought; those beyond take their turn.
-ROWS_FOR_PICKING = 50
+#: Rows read in a round while running streams are sought.
+ROWS_FOR_PICKING = 20
 #: Queues with suspended jobs whose rows are kept fresh while those jobs are listed.
 ROWS_WITH_INBOX = 10
 
@@ -221,7 +221,7 @@ class LiveFeed:
             self._found(await self._try(watch.known()) or ())
         if self._is_due("fleet", rate):
             # What is sought among running jobs shows in rows that are fresh, on screen or not.
-            sought = sorted(self._fleet.names)[:ROWS_FOR_PICKING] if wants.pick else ()
+            sought = self._fleet.likely_running(ROWS_FOR_PICKING) if wants.pick else ()
             # Those whose suspended jobs are listed too, so that list and badge count the same.
             inbox = self._latest.inbox if wants.inbox else None
             asked = sorted({one.queue for one in inbox.items})[:ROWS_WITH_INBOX] if inbox is not None else ()
@@ -327,7 +327,8 @@ class LiveFeed:
                 await asyncio.sleep(self._config.rescan_ms / 1000)
 
     def _found(self, names: Iterable[str], gone: Iterable[str] = ()) -> None:
-        if self._fleet.learn(names, gone):
+        # A search finds new ones several times a second: they come with the next round, the first ones at once.
+        if self._fleet.learn(names, gone) and not self._fleet.rows:
             self._due.pop("fleet", None)
             self._wake.set()
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from conftest import eventually
+from test_watch import viewer_url
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import JobLostError
@@ -246,3 +247,33 @@ async def test_a_quick_worker_does_not_shorten_what_a_slow_one_publishes(connect
     async with slow, quick:
         assert await connection.command("HLEN", "glide:{q}:limits") == 2
         assert await connection.command("PTTL", "glide:{q}:limits") > 30_000
+
+
+async def test_the_groups_of_a_queue_are_read_by_one_call_and_plainly_too(
+    connection: Connection, server_url: str
+) -> None:
+    for number in range(30):
+        key = f"customer-{number}"
+        await connection.command("HSET", "glide:{q}:ordering", key, 3)
+        await connection.command("HSET", f"glide:{{q}}:group:{key}", "maxConcurrency", 2, "active", 1)
+        await connection.command(
+            "ZADD", f"glide:{{q}}:groupq:{key}", *(("1", "a", "2", "b") if number == 7 else ("1", "a"))
+        )
+    await connection.command("HSET", "glide:{q}:group:customer-7", "rateMax", 5, "rateDuration", 1_000)
+    await connection.command("ZADD", "glide:{q}:ratelimited", connection.now_ms() + 60_000, "customer-7")
+    await connection.command("SET", "glide:{odd}:ordering", "of another type")
+
+    async with Watch(connection) as watch, Watch(await viewer_url(connection, server_url)) as poor:
+        await watch.limits(["q"])
+        before = connection.stats.commands
+        [found] = await watch.limits(["q"])
+        assert connection.stats.commands - before == 2
+        [plainly, odd] = await poor.limits(["q", "odd"])
+
+    first = found.groups[0]
+    assert (len(found.groups), found.groups_total) == (30, 30)
+    assert (first.key, first.waiting, first.active, first.max_concurrency) == ("customer-7", 2, 1, 2)
+    assert first.rate is not None
+    assert first.resume_at is not None
+    assert plainly.groups == found.groups
+    assert (odd.groups, odd.groups_total) == ((), None)

@@ -165,6 +165,23 @@ local function look(P, id, length, whole)
   return data, progress, not last.err and last[1] and last[1][1] or ""
 end
 
+-- Ordering groups of a queue with what holds each back. args: how many are looked at at most, fields of a group...
+-- Reply {"ok", how many there are, {key, values, jobs parked, when it is looked at again}...}.
+register("groups", { "no-writes" }, function(P, args)
+  local most, fields = tonumber(args[1]), { unpack(args, 2) }
+  local total = try("HLEN", P .. ":ordering")
+  if type(total) == "table" then return { "unreadable" } end
+  local out, keys = { "ok", total }, {}
+  if total > 0 then keys = call("HSCAN", P .. ":ordering", "0", "COUNT", most)[2] end
+  for i = 1, min(#keys, 2 * most), 2 do
+    local values, parked = try("HMGET", P .. ":group:" .. keys[i], unpack(fields)), try("ZCARD", P .. ":groupq:" .. keys[i])
+    local resume = try("ZSCORE", P .. ":ratelimited", keys[i])
+    out[#out + 1] = { keys[i], values.err and {} or values, type(parked) == "number" and parked or 0,
+      type(resume) == "string" and resume or false }
+  end
+  return out
+end)
+
 -- Who waits for a person, soonest deadline first. Members whose job is not suspended are left over from an
 -- obliterate; a bounded number is stepped over.
 -- args: limit, the id that is looked at whatever its size ("*" all, "" none), ids to look at...

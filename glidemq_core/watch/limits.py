@@ -44,8 +44,33 @@ async def scan_token_window(source: Source, name: str) -> int | None:
 
 
 async def read_limits(source: Source, names: Sequence[str], windows: Mapping[str, int]) -> tuple[Limits, ...]:
-    """Read the limits of queues: a snapshot each, and their groups in two round trips for all."""
+    """Read the limits of queues: a snapshot each, and a call each for their groups."""
     queues = await snapshots(source, names, windows)
+    replies = await source.functions(
+        "groups", [(source.keys(name).root, (4 * _MOST_GROUPS, *_GROUP_FIELDS)) for name in names]
+    )
+    found = await _plain(source, names) if replies is None else [_read(reply) for reply in replies]
+    now = source.now_ms()
+    answers = []
+    for snapshot, (total, facts) in zip(queues, found, strict=True):
+        groups = [_group(*fact, now=now) for fact in facts]
+        groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
+        answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, source))
+    return tuple(answers)
+
+
+#: How many groups a queue has, None where that cannot be read, and of some their key, fields, parked jobs and
+#: when each is looked at again.
+_Facts = tuple[int | None, list[tuple[str, Any, Any, Any]]]
+
+
+def _read(reply: Any) -> _Facts:
+    if failed(reply) or text(reply[0]) != "ok":
+        return None, []
+    return integer(reply[1]), [(text(key) or "", *facts) for key, *facts in reply[2:]]
+
+
+async def _plain(source: Source, names: Sequence[str]) -> list[_Facts]:
     found = await source.ask(
         [
             command
@@ -71,13 +96,10 @@ async def read_limits(source: Source, names: Sequence[str], windows: Mapping[str
         ]
     )
     rows = iter(sliced(facts, 3))
-    now = source.now_ms()
-    answers = []
-    for snapshot, group_keys, total in zip(queues, keys, totals, strict=True):
-        groups = [_group(key, *next(rows), now=now) for key in group_keys]
-        groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
-        answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, source))
-    return tuple(answers)
+    return [
+        (total, [(key, *next(rows)) for key in group_keys])
+        for group_keys, total in zip(keys, totals, strict=True)
+    ]
 
 
 def _group_keys(page: Any) -> list[str]:
@@ -87,7 +109,9 @@ def _group_keys(page: Any) -> list[str]:
 
 
 def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Group:
-    values = [number(value) for value in fields] if isinstance(fields, (list, tuple)) else [None] * 10
+    values = (
+        [number(value) for value in fields] if isinstance(fields, (list, tuple)) and fields else [None] * 10
+    )
     limit, active, rate_max, rate_ms, begun, count, capacity, refill, tokens, refilled = values
     rate = None
     if rate_max and rate_ms:

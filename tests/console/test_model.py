@@ -169,6 +169,27 @@ async def test_hidden_queues_are_read_in_turns() -> None:
     assert not first & second
 
 
+async def test_running_streams_are_sought_where_jobs_ran_and_elsewhere_in_turns() -> None:
+    now = 1_000
+
+    async def snapshot(names: tuple[str, ...]) -> Fleet:
+        rows = tuple(QueueSnapshot(name=n, active=int(n == "q30")) for n in names)
+        return Fleet(queues=rows, complete=True, at=AT)
+
+    fleet = FleetReader([f"q{n:02}" for n in range(40)], lambda: now)
+    watch: Any = SimpleNamespace(snapshot=snapshot)
+    await fleet.read(watch, [f"q{n:02}" for n in range(40)])
+    seen = set()
+    for _ in range(5):
+        now += 1_000
+        sought = fleet.likely_running(10)
+        assert sought[0] == "q30"
+        seen.update(sought)
+        await fleet.read(watch, sought)
+
+    assert len(seen) == 40
+
+
 def context(**more: Any) -> Context:
     screen: Any = SimpleNamespace(SCOPE="queues")
     app: Any = SimpleNamespace(theme_names=("dark", "light"))
