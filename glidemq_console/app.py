@@ -12,13 +12,14 @@ from typing import ClassVar, cast
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.content import Content
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
 from glidemq_core.errors import GlideMQError
 
-from .actions import ACTIONS, EVERYWHERE, Action, Context, bindings
+from .actions import ACTIONS, EVERYWHERE, Action, Context, bindings, in_scope, key_text
 from .command_line import CommandLine, parse
 from .config import ConsoleConfig
 from .decider import Decider
@@ -328,6 +329,8 @@ class ConsoleApp(App[int]):
         else:
             if told:
                 self.tell(told, "success" if action.danger else "foreground")
+            elif action.danger and self.console_screen is not None:
+                self.console_screen.forget_told()
 
     def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:
         screen = self.console_screen
@@ -342,10 +345,18 @@ class ConsoleApp(App[int]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers: the registry, for this screen and everywhere."""
         active = self.console_screen
-        scopes = {EVERYWHERE, active.SCOPE if active is not None else ""}
-        for action in ACTIONS.values():
-            if action.scope in scopes and action.id != "palette":
-                yield SystemCommand(action.title, action.help, _caller(self.action_act, action.id))
+        if active is None:
+            return
+        context = active.context()
+        for action in (*in_scope(active.SCOPE), *in_scope(EVERYWHERE)):
+            if action.id == "palette":
+                continue
+            reason = action.unavailable(context)
+            keys = " ".join(key_text(key) for key in action.keys) or f":{action.command}"
+            words = f"{keys}   {action.help}" + (f" (not now: {reason})" if reason is not None else "")
+            # The palette reads markup; names of queues stand in reasons.
+            shown = Content(words).markup
+            yield SystemCommand(active.action_title(action), shown, _caller(self.action_act, action.id))
 
     # --- themes --------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ SHOTS = {
     # A report whose budget has run out, and what more would do.
     "flow": Shot(typed("flow research:PARKED"), r"tops up"),
     "top-up": Shot((*typed("flow research:PARKED"), "T", "2", "k"), r"Top up, release"),
-    "help": Shot(("1", "question_mark"), r"everywhere"),
+    "help": Shot(("1", "question_mark"), r"this screen"),
     # Last, when there is some history to see.
     "limits": Shot(("6",), r"RPM.*resets.*TPM", r"held back"),
 }

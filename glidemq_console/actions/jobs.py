@@ -259,6 +259,7 @@ ACTIONS = (
         id="open-job",
         title="job",
         help="Open a job by its name, as in `:job inference:42`.",
+        why_not=needs_job,
         run=_open("job"),
         command="job",
         takes="job",

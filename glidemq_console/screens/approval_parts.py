@@ -197,8 +197,8 @@ def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
     return [
         Ink(f"{doing} in {fmt.countdown(pending.due_ms, now)}", token, "bold"),
         Ink("   enter", "focus"),
-        Ink(" sends it now   ", "dim"),
+        Ink(" sends now   ", "dim"),
         Ink("z", "focus"),
-        Ink(" takes it back", "dim"),
+        Ink(" takes back", "dim"),
         *([Ink(f"   “{short(pending.reason, 200)}”", "dim")] if pending.reason else []),
     ]

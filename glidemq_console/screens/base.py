@@ -226,6 +226,11 @@ class ConsoleScreen(Screen[None]):
         if self.is_up:
             self._show_status(self.snapshot, self.console.now_ms())
 
+    def forget_told(self) -> None:
+        """Take what was told last off the status line: something else has begun."""
+        self._told = None
+        self._show_status(self.snapshot, self.console.now_ms())
+
     @property
     def told(self) -> str | None:
         """What was told last."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import format as fmt
 from ..meters import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
 from ..safe import cell_fit, cell_pad, clean
-from ..store import epoch_ms
+from ..store import age_ms, epoch_ms
 from ..widgets.gauge import gauge_parts
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.sparkline import sparkline_parts
@@ -173,12 +173,14 @@ def who_waits(row: QueueSnapshot, now: int) -> Parts:
     if not row.waiting:
         return [lead, Ink("nobody", "dim")]
     words = fmt.plural(row.waiting, "job")
+    waited = age_ms(row.oldest_waiting_at, now)
+    oldest = Ink("" if waited is None else f"  the oldest for {fmt.duration(waited)}", "dim")
     if not held:
-        return [lead, Ink(words), Ink("  no limit holds them", "dim")]
+        return [lead, Ink(words), oldest, Ink("  no limit holds them", "dim")]
     full = " and ".join(_HELD_WORDS[name] for name in held)
     ends = [at for rate in (row.rpm, row.tpm) if (at := epoch_ms(rate.resets_at)) is not None]
-    until = f" for {fmt.countdown(max(ends), now)}" if ends and held != ("slots",) else ""
-    return [lead, Ink(words, "warning", "bold"), Ink(f"  held by {full}{until}", "warning")]
+    until = f", {fmt.countdown(max(ends), now)} to go" if ends and held != ("slots",) else ""
+    return [lead, Ink(words, "warning", "bold"), oldest, Ink(f"  held by {full}{until}", "warning")]
 
 
 def slots_line(row: QueueSnapshot) -> Parts:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
@@ -39,8 +40,12 @@ def header_strip(
     for column, cells in layout:
         sorted_by = sort is not None and sort[0] == column.key
         title = Ink(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
-        marker = ("▾" if sort and sort[1] else "▴") if sorted_by else " "
-        parts += [*fit([title], cells, right=column.right), Ink(marker, token), Ink(" " * (GAP - 1))]
+        marker = Ink("▾" if sort and sort[1] else "▴", token) if sorted_by else Ink(" ")
+        if not column.right and cell_len(column.title) + 2 <= cells:
+            # Beside its title, not at the other end of a wide column.
+            parts += [*fit([title, Ink(" "), marker], cells), Ink(" " * GAP)]
+        else:
+            parts += [*fit([title], cells, right=column.right), marker, Ink(" " * (GAP - 1))]
     return strip(app, parts, width, base)
 
 

@@ -477,3 +477,17 @@ async def test_hostile_text_is_shown_inert(server_url: str) -> None:
         for y in range(36):
             for segment in screen._compositor.render_strips()[y]:
                 assert not dangerous(segment.text), segment.text
+
+
+async def test_what_was_told_before_is_gone_once_a_decision_is_held_back(server_url: str) -> None:
+    async with asking(server_url, 2) as (_, jobs, _), approvals(server_url) as pilot:
+        await shows(pilot, 2)
+        await pilot.press("a", "a")
+        await eventually(jobs[0].is_completed)
+        await tells(pilot, "approved, resumed")
+        await shows(pilot, 1)
+
+        await pilot.press("a")
+        await eventually(lambda: screen_of(pilot).console.decider.pending)
+
+        await eventually(lambda: screen_of(pilot).told is None)

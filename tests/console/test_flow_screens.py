@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -298,7 +299,9 @@ async def test_a_full_window_says_who_waits(connection: Connection, server_url: 
         async with Worker("mail", lambda _job: "sent", connection):
             await limits_page(pilot, "mail")
 
-            await eventually(lambda: "2 jobs  held by RPM for" in painted(pilot))
+            await eventually(
+                lambda: re.search(r"2 jobs  the oldest for \d+s  held by RPM, \d+s to go", painted(pilot))
+            )
 
 
 async def test_read_only_greys_limits_and_top_ups(connection: Connection, server_url: str) -> None:

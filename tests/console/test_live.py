@@ -237,6 +237,24 @@ async def test_command_line_completes_and_acts(connection: Connection, server_ur
         await eventually(told(pilot, "queue NAME opens the jobs of one"))
 
 
+async def test_the_palette_tells_keys_and_what_is_not_possible_now(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("[/red]", connection) as queue, console(server_url, size=(160, 45)) as pilot:
+        await queue.add("answer", {})
+        await shows_queue(pilot, "[/red]")
+
+        await pilot.press("ctrl+p", *"failed")
+        await eventually(lambda: "R   Retry every failed job of the selected queue." in text_on(pilot))
+        assert "(not now: nothing has failed in [/red])" in text_on(pilot)
+
+        await pilot.press("escape", "enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+        await pilot.press("ctrl+p", *"queue")
+        await eventually(lambda: "]   Show the jobs of the next queue." in text_on(pilot))
+        await pilot.press("escape")
+
+
 async def test_read_only_greys_every_change_and_says_why(connection: Connection, server_url: str) -> None:
     async with Queue("inference", connection) as queue, console(server_url, read_only=True) as pilot:
         await queue.add("answer", {})
