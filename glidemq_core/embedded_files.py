@@ -30,7 +30,7 @@ from .resp import Wire
 HOST = "127.0.0.1"
 DEFAULT_NAME = "default"
 
-#: The lock whose file is written before anything else; it marks a folder as ours.
+#: The lock that is taken first; its file tells a folder as ours.
 FIRST_LOCK = "start"
 _ELSEWHERE = "name another one: GLIDEMQ_DATA=FOLDER for all, embedded:/a/path for this one"
 
@@ -58,17 +58,12 @@ class Folder:
         self._mark = path / f"{FIRST_LOCK}.lock"
 
     def create(self) -> None:
-        """Make the folder, for its owner only. A folder that somebody uses for something else stays as it is."""
+        """Make the folder, for its owner only; one that holds something already keeps the rights it has."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(self.path.iterdir()) and not self.is_ours():
-                raise self.error(
-                    f"'{self.path}' is not empty and no data folder of a server",
-                    "name a new or an empty folder",
-                )
-            self._mark.touch(mode=0o600)
+            if not any(self.path.iterdir()):
+                self.path.chmod(0o700)
             self.data.mkdir(mode=0o700, exist_ok=True)
-            self.path.chmod(0o700)
         except OSError as error:
             raise self.error(f"cannot use data folder '{self.path}': {error.strerror}", _ELSEWHERE) from error
 

@@ -279,20 +279,22 @@ async def test_an_unusable_folder_is_told(tmp_path: Path) -> None:
     assert "GLIDEMQ_DATA" in (caught.value.hint or "")
 
 
-async def test_a_folder_in_use_for_something_else_is_left_alone(tmp_path: Path) -> None:
+async def test_a_folder_in_use_for_something_else_keeps_its_rights(tmp_path: Path) -> None:
     home = tmp_path / "project"
     home.mkdir(mode=0o755)
     (home / "notes.txt").write_text("mine")
-    server = EmbeddedServer(home)
 
-    assert not (await server.status()).running
-    assert not await server.stop()
-    with pytest.raises(errors.EmbeddedServerError, match="is not empty") as caught:
-        await server.start()
-
-    assert caught.value.hint is not None
-    assert [path.name for path in home.iterdir()] == ["notes.txt"]
-    assert home.stat().st_mode & 0o777 == 0o755
+    assert not (await EmbeddedServer(home).status()).running
+    assert not await EmbeddedServer(home).stop()
+    assert [path.name for path in home.iterdir()] == ["notes.txt"], "asking leaves no trace"
+    for _ in range(2):
+        async with EmbeddedServer(home) as server:
+            assert (await server.status()).running
+        assert home.stat().st_mode & 0o777 == 0o755
+    async with EmbeddedServer(home) as server:
+        assert (home / "server.json").stat().st_mode & 0o777 == 0o600
+        assert (home / "data").stat().st_mode & 0o777 == 0o700
+        await server.stop()
 
 
 async def test_a_platform_without_a_server_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
