@@ -13,6 +13,8 @@ class GlideMQError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"({hint})")  # whoever meets the traceback reads it too
         for name, value in facts.items():
             setattr(self, name, value)
 

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -222,6 +223,14 @@ async def test_a_queue_tells_which_connection_it_uses(server_url: str) -> None:
         assert queue.connection is shared
         await queue.close()
         await shared.ping()
+
+
+async def test_a_traceback_says_what_to_try() -> None:
+    with pytest.raises(errors.ServerUnavailableError) as caught:
+        await connect("valkey://127.0.0.1:1")
+    [*_, message, advice] = "".join(traceback.format_exception(caught.value)).splitlines()
+    assert message.endswith("ServerUnavailableError: nothing listens on 127.0.0.1:1")
+    assert advice == f"({caught.value.hint})"
 
 
 async def test_environment_names_the_server(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
