@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import socket
@@ -274,6 +275,13 @@ class EmbeddedServer:
 def _adopt(process: subprocess.Popen[bytes]) -> None:
     """Remember a child that outlives us, and reap those that did not."""
     _children[:] = [child for child in [*_children, process] if child.poll() is None]
+
+
+@atexit.register
+def _disown() -> None:
+    """Children that outlive us do so on purpose: `subprocess` need not warn of them."""
+    for child in _children:
+        child.returncode = child.poll() or 0
 
 
 async def shut_down(folder: Folder) -> bool:

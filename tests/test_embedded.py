@@ -47,6 +47,27 @@ def use(folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def test_a_server_that_outlives_us_is_no_leak(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    script = "import asyncio, sys; from glidemq_core.embedded import EmbeddedServer as S\n"
+    started = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "always",
+            "-c",
+            script + "asyncio.run(S(sys.argv[1]).start(keep=True))",
+            folder,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert asyncio.run(EmbeddedServer(folder).stop())
+    assert "still running" not in started.stderr
+
+
 def watchdog_runs(folder: Path) -> bool:
     return Folder(folder).is_locked("watchdog")
 

@@ -69,21 +69,22 @@ async def test_a_custom_id_is_taken_once(connection: Connection) -> None:
 
 
 async def test_every_option_of_the_job_record(connection: Connection) -> None:
-    await Queue("add_all_options", connection).add(
-        "llm",
-        {"prompt": "hi"},
-        attempts=4,
-        backoff=Backoff("exponential", 2000, 0.25),
-        timeout=45_000,
-        lock_duration=60_000,
-        fallbacks=[
-            Fallback("gpt-5.4-nano", "openai"),
-            Fallback("claude-sonnet-4-20250514", "anthropic", {"region": "eu"}),
-        ],
-        remove_on_complete=Retention(age=3_600_000, count=100),
-        remove_on_fail=50,
-        cost=2,
-    )
+    with pytest.warns(RuntimeWarning, match="attempts=4 is more than 3"):
+        await Queue("add_all_options", connection).add(
+            "llm",
+            {"prompt": "hi"},
+            attempts=4,
+            backoff=Backoff("exponential", 2000, 0.25),
+            timeout=45_000,
+            lock_duration=60_000,
+            fallbacks=[
+                Fallback("gpt-5.4-nano", "openai"),
+                Fallback("claude-sonnet-4-20250514", "anthropic", {"region": "eu"}),
+            ],
+            remove_on_complete=Retention(age=3_600_000, count=100),
+            remove_on_fail=50,
+            cost=2,
+        )
     await same(connection, "add_all_options")
 
 

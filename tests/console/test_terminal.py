@@ -40,6 +40,8 @@ class Terminal:
         self.master, slave = pty.openpty()
         self.resize(*size)
         self.modes = termios.tcgetattr(slave)
+        # A run of tests that ignores a signal, as one started by nohup does, would hand that on.
+        heard = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TEXTUAL")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "glidemq_console", *words],
@@ -49,6 +51,7 @@ class Terminal:
             start_new_session=True,
             env={**clean, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environ},
         )
+        signal.signal(signal.SIGHUP, heard)
         self.slave = slave
         self.got = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
