@@ -158,6 +158,9 @@ class QueueBase:
         self._scope: Scope | None = None
         self._scoping = asyncio.Lock()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
     @property
     def connection(self) -> Connection | None:
         """The connection it works through; None while a URL has not been opened yet."""

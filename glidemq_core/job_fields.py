@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from . import decoding, payload
 from .base import Scope
@@ -11,11 +11,18 @@ from .numbers import to_int
 from .options import Fallback, JobOptions, JobRef
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from .records import Signal, Usage
     from .worker.run import Run
 
-DataT = TypeVar("DataT")
-ResultT = TypeVar("ResultT")
+    # What is left out is Any: `Job` alone is a whole type. Only type checkers know defaults before Python 3.13.
+    DataT = TypeVar("DataT", default=Any)
+    ResultT = TypeVar("ResultT", default=Any)
+else:
+    from typing import TypeVar
+
+    DataT, ResultT = TypeVar("DataT"), TypeVar("ResultT")
 
 _UNREAD: Any = object()
 

@@ -225,6 +225,16 @@ async def test_a_queue_tells_which_connection_it_uses(server_url: str) -> None:
         await shared.ping()
 
 
+async def test_types_of_payload_and_result_may_be_named_or_left_out() -> None:
+    async def process(job: Job) -> str:  # a type checker takes it for Job[Any, Any]
+        return str(job.data)
+
+    queue, worker = Queue("q"), Worker("q", process)
+    typed: Worker[dict[str, int], str] = Worker[dict[str, int], str]("q", process)
+    assert [repr(one) for one in (queue, worker, typed)] == ["<Queue 'q'>", "<Worker 'q'>", "<Worker 'q'>"]
+    assert Queue[dict[str, int], str]("q").name == "q"
+
+
 async def test_a_traceback_says_what_to_try() -> None:
     with pytest.raises(errors.ServerUnavailableError) as caught:
         await connect("valkey://127.0.0.1:1")

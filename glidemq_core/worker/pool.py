@@ -7,11 +7,12 @@ import secrets
 import signal
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..connection import Connection
 from ..errors import ClosedError, GlideMQError, InvalidOptionError
+from ..job_fields import DataT, ResultT
 from ..option_fields import to_ms
 from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..waiting import until_empty
@@ -26,7 +27,7 @@ from .run import Run
 from .runner import Processor, Runner
 
 
-class Worker(QueueBase):
+class Worker(QueueBase, Generic[DataT, ResultT]):
     """Run jobs of a queue: `async with worker:` or `start()` begins, `run()` serves until a signal ends it.
 
     Args:
