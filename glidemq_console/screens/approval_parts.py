@@ -66,17 +66,20 @@ def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) ->
     }
 
 
-def summary(items: Sequence[Approval], total: int, now: int) -> Parts:
-    """`7 wait for a person · next in 3m 12s`."""
+def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts:
+    """`7 wait for a person · next in 3m 12s`; `read` of them are known, `items` match a filter."""
     if not total:
         return [Ink("nobody is asked", "dim")]
     verb = "waits" if total == 1 else "wait"
-    parts = [Ink(f"{total:,} {verb} for a person", "person", "bold")]
+    words = f"{total:,} {verb} for a person"
+    if total > read:
+        words = f"the first {read:,} of {total:,}"  # first of all, for a narrow terminal cuts the end
+    parts = [Ink(words, "person", "bold")]
     soonest = min((one for one in items if one.deadline_at), key=lambda one: one.deadline_at, default=None)  # type: ignore[arg-type,return-value]  # those without were left out
     if soonest is not None:
         parts += [Ink(" · next in ", "dim"), left_parts(soonest, now)]
-    if total > len(items):
-        parts.append(Ink(f" · the first {len(items):,} are listed", "warning"))
+    if len(items) < read:
+        parts.append(Ink(f" · {len(items):,} match", "warning"))
     return parts
 
 

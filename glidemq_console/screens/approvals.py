@@ -207,7 +207,8 @@ class ApprovalsScreen(DecidingScreen):
     def _draw_head(self, inbox: Inbox, now: int) -> None:
         hidden = len(inbox.items) - sum(not self.console.decider.is_answered(one) for one in inbox.items)
         listed = list(self._listed.items.values())
-        left = say.summary(listed, max(len(listed), inbox.total - hidden), now)
+        read = len(inbox.items) - hidden
+        left = say.summary(listed, read, max(read, inbox.total - hidden), now)
         shown = f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else "all queues"
         right = [Ink("sort ", "dim"), Ink(self._listed.sort), Ink("  ")]
         right.append(Ink(shown, "focus" if self._listed.filter else "dim"))

@@ -158,7 +158,8 @@ def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[F
         names = ", ".join(_name_of(view, child) for child in view.blocked[node.ref][:3])
         return [Ink(f"cannot go on: {names}", "error")]
     if node.state == "waiting-children":
-        return [Ink(f"waits for {waits_for(node, below)}", "dim")]
+        is_part = view.flow is not None and view.flow.truncated
+        return [Ink(f"waits for {waits_for(node, below):,}{' or more' if is_part else ''}", "dim")]
     if node.state == "suspended":
         return [Ink("waits for a person", "person")]
     parts: list[Ink] = []

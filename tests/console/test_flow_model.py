@@ -10,7 +10,7 @@ import pytest
 from glidemq_console.amounts import parse_amount, parse_count, parse_priority, parse_rate, parse_wait
 from glidemq_console.flow_tree import caps_of, flow_state, forecast, suspects, tree_rows
 from glidemq_console.meters import CELL_MS, CELLS, MeterBook, held_by, is_full, share_of
-from glidemq_console.screens.flow_parts import budget_lines
+from glidemq_console.screens.flow_parts import budget_lines, note_parts
 from glidemq_console.store import FlowView
 from glidemq_core.options import JobRef
 from glidemq_core.records import Flow, FlowNode, QueueSnapshot, Rate
@@ -267,3 +267,13 @@ def test_a_flow_whose_jobs_are_all_parked_is_not_told_to_burn() -> None:
 
     assert burning(EXCEEDED).endswith("nothing while its jobs are parked")
     assert "tok/min" in burning(replace(EXCEEDED, nodes=tuple(running(node) for node in EXCEEDED.nodes)))
+
+
+@pytest.mark.parametrize(("truncated", "words"), [(False, "waits for 1"), (True, "waits for 1 or more")])
+def test_a_part_of_a_flow_does_not_claim_to_count_all_that_is_waited_for(truncated: bool, words: str) -> None:
+    parent = FlowNode(queue="ai", id="1", name="a", state="waiting-children")
+    child = FlowNode(queue="ai", id="2", name="b", state="waiting", parents=(parent.ref,))
+    flow = replace(LOW, root=parent.ref, nodes=(parent, child), truncated=truncated)
+    view = FlowView(ref=parent.ref, flow=flow, at_ms=NOW_MS)
+
+    assert note_parts(parent, view, {parent.ref: (child,)})[0].text == words

@@ -14,6 +14,7 @@ from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.command_line import completions, parse
 from glidemq_console.fleet import HIDDEN_BUSY, FleetReader
 from glidemq_console.paging import PAGE_ROWS, JobPager
+from glidemq_console.screens import approval_parts
 from glidemq_console.screens.approval_parts import reported
 from glidemq_console.store import (
     JobsQuery,
@@ -266,3 +267,9 @@ def test_an_approver_sees_the_tools_that_a_job_asks_for_and_no_secrets() -> None
     assert [part.text for part in paragraphs] == ['» login {"api_key": "•••"}']
     title, paragraphs = reported(replace(asks, calls=()))
     assert (title, paragraphs[0].text) == ("draft", "it streamed nothing since it started · progress 60 %")
+
+
+def test_an_inbox_that_is_cut_says_so_in_its_first_words() -> None:
+    assert approval_parts.summary((), 500, 5_000, 0)[0].text == "the first 500 of 5,000"
+    filtered = approval_parts.summary((), 6, 6, 0)
+    assert "".join(part.text for part in filtered) == "6 wait for a person · 0 match"
