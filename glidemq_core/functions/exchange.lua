@@ -251,7 +251,7 @@ local function claim(P, batch, now)
     end
   end
   local claims, parked, stamp, verdicts, allowed = {}, {}, util.int(now), {}, 0
-  local index, score, ready = {}, runs.claim_score(stamp, batch.consumer), false
+  local listed, ready = {}, false
   local function take(entry, id)
     local flat, verdict = start(P, id, now, stamp, verdicts)
     if verdict == "parked" then
@@ -272,18 +272,12 @@ local function claim(P, batch, now)
       for _, id in ipairs(ids) do
         local before = #claims
         take("", id)
-        if #claims > before then
-          index[#index + 1] = score
-          index[#index + 1] = id
-        end
+        if #claims > before then listed[#listed + 1] = id end
       end
     end
     ready = ready or not dry
   end
-  if #index > 0 then
-    call("INCRBY", P .. ":list-active", #index / 2)
-    util.sliced("ZADD", P .. ":list-runs", index)
-  end
+  if #listed > 0 then runs.enter_list(P, listed, stamp, batch.consumer) end
   local drop = {}
   for round = 1, 20 do
     local missing = want - #claims

@@ -29,6 +29,17 @@ function runs.claim_score(stamp, consumer)
   return string.format("%.12f", tonumber(stamp) + tonumber(consumer:match("%x%x%x$") or "0", 16) / 4096)
 end
 
+-- Count jobs that were claimed from a list, and note when and by whom.
+function runs.enter_list(P, ids, stamp, consumer)
+  local score, scored = runs.claim_score(stamp, consumer), {}
+  for _, id in ipairs(ids) do
+    scored[#scored + 1] = score
+    scored[#scored + 1] = id
+  end
+  call("INCRBY", P .. ":list-active", #ids)
+  util.sliced("ZADD", P .. ":list-runs", scored)
+end
+
 -- Give back the list count of jobs that were active from a list.
 function runs.leave_list(P, ids)
   util.sliced("ZREM", P .. ":list-runs", ids)
