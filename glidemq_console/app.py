@@ -325,7 +325,8 @@ class ConsoleApp(App[int]):
                     return
             told = await action.run(context)
         except GlideMQError as error:
-            self.tell(f"{error.message}{f'; {error.hint}' if error.hint else ''}", "error")
+            hint = f"; {error.hint}" if error.hint else ""
+            self.tell(f"{action.title}: {error.message}{hint}", "error")
         else:
             if told:
                 self.tell(told, "success" if action.danger else "foreground")

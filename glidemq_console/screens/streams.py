@@ -17,7 +17,7 @@ from ..actions import Action, Context, bindings
 from ..command_line import CommandLine
 from ..following import SPEEDS, Follower
 from ..safe import clean
-from ..store import Interests, Snapshot
+from ..store import Interests, LinkState, Snapshot
 from ..widgets.ink import Ink, Parts
 from ..widgets.statusline import PartsView
 from ..widgets.streampane import StreamPane
@@ -40,6 +40,10 @@ YIELD_S, MOST_YIELDED = 0.06, 3 * TURNS
 LINGER_MS = 8_000
 #: Below this width two panes stand on top of one another.
 SIDE_WIDTH = 100
+_NOT_KNOWN: tuple[Parts, ...] = (
+    [],
+    [Ink(" What streams cannot be known without the server.", "dim")],
+)
 _EMPTY: tuple[Parts, ...] = (
     [],
     [Ink(" No job streams right now.")],
@@ -245,6 +249,8 @@ class StreamsScreen(ConsoleScreen):
         if self._auto and snapshot.running:
             self._cast(snapshot.running, now)
         self.set_class(not self._slots, "-none")
+        is_lost = snapshot.link.state is LinkState.LOST
+        self.query_one("#no-streams", PartsView).show(_NOT_KNOWN if is_lost else _EMPTY)
         self._draw_figures()
 
     def _cast(self, running: tuple[JobRow, ...], now: int) -> None:

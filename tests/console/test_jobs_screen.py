@@ -84,6 +84,9 @@ async def test_delay_and_priority_of_a_job_that_has_not_started_are_changed(
         await eventually(told(pilot, "starts in 10m 00s"))
         assert await job.get_state() == "delayed"
 
+        await pilot.press("colon", *"promote", "space", *"mail", "colon", *"99", "enter")
+        await eventually(told(pilot, "promote: job 'mail:99' not found"))
+
         while screen.selected_state != "delayed":
             await pilot.press("tab")
             await pilot.pause()

@@ -433,6 +433,10 @@ async def test_lost_connection_keeps_the_data_and_comes_back(server: Server) -> 
         assert "no connection" in (app.snapshot.why_not_write() or "")
         await pilot.press("p")
         await eventually(told(pilot, "no connection"))
+        await pilot.press("3")
+        await eventually(lambda: "cannot be known without the server" in text_on(pilot))
+        await pilot.press("1")
+        await eventually(lambda: isinstance(pilot.app.screen, QueuesScreen))
 
         server.start()
         await asyncio.sleep(0)
