@@ -84,6 +84,7 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
         )
         return
     from glidemq_console.format import age, count, money
+    from glidemq_console.store import delayed_jobs, ready_jobs
     from glidemq_core.option_fields import epoch_ms
 
     at_ms = epoch_ms(fleet.at)
@@ -104,7 +105,9 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
     for row in rows:
         name = session.out.safe(row.name, 40) + (" (paused)" if row.paused else "")
         oldest = age(epoch_ms(row.oldest_waiting_at) if row.oldest_waiting_at else None, at_ms)
-        numbers = (row.waiting, row.active, row.delayed, row.suspended, row.completed, row.failed)
+        # As the console tells them: what has a priority is ready, though the wire counts it as delayed.
+        ready, delayed = ready_jobs(row), delayed_jobs(row)
+        numbers = (ready, row.active, delayed, row.suspended, row.completed, row.failed)
         figures = [count(number) for number in (*numbers, row.completed_per_min, row.tokens_per_s)]
         cells = [
             name,
@@ -130,5 +133,10 @@ def _order(row: QueueSnapshot, sort: str) -> tuple[Any, ...]:
     attribute = {"rate": "completed_per_min", "tokens": "tokens_per_s", "cost": "cost_per_hour"}.get(
         sort, sort
     )
-    value = getattr(row, attribute)
+    if attribute in ("waiting", "delayed"):
+        from glidemq_console.store import delayed_jobs, ready_jobs
+
+        value = ready_jobs(row) if attribute == "waiting" else delayed_jobs(row)
+    else:
+        value = getattr(row, attribute)
     return (value is None, -(value or 0), row.name)

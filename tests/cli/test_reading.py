@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glidemq_core import NewJob, Queue
+from glidemq_core import JobOptions, NewJob, Queue
 from glidemq_core.connection import Connection
 
 from .harness import Ran, fill, within, words
@@ -70,6 +70,19 @@ def test_queues(run: Run, chat: str) -> None:
     assert table[0].split()[0] == "QUEUE"
     assert table[1].split()[0] == "chat"
     assert run("queues", "chat", "nowhere").code == 1
+
+
+def test_jobs_with_a_priority_count_as_ready_in_the_table(run: Run, server: str) -> None:
+    async def add(connection: Connection) -> None:
+        async with Queue("mail", connection) as queue:
+            await queue.add_bulk([NewJob("urgent", {}, JobOptions(priority=1)), NewJob("plain", {})])
+
+    within(server, add)
+
+    _, row = run("queues").out.splitlines()
+    assert row.split()[:4] == ["mail", "2", "·", "·"]
+    [found] = run("queues", "--json").object["queues"]
+    assert (found["waiting"], found["delayed"], found["prioritized"]) == (1, 1, 1)
 
 
 def test_an_empty_server_says_so_on_stderr(run: Run, server: str) -> None:
