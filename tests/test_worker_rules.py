@@ -37,7 +37,7 @@ async def bench(connection: Connection) -> Bench:
 # Buckets and windows -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     capacity=st.integers(1, 20_000),
     rate=st.integers(1, 50_000),
