@@ -86,6 +86,10 @@ class FleetReader:
                 idle.append(name)
         return {*unread[:HIDDEN_UNREAD], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
 
+    def quiet(self) -> list[str]:
+        """Rows where nobody waited for a person when they were read."""
+        return [name for name, row in self._rows.items() if not row.suspended and not row.unreadable]
+
     def likely_running(self, most: int) -> list[str]:
         """Choose rows to look for running jobs in: those that ran some, then those read the longest time ago."""
         return sorted(self.names, key=lambda name: (not self._runs(name), self.read_ms.get(name, 0)))[:most]

@@ -73,6 +73,8 @@ CREWS_EVERY_MS = 1_000
 KNOWN_EVERY_MS = 3_000
 #: Rows read in a round while running streams are sought.
 ROWS_FOR_PICKING = 20
+#: How often the queues where nobody waited are asked whether somebody does now, a command for hundreds of them.
+ASKING_EVERY_MS = 2_000
 #: Queues with suspended jobs whose rows are kept fresh while those jobs are listed.
 ROWS_WITH_INBOX = 10
 
@@ -224,7 +226,9 @@ class LiveFeed:
             sought = self._fleet.likely_running(ROWS_FOR_PICKING) if wants.pick else ()
             # Those whose suspended jobs are listed too, so that list and badge count the same.
             inbox = self._latest.inbox if wants.inbox else None
-            asked = sorted({one.queue for one in inbox.items})[:ROWS_WITH_INBOX] if inbox is not None else ()
+            asked = sorted({one.queue for one in inbox.items})[:ROWS_WITH_INBOX] if inbox is not None else []
+            if self._is_due("asking", ASKING_EVERY_MS):
+                asked += await self._try(watch.asking(self._fleet.quiet())) or []
             await self._try(self._fleet.read(watch, _visible(wants).union(sought, asked)))
         if wants.jobs is not None:
             changes["jobs"] = await self._try(self._read_list(wants.jobs, wants.window))

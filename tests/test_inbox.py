@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from test_watch import viewer_url
 
+from glidemq_console.fleet import FleetReader
 from glidemq_core.connection import Connection
 from glidemq_core.keys import QueueKeys
 from glidemq_core.records import Inbox, JobRef
@@ -172,3 +173,27 @@ async def test_a_draft_of_large_chunks_is_not_read_whole(connection: Connection,
     told = (await connection.command("INFO", "stats")).decode()
     assert inbox.items[0].draft == "x" * 100 + "…"
     assert int(told.split("total_net_output_bytes:")[1].split()[0]) - before < 2_000_000
+
+
+async def test_a_job_that_waits_in_a_quiet_queue_is_told_at_once(connection: Connection) -> None:
+    """A console reads hidden queues rarely: with hundreds of them a badge must not wait for their turn."""
+    names = [f"q{number:03}" for number in range(300)]
+    now = 0
+
+    async with Watch(connection, calls_per_s=5_000) as watch:
+        fleet = FleetReader(names, lambda: now)
+        await fleet.read(watch, names)
+        await suspend(connection, "q123", {"1": 5_000})
+        now += 5_000
+        before = connection.stats.commands
+        asking = await watch.asking(fleet.quiet())
+        found = connection.stats.commands - before
+        await fleet.read(watch, asking)
+        before = connection.stats.commands
+        again = await watch.asking(fleet.quiet())
+
+    assert asking == ["q123"]
+    assert found < 60
+    assert sum(row.suspended or 0 for row in fleet.rows) == 1
+    assert again == []
+    assert connection.stats.commands - before == 1

@@ -235,6 +235,13 @@ class Watch:
         complete = names is not None or eyes.queues.complete
         return Inbox(items=items, total=total, complete=complete, at=eyes.source.now())
 
+    async def asking(self, names: Sequence[str]) -> list[str]:
+        """Tell in which of many queues somebody may wait for a person, by a command for hundreds of them.
+
+        In a cluster that cannot be told so: it names none.
+        """
+        return await (await self._look()).inbox.asking(names)
+
     async def workers(self, names: Sequence[str] | None = None, *, brief: bool = False) -> WorkerList:
         """Read live workers, and active jobs whose heartbeat is overdue.
 

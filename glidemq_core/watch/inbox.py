@@ -98,6 +98,10 @@ class InboxReader:
         await self._count_parked({*looked, *read} & kept.keys())
         return tuple(entry.shown for entry in kept.values()), total
 
+    async def asking(self, names: Sequence[str]) -> list[str]:
+        """Tell in which queues somebody may wait; none in a cluster."""
+        return [] if self._source.connection.is_cluster else await self._asking.holding(names)
+
     async def _read(self, one: Waiting, payload_limit: int) -> _Kept | None:
         keys = self._source.keys(one.queue)
         values, newest = await self._source.ask(

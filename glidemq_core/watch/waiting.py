@@ -110,9 +110,13 @@ class Asking:
         return found[:limit] if pages else [], sum(page.total for page in pages.values())
 
     async def _holding(self, names: Sequence[str]) -> list[str]:
-        """The queues where somebody may wait: one command tells of hundreds that there nobody does."""
-        if self._source.connection.is_cluster:
-            return list(names)
+        return list(names) if self._source.connection.is_cluster else await self.holding(names)
+
+    async def holding(self, names: Sequence[str]) -> list[str]:
+        """The queues where somebody may wait: one command tells of hundreds that there nobody does.
+
+        Not for a cluster, where no command asks in several slots.
+        """
         keys = {self._source.keys(name).suspended: name for name in names}
         parts = sliced(list(keys), _EXIST)
         found: list[str] = []
