@@ -180,7 +180,7 @@ def test_ctrl_c_ends_a_question(chat: str) -> None:
 def test_an_answer_may_take_longer_than_the_limit(chat: str) -> None:
     master, slave = pty.openpty()
     child = subprocess.Popen(
-        [*COMMAND, "remove", "chat:waiting", "--timeout", "4s"],
+        [*COMMAND, "remove", "chat:waiting", "--timeout", "8s"],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -191,7 +191,7 @@ def test_an_answer_may_take_longer_than_the_limit(chat: str) -> None:
     while b"[y/N]" not in seen:
         seen += os.read(master, 1_000)
     # Longer than the limit is what this is about.
-    threading.Event().wait(4.5)
+    threading.Event().wait(8.5)
     os.write(master, b"y\n")
     assert child.wait(30) == 0
     os.close(master)
