@@ -273,8 +273,8 @@ class LiveFeed:
             return await reading
         except _SESSION_ERRORS:
             raise
-        except GlideMQError as error:
-            self._trouble = error.message
+        except Exception as error:  # noqa: BLE001  # what nobody foresaw in a queue must not take the console down
+            self._trouble = _words(error)
             return None
 
     def _is_due(self, part: object, every_ms: int) -> bool:
@@ -326,8 +326,8 @@ class LiveFeed:
                             self._emit(complete=True)
                 except _SESSION_ERRORS:
                     raise
-                except GlideMQError as error:
-                    self._emit(trouble=f"the search for queues stopped: {error.message}")
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._emit(trouble=f"the search for queues stopped: {_words(error)}")
                 await asyncio.sleep(self._config.rescan_ms / 1000)
 
     def _found(self, names: Iterable[str], gone: Iterable[str] = ()) -> None:
@@ -397,6 +397,12 @@ class LiveFeed:
 def _unscrolled(wants: Interests) -> Interests:
     """What is needed, wherever it is scrolled to."""
     return replace(wants, window=(0, 0), inbox_shown=(), flows_shown=())
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, GlideMQError):
+        return error.message
+    return f"a part of this cannot be read, please report it: {type(error).__name__}: {error}"
 
 
 def _visible(wants: Interests) -> set[str]:

@@ -24,6 +24,7 @@ from glidemq_console.widgets.keybar import KeyBar
 from glidemq_console.widgets.statusline import PartsView, StatusLine
 from glidemq_core import NewJob, Queue, Worker
 from glidemq_core.connection import Connection
+from glidemq_core.functions import source
 
 from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
 
@@ -364,6 +365,26 @@ class Server:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+
+async def test_an_answer_that_nobody_foresaw_is_told_and_passes(
+    connection: Connection, server_url: str
+) -> None:
+    head = 'register("snapshot", { "no-writes" }, function(P, args)\n'
+    many = "local out = {} for i = 1, 99 do out[i] = i end return out"
+    odd = source().replace(head, f"{head} do {many} end\n")
+    assert odd != source()
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await queue.add("answer", {})
+        await shows_queue(pilot, "inference")
+
+        await connection.command("FUNCTION", "LOAD", "REPLACE", odd)
+        await eventually(lambda: "cannot be read, please report it" in text_on(pilot))
+
+        await connection.command("FUNCTION", "LOAD", "REPLACE", source())
+        await queue.add("answer", {})
+        await eventually(lambda: app_of(pilot).snapshot.queue("inference").waiting == 2)  # type: ignore[union-attr]
+        await eventually(lambda: "please report it" not in text_on(pilot))
 
 
 @pytest.fixture
