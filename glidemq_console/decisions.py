@@ -25,6 +25,8 @@ DONE: Mapping[str, str] = {"approve": "approved", "reject": "rejected"}
 DEADLINE_MARGIN_MS = 1_000
 #: The reason that the sweep of overdue suspensions writes.
 TIMED_OUT = "Suspend timeout exceeded"
+#: Colours of the lines of a difference, by their marks.
+MARK_TOKENS: Mapping[str, str] = {"+": "success", "-": "error", " ": "dim"}
 #: Lines of a difference that are shown.
 DIFF_LINES = 40
 

@@ -79,6 +79,14 @@ def deadline_level(start_ms: float | None, deadline_ms: float | None, now_ms: fl
     return "warn" if share <= 0.25 else "ok"
 
 
+def window(ms: int) -> str:
+    """Return the length of a window as it is typed: `500ms`, `10s`, `1m`, `2h`, `1d`."""
+    for size, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
+        if ms % size == 0:
+            return f"{ms // size}{letter}"
+    return f"{ms}ms"
+
+
 def _moment(at_ms: float, zone: tzinfo | None) -> datetime | None:
     try:
         return datetime.fromtimestamp(at_ms / SECOND, UTC).astimezone(zone)

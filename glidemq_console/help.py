@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 
 from .actions import EVERYWHERE, Action, Context, in_scope, key_text
 from .widgets.ink import Ink, Parts
-from .widgets.statusline import PartsView
+from .widgets.overlay import Overlay
 
 #: Cells of the keys before what they do.
 _KEYS = 20
@@ -54,32 +51,10 @@ def _actions(actions: list[Action], context: Context, taken: Collection[str] = (
     return lines
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Overlay):
     """Help over the screen it was asked on."""
 
-    DEFAULT_CSS: ClassVar[str] = """
-    HelpScreen { align: center middle; background: $background 60%; }
-    HelpScreen VerticalScroll {
-        width: 92; max-width: 96%; height: auto; max-height: 90%;
-        padding: 1 2; background: $panel; border: round $hairline;
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q,f1", "dismiss_help", "close", show=False),
-        Binding("down,j", "scroll(1)", show=False),
-        Binding("up,k", "scroll(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "close", show=False)]
 
     def __init__(self, scope: str, context: Context) -> None:
-        super().__init__()
-        self._lines = help_lines(scope, context)
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll():
-            yield PartsView(self._lines, wraps=True, hang=_KEYS)
-
-    def action_dismiss_help(self) -> None:
-        self.dismiss(None)
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+        super().__init__(help_lines(scope, context), hang=_KEYS)

@@ -238,6 +238,11 @@ def clean(
     )
 
 
+def short(text: str | None, limit: int = 120) -> str:
+    """Return foreign text as one inert line; an empty one for None."""
+    return clean(text or "", single_line=True, limit=limit)
+
+
 def _cap_line(line: str, limit: int, dropped: int = 0) -> str:
     """Return the first `limit` characters and a marker for the rest and the `dropped` bytes behind it."""
     dropped += _utf8_size(line[limit:])

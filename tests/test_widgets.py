@@ -21,11 +21,11 @@ from glidemq_console.widgets import tokens
 from glidemq_console.widgets.card import PayloadCard
 from glidemq_console.widgets.columns import Column, Row, arrange
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
-from glidemq_console.widgets.gauge import Gauge
+from glidemq_console.widgets.gauge import gauge_parts
 from glidemq_console.widgets.ink import Ink, fit, width_of
 from glidemq_console.widgets.lines import LineList
 from glidemq_console.widgets.plot import Plot, Series
-from glidemq_console.widgets.sparkline import Sparkline
+from glidemq_console.widgets.sparkline import sparkline_parts
 from glidemq_console.widgets.statusline import PartsView, Rule, StatusLine, TabBar
 from glidemq_console.widgets.tokens import TokenPane
 from glidemq_console.widgets.tree import Tree
@@ -503,18 +503,16 @@ async def test_a_payload_folds_by_key_and_mouse_and_shows_raw() -> None:
 
 async def test_lines_show_their_parts_at_every_width() -> None:
     line = StatusLine([Ink("left " * 10)], [Ink("right", "person")])
-    app = Stage(line, Rule("title"), Gauge("tokens"), Sparkline("done"), PartsView([[Ink("a")], [Ink("b")]]))
+    gauge, spark = gauge_parts(1.04, 10, "104 / 100"), sparkline_parts([0, 1, 2], 6)
+    app = Stage(line, Rule("title"), PartsView([gauge, spark, [Ink("a")], [Ink("b")]]))
     async with app.run_test(size=(30, 8)) as pilot:
-        app.query_one(Gauge).set(1.04, "104 / 100")
-        app.query_one(Sparkline).set([0, 1, 2], "2/min")
         await pilot.pause()
         lines = app.screen_lines()
 
         assert lines[0].endswith("… right ")
         assert lines[1].startswith("── title ──")
-        assert lines[2].startswith("tokens ▕██████████▏ 104 % exc")
-        assert lines[3].startswith("done ")
-        assert lines[3].endswith("▁▄█ 2/min")
+        assert lines[2] == "▕██████████▏ 104 % exceeded  …"
+        assert lines[3].rstrip() == "   ▁▄█"
         assert [text.strip() for text in lines[4:6]] == ["a", "b"]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..safe import clean
 from .base import Action, Context, Danger, Question, Run, on_screen
+from .queues import queue_names
 
 #: The state of a job that is not there any more.
 GONE = "gone"
@@ -80,10 +81,6 @@ async def _tokens(context: Context) -> None:
 
 def _cannot_stream(context: Context) -> str | None:
     return needs_job(context) or (None if context.app.has_screen("streams") else "there is no streams screen")
-
-
-def _names(context: Context) -> list[str]:
-    return [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
 
 
 def jobs_shown(context: Context) -> list[str]:
@@ -272,6 +269,6 @@ ACTIONS = (
         run=_open("queue"),
         command="queue",
         takes="queue",
-        complete=_names,
+        complete=queue_names,
     ),
 )

@@ -6,22 +6,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..amounts import parse_count, parse_rate
-from ..safe import clean
+from ..format import window
 from .asking import ask_value
 from .base import Action, Context, Danger, Question, Reason, on_screen
-from .queues import needs_queue
+from .queues import needs_queue, queue_names, selected_queue
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
 
 
-def _row(context: Context) -> QueueSnapshot | None:
-    return context.snapshot.queue(context.queue) if context.queue is not None else None
-
-
 def _has(limit: Callable[[QueueSnapshot], bool], words: str) -> Reason:
     def why_not(context: Context) -> str | None:
-        row = _row(context)
+        row = selected_queue(context)
         return needs_queue(context) or (None if row is not None and limit(row) else words)
 
     return why_not
@@ -31,19 +27,13 @@ def _own_rpm(row: QueueSnapshot) -> bool:
     return row.rpm.source == "queue" and bool(row.rpm.max)
 
 
-def _window(window_ms: int) -> str:
-    from ..screens.limit_parts import window_text
-
-    return window_text(window_ms)
-
-
 async def _set_rpm(context: Context) -> str:
     from glidemq_core.options import RateLimit
 
-    row = _row(context)
+    row = selected_queue(context)
     assert context.queue is not None
     assert row is not None
-    now = f"{row.rpm.max:.0f}/{_window(row.rpm.window_ms)}" if row.rpm.max and row.rpm.window_ms else ""
+    now = f"{row.rpm.max:.0f}/{window(row.rpm.window_ms)}" if row.rpm.max and row.rpm.window_ms else ""
     given = await ask_value(
         context,
         f"Cap the starts of {context.shown_queue}",
@@ -58,16 +48,16 @@ async def _set_rpm(context: Context) -> str:
     assert not isinstance(parsed, str)
     limit = RateLimit(*parsed)
     await context.change(context.queue, lambda queue, actor: queue.set_global_rate_limit(limit, actor=actor))
-    return f"{context.shown_queue}: at most {parsed[0]:,} starts in {_window(parsed[1])}"
+    return f"{context.shown_queue}: at most {parsed[0]:,} starts in {window(parsed[1])}"
 
 
 async def _ask_clear_rpm(context: Context) -> Question | None:
-    row = _row(context)
+    row = selected_queue(context)
     if row is None:
         return None
     return Question(
         title=f"Lift the cap on starts of {context.shown_queue}?",
-        body=f"{row.rpm.max or 0:,.0f} in {_window(row.rpm.window_ms or 60_000)} holds no more: "
+        body=f"{row.rpm.max or 0:,.0f} in {window(row.rpm.window_ms or 60_000)} holds no more: "
         "workers start what waits as fast as their own limits let them.",
         yes="Lift it",
     )
@@ -80,7 +70,7 @@ async def _clear_rpm(context: Context) -> str:
 
 
 async def _set_concurrency(context: Context) -> str:
-    row = _row(context)
+    row = selected_queue(context)
     assert context.queue is not None
     assert row is not None
     value = str(row.global_concurrency) if row.global_concurrency else ""
@@ -100,7 +90,7 @@ async def _set_concurrency(context: Context) -> str:
 
 
 async def _ask_clear_concurrency(context: Context) -> Question | None:
-    row = _row(context)
+    row = selected_queue(context)
     if row is None:
         return None
     return Question(
@@ -114,10 +104,6 @@ async def _clear_concurrency(context: Context) -> str:
     assert context.queue is not None
     await context.change(context.queue, lambda queue, actor: queue.set_global_concurrency(0, actor=actor))
     return f"{context.shown_queue}: no cap on jobs at once any more"
-
-
-def _queue_names(context: Context) -> list[str]:
-    return [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
 
 
 ACTIONS = (
@@ -144,7 +130,7 @@ ACTIONS = (
         footer=20,
         command="set-rpm",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="limits.clear-rpm",
@@ -159,7 +145,7 @@ ACTIONS = (
         footer=25,
         command="clear-rpm",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="limits.set-concurrency",
@@ -174,7 +160,7 @@ ACTIONS = (
         footer=30,
         command="set-concurrency",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="limits.clear-concurrency",
@@ -189,7 +175,7 @@ ACTIONS = (
         footer=35,
         command="clear-concurrency",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="limits.detail",

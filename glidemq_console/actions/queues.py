@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 CLEAN_LIMIT = 1_000
 
 
-def _row(context: Context) -> QueueSnapshot | None:
+def selected_queue(context: Context) -> QueueSnapshot | None:
+    """The queue that an action works on, as it is known."""
     return context.snapshot.queue(context.queue) if context.queue is not None else None
 
 
 def needs_queue(context: Context) -> str | None:
     """Say that no queue is selected."""
-    return None if _row(context) is not None else "no queue is selected"
+    return None if selected_queue(context) is not None else "no queue is selected"
 
 
-def _queue_names(context: Context) -> list[str]:
+def queue_names(context: Context) -> list[str]:
+    """Names of the known queues, to complete what is typed."""
     return [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
 
 
@@ -33,7 +35,7 @@ def _queue_names(context: Context) -> list[str]:
 
 
 async def _pause_or_resume(context: Context) -> str:
-    row = _row(context)
+    row = selected_queue(context)
     return await (_resume if row is not None and row.paused else _pause)(context)
 
 
@@ -53,12 +55,12 @@ async def _resume(context: Context) -> str:
 
 
 def _cannot_pause(context: Context) -> str | None:
-    row = _row(context)
+    row = selected_queue(context)
     return needs_queue(context) or ("it is paused already" if row is not None and row.paused else None)
 
 
 def _cannot_resume(context: Context) -> str | None:
-    row = _row(context)
+    row = selected_queue(context)
     return needs_queue(context) or ("it is not paused" if row is not None and not row.paused else None)
 
 
@@ -66,14 +68,14 @@ def _cannot_resume(context: Context) -> str | None:
 
 
 def _cannot_retry(context: Context) -> str | None:
-    row = _row(context)
+    row = selected_queue(context)
     if row is None:
         return "no queue is selected"
     return None if row.failed else f"nothing has failed in {context.shown_queue}"
 
 
 async def _ask_retry(context: Context) -> Question | None:
-    row = _row(context)
+    row = selected_queue(context)
     if row is None:
         return None
     return Question(
@@ -91,7 +93,7 @@ async def _retry_failed(context: Context) -> str:
 
 
 def _cannot_drain(context: Context) -> str | None:
-    row = _row(context)
+    row = selected_queue(context)
     if row is None:
         return "no queue is selected"
     if row.waiting:
@@ -101,7 +103,7 @@ def _cannot_drain(context: Context) -> str | None:
 
 
 async def _ask_drain(context: Context) -> Question | None:
-    row = _row(context)
+    row = selected_queue(context)
     if row is None or context.queue is None:
         return None
     return Question(
@@ -121,13 +123,13 @@ async def _drain(context: Context) -> str:
 
 def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
     def why_not(context: Context) -> str | None:
-        row = _row(context)
+        row = selected_queue(context)
         if row is None:
             return "no queue is selected"
         return None if getattr(row, state) else f"{context.shown_queue} has no {state} jobs"
 
     async def ask(context: Context) -> Question | None:
-        row = _row(context)
+        row = selected_queue(context)
         if row is None or context.queue is None:
             return None
         count = min(getattr(row, state) or 0, CLEAN_LIMIT)
@@ -159,7 +161,7 @@ def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
         run=run,
         command=f"clean-{state}",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     )
 
 
@@ -195,7 +197,7 @@ ACTIONS = (
         run=_pause,
         command="pause",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="queue.resume",
@@ -207,7 +209,7 @@ ACTIONS = (
         run=_resume,
         command="resume",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="queue.retry-failed",
@@ -222,7 +224,7 @@ ACTIONS = (
         footer=30,
         command="retry-failed",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     Action(
         id="queue.sort",
@@ -264,7 +266,7 @@ ACTIONS = (
         footer=60,
         command="drain",
         takes="queue",
-        complete=_queue_names,
+        complete=queue_names,
     ),
     _clean_action("completed", "C"),
     _clean_action("failed", "F"),

@@ -58,7 +58,7 @@ async def _set(
     by: str | None,
     comment: str | None,
 ) -> list[OperationResult]:
-    from glidemq_console.format import plural
+    from glidemq_console.format import plural, window
     from glidemq_core import switches
     from glidemq_core.options import RateLimit
     from glidemq_core.records import OperationResult
@@ -72,7 +72,7 @@ async def _set(
     if start_cap is not None or no_rpm:
         limit = RateLimit(*start_cap) if start_cap is not None else None
         outcome = await switches.set_global_rate_limit(scope, limit, actor=actor)
-        words = f"{limit.max} starts in {_window(limit.duration)}" if limit else "no cap on starts"
+        words = f"{limit.max} starts in {window(limit.duration)}" if limit else "no cap on starts"
         results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
     if concurrency is not None:
         outcome = await switches.set_global_concurrency(scope, concurrency, actor=actor)
@@ -117,7 +117,7 @@ def _row(session: Session, one: Limits, at_ms: int) -> list[str]:
 
 def _meter(rate: Rate, at_ms: int) -> tuple[str, str]:
     """Used of the cap in its window, and the time to its end."""
-    from glidemq_console.format import UNKNOWN, countdown, full
+    from glidemq_console.format import UNKNOWN, countdown, full, window
     from glidemq_core.option_fields import epoch_ms
 
     resets = countdown(epoch_ms(rate.resets_at) if rate.resets_at is not None else None, at_ms)
@@ -125,9 +125,9 @@ def _meter(rate: Rate, at_ms: int) -> tuple[str, str]:
         return UNKNOWN, UNKNOWN
     if rate.max is None:
         return f"{full(rate.used)}, cap unknown", resets
-    window = f" in {_window(rate.window_ms)}" if rate.window_ms else ""
+    length = f" in {window(rate.window_ms)}" if rate.window_ms else ""
     whose = " (worker)" if rate.source == "worker" else ""
-    return f"{full(rate.used)} of {full(rate.max)}{window}{whose}", resets
+    return f"{full(rate.used)} of {full(rate.max)}{length}{whose}", resets
 
 
 def _show_groups(session: Session, one: Limits, at_ms: int) -> None:
@@ -155,11 +155,3 @@ def _group(session: Session, group: Group, at_ms: int) -> list[str]:
         bucket,
         countdown(epoch_ms(group.resume_at) if group.resume_at is not None else None, at_ms),
     ]
-
-
-def _window(window_ms: int) -> str:
-    """Write a window as it is typed: `500ms`, `10s`, `1m`, `2h`."""
-    for unit, length in (("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
-        if window_ms % length == 0:
-            return f"{window_ms // length}{unit}"
-    return f"{window_ms}ms"

@@ -7,9 +7,9 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from .. import format as fmt
-from ..decisions import Pending, name_of, round_words, value_diff, what_changed
+from ..decisions import MARK_TOKENS, Pending, name_of, round_words, value_diff, what_changed
 from ..following import piece_of
-from ..safe import clean, json_line, mask, masked_text
+from ..safe import clean, json_line, mask, masked_text, short
 from ..store import epoch_ms
 from ..widgets.columns import Column
 from ..widgets.ink import Cell, Ink, Parts
@@ -30,13 +30,8 @@ EMPTY: tuple[Parts, ...] = (
     [Ink("Nothing waits for you. A processor asks with job.suspend(reason=…).")],
 )
 _LEVELS = {"ok": "foreground", "warn": "warning", "high": "error", "over": "error", "unknown": "dim"}
-_MARKS = {"+": "success", "-": "error", " ": "dim"}
 #: Lines of a difference in the head of the card.
 _DIFF = 8
-
-
-def short(text: str | None, limit: int = 120) -> str:
-    return clean(text or "", single_line=True, limit=limit)
 
 
 def left_parts(one: Approval, now: int) -> Ink:
@@ -148,7 +143,7 @@ def changed_lines(before: Approval, after: Approval) -> list[Parts]:
     difference = []
     for old, new in ((before.data, after.data), (before.draft or "", after.draft or "")):
         difference += value_diff(old, new)
-    lines += [[Ink(f"  {mark} {text}", _MARKS[mark])] for mark, text in difference[:_DIFF]]
+    lines += [[Ink(f"  {mark} {text}", MARK_TOKENS[mark])] for mark, text in difference[:_DIFF]]
     if len(difference) > _DIFF:
         lines.append([Ink(f"    … {fmt.plural(len(difference) - _DIFF, 'line')} more", "dim")])
     lines.append([Ink("enter", "focus", "bold"), Ink(" when you have looked at it", "dim")])

@@ -60,6 +60,11 @@ class ApprovalsScreen(DecidingScreen):
     ApprovalsScreen.-wide #inbox-head, ApprovalsScreen.-wide #inbox-rule { display: block; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: What is being read whole: a refresh meanwhile does not begin anew.
+        self._reads: Approval | None = None
+
     def body(self) -> ComposeResult:
         yield StatusLine(id="inbox-head")
         yield Rule(id="inbox-rule")
@@ -222,8 +227,9 @@ class ApprovalsScreen(DecidingScreen):
         if current is None:
             return
         card = current if self.has_changed else self.shown or current
-        if self._opened.lacks_whole(card):
-            self.run_worker(self._read_whole(card.ref), group="whole", exclusive=True, exit_on_error=False)
+        if self._opened.lacks_whole(card) and (self._reads is None or not is_same(self._reads, card)):
+            self._reads = card
+            self.run_worker(self._read_whole(card), group="whole", exclusive=True, exit_on_error=False)
         head = say.head(card, now, self.console.config.zone)
         if self.has_changed and self._opened.one is not None:
             head += [[], *say.changed_lines(self._opened.one, current)]
@@ -251,18 +257,19 @@ class ApprovalsScreen(DecidingScreen):
         waits = waits or (pending is None and (self.has_changed or self.is_cut))
         self.review.show_buttons(note, pending, waits=waits)
 
-    async def _read_whole(self, ref: JobRef) -> None:
+    async def _read_whole(self, one: Approval) -> None:
         """Read payload and draft without limits, for the card; only then can they be decided on."""
-        if self._opened.has_whole(self.current):
-            return
         try:
-            whole = await self.console.feed.review(ref)
+            whole = await self.console.feed.review(one.ref)
         except GlideMQError as error:
             self.tell(error.message, token="warning")
             self.console.feed.refresh_now()
             return
+        finally:
+            if self._reads is one:
+                self._reads = None
         current = self.current
-        if current is None or current.ref != ref:
+        if current is None or current.ref != one.ref:
             return
         self._opened.whole = whole
         if self._opened.one is None or not is_same(whole, current):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 
 from .. import format as fmt
 from ..safe import clean
 from ..store import epoch_ms
 from ..widgets.ink import Ink, Parts
-from ..widgets.statusline import PartsView
+from ..widgets.overlay import Overlay
 
 if TYPE_CHECKING:
     from glidemq_core.records import AuditEntry
@@ -53,32 +50,10 @@ def audit_lines(name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -
     return lines
 
 
-class AuditScreen(ModalScreen[None]):
+class AuditScreen(Overlay):
     """The audit over the screen it was asked on."""
 
-    DEFAULT_CSS: ClassVar[str] = """
-    AuditScreen { align: center middle; background: $background 60%; }
-    AuditScreen VerticalScroll {
-        width: 92; max-width: 96%; height: auto; max-height: 80%;
-        padding: 1 2; background: $panel; border: round $hairline;
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,u,q,enter", "close_audit", "close", show=False),
-        Binding("down,j", "scroll(1)", show=False),
-        Binding("up,k", "scroll(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("u,enter", "close", "close", show=False)]
 
     def __init__(self, name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -> None:
-        super().__init__()
-        self._lines = audit_lines(name, entries, console)
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll():
-            yield PartsView(self._lines)
-
-    def action_close_audit(self) -> None:
-        self.dismiss(None)
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+        super().__init__(audit_lines(name, entries, console))

@@ -11,6 +11,7 @@ from textual.containers import Horizontal, VerticalScroll
 from ..actions import Context, bindings
 from ..actions.flows import FlowContext
 from ..flow_tree import TreeRow, children_of, tree_rows
+from ..safe import short
 from ..store import FlowView, Interests, Snapshot
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Ink, Parts
@@ -96,9 +97,11 @@ class FlowScreen(ConsoleScreen):
         return Interests(flow=self.ref)
 
     def context(self) -> Context:
-        plain, view, node = super().context(), self.view, self.selected
+        view, node = self.view, self.selected
         shown = FlowContext(
-            **{name: getattr(plain, name) for name in ("app", "screen", "snapshot")},
+            app=self.console,
+            screen=self,
+            snapshot=self.snapshot,
             view=view,
             flow=view.flow if view is not None else None,
         )
@@ -122,7 +125,7 @@ class FlowScreen(ConsoleScreen):
         view, head = self.view, self.query_one("#flow-head", StatusLine)
         if view is None or view.flow is None:
             words = "reading …" if view is None else "is gone: removed, or it left when it was done"
-            head.show([Ink(say.short(str(self.ref)), "", "bold"), Ink(f"   {words}", "dim")])
+            head.show([Ink(short(str(self.ref)), "", "bold"), Ink(f"   {words}", "dim")])
             self.lines.set_empty([] if view is None else [[Ink("esc goes back", "dim")]])
             if view is not None:
                 self._rows = []

@@ -19,7 +19,7 @@ from ..flow_tree import (
     took_ms,
     waits_for,
 )
-from ..safe import cell_fit, cell_pad, clean
+from ..safe import cell_fit, cell_pad, short
 from ..store import FlowView, epoch_ms
 from ..widgets.gauge import gauge_parts
 from ..widgets.ink import Cell, Ink, Parts
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 #: Parked jobs named in the pane.
 PARKED_SHOWN = 6
 _ENDED = ("completed", "failed")
-
-
-def short(text: str | None, limit: int = 120) -> str:
-    """Foreign text on one line."""
-    return clean(text or "", single_line=True, limit=limit)
 
 
 def age_parts(flow: Flow, now: int) -> str:

@@ -97,8 +97,8 @@ class FlowsScreen(ConsoleScreen):
         )
 
     def context(self) -> Context:
-        flow, plain = self.selected, super().context()
-        shown = FlowContext(**{name: getattr(plain, name) for name in ("app", "screen", "snapshot")})
+        flow = self.selected
+        shown = FlowContext(app=self.console, screen=self, snapshot=self.snapshot)
         return shown if flow is None else replace(shown, queue=flow.root.queue, job=flow.root, flow=flow)
 
     def status(self, snapshot: Snapshot) -> Parts:

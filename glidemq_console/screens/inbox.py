@@ -103,9 +103,6 @@ class Opened:
         """Whether only the beginning of a job is known, and the whole has not been read yet."""
         return one is not self.whole and (one.truncated or len(one.draft or "") >= LIST_DRAFT)
 
-    def has_whole(self, current: Approval | None) -> bool:
-        return self.whole is not None and current is not None and is_same(self.whole, current)
-
 
 def is_same(one: Approval, other: Approval) -> bool:
     return one.ref == other.ref and one.review_hash == other.review_hash

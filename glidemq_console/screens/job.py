@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from .. import format as fmt
 from ..actions import Context, bindings
 from ..actions.jobs import GONE
+from ..safe import short
 from ..store import Interests, JobView, Snapshot
 from ..widgets.card import PayloadCard
 from ..widgets.ink import Ink, Parts
@@ -110,7 +111,7 @@ class JobScreen(ConsoleScreen):
         now, head = self.console.now_ms(), self.query_one("#job-head", StatusLine)
         detail, view = self.detail, self.view
         if detail is None:
-            name = say.short(str(self.ref))
+            name = short(str(self.ref))
             words = "reading …" if view is None else "is gone: removed, or it left when it was done"
             head.show([Ink(name, "", "bold"), Ink(f"   {words}", "dim" if view is None else "warning")])
             if view is not None:
@@ -139,7 +140,7 @@ class JobScreen(ConsoleScreen):
         if job.truncated:
             self.payload.show_note("too long to read at once; m reads it")
         elif job.data_error is not None:
-            self.payload.show_note(f"cannot be decoded: {say.short(job.data_error, 200)}", "warning")
+            self.payload.show_note(f"cannot be decoded: {short(job.data_error, 200)}", "warning")
         else:
             self.payload.show(job.data)
         if self.payload.masked_count:

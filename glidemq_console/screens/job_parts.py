@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from .. import format as fmt
-from ..safe import clean
+from ..safe import short
 from ..store import age_ms, epoch_ms
 from ..widgets.ink import Ink, Parts
 
@@ -25,11 +25,6 @@ _OUTCOMES = {
 _MS_OPTIONS = ("delay", "timeout", "ttl", "lockDuration")
 #: Log lines shown; the page says how many there are.
 LOG_LINES = 12
-
-
-def short(text: str | None, limit: int = 120) -> str:
-    """Foreign text on one line."""
-    return clean(text or "", single_line=True, limit=limit)
 
 
 def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:

@@ -77,15 +77,7 @@ def _window_parts(rate: Rate) -> list[Ink]:
     """Windows of a minute go without saying."""
     if not rate.window_ms or rate.window_ms == 60_000:
         return []
-    return [Ink(f" in {window_text(rate.window_ms)}", "dim")]
-
-
-def window_text(window_ms: int) -> str:
-    """`1m`, `10s`, `500ms`."""
-    for size, letter in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
-        if window_ms % size == 0:
-            return f"{window_ms // size}{letter}"
-    return f"{window_ms}ms"
+    return [Ink(f" in {fmt.window(rate.window_ms)}", "dim")]
 
 
 def resets_cell(rate: Rate, now: int) -> Ink:
@@ -140,7 +132,7 @@ def meter_lines(title: str, rate: Rate, history: MeterHistory, now: int, width: 
         return [[lead, Ink(fmt.UNKNOWN, "dim"), Ink("  nothing is counted here", "dim")]]
     line: list[Ink] = [lead, *gauge_parts(share_of(rate) if rate.max else None, 10 if width < 70 else 20)]
     figures = used_text(rate) if rate.max else f"{_amount(rate.used)} used"
-    window = f" in {window_text(rate.window_ms)}" if rate.window_ms else ""
+    window = f" in {fmt.window(rate.window_ms)}" if rate.window_ms else ""
     line.append(Ink(f"  {figures}{window}"))
     ends = epoch_ms(rate.resets_at)
     if ends is not None and rate.used:
@@ -232,7 +224,7 @@ def _group_line(group: Group, names: int, now: int) -> Parts:
     if rate is None:
         parts.append(Ink("  " + fmt.UNKNOWN.ljust(16), "dim"))
     else:
-        window = f" in {window_text(rate.window_ms)}" if rate.window_ms else ""
+        window = f" in {fmt.window(rate.window_ms)}" if rate.window_ms else ""
         parts.append(Ink(f"  {(used_text(rate) + window).ljust(16)}"))
     if group.capacity is None:
         parts.append(Ink(fmt.UNKNOWN, "dim"))

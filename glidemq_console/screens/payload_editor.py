@@ -19,14 +19,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
-from ..decisions import value_diff
+from ..decisions import MARK_TOKENS, value_diff
 from ..safe import clean, json_line
 from ..widgets.ink import Ink
 from ..widgets.prose import Prose
 
 #: Bytes of a payload that can be edited here.
 EDIT_LIMIT = 256 * 1024
-_MARKS = {"+": "success", "-": "error", " ": "dim"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
             self._problem("nothing was changed; approve it as it is with a")
             return
         self._edited = Edited(value)
-        marked = [Ink(f"{mark} {text}", _MARKS[mark]) for mark, text in lines]
+        marked = [Ink(f"{mark} {text}", MARK_TOKENS[mark]) for mark, text in lines]
         note = Ink("what differs is masked here, because it is a secret", "dim")
         self.query_one("#difference", Prose).show_paragraphs(marked or [note])
         self._show_step(True)

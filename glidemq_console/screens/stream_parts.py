@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import format as fmt
 from ..following import Follower
-from ..safe import clean
+from ..safe import short
 from ..store import epoch_ms
 from ..widgets.ink import Ink, Parts
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from glidemq_core.records import JobRow
 
 ENDED = ("completed", "failed")
-
-
-def short(text: str | None, limit: int = 80) -> str:
-    return clean(text or "", single_line=True, limit=limit)
 
 
 def head(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +11,7 @@ from textual.containers import Container
 from textual.timer import Timer
 
 from .. import format as fmt
+from .. import saving
 from ..actions import Action, Context, bindings
 from ..command_line import CommandLine
 from ..following import SPEEDS, Follower
@@ -404,39 +403,15 @@ class StreamsScreen(ConsoleScreen):
         if slot is None:
             return None
         text = slot.pane.tokens.text
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(slot.ref)).strip("-.")[:80] or "stream"
         dialog = PromptDialog(
             "Save the text of this pane",
             f"{fmt.byte_size(len(text.encode('utf-8', 'replace')))}, as it is shown.",
             label="file",
-            value=str(Path.cwd() / f"{name}.txt"),
+            value=saving.suggested(str(slot.ref)),
             yes="Save",
-            validate=_cannot_write,
+            validate=saving.why_not_save,
         )
         answer = await self.app.push_screen_wait(dialog)
         if answer is None:
             return None
-        return _write(answer, slot.pane.tokens.text)
-
-
-def _write(where: str, text: str) -> str:
-    """Write a new file; returns what to tell."""
-    path = Path(where).expanduser()
-    try:
-        with path.open("x", encoding="utf-8", errors="replace") as file:
-            file.write(text + "\n")
-    except OSError as error:
-        return f"not saved: {error.strerror or error}"
-    return f"saved to {path}"
-
-
-def _cannot_write(text: str) -> str | None:
-    """Say why a file cannot be made there; nothing is ever written over."""
-    path = Path(text).expanduser()
-    if not text.strip() or path.is_dir():
-        return "name a file"
-    if path.exists():
-        return "that file exists; name another one"
-    if not path.parent.is_dir():
-        return "there is no such folder"
-    return None
+        return saving.save(answer, slot.pane.tokens.text)

@@ -17,14 +17,15 @@ from glidemq_core.errors import GlideMQError
 from .. import format as fmt
 from ..amounts import parse_amount
 from ..flow_tree import Cap, caps_of
-from ..safe import cell_fit, cell_pad, clean
+from ..safe import cell_fit, cell_pad, clean, short
 from ..widgets.dialog import Dialog
 from ..widgets.entry import Entry
 from ..widgets.ink import Ink, Parts
 from ..widgets.statusline import PartsView
-from .flow_parts import amount_text, node_at, short
+from .flow_parts import amount_text, node_at
 
 if TYPE_CHECKING:
+    from glidemq_core.options import JobRef
     from glidemq_core.records import FlowBudget, TopUp
 
     from ..store import FlowView
@@ -176,12 +177,12 @@ class TopUpDialog(Dialog[Request | None]):
     def preview_lines(self, answer: TopUp) -> list[Parts]:
         """What is parked, what would be released, what remains."""
         parked = answer.before.parked
-        lines: list[Parts] = [[Ink("parked    ", "label"), *self._jobs(parked, "nothing")]]
+        lines: list[Parts] = [[Ink("parked    ", "label"), *self._jobs(parked)]]
         if answer.still_exceeded:
             names = ", ".join(self._cap_name(name) for name in answer.over) or "a cap"
             lines.append([Ink("releases  ", "label"), Ink(f"nothing: {names} is still exceeded", "warning")])
         else:
-            lines.append([Ink("releases  ", "label"), *self._jobs(answer.released, "nothing")])
+            lines.append([Ink("releases  ", "label"), *self._jobs(answer.released)])
         left = []
         unit = short(answer.after.cost_unit, 12) or None
         for cap in caps_of(answer.after):
@@ -191,12 +192,12 @@ class TopUpDialog(Dialog[Request | None]):
         lines += [[Ink(" " * 10), Ink("  ".join(left[at : at + 2]))] for at in range(2, min(len(left), 6), 2)]
         return lines
 
-    def _jobs(self, refs: tuple[object, ...], nothing: str) -> list[Ink]:
+    def _jobs(self, refs: tuple[JobRef, ...]) -> list[Ink]:
         if not refs:
-            return [Ink(nothing, "dim")]
+            return [Ink("nothing", "dim")]
         names = []
         for ref in refs[:2]:
-            node = node_at(self._view, ref) if self._view is not None else None  # type: ignore[arg-type]  # JobRefs
+            node = node_at(self._view, ref) if self._view is not None else None
             names.append(f"{short(str(ref), 40)}{f' {short(node.name, 20)}' if node is not None else ''}")
         more = f" and {len(refs) - 2:,} more" if len(refs) > 2 else ""
         return [Ink(fmt.plural(len(refs), "job"), "", "bold"), Ink(f"  {', '.join(names)}{more}", "dim")]

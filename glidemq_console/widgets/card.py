@@ -47,10 +47,6 @@ class PayloadCard(Scrolled, can_focus=True):
             self.card = card
             self.revealed = revealed
 
-        @property
-        def control(self) -> PayloadCard:
-            return self.card
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty card."""
         super().__init__(id=id, classes=classes)

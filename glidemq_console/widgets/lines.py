@@ -20,6 +20,8 @@ from .scrolled import CURSOR_KEYS, Scrolled
 
 #: Rows kept in memory when the owner hands them in by pages.
 KEPT_ROWS = 2_000
+#: Lines above the first row.
+_HEADER = 1
 #: Rows asked for above and below what is visible.
 MARGIN = 25
 
@@ -49,10 +51,6 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
             self.key = key
             self.index = index
 
-        @property
-        def control(self) -> LineList:
-            return self.lines
-
     class Highlighted(_About):
         """The cursor is on another row now (`key` is None while that row is unknown)."""
 
@@ -68,10 +66,6 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
             self.start = start
             self.end = end
 
-        @property
-        def control(self) -> LineList:
-            return self.lines
-
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, LineList.Needed) and message.lines is self.lines
 
@@ -83,10 +77,6 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
             self.lines = lines
             self.column = column
 
-        @property
-        def control(self) -> LineList:
-            return self.lines
-
     class MarksChanged(Message):
         """Another set of rows is marked."""
 
@@ -95,16 +85,11 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
             self.lines = lines
             self.keys = keys
 
-        @property
-        def control(self) -> LineList:
-            return self.lines
-
     def __init__(
         self,
         columns: Sequence[Column],
         *,
         markable: bool = False,
-        header: bool = True,
         empty: Sequence[Parts] = (),
         id: str | None = None,
         classes: str | None = None,
@@ -114,7 +99,6 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         Args:
             columns: All columns, in order.
             markable: Whether `space` marks rows.
-            header: Whether the first line shows the titles.
             empty: Lines to show when there are no rows.
             id: Id of the widget.
             classes: Classes of the widget.
@@ -122,7 +106,6 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
         self._markable = markable
-        self._top = 1 if header else 0
         self._empty = tuple(empty)
         self._reading = False
         #: Enter came before the row: it is opened once it is there.
@@ -165,7 +148,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     def visible_range(self) -> tuple[int, int]:
         """Indexes of the rows on the screen, the second one exclusive."""
         start = min(round(self.scroll_y), self._total)
-        return start, min(self._total, start + max(0, self.size.height - self._top))
+        return start, min(self._total, start + max(0, self.size.height - _HEADER))
 
     def shows(self, column: str) -> bool:
         """Return whether there is room for a column."""
@@ -248,7 +231,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         resized = total != self._total
         self._total = total
         if resized:
-            self.virtual_size = Size(self.size.width, total + self._top)
+            self.virtual_size = Size(self.size.width, total + _HEADER)
         self._follow(old_key, old_index, start, rows, whole=whole)
         for index in changed:
             self._forget_strips(index)
@@ -334,7 +317,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         return False
 
     def _reveal(self) -> None:
-        height = max(1, self.size.height - self._top)
+        height = max(1, self.size.height - _HEADER)
         top = round(self.scroll_y)
         if self._cursor < top:
             self.scroll_to(y=self._cursor, animate=False, force=True)
@@ -345,7 +328,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         self.move_to(self._cursor + rows)
 
     def action_page(self, pages: float) -> None:
-        step = round(pages * max(1, self.size.height - self._top - 1))
+        step = round(pages * max(1, self.size.height - _HEADER - 1))
         self.move_to(self._cursor + step)
 
     def action_first(self) -> None:
@@ -371,9 +354,9 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         offset = event.get_content_offset(self)
         if offset is None:
             return
-        if offset.y < self._top:
+        if offset.y < _HEADER:
             self._click_title(offset.x)
-        elif (index := round(self.scroll_y) + offset.y - self._top) < self._total:
+        elif (index := round(self.scroll_y) + offset.y - _HEADER) < self._total:
             self.move_to(index)
             if event.chain == 2:
                 self.action_choose()
@@ -395,7 +378,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self._layout = arrange(self._columns, self.size.width)
-        self.virtual_size = Size(self.size.width, self._total + self._top)
+        self.virtual_size = Size(self.size.width, self._total + _HEADER)
         self._strips.clear()
         self._ask()
 
@@ -419,7 +402,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         """Repaint the visible ones of these rows; -1 is the header."""
         top = round(self.scroll_y)
         for index in indexes:
-            y = 0 if index < 0 else index - top + self._top
+            y = 0 if index < 0 else index - top + _HEADER
             if 0 <= y < self.size.height:
                 self.refresh(Region(0, y, self.size.width, 1))
 
@@ -430,11 +413,11 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         base = self.rich_style
-        if y < self._top:
+        if y < _HEADER:
             return header_strip(self.app, self._layout, self._sort, width, base, focused=self.has_focus)
-        index = round(self.scroll_y) + y - self._top
-        if self._total == 0 and y - self._top - 1 in range(len(self._empty)):
-            return strip(self.app, [Ink(" " * GUTTER), *self._empty[y - self._top - 1]], width, base)
+        index = round(self.scroll_y) + y - _HEADER
+        if self._total == 0 and y - _HEADER - 1 in range(len(self._empty)):
+            return strip(self.app, [Ink(" " * GUTTER), *self._empty[y - _HEADER - 1]], width, base)
         if index >= self._total:
             return Strip.blank(width, base)
         row = self._rows.get(index)

@@ -183,10 +183,6 @@ class TabBar(Widget):
             self.bar = bar
             self.key = key
 
-        @property
-        def control(self) -> TabBar:
-            return self.bar
-
     def __init__(
         self, *, one_by_one: bool = False, id: str | None = None, classes: str | None = None
     ) -> None:

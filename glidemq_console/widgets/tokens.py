@@ -10,7 +10,6 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Size
-from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
@@ -56,18 +55,6 @@ class TokenPane(Scrolled, can_focus=True):
 
     live: reactive[bool] = reactive(False)
     """More is expected: a cursor stands behind the last token."""
-
-    class FollowChanged(Message):
-        """The pane follows the end, or stopped because the reader scrolled up."""
-
-        def __init__(self, pane: TokenPane, following: bool) -> None:
-            super().__init__()
-            self.pane = pane
-            self.following = following
-
-        @property
-        def control(self) -> TokenPane:
-            return self.pane
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty pane that follows."""
@@ -219,7 +206,6 @@ class TokenPane(Scrolled, can_focus=True):
             return
         self._following = following
         self._seen = self._wrapped.dropped + len(self._wrapped.lines)
-        self.post_message(self.FollowChanged(self, following))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
