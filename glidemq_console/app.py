@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from glidemq_core.errors import GlideMQError
 
@@ -332,6 +333,14 @@ class ConsoleApp(App[int]):
                 self.tell(told, "success" if action.danger else "foreground")
             elif action.danger and self.console_screen is not None:
                 self.console_screen.forget_told()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A defect in what a key began is told: the console stays, and nobody takes it for done."""
+        worker = event.worker
+        if event.state is WorkerState.ERROR and worker.group != "feed":
+            self.tell(
+                f"{worker.name} failed, a defect: {type(worker.error).__name__}: {worker.error}", "error"
+            )
 
     def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:
         screen = self.console_screen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.app import ConsoleApp
 from glidemq_console.screens.base import ConsoleScreen
 from glidemq_console.screens.job import JobScreen
@@ -164,3 +166,17 @@ async def test_a_paste_into_a_line_is_safe(key: str) -> None:
         assert not dangerous(entry.value)
         for strip in app.screen._compositor.render_strips():
             assert not dangerous("".join(segment.text for segment in strip))
+
+
+async def test_a_defect_in_an_action_is_told() -> None:
+    async def broken(_: Context) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    async with console() as (app, _):
+        screen = app.console_screen
+        assert screen is not None
+        app.act(replace(ACTIONS["theme"], run=broken), screen.context())
+
+        await eventually(
+            lambda: screen.told == "theme failed, a defect: ZeroDivisionError: nobody foresaw this"
+        )
