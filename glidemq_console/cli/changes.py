@@ -13,7 +13,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.base import Scope
-    from glidemq_core.options import JobRef
+    from glidemq_core.options import Actor, JobRef
     from glidemq_core.records import OperationResult
 
 #: Changes the jobs of one queue and tells one outcome a job, in order.
@@ -42,7 +42,7 @@ async def retry(
     if all_failed:
         wanted = parameters.merged(names, [queue] if queue else None)
         require(len(wanted) == 1, "--all-failed needs one QUEUE and no jobs")
-        return session.results([await _retry_all(session, wanted[0], count or 0, by, comment)])
+        return session.results([await _retry_all(session, wanted[0], count or 0, actor)])
     require(names, "name at least one JOB, or a QUEUE with --all-failed")
     refs = await session.job_refs(names or (), queue)
     results = await _each(
@@ -51,15 +51,13 @@ async def retry(
     return session.results(results)
 
 
-async def _retry_all(
-    session: Session, name: str, count: int, by: str | None, comment: str | None
-) -> OperationResult:
+async def _retry_all(session: Session, name: str, count: int, actor: Actor) -> OperationResult:
     from glidemq_core.records import OperationResult
 
     source = await session.queue(name)
     if not await source.exists():
         return OperationResult(queue=name, action="retry", ok=False, outcome="not_found")
-    moved = await source.retry_jobs(count, actor=session.actor(by, comment))
+    moved = await source.retry_jobs(count, actor=actor)
     return OperationResult(queue=name, action="retry", ok=True, outcome="retried", count=moved)
 
 

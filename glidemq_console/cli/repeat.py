@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 
 from .session import Session
@@ -16,6 +15,6 @@ async def repeat(session: Session, interval_ms: int | None, once: Callable[[], A
         return 0
     while True:
         if session.out.stdout_is_tty and not session.json:
-            sys.stdout.write("\x1b[H\x1b[2J")
+            session.out.write(b"\x1b[H\x1b[2J")
         await once()
         await asyncio.sleep(interval_ms / 1_000)
