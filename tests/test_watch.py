@@ -13,6 +13,7 @@ import pytest
 from conftest import eventually
 from golden.load import commands
 
+from glidemq_core import Queue
 from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.keys import PRIORITY_STEP, QueueKeys
@@ -580,3 +581,21 @@ async def test_many_rows_are_read_by_calls_of_a_hundred(connection: Connection, 
 
     assert [row.id for row in page.rows] == [str(number) for number in range(250, 0, -1)]
     assert connection.stats.commands - before == 4 + 1 + 2 + 3
+
+
+async def test_rows_by_reference_say_when_as_those_of_a_list_do(connection: Connection, watch: Watch) -> None:
+    await replay(connection, "suspended")
+    async with Queue("suspended", connection) as queue:
+        await queue.add("later", delay=60_000)
+        await queue.add("ahead", priority=7)
+        await queue.add("both", delay=90_000, priority=2)
+    listed = [
+        row
+        for state in ("suspended", "delayed", "prioritized")
+        for row in (await watch.jobs("suspended", state)).rows
+    ]
+    assert len(listed) == 4
+    assert listed[0].suspend is not None
+    assert [row.due_at is None for row in listed[1:3]] == [False, False]
+
+    assert await watch.rows([row.ref for row in listed]) == {row.ref: row for row in listed}

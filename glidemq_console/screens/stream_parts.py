@@ -99,7 +99,8 @@ def end(follower: Follower, row: JobRow | None, now: int, zone: tzinfo | None) -
     if row.state == "delayed":
         due = epoch_ms(row.due_at)
         why = f" · {short(row.failed_reason, 120)}" if row.failed_reason else ""
-        return [Ink(f"{look.glyph} runs again in {fmt.countdown(due, now)}", look.token), Ink(why, "dim")]
+        when = "soon" if due is None else f"in {fmt.countdown(due, now)}"
+        return [Ink(f"{look.glyph} runs again {when}", look.token), Ink(why, "dim")]
     if row.state != "active":
         return [
             Ink(f"{look.glyph} {short(row.state, 20)}", look.token),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from glidemq_core.decoding import (
@@ -22,7 +22,7 @@ from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text, decode_progress
 from glidemq_core.records import JobRow
 
-from .source import Source, failed, integer, moment, sliced
+from .source import Source, failed, integer, moment, number, sliced
 
 ROW_FIELDS = (
     "name",
@@ -136,10 +136,30 @@ async def read_rows(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, JobR
     """Read jobs of any queues as rows, by a call for each queue; None for one that is gone."""
     queues = by_queue(refs)
     found = await asyncio.gather(*(read_fields(source, queue, ids) for queue, ids in queues.items()))
-    return {
-        JobRef(queue, job_id): job_row(queue, job_id, fields) if fields else None
+    fields = {
+        JobRef(queue, job_id): values
         for (queue, ids), rows in zip(queues.items(), found, strict=True)
-        for job_id, fields in zip(ids, rows, strict=True)
+        for job_id, values in zip(ids, rows, strict=True)
+    }
+    scores = await _scores(source, fields)
+    return {
+        ref: job_row(ref.queue, ref.id, values, scores.get(ref)) if values else None
+        for ref, values in fields.items()
+    }
+
+
+async def _scores(source: Source, fields: Mapping[JobRef, Fields]) -> dict[JobRef, float | None]:
+    """When jobs that wait for a time are due, or decide by: a command for each of those, in one round trip."""
+    asked: dict[JobRef, str] = {}
+    for ref, values in fields.items():
+        state, keys = as_text(values.get("state")), source.keys(ref.queue)
+        if state in ("delayed", "prioritized"):
+            asked[ref] = keys.scheduled
+        elif state == "suspended":
+            asked[ref] = keys.suspended
+    answers = await source.ask([("ZSCORE", key, ref.id) for ref, key in asked.items()])
+    return {
+        ref: None if failed(answer) else number(answer) for ref, answer in zip(asked, answers, strict=True)
     }
 
 
