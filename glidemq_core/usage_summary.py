@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
+from .base import LazyConnection
 from .connection import Connection
 from .errors import InvalidOptionError
 from .keys import QueueKeys, usage_queues
@@ -22,7 +23,7 @@ _PAGE = 1_000
 
 
 async def get_usage_summary(
-    connection: Connection,
+    connection: str | Connection | None = None,
     *,
     window: Duration = 3_600_000,
     start_time: Instant | None = None,
@@ -32,17 +33,23 @@ async def get_usage_summary(
 ) -> UsageSummary:
     """Sum the usage reported in a span of time, of all queues of `prefix` or of those named, without a queue object.
 
-    Spans and errors as of `Queue.get_usage_summary`; `prefix` is the connection's unless given.
+    Spans and errors as of `Queue.get_usage_summary`.
+
+    Args:
+        connection: URL (opened for this call only), a shared Connection, or None for `GLIDEMQ_URL`.
+        prefix: key prefix; None takes the connection's.
     """
-    if not isinstance(connection, Connection):
-        refuse("connection", connection, "a Connection")
-    prefix = prefix or connection.prefix
-    start, end = _span(connection.now_ms(), window, start_time, end_time)
+    lazy = LazyConnection(connection, prefix, "get_usage_summary is done", "get_usage_summary")
     total = Sum()
     by_queue: dict[str, Sum] = {}
-    async for queue, _, bucket in _buckets(connection, prefix, start, end, queues):
-        total.add(bucket)
-        by_queue.setdefault(queue, Sum()).add(bucket)
+    try:
+        reader = await lazy.get()
+        start, end = _span(reader.now_ms(), window, start_time, end_time)
+        async for queue, _, bucket in _buckets(reader, prefix or reader.prefix, start, end, queues):
+            total.add(bucket)
+            by_queue.setdefault(queue, Sum()).add(bucket)
+    finally:
+        await lazy.close()
     per_queue = {queue: Totals(**by_queue[queue].totals()) for queue in sorted(by_queue)}
     return UsageSummary(
         start_at=from_epoch_ms(start) or EPOCH,

@@ -200,7 +200,7 @@ async def test_what_is_no_connection_no_handler_and_no_actor_is_named(server_url
     strange: Any = 5
     with pytest.raises(errors.InvalidOptionError, match="named by a URL, not int"):
         await connect(strange)
-    with pytest.raises(errors.InvalidOptionError, match="connection must be a Connection, not 5"):
+    with pytest.raises(errors.InvalidOptionError, match="connection must be a URL, a Connection or None"):
         await get_usage_summary(strange)
     with pytest.raises(errors.InvalidOptionError, match="handler must be a function, not 5"):
         Worker("q", process, server_url).on("active", strange)

@@ -493,6 +493,22 @@ async def test_no_queues_named_reads_all_that_ever_reported(queue: Queue, connec
     assert (await queue.get_usage_summary()).queues == ("b", "usage")
     assert (await get_usage_summary(connection)).total_tokens == 3
     assert (await get_usage_summary(connection, queues=[])).queues == ()
+    assert await connection.ping()  # a shared connection stays open
+
+
+async def test_a_summary_needs_no_more_than_a_url(
+    queue: Queue, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = await added(queue)
+    await report_usage(await queue.scope(), job_id, total_tokens=1)
+
+    assert (await get_usage_summary(server_url, end_time=NOW)).total_tokens == 1
+    assert (await get_usage_summary(server_url, end_time=NOW, prefix="other")).queues == ()
+    monkeypatch.setenv("GLIDEMQ_URL", server_url)
+    assert (await get_usage_summary(end_time=NOW)).total_tokens == 1
+    with pytest.raises(InvalidOptionError) as refused:
+        await get_usage_summary("http://user:hunter2@host")
+    assert "hunter2" not in repr((str(refused.value), refused.value.value))
 
 
 async def test_a_span_is_cut_to_thirty_days(queue: Queue) -> None:
