@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 
@@ -204,11 +205,19 @@ class UnrecoverableError(GlideMQError):
 
 
 class RateLimitError(GlideMQError):
-    """Processors raise it: the provider said slow down; `delay_ms` is how long, None the limiter's window."""
+    """Processors raise it: the provider said slow down; `delay_ms` is how long, None the limiter's window.
 
-    def __init__(self, message: str = "rate limited", *, delay_ms: int | None = None) -> None:
+    Args:
+        delay_ms: milliseconds or a timedelta. A text here is taken for the message.
+    """
+
+    def __init__(self, delay_ms: int | timedelta | str | None = None, message: str = "rate limited") -> None:
+        if isinstance(delay_ms, str):
+            message, delay_ms = delay_ms, None
+        if isinstance(delay_ms, timedelta):
+            delay_ms = -(-delay_ms // timedelta(milliseconds=1))
         super().__init__(message)
-        self.delay_ms = delay_ms
+        self.delay_ms: int | None = delay_ms
 
 
 class BatchError(GlideMQError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,21 @@ async def bench(connection: Connection) -> Bench:
     made = Bench(connection, "q")
     made.scope = await made.queue.scope()
     return made
+
+
+@pytest.mark.parametrize(
+    ("error", "delay_ms", "text"),
+    [
+        (RateLimitError(), None, "rate limited"),
+        (RateLimitError(700), 700, "rate limited"),
+        (RateLimitError(delay_ms=700), 700, "rate limited"),
+        (RateLimitError(timedelta(seconds=2)), 2_000, "rate limited"),
+        (RateLimitError("slow down"), None, "slow down"),
+        (RateLimitError(message="slow down", delay_ms=5), 5, "slow down"),
+    ],
+)
+def test_a_rate_limit_takes_its_delay_first(error: RateLimitError, delay_ms: int | None, text: str) -> None:
+    assert (error.delay_ms, str(error)) == (delay_ms, text)
 
 
 async def test_a_rate_limit_holds_the_starts_of_a_limited_worker(

@@ -174,12 +174,16 @@ class Narrator:
 
     def _fell_back(self, detail: JobDetail) -> None:
         self._fallback_index = detail.fallback_index
+        if detail.fallback is None and not detail.options.fallbacks:
+            return  # Node counts an empty list on too
         model = detail.fallback.model if detail.fallback else None
         provider = detail.fallback.provider if detail.fallback else None
         where = f" ({provider})" if provider else ""
         self._tell(
             "fallback",
-            f"fallback {detail.fallback_index}: {model or 'unknown'}{where}",
+            f"fallback {detail.fallback_index}: {model or 'unknown'}{where}"
+            if detail.fallback
+            else "no fallback left, so without one again",
             fallback_index=detail.fallback_index,
             model=model,
             provider=provider,

@@ -68,6 +68,18 @@ def test_a_failed_job_is_exit_1(run: Run, chat: str) -> None:
     assert (end["event"], end["state"], end["failed_reason"]) == ("end", "failed", "boom")
 
 
+@pytest.mark.parametrize(("fallbacks", "told"), [([], None), ([{"model": "small"}], "no fallback left")])
+def test_a_chain_that_is_used_up_names_no_model(
+    run: Run, chat: str, fallbacks: list[dict[str, str]], told: str | None
+) -> None:
+    fields = {"opts": json.dumps({"attempts": 9, "fallbacks": fallbacks}), "fallbackIndex": "2"}
+    words = [word for pair in fields.items() for word in pair]
+    within(chat, lambda connection: connection.command("HSET", "glide:{chat}:job:completed", *words))
+    narration = run("tail", "chat:completed").err
+    assert "unknown" not in narration
+    assert (told in narration) if told else ("fallback" not in narration)
+
+
 def test_no_follow_prints_what_is_there(run: Run, chat: str) -> None:
     assert run("tail", "chat:suspended", "--no-follow").out == "a draft"
     ran = run("tail", "chat:waiting", "--no-follow")
