@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -443,6 +444,19 @@ async def test_all_zero_weights_fall_back_to_the_total(
         await until_quiet(connection, "q", 1)
     found = await budget_of(connection, "q")
     assert (found["usedTokens"], found["usedTokens:input"]) == ("100", "100")
+
+
+async def test_a_weighted_sum_beyond_all_numbers_exceeds_every_cap(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    budget = Budget(max_total_tokens=10, token_weights={"input": sys.float_info.max})
+    await producer.add(FlowJob("one", "q"), budget=budget)
+
+    async with worker_of(connection, "q"):
+        await until_quiet(connection, "q", 1)
+
+    found = await budget_of(connection, "q")
+    assert (float(found["usedTokens"]), found["exceeded"]) == (sys.float_info.max, "1")
 
 
 async def test_the_budget_is_charged_from_every_queue(connection: Connection, producer: FlowProducer) -> None:
