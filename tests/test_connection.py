@@ -1,12 +1,10 @@
-"""Reaching a server: URLs, every way in which it fails, the function library, reconnects, read-only use."""
+"""Reaching a server: every way in which it fails, the function library, reconnects, read-only use."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import subprocess
-import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -18,7 +16,6 @@ from conftest import eventually, free_port, server_words
 
 from glidemq_core import Job, Queue, QueueEvents, Worker, errors, functions, get_usage_summary
 from glidemq_core.connection import Connection, connect
-from glidemq_core.url import redact, settings
 
 ROOT = "glide:{q}"
 StartServer = Callable[..., int]
@@ -63,109 +60,6 @@ async def admin(connection: Connection) -> AsyncIterator[Connection]:
     for line in await connection.command("ACL", "USERS"):
         if line != b"default":
             await connection.command("ACL", "DELUSER", line)
-
-
-# --- URLs
-
-
-@pytest.mark.parametrize(
-    ("url", "addresses"),
-    [
-        ("valkey://localhost", (("localhost", 6379),)),
-        ("redis://h:1/0", (("h", 1),)),
-        ("valkeys://[::1]:7000/", (("::1", 7000),)),
-        ("rediss://a:1,b,c:3?cluster=1", (("a", 1), ("b", 6379), ("c", 3))),
-    ],
-)
-def test_url_names_addresses(url: str, addresses: tuple[tuple[str, int], ...]) -> None:
-    assert settings(url).addresses == addresses
-
-
-def test_url_parameters_and_keywords_that_beat_them() -> None:
-    chosen = settings(
-        "valkeys://h?cluster=1&prefix=mine&az=eu-1a&insecure=1&read_only=1", prefix="other", read_only=False
-    )
-
-    assert (chosen.tls, chosen.cluster, chosen.prefix, chosen.az) == (True, True, "other", "eu-1a")
-    assert (chosen.read_from, chosen.insecure, chosen.read_only) == ("az", True, False)
-
-
-def test_password_comes_from_url_keyword_file_or_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "secret").write_text("from file\n")
-    monkeypatch.setenv("GLIDEMQ_PASSWORD", "from env")
-
-    assert settings("valkey://h").password == "from env"
-    assert settings("valkey://u:a%40b%2Fc@h").password == "a@b/c"
-    assert settings("valkey://u:p@h", password="keyword").password == "keyword"
-    assert settings("valkey://u:p@h", password_file=tmp_path / "secret").password == "from file"
-
-
-@pytest.mark.parametrize(
-    ("url", "keywords", "option"),
-    [
-        ("", {}, "url"),
-        ("localhost:6379", {}, "url"),
-        ("http://h", {}, "url"),
-        ("valkey://", {}, "url"),
-        ("valkey://h/1", {}, "url"),
-        ("valkey://h:0", {}, "url"),
-        ("valkey://h:99999", {}, "url"),
-        ("valkey://h:x", {}, "url"),
-        ("valkey://a,,b", {}, "url"),
-        ("valkey://h?colour=red", {}, "url"),
-        ("valkey://h?prefix=a&prefix=b", {}, "url"),
-        ("valkey://h?cluster=maybe", {}, "cluster"),
-        ("valkey://h?prefix=a{b", {}, "prefix"),
-        ("valkey://h?ca=/nowhere.pem", {}, "ca"),
-        ("valkeys://h?cert=/nowhere.pem", {}, "cert"),
-        ("valkey://h", {"password_file": "/nowhere"}, "password_file"),
-        ("valkey://h", {"read_from": "moon"}, "read_from"),
-        ("valkey://h", {"read_from": "az"}, "az"),
-        ("valkey://h", {"request_timeout": 0}, "request_timeout"),
-        ("valkey://h", {"max_inflight": -1}, "max_inflight"),
-    ],
-)
-async def test_bad_urls_and_options_are_refused_in_one_line(
-    url: str, keywords: dict[str, Any], option: str
-) -> None:
-    with pytest.raises(errors.InvalidOptionError) as caught:
-        settings(url, **keywords)
-
-    assert caught.value.option == option
-    assert "\n" not in str(caught.value)
-
-
-SECRET = "s3cr/t?#@x"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"valkey://u:{SECRET}@h",
-        f"valkey://:{SECRET}@h:1/5",
-        f"http://u:{SECRET}@h",
-        "valkey://u:s3cr@h/3",
-        "valkey://u:s3cr@h:99999",
-        "valkey://u:s3cr@h?bad=1",
-        "u:s3cr@h",
-        "valkey://u:s3cr?t@h",
-        "valkey://u:s3cr#t@h",
-    ],
-)
-def test_no_refusal_shows_a_password(url: str) -> None:
-    with pytest.raises(errors.InvalidOptionError) as caught:
-        settings(url)
-
-    assert "s3cr" not in f"{caught.value!r} {caught.value.value!r} {vars(caught.value)}"
-
-
-def test_settings_and_redaction_hide_the_password() -> None:
-    assert "pw" not in repr(settings("valkey://u:pw@h"))
-    assert redact("valkey://u:pw@h:1/0?prefix=x") == "valkey://u@h:1/0?prefix=x"
-    assert redact("valkey://:pw@h") == "valkey://h"
-    assert redact("valkey://h?prefix=x") == "valkey://h?prefix=x"
 
 
 # --- Opening
@@ -373,89 +267,6 @@ async def test_a_server_without_functions_is_too_old(start_server: StartServer) 
 async def test_a_lone_server_is_no_cluster(server_url: str) -> None:
     with pytest.raises(errors.InvalidOptionError, match="no cluster"):
         await connect(server_url + "?cluster=1")
-
-
-# --- TLS
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*args: str) -> None:
-        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-            "-subj", "/CN=test authority", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
-    openssl(
-        "req",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "server.key",
-        "-out",
-        "server.csr",
-        "-subj",
-        "/CN=localhost",
-    )
-    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "san", "-out", "server.pem")  # fmt: skip
-    return folder
-
-
-@pytest.fixture
-def tls_port(server_port: int, certificates: Path) -> Iterator[int]:
-    """TLS in front of the test server, on a thread of its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
-    loop = asyncio.new_event_loop()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", server_port)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    server = loop.run_until_complete(asyncio.start_server(forward, "127.0.0.1", 0, ssl=context))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield server.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-
-
-async def test_tls_with_our_own_authority(tls_port: int, certificates: Path) -> None:
-    async with connect(f"valkeys://localhost:{tls_port}?ca={certificates / 'ca.pem'}") as opened:
-        assert await opened.read("version", ROOT) == functions.LIBRARY.encode()
-
-
-async def test_tls_with_an_unknown_authority(tls_port: int) -> None:
-    with pytest.raises(errors.ServerUnavailableError, match="not trusted"):
-        await connect(f"valkeys://localhost:{tls_port}")
-
-
-async def test_tls_against_a_plain_port(server_port: int) -> None:
-    with pytest.raises(errors.ServerUnavailableError, match="does not speak TLS") as caught:
-        await connect(f"valkeys://127.0.0.1:{server_port}")
-
-    assert "valkey://" in (caught.value.hint or "")
-
-
-async def test_plain_text_against_a_tls_port(tls_port: int) -> None:
-    with pytest.raises(errors.ServerUnavailableError) as caught:
-        await connect(f"valkey://localhost:{tls_port}")
-
-    assert "valkeys://" in (caught.value.hint or "")
 
 
 # --- Calls

@@ -6,39 +6,28 @@ import asyncio
 import json
 import warnings
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from bench import Bench
 from wire import assert_same_records, dump, recording, replay
 
-from glidemq_core import registries
-from glidemq_core.base import Scope
 from glidemq_core.connection import Connection, connect
-from glidemq_core.control import promote_jobs, remove_jobs, retry_some, update_data, update_progress
+from glidemq_core.control import retry_some, update_data, update_progress
 from glidemq_core.errors import (
-    BulkError,
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
     PayloadTooLargeError,
-    QueueBusyError,
 )
-from glidemq_core.events import QueueEvents
-from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.options import Actor, Fallback, JobOptions, NewJob, Ordering, RateLimit
+from glidemq_core.options import Actor, Fallback, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
-from glidemq_core.worker import Worker
 
 ACTOR = Actor("ann", via="cli")
 
 
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "mail")
-    made.scope = await made.queue.scope()
-    return made
+QUEUE = "mail"
 
 
 async def _written(connection: Connection, name: str, **hidden: Any) -> None:
@@ -142,62 +131,6 @@ async def test_jobs_removed(bench: Bench, connection: Connection) -> None:
     assert [entry["fields"]["jobId"] for entry in entries] == ["3"]  # Node's orphan; ours is gone
 
 
-# Removing ---------------------------------------------------------------------------------------------------
-
-
-async def test_remove_takes_entry_or_element_along(bench: Bench) -> None:
-    fifo, lifo, ranked = await bench.add(), await bench.add(lifo=True), await bench.add(priority=4)
-    later = await bench.add(delay=60_000)
-    await tick(bench.scope)
-    keys = bench.scope.keys
-    assert await bench.command("LRANGE", keys.priority, 0, -1) == [ranked.encode()]
-    assert await remove_jobs(bench.scope, [fifo, lifo, ranked, later, "404"]) == [
-        *["removed"] * 4,
-        "not_found",
-    ]
-    left = await dump(bench.connection, "glide:{mail}*")
-    assert sorted(left) == [keys.events, keys.id, keys.stream]
-    assert left[keys.stream]["value"] == []
-    assert [event for event, _ in await bench.events()].count("removed") == 4
-
-
-async def test_remove_of_an_active_job_needs_force(bench: Bench) -> None:
-    listed, fifo = await bench.add(lifo=True), await bench.add()
-    runs = await bench.claim(2)
-    assert [run[0] for run in runs] == [listed, fifo]
-    with pytest.raises(JobStateError) as caught:
-        await bench.queue.remove_job(fifo)
-    assert (caught.value.state, caught.value.operation) == ("active", "remove")
-    for job_id in (listed, fifo):
-        assert await bench.queue.remove_job(job_id, force=True)
-    keys = bench.scope.keys
-    assert await bench.command("GET", keys.list_active) == b"0"
-    assert not await bench.command("EXISTS", keys.list_runs)
-    assert await bench.command("XLEN", keys.stream) == 0
-    assert (await bench.command("XPENDING", keys.stream, "workers"))[0] == 0
-    # The run that lost its job cannot bring it back.
-    assert [await bench.settle(run) for run in runs] == ["lost", "lost"]
-    assert not await bench.command("EXISTS", keys.completed, keys.job(listed), keys.job(fifo))
-
-
-async def test_remove_of_an_ordered_job_does_not_block_its_key(bench: Bench) -> None:
-    first, second, third = [await bench.add(ordering=Ordering("k")) for _ in range(3)]
-    assert await bench.queue.remove_job(first)
-    [run] = await bench.claim(5)
-    assert run[0] == second
-    assert await bench.field(third, "state") == "group-waiting"
-    assert await bench.queue.remove_job(second, force=True)
-    assert [run[0] for run in await bench.claim(5)] == [third]
-
-
-async def test_remove_of_a_parked_job_lets_the_next_follow(bench: Bench) -> None:
-    jobs = [await bench.add(ordering=Ordering("k")) for _ in range(3)]
-    [run] = await bench.claim(5)
-    assert await bench.queue.remove_job(jobs[1])
-    await bench.settle(run)
-    assert [run[0] for run in await bench.claim(5)] == [jobs[2]]
-
-
 # Retrying ---------------------------------------------------------------------------------------------------
 
 
@@ -268,318 +201,6 @@ async def test_retry_all_takes_the_oldest(bench: Bench) -> None:
     ]
     with pytest.raises(InvalidOptionError):
         await bench.queue.retry_jobs(-1)
-
-
-# Changing ---------------------------------------------------------------------------------------------------
-
-
-async def test_promote_places_by_kind(bench: Bench) -> None:
-    jobs = [
-        await bench.add(delay=60_000),
-        await bench.add(delay=60_000, priority=3),
-        await bench.add(delay=60_000, lifo=True),
-    ]
-    waiting = await bench.add()
-    assert await promote_jobs(bench.scope, [*jobs, waiting, "404"]) == [
-        *["promoted"] * 3,
-        "not_delayed",
-        "not_found",
-    ]
-    keys = bench.scope.keys
-    assert await bench.stream_ids() == [waiting, jobs[0]]
-    assert await bench.command("LRANGE", keys.priority, 0, -1) == [jobs[1].encode()]
-    assert await bench.command("LRANGE", keys.lifo, 0, -1) == [jobs[2].encode()]
-    assert [await bench.field(job_id, "delay") for job_id in jobs] == ["0"] * 3
-
-
-async def test_change_is_refused_while_a_worker_holds_the_entry(bench: Bench) -> None:
-    job_id, keys = await bench.add(), bench.scope.keys
-    await bench.command("XGROUP", "CREATE", keys.stream, "workers", "0")
-    await bench.command("XREADGROUP", "GROUP", "workers", "node", "STREAMS", keys.stream, ">")
-    with pytest.raises(JobStateError):
-        await bench.queue.change_job_priority(job_id, 3)
-    with pytest.raises(JobStateError):
-        await bench.queue.change_job_delay(job_id, 1000)
-    assert not await bench.command("EXISTS", keys.scheduled)
-    assert await bench.queue.revoke(job_id) == "flagged"
-    assert await bench.field(job_id, "state") == "waiting"
-
-
-async def test_change_reaches_jobs_in_lists(bench: Bench) -> None:
-    ranked = await bench.add(priority=4)
-    await tick(bench.scope)
-    keys = bench.scope.keys
-    await bench.queue.change_job_priority(ranked, 2048)
-    assert not await bench.command("EXISTS", keys.priority)
-    assert await bench.command("ZSCORE", keys.scheduled, ranked) == 2048 * PRIORITY_STEP
-    await bench.queue.change_job_delay(ranked, 5000)
-    assert await bench.field(ranked, "state") == "delayed"
-    await bench.queue.change_job_delay(ranked, 0)
-    assert await bench.field(ranked, "state") == "prioritized"
-    await bench.queue.change_job_priority(ranked, 0)
-    assert await bench.stream_ids() == [ranked]
-
-
-async def test_what_is_no_new_job_is_refused_in_its_place(bench: Bench) -> None:
-    with pytest.raises(BulkError) as refused:
-        await bench.queue.add_bulk([NewJob("good"), {"name": "bad"}, "bad", None])  # type: ignore[list-item]
-    good, *bad = refused.value.results
-    assert good.id == "1"
-    assert [type(error) for error in bad] == [InvalidOptionError] * 3
-    with pytest.raises(InvalidOptionError, match="options must be a JobOptions"):
-        NewJob("bad", None, {"delay": 1})  # type: ignore[arg-type]
-
-
-async def test_names_and_texts_of_any_script_keep_their_borders(bench: Bench) -> None:
-    texts = ["", "ж\x1f,7\x00", "日本", "👩‍👩‍👧", "plain"]
-    with pytest.raises(BulkError) as refused:
-        await bench.queue.add_bulk([NewJob(text, [text]) for text in (*texts[:3], "\ud800", *texts[3:])])
-    stored = [await bench.queue.get_job(str(n)) for n in range(1, 6)]
-    assert [(job.name, job.data) for job in stored if job] == [(text, [text]) for text in texts]
-    assert type(refused.value.results[3]) is InvalidOptionError
-
-
-async def test_bulk_keeps_the_order_of_its_jobs(bench: Bench) -> None:
-    jobs = [NewJob(f"job {n}", n, JobOptions(attempts=2) if n % 400 == 0 else None) for n in range(1_700)]
-    added = await bench.queue.add_bulk(jobs)
-    assert [(job.id, job.name) for job in added] == [(str(n + 1), f"job {n}") for n in range(1_700)]
-    assert await bench.stream_ids() == [job.id for job in added]
-
-
-async def test_bad_arguments_are_refused_before_anything_is_sent(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def nothing(*_: Any, **__: Any) -> None:
-        raise AssertionError("something was sent")
-
-    queue, bob = bench.queue, cast("Actor", "bob")
-    for method in ("call", "read", "command", "pipeline"):
-        monkeypatch.setattr(bench.connection, method, nothing)
-    for act in (
-        lambda: queue.pause(actor=bob),
-        lambda: queue.remove_job("1", actor=bob),
-        lambda: queue.get_job_logs("1", cast("int", "a")),
-        lambda: queue.get_metrics("failed", 0, cast("int", "a")),
-        lambda: queue.get_jobs("failed", -1),
-        lambda: queue.clean("failed", grace=0, limit=-1),
-        lambda: queue.set_global_concurrency(-1),
-        lambda: queue.add("n", priority=2049),
-        lambda: queue.change_job_priority("1", 2049),
-    ):
-        with pytest.raises(InvalidOptionError) as refused:
-            await act()
-        assert refused.value.option
-        assert refused.value.allowed
-
-
-def test_what_cannot_serve_is_refused_at_once() -> None:
-    async def process(_: Any) -> None: ...
-
-    wrong: Any = 5
-    for make in (
-        lambda: Queue("q", wrong),
-        lambda: Worker("q", process, wrong),
-        lambda: QueueEvents("q", wrong),
-        lambda: Queue("q", serializer=wrong),
-        lambda: Worker("q", process, serializer=wrong),
-        lambda: QueueEvents("q", types="added"),
-        lambda: QueueEvents("q", types=[wrong]),
-    ):
-        with pytest.raises(InvalidOptionError):
-            make()
-
-
-async def test_waits_that_no_score_can_hold_are_refused(bench: Bench) -> None:
-    """A due time takes 42 bits of a score; beyond them begins the next priority."""
-    longest = 2**41
-    job_id = await bench.add(delay=longest)
-    await bench.queue.change_job_delay(job_id, longest)
-    assert (await tick(bench.scope)).promoted == 0
-    for bad in (longest + 1, 2**53):
-        with pytest.raises(InvalidOptionError, match="delay must be between"):
-            await bench.add(delay=bad)
-        with pytest.raises(InvalidOptionError, match="delay must be between"):
-            await bench.queue.change_job_delay(job_id, bad)
-
-
-@pytest.mark.parametrize("priority", [-1, 2049, 1.5, True, "3"])
-async def test_bad_priority(bench: Bench, priority: Any) -> None:
-    job_id = await bench.add()
-    with pytest.raises(InvalidOptionError):
-        await bench.queue.change_job_priority(job_id, priority)
-
-
-async def test_changes_of_running_finished_and_missing_jobs(bench: Bench) -> None:
-    failed = await bench.fail()
-    with pytest.raises(JobStateError) as caught:
-        await bench.queue.change_job_priority(failed, 3)
-    assert caught.value.state == "failed"
-    with pytest.raises(JobNotFoundError):
-        await bench.queue.change_job_delay("404", 3)
-    with pytest.raises(InvalidOptionError):
-        await bench.queue.change_job_delay(failed, -1)
-
-
-async def test_deep_entries_are_found(bench: Bench) -> None:
-    for start in range(0, 1500, 500):
-        await bench.connection.pipeline(
-            [
-                ("XADD", bench.scope.keys.stream, "*", "jobId", f"x{i}", "name", "")
-                for i in range(start, start + 500)
-            ]
-        )
-    job_id = await bench.add()
-    await bench.command("HSET", bench.scope.keys.job(job_id), "timestamp", "1600000000000")
-    assert await bench.queue.remove_job(job_id)
-    assert job_id not in await bench.stream_ids()
-
-
-# Revoking ---------------------------------------------------------------------------------------------------
-
-
-async def test_revoke_by_state(bench: Bench) -> None:
-    running = await bench.add()
-    await bench.claim()
-    jobs = [running, await bench.add(delay=60_000), await bench.add(lifo=True), await bench.add(priority=2)]
-    assert [await bench.queue.revoke(job_id, actor=ACTOR) for job_id in jobs] == ["flagged", *["revoked"] * 3]
-    assert [await bench.field(job_id, "state") for job_id in jobs] == ["active", *["failed"] * 3]
-    keys = bench.scope.keys
-    assert not await bench.command("EXISTS", keys.lifo, keys.scheduled, keys.metrics("failed"))
-    assert await bench.queue.revoke(running, actor=ACTOR) == "flagged"
-    assert [entry.outcome for entry in await bench.queue.get_audit()] == ["revoked"] * 3 + ["flagged"]
-    assert [event for event, _ in await bench.events()].count("revoked") == 5
-
-
-async def test_revoke_of_an_ordered_job_frees_its_key(bench: Bench) -> None:
-    jobs = [await bench.add(ordering=Ordering("k")) for _ in range(3)]
-    [run] = await bench.claim(5)
-    assert await bench.queue.revoke(jobs[1]) == "revoked"
-    await bench.settle(run)
-    assert [run[0] for run in await bench.claim(5)] == [jobs[2]]
-
-
-# Drain, clean, obliterate -------------------------------------------------------------------------------------
-
-
-async def test_drain_spares_what_runs_and_frees_keys(bench: Bench) -> None:
-    running = await bench.add()
-    await bench.claim()
-    ordered = [await bench.add(ordering=Ordering("k")) for _ in range(300)]
-    await bench.command("XADD", bench.scope.keys.stream, "*", "jobId", "ghost", "name", "")
-    assert await bench.queue.drain(actor=ACTOR) == 300
-    assert await bench.stream_ids() == [running]
-    assert not await bench.command("EXISTS", *(bench.scope.keys.job(job_id) for job_id in ordered))
-    after = await bench.add(ordering=Ordering("k"))
-    assert [run[0] for run in await bench.claim(5)] == [after]
-    [entry] = await bench.queue.get_audit()
-    assert (entry.action, entry.outcome, entry.count) == ("drain", "drained", 300)
-
-
-async def test_drain_leaves_parked_and_suspended_jobs(bench: Bench) -> None:
-    first, parked = [await bench.add(ordering=Ordering("k")) for _ in range(2)]
-    [run] = await bench.claim(5)
-    assert await bench.queue.drain(delayed=True) == 0
-    await bench.settle(run)
-    assert [run[0] for run in await bench.claim(5)] == [parked]
-    assert first != parked
-
-
-async def test_clean(bench: Bench) -> None:
-    jobs, keys = [await bench.fail() for _ in range(3)], bench.scope.keys
-    for age, job_id in enumerate(jobs):
-        await bench.command("ZADD", keys.failed, 1000 + age, job_id)
-        await bench.command("RPUSH", keys.log(job_id), "line")
-    await bench.command("HSET", keys.job(jobs[1]), "state", "completed")  # an id left in two sets
-    young = await bench.fail()
-    assert await bench.queue.clean("failed", grace=60_000, limit=0) == []
-    assert await bench.queue.clean("failed", grace=60_000, limit=1, actor=ACTOR) == [jobs[0]]
-    assert await bench.queue.clean("failed", grace=60_000) == [jobs[2]]
-    assert await bench.command("EXISTS", keys.job(jobs[1])) == 1
-    assert await bench.command("ZRANGE", keys.failed, 0, -1) == [young.encode()]
-    assert not await bench.command("EXISTS", keys.log(jobs[0]), keys.log(jobs[2]))
-    with pytest.raises(InvalidOptionError):
-        await bench.queue.clean("failed", grace=-1)
-    with pytest.raises(InvalidOptionError):
-        await bench.queue.clean("waiting", grace=1)  # type: ignore[arg-type]  # what a caller may get wrong
-
-
-async def test_an_obliterated_queue_that_is_used_again_is_listed_again(bench: Bench) -> None:
-    await bench.add()
-    await bench.queue.obliterate()
-    assert await bench.command("SMEMBERS", "glide:queues") == set()
-
-    await bench.add()
-
-    assert await bench.command("SMEMBERS", "glide:queues") == {b"mail"}
-
-
-async def test_a_queue_is_listed_again_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server may have lost the list, or another process obliterated the queue."""
-    monkeypatch.setattr(registries, "_AGAIN_S", 0)
-    await bench.add()
-    await bench.command("DEL", "glide:queues")
-
-    await bench.add()
-
-    assert await bench.command("SMEMBERS", "glide:queues") == {b"mail"}
-
-
-async def test_obliterate_leaves_nothing(bench: Bench) -> None:
-    await bench.fail()
-    await bench.add(delay=60_000)
-    await bench.add(priority=2)
-    await bench.add(ordering=Ordering("k", rate_limit=RateLimit(1, 1000)))
-    await bench.queue.pause(actor=ACTOR)
-    keys = bench.scope.keys
-    for extra in (
-        "signals:1",
-        "jstream:1",
-        "parents:1",
-        "tpm:77",
-        "budget:f",
-        "usage:60000",
-        "ledger:1",
-        "vec:1",
-    ):
-        await bench.command("SET", f"{keys.root}:{extra}", "x")
-    await bench.queue.obliterate()
-    assert await dump(bench.connection, "glide:{mail}*") == {}
-    assert not await bench.queue.exists()
-    await bench.add()
-    [run] = await bench.claim()
-    with pytest.raises(QueueBusyError) as caught:
-        await bench.queue.obliterate()
-    assert caught.value.active == 1
-    await bench.queue.obliterate(force=True, actor=ACTOR)
-    assert list(await dump(bench.connection, "glide:{mail}*")) == [keys.audit]
-    assert await bench.settle(run) == "lost"
-
-
-async def test_obliterate_of_a_glob_name_spares_its_neighbours(connection: Connection) -> None:
-    neighbour, odd = Queue("ab", connection), Queue("a*", connection)
-    await neighbour.add("x")
-    await odd.add("x")
-    await odd.obliterate(force=True)
-    assert await dump(connection, "glide:{a\\*}*") == {}
-    assert await neighbour.get_job("1") is not None
-
-
-async def test_jobs_added_during_an_obliteration_survive(bench: Bench) -> None:
-    old = await bench.add()
-    before = bench.scope.now_ms()
-    assert await bench.scope.call("obliterate", "1", "") == [b"ok"]
-    await bench.command("HSET", bench.scope.keys.job(old), "timestamp", before - 1)
-    await asyncio.to_thread(_wait_for_clock, bench.scope, before)
-    new = await bench.add(ordering=Ordering("k"))
-    await bench.scope.call("obliterate_rest", "0", bench.scope.keys.pattern("*"), before)
-    assert await bench.queue.get_job(old) is None
-    assert [run[0] for run in await bench.claim()] == [new]
-    assert await bench.add() == "3"
-
-
-def _wait_for_clock(scope: Scope, before: int) -> None:
-    while scope.now_ms() <= before:
-        pass
 
 
 # Progress, data, log ------------------------------------------------------------------------------------------

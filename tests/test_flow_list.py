@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from flow_kit import diamond, run_until, states, step
-from test_watch import viewer_url
+from watch_kit import viewer_url
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import ClosedError, InvalidOptionError, ServerUnavailableError

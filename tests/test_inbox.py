@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from test_watch import viewer_url
+from watch_kit import viewer_url
 
 from glidemq_console.fleet import FleetReader
 from glidemq_core.connection import Connection

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from test_watch import viewer_url
+from watch_kit import viewer_url
 
 from glidemq_core import base
 from glidemq_core.connection import Connection, connect

@@ -21,13 +21,6 @@ from glidemq_core.worker import Worker
 P = "glide:{q}"
 
 
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "q")
-    made.scope = await made.queue.scope()
-    return made
-
-
 class Recorder:
     """A processor that notes what it was given."""
 

@@ -21,11 +21,7 @@ NODE_COUNTS = ("waiting", "active", "delayed", "completed", "failed")
 SCENARIOS = sorted(path.stem for path in GOLDEN.glob("*.json"))
 
 
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "mail")
-    made.scope = await made.queue.scope()
-    return made
+QUEUE = "mail"
 
 
 def counts_of(name: str) -> list[dict[str, int]]:

@@ -9,7 +9,6 @@ import pytest
 from bench import Bench
 
 from glidemq_core import sweeps
-from glidemq_core.connection import Connection
 
 KEY = "glide:{q}:schedulers"
 GAP = 60_000
@@ -18,13 +17,6 @@ ENTRY = (
     '{"repeatAfterComplete":60000,"iterationCount":1,"template":{"name":"n","data":{"nextRun":0,"list":[],"map":{},'
     '"long":1795467237611123456}},"nextRun":0,"lastRun":1795467237611}'
 )
-
-
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "q")
-    made.scope = await made.queue.scope()
-    return made
 
 
 async def planted(bench: Bench, entry: str = ENTRY, **options: Any) -> str:

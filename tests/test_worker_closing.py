@@ -24,13 +24,6 @@ from glidemq_core.options import JobOptions, NewJob
 from glidemq_core.worker.runner import Runner
 
 
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "q")
-    made.scope = await made.queue.scope()
-    return made
-
-
 @pytest.mark.parametrize("lifo", [False, True])
 @pytest.mark.parametrize("force", [False, True])
 async def test_closing_at_any_moment_loses_and_abandons_nothing(

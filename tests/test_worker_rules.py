@@ -27,13 +27,6 @@ from glidemq_core.worker.outcome import backoff_ms, retention_rule
 P = "glide:{q}"
 
 
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "q")
-    made.scope = await made.queue.scope()
-    return made
-
-
 # Buckets and windows -----------------------------------------------------------------------------------------
 
 

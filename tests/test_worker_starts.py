@@ -18,13 +18,6 @@ from glidemq_core.queue import Queue
 from glidemq_core.worker import exchange as worker_exchange
 
 
-@pytest.fixture
-async def bench(connection: Connection) -> Bench:
-    made = Bench(connection, "q")
-    made.scope = await made.queue.scope()
-    return made
-
-
 @pytest.mark.parametrize(
     ("error", "delay_ms", "text"),
     [
