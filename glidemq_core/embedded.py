@@ -27,6 +27,8 @@ from .url import EMBEDDED
 _LOADING = 120.0
 #: Seconds without any answer after which a live server counts as hung.
 _SILENT = 10.0
+#: Seconds a port may stay taken by a server that is gone otherwise.
+_DYING = 2.0
 _children: list[subprocess.Popen[bytes]] = []
 _FAULTS = (OSError, EOFError, TimeoutError, NotValkeyError)
 
@@ -158,7 +160,7 @@ class EmbeddedServer:
         before = self._folder.state()
         wishes = [self._port] if self._port else [*([before.port] if before else []), 0, 0, 0, 0]
         for wish in wishes:
-            port = _free_port(wish)
+            port = await _free_port(wish)
             if port is None:
                 continue
             state = self._folder.fresh_state(port, keep)
@@ -365,15 +367,18 @@ def _binary(folder: Folder) -> Path:
         raise folder.error(f"no embedded server for this platform: {error}", hint) from error
 
 
-def _free_port(wish: int) -> int | None:
-    """Return the wished port, or any for 0, if nobody listens there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+async def _free_port(wish: int) -> int | None:
+    """Return the wished port, or any for 0, unless somebody else listens there."""
+    # A server that just died may have lost its lock before its port.
+    deadline = time.monotonic() + _DYING
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, wish))
-        except OSError:
+            return int(probe.getsockname()[1])
+        if time.monotonic() > deadline:
             return None
-        return int(probe.getsockname()[1])
+        await asyncio.sleep(0.02)
 
 
 def _configuration(folder: Folder, state: State) -> str:

@@ -9,9 +9,8 @@ from .base import Scope
 from .decoding import USAGE_FIELDS, decode_usage, picked_fields
 from .flow_walk import children_of, whole_tree
 from .keys import QueueKeys
-from .ledger import attempts_of, runs_of
-from .payload import as_text
-from .records import Attempt, FlowUsage, JobRef, Totals, Usage
+from .ledger import runs_of
+from .records import FlowUsage, JobRef, Usage
 from .usage_sums import Sum
 
 _PAGE = 1_000
@@ -29,38 +28,29 @@ async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledge
     else:
         [children] = await children_of(connection, prefix, [root])
         jobs = list(dict.fromkeys([root, *children]))
-    total, wasted = Sum(), Sum()
-    await _add_usage(scope, jobs, ledger, total, wasted)
-    return FlowUsage(**total.totals(), wasted=Totals(**wasted.totals()) if ledger else None)
+    total = Sum()
+    await _add_usage(scope, jobs, ledger, total)
+    return FlowUsage(**total.totals())
 
 
 def _keys(scope: Scope, ref: JobRef) -> QueueKeys:
     return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
 
 
-async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum) -> None:
+async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: Sum) -> None:
     for start in range(0, len(jobs), _PAGE):
         part = jobs[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [
-            ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS, "state") for ref in part
+            ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS) for ref in part
         ]
         if ledger:
             commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
         answers = await scope.connection.pipeline(commands)
         for place in range(len(part)):
             values = answers[place]
-            *stored, state = [None] * (len(_FIELDS) + 1) if isinstance(values, Exception) else values
-            latest = decode_usage(picked_fields(_FIELDS, stored))
+            latest = None if isinstance(values, Exception) else decode_usage(picked_fields(_FIELDS, values))
             entries = answers[len(part) + place] if ledger else ()
             total.add_job(_reports(latest, entries))
-            wasted.add_job(_in_vain(entries, as_text(state)))
-
-
-def _in_vain(entries: Any, state: str) -> list[Attempt]:
-    """The attempts whose spend led to nothing."""
-    if isinstance(entries, Exception):
-        return []
-    return [run for run in attempts_of(entries or (), state) if run.outcome in ("failed", "lost")]
 
 
 def _reports(latest: Usage | None, entries: Any) -> list[Usage]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -179,6 +180,17 @@ async def test_a_server_killed_under_its_users_is_replaced_on_the_same_port(fold
         assert after.port == before.port
         assert await eventually(lambda: _get(connection, "k")) == b"v"
         await server.close()
+
+
+async def test_a_port_that_comes_free_a_little_late_is_still_the_same(folder: Path) -> None:
+    """What a killed server held goes bit by bit: its lock may go before its port."""
+    server = EmbeddedServer(folder)
+    before = await server.start()
+    await server.stop()
+    assert before.port is not None
+    with socket.create_server(("127.0.0.1", before.port)) as late:
+        asyncio.get_running_loop().call_later(0.1, late.close)
+        assert (await server.start()).port == before.port
 
 
 async def _get(connection: object, key: str) -> object:
