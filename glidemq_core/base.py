@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from .connection import Call, Connection, connect
-from .errors import ClosedError, InvalidOptionError, JobNotFoundError
+from .errors import ClosedError, InvalidOptionError, JobNotFoundError, ServerError
 from .keys import QueueKeys
 from .option_fields import queue_name
 
@@ -203,3 +203,15 @@ async def open_target(target: str | Connection | None, prefix: str | None = None
             allowed="valkey://host:port",
         )
     return await connect(url, prefix=prefix)
+
+
+def readable(answer: Any) -> Any:
+    """Return one answer of a pipeline; None where a foreign key, or a stream without our group, stands in the way.
+
+    Raises: any other error that stands in its place.
+    """
+    if isinstance(answer, ServerError) and answer.code in ("WRONGTYPE", "NOGROUP"):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

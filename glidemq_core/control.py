@@ -201,7 +201,7 @@ async def get_job_logs(scope: Scope, job_id: str, start: int = 0, end: int = -1)
     """Return log lines `start`..`end` inclusive (negative: from the end), oldest first, and their number."""
     first, last = integer(start, "start"), integer(end, "end")
     key = scope.keys.log(job_id)
-    lines, count = await scope.connection.pipeline([("LRANGE", key, first, last), ("LLEN", key)])
+    lines, count = await scope.gather(("LRANGE", key, first, last), ("LLEN", key))
     return JobLogs(logs=tuple(line.decode("utf-8", "replace") for line in lines or ()), count=int(count or 0))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .base import Scope
+from .base import Scope, readable
 from .decoding import USAGE_FIELDS, decode_usage, picked_fields
 from .flow_walk import children_of, whole_tree
 from .keys import QueueKeys
@@ -45,17 +45,15 @@ async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: 
         ]
         if ledger:
             commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
-        answers = await scope.connection.pipeline(commands)
+        answers = [readable(answer) for answer in await scope.connection.pipeline(commands)]
         for place in range(len(part)):
             values = answers[place]
-            latest = None if isinstance(values, Exception) else decode_usage(picked_fields(_FIELDS, values))
+            latest = decode_usage(picked_fields(_FIELDS, values)) if values else None
             entries = answers[len(part) + place] if ledger else ()
             total.add_job(_reports(latest, entries))
 
 
 def _reports(latest: Usage | None, entries: Any) -> list[Usage]:
     """All attempts' reports; a latest one that the ledger does not know came from a peer."""
-    kept = (
-        [] if isinstance(entries, Exception) else [run.usage for run in runs_of(entries or ()) if run.usage]
-    )
+    kept = [run.usage for run in runs_of(entries or ()) if run.usage]
     return kept if latest is None or (kept and kept[-1] == latest) else [*kept, latest]

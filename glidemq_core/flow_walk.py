@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .base import readable
 from .connection import Connection
 from .keys import QueueKeys, split_member
 from .options import JobRef
@@ -21,8 +22,7 @@ async def children_of(connection: Connection, prefix: str, jobs: Sequence[JobRef
         part = jobs[start : start + _PAGE]
         commands = [("SMEMBERS", QueueKeys(prefix, ref.queue).deps(ref.id)) for ref in part]
         for members in await connection.pipeline(commands):
-            # A key of another type has no members.
-            found.append([] if isinstance(members, Exception) else parse_members(members or (), prefix))
+            found.append(parse_members(readable(members) or (), prefix))
     return found
 
 

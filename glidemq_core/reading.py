@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from .base import Scope
+from .base import Scope, readable
+from .connection import Call
 from .decoding import hash_fields, picked_fields
 from .job import Job
 from .keys import WORKERS_GROUP
@@ -78,13 +79,13 @@ async def load_jobs(
         asked = ("HMGET", METADATA_FIELDS) if exclude_data else ("HGETALL", ())
         commands = [(asked[0], scope.keys.job(job_id), *asked[1]) for job_id in part]
         for job_id, reply in zip(part, await scope.connection.pipeline(commands), strict=True):
-            fields = _fields(reply)
+            fields = _fields(readable(reply))
             jobs.append(Job.from_hash(scope, job_id, fields) if fields else None)
     return jobs
 
 
 def _fields(reply: Any) -> dict[str, bytes]:
-    """Fields of a hash as HGETALL or HMGET answers it; a key of another type counts as none."""
+    """Fields of a hash as HGETALL or HMGET answers it; None counts as none."""
     if isinstance(reply, Mapping):
         return hash_fields(reply)
     if isinstance(reply, list):
@@ -157,30 +158,29 @@ def _job_id(pairs: Any) -> str | None:
 async def _active_ids(scope: Scope) -> list[str]:
     """Running jobs: those with a pending entry, then those that came from a list."""
     keys, connection = scope.keys, scope.connection
-    pending, indexed, listed = await connection.pipeline(
-        [
-            ("XPENDING", keys.stream, WORKERS_GROUP, "-", "+", _MAX_PENDING),
-            ("ZRANGE", keys.list_runs, 0, -1),
-            ("GET", keys.list_active),
-        ]
-    )
-    entries = [item[0] for item in pending] if isinstance(pending, list) else []
+    asked: list[Call] = [
+        ("XPENDING", keys.stream, WORKERS_GROUP, "-", "+", _MAX_PENDING),
+        ("ZRANGE", keys.list_runs, 0, -1),
+        ("GET", keys.list_active),
+    ]
+    pending, indexed, listed = map(readable, await connection.pipeline(asked))
+    entries = [item[0] for item in pending or ()]
     ids: list[str] = []
     for start in range(0, len(entries), 500):
         part = [("XRANGE", keys.stream, entry, entry) for entry in entries[start : start + 500]]
         for found in await connection.pipeline(part):
-            for pairs in (found or {}).values():
+            for pairs in (readable(found) or {}).values():
                 job_id = _job_id(pairs)
                 if job_id is not None:
                     ids.append(job_id)
     known = dict.fromkeys(ids)
-    known.update(dict.fromkeys(as_texts(indexed if isinstance(indexed, list) else ())))
+    known.update(dict.fromkeys(as_texts(indexed or ())))
     if to_int(listed) > len(known) - len(dict.fromkeys(ids)):
         # Nobody indexes the list-sourced jobs of Node workers: walk the hashes, as Node does.
         async for page in _scan_jobs(scope):
-            asked = [("HMGET", keys.job(job_id), "state", "lifo", "priority") for job_id in page]
-            for job_id, values in zip(page, await connection.pipeline(asked), strict=True):
-                if _is_listed_active(values):
+            looks = [("HMGET", keys.job(job_id), "state", "lifo", "priority") for job_id in page]
+            for job_id, values in zip(page, await connection.pipeline(looks), strict=True):
+                if _is_listed_active(readable(values)):
                     known.setdefault(job_id)
     return list(known)
 

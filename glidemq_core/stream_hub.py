@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from .base import Scope
+from .base import Scope, readable
 from .connection import Connection
 from .entry_ids import EntryId, id_text, parse_id
 from .errors import CallTimeoutError, GlideMQError, ServerUnavailableError
@@ -105,13 +105,12 @@ class Lane:
         if not asked:
             return
         commands = [("HGET", tail.scope.keys.job(tail.job_id), "state") for tail in asked]
-        states = await self._connection.pipeline(commands)
+        states = [readable(state) for state in await self._connection.pipeline(commands)]
         for tail, state in zip(asked, states, strict=True):
             if tail not in self.tails:
                 continue
             self.tails[tail] = False
-            if isinstance(state, bytes) or state is None:
-                tail.checked(state)
+            tail.checked(state)
 
     async def _turn(self, reader: Connection) -> None:
         if any(self.tails.values()) or len(self._events) < len(self._event_keys()):

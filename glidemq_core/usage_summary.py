@@ -6,9 +6,9 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from .base import LazyConnection
+from .base import LazyConnection, readable
 from .connection import Connection
-from .errors import InvalidOptionError
+from .errors import InvalidOptionError, PermissionDeniedError
 from .keys import QueueKeys, usage_queues
 from .numbers import parse_number
 from .option_fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
@@ -138,7 +138,9 @@ async def _buckets(
             page = minutes[at : at + _PAGE]
             answers = await connection.pipeline([("HGETALL", keys.usage(minute)) for minute in page])
             for minute, answer in zip(page, answers, strict=True):
-                bucket = _bucket(answer) if isinstance(answer, Mapping) else None
+                if isinstance(answer, PermissionDeniedError):
+                    break  # a queue this user may not look at
+                bucket = _bucket(readable(answer) or {})
                 if bucket:
                     yield name, minute, bucket
 

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, Literal
 
-from .base import QueueBase, Scope
+from .base import QueueBase, Scope, readable
 from .errors import ServerError
 from .numbers import to_int
 from .option_fields import from_epoch_ms, integer, one_of
@@ -74,8 +74,8 @@ async def get_metrics(
     """
     one_of("completed", "failed")(kind, "kind")
     start, end = integer(start, "start"), integer(end, "end")
-    total, stored = await scope.connection.pipeline(
-        [("ZCARD", f"{scope.keys.root}:{kind}"), ("HGETALL", scope.keys.metrics(kind))]
+    total, stored = await scope.gather(
+        ("ZCARD", f"{scope.keys.root}:{kind}"), ("HGETALL", scope.keys.metrics(kind))
     )
     minutes: dict[int, dict[str, int]] = {}
     for name, value in (stored or {}).items():
@@ -102,7 +102,8 @@ async def get_workers(scope: Scope) -> list[WorkerInfo]:
         names.update(dict.fromkeys(key[head:] for key in keys))
         if cursor == "0":
             break
-    replies = await scope.connection.pipeline([("GET", scope.keys.worker(name)) for name in names])
+    asked = [("GET", scope.keys.worker(name)) for name in names]
+    replies = map(readable, await scope.connection.pipeline(asked))
     now = scope.now_ms()
     found = [decode_worker(scope.queue, name, text, now) for name, text in zip(names, replies, strict=True)]
     return sorted((w for w in found if w is not None), key=lambda w: (w.started_at, w.id))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from bench import Bench
 from wire import GOLDEN, recording, replay
 
-from glidemq_core.connection import Connection
-from glidemq_core.errors import InvalidOptionError, ServerError
+from glidemq_core.connection import Connection, connect
+from glidemq_core.errors import InvalidOptionError, PermissionDeniedError, ServerError
 from glidemq_core.option_fields import epoch_ms
 from glidemq_core.options import Ordering
 from glidemq_core.queue import Queue
@@ -260,3 +262,39 @@ async def test_many_priorities_make_the_count_dear(bench: Bench) -> None:
     assert len(await bench.queue.get_jobs("prioritized")) == 79
     await tick(bench.scope)
     assert (await bench.queue.get_job_counts()).waiting == 79
+
+
+READS: dict[str, Callable[[Queue[Any, Any]], Awaitable[Any]]] = {
+    "job": lambda queue: queue.get_job("1"),
+    "jobs": lambda queue: queue.get_jobs("active"),
+    "logs": lambda queue: queue.get_job_logs("1"),
+    "metrics": lambda queue: queue.get_metrics("failed"),
+    "flow usage": lambda queue: queue.get_flow_usage("1"),
+    "whole flow": lambda queue: queue.get_flow_usage("1", deep=True, ledger=True),
+    "follow": lambda queue: anext(aiter(queue.stream("1"))),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_what_may_not_be_read_is_no_empty_answer(
+    bench: Bench, connection: Connection, server_url: str, read: Callable[[Queue[Any, Any]], Awaitable[Any]]
+) -> None:
+    await bench.add()
+    rules = ("reset", "on", ">secret", "~*", "+ping", "+xread", "+xrevrange", "+xinfo", "+exists")
+    await connection.command("ACL", "SETUSER", "blind", *rules)
+    async with (
+        connect(server_url.replace("//", "//blind:secret@")) as blind,
+        Queue(bench.queue.name, blind) as queue,
+    ):
+        with pytest.raises(PermissionDeniedError):
+            await asyncio.wait_for(read(queue), 10)
+
+
+async def test_keys_of_another_type_hold_nothing(bench: Bench, connection: Connection) -> None:
+    job_id = await bench.add()
+    await connection.command("SET", bench.scope.keys.job("odd"), "text")
+    await connection.command("SET", bench.scope.keys.deps(job_id), "text")
+    await connection.command("RPUSH", bench.scope.keys.worker("odd"), "text")
+    assert await bench.queue.get_job("odd") is None
+    assert (await bench.queue.get_flow_usage(job_id, deep=True)).total_tokens == 0
+    assert await bench.queue.get_workers() == []
