@@ -170,6 +170,41 @@ async def test_a_lost_reply_about_a_retry_that_has_begun_is_no_lost_job(
     assert not [error for error in errors if isinstance(error, JobLostError)]
 
 
+@pytest.mark.parametrize("options", [{}, {"lifo": True}])
+async def test_a_lost_claim_of_a_job_whose_end_is_not_told_yet_is_found(
+    bench: Bench, connection: Connection, options: dict[str, Any]
+) -> None:
+    """One call ends an attempt, another claims the next; both replies are lost, the claim is looked for first."""
+    call, read, looked, ended = connection.call, connection.read, False, False
+
+    async def lossy(function: str, *args: Any) -> Any:
+        nonlocal ended
+        reply = await call(function, *args)
+        if function == "exchange" and not looked:
+            settles = len(args) > 9
+            ended = ended or settles
+            if settles or (ended and reply[1]):
+                raise CallTimeoutError("lost", command="exchange", timeout_ms=1)
+        return reply
+
+    async def looking(function: str, *args: Any) -> Any:
+        nonlocal looked
+        reply = await read(function, *args)
+        looked = looked or function == "owned"
+        return reply
+
+    async def process(job: Any) -> None:
+        if not job.attempts_made:
+            raise ValueError("no")
+
+    job_id = await bench.add(attempts=2, **options)
+    connection.call, connection.read = lossy, looking  # type: ignore[method-assign]
+    async with quick(process, connection, concurrency=2):
+        await eventually(lambda: in_state(bench, job_id, "completed"))
+    assert looked
+    assert await bench.field(job_id, "stalledCount") is None
+
+
 # The queue under the worker ----------------------------------------------------------------------------------
 
 

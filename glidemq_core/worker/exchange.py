@@ -17,6 +17,7 @@ from ..errors import GlideMQError, PermissionDeniedError
 from .insisting import LOST_REPLY
 from .limits import WorkerLimits
 from .outcome import Settle
+from .run import Run
 
 #: Waits between repeats of a call whose reply was lost, s; the last one repeats for ever.
 _RETRY_WAITS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -47,7 +48,7 @@ class Exchange:
     """The worker's conversation with the server about starting and ending jobs.
 
     The owner supplies callbacks: `on_claim` starts a job, `on_settled` hears what became of a result,
-    `on_error` hears trouble, `running` names the jobs this process runs.
+    `on_error` hears trouble, `running` gives what this process runs.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Exchange:
         on_error: Callable[[BaseException], None],
         on_dry: Callable[[bool, str, str, str], None],
         on_outbox: Callable[[], None],
-        running: Callable[[], Iterable[str]],
+        running: Callable[[], Iterable[Run]],
     ) -> None:
         self._scope = scope
         self._consumer = consumer
@@ -272,16 +273,21 @@ class Exchange:
                 continue
             known |= self._known()
             # What their budgets said went with the reply: ask again.
-            reply[1] = [[*item, b"ask"] for item in owned if item[1].decode("utf-8", "replace") not in known]
+            reply[1] = [
+                [entry, job_id, flat, b"ask"]
+                for entry, job_id, flat in owned
+                if (job_id.decode("utf-8", "replace"), entry.decode(), str(now)) not in known
+            ]
             reply[2] = b""
             return reply
 
-    def _known(self) -> set[str]:
-        """Ids of the jobs that run here, and of those whose results are not told of yet."""
-        ended = (
-            record.run.job.id for records in (self._finished, *self._sent.values()) for record in records
-        )
-        return {*self._running(), *ended}
+    def _known(self) -> set[tuple[str, str, str]]:
+        """Runs that go on here, and those whose results are not told of yet: job, entry and stamp.
+
+        Not jobs: the next attempt of one that just ended may be what the lost call claimed.
+        """
+        ended = (record.run for records in (self._finished, *self._sent.values()) for record in records)
+        return {(run.job.id, run.entry, run.processed_on) for run in (*self._running(), *ended)}
 
     def _apply(self, now: int, records: list[Settle], want: int, reply: list[Any]) -> None:
         answers, claims, why, wait_ms, outbox, *marks = reply

@@ -178,7 +178,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             on_error=self._trouble,
             on_dry=self._nothing_ready,
             on_outbox=lambda: self._maintenance.poke(),
-            running=self._running.keys,
+            running=self._running.values,
         )
         self._idle = IdleWait(scope, options.block_timeout, on_wake=self._wake, on_error=self._trouble)
         self._maintenance = Maintenance(
