@@ -36,7 +36,7 @@ async def repair_flow(
         done = [child for child, state in states.items() if state == "completed"]
         with suppress(JobStateError, JobNotFoundError):  # it went on or went away meanwhile: nothing to mend
             told += await _count(scope, parent, done, "repair_flow", actor)
-    return told
+    return list(dict.fromkeys(told))  # a shared child is told to each of its parents
 
 
 async def release_parent(

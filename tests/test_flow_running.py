@@ -19,7 +19,7 @@ from glidemq_core.errors import (
     JobStateError,
     QueueNotFoundError,
 )
-from glidemq_core.flow_nodes import FlowJob
+from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options import Actor, Budget, Deduplication, JobOptions, JobRef, NewJob
@@ -282,6 +282,17 @@ async def test_repair_tells_parents_of_children_that_ended_unheard(
     assert await queue.repair_flow(node.job.id, older_than=0) == []
     [entry] = await queue.get_audit()
     assert (entry.action, entry.by, entry.job_ids) == ("repair_flow", "ada", ("2",))
+
+
+async def test_repair_names_a_shared_child_once(connection: Connection, producer: FlowProducer) -> None:
+    nodes = [DagNode("s", "q"), DagNode("x", "p", deps=["s"]), DagNode("y", "q", deps=["s"])]
+    jobs = await producer.add_dag([*nodes, DagNode("z", "q", deps=["x", "y"])])
+    await connection.command("HSET", f"glide:{{q}}:job:{jobs['s'].id}", "state", "completed")
+
+    told = await Queue("q", connection).repair_flow(jobs["z"].id, older_than=0)
+
+    assert told == [jobs["s"].ref]
+    assert [await jobs[name].get_state() for name in "xy"] == ["waiting", "waiting"]
 
 
 async def test_a_parent_that_is_removed_during_a_repair_does_not_end_it(
