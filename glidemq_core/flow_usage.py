@@ -9,8 +9,9 @@ from .base import Scope, readable
 from .decoding import USAGE_FIELDS, decode_usage, picked_fields
 from .flow_walk import children_of, whole_tree
 from .keys import QueueKeys
-from .ledger import runs_of
-from .records import FlowUsage, JobRef, Usage
+from .ledger import attempts_of, runs_of
+from .payload import as_text
+from .records import Attempt, FlowUsage, JobRef, Totals, Usage
 from .usage_sums import Sum
 
 _PAGE = 1_000
@@ -28,29 +29,36 @@ async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledge
     else:
         [children] = await children_of(connection, prefix, [root])
         jobs = list(dict.fromkeys([root, *children]))
-    total = Sum()
-    await _add_usage(scope, jobs, ledger, total)
-    return FlowUsage(**total.totals())
+    total, wasted = Sum(), Sum()
+    await _add_usage(scope, jobs, ledger, total, wasted)
+    return FlowUsage(**total.totals(), wasted=Totals(**wasted.totals()) if ledger else None)
 
 
 def _keys(scope: Scope, ref: JobRef) -> QueueKeys:
     return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
 
 
-async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: Sum) -> None:
+async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum) -> None:
     for start in range(0, len(jobs), _PAGE):
         part = jobs[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [
-            ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS) for ref in part
+            ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS, "state") for ref in part
         ]
         if ledger:
             commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
         answers = [readable(answer) for answer in await scope.connection.pipeline(commands)]
         for place in range(len(part)):
             values = answers[place]
-            latest = decode_usage(picked_fields(_FIELDS, values)) if values else None
+            *stored, state = values or [None] * (len(_FIELDS) + 1)
+            latest = decode_usage(picked_fields(_FIELDS, stored))
             entries = answers[len(part) + place] if ledger else ()
             total.add_job(_reports(latest, entries))
+            wasted.add_job(_in_vain(entries, as_text(state)))
+
+
+def _in_vain(entries: Any, state: str) -> list[Attempt]:
+    """The attempts whose spend led to nothing."""
+    return [run for run in attempts_of(entries or (), state) if run.outcome in ("failed", "lost")]
 
 
 def _reports(latest: Usage | None, entries: Any) -> list[Usage]:

@@ -46,6 +46,9 @@ class Totals:
 class FlowUsage(Totals):
     """Usage of a flow."""
 
+    #: Part of it that failed and lost attempts spent; None unless the ledger was asked.
+    wasted: Totals | None = hidden(None)
+
 
 @answer
 class MinuteUsage(Totals):

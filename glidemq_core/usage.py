@@ -213,7 +213,7 @@ class UsageCalls(QueueBase):
 
         Args:
             deep: the whole flow below the job.
-            ledger: failed attempts too, as far as Python workers kept them.
+            ledger: failed attempts too, as far as Python workers kept them, and what they `wasted`.
         """
         return await get_flow_usage(await self.scope(), job_id, deep=deep, ledger=ledger)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -119,6 +120,19 @@ async def test_what_a_dead_worker_or_a_removed_job_spent_is_booked(
     await node.children[1].job.report_usage(model="m", total_tokens=5)
     await Queue("q", connection).remove_job("3", force=True)
     assert (await budget_of(connection, "q"))["usedTokens"] == "19"
+
+
+async def test_a_weighted_sum_beyond_all_numbers_exceeds_every_cap(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    budget = Budget(max_total_tokens=10, token_weights={"input": sys.float_info.max})
+    await producer.add(FlowJob("one", "q"), budget=budget)
+
+    async with worker_of(connection, "q"):
+        await until_quiet(connection, "q", 1)
+
+    found = await budget_of(connection, "q")
+    assert (float(found["usedTokens"]), found["exceeded"]) == (sys.float_info.max, "1")
 
 
 async def test_all_zero_weights_fall_back_to_the_total(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from typing import Any
 
 import pytest
@@ -142,6 +144,21 @@ async def test_raised_caps_are_written_without_exponent(
     assert stored["maxTotalCost"] == "0.00005"
     assert stored["maxCosts"] == '{"a":0.000030000000000000004}'
     assert answer.after.max_costs == {"a": 0.00001 + 0.00002}
+
+
+async def test_a_cap_is_never_raised_beyond_what_a_number_can_hold(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    most = sys.float_info.max
+    await producer.add(FlowJob("one", "q"), budget=Budget(max_total_tokens=most, max_tokens={"input": most}))
+
+    answer = await Queue[Any, Any]("q", connection).top_up_budget(
+        "1", add_tokens=most, add_tokens_by={"input": most}
+    )
+
+    assert (answer.after.max_total_tokens, float(answer.after.max_tokens["input"])) == (most, most)
+    stored = await budget_of(connection, "q")
+    assert (float(stored["maxTotalTokens"]), float(json.loads(stored["maxTokens"])["input"])) == (most, most)
 
 
 async def test_failed_jobs_are_retried_only_on_request_and_only_those_of_the_budget(

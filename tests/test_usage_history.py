@@ -58,6 +58,9 @@ async def test_the_ledger_tells_what_each_attempt_spent(queue: Queue, connection
     assert (await queue.get_flow_usage(job_id)).total_tokens == 100
     spent = await queue.get_flow_usage(job_id, ledger=True)
     assert (spent.total_tokens, spent.job_count, spent.models) == (107, 1, {"a": 1, "b": 1})
+    assert spent.wasted is not None
+    assert (spent.wasted.total_tokens, spent.wasted.models) == (7, {"a": 1})
+    assert (await queue.get_flow_usage(job_id)).wasted is None
 
 
 async def test_a_run_without_an_end_is_lost_once_another_one_follows(
@@ -68,6 +71,9 @@ async def test_a_run_without_an_end_is_lost_once_another_one_follows(
     await connection.command("HSET", scope.keys.job(job_id), "state", "active")
     await report_usage(scope, job_id, total_tokens=5, worker="crashed")
     assert await queue.get_ledger(job_id) == []
+    running = await queue.get_flow_usage(job_id, ledger=True)
+    assert running.wasted is not None
+    assert (running.total_tokens, running.wasted.total_tokens) == (5, 0), "what goes on is not wasted yet"
 
     await report_usage(scope, job_id, total_tokens=6, worker="next")
 

@@ -5,6 +5,7 @@
 local DAY = 86400000
 local KEEP_S = 2592000 -- 30 days: what is left of a flow that ended
 local SPENT = "Budget exceeded"
+local MOST = 1.7976931348623157e308 -- sums of finite amounts need not be finite
 
 -- Root of the queue and flow id that a budget key names.
 local function budget_place(key)
@@ -59,8 +60,7 @@ function budgets.unpark(P, id)
 end
 
 local function add_float(key, field, n)
-  local text = n and n > 0 and n < math.huge and util.decimal(n)
-  if text then try("HINCRBYFLOAT", key, field, text) end
+  if n and n > 0 then try("HINCRBYFLOAT", key, field, util.decimal(min(n, MOST))) end
 end
 
 -- Add what an attempt spent: `u` has tokens and costs (JSON maps), totalTokens and totalCost as the job has them.
@@ -169,7 +169,7 @@ local function raised_map(text, add)
   local caps, changed, out = util.amounts(text, 0), false, {}
   for category, more in pairs(add) do
     if (caps[category] or 0) > 0 and more > 0 then
-      caps[category], changed = caps[category] + more, true
+      caps[category], changed = min(caps[category] + more, MOST), true
     end
   end
   if not changed then return nil end
@@ -192,7 +192,7 @@ local function top_up(P, args, write)
   end
   for _, cap in ipairs({ "maxTotalTokens", "maxTotalCost" }) do
     local now = util.num(f[cap])
-    if now > 0 and add[cap] > 0 then change(cap, util.decimal(now + add[cap])) end
+    if now > 0 and add[cap] > 0 then change(cap, util.decimal(min(now + add[cap], MOST))) end
   end
   for _, kind in ipairs({ "maxTokens", "maxCosts" }) do
     local text = raised_map(f[kind], add[kind])

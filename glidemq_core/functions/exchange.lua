@@ -9,11 +9,20 @@ local SETTLE_FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQ
 local BUDGETED = #SETTLE_FIELDS + 1 -- where budgets.FIELDS begin, the budget's key first
 for i = 1, #budgets.FIELDS do SETTLE_FIELDS[#SETTLE_FIELDS + 1] = budgets.FIELDS[i] end
 
--- Count tokens against the shared window of the queue's token limit; the key lives as long as its window.
+-- Count tokens against the shared window of the queue's token limit; the key lives as long as its window. What cannot be
+-- added (a report may name any number, a peer may leave anything there) must not fail the call that settles jobs.
 local function count_tokens(P, tokens, duration, now)
   if tokens <= 0 or duration <= 0 then return end
   local key = P .. ":tpm:" .. util.int(floor(now / duration))
-  if call("INCRBY", key, util.int(tokens)) == tokens then call("PEXPIRE", key, util.int(duration)) end
+  tokens = min(tokens, 2 ^ 53)
+  local total = try("INCRBY", key, util.int(tokens))
+  if type(total) == "table" then
+    local held = try("GET", key)
+    tokens = min(tokens + (type(held) == "string" and util.num(held) or 0), 2 ^ 53)
+    call("SET", key, util.int(tokens), "PX", util.int(duration))
+  elseif total == tokens then
+    call("PEXPIRE", key, util.int(duration))
+  end
 end
 
 -- What became of a run that is not ours any more: the word its settle was answered with before the reply was lost, else
