@@ -72,7 +72,7 @@ async def same(
         return True
 
     try:
-        await eventually(equal, timeout=5, interval=0.05)
+        await eventually(equal, interval=0.05)
     except AssertionError:
         assert_same_records(wanted, await written(), ignore=ignore)
 

@@ -20,7 +20,7 @@ async def emit(connection: Connection, entry_id: str, event: str, job_id: str = 
 
 
 async def take(events: QueueEvents, count: int) -> list[QueueEvent]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [await anext(events) for _ in range(count)]
 
 
@@ -121,7 +121,7 @@ async def test_closing_ends_a_waiting_iteration(connection: Connection) -> None:
     await asyncio.sleep(0)
     await events.close()
     await events.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await waiting == []
 
 

@@ -61,7 +61,7 @@ class Broken:
 
 
 def packed(text: bytes) -> str:
-    return "gz:" + base64.b64encode(gzip.compress(text)).decode()
+    return "gz:" + base64.b64encode(gzip.compress(text, mtime=0)).decode()
 
 
 @given(json_values, st.sampled_from(["none", "gzip"]))
@@ -97,7 +97,9 @@ def test_the_size_limit_is_in_bytes_before_compression() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, math.inf, object(), {1, 2}, b"bytes", "\ud800", {"a": [math.nan]}], ids=repr
+    "value",
+    [math.nan, math.inf, object(), {1, 2}, b"bytes", "\ud800", {"a": [math.nan]}],
+    ids=lambda value: repr(value)[:16],
 )
 def test_what_json_cannot_carry_is_refused(value: Any) -> None:
     for encode in (encode_data, encode_result):
@@ -142,12 +144,12 @@ def test_missing_payloads() -> None:
         b"gz:",
         b"gz:!!!",
         b"gz:AAAA",
-        b"gz:" + base64.b64encode(gzip.compress(b"x" * 1000)[:-12]),
+        b"gz:" + base64.b64encode(gzip.compress(b"x" * 1000, mtime=0)[:-12]),
         packed(b"{").encode(),
         "[" * 100_000,
         packed(b" " * (MAX_PAYLOAD_BYTES + 1)),
-        "gz:" + base64.b64encode(gzip.compress(b"1") + b"rest").decode(),
-        "gz:" + base64.b64encode(gzip.compress(b" " * 700_000) * 2).decode(),
+        "gz:" + base64.b64encode(gzip.compress(b"1", mtime=0) + b"rest").decode(),
+        "gz:" + base64.b64encode(gzip.compress(b" " * 700_000, mtime=0) * 2).decode(),
     ],
     ids=lambda stored: str(stored)[:16],
 )

@@ -32,6 +32,7 @@ async def test_beside_the_record_the_job_stays_text(searched: Connection) -> Non
         await job.store_vector("embedding", [-1, 0.3], where="side")
 
         record = await searched.command("HGETALL", f"glide:{{docs}}:job:{job.id}")
+        assert record
         assert all(value.decode() is not None for value in record.values())
         assert b"embedding" not in record
         assert "embedding" not in job.fields

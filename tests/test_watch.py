@@ -283,7 +283,7 @@ async def test_a_queue_that_begins_later_joins_the_feed(connection: Connection, 
     await fill(connection, "new", 1)
     await connection.command("SADD", "glide:queues", "new")
     assert await watch.known() == ("new", "old")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         event = await waiting
     assert (event.queue, event.job_id) == ("new", "7")
     await stream.aclose()  # type: ignore[attr-defined]

@@ -86,7 +86,7 @@ async def test_a_groups_window_opens_again_by_itself(bench: Bench, connection: C
 
     async with Worker("q", process, connection, concurrency=10):
         for job_id in ids:
-            await eventually(lambda job_id=job_id: _completed(bench, job_id), timeout=5)
+            await eventually(lambda job_id=job_id: _completed(bench, job_id))
     starts = [int(await bench.field(job_id, "processedOn") or 0) for job_id in ids]
     assert starts == sorted(starts)
     for first, third in zip(starts, starts[2:], strict=False):

@@ -81,7 +81,7 @@ async def test_a_chatty_queue_does_not_hide_what_nobody_announced(
         talking = asyncio.ensure_future(chatter())
         job = await Queue("q", connection, events=False).add("silent", lifo=True)
         assert job is not None
-        await eventually(lambda: in_state(bench, job.id, "completed"), timeout=5)
+        await eventually(lambda: in_state(bench, job.id, "completed"))
         talking.cancel()
 
 

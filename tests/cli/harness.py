@@ -136,7 +136,7 @@ def through_a_pty(*line: str, typed: bytes = b"") -> tuple[int, bytes]:
         if not piece:
             break
         seen += piece
-    code = child.wait(10)
+    code = child.wait(30)
     alarm.cancel()
     os.close(master)
     return code, bytes(seen)

@@ -246,6 +246,7 @@ def test_a_key_of_the_wrong_type(run: Run, server: str) -> None:
 
 def test_events(run: Run, chat: str) -> None:
     lines = [json.loads(line) for line in run("events", "chat", "--no-follow", "--json").out.splitlines()]
+    assert lines
     assert all(sorted(line) == sorted(EVENT) for line in lines)
     assert [line["at_ms"] for line in lines] == sorted(line["at_ms"] for line in lines)
     assert {"added", "completed", "failed", "suspended"} <= {line["event"] for line in lines}

@@ -166,7 +166,7 @@ def test_reader_gone_is_silence(chat: str) -> None:
     assert child.stdout.readline() == b"one\n"
     child.stdout.close()
     # Nothing more is written, yet the end of the reader is noticed.
-    assert child.wait(10) == 0
+    assert child.wait(30) == 0
     assert child.stderr is not None
     assert b"Traceback" not in child.stderr.read()
 
@@ -182,7 +182,7 @@ def test_reader_gone_while_writing(chat: str) -> None:
     assert child.stdout is not None
     child.stdout.read(10)
     child.stdout.close()
-    assert child.wait(10) == 0
+    assert child.wait(30) == 0
     assert child.stderr is not None
     assert child.stderr.read() == b""
 
@@ -193,7 +193,7 @@ def test_ctrl_c_is_130(chat: str) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == b"one\n"
     child.send_signal(signal.SIGINT)
-    assert child.wait(10) == 130
+    assert child.wait(30) == 130
     assert child.stderr is not None
     assert b"Traceback" not in child.stderr.read()
 
@@ -217,8 +217,8 @@ def test_follows_a_job_from_before_its_start_to_its_end(chat: str) -> None:
             await eventually(lambda: any(line["event"] == "end" for line in lines))
 
     within(chat, serve)
-    assert child.wait(10) == 0
-    reader.join(10)
+    assert child.wait(30) == 0
+    reader.join(30)
     events = [line["event"] for line in lines]
     assert events == ["waiting", "suspended", "resumed", "end"]
     assert all({"event", "queue", "id", "at_ms"} <= line.keys() for line in lines)
