@@ -28,9 +28,9 @@ def environment(server_url: str, connection: Connection) -> dict[str, str]:
     return {**plain, "GLIDEMQ_URL": server_url, "PYTHONUNBUFFERED": "1"}
 
 
-async def run(environment: dict[str, str], *words: str) -> str:
-    """Run Python with these arguments to the end and return what it printed."""
-    done = await asyncio.to_thread(
+async def ran(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments to the end."""
+    return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, *words],
         cwd=ROOT,
@@ -40,6 +40,11 @@ async def run(environment: dict[str, str], *words: str) -> str:
         check=False,
         timeout=60,
     )
+
+
+async def run(environment: dict[str, str], *words: str) -> str:
+    """Run Python with these arguments to the end and return what it printed."""
+    done = await ran(environment, *words)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -167,15 +172,6 @@ async def test_the_pipeline_with_workers_elsewhere_and_an_operator(
 
 
 async def test_the_pipeline_tells_in_one_line_what_is_missing(environment: dict[str, str]) -> None:
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "examples/rag_pipeline.py", "--url", "valkey://127.0.0.1:1"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = await ran(environment, "examples/rag_pipeline.py", "--url", "valkey://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "rag_pipeline: nothing listens on 127.0.0.1:1\n"

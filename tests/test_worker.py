@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import eventually
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import ClosedError, InvalidOptionError
+from glidemq_core.job import Job
 from glidemq_core.options import Batch, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
@@ -199,16 +201,24 @@ async def test_closing_ends_a_drain(connection: Connection) -> None:
         await draining
 
 
-async def test_revoking_a_running_job_cancels_it(connection: Connection) -> None:
+async def one_that_runs_on(
+    connection: Connection,
+) -> tuple[Queue[Any, Any], Job[Any, Any], Callable[[Any], Awaitable[None]], asyncio.Event]:
+    """A queue with one job, a processor that does not end by itself, and what it sets when it begins."""
     started = asyncio.Event()
 
-    async def process(job: Any) -> None:
+    async def process(_: Any) -> None:
         started.set()
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
-    queue = Queue("q", connection)
+    queue = Queue[Any, Any]("q", connection)
     job = await queue.add("n", {})
     assert job is not None
+    return queue, job, process, started
+
+
+async def test_revoking_a_running_job_cancels_it(connection: Connection) -> None:
+    queue, job, process, started = await one_that_runs_on(connection)
 
     async with Worker("q", process, connection, lock_duration=1_000):
         await started.wait()
@@ -220,15 +230,7 @@ async def test_revoking_a_running_job_cancels_it(connection: Connection) -> None
 
 
 async def test_closing_hands_back_what_does_not_finish_in_time(connection: Connection) -> None:
-    started = asyncio.Event()
-
-    async def process(job: Any) -> None:
-        started.set()
-        await asyncio.sleep(60)
-
-    queue = Queue("q", connection)
-    job = await queue.add("n", {})
-    assert job is not None
+    _, job, process, started = await one_that_runs_on(connection)
 
     async with Worker("q", process, connection, grace=50):
         await started.wait()
