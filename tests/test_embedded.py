@@ -177,7 +177,7 @@ async def test_a_server_killed_under_its_users_is_replaced_on_the_same_port(fold
         after = await server.start()
 
         assert after.pid != before.pid
-        assert after.port == before.port
+        assert after.port == before.port, (folder / "server.log").read_text()[-2_000:]
         assert await eventually(lambda: _get(connection, "k")) == b"v"
         await server.close()
 
