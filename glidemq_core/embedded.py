@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -29,6 +30,9 @@ _LOADING = 120.0
 _SILENT = 10.0
 #: Seconds a port may stay taken by a server that is gone otherwise.
 _DYING = 2.0
+#: Ports for servers: below those that systems give to outgoing connections, or a client that tries to reach a server
+#: that is down could hold that server's port itself.
+_PORTS = range(20_000, 32_000)
 _children: list[subprocess.Popen[bytes]] = []
 _FAULTS = (OSError, EOFError, TimeoutError, NotValkeyError)
 
@@ -158,12 +162,12 @@ class EmbeddedServer:
     async def _launch(self, keep: bool) -> None:
         binary = _binary(self._folder)
         before = self._folder.state()
-        wishes = [self._port] if self._port else [*([before.port] if before else []), 0, 0, 0, 0]
+        drawn = [_PORTS[secrets.randbelow(len(_PORTS))] for _ in range(20)]
+        wishes = [self._port] if self._port else [*([before.port] if before else []), *drawn]
         for wish in wishes:
-            port = await _free_port(wish)
-            if port is None:
+            if not await _is_free(wish, seconds=0 if wish in drawn else _DYING):
                 continue
-            state = self._folder.fresh_state(port, keep)
+            state = self._folder.fresh_state(wish, keep)
             self._folder.write(state)
             process = self._spawn(binary, state, await self._folder.acquire("server", seconds=_SILENT))
             try:
@@ -367,17 +371,17 @@ def _binary(folder: Folder) -> Path:
         raise folder.error(f"no embedded server for this platform: {error}", hint) from error
 
 
-async def _free_port(wish: int) -> int | None:
-    """Return the wished port, or any for 0, unless somebody else listens there."""
+async def _is_free(port: int, *, seconds: float) -> bool:
+    """Tell whether nobody listens at a port, or soon will not."""
     # A server that just died may have lost its lock before its port.
-    deadline = time.monotonic() + _DYING
+    deadline = time.monotonic() + seconds
     while True:
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, wish))
-            return int(probe.getsockname()[1])
-        if time.monotonic() > deadline:
-            return None
+            probe.bind((HOST, port))
+            return True
+        if time.monotonic() >= deadline:
+            return False
         await asyncio.sleep(0.02)
 
 

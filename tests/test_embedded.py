@@ -84,6 +84,9 @@ async def test_start_join_stop(folder: Path) -> None:
     assert first == second
     assert first.running
     assert (first.url, first.data_dir) == (f"valkey://127.0.0.1:{first.port}", str(folder))
+    # Not one that the system may give to a client.
+    assert first.port is not None
+    assert 20_000 <= first.port < 32_000
     async with connect(server.url) as connection:
         assert await connection.command("CONFIG", "GET", "bind") == {b"bind": b"127.0.0.1"}
         assert await connection.command("CONFIG", "GET", "appendonly") == {b"appendonly": b"yes"}
