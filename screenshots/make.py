@@ -68,7 +68,7 @@ SHOTS = {
     # The page of a job that failed at first and completed on another model.
     "job": Shot(typed("job chat:FALLEN"), r"attempts "),
     "streams": Shot(("3",), r"tok/s", r"●.*●.*●"),
-    "approvals": Shot(("4", "G", "k"), r"[Aa]pprove.*[Rr]eject", r"draft"),
+    "approvals": Shot(("4", "G", "k", "k"), r"[Aa]pprove.*[Rr]eject", r"draft"),
     "flows": Shot(("5",), r"parked \d"),
     # A report whose budget has run out, and what more would do.
     "flow": Shot(typed("flow research:PARKED"), r"tops up"),

@@ -149,17 +149,20 @@ async def read_rows(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, JobR
 
 
 async def _scores(source: Source, fields: Mapping[JobRef, Fields]) -> dict[JobRef, float | None]:
-    """When jobs that wait for a time are due, or decide by: a command for each of those, in one round trip."""
-    asked: dict[JobRef, str] = {}
+    """When jobs that wait for a time are due, or decide by: a command for each set that holds some."""
+    waiting: dict[str, list[JobRef]] = {}
     for ref, values in fields.items():
         state, keys = as_text(values.get("state")), source.keys(ref.queue)
         if state in ("delayed", "prioritized"):
-            asked[ref] = keys.scheduled
+            waiting.setdefault(keys.scheduled, []).append(ref)
         elif state == "suspended":
-            asked[ref] = keys.suspended
-    answers = await source.ask([("ZSCORE", key, ref.id) for ref, key in asked.items()])
+            waiting.setdefault(keys.suspended, []).append(ref)
+    answers = await source.ask([("ZMSCORE", key, *(ref.id for ref in refs)) for key, refs in waiting.items()])
     return {
-        ref: None if failed(answer) else number(answer) for ref, answer in zip(asked, answers, strict=True)
+        ref: number(score)
+        for refs, scores in zip(waiting.values(), answers, strict=True)
+        if not failed(scores)
+        for ref, score in zip(refs, scores, strict=True)
     }
 
 
