@@ -162,6 +162,8 @@ class ConsoleApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
+            if not self.screen_stack:
+                return  # typed while the console closes
             self.last_input = monotonic()
         if self._typed_ahead.holds(event):
             return

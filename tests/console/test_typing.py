@@ -77,6 +77,14 @@ async def test_keys_before_a_filter_reach_the_list() -> None:
         await eventually(lambda: app.screen.focused is not None and app.screen.focused.id == "queue-list")
 
 
+async def test_keys_typed_while_the_console_closes_are_nothing() -> None:
+    async with console() as (app, _):
+        pass
+    assert app.screen_stack == []
+    for key in ("slash", "j", "q"):
+        await app.on_event(events.Key(key, key))
+
+
 @pytest.mark.parametrize("yes", ["y", "\t\r"])
 async def test_a_yes_typed_before_the_question_was_seen_is_no_answer(yes: str) -> None:
     feed = ScriptedFeed(script())
