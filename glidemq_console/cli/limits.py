@@ -58,7 +58,7 @@ async def _set(
     by: str | None,
     comment: str | None,
 ) -> list[OperationResult]:
-    from glidemq_console.format import plural, window
+    from glidemq_console.audit_text import concurrency_cap, starts_cap
     from glidemq_core import switches
     from glidemq_core.options import RateLimit
     from glidemq_core.records import OperationResult
@@ -72,11 +72,11 @@ async def _set(
     if start_cap is not None or no_rpm:
         limit = RateLimit(*start_cap) if start_cap is not None else None
         outcome = await switches.set_global_rate_limit(scope, limit, actor=actor)
-        words = f"{limit.max} starts in {window(limit.duration)}" if limit else "no cap on starts"
+        words = starts_cap(limit.max, limit.duration) if limit else starts_cap(None, None)
         results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
     if concurrency is not None:
         outcome = await switches.set_global_concurrency(scope, concurrency, actor=actor)
-        words = f"{plural(concurrency, 'job')} at once" if concurrency else "no cap on jobs at once"
+        words = concurrency_cap(concurrency)
         results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
     return results
 

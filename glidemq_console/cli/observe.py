@@ -195,6 +195,7 @@ async def audit(
 
 
 def _show_audit(session: Session, entries: list[AuditEntry], chains: dict[str, str]) -> None:
+    from glidemq_console.audit_text import detail_words
     from glidemq_console.format import UNKNOWN, moment
     from glidemq_core.option_fields import epoch_ms
 
@@ -208,11 +209,12 @@ def _show_audit(session: Session, entries: list[AuditEntry], chains: dict[str, s
                 out.safe(entry.queue, 40),
                 out.safe(", ".join(entry.job_ids) or UNKNOWN, 40),
                 out.safe(entry.outcome, 20),
+                out.safe(detail_words(entry.detail), 60),
                 out.safe(entry.comment or "", 60),
             ]
             for entry in entries
         ]
-        out.table(["WHEN", "WHO", "WHAT", "QUEUE", "JOBS", "OUTCOME", "COMMENT"], rows)
+        out.table(["WHEN", "WHO", "WHAT", "QUEUE", "JOBS", "OUTCOME", "DETAIL", "COMMENT"], rows)
     else:
         out.note("no entries")
     for name, state in chains.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from .. import format as fmt
+from ..audit_text import detail_words
 from ..safe import clean
 from ..store import epoch_ms
 from ..widgets.ink import Ink, Parts
@@ -36,6 +37,8 @@ def audit_lines(name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -
                 Ink(f"  via {via} on {clean(entry.host, single_line=True, limit=60)}", "dim"),
             ]
         )
+        if detail := detail_words(entry.detail):
+            lines.append([Ink(f"          {clean(detail, single_line=True, limit=200)}", "dim")])
         if entry.comment:
             lines.append([Ink(f"          “{clean(entry.comment, single_line=True, limit=400)}”")])
         if entry.shown_hash:
