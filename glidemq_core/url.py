@@ -24,7 +24,7 @@ SCHEMES = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
 PARAMETERS = ("cluster", "prefix", "ca", "cert", "key", "az", "insecure", "read_only")
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)(.*)@", re.IGNORECASE | re.DOTALL)
+_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?(.*)@", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,9 +133,16 @@ def settings(
 
 
 def redact(url: str) -> str:
-    """Return the URL without its password; where an `@` is in doubt, too much goes rather than too little."""
+    """Return the URL without its password; where an `@` is in doubt, too much goes rather than too little.
+
+    Without a scheme nobody can tell a user name from a password: all before the last `@` goes.
+    """
+    if url.startswith(EMBEDDED):
+        return url
 
     def shorten(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return ""
         user = match[2].partition(":")[0]
         return f"{match[1]}{user}@" if user and not re.search(r"[/?#@]", user) else match[1]
 

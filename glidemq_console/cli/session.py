@@ -63,11 +63,9 @@ class Session:
         return redact(self.settings.url)
 
     def connect_options(self) -> dict[str, Any]:
-        """Keywords for `connect` beside URL and prefix."""
+        """Keywords for `connect` beside URL and prefix; it finds `GLIDEMQ_PASSWORD` by itself."""
         chosen = self.settings
         options: dict[str, Any] = {"password_file": chosen.password_file} if chosen.password_file else {}
-        if not chosen.password_file and chosen.password:
-            options["password"] = chosen.password
         if chosen.insecure:
             options["insecure"] = True
         if chosen.read_only:

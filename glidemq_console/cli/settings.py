@@ -1,4 +1,8 @@
-"""What a command runs with: option beats environment beats profile beats the top of the config file."""
+"""What a command runs with.
+
+An option beats a profile named with an option, which beats the environment, which beats another profile, which beats the
+top of the config file.
+"""
 
 from __future__ import annotations
 
@@ -68,11 +72,6 @@ class Settings:
     profiles: tuple[str, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def password(self) -> str | None:
-        """Password of the environment; read when it is needed, kept nowhere."""
-        return os.environ.get("GLIDEMQ_PASSWORD") or None
-
 
 def resolve(given: Given) -> Settings:
     """Read environment and config file and decide every setting."""
@@ -84,12 +83,11 @@ def resolve(given: Given) -> Settings:
         listed = ", ".join(profiles) or "none"
         raise UsageProblem(f"no profile '{name}' in {path} (key 'profiles.{name}'; profiles: {listed})")
     sources: dict[str, str] = {"profile": name_source}
-    layers: list[tuple[str, Mapping[str, Any]]] = [
-        ("option", _options(given)),
-        ("environment", _environment()),
-        (f"profile {name}", profiles.get(name, {}) if name is not None else {}),
-        ("file", content),
-    ]
+    profile = (f"profile {name}", profiles.get(name, {}) if name is not None else {})
+    environment = ("environment", _environment())
+    # Who names a profile on the line means its server, whatever the shell still holds.
+    middle = [profile, environment] if name_source == "option" else [environment, profile]
+    layers: list[tuple[str, Mapping[str, Any]]] = [("option", _options(given)), *middle, ("file", content)]
 
     def pick(key: str, default: Any) -> Any:
         for source, layer in layers:

@@ -156,6 +156,41 @@ def test_config_file(run: Run, server: str, monkeypatch: pytest.MonkeyPatch, tmp
     assert run("config", "path").out.strip() == str(tmp_path / "config.toml")
 
 
+def test_a_profile_named_on_the_line_beats_the_environment(
+    run: Run, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("add", "q", "n").code == 0
+    elsewhere = "valkey://127.0.0.1:1"
+    for key, value in (("url", elsewhere), ("prefix", "other"), ("read_only", "true"), ("user", "carol")):
+        assert run("config", "set", f"profiles.staging.{key}", value).code == 0
+    monkeypatch.setenv("GLIDEMQ_PREFIX", "glide")
+    monkeypatch.setenv("GLIDEMQ_READ_ONLY", "0")
+    monkeypatch.setenv("GLIDEMQ_USER", "dave")
+
+    assert run("drain", "q", "-y", "-P", "staging").code in (3, 4)
+    assert [job["id"] for job in run("jobs", "q", "--json").object["jobs"]] == ["1"]
+    shown = run("config", "show", "-P", "staging", "--json").object
+    wanted = {"url": elsewhere, "prefix": "other", "read_only": True, "user": "carol"}
+    assert {key: shown["config"][key] for key in wanted} == wanted
+    assert {shown["sources"][key] for key in wanted} == {"profile staging"}
+    assert run("config", "show", "-P", "staging", "--url", server, "--json").object["sources"]["url"] == "option"
+    monkeypatch.setenv("GLIDEMQ_PROFILE", "staging")
+    assert run("config", "show", "--json").object["sources"]["url"] == "environment"
+
+
+def test_the_password_in_a_profiles_url_beats_the_one_in_the_environment(
+    run: Run, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def protect(connection: Connection) -> None:
+        await connection.command("ACL", "SETUSER", "bob", "on", ">of-staging", "~*", "&*", "+@all")
+
+    within(server, protect)
+    url = server.replace("valkey://", "valkey://bob:of-staging@")
+    assert run("config", "set", "profiles.staging.url", url).code == 0
+    monkeypatch.setenv("GLIDEMQ_PASSWORD", "of-production")
+    assert run("queues", "-P", "staging").code == 0
+
+
 def test_passwords_are_never_shown(run: Run, environment: None) -> None:
     assert run("config", "set", "profiles.prod.url", "valkey://u:hunter22@localhost:1").code == 0
     for line in (
@@ -165,6 +200,19 @@ def test_passwords_are_never_shown(run: Run, environment: None) -> None:
     ):
         assert "hunter22" not in run(*line).out
     assert "hunter22" not in run("queues", "-P", "prod").err
+
+
+def test_the_password_of_a_url_without_a_scheme_is_not_shown(
+    run: Run, environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text(
+        "url = 'u:hunter22@localhost'\n[profiles.prod]\nurl = 'u:hunter22@localhost:6379'\n"
+    )
+    for line in (["config", "show"], ["config", "show", "--json"], ["config", "profiles"], ["queues"]):
+        ran = run(*line)
+        assert "hunter22" not in ran.out + ran.err, line
+    monkeypatch.setenv("GLIDEMQ_URL", "u:hunter22@localhost")
+    assert "hunter22" not in run("config", "show").out
 
 
 @pytest.mark.parametrize(
