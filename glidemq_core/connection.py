@@ -300,6 +300,7 @@ async def _connect(url: str | None, keywords: dict[str, Any]) -> Connection:
         for name, value in keywords.items()
         if name not in ("username", "password", "password_file")
     }
+    settings("valkey://localhost" + query, **given)  # what is wrong is told before a file is made
     try:
         await server.start()
         return await _open(replace(settings(server.url + query, **given), url=url), server)

@@ -22,7 +22,7 @@ from .errors import EmbeddedServerError
 from .option_fields import Duration, positive_ms, refuse
 from .records import Server
 from .resp import NotValkeyError, ReplyError
-from .url import EMBEDDED
+from .url import EMBEDDED, settings
 
 #: Seconds a server may take to load its data before we give up on it.
 _LOADING = 120.0
@@ -62,8 +62,13 @@ class EmbeddedServer:
 
     @classmethod
     def of_url(cls, url: str) -> tuple[Self, str]:
-        """Return the server of an `embedded:[NAME|PATH]` URL and the URL's parameters, `?` included."""
+        """Return the server of an `embedded:[NAME|PATH]` URL and the URL's parameters, `?` included.
+
+        Raises:
+            InvalidOptionError: a name or a parameter is not allowed.
+        """
         path, mark, query = url.removeprefix(EMBEDDED).partition("?")
+        settings(f"valkey://{HOST}{mark}{query}")
         return cls(path or None), mark + query
 
     def __repr__(self) -> str:
@@ -74,8 +79,9 @@ class EmbeddedServer:
         """URL for clients, with the password: not for screens or logs.
 
         Raises:
-            EmbeddedServerError: the server was never started.
+            EmbeddedServerError: the server was never started, or others may write to its folder.
         """
+        self._folder.check()
         state = self._folder.state() if self._folder.exists() else None
         if state is None:
             raise self._folder.error(f"no embedded server runs in '{self.data_dir}'", "glidemq server start")
@@ -191,7 +197,7 @@ class EmbeddedServer:
         try:
             if self._folder.log.exists() and self._folder.log.stat().st_size > 1_000_000:
                 self._folder.log.unlink()
-            with self._folder.log.open("ab") as log:
+            with self._folder.open_log() as log:
                 process = subprocess.Popen(
                     [str(binary), "-"],
                     stdin=subprocess.PIPE,
@@ -200,6 +206,7 @@ class EmbeddedServer:
                     cwd=self._folder.data,
                     pass_fds=(life,),
                     start_new_session=True,
+                    umask=0o077,
                 )
         except OSError as error:
             raise self._folder.error(f"cannot run '{binary}': {error.strerror}") from error
@@ -241,7 +248,7 @@ class EmbeddedServer:
     def _watch(self) -> None:
         """Start the watchdog, detached; it ends with the server."""
         path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        with self._folder.log.open("ab") as log:
+        with self._folder.open_log() as log:
             watchdog = subprocess.Popen(
                 [
                     sys.executable,
@@ -329,7 +336,7 @@ async def _gone(folder: Folder, seconds: float) -> bool:
 def _pids(folder: Folder) -> list[int]:
     """Our server's process id, if that process is a server indeed: ids are used again."""
     try:
-        pid = int((folder.path / "server.pid").read_text())
+        pid = int(folder.pid.read_text())
         shown = subprocess.run(
             ["ps", "-ww", "-p", str(pid), "-o", "command="],
             capture_output=True,
@@ -396,7 +403,7 @@ def _configuration(folder: Folder, state: State) -> str:
             f"requirepass {state.password}",
             f"dir {quoted(folder.data)}",
             f"logfile {quoted(folder.log)}",
-            f"pidfile {quoted(folder.path / 'server.pid')}",
+            f"pidfile {quoted(folder.pid)}",
             "appendonly yes",
             "appendfsync everysec",
             'save ""',

@@ -17,11 +17,13 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import EmbeddedServerError
 from .option_fields import refuse
@@ -32,6 +34,7 @@ DEFAULT_NAME = "default"
 
 #: The lock that is taken first; its file tells a folder as ours.
 FIRST_LOCK = "start"
+LOCKS = (FIRST_LOCK, "server", "users", "watchdog")
 _ELSEWHERE = "name another one: GLIDEMQ_DATA=FOLDER for all, embedded:/a/path for this one"
 
 
@@ -54,22 +57,63 @@ class Folder:
         self.path = path
         self.data = path / "data"
         self.log = path / "server.log"
+        self.pid = path / "server.pid"
         self._state = path / "server.json"
-        self._mark = path / f"{FIRST_LOCK}.lock"
+        self._mark = self._lock_path(FIRST_LOCK)
 
     def create(self) -> None:
-        """Make the folder, for its owner only; one that holds something already keeps the rights it has."""
+        """Make the folder, for its owner only; one that holds something already keeps the rights it has.
+
+        Raises:
+            EmbeddedServerError: it cannot be made, or is not ours alone.
+        """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not any(self.path.iterdir()):
+            if self.path.stat().st_uid == os.geteuid() and not any(self.path.iterdir()):
                 self.path.chmod(0o700)
+            self.check()
             self.data.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self.error(f"cannot use data folder '{self.path}': {error.strerror}", _ELSEWHERE) from error
 
+    def check(self) -> None:
+        """Refuse a folder in which somebody else could plant a password, a process id, a log or data.
+
+        Raises:
+            EmbeddedServerError: the folder or a file of ours in it is a link or belongs to another user, or others may
+                write to it. A folder that is not there passes.
+        """
+        with suppress(FileNotFoundError):
+            self._check_owner(self.path, self.path.stat(), group=True)
+        for path in (self._state, self.log, self.pid, self.data, *map(self._lock_path, LOCKS)):
+            with suppress(FileNotFoundError):
+                found = path.lstat()
+                if stat.S_ISLNK(found.st_mode):
+                    raise self.error(
+                        f"'{path}' is a link: it may lead anywhere", f"remove it, or {_ELSEWHERE}"
+                    )
+                self._check_owner(path, found, group=path == self.data)
+
+    def _check_owner(self, path: Path, found: os.stat_result, *, group: bool) -> None:
+        if found.st_uid != os.geteuid():
+            raise self.error(f"'{path}' belongs to another user", _ELSEWHERE)
+        if found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if group else 0)):
+            mode = stat.S_IMODE(found.st_mode)
+            raise self.error(
+                f"others may write to '{path}' (mode {mode:o})", f"chmod go-w {path}, or {_ELSEWHERE}"
+            )
+
     def is_ours(self) -> bool:
-        """Tell whether a server was ever started here, without leaving a trace."""
+        """Tell whether a server was ever started here, without leaving a trace.
+
+        Raises:
+            EmbeddedServerError: others may write to the folder.
+        """
+        self.check()
         return self._mark.exists() or self.exists()
+
+    def _lock_path(self, name: str) -> Path:
+        return self.path / f"{name}.lock"
 
     def exists(self) -> bool:
         return self._state.is_file()
@@ -77,7 +121,9 @@ class Folder:
     def lock(self, name: str, *, shared: bool = False) -> int | None:
         """Take a lock and return its descriptor, or None when someone else holds it."""
         try:
-            descriptor = os.open(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self._lock_path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
         except OSError as error:
             raise self.error(f"cannot use data folder '{self.path}': {error.strerror}", _ELSEWHERE) from error
         try:
@@ -133,6 +179,14 @@ class Folder:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(state), file)
         fresh.replace(self._state)
+
+    def open_log(self) -> BinaryIO:
+        """Open the log to append to; only its owner may read it. Never through a link."""
+
+        def private(name: str, flags: int) -> int:
+            return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+
+        return open(self.log, "ab", opener=private)
 
     def keep(self, keep: bool) -> None:
         """Set or clear the keep mark."""

@@ -333,6 +333,82 @@ async def test_a_folder_in_use_for_something_else_keeps_its_rights(tmp_path: Pat
         await server.stop()
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777])
+async def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "notes.txt").write_text("ours")
+    shared.chmod(mode)
+    planted = {"port": 6379, "password": "planted-password-x", "keep": True}
+    (shared / "server.json").write_text(json.dumps(planted))
+    (shared / "start.lock").write_text("")
+    before = sorted(path.name for path in shared.iterdir())
+
+    server = EmbeddedServer(shared)
+    for use_it in (server.start, server.stop, server.status):
+        with pytest.raises(errors.EmbeddedServerError, match="others may write") as caught:
+            await use_it()
+        assert f"chmod go-w {shared}" in (caught.value.hint or "")
+    with pytest.raises(errors.EmbeddedServerError, match="others may write"):
+        _ = server.url
+    assert sorted(path.name for path in shared.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["server.json", "server.log", "server.pid", "start.lock", "users.lock", "data"]
+)
+async def test_a_link_in_the_folder_is_refused_and_not_followed(tmp_path: Path, name: str) -> None:
+    folder, victim = tmp_path / "folder", tmp_path / "victim"
+    folder.mkdir(mode=0o700)
+    victim.mkdir() if name == "data" else victim.write_text("precious")
+    (folder / name).symlink_to(victim)
+
+    with pytest.raises(errors.EmbeddedServerError, match=f"{name}' is a link"):
+        await EmbeddedServer(folder).start()
+
+    assert victim.is_dir() if name == "data" else victim.read_text() == "precious"
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", ["", "server.json", "data"])
+async def test_what_belongs_to_somebody_else_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "folder"
+    async with EmbeddedServer(folder) as server:
+        await server.stop()
+    os.chown(folder / name, 12345, 12345)
+
+    with pytest.raises(errors.EmbeddedServerError, match="belongs to another user"):
+        await EmbeddedServer(folder).start()
+
+
+async def test_a_loose_umask_does_not_lock_us_out(folder: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        for _ in range(2):
+            async with EmbeddedServer(folder) as server:
+                assert (await server.status()).running
+                await server.stop()
+    finally:
+        os.umask(before)
+    loose = [path.name for path in folder.iterdir() if path.stat().st_mode & 0o077]
+    assert not loose
+
+
+@pytest.mark.parametrize(
+    "query", ["?bogus=1", "?insecure=maybe", "?prefix={x}", "?prefix=a&prefix=b", "?ca=/nowhere"]
+)
+async def test_a_wrong_url_is_refused_before_a_file_is_made(tmp_path: Path, query: str) -> None:
+    with pytest.raises(errors.InvalidOptionError):
+        await connect(f"embedded:{tmp_path}/data{query}")
+    with pytest.raises(errors.InvalidOptionError):
+        EmbeddedServer.of_url(f"embedded:{tmp_path}/data{query}")
+    with pytest.raises(errors.InvalidOptionError):
+        await connect(f"embedded:{tmp_path}/data", request_timeout=-1)
+
+    assert not (tmp_path / "data").exists()
+
+
 async def test_a_platform_without_a_server_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
 

@@ -114,7 +114,9 @@ def test_settings_and_redaction_hide_the_password() -> None:
     assert redact("embedded:/home/a@b/data") == "embedded:/home/a@b/data"
 
 
-@pytest.mark.parametrize("url", ["u:s3cr@h:6379", "s3cr@h", ":s3cr@h", "valkey:u:s3cr@h", "//u:s3cr@h", "u:s3:cr@x@h"])
+@pytest.mark.parametrize(
+    "url", ["u:s3cr@h:6379", "s3cr@h", ":s3cr@h", "valkey:u:s3cr@h", "//u:s3cr@h", "u:s3:cr@x@h"]
+)
 def test_a_url_without_a_scheme_is_shown_without_its_password(url: str) -> None:
     assert "s3" not in redact(url)
     assert redact(url).endswith("h:6379" if url.endswith("6379") else "h")

@@ -85,9 +85,9 @@ def _server(session: Session, data: Path | None, port: int | None) -> EmbeddedSe
         named is None or named.startswith(EMBEDDED),
         f"server minds servers of its own: say --url embedded:NAME, not {redact(named or '')}",
     )
-    path: Path | str | None = data
+    path: Path | None = data
     if path is None and session.settings.url.startswith(EMBEDDED):
-        path = session.settings.url.removeprefix(EMBEDDED).partition("?")[0] or None
+        path = EmbeddedServer.of_url(session.settings.url)[0].data_dir
     return EmbeddedServer(path, port=port)
 
 

@@ -1,7 +1,7 @@
 """What a command runs with.
 
-An option beats a profile named with an option, which beats the environment, which beats another profile, which beats the
-top of the config file.
+An option beats a profile named with an option, which beats the environment, which beats another profile, which beats
+the top of the config file.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ def test_setting_is_audited_and_told(run: Run, chat: str) -> None:
 
 
 def test_the_audit_shows_what_a_limit_was_set_to(run: Run, chat: str) -> None:
-    for words in (("--rpm", "60/1m", "--concurrency", "5"), ("--no-rpm", "--concurrency", "0")):
-        assert run("limits", "chat", *words).code == 0
+    for caps in (("--rpm", "60/1m", "--concurrency", "5"), ("--no-rpm", "--concurrency", "0")):
+        assert run("limits", "chat", *caps).code == 0
     rows = [line.split("  ") for line in run("audit", "chat").out.splitlines()[1:]]
     shown = [[cell.strip() for cell in row if cell.strip()][-1] for row in rows]
     assert shown == ["no cap on jobs at once", "no cap on starts", "5 jobs at once", "60 starts in 1m"]

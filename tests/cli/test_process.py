@@ -173,7 +173,9 @@ def test_a_profile_named_on_the_line_beats_the_environment(
     wanted = {"url": elsewhere, "prefix": "other", "read_only": True, "user": "carol"}
     assert {key: shown["config"][key] for key in wanted} == wanted
     assert {shown["sources"][key] for key in wanted} == {"profile staging"}
-    assert run("config", "show", "-P", "staging", "--url", server, "--json").object["sources"]["url"] == "option"
+    assert (
+        run("config", "show", "-P", "staging", "--url", server, "--json").object["sources"]["url"] == "option"
+    )
     monkeypatch.setenv("GLIDEMQ_PROFILE", "staging")
     assert run("config", "show", "--json").object["sources"]["url"] == "environment"
 
