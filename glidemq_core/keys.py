@@ -100,6 +100,9 @@ class QueueKeys:
     def budget_parked(self, flow_id: str) -> str:
         return f"{self.root}:budget-parked:{flow_id}"
 
+    def budget_booked(self, flow_id: str) -> str:
+        return f"{self.root}:budget-booked:{flow_id}"
+
     def worker(self, consumer: str) -> str:
         return f"{self.root}:w:{consumer}"
 

@@ -198,3 +198,37 @@ async def test_parked_jobs_that_go_hold_up_nothing(
     async with worker_of(connection, "q"):
         await eventually(node.job.is_completed)
     assert 0 < await connection.command("TTL", "glide:{q}:budget:1") <= 30 * 86_400
+
+
+async def test_a_booking_costs_the_same_however_many_there_were(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    """Letters from other slots leave a mark each, which must not make the budget longer for those who read it."""
+    await producer.add(
+        FlowJob("one", "q"), budget=Budget(max_total_tokens=10_000, max_tokens={"input": 9_000})
+    )
+    keys = (await Queue("q", connection).scope()).keys
+    before = await connection.command("HLEN", keys.budget("1"))
+    spend = '{"tokens":"{\\"input\\":1}","totalTokens":"1"}'
+
+    async def book(number: int) -> bytes:
+        [status] = await connection.call("budget_book", keys.root, "1", spend, f"glide:{{far}}:{number}:1000")
+        return bytes(status)
+
+    assert {await book(number) for number in range(200)} == {b"ok"}
+    assert {await book(number) for number in range(200)} == {b"known"}
+    stored = await budget_of(connection, "q")
+    assert (stored["usedTokens"], stored["usedTokens:input"]) == ("200", "200")
+    assert await connection.command("HLEN", keys.budget("1")) <= before + 2
+    assert await connection.command("TTL", keys.budget_booked("1")) > 0
+
+
+async def test_marks_of_bookings_go_after_a_month(connection: Connection, producer: FlowProducer) -> None:
+    await producer.add(FlowJob("one", "q"), budget=Budget(max_total_tokens=10_000))
+    keys = (await Queue("q", connection).scope()).keys
+    month = 30 * 86_400_000
+    for at in (1_000, 2_000, month + 5_000):
+        await connection.call("budget_book", keys.root, "1", '{"totalTokens":"1"}', f"glide:{{far}}:1:{at}")
+    assert await connection.command("ZRANGE", keys.budget_booked("1"), 0, -1) == [
+        f"glide:{{far}}:1:{month + 5_000}".encode()
+    ]

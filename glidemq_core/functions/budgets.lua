@@ -28,13 +28,28 @@ local function over(f)
   return hits
 end
 
+-- What tells whether a cap is exceeded, of a budget that exists: a few fields, however much else its hash holds.
+local function caps_and_use(key)
+  local names, f = { "maxTotalTokens", "usedTokens", "maxTotalCost", "usedCost", "maxTokens", "maxCosts" }, {}
+  local function read(wanted)
+    for i, value in ipairs(call("HMGET", key, unpack(wanted))) do f[wanted[i]] = value or nil end
+  end
+  read(names)
+  local used = {}
+  for _, kind in ipairs({ { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } }) do
+    for category in pairs(util.amounts(f[kind[1]], 0)) do used[#used + 1] = kind[2] .. category end
+  end
+  for from = 1, #used, 1000 do read({ unpack(used, from, min(from + 999, #used)) }) end
+  return f
+end
+
 -- May a job that draws on this budget start? nil yes, "fail" or "pause" what to do with it, "ask" out of reach.
 -- A flag that stale caps set is taken back.
 function budgets.verdict(key)
   local f = try("HMGET", key, "exceeded", "onExceeded")
   if f.err then return not util.reachable(key) and "ask" or nil end
   if f[1] ~= "1" then return nil end
-  if #over(util.map(call("HGETALL", key))) == 0 then
+  if #over(caps_and_use(key)) == 0 then
     call("HSET", key, "exceeded", "0")
     return nil
   end
@@ -83,7 +98,7 @@ local function book_spend(key, u)
     add_float(key, "usedCost:" .. category, n)
   end
   add_float(key, "usedCost", u.totalCost and cost or summed)
-  if f[2] ~= "1" and #over(util.map(call("HGETALL", key))) > 0 then call("HSET", key, "exceeded", "1") end
+  if f[2] ~= "1" and #over(caps_and_use(key)) > 0 then call("HSET", key, "exceeded", "1") end
   return "ok"
 end
 
@@ -131,11 +146,17 @@ register("budget_check", {}, function(P, args)
   return { budgets.verdict(P .. ":budget:" .. args[1]) or "go" }
 end)
 
--- args: flow id, spend as JSON, mark. A booking that comes twice counts once. Reply {"ok" | "known" | "missing"}.
+-- args: flow id, spend as JSON, mark ("<member>:<ms>"). A booking that comes twice counts once: the marks of the latest
+-- 30 days are kept apart from the budget, which is read often. Reply {"ok" | "known" | "missing"}.
 register("budget_book", {}, function(P, args)
-  local key = P .. ":budget:" .. args[1]
+  local key, marks = P .. ":budget:" .. args[1], P .. ":budget-booked:" .. args[1]
   if call("EXISTS", key) == 0 then return { "missing" } end
-  if call("HSETNX", key, "booked:" .. args[3], "1") == 0 then return { "known" } end
+  local at = util.num(args[3]:match(":(%d+)$"))
+  if call("ZADD", marks, "NX", util.int(at), args[3]) == 0 then return { "known" } end
+  local newest = util.num(call("ZRANGE", marks, -1, -1, "WITHSCORES")[2])
+  local old = call("ZRANGEBYSCORE", marks, "-inf", util.int(newest - 1000 * KEEP_S), "LIMIT", 0, 100)
+  if #old > 0 then call("ZREM", marks, unpack(old)) end
+  call("EXPIRE", marks, KEEP_S)
   return { book_spend(key, cjson.decode(args[2])) }
 end)
 
