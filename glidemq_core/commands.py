@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from . import functions
 from .errors import PermissionDeniedError, UnsupportedServerError
+from .keys import absent
 
 Arg = str | bytes | int | float
 
@@ -54,8 +55,12 @@ def to_words(args: Sequence[Arg]) -> list[str | bytes]:
 
 
 def fcall_words(command: str, function: str, key: str | None, args: Sequence[Arg]) -> list[str | bytes]:
-    """Call of one of our functions on a queue prefix, or on none."""
-    keys = ("0",) if key is None else ("1", key)
+    """Call of one of our functions on a queue prefix, or on none.
+
+    A function finds its keys itself, some here and some not yet here while a slot moves from node to node. Two declared
+    keys of which none exists make either node refuse the call (TRYAGAIN) before it has written anything.
+    """
+    keys = ("0",) if key is None else ("2", key, absent(key))
     return [
         command,
         functions.name(function),

@@ -10,7 +10,7 @@ from typing import Any
 import glide
 from glide import GlideError
 
-from .translate import is_disconnect, is_existing_library, is_missing_function, translate
+from .translate import is_disconnect, is_existing_library, is_missing_function, is_moving, translate
 from .url import Settings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "is_disconnect",
     "is_existing_library",
     "is_missing_function",
+    "is_moving",
     "translate",
 ]
 

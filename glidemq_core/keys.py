@@ -24,6 +24,11 @@ def usage_queues(prefix: str) -> str:
     return f"{prefix}:usage:queues"
 
 
+def absent(root: str) -> str:
+    """Key in a queue's slot that never exists: beside it, a slot on the move refuses the whole call (ours)."""
+    return f"{root}:absent"
+
+
 def discovery_pattern(prefix: str, suffix: str = "*") -> str:
     """SCAN pattern that matches the keys of every queue under a prefix."""
     return f"{prefix.translate(_GLOB)}:{{*}}:{suffix}"

@@ -16,6 +16,11 @@ from .url import Settings
 
 Words = list[str | bytes]
 
+#: How long calls wait for a slot that moves to another node, and the pause between two tries, s. The driver itself
+#: tries for some seconds each time.
+_MOVING_S = 30.0
+_MOVING_WAIT_S = 0.1
+
 
 @dataclass(slots=True)
 class ConnectionStats:
@@ -137,11 +142,21 @@ class Link:
         return await self._send(words)
 
     async def _send(self, words: Words) -> Any:
-        if self.closed or self.stats.doubtful:
-            await self._reassure()
-        self.stats.commands += 1
-        async with self._slots:
-            return await self.client.custom_command(words)
+        give_up_at: float | None = None
+        while True:
+            if self.closed or self.stats.doubtful:
+                await self._reassure()
+            self.stats.commands += 1
+            try:
+                async with self._slots:
+                    return await self.client.custom_command(words)
+            except self._driver.GlideError as error:
+                # Nothing was done: the slot is on its way to another node, which takes the call once it is there.
+                now = time.monotonic()
+                give_up_at = give_up_at or now + _MOVING_S
+                if not self._settings.cluster or not self._driver.is_moving(error) or now >= give_up_at:
+                    raise
+            await asyncio.sleep(_MOVING_WAIT_S)
 
     async def _exec(self, commands: Sequence[Words], *, repeat: bool = False) -> list[Any]:
         """Run a pipeline; errors of single commands stand in the answer untranslated."""

@@ -27,7 +27,9 @@ from .errors import (
 _SIGNALLED = re.compile(r"(?:signalled by the server\S*\s*-?\s*-\s*)(\w+)\s*:\s*(.*)", re.DOTALL)
 _CODED = re.compile(r"^-?([A-Z][A-Z]+):?\s+(.*)", re.DOTALL)
 _SCRIPT = re.compile(r"\s*script: (?:\S+, )?on @user_function:\d+\.?")
-_TRANSIENT = ("LOADING", "BUSYLOADINGERROR", "CLUSTERDOWN", "MASTERDOWN", "MASTERDOWNERROR", "TRYAGAIN")
+_TRANSIENT = ("LOADING", "BUSYLOADINGERROR", "CLUSTERDOWN", "MASTERDOWN", "MASTERDOWNERROR")
+#: A node of a cluster answers so while a slot moves, and the driver has not found its new place.
+_MOVING = ("TRYAGAIN", "ASK", "MOVED")
 _UNCONNECTED = (
     "connect failed",
     "IoError",
@@ -46,6 +48,12 @@ def is_missing_function(error: GlideError) -> bool:
 def is_disconnect(error: GlideError) -> bool:
     """Tell whether the connection broke, so that nobody knows how far the request came."""
     return isinstance(error, ConnectionError)
+
+
+def is_moving(error: GlideError) -> bool:
+    """Tell whether the slot is on its way to another node: the call was refused before anything was done."""
+    match = _SIGNALLED.search(str(error))
+    return match is not None and match[1].upper() in _MOVING
 
 
 def is_existing_library(error: GlideError) -> bool:
@@ -94,6 +102,13 @@ def translate(
         return ServerUnavailableError(f"cannot reach {address}", address=address)
     if code in _TRANSIENT:
         return ServerUnavailableError(f"{address} is not ready: {detail}", address=address)
+    if code in ("TRYAGAIN", "ASK"):
+        whose = f"'{key}'" if key else "this key"
+        return ServerUnavailableError(
+            f"the slot of {whose} moves to another node of the cluster; nothing was changed",
+            hint="try again when the resharding is done",
+            address=address,
+        )
     if "unknown command" in detail.lower() and command.split()[0] in ("FUNCTION", "FCALL", "FCALL_RO"):
         return no_functions_error(address)
     return _server_error(code, detail, command, address, key)

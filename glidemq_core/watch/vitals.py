@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from glidemq_core import functions
+from glidemq_core.commands import fcall_words
 from glidemq_core.connection import Connection
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.keys import registry
@@ -55,7 +55,7 @@ async def read_permissions(source: Source, queue: str) -> Permissions:
         return Permissions(can_read=True, can_write=False, reason="read-only mode", at=at)
     root = source.keys(queue).root
     try:
-        answer = await connection.command("FCALL", functions.name("may_write"), 1, root)
+        answer = await connection.command(*fcall_words("FCALL", "may_write", root, ()))
     except PermissionDeniedError as error:
         return Permissions(can_read=True, can_write=False, reason=error.message, at=at)
     except ServerError:
