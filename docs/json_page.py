@@ -27,6 +27,7 @@ OBJECTS: dict[str, type[Any]] = {
     "Stream": records.StreamInfo,
     "Usage": records.Usage,
     "Attempt": records.Attempt,
+    "ToolCall": records.ToolCall,
     "Approval": records.Approval,
     "Decision": records.Decision,
     "Result": records.OperationResult,
@@ -96,8 +97,8 @@ object whose values are X; with `?` it may be null, which means: not known, or n
 STATES = """\
 `state` is one of `waiting`, `active`, `delayed`, `prioritized`, `group-waiting`, `waiting-children`, `suspended`,
 `completed`, `failed`. `outcome` says what became of one thing: of a Decision `sent`, `not_suspended`, `changed`,
-`not_found`; of an Attempt `completed`, `failed`, `suspended`, `delayed`, `lost`; of a Result what the command did, or
-why it did not.
+`not_found`, `not_shown`; of an Attempt `completed`, `failed`, `suspended`, `delayed`, `lost`; of a Result what the
+command did, or why it did not.
 
 `tail --json` tells on stderr what else happens, one line each: `{event s, queue s, id s, at_ms i, ...}`, the last with
 the event `end` and the `state`."""

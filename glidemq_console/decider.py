@@ -42,8 +42,8 @@ class Decider:
         self._pending: dict[JobRef, Pending] = {}
         self._timers: dict[JobRef, Timer] = {}
         self._sending: dict[JobRef, Pending] = {}
-        #: Review hashes that have been answered for good: that question is not asked any more.
-        self._answered: dict[tuple[JobRef, str | None], None] = {}
+        #: Marks of what has been answered for good: that question is not asked any more.
+        self._answered: dict[tuple[JobRef, str], None] = {}
         #: Called with every answer, and with None when something was taken back.
         self.listener: Callable[[Answer | None], None] = lambda _answer: None
 
@@ -66,7 +66,7 @@ class Decider:
 
     def is_answered(self, shown: Approval) -> bool:
         """Tell whether this very question was answered, though the list may still show it."""
-        return (shown.ref, shown.review_hash) in self._answered
+        return (shown.ref, shown.mark) in self._answered
 
     # --- holding back --------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Decider:
         finally:
             del self._sending[ref]
         if answer.decision is not None and answer.decision.outcome != "changed":
-            self._answered[ref, pending.shown.review_hash] = None
+            self._answered[ref, pending.shown.mark] = None
             while len(self._answered) > REMEMBERED:
                 del self._answered[next(iter(self._answered))]
         batch = pending.batch

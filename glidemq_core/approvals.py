@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +25,11 @@ from .errors import JobStateError
 from .numbers import parse_number
 from .option_fields import EPOCH, UNSET, Unset, from_epoch_ms, instance_of, refuse, some_text, text
 from .options import Actor, JobRef
-from .payload import as_text, decode_data, decode_progress
-from .records import Approval, Decision, StreamChunk
+from .payload import Decoded, as_text, decode_data, decode_progress
+from .records import Approval, Decision, StreamChunk, ToolCall
 from .signals import signal_head
 from .stream_tail import Page, decode_page
+from .tool_calls import tool_call_of
 
 #: Fields of the hash that an `Approval` is made of.
 APPROVAL_FIELDS = (
@@ -47,6 +48,8 @@ MAX_CALLS, CALL_LIMIT = 20, 16_384
 #: Characters of a draft that are shown; what is cut is marked.
 MAX_DRAFT = 1_048_576
 _DRAFT_PAGE = 500
+#: Bytes that are shown of a payload that cannot be read.
+RAW_LIMIT = 65_536
 #: Fields of the hash that a review hash covers.
 BOUND_FIELDS = ("suspendedAt", "suspendReason", "data", "progress")
 
@@ -73,23 +76,33 @@ class Streamed:
     """What a run streamed for an approver to look at: its content, and the tools it asked for."""
 
     draft: str | None = None
-    calls: tuple[StreamChunk, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    chunks: Mapping[str, int] = field(default_factory=dict)
+    #: Words for what a limit kept out.
+    hidden: tuple[str, ...] = ()
 
 
 def streamed_of(chunks: Iterable[StreamChunk], limit: int = MAX_DRAFT) -> Streamed:
-    """Join the content of chunks (no reasoning), cut with an ellipsis; None without any. Calls: the latest ones."""
+    """Join the content of chunks (no reasoning), cut at `limit` characters, and keep the latest tool calls."""
     parts: list[str] = []
-    calls: deque[StreamChunk] = deque(maxlen=MAX_CALLS)
+    calls: deque[ToolCall] = deque(maxlen=MAX_CALLS)
+    kinds: Counter[str] = Counter()
     size = 0
     for chunk in chunks:
-        if chunk.type == "tool_call" and sum(map(len, chunk.values())) <= CALL_LIMIT:
-            calls.append(chunk)
+        kinds[chunk.type] += 1
+        if chunk.type == "tool_call":
+            calls.append(tool_call_of(chunk, CALL_LIMIT))
         if chunk.type not in ("content", "done") or not chunk.text or size > limit:
             continue
         parts.append(chunk.text)
         size += len(chunk.text)
-    text = "".join(parts)
-    return Streamed((f"{text[:limit]}…" if size > limit else text) or None, tuple(calls))
+    text, hidden = "".join(parts), []
+    if size > limit:
+        hidden.append(f"draft after {limit} characters")
+    if earlier := kinds["tool_call"] - len(calls):
+        hidden.append(f"{earlier} earlier tool call{'' if earlier == 1 else 's'}")
+    hidden += [f"1 tool call of {call.bytes} bytes" for call in calls if call.cut]
+    return Streamed(text[:limit] or None, tuple(calls), dict(kinds), tuple(hidden))
 
 
 def approval_of(
@@ -113,17 +126,25 @@ def approval_of(
         return None
     stored = fields.get("data", b"")
     truncated = payload_limit is not None and len(stored) > payload_limit
+    decoded = Decoded(None) if truncated else decode_data(stored, scope.serializer)
+    mark = review_hash(JobRef(scope.queue, job_id), fields, last_chunk)
+    whole = not truncated and not decoded.error and not streamed.hidden
     behind = [parked] if "groupKey" in fields and parked is not None else []
     behind += [1] if fields.get("parentId") else []
     return Approval(
         queue=scope.queue,
         id=job_id,
         name=as_text(fields.get("name")),
-        data=None if truncated else decode_data(stored, scope.serializer).value,
+        data=None if decoded.error else decoded.value,
         data_bytes=len(stored),
         truncated=truncated,
         draft=streamed.draft,
-        calls=streamed.calls,
+        tool_calls=streamed.tool_calls,
+        chunks=streamed.chunks,
+        hidden=streamed.hidden,
+        data_error=decoded.error,
+        raw=as_text(stored[:RAW_LIMIT]) if decoded.error else None,
+        mark=mark,
         progress=decode_progress(fields.get("progress")),
         signals=info.signals,
         usage=decode_usage(fields),
@@ -133,7 +154,7 @@ def approval_of(
         suspended_at=info.suspended_at,
         timeout_ms=info.timeout_ms,
         deadline_at=info.deadline_at,
-        review_hash=review_hash(JobRef(scope.queue, job_id), fields, last_chunk),
+        review_hash=mark if whole else None,
     )
 
 

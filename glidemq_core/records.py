@@ -24,7 +24,7 @@ from .records_flow import (
     Usage,
     UsageSummary,
 )
-from .records_json import answer, hidden, to_json
+from .records_json import answer, python_only, to_json
 from .records_ops import (
     AuditCheck,
     AuditEntry,
@@ -93,6 +93,7 @@ __all__ = [
     "StreamChunk",
     "StreamInfo",
     "SuspendInfo",
+    "ToolCall",
     "TopUp",
     "Totals",
     "Usage",
@@ -140,7 +141,7 @@ class QueueSnapshot(JobCounts):
     workers: int | None = None
     dead_letter_queue: str | None = None
     #: Keys (by suffix) of another type than ours, or an error text: what they hold is missing above.
-    unreadable: tuple[str, ...] = hidden(())
+    unreadable: tuple[str, ...] = python_only(())
 
 
 @answer
@@ -161,7 +162,7 @@ class SuspendInfo:
     timeout_ms: int | None = None
     deadline_at: datetime | None = None
     review_hash: str | None = None
-    signals: tuple[Signal, ...] = hidden(())
+    signals: tuple[Signal, ...] = python_only(())
 
 
 @answer
@@ -190,7 +191,7 @@ class JobRow:
     cost_unit: str | None = None
     suspend: SuspendInfo | None = None
     #: Delayed because the budget of its flow ran out, until that is topped up.
-    parked: bool = hidden(False)
+    parked: bool = python_only(False)
 
     @property
     def ref(self) -> JobRef:
@@ -261,12 +262,26 @@ class JobDetail(JobRow):
     ledger: tuple[Attempt, ...] | None = None
     logs: tuple[str, ...] = ()
     logs_total: int = 0
-    at: datetime | None = hidden(None)
+    at: datetime | None = python_only(None)
+
+
+@answer
+class ToolCall:
+    """A tool that a job asked for in its stream. `bytes` is the size of the whole, `cut`: `args` is not all of it."""
+
+    name: str
+    args: str
+    bytes: int
+    cut: bool = False
 
 
 @answer
 class Approval(SuspendInfo):
-    """What an approver must see of a suspended job; `draft` is what it streamed since its last start."""
+    """What an approver must see of a suspended job; draft, tool calls and `chunks` are of the run that suspended.
+
+    `hidden` names in words what a limit kept out, `data_error` says why the payload cannot be read: then `data` is
+    None and `raw` its text. Whoever has not been shown all of it has no `review_hash`.
+    """
 
     queue: str
     id: str
@@ -280,8 +295,22 @@ class Approval(SuspendInfo):
     usage: Usage | None = None
     budget: JobRef | None = None
     waiting_behind: int | None = None
-    #: Tools it asked for in its stream, the latest ones.
-    calls: tuple[StreamChunk, ...] = hidden(())
+    tool_calls: tuple[ToolCall, ...] = ()
+    #: Entries of its stream by kind.
+    chunks: Mapping[str, int] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    data_error: str | None = None
+    raw: str | None = None
+    #: Tells readings apart: the same as long as nothing that is known of it has changed, cut or not.
+    mark: str = python_only("")
+
+    @property
+    def unshown(self) -> str | None:
+        """What of it is not shown here, in words; None if everything is: only then may it be approved."""
+        if self.data_error is not None:
+            return "its payload cannot be read"
+        parts = [f"its payload of {self.data_bytes} bytes"] if self.truncated else []
+        return "not shown: " + ", ".join([*parts, *self.hidden]) if parts or self.hidden else None
 
     @property
     def ref(self) -> JobRef:

@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import datetime
 
 from .options import JobRef
-from .records_json import answer, hidden
+from .records_json import answer, python_only
 
 Amounts = Mapping[str, float]
 
@@ -39,7 +39,7 @@ class Totals:
     cost_unit: str | None = None
     models: Amounts = field(default_factory=dict)
     #: All units met: with more than one, costs are a mixed sum.
-    cost_units: tuple[str, ...] = hidden(())
+    cost_units: tuple[str, ...] = python_only(())
 
 
 @answer
@@ -47,7 +47,7 @@ class FlowUsage(Totals):
     """Usage of a flow."""
 
     #: Part of it that failed and lost attempts spent; None unless the ledger was asked.
-    wasted: Totals | None = hidden(None)
+    wasted: Totals | None = python_only(None)
 
 
 @answer
@@ -103,7 +103,7 @@ class TopUp:
     still_exceeded: bool
     released: tuple[JobRef, ...] = ()
     #: Caps that are still exceeded, by their names on the wire, categories as `maxTokens:<category>`.
-    over: tuple[str, ...] = hidden(())
+    over: tuple[str, ...] = python_only(())
 
 
 @answer
@@ -127,7 +127,7 @@ class FlowNode:
     finished_at: datetime | None = None
     failed_reason: str | None = None
     #: Since when it is parked.
-    parked_at: datetime | None = hidden(None)
+    parked_at: datetime | None = python_only(None)
 
     @property
     def ref(self) -> JobRef:
@@ -146,7 +146,7 @@ class Flow:
     usage: FlowUsage = field(default_factory=FlowUsage)
     budget: FlowBudget | None = None
     truncated: bool = False
-    at: datetime | None = hidden(None)
+    at: datetime | None = python_only(None)
 
 
 @answer

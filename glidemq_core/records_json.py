@@ -21,7 +21,7 @@ def answer(cls: type[RecordT]) -> type[RecordT]:
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
-def hidden(default: Any) -> Any:
+def python_only(default: Any) -> Any:
     """Declare a field that Python callers see and JSON does not have."""
     return field(default=default, metadata={"json": False})
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from .options import JobTemplate
-from .records_json import answer, hidden
+from .records_json import answer, python_only
 
 
 @answer
@@ -55,7 +55,7 @@ class Limits:
     global_concurrency: Concurrency
     groups: tuple[Group, ...] = ()
     groups_total: int | None = None
-    at: datetime | None = hidden(None)
+    at: datetime | None = python_only(None)
 
 
 @answer
@@ -96,7 +96,7 @@ class QueueEvent:
     event: str
     job_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    gap: bool = hidden(False)
+    gap: bool = python_only(False)
 
 
 @answer
@@ -208,7 +208,7 @@ class ServerInfo:
     nodes: int = 1
     used_memory_bytes: int | None = None
     latency_ms: float | None = None
-    at: datetime | None = hidden(None)
+    at: datetime | None = python_only(None)
 
 
 @answer
@@ -218,7 +218,7 @@ class Permissions:
     can_read: bool
     can_write: bool
     reason: str | None = None
-    at: datetime | None = hidden(None)
+    at: datetime | None = python_only(None)
 
 
 @answer
@@ -227,7 +227,7 @@ class WatchStats:
 
     commands_per_s: float = 0
     rtt_ms: float | None = None
-    at: datetime | None = hidden(None)
+    at: datetime | None = python_only(None)
 
 
 @answer

@@ -57,8 +57,9 @@ async def test_a_review_holds_what_an_approver_must_see(queue: Queue) -> None:
 
     assert approval.data == {"draft": "hello"}
     assert approval.draft == "Dear sir!"
-    assert [call["name"] for call in approval.calls] == ["search"]
-    assert "calls" not in to_json(approval)
+    assert [call.name for call in approval.tool_calls] == ["search"]
+    assert to_json(approval)["tool_calls"] == [{"name": "search", "args": "", "bytes": 23, "cut": False}]
+    assert approval.chunks == {"reasoning": 1, "content": 2, "tool_call": 1, "done": 1}
     assert (approval.reason, approval.timeout_ms) == ("check", 60_000)
     assert approval.data_bytes == len('{"draft":"hello"}')
     assert not approval.truncated
@@ -77,12 +78,12 @@ async def test_a_review_holds_what_an_approver_must_see(queue: Queue) -> None:
     assert shown == approval.review_hash == hashlib.sha256(canonical.encode()).hexdigest()
 
 
-async def test_a_review_over_the_limit_leaves_the_data_out_but_binds_it(queue: Queue) -> None:
-    job_id, shown = await streamed(queue)
+async def test_a_review_over_the_limit_leaves_the_data_out_and_binds_nothing(queue: Queue) -> None:
+    job_id, _ = await streamed(queue)
 
     small = await queue.review(job_id, payload_limit=5)
 
-    assert (small.data, small.truncated, small.review_hash) == (None, True, shown)
+    assert (small.data, small.truncated, small.review_hash) == (None, True, None)
 
 
 async def test_only_suspended_jobs_can_be_reviewed(queue: Queue) -> None:

@@ -94,7 +94,8 @@ SHAPES: list[tuple[Any, str]] = [
     ),
     (
         Approval(queue="q", id="1", name="n", suspended_at=NOW),
-        f"queue id name data data_bytes truncated draft progress signals usage budget waiting_behind {SUSPEND}",
+        f"queue id name data data_bytes truncated draft progress signals usage budget waiting_behind "
+        f"tool_calls chunks hidden data_error raw {SUSPEND}",
     ),
     (
         Decision(

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from .. import format as fmt
 from ..decisions import MARK_TOKENS, Pending, name_of, round_words, value_diff, what_changed
-from ..following import piece_of
 from ..safe import clean, json_line, mask, masked_text, short
 from ..store import epoch_ms
 from ..widgets.columns import Column
 from ..widgets.ink import Cell, Ink, Parts
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Approval, StreamChunk
+    from glidemq_core.records import Approval, ToolCall
 
 COLUMNS = (
     Column(key="in", title="IN", width=8),
@@ -152,7 +151,7 @@ def changed_lines(before: Approval, after: Approval) -> list[Parts]:
 
 def reported(one: Approval) -> tuple[str, list[Ink]]:
     """Title and paragraphs of what the job put before the approver: its draft, the tools it asks for, its progress."""
-    calls = [Ink(f"» {text}") for call in one.calls if (text := call_text(call))]
+    calls = [Ink(f"» {call_text(call)}") for call in one.tool_calls]
     if one.draft:
         draft = Ink(clean(one.draft, limit=256 * 1024, line_limit=256 * 1024, max_lines=100_000))
         return "draft", [draft, *calls]
@@ -168,11 +167,10 @@ def reported(one: Approval) -> tuple[str, list[Ink]]:
     return "reported", [Ink(clean(text, limit=256 * 1024))]
 
 
-def call_text(call: StreamChunk) -> str:
+def call_text(call: ToolCall) -> str:
     """What a tool call asks for, secrets masked where they can be told."""
-    shown = piece_of(call)
-    text = shown[1] if shown is not None else ""
-    return clean(masked_text(text), limit=16 * 1024)
+    cut = " …" if call.cut else ""
+    return clean(masked_text(f"{call.name} {call.args}{cut}".strip()), limit=16 * 1024)
 
 
 def undo_parts(pending: Pending, held: int, now: int) -> Parts:

@@ -125,6 +125,8 @@ class DecidingScreen(ConsoleScreen):
                 return f"it is about to be {DONE[pending.verb]}; z takes that back"
             decider.send_now(shown.ref)
             return None
+        if verb == "approve" and shown.unshown is not None:
+            return f"cannot be approved here: {shown.unshown}"
         reason = await self._reason(verb, name_of(shown.ref))
         if reason is None:
             return "nothing was decided"
@@ -142,6 +144,8 @@ class DecidingScreen(ConsoleScreen):
             return None
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
+        whole = [one for one in chosen if verb != "approve" or one.unshown is None]
+        unshown, chosen = len(chosen) - len(whole), whole
         reason = await self._reason(verb, fmt.plural(len(chosen), "job"))
         if reason is None:
             return "nothing was decided"
@@ -149,6 +153,7 @@ class DecidingScreen(ConsoleScreen):
         self.lines.set_marks(())
         self.show(self.snapshot)
         words = f"{fmt.plural(held_back, 'job')} about to be {DONE[verb]}; z takes the latest back"
+        words += f"; {unshown} never shown whole: open them" if unshown else ""
         return words + (f"; {changed} changed since you selected them" if changed else "")
 
     async def edit(self, shown: Approval) -> str | None:

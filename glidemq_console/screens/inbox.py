@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 #: Way to sort -> the column that is lit.
 SORT_COLUMNS: Final = {"deadline": "in", "waiting": "waits", "cost": "cost"}
 SORTS: Final = tuple(SORT_COLUMNS)
-#: A draft of this length may have been cut by the list's reading; the whole is read for the card.
-LIST_DRAFT: Final = 1_000
 _FAR: Final = 1 << 62
 
 
@@ -60,7 +58,7 @@ class Listed:
     def holds(self, marked: Approval) -> bool:
         """Whether a job is still what it was when it was marked."""
         now = self.items.get(marked.ref)
-        return now is not None and now.review_hash == marked.review_hash
+        return now is not None and now.mark == marked.mark
 
 
 @dataclass
@@ -77,7 +75,7 @@ class Opened:
             self.one = None
         elif self.one is None or self.one.ref != current.ref:
             self.one, self.whole = current, None
-        elif self.one.review_hash == current.review_hash:
+        elif self.one.mark == current.mark:
             self.one = current
 
     def accept(self, current: Approval) -> None:
@@ -96,13 +94,13 @@ class Opened:
             self.one is not None
             and current is not None
             and self.one.ref == current.ref
-            and self.one.review_hash != current.review_hash
+            and self.one.mark != current.mark
         )
 
     def lacks_whole(self, one: Approval) -> bool:
         """Whether only the beginning of a job is known, and the whole has not been read yet."""
-        return one is not self.whole and (one.truncated or len(one.draft or "") >= LIST_DRAFT)
+        return one is not self.whole and (one.truncated or bool(one.hidden))
 
 
 def is_same(one: Approval, other: Approval) -> bool:
-    return one.ref == other.ref and one.review_hash == other.review_hash
+    return one.ref == other.ref and one.mark == other.mark

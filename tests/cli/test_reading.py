@@ -39,7 +39,10 @@ JOB = [
 ]
 SUSPEND = words("reason suspended_ms timeout_ms deadline_ms review_hash")
 USAGE = words("model provider tokens total_tokens costs total_cost cost_unit latency_ms cached")
-APPROVAL = words("queue id name data data_bytes truncated draft progress signals usage budget waiting_behind")
+APPROVAL = words(
+    "queue id name data data_bytes truncated draft progress signals usage budget waiting_behind tool_calls chunks "
+    "hidden data_error raw"
+)
 TOTALS = words("job_count tokens total_tokens costs total_cost cost_unit models")
 AUDIT = words(
     "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash"

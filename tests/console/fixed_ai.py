@@ -60,7 +60,7 @@ LONG = replace(
     draft="\n".join(f"{n}. {DRAFT}" for n in range(1, 30)),
     data={"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f", **{f"field-{n}": n for n in range(60)}},
 )
-CHANGED = replace(FIRST, review_hash="hash-later", data={**FIRST.data, "amount": 1290.0})
+CHANGED = replace(FIRST, review_hash="hash-later", mark="later", data={**FIRST.data, "amount": 1290.0})
 AUDIT = (
     AuditEntry(
         seq=12,

@@ -36,7 +36,7 @@ from glidemq_core.records import (
     JobRow,
     QueueSnapshot,
     ServerInfo,
-    StreamChunk,
+    ToolCall,
     WatchStats,
 )
 
@@ -256,16 +256,14 @@ def test_the_header_always_tells_how_the_connection_stands(width: int) -> None:
 
 
 def test_an_approver_sees_the_tools_that_a_job_asks_for_and_no_secrets() -> None:
-    call = StreamChunk(
-        "1-0", {"type": "tool_call", "name": "login", "args": '{"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}'}
-    )
-    asks = Approval(queue="agent", id="1", name="task", suspended_at=AT, calls=(call,), progress=60)
+    call = ToolCall(name="login", args='{"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}', bytes=60)
+    asks = Approval(queue="agent", id="1", name="task", suspended_at=AT, tool_calls=(call,), progress=60)
 
     title, paragraphs = reported(asks)
 
     assert title == "asks for"
     assert [part.text for part in paragraphs] == ['» login {"api_key": "•••"}']
-    title, paragraphs = reported(replace(asks, calls=()))
+    title, paragraphs = reported(replace(asks, tool_calls=()))
     assert (title, paragraphs[0].text) == ("draft", "it streamed nothing since it started · progress 60 %")
 
 

@@ -19,7 +19,7 @@ from .fixed_ai import LONG, WAITING, feed
 
 async def test_a_reading_that_outlasts_a_refresh_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # Every reading of the list is another record of the same job.
-    script = feed(later=lambda: [replace(LONG), *WAITING[1:]])
+    script = feed(later=lambda: [replace(LONG, hidden=("draft after 4 kB",)), *WAITING[1:]])
     begun: list[JobRef] = []
     arrived = asyncio.Event()
 
