@@ -21,10 +21,12 @@ from .errors import (
     SerializationError,
 )
 from .job import Job
+from .keys import QueueKeys
 from .linking import ChildLink, link_child
 from .option_fields import Duration, positive_ms, refuse
-from .options import JobKeywords, JobOptions, NewJob, Ordering, job_options, millitokens
+from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
 from .registries import register_queue
+from .slots import check_one_slot
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 _BATCH = 250
@@ -188,7 +190,12 @@ class _Batches:
 
 
 async def add_each(
-    scope: Scope, jobs: Iterable[NewJob], *, events: bool = True, compression: str = "none"
+    scope: Scope,
+    jobs: Iterable[NewJob],
+    *,
+    events: bool = True,
+    compression: str = "none",
+    cross_slot: bool = False,
 ) -> list[Job[Any, Any] | GlideMQError | None]:
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = scope.now_ms()
@@ -203,6 +210,7 @@ async def add_each(
                 options = job.options or job_options(None, {})
                 record = encode_job(scope, job.name, job.data, options, compression=compression)
                 if options.parent is not None:
+                    _check_parent_slot(scope, options.parent, cross_slot)
                     link = await link_child(scope, options.parent, record)
                     record = link.record
                     links.append((len(results), link))
@@ -234,6 +242,7 @@ class AddCalls(QueueBase):
         data: Any = None,
         *,
         options: JobOptions | None = None,
+        cross_slot: bool = False,
         **keywords: Unpack[JobKeywords],
     ) -> Job[Any, Any] | None:
         """Add a job; None when it was deduplicated or its custom id is taken.
@@ -242,11 +251,14 @@ class AddCalls(QueueBase):
             name: kind of job; any text.
             data: payload for the serializer, at most 1 MiB as text.
             options: options as one object; a keyword beside it wins. Durations are ms or timedelta.
+            cross_slot: a `parent` may lie in another slot of a cluster: only Python workers serve both queues.
         Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
             QueueNotFoundError for a parent in a queue that does not exist.
         """
         chosen = job_options(options, keywords)
         scope = await self.scope()
+        if chosen.parent is not None:
+            _check_parent_slot(scope, chosen.parent, cross_slot)
         record = encode_job(scope, name, data, chosen, compression=self._compression)
         link = None
         if chosen.parent is not None:
@@ -266,6 +278,7 @@ class AddCalls(QueueBase):
         *,
         wait_timeout: Duration = 30_000,
         options: JobOptions | None = None,
+        cross_slot: bool = False,
         **keywords: Unpack[JobKeywords],
     ) -> Any:
         """Add a job, wait for its end and return its result.
@@ -283,7 +296,7 @@ class AddCalls(QueueBase):
             if (given := getattr(chosen, option)) is not False:
                 refuse(option, given, "left out when the result is waited for")
         async with Answers(await self.scope()) as answers:
-            job = await self.add(name, data, options=chosen)
+            job = await self.add(name, data, options=chosen, cross_slot=cross_slot)
             if job is None:
                 raise DuplicateJobError(
                     "the job was not added: there is one of the same custom or deduplication id",
@@ -292,13 +305,21 @@ class AddCalls(QueueBase):
                 )
             return await answers.of(job.id, timeout_ms)
 
-    async def add_bulk(self, jobs: Iterable[NewJob]) -> list[Job[Any, Any]]:
+    async def add_bulk(self, jobs: Iterable[NewJob], *, cross_slot: bool = False) -> list[Job[Any, Any]]:
         """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.
+
+        `cross_slot` as in `add`.
 
         Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
         Jobs that were not refused are stored all the same.
         """
-        results = await add_each(await self.scope(), jobs, events=self._events, compression=self._compression)
+        results = await add_each(
+            await self.scope(),
+            jobs,
+            events=self._events,
+            compression=self._compression,
+            cross_slot=cross_slot,
+        )
         refused = [r for r in results if isinstance(r, GlideMQError)]
         if refused:
             raise BulkError(
@@ -306,6 +327,10 @@ class AddCalls(QueueBase):
                 results=results,
             )
         return [r for r in results if isinstance(r, Job)]
+
+
+def _check_parent_slot(scope: Scope, parent: JobRef, cross_slot: bool) -> None:
+    check_one_slot(scope.connection, (scope.keys, QueueKeys(scope.keys.prefix, parent.queue)), cross_slot)
 
 
 def _added(

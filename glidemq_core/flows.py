@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import binascii
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,7 @@ from .linking import check_parent_queue
 from .option_fields import instance_of
 from .options import Budget
 from .registries import register_queue
-
-_SLOTS = 16_384
+from .slots import check_one_slot, slot_of
 
 
 class FlowProducer:
@@ -47,12 +45,16 @@ class FlowProducer:
         self._prefix = prefix
         self._serializer = serializer
 
-    async def add(self, flow: FlowJob, *, budget: Budget | None = None) -> JobNode:
+    async def add(self, flow: FlowJob, *, budget: Budget | None = None, cross_slot: bool = False) -> JobNode:
         """Create a tree of jobs: children run, a parent runs when all its children have completed.
 
         Everything is checked first and created in one atomic call (in a cluster one a slot, taken back when one
         fails); budget and links stand before anything can run. A root whose options name a `parent` becomes a
         child of that job, which must still run or wait; without a budget of its own it draws on that job's.
+
+        Args:
+            budget: what the flow may spend.
+            cross_slot: the jobs may lie in several slots of a cluster: only Python workers serve their queues.
 
         Raises: FlowDefinitionError, CycleError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
             SerializationError; QueueNotFoundError for a parent in a queue that does not exist.
@@ -63,18 +65,22 @@ class FlowProducer:
         plan, children, root = plan_tree(flow, self._scope_of(connection))
         root.outside = root.options.parent
         creation = _Creation(connection, plan, root, budget)
+        creation.check_slots(cross_slot)
         await creation.run()
         return _tree(root, children, creation)
 
-    async def add_bulk(self, flows: Iterable[FlowJob]) -> list[JobNode]:
-        """Create flows one after another; stops at the first error, earlier flows stay. Raises as `add`."""
-        return [await self.add(flow) for flow in flows]
+    async def add_bulk(self, flows: Iterable[FlowJob], *, cross_slot: bool = False) -> list[JobNode]:
+        """Create flows one after another; stops at the first error, earlier flows stay. As `add`."""
+        return [await self.add(flow, cross_slot=cross_slot) for flow in flows]
 
-    async def add_dag(self, nodes: Iterable[DagNode]) -> dict[str, Job[Any, Any]]:
+    async def add_dag(
+        self, nodes: Iterable[DagNode], *, cross_slot: bool = False
+    ) -> dict[str, Job[Any, Any]]:
         """Create a graph of jobs: a node runs when all its `deps` have completed. Returns the jobs by name.
 
         Created as a whole, like a tree. Where Node's workers run a node with dependents in several foreign
         queues, only the first of those hears of its end; Python workers tell all, `repair_flow` the rest.
+        `cross_slot` as in `add`.
 
         Raises: CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
             SerializationError.
@@ -84,6 +90,7 @@ class FlowProducer:
         if not plan.jobs:
             return {}
         creation = _Creation(connection, plan, plan.jobs[0], None)
+        creation.check_slots(cross_slot)
         await creation.run()
         return {job.name: creation.job_of(job) for job in plan.jobs}
 
@@ -133,6 +140,13 @@ class _Creation:
     def _budget_key(self) -> str:
         return self._root.scope.keys.budget(self._root.id) if self._budget is not None else self._inherited
 
+    def check_slots(self, cross_slot: bool) -> None:
+        """Refuse a flow over several slots, unless the caller vouches for it. Raises InvalidOptionError."""
+        queues = [job.scope.keys for job in self._plan.jobs]
+        if self._root.outside is not None:
+            queues.append(QueueKeys(self._root.scope.keys.prefix, self._root.outside.queue))
+        check_one_slot(self._connection, queues, cross_slot)
+
     async def run(self) -> None:
         """Create all jobs; their ids are known afterwards."""
         outside = self._root.outside
@@ -152,11 +166,7 @@ class _Creation:
             await register_queue(scope)
 
     def _slot(self, keys: QueueKeys) -> int:
-        """Slot of a queue; without a cluster one call reaches them all."""
-        if not self._connection.is_cluster:
-            return 0
-        tag = keys.root.partition("{")[2].partition("}")[0]
-        return binascii.crc_hqx(tag.encode(), 0) % _SLOTS
+        return slot_of(self._connection, keys)
 
     # One call ------------------------------------------------------------------------------------------------
 

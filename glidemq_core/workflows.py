@@ -71,14 +71,18 @@ async def chord(
 
 
 async def dag(
-    nodes: Iterable[DagNode], *, connection: Where = None, prefix: str | None = None
+    nodes: Iterable[DagNode],
+    *,
+    connection: Where = None,
+    prefix: str | None = None,
+    cross_slot: bool = False,
 ) -> dict[str, Job[Any, Any]]:
     """Create a graph of jobs, as `FlowProducer.add_dag`. Raises: InvalidOptionError without nodes."""
     given = list(nodes)
     if not given:
         refuse("nodes", given, "at least one node", "dag() requires at least one node")
     async with _producer(connection, prefix) as producer:
-        return await producer.add_dag(given)
+        return await producer.add_dag(given, cross_slot=cross_slot)
 
 
 async def _above(root: FlowJob, jobs: Sequence[NewJob], connection: Where, prefix: str | None) -> JobNode:

@@ -10,14 +10,15 @@ from conftest import eventually
 from test_cluster import cluster, cluster_ports  # noqa: F401
 
 from glidemq_core.connection import Connection
-from glidemq_core.errors import CallTimeoutError, DuplicateJobError
+from glidemq_core.errors import BulkError, CallTimeoutError, DuplicateJobError, InvalidOptionError
 from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Budget, JobOptions, JobRef
+from glidemq_core.options import Budget, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
+from glidemq_core.workflows import dag
 
 #: Queues in the slots of different nodes (see test_cluster.ROOTS).
 FAR = ("b", "c", "a")
@@ -50,7 +51,7 @@ async def test_a_tree_over_slots_runs_to_its_root(empty: Connection) -> None:
         return sorted((await job.get_children_values()).values(), key=str) or job.name
 
     async with FlowProducer(empty) as producer:
-        node = await producer.add(tree())
+        node = await producer.add(tree(), cross_slot=True)
     workers = [Worker(queue, process, empty, log_errors=False) for queue in FAR]
     try:
         for worker in workers:
@@ -65,13 +66,49 @@ async def test_a_tree_over_slots_runs_to_its_root(empty: Connection) -> None:
     assert (str(flow.root), flow.counts) == ("b:1", {"completed": 5})
 
 
+async def test_node_workers_never_meet_a_flow_over_slots_that_nobody_vouched_for(empty: Connection) -> None:
+    root = await Queue("b", empty).add("root", {})
+    assert root is not None
+    before = await everything(empty)
+    below = JobOptions(parent=root.ref)
+    nodes = [DagNode("load", "a", {}), DagNode("join", "b", {}, deps=["load"])]
+
+    async with FlowProducer(empty) as producer, Queue[Any, Any]("a", empty) as far:
+        for refused in (
+            producer.add(tree()),
+            producer.add(FlowJob("sub", "c", {}, below)),
+            producer.add_bulk([tree()]),
+            producer.add_dag(nodes),
+            dag(nodes, connection=producer),
+            far.add("child", {}, parent=root.ref),
+            far.add("child", {}, options=below),
+            far.add_and_wait("child", {}, parent=root.ref),
+        ):
+            with pytest.raises(InvalidOptionError, match="different slots") as caught:
+                await refused
+            assert (caught.value.option, caught.value.value) == ("cross_slot", False)
+        with pytest.raises(BulkError, match="different slots"):
+            await far.add_bulk([NewJob("child", {}, below)])
+        assert await everything(empty) == before
+
+        # What lies in one slot is nobody's business.
+        assert await Queue("b", empty).add("child", {}, parent=root.ref)
+        assert await producer.add(FlowJob("r", "a", {}, None, [FlowJob("x", "a", {})]))
+
+
+async def test_on_a_server_of_its_own_a_flow_spans_queues_as_it_likes(connection: Connection) -> None:
+    async with FlowProducer(connection) as producer:
+        root = (await producer.add(tree())).job
+    assert await Queue("far", connection).add("child", {}, parent=root.ref)
+
+
 async def test_a_taken_id_is_found_before_anything_is_made(empty: Connection) -> None:
     await Queue("a", empty).add("old", {}, job_id="taken")
     before = await everything(empty)
 
     async with FlowProducer(empty) as producer:
         with pytest.raises(DuplicateJobError):
-            await producer.add(tree(job_id="taken"), budget=Budget(max_total_tokens=1))
+            await producer.add(tree(job_id="taken"), budget=Budget(max_total_tokens=1), cross_slot=True)
 
     assert {key for key in await everything(empty) - before if not key.endswith("}:id")} == set()
 
@@ -94,7 +131,7 @@ async def test_a_step_that_fails_takes_everything_back(
     monkeypatch.setattr(empty, "call", failing)
     async with FlowProducer(empty) as producer:
         with pytest.raises(CallTimeoutError):
-            await producer.add(tree(), budget=Budget(max_total_tokens=1))
+            await producer.add(tree(), budget=Budget(max_total_tokens=1), cross_slot=True)
 
     left = {key for key in await everything(empty) if ":job:" in key or ":deps:" in key or ":budget" in key}
     assert left == set()
@@ -111,7 +148,7 @@ async def test_a_graph_over_slots(empty: Connection) -> None:
         DagNode("join", a, {}, deps=["left", "right"]),
     ]
     async with FlowProducer(empty) as producer:
-        jobs = await producer.add_dag(nodes)
+        jobs = await producer.add_dag(nodes, cross_slot=True)
     workers = [Worker(queue, lambda job: job.name, empty, log_errors=False) for queue in FAR]
     try:
         for worker in workers:
@@ -128,7 +165,9 @@ async def test_a_budget_in_another_slot_stops_jobs_and_is_charged(empty: Connect
     children = [FlowJob(str(n), "a", {}) for n in range(3)]
     async with FlowProducer(empty) as producer:
         node = await producer.add(
-            FlowJob("r", "b", {}, None, children), budget=Budget(max_total_tokens=15, on_exceeded=policy)
+            FlowJob("r", "b", {}, None, children),
+            budget=Budget(max_total_tokens=15, on_exceeded=policy),
+            cross_slot=True,
         )
     queue = Queue("b", empty)
     told: list[str] = []
@@ -166,8 +205,8 @@ async def test_children_and_sub_flows_of_a_parent_in_another_slot(empty: Connect
     async with FlowProducer(empty) as producer:
         root = (await producer.add(FlowJob("agent", "b"), budget=Budget(max_total_tokens=9))).job
 
-        child = await Queue("a", empty).add("tool", {}, parent=root.ref)
-        sub = await producer.add(FlowJob("sub", "c", {}, JobOptions(parent=root.ref)))
+        child = await Queue("a", empty).add("tool", {}, parent=root.ref, cross_slot=True)
+        sub = await producer.add(FlowJob("sub", "c", {}, JobOptions(parent=root.ref)), cross_slot=True)
 
     assert child is not None
     for job in (child, sub.job):
