@@ -18,9 +18,10 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
 async def test_the_page_runs(page: Path, connection: Connection, server_url: str, tmp_path: Path) -> None:
-    printed = [run_python(block, server_url, tmp_path) for block in blocks(page, "python")]
     shown = [block.text for block in blocks(page, "output")]
-    assert not shown or printed == shown
+    for _ in range(2 if shown else 1):  # whoever runs a program again reads the same
+        printed = [run_python(block, server_url, tmp_path) for block in blocks(page, "python")]
+        assert not shown or printed == shown
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
