@@ -18,10 +18,11 @@ demo: $(READY)  ## open the console on an embedded server with a live workload
 test: $(READY)  ## run the tests against a real Valkey
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY)  ## lint, formatting, types, generated pages
+check: $(READY)  ## lint, formatting, types (of the programs in the pages too), generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/check_types.py
 	$(BIN)/python docs/generate.py --check
 
 format: $(READY)  ## put the code into shape

@@ -86,7 +86,7 @@ async def run(connection: Connection, *, url: str, wait: bool) -> None:
     await follow(answers, generate)
     await decide(answers, flow, url=url, wait=wait)
     await ended(flow)
-    result = flow.job.result
+    result = flow.job.result or {}
     if result["published"]:
         print(f"published, approved by {result['by']}: {result['text']}")
     else:

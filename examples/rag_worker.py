@@ -85,6 +85,7 @@ class Answers:
         model = fallback.model if fallback else job.data["model"]
         documents: Queue[Any, Any] = Queue(DOCUMENTS, self.worker.connection)
         # All jobs of a flow share their creation time: only the documents of this run are searched.
+        assert job.created_at is not None
         created = round(job.created_at.timestamp() * 1_000)
         hits = await documents.vector_search(
             embedding(question), k=2, filter=f"@timestamp:[{created} {created}]"

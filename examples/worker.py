@@ -8,7 +8,7 @@ import asyncio
 from glidemq_core import Job, Worker
 
 
-async def process(job: Job) -> dict:
+async def process(job: Job) -> dict[str, str]:
     words = f"You asked: {job.data['prompt']} A real model would answer here.".split(" ")
     for word in words:
         await job.stream_chunk("content", word + " ")

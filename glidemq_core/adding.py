@@ -7,7 +7,7 @@ import json
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from . import payload
 from .base import QueueBase, Scope
@@ -24,7 +24,16 @@ from .job import Job
 from .keys import QueueKeys
 from .linking import ChildLink, link_child
 from .option_fields import Duration, positive_ms, refuse
-from .options import JobKeywords, JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
+from .options import (
+    JobKeywords,
+    JobOptions,
+    JobRef,
+    NewJob,
+    Ordering,
+    PlainKeywords,
+    job_options,
+    millitokens,
+)
 from .registries import register_queue
 from .slots import check_one_slot
 
@@ -236,6 +245,26 @@ class AddCalls(QueueBase):
     _events: bool
     _compression: str
 
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[PlainKeywords],
+    ) -> Job[Any, Any]: ...
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[JobKeywords],
+    ) -> Job[Any, Any] | None: ...
     async def add(
         self,
         name: str,

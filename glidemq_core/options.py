@@ -70,6 +70,7 @@ __all__ = [
     "JobTemplate",
     "NewJob",
     "Ordering",
+    "PlainKeywords",
     "QueueOptions",
     "RateLimit",
     "Retention",
@@ -214,10 +215,9 @@ class JobTemplate:
     options: JobOptions | None = None
 
 
-class JobKeywords(TypedDict, total=False):
-    """The keywords of `add`: the fields of `JobOptions`."""
+class PlainKeywords(TypedDict, total=False):
+    """The keywords of `add` with which a job is always added."""
 
-    job_id: str | None
     delay: Duration | None
     priority: int | None
     lifo: bool | None
@@ -230,10 +230,16 @@ class JobKeywords(TypedDict, total=False):
     lock_duration: Duration | None
     remove_on_complete: bool | int | Retention | None
     remove_on_fail: bool | int | Retention | None
-    deduplication: Deduplication | None
     parent: JobRef | None
     fallbacks: Iterable[Fallback] | None
     extra: Mapping[str, Any]
+
+
+class JobKeywords(PlainKeywords, total=False):
+    """The keywords of `add`: the fields of `JobOptions`; with these two a job may turn out to be there already."""
+
+    job_id: str | None
+    deduplication: Deduplication | None
 
 
 def job_options(options: JobOptions | None, keywords: Mapping[str, Any]) -> JobOptions:

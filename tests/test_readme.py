@@ -72,7 +72,9 @@ async def test_programs_and_commands_work_together(
         out, err = reader.communicate(timeout=30)
 
     assert reader.returncode == 0, err
-    assert out.splitlines()[0] == "inference:1"
+    told_first = out.splitlines()[0]
+    assert told_first.startswith("inference:1 ")
+    assert told_first.endswith("glidemq approve inference:1")
     assert "blue light scatters most." in out
     assert any(line.startswith("glidemq tail") and "scatters most." in text for line, text in told.items())
     for block in more:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from ..errors import InvalidOptionError
 from ..option_fields import refuse
@@ -25,6 +25,7 @@ EventName = Literal[
     "closed",
 ]
 Handler = Callable[..., Any]
+HandlerT = TypeVar("HandlerT", bound=Handler)
 
 #: How long closing waits for handlers.
 _DRAIN_S = 5.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, overload
 
 from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..connection import Connection
@@ -18,7 +18,7 @@ from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..waiting import until_empty
 from ..worker_options import BackoffStrategy, WorkerOptions
 from .ending import Ending
-from .events import EventName, Handler, WorkerEvents
+from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
 from .idle import IdleWait
 from .limits import WorkerLimits
@@ -343,7 +343,11 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         """Jobs running here now."""
         return len(self._running)
 
-    def on(self, event: EventName, handler: Handler | None = None) -> Any:
+    @overload
+    def on(self, event: EventName, handler: None = None) -> Callable[[HandlerT], HandlerT]: ...
+    @overload
+    def on(self, event: EventName, handler: HandlerT) -> HandlerT: ...
+    def on(self, event: EventName, handler: Any = None) -> Any:
         """Call a function on an event; also as decorator `@worker.on("completed")`.
 
         Events: ready, active(job), completed(job, result), failed(job, error) after every failed attempt,
@@ -353,7 +357,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             self._events.add(event, handler)
             return handler
 
-        def decorate(function: Handler) -> Handler:
+        def decorate(function: HandlerT) -> HandlerT:
             self._events.add(event, function)
             return function
 

@@ -1,0 +1,37 @@
+"""Check the types of every program in the README, the pages and `examples/`, as strictly as the packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from snippets import blocks  # noqa: E402 - the folder of the tests must be known first
+
+
+def main() -> int:
+    """Run mypy over the programs; returns its exit code."""
+    with TemporaryDirectory() as folder:
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+            for number, block in enumerate(blocks(page, "python"), 1):
+                name = f"{page.stem}_{number}.py".lower().replace("-", "_")
+                Path(folder, name).write_text(block.text, encoding="utf-8")
+        programs = [*sorted(Path(folder).glob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
+        # Without the packages of the configuration: these programs only import them.
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--cache-dir",
+            str(ROOT / ".mypy_cache" / "programs"),
+        ]
+        return subprocess.call([*command, *map(str, programs)], cwd=ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
