@@ -77,6 +77,7 @@ ANSWERS = [
     ("tail", "{id s, t_ms i, type s, text s, fields {s}} a line"),
     ("server", "{server Server}"),
     ("doctor", "{ok b, checks [Check]}"),
+    ("doctor --repair", "{ok b, checks [Check], repairs [Result]}"),
     ("config", "{config {any}, sources {s}, path s}"),
     (
         "demo --headless",

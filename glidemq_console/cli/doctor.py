@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from . import parameters
 from .program import DEFAULT_TIMEOUT_MS, command, own
 from .session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Check
+    from glidemq_core.options import Actor
+    from glidemq_core.records import Check, OperationResult
 
 #: Queues looked at when none is named.
 _MOST_QUEUES = 500
@@ -19,16 +22,22 @@ _MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "–"}
 
 @command("doctor", limit=own)
 async def doctor(
-    session: Session, names: parameters.Queues = None, queue: parameters.QueueOption = None
+    session: Session,
+    names: parameters.Queues = None,
+    queue: parameters.QueueOption = None,
+    repair: Annotated[bool, typer.Option("--repair", help="First mend what can be mended.")] = False,
+    by: parameters.By = None,
+    comment: parameters.Comment = None,
 ) -> int:
-    """Check server, permissions, workers and queues; changes nothing."""
+    """Check server, permissions, workers and queues; changes nothing without --repair."""
     from glidemq_core import errors
     from glidemq_core.doctor import CHECKS, unreachable
 
     limit_ms = session.given.timeout or DEFAULT_TIMEOUT_MS
+    actor = session.actor(by, comment) if repair else None
     try:
         async with asyncio.timeout(limit_ms / 1_000):
-            checks = await _examine(session, parameters.merged(names, queue))
+            checks, repairs = await _examine(session, parameters.merged(names, queue), actor)
     except (errors.InvalidOptionError, errors.QueueNotFoundError):
         raise
     except (TimeoutError, errors.GlideMQError) as error:
@@ -43,28 +52,44 @@ async def doctor(
             )
         )
         # What could be told stands on stdout all the same; the error decides the exit code.
-        _show(session, unreachable(problem, CHECKS[1:]))
+        _show(session, unreachable(problem, CHECKS[1:]), [] if repair else None)
         raise problem from None
-    _show(session, checks)
+    _show(session, checks, repairs)
     return 1 if any(check.status == "fail" for check in checks) else 0
 
 
-async def _examine(session: Session, wanted: tuple[str, ...]) -> list[Check]:
+async def _examine(
+    session: Session, wanted: tuple[str, ...], actor: Actor | None
+) -> tuple[list[Check], list[OperationResult] | None]:
+    """Mend in the name of `actor` if there is one, then look."""
     from glidemq_core.doctor import examine
+    from glidemq_core.doctor import repair as mend
 
     connection = await session.connection()
     found, _ = await session.chosen_queues(wanted)
     if not wanted and len(found) > _MOST_QUEUES:
         session.out.note(f"only the first {_MOST_QUEUES} of {len(found)} queues are looked at; name others")
         found = found[:_MOST_QUEUES]
-    return await examine(connection, await session.watch(), found)
+    watch = await session.watch()
+    repairs = None if actor is None else await mend(connection, watch, found, actor)
+    return await examine(connection, watch, found), repairs
 
 
-def _show(session: Session, checks: list[Check]) -> None:
+def _show(session: Session, checks: list[Check], repairs: list[OperationResult] | None) -> None:
     out = session.out
     if session.json:
-        out.record({"ok": all(check.status != "fail" for check in checks), "checks": checks})
+        more = {} if repairs is None else {"repairs": repairs}
+        out.record({"ok": all(check.status != "fail" for check in checks), "checks": checks, **more})
         return
+    for result in repairs or ():
+        name = out.safe(result.queue) + (f":{out.safe(result.id, 256)}" if result.id else "")
+        count = f" {result.count}" if result.count is not None else ""
+        message = f" ({out.safe(result.message, 300)})" if result.message else ""
+        out.line(
+            f"{name} {result.action.replace('_', ' ')}: {result.outcome.replace('_', ' ')}{count}{message}"
+        )
+    if repairs == []:
+        out.line("nothing to repair")
     width = max(len(check.id) for check in checks)
     for check in checks:
         name = check.id.replace("_", " ").ljust(width)

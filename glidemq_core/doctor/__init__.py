@@ -1,4 +1,4 @@
-"""What may be wrong with a server and its queues: bounded reads only, each finding with what mends it."""
+"""What may be wrong with a server and its queues: bounded reads, each finding with what mends it, and the repairs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, PermissionDeniedError
-from ..records import Check
+from ..options import Actor
+from ..records import Check, OperationResult
 from ..watch.source import Source
 from .flows import stuck_parents
+from .lost import lost_jobs, requeue_lost
 from .ordering import ordering_keys
 from .queues import key_types, list_active, outbox, paused, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
+from .slots import free_slots, ordering_slots
 
 if TYPE_CHECKING:
     from ..connection import Connection
     from ..watch import Watch
 
-__all__ = ["CHECKS", "examine", "unreachable"]
+__all__ = ["CHECKS", "examine", "repair", "unreachable"]
 
 #: Round trips a second that an examination takes at most.
 _CALLS_PER_S = 200
@@ -31,9 +34,14 @@ _QUEUES: dict[str, _Asking] = {
     "suspended": suspended,
     "stuck_parents": stuck_parents,
     "ordering_keys": ordering_keys,
+    "ordering_slots": ordering_slots,
+    "lost_jobs": lost_jobs,
     "list_active": list_active,
     "outbox": outbox,
 }
+_Repairing = Callable[["Watch", Source, Sequence[str], Actor], Awaitable[list[OperationResult]]]
+#: What can be mended, in the order in which it is: a lost job that runs again may hold a slot.
+_REPAIRS: dict[str, _Repairing] = {"requeue_lost": requeue_lost, "free_slots": free_slots}
 #: Ids of all checks in their order.
 CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUEUES)
 
@@ -51,6 +59,29 @@ async def examine(connection: Connection, watch: Watch, names: Sequence[str]) ->
         *(_made(id, ask, watch, source, names) for id, ask in {**_SERVER, **_QUEUES}.items())
     )
     return [*checks, found[0], exposure(connection), *found[1:]]
+
+
+async def repair(
+    connection: Connection, watch: Watch, names: Sequence[str], actor: Actor
+) -> list[OperationResult]:
+    """Mend in some queues what the checks find and can be mended without a choice; each change is audited.
+
+    Every repair decides again in the server whether what was found still holds: it may be repeated at any time.
+    """
+    source = Source(connection, connection.prefix, _CALLS_PER_S)
+    results: list[OperationResult] = []
+    for action, mend in _REPAIRS.items():
+        try:
+            results += await mend(watch, source, names, actor)
+        except PermissionDeniedError:
+            raise
+        except GlideMQError as error:
+            # Damage that keeps one thing from being mended must not keep the rest.
+            results += [
+                OperationResult(queue=name, action=action, ok=False, outcome="failed", message=error.message)
+                for name in names
+            ]
+    return results
 
 
 async def _made(id: str, ask: _Asking, watch: Watch, source: Source, names: Sequence[str]) -> Check:

@@ -37,6 +37,7 @@ PARTS = (
     "control",
     "switches",
     "sweeps",
+    "repairs",
     "reading",
     "watch",
     "flow_reading",

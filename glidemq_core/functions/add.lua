@@ -64,7 +64,7 @@ local function deduplicated(P, dedup, now, with_events)
     return dedup.ttl > 0 and now - util.num(at) < dedup.ttl
   end
   local key = P .. ":job:" .. old
-  local f = call("HMGET", key, "state", "groupKey", "orderingSeq")
+  local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "finishedOn")
   local state = f[1]
   if not state or state == "completed" or state == "failed" then return false end
   if dedup.mode ~= "debounce" then return true end
@@ -72,7 +72,8 @@ local function deduplicated(P, dedup, now, with_events)
   call("ZREM", P .. ":scheduled", old)
   if with_events then events.emit(P, "removed", old) end
   call("UNLINK", key)
-  groups.abandon(P, f[2], f[3], now)
+  -- It may wait for a retry and hold its slot.
+  jobs.leave_group(P, old, { state = state, groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[4] or nil }, now)
   return false
 end
 

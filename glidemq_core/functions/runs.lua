@@ -47,6 +47,44 @@ function runs.leave_list(P, ids)
   if left > 0 then call("DECRBY", P .. ":list-active", min(left, #ids)) end
 end
 
+-- What decides about a run that may have fallen silent; nil for a key that is no hash.
+function runs.look(P, id)
+  local f = try("HMGET", P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
+    "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
+  if f.err then return nil end
+  return { state = f[1] or "", beat = tonumber(f[2] or ""), opts = f[3] or "", stalls = util.num(f[4]),
+    expires = tonumber(f[5] or ""), started = tonumber(f[6] or ""), name = f[7] or "", lifo = f[8] == "1",
+    priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil, finishedOn = f[12] or nil }
+end
+
+-- A job's own lockDuration, ms; nil without a sane one.
+function runs.own_lock(job)
+  if not job.opts:find('"lockDuration"', 1, true) then return nil end
+  local ok, opts = pcall(cjson.decode, job.opts)
+  local own = ok and type(opts) == "table" and tonumber(opts.lockDuration)
+  return own and own >= 1000 and own <= 86400000 and own or nil
+end
+
+-- The job's own lock counts, else the sweeper's.
+function runs.is_silent(job, now, default)
+  return not job.beat or now - job.beat >= (runs.own_lock(job) or default)
+end
+
+function runs.to_stream(P, id, name)
+  call("XADD", P .. ":stream", "*", "jobId", id, "name", name)
+end
+
+-- Queue a job whose run is over where its fields say that it came from.
+function runs.to_source(P, id, job)
+  if job.lifo then
+    call("RPUSH", P .. ":lifo", id)
+  elseif job.priority > 0 then
+    call("LPUSH", P .. ":priority", id)
+  else
+    runs.to_stream(P, id, job.name)
+  end
+end
+
 -- Put a claimed job that will not run back where it came from; no stall, no attempt is counted.
 -- args: id, entry, processedOn, now. Reply {"ok"} | {"lost"}.
 register("hand_back", {}, function(P, args)

@@ -91,28 +91,6 @@ end)
 
 -- Stalled jobs --------------------------------------------------------------------------------------------------
 
-local function look_at_run(P, id)
-  local f = try("HMGET", P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
-    "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
-  if f.err then return nil end
-  return { state = f[1] or "", beat = tonumber(f[2] or ""), opts = f[3] or "", stalls = util.num(f[4]),
-    expires = tonumber(f[5] or ""), started = tonumber(f[6] or ""), name = f[7] or "", lifo = f[8] == "1",
-    priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil, finishedOn = f[12] or nil }
-end
-
--- A job's own lockDuration, ms; nil without a sane one.
-local function own_lock(job)
-  if not job.opts:find('"lockDuration"', 1, true) then return nil end
-  local ok, opts = pcall(cjson.decode, job.opts)
-  local own = ok and type(opts) == "table" and tonumber(opts.lockDuration)
-  return own and own >= 1000 and own <= 86400000 and own or nil
-end
-
--- The job's own lock counts, else the sweeper's.
-local function silent(job, now, default)
-  return not job.beat or now - job.beat >= (own_lock(job) or default)
-end
-
 -- End a run whose worker fell silent. Returns "failed", "expired", or "again" when the caller shall queue it.
 local function stall(P, id, job, now, max_stalled)
   if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
@@ -144,7 +122,7 @@ end
 local function stream_stall(P, id, job, now, max_stalled, again, failed)
   local outcome = stall(P, id, job, now, max_stalled)
   if outcome == "again" then
-    call("XADD", P .. ":stream", "*", "jobId", id, "name", job.name)
+    runs.to_stream(P, id, job.name)
     again[#again + 1] = id
   elseif outcome == "failed" then
     failed[#failed + 1] = id
@@ -173,10 +151,10 @@ register("stalls", {}, function(P, args)
   local again, failed, drop = {}, {}, {}
   for _, item in ipairs(page[2]) do
     local id = util.map(item[2]).jobId
-    local job = id and look_at_run(P, id)
+    local job = id and runs.look(P, id)
     if not job or (job.state ~= "active" and job.state ~= "waiting") then
       drop[#drop + 1] = item[1]
-    elseif silent(job, now, tonumber(args[3])) then
+    elseif runs.is_silent(job, now, tonumber(args[3])) then
       drop[#drop + 1] = item[1]
       stream_stall(P, id, job, now, tonumber(args[4]), again, failed)
     end
@@ -192,13 +170,7 @@ local function list_stall(P, id, job, now, max_stalled, again, failed)
   if outcome == "failed" then failed[#failed + 1] = id end
   if outcome ~= "again" then return end
   again[#again + 1] = id
-  if job.lifo then
-    call("RPUSH", P .. ":lifo", id)
-  elseif job.priority > 0 then
-    call("LPUSH", P .. ":priority", id)
-  else
-    call("XADD", P .. ":stream", "*", "jobId", id, "name", job.name)
-  end
+  runs.to_source(P, id, job)
 end
 
 -- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): those silent for longest.
@@ -206,11 +178,11 @@ end
 local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
   local index, ended = P .. ":list-runs", 0
   for _, id in ipairs(call("ZRANGEBYSCORE", index, "-inf", "(" .. util.int(now - 999), "LIMIT", 0, limit)) do
-    local job = look_at_run(P, id)
+    local job = runs.look(P, id)
     if not job or job.state ~= "active" then
       call("ZREM", index, id)
       ended = ended + 1
-    elseif silent(job, now, lock) then
+    elseif runs.is_silent(job, now, lock) then
       list_stall(P, id, job, now, max_stalled, again, failed)
       ended = ended + 1
     else
@@ -242,11 +214,11 @@ register("lock_stalls", {}, function(P, args)
   for _, item in ipairs(page) do
     local entry = call("XRANGE", stream, item[1], item[1])[1]
     local id = entry and util.map(entry[2]).jobId
-    local job = id and look_at_run(P, id)
-    local lock = job and job.state == "active" and own_lock(job)
+    local job = id and runs.look(P, id)
+    local lock = job and job.state == "active" and runs.own_lock(job)
     if lock then
       shortest = min(shortest, lock)
-      if silent(job, now, lock) then
+      if runs.is_silent(job, now, lock) then
         drop[#drop + 1] = item[1]
         stream_stall(P, id, job, now, max_stalled, again, failed)
       end
@@ -276,10 +248,10 @@ register("list_scan", {}, function(P, args)
     for _, key in ipairs(page[2]) do
       local id = key:sub(#P + 6)
       -- One field first: nearly every job of a long queue is not running.
-      local job = try("HGET", key, "state") == "active" and look_at_run(P, id)
+      local job = try("HGET", key, "state") == "active" and runs.look(P, id)
       if job and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id) then
         pending = pending or jobs.pending(P)
-        if not pending[id] and silent(job, now, tonumber(args[4])) then
+        if not pending[id] and runs.is_silent(job, now, tonumber(args[4])) then
           list_stall(P, id, job, now, tonumber(args[5]), again, failed)
         elseif not pending[id] then
           seen = seen + 1

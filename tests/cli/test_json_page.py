@@ -117,6 +117,7 @@ LINES = {
     "add --bulk": ["add chat --bulk -"],
     "server": ["server status"],
     "doctor": ["doctor"],
+    "doctor --repair": ["doctor --repair"],
     "config": ["config show"],
 }
 

@@ -1,0 +1,145 @@
+"""Check and repair of jobs that are active, but stand nowhere: no worker has them, and no sweep will ever meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..audit import audit_blob
+from ..base import Scope
+from ..keys import WORKERS_GROUP
+from ..options import Actor
+from ..records import Check, OperationResult
+from ..watch.source import Source, entries, failed, integer, pairs, sliced, text
+from .findings import plural, verdict
+from .walk import Begun, walk_jobs
+
+if TYPE_CHECKING:
+    from ..watch import Watch
+
+#: Least silence of a list-sourced job that is in no index, ms: a Node worker may run it.
+_SILENT_MS = 60_000
+#: Entries of a stream that are read, a thousand a step.
+_STEPS = 200
+_PAGE = 1_000
+#: Jobs of one repairing call.
+_BATCH = 100
+_UNPROVEN = "too many entries in its stream to look at"
+
+
+async def lost_jobs(_: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find active jobs without an entry in the stream or a place in the index of list-sourced ones."""
+    found, looked, complete, unproven = await _find(source, names)
+    if not found and (unproven or not complete):
+        summary = f"none among the {looked} jobs looked at; there are more"
+        if unproven:
+            summary = f"{', '.join(unproven)}: {_UNPROVEN}"
+        return Check(id="lost_jobs", status="skip", summary=summary)
+    return verdict(
+        "lost_jobs",
+        [f"{job.queue}:{job.id} is active, but in no stream or list" for job in found],
+        good="every active job has a worker or will be taken over",
+        bad=f"{plural(len(found), 'job')} will never end"
+        + ("" if complete else ", and there are more to look at"),
+        status="fail",
+        fix="glidemq doctor --repair puts them back to be run again",
+    )
+
+
+async def requeue_lost(_: Watch, source: Source, names: Sequence[str], actor: Actor) -> list[OperationResult]:
+    """Put lost jobs back where they wait to be run; the server decides again for each."""
+    found, *_rest = await _find(source, names)
+    results = []
+    for name in names:
+        mine = [job for job in found if job.queue == name]
+        scope = Scope(source.connection, source.keys(name))
+        for batch in sliced(mine, _BATCH):
+            now_ms = source.now_ms()
+            ids = [job.id for job in batch]
+            blob = audit_blob(actor, "requeue_lost", name, ids, now_ms)
+            words = [word for job in batch for word in (job.id, job.processed_on)]
+            status, *outcomes = await scope.call("requeue_lost", now_ms, *words, blob)
+            if status != b"ok":
+                results.append(
+                    OperationResult(
+                        queue=name,
+                        action="requeue_lost",
+                        ok=False,
+                        outcome=status.decode(),
+                        message=_UNPROVEN,
+                    )
+                )
+                continue
+            results += [
+                OperationResult(
+                    queue=name, id=job_id, action="requeue_lost", ok=True, outcome=outcome.decode()
+                )
+                for job_id, outcome in zip(ids, outcomes, strict=True)
+            ]
+    return results
+
+
+async def _find(source: Source, names: Sequence[str]) -> tuple[list[Begun], int, bool, list[str]]:
+    """Lost jobs, how many were looked at, whether that was all, and queues with too long a stream."""
+    walk = await walk_jobs(source, names)
+    active = [job for job in walk.jobs if job.state == "active"]
+    found, unproven = [], []
+    for name in dict.fromkeys(job.queue for job in active):
+        mine = {job.id: job for job in active if job.queue == name}
+        if not await _is_ordinary(source, name):
+            continue
+        held = await _held(source, name, mine)
+        if held is None:
+            unproven.append(name)
+            continue
+        found += await _still(source, name, [job for job_id, job in mine.items() if job_id not in held])
+    return found, walk.looked, walk.complete, unproven
+
+
+async def _is_ordinary(source: Source, name: str) -> bool:
+    """Whether no other group reads the stream: jobs of a broadcast are of no single run."""
+    groups = await source.one("XINFO", "GROUPS", source.keys(name).stream)
+    if failed(groups):
+        return True
+    names = [{text(key): text(value) for key, value in pairs(group)}.get("name") for group in groups or ()]
+    return all(name == WORKERS_GROUP for name in names)
+
+
+async def _held(source: Source, name: str, wanted: dict[str, Begun]) -> set[str] | None:
+    """Those that have an entry, or that somebody may run; None where the stream is too long."""
+    keys = source.keys(name)
+    counter, indexed, *scores = await source.ask(
+        [
+            ("GET", keys.list_active),
+            ("ZCARD", keys.list_runs),
+            *(("ZSCORE", keys.list_runs, job_id) for job_id in wanted),
+        ]
+    )
+    surplus = (0 if failed(counter) else integer(counter)) > (0 if failed(indexed) else integer(indexed))
+    silent = source.now_ms() - _SILENT_MS
+    held = {
+        job.id
+        for job, score in zip(wanted.values(), scores, strict=True)
+        if (score is not None and not failed(score)) or (job.listed and (surplus or job.beat_ms > silent))
+    }
+    start = "-"
+    for _ in range(_STEPS):
+        page = await source.one("XRANGE", keys.stream, start, "+", "COUNT", _PAGE)
+        listed = list(entries(None if failed(page) else page))
+        held |= {job_id for _, fields in listed if (job_id := dict(fields).get("jobId")) in wanted}
+        if len(listed) < _PAGE:
+            return held
+        start = f"({listed[-1][0]}"
+    return None
+
+
+async def _still(source: Source, name: str, suspects: Sequence[Begun]) -> list[Begun]:
+    """Suspects that are still in the run they were found in: an entry stands as long as its run."""
+    answers = await source.ask(
+        [("HMGET", source.keys(name).job(job.id), "state", "processedOn") for job in suspects]
+    )
+    return [
+        job
+        for job, answer in zip(suspects, answers, strict=True)
+        if not failed(answer) and text(answer[0]) == "active" and (text(answer[1]) or "0") == job.processed_on
+    ]

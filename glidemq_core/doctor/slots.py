@@ -1,0 +1,150 @@
+"""Check and repair of ordering keys whose count of running jobs is higher than the jobs that hold a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..audit import audit_blob
+from ..base import Scope
+from ..numbers import to_int
+from ..options import Actor
+from ..records import Check, OperationResult
+from ..watch.source import Source, failed, pairs, text
+from .findings import plural, verdict
+from .walk import Begun, walk_jobs
+
+if TYPE_CHECKING:
+    from ..watch import Watch
+
+#: Keys looked at in each queue, a thousand a step.
+_STEPS = 10
+_PAGE = 1_000
+#: States in which a job that has started keeps its slot.
+_KEEPING = frozenset(("waiting", "delayed", "prioritized", "suspended", "waiting-children"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A key that counts more running jobs than there are: what its record says, and who holds slots."""
+
+    queue: str
+    key: str
+    active: str
+    next_seq: str
+    holders: int
+
+
+async def ordering_slots(_: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find keys that count slots which no job holds: a key with none left starts nothing any more."""
+    found, complete = await _find(source, names)
+    if not complete:
+        return Check(
+            id="ordering_slots", status="skip", summary="too many jobs or keys to count the slots of"
+        )
+    return verdict(
+        "ordering_slots",
+        [
+            f"{group.queue}: key '{group.key}' counts {group.active} running, {group.holders} are"
+            for group in found
+        ],
+        good="every slot of an ordering key is held by a job",
+        bad=f"{plural(len(found), 'ordering key')} with slots that nobody holds",
+        status="fail",
+        fix="glidemq doctor --repair frees them",
+    )
+
+
+async def free_slots(_: Watch, source: Source, names: Sequence[str], actor: Actor) -> list[OperationResult]:
+    """Set the counts of such keys right and let their parked jobs follow."""
+    found, _complete = await _find(source, names)
+    results = []
+    for group in found:
+        scope, now_ms = Scope(source.connection, source.keys(group.queue)), source.now_ms()
+        detail = {"key": group.key, "was": to_int(group.active), "held": group.holders}
+        blob = audit_blob(actor, "free_slots", group.queue, [], now_ms, detail=detail)
+        status, *_sent = await scope.call(
+            "mend_slots", now_ms, group.key, group.active, group.next_seq, group.holders, blob
+        )
+        freed = to_int(group.active) - group.holders
+        results.append(
+            OperationResult(
+                queue=group.queue,
+                action="free_slots",
+                ok=True,
+                outcome=status.decode(),
+                count=freed if status == b"mended" else None,
+                message=f"key '{group.key}'",
+            )
+        )
+    return results
+
+
+async def _find(source: Source, names: Sequence[str]) -> tuple[list[_Group], bool]:
+    """Keys with a surplus, and whether everything could be looked at.
+
+    A start moves `nextSeq` and an end moves `active`: a key of which neither has changed meanwhile was counted right.
+    """
+    before: dict[tuple[str, str], tuple[str, str]] = {}
+    complete = True
+    for name in names:
+        listed, whole = await _keys(source, name)
+        complete = complete and whole
+        before |= {(name, key): counts for key, counts in (await _counts(source, name, listed)).items()}
+    suspects = {place: counts for place, counts in before.items() if to_int(counts[0]) > 0}
+    if not suspects:
+        return [], complete
+    walk = await walk_jobs(source, list(dict.fromkeys(name for name, _ in suspects)))
+    if not walk.complete:
+        return [], False
+    holders: dict[tuple[str, str], int] = {}
+    for job in walk.jobs:
+        place = (job.queue, job.group)
+        if place in suspects and _holds(job, to_int(suspects[place][1])):
+            holders[place] = holders.get(place, 0) + 1
+    surplus = {
+        place: counts for place, counts in suspects.items() if to_int(counts[0]) > holders.get(place, 0)
+    }
+    found = []
+    for name in dict.fromkeys(name for name, _ in surplus):
+        now = await _counts(source, name, [key for queue, key in surplus if queue == name])
+        found += [
+            _Group(name, key, *counts, holders.get((name, key), 0))
+            for key, counts in now.items()
+            if counts == surplus[name, key]
+        ]
+    return found, complete
+
+
+def _holds(job: Begun, next_seq: int) -> bool:
+    if job.state == "active":
+        return True
+    return job.state in _KEEPING and 0 < job.seq < next_seq and not job.retried
+
+
+async def _keys(source: Source, name: str) -> tuple[list[str], bool]:
+    """Ordering keys of a queue, and whether these are all."""
+    found: list[str] = []
+    cursor = "0"
+    for _ in range(_STEPS):
+        page = await source.one("HSCAN", source.keys(name).ordering, cursor, "COUNT", _PAGE)
+        if failed(page):
+            return found, True
+        found += [text(key) or "" for key, _ in pairs(page[1])]
+        cursor = text(page[0]) or "0"
+        if cursor == "0":
+            return found, True
+    return found, False
+
+
+async def _counts(source: Source, name: str, listed: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """`active` and `nextSeq` of keys as stored."""
+    answers = await source.ask(
+        [("HMGET", source.keys(name).group(key), "active", "nextSeq") for key in listed]
+    )
+    return {
+        key: (text(answer[0]) or "", text(answer[1]) or "")
+        for key, answer in zip(listed, answers, strict=True)
+        if not failed(answer)
+    }
