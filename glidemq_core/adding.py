@@ -21,8 +21,7 @@ from .errors import (
     SerializationError,
 )
 from .job import Job
-from .keys import QueueKeys
-from .linking import ChildLink, link_child
+from .linking import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
 from .option_fields import Duration, positive_ms, refuse
 from .options import (
     JobKeywords,
@@ -113,7 +112,10 @@ def _extra(scope: Scope, options: JobOptions) -> str:
         extra["dedup"] = {"id": dedup.id, "mode": dedup.mode, "ttl": dedup.ttl or 0}
     if options.parent is not None:
         parent = options.parent
-        extra["parent"] = {"id": parent.id, "queue": parent.queue, "here": parent.queue == scope.queue}
+        extra["parent"] = {"id": parent.id, "queue": parent.queue}
+        above = parent_keys(scope, parent)
+        if in_reach(scope, above):
+            extra["parent"]["root"] = above.root
     return json.dumps(extra, ensure_ascii=False) if extra else ""
 
 
@@ -229,13 +231,16 @@ async def add_each(
             results.append(None)
             await batches.put(len(results) - 1, record, options)
         await batches.finish()
+    except BaseException:
+        for _, link in links:
+            link.leave()
+        raise
     finally:
         await batches.stop()
+    for place, link in links:
+        await link.settle(came=isinstance(results[place], Job))
     if any(not isinstance(result, GlideMQError) for result in results):
         await register_queue(scope)
-    for place, link in links:
-        if not isinstance(results[place], Job):
-            await link.undo()
     return results
 
 
@@ -289,14 +294,15 @@ class AddCalls(QueueBase):
         if chosen.parent is not None:
             _check_parent_slot(scope, chosen.parent, cross_slot)
         record = encode_job(scope, name, data, chosen, compression=self._compression)
-        link = None
-        if chosen.parent is not None:
+        now_ms = scope.now_ms()
+        if chosen.parent is None:
+            answer = (await add_records(scope, now_ms, self._events, [record]))[0]
+        else:
             link = await link_child(scope, chosen.parent, record)
             record = link.record
-        now_ms = scope.now_ms()
-        answer = (await add_records(scope, now_ms, self._events, [record]))[0]
-        if link is not None and answer[0] != b"ok":
-            await link.undo()
+            async with unless_left(link):
+                answer = (await add_records(scope, now_ms, self._events, [record]))[0]
+                await link.settle(came=answer[0] == b"ok")
         await register_queue(scope)
         return _added(scope, now_ms, record, chosen, answer)
 
@@ -359,7 +365,7 @@ class AddCalls(QueueBase):
 
 
 def _check_parent_slot(scope: Scope, parent: JobRef, cross_slot: bool) -> None:
-    check_one_slot(scope.connection, (scope.keys, QueueKeys(scope.keys.prefix, parent.queue)), cross_slot)
+    check_one_slot(scope.connection, (scope.keys, parent_keys(scope, parent)), cross_slot)
 
 
 def _added(
@@ -377,6 +383,8 @@ def _added(
             cost=options.cost or 1,
             capacity=0.0,
         )
+    if status == b"refused":
+        raise refused_error(options.parent, answer[1].decode("utf-8", "replace"))
     return created_job(scope, now_ms, record, options, answer[1]) if status == b"ok" else None
 
 

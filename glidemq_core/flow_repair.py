@@ -10,13 +10,11 @@ from .base import QueueBase, Scope
 from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
 from .keys import QueueKeys
+from .linking import OLD_ENOUGH_MS, mend_links
 from .numbers import to_int
 from .option_fields import Duration, refuse, to_ms
 from .options import Actor, JobRef
 from .payload import as_text
-
-#: Younger flows may still be being wired by a Node producer, ms.
-OLD_ENOUGH_MS = 60_000
 
 
 async def repair_flow(
@@ -26,8 +24,11 @@ async def repair_flow(
     oldest = scope.now_ms() - to_ms(older_than, "older_than")
     prefix, connection = scope.keys.prefix, scope.connection
     told: list[JobRef] = []
+    tree = await whole_tree(connection, prefix, [JobRef(scope.queue, job_id)])
+    for queue in dict.fromkeys(ref.queue for ref in tree):
+        await mend_links(Scope(connection, QueueKeys(prefix, queue)), to_ms(older_than, "older_than"))
     # Bottom up: a parent that goes on does not change what its own parents wait for.
-    for parent in reversed(await whole_tree(connection, prefix, [JobRef(scope.queue, job_id)])):
+    for parent in reversed(tree):
         keys = QueueKeys(prefix, parent.queue)
         state, created = await connection.command("HMGET", keys.job(parent.id), "state", "timestamp")
         if state != b"waiting-children" or to_int(created) > oldest:

@@ -18,7 +18,7 @@ from .flow_nodes import DagNode, FlowJob, JobNode
 from .flow_plan import Plan, Planned, ScopeOf, duplicate, node_words, plan_dag, plan_tree
 from .job import Job
 from .keys import QueueKeys
-from .linking import check_parent_queue
+from .linking import check_parent_queue, refused_error, register_child, settle_link
 from .option_fields import instance_of
 from .options import Budget
 from .registries import register_queue
@@ -186,6 +186,8 @@ class _Creation:
 
     def _take_ids(self, jobs: Sequence[Planned], reply: list[Any]) -> None:
         status = reply[0]
+        if status == b"refused":
+            raise refused_error(self._root.outside, reply[1].decode("utf-8", "replace"))
         if status == b"duplicate":
             raise duplicate(self._plan, jobs[int(reply[1]) - 1])
         if status != b"ok":
@@ -216,6 +218,8 @@ class _Creation:
             for part in parts:
                 if part.jobs:
                     await self._tracked(part, created)
+            if self._root.outside is not None:
+                await settle_link(self._root.scope, self._root.outside, self._root.id, "came")
         except BaseException as error:
             await self._take_back(created, error)
             raise
@@ -238,16 +242,14 @@ class _Creation:
     async def _register_outside(self) -> None:
         outside = self._root.outside
         if outside is not None:
-            above = QueueKeys(self._root.scope.keys.prefix, outside.queue)
-            await self._connection.call("register_child", above.root, outside.id, self._root.member)
+            await register_child(self._root.scope, outside, self._root.id)
 
     async def _take_back(self, created: Sequence[Planned], error: BaseException) -> None:
         """Remove what was created before a later step failed."""
         outside, keys = self._root.outside, self._root.scope.keys
         try:
             if outside is not None:
-                above = QueueKeys(keys.prefix, outside.queue).root
-                await self._connection.call("unregister_child", above, outside.id, self._root.member)
+                await settle_link(self._root.scope, outside, self._root.id, "gone")
             for scope in {job.scope.queue: job.scope for job in created}.values():
                 ids = [job.id for job in created if job.scope is scope]
                 await remove_jobs(scope, ids)

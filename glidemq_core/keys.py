@@ -126,6 +126,9 @@ class QueueKeys:
     def metrics(self, kind: str) -> str:
         return f"{self.root}:metrics:{kind}"
 
+    def reserved(self, job_id: str) -> str:
+        return f"{self.root}:reserved:{job_id}"
+
     def vindex(self, name: str) -> str:
         return f"{self.root}:vindex:{name}"
 
@@ -183,4 +186,5 @@ _PLAIN = {
     "outbox": "outbox",
     "early_index": "early-index",
     "list_runs": "list-runs",
+    "linking": "linking",
 }

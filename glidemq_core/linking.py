@@ -1,35 +1,77 @@
-"""Children of a running job in another queue: their parent is told to wait for them before they can run."""
+"""Children of a job in another queue: their parent is told to wait for them before they can run.
+
+Where one call reaches both queues (one server, or one slot), the add itself tells the parent. Between slots it takes
+several calls, and who makes them may be cancelled, cut off or killed between two. So the child's id is reserved, the
+parent's queue notes the link, the add names the parent and is refused without the reservation, and the note goes last.
+Whoever finds an old note (`mend_links`) can tell whether the child came, and takes a link back whose child never will.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from .base import Scope
-from .errors import QueueNotFoundError
-from .keys import QueueKeys
+from .errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
+from .keys import QueueKeys, split_member
 from .options import JobRef
+from .payload import as_text
+from .slots import slot_of
 from .vitals import exists
 
+#: Age of a link from which on whoever made it is taken for gone, ms.
+OLD_ENOUGH_MS = 60_000
+#: Links looked at in one round.
+_PAGE = 100
+#: Links that were left in the middle, while somebody looks what became of them.
+_LEFT: set[asyncio.Task[None]] = set()
 
-@dataclass(frozen=True, slots=True)
+
+def parent_keys(scope: Scope, parent: JobRef) -> QueueKeys:
+    """Keys of the queue in which a parent is."""
+    return QueueKeys(scope.keys.prefix, parent.queue)
+
+
+def in_reach(scope: Scope, keys: QueueKeys) -> bool:
+    """Whether a call on a queue may touch another's keys: on one server always, in a cluster in the same slot."""
+    return keys.root == scope.keys.root or slot_of(scope.connection, keys) == slot_of(
+        scope.connection, scope.keys
+    )
+
+
+@dataclass(slots=True)
 class ChildLink:
-    """A child about to be added: its record, and the parent elsewhere that waits for it (None: no other queue's)."""
+    """A child about to be added: its record, and the parent in another slot that waits for it (None: in no other)."""
 
     scope: Scope
     record: tuple[str, ...]
     parent: JobRef | None = None
+    #: The parent was told, perhaps.
+    is_open: bool = False
 
-    async def undo(self) -> None:
-        """The child was not added after all: its parent does not wait for it."""
-        if self.parent is not None:
-            root = QueueKeys(self.scope.keys.prefix, self.parent.queue).root
-            member = self.scope.keys.member(self.record[0])
-            await self.scope.connection.call("unregister_child", root, self.parent.id, member)
+    async def settle(self, *, came: bool) -> None:
+        """The child was added or refused; one that was refused has perhaps been added by somebody else."""
+        if not self.is_open or self.parent is None:
+            return
+        if came:
+            await settle_link(self.scope, self.parent, self.record[0], "came")
+        else:
+            await _resolve(self.scope, self.parent, self.record[0])
+        self.is_open = False
+
+    def leave(self) -> None:
+        """Nobody knows whether the child was added: look beside the caller's work, else `mend_links` does later."""
+        if self.is_open and self.parent is not None:
+            task = asyncio.create_task(_quietly(self.scope, self.parent, self.record[0]))
+            _LEFT.add(task)
+            task.add_done_callback(_LEFT.discard)
 
 
 async def link_child(scope: Scope, parent: JobRef, record: tuple[str, ...]) -> ChildLink:
-    """Make a parent in another queue wait for a child that does not exist yet; the child gets a reserved id.
+    """Make a parent wait for a child that does not exist yet, if the add itself cannot; its id is reserved then.
 
     What a budgeted job starts draws on the same budget.
 
@@ -38,21 +80,92 @@ async def link_child(scope: Scope, parent: JobRef, record: tuple[str, ...]) -> C
 
     Raises: QueueNotFoundError.
     """
+    link = ChildLink(scope, record)
     if parent.queue == scope.queue:
-        return ChildLink(scope, record)
+        return link
     await check_parent_queue(scope, parent)
-    job_id = record[0]
-    if job_id and await scope.connection.command("EXISTS", scope.keys.job(job_id)):
+    above = parent_keys(scope, parent)
+    if in_reach(scope, above):
+        return link
+    told = above.member(parent.id)
+    status, *rest = await scope.call("reserve_child", record[0], scope.now_ms(), told)
+    if status == b"duplicate":
         # The add will refuse it, and the job of that id may be counted as done already.
-        return ChildLink(scope, record)
-    job_id = job_id or (await scope.call("reserve_id", scope.now_ms())).decode()
-    root = QueueKeys(scope.keys.prefix, parent.queue).root
-    member = scope.keys.member(job_id)
-    _, budget_key = await scope.connection.call("register_child", root, parent.id, member)
-    extra = record[-1]
+        return link
+    job_id = rest[0].decode()
+    extra = json.loads(record[-1])
+    extra["parent"]["reserved"] = told
+    link = ChildLink(
+        scope, (job_id, *record[1:-1], json.dumps(extra, ensure_ascii=False)), parent, is_open=True
+    )
+    async with unless_left(link):
+        budget_key = await register_child(scope, parent, job_id)
     if budget_key:
-        extra = json.dumps({**json.loads(extra), "budget": budget_key.decode()}, ensure_ascii=False)
-    return ChildLink(scope, (job_id, *record[1:-1], extra), parent)
+        extra["budget"] = budget_key
+        link.record = (*link.record[:-1], json.dumps(extra, ensure_ascii=False))
+    return link
+
+
+@asynccontextmanager
+async def unless_left(*links: ChildLink) -> AsyncIterator[None]:
+    """See to open links when what they were made for is cancelled or fails."""
+    try:
+        yield
+    except BaseException:
+        for link in links:
+            link.leave()
+        raise
+
+
+async def register_child(scope: Scope, parent: JobRef, job_id: str) -> str:
+    """Tell a parent in another slot of a child; returns the key of the budget it draws on, "" without."""
+    member, now = scope.keys.member(job_id), scope.now_ms()
+    root = parent_keys(scope, parent).root
+    _, budget_key = await scope.connection.call("register_child", root, parent.id, member, now)
+    return as_text(budget_key)
+
+
+async def settle_link(scope: Scope, parent: JobRef, job_id: str, what: str) -> None:
+    """Forget that a link is being made; with `gone` its parent waits for that child no longer."""
+    member = scope.keys.member(job_id)
+    await scope.connection.call("settle_link", parent_keys(scope, parent).root, parent.id, member, what)
+
+
+async def _resolve(scope: Scope, parent: JobRef, job_id: str) -> str:
+    """Find out whether a child came, and see to its link; `came`, `gone` or `wait`."""
+    told = parent_keys(scope, parent).member(parent.id)
+    [answer] = await scope.call("withdraw_child", job_id, told)
+    what = as_text(answer)
+    if what != "wait":
+        await settle_link(scope, parent, job_id, what)
+    return what
+
+
+async def _quietly(scope: Scope, parent: JobRef, job_id: str) -> None:
+    with suppress(GlideMQError):
+        await _resolve(scope, parent, job_id)
+
+
+async def mend_links(scope: Scope, older_than_ms: int = OLD_ENOUGH_MS) -> list[JobRef]:
+    """See to links of a queue's parents that somebody left in the middle; returns children that never came."""
+    connection, prefix = scope.connection, scope.keys.prefix
+    oldest = scope.now_ms() - older_than_ms
+    gone: list[JobRef] = []
+    cursor = "0"
+    while True:
+        reply = await connection.command("HSCAN", scope.keys.linking, cursor, "COUNT", _PAGE)
+        cursor, flat = as_text(reply[0]), [as_text(word) for word in reply[1]]
+        for note, since in zip(flat[::2], flat[1::2], strict=True):
+            parent_id, _, member = note.partition(":")
+            place = split_member(member, prefix)
+            if place is None or int(since) > oldest:
+                continue
+            child = JobRef(*place)
+            below = Scope(connection, QueueKeys(prefix, child.queue))
+            if await _resolve(below, JobRef(scope.queue, parent_id), child.id) == "gone":
+                gone.append(child)
+        if cursor == "0":
+            return gone
 
 
 async def check_parent_queue(scope: Scope, parent: JobRef) -> None:
@@ -60,7 +173,7 @@ async def check_parent_queue(scope: Scope, parent: JobRef) -> None:
 
     Raises: QueueNotFoundError.
     """
-    above = Scope(scope.connection, QueueKeys(scope.keys.prefix, parent.queue))
+    above = Scope(scope.connection, parent_keys(scope, parent))
     if await scope.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
         return
     raise QueueNotFoundError(
@@ -69,3 +182,14 @@ async def check_parent_queue(scope: Scope, parent: JobRef) -> None:
         prefix=above.keys.prefix,
         address=scope.connection.address,
     )
+
+
+def refused_error(parent: JobRef | None, text: str) -> GlideMQError:
+    """Build the error for a parent whose keys the server does not let us write; nothing was added."""
+    code = text.partition(" ")[0]
+    message = f"parent '{parent}' cannot be told of its child: {text}"
+    if code == "NOPERM" or "permission" in text.lower():
+        return PermissionDeniedError(
+            message, hint="ask for the ACL rights, or sign in as another user", reason="acl", command="add"
+        )
+    return ServerError(message, command="add", code=code)

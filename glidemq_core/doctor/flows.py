@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..base import Scope
-from ..flow_repair import OLD_ENOUGH_MS, pending_children
+from ..flow_repair import pending_children
+from ..linking import OLD_ENOUGH_MS
 from ..records import Check
 from .findings import plural, verdict
 

@@ -27,6 +27,7 @@ PARTS = (
     "usage",
     "budgets",
     "runs",
+    "links",
     "add",
     "flow_add",
     "exchange",

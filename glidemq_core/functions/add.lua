@@ -112,14 +112,15 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   if lifo then field("lifo", "1") end
   local parent, budget = extra.parent, extra.budget
   if parent then
+    -- Before the job is written: a parent's key may be one that we must not touch.
+    local status, found = flows.adopt(P, id, parent)
+    if status ~= "ok" then return status, found end
+    budget = budget or found
     field("parentId", parent.id)
-    if parent.queue then field("parentQueue", parent.queue) end
-    -- What a budgeted job starts draws on the same budget.
-    if parent.here then budget = call("HGET", P .. ":job:" .. parent.id, "budgetKey") end
+    field("parentQueue", parent.queue)
   end
   if budget then field("budgetKey", budget) end
   call("HSET", P .. ":job:" .. id, unpack(fields))
-  if parent and parent.here then flows.register(P, parent.id, P .. ":" .. id) end
   if extra.dedup then call("HSET", P .. ":dedup", extra.dedup.id, id .. ":" .. util.int(now)) end
   jobs.place(P, id, name, now, delay, priority, lifo)
   if with_events then events.emit(P, "added", id, "name", name) end
@@ -153,7 +154,7 @@ end)
 
 -- args: now, events ("1"/""), then per job: name, data, JSON array of texts: id, opts, delay, priority, attempts,
 -- lifo ("1"/""), extra JSON or "".
--- Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"}, in order.
+-- Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"} | {"refused", error}, in order.
 -- A refused job leaves nothing behind; the others are stored.
 register("add", {}, function(P, args)
   local now, with_events, out = tonumber(args[1]), args[2] == "1", {}
@@ -164,22 +165,4 @@ register("add", {}, function(P, args)
       tonumber(o[5]), o[6] == "1", extra) }
   end
   return out
-end)
-
--- args: now. Reply: the next automatic id. For children whose parent in another slot must know them first.
-register("reserve_id", {}, function(P, args)
-  return jobs.next_id(P, tonumber(args[1]))
-end)
-
--- args: parent id, member. Registers a child of another queue with a parent of this one.
--- Reply {"ok", budget key of the parent or ""}.
-register("register_child", {}, function(P, args)
-  flows.register(P, args[1], args[2])
-  return { "ok", call("HGET", P .. ":job:" .. args[1], "budgetKey") or "" }
-end)
-
--- args: parent id, member. The child was not added: its parent waits for it no longer. Reply {"ok"}.
-register("unregister_child", {}, function(P, args)
-  flows.unregister(P, args[1], args[2])
-  return { "ok" }
 end)

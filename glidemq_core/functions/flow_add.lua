@@ -91,7 +91,6 @@ local function write_node(nodes, node, args, now, budget_key, waiting)
     field("parentId", parent)
     field("parentQueue", links.q)
     if here then wait(parent_root, parent) end
-    if links.r then flows.register(parent_root, parent, root .. ":" .. id) end
   end
   if links.d then
     local parents, members = {}, {}
@@ -119,7 +118,7 @@ end
 -- links JSON: k kind (inner: waits for children; leaf: below an inner node; plain: as by add), o ordering, c cost,
 -- t ttl, p and q the parent and its queue, r true to register with a parent elsewhere, d and e dependents and their queues,
 -- m members waited for that are created elsewhere.
--- Reply {"ok", ids...} | {"duplicate", number} | {"exhausted", number}.
+-- Reply {"ok", ids...} | {"duplicate", number} | {"exhausted", number} | {"refused", error at the parent elsewhere}.
 register("add_flow", {}, function(P, args)
   local now, nodes = tonumber(args[1]), {}
   for at = 4, #args, JOB do
@@ -127,6 +126,13 @@ register("add_flow", {}, function(P, args)
   end
   local refused = assign_ids(nodes, now)
   if refused then return refused end
+  for _, node in ipairs(nodes) do
+    if node.links.r then
+      local root, parent = node.links.p:match("^(.*):([^:]*)$")
+      local problem = flows.try_register(root, parent, node.root .. ":" .. node.id)
+      if problem then return { "refused", problem } end
+    end
+  end
   local budget, budget_key = args[2] ~= "" and cjson.decode(args[2]), ""
   if budget then
     local root = budget.root and nodes[budget.root]

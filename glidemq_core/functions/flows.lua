@@ -8,6 +8,23 @@ function flows.register(P, parent, member)
   if call("HDEL", key, "depdone:" .. member) == 1 then call("HINCRBY", key, "depsCompleted", -1) end
 end
 
+-- The same for a parent whose keys may be out of reach or of another kind: an error as text then, nothing changed.
+function flows.try_register(P, parent, member)
+  local key, deps = P .. ":job:" .. parent, P .. ":deps:" .. parent
+  local counted = try("HEXISTS", key, "depdone:" .. member)
+  if type(counted) == "table" then return counted.err end
+  local added = try("SADD", deps, member)
+  if type(added) == "table" then return added.err end
+  if counted == 0 then return nil end
+  local taken = try("HDEL", key, "depdone:" .. member)
+  if type(taken) == "table" then
+    if added == 1 then call("SREM", deps, member) end
+    return taken.err
+  end
+  call("HINCRBY", key, "depsCompleted", -1)
+  return nil
+end
+
 -- Release a parent in `waiting-children`: always the tail of the stream, whatever its priority.
 local function resume_parent(P, parent, name)
   call("HSET", P .. ":job:" .. parent, "state", "waiting")

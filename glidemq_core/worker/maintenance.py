@@ -14,6 +14,7 @@ from ..adding import add_records, encode_job
 from ..base import JSON_SERIALIZER, Scope
 from ..errors import GlideMQError
 from ..keys import QueueKeys
+from ..linking import mend_links
 from ..numbers import to_int
 from ..option_fields import LOCK_DURATION_MS
 from ..options import JobOptions
@@ -252,6 +253,8 @@ class Maintenance:
         )
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
         await self.empty_outbox()
+        if self._scope.connection.is_cluster:
+            await mend_links(self._scope)
 
     def _lock_look_ms(self) -> int:
         shortest = min(filter(None, (self._shortest_seen, self._shortest_lock)))
