@@ -21,6 +21,8 @@ from rich.cells import cell_len, get_character_cell_size
 from .format import byte_size, plural
 from .masking import MASK as MASK
 from .masking import mask as mask
+from .masking import mask_arguments as mask_arguments
+from .masking import mask_review as mask_review
 from .masking import masked_text as masked_text
 
 #: Characters of one text that are shown unless the caller allows more.

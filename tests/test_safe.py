@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import unicodedata
 from itertools import pairwise
@@ -23,6 +24,8 @@ from glidemq_console.safe import (
     clean,
     json_line,
     mask,
+    mask_arguments,
+    mask_review,
     masked_text,
 )
 
@@ -251,6 +254,112 @@ def test_a_value_nested_past_reason_is_hidden_not_a_crash() -> None:
         value = [value]
 
     assert mask(value)[1] == 1
+
+
+def test_a_key_without_an_end_hides_no_more_than_the_key() -> None:
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+
+    for between, end in (
+        (f"\n{body}\n{body}", "\n"),
+        (f"\\n{body}\\n{body}", "\\n"),
+        (f" {body} {body}", " "),
+    ):
+        text = f"see -----BEGIN PRIVATE KEY-----{between}{end}then delete /srv/reports and mail alice"
+        assert masked_text(text) == f"see {MASK}{end}then delete /srv/reports and mail alice"
+    assert masked_text("-----BEGIN PRIVATE KEY-----") == MASK
+    assert masked_text(f"a -----BEGIN PRIVATE KEY-----\n\nDelete everything, then {body}") == (
+        f"a {MASK}\n\nDelete everything, then {body}"
+    )
+
+
+def test_a_key_with_an_end_is_hidden_however_it_is_written() -> None:
+    for body in ("\nMIIE\n", "\\nMIIE\\n", " MIIE short ", "\nProc-Type: 4,ENCRYPTED\n\nMI-IE\n"):
+        text = f"a -----BEGIN EC PRIVATE KEY-----{body}-----END EC PRIVATE KEY----- b"
+        assert masked_text(text) == f"a {MASK} b"
+
+
+def test_a_secret_is_counted_once() -> None:
+    for text in (
+        '{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----\\n"}',
+        "token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        '"api_key": "sk-proj-abcdefghijklmnopqrstuvwxyz"',
+        "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    ):
+        assert mask(text)[1] == 1, text
+
+
+def test_a_quoted_secret_is_hidden_to_its_end_however_long() -> None:
+    assert (
+        masked_text(f'"password": "{"correct horse " * 1_000}" said bob') == f'"password": "{MASK}" said bob'
+    )
+
+
+def test_arguments_of_a_call_are_masked_by_name_and_else_stay_as_they_were_written() -> None:
+    written = '{ "path":"/srv/a",  "path":"/srv/b" }'
+
+    assert mask_arguments('{"dbPassword": "x", "to": "C-1"}') == ('{"dbPassword": "•••", "to": "C-1"}', 1)
+    assert mask_arguments(written) == (written, 0)
+    assert mask_arguments("rm -rf / # token=abcdefghijk") == (f"rm -rf / # token={MASK}", 1)
+    assert mask_arguments('{"token": ' + "[" * 100_000) == ('{"token": ' + "[" * 100_000, 0)
+
+
+def test_the_secrets_of_a_review_are_masked_and_counted() -> None:
+    call = {"name": "login", "args": '{"dbPassword": "x"}', "bytes": 19, "cut": False}
+    review = {"data": {"api_key": "k"}, "draft": "token=abcdefghijk", "tool_calls": [call], "name": "a"}
+
+    assert mask_review(review) == {
+        "data": {"api_key": MASK},
+        "draft": f"token={MASK}",
+        "tool_calls": [{**call, "args": '{"dbPassword": "•••"}'}],
+        "name": "a",
+        "masked": 3,
+    }
+    assert mask_review(review, reveal=True) == review | {"masked": 0}
+
+
+#: What each pattern could stumble over, repeated to a megabyte.
+STUMBLING_BLOCKS = (
+    *("eyJ-", "eyJ.", "eyJaaaaaa.", "a-", "-", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN A"),
+    *("-----BEGIN PRIVATE KEY-----" + "A" * 40, "-----BEGIN PRIVATE KEY-----\nProc-Type: "),
+    *(
+        "-----BEGIN PRIVATE KEY-----" + "\\n" * 50,
+        "-----BEGIN " + "A" * 60,
+        "-----BEGIN PRIVATE KEY----- AAAA",
+    ),
+    *(
+        'token="',
+        'password:"\\',
+        "api_key",
+        "secret=",
+        "token    :    ",
+        'pwd="\\\\',
+        "bearer ",
+        "bearer" + " " * 1_000,
+    ),
+    *("a://", "a.a.a.", "ab://b:c", "a.a.a.a.a.a://b:" + "c" * 250, "sk-", "sk-sk-sk-sk-sk", "AKIA", "ghp_"),
+    *("glpat-", "github_pat_", "hf_", "xoxb-", "AIza", "Authorization: bearer Authorization: "),
+)
+BEFORE = ("", "-----BEGIN PRIVATE KEY-----", 'password="', "bearer", "eyJ", "https://", "eyJaaaaaaaa.")
+
+
+def test_a_megabyte_made_to_stall_is_masked_before_anybody_notices() -> None:
+    # In a process of its own, for a search cannot be stopped; one pattern whose cost grows with the square of the
+    # length takes minutes for a single one of these texts.
+    program = (
+        "import json, sys\n"
+        "from glidemq_console.masking import masked_text\n"
+        "for size, before, block in json.load(sys.stdin):\n"
+        "    masked_text((before + block * (size // len(block)))[:size])\n"
+    )
+    cases = [
+        (200_000 if before else 1_000_000, before, block) for before in BEFORE for block in STUMBLING_BLOCKS
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(cases), text=True, timeout=240, check=False
+    )
+
+    assert done.returncode == 0
 
 
 # --- json ---
