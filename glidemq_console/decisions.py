@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from glidemq_core.option_fields import UNSET, Unset
 
 from . import format as fmt
-from .safe import clean, mask
+from .safe import clean
 from .store import epoch_ms
 
 if TYPE_CHECKING:
@@ -25,10 +23,6 @@ DONE: Mapping[str, str] = {"approve": "approved", "reject": "rejected"}
 DEADLINE_MARGIN_MS = 1_000
 #: The reason that the sweep of overdue suspensions writes.
 TIMED_OUT = "Suspend timeout exceeded"
-#: Colours of the lines of a difference, by their marks.
-MARK_TOKENS: Mapping[str, str] = {"+": "success", "-": "error", " ": "dim"}
-#: Lines of a difference that are shown.
-DIFF_LINES = 40
 
 
 @dataclass(eq=False, slots=True)
@@ -98,25 +92,6 @@ def what_changed(before: Approval, after: Approval) -> list[str]:
     if before.progress != after.progress:
         parts.append("progress")
     return parts or ["its stream"]
-
-
-def value_diff(before: Any, after: Any) -> list[tuple[str, str]]:
-    """Lines of (mark, text) that differ between two values; secrets masked, marks `+`, `-` and blank."""
-    old, new = (_as_lines(mask(value)[0]) for value in (before, after))
-    lines = []
-    for line in difflib.unified_diff(old, new, lineterm="", n=1):
-        if line.startswith(("---", "+++", "@@")):
-            continue
-        lines.append((line[0], clean(line[1:], single_line=True, limit=400)))
-    if len(lines) > DIFF_LINES:
-        return [*lines[:DIFF_LINES], (" ", f"… {fmt.plural(len(lines) - DIFF_LINES, 'line')} more")]
-    return lines
-
-
-def _as_lines(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return value.split("\n")
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n")
 
 
 # --- what became of it -------------------------------------------------------------------------------------

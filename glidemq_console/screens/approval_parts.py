@@ -7,7 +7,8 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from .. import format as fmt
-from ..decisions import MARK_TOKENS, Pending, name_of, round_words, value_diff, what_changed
+from ..decisions import Pending, name_of, round_words, what_changed
+from ..differences import MARK_TOKENS, value_diff
 from ..safe import clean, json_line, mask, masked_text, short
 from ..store import epoch_ms
 from ..widgets.columns import Column

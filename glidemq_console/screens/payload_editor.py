@@ -19,13 +19,15 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
-from ..decisions import MARK_TOKENS, value_diff
+from ..differences import MARK_TOKENS, value_diff
 from ..safe import clean, json_line
 from ..widgets.ink import Ink
 from ..widgets.prose import Prose
 
 #: Bytes of a payload that can be edited here.
 EDIT_LIMIT = 256 * 1024
+#: Lines of the difference that are shown before a decision with the edited payload.
+EDIT_LINES = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
         except (ValueError, RecursionError) as error:
             self._problem(f"not JSON: {error}")
             return
-        lines = value_diff(self._value, value)
+        lines = value_diff(self._value, value, most=EDIT_LINES)
         if not lines and value == self._value:
             self._problem("nothing was changed; approve it as it is with a")
             return
