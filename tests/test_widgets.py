@@ -38,6 +38,33 @@ def test_a_tree_folds_what_is_large_and_names_its_size() -> None:
     assert "50 more" in _tree_text(tree)[202]
 
 
+def test_a_long_name_does_not_push_its_value_off_the_card() -> None:
+    name = "amount_" * 22
+
+    lines = _tree_text(Tree({name: 129, "to": "C-1042"}), 50)
+
+    assert "".join(lines[:4]) == name
+    assert lines[4:] == ["  129", 'to                "C-1042"']
+    assert all(len(line) <= 50 for line in lines)
+
+
+def test_a_long_number_and_a_deep_value_are_shown_whole() -> None:
+    digits = "9" * 300
+    deep: object = "the end"
+    for _ in range(60):
+        deep = {"x": deep}
+    tree = Tree({"n": int(digits), "deep": deep})
+    while closed := [line for line in tree.lines(50) if line.folds and "▸" in line.parts[-2].text]:
+        tree.toggle(closed[-1])
+
+    lines = _tree_text(tree, 50)
+
+    number = lines[: next(at for at, line in enumerate(lines) if line.startswith("deep"))]
+    assert "".join(line.removeprefix("n").strip() for line in number) == digits
+    assert '"the end"' in lines[-1]
+    assert all(len(line) <= 50 for line in lines)
+
+
 async def test_secrets_stay_masked_until_they_are_asked_for() -> None:
     app = Stage(PayloadCard())
     async with app.run_test() as pilot:

@@ -22,6 +22,8 @@ PAGE = 100
 OPEN_CHILDREN, OPEN_DEPTH = 20, 2
 #: Cells of the widest name that still lines up with its neighbours.
 NAME_WIDTH = 16
+#: Characters of one name, or of a number, that are drawn.
+NAME_LIMIT = 2_000
 #: Characters of one text that are drawn when it is unfolded.
 TEXT_LIMIT = 256 * 1024
 
@@ -85,15 +87,22 @@ class Tree:
             if len(items) == shown:
                 break
             items.append(item)
-        names = [clean(str(key), single_line=True, limit=200) or '""' for key, _ in items]
+        names = [clean(str(key), single_line=True, limit=NAME_LIMIT) or '""' for key, _ in items]
         column = min(NAME_WIDTH, max((cell_len(name) for name in names), default=0))
+        indent = _indent(len(path), width)
         for (key, item), name in zip(items, names, strict=True):
-            indent = Ink("  " * len(path))
-            label = Ink(name + " " * max(0, column - cell_len(name)) + "  ", "label")
-            yield from self._lines((*path, key), [indent, label], item, width)
+            if cell_len(indent.text) + cell_len(name) > width // 2:
+                # Its value would have no room beside it: it goes below.
+                for line in _wrapped(name, width - cell_len(indent.text)):
+                    yield TreeLine((*path, key), (indent, Ink(line, "label")))
+                head = [indent, Ink("  ")]
+            else:
+                label = Ink(name + " " * max(0, column - cell_len(name)) + "  ", "label")
+                head = [indent, label]
+            yield from self._lines((*path, key), head, item, width)
         if len(value) > shown:
             words = f"… {len(value) - shown:,} more, enter shows {min(PAGE, len(value) - shown)}"
-            yield TreeLine(path, (Ink("  " * len(path)), Ink(words, "dim")), more=True)
+            yield TreeLine(path, (indent, Ink(words, "dim")), more=True)
 
     def _lines(self, path: Path, head: list[Ink], value: Any, width: int) -> Iterator[TreeLine]:
         if isinstance(value, dict | list) and value:
@@ -107,7 +116,12 @@ class Tree:
         elif isinstance(value, str):
             yield from self._text(path, head, value, width)
         else:
-            yield TreeLine(path, (*head, _scalar(value)))
+            room = max(8, width - sum(cell_len(part.text) for part in head))
+            scalar = _scalar(value)
+            first, *rest = _wrapped(scalar.text, room)
+            yield TreeLine(path, (*head, scalar._replace(text=first)))
+            for line in rest:
+                yield TreeLine(path, (Ink(" " * (width - room)), scalar._replace(text=line)))
 
     def _text(self, path: Path, head: list[Ink], value: str, width: int) -> Iterator[TreeLine]:
         room = max(8, width - sum(cell_len(part.text) for part in head))
@@ -126,12 +140,23 @@ class Tree:
             yield TreeLine(path, (*head, Ink("▸ ", "focus"), brief, Ink(size, "dim")), folds=True)
             return
         yield TreeLine(path, (*head, Ink("▾ ", "focus")), folds=True)
-        indent = Ink("  " * len(path) + "  ")
-        wrapper = Wrapper(max(8, width - len(indent.text)))
-        wrapper.start("text")
-        wrapper.add(clean(value, limit=TEXT_LIMIT, line_limit=TEXT_LIMIT))
-        for line in wrapper.lines:
-            yield TreeLine(path, (indent, Ink(line.text)))
+        indent = Ink(_indent(len(path), width).text + "  ")
+        text = clean(value, limit=TEXT_LIMIT, line_limit=TEXT_LIMIT, max_lines=TEXT_LIMIT)
+        for line in _wrapped(text, width - len(indent.text)):
+            yield TreeLine(path, (indent, Ink(line)))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    wrapper = Wrapper(max(8, width))
+    wrapper.start("text")
+    wrapper.add(text)
+    return [line.text for line in wrapper.lines]
+
+
+def _indent(depth: int, width: int) -> Ink:
+    """Two cells a level; beyond a quarter of the width, the level as a number."""
+    spaces = "  " * depth
+    return Ink(spaces) if len(spaces) <= width // 4 else Ink(f"level {depth}  ", "dim")
 
 
 def _scalar(value: Any) -> Ink:
@@ -139,4 +164,4 @@ def _scalar(value: Any) -> Ink:
         return Ink(json.dumps(value), "dim")
     if isinstance(value, dict | list):
         return Ink("{}" if isinstance(value, dict) else "[]", "dim")
-    return Ink(clean(str(value), single_line=True, limit=400))
+    return Ink(clean(str(value), single_line=True, limit=NAME_LIMIT))
