@@ -53,7 +53,7 @@ _SMALL = """
     DagNode JobRef Actor QueueOptions WorkerOptions VectorField TagField NumericField TextField
 """
 _PLAIN = """
-    connect get_usage_summary chain group chord dag validate_dag topo_sort escape_tag load_app to_json
+    connect get_usage_summary chain group chord dag validate_dag topo_sort escape_tag load_app serve to_json
 """
 
 
@@ -111,7 +111,7 @@ def _members(name: str, kind: type[Any]) -> Iterator[Row]:
 
 def _manner(call: Callable[..., Any]) -> str:
     returns = str(inspect.signature(call).return_annotation)
-    if inspect.iscoroutinefunction(call) or returns == "Connecting":  # which can be a context as well
+    if inspect.iscoroutinefunction(call) or returns in ("Connecting", "ControlCall"):
         return "await "
     return "async for ... in " if returns.startswith("Async") else ""
 
@@ -146,7 +146,7 @@ def _returned(call: Any) -> str:
     told = told.replace("Connecting", "Connection")
     told = re.sub(r"Async(?:Generator|Iterator)\[(\w+).*", r"\1", told)
     told = re.sub(r"^Literal\[(.*)\]$", lambda found: found[1].replace(", ", " | "), told)
-    return "" if told in ("None", "NoReturn", "Any") else f" -> {told}"
+    return "" if told in ("None", "ControlCall", "Any") else f" -> {told}"
 
 
 def _default(value: Any) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .watch import Watch as Watch
     from .worker import SyncJob as SyncJob
     from .worker import Worker as Worker
+    from .worker import serve as serve
     from .workflows import chain as chain
     from .workflows import chord as chord
     from .workflows import dag as dag
@@ -75,7 +76,7 @@ _HOMES = {
     "search": "NumericField TagField TextField VectorField escape_tag",
     "usage_summary": "get_usage_summary",
     "watch": "Watch",
-    "worker": "SyncJob Worker",
+    "worker": "SyncJob Worker serve",
     "workflows": "chain chord dag group",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -1,13 +1,10 @@
-"""Workers of an application: found by name, given what the command line says, served together."""
+"""Workers of an application: found by name, and given what the command line says."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any
 
 from .connection import Connection
@@ -94,30 +91,3 @@ def prepare(
             worker._lazy.target = connection
         if given:
             worker.options = merge_options(WorkerOptions, worker.options, given)
-
-
-async def serve(workers: Sequence[Worker], *, on_ready: Callable[[], None] | None = None) -> None:
-    """Run workers until SIGTERM, SIGINT or until all are closed; then close them all together.
-
-    Raises what kept any of them from starting; those that had started are closed first.
-    """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    handled = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(
-            NotImplementedError, RuntimeError, ValueError
-        ):  # not the main thread, or no signals here
-            loop.add_signal_handler(number, stop.set)
-            handled.append(number)
-    try:
-        for worker in workers:
-            worker.on("closed", lambda: stop.set() if not any(one.is_running for one in workers) else None)
-            await worker.start()
-        if on_ready is not None:
-            on_ready()
-        await stop.wait()
-    finally:
-        await asyncio.gather(*(worker.close() for worker in workers))
-        for number in handled:
-            loop.remove_signal_handler(number)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from . import decoding
 from .base import Scope
+from .control_call import ControlCall
 from .errors import JobStateError
 from .job_fields import DataT, JobFields, ResultT
 from .numbers import number_text
@@ -224,13 +225,13 @@ class Job(JobFields[DataT, ResultT]):
             self._scope, self, field, embedding, where=where, on_node_worker=on_node_worker, running=running
         )
 
-    async def suspend(
+    def suspend(
         self,
         *,
         reason: str | None = None,
         timeout: Duration | None = None,
         on_resume: Callable[[Sequence[Signal]], Any] | None = None,
-    ) -> NoReturn:
+    ) -> ControlCall:
         """Park the job until a signal comes; never returns. The processor starts from the top when resumed.
 
         Args:
@@ -238,33 +239,45 @@ class Job(JobFields[DataT, ResultT]):
             on_resume: runs in place of the processor if the job comes back to this worker; best effort.
         Raises: InvalidOptionError; JobStateError outside a worker.
         """
-        self._running("suspend").suspend(reason, timeout, on_resume)
 
-    async def move_to_delayed(self, until: Instant, next_step: str | None = None) -> NoReturn:
+        async def suspend() -> NoReturn:
+            self._running("suspend").suspend(reason, timeout, on_resume)
+
+        return self._running("suspend").control("suspend", suspend)
+
+    def move_to_delayed(self, until: Instant, next_step: str | None = None) -> ControlCall:
         """Sleep until an instant and start from the top then; never returns, counts no attempt.
 
         Args:
             next_step: stored as `data["step"]` in the same call.
         Raises: InvalidOptionError when `next_step` is given and the data is no object.
         """
-        self._running("move_to_delayed").delay(until, next_step)
 
-    async def move_to_waiting_children(self) -> NoReturn:
+        async def delay() -> NoReturn:
+            self._running("move_to_delayed").delay(until, next_step)
+
+        return self._running("move_to_delayed").control("move_to_delayed", delay)
+
+    def move_to_waiting_children(self) -> ControlCall:
         """Wait until every child added with this job as parent has completed; never returns.
 
         The processor then starts from the top; called again with all children done it runs again at once.
         Raises: JobStateError without children or outside a worker.
         """
-        await self._running("move_to_waiting_children").wait_for_children()
 
-    async def rate_limit_group(
+        async def wait() -> NoReturn:
+            await self._running("move_to_waiting_children").wait_for_children()
+
+        return self._running("move_to_waiting_children").control("move_to_waiting_children", wait)
+
+    def rate_limit_group(
         self,
         duration: Duration,
         *,
         current_job: Literal["requeue", "fail"] = "requeue",
         requeue_position: Literal["front", "back"] = "front",
         extend: Literal["max", "replace"] = "max",
-    ) -> NoReturn:
+    ) -> ControlCall:
         """Hold back the parked jobs of this job's ordering group for `duration` (ms or timedelta); never returns.
 
         Args:
@@ -273,7 +286,11 @@ class Job(JobFields[DataT, ResultT]):
             extend: `max` never shortens an earlier hold, `replace` sets it as given.
         Raises: InvalidOptionError when the job has no ordering key; JobStateError outside a processor.
         """
-        self._running("rate_limit_group").limit_group(duration, current_job, requeue_position, extend)
+
+        async def limit() -> NoReturn:
+            self._running("rate_limit_group").limit_group(duration, current_job, requeue_position, extend)
+
+        return self._running("rate_limit_group").control("rate_limit_group", limit)
 
     async def get_children_values(self) -> dict[str, Any]:
         """Results of completed children by their key `<prefix>:{queue}:id`. Raises SerializationError."""

@@ -20,7 +20,7 @@ from worker_kit import P, in_state, is_idle, never, quick
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import CallTimeoutError
-from glidemq_core.options import JobOptions, NewJob
+from glidemq_core.options import JobOptions, NewJob, Ordering, RateLimit
 from glidemq_core.worker.runner import Runner
 
 
@@ -249,6 +249,89 @@ async def test_pausing_waits_for_claims_under_way(bench: Bench, connection: Conn
             assert worker.active_jobs == 0
             await asyncio.sleep(0.02)
             assert worker.active_jobs == 0
+
+
+@pytest.mark.parametrize("lifo", [False, True])
+async def test_a_job_claimed_while_closing_is_handed_back_and_never_started(
+    bench: Bench, connection: Connection, lifo: bool
+) -> None:
+    """Its claim is under way when closing begins; a start would only be cancelled at once."""
+    started, told = list[str](), list[str]()
+
+    async def process(job: Any) -> None:
+        started.append(job.id)
+        await never(job)
+
+    call, under_way, go_on = connection.call, asyncio.Event(), asyncio.Event()
+
+    async def slow(function: str, *args: Any) -> Any:
+        reply = await call(function, *args)
+        if function == "exchange" and reply[1]:
+            under_way.set()
+            await go_on.wait()
+        return reply
+
+    ids = [await bench.add(lifo=lifo) for _ in range(3)]
+    connection.call = slow  # type: ignore[method-assign]
+    worker = quick(process, connection, concurrency=3, grace=60_000)
+    worker.on("active", lambda job: told.append(job.id))
+    await worker.start()
+    await under_way.wait()
+    closing = asyncio.ensure_future(worker.close())
+    await eventually(lambda: worker._state == "closing")
+    go_on.set()
+    await asyncio.wait_for(closing, 20)
+
+    assert (started, told) == ([], [])
+    for job_id in ids:
+        assert await bench.field(job_id, "state") == "waiting"
+        assert await bench.field(job_id, "stalledCount") is None
+        assert await bench.field(job_id, "attemptsMade") == "0"
+    assert await is_idle(bench)
+
+
+async def test_pausing_returns_when_the_results_are_recorded(bench: Bench, connection: Connection) -> None:
+    call, go_on = connection.call, asyncio.Event()
+
+    async def slow(function: str, *args: Any) -> Any:
+        if function == "exchange" and len(args) > 9:
+            await go_on.wait()
+        return await call(function, *args)
+
+    finish = asyncio.Event()
+
+    async def process(_: Any) -> str:
+        await finish.wait()
+        return "done"
+
+    job_id = await bench.add()
+    connection.call = slow  # type: ignore[method-assign]
+    async with quick(process, connection) as worker:
+        await eventually(lambda: worker.active_jobs)
+        pausing = asyncio.ensure_future(worker.pause())
+        await asyncio.sleep(0)
+        finish.set()
+        await eventually(lambda: not worker.active_jobs)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not pausing.done()
+        go_on.set()
+        await pausing
+        assert await bench.field(job_id, "state") == "completed"
+
+
+async def test_draining_waits_for_jobs_behind_their_ordering_key(
+    bench: Bench, connection: Connection
+) -> None:
+    """The key's rate holds them back: nothing waits, runs or is scheduled meanwhile."""
+    limited = Ordering("k", concurrency=5, rate_limit=RateLimit(1, 300))
+    ids = [await bench.add(ordering=limited) for _ in range(4)]
+
+    async def process(_: Any) -> None: ...
+
+    async with asyncio.timeout(30):
+        await quick(process, connection, concurrency=5).drain()
+    assert [await bench.field(job_id, "state") for job_id in ids] == ["completed"] * 4
 
 
 CHILD = textwrap.dedent(

@@ -48,8 +48,9 @@ async def worker(
     require(all(app.partition(":")), f"'{app}' is not MODULE:ATTR, for example app:worker")
     if processes > 1:
         return await _supervise(session, processes, grace)
-    from glidemq_core.app import load_app, needs_connection, prepare, serve
+    from glidemq_core.app import load_app, needs_connection, prepare
     from glidemq_core.errors import InvalidOptionError
+    from glidemq_core.worker import serve
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -62,7 +63,7 @@ async def worker(
     prepare(workers, connection, concurrency=concurrency, grace=grace)
     _log_failures(workers)
     names = ", ".join(session.out.safe(one.name) for one in workers)
-    await serve(workers, on_ready=lambda: session.out.note(f"working on {names}"))
+    await serve(*workers, on_ready=lambda: session.out.note(f"working on {names}"))
     return Exit.DONE
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from ..base import Scope
 from ..decoding import budget_of
 from ..keys import QueueKeys
-from .insisting import insist
+from ..retry import retry_through_outage
 from .run import Run
 
 Verdict = Literal["run", "fail", "parked"]
@@ -17,7 +17,7 @@ Verdict = Literal["run", "fail", "parked"]
 async def verdict_of(scope: Scope, run: Run) -> Verdict:
     """Tell what the budget says about a job that was just claimed, and park it if it says so.
 
-    Raises: ServerUnavailableError, CallTimeoutError when the budget cannot be asked.
+    Raises: GlideMQError when the server refuses to tell; an outage is waited out.
     """
     if run.stop == "fail":
         return "fail"
@@ -28,15 +28,18 @@ async def verdict_of(scope: Scope, run: Run) -> Verdict:
     verdict = await _check(scope, keys.root, flow.id)
     if verdict != "pause":
         return "fail" if verdict == "fail" else "run"
-    job_id = run.job.id
-    await scope.connection.command("SADD", keys.budget_parked(flow.id), scope.keys.member(job_id))
-    await scope.call("budget_park", job_id, run.entry, run.processed_on, scope.now_ms())
+    job_id, connection = run.job.id, scope.connection
+    parked = (keys.budget_parked(flow.id), scope.keys.member(job_id))
+    await retry_through_outage(lambda _: connection.command("SADD", *parked))
+    mark = (job_id, run.entry, run.processed_on, scope.now_ms())
+    await retry_through_outage(lambda _: scope.call("budget_park", *mark))
     if await _check(scope, keys.root, flow.id) == "go":
         # Topped up between the check and the parking: whoever did that has not seen this job.
-        await scope.call("budget_release", keys.budget(flow.id), scope.now_ms(), "parked", job_id)
+        release = (keys.budget(flow.id), scope.now_ms(), "parked", job_id)
+        await retry_through_outage(lambda _: scope.call("budget_release", *release))
     return "parked"
 
 
 async def _check(scope: Scope, root: str, flow_id: str) -> str:
-    [word], _ = await insist(lambda: scope.connection.call("budget_check", root, flow_id))
+    [word], _ = await retry_through_outage(lambda _: scope.connection.call("budget_check", root, flow_id))
     return str(word.decode())

@@ -11,10 +11,10 @@ from typing import Any
 from ..base import Scope
 from ..errors import BudgetExceededError, GlideMQError, JobControl
 from ..job import Job
+from ..retry import is_outage, is_server_trouble, retry_through_outage
 from ..suspension import suspend
 from ..worker_options import WorkerOptions
 from .budget import verdict_of
-from .insisting import insist
 from .limits import WorkerLimits
 from .outcome import Settle, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChildrenRequest
@@ -129,6 +129,11 @@ class Ending:
                 return None
         elif isinstance(error, JobControl):
             error = GlideMQError(f"{type(error).__name__} was raised without the call that belongs to it")
+        elif error is None and (name := run.unawaited) is not None:
+            error = GlideMQError(
+                f"the processor called job.{name}() and did not await it, so it did nothing",
+                hint=f"write 'await job.{name}(...)'",
+            )
         if error is None:
             try:
                 return completed(run, result)
@@ -170,7 +175,9 @@ class Ending:
         self, run: Run, request: DelayRequest | LimitGroupRequest | WaitChildrenRequest | SuspendRequest
     ) -> None:
         """Carry out what the processor asked for."""
-        answer, repeated = await insist(lambda: self._control_once(run, request))
+        answer, repeated = await retry_through_outage(
+            lambda _: self._control_once(run, request), passes=_passes
+        )
         # "lost" in a repeat most likely means that the first call was carried out.
         if answer in ("lost", "not_found") and not repeated:
             self._lost(run)
@@ -236,12 +243,17 @@ class Ending:
     async def _hand_back(self, run: Run) -> None:
         words = (run.job.id, run.entry, run.processed_on, self._scope.now_ms())
         try:
-            await insist(lambda: self._scope.call("hand_back", *words))
+            await retry_through_outage(lambda _: self._scope.call("hand_back", *words), passes=_passes)
         except GlideMQError as error:
             self._emit("error", error)
 
     def _lost(self, run: Run) -> None:
         self._emit("error", lost_error(run))
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the end of a run is tried again after an error, as its result would be."""
+    return is_outage(error) or is_server_trouble(error)
 
 
 def is_async(processor: Callable[[Any], Any]) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
+import time
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
-from ..errors import InvalidOptionError
+from ..errors import GlideMQError, InvalidOptionError
 from ..option_fields import refuse
+from ..retry import is_outage
 
 EventName = Literal[
     "ready",
@@ -27,10 +31,43 @@ EventName = Literal[
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
-#: How long closing waits for handlers.
+#: How long closing waits for handlers, s.
 _DRAIN_S = 5.0
+#: Events that wait for handlers at most; what comes on top is dropped and counted.
+_LIMIT = 10_000
+#: Events of the worker itself: few, and never dropped.
+_KEPT: Final = frozenset({"ready", "drained", "closing", "closed"})
+#: Errors of an outage, and words about dropped events, are told this often at most, s.
+_TELL_EVERY_S = 1.0
 
 logger = logging.getLogger("glidemq.worker")
+
+
+class Pace:
+    """Lets something through once in a while and counts what it held back."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._next = 0.0
+        self.held = 0
+
+    def due(self) -> bool:
+        """Whether the next one may pass; one that may not is counted in `held`."""
+        now = time.monotonic()
+        if now < self._next:
+            self.held += 1
+            return False
+        self._next = now + self._interval_s
+        return True
+
+    def take(self) -> int:
+        """Return how many were held back and begin to count anew."""
+        held, self.held = self.held, 0
+        return held
+
+
+#: All workers of the process share one line a second about a server that is away.
+_log_pace = Pace(_TELL_EVERY_S)
 
 
 class WorkerEvents:
@@ -38,9 +75,14 @@ class WorkerEvents:
 
     def __init__(self, log_errors: bool) -> None:
         self._handlers: dict[str, list[Handler]] = {}
-        self._queue: asyncio.Queue[tuple[str, tuple[Any, ...]]] = asyncio.Queue()
+        self._queue: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._handling: asyncio.Task[Any] | None = None
         self._log_errors = log_errors
+        self._dropped: Counter[str] = Counter()
+        self._drop_pace = Pace(_TELL_EVERY_S)
+        self._outage_pace = Pace(_TELL_EVERY_S)
+        self.context = contextvars.copy_context()
 
     def add(self, event: str, handler: Handler) -> None:
         if event not in get_args(EventName):
@@ -59,29 +101,80 @@ class WorkerEvents:
         return event in self._handlers
 
     def emit(self, event: EventName, *args: Any) -> None:
-        if event in self._handlers:
-            self._queue.put_nowait((event, args))
-            if self._task is None or self._task.done():
-                self._task = asyncio.get_running_loop().create_task(self._dispatch())
-        elif event == "error" and self._log_errors:
-            logger.warning("%s: %s", type(args[0]).__name__, args[0])
+        if event == "error" and not self._may_tell(args[0]):
+            return
+        if event not in self._handlers:
+            return
+        if len(self._queue) >= _LIMIT and event not in _KEPT:
+            self._dropped[event] += 1
+            return
+        self._queue.append((event, args))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._dispatch(), context=self.context)
 
     async def drain(self) -> None:
-        """Return when every event emitted so far was handled, or after some seconds of a handler that hangs."""
+        """Return when every event emitted so far was handled, or after some seconds of a handler that hangs.
+
+        What then still waits is dropped, and the log says how much.
+        """
         # A handler that closes its worker cannot wait for itself: what it left is handled after it returns.
-        if self._task is not None and self._task is not asyncio.current_task():
-            await asyncio.wait({self._task}, timeout=_DRAIN_S)
+        if self._task is None or asyncio.current_task() in (self._task, self._handling):
+            return
+        await asyncio.wait({self._task}, timeout=_DRAIN_S)
+        self._dropped.update(event for event, _ in self._queue)
+        self._queue.clear()
+        if self._dropped:
+            logger.warning("%s", self._take_dropped("closed"))
+
+    def _may_tell(self, error: BaseException) -> bool:
+        """Log an error nobody listens to; of an outage, one a second passes, with the number held back."""
+        if "error" in self._handlers:
+            pace = self._outage_pace
+        elif self._log_errors:
+            pace = _log_pace
+        else:
+            return False
+        if is_outage(error):
+            if not pace.due():
+                return False
+            if held := pace.take():
+                error.add_note(f"({held} more since the last one)")
+        if "error" not in self._handlers:
+            notes = " ".join(getattr(error, "__notes__", ()))
+            logger.warning("%s: %s", type(error).__name__, f"{error} {notes}".rstrip())
+        return True
+
+    def _take_dropped(self, when: str) -> str:
+        counts = ", ".join(f"{count} {event}" for event, count in self._dropped.most_common())
+        total = sum(self._dropped.values())
+        self._dropped.clear()
+        return f"{when}: {total} events were dropped, handlers are slower than the work ({counts})"
 
     async def _dispatch(self) -> None:
-        while not self._queue.empty():
-            event, args = self._queue.get_nowait()
-            for handler in self._handlers[event]:
-                try:
-                    answer = handler(*args)
-                    if inspect.isawaitable(answer):
-                        await answer
-                except Exception as error:
-                    if event == "error":
-                        logger.exception("an error handler raised")
-                    else:
-                        self.emit("error", error)
+        while self._queue:
+            event, args = self._queue.popleft()
+            await self._handle(event, args)
+            if self._dropped and self._drop_pace.due():
+                words = self._take_dropped("running")
+                logger.warning("%s", words)
+                await self._handle("error", (GlideMQError(words),))
+
+    async def _handle(self, event: str, args: tuple[Any, ...]) -> None:
+        run = getattr(args[0], "_run", None) if args else None
+        for handler in self._handlers.get(event, ()):
+            # In a copy of its job's context: log fields and the like are there, what it sets stays its own.
+            context = (run.context if run is not None else self.context).copy()
+            try:
+                answer = context.run(handler, *args)
+                if inspect.isawaitable(answer):
+                    self._handling = asyncio.get_running_loop().create_task(_awaited(answer), context=context)
+                    await self._handling
+            except Exception as error:
+                if event == "error":
+                    logger.exception("an error handler raised")
+                else:
+                    self.emit("error", error)
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer

@@ -13,23 +13,16 @@ from typing import Any
 
 from ..base import Scope
 from ..decoding import hash_fields
-from ..errors import GlideMQError, PermissionDeniedError
-from .insisting import LOST_REPLY
+from ..errors import GlideMQError
+from ..retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
 from .limits import WorkerLimits
 from .outcome import Settle
 from .run import Run
 
-#: Waits between repeats of a call whose reply was lost, s; the last one repeats for ever.
-_RETRY_WAITS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 #: First and longest wait while a queue-wide limit on running jobs is reached, s.
 _FULL_WAITS = (0.02, 0.25)
 #: Longest wait while a queue-wide limit on starts is reached, s.
 _LONGEST_LOOK = 5.0
-
-#: Error codes that speak of the server's condition, not of our call.
-_SERVER_TROUBLE = frozenset(
-    {"OOM", "READONLY", "BUSY", "LOADING", "MISCONF", "CLUSTERDOWN", "NOREPLICAS", "MASTERDOWN"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +227,8 @@ class Exchange:
 
     async def _refused(self, records: list[Settle], error: GlideMQError) -> None:
         """The server answered with an error: wait out its own trouble, isolate a record that causes it."""
-        if (
-            isinstance(error, PermissionDeniedError)
-            or getattr(error, "code", "") in _SERVER_TROUBLE
-            or not records
-        ):
-            await asyncio.sleep(_RETRY_WAITS[-1])
+        if is_server_trouble(error) or not records:
+            await asyncio.sleep(RETRY_WAITS[-1])
             self._finished = records + self._finished
             self.active += len(records)
             return
@@ -262,7 +251,7 @@ class Exchange:
         """
         attempt = 0
         while True:
-            await asyncio.sleep(_RETRY_WAITS[min(attempt, len(_RETRY_WAITS) - 1)])
+            await asyncio.sleep(retry_wait(attempt))
             attempt += 1
             try:
                 reply = await self._exchange(now, records, 0, repeated=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import secrets
-import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, overload
 
@@ -25,6 +25,11 @@ from .limits import WorkerLimits
 from .maintenance import Maintenance
 from .run import Run
 from .runner import Processor, Runner
+from .serving import first_of, serve
+
+#: What closing gives to runs that are to hand back their jobs, and to results on their way, s.
+_LAST_WAIT_S = 5.0
+_FLUSH_S = 10.0
 
 
 class Worker(QueueBase, Generic[DataT, ResultT]):
@@ -154,6 +159,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
 
     def _set_up(self, scope: Scope) -> None:
         options = self.options
+        self._events.context = contextvars.copy_context()
         limits = WorkerLimits(options.limiter, options.token_limiter)
         ending = Ending(scope, options, limits, self._emit, lambda: self._maintenance.deliver_letters())
         self._runner = Runner(
@@ -192,26 +198,17 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         if self._failure is not None:
             raise self._failure
 
-    async def run(self) -> None:
-        """Start, serve until SIGTERM, SIGINT or `close()`, and return when everything is settled or handed back."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        handled = []
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, stop.set)
-                handled.append(number)
-            except (NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no signals here
-                break
-        try:
-            await self.start()
-            await _first_of(stop.wait(), self._all_quiet.wait())
-        finally:
-            try:
-                await self.close()
-            finally:
-                for number in handled:
-                    loop.remove_signal_handler(number)
+    async def run(self, *, signals: bool = True) -> None:
+        """Start, serve until SIGTERM, SIGINT or `close()`, and return when everything is settled or handed back.
+
+        Args:
+            signals: False leaves the signals to the program. Several workers of one program: `serve(a, b)`.
+        """
+        await serve(self, signals=signals)
+
+    async def wait_until_closed(self) -> None:
+        """Return when it has closed."""
+        await self._all_quiet.wait()
 
     async def close(self, *, force: bool = False) -> None:
         """Stop taking jobs, wait up to `grace` for running ones, hand the rest back, unregister; twice is fine.
@@ -232,6 +229,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         self._state = "closing"
         self._emit("closing")
         self._exchange.claiming_allowed = False
+        self._runner.stop_starting()
         try:
             await self._wind_down(force)
         finally:
@@ -245,41 +243,42 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         try:
             await self._idle.close()
             if not force:
-                await self._wait_for_runs(self.options.grace / 1000)
+                await self._wait_for(self._run_tasks(), self.options.grace / 1000)
         finally:
             await self._let_go()
 
     async def _let_go(self) -> None:
         """Hand back what still runs, record what has ended, and stop all that goes on in the background."""
         try:
-            await self._part()
+            stopped = self._run_tasks()
+            for run in list(self._running.values()):
+                run.abort("closing")  # it hands its job back
+            await self._wait_for(stopped, _LAST_WAIT_S)
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(_FLUSH_S):
                     await self._exchange.flush()
             except TimeoutError:
                 self._trouble(
                     GlideMQError("some results could not be recorded; the jobs will run again as stalled")
                 )
-            if not all(run.aborted for run in self._running.values()):
-                await self._part()  # claimed by a call that was under way when closing began
+            # Claimed by a call that was under way when closing began: these are handed back unstarted.
+            await self._wait_for(self._run_tasks() - stopped, _LAST_WAIT_S)
         finally:
             await self._exchange.stop()
+            for run in self._running.values():
+                if run.ended and run.task is not None:
+                    run.task.cancel()  # it still tries to tell the server how it ended
             await self._maintenance.stop()
 
-    async def _part(self) -> None:
-        """Stop what still runs; it hands its job back."""
-        for run in list(self._running.values()):
-            run.abort("closing")
-        await self._wait_for_runs(5)
-
-    async def _wait_for_runs(self, timeout_s: float | None) -> bool:
-        """Wait for the jobs that run now; False when there are none."""
+    def _run_tasks(self) -> set[asyncio.Task[None]]:
+        """Tasks of the jobs that run now, but for the one that asks."""
         # Whoever pauses or closes from within a processor cannot wait for itself.
         own = asyncio.current_task()
-        tasks = [run.task for run in self._running.values() if run.task is not None and run.task is not own]
+        return {run.task for run in self._running.values() if run.task is not None and run.task is not own}
+
+    async def _wait_for(self, tasks: set[asyncio.Task[None]], timeout_s: float | None) -> None:
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
-        return bool(tasks)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -291,14 +290,18 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
     # Switches ------------------------------------------------------------------------------------------------
 
     async def pause(self, *, force: bool = False) -> None:
-        """Stop taking jobs on this worker only; waits for running jobs unless forced."""
+        """Stop taking jobs on this worker only; unless forced, return when running ones have ended and are recorded."""
         self._paused = True
-        if self._state == "running":
-            self._exchange.claiming_allowed = False
-            while not force and self._paused:
-                await self._exchange.claims_in()
-                if not await self._wait_for_runs(None):
-                    break
+        if self._state != "running":
+            return
+        self._exchange.claiming_allowed = False
+        while not force and self._paused:
+            await self._exchange.claims_in()
+            tasks = self._run_tasks()
+            if not tasks:
+                await first_of(self._exchange.flush(), self.wait_until_closed())
+                break
+            await self._wait_for(tasks, None)
 
     async def resume(self) -> None:
         """Take jobs again."""
@@ -319,11 +322,11 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             self._exchange.hold(hold_ms)
 
     async def drain(self) -> None:
-        """Serve until nothing waits, runs or is scheduled in the queue, then close; starts if need be."""
+        """Serve until nothing waits, runs, is scheduled or parked in the queue, then close; starts if need be."""
         await self.start()
         outcome = None
         if self._state == "running":
-            outcome, _ = await _first_of(until_empty(await self.scope()), self._all_quiet.wait())
+            outcome, _ = await first_of(until_empty(await self.scope()), self._all_quiet.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome
@@ -383,14 +386,3 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
 
     def _trouble(self, error: BaseException) -> None:
         self._events.emit("error", error)
-
-
-async def _first_of(*waits: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Wait until one of them ends and cancel the others; their answers or errors, in order."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-    return await asyncio.gather(*tasks, return_exceptions=True)

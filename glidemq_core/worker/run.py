@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextvars
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from ..control_call import ControlCall
 from ..errors import (
     DelayedError,
     GroupRateLimitError,
@@ -79,6 +81,8 @@ class Run:
         "_abort_event",
         "_begun",
         "abort_reason",
+        "context",
+        "controls",
         "ended",
         "entry",
         "given_up",
@@ -104,6 +108,8 @@ class Run:
     ) -> None:
         #: Stream entry id, "" for a list-sourced job.
         self.entry = entry
+        #: Context variables of this run alone.
+        self.context: contextvars.Context
         #: `processedOn` as stored: the mark of this activation.
         self.processed_on = processed_on
         self.started_ms = int(processed_on)
@@ -120,6 +126,8 @@ class Run:
         self.abort_reason: AbortReason | None = None
         self._abort_event: asyncio.Event | None = None
         self.requests: list[ControlRequest] | None = None
+        #: Control calls that the processor has made, awaited or not.
+        self.controls: list[ControlCall] | None = None
         self.reported = False
         self.ended = False
         self._begun = False
@@ -163,6 +171,19 @@ class Run:
                 if isinstance(request, kind):
                     return request
         return None
+
+    def control(self, name: str, start: Callable[[], Coroutine[Any, Any, NoReturn]]) -> ControlCall:
+        """Note a control call that is to be awaited."""
+        call = ControlCall(name, start)
+        if self.controls is None:
+            self.controls = []
+        self.controls.append(call)
+        return call
+
+    @property
+    def unawaited(self) -> str | None:
+        """Name of a control call that was made and not awaited."""
+        return next((call.name for call in self.controls or () if not call.awaited), None)
 
     def _ask(self, request: ControlRequest) -> None:
         if self.requests is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,9 @@ class Runner:
         self._events = events
         self._running = running
         self._drained = False
+        self._closing = False
+        #: Every run begins with a copy of what was set when the worker started.
+        self._context = contextvars.copy_context()
         self._given_up: set[asyncio.Task[None]] = set()
         self._exchange: Exchange
         self._maintenance: Maintenance
@@ -54,6 +58,10 @@ class Runner:
     def attach(self, exchange: Exchange, maintenance: Maintenance) -> None:
         """Name those to whom ends are reported; they call back, so they are made later."""
         self._exchange, self._maintenance = exchange, maintenance
+
+    def stop_starting(self) -> None:
+        """From now on a claimed job goes back to the queue without being started."""
+        self._closing = True
 
     def tell_drained(self) -> None:
         """Nothing is ready: tell so once, until another job begins."""
@@ -73,10 +81,15 @@ class Runner:
         claim.fields["state"] = b"active"
         claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
         self._running[claim.job_id] = run
+        run.context = self._context.copy()
+        if self._closing:
+            run.abort("closing")
+            run.task = asyncio.get_running_loop().create_task(self._process(run), context=run.context)
+            return
         self._drained = False
         if self._events.listening("active"):
             self._events.emit("active", job)
-        run.task = asyncio.get_running_loop().create_task(self._process(run))
+        run.task = asyncio.get_running_loop().create_task(self._process(run), context=run.context)
         if claim.fields.get("opts", b"{}") != b"{}":
             self._apply_options(run)
 

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..job import Job
@@ -21,11 +21,14 @@ class SyncJob:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._job, name)
-        if not inspect.iscoroutinefunction(value):
+        if not inspect.ismethod(value):
             return value
 
         def blocking(*args: Any, **kwargs: Any) -> Any:
-            return asyncio.run_coroutine_threadsafe(value(*args, **kwargs), self._loop).result()
+            answer = value(*args, **kwargs)
+            if not isinstance(answer, Coroutine):
+                return answer
+            return asyncio.run_coroutine_threadsafe(answer, self._loop).result()
 
         return blocking
 
