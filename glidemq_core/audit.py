@@ -13,6 +13,7 @@ from typing import Any
 from .base import QueueBase, Scope
 from .errors import InvalidOptionError
 from .option_fields import from_epoch_ms, instance_of, refuse, whole
+from .option_types import JobIdLike
 from .options import Actor
 from .records import AuditCheck, AuditEntry
 
@@ -185,13 +186,18 @@ class AuditCalls(QueueBase):
     """The audit trail of a queue."""
 
     async def get_audit(
-        self, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+        self, *, limit: int = 100, before: int | None = None, job_id: JobIdLike | None = None
     ) -> list[AuditEntry]:
         """Return entries, newest first; `before` is a sequence number, exclusive.
 
         Raises InvalidOptionError.
         """
-        return await get_audit(await self.scope(), limit=limit, before=before, job_id=job_id)
+        return await get_audit(
+            await self.scope(),
+            limit=limit,
+            before=before,
+            job_id=None if job_id is None else self._own(job_id),
+        )
 
     async def verify_audit(self) -> AuditCheck:
         """Recompute every hash; tell whether the chain is whole and, if not, where it breaks."""

@@ -12,6 +12,7 @@ from .connection import Call, Connection, connect
 from .errors import ClosedError, InvalidOptionError, JobNotFoundError, ServerError
 from .keys import QueueKeys
 from .option_fields import queue_name
+from .option_types import JobIdLike, id_in
 
 
 class Serializer(Protocol):
@@ -165,6 +166,10 @@ class QueueBase:
     def connection(self) -> Connection | None:
         """The connection it works through; None while a URL has not been opened yet."""
         return self._lazy.current
+
+    def _own(self, job: JobIdLike) -> str:
+        """Return the id of a job of this queue. Raises InvalidOptionError for a job of another one."""
+        return id_in(self.name, job)
 
     async def scope(self) -> Scope:
         """Open the connection if need be and return the scope of this queue. Raises ClosedError after `close`."""

@@ -16,6 +16,7 @@ from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
 from .keys import QueueKeys
 from .option_fields import amount, amounts, flag, refuse
+from .option_types import JobIdLike
 from .options import Actor, Budget, JobRef
 from .records import FlowBudget, TopUp
 
@@ -188,17 +189,17 @@ async def _flag_set_again(scope: Scope, flow_id: str) -> bool:
 class BudgetCalls(QueueBase):
     """Budgets of flows whose root is in this queue."""
 
-    async def get_flow_budget(self, flow_id: str) -> FlowBudget | None:
+    async def get_flow_budget(self, flow_id: JobIdLike) -> FlowBudget | None:
         """Read caps, use and parked jobs of a flow's budget by the root's id; None without a budget."""
-        return await get_flow_budget(await self.scope(), flow_id)
+        return await get_flow_budget(await self.scope(), self._own(flow_id))
 
-    async def get_parked_jobs(self, flow_id: str) -> list[JobRef]:
+    async def get_parked_jobs(self, flow_id: JobIdLike) -> list[JobRef]:
         """Find the jobs of a flow that wait because its budget is used up, in any queue."""
-        return await get_parked_jobs(await self.scope(), flow_id)
+        return await get_parked_jobs(await self.scope(), self._own(flow_id))
 
     async def top_up_budget(
         self,
-        flow_id: str,
+        flow_id: JobIdLike,
         *,
         add_tokens: float = 0,
         add_cost: float = 0,
@@ -224,7 +225,7 @@ class BudgetCalls(QueueBase):
         """
         return await top_up_budget(
             await self.scope(),
-            flow_id,
+            self._own(flow_id),
             add_tokens=add_tokens,
             add_cost=add_cost,
             add_tokens_by=add_tokens_by,

@@ -10,6 +10,7 @@ from .audit import audit_blob
 from .base import Scope
 from .errors import JobStateError
 from .option_fields import Duration, delay_ms, integer, refuse, whole
+from .option_types import JobIdLike
 from .options import Actor
 from .records import JobLogs
 from .switches import SwitchCalls
@@ -208,16 +209,16 @@ async def get_job_logs(scope: Scope, job_id: str, start: int = 0, end: int = -1)
 class ControlCalls(SwitchCalls):
     """Jobs by id, without loading them first; and the switches of the queue."""
 
-    async def remove_job(self, job_id: str, *, force: bool = False, actor: Actor | None = None) -> bool:
+    async def remove_job(self, job_id: JobIdLike, *, force: bool = False, actor: Actor | None = None) -> bool:
         """Delete a job and all that describes it; False when there is none.
 
         Raises JobStateError for an active job unless `force`.
         """
-        return await remove_job(await self.scope(), job_id, force=force, actor=actor)
+        return await remove_job(await self.scope(), self._own(job_id), force=force, actor=actor)
 
     async def retry_job(
         self,
-        job_id: str,
+        job_id: JobIdLike,
         *,
         reset_fallback: bool = False,
         clear_signals: bool = False,
@@ -231,36 +232,40 @@ class ControlCalls(SwitchCalls):
         """
         await retry_job(
             await self.scope(),
-            job_id,
+            self._own(job_id),
             reset_fallback=reset_fallback,
             clear_signals=clear_signals,
             actor=actor,
         )
 
-    async def promote_job(self, job_id: str, *, actor: Actor | None = None) -> None:
+    async def promote_job(self, job_id: JobIdLike, *, actor: Actor | None = None) -> None:
         """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
-        await promote_job(await self.scope(), job_id, actor=actor)
+        await promote_job(await self.scope(), self._own(job_id), actor=actor)
 
-    async def change_job_priority(self, job_id: str, priority: int, *, actor: Actor | None = None) -> None:
+    async def change_job_priority(
+        self, job_id: JobIdLike, priority: int, *, actor: Actor | None = None
+    ) -> None:
         """Give a job that has not started another priority, 0..2048.
 
         Raises InvalidOptionError, JobStateError, JobNotFoundError.
         """
-        await change_job_priority(await self.scope(), job_id, priority, actor=actor)
+        await change_job_priority(await self.scope(), self._own(job_id), priority, actor=actor)
 
-    async def change_job_delay(self, job_id: str, delay: Duration, *, actor: Actor | None = None) -> None:
+    async def change_job_delay(
+        self, job_id: JobIdLike, delay: Duration, *, actor: Actor | None = None
+    ) -> None:
         """Let a job that has not started wait `delay` (ms or timedelta) from now.
 
         Raises InvalidOptionError, JobStateError, JobNotFoundError.
         """
-        await change_job_delay(await self.scope(), job_id, delay, actor=actor)
+        await change_job_delay(await self.scope(), self._own(job_id), delay, actor=actor)
 
     async def revoke(
-        self, job_id: str, *, actor: Actor | None = None
+        self, job_id: JobIdLike, *, actor: Actor | None = None
     ) -> Literal["revoked", "flagged", "not_found"]:
         """Fail a job that has not started; flag one that has, which Python workers then cancel."""
-        return await revoke(await self.scope(), job_id, actor=actor)
+        return await revoke(await self.scope(), self._own(job_id), actor=actor)
 
-    async def get_job_logs(self, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
+    async def get_job_logs(self, job_id: JobIdLike, start: int = 0, end: int = -1) -> JobLogs:
         """Return log lines `start`..`end` inclusive, oldest first, and how many there are."""
-        return await get_job_logs(await self.scope(), job_id, start, end)
+        return await get_job_logs(await self.scope(), self._own(job_id), start, end)

@@ -13,6 +13,7 @@ from .keys import QueueKeys
 from .linking import OLD_ENOUGH_MS, mend_links
 from .numbers import to_int
 from .option_fields import Duration, refuse, to_ms
+from .option_types import JobIdLike
 from .options import Actor, JobRef
 from .payload import as_text
 
@@ -118,7 +119,7 @@ class FlowCalls(QueueBase):
     """Mending flows whose jobs wait in this queue."""
 
     async def repair_flow(
-        self, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
+        self, job_id: JobIdLike, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
     ) -> list[JobRef]:
         """Let parents of a flow that wait for children which have completed unheard go on, from a job downwards.
 
@@ -127,14 +128,14 @@ class FlowCalls(QueueBase):
         Args:
             older_than: age of a parent (ms or timedelta); younger ones may still be being wired.
         """
-        return await repair_flow(await self.scope(), job_id, older_than=older_than, actor=actor)
+        return await repair_flow(await self.scope(), self._own(job_id), older_than=older_than, actor=actor)
 
-    async def get_blocking_children(self, job_id: str) -> list[JobRef]:
+    async def get_blocking_children(self, job_id: JobIdLike) -> list[JobRef]:
         """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
-        return await blocking_children(await self.scope(), job_id)
+        return await blocking_children(await self.scope(), self._own(job_id))
 
     async def release_parent(
-        self, job_id: str, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
+        self, job_id: JobIdLike, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
     ) -> list[JobRef]:
         """Let a waiting parent go on without children that failed or are gone; their results will be missing.
 
@@ -144,4 +145,4 @@ class FlowCalls(QueueBase):
             children: only these; by default all that will not complete by themselves.
         Raises: JobNotFoundError, JobStateError; InvalidOptionError for a child that may still complete.
         """
-        return await release_parent(await self.scope(), job_id, children=children, actor=actor)
+        return await release_parent(await self.scope(), self._own(job_id), children=children, actor=actor)

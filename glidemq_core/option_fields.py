@@ -196,8 +196,9 @@ def lock_duration(value: Any, option: str) -> int:
     except InvalidOptionError:
         milliseconds = -1
     if not low <= milliseconds <= high:
-        message = f"lockDuration must be a finite number between {low} and {high}"
-        refuse(option, value, f"{low} to {high} ms", message)
+        given = f"{milliseconds} ms" if milliseconds >= 0 else _brief(value)
+        bounds = f"at least 1 s and at most 24 h ({low} to {high} ms)"
+        refuse(option, value, bounds, f"{option} must be {bounds}, got {given}")
     return milliseconds
 
 

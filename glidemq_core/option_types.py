@@ -87,6 +87,31 @@ class JobRef:
         return {"queue": self.queue, "id": self.id}
 
 
+#: What every call of a queue takes for a job of its own: its id, `queue:id`, or its `JobRef`.
+JobIdLike = str | JobRef
+
+
+def id_in(queue: str, job: JobIdLike) -> str:
+    """Return the id of a job of `queue`.
+
+    Raises:
+        InvalidOptionError: it is a job of another queue, or no id at all.
+    """
+    if isinstance(job, str) and ":" not in job:
+        return job
+    ref = (
+        JobRef.parse(job) if isinstance(job, str) else instance_of(JobRef, "an id or a JobRef")(job, "job_id")
+    )
+    if ref.queue != queue or ":" in ref.id:
+        refuse(
+            "job_id",
+            str(ref),
+            f"an id of queue '{queue}'",
+            f"job '{ref}' is not in queue '{queue}': ask its own queue",
+        )
+    return ref.id
+
+
 @dataclass(frozen=True)
 class Fallback(Wired):
     """A model to try when an attempt failed; `metadata` is the caller's own JSON."""

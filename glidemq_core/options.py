@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, TypedDict
 
 from .errors import CostExceedsCapacityError, InvalidOptionError
@@ -95,7 +96,13 @@ def _ordering(value: Any, option: str) -> Ordering:
 
 
 def _backoff(value: Any, option: str) -> Backoff:
-    return value if isinstance(value, Backoff) else Backoff("fixed", to_ms(value, option))
+    if isinstance(value, Backoff):
+        return value
+    if not isinstance(value, (int, float, timedelta)):
+        refuse(
+            option, value, 'a duration (ms or timedelta) or a Backoff, such as Backoff("exponential", 1_000)'
+        )
+    return Backoff("fixed", to_ms(value, option))
 
 
 def _retention(value: Any, option: str) -> bool | int | Retention:
@@ -105,15 +112,16 @@ def _retention(value: Any, option: str) -> bool | int | Retention:
 
 
 def _parent(value: Any, option: str) -> JobRef:
-    parent = instance_of(JobRef)(value, option)
+    parent = instance_of(JobRef, 'a JobRef, such as JobRef("queue", "42")')(value, option)
     queue_name(parent.queue, option)
     return parent if job_id(parent.id, option) else refuse(option, value, "a JobRef with an id")
 
 
 def _fallbacks(value: Any, option: str) -> tuple[Fallback, ...]:
+    allowed = 'a sequence of Fallback, such as [Fallback("gpt-5.4-nano", "openai")]'
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        refuse(option, value, "a sequence of Fallback")
-    return tuple(instance_of(Fallback, "a sequence of Fallback")(item, option) for item in value)
+        refuse(option, value, allowed)
+    return tuple(instance_of(Fallback, allowed)(item, option) for item in value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +146,9 @@ class JobOptions(Wired):
         _retention, False
     )
     remove_on_fail: Option[bool | int | Retention | None, bool | int | Retention] = Option(_retention, False)
-    deduplication: Option[Deduplication | None, Deduplication | None] = Option(instance_of(Deduplication))
+    deduplication: Option[Deduplication | None, Deduplication | None] = Option(
+        instance_of(Deduplication, 'a Deduplication, such as Deduplication("invoice-42")')
+    )
     parent: Option[JobRef | None, JobRef | None] = Option(_parent)
     fallbacks: Option[Iterable[Fallback] | None, tuple[Fallback, ...]] = Option(_fallbacks, ())
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -41,6 +41,7 @@ __all__ = [
 #: Limit of data, results, log lines, progress and stream chunks, in bytes of UTF-8 before compression.
 MAX_PAYLOAD_BYTES: Final = 1_048_576
 _COMPRESSED = "gz:"
+_OTHER_SERIALIZER = "convert it before, or give the queue and its workers a serializer= that can write it"
 
 
 class Decoded(NamedTuple):
@@ -222,7 +223,7 @@ def _serialize(value: Any, serializer: Serializer, what: str, job_id: str | None
     try:
         text = serializer.serialize(value)
     except Exception as error:  # noqa: BLE001 - a serializer of the caller may raise anything
-        _fail(what, str(error) or type(error).__name__, job_id, error)
+        _fail(what, str(error) or type(error).__name__, job_id, error, hint=_OTHER_SERIALIZER)
     if not isinstance(text, str):
         _fail(what, f"the serializer returned {type(text).__name__}, not text", job_id)
     return text
@@ -244,5 +245,12 @@ def _gunzip(packed: bytes) -> bytes:
     return unpacked
 
 
-def _fail(what: str, reason: str, job_id: str | None = None, cause: BaseException | None = None) -> NoReturn:
-    raise SerializationError(f"{what}: {reason}", what=what, job_id=job_id) from cause
+def _fail(
+    what: str,
+    reason: str,
+    job_id: str | None = None,
+    cause: BaseException | None = None,
+    *,
+    hint: str | None = None,
+) -> NoReturn:
+    raise SerializationError(f"{what}: {reason}", what=what, job_id=job_id, hint=hint) from cause

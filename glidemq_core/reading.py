@@ -12,6 +12,7 @@ from .job import Job
 from .keys import WORKERS_GROUP
 from .numbers import to_int
 from .option_fields import one_of, refuse, whole
+from .option_types import JobIdLike
 from .payload import as_texts
 from .strict_json import same_json
 from .vitals import SCAN_ROUNDS, VitalCalls, scan_page
@@ -271,9 +272,9 @@ def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapp
 class ReadCalls(VitalCalls):
     """Reading a queue; nothing here changes anything."""
 
-    async def get_job(self, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+    async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[Any, Any] | None:
         """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
-        return await get_job(await self.scope(), job_id, exclude_data=exclude_data)
+        return await get_job(await self.scope(), self._own(job_id), exclude_data=exclude_data)
 
     async def get_jobs(
         self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False

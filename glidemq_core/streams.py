@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from .base import QueueBase, Scope
 from .connection import Connection
 from .option_fields import Duration, refuse, to_ms
+from .option_types import JobIdLike
 from .payload import MAX_PAYLOAD_BYTES, refuse_size
 from .records import StreamChunk
 from .stream_hub import StreamHub, close_quietly
@@ -248,7 +249,12 @@ class StreamCalls(QueueBase):
     """Streams of a queue's jobs."""
 
     async def read_stream(
-        self, job_id: str, *, last_id: str | None = None, count: int = 100, block: Duration | None = None
+        self,
+        job_id: JobIdLike,
+        *,
+        last_id: str | None = None,
+        count: int = 100,
+        block: Duration | None = None,
     ) -> list[StreamChunk]:
         """Read up to `count` chunks after entry `last_id` (all from the start without one), oldest first.
 
@@ -259,11 +265,13 @@ class StreamCalls(QueueBase):
         Raises:
             InvalidOptionError: a malformed id. An unknown job gives an empty list.
         """
-        return await read_stream(await self.scope(), job_id, last_id=last_id, count=count, block=block)
+        return await read_stream(
+            await self.scope(), self._own(job_id), last_id=last_id, count=count, block=block
+        )
 
     async def stream(
         self,
-        job_id: str,
+        job_id: JobIdLike,
         *,
         start: str = "0",
         follow: bool = True,
@@ -285,7 +293,7 @@ class StreamCalls(QueueBase):
         """
         scope = await self.scope()
         async with aclosing(
-            stream(scope, job_id, start=start, follow=follow, until_done=until_done, block=block)
+            stream(scope, self._own(job_id), start=start, follow=follow, until_done=until_done, block=block)
         ) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -11,6 +11,7 @@ from .base import QueueBase, Scope
 from .decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .job import Job
 from .option_fields import UNSET, Instant, Unset, flag, to_epoch_ms
+from .option_types import JobIdLike
 from .options import Actor, JobRef
 from .reading import get_jobs
 from .records import Approval, Decision, SignalResult, SuspendInfo
@@ -111,7 +112,7 @@ class SuspensionCalls(QueueBase):
 
     async def signal(
         self,
-        job_id: str,
+        job_id: JobIdLike,
         name: str,
         data: Any | Unset = UNSET,
         *,
@@ -132,7 +133,7 @@ class SuspensionCalls(QueueBase):
         """
         return await send_signal(
             await self.scope(),
-            job_id,
+            self._own(job_id),
             name,
             data,
             early=early,
@@ -140,9 +141,9 @@ class SuspensionCalls(QueueBase):
             actor=actor,
         )
 
-    async def get_suspend_info(self, job_id: str) -> SuspendInfo | None:
+    async def get_suspend_info(self, job_id: JobIdLike) -> SuspendInfo | None:
         """Read why and until when a job is suspended; None: it is not."""
-        return await get_suspend_info(await self.scope(), job_id)
+        return await get_suspend_info(await self.scope(), self._own(job_id))
 
     async def get_suspended_jobs(
         self, start: int = 0, end: int = -1, *, exclude_data: bool = False
@@ -150,7 +151,7 @@ class SuspensionCalls(QueueBase):
         """List suspended jobs at places `start`..`end`, soonest deadline first, then those without one."""
         return await get_jobs(await self.scope(), "suspended", start, end, exclude_data=exclude_data)
 
-    async def review(self, job_id: str, *, payload_limit: int | None = None) -> Approval:
+    async def review(self, job_id: JobIdLike, *, payload_limit: int | None = None) -> Approval:
         """Read what an approver must see of a suspended job, with the hash that binds a decision to it.
 
         Args:
@@ -158,11 +159,11 @@ class SuspensionCalls(QueueBase):
         Raises:
             JobNotFoundError, JobStateError: gone, or not suspended.
         """
-        return await review(await self.scope(), job_id, payload_limit=payload_limit)
+        return await review(await self.scope(), self._own(job_id), payload_limit=payload_limit)
 
     async def approve(
         self,
-        job_id: str,
+        job_id: JobIdLike,
         *,
         actor: Actor,
         data: Any | Unset = UNSET,
@@ -179,12 +180,18 @@ class SuspensionCalls(QueueBase):
             InvalidOptionError, SerializationError, PayloadTooLargeError.
         """
         return await approve(
-            await self.scope(), job_id, actor=actor, data=data, comment=comment, expect=expect, signal=signal
+            await self.scope(),
+            self._own(job_id),
+            actor=actor,
+            data=data,
+            comment=comment,
+            expect=expect,
+            signal=signal,
         )
 
     async def reject(
         self,
-        job_id: str,
+        job_id: JobIdLike,
         *,
         actor: Actor,
         reason: str,
@@ -194,5 +201,11 @@ class SuspensionCalls(QueueBase):
     ) -> Decision:
         """Reject a suspended job with a reason; otherwise as `approve`."""
         return await reject(
-            await self.scope(), job_id, actor=actor, reason=reason, data=data, expect=expect, signal=signal
+            await self.scope(),
+            self._own(job_id),
+            actor=actor,
+            reason=reason,
+            data=data,
+            expect=expect,
+            signal=signal,
         )

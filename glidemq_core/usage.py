@@ -15,6 +15,7 @@ from .flow_usage import get_flow_usage
 from .ledger import get_ledger
 from .numbers import number_text
 from .option_fields import Duration, Instant, flag, refuse, text, to_ms
+from .option_types import JobIdLike
 from .records import Attempt, FlowUsage, Usage, UsageSummary
 from .registries import register_usage
 from .strict_json import compact_json
@@ -208,14 +209,16 @@ async def report_tokens(scope: Scope, job_id: str, count: float) -> None:
 class UsageCalls(QueueBase):
     """Usage of a queue's jobs, of flows and of spans of time."""
 
-    async def get_flow_usage(self, job_id: str, *, deep: bool = False, ledger: bool = False) -> FlowUsage:
+    async def get_flow_usage(
+        self, job_id: JobIdLike, *, deep: bool = False, ledger: bool = False
+    ) -> FlowUsage:
         """Sum the usage of a job and its direct children, wherever they live; all zero if there is none.
 
         Args:
             deep: the whole flow below the job.
             ledger: failed attempts too, as far as Python workers kept them, and what they `wasted`.
         """
-        return await get_flow_usage(await self.scope(), job_id, deep=deep, ledger=ledger)
+        return await get_flow_usage(await self.scope(), self._own(job_id), deep=deep, ledger=ledger)
 
     async def get_usage_summary(
         self,
@@ -243,6 +246,6 @@ class UsageCalls(QueueBase):
             prefix=scope.keys.prefix,
         )
 
-    async def get_ledger(self, job_id: str) -> list[Attempt] | None:
+    async def get_ledger(self, job_id: JobIdLike) -> list[Attempt] | None:
         """Read what each attempt by a Python worker spent and how it ended; None: nothing was kept."""
-        return await get_ledger(await self.scope(), job_id)
+        return await get_ledger(await self.scope(), self._own(job_id))

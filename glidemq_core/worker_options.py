@@ -61,8 +61,12 @@ class WorkerOptions:
     lock_duration: Option[Duration | None, int] = Option(positive_ms, 30_000)
     stalled_interval: Option[Duration | None, int] = Option(positive_ms, 30_000)
     max_stalled_count: Option[int | None, int] = Option(whole(0), 1)
-    limiter: Option[RateLimit | None, RateLimit | None] = Option(instance_of(RateLimit))
-    token_limiter: Option[TokenLimit | None, TokenLimit | None] = Option(instance_of(TokenLimit))
+    limiter: Option[RateLimit | None, RateLimit | None] = Option(
+        instance_of(RateLimit, "a RateLimit, such as RateLimit(60, 60_000) for 60 starts a minute")
+    )
+    token_limiter: Option[TokenLimit | None, TokenLimit | None] = Option(
+        instance_of(TokenLimit, "a TokenLimit, such as TokenLimit(100_000, 60_000)")
+    )
     backoff_strategies: Option[Mapping[str, BackoffStrategy] | None, Mapping[str, BackoffStrategy]] = Option(
         _strategies, {}
     )

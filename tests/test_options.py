@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from glidemq_core.errors import CostExceedsCapacityError, InvalidOptionError
 from glidemq_core.option_fields import UNSET, epoch_ms, from_epoch_ms
+from glidemq_core.option_types import id_in
 from glidemq_core.options import (
     Actor,
     Backoff,
@@ -233,11 +234,30 @@ def test_bad_small_options_are_refused(make: Any) -> None:
         make()
 
 
-def test_lock_duration_is_refused_in_the_words_of_the_wire() -> None:
-    with pytest.raises(InvalidOptionError) as caught:
-        JobOptions(lock_duration=1)
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"lock_duration": 30}, r"^lock_duration must be at least 1 s .*\(1000 to 86400000 ms\), got 30 ms$"),
+        ({"lock_duration": timedelta(days=2)}, "lock_duration .* at most 24 h .*, got 172800000 ms$"),
+        ({"lock_duration": "x"}, "lock_duration must be at least 1 s .*, got 'x'$"),
+        ({"backoff": {"type": "exponential", "delay": 5}}, 'Backoff\\("exponential", 1_000\\), not'),
+        ({"backoff": "exponential"}, "a duration \\(ms or timedelta\\) or a Backoff"),
+        ({"fallbacks": ["gpt"]}, 'such as \\[Fallback\\("gpt-5.4-nano", "openai"\\)\\], not \'gpt\''),
+        ({"fallbacks": "gpt"}, "a sequence of Fallback"),
+        ({"parent": "q:1"}, 'a JobRef, such as JobRef\\("queue", "42"\\)'),
+        ({"deduplication": "x"}, "a Deduplication, such as Deduplication"),
+    ],
+)
+def test_a_refusal_names_the_python_option_its_unit_and_what_to_write(given: Any, says: str) -> None:
+    with pytest.raises(InvalidOptionError, match=says):
+        JobOptions(**given)
 
-    assert str(caught.value) == "lockDuration must be a finite number between 1000 and 86400000"
+
+def test_a_job_is_named_by_its_id_or_a_reference_of_its_own_queue() -> None:
+    assert id_in("mail", "42") == id_in("mail", "mail:42") == id_in("mail", JobRef("mail", "42")) == "42"
+    for wrong in ("other:42", JobRef("other", "42"), "mail:4:2", ":42", "mail:", 42, None):
+        with pytest.raises(InvalidOptionError):
+            id_in("mail", wrong)  # type: ignore[arg-type]
 
 
 def test_a_cost_beyond_the_bucket_is_refused() -> None:

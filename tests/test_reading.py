@@ -14,7 +14,7 @@ from wire import GOLDEN, recording, replay
 from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import InvalidOptionError, PermissionDeniedError, ServerError
 from glidemq_core.option_fields import epoch_ms
-from glidemq_core.options import Ordering
+from glidemq_core.options import Actor, JobRef, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.reading import METADATA_FIELDS, STATES
 from glidemq_core.sweeps import tick
@@ -298,3 +298,21 @@ async def test_keys_of_another_type_hold_nothing(bench: Bench, connection: Conne
     assert await bench.queue.get_job("odd") is None
     assert (await bench.queue.get_flow_usage(job_id, deep=True)).total_tokens == 0
     assert await bench.queue.get_workers() == []
+
+
+async def test_a_job_of_another_queue_is_refused_and_not_called_missing(bench: Bench) -> None:
+    job = await bench.queue.add("n")
+    assert job is not None
+    for named in (job.id, str(job.ref), job.ref):
+        found = await bench.queue.get_job(named)
+        assert found is not None
+        assert found.id == job.id
+        assert await bench.queue.get_suspend_info(named) is None
+
+    for stranger in (f"elsewhere:{job.id}", JobRef("elsewhere", job.id)):
+        for call in (bench.queue.get_job, bench.queue.remove_job, bench.queue.review, bench.queue.get_ledger):
+            with pytest.raises(InvalidOptionError, match=f"'elsewhere:{job.id}' is not in queue 'mail'"):
+                await call(stranger)
+        with pytest.raises(InvalidOptionError):
+            await bench.queue.approve(stranger, actor=Actor("eve"))
+    assert await bench.queue.get_job(job.id) is not None
