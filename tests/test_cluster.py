@@ -14,6 +14,9 @@ from glidemq_core.connection import Connection, connect
 from glidemq_core.resp import Wire
 from glidemq_core.watch import Watch
 
+#: One cluster for all of them.
+pytestmark = pytest.mark.xdist_group("cluster")
+
 #: Prefixes of queues in each of the three ranges.
 ROOTS = ["glide:{b}", "glide:{c}", "glide:{a}", "glide:{e}"]
 

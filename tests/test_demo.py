@@ -36,12 +36,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("GLIDEMQ_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("GLIDEMQ_CONFIG", str(tmp_path / "config.toml"))
     yield tmp_path / "data"
-    subprocess.run(
-        [*COMMAND, "server", "stop", "--data", str(tmp_path / "data" / "demo")],
-        capture_output=True,
-        check=False,
-        timeout=20,
-    )
+    if (tmp_path / "data" / "demo").exists():
+        subprocess.run(
+            [*COMMAND, "server", "stop", "--data", str(tmp_path / "data" / "demo")],
+            capture_output=True,
+            check=False,
+            timeout=20,
+        )
 
 
 def processes_of(folder: Path) -> list[str]:

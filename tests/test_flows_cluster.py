@@ -20,6 +20,8 @@ from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 from glidemq_core.workflows import dag
 
+pytestmark = pytest.mark.xdist_group("cluster")
+
 #: Queues in the slots of different nodes (see test_cluster.ROOTS).
 FAR = ("b", "c", "a")
 
