@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from . import payload
+from .appending import Appender
 from .audit import audit_blob
 from .base import Scope
 from .errors import JobStateError
@@ -13,6 +15,7 @@ from .option_fields import Duration, delay_ms, integer, refuse, whole
 from .option_types import JobIdLike
 from .options import Actor
 from .records import JobLogs
+from .run_calls import RunCalls
 from .switches import SwitchCalls
 
 #: Jobs a server call; more are sent in several calls, each complete and audited by itself.
@@ -174,28 +177,52 @@ async def revoke(
             return "not_found"
 
 
-async def update_data(scope: Scope, job_id: str, data: Any) -> None:
+async def update_data(scope: Scope, job_id: str, data: Any, calls: RunCalls | None = None) -> None:
     """Replace the payload. Raises PayloadTooLargeError, SerializationError, JobNotFoundError."""
-    text = payload.encode_data(data, scope.serializer)
-    if await scope.call("update", job_id, "data", text) != [b"ok"]:
-        raise scope.missing(job_id)
+    await _update(scope, job_id, "data", payload.encode_data(data, scope.serializer), calls)
 
 
-async def update_progress(scope: Scope, job_id: str, progress: Any) -> None:
+async def update_progress(scope: Scope, job_id: str, progress: Any, calls: RunCalls | None = None) -> None:
     """Store progress, always as JSON, and tell listeners. Raises PayloadTooLargeError, JobNotFoundError."""
-    text = payload.encode_progress(progress)
-    if await scope.call("update", job_id, "progress", text) != [b"ok"]:
-        raise scope.missing(job_id)
+    await _update(scope, job_id, "progress", payload.encode_progress(progress), calls)
 
 
-async def append_log(scope: Scope, job_id: str, *lines: str) -> bool:
-    """Append lines to the job's log; False when the job is gone. Raises PayloadTooLargeError."""
-    for line in lines:
-        if not isinstance(line, str):
-            refuse("message", line, "text")
-        payload.check_size(line, "log line")
-    reply = await scope.call("log", job_id, *(line.encode("utf-8", "replace") for line in lines))
-    return bool(reply[0] == b"ok")
+async def _update(scope: Scope, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
+    async def update() -> None:
+        if await scope.call("update", job_id, field, text) != [b"ok"]:
+            raise scope.missing(job_id)
+
+    await (update() if calls is None else calls.replace(field, update))
+
+
+async def append_log(scope: Scope, job_id: str, line: str, calls: RunCalls | None = None) -> bool:
+    """Append a line to the job's log; False when the job is gone. Raises PayloadTooLargeError.
+
+    Args:
+        calls: those of the run that logs: kept up through an outage, and sharing round trips.
+    """
+    if not isinstance(line, str):
+        refuse("message", line, "text")
+    payload.check_size(line, "log line")
+    encoded = line.encode("utf-8", "replace")
+    if calls is None:
+        [kept] = await _send_lines(scope, job_id, None, [encoded])
+        return kept
+    appender: Appender[bytes, bool] | None = calls.appenders.get("log")
+    if appender is None:
+        send = partial(_send_lines, scope, job_id, calls)
+        appender = calls.appenders["log"] = Appender(calls.appenders, "log", send)
+    return await appender.append(encoded, len(encoded))
+
+
+async def _send_lines(scope: Scope, job_id: str, calls: RunCalls | None, lines: list[bytes]) -> list[bool]:
+    mark = "" if calls is None else calls.next_mark()
+
+    async def send(_: bool = False) -> Any:
+        return await scope.call("log", job_id, mark, *lines)
+
+    reply = await (send() if calls is None else calls.repeat(send))
+    return [reply[0] == b"ok"] * len(lines)
 
 
 async def get_job_logs(scope: Scope, job_id: str, start: int = 0, end: int = -1) -> JobLogs:

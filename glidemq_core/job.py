@@ -16,6 +16,7 @@ from .options import JobRef
 if TYPE_CHECKING:
     from .options import Actor, Duration, Instant
     from .records import Signal, Usage
+    from .run_calls import RunCalls
     from .worker.run import Run
 
 
@@ -104,6 +105,11 @@ class Job(JobFields[DataT, ResultT]):
             )
         return self._run
 
+    @property
+    def _calls(self) -> RunCalls | None:
+        """What keeps calls of a running job up through an outage; None outside its run."""
+        return self._run.calls if self._run is not None and not self._run.ended else None
+
     def discard(self) -> None:
         """Make the next failure final, whatever attempts are left."""
         self.discarded = True
@@ -112,7 +118,7 @@ class Job(JobFields[DataT, ResultT]):
         """Append one line to the job's log. Raises PayloadTooLargeError over 1 MiB."""
         from .control import append_log
 
-        await append_log(self._scope, self.id, message)
+        await append_log(self._scope, self.id, message, self._calls)
 
     async def update_progress(self, progress: Any) -> None:
         """Store progress (a number or anything JSON) and tell listeners.
@@ -121,14 +127,14 @@ class Job(JobFields[DataT, ResultT]):
         """
         from .control import update_progress
 
-        await update_progress(self._scope, self.id, progress)
+        await update_progress(self._scope, self.id, progress, self._calls)
         self._progress = progress
 
     async def update_data(self, data: DataT) -> None:
         """Replace the payload. Raises JobNotFoundError, PayloadTooLargeError."""
         from .control import update_data
 
-        await update_data(self._scope, self.id, data)
+        await update_data(self._scope, self.id, data, self._calls)
         self._data, self.data_error = data, None
 
     async def report_usage(
@@ -167,6 +173,7 @@ class Job(JobFields[DataT, ResultT]):
             latency=latency,
             cached=cached,
             worker=self._run.worker if self._run else None,
+            calls=self._calls,
         )
         if self._run is not None:
             self._run.reported = True
@@ -180,7 +187,7 @@ class Job(JobFields[DataT, ResultT]):
         """Tell the token limiter what this job used. Raises InvalidOptionError below 0."""
         from .usage import report_tokens
 
-        await report_tokens(self._scope, self.id, count)
+        await report_tokens(self._scope, self.id, count, self._calls)
         if self._run is not None:
             self._run.reported = True
         self.fields["tpmTokens"] = number_text(count).encode()
@@ -193,7 +200,7 @@ class Job(JobFields[DataT, ResultT]):
         """
         from .streams import append_chunk
 
-        return await append_chunk(self._scope, self.id, chunk)
+        return await append_chunk(self._scope, self.id, chunk, self._calls)
 
     async def stream_chunk(self, type: str, content: str | None = None) -> str:
         """Append a chunk `{type, content}`; types by convention: reasoning, content, tool_call, error, done."""

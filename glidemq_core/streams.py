@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Hashable, Mapping
 from contextlib import aclosing
+from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from .appending import Appender
 from .base import QueueBase, Scope
 from .connection import Connection
 from .option_fields import Duration, refuse, to_ms
 from .option_types import JobIdLike
 from .payload import MAX_PAYLOAD_BYTES, refuse_size
 from .records import StreamChunk
+from .run_calls import RunCalls
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
 
 #: A server script cannot pass more values than this to one command.
 _MAX_FIELDS = 3_500
-#: Bounds of one coalesced append; more goes out with the next call.
-_BATCH_CHUNKS = 1_000
-_BATCH_BYTES = 2_097_152
-
 #: A connection for blocking reads is kept this long (s) for the next one.
 _IDLE_READER = 5.0
 
@@ -62,108 +61,51 @@ def encode_chunk(chunk: Mapping[str, str]) -> tuple[list[bytes], int]:
     return words, size
 
 
-class _Writer:
-    """Appends to one stream in the order of the calls; what is queued during one goes out with the next."""
-
-    __slots__ = ("_busy", "_flushing", "_job_id", "_queued", "_scope", "_writers")
-
-    def __init__(self, writers: dict[tuple[str, str], _Writer], scope: Scope, job_id: str) -> None:
-        self._writers = writers
-        self._scope = scope
-        self._job_id = job_id
-        self._queued: deque[tuple[list[bytes], int, asyncio.Future[str]]] = deque()
-        self._busy = False
-        self._flushing: asyncio.Task[None] | None = None
-
-    async def append(self, words: list[bytes], size: int) -> str:
-        if self._busy:
-            future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._queued.append((words, size, future))
-            return await future
-        # Alone, as when chunks are awaited one by one: no future, no task.
-        self._busy = True
-        try:
-            ids = await self._send([words])
-        finally:
-            if self._queued:
-                self._flushing = asyncio.create_task(self._flush())
-            else:
-                self._retire()
-        return ids[0]
-
-    async def _send(self, chunks: list[list[bytes]]) -> list[str]:
-        args: list[str | bytes] = [self._job_id]
-        for words in chunks:
-            args.append(str(len(words)))
-            args.extend(words)
-        reply = await self._scope.call("stream_append", *args)
-        if reply[0] != b"ok":
-            raise self._scope.missing(self._job_id)
-        return [entry_id.decode() for entry_id in reply[1:]]
-
-    async def _flush(self) -> None:
-        while self._queued:
-            batch: list[list[bytes]] = []
-            futures: list[asyncio.Future[str]] = []
-            total = 0
-            while self._queued and len(batch) < _BATCH_CHUNKS and total < _BATCH_BYTES:
-                words, size, future = self._queued.popleft()
-                if future.done():  # its caller was cancelled before it was sent
-                    continue
-                batch.append(words)
-                futures.append(future)
-                total += size
-            if not batch:
-                continue
-            try:
-                ids = await self._send(batch)
-            except BaseException as error:  # each caller gets it
-                for future in futures:
-                    if not future.done():
-                        _reject(future, error)
-                if not isinstance(error, Exception):
-                    for _, _, future in self._queued:
-                        future.cancel()
-                    self._retire()
-                    raise
-                continue
-            for future, entry_id in zip(futures, ids, strict=True):
-                if not future.done():
-                    future.set_result(entry_id)
-        self._retire()
-
-    def _retire(self) -> None:
-        self._busy = False
-        self._writers.pop((self._scope.keys.root, self._job_id), None)
+_appenders: WeakKeyDictionary[Connection, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
-def _reject(future: asyncio.Future[str], error: BaseException) -> None:
-    if isinstance(error, Exception):
-        future.set_exception(error)
-    else:
-        future.cancel()
-
-
-_writers: WeakKeyDictionary[Connection, dict[tuple[str, str], _Writer]] = WeakKeyDictionary()
-
-
-async def append_chunk(scope: Scope, job_id: str, chunk: Mapping[str, str]) -> str:
+async def append_chunk(
+    scope: Scope, job_id: str, chunk: Mapping[str, str], calls: RunCalls | None = None
+) -> str:
     """Append one chunk to a job's stream and return its entry id.
 
     Calls awaited together keep their order and share round trips.
 
+    Args:
+        calls: those of the run that streams, which are kept up through an outage.
     Raises:
         InvalidOptionError: empty, or not text.
         PayloadTooLargeError: over 1 MiB.
         JobNotFoundError: the job was removed; nothing is recreated.
     """
     words, size = encode_chunk(chunk)
-    writers = _writers.setdefault(scope.connection, {})
-    key = (scope.keys.root, job_id)
-    writer = writers.get(key)
-    if writer is None:
-        writer = writers[key] = _Writer(writers, scope, job_id)
-    return await writer.append(words, size)
+    owners = _appenders.setdefault(scope.connection, {}) if calls is None else calls.appenders
+    key = ("stream", scope.keys.root, job_id)
+    appender: Appender[list[bytes], str] | None = owners.get(key)
+    if appender is None:
+        appender = owners[key] = Appender(owners, key, partial(_send, scope, job_id, calls))
+    return await appender.append(words, size)
+
+
+async def _send(scope: Scope, job_id: str, calls: RunCalls | None, chunks: list[list[bytes]]) -> list[str]:
+    args: list[str | bytes] = []
+    for words in chunks:
+        args.append(str(len(words)))
+        args.extend(words)
+    if calls is None:
+        reply = await scope.call("stream_append", job_id, "", *args)
+    else:
+        # A repeat looks whether the entries are there already: after the last one that this run knows of.
+        since = calls.last_chunk or f"?{calls.processed_on}"
+        reply = await calls.repeat(
+            lambda repeated: scope.call("stream_append", job_id, since if repeated else "", *args)
+        )
+    if reply[0] != b"ok":
+        raise scope.missing(job_id)
+    ids = [entry_id.decode() for entry_id in reply[1:]]
+    if calls is not None:
+        calls.last_chunk = ids[-1]
+    return ids
 
 
 _parked: WeakKeyDictionary[Connection, list[Connection]] = WeakKeyDictionary()

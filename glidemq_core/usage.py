@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from .base import QueueBase, Scope
-from .errors import LockBusyError
+from .errors import JobLostError, LockBusyError
 from .flow_usage import get_flow_usage
 from .ledger import get_ledger
 from .numbers import number_text
@@ -18,6 +18,7 @@ from .option_fields import Duration, Instant, flag, refuse, text, to_ms
 from .option_types import JobIdLike
 from .records import Attempt, FlowUsage, Usage, UsageSummary
 from .registries import register_usage
+from .run_calls import RunCalls
 from .strict_json import compact_json
 from .usage_summary import get_usage_summary
 
@@ -144,6 +145,7 @@ async def report_usage(
     latency: Duration | float | None = None,
     cached: bool | None = None,
     worker: str | None = None,
+    calls: RunCalls | None = None,
 ) -> Usage | None:
     """Replace the usage report of a job, in one call; returns it with totals, None if it is empty.
 
@@ -151,9 +153,11 @@ async def report_usage(
         usage: the report as one object; a keyword beside it wins.
         latency: ms or timedelta.
         worker: id of the worker whose run reports, for the ledger.
+        calls: those of the run that reports, which are kept up through an outage.
     Raises:
         InvalidOptionError, JobNotFoundError: nothing was written.
         LockBusyError: a peer held the report lock for some 5 s.
+        JobLostError: an outage lasted so long that the job runs elsewhere.
     """
     keywords = {
         "model": model,
@@ -177,21 +181,36 @@ async def report_usage(
     words = {name: _encode(name, value) for name, value in report.items()}
     event = "{" + ",".join(f'"{_CAMEL[name]}":{json}' for name, (_, json) in words.items()) + "}"
     columns = [words[name][0] if name in words else "" for name in _CAMEL]
-    await register_usage(scope)
-    for _ in range(_LOCK_TRIES):
-        [status] = await scope.call("report_usage", job_id, scope.now_ms(), *columns, event, worker or "")
-        if status != b"busy":
-            break
-        await asyncio.sleep(_LOCK_PAUSE)
+    mark = "" if calls is None else calls.next_mark()
+
+    async def send(repeated: bool = False) -> bytes:
+        await register_usage(scope)
+        for _ in range(_LOCK_TRIES):
+            now_ms, again = scope.now_ms(), "1" if repeated else ""
+            reply = await scope.call(
+                "report_usage", job_id, now_ms, *columns, event, worker or "", mark, again
+            )
+            if reply[0] != b"busy":
+                break
+            await asyncio.sleep(_LOCK_PAUSE)
+        return bytes(reply[0])
+
+    status = await (send() if calls is None else calls.repeat(send))
     if status == b"busy":
         lock = scope.keys.usage_lock(job_id)
         raise LockBusyError("reportUsage lock timeout; try again", lock=lock)
     if status == b"not_found":
         raise scope.missing(job_id)
+    if status == b"lost":
+        raise JobLostError(
+            f"job '{scope.queue}:{job_id}' is not owned by this run any more; its report was not recorded",
+            queue=scope.queue,
+            job_id=job_id,
+        )
     return Usage(**report) if report else None
 
 
-async def report_tokens(scope: Scope, job_id: str, count: float) -> None:
+async def report_tokens(scope: Scope, job_id: str, count: float, calls: RunCalls | None = None) -> None:
     """Tell the token limiter what a job used; the last call wins.
 
     Raises:
@@ -201,9 +220,12 @@ async def report_tokens(scope: Scope, job_id: str, count: float) -> None:
     message = "Token count must not be negative"
     number = isinstance(count, (int, float)) and not isinstance(count, bool) and count < 0
     value = _number(count, "count", message if number else "Token count must be a finite non-negative number")
-    [status] = await scope.call("report_tokens", job_id, number_text(value))
-    if status != b"ok":
-        raise scope.missing(job_id)
+
+    async def send() -> None:
+        if await scope.call("report_tokens", job_id, number_text(value)) != [b"ok"]:
+            raise scope.missing(job_id)
+
+    await (send() if calls is None else calls.replace("tokens", send))
 
 
 class UsageCalls(QueueBase):

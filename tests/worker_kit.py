@@ -10,7 +10,7 @@ from bench import Bench
 from conftest import eventually
 
 from glidemq_core.connection import Connection
-from glidemq_core.errors import ServerError
+from glidemq_core.errors import CallTimeoutError, ServerError, ServerUnavailableError
 from glidemq_core.worker import Worker
 
 P = "glide:{q}"
@@ -41,3 +41,27 @@ async def is_idle(bench: Bench) -> bool:
 
 async def in_state(bench: Bench, job_id: str, *wanted: str) -> bool:
     return await bench.field(job_id, "state") in wanted
+
+
+class Outage:
+    """Loses calls of a connection: `before` they reach the server, or `after` they were carried out."""
+
+    def __init__(self, connection: Connection, *, only: str | None = None) -> None:
+        self.connection = connection
+        self.only = only
+        self.lost: list[str] = []
+        #: One word a call to come: "before", "after" or "" (goes through); then all go through.
+        self.plan: list[str] = []
+        self._call = connection.call
+        connection.call = self._lossy  # type: ignore[method-assign]
+
+    async def _lossy(self, function: str, *args: Any) -> Any:
+        fate = self.plan.pop(0) if self.plan and self.only in (None, function) else ""
+        if fate:
+            self.lost.append(function)
+        if fate == "before":
+            raise ServerUnavailableError("the connection was lost", address="it")
+        reply = await self._call(function, *args)
+        if fate == "after":
+            raise CallTimeoutError("no answer", command=function, timeout_ms=1)
+        return reply

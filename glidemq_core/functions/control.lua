@@ -310,10 +310,18 @@ register("update", {}, function(P, args)
   return { "ok" }
 end)
 
--- args: id, lines... Reply {"ok", number of lines kept} | {"not_found"}.
+-- args: id, mark of the call ("<processedOn>:<n>" of the run that logs, "" none), lines...
+-- Reply {"ok", number of lines kept} (also when this call was carried out before) | {"not_found"}.
 register("log", {}, function(P, args)
-  if call("EXISTS", P .. ":job:" .. args[1]) == 0 then return { "not_found" } end
-  local count = 0
-  for i = 2, #args do count = call("RPUSH", P .. ":log:" .. args[1], args[i]) end
-  return { "ok", count }
+  local job, log, mark = P .. ":job:" .. args[1], P .. ":log:" .. args[1], args[2]
+  if call("EXISTS", job) == 0 then return { "not_found" } end
+  if mark ~= "" then
+    -- A run appends one call after the other: the number of the last one says what was appended.
+    local run, number = mark:match("^(.*):(%d+)$")
+    local noted_run, noted = (call("HGET", job, "logMark") or ""):match("^(.*):(%d+)$")
+    if noted_run == run and tonumber(noted) >= tonumber(number) then return { "ok", call("LLEN", log) } end
+  end
+  local kept = call("RPUSH", log, unpack(args, 3))
+  if mark ~= "" then call("HSET", job, "logMark", mark) end
+  return { "ok", kept }
 end)

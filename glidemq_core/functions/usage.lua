@@ -69,15 +69,25 @@ function ledger.last_attempt(P, id)
 end
 
 -- Replace the usage report of a job. args: id, now, the nine FIELDS as stored ("" absent), the report as JSON,
--- worker. Reply {"ok"} | {"busy"} (a peer holds its report lock) | {"not_found"}.
+-- worker, mark of the call ("<processedOn>:<n>" of the run that reports, "" none), "1" in a repeat after a lost reply.
+-- Reply {"ok"} (also when this call, or a later one of the run, was carried out before) | {"busy"} (a peer holds its
+-- report lock) | {"lost"} (a repeat, and the job is not the run's any more) | {"not_found"}.
 register("report_usage", {}, function(P, args)
   local id, now, key = args[1], tonumber(args[2]), P .. ":job:" .. args[1]
   if call("EXISTS", key .. ":usage-lock") == 1 then return { "busy" } end
   local names = {}
   for i, field in ipairs(FIELDS) do names[i] = "usage:" .. field end
   names[10] = "usage:bucketTs"
+  names[11], names[12] = "usageMark", "processedOn"
   local old = call("HMGET", key, "state", "attemptsMade", "fallbackIndex", unpack(names))
   if not old[1] then return { "not_found" } end
+  local mark = args[14]
+  if mark ~= "" then
+    local run, number = mark:match("^(.*):(%d+)$")
+    local noted_run, noted = (old[14] or ""):match("^(.*):(%d+)$")
+    if noted_run == run and tonumber(noted) >= tonumber(number) then return { "ok" } end
+    if args[15] == "1" and old[15] ~= run then return { "lost" } end
+  end
   local previous, report, fields = {}, {}, {}
   for i, field in ipairs(FIELDS) do
     previous[field] = old[i + 3] or nil
@@ -87,11 +97,14 @@ register("report_usage", {}, function(P, args)
     end
   end
   local minute = util.int(now - now % 60000)
-  names[11] = "budgetBooked"
+  names[11], names[12] = "budgetBooked", nil
   call("HDEL", key, unpack(names))
-  if #fields > 0 then call("HSET", key, "usage:bucketTs", minute, unpack(fields)) end
+  local given = #fields > 0
+  if given then fields[#fields + 1], fields[#fields + 2] = "usage:bucketTs", minute end
+  if mark ~= "" then fields[#fields + 1], fields[#fields + 2] = "usageMark", mark end
+  if #fields > 0 then call("HSET", key, unpack(fields)) end
   if old[13] then book(P, old[13], previous, "-") end
-  if #fields > 0 then book(P, minute, report, "") end
+  if given then book(P, minute, report, "") end
   events.emit(P, "usage", id, "data", args[12])
   append(P, id, '{"k":"usage","at":' .. util.int(now) .. "," .. attempt_of(old[2], old[3]) .. ',"worker":'
     .. (args[13] == "" and "null" or cjson.encode(args[13])) .. ',"usage":' .. args[12] .. "}")

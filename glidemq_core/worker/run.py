@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..keys import PRIORITY_STEP
 from ..option_fields import refuse, to_epoch_ms, to_ms
+from ..run_calls import RunCalls
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -80,6 +81,7 @@ class Run:
     __slots__ = (
         "_abort_event",
         "_begun",
+        "_calls",
         "abort_reason",
         "context",
         "controls",
@@ -131,10 +133,18 @@ class Run:
         self.reported = False
         self.ended = False
         self._begun = False
+        self._calls: RunCalls | None = None
 
     @property
     def aborted(self) -> bool:
         return self.abort_reason is not None
+
+    @property
+    def calls(self) -> RunCalls:
+        """What the calls of this run about its job share."""
+        if self._calls is None:
+            self._calls = RunCalls(self.processed_on, lambda: self.ended or self.aborted)
+        return self._calls
 
     def abort(self, reason: AbortReason) -> bool:
         """Ask the run to stop: cancels a coroutine, raises the flag for a thread. False when it is stopping already."""
@@ -225,7 +235,8 @@ class Run:
 
     async def wait_for_children(self) -> NoReturn:
         scope = self.job._scope
-        if not await scope.connection.command("SCARD", scope.keys.deps(self.job.id)):
+        deps = scope.keys.deps(self.job.id)
+        if not await self.calls.repeat(lambda _: scope.connection.command("SCARD", deps)):
             raise JobStateError(
                 f"job '{self.job.ref}' has no children to wait for: add them with parent= first",
                 queue=scope.queue,
