@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .adding import Record, encode_job, ordering_spec
+from .adding import Record, created_job, encode_job, ordering_spec
 from .base import Scope
 from .errors import DuplicateJobError
 from .flow_nodes import (
@@ -209,37 +209,65 @@ def duplicate(plan: Plan, job: Planned) -> DuplicateJobError:
     )
 
 
-def node_words(job: Planned, numbers: dict[int, int], *, register: bool) -> tuple[str, ...]:
-    """Return a job as the arguments of the server function.
+def node_words(job: Planned, numbers: dict[int, int]) -> tuple[str, ...]:
+    """Return a job as the arguments of the function that creates a flow in one call.
 
     Args:
-        numbers: jobs of the same call by `id()`.
-        register: whether the call itself tells the job outside that waits for the root.
+        numbers: the jobs of the flow by `id()`.
     """
-
-    def ref(other: Planned) -> int | str:
-        return numbers.get(id(other)) or other.member
-
     links: dict[str, Any] = {"k": job.kind}
-    options, milli = job.options, millitokens if job.kind == "plain" else _floored
+    options = job.options
     if options.ordering is not None:
-        links["o"] = ordering_spec(options.ordering, milli)
+        links["o"] = group_spec(job)
     if options.cost:
-        links["c"] = milli(options.cost)
+        links["c"] = _milli(job)(options.cost)
     if options.ttl:
         links["t"] = options.ttl
     if job.parent is not None:
-        links["p"], links["q"] = ref(job.parent), job.parent.scope.queue
+        links["p"], links["q"] = numbers[id(job.parent)], job.parent.scope.queue
     if job.dependents:
-        links["d"] = [ref(one) for one in job.dependents]
+        links["d"] = [numbers[id(one)] for one in job.dependents]
         links["e"] = [one.scope.queue for one in job.dependents]
-    elsewhere = [one.member for one in job.members if id(one) not in numbers]
-    if elsewhere:
-        links["m"] = elsewhere
     if job.outside is not None:
-        links["p"] = QueueKeys(job.scope.keys.prefix, job.outside.queue).member(job.outside.id)
-        links["q"], links["r"] = job.outside.queue, register
+        links["r"] = QueueKeys(job.scope.keys.prefix, job.outside.queue).member(job.outside.id)
+        links["q"] = job.outside.queue
     return (job.scope.keys.root, job.id, *job.record[1:8], json.dumps(links, ensure_ascii=False))
+
+
+def group_spec(job: Planned) -> dict[str, Any]:
+    """Settings of the ordering group of a job that has one, as the server reads them."""
+    assert job.options.ordering is not None
+    return ordering_spec(job.options.ordering, _milli(job))
+
+
+def hash_of(job: Planned, now_ms: int, budget_key: str) -> dict[str, bytes]:
+    """Fields of a job's hash as it is created, its sequence number left out; ids are known."""
+    fields = created_job(job.scope, now_ms, job.record, job.options, job.id.encode()).fields
+    fields.pop("parentId", None)
+    fields.pop("parentQueue", None)
+    if job.kind == "inner":
+        fields["state"] = b"waiting-children"
+        fields.pop("lifo", None)
+    if job.options.cost:
+        fields["cost"] = str(_milli(job)(job.options.cost)).encode()
+    above = job.outside or (JobRef(job.parent.scope.queue, job.parent.id) if job.parent else None)
+    if above is not None:
+        fields["parentId"], fields["parentQueue"] = above.id.encode(), above.queue.encode()
+    if job.dependents:
+        fields["parentIds"] = _compact([one.id for one in job.dependents])
+        fields["parentQueues"] = _compact([one.scope.queue for one in job.dependents])
+    if budget_key:
+        fields["budgetKey"] = budget_key.encode()
+    return fields
+
+
+def _compact(items: list[str]) -> bytes:
+    return json.dumps(items, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _milli(job: Planned) -> Callable[[float], int]:
+    """How a job turns tokens into thousandths: below and above others Node rounds them down."""
+    return millitokens if job.kind == "plain" else _floored
 
 
 def _floored(tokens: float) -> int:

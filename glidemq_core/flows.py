@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
-from .adding import created_job
 from .base import JSON_SERIALIZER, LazyConnection, Scope, Serializer
 from .budget_fields import new_budget
 from .connection import Connection
-from .control import remove_jobs
-from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
+from .errors import ServerError
 from .flow_nodes import DagNode, FlowJob, JobNode
-from .flow_plan import Plan, Planned, ScopeOf, duplicate, node_words, plan_dag, plan_tree
+from .flow_parts import CALL_BYTES, CALL_JOBS, PartedFlow
+from .flow_plan import Plan, Planned, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
 from .job import Job
 from .keys import QueueKeys
-from .linking import check_parent_queue, refused_error, register_child, settle_link
+from .linking import check_parent_queue, refused_error
 from .option_fields import instance_of
 from .options import Budget
 from .registries import register_queue
@@ -48,9 +45,11 @@ class FlowProducer:
     async def add(self, flow: FlowJob, *, budget: Budget | None = None, cross_slot: bool = False) -> JobNode:
         """Create a tree of jobs: children run, a parent runs when all its children have completed.
 
-        Everything is checked first and created in one atomic call (in a cluster one a slot, taken back when one
-        fails); budget and links stand before anything can run. A root whose options name a `parent` becomes a
-        child of that job, which must still run or wait; without a budget of its own it draws on that job's.
+        Everything is checked first and created in one atomic call; a flow of more than 500 jobs or 2 MiB, or over
+        several slots of a cluster, in parts, of which nothing runs before all stand. A failure before that removes
+        everything; later parts are repeated. Budget and links stand before anything can run. A root whose options
+        name a `parent` becomes a child of that job, which must still run or wait; without a budget of its own it
+        draws on that job's.
 
         Args:
             budget: what the flow may spend.
@@ -117,14 +116,6 @@ class FlowProducer:
         return scope_of
 
 
-@dataclass(slots=True)
-class _Part:
-    """Jobs that one call creates."""
-
-    jobs: list[Planned]
-    announced: list[Planned]
-
-
 class _Creation:
     """One flow on its way to the server."""
 
@@ -158,31 +149,42 @@ class _Creation:
             reached.add(self._slot(above))
             stored = await self._connection.command("HGET", above.job(outside.id), "budgetKey")
             self._inherited = stored.decode() if stored else ""
-        if len(reached) == 1:
-            await self._call(_Part(self._plan.jobs, self._plan.announced), register=True)
+        words = None if len(reached) > 1 else self._in_one_call()
+        if words is None:
+            await PartedFlow(
+                self._connection,
+                self._plan,
+                self._root,
+                self._now_ms,
+                budget=None if self._budget is None else new_budget(self._budget),
+                budget_key=lambda: self._budget_key,
+                take_ids=self._take_ids,
+            ).create()
         else:
-            await self._in_several_slots()
+            reply = await self._plan.jobs[0].scope.call("add_flow", *words)
+            self._take_ids(self._plan.jobs, reply)
         for scope in {job.scope.queue: job.scope for job in self._plan.jobs}.values():
             await register_queue(scope)
 
     def _slot(self, keys: QueueKeys) -> int:
         return slot_of(self._connection, keys)
 
-    # One call ------------------------------------------------------------------------------------------------
-
-    async def _call(self, part: _Part, *, register: bool) -> None:
-        """Create some jobs atomically. Raises DuplicateJobError, ServerError."""
-        numbers = {id(job): number for number, job in enumerate(part.jobs, 1)}
-        order = json.dumps([numbers[id(job)] for job in part.announced])
+    def _in_one_call(self) -> list[str | int] | None:
+        """Arguments that create the flow at once; None when there would be too much of it."""
+        jobs = self._plan.jobs
+        if len(jobs) > CALL_JOBS:
+            return None
+        numbers = {id(job): number for number, job in enumerate(jobs, 1)}
+        order = json.dumps([numbers[id(job)] for job in self._plan.announced])
         budget: dict[str, Any] | None = None
-        if self._budget is not None and id(self._root) in numbers:
+        if self._budget is not None:
             budget = {"root": numbers[id(self._root)], "fields": new_budget(self._budget)}
-        elif self._budget_key:
-            budget = {"key": self._budget_key}
-        words = [word for job in part.jobs for word in node_words(job, numbers, register=register)]
-        spec = json.dumps(budget, ensure_ascii=False) if budget else ""
-        reply = await part.jobs[0].scope.call("add_flow", self._now_ms, spec, order, *words)
-        self._take_ids(part.jobs, reply)
+        elif self._inherited:
+            budget = {"key": self._inherited}
+        words = [word for job in jobs for word in node_words(job, numbers)]
+        if sum(map(len, words)) > CALL_BYTES:
+            return None
+        return [self._now_ms, json.dumps(budget, ensure_ascii=False) if budget else "", order, *words]
 
     def _take_ids(self, jobs: Sequence[Planned], reply: list[Any]) -> None:
         status = reply[0]
@@ -199,90 +201,9 @@ class _Creation:
         for job, job_id in zip(jobs, reply[1:], strict=True):
             job.id = job_id.decode()
 
-    # Several slots -------------------------------------------------------------------------------------------
-
-    async def _in_several_slots(self) -> None:
-        """Reserve ids, then create from the root's slot downwards: what waits first, what can run last."""
-        top_down = list(reversed(self._plan.announced)) if self._plan.kind == "flow" else self._plan.jobs
-        by_slot: dict[int, list[Planned]] = {self._slot(job.scope.keys): [] for job in top_down}
-        for job in self._plan.jobs:
-            by_slot[self._slot(job.scope.keys)].append(job)
-        for jobs in by_slot.values():
-            words = [word for job in jobs for word in (job.scope.keys.root, job.id)]
-            self._take_ids(jobs, await jobs[0].scope.call("reserve_flow", self._now_ms, *words))
-        parts = [self._part(jobs, runnable=False) for jobs in by_slot.values()]
-        parts += [self._part(jobs, runnable=True) for jobs in by_slot.values()]
-        created: list[Planned] = []
-        try:
-            await self._register_outside()
-            for part in parts:
-                if part.jobs:
-                    await self._tracked(part, created)
-            if self._root.outside is not None:
-                await settle_link(self._root.scope, self._root.outside, self._root.id, "came")
-        except BaseException as error:
-            await self._take_back(created, error)
-            raise
-
-    def _part(self, jobs: Iterable[Planned], *, runnable: bool) -> _Part:
-        chosen = {id(job) for job in jobs if (job.kind != "inner") is runnable}
-        return _Part(
-            [job for job in self._plan.jobs if id(job) in chosen],
-            [job for job in self._plan.announced if id(job) in chosen],
-        )
-
-    async def _tracked(self, part: _Part, created: list[Planned]) -> None:
-        try:
-            await self._call(part, register=False)
-        except (CallTimeoutError, ServerUnavailableError, asyncio.CancelledError):
-            created += part.jobs  # perhaps
-            raise
-        created += part.jobs
-
-    async def _register_outside(self) -> None:
-        outside = self._root.outside
-        if outside is not None:
-            await register_child(self._root.scope, outside, self._root.id)
-
-    async def _take_back(self, created: Sequence[Planned], error: BaseException) -> None:
-        """Remove what was created before a later step failed."""
-        outside, keys = self._root.outside, self._root.scope.keys
-        try:
-            if outside is not None:
-                await settle_link(self._root.scope, outside, self._root.id, "gone")
-            for scope in {job.scope.queue: job.scope for job in created}.values():
-                ids = [job.id for job in created if job.scope is scope]
-                await remove_jobs(scope, ids)
-                await self._connection.pipeline([("UNLINK", scope.keys.deps(job_id)) for job_id in ids])
-            if self._budget is not None and self._root in created:
-                await self._connection.command("UNLINK", keys.budget(self._root.id))
-        except GlideMQError:
-            if isinstance(error, GlideMQError):
-                error.hint = f"part of the flow under '{keys.queue}:{self._root.id}' may be left: remove it"
-
-    # Afterwards ----------------------------------------------------------------------------------------------
-
     def job_of(self, planned: Planned) -> Job[Any, Any]:
         """Return a created job as it stands, without reading it."""
-        job = created_job(planned.scope, self._now_ms, planned.record, planned.options, planned.id.encode())
-        fields = job.fields
-        fields.pop("parentId", None)
-        fields.pop("parentQueue", None)
-        if planned.kind == "inner":
-            fields["state"] = b"waiting-children"
-            fields.pop("lifo", None)
-        parent = planned.parent.scope.queue if planned.parent else None
-        parent_id = planned.parent.id if planned.parent else None
-        if planned.outside is not None:
-            parent, parent_id = planned.outside.queue, planned.outside.id
-        if parent is not None and parent_id is not None:
-            fields["parentId"], fields["parentQueue"] = parent_id.encode(), parent.encode()
-        if planned.dependents:
-            fields["parentIds"] = json.dumps([one.id for one in planned.dependents]).encode()
-            fields["parentQueues"] = json.dumps([one.scope.queue for one in planned.dependents]).encode()
-        if self._budget_key:
-            fields["budgetKey"] = self._budget_key.encode()
-        return job
+        return Job(planned.scope, planned.id, hash_of(planned, self._now_ms, self._budget_key))
 
 
 def _tree(root: Planned, children: dict[int, list[Planned]], creation: _Creation) -> JobNode:

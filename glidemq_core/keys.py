@@ -187,4 +187,5 @@ _PLAIN = {
     "early_index": "early-index",
     "list_runs": "list-runs",
     "linking": "linking",
+    "flow_parts": "flow-parts",
 }

@@ -30,6 +30,7 @@ PARTS = (
     "links",
     "add",
     "flow_add",
+    "flow_parts",
     "exchange",
     "workers",
     "suspension",

@@ -4,7 +4,7 @@
 local JOB = 10 -- arguments a job
 
 -- Group of an inner node or a leaf under one: settings are added or kept, never taken away.
-local function join_in_flow(P, spec, now, inner)
+function flows.join_group(P, spec, now, inner)
   local g, limit = P .. ":group:" .. spec.key, util.int(spec.concurrency)
   local seq = call("HINCRBY", P .. ":ordering", spec.key, 1)
   call(inner and "HSET" or "HSETNX", g, "maxConcurrency", limit)
@@ -67,37 +67,33 @@ local function write_node(nodes, node, args, now, budget_key, waiting)
   local function field(name, value)
     fields[#fields + 1], fields[#fields + 2] = name, value
   end
-  -- A reference is the number of a node of this call, or "<queue prefix>:<id>" of a job elsewhere.
-  local function place(ref)
-    if type(ref) == "number" then return nodes[ref].root, nodes[ref].id, true end
-    local parent_root, parent = ref:match("^(.*):([^:]*)$")
-    return parent_root, parent, false
-  end
-  local function wait(parent_root, parent)
-    local key = parent_root .. ":deps:" .. parent
+  local function wait(parent)
+    local key = parent.root .. ":deps:" .. parent.id
     waiting[key] = waiting[key] or {}
     table.insert(waiting[key], root .. ":" .. id)
   end
   if links.o then
-    local seq = links.k == "plain" and groups.join(root, links.o, now) or join_in_flow(root, links.o, now, inner)
+    local seq = links.k == "plain" and groups.join(root, links.o, now) or flows.join_group(root, links.o, now, inner)
     field("groupKey", links.o.key)
     field("orderingSeq", util.int(seq))
   end
   if links.c then field("cost", util.int(links.c)) end
   if links.t then field("expireAt", util.int(now + links.t)) end
   if args[at + 8] == "1" and not inner then field("lifo", "1") end
-  if links.p then
-    local parent_root, parent, here = place(links.p)
-    field("parentId", parent)
+  if links.r then
+    field("parentId", (links.r:match("([^:]*)$")))
     field("parentQueue", links.q)
-    if here then wait(parent_root, parent) end
+  elseif links.p then
+    field("parentId", nodes[links.p].id)
+    field("parentQueue", links.q)
+    wait(nodes[links.p])
   end
   if links.d then
     local parents, members = {}, {}
-    for n, ref in ipairs(links.d) do
-      local parent_root, parent, here = place(ref)
-      parents[n], members[n] = parent, parent_root .. ":" .. parent
-      if here then wait(parent_root, parent) end
+    for n, number in ipairs(links.d) do
+      local parent = nodes[number]
+      parents[n], members[n] = parent.id, parent.root .. ":" .. parent.id
+      wait(parent)
     end
     field("parentIds", json_list(parents))
     field("parentQueues", json_list(links.e))
@@ -105,19 +101,14 @@ local function write_node(nodes, node, args, now, budget_key, waiting)
   end
   if budget_key ~= "" then field("budgetKey", budget_key) end
   call("HSET", root .. ":job:" .. id, unpack(fields))
-  if links.m then
-    local key = root .. ":deps:" .. id
-    waiting[key] = waiting[key] or {}
-    for _, member in ipairs(links.m) do table.insert(waiting[key], member) end
-  end
 end
 
--- Create jobs of one flow, those of any queue this call can reach. args: now, budget JSON or "" ({root: number of
--- the node it is named after, fields: flat hash}, or {key} when it exists already), order of placing and announcing as
+-- Create a flow, in any queues that this call can reach. args: now, budget JSON or "" ({root: number of the node it is
+-- named after, fields: flat hash}, or {key} when it exists already), order of placing and announcing as
 -- JSON list of numbers, then a job: queue prefix, id or "", name, data, opts, delay, priority, attempts, lifo,
 -- links JSON: k kind (inner: waits for children; leaf: below an inner node; plain: as by add), o ordering, c cost,
--- t ttl, p and q the parent and its queue, r true to register with a parent elsewhere, d and e dependents and their queues,
--- m members waited for that are created elsewhere.
+-- t ttl, p and q the parent (number of a job) and its queue, r a parent outside the flow as member, d and e dependents
+-- (numbers) and their queues.
 -- Reply {"ok", ids...} | {"duplicate", number} | {"exhausted", number} | {"refused", error at the parent elsewhere}.
 register("add_flow", {}, function(P, args)
   local now, nodes = tonumber(args[1]), {}
@@ -128,7 +119,7 @@ register("add_flow", {}, function(P, args)
   if refused then return refused end
   for _, node in ipairs(nodes) do
     if node.links.r then
-      local root, parent = node.links.p:match("^(.*):([^:]*)$")
+      local root, parent = node.links.r:match("^(.*):([^:]*)$")
       local problem = flows.try_register(root, parent, node.root .. ":" .. node.id)
       if problem then return { "refused", problem } end
     end

@@ -51,8 +51,7 @@ register("withdraw_child", {}, function(P, args)
   local f = call("HMGET", P .. ":job:" .. id, "parentId", "parentQueue", "flowToken")
   local root, parent_id = parent:match("^(.*):([^:]*)$")
   if f[1] == parent_id and f[2] == root:match("{(.*)}$") then
-    local made = f[3] and call("HGET", P .. ":flow-parts", f[3])
-    return { made and made:sub(1, 6) == "making" and "wait" or "came" }
+    return { f[3] and flows.is_being_made(P, f[3]) and "wait" or "came" }
   end
   local reserved = call("GET", key)
   if reserved == "used " .. parent then return { "came" } end

@@ -13,6 +13,7 @@ from .. import sweeps
 from ..adding import add_records, encode_job
 from ..base import JSON_SERIALIZER, Scope
 from ..errors import GlideMQError
+from ..flow_parts import mend_flows
 from ..keys import QueueKeys
 from ..linking import mend_links
 from ..numbers import to_int
@@ -253,6 +254,7 @@ class Maintenance:
         )
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
         await self.empty_outbox()
+        await mend_flows(self._scope)
         if self._scope.connection.is_cluster:
             await mend_links(self._scope)
 

@@ -1,0 +1,296 @@
+"""Creating a flow that one call cannot hold, or that spans slots: in parts, of which nothing runs before all stand.
+
+Ids are reserved, then every job is written with all its links and the budget, but waiting and in no structure; then
+what can run is released, part by part, and may start as it appears. Parts may be repeated: each job carries the flow's
+token. What fails before the first release removes everything; afterwards the flow can only be finished, and all that
+takes is on the server, so that whoever finds it (`mend_flows`) can do so when its producer is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .base import Scope
+from .commands import Arg
+from .connection import Connection
+from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
+from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
+from .linking import OLD_ENOUGH_MS, register_child, settle_link
+from .payload import as_text
+from .slots import slot_of
+from .strict_json import parse_json
+
+#: What one call creates at most: jobs, and bytes of them.
+CALL_JOBS = 500
+CALL_BYTES = 2 * 1_048_576
+#: Links one call writes at most.
+_CALL_LINKS = 2_000
+#: How long a flow that has begun to run is finished against an outage, and the pauses between two tries, s.
+_INSIST_S = 60.0
+_PAUSE_S = (0.05, 1.0)
+
+_KINDS = {"inner": "i", "leaf": "l", "plain": "p"}
+#: Flows that begun to run and whose caller was cancelled, while they are finished.
+_LEFT: set[asyncio.Task[None]] = set()
+
+
+class PartedFlow:
+    """A flow on its way to the server in parts.
+
+    Args:
+        root: job that the flow is named after; its queue is the flow's home.
+        budget: fields of the flow's own budget, None without one.
+        take_ids: notes the ids of some jobs from a reply, or raises what it refuses them for.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        plan: Plan,
+        root: Planned,
+        now_ms: int,
+        *,
+        budget: Sequence[str] | None,
+        budget_key: Callable[[], str],
+        take_ids: Callable[[Sequence[Planned], list[Any]], None],
+    ) -> None:
+        self._connection, self._plan, self._root, self._now_ms = connection, plan, root, now_ms
+        self._budget, self._budget_key, self._take_ids = budget, budget_key, take_ids
+        self._token = uuid.uuid4().hex
+        self._home = root.scope.keys.root
+        self._slots: dict[str, list[Planned]] = {self._home: []}
+        places = {slot_of(connection, root.scope.keys): self._home}
+        for job in plan.announced:
+            keys = job.scope.keys
+            place = places.setdefault(slot_of(connection, keys), keys.root)
+            self._slots.setdefault(place, []).append(job)
+        self._numbered = [(places[slot_of(connection, job.scope.keys)], job) for job in plan.jobs]
+        self._others = [place for place in self._slots if place != self._home]
+
+    async def create(self) -> None:
+        """Create the flow; ids are known afterwards.
+
+        Raises: DuplicateJobError, ServerError and errors of the connection; nothing is left then, unless they say so.
+        """
+        for place in self._slots:
+            jobs = [job for at, job in self._numbered if at == place]
+            for start in range(0, len(jobs), CALL_JOBS):
+                part = jobs[start : start + CALL_JOBS]
+                words = [word for job in part for word in (job.scope.keys.root, job.id)]
+                reply = await self._connection.call("reserve_flow", place, self._now_ms, *words)
+                self._take_ids(part, reply)
+        try:
+            await self._write()
+            await self._link()
+            if self._root.outside is not None:
+                await register_child(self._root.scope, self._root.outside, self._root.id)
+        except BaseException as error:
+            await self._remove(error)
+            raise
+        await self._release()
+
+    # Before anything can run ---------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        entries: dict[str, dict[str, Any]] = {place: {"home": self._home} for place in self._others}
+        # The home comes first: it knows of the others, whoever has to remove them.
+        for place in (self._home, *self._others):
+            entry = entries.get(place, {"state": "making", "others": self._others})
+            first = [json.dumps(entry, ensure_ascii=False), self._budget_words(place)]
+            for part, words in _parts(self._slots[place], self._words):
+                head: tuple[Arg, ...] = (self._connection.now_ms(), self._token, *first)
+                status, *rest = await self._connection.call("make_flow", place, *head, *words)
+                if status == b"duplicate":
+                    raise duplicate(self._plan, part[int(rest[0]) - 1])
+                self._check(status)
+                first = ["", ""]
+
+    def _budget_words(self, place: str) -> str:
+        if self._budget is None or place != self._home:
+            return ""
+        return json.dumps({"key": self._budget_key(), "fields": list(self._budget)}, ensure_ascii=False)
+
+    def _words(self, job: Planned) -> list[str | bytes]:
+        fields = {**hash_of(job, self._now_ms, self._budget_key()), "state": b"waiting-children"}
+        group = "" if job.options.ordering is None else json.dumps(group_spec(job), ensure_ascii=False)
+        words: list[str | bytes] = [
+            job.scope.keys.root,
+            job.id,
+            _KINDS[job.kind],
+            group,
+            str(2 * len(fields)),
+        ]
+        for name, value in fields.items():
+            words += [name, value]
+        return words
+
+    async def _link(self) -> None:
+        for place, jobs in self._slots.items():
+            words: list[str | int] = []
+            room = _CALL_LINKS
+            for kind, job, members in _links(jobs):
+                words += [kind, job.scope.keys.root, job.id, len(members), *members]
+                room -= len(members) + 4
+                if room <= 0:
+                    await self._linked(place, words)
+                    words, room = [], _CALL_LINKS
+            if words:
+                await self._linked(place, words)
+
+    async def _linked(self, place: str, words: Sequence[str | int]) -> None:
+        [status] = await self._connection.call(
+            "link_flow", place, self._connection.now_ms(), self._token, *words
+        )
+        self._check(status)
+
+    def _check(self, status: bytes) -> None:
+        if status == b"over":
+            raise ServerError(
+                f"the flow under '{self._root.scope.queue}:{self._root.id}' took too long to create and was removed",
+                command="make_flow",
+                code="OVER",
+            )
+
+    async def _remove(self, error: BaseException) -> None:
+        """Remove what was created before a later step failed."""
+        try:
+            await _undo(self._connection, self._home, self._others, self._token)
+            if self._root.outside is not None:
+                await settle_link(self._root.scope, self._root.outside, self._root.id, "gone")
+        except GlideMQError:
+            if isinstance(error, GlideMQError):
+                name = f"{self._root.scope.queue}:{self._root.id}"
+                error.hint = f"nothing of the flow under '{name}' runs; a worker removes what is left of it"
+
+    # From here on it can only be finished --------------------------------------------------------------------
+
+    async def _release(self) -> None:
+        try:
+            [status] = await _insisting(self._begin)
+            self._check(status)
+            await self._finish()
+        except asyncio.CancelledError:
+            task = asyncio.create_task(_quietly(self._finish))
+            _LEFT.add(task)
+            task.add_done_callback(_LEFT.discard)
+            raise
+        except (CallTimeoutError, ServerUnavailableError) as error:
+            error.hint = (
+                "the flow stands; a worker of its queue, or glidemq doctor --repair, lets the rest of it run"
+            )
+            raise
+
+    async def _begin(self) -> Any:
+        return await self._connection.call("begin_flow", self._home, self._connection.now_ms(), self._token)
+
+    async def _finish(self) -> None:
+        await _release_all(self._connection, self._home, self._others, self._token)
+        if self._root.outside is not None:
+            await settle_link(self._root.scope, self._root.outside, self._root.id, "came")
+
+
+def _parts(
+    jobs: Sequence[Planned], words_of: Callable[[Planned], list[str | bytes]]
+) -> Iterator[tuple[list[Planned], list[str | bytes]]]:
+    """Cut jobs into what one call takes, with their words."""
+    part: list[Planned] = []
+    words: list[str | bytes] = []
+    size = 0
+    for job in jobs:
+        mine = words_of(job)
+        length = sum(len(word) for word in mine)
+        if part and (len(part) >= CALL_JOBS or size + length > CALL_BYTES):
+            yield part, words
+            part, words, size = [], [], 0
+        part.append(job)
+        words += mine
+        size += length
+    if part:
+        yield part, words
+
+
+def _links(jobs: Sequence[Planned]) -> Iterator[tuple[str, Planned, list[str]]]:
+    """What jobs wait for, and who several wait for, a call's worth at a time."""
+    for job in jobs:
+        for kind, others in (("deps", job.members), ("parents", job.dependents)):
+            for start in range(0, len(others), _CALL_LINKS):
+                yield kind, job, [other.member for other in others[start : start + _CALL_LINKS]]
+
+
+async def _insisting(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Repeat a call that may be repeated until the server has answered it, for a while."""
+    give_up_at, pause = time.monotonic() + _INSIST_S, _PAUSE_S[0]
+    while True:
+        try:
+            return await call()
+        except (CallTimeoutError, ServerUnavailableError):
+            if time.monotonic() >= give_up_at:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _PAUSE_S[1])
+
+
+async def _quietly(finish: Callable[[], Awaitable[None]]) -> None:
+    with suppress(GlideMQError):
+        await finish()
+
+
+async def _release_all(connection: Connection, home: str, others: Sequence[str], token: str) -> None:
+    """Let everything of a flow run that can; its home, which knows of the others, comes last."""
+    for place in (*others, home):
+
+        async def release(place: str = place) -> Any:
+            return await connection.call("release_flow", place, connection.now_ms(), token, CALL_JOBS)
+
+        while (await _insisting(release))[0] == b"more":
+            pass
+
+
+async def _undo(connection: Connection, home: str, others: Sequence[str], token: str) -> None:
+    for place in (*others, home):
+        while (await connection.call("undo_flow", place, connection.now_ms(), token, CALL_JOBS))[
+            0
+        ] == b"more":
+            pass
+
+
+async def mend_flows(scope: Scope, older_than_ms: int = OLD_ENOUGH_MS) -> dict[str, str]:
+    """Finish or remove flows at home in a queue whose producer is gone; `finished` or `removed` by their tokens.
+
+    Args:
+        older_than_ms: how long nothing of such a flow has been created.
+    """
+    oldest = scope.now_ms() - older_than_ms
+    mended: dict[str, str] = {}
+    for token, entry in (await flows_in_parts(scope)).items():
+        at = entry.get("at")
+        if not isinstance(at, (int, float)) or at > oldest or entry.get("state") not in ("making", "releasing"):
+            continue
+        found = entry.get("others")
+        others = [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
+        home = scope.keys.root
+        if entry["state"] == "releasing":
+            await _release_all(scope.connection, home, others, token)
+            mended[token] = "finished"
+        else:
+            await _undo(scope.connection, home, others, token)
+            mended[token] = "removed"
+    return mended
+
+
+async def flows_in_parts(scope: Scope) -> dict[str, Mapping[str, Any]]:
+    """Read the flows at home in a queue that are being created, by their tokens."""
+    stored = await scope.connection.command("HGETALL", scope.keys.flow_parts) or {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for token, text in stored.items():
+        with suppress(ValueError):
+            entry = parse_json(text)
+            if isinstance(entry, dict) and "state" in entry:
+                found[as_text(token)] = entry
+    return found
