@@ -16,12 +16,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from .audit import audit_blob
 from .base import Scope
 from .commands import Arg
 from .connection import Connection
 from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
 from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
 from .linking import OLD_ENOUGH_MS, register_child, settle_link
+from .options import Actor
 from .payload import as_text
 from .slots import slot_of
 from .strict_json import parse_json
@@ -241,26 +243,38 @@ async def _quietly(finish: Callable[[], Awaitable[None]]) -> None:
         await finish()
 
 
-async def _release_all(connection: Connection, home: str, others: Sequence[str], token: str) -> None:
+async def _release_all(
+    connection: Connection, home: str, others: Sequence[str], token: str, blob: str = ""
+) -> None:
     """Let everything of a flow run that can; its home, which knows of the others, comes last."""
-    for place in (*others, home):
+    places, at = (*others, home), 0
 
-        async def release(place: str = place) -> Any:
-            return await connection.call("release_flow", place, connection.now_ms(), token, CALL_JOBS)
+    async def release() -> Any:
+        now = connection.now_ms()
+        # The home's queue is the one whose trail tells of it.
+        audit = blob if places[at] == home else ""
+        return await connection.call("release_flow", places[at], now, token, CALL_JOBS, audit)
 
-        while (await _insisting(release))[0] == b"more":
-            pass
-
-
-async def _undo(connection: Connection, home: str, others: Sequence[str], token: str) -> None:
-    for place in (*others, home):
-        while (await connection.call("undo_flow", place, connection.now_ms(), token, CALL_JOBS))[
-            0
-        ] == b"more":
-            pass
+    while at < len(places):
+        status, *_ = await _insisting(release)
+        if places[at] == home:
+            blob = ""
+        at += status != b"more"
 
 
-async def mend_flows(scope: Scope, older_than_ms: int = OLD_ENOUGH_MS) -> dict[str, str]:
+async def _undo(connection: Connection, home: str, others: Sequence[str], token: str, blob: str = "") -> None:
+    places, at = (*others, home), 0
+    while at < len(places):
+        audit, now = blob if places[at] == home else "", connection.now_ms()
+        status, *_ = await connection.call("undo_flow", places[at], now, token, CALL_JOBS, audit)
+        if audit:
+            blob = ""
+        at += status != b"more"
+
+
+async def mend_flows(
+    scope: Scope, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
+) -> dict[str, str]:
     """Finish or remove flows at home in a queue whose producer is gone; `finished` or `removed` by their tokens.
 
     Args:
@@ -270,16 +284,22 @@ async def mend_flows(scope: Scope, older_than_ms: int = OLD_ENOUGH_MS) -> dict[s
     mended: dict[str, str] = {}
     for token, entry in (await flows_in_parts(scope)).items():
         at = entry.get("at")
-        if not isinstance(at, (int, float)) or at > oldest or entry.get("state") not in ("making", "releasing"):
+        if (
+            not isinstance(at, (int, float))
+            or at > oldest
+            or entry.get("state") not in ("making", "releasing")
+        ):
             continue
         found = entry.get("others")
         others = [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
         home = scope.keys.root
+        detail = {"flow": token, "state": entry["state"]}
+        blob = audit_blob(actor, "finish_flows", scope.queue, (), scope.now_ms(), detail=detail)
         if entry["state"] == "releasing":
-            await _release_all(scope.connection, home, others, token)
+            await _release_all(scope.connection, home, others, token, blob)
             mended[token] = "finished"
         else:
-            await _undo(scope.connection, home, others, token)
+            await _undo(scope.connection, home, others, token, blob)
             mended[token] = "removed"
     return mended
 

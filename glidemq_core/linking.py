@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from .audit import audit_blob
 from .base import Scope
 from .errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
 from .keys import QueueKeys, split_member
-from .options import JobRef
+from .options import Actor, JobRef
 from .payload import as_text
 from .slots import slot_of
 from .vitals import exists
@@ -125,19 +126,21 @@ async def register_child(scope: Scope, parent: JobRef, job_id: str) -> str:
     return as_text(budget_key)
 
 
-async def settle_link(scope: Scope, parent: JobRef, job_id: str, what: str) -> None:
+async def settle_link(scope: Scope, parent: JobRef, job_id: str, what: str, blob: str = "") -> None:
     """Forget that a link is being made; with `gone` its parent waits for that child no longer."""
     member = scope.keys.member(job_id)
-    await scope.connection.call("settle_link", parent_keys(scope, parent).root, parent.id, member, what)
+    await scope.connection.call("settle_link", parent_keys(scope, parent).root, parent.id, member, what, blob)
 
 
-async def _resolve(scope: Scope, parent: JobRef, job_id: str) -> str:
+async def _resolve(scope: Scope, parent: JobRef, job_id: str, actor: Actor | None = None) -> str:
     """Find out whether a child came, and see to its link; `came`, `gone` or `wait`."""
     told = parent_keys(scope, parent).member(parent.id)
     [answer] = await scope.call("withdraw_child", job_id, told)
     what = as_text(answer)
     if what != "wait":
-        await settle_link(scope, parent, job_id, what)
+        detail = {"child": scope.keys.member(job_id)}
+        blob = audit_blob(actor, "finish_flows", parent.queue, [parent.id], scope.now_ms(), detail=detail)
+        await settle_link(scope, parent, job_id, what, blob)
     return what
 
 
@@ -146,7 +149,9 @@ async def _quietly(scope: Scope, parent: JobRef, job_id: str) -> None:
         await _resolve(scope, parent, job_id)
 
 
-async def mend_links(scope: Scope, older_than_ms: int = OLD_ENOUGH_MS) -> list[JobRef]:
+async def mend_links(
+    scope: Scope, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
+) -> list[JobRef]:
     """See to links of a queue's parents that somebody left in the middle; returns children that never came."""
     connection, prefix = scope.connection, scope.keys.prefix
     oldest = scope.now_ms() - older_than_ms
@@ -162,7 +167,7 @@ async def mend_links(scope: Scope, older_than_ms: int = OLD_ENOUGH_MS) -> list[J
                 continue
             child = JobRef(*place)
             below = Scope(connection, QueueKeys(prefix, child.queue))
-            if await _resolve(below, JobRef(scope.queue, parent_id), child.id) == "gone":
+            if await _resolve(below, JobRef(scope.queue, parent_id), child.id, actor) == "gone":
                 gone.append(child)
         if cursor == "0":
             return gone

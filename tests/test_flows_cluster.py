@@ -135,7 +135,11 @@ async def test_a_step_that_fails_takes_everything_back(
         with pytest.raises(CallTimeoutError):
             await producer.add(tree(), budget=Budget(max_total_tokens=1), cross_slot=True)
 
-    left = {key for key in await everything(empty) if ":job:" in key or ":deps:" in key or ":budget" in key or "flow-" in key}
+    left = {
+        key
+        for key in await everything(empty)
+        if ":job:" in key or ":deps:" in key or ":budget" in key or "flow-" in key
+    }
     assert left == set()
     lengths = await empty.pipeline([("XLEN", f"glide:{{{queue}}}:stream") for queue in FAR])
     assert lengths == [0, 0, 0]

@@ -12,12 +12,14 @@ from wire import dump
 
 from glidemq_core import flow_parts
 from glidemq_core.connection import Connection
+from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import CallTimeoutError, DuplicateJobError, ServerError, ServerUnavailableError
 from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flow_parts import mend_flows
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Budget, JobOptions, Ordering, TokenBucket
+from glidemq_core.options import Actor, Budget, JobOptions, Ordering, TokenBucket
 from glidemq_core.queue import Queue
+from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 
 #: Calls that create a flow in parts, those before anything can run first.
@@ -81,6 +83,8 @@ async def without_tokens(connection: Connection) -> dict[str, Any]:
                 value.pop(name, None)
         if ":group:" in key:
             value.pop("tbLastRefill", None)
+        if ":deps:" in key or ":parents:" in key:
+            found[key] = sorted(value)
         if key.endswith((":stream", ":events")):
             found[key] = [entry["fields"] for entry in value]
     return found
@@ -298,3 +302,21 @@ async def test_an_id_that_is_taken_meanwhile_refuses_the_whole_flow(
     jobs = [key for key in await keys_left(connection) if ":job:" in key]
     assert jobs == ["glide:{q}:job:mine"]
     assert await connection.command("HGET", jobs[0], "name") == b"first"
+
+
+async def test_doctor_tells_of_half_created_flows_and_finishes_them(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await died(connection, 1, RELEASING)
+    watch, clock = Watch(connection), connection.now_ms
+    monkeypatch.setattr(connection, "now_ms", lambda: clock() + 120_000)
+    by_id = {check.id: check for check in await examine(connection, watch, ["q"])}
+    assert by_id["unfinished_flows"].status == "warn"
+
+    results = await repair(connection, watch, ["q"], Actor("ann"))
+    assert [(result.action, result.outcome) for result in results] == [("finish_flows", "finished")]
+    by_id = {check.id: check for check in await examine(connection, watch, ["q"])}
+    assert by_id["unfinished_flows"].status == "ok"
+    assert await connection.command("XLEN", "glide:{q}:stream") == 8
+    entries = await Queue("q", connection).get_audit()
+    assert [(entry.action, entry.outcome) for entry in entries] == [("finish_flows", "finished")]

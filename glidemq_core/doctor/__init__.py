@@ -16,6 +16,7 @@ from .ordering import ordering_keys
 from .queues import key_types, list_active, outbox, paused, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
 from .slots import free_slots, ordering_slots
+from .unfinished import finish_flows, unfinished_flows
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -33,6 +34,7 @@ _QUEUES: dict[str, _Asking] = {
     "paused": paused,
     "suspended": suspended,
     "stuck_parents": stuck_parents,
+    "unfinished_flows": unfinished_flows,
     "ordering_keys": ordering_keys,
     "ordering_slots": ordering_slots,
     "lost_jobs": lost_jobs,
@@ -41,7 +43,11 @@ _QUEUES: dict[str, _Asking] = {
 }
 _Repairing = Callable[["Watch", Source, Sequence[str], Actor], Awaitable[list[OperationResult]]]
 #: What can be mended, in the order in which it is: a lost job that runs again may hold a slot.
-_REPAIRS: dict[str, _Repairing] = {"requeue_lost": requeue_lost, "free_slots": free_slots}
+_REPAIRS: dict[str, _Repairing] = {
+    "finish_flows": finish_flows,
+    "requeue_lost": requeue_lost,
+    "free_slots": free_slots,
+}
 #: Ids of all checks in their order.
 CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUEUES)
 

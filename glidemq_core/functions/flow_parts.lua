@@ -85,11 +85,12 @@ register("begin_flow", {}, function(P, args)
   return { "ok" }
 end)
 
--- Place what can run. args: now, token, how many at most. Reply {"more" | "done", jobs placed or announced}.
+-- Place what can run. args: now, token, how many at most, audit of whoever mends it. Reply {"more" | "done", jobs placed or announced}.
 register("release_flow", {}, function(P, args)
   local now, token, list = tonumber(args[1]), args[2], P .. ":flow-jobs:" .. args[2]
   local entry = entry_of(P, token)
   if not entry then return { "done", 0 } end
+  audit.append(P, args[4], "finished")
   local taken = call("LPOP", list, args[3]) or {}
   for _, item in ipairs(taken) do
     local kind, root, id = item:match("^(.)(.*):([^:]*)$")
@@ -112,13 +113,14 @@ register("release_flow", {}, function(P, args)
   return { "done", #taken }
 end)
 
--- Remove a flow of which nothing can run yet. args: now, token, how many jobs at most.
+-- Remove a flow of which nothing can run yet. args: now, token, how many jobs at most, audit of whoever mends it.
 -- Reply {"more" | "done"} | {"releasing"}.
 register("undo_flow", {}, function(P, args)
   local now, token, list = tonumber(args[1]), args[2], P .. ":flow-jobs:" .. args[2]
   local entry = entry_of(P, token)
   if not entry then return { "done" } end
   if entry.state == "releasing" then return { "releasing" } end
+  audit.append(P, args[4], "removed")
   for _, item in ipairs(call("RPOP", list, args[3]) or {}) do
     local root, id = item:match("^.(.*):([^:]*)$")
     local job, key = jobs.look(root, id), root .. ":job:" .. id
