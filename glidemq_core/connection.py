@@ -16,7 +16,8 @@ from . import functions
 from .commands import Arg, fcall_words, is_read, name_of, no_functions_error, read_only_error, to_words
 from .errors import InvalidOptionError, PermissionDeniedError, UnsupportedServerError
 from .link import Link
-from .probe import Facts, probe, reachable
+from .nodes import Nodes
+from .probe import Facts, probe
 from .records import ServerInfo
 from .url import EMBEDDED, Password, Settings, settings
 
@@ -38,6 +39,7 @@ class Connection:
         self,
         link: Link,
         chosen: Settings,
+        nodes: Nodes,
         facts: Facts,
         *,
         clock: Callable[[], int] = system_clock,
@@ -45,7 +47,6 @@ class Connection:
     ) -> None:
         self.prefix = chosen.prefix
         self.url = chosen.url
-        self.address = chosen.address
         self.is_cluster = chosen.cluster
         self.read_only = chosen.read_only
         self.server = _server_info(facts, chosen)
@@ -57,6 +58,7 @@ class Connection:
         self.now_ms = clock
         self._link = link
         self._settings = chosen
+        self._nodes = nodes
         self._facts = facts
         self._embedded = embedded
         self._resp2: Connection | None = None
@@ -71,6 +73,11 @@ class Connection:
         return self._link.client
 
     @property
+    def address(self) -> str:
+        """The server's first address, or that of the primary among several."""
+        return self._nodes.address
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._link.closed
@@ -81,8 +88,8 @@ class Connection:
         return self._link.functions_available
 
     async def is_reachable(self) -> bool:
-        """Tell at once whether anybody still listens at the server's address; sends no command."""
-        return await reachable(self._settings)
+        """Tell at once whether anybody still listens at the server's addresses; sends no command."""
+        return await self._nodes.accept()
 
     async def call(self, function: str, key: str, *args: Arg) -> Any:
         """Call one of our writing functions on the queue with prefix `key`; load the library if it is gone.
@@ -130,8 +137,9 @@ class Connection:
 
     async def server_info(self) -> ServerInfo:
         """Ask the server again for what `server` holds, and keep it there."""
-        self._facts = await probe(self._settings, await self._settings.secret())
+        self._facts = await probe(self._nodes.settings, await self._settings.secret())
         self._link.trust_roles = not self._facts.may_ask_info
+        self._nodes.hear(self._facts.nodes_at)
         self.stats.commands += 3
         self.server = _server_info(self._facts, self._settings)
         return self.server
@@ -161,7 +169,7 @@ class Connection:
         A cancelled blocking read still occupies its client: close it instead of using it on.
         """
         link = await self._link.twin(resp2=resp2)
-        return Connection(link, self._settings, self._facts, clock=self.now_ms)
+        return Connection(link, self._settings, self._nodes, self._facts, clock=self.now_ms)
 
     async def resp2(self) -> Connection:
         """Return the client for modules whose RESP3 answers the driver cannot read; it closes with this one."""
@@ -250,6 +258,7 @@ def connect(
 
     Args:
         url: `valkey://[user[:password]@]host[:port]`, `valkeys://` for TLS, `embedded:[NAME|/PATH]`;
+            several `host:port,host:port` are seeds of a cluster, or one server and its replicas;
             without it the environment's `GLIDEMQ_URL`.
         password: text, or an async function that is asked at each connect; else `GLIDEMQ_PASSWORD`.
         read_from: `primary`, `prefer_replica`, `az` or `az_or_primary`.
@@ -312,6 +321,9 @@ async def _connect(url: str | None, keywords: dict[str, Any]) -> Connection:
 async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Connection:
     secret = await chosen.secret()
     facts = await probe(chosen, secret)
+    if facts.version is not None and not chosen.cluster_given and not facts.is_cluster_node:
+        # Several addresses are a cluster's seeds, or one server and its replicas.
+        chosen = replace(chosen, cluster=False)
     if chosen.cluster and facts.version is not None and not facts.is_cluster_node:
         raise InvalidOptionError(
             f"{chosen.address} is no cluster: leave out ?cluster=1",
@@ -326,11 +338,15 @@ async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Con
             value=False,
             allowed="?cluster=1",
         )
-    _check_version(chosen, facts)
+    nodes = Nodes(chosen, facts)
+    if not chosen.cluster and len(chosen.addresses) > 1:
+        await nodes.look()
+        facts = await probe(nodes.settings, secret)
+    _check_version(nodes.address, facts)
     # In a thread, because loading the driver takes long enough to be seen on a screen.
     driver = await asyncio.to_thread(import_module, f"{__package__}.driver")
-    link = await Link.open(driver, chosen, secret, trust_roles=not facts.may_ask_info)
-    connection = Connection(link, chosen, facts, embedded=embedded)
+    link = await Link.open(driver, nodes, secret, trust_roles=not facts.may_ask_info)
+    connection = Connection(link, chosen, nodes, facts, embedded=embedded)
     try:
         await connection.check_functions()
     except BaseException:
@@ -339,11 +355,11 @@ async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Con
     return connection
 
 
-def _check_version(chosen: Settings, facts: Facts) -> None:
+def _check_version(address: str, facts: Facts) -> None:
     """Refuse a server without functions before the driver, which may not even speak with it."""
     major = (facts.version or "").partition(".")[0]
     if major.isdigit() and int(major) < functions.OLDEST_MAJOR:
-        raise no_functions_error(chosen.address, facts.version)
+        raise no_functions_error(address, facts.version)
 
 
 def _server_info(facts: Facts, chosen: Settings) -> ServerInfo:

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import glide
-from glide import GlideError
+from glide import ClosingError, ConnectionError, GlideError
 
-from .translate import is_disconnect, is_existing_library, is_missing_function, is_moving, translate
+from .translate import (
+    is_disconnect,
+    is_existing_library,
+    is_missing_function,
+    is_moving,
+    is_replica,
+    translate,
+)
 from .url import Settings
 
 __all__ = [
+    "ClosingError",
+    "ConnectionError",
     "GlideError",
     "batch",
     "create",
@@ -22,6 +31,7 @@ __all__ = [
     "is_existing_library",
     "is_missing_function",
     "is_moving",
+    "is_replica",
     "translate",
 ]
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 from . import functions
 from .commands import key_of, name_of, read_only_error
-from .errors import ClosedError, GlideMQError, PermissionDeniedError, ServerUnavailableError
-from .probe import reachable
-from .url import Settings
+from .errors import (
+    AuthenticationError,
+    ClosedError,
+    GlideMQError,
+    PermissionDeniedError,
+    ServerUnavailableError,
+)
+from .nodes import Nodes
+from .probe import parse_slots
+from .url import Address
 
 Words = list[str | bytes]
 
@@ -24,12 +32,10 @@ _MOVING_WAIT_S = 0.1
 
 @dataclass(slots=True)
 class ConnectionStats:
-    """What a connection and its dedicated ones cost the server so far, and how they fare."""
+    """What a connection and its dedicated ones cost the server so far."""
 
     commands: int = 0
     rtt_ms: float | None = None
-    #: One of the clients lost the server: the next call looks before it waits.
-    doubtful: bool = False
 
 
 class Link:
@@ -39,8 +45,9 @@ class Link:
         self,
         client: Any,
         driver: Any,
-        settings: Settings,
+        nodes: Nodes,
         *,
+        generation: int,
         trust_roles: bool,
         resp2: bool = False,
         stats: ConnectionStats | None = None,
@@ -53,28 +60,38 @@ class Link:
         #: Take the address for the primary without asking: this user may not run INFO.
         self.trust_roles = trust_roles
         self._driver = driver
-        self._settings = settings
+        self._nodes = nodes
+        self._settings = nodes.settings
+        #: Which primary the client was made for.
+        self._generation = generation
         self._resp2 = resp2
-        self._slots = asyncio.Semaphore(settings.max_inflight)
+        self._slots = asyncio.Semaphore(self._settings.max_inflight)
         self._loading = asyncio.Lock()
         self._loads = 0
+        self._reassuring: asyncio.Task[None] | None = None
+        #: Farewells of clients that were replaced.
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._asking_nodes: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, driver: Any, settings: Settings, secret: str | None, *, trust_roles: bool) -> Self:
+    async def open(cls, driver: Any, nodes: Nodes, secret: str | None, *, trust_roles: bool) -> Self:
         """Make the client; it connects at its first command."""
-        client = await driver.create(settings, secret, trust_roles=trust_roles)
-        return cls(client, driver, settings, trust_roles=trust_roles)
+        generation = nodes.generation
+        client = await driver.create(nodes.settings, secret, trust_roles=trust_roles)
+        return cls(client, driver, nodes, generation=generation, trust_roles=trust_roles)
 
     async def twin(self, *, resp2: bool) -> Link:
         """Open another client with the same settings; what both cost is counted together."""
         self.check_open()
+        secret, generation = await self._settings.secret(), self._nodes.generation
         client = await self._driver.create(
-            self._settings, await self._settings.secret(), trust_roles=self.trust_roles, resp2=resp2
+            self._nodes.settings, secret, trust_roles=self.trust_roles, resp2=resp2
         )
         twin = Link(
             client,
             self._driver,
-            self._settings,
+            self._nodes,
+            generation=generation,
             trust_roles=self.trust_roles,
             resp2=resp2,
             stats=self.stats,
@@ -111,8 +128,12 @@ class Link:
         missing = [i for i, answer in enumerate(answers) if self._is_missing(answer)]
         if missing:
             await self._load(loads)
-            again = await self._exec([commands[i] for i in missing], repeat=True)
-            for i, answer in zip(missing, again, strict=True):
+        # In a cluster one node may have lost its connection, while the others have answered.
+        again = missing + [i for i, answer in enumerate(answers) if self._is_disconnect(answer)]
+        if again:
+            for i, answer in zip(
+                again, await self._exec([commands[i] for i in again], repeat=True), strict=True
+            ):
                 answers[i] = answer
         return [
             self._in_place(answer, words, key)
@@ -122,6 +143,11 @@ class Link:
     async def close(self) -> None:
         """Close the client; requests on their way end in `ClosedError`."""
         self.closed = True
+        if self._asking_nodes is not None:
+            self._asking_nodes.cancel()
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self.client.close()
 
     def check_open(self) -> None:
@@ -142,36 +168,64 @@ class Link:
         return await self._send(words)
 
     async def _send(self, words: Words) -> Any:
+        """Send; again where the server has refused to do anything, and will soon do it or does it elsewhere."""
         give_up_at: float | None = None
+        looked = False
         while True:
-            if self.closed or self.stats.doubtful:
+            if self._is_unsure:
                 await self._reassure()
+            if self._nodes.is_old:
+                self._ask_nodes()
             self.stats.commands += 1
-            try:
-                async with self._slots:
-                    return await self.client.custom_command(words)
-            except self._driver.GlideError as error:
-                # Nothing was done: the slot is on its way to another node, which takes the call once it is there.
-                now = time.monotonic()
-                give_up_at = give_up_at or now + _MOVING_S
-                if not self._settings.cluster or not self._driver.is_moving(error) or now >= give_up_at:
-                    raise
-            await asyncio.sleep(_MOVING_WAIT_S)
+            async with self._slots:
+                client, generation = self.client, self._generation
+                try:
+                    return await client.custom_command(words)
+                except self._driver.GlideError as raised:
+                    error = self._as_lost(raised, client)
+            now = time.monotonic()
+            give_up_at = give_up_at or now + _MOVING_S
+            if self._settings.cluster and self._driver.is_moving(error) and now < give_up_at:
+                await asyncio.sleep(_MOVING_WAIT_S)
+            elif looked or self._settings.cluster or not self._driver.is_replica(error):
+                raise error
+            else:
+                looked = True
+                await self._find_primary(error, generation)
+
+    @property
+    def _is_unsure(self) -> bool:
+        """Whether a call has to look before it is sent."""
+        nodes = self._nodes
+        return (
+            self.closed
+            or nodes.doubtful
+            or self._reassuring is not None
+            or self._generation != nodes.generation
+        )
+
+    def _as_lost(self, error: Exception, client: Any) -> Exception:
+        """A client that was replaced is closed in the end: the replies that it owed are lost, nothing else."""
+        if isinstance(error, self._driver.ClosingError) and client is not self.client and not self.closed:
+            lost: Exception = self._driver.ConnectionError("the client was replaced")
+            return lost
+        return error
 
     async def _exec(self, commands: Sequence[Words], *, repeat: bool = False) -> list[Any]:
         """Run a pipeline; errors of single commands stand in the answer untranslated."""
         if not commands:
             return []
-        if self.closed or self.stats.doubtful:
+        if self._is_unsure:
             await self._reassure()
         self.stats.commands += len(commands)
         started = time.perf_counter()
+        batch = self._driver.batch(self._settings.cluster, commands)
         try:
             async with self._slots:
-                answers = await self.client.exec(
-                    self._driver.batch(self._settings.cluster, commands), raise_on_error=False
-                )
-        except self._driver.GlideError as error:
+                client = self.client
+                answers = await client.exec(batch, raise_on_error=False)
+        except self._driver.GlideError as raised:
+            error = self._as_lost(raised, client)
             if repeat and self._driver.is_disconnect(error):
                 return await self._exec(commands)
             raise await self._explained(error, commands[0]) from error
@@ -201,50 +255,113 @@ class Link:
             self._loads += 1
 
     async def _reassure(self) -> None:
-        """Before a call after trouble: see that somebody is there, instead of waiting for the time-out."""
-        self.check_open()
-        if not await reachable(self._settings):
-            address = self._settings.address
-            raise ServerUnavailableError(f"cannot reach {address}", address=address)
-        if callable(self._settings.password):
-            await self._renew(await self._settings.secret())
-        self.stats.doubtful = False
+        """Before a call after trouble: see that somebody is there, instead of waiting for the time-out.
 
-    async def _renew(self, secret: str | None) -> None:
-        """Change the client for one with a new password: the driver would try the old one for ever."""
-        if secret == getattr(self.client.config.credentials, "password", None):
-            return
-        stale = self.client
-        self.client = await self._driver.create(
-            self._settings, secret, trust_roles=self.trust_roles, resp2=self._resp2
+        However many calls wait, one look and one change of the client serve them all.
+        """
+        self.check_open()
+        if self._reassuring is None:
+            self._reassuring = asyncio.get_running_loop().create_task(self._make_sure())
+            self._reassuring.add_done_callback(_heard)
+        await asyncio.shield(self._reassuring)
+        self.check_open()
+
+    async def _make_sure(self) -> None:
+        try:
+            looked = self._nodes.doubtful
+            if looked:
+                await self._nodes.look()
+            if self._generation != self._nodes.generation:
+                await self._replace(await self._settings.secret())
+            elif looked and callable(self._settings.password):
+                # The driver would try the old password for ever.
+                secret = await self._settings.secret()
+                if secret != getattr(self.client.config.credentials, "password", None):
+                    await self._replace(secret)
+        finally:
+            self._reassuring = None
+
+    async def _find_primary(self, error: Exception, generation: int) -> None:
+        """Look for the primary after a replica has refused a change; raises `error` if there is no other.
+
+        Args:
+            generation: that of the client which met the replica.
+        """
+        if generation == self._nodes.generation:
+            with suppress(ServerUnavailableError):
+                await self._nodes.look(for_primary=True)
+            if generation == self._nodes.generation:
+                raise error
+
+    async def _replace(self, secret: str | None) -> None:
+        """Change the client; the former one may still bring the answers that it owes."""
+        generation = self._nodes.generation
+        client = await self._driver.create(
+            self._nodes.settings, secret, trust_roles=self.trust_roles, resp2=self._resp2
         )
-        await stale.close()
+        if self.closed:
+            await client.close()
+            return
+        leaving = asyncio.get_running_loop().create_task(self._let_go(self.client))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        self.client, self._generation = client, generation
+
+    async def _let_go(self, client: Any) -> None:
+        try:
+            await asyncio.sleep(self._settings.request_timeout / 1_000)
+        finally:
+            await client.close()
+
+    def _ask_nodes(self) -> None:
+        """Ask the cluster for its nodes, beside the calls."""
+        if self._asking_nodes is None or self._asking_nodes.done():
+            self._asking_nodes = asyncio.get_running_loop().create_task(self._hear_nodes())
+
+    async def _hear_nodes(self) -> None:
+        found: tuple[Address, ...] = ()
+        with suppress(self._driver.GlideError):
+            self.stats.commands += 1
+            found = parse_slots(await self.client.custom_command(["CLUSTER", "SLOTS"]))
+        self._nodes.hear(found)
 
     async def _explained(
         self, error: Exception, words: Sequence[str | bytes], key: str | None = None
     ) -> GlideMQError:
         """Translate an error, and tell a silent server from one that is gone."""
         problem = self._translated(error, words, key)
-        if isinstance(problem, (TimeoutError, ServerUnavailableError)):
-            self.stats.doubtful = True
-            if isinstance(problem, TimeoutError) and not await reachable(self._settings):
-                address = self._settings.address
-                return ServerUnavailableError(f"the connection to {address} was lost", address=address)
+        if isinstance(problem, TimeoutError) and not await self._nodes.accept():
+            address = self._nodes.address
+            return ServerUnavailableError(f"the connection to {address} was lost", address=address)
         return problem
 
     def _translated(self, error: Exception, words: Sequence[str | bytes], key: str | None) -> GlideMQError:
         translated: GlideMQError = self._driver.translate(
             error,
             name_of(words),
-            address=self._settings.address,
+            address=self._nodes.address,
             timeout_ms=self._settings.request_timeout,
             username=self._settings.username,
             key=key if key is not None else key_of(words),
+            cluster=self._settings.cluster,
         )
+        asks = isinstance(translated, AuthenticationError) and callable(self._settings.password)
+        moved = len(self._nodes.given) > 1 and self._driver.is_replica(error)
+        if asks or moved or isinstance(translated, (TimeoutError, ServerUnavailableError)):
+            self._nodes.doubtful = True
         return translated
 
     def _in_place(self, answer: Any, words: Sequence[str | bytes], key: str | None) -> Any:
         return self._translated(answer, words, key) if isinstance(answer, self._driver.GlideError) else answer
 
+    def _is_disconnect(self, answer: Any) -> bool:
+        return isinstance(answer, self._driver.GlideError) and self._driver.is_disconnect(answer)
+
     def _is_missing(self, answer: Any) -> bool:
         return isinstance(answer, self._driver.GlideError) and self._driver.is_missing_function(answer)
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Take note of an error that those who waited for it no longer want."""
+    if not task.cancelled():
+        task.exception()

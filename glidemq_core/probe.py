@@ -45,6 +45,9 @@ class Facts:
     latency_ms: float
     may_ask_info: bool
     beyond_loopback: bool
+    is_replica: bool
+    #: Nodes of the cluster, as it announces them.
+    nodes_at: tuple[Address, ...] = ()
 
 
 async def probe(settings: Settings, secret: str | None) -> Facts:
@@ -65,24 +68,35 @@ async def probe(settings: Settings, secret: str | None) -> Facts:
         except TimeoutError as error:
             if isinstance(error, GlideMQError):
                 raise
-            failure = failure or _unavailable(
-                address, f"no answer from {format_address(address)} within {settings.connect_timeout} ms"
-            )
+            failure = failure or _silent(address, settings)
         except ServerUnavailableError as error:
             failure = failure or error
     assert failure is not None
     raise failure
 
 
-async def reachable(settings: Settings, seconds: float = 1.0) -> bool:
-    """Tell whether any of the addresses accepts a TCP connection."""
-    for host, port in settings.addresses:
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(seconds):
-                _, writer = await asyncio.open_connection(host, port)
-            writer.transport.abort()
-            return True
-    return False
+async def probe_each(settings: Settings, secret: str | None) -> dict[Address, Facts | GlideMQError]:
+    """Try all addresses at the same time; what each says, or why it says nothing.
+
+    Raises:
+        PermissionDeniedError: the password would travel in plain text over a public network.
+        InvalidOptionError: a certificate file cannot be used.
+    """
+    tls = _tls(settings) if settings.tls else None
+
+    async def one(address: Address) -> Facts | GlideMQError:
+        try:
+            async with asyncio.timeout(settings.connect_timeout / 1_000):
+                return await _probe(address, settings, secret, tls)
+        except PermissionDeniedError:
+            raise
+        except GlideMQError as error:
+            return error
+        except TimeoutError:
+            return _silent(address, settings)
+
+    found = await asyncio.gather(*(one(address) for address in settings.addresses))
+    return dict(zip(settings.addresses, found, strict=True))
 
 
 async def _probe(
@@ -217,10 +231,14 @@ async def _facts(wire: Wire, *, beyond_loopback: bool) -> Facts:
         if error.code != "NOPERM":
             raise
         may_ask = False
+        info = await _greeting(wire)
     latency = (time.perf_counter() - started) * 1_000
     nodes = 1
+    nodes_at: tuple[Address, ...] = ()
     clustered = info.get("cluster_enabled") == "1"
     if clustered:
+        with suppress(ReplyError):
+            nodes_at = parse_slots(await wire.ask("CLUSTER", "SLOTS"))
         with suppress(ReplyError):
             cluster = str(await wire.ask("CLUSTER", "INFO"))
             nodes = next(
@@ -235,7 +253,35 @@ async def _facts(wire: Wire, *, beyond_loopback: bool) -> Facts:
         latency_ms=latency,
         may_ask_info=may_ask,
         beyond_loopback=beyond_loopback,
+        is_replica=info.get("role") in ("slave", "replica"),
+        nodes_at=nodes_at,
     )
+
+
+async def _greeting(wire: Wire) -> dict[str, str]:
+    """Role, version and mode of a server for users who may not run INFO, under INFO's names."""
+    try:
+        reply = await wire.ask("HELLO", "2")
+    except ReplyError:
+        return {}
+    words = reply if isinstance(reply, list) else []
+    said = {str(name): str(value) for name, value in zip(words[::2], words[1::2], strict=False)}
+    known = {"role": said.get("role"), "redis_version": said.get("version")}
+    return {name: value for name, value in known.items() if value} | {
+        "cluster_enabled": "1" if said.get("mode") == "cluster" else "0"
+    }
+
+
+def parse_slots(reply: object) -> tuple[Address, ...]:
+    """Addresses of the nodes in a reply to CLUSTER SLOTS; nodes that announce none are left out."""
+    found: dict[Address, None] = {}
+    for entry in reply if isinstance(reply, list) else ():
+        for node in entry[2:] if isinstance(entry, list) else ():
+            if isinstance(node, list) and len(node) > 1 and isinstance(node[1], int):
+                host = node[0].decode("utf-8", "replace") if isinstance(node[0], bytes) else node[0]
+                if isinstance(host, str) and host not in ("", "?"):
+                    found[host, node[1]] = None
+    return tuple(found)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
@@ -257,6 +303,12 @@ def _tls(settings: Settings) -> ssl.SSLContext:
                 f"'{settings.cert}' and '{settings.key}' are not a certificate and its unencrypted key",
             )
     return context
+
+
+def _silent(address: Address, settings: Settings) -> ServerUnavailableError:
+    return _unavailable(
+        address, f"no answer from {format_address(address)} within {settings.connect_timeout} ms"
+    )
 
 
 def _unavailable(address: Address, message: str, hint: str | None = None) -> ServerUnavailableError:

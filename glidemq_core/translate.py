@@ -36,7 +36,12 @@ _UNCONNECTED = (
     "FatalSendError",
     "FatalReceiveError",
     "Connection not found",
+    "ConnectionNotFoundForRoute",
     "AllConnectionsUnavailable",
+    # Of one command in a pipeline over the nodes of a cluster.
+    "internal sender",
+    "Failed to refresh",
+    "Failed to create initial connections",
 )
 
 
@@ -47,7 +52,15 @@ def is_missing_function(error: GlideError) -> bool:
 
 def is_disconnect(error: GlideError) -> bool:
     """Tell whether the connection broke, so that nobody knows how far the request came."""
-    return isinstance(error, ConnectionError)
+    return isinstance(error, ConnectionError) or (
+        not isinstance(error, TimeoutError) and any(mark in str(error) for mark in _UNCONNECTED)
+    )
+
+
+def is_replica(error: GlideError) -> bool:
+    """Tell whether a replica has refused a change: nothing was done."""
+    match = _SIGNALLED.search(str(error))
+    return match is not None and match[1].upper() in ("READONLY", "READONLYERROR")
 
 
 def is_moving(error: GlideError) -> bool:
@@ -69,6 +82,7 @@ def translate(
     timeout_ms: int,
     username: str | None = None,
     key: str | None = None,
+    cluster: bool = False,
 ) -> GlideMQError:
     """Return our error for one of the driver's; `key` is the key or queue prefix the command was about."""
     text = " ".join(str(error).split())
@@ -102,7 +116,7 @@ def translate(
         return ServerUnavailableError(f"cannot reach {address}", address=address)
     if code in _TRANSIENT:
         return ServerUnavailableError(f"{address} is not ready: {detail}", address=address)
-    if code in ("TRYAGAIN", "ASK"):
+    if cluster and code in _MOVING:
         whose = f"'{key}'" if key else "this key"
         return ServerUnavailableError(
             f"the slot of {whose} moves to another node of the cluster; nothing was changed",

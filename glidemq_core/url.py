@@ -36,6 +36,8 @@ class Settings:
     prefix: str = DEFAULT_PREFIX
     tls: bool = False
     cluster: bool = False
+    #: Whether the caller said so; else several addresses may also be one server and its replicas.
+    cluster_given: bool = False
     username: str | None = None
     password: Password | None = field(default=None, repr=False)
     ca: str | None = None
@@ -119,6 +121,7 @@ def settings(
         prefix=DEFAULT_PREFIX if chosen_prefix is None else check_prefix(chosen_prefix),
         tls=tls,
         cluster=len(addresses) > 1 if asked_cluster is None else asked_cluster,
+        cluster_given=asked_cluster is not None,
         username=_first(username, user),
         password=_first(password, secret, os.environ.get("GLIDEMQ_PASSWORD") or None),
         **files,

@@ -20,11 +20,11 @@ SLOTS = 16_384
 
 @dataclass
 class Node:
-    """One node of a cluster."""
+    """One node of a cluster, or a server of its own."""
 
     port: int
-    bus: int
-    process: subprocess.Popen[bytes]
+    bus: int = 0
+    process: subprocess.Popen[bytes] | None = None
     id: str = ""
 
     async def ask(self, *words: str | int) -> Any:
@@ -35,6 +35,7 @@ class Node:
             await wire.close()
 
     def kill(self) -> None:
+        assert self.process is not None
         self.process.kill()
         self.process.wait(10)
 
@@ -110,6 +111,8 @@ async def running_cluster(
             await node.ask("CLUSTER", "REPLICATE", made.primaries[number % primaries].id)
         for node in made.replicas:
             await eventually(lambda node=node: _follows(node), timeout=30)
+        for node in nodes:
+            await eventually(lambda node=node: _lists(node, len(nodes)), timeout=30)
         yield made
 
 
@@ -149,3 +152,7 @@ async def _is_whole(node: Node, nodes: int) -> bool:
 async def _follows(node: Node) -> bool:
     said = str(await node.ask("INFO", "replication"))
     return "role:slave" in said and "master_link_status:up" in said
+
+
+async def _lists(node: Node, nodes: int) -> bool:
+    return len({at[1] for entry in await node.ask("CLUSTER", "SLOTS") for at in entry[2:]}) == nodes
