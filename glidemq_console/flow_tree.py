@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from glidemq_core.options import JobRef
     from glidemq_core.records import Flow, FlowBudget, FlowNode
 
-#: States of a child that will not complete by itself; `unknown` is one that was removed.
+#: States of a child that will not complete by itself; `unknown` is one that was removed before it was done.
 HOPELESS = ("failed", "unknown")
 #: Cells of the lines before a name at most; deeper ones are cut at the left.
 MOST_LEAD = 30

@@ -9,7 +9,7 @@ from .audit import audit_blob
 from .base import QueueBase, Scope
 from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
-from .keys import QueueKeys
+from .keys import QueueKeys, done_marker
 from .linking import OLD_ENOUGH_MS, mend_links
 from .numbers import to_int
 from .option_fields import Duration, refuse, to_ms
@@ -82,7 +82,7 @@ async def pending_children(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
     if not members:
         return {}
     texts = [QueueKeys(prefix, child.queue).member(child.id) for child in members]
-    markers = await connection.command("HMGET", keys.job(parent.id), *(f"depdone:{text}" for text in texts))
+    markers = await connection.command("HMGET", keys.job(parent.id), *(done_marker(text) for text in texts))
     pending = [child for child, marker in zip(members, markers, strict=True) if marker is None]
     states = await scope.gather(
         *(("HGET", QueueKeys(prefix, child.queue).job(child.id), "state") for child in pending)

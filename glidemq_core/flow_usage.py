@@ -21,7 +21,7 @@ _FIELDS = tuple(USAGE_FIELDS.values())
 async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledger: bool = False) -> FlowUsage:
     """Sum the usage of a job and its children; see `Queue.get_flow_usage`.
 
-    Children are the members of `deps`, which survive the parent's removal; removed ones are skipped.
+    Children are the members of `deps`, which survive the parent's removal; of removed ones counts what was kept.
     """
     connection, prefix, root = scope.connection, scope.keys.prefix, JobRef(scope.queue, job_id)
     if deep:
@@ -47,6 +47,12 @@ async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: 
         if ledger:
             commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
         answers = [readable(answer) for answer in await scope.connection.pipeline(commands)]
+        gone = [place for place in range(len(part)) if not answers[place] or answers[place][-1] is None]
+        kept = await scope.connection.pipeline(
+            [("HMGET", _keys(scope, part[at]).kept(part[at].id), *_FIELDS, "state") for at in gone]
+        )
+        for place, answer in zip(gone, kept, strict=True):
+            answers[place] = readable(answer)
         for place in range(len(part)):
             values = answers[place]
             *stored, state = values or [None] * (len(_FIELDS) + 1)

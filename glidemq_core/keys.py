@@ -43,6 +43,11 @@ def queue_of(prefix: str, key: str) -> str | None:
     return name if brace and name and ":" not in name else None
 
 
+def done_marker(member: str) -> str:
+    """Field of a parent's hash that tells that a child is done."""
+    return f"depdone:{member}"
+
+
 def split_member(member: str, prefix: str) -> tuple[str, str] | None:
     """Split `<queue prefix>:<id>` (members of deps, parents, parked) into (queue, id) at the last colon."""
     head, colon, job_id = member.rpartition(":")
@@ -125,6 +130,9 @@ class QueueKeys:
 
     def metrics(self, kind: str) -> str:
         return f"{self.root}:metrics:{kind}"
+
+    def kept(self, job_id: str) -> str:
+        return f"{self.root}:kept:{job_id}"
 
     def reserved(self, job_id: str) -> str:
         return f"{self.root}:reserved:{job_id}"

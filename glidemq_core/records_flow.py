@@ -126,6 +126,8 @@ class FlowNode:
     processed_at: datetime | None = None
     finished_at: datetime | None = None
     failed_reason: str | None = None
+    #: Its record is gone: `state` is `completed` if whoever waited for it counted it, else `unknown`.
+    removed: bool = False
     #: Since when it is parked.
     parked_at: datetime | None = python_only(None)
 
@@ -143,6 +145,8 @@ class Flow:
     kind: str
     nodes: tuple[FlowNode, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
+    #: Jobs among them whose records are gone.
+    removed: int = 0
     usage: FlowUsage = field(default_factory=FlowUsage)
     budget: FlowBudget | None = None
     truncated: bool = False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from conftest import eventually
 from flow_kit import step
 from wire import dump, replay
 
@@ -10,13 +13,16 @@ from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
+    UnrecoverableError,
 )
-from glidemq_core.flow_nodes import FlowJob
+from glidemq_core.flow_nodes import FlowJob, JobNode
 from glidemq_core.flows import FlowProducer
+from glidemq_core.job import Job
 from glidemq_core.options import JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records_json import to_json
 from glidemq_core.watch import Watch
+from glidemq_core.worker import Worker
 
 # Reading -----------------------------------------------------------------------------------------------------
 
@@ -176,3 +182,86 @@ async def test_hostile_records_are_read_without_harm(connection: Connection) -> 
     assert next((node.id, node.state) for node in flow.nodes) == ("1", "\ufffd\x1b[2J")
     assert len(flow.nodes[0].name) == 4096
     assert flow.nodes[1].state == "unknown"
+
+
+# What is left of removed jobs ----------------------------------------------------------------------------------
+
+
+async def run_with_usage(connection: Connection, producer: FlowProducer, **options: Any) -> JobNode:
+    async def process(job: Job[Any, Any]) -> int:
+        if job.name.startswith("step"):
+            await job.report_usage(model="m", tokens={"input": 10}, costs={"input": 0.5}, cost_unit="USD")
+        if job.name == "step-bad":
+            raise UnrecoverableError("no")
+        return 1
+
+    children = [step(f"step-{n}", "q", **options) for n in range(4)]
+    inner = step("inner", "q", [step("step-deep", "far", **options)], **options)
+    bad = step("step-bad", "q", **options)
+    node = await producer.add(FlowJob("root", "q", {}, None, [*children, inner, bad]))
+    workers = [Worker(queue, process, connection, log_errors=False) for queue in ("q", "far")]
+    async with workers[0], workers[1]:
+
+        async def all_ran() -> bool:
+            counted = await connection.command("HGET", "glide:{q}:job:2", "depsCompleted")
+            failed = await connection.command("ZCARD", "glide:{q}:failed")
+            gone = await connection.command("EXISTS", "glide:{q}:job:7")
+            return counted == b"5" and (failed == 1 or not gone)
+
+        await eventually(all_ran)
+    return node
+
+
+async def test_figures_of_a_flow_stay_when_its_children_are_trimmed(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    await run_with_usage(connection, producer)
+    whole = await Watch(connection).flow("q", "2")
+    deep = await Queue("q", connection).get_flow_usage("2", deep=True)
+    await connection.command("FLUSHALL")
+
+    await run_with_usage(connection, producer, remove_on_complete=True, remove_on_fail=True)
+    assert await connection.command("EXISTS", "glide:{q}:job:3") == 0
+    trimmed = await Watch(connection).flow("q", "2")
+
+    assert trimmed.usage == whole.usage
+    assert (trimmed.usage.total_tokens, trimmed.usage.total_cost, trimmed.usage.job_count) == (60, 3.0, 6)
+    assert trimmed.counts == whole.counts == {"waiting-children": 1, "completed": 6, "failed": 1}
+    assert (trimmed.removed, whole.removed) == (7, 0)
+    assert {node.name for node in trimmed.nodes if node.removed and node.total_tokens} == {
+        *(f"step-{n}" for n in range(4)),
+        "step-deep",
+        "step-bad",
+    }
+    assert await Queue("q", connection).get_flow_usage("2", deep=True) == deep
+    assert await Queue("q", connection).get_blocking_children("2") == [JobRef("q", "7")]
+    assert await connection.command("TTL", "glide:{q}:kept:3") > 0
+
+
+async def test_a_child_that_a_peer_ran_and_removed_is_done_and_told_as_removed(
+    connection: Connection, producer: FlowProducer
+) -> None:
+    node = await producer.add(
+        FlowJob("root", "q", {}, None, [step("a", "q"), step("b", "q"), step("c", "q")])
+    )
+    await connection.call("child_done", "glide:{q}", node.job.id, "glide:{q}:2")
+    await connection.command("UNLINK", "glide:{q}:job:2", "glide:{q}:job:3")
+
+    flow = await Watch(connection).flow("q", node.job.id)
+    assert [(one.id, one.state, one.removed) for one in flow.nodes] == [
+        ("1", "waiting-children", False),
+        ("2", "completed", True),
+        ("3", "unknown", True),
+        ("4", "waiting", False),
+    ]
+    assert flow.counts == {"waiting-children": 1, "completed": 1, "unknown": 1, "waiting": 1}
+
+
+async def test_what_is_kept_of_removed_jobs_is_read_without_functions_too(
+    connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run_with_usage(connection, producer, remove_on_complete=True, remove_on_fail=True)
+    whole = await Watch(connection).flow("q", "2")
+    monkeypatch.setattr(connection._link, "functions_available", False)
+    plain = await Watch(connection).flow("q", "2")
+    assert (plain.usage, plain.counts, plain.removed) == (whole.usage, whole.counts, whole.removed)

@@ -119,11 +119,11 @@ SHAPES: list[tuple[Any, str]] = [
         TopUp(preview=True, before=FlowBudget(flow=REF), after=FlowBudget(flow=REF), still_exceeded=False),
         "preview before after still_exceeded released",
     ),
-    (Flow(root=REF, kind="tree", nodes=()), "root kind nodes counts usage budget truncated"),
+    (Flow(root=REF, kind="tree", nodes=()), "root kind nodes counts removed usage budget truncated"),
     (
         FlowNode(queue="q", id="1", name="n", state="active"),
         "queue id name state depth parents parked attempts_made fallback_index model total_tokens total_cost "
-        "created_ms processed_ms finished_ms failed_reason",
+        "created_ms processed_ms finished_ms failed_reason removed",
     ),
     (
         Limits(queue="q", global_concurrency=Concurrency(used=1)),

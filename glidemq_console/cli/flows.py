@@ -70,6 +70,8 @@ def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> 
     unit = flow.usage.cost_unit and out.safe(flow.usage.cost_unit, 8)
     used = f"{full(flow.usage.total_tokens)} tokens, {money(flow.usage.total_cost, unit)}"
     states = ", ".join(f"{number} {out.safe(state, 20)}" for state, number in flow.counts.items())
+    if flow.removed:
+        states += f" ({flow.removed} of them removed)"
     out.fields(
         [
             ("flow", f"{out.safe(flow.root, 300)} ({flow.kind})"),
@@ -117,6 +119,8 @@ def _cells(
 def _why(node: FlowNode, culprits: list[JobRef]) -> str:
     """Say what keeps a job where it is, or how it came to be so."""
     reasons = []
+    if node.removed:
+        reasons.append("done and removed" if node.state == "completed" else "removed")
     if node.parked:
         reasons.append("parked: the budget is used up")
     if culprits:

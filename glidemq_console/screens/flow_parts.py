@@ -104,6 +104,7 @@ def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
         *(part._replace(attributes="bold") for part in state_parts(flow, bool(view.blocked))),
         Ink(f" {'took ' if ended else ''}{age_parts(flow, now)}", "dim"),
         Ink(f"   {done:,} of {total:,} done"),
+        *([Ink(f" ({flow.removed:,} removed)", "dim")] if flow.removed else []),
         *([Ink(f"   only {total:,} jobs are shown", "warning")] if flow.truncated else []),
     ]
     right: list[Ink] = []
@@ -147,8 +148,8 @@ def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[F
     """What there is to know about a job beyond its figures."""
     if node.parked:
         return [Ink("parked by budget", "state-paused")]
-    if node.state == "unknown":
-        return [Ink("removed", "dim")]
+    if node.removed:
+        return [Ink("done and removed" if node.state == "completed" else "removed", "dim")]
     if node.ref in view.blocked:
         names = ", ".join(_name_of(view, child) for child in view.blocked[node.ref][:3])
         return [Ink(f"cannot go on: {names}", "error")]
@@ -171,7 +172,7 @@ def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[F
 
 def _name_of(view: FlowView, ref: JobRef) -> str:
     node = node_at(view, ref)
-    if node is None or node.state == "unknown":
+    if node is None or node.removed:
         return f"{short(str(ref), 60)} is gone"
     return f"{short(node.name, 40)} failed"
 

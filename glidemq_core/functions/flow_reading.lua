@@ -21,7 +21,7 @@ end
 -- args: most jobs, members listed of each, direction, number of fields, fields (parentId parentQueue parentIds
 -- parentQueues state budgetKey among them)..., ids...
 -- Reply {"ok", {budget key, its hash, ...}, {id, values ({} no hash), members, how many there are, score of a delayed
--- job or false}...}.
+-- job or false, 1 if only what was kept of a removed job is left}...}.
 register("flow", { "no-writes" }, function(P, args)
   local most, listed, direction, n = tonumber(args[1]), tonumber(args[2]), args[3], tonumber(args[4])
   local fields, at, queue, seen, line, tail = {}, {}, P:match("{(.*)}$"), {}, {}, 0
@@ -42,6 +42,11 @@ register("flow", { "no-writes" }, function(P, args)
     local id = line[done]
     local row = try("HMGET", P .. ":job:" .. id, unpack(fields))
     if row.err then row = {} end
+    local gone = 0
+    if row[at.state] == false then
+      local kept = call("EXISTS", P .. ":job:" .. id) == 0 and try("HMGET", P .. ":kept:" .. id, unpack(fields))
+      if kept and not kept.err and (kept[at.parentId] or kept[at.parentIds]) then row, gone = kept, 1 end
+    end
     for i, value in ipairs(row) do
       if value and #value > READ_CAP then row[i] = value:sub(1, READ_CAP) end
     end
@@ -56,7 +61,7 @@ register("flow", { "no-writes" }, function(P, args)
     end
     local score = row[at.state] == "delayed" and try("ZSCORE", P .. ":scheduled", id) or false
     if type(score) == "table" then score = false end
-    out[#out + 1] = { id, row, members, total, score }
+    out[#out + 1] = { id, row, members, total, score, gone }
     local key = row[at.budgetKey]
     if key and direction ~= "up" and not known[key] and key:sub(1, #P + 8) == P .. ":budget:" then
       known[key] = true

@@ -2,11 +2,31 @@
 
 local OWN_KEYS = { "job", "log", "parents", "jstream", "signals", "ledger", "early", "vec" }
 
+-- What a flow's figures need of a child that reported usage, kept when its record goes: a hash of the same fields.
+local KEPT = { "parentId", "parentIds", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost", "usage:model",
+  "usage:provider", "usage:costUnit", "usage:bucketTs", "name", "state", "timestamp", "processedOn", "finishedOn",
+  "attemptsMade", "fallbackIndex", "parentQueue", "parentQueues", "budgetKey" }
+local KEPT_S = 604800 -- 7 days
+
+local function keep_spend(P, id)
+  local f = try("HMGET", P .. ":job:" .. id, unpack(KEPT))
+  if f.err or not (f[1] or f[2]) or not (f[3] or f[4] or f[5] or f[6]) then return end
+  local fields = {}
+  for i, name in ipairs(KEPT) do
+    if f[i] then fields[#fields + 1], fields[#fields + 2] = name, f[i] end
+  end
+  local key = P .. ":kept:" .. id
+  call("UNLINK", key)
+  call("HSET", key, unpack(fields))
+  call("EXPIRE", key, KEPT_S)
+end
+
 -- Delete everything that describes the given jobs but `deps` (flow usage is still read from it); the caller
 -- takes them out of sets and streams.
 function jobs.purge(P, ids, with_deps)
   local keys = {}
   for _, id in ipairs(ids) do
+    keep_spend(P, id)
     for _, kind in ipairs(OWN_KEYS) do keys[#keys + 1] = P .. ":" .. kind .. ":" .. id end
     if with_deps then keys[#keys + 1] = P .. ":deps:" .. id end
     if #keys > 4000 then

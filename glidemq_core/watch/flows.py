@@ -58,6 +58,8 @@ class _Found:
     #: Parents and children within the flow.
     parents: dict[JobRef, list[JobRef]] = field(default_factory=dict)
     children: dict[JobRef, list[JobRef]] = field(default_factory=dict)
+    #: Jobs whose records are gone, with whatever was kept of them.
+    removed: set[JobRef] = field(default_factory=set)
     truncated: bool = False
 
 
@@ -74,12 +76,13 @@ async def read_flow(reach: Reach, start: JobRef, max_nodes: int) -> Flow:
             raise seen
         raise Scope(source.connection, source.keys(start.queue)).missing(start.id)
     await _descend(reach, found, max_nodes)
+    await _know_removed(reach, found)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
     root = min(tops, key=lambda ref: (to_int(found.fields[ref].get("timestamp")), ref))
     depth = _depths(found, tops)
     parked, budget = await _budget(reach, found, [root, start])
     nodes = [
-        _node(ref, found.fields[ref], depth.get(ref, 0), ref in parked)
+        _node(ref, found.fields[ref], depth.get(ref, 0), ref in parked, removed=ref in found.removed)
         for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
     ]
     total = Sum()
@@ -94,6 +97,7 @@ async def read_flow(reach: Reach, start: JobRef, max_nodes: int) -> Flow:
         kind="single" if len(nodes) == 1 and not found.truncated else "dag" if branching else "tree",
         nodes=tuple(nodes),
         counts=dict(Counter(node.state for node in nodes)),
+        removed=sum(node.removed for node in nodes),
         usage=FlowUsage(**total.totals()),
         budget=budget,
         truncated=found.truncated,
@@ -147,6 +151,30 @@ async def _descend(reach: Reach, found: _Found, max_nodes: int) -> None:
                 found.parents[member].append(ref)
 
 
+async def _know_removed(reach: Reach, found: _Found) -> None:
+    """Learn which jobs are gone, and which of them were done: those who waited for them have counted them."""
+    gone = [ref for ref, part in (await reach.take(found.fields)).items() if part.is_gone or not part.fields]
+    found.removed = set(gone)
+    told = await reach.counted(
+        (parent, ref) for ref in gone for parent in found.parents[ref] if parent not in found.removed
+    )
+    done = {ref for (_, ref), counted in told.items() if counted}
+    # What a job that was done and is gone had waited for was done before it.
+    waiting = list(done)
+    while waiting:
+        below = [
+            ref for ref in found.children.get(waiting.pop(), ()) if ref in found.removed and ref not in done
+        ]
+        done.update(below)
+        waiting += below
+    for ref in gone:
+        kept = as_text(found.fields[ref].get("state"))
+        if ref in done or kept == "completed":
+            found.fields[ref] = {**found.fields[ref], "state": b"completed"}
+        elif kept and kept != "failed":
+            found.fields[ref] = {name: value for name, value in found.fields[ref].items() if name != "state"}
+
+
 def _depths(found: _Found, tops: Sequence[JobRef]) -> dict[JobRef, int]:
     """Length of the longest way down to each job; what stands in a cycle is as deep as it was first met."""
     waiting = {ref: len(parents) for ref, parents in found.parents.items()}
@@ -172,7 +200,7 @@ def _place(ref: JobRef, found: _Found) -> tuple[int, int, JobRef]:
     return created, int(ref.id) if ref.id.isdecimal() and len(ref.id) < 16 else 0, ref
 
 
-def _node(ref: JobRef, fields: Fields, depth: int, parked: bool) -> FlowNode:
+def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: bool) -> FlowNode:
     usage = decode_usage(fields)
     return FlowNode(
         queue=ref.queue,
@@ -191,6 +219,7 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool) -> FlowNode:
         processed_at=instant(fields.get("processedOn")),
         finished_at=instant(fields.get("finishedOn")),
         failed_reason=optional_text(fields.get("failedReason")),
+        removed=removed,
         parked_at=instant(fields.get("budgetPausedAt") or fields.get("processedOn")) if parked else None,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from glidemq_core.commands import Arg
 from glidemq_core.decoding import Fields, hash_fields
 from glidemq_core.flow_walk import by_queue, parse_members
+from glidemq_core.keys import done_marker
 from glidemq_core.options import JobRef
 
 from .rows import A_CALL, cut_fields
@@ -27,6 +28,8 @@ class Part:
     has_more: bool
     #: Score of a delayed job in `P:scheduled`.
     score: float | None
+    #: The job was removed; `fields` are what was kept of it.
+    is_gone: bool = False
 
 
 class Reach:
@@ -47,6 +50,9 @@ class Reach:
         self._budgets: dict[str, Fields] = {}
         self._wanted: dict[JobRef, None] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._doubted: dict[tuple[JobRef, JobRef], None] = {}
+        self._done: dict[tuple[JobRef, JobRef], bool] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     async def take(self, refs: Iterable[JobRef]) -> dict[JobRef, Part]:
         """Return jobs; what is asked for at one moment and not known yet is read together."""
@@ -62,6 +68,37 @@ class Reach:
     async def know(self, refs: Iterable[JobRef]) -> None:
         """Read jobs that will probably be asked for, and nothing along with them."""
         await self._read(list(dict.fromkeys(refs)), "none")
+
+    async def counted(self, pairs: Iterable[tuple[JobRef, JobRef]]) -> dict[tuple[JobRef, JobRef], bool]:
+        """Tell of pairs of a parent and a child whether the child counts as done there, whatever became of it.
+
+        What is asked for at one moment is read together.
+        """
+        wanted = list(pairs)
+        missing = [pair for pair in wanted if pair not in self._done]
+        if missing:
+            self._doubted |= dict.fromkeys(missing)
+            if self._telling is None:
+                self._telling = asyncio.create_task(self._tell())
+            await asyncio.shield(self._telling)
+        return {pair: self._done[pair] for pair in wanted}
+
+    async def _tell(self) -> None:
+        await asyncio.sleep(0)  # all who ask at this moment
+        pairs, self._doubted, self._telling = list(self._doubted), {}, None
+        keys = self.source.keys
+        answers = await self.source.ask(
+            [
+                (
+                    "HEXISTS",
+                    keys(parent.queue).job(parent.id),
+                    done_marker(keys(child.queue).member(child.id)),
+                )
+                for parent, child in pairs
+            ]
+        )
+        for pair, answer in zip(pairs, answers, strict=True):
+            self._done[pair] = not failed(answer) and bool(answer)
 
     async def budget(self, key: str) -> Fields:
         """Return the hash of a budget; empty if there is none."""
@@ -88,10 +125,14 @@ class Reach:
             if failed(reply):
                 raise reply
             self._budgets |= {text(key) or "": hash_fields(stored) for key, stored in pairs(reply[1])}
-            for job_id, row, members, total, score in reply[2:]:
+            for job_id, row, members, total, score, gone in reply[2:]:
                 known = parse_members(members, self.source.prefix)
                 self._parts[JobRef(queue, text(job_id) or "")] = Part(
-                    cut_fields(self._names, row), known, integer(total) > len(members), number(score)
+                    cut_fields(self._names, row),
+                    known,
+                    integer(total) > len(members),
+                    number(score),
+                    gone == 1,
                 )
             for job_id in ids:
                 # A name that is no text on the server comes back as another.
@@ -114,7 +155,13 @@ class Reach:
             [("ZSCORE", self.source.keys(ref.queue).scheduled, ref.id) for ref in delayed]
         )
         due = dict(zip(delayed, scores, strict=True))
+        lost = [ref for ref, row in zip(refs, rows, strict=True) if not row]
+        left = await self.source.ask(
+            [("HMGET", self.source.keys(ref.queue).kept(ref.id), *self._names) for ref in lost]
+        )
+        kept = {ref: cut_fields(self._names, row) for ref, row in zip(lost, left, strict=True)}
         for ref, row, (_, page) in zip(refs, rows, sliced(answers, 2), strict=True):
             members = [] if failed(page) else parse_members(page[1], self.source.prefix)
             has_more = not failed(page) and page[0] != b"0"
-            self._parts[ref] = Part(row, members, has_more, number(due.get(ref)))
+            found, gone = row or kept.get(ref, {}), not row and bool(kept.get(ref))
+            self._parts[ref] = Part(found, members, has_more, number(due.get(ref)), gone)

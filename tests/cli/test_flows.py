@@ -16,10 +16,10 @@ from glidemq_core.worker.pool import Worker
 from .harness import Ran, through_a_pty, within, words
 
 Run = Callable[..., Ran]
-FLOW = words("root kind nodes counts usage budget truncated")
+FLOW = words("root kind nodes counts removed usage budget truncated")
 NODE = words(
     "queue id name state depth parents parked attempts_made fallback_index model total_tokens total_cost"
-    " created_ms processed_ms finished_ms failed_reason"
+    " created_ms processed_ms finished_ms failed_reason removed"
 )
 BUDGET = words(
     "flow max_total_tokens max_tokens token_weights max_total_cost max_costs cost_unit on_exceeded used_tokens"
