@@ -28,6 +28,8 @@ class Run:
     ended: float | None = None
     outcome: str | None = None
     error: str | None = None
+    error_type: str | None = None
+    trace: str | None = None
     usage: Usage | None = None
 
     def fits(self, entry: dict[str, Any]) -> bool:
@@ -44,6 +46,8 @@ class Run:
             ended_at=None if self.ended is None else from_epoch_ms(self.ended),
             outcome=self.outcome or "lost",
             error=self.error,
+            error_type=self.error_type,
+            trace=self.trace,
             fallback_index=self.fallback,
             worker=self.worker,
             **spent,
@@ -77,6 +81,8 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
             outcome = entry.get("outcome")
             current.outcome = outcome if outcome in _OUTCOMES else "lost"
             current.error = _words(entry.get("error"))
+            current.error_type = _words(entry.get("error_type"))
+            current.trace = _words(entry.get("trace"))
             current.worker = current.worker or _words(entry.get("worker"))
     return runs
 

@@ -219,13 +219,18 @@ class StreamInfo:
 
 @answer
 class Attempt(Usage):
-    """One run of a job by a Python worker, what it spent and how it ended."""
+    """One run of a job by a Python worker, what it spent and how it ended.
+
+    A failed one has the class of its error in `error_type`; of the newest three `trace` is the formatted traceback.
+    """
 
     attempt: int
     started_at: datetime
     ended_at: datetime | None = None
     outcome: str
     error: str | None = None
+    error_type: str | None = None
+    trace: str | None = None
     fallback_index: int = 0
     worker: str | None = None
 

@@ -276,8 +276,11 @@ def _show(session: Session, detail: JobDetail) -> None:
         (f"signal {at(s.received_at)}", f"{out.safe(s.name)} {out.pretty(s.data)}") for s in detail.signals
     ]
     for run in detail.ledger or ():
-        words = f"{run.outcome} {out.safe(run.model or '', 40)} {out.safe(run.error or '', 200)}"
+        kind = f" {out.safe(run.error_type, 80)}:" if run.error_type else ""
+        words = f"{run.outcome} {out.safe(run.model or '', 40)}{kind} {out.safe(run.error or '', 200)}"
         pairs.append((f"attempt {run.attempt}", words.strip()))
+    if trace := next((run.trace for run in reversed(detail.ledger or ()) if run.trace), None):
+        pairs.append(("traceback", "\n".join(out.safe(line, 300) for line in trace.splitlines())))
     pairs.append(("options", out.pretty(detail.options.to_json())))
     if detail.truncated:
         shown = f"{byte_size(detail.data_bytes)}, too large to show: --max-bytes {detail.data_bytes} shows it"

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .problems import Exit, Refusal, one_line
+from .problems import Exit, Refusal
 from .program import command, own, require
 from .session import Session
 from .values import duration
-
-if TYPE_CHECKING:
-    from glidemq_core import Job, Worker
+from .worker_log import LogFormat, LogLevel, configure_logging
 
 #: Beyond their grace, this is how long child processes get to hand back what they did not finish, s.
 _LAST_MOMENTS = 20
-#: Characters of one log record.
-_LOG_LINE = 20_000
 
 
 @command("worker", limit=own)
@@ -42,6 +36,11 @@ async def worker(
         int | None,
         typer.Option("--grace", metavar="DUR", parser=duration, help="For running jobs at the end (30s)."),
     ] = None,
+    log_level: Annotated[LogLevel | None, typer.Option("--log-level", help="What is logged (info).")] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option("--log-format", help="How, unless the application configures logging itself."),
+    ] = LogFormat.TEXT,
 ) -> int:
     """Run workers until SIGTERM or Ctrl-C; what runs is finished, the rest handed back."""
     require(not session.json, "worker logs on standard error: --json has no meaning here")
@@ -52,40 +51,17 @@ async def worker(
     from glidemq_core.errors import InvalidOptionError
     from glidemq_core.worker import serve
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         workers = load_app(app)
     except InvalidOptionError as error:
         raise Refusal(error.message) from error
+    if not configure_logging(log_level, log_format) and log_format is LogFormat.JSON:
+        session.out.note("the application configures logging itself: --log-format has no effect")
     connection = await session.connection() if needs_connection(workers) else None
     prepare(workers, connection, concurrency=concurrency, grace=grace)
-    _log_failures(workers)
     names = ", ".join(session.out.safe(one.name) for one in workers)
     await serve(*workers, on_ready=lambda: session.out.note(f"working on {names}"))
     return Exit.DONE
-
-
-def _log_failures(workers: Iterable[Worker]) -> None:
-    """Write a line for each attempt that failed: whoever runs the workers should not have to ask the server."""
-    logger = logging.getLogger("glidemq.worker")
-
-    def failed(job: Job[Any, Any], _: BaseException) -> None:
-        outcome = "failed" if job.state == "failed" else f"failed in attempt {job.attempts_made}, runs again"
-        logger.warning("%s", one_line(f"job {job.ref} ({job.name}) {outcome}: {job.failed_reason}"))
-
-    for worker in workers:
-        worker.on("failed", failed)
-
-
-class _SafeFormatter(logging.Formatter):
-    """Errors quote what jobs hold: no log line may control the terminal it is read on."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        from glidemq_console.safe import clean
-
-        return clean(super().format(record), limit=_LOG_LINE)
 
 
 async def _supervise(session: Session, processes: int, grace_ms: int | None) -> int:

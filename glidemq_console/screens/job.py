@@ -170,7 +170,7 @@ class JobScreen(ConsoleScreen):
     def _story(self, job: JobDetail, now: int) -> list[Parts]:
         blocks = [
             say.waiting_for(job),
-            say.attempts(job, now),
+            say.attempts(job, now, reveal=self.payload.revealed),
             say.timeline(job, now, self.console.config.zone),
             say.usage(job),
             say.tokens(job),

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from .. import format as fmt
-from ..safe import short
+from ..safe import clean, masked_text, short
 from ..store import age_ms, epoch_ms
 from ..widgets.ink import Ink, Parts
 
@@ -25,6 +25,8 @@ _OUTCOMES = {
 _MS_OPTIONS = ("delay", "timeout", "ttl", "lockDuration")
 #: Log lines shown; the page says how many there are.
 LOG_LINES = 12
+#: Lines of a traceback shown.
+TRACE_LINES = 16
 
 
 def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
@@ -73,8 +75,12 @@ def title(text: str, note: str = "") -> Parts:
     return [Ink(text, "label"), Ink(f"  {note}" if note else "", "dim")]
 
 
-def attempts(job: JobDetail, now: int) -> list[Parts]:
-    """Every run that is known, with model, time, outcome and cost."""
+def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
+    """Every run that is known, with model, time, outcome and cost, and the traceback of the newest that has one.
+
+    Args:
+        reveal: Show secrets in errors and tracebacks instead of masking them.
+    """
     planned = max(job.max_attempts, 1)
     lines: list[Parts] = [title("attempts", f"{job.attempts_made} of {planned} failed")]
     if job.ledger is None:
@@ -90,19 +96,35 @@ def attempts(job: JobDetail, now: int) -> list[Parts]:
         return lines
     followers = (*job.ledger[1:], None)
     for number, (entry, after) in enumerate(zip(job.ledger, followers, strict=True), 1):
-        lines.append([*_attempt(number, entry, job, now), *_fell_back(entry, after)])
+        lines.append([*_attempt(number, entry, job, now, reveal), *_fell_back(entry, after)])
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
         lines.append([Ink(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
-    return lines
+    return [*lines, *_traceback(job, reveal)]
 
 
-def _attempt(number: int, entry: Attempt, job: JobDetail, now: int) -> Parts:
+def _traceback(job: JobDetail, reveal: bool) -> list[Parts]:
+    """Where the newest attempt that has a traceback failed, innermost lines last."""
+    kept = [(number, entry.trace) for number, entry in enumerate(job.ledger or (), 1) if entry.trace]
+    if not kept:
+        return []
+    number, trace = kept[-1]
+    lines = masked_text(trace, reveal).splitlines()
+    shown = lines[-TRACE_LINES:]
+    more = "" if len(shown) == len(lines) else f", the innermost {len(shown)} of {len(lines)} lines"
+    return [
+        [],
+        title("traceback", f"of attempt {number}{more}"),
+        *([Ink(f"  {clean(line, limit=300, single_line=True)}", "dim")] for line in shown),
+    ]
+
+
+def _attempt(number: int, entry: Attempt, job: JobDetail, now: int, reveal: bool) -> Parts:
     glyph, token = _OUTCOMES.get(entry.outcome, ("●", "state-active"))
     started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
     ran = None if started is None else (ended if ended is not None else now) - started
     running = entry.ended_at is None
-    words = short(entry.error, 300) or ("running" if running else entry.outcome)
+    words = short(masked_text(_error_words(entry), reveal), 300) or ("running" if running else entry.outcome)
     cost = fmt.money(entry.total_cost) if entry.total_cost else ""
     model, provider = entry.model, entry.provider
     if model is None and 0 < entry.fallback_index <= len(job.options.fallbacks):
@@ -117,6 +139,12 @@ def _attempt(number: int, entry: Attempt, job: JobDetail, now: int) -> Parts:
         Ink(f"{cost:>6}  " if cost else "", "foreground"),
         Ink(f"{'●' if running else glyph} {words}", "state-active" if running else token),
     ]
+
+
+def _error_words(entry: Attempt) -> str:
+    """`ValueError: no such model`; the class alone says as much as an error without a text."""
+    kind, error = entry.error_type or "", entry.error or ""
+    return f"{kind}: {error}" if kind and error and error != kind else error or kind
 
 
 def _fell_back(entry: Attempt, after: Attempt | None) -> Parts:

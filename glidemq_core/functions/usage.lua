@@ -4,6 +4,8 @@ local FIELDS = { "model", "provider", "tokens", "totalTokens", "costs", "totalCo
 local KEEP_S = 2592000 -- 30 days: buckets and ledgers
 local LEDGER_CAP = 1000
 local ERROR_CAP = 4000 -- bytes of an error kept in the ledger
+local TRACES = 3 -- tracebacks kept in one ledger, the newest
+local TRACE = ',"trace":"' -- how a field begins that holds one; within a text its quotes would be escaped
 
 -- Book a report into its minute (sign "") or out of it ("-"). `r`: report fields by name, as stored. Nothing here
 -- may fail half-way: what a damaged bucket or report refuses is left out.
@@ -31,9 +33,28 @@ local function book(P, minute, r, sign)
   try("EXPIRE", key, KEEP_S)
 end
 
+-- An attempt with a traceback was added: the oldest one beyond those kept loses its own.
+local function forget_trace(key)
+  local entries, kept = call("LRANGE", key, 0, -1), 0
+  for i = #entries, 1, -1 do
+    if entries[i]:find(TRACE, 1, true) then
+      kept = kept + 1
+      if kept > TRACES then
+        local ok, entry = pcall(cjson.decode, entries[i])
+        if not ok then return end
+        entry.trace = nil
+        call("LSET", key, i - 1, cjson.encode(entry))
+        return
+      end
+    end
+  end
+end
+
 local function append(P, id, entry)
   local key = P .. ":ledger:" .. id
-  if call("RPUSH", key, entry) > LEDGER_CAP then call("LTRIM", key, -LEDGER_CAP, -1) end
+  local length = call("RPUSH", key, entry)
+  if length > LEDGER_CAP then call("LTRIM", key, -LEDGER_CAP, -1) end
+  if length > TRACES and entry:find(TRACE, 1, true) then forget_trace(key) end
   call("EXPIRE", key, KEEP_S)
 end
 
@@ -42,8 +63,9 @@ local function attempt_of(attempts, fallback)
 end
 
 -- Note the end of a run. `head`: JSON object {"started","attempt","fallback","worker"} of the run as its worker
--- knows it; "" reads the hash, which must not have been changed by the end yet. With `known_only`, which is how
--- runs that took nothing amiss end, it is noted only if something was kept of this job before.
+-- knows it, of a failed one "error_type" and "trace" too; "" reads the hash, which must not have been changed by the
+-- end yet. With `known_only`, which is how runs that took nothing amiss end, it is noted only if something was kept
+-- of this job before.
 function ledger.finish(P, id, head, outcome, err, now, known_only)
   local key = P .. ":ledger:" .. id
   if head == "" then

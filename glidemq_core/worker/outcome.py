@@ -22,6 +22,7 @@ from ..errors import (
 from ..numbers import parse_number
 from ..option_fields import to_ms
 from ..options import Backoff, Duration, Retention
+from .error_facts import error_facts
 from .run import Run
 
 BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]"]
@@ -42,6 +43,8 @@ class Settle:
     tokens: int = 0
     result: Any = None
     error: BaseException | None = None
+    #: How long a failed attempt ran.
+    duration_ms: int = 0
 
 
 def completed(run: Run, result: Any) -> Settle:
@@ -82,9 +85,10 @@ async def failed(
         retention_rule(options.remove_on_fail),
         "1" if b'"fallbacks"' in job.fields.get("opts", b"") else "",
         str(tokens or ""),
-        ledger_head(run),
+        ledger_head(run, error),
     )
-    return Settle(run, head, reason, tokens, error=error)
+    ran_ms = max(0, job._scope.now_ms() - run.started_ms)
+    return Settle(run, head, reason, tokens, error=error, duration_ms=ran_ms)
 
 
 def _head(*words: str) -> str:
@@ -166,18 +170,16 @@ def retention_rule(value: bool | int | Retention | None) -> str:
     return f"n:{value}" if value > 0 else ""
 
 
-def ledger_head(run: Run) -> str:
-    """Who ran which attempt, for the ledger entry of its end."""
+def ledger_head(run: Run, error: BaseException | None = None) -> str:
+    """Who ran which attempt, and what it failed with, for the ledger entry of its end."""
     job = run.job
-    return json.dumps(
-        {
-            "started": run.started_ms,
-            "attempt": job.attempts_made,
-            "fallback": job.fallback_index,
-            "worker": run.worker,
-        },
-        separators=(",", ":"),
-    )
+    facts = {
+        "started": run.started_ms,
+        "attempt": job.attempts_made,
+        "fallback": job.fallback_index,
+        "worker": run.worker,
+    }
+    return json.dumps(facts if error is None else facts | error_facts(error), separators=(",", ":"))
 
 
 def _has_history(fields: dict[str, bytes]) -> bool:

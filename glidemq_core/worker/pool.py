@@ -48,7 +48,8 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         backoff_strategies: name -> f(failed attempts, error) -> duration; may be async.
         events, metrics: False leaves out `completed` events and its metrics.
         grace: ms that running jobs get at shutdown before they are handed back.
-        log_errors: send errors to the `glidemq.worker` logger while nobody listens to `error`.
+        log_errors: log failed attempts to `glidemq.worker` (extras `job`, `attempt`, `duration_ms`), and errors while
+            nobody listens to `error`.
         options: the same set as one object; a keyword beside it wins.
     """
 

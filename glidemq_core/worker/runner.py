@@ -13,6 +13,7 @@ from ..job import Job
 from ..worker_options import WorkerOptions
 from .ending import Ending
 from .events import WorkerEvents
+from .failures import log_failure
 from .outcome import Settle, lost_error, rate_limit_ms
 from .run import Run
 
@@ -152,6 +153,8 @@ class Runner:
             job.fields["state"] = b"delayed" if answer == "retrying" else b"failed"
             job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
             job.fields["failedReason"] = record.value.encode()
+            if self._options.log_errors:
+                log_failure(record, runs_again=answer == "retrying")
             if answer == "failed" and self._options.dead_letter_queue:
                 self._maintenance.dead_letter(record)
             self._events.emit("failed", job, record.error)

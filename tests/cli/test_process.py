@@ -295,7 +295,7 @@ def test_worker(server: str, tmp_path: Path) -> None:
     assert child.wait(20) == 0
 
 
-def test_a_worker_logs_one_line_for_each_attempt_that_failed(server: str, tmp_path: Path) -> None:
+def test_a_worker_logs_each_attempt_that_failed(server: str, tmp_path: Path) -> None:
     """Whatever a processor does, the job fails with a reason and the worker goes on."""
     (tmp_path / "app.py").write_text(
         "import asyncio, sys\nfrom glidemq_core import Worker\n"
@@ -336,12 +336,82 @@ def test_a_worker_logs_one_line_for_each_attempt_that_failed(server: str, tmp_pa
     told = (tmp_path / "log").read_bytes()
     assert not {b"\x1b", b"\x07"} & {told[i : i + 1] for i in range(len(told))}
     text = told.decode()
-    assert "Traceback" not in text
-    assert len(text.splitlines()) == len(reasons) + 2
     for name, reason in reasons.items():
-        [line] = [line for line in text.splitlines() if f"job q:{name} ({name}) failed: " in line]
+        [line] = [
+            line for line in text.splitlines() if f"job q:{name} ({name}) failed in attempt 1: " in line
+        ]
         assert reason in line
-    assert "job q:again (again) failed in attempt 1, runs again: once" in text
+        assert " ERROR glidemq.worker " in line
+    [line] = [line for line in text.splitlines() if "job q:again (again)" in line]
+    assert line.endswith("WARNING glidemq.worker job q:again (again) failed in attempt 1, runs again: once")
+    assert "case 'again' if not job.attempts_made: raise ValueError('once')" in text
+
+
+APPLICATION = """
+import logging
+from glidemq_core import Worker
+{configure}
+async def process(job): raise ValueError("nope")
+worker = Worker("q", process)
+"""
+
+
+@pytest.mark.parametrize(
+    ("configure", "options", "expected"),
+    [
+        ("", "", "ERROR glidemq.worker job q:1 (n) failed in attempt 1: nope"),
+        ("logging.basicConfig(format='mine %(message)s')", "", "mine job q:1 (n) failed in attempt 1: nope"),
+        (
+            "logging.basicConfig(format='mine %(message)s')",
+            "--log-format json",
+            "the application configures logging itself: --log-format has no effect",
+        ),
+        (
+            "",
+            "--log-format json",
+            '"level": "error", "logger": "glidemq.worker", "message": "job q:1 (n) failed',
+        ),
+        ("", "--log-format json", '"job": "q:1", "attempt": 1, "duration_ms": '),
+    ],
+)
+def test_the_logging_of_the_application_wins(
+    server: str, tmp_path: Path, configure: str, options: str, expected: str
+) -> None:
+    (tmp_path / "app.py").write_text(APPLICATION.format(configure=configure))
+    added = subprocess.run([*COMMAND, "add", "q", "n"], capture_output=True, text=True, check=False)
+    assert added.returncode == 0, added.stderr
+    child = subprocess.Popen(
+        [*COMMAND, "worker", "app:worker", *options.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        within(server, lambda connection: eventually(lambda: _failed(connection)))
+    finally:
+        child.terminate()
+    _, told = child.communicate(timeout=20)
+    assert expected in told
+
+
+def test_a_log_level_hides_what_is_less_severe(server: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APPLICATION.format(configure=""))
+    words = [*COMMAND, "add", "q", "n", "--attempts", "2"]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    child = subprocess.Popen(
+        [*COMMAND, "worker", "app:worker", "--log-level", "error"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        within(server, lambda connection: eventually(lambda: _failed(connection)))
+    finally:
+        child.terminate()
+    _, told = child.communicate(timeout=20)
+    assert "failed in attempt 2: nope" in told
+    assert "runs again" not in told
+
+
+async def _failed(connection: Connection) -> bool:
+    return (await Queue("q", connection).get_job_counts()).failed == 1
 
 
 async def _ended(connection: Connection, number: int) -> bool:

@@ -272,6 +272,15 @@ FAILED = JobDetail(
             ended_at=ago(seconds=120.9),
             outcome="failed",
             error="429 slow down",
+            error_type="RateLimitError",
+            trace=(
+                "Traceback (most recent call last):\n"
+                '  File "/srv/app/answers.py", line 41, in answer\n'
+                "    return await ask(model, key='sk-live-4f1c9e2b7d6a4c3e8b5f')\n"
+                '  File "/srv/app/models.py", line 17, in ask\n'
+                "    raise RateLimitError(reply.headers)\n"
+                "glidemq_core.errors.RateLimitError: 429 slow down"
+            ),
             model="gemini-2.5-pro",
             provider="google",
             fallback_index=2,
