@@ -1,0 +1,18 @@
+"""Every schedule once, for a few seconds: `make test-faults`. `make soak` runs them for longer, with other seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from .schedules import SCHEDULES, run
+
+SECONDS = 6.0
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+async def test_nothing_is_lost_and_nothing_is_left(name: str) -> None:
+    report = await run(name, seed=1, seconds=SECONDS)
+    print(report)
+    assert report.problems == []
+    assert report.faults > 0
+    assert report.accepted > 100
