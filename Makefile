@@ -7,18 +7,25 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
 ARGS   ?=
 # Processes that run tests: most tests wait rather than work, so more than there are cores. WORKERS=0 runs them in one.
 WORKERS ?= 4
+FAULT_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format screenshots bench clean
+.PHONY: help demo test test-faults soak check format screenshots bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(READY)  ## open the console on an embedded server with a live workload
 	@$(BIN)/glidemq demo $(ARGS)
 
 test: $(READY)  ## run the tests against a real Valkey
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-faults: $(READY)  ## run the workload through every fault schedule, briefly
+	$(BIN)/python -m pytest -n $(FAULT_WORKERS) tests/faults $(ARGS)
+
+soak: $(READY)  ## run fault schedules for an hour, or as ARGS="--for 5m --seed N" says
+	@cd tests && ../$(BIN)/python -m faults.soak $(ARGS)
 
 check: $(READY)  ## lint, formatting, types (of the programs in the pages too), generated pages
 	$(BIN)/ruff check .

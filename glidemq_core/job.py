@@ -303,12 +303,16 @@ class Job(JobFields[DataT, ResultT]):
         """Results of completed children by their key `<prefix>:{queue}:id`. Raises SerializationError."""
         from .children import get_children_values
 
+        if self._calls is not None:
+            return await self._calls.repeat(lambda _: get_children_values(self._scope, self.id))
         return await get_children_values(self._scope, self.id)
 
     async def get_parents(self) -> list[JobRef]:
         """Jobs that wait for this one (in a DAG: its dependents)."""
         from .children import get_parents
 
+        if self._calls is not None:
+            return await self._calls.repeat(lambda _: get_parents(self._scope, self))
         return await get_parents(self._scope, self)
 
     # Acting on it --------------------------------------------------------------------------------------------

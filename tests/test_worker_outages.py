@@ -18,6 +18,8 @@ from glidemq_core import retry
 from glidemq_core.connection import Connection, connect
 from glidemq_core.embedded import EmbeddedServer
 from glidemq_core.errors import GlideMQError, ServerError, ServerUnavailableError
+from glidemq_core.flow_nodes import FlowJob
+from glidemq_core.flows import FlowProducer
 from glidemq_core.options import NewJob, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
@@ -94,6 +96,34 @@ async def test_reports_of_a_running_job_outlive_lost_replies_and_count_once(
     ledger = await bench.command("LRANGE", f"{P}:ledger:{job_id}", 0, -1)
     assert len([entry for entry in ledger if b'"k":"usage"' in entry]) == 2
     assert [name for name, _ in await bench.events()].count("usage") == 2
+
+
+async def test_a_parent_reads_the_results_of_its_children_through_an_outage(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, lost = connection.pipeline, []
+    values: list[dict[str, Any]] = []
+
+    async def lossy(commands: Any) -> Any:
+        if len(lost) < 3:
+            lost.append(commands)
+            raise ServerUnavailableError("the connection was lost", address="it")
+        return await pipeline(commands)
+
+    async def process(job: Any) -> Any:
+        if job.name == "child":
+            return 7
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "pipeline", lossy)
+            values.append(await job.get_children_values())
+        return None
+
+    flow = FlowJob("parent", "q", children=[FlowJob("child", "q")])
+    async with FlowProducer(connection) as producer:
+        root = (await producer.add(flow)).job
+    async with quick(process, connection):
+        await eventually(lambda: in_state(bench, root.id, "completed"), timeout=20)
+    assert [list(found.values()) for found in values] == [[7]]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from .schedules import SCHEDULES, run
@@ -10,9 +12,11 @@ SECONDS = 6.0
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-async def test_nothing_is_lost_and_nothing_is_left(name: str) -> None:
+async def test_nothing_is_lost_and_nothing_is_left(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
     report = await run(name, seed=1, seconds=SECONDS)
-    print(report)
+    record_property("report", str(report))
     assert report.problems == []
     assert report.faults > 0
-    assert report.accepted > 100
+    assert report.accepted > 20
