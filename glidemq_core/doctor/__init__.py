@@ -13,7 +13,7 @@ from ..watch.source import Source
 from .flows import stuck_parents
 from .lost import lost_jobs, requeue_lost
 from .ordering import ordering_keys
-from .queues import key_types, list_active, outbox, paused, suspended, workers
+from .queues import key_types, list_active, outbox, paused, schedulers, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
 from .slots import free_slots, ordering_slots
 from .unfinished import finish_flows, unfinished_flows
@@ -32,6 +32,7 @@ _QUEUES: dict[str, _Asking] = {
     "key_types": key_types,
     "workers": workers,
     "paused": paused,
+    "schedulers": schedulers,
     "suspended": suspended,
     "stuck_parents": stuck_parents,
     "unfinished_flows": unfinished_flows,

@@ -97,6 +97,28 @@ async def paused(watch: Watch, source: Source, names: Sequence[str]) -> Check:
     )
 
 
+async def schedulers(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find queues whose schedulers nobody runs: only Node workers do."""
+    answers = await source.ask([("HLEN", source.keys(name).schedulers) for name in names])
+    kept = {name: integer(answer) or 0 for name, answer in zip(names, answers, strict=True)}
+    scheduled = [name for name, number in kept.items() if number]
+    crews = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
+    found = [
+        f"{name}: {plural(kept[name], 'scheduler')}, no Node worker"
+        for name in scheduled
+        if all(worker.language == "python" for worker in crews.get(name, ()))
+    ]
+    return verdict(
+        "schedulers",
+        found,
+        good=f"{plural(len(scheduled), 'queue')} with schedulers, each with a Node worker"
+        if scheduled
+        else "no queue has schedulers",
+        bad="nobody runs schedulers: Python workers do not",
+        fix="keep a Node worker on the queue",
+    )
+
+
 async def suspended(_: Watch, source: Source, names: Sequence[str]) -> Check:
     """Find members of the suspended set that are no suspended jobs, and deadlines nobody sweeps."""
     pages = await source.ask(

@@ -22,6 +22,8 @@ from ..options import JobOptions
 from ..payload import decode_data
 from ..registries import register_queue
 from ..suspension import deliver_early
+from ..vitals import get_workers
+from .events import logger
 from .exchange import Exchange
 from .limits import WorkerLimits
 from .outcome import Settle
@@ -67,6 +69,7 @@ class Maintenance:
         #: Shortest lock that a job of any worker was seen with, ms; 0 when none had its own.
         self._shortest_seen = 0
         self._list_walk = sweeps.ListWalk(scope)
+        self._looked_at_schedulers = False
         self._suspended_rank = 0
         self._next_promotion_ms = _UNKNOWN_MS
 
@@ -254,9 +257,23 @@ class Maintenance:
         )
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
         await self.empty_outbox()
+        await self._look_at_schedulers()
         await mend_flows(self._scope)
         if self._scope.connection.is_cluster:
             await mend_links(self._scope)
+
+    async def _look_at_schedulers(self) -> None:
+        """Say once, at the start, that nobody runs the queue's schedulers: Python workers do not."""
+        if self._looked_at_schedulers or not self._options.log_errors:
+            return
+        kept = await self._scope.connection.command("HLEN", self._scope.keys.schedulers)
+        if kept and all(worker.language == "python" for worker in await get_workers(self._scope)):
+            logger.warning(
+                "queue '%s' has schedulers (%d) and no Node worker: nobody runs them, Python workers do not",
+                self._scope.queue,
+                kept,
+            )
+        self._looked_at_schedulers = True
 
     def _lock_look_ms(self) -> int:
         shortest = min(filter(None, (self._shortest_seen, self._shortest_lock)))

@@ -77,6 +77,18 @@ def test_keys_of_a_foreign_type_are_named(run: Run, server: str) -> None:
     assert examined(ran)["key_types"]["detail"] == "glide:{chat}:completed is a list, not a zset"
 
 
+def test_schedulers_that_nobody_runs_are_named(run: Run, server: str) -> None:
+    """Python workers do not run them; a Node worker beside them does."""
+    within(server, fill)
+    send(server, "HSET", "glide:{chat}:schedulers", "nightly", '{"pattern":"0 3 * * *","nextRun":1}')
+    found = examined(run("doctor", "chat", "--json"))["schedulers"]
+    assert (found["status"], found["detail"]) == ("warn", "chat: 1 scheduler, no Node worker")
+    record = '{"addr":"host","pid":7,"startedAt":1795467240172,"activeJobs":0}'
+    send(server, "SET", "glide:{chat}:w:worker-1795467240172-0badcafe", record)
+    found = examined(run("doctor", "chat", "--json"))["schedulers"]
+    assert (found["status"], found["summary"]) == ("ok", "1 queue with schedulers, each with a Node worker")
+
+
 def test_orphans_among_the_suspended_are_named(run: Run, server: str) -> None:
     within(server, fill)
     send(server, "ZADD", "glide:{chat}:suspended", 9_999_999_999_999, "ghost\x1b[2J", 1, "completed")
