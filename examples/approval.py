@@ -14,12 +14,15 @@ QUEUE = "newsletter"
 
 
 async def process(job: Job) -> str:
-    # After a decision the processor starts from the top; the signal tells what was decided.
-    if not job.new_signals:
+    # After a decision the processor starts from the top.
+    decision = job.decision
+    if decision is None:
         await job.stream_chunk("content", f"Dear {job.data['to']}, spring is here. 🌷")
         await job.suspend(reason="goes to 48,210 people", timeout=10 * 60_000)
-    decision = job.new_signals[-1].data
-    return "sent" if decision["approved"] else f"not sent: {decision['reason']}"
+    if not decision.approved:
+        return f"not sent: {decision.reason}"
+    # The payload may have been changed since the approver looked at it.
+    return "sent" if decision.is_current else "not sent: the payload is not the one that was approved"
 
 
 async def main() -> None:

@@ -104,13 +104,14 @@ class Answers:
 
     async def publish(self, job: Job) -> dict[str, Any]:
         [generated] = (await job.get_children_values()).values()
-        if not job.new_signals:
+        decision = job.decision
+        if decision is None:
             await job.stream_chunk("content", generated["answer"])
             await job.suspend(reason="the answer goes to customers", timeout=30 * MINUTE)
-        decision = job.new_signals[-1].data
-        if not decision["approved"]:
-            return {"published": False, "by": decision["by"], "reason": decision["reason"]}
-        return {"published": True, "by": decision["by"], "text": generated["answer"]}
+        if not (decision.approved and decision.is_current):
+            reason = decision.reason or "the payload was changed after the approval"
+            return {"published": False, "by": decision.by, "reason": reason}
+        return {"published": True, "by": decision.by, "text": generated["answer"]}
 
 
 def workers(connection: Any = None) -> list[Worker]:

@@ -70,8 +70,8 @@ _HOMES = {
         Approval Attempt AuditCheck AuditEntry Check Child Concurrency Decision Discovery Fleet Flow
         FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage JobRow
         Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate
-        SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo ToolCall TopUp
-        Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
+        ReviewDecision SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo
+        ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
     """,
     "search": "NumericField TagField TextField VectorField escape_tag",
     "usage_summary": "get_usage_summary",

@@ -1,218 +1,54 @@
-"""What an approver must see of a suspended job, and the decision, bound to it and made in one call."""
+"""Decisions about suspended jobs, bound to what was shown: signal and audit entry in one call."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .audit import audit_blob, canonical_json
+from .audit import audit_blob
 from .base import Scope
-from .decoding import (
-    SUSPEND_FIELDS,
-    USAGE_FIELDS,
-    Fields,
-    budget_of,
-    decode_signals,
-    decode_suspend,
-    decode_usage,
-    picked_fields,
-)
-from .errors import JobStateError
+from .decoding import decode_signals
 from .numbers import parse_number
-from .option_fields import EPOCH, UNSET, Unset, from_epoch_ms, instance_of, refuse, some_text, text
-from .options import Actor, JobRef
-from .payload import Decoded, as_text, decode_data, decode_progress
-from .records import Approval, Decision, StreamChunk, ToolCall
-from .signals import signal_head
-from .stream_tail import Page, decode_page
-from .tool_calls import tool_call_of
-
-#: Fields of the hash that an `Approval` is made of.
-APPROVAL_FIELDS = (
-    *SUSPEND_FIELDS,
-    *USAGE_FIELDS.values(),
-    "name",
-    "data",
-    "progress",
-    "budgetKey",
-    "groupKey",
-    "parentId",
-    "processedOn",
+from .option_fields import (
+    EPOCH,
+    UNSET,
+    Instant,
+    Unset,
+    flag,
+    from_epoch_ms,
+    instance_of,
+    refuse,
+    some_text,
+    text,
+    to_epoch_ms,
 )
-#: Tool calls that are shown with a draft, and characters of one; longer ones are left to the stream.
-MAX_CALLS, CALL_LIMIT = 20, 16_384
-#: Characters of a draft that are shown; what is cut is marked.
-MAX_DRAFT = 1_048_576
-_DRAFT_PAGE = 500
-#: Bytes that are shown of a payload that cannot be read.
-RAW_LIMIT = 65_536
-#: Fields of the hash that a review hash covers.
-BOUND_FIELDS = ("suspendedAt", "suspendReason", "data", "progress")
+from .options import Actor
+from .payload import as_text, encode_json
+from .records import Approval, Decision
+from .reviews import bound_facts
+from .signals import signal_head
+
+#: How often a decision that is bound to nothing is made again because the payload changes under it.
+_TRIES = 5
+#: Facts that fit no job.
+_NOTHING = ("",) * 10
 
 
-def review_hash(ref: JobRef, fields: Fields, last_chunk: str) -> str:
-    """Return the hash of what an approver was shown: suspension, payload, progress and stream, as stored."""
-    shown = {name: as_text(fields.get(name)) for name in BOUND_FIELDS}
-    shown |= {"queue": ref.queue, "id": ref.id, "stream": last_chunk}
-    return hashlib.sha256(canonical_json(shown).encode()).hexdigest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A decision as its caller asks for it."""
 
-
-def newest_chunk(scope: Scope, job_id: str) -> tuple[str | int, ...]:
-    """Command that reads the last entry of a job's stream, which a review hash names."""
-    return ("XREVRANGE", scope.keys.jstream(job_id), "+", "-", "COUNT", 1)
-
-
-def first_id(page: Page) -> str:
-    """Id of the first entry of a page, "" if it is empty."""
-    return as_text(next(iter(page))) if page else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Streamed:
-    """What a run streamed for an approver to look at: its content, and the tools it asked for."""
-
-    draft: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    chunks: Mapping[str, int] = field(default_factory=dict)
-    #: Words for what a limit kept out.
-    hidden: tuple[str, ...] = ()
-
-
-def streamed_of(chunks: Iterable[StreamChunk], limit: int = MAX_DRAFT) -> Streamed:
-    """Join the content of chunks (no reasoning), cut at `limit` characters, and keep the latest tool calls."""
-    parts: list[str] = []
-    calls: deque[ToolCall] = deque(maxlen=MAX_CALLS)
-    kinds: Counter[str] = Counter()
-    size = 0
-    for chunk in chunks:
-        kinds[chunk.type] += 1
-        if chunk.type == "tool_call":
-            calls.append(tool_call_of(chunk, CALL_LIMIT))
-        if chunk.type not in ("content", "done") or not chunk.text or size > limit:
-            continue
-        parts.append(chunk.text)
-        size += len(chunk.text)
-    text, hidden = "".join(parts), []
-    if size > limit:
-        hidden.append(f"draft after {limit} characters")
-    if earlier := kinds["tool_call"] - len(calls):
-        hidden.append(f"{earlier} earlier tool call{'' if earlier == 1 else 's'}")
-    hidden += [f"1 tool call of {call.bytes} bytes" for call in calls if call.cut]
-    return Streamed(text[:limit] or None, tuple(calls), dict(kinds), tuple(hidden))
-
-
-def approval_of(
-    scope: Scope,
-    job_id: str,
-    fields: Fields,
-    *,
-    deadline: float | bytes | None,
-    last_chunk: str,
-    streamed: Streamed,
-    parked: int | None,
-    payload_limit: int | None = None,
-) -> Approval | None:
-    """Put an approval together from APPROVAL_FIELDS; None unless the job is suspended.
-
-    Args:
-        parked: jobs that wait behind its ordering key; its parent waits too.
-    """
-    info = decode_suspend(fields, deadline)
-    if info is None:
-        return None
-    stored = fields.get("data", b"")
-    truncated = payload_limit is not None and len(stored) > payload_limit
-    decoded = Decoded(None) if truncated else decode_data(stored, scope.serializer)
-    mark = review_hash(JobRef(scope.queue, job_id), fields, last_chunk)
-    whole = not truncated and not decoded.error and not streamed.hidden
-    behind = [parked] if "groupKey" in fields and parked is not None else []
-    behind += [1] if fields.get("parentId") else []
-    return Approval(
-        queue=scope.queue,
-        id=job_id,
-        name=as_text(fields.get("name")),
-        data=None if decoded.error else decoded.value,
-        data_bytes=len(stored),
-        truncated=truncated,
-        draft=streamed.draft,
-        tool_calls=streamed.tool_calls,
-        chunks=streamed.chunks,
-        hidden=streamed.hidden,
-        data_error=decoded.error,
-        raw=as_text(stored[:RAW_LIMIT]) if decoded.error else None,
-        mark=mark,
-        progress=decode_progress(fields.get("progress")),
-        signals=info.signals,
-        usage=decode_usage(fields),
-        budget=budget_of(fields, scope.keys.prefix),
-        waiting_behind=sum(behind) if behind else None,
-        reason=info.reason,
-        suspended_at=info.suspended_at,
-        timeout_ms=info.timeout_ms,
-        deadline_at=info.deadline_at,
-        review_hash=mark if whole else None,
-    )
-
-
-async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None) -> Approval:
-    """Read what an approver must see; see `Queue.review`. Plain commands: it works for read-only users."""
-    keys, key = scope.keys, scope.keys.job(job_id)
-    values, deadline, newest = await scope.gather(
-        ("HMGET", key, *APPROVAL_FIELDS),
-        ("ZSCORE", keys.suspended, job_id),
-        newest_chunk(scope, job_id),
-    )
-    fields = picked_fields(APPROVAL_FIELDS, values)
-    if not fields:
-        raise scope.missing(job_id)
-    last_chunk = first_id(newest)
-    parked = None
-    if group := fields.get("groupKey"):
-        parked = await scope.connection.command("ZCARD", keys.groupq(as_text(group)))
-    limit = MAX_DRAFT if payload_limit is None else min(MAX_DRAFT, payload_limit)
-    approval = approval_of(
-        scope,
-        job_id,
-        fields,
-        deadline=deadline,
-        last_chunk=last_chunk,
-        streamed=await _streamed(scope, job_id, fields, last_chunk, limit),
-        parked=parked,
-        payload_limit=payload_limit,
-    )
-    if approval is None:
-        state = as_text(fields.get("state")) or "unknown"
-        raise JobStateError(
-            f"job '{scope.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
-            queue=scope.queue,
-            job_id=job_id,
-            operation="review",
-            state=state,
-            needed="suspended",
-        )
-    return approval
-
-
-async def _streamed(scope: Scope, job_id: str, fields: Fields, last_chunk: str, limit: int) -> Streamed:
-    """What the run that suspended streamed: entries from its start up to the one the review hash names."""
-    started = parse_number(fields.get("processedOn"))
-    if not last_chunk or as_text(fields.get("state")) != "suspended":
-        return Streamed()
-    chunks: list[StreamChunk] = []
-    start, size = str(int(started)) if started else "-", 0
-    while size <= limit:
-        command = ("XRANGE", scope.keys.jstream(job_id), start, last_chunk, "COUNT", _DRAFT_PAGE)
-        page = decode_page(await scope.connection.command(*command))
-        chunks += page
-        size += sum(len(chunk.text) for chunk in page if chunk.type in ("content", "done"))
-        if len(page) < _DRAFT_PAGE:
-            break
-        start = f"({page[-1].id}"
-    return streamed_of(chunks, limit)
+    action: str
+    actor: Actor
+    message: Mapping[str, Any]
+    signal: str
+    data: Any
+    expect: str | None
+    expected_suspended_at: Instant | None
+    unseen: bool = False
 
 
 async def approve(
@@ -224,13 +60,25 @@ async def approve(
     comment: str | None = None,
     expect: str | None = None,
     signal: str = "approve",
+    expected_suspended_at: Instant | None = None,
+    unseen: bool = False,
 ) -> Decision:
     """Approve a suspended job; see `Queue.approve`."""
     actor = instance_of(Actor)(actor, "actor")
     if comment is not None:
         actor = replace(actor, comment=text(comment, "comment"))
     message = {"approved": True, "action": "approve", "comment": actor.comment}
-    return await _decide(scope, job_id, "approve", actor, message, data, expect, signal)
+    asked = _Asked(
+        action="approve",
+        actor=actor,
+        message=message,
+        signal=signal,
+        data=data,
+        expect=expect,
+        expected_suspended_at=expected_suspended_at,
+        unseen=flag(unseen, "unseen"),
+    )
+    return await _decide(scope, job_id, asked)
 
 
 async def reject(
@@ -242,72 +90,112 @@ async def reject(
     data: Any | Unset = UNSET,
     expect: str | None = None,
     signal: str = "reject",
+    expected_suspended_at: Instant | None = None,
 ) -> Decision:
     """Reject a suspended job; see `Queue.reject`."""
     actor = instance_of(Actor)(actor, "actor")
     if not some_text(reason, "reason").strip():
         refuse("reason", reason, "text, not blank")
-    actor = replace(actor, comment=reason)
     message = {"approved": False, "action": "reject", "comment": reason, "reason": reason}
-    return await _decide(scope, job_id, "reject", actor, message, data, expect, signal)
+    asked = _Asked(
+        action="reject",
+        actor=replace(actor, comment=reason),
+        message=message,
+        signal=signal,
+        data=data,
+        expect=expect,
+        expected_suspended_at=expected_suspended_at,
+    )
+    return await _decide(scope, job_id, asked)
 
 
-async def _decide(
-    scope: Scope,
-    job_id: str,
-    action: str,
-    actor: Actor,
-    message: Mapping[str, Any],
-    data: Any,
-    expect: str | None,
-    signal: str,
-) -> Decision:
+def not_shown(shown: Approval, action: str, actor: Actor, now_ms: int, signal: str | None = None) -> Decision:
+    """The answer to somebody who would decide on what was not shown to him; nothing is sent."""
+    return Decision(
+        queue=shown.queue,
+        id=shown.id,
+        action=action,
+        ok=False,
+        outcome="not_shown",
+        signal=signal or action,
+        by=actor.by,
+        at=_moment(now_ms),
+        state="suspended",
+    )
+
+
+async def _decide(scope: Scope, job_id: str, asked: _Asked) -> Decision:
+    expect = None if asked.expect is None else text(asked.expect, "expect").lower()
     now = scope.now_ms()
-    content = {**message, "by": actor.by, "reviewer": actor.by, "at": now}
-    if data is not UNSET:
-        content["data"] = data
-    head = signal_head(signal, content)
-    detail = {"signal": signal} | ({"edited": True} if data is not UNSET else {})
-    blob = audit_blob(actor, action, scope.queue, [job_id], now, shown_hash=expect, detail=detail)
-    bound: tuple[str | bytes, ...] = ("", "", "", "", "", "")
-    if expect is not None:
-        bound = ("1", *await _facts(scope, job_id, text(expect, "expect")))
-    reply = await scope.call("decide", job_id, head, signal, now, blob, *bound)
-    outcome, state, suspended_at, latest, seq = (as_text(item) for item in reply)
+    since = (
+        ""
+        if asked.expected_suspended_at is None
+        else to_epoch_ms(asked.expected_suspended_at, "expected_suspended_at")
+    )
+    edited = asked.data is not UNSET
+    detail = {"signal": asked.signal} | ({"edited": True} if edited else {})
+    detail |= {"unseen": True} if asked.unseen else {}
+    blob = await audit_blob(
+        scope, asked.actor, asked.action, [job_id], now, shown_hash=asked.expect, detail=detail
+    )
+    reply: list[bytes] = []
+    for _ in range(_TRIES):
+        sha1, sha256, facts = await _facts(scope, job_id, expect)
+        if edited:
+            sha256 = hashlib.sha256(encode_json(asked.data, "signal data").encode()).hexdigest()
+        by = asked.actor.by
+        content = {**asked.message, "by": by, "reviewer": by, "at": now}
+        content |= {"review_hash": expect, "data_sha256": sha256}
+        if edited:
+            content["data"] = asked.data
+        head = signal_head(asked.signal, content)
+        reply = await scope.call("decide", job_id, head, asked.signal, now, blob, since, sha1, *facts)
+        if reply[0] != b"other_data":
+            break
+    outcome, state, suspended_at, latest, is_new, seq = (as_text(item) for item in reply)
+    outcome = "changed" if outcome == "other_data" else outcome
     decision = Decision(
         queue=scope.queue,
         id=job_id,
-        action=action,
+        action=asked.action,
         ok=outcome == "sent",
         outcome=outcome,
-        signal=signal,
-        by=actor.by,
+        signal=asked.signal,
+        by=asked.actor.by,
         at=_moment(now),
-        review_hash=expect,
+        review_hash=asked.expect,
         state=state or None,
         audit_seq=int(seq) if seq else None,
     )
-    return _with_first(decision, suspended_at, latest) if outcome == "not_suspended" else decision
+    return _with_first(decision, suspended_at, latest, is_new) if outcome == "not_suspended" else decision
 
 
-async def _facts(scope: Scope, job_id: str, expect: str) -> tuple[str | bytes, ...]:
-    """Facts for the deciding call to check: those just read if they hash to `expect`, else none that fit."""
-    values, newest = await scope.gather(
-        ("HMGET", scope.keys.job(job_id), *BOUND_FIELDS), newest_chunk(scope, job_id)
-    )
-    fields = picked_fields(BOUND_FIELDS, values)
-    last_chunk = first_id(newest)
-    if review_hash(JobRef(scope.queue, job_id), fields, last_chunk) != expect.lower():
-        return ("", "", "", "", "")
-    digests = (hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress"))
-    return (fields.get("suspendedAt", b""), fields.get("suspendReason", b""), last_chunk, *digests)
+async def _facts(
+    scope: Scope, job_id: str, expect: str | None
+) -> tuple[str, str, tuple[str | int | bytes, ...]]:
+    """SHA-1 and SHA-256 of the payload and, for a bound decision, what the deciding call has to find.
+
+    These are facts just read, if they hash to `expect`, else none that fit.
+    """
+    if expect is None:
+        stored = await scope.connection.command("HGET", scope.keys.job(job_id), "data") or b""
+        return hashlib.sha1(stored).hexdigest(), hashlib.sha256(stored).hexdigest(), ()
+    bound = await bound_facts(scope, job_id)
+    if bound is None or bound.hash != expect:
+        return "", "", _NOTHING
+    return bound.data_sha1, bound.data_sha256, bound.facts
 
 
-def _with_first(decision: Decision, suspended_at: str, latest: str) -> Decision:
-    """Name who was first: the latest signal, if it came after the suspension."""
+def _with_first(decision: Decision, suspended_at: str, latest: str, is_new: str) -> Decision:
+    """Name who was first: the latest signal, if it came after the suspension.
+
+    Times of two machines decide that only where nobody noted how many signals there were before (`is_new` is "").
+    """
     signals = decode_signals(f"[{latest}]") if latest else ()
     since = parse_number(suspended_at)
-    if not signals or since is None or signals[-1].received_at < _moment(int(since)):
+    if not signals or since is None or is_new == "0":
+        return decision
+    if is_new == "" and signals[-1].received_at < _moment(int(since)):
         return decision
     data = signals[-1].data
     said = data if isinstance(data, dict) else {}

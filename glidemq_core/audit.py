@@ -28,10 +28,10 @@ def canonical_json(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def audit_blob(
+async def audit_blob(
+    scope: Scope,
     actor: Actor | None,
     action: str,
-    queue: str,
     job_ids: Sequence[str],
     now_ms: int,
     shown_hash: str | None = None,
@@ -57,8 +57,9 @@ def audit_blob(
         canonical_json(dict(detail or {})),
         canonical_json(_host()),
         [canonical_json(job_id) for job_id in job_ids],
-        canonical_json(queue),
+        canonical_json(scope.queue),
         canonical_json(shown_hash),
+        canonical_json(await scope.connection.user()),
         canonical_json(actor.via),
     ]
     return json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
@@ -177,6 +178,7 @@ def _decode(text: str) -> AuditEntry | None:
             detail=raw["detail"],
             prev_hash=str(raw["prev_hash"]),
             hash=str(raw["hash"]),
+            user=raw.get("user"),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

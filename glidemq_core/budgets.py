@@ -101,7 +101,7 @@ async def top_up_budget(
     if expect is not None and not isinstance(expect, (FlowBudget, Budget)):
         refuse("expect", expect, "the FlowBudget that was shown")
     detail = {name: value for name, value in added.items() if value}
-    blob = audit_blob(actor, "top_up_budget", scope.queue, [flow_id], scope.now_ms(), detail=detail)
+    blob = await audit_blob(scope, actor, "top_up_budget", [flow_id], scope.now_ms(), detail=detail)
     words = (
         flow_id,
         json.dumps(added),

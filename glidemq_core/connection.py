@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import functions
 from .commands import Arg, fcall_words, is_read, name_of, no_functions_error, read_only_error, to_words
-from .errors import InvalidOptionError, PermissionDeniedError, UnsupportedServerError
+from .errors import InvalidOptionError, PermissionDeniedError, ServerError, UnsupportedServerError
 from .link import Link
 from .nodes import Nodes
+from .option_fields import UNSET, Unset
 from .probe import Facts, probe
 from .records import ServerInfo
 from .url import EMBEDDED, Password, Settings, settings
@@ -61,6 +62,7 @@ class Connection:
         self._nodes = nodes
         self._facts = facts
         self._embedded = embedded
+        self._user: str | Unset | None = UNSET
         self._resp2: Connection | None = None
         self._opening_resp2 = asyncio.Lock()
 
@@ -134,6 +136,15 @@ class Connection:
         seconds = time.perf_counter() - started
         self.stats.rtt_ms = seconds * 1_000
         return timedelta(seconds=seconds)
+
+    async def user(self) -> str | None:
+        """Name of the server's user that this connection signs in as; asked once. None: it may not be asked."""
+        if self._user is UNSET:
+            try:
+                self._user = (await self.command("ACL", "WHOAMI")).decode("utf-8", "replace")
+            except (PermissionDeniedError, ServerError):
+                self._user = None
+        return self._user if isinstance(self._user, str) else None
 
     async def server_info(self) -> ServerInfo:
         """Ask the server again for what `server` holds, and keep it there."""

@@ -36,7 +36,7 @@ async def _each(
     ids, outcomes = list(job_ids), []
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]
-        blob = audit_blob(actor, action, scope.queue, part, scope.now_ms(), detail=detail)
+        blob = await audit_blob(scope, actor, action, part, scope.now_ms(), detail=detail)
         reply = await scope.call(function, *flags, *part, blob)
         outcomes += [word.decode() for word in reply[1:]]
     return outcomes
@@ -127,7 +127,7 @@ async def _change(
     scope: Scope, job_id: str, function: str, value: int, detail: Mapping[str, Any], actor: Actor | None
 ) -> None:
     now = scope.now_ms()
-    blob = audit_blob(actor, function, scope.queue, [job_id], now, detail=detail)
+    blob = await audit_blob(scope, actor, function, [job_id], now, detail=detail)
     status, *rest = await scope.call(function, job_id, value, now, blob)
     match status.decode():
         case "not_found":
@@ -166,7 +166,7 @@ async def revoke(
 ) -> Literal["revoked", "flagged", "not_found"]:
     """Fail a job that has not started, or flag one that has: Python workers then cancel it."""
     now = scope.now_ms()
-    blob = audit_blob(actor, "revoke", scope.queue, [job_id], now)
+    blob = await audit_blob(scope, actor, "revoke", [job_id], now)
     [outcome] = await scope.call("revoke", job_id, now, blob)
     match outcome.decode():
         case "revoked":

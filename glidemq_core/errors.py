@@ -62,6 +62,10 @@ class ServerError(GlideMQError):
     code: str
 
 
+class AuditError(ServerError):
+    """The audit of a queue is damaged, so that nothing that belongs into it is done."""
+
+
 class ClosedError(GlideMQError):
     """The object was closed."""
 

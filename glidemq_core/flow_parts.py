@@ -294,7 +294,7 @@ async def mend_flows(
         others = [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
         home = scope.keys.root
         detail = {"flow": token, "state": entry["state"]}
-        blob = audit_blob(actor, "finish_flows", scope.queue, (), scope.now_ms(), detail=detail)
+        blob = await audit_blob(scope, actor, "finish_flows", (), scope.now_ms(), detail=detail)
         if entry["state"] == "releasing":
             await _release_all(scope.connection, home, others, token, blob)
             mended[token] = "finished"

@@ -98,7 +98,7 @@ async def _count(
     keys = QueueKeys(prefix, parent.queue)
     members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]
     detail = {"children": members}
-    blob = audit_blob(actor, action, parent.queue, [parent.id], scope.now_ms(), detail=detail)
+    blob = await audit_blob(scope, actor, action, [parent.id], scope.now_ms(), detail=detail)
     status, *rest = await scope.connection.call("release_parent", keys.root, parent.id, blob, *members)
     if status == b"not_found":
         raise Scope(scope.connection, keys).missing(parent.id)

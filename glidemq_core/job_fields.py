@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from . import decoding, payload
 from .base import Scope
+from .decided import review_decision
 from .numbers import to_int
 from .options import Fallback, JobOptions, JobRef
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from .records import Signal, Usage
+    from .records import ReviewDecision, Signal, Usage
     from .worker.run import Run
 
     # What is left out is Any: `Job` alone is a whole type. Only type checkers know defaults before Python 3.13.
@@ -234,6 +235,15 @@ class JobFields(Generic[DataT, ResultT]):
     def new_signals(self) -> list[Signal]:
         """Signals since the latest suspension."""
         return decoding.decode_new_signals(self.fields)
+
+    @property
+    def decision(self) -> ReviewDecision | None:
+        """What a person decided since the latest suspension; None if nobody approved or rejected.
+
+        This is what a processor should go by: a signal may come from anybody, and `is_current` tells whether the
+        payload is still the one that was decided on.
+        """
+        return review_decision(self.fields, lambda: self.data)
 
     @property
     def revoked(self) -> bool:

@@ -139,7 +139,8 @@ async def _resolve(scope: Scope, parent: JobRef, job_id: str, actor: Actor | Non
     what = as_text(answer)
     if what != "wait":
         detail = {"child": scope.keys.member(job_id)}
-        blob = audit_blob(actor, "finish_flows", parent.queue, [parent.id], scope.now_ms(), detail=detail)
+        theirs = Scope(scope.connection, parent_keys(scope, parent))
+        blob = await audit_blob(theirs, actor, "finish_flows", [parent.id], scope.now_ms(), detail=detail)
         await settle_link(scope, parent, job_id, what, blob)
     return what
 

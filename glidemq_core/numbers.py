@@ -49,3 +49,10 @@ def to_int(stored: bytes | str | None, default: int = 0) -> int:
     """Read a counter or time, cut to a whole number; anything else is the default."""
     number = parse_number(stored)
     return default if number is None else int(number)
+
+
+def size_words(size: int) -> str:
+    """Write a number of bytes in words: `812 bytes`, `17 kB`, `45 MB`."""
+    if size < 1_000:
+        return f"{size} bytes"
+    return f"{round(size / 1_000)} kB" if size < 999_500 else f"{round(size / 1_000_000)} MB"

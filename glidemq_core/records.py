@@ -85,6 +85,7 @@ __all__ = [
     "QueueEvent",
     "QueueSnapshot",
     "Rate",
+    "ReviewDecision",
     "SchedulerEntry",
     "Server",
     "ServerInfo",
@@ -151,6 +152,26 @@ class Signal:
     name: str
     data: Any
     received_at: datetime
+
+
+@answer
+class ReviewDecision:
+    """What a person decided about a job since it was suspended.
+
+    Attributes:
+        data: the edited payload, else the job's own.
+        review_hash: what the decision was bound to, None if to nothing.
+        is_current: False if the job's payload is not what was decided on any more: do not act on it.
+    """
+
+    approved: bool
+    by: str
+    comment: str | None = None
+    reason: str | None = None
+    data: Any = None
+    at: datetime
+    review_hash: str | None = None
+    is_current: bool
 
 
 @answer

@@ -101,7 +101,10 @@ class QueueEvent:
 
 @answer
 class AuditEntry:
-    """Who changed what, chained to the entry before it by hash."""
+    """Who changed what, chained to the entry before it by hash.
+
+    `by` is what the caller says; `user` is the server's user that its client named, None if that was forbidden to ask.
+    """
 
     seq: int
     at: datetime
@@ -118,6 +121,7 @@ class AuditEntry:
     detail: Mapping[str, Any] = field(default_factory=dict)
     prev_hash: str
     hash: str
+    user: str | None = None
 
 
 @answer

@@ -37,6 +37,32 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("JSON nested too deeply") from None
 
 
+def parse_for_show(text: str, depth: int) -> Any:
+    """Read JSON that is to be shown as it is: strictly, every number, and nested at most `depth` levels.
+
+    Raises:
+        ValueError: not JSON, or it cannot be shown as what it is.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    # No more levels than brackets: the usual text is not walked through.
+    if text.count("[") + text.count("{") > depth:
+        _refuse_deep(value, depth)
+    return value
+
+
+def _refuse_deep(value: Any, depth: int) -> None:
+    level = [value]
+    for _ in range(depth + 1):
+        nested = [item for item in level if isinstance(item, (dict, list))]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+        if not nested:
+            return
+    raise ValueError(f"nested more than {depth} levels deep")
+
+
 def same_json(one: Any, other: Any) -> bool:
     """Compare as JSON does: true is not 1, 1.0 is 1."""
     if isinstance(one, bool) or isinstance(other, bool):
@@ -55,3 +81,10 @@ def _refuse_constant(name: str) -> None:
 def _finite_or_none(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is beyond any number")
+    return number

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .approvals import BOUND_FIELDS, approve, first_id, newest_chunk, reject, review, review_hash
+from .approvals import approve, reject
 from .audit import audit_blob
 from .base import QueueBase, Scope
 from .decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .job import Job
 from .option_fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from .option_types import JobIdLike
-from .options import Actor, JobRef
+from .options import Actor
 from .reading import get_jobs
 from .records import Approval, Decision, SignalResult, SuspendInfo
+from .reviews import bound_facts, read_payload, review
 from .signals import signal_head
 
 #: How long a signal that came before the suspension is kept, ms.
@@ -82,7 +83,7 @@ async def send_signal(
         "" if expected_suspended_at is None else to_epoch_ms(expected_suspended_at, "expected_suspended_at")
     )
     keep = EARLY_TTL_MS if flag(early, "early") else ""
-    blob = audit_blob(actor, "signal", scope.queue, [job_id], now, detail={"signal": name})
+    blob = await audit_blob(scope, actor, "signal", [job_id], now, detail={"signal": name})
     outcome, _, revoked, _ = await scope.call("signal", job_id, head, name, now, expected, keep, blob)
     return SignalResult(outcome=outcome.decode(), revoked=revoked == b"1")
 
@@ -94,17 +95,15 @@ async def deliver_early(scope: Scope) -> int:
 
 async def get_suspend_info(scope: Scope, job_id: str) -> SuspendInfo | None:
     """Read why and until when a job is suspended, with its review hash; None if it is not."""
-    names = tuple(dict.fromkeys((*SUSPEND_FIELDS, *BOUND_FIELDS)))
-    values, deadline, newest = await scope.gather(
-        ("HMGET", scope.keys.job(job_id), *names),
+    values, deadline = await scope.gather(
+        ("HMGET", scope.keys.job(job_id), *SUSPEND_FIELDS),
         ("ZSCORE", scope.keys.suspended, job_id),
-        newest_chunk(scope, job_id),
     )
-    fields = picked_fields(names, values)
-    info = decode_suspend(fields, deadline)
-    if info is None:
-        return None
-    return replace(info, review_hash=review_hash(JobRef(scope.queue, job_id), fields, first_id(newest)))
+    info = decode_suspend(picked_fields(SUSPEND_FIELDS, values), deadline)
+    bound = None if info is None else await bound_facts(scope, job_id)
+    if info is None or bound is None or read_payload(bound.data, scope.serializer).error is not None:
+        return info
+    return replace(info, review_hash=bound.hash)
 
 
 class SuspensionCalls(QueueBase):
@@ -154,8 +153,11 @@ class SuspensionCalls(QueueBase):
     async def review(self, job_id: JobIdLike, *, payload_limit: int | None = None) -> Approval:
         """Read what an approver must see of a suspended job, with the hash that binds a decision to it.
 
+        The hash is None where not everything is shown: `hidden` is not empty, the payload is cut or cannot be read.
+
         Args:
-            payload_limit: bytes of stored data above which `data` is left out (`truncated`).
+            payload_limit: bytes of stored data above which `data` is left out (`truncated`); of the draft as many
+                are shown, and a few tool calls. None reads the whole.
         Raises:
             JobNotFoundError, JobStateError: gone, or not suspended.
         """
@@ -170,14 +172,19 @@ class SuspensionCalls(QueueBase):
         comment: str | None = None,
         expect: str | None = None,
         signal: str = "approve",
+        expected_suspended_at: Instant | None = None,
+        unseen: bool = False,
     ) -> Decision:
-        """Approve a suspended job: signal and audit entry in one call. A lost race is an answer, no error.
+        """Approve a suspended job: audit entry and signal in one call. A lost race is an answer, no error.
 
         Args:
             data: the edited payload for the processor; the job's own data stays.
-            expect: review hash of what was shown; the decision counts only if it still fits.
+            expect: review hash of what was shown; the decision counts only if it still fits. None binds to nothing.
+            expected_suspended_at: decide only on this suspension, else answer `changed`.
+            unseen: note in the audit that it was approved without having been shown whole.
         Raises:
             InvalidOptionError, SerializationError, PayloadTooLargeError.
+            AuditError: the audit cannot take the entry; nothing was decided.
         """
         return await approve(
             await self.scope(),
@@ -187,6 +194,8 @@ class SuspensionCalls(QueueBase):
             comment=comment,
             expect=expect,
             signal=signal,
+            expected_suspended_at=expected_suspended_at,
+            unseen=unseen,
         )
 
     async def reject(
@@ -198,6 +207,7 @@ class SuspensionCalls(QueueBase):
         data: Any | Unset = UNSET,
         expect: str | None = None,
         signal: str = "reject",
+        expected_suspended_at: Instant | None = None,
     ) -> Decision:
         """Reject a suspended job with a reason; otherwise as `approve`."""
         return await reject(
@@ -208,4 +218,5 @@ class SuspensionCalls(QueueBase):
             data=data,
             expect=expect,
             signal=signal,
+            expected_suspended_at=expected_suspended_at,
         )

@@ -28,7 +28,7 @@ async def resume(scope: Scope, *, actor: Actor | None = None) -> str:
 
 
 async def _set_paused(scope: Scope, flag: str, action: str, actor: Actor | None) -> str:
-    blob = audit_blob(actor, action, scope.queue, (), scope.now_ms())
+    blob = await audit_blob(scope, actor, action, (), scope.now_ms())
     [outcome] = await scope.call("pause", flag, blob)
     return str(outcome.decode())
 
@@ -44,7 +44,7 @@ async def drain(scope: Scope, *, delayed: bool = False, actor: Actor | None = No
     cursor, last = "-", ""
     while True:
         now = scope.now_ms()
-        blob = audit_blob(actor, "drain", scope.queue, (), now, detail={"delayed": delayed})
+        blob = await audit_blob(scope, actor, "drain", (), now, detail={"delayed": delayed})
         status, count, at, until = await scope.call(
             "drain", now, "1" if delayed else "", _SLICE, cursor, last, blob
         )
@@ -69,7 +69,7 @@ async def clean(
     oldest = scope.now_ms() - grace_ms
     while len(cleaned) < limit:
         detail = {"state": state, "older_than_ms": grace_ms, "limit": limit}
-        blob = audit_blob(actor, "clean", scope.queue, (), scope.now_ms(), detail=detail)
+        blob = await audit_blob(scope, actor, "clean", (), scope.now_ms(), detail=detail)
         status, *ids = await scope.call("clean", state, oldest, min(_SLICE, limit - len(cleaned)), blob)
         cleaned += [job_id.decode() for job_id in ids]
         if status == b"done":
@@ -83,7 +83,7 @@ async def retry_jobs(scope: Scope, count: int = 0, *, actor: Actor | None = None
     retried, newest = 0, scope.now_ms()
     while count == 0 or retried < count:
         now = scope.now_ms()
-        blob = audit_blob(actor, "retry", scope.queue, (), now, detail={"all_failed": True, "count": count})
+        blob = await audit_blob(scope, actor, "retry", (), now, detail={"all_failed": True, "count": count})
         room = _SLICE if count == 0 else min(_SLICE, count - retried)
         status, part = await scope.call("retry_all", now, newest, room, blob)
         retried += part
@@ -99,7 +99,7 @@ async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None =
     Raises QueueBusyError while jobs are active, unless `force`.
     """
     now = scope.now_ms()
-    blob = audit_blob(actor, "obliterate", scope.queue, (), now, detail={"force": force})
+    blob = await audit_blob(scope, actor, "obliterate", (), now, detail={"force": force})
     status, *active = await scope.call("obliterate", "1" if force else "", blob)
     if status == b"busy":
         raise QueueBusyError(
@@ -120,8 +120,8 @@ async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None =
 async def set_global_concurrency(scope: Scope, limit: int, *, actor: Actor | None = None) -> str:
     """Cap the active jobs of all workers together, 0 = off; `set` or `cleared`."""
     value = whole(0)(limit, "concurrency")
-    blob = audit_blob(
-        actor, "set_limits", scope.queue, (), scope.now_ms(), detail={"global_concurrency": value or None}
+    blob = await audit_blob(
+        scope, actor, "set_limits", (), scope.now_ms(), detail={"global_concurrency": value or None}
     )
     await scope.call("configure", "globalConcurrency", value, blob)
     return "set" if value else "cleared"
@@ -138,7 +138,7 @@ async def set_global_rate_limit(scope: Scope, limit: RateLimit | None, *, actor:
     if limit is not None:
         instance_of(RateLimit)(limit, "limit")
     detail = {"rpm": {"max": limit.max, "window_ms": limit.duration} if limit else None}
-    blob = audit_blob(actor, "set_limits", scope.queue, (), scope.now_ms(), detail=detail)
+    blob = await audit_blob(scope, actor, "set_limits", (), scope.now_ms(), detail=detail)
     values = (limit.max, limit.duration) if limit else ("", "")
     reply = await scope.call("configure", "rateLimitMax", values[0], "rateLimitDuration", values[1], blob)
     return str(reply[0].decode())
@@ -166,7 +166,7 @@ async def rate_limit_group(
     one_of("max", "replace")(extend, "extend")
     now = scope.now_ms()
     detail = {"key": key, "duration_ms": duration_ms, "extend": extend}
-    blob = audit_blob(actor, "limit_group", scope.queue, (), now, detail=detail)
+    blob = await audit_blob(scope, actor, "limit_group", (), now, detail=detail)
     reply = await scope.call("limit_group", key, duration_ms, extend, now, blob)
     resume_at = from_epoch_ms(int(reply[1]))
     if resume_at is None:

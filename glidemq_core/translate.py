@@ -14,6 +14,7 @@ from glide import (
 
 from .commands import no_functions_error
 from .errors import (
+    AuditError,
     AuthenticationError,
     CallTimeoutError,
     ClosedError,
@@ -27,6 +28,8 @@ from .errors import (
 _SIGNALLED = re.compile(r"(?:signalled by the server\S*\s*-?\s*-\s*)(\w+)\s*:\s*(.*)", re.DOTALL)
 _CODED = re.compile(r"^-?([A-Z][A-Z]+):?\s+(.*)", re.DOTALL)
 _SCRIPT = re.compile(r"\s*script: (?:\S+, )?on @user_function:\d+\.?")
+#: What our functions say of a key before they write.
+_FOREIGN = re.compile(r"(.+) is a (\w+), not a (\w+): nothing was changed")
 _TRANSIENT = ("LOADING", "BUSYLOADINGERROR", "CLUSTERDOWN", "MASTERDOWN", "MASTERDOWNERROR")
 #: A node of a cluster answers so while a slot moves, and the driver has not found its new place.
 _MOVING = ("TRYAGAIN", "ASK", "MOVED")
@@ -139,7 +142,13 @@ def _parse(text: str) -> tuple[str, str]:
 
 def _server_error(code: str, detail: str, command: str, address: str, key: str | None) -> ServerError:
     hint = None
-    if code == "WRONGTYPE":
+    if code == "AUDIT":
+        hint = "glidemq doctor QUEUE --repair sets it aside and begins a new one"
+        return AuditError(f"the audit on {address}: {detail}", hint=hint, command=command, code=code)
+    if code == "WRONGTYPE" and (named := _FOREIGN.match(detail)):
+        message = f"{named[1]} on {address} is a {named[2]}, not a {named[3]}: nothing was changed"
+        hint = "something else uses this name: move it away"
+    elif code == "WRONGTYPE":
         queue = re.search(r"\{([^{}]+)\}$", key or "")
         whose = f"a key of queue '{queue[1]}'" if queue else f"key '{key}'" if key else "a key"
         message = f"{whose} on {address} is of the wrong type: no queue data (WRONGTYPE in {command})"

@@ -16,6 +16,7 @@ from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateEr
 from glidemq_core.options import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records_json import to_json
+from glidemq_core.rounds import entry_text
 from glidemq_core.streams import append_chunk
 from glidemq_core.suspension import suspend
 from glidemq_core.sweeps import sweep_suspended
@@ -36,6 +37,7 @@ async def streamed(queue: Queue) -> tuple[str, str]:
     job_id, entry, started = await activated(queue)
     key = scope.keys.jstream(job_id)
     await scope.connection.command("XADD", key, "1000-0", "type", "content", "content", "old run")
+    await scope.connection.command("HSET", scope.keys.job(job_id), "roundFrom", f"{started}:1000-0")
     for chunk in (
         {"type": "reasoning", "content": "hm"},
         {"type": "content", "content": "Dear "},
@@ -64,15 +66,21 @@ async def test_a_review_holds_what_an_approver_must_see(queue: Queue) -> None:
     assert approval.data_bytes == len('{"draft":"hello"}')
     assert not approval.truncated
     scope = await queue.scope()
-    newest = await scope.connection.command("XREVRANGE", scope.keys.jstream(job_id), "+", "-", "COUNT", 1)
+    entries = await scope.connection.command("XRANGE", scope.keys.jstream(job_id), "(1000-0", "+")
+    texts = [entry_text(entry_id, pairs) for entry_id, pairs in entries.items()]
     facts = {
         "queue": "q",
         "id": job_id,
+        "name": "moderate",
         "suspendedAt": await field(queue, job_id, "suspendedAt"),
         "suspendReason": "check",
         "data": '{"draft":"hello"}',
         "progress": "",
-        "stream": next(iter(newest)).decode(),
+        "stream": {
+            "last": [*entries][-1].decode(),
+            "entries": 5,
+            "sha256": hashlib.sha256(b"".join(texts)).hexdigest(),
+        },
     }
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     assert shown == approval.review_hash == hashlib.sha256(canonical.encode()).hexdigest()
@@ -115,6 +123,8 @@ async def test_an_approval_resumes_the_job_and_leaves_an_audit_entry(queue: Queu
         "reviewer": "alice",
         "comment": "fine",
         "data": {"text": "edited"},
+        "review_hash": shown,
+        "data_sha256": hashlib.sha256(b'{"text":"edited"}').hexdigest(),
     }
     [entry] = await queue.get_audit()
     assert (entry.seq, entry.action, entry.outcome, entry.by) == (
@@ -123,7 +133,12 @@ async def test_an_approval_resumes_the_job_and_leaves_an_audit_entry(queue: Queu
         "sent",
         "alice",
     )
-    assert (entry.job_ids, entry.shown_hash, entry.comment) == ((job_id,), shown, "fine")
+    assert (entry.job_ids, entry.shown_hash, entry.comment, entry.user) == (
+        (job_id,),
+        shown,
+        "fine",
+        "default",
+    )
     assert (await queue.verify_audit()).ok
 
 
@@ -155,7 +170,7 @@ async def test_of_two_approvers_exactly_one_decides_and_the_other_learns_who(que
         await activate(await queue.scope(), job_id)
 
 
-@pytest.mark.parametrize("what", ["stream", "data", "progress", "reason", "suspension", "hash"])
+@pytest.mark.parametrize("what", ["stream", "data", "progress", "name", "reason", "suspension", "hash"])
 async def test_a_decision_counts_only_for_what_was_shown(queue: Queue, what: str) -> None:
     job_id, shown = await streamed(queue)
     scope = await queue.scope()

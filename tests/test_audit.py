@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.resources import files
 
 import pytest
 
+from glidemq_core import functions
 from glidemq_core.audit import audit_blob, canonical_json, get_audit, verify_audit
 from glidemq_core.base import Scope
 from glidemq_core.connection import Connection
@@ -15,6 +17,24 @@ from glidemq_core.errors import InvalidOptionError
 from glidemq_core.keys import QueueKeys
 from glidemq_core.options import Actor
 from glidemq_core.switches import pause, resume
+
+#: Commands that change something, as the functions use them.
+WRITES = (
+    "HSET",
+    "HDEL",
+    "HINCRBY",
+    "ZADD",
+    "ZREM",
+    "XADD",
+    "XDEL",
+    "RPUSH",
+    "LPUSH",
+    "LPOP",
+    "RPOP",
+    "UNLINK",
+    "SET",
+    "SADD",
+)
 
 ANN = Actor("ann", via="cli", comment='nightly  „Wartung“ 🌙 "quoted" \\ \u0007 \u2028 end')
 
@@ -42,12 +62,20 @@ async def test_entries_are_canonical_and_chained(scope: Scope) -> None:
     assert (one["seq"], one["prev_hash"]) == (1, "0" * 64)
     assert (two["seq"], two["prev_hash"]) == (2, one["hash"])
     assert (one["by"], one["via"], one["comment"]) == ("ann", "cli", ANN.comment)
-    names = (
-        "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash"
-    )
+    names = "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash user"
     assert " ".join(sorted(one)) == " ".join(sorted(names.split(" ")))
     ids = await scope.connection.command("XRANGE", scope.keys.audit, "-", "+")
     assert list(ids) == [b"1-0", b"2-0"]
+
+
+def test_no_function_changes_anything_before_it_knows_that_it_can_be_audited() -> None:
+    folder = files(functions) / "."
+    for part in set(functions.PARTS) - {"audit"}:
+        for block in folder.joinpath(f"{part}.lua").read_text("utf-8").split("\nend"):
+            asked, told = block.find("audit.ready("), block.find("audit.append(")
+            assert told < 0 or 0 <= asked < told, f"{part}.lua: {block.strip().splitlines()[0]}"
+            writes = [at for word in WRITES if (at := block.find(f'call("{word}"')) >= 0]
+            assert told < 0 or not writes or asked < min(writes), f"{part}.lua changes before it asks"
 
 
 @pytest.mark.parametrize("size", [0, 1, 40, 54, 55, 56, 57, 63, 64, 65, 119, 120, 128, 1000, 4096])
@@ -128,6 +156,6 @@ async def test_tampering_is_found(scope: Scope) -> None:
         Actor("x", comment="c" * 5000),
     ],
 )
-def test_names_that_could_mislead_are_refused(actor: Actor) -> None:
+async def test_names_that_could_mislead_are_refused(scope: Scope, actor: Actor) -> None:
     with pytest.raises(InvalidOptionError):
-        audit_blob(actor, "pause", "mail", (), 1)
+        await audit_blob(scope, actor, "pause", (), 1)

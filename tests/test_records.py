@@ -153,7 +153,7 @@ SHAPES: list[tuple[Any, str]] = [
             prev_hash="0",
             hash="1",
         ),
-        "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash",
+        "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash user",
     ),
     (Check(id="url", status="ok", summary="reachable"), "id status summary detail fix"),
     (Server(running=False, data_dir="/d"), "running url pid port version data_dir"),

@@ -30,7 +30,7 @@ OWN_KEYS = (
     "*:vectors:*",
     "*:vec:*",
 )
-OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "suspendBase", "usageMark", "logMark"})
+OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
 
 _TIME = re.compile(r"(?<!\d)1[6-9]\d{11}(?!\d)")
 _WORKER = re.compile(r"worker-\d+-[0-9a-f]{8}")

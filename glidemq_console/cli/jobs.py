@@ -260,7 +260,7 @@ def _show(session: Session, detail: JobDetail) -> None:
     if detail.suspend is not None:
         until = f", until {at(detail.suspend.deadline_at)}" if detail.suspend.deadline_at else ", no deadline"
         pairs.append(("suspended", f"{out.safe(detail.suspend.reason or 'no reason given', 200)}{until}"))
-        pairs.append(("review", out.safe(detail.suspend.review_hash or UNKNOWN, 80)))
+        pairs.append(("review", out.safe(f"glidemq review {detail.ref}", 200)))
     if detail.usage is not None:
         used = f"{full(detail.usage.total_tokens)} tokens, "
         used += money(detail.usage.total_cost, detail.usage.cost_unit and out.safe(detail.usage.cost_unit, 8))

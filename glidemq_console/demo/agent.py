@@ -9,7 +9,7 @@ from glidemq_core import Job, NewJob, UnrecoverableError
 from .models import Call, answer, model_of
 from .texts import TASKS, Task
 from .workload import Workload
-from .world import answer_of, decision
+from .world import decision
 
 
 class Agent(Workload):
@@ -66,20 +66,21 @@ class Agent(Workload):
         if danger is None:
             return
         tool, arguments, why = danger
-        approved = decision(self.world, job)
-        if approved is None:
+        decided = decision(self.world, job)
+        if decided is None:
             await job.stream({"type": "tool_call", "name": tool, "content": f"{tool}({arguments})"})
             minutes = self.world.dice(job.queue, job.id).choice((2, 10, 30, 60))
             await job.suspend(reason=f"{tool}: {why}", timeout=minutes * 60_000)
-        if approved:
+        if decided.approved and decided.is_current:
             await self.world.wait(0.6)
             await job.log(f"{tool} -> done")
         else:
-            await job.log(f"{tool} refused: {answer_of(job).get('reason') or 'no reason given'}")
+            await job.log(f"{tool} refused: {decided.reason or 'no reason given'}")
 
     async def _finish(self, job: Job[Any, Any]) -> Any:
         task, _, _, danger, end = _task(job)
-        approved = decision(self.world, job)
+        decided = decision(self.world, job)
+        approved = decided is not None and decided.approved and decided.is_current
         text = (
             end
             if danger is None or approved
@@ -87,7 +88,7 @@ class Agent(Workload):
         )
         reply = await answer(self.world, job, prompt=task, text=text, may_fail=False)
         await job.update_progress(100)
-        return {"done": danger is None or bool(approved), "model": reply.model}
+        return {"done": danger is None or approved, "model": reply.model}
 
     def _later(self, milliseconds: float) -> int:
         return self.connection.now_ms() + self.world.ms(milliseconds)

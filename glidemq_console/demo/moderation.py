@@ -9,7 +9,7 @@ from glidemq_core import Job, NewJob
 from .models import answer
 from .texts import CUSTOMERS, DRAFTS
 from .workload import Workload
-from .world import answer_of, decision
+from .world import decision
 
 _MINUTE_MS = 60_000
 
@@ -44,8 +44,8 @@ class Moderation(Workload):
 
     async def process(self, job: Job[Any, Any]) -> Any:
         title = job.data["title"]
-        approved = decision(self.world, job)
-        if approved is None:
+        decided = decision(self.world, job)
+        if decided is None:
             await job.update_progress({"step": "drafting", "percent": 20})
             text = next((text for known, text, _ in DRAFTS if known == title), f"A text about {title}.")
             await answer(self.world, job, prompt=title, text=text, default="gpt-5.4-nano", done=False)
@@ -54,10 +54,10 @@ class Moderation(Workload):
                 await job.suspend(reason=job.data["review"], timeout=job.data.get("deadline_ms"))
             await job.log("no rule asks for a person: published")
             return {"published": True}
-        if not approved:
-            await job.log(f"rejected: {answer_of(job).get('reason') or 'no reason given'}")
-            return {"published": False, "reason": answer_of(job).get("reason")}
+        if not (decided.approved and decided.is_current):
+            await job.log(f"rejected: {decided.reason or 'no reason given'}")
+            return {"published": False, "reason": decided.reason}
         await self.world.wait(0.3)
-        edited = "data" in answer_of(job)
+        edited = decided.data != job.data
         await job.log(f"approved by a person{', edited' if edited else ''}: published")
         return {"published": True, "edited": edited}

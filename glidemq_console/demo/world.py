@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from glidemq_core import Job
+from glidemq_core import Job, ReviewDecision
 
 
 @dataclass
@@ -68,17 +68,9 @@ class World:
         return max(1, round(milliseconds / self.speed))
 
 
-def answer_of(job: Job[Any, Any]) -> dict[str, Any]:
-    """Return what came with the latest signal, if that is an object."""
-    data = job.signals[-1].data if job.signals else None
-    return data if isinstance(data, dict) else {}
-
-
-def decision(world: World, job: Job[Any, Any]) -> bool | None:
+def decision(world: World, job: Job[Any, Any]) -> ReviewDecision | None:
     """Return what a person decided on this job since it was last suspended; None before that."""
-    if not job.new_signals:
-        return None
-    signal = job.new_signals[-1]
-    approved = bool(answer_of(job).get("approved", signal.name == "approve"))
-    world.tally.decisions[job.queue, job.id, signal.received_at.timestamp()] = approved
-    return approved
+    decided = job.decision
+    if decided is not None:
+        world.tally.decisions[job.queue, job.id, decided.at.timestamp()] = decided.approved
+    return decided

@@ -56,7 +56,7 @@ async def requeue_lost(_: Watch, source: Source, names: Sequence[str], actor: Ac
         for batch in sliced(mine, _BATCH):
             now_ms = source.now_ms()
             ids = [job.id for job in batch]
-            blob = audit_blob(actor, "requeue_lost", name, ids, now_ms)
+            blob = await audit_blob(scope, actor, "requeue_lost", ids, now_ms)
             words = [word for job in batch for word in (job.id, job.processed_on)]
             status, *outcomes = await scope.call("requeue_lost", now_ms, *words, blob)
             if status != b"ok":

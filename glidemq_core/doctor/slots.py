@@ -63,7 +63,7 @@ async def free_slots(_: Watch, source: Source, names: Sequence[str], actor: Acto
     for group in found:
         scope, now_ms = Scope(source.connection, source.keys(group.queue)), source.now_ms()
         detail = {"key": group.key, "was": to_int(group.active), "held": group.holders}
-        blob = audit_blob(actor, "free_slots", group.queue, [], now_ms, detail=detail)
+        blob = await audit_blob(scope, actor, "free_slots", [], now_ms, detail=detail)
         status, *_sent = await scope.call(
             "mend_slots", now_ms, group.key, group.active, group.next_seq, group.holders, blob
         )

@@ -57,23 +57,49 @@ end
 
 local GENESIS = "0000000000000000000000000000000000000000000000000000000000000000"
 
--- Sequence number and hash that the next entry continues from. An unreadable last entry breaks the chain, which
--- verification then reports; the trail goes on.
-local function last(P)
-  local info = try("XINFO", "STREAM", P .. ":audit")
-  if info.err then return 0, GENESIS end
-  info = util.map(info)
-  local seq = tonumber(info["last-generated-id"]:match("^%d+"))
+-- Entries up to so many bytes have their hash looked at before another one is chained to them.
+local LOOKED = 8192
+
+-- Whether an entry is what was hashed when it was written.
+local function fits(text)
+  local from, to = text:find(',"hash":"%x+"')
+  return from and audit.sha256(text:sub(1, from - 1) .. text:sub(to + 1)) == text:sub(from + 9, to - 1)
+end
+
+-- Sequence number and hash that the next entry continues from, or nil and why there can be none: the number of entries,
+-- the last id and the last entry tell of most damage; a change in the middle only verification finds.
+function audit.tail(P)
+  local key = P .. ":audit"
+  local found = call("TYPE", key).ok
+  if found == "none" then return 0, GENESIS end
+  if found ~= "stream" then return nil, "it is a " .. found end
+  local info = util.map(call("XINFO", "STREAM", key))
+  local id = info["last-generated-id"]
+  local seq = tonumber(id:match("^(%d+)%-0$") or "")
+  if not seq or seq >= 2 ^ 53 - 1 then return nil, "its last id is " .. id end
+  if info.length ~= seq then return nil, util.int(seq) .. " entries were written and " .. info.length .. " are there" end
+  if seq == 0 then return 0, GENESIS end
   local entry = info["last-entry"]
-  if not entry or not entry[2] then return seq, GENESIS end
-  local ok, decoded = pcall(cjson.decode, entry[2][2])
+  local text = entry[1] == util.int(seq) .. "-0" and entry[2][1] == "entry" and entry[2][2]
+  local ok, decoded = pcall(cjson.decode, text or "")
   local hash = ok and type(decoded) == "table" and decoded.hash
-  return seq, type(hash) == "string" and hash or GENESIS
+  if type(hash) ~= "string" or not hash:find("^%x+$") or #hash ~= 64 then return nil, "its last entry cannot be read" end
+  if #text <= LOOKED and not fits(text) then return nil, "its last entry was changed" end
+  return seq, hash
+end
+
+-- Called first by everything that is audited, so that what was changed can be told: ends the call when no entry can
+-- be appended. `blob` as for audit.append.
+function audit.ready(P, blob)
+  if not blob or blob == "" then return end
+  local seq, why = audit.tail(P)
+  if not seq then util.refuse("AUDIT", P .. ":audit is damaged (" .. why .. "): nothing was changed") end
+  util.writable("XADD", P .. ":audit", "stream")
 end
 
 -- Append an entry. `blob`: "" (nobody to name: nothing is kept) or a JSON array of pieces that are JSON text
--- themselves: action, at_ms, by, comment, detail, host, [job id, ...], queue, shown_hash, via. `outcome`: one
--- word; `count`: number or nil; `changed`: positions of the job ids that changed, nil for all of them.
+-- themselves: action, at_ms, by, comment, detail, host, [job id, ...], queue, shown_hash, user, via. `outcome`:
+-- one word; `count`: number or nil; `changed`: positions of the job ids that changed, nil for all of them.
 -- Returns the sequence number, or nil.
 function audit.append(P, blob, outcome, count, changed)
   if not blob or blob == "" then return nil end
@@ -83,13 +109,13 @@ function audit.append(P, blob, outcome, count, changed)
     ids = {}
     for i, position in ipairs(changed) do ids[i] = piece[7][position] end
   end
-  local seq, previous = last(P)
+  local seq, previous = audit.tail(P)
   seq = util.int(seq + 1)
   local head = '{"action":' .. piece[1] .. ',"at_ms":' .. piece[2] .. ',"by":' .. piece[3] .. ',"comment":' .. piece[4]
     .. ',"count":' .. (count and util.int(count) or "null") .. ',"detail":' .. piece[5]
   local rest = ',"host":' .. piece[6] .. ',"job_ids":[' .. table.concat(ids, ",") .. '],"outcome":"' .. outcome
     .. '","prev_hash":"' .. previous .. '","queue":' .. piece[8] .. ',"seq":' .. seq .. ',"shown_hash":' .. piece[9]
-    .. ',"via":' .. piece[10] .. "}"
+    .. ',"user":' .. piece[10] .. ',"via":' .. piece[11] .. "}"
   local entry = head .. ',"hash":"' .. audit.sha256(head .. rest) .. '"' .. rest
   call("XADD", P .. ":audit", seq .. "-0", "entry", entry)
   return tonumber(seq)

@@ -201,6 +201,7 @@ end
 -- args: flow id, increments JSON {maxTotalTokens, maxTotalCost, maxTokens, maxCosts}, caps as shown JSON or "", now,
 -- audit. Reply {"not_found"} | {"changed", hash} | {"ok", hash before, changes, caps still exceeded}.
 local function top_up(P, args, write)
+  if write then audit.ready(P, args[5]) end
   local key = P .. ":budget:" .. args[1]
   local flat = call("HGETALL", key)
   if #flat == 0 then return { "not_found" } end

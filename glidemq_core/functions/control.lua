@@ -91,6 +91,7 @@ end
 -- Run `one(id)` for args[first..#args-1], the audit blob being the last argument. Replies {"ok", outcome...} and
 -- keeps one audit entry naming the jobs whose outcome is `wanted`.
 local function each(P, args, first, wanted, one)
+  audit.ready(P, args[#args])
   local out, changed = { "ok" }, {}
   walk_left = WALK
   for i = first, #args - 1 do
@@ -198,6 +199,7 @@ end
 -- args: id, priority, now, audit. Reply {"ok"} | {"unchanged"} | {"not_found"} | {"invalid_state", state} |
 -- {"pending"} (a worker is starting it) | {"not_in_stream"} (found nowhere).
 register("change_priority", {}, function(P, args)
+  audit.ready(P, args[4])
   local id, wanted, now = args[1], tonumber(args[2]), tonumber(args[3])
   walk_left = WALK
   local job = jobs.look(P, id)
@@ -237,6 +239,7 @@ end)
 
 -- args: id, delay, now, audit. Reply as change_priority.
 register("change_delay", {}, function(P, args)
+  audit.ready(P, args[4])
   local id, delay, now = args[1], tonumber(args[2]), tonumber(args[3])
   walk_left = WALK
   local job = jobs.look(P, id)
@@ -280,6 +283,7 @@ local QUEUED = { waiting = true, delayed = true, prioritized = true, ["group-wai
 -- Not started: failed at once. Otherwise, also when a worker is just starting it: flagged for the next look.
 -- args: id, now, audit. Reply {"revoked"} | {"flagged"} | {"not_found"}.
 register("revoke", {}, function(P, args)
+  audit.ready(P, args[3])
   local id, now = args[1], tonumber(args[2])
   walk_left = WALK
   local job = jobs.look(P, id)

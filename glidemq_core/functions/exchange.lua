@@ -191,7 +191,14 @@ local function start(P, id, now, stamp, verdicts)
     return nil
   end
   if job.groupKey and groups.gate(P, id, job, now) then return nil end
-  call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
+  if job.suspendedAt or util.num(job.attemptsMade) > 0 or util.num(job.stalledCount) > 0 then
+    -- What it streamed before belongs to earlier runs: an approver is shown what comes now.
+    local newest = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
+    local from = not newest.err and newest[1] and newest[1][1] or "0-0"
+    call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp, "roundFrom", stamp .. ":" .. from)
+  else
+    call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
+  end
   local budget = job.budgetKey
   if not budget then return flat, "" end
   if job.budgetPausedAt then budgets.unpark(P, id) end

@@ -90,6 +90,7 @@ register("release_flow", {}, function(P, args)
   local now, token, list = tonumber(args[1]), args[2], P .. ":flow-jobs:" .. args[2]
   local entry = entry_of(P, token)
   if not entry then return { "done", 0 } end
+  audit.ready(P, args[4])
   audit.append(P, args[4], "finished")
   local taken = call("LPOP", list, args[3]) or {}
   for _, item in ipairs(taken) do
@@ -120,6 +121,7 @@ register("undo_flow", {}, function(P, args)
   local entry = entry_of(P, token)
   if not entry then return { "done" } end
   if entry.state == "releasing" then return { "releasing" } end
+  audit.ready(P, args[4])
   audit.append(P, args[4], "removed")
   for _, item in ipairs(call("RPOP", list, args[3]) or {}) do
     local root, id = item:match("^.(.*):([^:]*)$")

@@ -90,6 +90,7 @@ end
 -- that it does not wait for count for nothing. Reply {"ok" | "not_found" | "not_waiting", counted..., "released" last
 -- if it goes on}.
 register("release_parent", {}, function(P, args)
+  audit.ready(P, args[2])
   local id, out = args[1], { "ok" }
   local state = call("HGET", P .. ":job:" .. id, "state")
   if not state then return { "not_found" } end

@@ -62,7 +62,10 @@ end)
 -- What became of a link. args: parent id, member, "came" | "gone": its parent waits for it no longer, unless it was
 -- counted. After that the audit of whoever mends it. Reply {"ok"}.
 register("settle_link", {}, function(P, args)
-  if args[3] == "gone" then audit.append(P, args[4], "unlinked") end
+  if args[3] == "gone" then
+    audit.ready(P, args[4])
+    audit.append(P, args[4], "unlinked")
+  end
   call("HDEL", P .. ":linking", args[1] .. ":" .. args[2])
   if args[3] == "gone" and call("HEXISTS", P .. ":job:" .. args[1], "depdone:" .. args[2]) == 0 then
     flows.unregister(P, args[1], args[2])

@@ -11,6 +11,7 @@ local GROUP = "workers"
 local STEP = 4398046511104 -- 2^42: score = priority * STEP + due
 local FAR = "9999999999999" -- score in P:suspended of a job without deadline
 local EVENTS_CAP = 1000
+local LAST_ID = "18446744073709551615-18446744073709551615" -- a stream that has it can take no entry any more
 
 local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
@@ -79,6 +80,25 @@ function util.sliced(command, key, list, first)
     end
   end
   return total
+end
+
+-- End the call with an error. For before anything was changed: what was written stays.
+function util.refuse(code, words)
+  error({ err = code .. " " .. words })
+end
+
+-- Make sure that a write cannot fail: the key is of its type or none, the user may write it, a stream has ids left.
+function util.writable(command, key, kind)
+  local found = call("TYPE", key).ok
+  if found ~= "none" and found ~= kind then
+    util.refuse("WRONGTYPE", key .. " is a " .. found .. ", not a " .. kind .. ": nothing was changed")
+  end
+  if found == "stream" and util.map(call("XINFO", "STREAM", key))["last-generated-id"] == LAST_ID then
+    util.refuse("ERR", key .. " can take no further entries: nothing was changed")
+  end
+  if not redis.acl_check_cmd(command, key, "1", "1", "1") then
+    util.refuse("NOPERM", "no permission to run " .. command .. " on " .. key .. ": nothing was changed")
+  end
 end
 
 -- Whether this call may touch a key of another queue: on one server always, in a cluster only in its own slot.

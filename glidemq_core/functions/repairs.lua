@@ -50,6 +50,7 @@ end
 -- entry, or somebody may run it), "changed" (not active any more, or by a newer run), "not_found"; or {"broadcast"} |
 -- {"too_many"} entries to look at.
 register("requeue_lost", {}, function(P, args)
+  audit.ready(P, args[#args])
   local now, wanted = tonumber(args[1]), {}
   for i = 2, #args - 1, 2 do wanted[args[i]] = true end
   if is_broadcast(P) then return { "broadcast" } end
@@ -79,6 +80,7 @@ end)
 -- parked jobs follow. args: now, key, `active` and `nextSeq` as they were before the count, holders counted, audit.
 -- Reply {"mended", parked jobs sent on} | {"changed"}.
 register("mend_slots", {}, function(P, args)
+  audit.ready(P, args[6])
   local key, holders = args[2], tonumber(args[5])
   local f = call("HMGET", P .. ":group:" .. key, "active", "nextSeq")
   -- A start moves nextSeq, an end moves `active`.

@@ -6,6 +6,15 @@ local function stamped(head, now)
   return head .. util.int(now) .. "}"
 end
 
+-- Look at everything that `resume` writes, before anything is written.
+local function resumable(P, id)
+  util.writable("RPUSH", P .. ":signals:" .. id, "list")
+  util.writable("HSET", P .. ":job:" .. id, "hash")
+  util.writable("ZREM", P .. ":suspended", "zset")
+  util.writable("XADD", P .. ":stream", "stream")
+  util.writable("XADD", P .. ":events", "stream")
+end
+
 -- Give a suspended job one signal. Peers read the hash field and rebuild it from the list: both are written.
 -- A resumed job always joins the tail of the stream, whatever its priority.
 local function resume(P, id, name, signal, json)
@@ -83,25 +92,29 @@ end)
 -- Reply {"resumed" | "kept" | "changed" | "not_suspended" | "not_found", state, "1" if revoked, audit seq}.
 register("signal", {}, function(P, args)
   local id, name, now, expected, keep = args[1], args[3], tonumber(args[4]), args[5], args[6]
+  audit.ready(P, args[7])
   local f = call("HMGET", P .. ":job:" .. id, "state", "name", "suspendedAt", "revoked")
-  local state, outcome = f[1], "not_suspended"
+  local state, outcome, seq = f[1], "not_suspended", nil
   if not state then
     outcome = "not_found"
   elseif state == "suspended" then
-    if expected ~= "" and f[3] ~= expected then
-      outcome = "changed"
-    else
-      outcome = "resumed"
-      resume(P, id, f[2], name, stamped(args[2], now))
-    end
+    outcome = expected ~= "" and f[3] ~= expected and "changed" or "resumed"
   elseif keep ~= "" and expected == "" and state ~= "completed" and state ~= "failed" then
     outcome = "kept"
-    local key = P .. ":early:" .. id
+  end
+  if outcome == "resumed" then
+    resumable(P, id)
+    seq = audit.append(P, args[7], outcome)
+    resume(P, id, f[2], name, stamped(args[2], now))
+  elseif outcome == "kept" then
+    local key, index = P .. ":early:" .. id, P .. ":early-index"
+    util.writable("RPUSH", key, "list")
+    util.writable("SADD", index, "set")
+    seq = audit.append(P, args[7], outcome)
     call("RPUSH", key, stamped(args[2], now))
     call("PEXPIRE", key, keep)
-    call("SADD", P .. ":early-index", id)
+    call("SADD", index, id)
   end
-  local seq = (outcome == "resumed" or outcome == "kept") and audit.append(P, args[7], outcome)
   return { outcome, state or "", f[4] == "1" and "1" or "", seq and util.int(seq) or "" }
 end)
 
@@ -123,31 +136,90 @@ register("deliver_early", {}, function(P, args)
   return { "ok", delivered }
 end)
 
-local function last_chunk(P, id)
-  local entry = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
-  return not entry.err and entry[1] and entry[1][1] or ""
+-- Bytes of entries at either end of a round that are looked at, and entries of one page.
+local WINDOW, PAGE = 1048576, 16
+
+-- SHA-1 of `count` entries from one end of a stream's part, each word with its length; "" when there are fewer, or what
+-- is there is not what was counted.
+local function window(command, key, from, to, count)
+  local texts, size = {}, 0
+  while #texts < count do
+    local page = call(command, key, from, to, "COUNT", min(PAGE, count - #texts))
+    if #page == 0 then return "" end
+    for _, entry in ipairs(page) do
+      local words = { #entry[2] + 1, " ", #entry[1], ":", entry[1] }
+      for _, word in ipairs(entry[2]) do
+        local n = #words
+        words[n + 1], words[n + 2], words[n + 3] = #word, ":", word
+      end
+      local text = table.concat(words)
+      if #texts > 0 and size + #text > WINDOW then return "" end
+      texts[#texts + 1], size = text, size + #text
+    end
+    from = "(" .. page[#page][1]
+  end
+  if command == "XREVRANGE" then
+    for i = 1, floor(count / 2) do texts[i], texts[count + 1 - i] = texts[count + 1 - i], texts[i] end
+  end
+  return count > 0 and redis.sha1hex(table.concat(texts)) or ""
 end
 
+-- What a stream says of itself: newest entry, length, entries ever added, highest id deleted; "" when there is none.
+function jobs.stream_facts(P, id)
+  local info = try("XINFO", "STREAM", P .. ":jstream:" .. id)
+  if info.err then
+    if info.err:find("no such key", 1, true) then return "" end
+    error(info)
+  end
+  info = util.map(info)
+  local newest = info["last-entry"]
+  return table.concat({ newest and newest[1] or "", info.length, info["entries-added"], info["max-deleted-entry-id"] }, " ")
+end
+
+-- Whether the round of a job is what was shown: where it begins, what the stream says of itself, and both ends of it.
+local function same_round(P, id, f, start, facts, head, head_sha1, tail, tail_sha1)
+  local noted, from = (f.roundFrom or ""):match("^([^:]+):(%d+%-%d+)$")
+  if not noted or noted ~= f.processedOn then from = "0-0" end
+  if from ~= start or jobs.stream_facts(P, id) ~= facts then return false end
+  local key, newest = P .. ":jstream:" .. id, facts:match("^%S+")
+  if not newest then return true end
+  return window("XRANGE", key, "(" .. from, newest, tonumber(head)) == head_sha1
+    and window("XREVRANGE", key, newest, "(" .. from, tonumber(tail)) == tail_sha1
+end
+
+local DECIDED = { "state", "name", "suspendedAt", "suspendReason", "data", "progress", "processedOn", "roundFrom",
+  "suspendBase" }
+
 -- A person decides: the signal goes out only if the job is still suspended and, when bound, still what was shown.
--- args: id, head, signal name, now, audit, bound ("1"/""), and when bound: suspendedAt, reason, last stream id,
--- SHA-1 of data, SHA-1 of progress.
--- Reply {"sent" | "changed" | "not_suspended" | "not_found", state, suspendedAt, latest signal JSON, audit seq}.
+-- args: id, head, signal name, now, audit, expected suspendedAt ("" any), SHA-1 of data, and when bound: name,
+-- suspendedAt, reason, SHA-1 of progress, id before the round, facts of the stream, entries and SHA-1 of the round's
+-- beginning, those of its end.
+-- Reply {"sent" | "changed" | "other_data" (than was read, nothing bound) | "not_suspended" | "not_found", state,
+-- suspendedAt, latest signal JSON, "1" when that came after the suspension, "0" before, "" unknown, audit seq}.
 register("decide", {}, function(P, args)
-  local id, now = args[1], tonumber(args[4])
-  local f = call("HMGET", P .. ":job:" .. id, "state", "name", "suspendedAt", "suspendReason", "data", "progress")
-  local latest = call("LINDEX", P .. ":signals:" .. id, -1) or ""
-  local state, outcome = f[1], "sent"
-  if not state then
+  local id, now, bound = args[1], tonumber(args[4]), #args > 7
+  audit.ready(P, args[5])
+  local f = {}
+  for i, value in ipairs(call("HMGET", P .. ":job:" .. id, unpack(DECIDED))) do f[DECIDED[i]] = value or nil end
+  local outcome, latest, is_new, seq = "sent", "", "", nil
+  if not f.state then
     outcome = "not_found"
-  elseif state ~= "suspended" then
-    outcome = "not_suspended"
-  elseif args[6] == "1" and not ((f[3] or "") == args[7] and (f[4] or "") == args[8] and last_chunk(P, id) == args[9]
-      and redis.sha1hex(f[5] or "") == args[10] and redis.sha1hex(f[6] or "") == args[11]) then
+  elseif f.state ~= "suspended" then
+    outcome, latest = "not_suspended", call("LINDEX", P .. ":signals:" .. id, -1) or ""
+    local noted, count = (f.suspendBase or ""):match("^([^:]+):(%d+)$")
+    if noted and noted == f.suspendedAt then is_new = call("LLEN", P .. ":signals:" .. id) > tonumber(count) and "1" or "0" end
+  elseif args[6] ~= "" and f.suspendedAt ~= args[6] then
+    outcome = "changed"
+  elseif redis.sha1hex(f.data or "") ~= args[7] then
+    outcome = bound and "changed" or "other_data"
+  elseif bound and not ((f.name or "") == args[8] and (f.suspendedAt or "") == args[9] and (f.suspendReason or "") == args[10]
+      and redis.sha1hex(f.progress or "") == args[11] and same_round(P, id, f, unpack(args, 12, 17))) then
     outcome = "changed"
   else
-    resume(P, id, f[2], args[3], stamped(args[2], now))
-    state = "waiting"
+    resumable(P, id)
+    seq = audit.append(P, args[5], outcome)
+    resume(P, id, f.name, args[3], stamped(args[2], now))
   end
-  local seq = outcome == "sent" and audit.append(P, args[5], outcome)
-  return { outcome, state or "", f[3] or "", latest, seq and util.int(seq) or "" }
+  local state = outcome == "sent" and "waiting" or f.state or ""
+  return { outcome, state, f.suspendedAt or "", latest, is_new, seq and util.int(seq) or "" }
 end)

@@ -3,6 +3,7 @@
 
 -- args: "1" | "0", audit. Reply {"paused" | "already_paused" | "resumed" | "already_running"}.
 register("pause", {}, function(P, args)
+  audit.ready(P, args[2])
   local on = args[1] == "1"
   local was = call("HGET", P .. ":meta", "paused") == "1"
   call("HSET", P .. ":meta", "paused", args[1])
@@ -14,6 +15,7 @@ end)
 
 -- args: (field, value) pairs with "" to remove the field, audit. Reply {"set" | "cleared", 1 if changed else 0}.
 register("configure", {}, function(P, args)
+  audit.ready(P, args[#args])
   local key, changed, outcome = P .. ":meta", 0, "cleared"
   for i = 1, #args - 1, 2 do
     local field, value = args[i], args[i + 1]
@@ -29,6 +31,7 @@ end)
 
 -- args: group key, duration, "max"|"replace", now, audit. Reply {"ok", resume time}.
 register("limit_group", {}, function(P, args)
+  audit.ready(P, args[5])
   local resume = groups.hold(P, args[1], "", tonumber(args[4]), tonumber(args[2]), args[3])
   audit.append(P, args[5], "limited")
   return { "ok", util.int(resume) }
@@ -85,6 +88,7 @@ end
 -- args: now, delayed ("1"), limit, cursor ("-" first), last entry id ("" first), audit.
 -- Reply {"more" | "done", jobs removed, cursor, last entry id}.
 register("drain", {}, function(P, args)
+  audit.ready(P, args[6])
   local now, limit, from, last = tonumber(args[1]), tonumber(args[3]), args[4], args[5]
   if last == "" then
     local newest = call("XREVRANGE", P .. ":stream", "+", "-", "COUNT", 1)[1]
@@ -115,6 +119,7 @@ end)
 -- Delete the oldest results. An id left behind by a job that moved on is only taken out of the set.
 -- args: "completed"|"failed", highest score, limit, audit. Reply {"more" | "done", ids...}.
 register("clean", {}, function(P, args)
+  audit.ready(P, args[4])
   local state, limit = args[1], tonumber(args[3])
   local set = P .. ":" .. state
   local old = call("ZRANGEBYSCORE", set, "-inf", args[2], "LIMIT", 0, limit)
@@ -139,6 +144,7 @@ end)
 -- Retry the oldest failures. args: now, highest score, limit, audit. Reply {"more" | "done", jobs retried}.
 -- Members without a failed job behind them are dropped.
 register("retry_all", {}, function(P, args)
+  audit.ready(P, args[4])
   local now, limit, count = tonumber(args[1]), tonumber(args[3]), 0
   local old = call("ZRANGEBYSCORE", P .. ":failed", "-inf", args[2], "LIMIT", 0, limit)
   for _, id in ipairs(old) do
@@ -164,6 +170,7 @@ local STRUCTURES = { "stream", "scheduled", "completed", "failed", "events", "me
 -- the id of an old record. The audit trail goes too, unless the obliteration itself is audited.
 -- args: force ("1"), audit. Reply {"ok"} | {"busy", active}.
 register("obliterate", {}, function(P, args)
+  audit.ready(P, args[2])
   local pending = try("XPENDING", P .. ":stream", GROUP)
   local active = (pending.err and 0 or pending[1]) + max(0, util.num(call("GET", P .. ":list-active")))
   if active > 0 and args[1] ~= "1" then return { "busy", active } end
@@ -191,7 +198,9 @@ register("obliterate_rest", {}, function(P, args)
       local made = kind ~= "w" and id ~= "" and call("TYPE", head .. "job:" .. id).ok == "hash"
         and call("HGET", head .. "job:" .. id, "timestamp")
       local grouped = (kind == "group" or kind == "groupq") and call("HEXISTS", head .. "ordering", id) == 1
-      if not grouped and not (made and util.num(made) > before) then gone[#gone + 1] = key end
+      -- An audit that was set aside goes when the audit itself does.
+      local audited = kind == "audit-aside" and call("EXISTS", P .. ":audit") == 1
+      if not grouped and not audited and not (made and util.num(made) > before) then gone[#gone + 1] = key end
     end
   end
   for from = 1, #gone, 1000 do call("UNLINK", unpack(gone, from, min(from + 999, #gone))) end

@@ -152,8 +152,8 @@ register("rows", { "no-writes" }, function(P, args)
   return out
 end)
 
--- What tells whether anything an approver sees of a job has changed: {SHA-1 of data, SHA-1 of progress, last stream
--- id}. A long payload is copied and hashed only on demand, else "" stands for it.
+-- What tells whether anything an approver sees of a job has changed: {SHA-1 of data, SHA-1 of progress, facts of its
+-- stream, "?" of a foreign key}. A long payload is copied and hashed only on demand, else "" stands for it.
 local function look(P, id, length, whole)
   local key = P .. ":job:" .. id
   local data = (whole or length <= LOOK_CAP) and redis.sha1hex(call("HGET", key, "data") or "") or ""
@@ -161,8 +161,8 @@ local function look(P, id, length, whole)
   if whole or try("HSTRLEN", key, "progress") <= LOOK_CAP then
     progress = redis.sha1hex(call("HGET", key, "progress") or "")
   end
-  local last = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
-  return data, progress, not last.err and last[1] and last[1][1] or ""
+  local ok, facts = pcall(jobs.stream_facts, P, id)
+  return data, progress, ok and facts or "?"
 end
 
 -- Ordering groups of a queue with what holds each back. args: how many are looked at at most, fields of a group...

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from glidemq_core.approvals import review_hash
 from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.decoding import (
     budget_of,
@@ -25,6 +24,8 @@ from glidemq_core.numbers import to_int
 from glidemq_core.options import Fallback, JobRef
 from glidemq_core.payload import as_text, decode_data, decode_result
 from glidemq_core.records import Child, JobDetail, StreamInfo
+from glidemq_core.reviews import review_hash
+from glidemq_core.rounds import Round
 
 from .rows import ROW_FIELDS, row_facts
 from .source import Source, entries, failed, integer, number, text
@@ -84,8 +85,7 @@ async def read_job(
     (data, result_bytes), children = await asyncio.gather(
         _all(
             source,
-            # The review hash covers the payload, shown or not.
-            ("HGET", key, "data") if suspended or not truncated else ("HSTRLEN", key, "data"),
+            ("HSTRLEN", key, "data") if truncated else ("HGET", key, "data"),
             ("HSTRLEN", key, "returnvalue"),
         ),
         _children(source, [text(member) or "" for member in members[1]] if members else []),
@@ -96,9 +96,9 @@ async def read_job(
         result = decode_result(text(await source.one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
     row = row_facts(queue, job_id, fields, number(deadline) if suspended else number(scheduled))
     last_id = next((entry_id for entry_id, _ in entries(last)), None)
-    if row["suspend"] is not None:
-        shown = {**fields, "data": data or b""}
-        digest = review_hash(JobRef(queue, job_id), shown, last_id or "")
+    if row["suspend"] is not None and not (truncated or decoded.error or integer(length)):
+        # Whoever sees this has seen all of it: the job streamed nothing.
+        digest = review_hash(JobRef(queue, job_id), {**fields, "data": data or b""}, Round())
         row["suspend"] = replace(row["suspend"], review_hash=digest)
     options = decode_options(fields)
     index = row["fallback_index"]

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from glidemq_core.approvals import APPROVAL_FIELDS, Streamed, approval_of, streamed_of
-from glidemq_core.base import Scope
+from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.decoding import picked_fields
-from glidemq_core.numbers import to_int
+from glidemq_core.errors import GlideMQError
 from glidemq_core.option_fields import whole
 from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text
-from glidemq_core.records import Approval, StreamChunk
+from glidemq_core.records import Approval
+from glidemq_core.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approval_of
+from glidemq_core.rounds import Round, StreamFacts, limits_of, read_round, round_start
 
-from .source import Source, entries, failed, integer
-from .waiting import Asking, Look, Waiting, digest
+from .source import Source, failed, integer
+from .waiting import Asking, Look, Waiting, digest, facts_of
 
-#: Entries of a stream that a draft is put together from, at most, and how many are read at first.
-DRAFT_ENTRIES = 2_000
-_FIRST_ENTRIES = 4
-#: Bytes of a stream that one read of a draft aims at.
-_DRAFT_BYTES = 65_536
 #: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.
 _NEW_JOBS, _NEW_BYTES = 100, 4_194_304
 
@@ -103,63 +100,58 @@ class InboxReader:
         return [] if self._source.connection.is_cluster else await self._asking.holding(names)
 
     async def _read(self, one: Waiting, payload_limit: int) -> _Kept | None:
-        keys = self._source.keys(one.queue)
-        values, newest = await self._source.ask(
+        keys, key = self._source.keys(one.queue), self._source.keys(one.queue).job(one.id)
+        values, length, stream = await self._source.ask(
             [
-                ("HMGET", keys.job(one.id), *APPROVAL_FIELDS),
-                ("XREVRANGE", keys.jstream(one.id), "+", "-", "COUNT", 1),
+                ("HMGET", key, *APPROVAL_FIELDS),
+                ("HSTRLEN", key, "signals"),
+                ("XINFO", "STREAM", keys.jstream(one.id)),
             ]
         )
         fields = {} if failed(values) or not values else picked_fields(APPROVAL_FIELDS, values)
-        last_chunk = next((entry_id for entry_id, _ in entries(newest)), "")
-        approval = approval_of(
-            Scope(self._source.connection, keys),
-            one.id,
+        facts, lengths = facts_of(stream), {"signals": integer(length)}
+        streamed = await self._round(keys.jstream(one.id), fields, facts, payload_limit)
+        if 0 < lengths["signals"] <= LIST_SIGNALS:
+            signals = await self._source.one("HGET", key, "signals")
+            fields |= {} if failed(signals) or signals is None else {"signals": signals}
+        reading = Reading(
             fields,
-            deadline=one.deadline,
-            last_chunk=last_chunk,
-            streamed=await self._streamed(one, fields, last_chunk, payload_limit),
-            parked=None,
-            payload_limit=payload_limit,
+            facts or StreamFacts(),
+            streamed or Round(),
+            one.deadline,
+            lengths,
+            unreadable=streamed is None,
         )
+        ref = JobRef(one.queue, one.id)
+        approval = approval_of(ref, reading, keys.prefix, JSON_SERIALIZER, payload_limit)
         if approval is None:
             return None
-        return _Kept(
-            replace(
-                one,
-                suspended_at=as_text(fields.get("suspendedAt")),
-                data_bytes=approval.data_bytes,
-                look=None,
-            ),
-            Look(digest(fields.get("data")), digest(fields.get("progress")), last_chunk),
-            payload_limit,
-            approval,
-            as_text(fields.get("groupKey")),
-            bool(fields.get("parentId")),
+        known = replace(
+            one, suspended_at=as_text(fields.get("suspendedAt")), data_bytes=approval.data_bytes, look=None
         )
+        look = Look(
+            digest(fields.get("data")), digest(fields.get("progress")), "?" if facts is None else facts.text
+        )
+        group = as_text(fields.get("groupKey"))
+        return _Kept(known, look, payload_limit, approval, group, bool(fields.get("parentId")))
 
-    async def _streamed(
-        self, one: Waiting, fields: Mapping[str, bytes], last_chunk: str, limit: int
-    ) -> Streamed:
-        """What it streamed since the latest start, up to the entry that the review hash names."""
-        if not last_chunk:
-            return Streamed()
-        key = self._source.keys(one.queue).jstream(one.id)
-        start: str | int = to_int(fields.get("processedOn")) or "-"
-        chunks: list[StreamChunk] = []
-        count, size = _FIRST_ENTRIES, 0
-        # A chunk may hold a megabyte or a letter: as many are read at a time as make a sensible answer.
-        while len(chunks) < DRAFT_ENTRIES and size <= limit:
-            reply = entries(await self._source.one("XRANGE", key, start, last_chunk, "COUNT", count))
-            page = [StreamChunk(entry_id, found) for entry_id, found in reply]
-            chunks += page
-            size += sum(len(chunk.text) for chunk in page if chunk.type in ("content", "done"))
-            if len(page) < count:
-                break
-            start = f"({page[-1].id}"
-            bytes_each = sum(len(value) for _, found in reply for _, value in found) // len(page) + 1
-            count = max(1, min(_DRAFT_BYTES // bytes_each, DRAFT_ENTRIES - len(chunks)))
-        return streamed_of(chunks, limit)
+    async def _round(
+        self, key: str, fields: Mapping[str, bytes], facts: StreamFacts | None, limit: int
+    ) -> Round | None:
+        """What the run that suspended streamed; None where its stream cannot be read."""
+        if facts is None:
+            return None
+
+        async def ask(*words: str | int) -> Any:
+            answer = await self._source.one(*words)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        try:
+            return await read_round(ask, key, round_start(fields), facts.last, limits_of(limit))
+        except GlideMQError:
+            return None
 
     async def _count_parked(self, keys: Iterable[tuple[str, str]]) -> None:
         """Count the jobs parked behind the ordering keys of some jobs."""

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from glidemq_core.errors import GlideMQError
 from glidemq_core.keys import NO_DEADLINE
+from glidemq_core.rounds import StreamFacts, stream_facts
 
-from .source import Source, entries, failed, integer, number, pairs, sliced, text
+from .source import Source, failed, integer, number, pairs, sliced, text
 
 #: Members without a suspended job that plain reads step over.
 _LEFT_OVER = 100
@@ -24,17 +26,17 @@ LOOK_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Prints of what an approver sees; "" of what was too long to look at."""
+    """Prints of what an approver sees; "" of what was too long to look at. `stream` is what the server says of it."""
 
     data: str
     progress: str
-    last_chunk: str
+    stream: str
 
     def differs(self, other: Look) -> bool:
         """Whether something that was looked at both times is not the same."""
         mine, others = (self.data, self.progress), (other.data, other.progress)
         changed = any(a and b and a != b for a, b in zip(mine, others, strict=True))
-        return changed or self.last_chunk != other.last_chunk
+        return changed or self.stream != other.stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,22 @@ class Asking:
         fields, stream = await self._source.ask(
             [
                 ("HMGET", keys.job(one.id), "progress", *(("data",) if fits else ())),
-                ("XREVRANGE", keys.jstream(one.id), "+", "-", "COUNT", 1),
+                ("XINFO", "STREAM", keys.jstream(one.id)),
             ]
         )
         values = [b"", b""] if failed(fields) else [*fields, None][:2]
-        last = next((entry_id for entry_id, _ in entries(stream)), "")
-        return Look(digest(values[1]) if fits else "", digest(values[0]), last)
+        facts = facts_of(stream)
+        return Look(
+            digest(values[1]) if fits else "", digest(values[0]), "?" if facts is None else facts.text
+        )
+
+
+def facts_of(answer: Any) -> StreamFacts | None:
+    """What the server says of a stream; None where it says that it is none, or will not tell."""
+    try:
+        return stream_facts(answer)
+    except GlideMQError:
+        return None
 
 
 def digest(value: bytes | None) -> str:

@@ -45,7 +45,7 @@ APPROVAL = words(
 )
 TOTALS = words("job_count tokens total_tokens costs total_cost cost_unit models")
 AUDIT = words(
-    "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash"
+    "seq at_ms by via host action queue job_ids count outcome comment shown_hash detail prev_hash hash user"
 )
 EVENT = words("queue id at_ms event job_id data")
 

@@ -1,0 +1,264 @@
+"""What an approver must see of a suspended job, and the hash that binds a decision to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .audit import canonical_json
+from .base import JSON_SERIALIZER, Scope, Serializer
+from .decoding import (
+    SUSPEND_FIELDS,
+    USAGE_FIELDS,
+    Fields,
+    budget_of,
+    decode_suspend,
+    decode_usage,
+    picked_fields,
+)
+from .errors import JobStateError, SerializationError
+from .numbers import size_words
+from .options import JobRef
+from .payload import as_text, decode_progress, unpack
+from .records import Approval
+from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
+from .strict_json import parse_for_show
+
+#: Fields of the hash that an `Approval` is made of, but `signals`, which may be of any length.
+APPROVAL_FIELDS: Final = (
+    *(name for name in SUSPEND_FIELDS if name != "signals"),
+    *USAGE_FIELDS.values(),
+    "name",
+    "data",
+    "progress",
+    "budgetKey",
+    "groupKey",
+    "parentId",
+    "processedOn",
+    "roundFrom",
+)
+#: Fields of the hash that a review hash covers, and those that say where the round begins.
+BOUND_FIELDS: Final = ("name", "suspendedAt", "suspendReason", "data", "progress")
+ROUND_FIELDS: Final = ("processedOn", "roundFrom")
+#: Signals are decoded up to so many bytes, in lists and in a review of the whole.
+LIST_SIGNALS, ALL_SIGNALS = 65_536, 4_194_304
+#: Bytes of a payload that cannot be read which a list shows, and levels of nesting that can be shown.
+_RAW, _DEPTH = 65_536, 200
+
+
+def review_hash(ref: JobRef, fields: Fields, streamed: Round) -> str:
+    """Return the hash of what an approver was shown: suspension, name, payload, progress and round, as stored."""
+    shown: dict[str, Any] = {name: _exact(fields.get(name)) for name in BOUND_FIELDS}
+    stream = {"last": streamed.last, "entries": streamed.entries, "sha256": streamed.sha256}
+    shown |= {"queue": ref.queue, "id": ref.id, "stream": stream}
+    return hashlib.sha256(canonical_json(shown).encode()).hexdigest()
+
+
+def _exact(stored: bytes | None) -> str:
+    """Stored bytes as text from which no other bytes come."""
+    try:
+        return (stored or b"").decode()
+    except UnicodeDecodeError:
+        return "bytes " + (stored or b"").hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A payload as an approver is shown it; with an `error` there is its text in place of its value."""
+
+    data: Any = None
+    error: str | None = None
+    raw: str | None = None
+
+
+def read_payload(stored: bytes, serializer: Serializer, raw_limit: int | None = None) -> Payload:
+    """Read a payload for somebody who decides on it: what cannot be shown as it will be run is an error."""
+    if not stored:
+        return Payload({})
+    text = as_text(stored)
+    try:
+        stored.decode()
+        text = unpack(stored)
+        value = parse_for_show(text, _DEPTH) if serializer is JSON_SERIALIZER else None
+        if serializer is not JSON_SERIALIZER:
+            value = serializer.deserialize(text)
+    except SerializationError as error:
+        return Payload(None, str(error), text[:raw_limit])
+    except Exception as error:  # noqa: BLE001 - a serializer of the caller may raise anything
+        return Payload(None, f"data: {error or type(error).__name__}", text[:raw_limit])
+    return Payload(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a suspended job. Lengths are those of fields that may have been too long to read."""
+
+    fields: Fields
+    stream: StreamFacts
+    round: Round
+    deadline: float | bytes | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    #: Jobs that wait behind its ordering key.
+    parked: int | None = None
+    #: Whether its stream cannot be read.
+    unreadable: bool = False
+
+
+def approval_of(
+    ref: JobRef, reading: Reading, prefix: str, serializer: Serializer, payload_limit: int | None = None
+) -> Approval | None:
+    """Put an approval together; None unless the job is suspended."""
+    fields, streamed = reading.fields, reading.round
+    info = decode_suspend(fields, reading.deadline)
+    if info is None:
+        return None
+    stored = fields.get("data", b"")
+    truncated = payload_limit is not None and len(stored) > payload_limit
+    payload = Payload() if truncated else read_payload(stored, serializer, payload_limit and _RAW)
+    hidden = [*streamed.hidden, *(["its stream, which cannot be read"] if reading.unreadable else [])]
+    progress = fields.get("progress")
+    long_progress = payload_limit is not None and len(progress or b"") > max(payload_limit, 4_096)
+    if long_progress:
+        hidden.append(f"progress of {size_words(len(progress or b''))}")
+    if "signals" not in fields and reading.lengths.get("signals"):
+        hidden.append(f"its signals of {size_words(reading.lengths['signals'])}")
+    whole = not truncated and payload.error is None and not hidden
+    behind = [reading.parked] if "groupKey" in fields and reading.parked is not None else []
+    behind += [1] if fields.get("parentId") else []
+    return Approval(
+        queue=ref.queue,
+        id=ref.id,
+        name=as_text(fields.get("name")),
+        data=payload.data,
+        data_bytes=len(stored),
+        truncated=truncated,
+        draft=streamed.draft,
+        progress=None if long_progress else decode_progress(progress),
+        signals=info.signals,
+        usage=decode_usage(fields),
+        budget=budget_of(fields, prefix),
+        waiting_behind=sum(behind) if behind else None,
+        tool_calls=streamed.tool_calls,
+        chunks=streamed.chunks,
+        hidden=tuple(hidden),
+        data_error=payload.error,
+        raw=payload.raw,
+        mark=_mark(fields, reading.stream),
+        reason=info.reason,
+        suspended_at=info.suspended_at,
+        timeout_ms=info.timeout_ms,
+        deadline_at=info.deadline_at,
+        review_hash=review_hash(ref, fields, streamed) if whole else None,
+    )
+
+
+def _mark(fields: Fields, stream: StreamFacts) -> str:
+    """Digest of what can be known of a job without reading its stream."""
+    parts = [_exact(fields.get(name)) for name in ("name", "suspendedAt", "suspendReason", "roundFrom")]
+    parts += [hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress")]
+    return hashlib.sha1(canonical_json([*parts, stream.text]).encode()).hexdigest()
+
+
+async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None) -> Approval:
+    """Read what an approver must see; see `Queue.review`. Plain commands: it works for read-only users."""
+    keys, key = scope.keys, scope.keys.job(job_id)
+    values, length, deadline, stream = await scope.connection.pipeline(
+        (
+            ("HMGET", key, *APPROVAL_FIELDS),
+            ("HSTRLEN", key, "signals"),
+            ("ZSCORE", keys.suspended, job_id),
+            ("XINFO", "STREAM", keys.jstream(job_id)),
+        )
+    )
+    for answer in (values, length, deadline):
+        if isinstance(answer, Exception):
+            raise answer
+    fields = picked_fields(APPROVAL_FIELDS, values)
+    if not fields:
+        raise scope.missing(job_id)
+    if as_text(fields.get("state")) != "suspended":
+        raise _not_suspended(scope, job_id, as_text(fields.get("state")) or "unknown")
+    facts = stream_facts(stream)
+    fields |= await _signals(scope, key, length, payload_limit)
+    parked = None
+    if group := fields.get("groupKey"):
+        parked = await scope.connection.command("ZCARD", keys.groupq(as_text(group)))
+    streamed = await read_round(
+        scope.connection.command,
+        keys.jstream(job_id),
+        round_start(fields),
+        facts.last,
+        limits_of(payload_limit),
+    )
+    reading = Reading(fields, facts, streamed, deadline, {"signals": length}, parked)
+    ref = JobRef(scope.queue, job_id)
+    approval = approval_of(ref, reading, keys.prefix, scope.serializer, payload_limit)
+    assert approval is not None  # its state was looked at
+    return approval
+
+
+async def _signals(scope: Scope, key: str, length: int, payload_limit: int | None) -> dict[str, bytes]:
+    """The field of signals, unless it is too long to be decoded."""
+    if not length or length > (ALL_SIGNALS if payload_limit is None else LIST_SIGNALS):
+        return {}
+    stored = await scope.connection.command("HGET", key, "signals")
+    return {} if stored is None else {"signals": stored}
+
+
+def _not_suspended(scope: Scope, job_id: str, state: str) -> JobStateError:
+    return JobStateError(
+        f"job '{scope.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
+        queue=scope.queue,
+        job_id=job_id,
+        operation="review",
+        state=state,
+        needed="suspended",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Facts of a job as it was read, for the deciding call to check again."""
+
+    hash: str
+    data_sha1: str
+    data_sha256: str
+    data: bytes
+    facts: tuple[str | int | bytes, ...]
+
+
+async def bound_facts(scope: Scope, job_id: str) -> Bound | None:
+    """Read a job whole and return its review hash with the facts behind it; None if there is no such job."""
+    names = (*BOUND_FIELDS, *ROUND_FIELDS)
+    key = scope.keys.jstream(job_id)
+    values, stream = await scope.connection.pipeline(
+        (("HMGET", scope.keys.job(job_id), *names), ("XINFO", "STREAM", key))
+    )
+    if isinstance(values, Exception):
+        raise values
+    fields, facts = picked_fields(names, values), stream_facts(stream)
+    if not fields:
+        return None
+    start = round_start(fields)
+    streamed = await read_round(scope.connection.command, key, start, facts.last, limits_of(None))
+    digests = {name: hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress")}
+    return Bound(
+        review_hash(JobRef(scope.queue, job_id), fields, streamed),
+        digests["data"],
+        hashlib.sha256(fields.get("data", b"")).hexdigest(),
+        fields.get("data", b""),
+        (
+            fields.get("name", b""),
+            fields.get("suspendedAt", b""),
+            fields.get("suspendReason", b""),
+            digests["progress"],
+            start,
+            facts.text,
+            streamed.head.entries,
+            streamed.head.sha1,
+            streamed.tail.entries,
+            streamed.tail.sha1,
+        ),
+    )

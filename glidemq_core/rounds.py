@@ -1,0 +1,252 @@
+"""The round of a suspended job: what its latest run streamed, read once for showing, hashing and checking."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .decoding import Fields, decode_chunk
+from .entry_ids import parse_id
+from .errors import ServerError
+from .numbers import size_words
+from .payload import as_text
+from .records import StreamChunk, ToolCall
+from .tool_calls import tool_call_of
+
+#: A reader of plain commands.
+Ask = Callable[..., Awaitable[Any]]
+
+#: Entries, and bytes of them, at either end of a round that the deciding call reads again. Known to the functions.
+WINDOW_ENTRIES: Final = 2_000
+WINDOW_BYTES: Final = 1_048_576
+#: Kinds of chunks that are counted each by its name, and characters of one.
+_KINDS, _KIND_LENGTH = 32, 40
+#: Tool calls over a limit that are named each.
+_NAMED = 3
+#: Bytes that one page of a stream aims at, and its entries at most.
+_PAGE_BYTES, _PAGE = 1_048_576, 1_000
+_BEGINNING: Final = "0-0"
+_ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is shown of a round: bytes of the draft; tool calls, characters of one and of all; how much is read."""
+
+    draft: int
+    calls: int
+    call: int
+    all_calls: int
+    #: Entries and bytes after which reading ends; None: never.
+    entries: int | None = None
+    read: int | None = None
+    #: Entries that are read at first.
+    first: int = 200
+
+
+#: No more than a program can sensibly hold.
+WHOLE: Final = Limits(draft=67_108_864, calls=100_000, call=67_108_864, all_calls=67_108_864)
+
+
+def limits_of(payload_limit: int | None) -> Limits:
+    """Limits for somebody who is shown so many bytes of a payload; None: everything."""
+    if payload_limit is None:
+        return WHOLE
+    return Limits(
+        draft=payload_limit, calls=20, call=16_384, all_calls=65_536, entries=10_000, read=524_288, first=4
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What the server says of a stream without reading it; `last` is its newest entry, "" if there is none."""
+
+    last: str = ""
+    #: The same as the functions write it; "" for a stream that does not exist.
+    text: str = ""
+
+
+def stream_facts(answer: Any) -> StreamFacts:
+    """Read an answer of XINFO STREAM. Raises the error in its place, unless the stream does not exist."""
+    if isinstance(answer, ServerError) and "no such key" in str(answer):
+        return StreamFacts()
+    if isinstance(answer, Exception):
+        raise answer
+    newest = answer[b"last-entry"]
+    last = as_text(newest[0]) if newest else ""
+    deleted = as_text(answer[b"max-deleted-entry-id"])
+    return StreamFacts(last, f"{last} {answer[b'length']} {answer[b'entries-added']} {deleted}")
+
+
+def round_start(fields: Fields) -> str:
+    """Id after which the round begins, noted when its run was claimed; without a valid note it is everything."""
+    noted, _, entry_id = as_text(fields.get("roundFrom")).partition(":")
+    valid = noted and noted == as_text(fields.get("processedOn")) and _ENTRY_ID.fullmatch(entry_id)
+    return entry_id if valid else _BEGINNING
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Entries at one end of a round and the SHA-1 of their text."""
+
+    entries: int = 0
+    sha1: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round as it is shown; hash and windows are those of the whole of it, if it was read to its end."""
+
+    start: str = _BEGINNING
+    draft: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    chunks: Mapping[str, int] = field(default_factory=dict)
+    #: Words for what a limit kept out.
+    hidden: tuple[str, ...] = ()
+    complete: bool = True
+    last: str = ""
+    entries: int = 0
+    sha256: str = hashlib.sha256().hexdigest()
+    head: Window = Window()
+    tail: Window = Window()
+
+
+async def read_round(ask: Ask, key: str, start: str, newest: str, limits: Limits) -> Round:
+    """Read the entries after `start` up to `newest`, which "" stands for none."""
+    if not newest or parse_id(newest) <= parse_id(start):
+        return Round(start)
+    reading = _Reading(start, limits)
+    after, count = start, limits.first
+    while True:
+        page = await ask("XRANGE", key, f"({after}", newest, "COUNT", count)
+        size = 0
+        for entry_id, pairs in (page or {}).items():
+            size += reading.add(entry_id, pairs)
+            after = entry_id.decode()
+        found = len(page or {})
+        if found < count or after == newest:
+            return reading.result(complete=True)
+        if reading.is_enough():
+            return reading.result(complete=False)
+        count = max(1, min(_PAGE, _PAGE_BYTES * found // max(1, size)))
+        if limits.read is not None:
+            # A chunk may hold a megabyte or a letter: as many are read at a time as make a sensible answer.
+            count = max(1, min(count, limits.read // 8 * found // max(1, size)))
+
+
+class _Reading:
+    """Takes the entries of a round one by one."""
+
+    def __init__(self, start: str, limits: Limits) -> None:
+        self._start = start
+        self._limits = limits
+        self._draft: list[str] = []
+        self._draft_bytes = 0
+        self._calls: deque[ToolCall] = deque()
+        self._calls_bytes = 0
+        self._earlier = 0
+        self._kinds: Counter[str] = Counter()
+        self._last = b""
+        self._entries = 0
+        self._bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._head: list[bytes] = []
+        self._head_bytes = 0
+        self._head_full = False
+        self._tail: deque[bytes] = deque()
+        self._tail_bytes = 0
+
+    def add(self, entry_id: bytes, pairs: Sequence[Sequence[bytes]]) -> int:
+        """Take one entry; returns its bytes."""
+        text = entry_text(entry_id, pairs)
+        self._sha256.update(text)
+        self._last = entry_id
+        self._entries += 1
+        self._bytes += len(text)
+        self._keep_ends(text)
+        self._show(decode_chunk(entry_id, pairs))
+        return len(text)
+
+    def is_enough(self) -> bool:
+        """Whether the limits let nothing more be shown."""
+        limits = self._limits
+        return (
+            (limits.entries is not None and self._entries >= limits.entries)
+            or (limits.read is not None and self._bytes >= limits.read)
+            or (limits.read is not None and self._draft_bytes > limits.draft)
+        )
+
+    def result(self, *, complete: bool) -> Round:
+        limits = self._limits
+        hidden = []
+        draft = "".join(self._draft)
+        if self._draft_bytes > limits.draft:
+            draft = draft.encode()[: limits.draft].decode("utf-8", "ignore")
+            hidden.append(f"draft after {size_words(limits.draft)}")
+        if self._earlier:
+            hidden.append(f"{self._earlier} earlier tool call{'' if self._earlier == 1 else 's'}")
+        cut = [call.bytes for call in self._calls if call.cut]
+        if len(cut) <= _NAMED:
+            hidden += [f"1 tool call of {size_words(size)}" for size in cut]
+        else:
+            hidden.append(f"{len(cut)} tool calls over {size_words(limits.call)}")
+        if not complete:
+            hidden.append(f"its stream after {self._entries:,} entries")
+        return Round(
+            start=self._start,
+            draft=draft or None,
+            tool_calls=tuple(self._calls),
+            chunks=dict(self._kinds),
+            hidden=tuple(hidden),
+            complete=complete,
+            last=self._last.decode(),
+            entries=self._entries,
+            sha256=self._sha256.hexdigest(),
+            head=_window(self._head),
+            tail=_window(self._tail),
+        )
+
+    def _keep_ends(self, text: bytes) -> None:
+        if not self._head_full:
+            fits = not self._head or self._head_bytes + len(text) <= WINDOW_BYTES
+            self._head_full = not fits or len(self._head) == WINDOW_ENTRIES
+            if not self._head_full:
+                self._head.append(text)
+                self._head_bytes += len(text)
+                return
+        self._tail.append(text)
+        self._tail_bytes += len(text)
+        while len(self._tail) > WINDOW_ENTRIES or (self._tail_bytes > WINDOW_BYTES and len(self._tail) > 1):
+            self._tail_bytes -= len(self._tail.popleft())
+
+    def _show(self, chunk: StreamChunk) -> None:
+        kind = chunk.type[:_KIND_LENGTH]
+        self._kinds[kind if kind in self._kinds or len(self._kinds) < _KINDS else "other"] += 1
+        if chunk.type == "tool_call":
+            self._keep_call(tool_call_of(chunk, self._limits.call))
+        elif chunk.type in ("content", "done") and chunk.text and self._draft_bytes <= self._limits.draft:
+            self._draft.append(chunk.text)
+            self._draft_bytes += len(chunk.text.encode())
+
+    def _keep_call(self, call: ToolCall) -> None:
+        self._calls.append(call)
+        self._calls_bytes += len(call.args)
+        while len(self._calls) > 1 and (
+            len(self._calls) > self._limits.calls or self._calls_bytes > self._limits.all_calls
+        ):
+            self._calls_bytes -= len(self._calls.popleft().args)
+            self._earlier += 1
+
+
+def entry_text(entry_id: bytes, pairs: Sequence[Sequence[bytes]]) -> bytes:
+    """Write an entry as hashes are taken of it: every word with its length; the functions write the same."""
+    words = [entry_id, *(word for pair in pairs for word in pair)]
+    return b"%d " % len(words) + b"".join(b"%d:%b" % (len(word), word) for word in words)
+
+
+def _window(texts: Sequence[bytes]) -> Window:
+    return Window(len(texts), hashlib.sha1(b"".join(texts)).hexdigest()) if texts else Window()
