@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
 from .linking import OLD_ENOUGH_MS, register_child, settle_link
 from .options import Actor
 from .payload import as_text
+from .repeating import insist
 from .slots import slot_of
 from .strict_json import parse_json
 
@@ -33,9 +33,8 @@ CALL_JOBS = 500
 CALL_BYTES = 2 * 1_048_576
 #: Links one call writes at most.
 _CALL_LINKS = 2_000
-#: How long a flow that has begun to run is finished against an outage, and the pauses between two tries, s.
+#: How long a flow that has begun to run is finished against an outage, s.
 _INSIST_S = 60.0
-_PAUSE_S = (0.05, 1.0)
 
 _KINDS = {"inner": "i", "leaf": "l", "plain": "p"}
 #: Flows that begun to run and whose caller was cancelled, while they are finished.
@@ -174,7 +173,7 @@ class PartedFlow:
 
     async def _release(self) -> None:
         try:
-            [status] = await _insisting(self._begin)
+            [status] = await insist(self._begin, _INSIST_S)
             self._check(status)
             await self._finish()
         except asyncio.CancelledError:
@@ -225,19 +224,6 @@ def _links(jobs: Sequence[Planned]) -> Iterator[tuple[str, Planned, list[str]]]:
                 yield kind, job, [other.member for other in others[start : start + _CALL_LINKS]]
 
 
-async def _insisting(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat a call that may be repeated until the server has answered it, for a while."""
-    give_up_at, pause = time.monotonic() + _INSIST_S, _PAUSE_S[0]
-    while True:
-        try:
-            return await call()
-        except (CallTimeoutError, ServerUnavailableError):
-            if time.monotonic() >= give_up_at:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _PAUSE_S[1])
-
-
 async def _quietly(finish: Callable[[], Awaitable[None]]) -> None:
     with suppress(GlideMQError):
         await finish()
@@ -256,7 +242,7 @@ async def _release_all(
         return await connection.call("release_flow", places[at], now, token, CALL_JOBS, audit)
 
     while at < len(places):
-        status, *_ = await _insisting(release)
+        status, *_ = await insist(release, _INSIST_S)
         if places[at] == home:
             blob = ""
         at += status != b"more"

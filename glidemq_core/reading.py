@@ -123,12 +123,26 @@ async def _ids(scope: Scope, state: str, start: int, end: int) -> list[str]:
     if state == "active":
         ids = await _active_ids(scope)
         return ids[start:] if end < 0 else ids[start : end + 1]
-    if state in ("prioritized", "group-waiting"):
-        function = "list_prioritized" if state == "prioritized" else "list_group_waiting"
-        reply = await scope.read(function, _SEARCH_LIMIT if end < 0 else end + 1)
+    if state == "prioritized":
+        reply = await scope.read("list_prioritized", _SEARCH_LIMIT if end < 0 else end + 1)
         return as_texts(reply[1:])[start:]
+    if state == "group-waiting":
+        return (await _parked_ids(scope, _SEARCH_LIMIT if end < 0 else end + 1))[start:]
     key = {"delayed": keys.scheduled, "suspended": keys.suspended}.get(state) or f"{keys.root}:{state}"
     return as_texts(await connection.command("ZRANGE", key, start, max(end, -1)))
+
+
+async def _parked_ids(scope: Scope, limit: int) -> list[str]:
+    """Ids of parked jobs, at most `limit`; of very many ordering keys a page a call, all of them if need be."""
+    ids: list[str] = []
+    cursor = "0"
+    while len(ids) < limit:
+        at, *page = await scope.read("list_group_waiting", limit - len(ids), cursor)
+        ids += as_texts(page)
+        cursor = at.decode()
+        if cursor == "0":
+            break
+    return ids
 
 
 async def _stream_ids(scope: Scope, start: int, end: int) -> list[str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from .audit import audit_blob
 from .base import QueueBase, Scope
+from .commands import Arg
 from .errors import QueueBusyError
 from .numbers import to_int
 from .option_fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from .options import Actor, RateLimit
+from .payload import as_texts
 from .registries import forget_queue
+from .repeating import insist
 
 #: Jobs a server call, so that no call holds the server for long.
-_SLICE = 2000
+_SLICE = 1_000
+#: How long a part of such an operation is asked for again, s.
+_INSIST_S = 10.0
 
 
 async def pause(scope: Scope, *, actor: Actor | None = None) -> str:
@@ -38,19 +44,42 @@ async def is_paused(scope: Scope) -> bool:
     return bool(await scope.connection.command("HGET", scope.keys.meta, "paused") == b"1")
 
 
+class _Parts:
+    """An operation over many jobs, a part a call; a part whose reply was lost is asked for again, not made twice."""
+
+    def __init__(self, scope: Scope, function: str) -> None:
+        self._scope, self._function = scope, function
+        self._name = uuid.uuid4().hex
+        self._number = 0
+        #: Jobs of the parts so far.
+        self.count = 0
+
+    async def make(self, *words: Arg, blob: str) -> list[Any]:
+        """Make the next part; `blob` is the audit of the operation."""
+        self._number += 1
+        marks = (self._name, self._number, self.count)
+
+        async def call() -> Any:
+            return await self._scope.call(self._function, *words, *marks, blob)
+
+        reply: list[Any] = await insist(call, _INSIST_S)
+        return reply
+
+
 async def drain(scope: Scope, *, delayed: bool = False, actor: Actor | None = None) -> int:
     """Delete the jobs that wait (and the scheduled ones if `delayed`); running and parked ones stay."""
-    removed: int = 0
+    parts = _Parts(scope, "drain")
     cursor, last = "-", ""
     while True:
         now = scope.now_ms()
         blob = await audit_blob(scope, actor, "drain", (), now, detail={"delayed": delayed})
-        status, count, at, until = await scope.call(
-            "drain", now, "1" if delayed else "", _SLICE, cursor, last, blob
+        status, count, at, until = await parts.make(
+            now, "1" if delayed else "", _SLICE, cursor, last, blob=blob
         )
-        removed, cursor, last = removed + count, at.decode(), until.decode()
+        parts.count += count
+        cursor, last = at.decode(), until.decode()
         if status == b"done":
-            return removed
+            return parts.count
 
 
 async def clean(
@@ -66,12 +95,13 @@ async def clean(
     grace_ms = to_ms(grace, "grace")
     whole(0)(limit, "limit")
     cleaned: list[str] = []
-    oldest = scope.now_ms() - grace_ms
+    oldest, parts = scope.now_ms() - grace_ms, _Parts(scope, "clean")
     while len(cleaned) < limit:
         detail = {"state": state, "older_than_ms": grace_ms, "limit": limit}
         blob = await audit_blob(scope, actor, "clean", (), scope.now_ms(), detail=detail)
-        status, *ids = await scope.call("clean", state, oldest, min(_SLICE, limit - len(cleaned)), blob)
-        cleaned += [job_id.decode() for job_id in ids]
+        status, *ids = await parts.make(state, oldest, _SLICE, limit - len(cleaned), blob=blob)
+        cleaned += as_texts(ids)
+        parts.count = len(cleaned)
         if status == b"done":
             break
     return cleaned
@@ -80,16 +110,15 @@ async def clean(
 async def retry_jobs(scope: Scope, count: int = 0, *, actor: Actor | None = None) -> int:
     """Retry the oldest failed jobs, `count` of them or all (0); how many were."""
     whole(0)(count, "count")
-    retried, newest = 0, scope.now_ms()
-    while count == 0 or retried < count:
+    newest, parts = scope.now_ms(), _Parts(scope, "retry_all")
+    while True:
         now = scope.now_ms()
         blob = await audit_blob(scope, actor, "retry", (), now, detail={"all_failed": True, "count": count})
-        room = _SLICE if count == 0 else min(_SLICE, count - retried)
-        status, part = await scope.call("retry_all", now, newest, room, blob)
-        retried += part
+        left = count - parts.count if count else ""
+        status, part = await parts.make(now, newest, _SLICE, left, blob=blob)
+        parts.count += part
         if status == b"done":
-            break
-    return retried
+            return parts.count
 
 
 async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None = None) -> None:

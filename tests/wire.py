@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
 OWN_KEYS = (
     "*:list-runs",
     "*:ledger:*",
+    "*:part:*",
     "*:limits",
     "*:audit",
     "*:early:*",

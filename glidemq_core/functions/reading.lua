@@ -15,11 +15,21 @@ register("list_prioritized", { "no-writes" }, function(P, args)
   return out
 end)
 
--- Parked jobs of all ordering keys, each key's in their order. args: how many at most. Reply {"ok", ids...}.
+local SORTED = 1000 -- ordering keys that are listed by name; more come in the order of the hash, a page a call
+
+-- Parked jobs of ordering keys, each key's in their order. args: how many at most, cursor ("0" first).
+-- Reply {cursor of the next page ("0" these were the last keys), ids...}.
 register("list_group_waiting", { "no-writes" }, function(P, args)
-  local out, limit = { "ok" }, tonumber(args[1])
-  local keys = call("HKEYS", P .. ":ordering")
-  table.sort(keys)
+  local limit, ordering, keys = tonumber(args[1]), P .. ":ordering", {}
+  local out = { "0" }
+  if call("HLEN", ordering) <= SORTED then
+    keys = call("HKEYS", ordering)
+    table.sort(keys)
+  else
+    local page = call("HSCAN", ordering, args[2], "COUNT", SORTED)
+    out[1] = page[1]
+    for i = 1, #page[2], 2 do keys[#keys + 1] = page[2][i] end
+  end
   for _, key in ipairs(keys) do
     if #out > limit then break end
     local ids = call("ZRANGE", P .. ":groupq:" .. key, 0, limit - #out)

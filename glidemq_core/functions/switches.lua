@@ -1,5 +1,5 @@
 -- Switches and sweeping operations of a whole queue. What may touch many jobs works in slices of `limit`, each a
--- complete change by itself with its own event and audit entry; the caller repeats until nothing is left.
+-- complete change by itself with its own event; the caller repeats until nothing is left.
 
 -- args: "1" | "0", audit. Reply {"paused" | "already_paused" | "resumed" | "already_running"}.
 register("pause", {}, function(P, args)
@@ -37,128 +37,165 @@ register("limit_group", {}, function(P, args)
   return { "ok", util.int(resume) }
 end)
 
--- Jobs taken out of a queue by drain: delete those that only waited, leave the rest of the hashes alone.
-local function discard(P, ids, now)
-  local gone, left = {}, {}
-  for _, id in ipairs(ids) do
-    local job = jobs.look(P, id)
-    if job and (job.state == "" or job.state == "waiting" or job.state == "delayed" or job.state == "prioritized") then
-      gone[#gone + 1] = id
-      if job.parked then budgets.unpark(P, id) end
-      schedules.ended(P, job.scheduler, now)
-      if job.groupKey then left[#left + 1] = { id, job } end
-    end
-  end
-  jobs.purge(P, gone, true)
-  local keys = {}
-  for _, item in ipairs(left) do
-    jobs.leave_group(P, item[1], item[2], now)
-    keys[item[2].groupKey] = true
-  end
-  for key in pairs(keys) do groups.dispatch(P, key, now) end
-  return #gone
+-- Operations in parts -------------------------------------------------------------------------------------------
+-- An operation over many jobs is a row of calls, numbered from 1, under a name (`op`) of its own. The reply of the latest
+-- part is kept for a while, so that a part whose reply was lost is not made twice. What will be done is found out first;
+-- then it is audited, then done: the first part appends an entry without count, the last one another with the count of
+-- all; an operation that one part does appends one.
+
+local PART_S = 60
+
+local function made_before(P, op, number)
+  local kept = call("GET", P .. ":part:" .. op)
+  local n, reply = (kept or ""):match("^(%d+) (.*)$")
+  return n == number and cjson.decode(reply) or nil
 end
 
--- Entries of the stream after `from` up to `last` that no worker has read. Returns ids of jobs, cursor, done.
-local function drain_stream(P, from, last, limit)
-  local key, ids = P .. ":stream", {}
-  local taken = 0
-  while taken < limit do
-    local page = call("XRANGE", key, from, last, "COUNT", min(1000, limit - taken))
-    if #page == 0 then return ids, from, true end
+local function made(P, op, number, reply)
+  call("SET", P .. ":part:" .. op, number .. " " .. cjson.encode(reply), "EX", PART_S)
+  return reply
+end
+
+-- `before`: jobs of earlier parts, `count`: of this one, `done`: it is the last.
+local function audit_part(P, blob, outcome, number, before, count, done)
+  if not done then
+    if number == "1" then audit.append(P, blob, outcome) end
+  elseif number ~= "1" or count > 0 then
+    audit.append(P, blob, outcome, before + count)
+  end
+end
+
+-- Entries of the stream after `from` up to `last` that no worker has read. Returns ids of jobs, entries, cursor, done.
+local function unread(P, from, last, limit)
+  local key, ids, entries, seen = P .. ":stream", {}, {}, 0
+  while seen < limit do
+    local page = call("XRANGE", key, from, last, "COUNT", min(1000, limit - seen))
+    if #page == 0 then return ids, entries, from, true end
     local pending, held = try("XPENDING", key, GROUP, page[1][1], page[#page][1], #page), {}
     if not pending.err then
       for _, item in ipairs(pending) do held[item[1]] = true end
     end
-    local entries = {}
     for _, item in ipairs(page) do
       if not held[item[1]] then
         entries[#entries + 1] = item[1]
-        local fields = util.map(item[2])
-        if fields.jobId then ids[#ids + 1] = fields.jobId end
+        local id = util.map(item[2]).jobId
+        if id then ids[#ids + 1] = id end
       end
     end
-    if #entries > 0 then util.sliced("XDEL", key, entries) end
-    taken, from = taken + #page, "(" .. page[#page][1]
+    seen, from = seen + #page, "(" .. page[#page][1]
   end
-  return ids, from, false
+  return ids, entries, from, false
+end
+
+local DRAINED = { [""] = true, waiting = true, delayed = true, prioritized = true }
+
+-- Of jobs taken out of a queue those that only waited: their ids and what decides about each.
+local function only_waiting(P, ids)
+  local gone = {}
+  for _, id in ipairs(ids) do
+    local job = jobs.look(P, id)
+    if job and DRAINED[job.state] then gone[#gone + 1] = { id, job } end
+  end
+  return gone
+end
+
+local function discard(P, gone, now)
+  local ids, keys = {}, {}
+  for i, item in ipairs(gone) do
+    ids[i] = item[1]
+    if item[2].parked then budgets.unpark(P, item[1]) end
+    schedules.ended(P, item[2].scheduler, now)
+  end
+  jobs.purge(P, ids, true)
+  for _, item in ipairs(gone) do
+    local key = item[2].groupKey
+    if key then
+      jobs.leave_group(P, item[1], item[2], now)
+      keys[key] = true
+    end
+  end
+  for key in pairs(keys) do groups.dispatch(P, key, now) end
 end
 
 -- Remove what waits: stream entries nobody has read, both lists and, if asked, the scheduled jobs.
--- args: now, delayed ("1"), limit, cursor ("-" first), last entry id ("" first), audit.
+-- args: now, delayed ("1"), limit, cursor ("-" first), last entry id ("" first), op, number, jobs removed before, audit.
 -- Reply {"more" | "done", jobs removed, cursor, last entry id}.
 register("drain", {}, function(P, args)
-  audit.ready(P, args[6])
-  local now, limit, from, last = tonumber(args[1]), tonumber(args[3]), args[4], args[5]
+  local earlier = made_before(P, args[6], args[7])
+  if earlier then return earlier end
+  audit.ready(P, args[9])
+  local now, limit, last = tonumber(args[1]), tonumber(args[3]), args[5]
   if last == "" then
     local newest = call("XREVRANGE", P .. ":stream", "+", "-", "COUNT", 1)[1]
     last = newest and newest[1] or "0-0"
   end
-  local ids, cursor, done = drain_stream(P, from, last, limit)
-  for _, list in ipairs(done and { { "lifo", "LPOP" }, { "priority", "RPOP" } } or {}) do
-    if #ids < limit then
-      for _, id in ipairs(call(list[2], P .. ":" .. list[1], limit - #ids) or {}) do ids[#ids + 1] = id end
-    end
-    if call("EXISTS", P .. ":" .. list[1]) == 1 then done = false end
+  local ids, entries, cursor, done = unread(P, args[4], last, limit)
+  local taken = {}
+  -- Jobs come out of `lifo` and `priority` at their tails; these lists go from the other end, as they were filled.
+  local function take(from, read, size)
+    local room = done and limit - #ids or 0
+    local found = room > 0 and read(room) or {}
+    for _, id in ipairs(found) do ids[#ids + 1] = id end
+    taken[from] = found
+    if call(size, P .. ":" .. from) > #found then done = false end
   end
-  if done and args[2] == "1" then
-    local room = limit - #ids
-    local due = room > 0 and call("ZRANGE", P .. ":scheduled", 0, room - 1) or {}
-    if #due > 0 then util.sliced("ZREM", P .. ":scheduled", due) end
-    for _, id in ipairs(due) do ids[#ids + 1] = id end
-    done = call("EXISTS", P .. ":scheduled") == 0
+  take("lifo", function(n) return call("LRANGE", P .. ":lifo", 0, n - 1) end, "LLEN")
+  take("priority", function(n) return call("LRANGE", P .. ":priority", -n, -1) end, "LLEN")
+  if args[2] == "1" then
+    take("scheduled", function(n) return call("ZRANGE", P .. ":scheduled", 0, n - 1) end, "ZCARD")
   end
-  local count = discard(P, ids, now)
-  if count > 0 then
-    events.emit(P, "drained", util.int(count))
-    audit.append(P, args[6], "drained", count)
-  end
-  return { done and "done" or "more", count, cursor, last }
+  local gone = only_waiting(P, ids)
+  audit_part(P, args[9], "drained", args[7], tonumber(args[8]), #gone, done)
+  if #entries > 0 then util.sliced("XDEL", P .. ":stream", entries) end
+  if #taken.lifo > 0 then call("LPOP", P .. ":lifo", #taken.lifo) end
+  if #taken.priority > 0 then call("RPOP", P .. ":priority", #taken.priority) end
+  if taken.scheduled and #taken.scheduled > 0 then util.sliced("ZREM", P .. ":scheduled", taken.scheduled) end
+  discard(P, gone, now)
+  if #gone > 0 then events.emit(P, "drained", util.int(#gone)) end
+  return made(P, args[6], args[7], { done and "done" or "more", #gone, cursor, last })
 end)
 
 -- Delete the oldest results. An id left behind by a job that moved on is only taken out of the set.
--- args: "completed"|"failed", highest score, limit, audit. Reply {"more" | "done", ids...}.
+-- args: "completed"|"failed", highest score, limit, jobs still wanted, op, number, jobs deleted before, audit.
+-- Reply {"more" | "done", ids...}.
 register("clean", {}, function(P, args)
-  audit.ready(P, args[4])
-  local state, limit = args[1], tonumber(args[3])
-  local set = P .. ":" .. state
-  local old = call("ZRANGEBYSCORE", set, "-inf", args[2], "LIMIT", 0, limit)
-  if #old == 0 then return { "done" } end
-  local gone, out = {}, { #old < limit and "done" or "more" }
+  local earlier = made_before(P, args[5], args[6])
+  if earlier then return earlier end
+  audit.ready(P, args[8])
+  local state, wanted = args[1], tonumber(args[4])
+  local set, limit = P .. ":" .. state, min(tonumber(args[3]), wanted)
+  local old, gone = call("ZRANGEBYSCORE", set, "-inf", args[2], "LIMIT", 0, limit), {}
   for _, id in ipairs(old) do
     local now_state = call("HGET", P .. ":job:" .. id, "state")
-    if not now_state or now_state == state then
-      gone[#gone + 1] = id
-      out[#out + 1] = id
-    end
+    if not now_state or now_state == state then gone[#gone + 1] = id end
   end
-  util.sliced("ZREM", set, old)
+  local done = #old < limit or #gone == wanted
+  audit_part(P, args[8], "cleaned", args[6], tonumber(args[7]), #gone, done)
+  if #old > 0 then util.sliced("ZREM", set, old) end
   jobs.purge(P, gone, true)
-  if #gone > 0 then
-    events.emit(P, "cleaned", util.int(#gone))
-    audit.append(P, args[4], "cleaned", #gone)
-  end
-  return out
+  if #gone > 0 then events.emit(P, "cleaned", util.int(#gone)) end
+  return made(P, args[5], args[6], { done and "done" or "more", unpack(gone) })
 end)
 
--- Retry the oldest failures. args: now, highest score, limit, audit. Reply {"more" | "done", jobs retried}.
--- Members without a failed job behind them are dropped.
+-- Retry the oldest failures. args: now, highest score, limit, jobs still wanted ("" all), op, number, jobs retried before,
+-- audit. Reply {"more" | "done", jobs retried}. Members without a failed job behind them are dropped.
 register("retry_all", {}, function(P, args)
-  audit.ready(P, args[4])
-  local now, limit, count = tonumber(args[1]), tonumber(args[3]), 0
+  local earlier = made_before(P, args[5], args[6])
+  if earlier then return earlier end
+  audit.ready(P, args[8])
+  local now, wanted, failed, stale = tonumber(args[1]), tonumber(args[4]), {}, {}
+  local limit = min(tonumber(args[3]), wanted or math.huge)
   local old = call("ZRANGEBYSCORE", P .. ":failed", "-inf", args[2], "LIMIT", 0, limit)
   for _, id in ipairs(old) do
-    if jobs.retry(P, id, now) == "retried" then
-      count = count + 1
-    else
-      call("ZREM", P .. ":failed", id)
-    end
+    local list = call("HGET", P .. ":job:" .. id, "state") == "failed" and failed or stale
+    list[#list + 1] = id
   end
-  if count > 0 then
-    events.emit(P, "retried", util.int(count))
-    audit.append(P, args[4], "retried", count)
-  end
-  return { #old < limit and "done" or "more", count }
+  local done = #old < limit or #failed == wanted
+  audit_part(P, args[8], "retried", args[6], tonumber(args[7]), #failed, done)
+  if #stale > 0 then util.sliced("ZREM", P .. ":failed", stale) end
+  for _, id in ipairs(failed) do jobs.retry(P, id, now) end
+  if #failed > 0 then events.emit(P, "retried", util.int(#failed)) end
+  return made(P, args[5], args[6], { done and "done" or "more", #failed })
 end)
 
 local STRUCTURES = { "stream", "scheduled", "completed", "failed", "events", "meta", "dedup", "rate", "schedulers",
@@ -174,8 +211,11 @@ register("obliterate", {}, function(P, args)
   local pending = try("XPENDING", P .. ":stream", GROUP)
   local active = (pending.err and 0 or pending[1]) + max(0, util.num(call("GET", P .. ":list-active")))
   if active > 0 and args[1] ~= "1" then return { "busy", active } end
-  for _, key in ipairs(call("HKEYS", P .. ":ordering")) do
-    call("UNLINK", P .. ":group:" .. key, P .. ":groupq:" .. key, P .. ":orderdone:pending:" .. key)
+  -- Of many keys only the list goes at once, without which nothing finds their groups; obliterate_rest takes those.
+  if call("HLEN", P .. ":ordering") <= 1000 then
+    for _, key in ipairs(call("HKEYS", P .. ":ordering")) do
+      call("UNLINK", P .. ":group:" .. key, P .. ":groupq:" .. key, P .. ":orderdone:pending:" .. key)
+    end
   end
   call("UNLINK", P .. ":ordering")
   for _, name in ipairs(STRUCTURES) do call("UNLINK", P .. ":" .. name) end
