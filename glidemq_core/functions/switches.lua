@@ -58,6 +58,7 @@ end
 
 -- `before`: jobs of earlier parts, `count`: of this one, `done`: it is the last.
 local function audit_part(P, blob, outcome, number, before, count, done)
+  audit.ready(P, blob)
   if not done then
     if number == "1" then audit.append(P, blob, outcome) end
   elseif number ~= "1" or count > 0 then
@@ -123,7 +124,6 @@ end
 register("drain", {}, function(P, args)
   local earlier = made_before(P, args[6], args[7])
   if earlier then return earlier end
-  audit.ready(P, args[9])
   local now, limit, last = tonumber(args[1]), tonumber(args[3]), args[5]
   if last == "" then
     local newest = call("XREVRANGE", P .. ":stream", "+", "-", "COUNT", 1)[1]
@@ -161,7 +161,6 @@ end)
 register("clean", {}, function(P, args)
   local earlier = made_before(P, args[5], args[6])
   if earlier then return earlier end
-  audit.ready(P, args[8])
   local state, wanted = args[1], tonumber(args[4])
   local set, limit = P .. ":" .. state, min(tonumber(args[3]), wanted)
   local old, gone = call("ZRANGEBYSCORE", set, "-inf", args[2], "LIMIT", 0, limit), {}
@@ -182,7 +181,6 @@ end)
 register("retry_all", {}, function(P, args)
   local earlier = made_before(P, args[5], args[6])
   if earlier then return earlier end
-  audit.ready(P, args[8])
   local now, wanted, failed, stale = tonumber(args[1]), tonumber(args[4]), {}, {}
   local limit = min(tonumber(args[3]), wanted or math.huge)
   local old = call("ZRANGEBYSCORE", P .. ":failed", "-inf", args[2], "LIMIT", 0, limit)
