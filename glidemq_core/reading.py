@@ -58,6 +58,9 @@ METADATA_FIELDS = (
 
 STATES = ("waiting", "active", "delayed", "completed", "failed", "suspended", "prioritized", "group-waiting")
 
+#: States whose places hold more than they should: members of former jobs of the same id stay suspended after an
+#: obliterate, entries of jobs that a peer has ended stay pending.
+_HASH_DECIDES = frozenset(("active", "suspended"))
 _PAGE = 200
 _MAX_PENDING = 10_000
 #: Jobs of a state that a search looks at before it gives up.
@@ -109,8 +112,8 @@ async def get_jobs(
         refuse("end", end, "a whole number")
     ids = await _ids(scope, state, start, end)
     jobs = [job for job in await load_jobs(scope, ids, exclude_data) if job is not None]
-    if state == "suspended":  # members of former jobs of the same id stay behind after an obliterate
-        jobs = [job for job in jobs if job.state == "suspended"]
+    if state in _HASH_DECIDES:
+        jobs = [job for job in jobs if job.state == state]
     return jobs
 
 
@@ -171,7 +174,11 @@ def _job_id(pairs: Any) -> str | None:
 
 
 async def _active_ids(scope: Scope) -> list[str]:
-    """Running jobs: those with a pending entry, then those that came from a list."""
+    """Running jobs: those with a pending entry, then those that came from a list.
+
+    Both only make a job a candidate, its own state decides: a peer that ended a job, or has read its entry ahead, may
+    leave the entry pending for a while.
+    """
     keys, connection = scope.keys, scope.connection
     asked: list[Call] = [
         ("XPENDING", keys.stream, WORKERS_GROUP, "-", "+", _MAX_PENDING),
@@ -197,7 +204,18 @@ async def _active_ids(scope: Scope) -> list[str]:
             for job_id, values in zip(page, await connection.pipeline(looks), strict=True):
                 if _is_listed_active(readable(values)):
                     known.setdefault(job_id)
-    return list(known)
+    return await _those_active(scope, list(known))
+
+
+async def _those_active(scope: Scope, ids: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for start in range(0, len(ids), 500):
+        part = ids[start : start + 500]
+        states = await scope.connection.pipeline(
+            [("HGET", scope.keys.job(job_id), "state") for job_id in part]
+        )
+        found += [job_id for job_id, state in zip(part, states, strict=True) if readable(state) == b"active"]
+    return found
 
 
 def _is_listed_active(values: Any) -> bool:
@@ -271,7 +289,7 @@ async def _candidates(scope: Scope, state: str | None) -> AsyncIterator[list[str
 
 
 def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapping[str, Any] | None) -> bool:
-    if state == "suspended" and job.state != "suspended":
+    if state in _HASH_DECIDES and job.state != state:
         return False
     if name is not None and job.name != name:
         return False

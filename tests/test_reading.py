@@ -18,6 +18,7 @@ from glidemq_core.options import Actor, JobRef, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.reading import METADATA_FIELDS, STATES
 from glidemq_core.sweeps import tick
+from glidemq_core.watch import Watch
 
 NODE_COUNTS = ("waiting", "active", "delayed", "completed", "failed")
 SCENARIOS = sorted(path.stem for path in GOLDEN.glob("*.json"))
@@ -316,3 +317,21 @@ async def test_a_job_of_another_queue_is_refused_and_not_called_missing(bench: B
         with pytest.raises(InvalidOptionError):
             await bench.queue.approve(stranger, actor=Actor("eve"))
     assert await bench.queue.get_job(job.id) is not None
+
+
+@pytest.mark.parametrize("ended", ["completed", "failed", "waiting"])
+async def test_jobs_that_a_node_worker_has_ended_or_only_read_are_not_listed_as_active(
+    bench: Bench, ended: str
+) -> None:
+    """Node acknowledges in a step of its own, and reads entries ahead: only the hash knows what runs."""
+    over, listed, running = await bench.add("a"), await bench.add("a", lifo=True), await bench.add("a")
+    await bench.claim(3)
+    for job_id in (over, listed):
+        await bench.command("HSET", bench.scope.keys.job(job_id), "state", ended)
+
+    assert [job.id for job in await bench.queue.get_jobs("active")] == [running]
+    assert [job.id for job in await bench.queue.get_jobs("active", 0, 0)] == [running]
+    assert [job.id for job in await bench.queue.search_jobs(state="active", name="a")] == [running]
+    page = await Watch(bench.connection).jobs(QUEUE, "active")
+    assert running in [row.id for row in page.rows]
+    assert not [row for row in page.rows if row.state in ("completed", "failed")]
