@@ -37,8 +37,8 @@ from .registries import register_queue
 from .slots import check_one_slot
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
-_BATCH = 250
-_BATCH_BYTES = 4_000_000
+BATCH = 250
+BATCH_BYTES = 4_000_000
 #: Calls of one bulk add at the same time: one that the server works on, others on their way to it or back.
 _UNDER_WAY = 3
 
@@ -163,7 +163,7 @@ class _Batches:
         """Take a job; sends when a batch is full."""
         self._waiting.append((place, record, options))
         self._bytes += len(record[2])
-        if len(self._waiting) >= _BATCH or self._bytes >= _BATCH_BYTES:
+        if len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES:
             await self._send()
 
     async def _send(self) -> None:

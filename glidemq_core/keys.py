@@ -192,6 +192,7 @@ _PLAIN = {
     "limits": "limits",
     "audit": "audit",
     "outbox": "outbox",
+    "outbox_failed": "outbox-failed",
     "early_index": "early-index",
     "list_runs": "list-runs",
     "linking": "linking",

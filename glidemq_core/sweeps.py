@@ -21,6 +21,8 @@ class Tick:
 
     promoted: int
     next_due_ms: int | None
+    #: Texts of errors that kept single jobs or groups from being promoted.
+    troubles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,21 @@ class Stalled:
 
     requeued: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    #: Texts of errors that kept single jobs from being looked after.
+    troubles: list[str] = field(default_factory=list)
 
 
 async def tick(scope: Scope) -> Tick:
     """Promote all that is due and wake rate-limited groups."""
     promoted, due = 0, b""
+    troubles: list[str] = []
     for _ in range(_MAX_PAGES):
-        status, count, due = await scope.call("tick", scope.now_ms())
+        status, count, due, wrong = await scope.call("tick", scope.now_ms())
         promoted += count
+        troubles += as_texts(wrong)
         if status == b"ok":
             break
-    return Tick(promoted, int(due) if due else None)
+    return Tick(promoted, int(due) if due else None, troubles)
 
 
 async def sweep_stalls(
@@ -59,6 +65,7 @@ async def sweep_stalls(
         )
         found.requeued.extend(as_texts(reply[3]))
         found.failed.extend(as_texts(reply[4]))
+        found.troubles.extend(as_texts(reply[5]))
         cursor = reply[1].decode()
         if cursor == "0-0":
             break
@@ -69,11 +76,12 @@ async def sweep_list_stalls(scope: Scope, *, lock_ms: int, max_stalled: int) -> 
     """Take list-sourced jobs away from Python workers that fell silent."""
     found = Stalled()
     for _ in range(_MAX_PAGES):
-        status, again, failed = await scope.call(
+        status, again, failed, wrong = await scope.call(
             "list_stalls", scope.now_ms(), lock_ms, max_stalled, _LIST_PAGE
         )
         found.requeued.extend(as_texts(again))
         found.failed.extend(as_texts(failed))
+        found.troubles.extend(as_texts(wrong))
         if status == b"ok":
             break
     return found
@@ -86,9 +94,12 @@ async def sweep_locks(scope: Scope, *, max_stalled: int) -> tuple[Stalled, int]:
     """
     found, cursor, shortest = Stalled(), "", 0
     for _ in range(_LOCK_PAGES):
-        _, last, lock, again, failed = await scope.call("lock_stalls", scope.now_ms(), max_stalled, cursor)
+        _, last, lock, again, failed, wrong = await scope.call(
+            "lock_stalls", scope.now_ms(), max_stalled, cursor
+        )
         found.requeued.extend(as_texts(again))
         found.failed.extend(as_texts(failed))
+        found.troubles.extend(as_texts(wrong))
         shortest = min(filter(None, (shortest, int(lock))), default=0)
         cursor = last.decode()
         if not cursor:

@@ -9,6 +9,7 @@ from recording_kit import advance
 from wire import dump, replay
 
 from glidemq_core import sweeps
+from glidemq_core.worker.claims import owned
 
 LOCK = 30_000
 
@@ -200,13 +201,11 @@ async def test_a_worker_that_lost_a_reply_finds_its_list_jobs_and_no_others(benc
     advance(bench.connection, 1_500)
     await sweeps.sweep_list_stalls(bench.scope, lock_ms=LOCK, max_stalled=1)
 
-    owned = await bench.scope.read("owned", "worker-1-0badcafe", stamp)
-
-    assert sorted((entry, job_id.decode()) for entry, job_id, _ in owned) == [(b"", lifo), (b"", priority)]
+    assert sorted(await owned(bench.scope, "worker-1-0badcafe", int(stamp))) == [("", lifo), ("", priority)]
     for consumer in ("worker-1-0badcaff", "worker-2-0badcaef", "odd name", "-1f"):
-        assert await bench.scope.read("owned", consumer, stamp) == []
+        assert await owned(bench.scope, consumer, int(stamp)) == []
     assert await bench.settle(runs[0]) == "ok"
-    assert len(await bench.scope.read("owned", "worker-1-0badcafe", stamp)) == 1
+    assert len(await owned(bench.scope, "worker-1-0badcafe", int(stamp))) == 1
 
 
 async def test_list_jobs_of_node_workers_are_found_by_the_walk(bench: Bench) -> None:

@@ -38,6 +38,7 @@ _TYPES = {
     "limits": "hash",
     "audit": "stream",
     "outbox": "list",
+    "outbox_failed": "zset",
     "early_index": "set",
     "list_runs": "zset",
 }

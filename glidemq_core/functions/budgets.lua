@@ -50,7 +50,7 @@ function budgets.verdict(key)
   if f.err then return not util.reachable(key) and "ask" or nil end
   if f[1] ~= "1" then return nil end
   if #over(caps_and_use(key)) == 0 then
-    call("HSET", key, "exceeded", "0")
+    try("HSET", key, "exceeded", "0")
     return nil
   end
   return f[2] == "pause" and "pause" or "fail"
@@ -79,10 +79,10 @@ local function add_float(key, field, n)
 end
 
 -- Add what an attempt spent: `u` has tokens and costs (JSON maps), totalTokens and totalCost as the job has them.
--- Returns "ok", "missing" or "foreign".
+-- Returns "ok", "missing", or "refused": out of reach, forbidden, or something else of that name.
 local function book_spend(key, u)
   local f = try("HMGET", key, "tokenWeights", "exceeded")
-  if f.err then return util.reachable(key) and "missing" or "foreign" end
+  if f.err or not redis.acl_check_cmd("HINCRBYFLOAT", key, "usedTokens", "1") then return "refused" end
   if call("EXISTS", key) == 0 then return "missing" end
   local weights, tokens, costs = util.amounts(f[1], 0), util.amounts(u.tokens, 0), util.amounts(u.costs, 0)
   local weighted, cost = 0, util.num(u.totalCost)
@@ -98,7 +98,7 @@ local function book_spend(key, u)
     add_float(key, "usedCost:" .. category, n)
   end
   add_float(key, "usedCost", u.totalCost and cost or summed)
-  if f[2] ~= "1" and #over(caps_and_use(key)) > 0 then call("HSET", key, "exceeded", "1") end
+  if f[2] ~= "1" and #over(caps_and_use(key)) > 0 then try("HSET", key, "exceeded", "1") end
   return "ok"
 end
 
@@ -128,17 +128,16 @@ function budgets.settle(P, id, again, now, ended, f, made)
   local job = P .. ":job:" .. id
   f = f or call("HMGET", job, unpack(budgets.FIELDS))
   if not f[1] then return false end
-  if ended and f[7] then budgets.unpark(P, id) end
+  if ended and f[7] then util.guarded(budgets.unpark, P, id) end
   if ended then rest(P, id, f[1]) end
   if not (f[3] or f[4] or f[5] or f[6]) or f[2] == "1" and is_booked(P, id, made) then return false end
   local spend = { tokens = f[3] or nil, totalTokens = f[4] or nil, costs = f[5] or nil, totalCost = f[6] or nil }
   if again then call("HSET", job, "budgetBooked", "1") end
-  if book_spend(f[1], spend) ~= "foreign" then return false end
+  if book_spend(f[1], spend) ~= "refused" then return false end
   local root, flow = budget_place(f[1])
   if not root then return false end
   local mark = P .. ":" .. id .. ":" .. util.int(now)
-  call("RPUSH", P .. ":outbox", cjson.encode({ to = root, budget = flow, spend = spend, mark = mark }))
-  return true
+  return util.post(P, { to = root, budget = flow, spend = spend, mark = mark })
 end
 
 -- args: flow id. Reply {"go" | "fail" | "pause"}: the check for a job whose slot cannot see the budget.
@@ -147,10 +146,14 @@ register("budget_check", {}, function(P, args)
 end)
 
 -- args: flow id, spend as JSON, mark ("<member>:<ms>"). A booking that comes twice counts once: the marks of the latest
--- 30 days are kept apart from the budget, which is read often. Reply {"ok" | "known" | "missing"}.
+-- 30 days are kept apart from the budget, which is read often. Reply {"ok" | "known" | "missing"}; an error if nothing
+-- can be booked, with nothing written.
 register("budget_book", {}, function(P, args)
   local key, marks = P .. ":budget:" .. args[1], P .. ":budget-booked:" .. args[1]
-  if call("EXISTS", key) == 0 then return { "missing" } end
+  if call("HLEN", key) == 0 then return { "missing" } end
+  if not redis.acl_check_cmd("HINCRBYFLOAT", key, "usedTokens", "1") then
+    return redis.error_reply("NOPERM may not book in this budget")
+  end
   local at = util.num(args[3]:match(":(%d+)$"))
   if call("ZADD", marks, "NX", util.int(at), args[3]) == 0 then return { "known" } end
   local newest = util.num(call("ZRANGE", marks, -1, -1, "WITHSCORES")[2])

@@ -25,10 +25,11 @@ function flows.try_register(P, parent, member)
   return nil
 end
 
--- Release a parent in `waiting-children`: always the tail of the stream, whatever its priority.
-local function resume_parent(P, parent, name)
-  call("HSET", P .. ":job:" .. parent, "state", "waiting")
-  call("XADD", P .. ":stream", "*", "jobId", parent, "name", name or "")
+-- Release a parent in `waiting-children`: always the tail of the stream, whatever its priority. `...`: what else its
+-- record says from then on. The entry comes first: a stream that takes none leaves the parent waiting.
+local function resume_parent(P, parent, name, ...)
+  runs.to_stream(P, parent, name or "")
+  call("HSET", P .. ":job:" .. parent, "state", "waiting", ...)
   events.emit(P, "active", parent)
 end
 
@@ -46,22 +47,24 @@ function flows.unregister(P, parent, member)
 end
 
 -- A child completed. Counts once per member; the last one releases a waiting parent. A parent without `state`
--- was removed and is not brought back. Reply: "released", "counted", "known" or "missing".
+-- was removed and is not brought back. Reply: "released", "counted", "known" or "missing". An error leaves all as it was.
 function flows.child_done(P, parent, member)
-  local key = P .. ":job:" .. parent
-  local f = call("HMGET", key, "state", "name")
+  local key, mark = P .. ":job:" .. parent, "depdone:" .. member
+  local f = call("HMGET", key, "state", "name", "depsCompleted", mark)
   if not f[1] then return "missing" end
-  if call("HSETNX", key, "depdone:" .. member, "1") == 0 then return "known" end
-  local done = call("HINCRBY", key, "depsCompleted", 1)
+  if f[4] then return "known" end
+  local done = util.num(f[3]) + 1
   if done >= call("SCARD", P .. ":deps:" .. parent) and f[1] == "waiting-children" then
-    resume_parent(P, parent, f[2])
+    resume_parent(P, parent, f[2], mark, "1", "depsCompleted", util.int(done))
     return "released"
   end
+  call("HSET", key, mark, "1", "depsCompleted", util.int(done))
   return "counted"
 end
 
--- Tell every parent of a completed child: those within reach at once, the others by the outbox, which the
--- worker empties slot by slot (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set exists.
+-- Tell every parent of a completed child: those within reach at once, the others, and those that refuse, by the outbox,
+-- which the worker empties queue by queue (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set
+-- exists. True if something was put into the outbox.
 function flows.completed(P, id, parent_id, parent_queue, in_dag)
   local member, seen, sent = P .. ":" .. id, {}, false
   local prefix, queue = P:match("^(.*):{([^{}]*)}$")
@@ -69,16 +72,15 @@ function flows.completed(P, id, parent_id, parent_queue, in_dag)
     local ref = parent_root .. ":" .. parent
     if seen[ref] then return end
     seen[ref] = true
-    if parent_root == P or util.reachable(parent_root .. ":job:" .. parent) then
-      flows.child_done(parent_root, parent, member)
-    else
-      call("RPUSH", P .. ":outbox", cjson.encode({ to = parent_root, parent = parent, member = member }))
-      sent = true
-    end
+    local near = parent_root == P or util.reachable(parent_root .. ":job:" .. parent)
+    if near and pcall(flows.child_done, parent_root, parent, member) then return end
+    sent = util.post(P, { to = parent_root, parent = parent, member = member }) or sent
   end
   if parent_id and parent_queue then tell(parent_queue == queue and P or prefix .. ":{" .. parent_queue .. "}", parent_id) end
   if in_dag then
-    for _, ref in ipairs(call("SMEMBERS", P .. ":parents:" .. id)) do
+    local refs = try("SMEMBERS", P .. ":parents:" .. id)
+    if refs.err then util.trouble(refs) end
+    for _, ref in ipairs(refs) do
       local root, parent = ref:match("^(.*):([^:]*)$")
       if root then tell(root, parent) end
     end
@@ -115,24 +117,17 @@ register("child_done", {}, function(P, args)
   return { flows.child_done(P, args[1], args[2]) }
 end)
 
--- args: entries delivered. Reply: number removed. An entry is delivered before it is removed, never the reverse.
-register("outbox_clear", {}, function(P, args)
-  local removed = 0
-  for _, entry in ipairs(args) do removed = removed + call("LREM", P .. ":outbox", 1, entry) end
-  return removed
-end)
-
 -- An active job waits for its children.
 -- args: id, entry ("" list-sourced), processedOn, now, ledger header. Reply {"ok"} | {"completed"} | {"lost"}.
 register("wait_children", {}, function(P, args)
   local id, entry, now = args[1], args[2], tonumber(args[4])
+  local total = call("SCARD", P .. ":deps:" .. id) -- before anything is changed: it may be no set
   local run = runs.take(P, id, entry, args[3], "groupKey", "orderingSeq", "name", "depsCompleted")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
   ledger.finish(P, id, args[5], "delayed", "", now, true)
   call("HSET", key, "state", "waiting-children")
   if util.num(run[2]) == 0 then groups.release(P, run[1], now) end
-  local total = call("SCARD", P .. ":deps:" .. id)
   if total > 0 and util.num(run[4]) >= total then
     resume_parent(P, id, run[3])
     return { "completed" }

@@ -84,8 +84,8 @@ function groups.gate(P, id, job, now)
   local running = windowed and now - start < duration
   if running and util.num(f[8]) >= rate_max then wait = max(wait, start + duration - now) end
   if wait > 0 and not returning then
-    groups.park(P, id, job, seq)
     retry_at(P, job.groupKey, now + wait)
+    groups.park(P, id, job, seq)
     return "limited"
   end
   if capacity > 0 then
@@ -103,7 +103,7 @@ function groups.gate(P, id, job, now)
     call("HINCRBY", g, "active", 1)
     if seq > 0 then call("HSET", g, "nextSeq", util.int(seq + 1)) end
   end
-  call("ZREM", P .. ":groupq:" .. job.groupKey, id)
+  try("ZREM", P .. ":groupq:" .. job.groupKey, id)
   return nil
 end
 
@@ -182,12 +182,37 @@ function groups.dispatch(P, key, now)
   return released
 end
 
--- Free the slot of a job that ended (not of one that only sleeps) and let parked jobs follow.
+-- Something else of the names of a group's records refuses the call before it has changed anything.
+function groups.check(P, key)
+  call("HLEN", P .. ":group:" .. key)
+  call("ZCARD", P .. ":groupq:" .. key)
+  call("ZCARD", P .. ":ratelimited")
+end
+
+-- Take back the start of a job that did not run: its number becomes next again unless a later one started meanwhile.
+function groups.undo_start(P, key, seq)
+  local g = P .. ":group:" .. key
+  local f = call("HMGET", g, "nextSeq", "active")
+  if seq > 0 and util.num(f[1]) == seq + 1 then
+    call("HSET", g, "nextSeq", util.int(seq))
+    if util.num(f[2]) > 0 then call("HINCRBY", g, "active", -1) end
+  end
+end
+
+local AGAIN = 60000 -- until parked jobs that could not be woken are looked at again, ms
+
+-- Free the slot of a job that ended (not of one that only sleeps) and let parked jobs follow. Never fails: the job has ended
+-- in any case.
 function groups.release(P, key, now)
   if not key or key == "" then return end
   local g = P .. ":group:" .. key
-  if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
-  groups.dispatch(P, key, now)
+  local active = try("HGET", g, "active")
+  if type(active) == "table" then
+    util.trouble(active)
+    return
+  end
+  if util.num(active) > 0 then try("HINCRBY", g, "active", -1) end
+  if not util.guarded(groups.dispatch, P, key, now) then try("ZADD", P .. ":ratelimited", util.int(now + AGAIN), key) end
 end
 
 -- A job that never started will never start: mark its sequence number, or it would block its key for ever.

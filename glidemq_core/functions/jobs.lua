@@ -45,13 +45,14 @@ function jobs.expire(P, id, now, parked)
   local key = P .. ":job:" .. id
   local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn", "finishedOn")
   if f[1] == "failed" then return end
-  budgets.settle(P, id, true, now, true)
   call("ZADD", P .. ":failed", util.int(now), id)
   call("HSET", key, "state", "failed", "failedReason", "expired", "finishedOn", util.int(now))
+  util.guarded(budgets.settle, P, id, true, now, true)
   if parked then
     groups.skip(P, f[2], f[3])
   else
-    jobs.leave_group(P, id, { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
+    util.guarded(jobs.leave_group, P, id,
+      { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
   end
   schedules.job_ended(P, id, now)
   events.emit(P, "expired", id)

@@ -15,11 +15,15 @@ local LAST_ID = "18446744073709551615-18446744073709551615" -- a stream that has
 
 local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
+-- What went wrong in this call beside its main business, as texts and as a set.
+local troubled, TROUBLES = {}, 8
+
 local function register(name, flags, fn)
   redis.register_function({
     function_name = "@LIB@_" .. name,
     callback = function(keys, args)
       if not call then call, try, floor, max, min = redis.call, redis.pcall, math.floor, math.max, math.min end
+      if #troubled > 0 then troubled = {} end
       return fn(keys[1], args)
     end,
     flags = flags,
@@ -101,22 +105,56 @@ function util.writable(command, key, kind)
   end
 end
 
+-- Note an error, to be told in the reply.
+function util.trouble(err)
+  local text = type(err) == "table" and err.err or tostring(err)
+  if #troubled < TROUBLES and not troubled[text] then
+    troubled[#troubled + 1], troubled[text] = text, true
+  end
+end
+
+function util.troubles()
+  return troubled
+end
+
+-- Do what must not keep the rest of a call from being done. Returns whether it went well, and its first results.
+function util.guarded(f, ...)
+  local ok, a, b, c = pcall(f, ...)
+  if ok then return true, a, b, c end
+  util.trouble(a)
+  return false
+end
+
+-- Text of a plain key; nil if there is none, or something else.
+function util.got(key)
+  local text = try("GET", key)
+  return type(text) == "string" and text or nil
+end
+
+-- Put news for another queue, or for a record that refuses them now, into the outbox. True if it took them.
+function util.post(P, letter)
+  return (util.guarded(call, "RPUSH", P .. ":outbox", cjson.encode(letter)))
+end
+
 -- Whether this call may touch a key of another queue: on one server always, in a cluster only in its own slot.
 function util.reachable(key)
   local reply = try("EXISTS", key)
   return type(reply) ~= "table" or not reply.err
 end
 
+-- Events are hints: a stream that takes none spoils nothing else.
 function events.emit(P, event, id, ...)
-  call("XADD", P .. ":events", "MAXLEN", "~", EVENTS_CAP, "*", "event", event, "jobId", id, ...)
+  try("XADD", P .. ":events", "MAXLEN", "~", EVENTS_CAP, "*", "event", event, "jobId", id, ...)
 end
 
--- One update a call however many jobs it settles. Old minutes go when the bucket's count passes a thousand.
+-- One update a call however many jobs it settles. Old minutes go when the bucket's count passes a thousand. Figures that
+-- cannot be added are left out.
 function metrics.add(P, kind, now, count, duration)
   if count <= 0 then return end
   local key, bucket = P .. ":metrics:" .. kind, now - now % 60000
-  local total = call("HINCRBY", key, "m:" .. util.int(bucket) .. ":c", count)
-  if duration > 0 then call("HINCRBY", key, "m:" .. util.int(bucket) .. ":d", util.int(duration)) end
+  local total = try("HINCRBY", key, "m:" .. util.int(bucket) .. ":c", count)
+  if type(total) ~= "number" then return end
+  if duration > 0 then try("HINCRBY", key, "m:" .. util.int(bucket) .. ":d", util.int(duration)) end
   if floor(total / 1000) > floor((total - count) / 1000) then
     local stale = {}
     for _, field in ipairs(call("HKEYS", key)) do

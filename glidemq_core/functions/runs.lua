@@ -2,9 +2,17 @@
 -- processedOn. Everything that ends a run goes through here, so that a run that was taken for stalled
 -- changes nothing any more.
 
+-- Where the ends of runs put their jobs: something else of such a name refuses the call before it has changed anything.
+local function check_places(P)
+  for _, set in ipairs({ ":scheduled", ":suspended", ":failed" }) do call("ZCARD", P .. set) end
+  for _, list in ipairs({ ":lifo", ":priority" }) do call("LLEN", P .. list) end
+  call("XLEN", P .. ":stream")
+end
+
 -- End the given run's hold on the job: entry acknowledged and deleted, or list count given back. Returns the
 -- asked hash fields, or nil when the job is not active any more or a newer run has it.
 function runs.take(P, id, entry, processed_on, ...)
+  check_places(P)
   local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", ...)
   local mine = f[1] == "active"
   if entry ~= "" then
@@ -15,7 +23,7 @@ function runs.take(P, id, entry, processed_on, ...)
     mine = mine and (pending == 1 or deleted == 1 and f[2] == processed_on)
   else
     mine = mine and f[2] == processed_on
-    if mine then runs.leave_list(P, { id }) end
+    if mine then util.guarded(runs.leave_list, P, { id }) end
   end
   if not mine then return nil end
   local out = {}
@@ -36,8 +44,12 @@ function runs.enter_list(P, ids, stamp, consumer)
     scored[#scored + 1] = score
     scored[#scored + 1] = id
   end
-  call("INCRBY", P .. ":list-active", #ids)
   util.sliced("ZADD", P .. ":list-runs", scored)
+  local counted = try("INCRBY", P .. ":list-active", #ids)
+  if type(counted) == "table" then
+    util.sliced("ZREM", P .. ":list-runs", ids)
+    error(counted)
+  end
 end
 
 -- Give back the list count of jobs that were active from a list.
@@ -92,26 +104,18 @@ register("hand_back", {}, function(P, args)
   local run = runs.take(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
-  budgets.settle(P, id, true, tonumber(args[4]))
-  call("HSET", key, "state", "waiting")
-  call("HDEL", key, "processedOn", "lastActive")
-  if run[4] and run[6] ~= "" then
-    -- Undo the start: the number becomes next again unless a later one started meanwhile. A manual retry (finishedOn
-    -- emptied) came back without taking a slot.
-    local g, seq = P .. ":group:" .. run[4], util.num(run[5])
-    local nxt = util.num(call("HGET", g, "nextSeq"))
-    if seq > 0 and nxt == seq + 1 then
-      call("HSET", g, "nextSeq", util.int(seq))
-      if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
-    end
-  end
   if entry ~= "" then
-    call("XADD", P .. ":stream", "*", "jobId", id, "name", run[1] or "")
+    runs.to_stream(P, id, run[1] or "")
   elseif run[2] == "1" then
     call("RPUSH", P .. ":lifo", id)
   else
     call("RPUSH", P .. ":priority", id)
   end
+  call("HSET", key, "state", "waiting")
+  call("HDEL", key, "processedOn", "lastActive")
+  util.guarded(budgets.settle, P, id, true, tonumber(args[4]))
+  -- A manual retry (finishedOn emptied) came back without taking a slot.
+  if run[4] and run[6] ~= "" then util.guarded(groups.undo_start, P, run[4], util.num(run[5])) end
   return { "ok" }
 end)
 
@@ -141,16 +145,18 @@ end)
 register("limit_group_run", {}, function(P, args)
   local id, now = args[1], tonumber(args[4])
   local key = P .. ":job:" .. id
-  if not call("HGET", key, "groupKey") then return { "no_group" } end
+  local group = call("HGET", key, "groupKey")
+  if not group then return { "no_group" } end
+  groups.check(P, group)
   local run = runs.take(P, id, args[2], args[3], "groupKey", "orderingSeq", "processedOn")
   if not run then return { "lost" } end
   local g, q = P .. ":group:" .. run[1], P .. ":groupq:" .. run[1]
   if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
   if args[6] == "fail" then
-    budgets.settle(P, id, true, now, true)
     ledger.finish(P, id, args[9], "failed", "group rate limited", now)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
+    util.guarded(budgets.settle, P, id, true, now, true)
     schedules.job_ended(P, id, now)
     events.emit(P, "failed", id, "failedReason", "group rate limited")
     metrics.add(P, "failed", now, 1, now - util.num(run[3], now))

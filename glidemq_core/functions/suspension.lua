@@ -28,12 +28,15 @@ local function resume(P, id, name, signal, json)
 end
 
 -- Deliver the oldest kept signal of a job that has just been found suspended, as if it arrived now.
-local function resume_early(P, id, name, now)
+local resume_early
+function resume_early(P, id, name, now)
   local key = P .. ":early:" .. id
   local json = call("LPOP", key)
   if not json or call("EXISTS", key) == 0 then call("SREM", P .. ":early-index", id) end
   if not json then return false end
-  resume(P, id, name, cjson.decode(json).name, (json:gsub("%d+}$", util.int(now) .. "}")))
+  local ok, signal = pcall(cjson.decode, json)
+  if not ok or type(signal) ~= "table" then return resume_early(P, id, name, now) end -- none that anybody kept
+  resume(P, id, name, signal.name, (json:gsub("%d+}$", util.int(now) .. "}")))
   return true
 end
 
@@ -52,6 +55,7 @@ register("suspend", {}, function(P, args)
   local id, started, now = args[1], args[3], tonumber(args[4])
   local reason, timeout = args[5], tonumber(args[6])
   local key = P .. ":job:" .. id
+  local signals = call("LLEN", P .. ":signals:" .. id) -- before anything is changed: it may be no list
   local run = runs.take(P, id, args[2], started, "groupKey", "orderingSeq", "name")
   if not run then
     local f = call("HMGET", key, "state", "processedOn", "suspendedAt")
@@ -66,7 +70,7 @@ register("suspend", {}, function(P, args)
   ledger.finish(P, id, args[7], "suspended", "", now)
   local at = util.int(now)
   local fields = { "state", "suspended", "suspendedAt", at,
-    "suspendBase", at .. ":" .. call("LLEN", P .. ":signals:" .. id) }
+    "suspendBase", at .. ":" .. signals }
   -- What an earlier suspension left must not describe this one.
   local stale = {}
   if reason ~= "" then

@@ -1,6 +1,8 @@
 -- What every worker does for the whole queue at its promotion tick and stall interval. Each call is atomic and
 -- bounded; any number of workers, Node's included, may sweep the same queue.
 
+local AGAIN = 60000 -- until what could not be promoted or woken is tried again, ms
+
 -- A due member of P:scheduled goes to where it is fetched from. Members without a live record are dropped.
 local function promote_one(P, member, priority, now)
   local id, subscription = member, nil
@@ -50,7 +52,14 @@ local function promote(P, now, budget)
     local base = level * STEP
     local due = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(base), util.int(base + now), "LIMIT", 0, budget)
     if #due > 0 then util.sliced("ZREM", P .. ":scheduled", due) end
-    for _, member in ipairs(due) do count = count + promote_one(P, member, level, now) end
+    for _, member in ipairs(due) do
+      local well, promoted = util.guarded(promote_one, P, member, level, now)
+      if well then
+        count = count + promoted
+      else
+        call("ZADD", P .. ":scheduled", util.int(base + now + AGAIN), member)
+      end
+    end
     budget = budget - #due
     level = next_level(P, level + 1)
   end
@@ -77,56 +86,61 @@ end
 
 -- Promote what is due (at most 1000 jobs) and wake rate-limited groups (at most 100).
 -- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now.
--- Reply {"ok" | "more", jobs promoted, next due time in ms or ""}.
+-- Reply {"ok" | "more", jobs promoted, next due time in ms or "", what went wrong}.
 -- Keeps: a member leaves P:scheduled in the call that queues its job; the score, not the hash, gives the priority.
 register("tick", {}, function(P, args)
   local now = tonumber(args[1])
   local count, more = promote(P, now, 1000)
   local waking = call("ZRANGEBYSCORE", P .. ":ratelimited", "-inf", args[1], "LIMIT", 0, 100)
   if #waking > 0 then util.sliced("ZREM", P .. ":ratelimited", waking) end
-  for _, key in ipairs(waking) do groups.dispatch(P, key, now) end
+  for _, key in ipairs(waking) do
+    if not util.guarded(groups.dispatch, P, key, now) then
+      call("ZADD", P .. ":ratelimited", util.int(now + AGAIN), key)
+    end
+  end
   more = more or #waking == 100
-  return { more and "more" or "ok", count, next_due(P) }
+  return { more and "more" or "ok", count, next_due(P), util.troubles() }
 end)
 
 -- Stalled jobs --------------------------------------------------------------------------------------------------
 
--- End a run whose worker fell silent. Returns "failed", "expired", or "again" when the caller shall queue it.
-local function stall(P, id, job, now, max_stalled)
-  if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
-  budgets.settle(P, id, true, now, job.stalls + 1 > max_stalled)
+-- End a run whose worker fell silent: the job is queued again, by `queue`, or is over. What makes that comes first, what
+-- follows from it is guarded. The caller then gives up the run's entry, or its place in the index.
+local function stall(P, id, job, now, max_stalled, queue, again, failed)
   if job.expires and now > job.expires then
+    if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
     jobs.expire(P, id, now)
-    return "expired"
+    return
   end
-  local key = P .. ":job:" .. id
-  call("HSET", key, "stalledCount", util.int(job.stalls + 1))
-  if job.stalls + 1 <= max_stalled then
-    events.emit(P, "stalled", id)
-    call("HSET", key, "state", "waiting")
+  local key, stalls = P .. ":job:" .. id, util.int(job.stalls + 1)
+  local is_over = job.stalls + 1 > max_stalled
+  if is_over then call("ZADD", P .. ":failed", util.int(now), id) else queue(P, id, job) end
+  if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
+  util.guarded(budgets.settle, P, id, true, now, is_over)
+  if not is_over then
+    call("HSET", key, "stalledCount", stalls, "state", "waiting")
     call("HDEL", key, "processedOn", "lastActive")
-    return "again"
+    events.emit(P, "stalled", id)
+    again[#again + 1] = id
+    return
   end
   local reason = "job stalled more than maxStalledCount"
-  call("ZADD", P .. ":failed", util.int(now), id)
-  call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
-  jobs.leave_group(P, id, job, now)
-  jobs.drop_early(P, { id })
+  call("HSET", key, "stalledCount", stalls, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
+  util.guarded(jobs.leave_group, P, id, job, now)
+  util.guarded(jobs.drop_early, P, { id })
   schedules.job_ended(P, id, now)
   events.emit(P, "failed", id, "failedReason", reason)
   metrics.add(P, "failed", now, 1, now - (job.started or now))
-  return "failed"
+  failed[#failed + 1] = id
 end
 
--- The same for a run of the stream, whose entry the caller removes: the job goes to its tail, or is done for.
+local function queue_streamed(P, id, job)
+  runs.to_stream(P, id, job.name)
+end
+
+-- The same for a run of the stream, whose entry the caller removes; false if it had to be left as it was.
 local function stream_stall(P, id, job, now, max_stalled, again, failed)
-  local outcome = stall(P, id, job, now, max_stalled)
-  if outcome == "again" then
-    runs.to_stream(P, id, job.name)
-    again[#again + 1] = id
-  elseif outcome == "failed" then
-    failed[#failed + 1] = id
-  end
+  return (util.guarded(stall, P, id, job, now, max_stalled, queue_streamed, again, failed))
 end
 
 local function drop_entries(P, entries)
@@ -138,7 +152,7 @@ end
 -- One page (100) of entries that have been pending for long. Who they belong to means nothing, only heartbeats do.
 -- keys stream, job hashes, failed, groups. args: now, least idle ms, lock ms of jobs without their own, most stalls
 -- a job may survive, consumer, cursor ("0-0" first).
--- Reply {"ok", next cursor ("0-0": done), entries looked at, ids queued again, ids failed}.
+-- Reply {"ok", next cursor ("0-0": done), entries looked at, ids queued again, ids failed, what went wrong}.
 -- Keeps: an entry stays exactly as long as its run lives; a job whose worker beats is never touched, even past its
 -- ttl; entries of jobs that are gone or moved on are only cleaned up.
 register("stalls", {}, function(P, args)
@@ -146,7 +160,7 @@ register("stalls", {}, function(P, args)
   local page = try("XAUTOCLAIM", stream, GROUP, args[5], args[2], args[6], "COUNT", 100)
   if page.err then
     if not page.err:find("NOGROUP", 1, true) then error(page) end
-    return { "ok", "0-0", 0, {}, {} }
+    return { "ok", "0-0", 0, {}, {}, {} }
   end
   local again, failed, drop = {}, {}, {}
   for _, item in ipairs(page[2]) do
@@ -155,22 +169,19 @@ register("stalls", {}, function(P, args)
     if not job or (job.state ~= "active" and job.state ~= "waiting") then
       drop[#drop + 1] = item[1]
     elseif runs.is_silent(job, now, tonumber(args[3])) then
-      drop[#drop + 1] = item[1]
-      stream_stall(P, id, job, now, tonumber(args[4]), again, failed)
+      if stream_stall(P, id, job, now, tonumber(args[4]), again, failed) then drop[#drop + 1] = item[1] end
     end
   end
   drop_entries(P, drop)
-  return { "ok", page[1], #page[2], again, failed }
+  return { "ok", page[1], #page[2], again, failed, util.troubles() }
 end)
 
 -- A silent list-sourced run ends; its job goes back to its list, and the count of list-sourced actives down.
+-- False if it had to be left as it was.
 local function list_stall(P, id, job, now, max_stalled, again, failed)
-  runs.leave_list(P, { id })
-  local outcome = stall(P, id, job, now, max_stalled)
-  if outcome == "failed" then failed[#failed + 1] = id end
-  if outcome ~= "again" then return end
-  again[#again + 1] = id
-  runs.to_source(P, id, job)
+  local ended = util.guarded(stall, P, id, job, now, max_stalled, runs.to_source, again, failed)
+  if ended then runs.leave_list(P, { id }) end
+  return ended
 end
 
 -- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): those silent for longest.
@@ -183,8 +194,7 @@ local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
       call("ZREM", index, id)
       ended = ended + 1
     elseif runs.is_silent(job, now, lock) then
-      list_stall(P, id, job, now, max_stalled, again, failed)
-      ended = ended + 1
+      if list_stall(P, id, job, now, max_stalled, again, failed) then ended = ended + 1 end
     else
       call("ZADD", index, "XX", "GT", util.int(job.beat), id)
     end
@@ -193,18 +203,18 @@ local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
 end
 
 -- args: now, lock ms of jobs without their own, most stalls, limit.
--- Reply {"ok" | "more", ids queued again, ids failed}.
+-- Reply {"ok" | "more", ids queued again, ids failed, what went wrong}.
 register("list_stalls", {}, function(P, args)
   local again, failed, limit = {}, {}, tonumber(args[4])
   local ended = sweep_index(P, tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), limit, again, failed)
-  return { ended == limit and "more" or "ok", again, failed }
+  return { ended == limit and "more" or "ok", again, failed, util.troubles() }
 end)
 
 -- Jobs whose own lock ran out: a short one does so long before a stall interval has passed. Pending entries are only
 -- looked at: claiming them would begin their idle time anew, by which peers decide when to look.
 -- args: now, most stalls, entry to go on after ("" first).
 -- Reply {"ok", last entry looked at ("": done), shortest own lock of a run that was met, ms (0 none), ids queued again, ids
--- failed}.
+-- failed, what went wrong}.
 register("lock_stalls", {}, function(P, args)
   local now, max_stalled, stream = tonumber(args[1]), tonumber(args[2]), P .. ":stream"
   local again, failed, drop, shortest = {}, {}, {}, math.huge
@@ -218,15 +228,14 @@ register("lock_stalls", {}, function(P, args)
     local lock = job and job.state == "active" and runs.own_lock(job)
     if lock then
       shortest = min(shortest, lock)
-      if runs.is_silent(job, now, lock) then
+      if runs.is_silent(job, now, lock) and stream_stall(P, id, job, now, max_stalled, again, failed) then
         drop[#drop + 1] = item[1]
-        stream_stall(P, id, job, now, max_stalled, again, failed)
       end
     end
   end
   drop_entries(P, drop)
   local last = #page == 100 and page[100][1] or ""
-  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed }
+  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed, util.troubles() }
 end)
 
 -- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 5000
@@ -276,33 +285,43 @@ end)
 
 -- Suspended jobs ------------------------------------------------------------------------------------------------
 
+-- Fail a job whose suspension took too long; how long ago its run began, ms, or nil if it is not suspended.
+local function expire_suspension(P, id, now)
+  local key, stamp, reason = P .. ":job:" .. id, util.int(now), "Suspend timeout exceeded"
+  local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn")
+  if f[1] ~= "suspended" then return nil end
+  call("ZADD", P .. ":failed", stamp, id)
+  call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp)
+  util.guarded(budgets.settle, P, id, true, now, true)
+  if util.num(f[3]) > 0 then groups.release(P, f[2], now) end
+  schedules.job_ended(P, id, now)
+  events.emit(P, "failed", id, "failedReason", reason)
+  return max(0, now - util.num(f[4], now))
+end
+
 -- Fail suspended jobs whose deadline passed, and drop members that describe no suspension (left by an obliterate).
 -- keys suspended, failed, job hashes, groups. args: now, limit, rank from which to check for leftovers.
 -- Reply {"ok" | "more", jobs failed, next rank to check (0: round complete)}.
 -- Keeps: state and set change together; a signal that came first has won.
 register("suspend_sweep", {}, function(P, args)
   local now, limit, rank = tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
-  local set, reason = P .. ":suspended", "Suspend timeout exceeded"
+  local set = P .. ":suspended"
   local due = call("ZRANGEBYSCORE", set, "-inf", args[1], "LIMIT", 0, limit)
   local count, duration, ended = 0, 0, {}
-  if #due > 0 then util.sliced("ZREM", set, due) end
+  -- Before anything of it is changed: a set of another type refuses the sweep.
+  if #due > 0 then
+    call("ZCARD", P .. ":failed")
+    util.sliced("ZREM", set, due)
+  end
   for _, id in ipairs(due) do
-    local key = P .. ":job:" .. id
-    local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "processedOn")
-    if f[1] == "suspended" then
-      local stamp = util.int(now)
-      budgets.settle(P, id, true, now, true)
-      call("ZADD", P .. ":failed", stamp, id)
-      call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp)
-      if util.num(f[3]) > 0 then groups.release(P, f[2], now) end
-      schedules.job_ended(P, id, now)
-      events.emit(P, "failed", id, "failedReason", reason)
-      count, duration = count + 1, duration + max(0, now - util.num(f[4], now))
+    local well, ran = util.guarded(expire_suspension, P, id, now)
+    if well and ran then
+      count, duration = count + 1, duration + ran
       ended[#ended + 1] = id
     end
   end
   metrics.add(P, "failed", now, count, duration)
-  jobs.drop_early(P, ended)
+  util.guarded(jobs.drop_early, P, ended)
   local page = call("ZRANGE", set, rank, rank + 19)
   local stale = {}
   for _, id in ipairs(page) do

@@ -52,7 +52,8 @@ end
 
 local function append(P, id, entry)
   local key = P .. ":ledger:" .. id
-  local length = call("RPUSH", key, entry)
+  local length = try("RPUSH", key, entry)
+  if type(length) ~= "number" then return end -- something else uses the name
   if length > LEDGER_CAP then call("LTRIM", key, -LEDGER_CAP, -1) end
   if length > TRACES and entry:find(TRACE, 1, true) then forget_trace(key) end
   call("EXPIRE", key, KEEP_S)
@@ -78,15 +79,16 @@ function ledger.finish(P, id, head, outcome, err, now, known_only)
     .. ',"error":' .. (err == "" and "null" or cjson.encode(err)) .. "}"
   if not known_only then
     append(P, id, entry)
-  elseif call("RPUSHX", key, entry) > LEDGER_CAP then
-    call("LTRIM", key, -LEDGER_CAP, -1)
+    return
   end
+  local length = try("RPUSHX", key, entry)
+  if type(length) == "number" and length > LEDGER_CAP then call("LTRIM", key, -LEDGER_CAP, -1) end
 end
 
 -- Number of the attempt that the newest entry speaks of; nil without any.
 function ledger.last_attempt(P, id)
-  local newest = call("LINDEX", P .. ":ledger:" .. id, -1)
-  local ok, entry = pcall(cjson.decode, newest or "")
+  local newest = try("LINDEX", P .. ":ledger:" .. id, -1)
+  local ok, entry = pcall(cjson.decode, type(newest) == "string" and newest or "")
   return ok and type(entry) == "table" and tonumber(entry.attempt) or nil
 end
 

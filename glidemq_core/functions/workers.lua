@@ -44,26 +44,38 @@ register("beat", {}, function(P, args)
   return out
 end)
 
--- What this consumer has claimed according to the server, for a worker that lost a reply.
--- args: consumer, activation stamp of the lost call. Reply: claims as those of an exchange, without a budget's word.
+local OWNED = 1000 -- entries, or members of the index, that one call looks at
+
+-- What this consumer has claimed according to the server, for a worker that lost a reply: ids only, page by page.
+-- args: consumer, activation stamp of the lost call, entry to go on after ("" first, "list" for those from the lists),
+-- members of the lists' index seen so far.
+-- Reply {where to go on ("" when all was seen), members seen, entry and id in turn...}.
 register("owned", { "no-writes" }, function(P, args)
-  local out = {}
-  local pending = try("XPENDING", P .. ":stream", GROUP, "-", "+", 1000, args[1])
-  for _, item in ipairs(pending.err and {} or pending) do
-    local entry = call("XRANGE", P .. ":stream", item[1], item[1])[1]
-    local id = entry and util.map(entry[2]).jobId
-    if id then
-      local flat = call("HGETALL", P .. ":job:" .. id)
-      local job = util.map(flat)
-      if job.state == "active" and job.processedOn == args[2] then out[#out + 1] = { item[1], id, flat } end
+  local consumer, stamp, from = args[1], args[2], args[3]
+  local out = { "", "0" }
+  local function look(entry, id)
+    local f = try("HMGET", P .. ":job:" .. id, "state", "processedOn")
+    if f[1] == "active" and f[2] == stamp then
+      out[#out + 1] = entry
+      out[#out + 1] = id
     end
   end
-  local score = runs.claim_score(args[2], args[1])
-  for _, id in ipairs(call("ZRANGEBYSCORE", P .. ":list-runs", score, score)) do
-    local flat = call("HGETALL", P .. ":job:" .. id)
-    local job = util.map(flat)
-    if job.state == "active" and job.processedOn == args[2] then out[#out + 1] = { "", id, flat } end
+  if from ~= "list" then
+    local first = from == "" and "-" or "(" .. from
+    local pending = try("XPENDING", P .. ":stream", GROUP, first, "+", OWNED, consumer)
+    for _, item in ipairs(pending.err and {} or pending) do
+      local entry = call("XRANGE", P .. ":stream", item[1], item[1])[1]
+      local id = entry and util.map(entry[2]).jobId
+      if id then look(item[1], id) end
+    end
+    out[1] = not pending.err and #pending == OWNED and pending[OWNED][1] or "list"
+    return out
   end
+  local score, seen = runs.claim_score(stamp, consumer), tonumber(args[4])
+  local listed = try("ZRANGEBYSCORE", P .. ":list-runs", score, score, "LIMIT", seen, OWNED)
+  if listed.err then listed = {} end
+  for _, id in ipairs(listed) do look("", id) end
+  if #listed == OWNED then out[1], out[2] = "list", util.int(seen + OWNED) end
   return out
 end)
 

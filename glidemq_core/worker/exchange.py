@@ -1,22 +1,26 @@
 """Group exchange: one call settles what has finished since the last one and claims what fits.
 
 At most `lanes` calls are in flight; results gather meanwhile. Half-size claims in two lanes keep server and
-client busy at the same time. No Event, Future or task per job beyond the processor's own.
+client busy at the same time. No Event, Future or task per job beyond the processor's own. A call carries results in
+their order, up to a number and a size that follows what the link can carry, so that heartbeats get through between
+two of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
+from ..adding import BATCH, BATCH_BYTES
 from ..base import Scope
 from ..decoding import hash_fields
 from ..errors import GlideMQError
 from ..retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
+from .claims import Claim, load_claims, owned
 from .limits import WorkerLimits
-from .outcome import Settle
+from .outcome import Settle, trouble_error
 from .run import Run
 
 #: First and longest wait while a queue-wide limit on running jobs is reached, s.
@@ -25,16 +29,15 @@ _FULL_WAITS = (0.02, 0.25)
 _LONGEST_LOOK = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job this worker has just activated."""
-
-    entry: str
-    job_id: str
-    fields: dict[str, bytes]
-    processed_on: str
-    #: What the job's budget says: "" run it, "fail", "ask" (out of reach of the claim), "parked" (done already).
-    stop: str = ""
+#: Wait after a claim that met something it could not start, and before results that could not be recorded go out
+#: again, s.
+_TROUBLE_WAIT = 1.0
+_HELD_WAIT = 2.0
+#: Bytes of results that a call carries at first and at least, and how long one should take at most: slower ones carry
+#: less, quick ones more, s.
+_FIRST_BYTES = 500_000
+_LEAST_BYTES = 64_000
+_SLOW_S = 1.0
 
 
 class Exchange:
@@ -77,6 +80,10 @@ class Exchange:
         self._finished: list[Settle] = []
         #: Results on their way, by the stamp of their call.
         self._sent: dict[int, list[Settle]] = {}
+        #: Results that the server could not record, until they go out again.
+        self._unrecorded: list[Settle] = []
+        self._again: asyncio.TimerHandle | None = None
+        self._most_bytes = _FIRST_BYTES
         self._pump_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._full_wait = _FULL_WAITS[0]
@@ -118,7 +125,11 @@ class Exchange:
     @property
     def idle(self) -> bool:
         """No call in flight and nothing waiting to be sent."""
-        return not self._finished and self._in_flight == 0
+        return not self._finished and not self._unrecorded and self._in_flight == 0
+
+    def unsettled(self) -> Iterator[Run]:
+        """Runs that have ended and are not recorded yet: somebody has to keep them from being taken for stalled."""
+        return (record.run for record in chain(self._finished, self._unrecorded, *self._sent.values()))
 
     async def flush(self) -> None:
         """Return when everything handed in so far is settled."""
@@ -127,7 +138,7 @@ class Exchange:
             if self._tasks:
                 await asyncio.wait(list(self._tasks), return_when=asyncio.FIRST_COMPLETED)
             else:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.05 if self._unrecorded else 0)
 
     async def claims_in(self) -> None:
         """Return when no call is under way that may still claim jobs."""
@@ -136,8 +147,9 @@ class Exchange:
 
     async def stop(self) -> None:
         """Drop calls in flight; what they would have claimed is recovered as stalled."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,18 +162,29 @@ class Exchange:
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
 
-    def _free(self) -> int:
+    def _free(self, leaving: int) -> int:
+        """Slots that are free once `leaving` results are on their way; those that wait for another call keep theirs."""
         if not self.claiming_allowed:
             return 0
-        return self._concurrency - self.active + len(self._finished) - self._claiming
+        return self._concurrency - self.active + leaving - self._claiming
+
+    def _batch(self) -> int:
+        """How many of the finished runs the next call carries."""
+        size = 0
+        for number, record in enumerate(self._finished[:BATCH]):
+            size += _bytes(record)
+            if number and size > self._most_bytes:
+                return number
+        return min(len(self._finished), BATCH)
 
     def _pump(self) -> None:
         self._pump_scheduled = False
         while self._in_flight < self._lanes:
-            free = self._free()
-            if not self._finished and (free <= 0 or self.dry or self._timer is not None):
+            count = self._batch()
+            free = self._free(count)
+            if not count and (free <= 0 or self.dry or self._timer is not None):
                 return
-            records, self._finished = self._finished, []
+            records, self._finished = self._finished[:count], self._finished[count:]
             want = max(0, min(free, -(-self._concurrency // self._lanes)))
             if want and (wait_ms := self._limits.wait_ms(self._scope.now_ms())):
                 self.held, want = want, 0
@@ -191,11 +214,12 @@ class Exchange:
     async def _call(self, records: list[Settle], want: int) -> None:
         now, looked = self._stamp(), want > 0
         self._sent[now] = records
+        started, claims = self._loop.time(), None
         try:
             reply = await self._exchange(now, records, want)
         except LOST_REPLY as error:
             self._on_error(error)
-            reply = await self._recover(now, records, want)
+            reply, claims = await self._recover(now, records, want)
             looked = False
         except GlideMQError as error:
             self._on_error(error)
@@ -205,10 +229,18 @@ class Exchange:
             self._in_flight -= 1
             self._claiming -= want
             del self._sent[now]
+        self._measure(records, self._loop.time() - started)
         if reply is None:
             self._schedule()
             return
-        self._apply(now, records, want if looked else 0, reply)
+        self._apply(now, records, want if looked else 0, reply, claims)
+
+    def _measure(self, records: Sequence[Settle], took_s: float) -> None:
+        """Let calls carry as many bytes as the link carries in good time."""
+        if took_s > _SLOW_S:
+            self._most_bytes = max(_LEAST_BYTES, self._most_bytes // 2)
+        elif took_s < _SLOW_S / 4:
+            self._most_bytes = min(BATCH_BYTES, self._most_bytes * 2)
 
     async def _exchange(
         self, now: int, records: list[Settle], want: int, *, repeated: bool = False
@@ -242,44 +274,49 @@ class Exchange:
                 self._on_error(again)
                 self._on_settled(record, "refused")
             else:
-                self._on_settled(record, reply[0][0].decode())
+                self._settled([record], reply)
 
-    async def _recover(self, now: int, records: list[Settle], want: int) -> list[Any]:
+    async def _recover(
+        self, now: int, records: list[Settle], want: int
+    ) -> tuple[list[Any], list[Claim] | None]:
         """After a lost reply: settle again under the same stamp, then ask what this consumer owns since then.
 
-        Earlier calls may bear the same stamp: what they claimed is known here already.
+        Earlier calls may bear the same stamp: what they claimed is known here already. What was too much for the link
+        goes in ever smaller parts.
         """
-        attempt = 0
+        answers: list[bytes] = []
+        rest: list[Any] = []
+        attempt, size = 0, max(1, len(records))
         while True:
             await asyncio.sleep(retry_wait(attempt))
             attempt += 1
             try:
-                reply = await self._exchange(now, records, 0, repeated=True)
+                while len(answers) < len(records) or not rest:
+                    part = records[len(answers) : len(answers) + size]
+                    reply = await self._exchange(now, part, 0, repeated=True)
+                    answers += reply[0]
+                    rest = _merged(rest, reply[1:])
+                    attempt = 0
                 known = self._known()
-                owned = await self._scope.read("owned", self._consumer, now) if want else []
+                found = await owned(self._scope, self._consumer, now) if want else []
+                known |= self._known()
+                lost = [pair for pair in found if (pair[1], pair[0], str(now)) not in known]
+                return [answers, *rest], await load_claims(self._scope, lost, now)
             except GlideMQError as error:
+                size = max(1, size // 2)
                 self._on_error(error)
-                continue
-            known |= self._known()
-            # What their budgets said went with the reply: ask again.
-            reply[1] = [
-                [entry, job_id, flat, b"ask"]
-                for entry, job_id, flat in owned
-                if (job_id.decode("utf-8", "replace"), entry.decode(), str(now)) not in known
-            ]
-            reply[2] = b""
-            return reply
 
     def _known(self) -> set[tuple[str, str, str]]:
         """Runs that go on here, and those whose results are not told of yet: job, entry and stamp.
 
         Not jobs: the next attempt of one that just ended may be what the lost call claimed.
         """
-        ended = (record.run for records in (self._finished, *self._sent.values()) for record in records)
-        return {(run.job.id, run.entry, run.processed_on) for run in (*self._running(), *ended)}
+        return {(run.job.id, run.entry, run.processed_on) for run in (*self._running(), *self.unsettled())}
 
-    def _apply(self, now: int, records: list[Settle], want: int, reply: list[Any]) -> None:
-        answers, claims, why, wait_ms, outbox, *marks = reply
+    def _apply(
+        self, now: int, records: list[Settle], want: int, reply: list[Any], lost: list[Claim] | None
+    ) -> None:
+        _, claims, why, wait_ms, *_rest = reply
         stamp = str(now)
         started = 0
         for entry, job_id, flat, stop in claims:
@@ -292,14 +329,34 @@ class Exchange:
                 continue
             if stop != b"parked":
                 started += 1
+        for claim in lost or ():
+            self._on_claim(claim)
+            started += 1
         self.active += started
-        for record, answer in zip(records, answers, strict=True):
-            self._on_settled(record, answer.decode())
-        if outbox:
+        self._settled(records, reply)
+        if want and self.claiming_allowed:
+            self._look_ahead(want - started, why.decode(), int(wait_ms), reply[5:8])
+        self._schedule()
+
+    def _settled(self, records: Sequence[Settle], reply: list[Any]) -> None:
+        """Tell what became of results, and what else went wrong; keep those that could not be recorded."""
+        for record, answer in zip(records, reply[0], strict=True):
+            if answer == b"held":
+                self._unrecorded.append(record)
+                self.active += 1
+            else:
+                self._on_settled(record, answer.decode())
+        if self._unrecorded and self._again is None:
+            self._again = self._loop.call_later(_HELD_WAIT, self._send_again)
+        if reply[4]:
             self.outbox_waiting = True
             self._on_outbox()
-        if want and self.claiming_allowed:
-            self._look_ahead(want - started, why.decode(), int(wait_ms), marks)
+        for text in reply[8:]:
+            self._on_error(trouble_error(self._scope.queue, text.decode("utf-8", "replace")))
+
+    def _send_again(self) -> None:
+        self._again = None
+        self._finished, self._unrecorded = self._unrecorded + self._finished, []
         self._schedule()
 
     def _look_ahead(self, missing: int, why: str, wait_ms: int, marks: list[bytes]) -> None:
@@ -318,9 +375,11 @@ class Exchange:
             self._arm(
                 self._limits.spread(wait_ms) / 1000 if why == "tokens" else min(wait_ms / 1000, _LONGEST_LOOK)
             )
+        elif why == "trouble":
+            self._arm(_TROUBLE_WAIT)
         elif why != "more":
             self.dry = True
-            if marks:
+            if marks[0]:
                 self._on_dry(why == "paused", *(mark.decode() for mark in marks))
 
     def _arm(self, delay_s: float) -> None:
@@ -331,3 +390,15 @@ class Exchange:
         self._timer = None
         self.held = 0
         self.wake()
+
+
+def _bytes(record: Settle) -> int:
+    value = record.value
+    return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+
+
+def _merged(rest: list[Any], more: list[Any]) -> list[Any]:
+    """What replies say beside their answers, of one call and the next."""
+    if not rest:
+        return more
+    return [*more[:3], rest[3] or more[3], *more[4:7], *rest[7:], *more[7:]]

@@ -19,6 +19,7 @@ from ..linking import mend_links
 from ..numbers import to_int
 from ..option_fields import LOCK_DURATION_MS
 from ..options import JobOptions
+from ..outbox import TRY_AGAIN_MS, Outbox
 from ..payload import decode_data
 from ..registries import register_queue
 from ..suspension import deliver_early
@@ -26,7 +27,7 @@ from ..vitals import get_workers
 from .events import logger
 from .exchange import Exchange
 from .limits import WorkerLimits
-from .outcome import Settle
+from .outcome import Settle, trouble_error
 from .run import Run
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Maintenance:
         #: Shortest lock that a job of any worker was seen with, ms; 0 when none had its own.
         self._shortest_seen = 0
         self._list_walk = sweeps.ListWalk(scope)
+        self._outbox = Outbox(scope, on_error)
         self._looked_at_schedulers = False
         self._suspended_rank = 0
         self._next_promotion_ms = _UNKNOWN_MS
@@ -186,14 +188,15 @@ class Maintenance:
                 continue
             except TimeoutError:
                 pass
-            if self._running:
+            if self._running or not self._exchange.idle:
                 await self._guarded(self._beat)
             else:
                 self._shortest_lock = self._options.lock_duration
 
     async def _beat(self) -> None:
         """One call for every running job; learns which were revoked, and which are not ours any more."""
-        runs = list(self._running.values())
+        # Those whose results are still on their way, too: a slow link must not make them look dead.
+        runs = [*self._running.values(), *self._exchange.unsettled()]
         marks = [word for run in runs for word in (run.job.id, run.processed_on, run.entry)]
         answers = await self._scope.call("beat", self._scope.now_ms(), *marks)
         for run, answer in zip(runs, answers, strict=True):
@@ -234,6 +237,7 @@ class Maintenance:
     async def _promote(self) -> int | None:
         """Promote what is due, sweep deadlines, deliver kept signals and letters; when to come again, ms."""
         tick = await sweeps.tick(self._scope)
+        self._report(tick.troubles)
         _, self._suspended_rank = await sweeps.sweep_suspended(self._scope, self._suspended_rank)
         delivered = await deliver_early(self._scope)
         await self.deliver_letters()
@@ -256,6 +260,7 @@ class Maintenance:
             )
         )
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
+        await self._try_letters_again()
         await self.empty_outbox()
         await self._look_at_schedulers()
         await mend_flows(self._scope)
@@ -294,7 +299,12 @@ class Maintenance:
             await self._list_walk.step(lock_ms=options.lock_duration, max_stalled=options.max_stalled_count)
         )
 
+    def _report(self, troubles: list[str]) -> None:
+        for text in dict.fromkeys(troubles):
+            self._on_error(trouble_error(self._scope.queue, text))
+
     def _tell(self, found: sweeps.Stalled) -> None:
+        self._report(found.troubles)
         for job_id in (*found.requeued, *found.failed):
             self._emit("stalled", job_id)
         if found.requeued:
@@ -308,25 +318,14 @@ class Maintenance:
             await self.empty_outbox()
 
     async def empty_outbox(self) -> None:
-        """Tell parents in other queues that a child is done, and budgets in other slots what was spent.
-
-        A letter goes only after it was delivered; one that comes twice counts once.
-        """
-        connection = self._scope.connection
+        """Tell parents in other queues that a child is done, and budgets in other slots what was spent."""
         self._exchange.outbox_waiting = False
-        letters = await connection.command("LRANGE", self._scope.keys.outbox, 0, 199)
-        if not letters:
-            return
-        for letter in letters:
-            content = json.loads(letter)
-            if "budget" in content:
-                spend = json.dumps(content["spend"])
-                await connection.call("budget_book", content["to"], content["budget"], spend, content["mark"])
-            else:
-                await connection.call("child_done", content["to"], content["parent"], content["member"])
-        await self._scope.call("outbox_clear", *letters)
-        if len(letters) == 200:
+        if await self._outbox.deliver():
             self._exchange.outbox_waiting = True
+
+    async def _try_letters_again(self) -> None:
+        if await self._outbox.retry(self._scope.now_ms() - TRY_AGAIN_MS):
+            await self.empty_outbox()
 
     def dead_letter(self, record: Settle) -> None:
         """Copy an exhausted job to the dead letter queue, beside the work."""

@@ -17,6 +17,7 @@ from ..errors import (
     JobRevokedError,
     JobTimeoutError,
     RateLimitError,
+    ServerError,
     UnrecoverableError,
 )
 from ..numbers import parse_number
@@ -129,6 +130,17 @@ def abort_error(run: Run) -> GlideMQError:
     if run.abort_reason == "timeout":
         return JobTimeoutError("Job timeout exceeded", job_id=run.job.id)
     return JobRevokedError("revoked", job_id=run.job.id)
+
+
+def trouble_error(queue: str, text: str) -> ServerError:
+    """What a server function met beside its main business: text of the server's error."""
+    code = text.partition(" ")[0]
+    return ServerError(
+        f"queue '{queue}': {text}",
+        hint="glidemq doctor tells what is wrong",
+        command="FCALL",
+        code=code if code.isupper() else "ERR",
+    )
 
 
 def lost_error(run: Run) -> JobLostError:

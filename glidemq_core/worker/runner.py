@@ -18,7 +18,8 @@ from .outcome import Settle, lost_error, rate_limit_ms
 from .run import Run
 
 if TYPE_CHECKING:
-    from .exchange import Claim, Exchange
+    from .claims import Claim
+    from .exchange import Exchange
     from .maintenance import Maintenance
 
 Processor = Callable[[Any], Any]

@@ -1,0 +1,235 @@
+-- Claiming jobs: from the priority list, the LIFO list and the stream, as far as limits allow. Whatever cannot be started
+-- is told and put where it is looked at again; it never keeps those behind it from being started.
+local claim = {}
+
+local ASIDE = 60000 -- until a job whose start was refused is tried again, ms
+local ROOM = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
+local PAGE = 32 -- entries of the first read
+
+-- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
+local function fail_revoked(P, id, job, now)
+  local stamp, made = util.int(now), util.num(job.attemptsMade)
+  call("ZADD", P .. ":failed", stamp, id)
+  call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
+    "attemptsMade", util.int(made + 1))
+  if job.budgetKey then util.guarded(budgets.settle, P, id, true, now, true, nil, made) end
+  util.guarded(jobs.leave_group, P, id, job, now)
+  schedules.ended(P, job.schedulerName, now)
+  events.emit(P, "failed", id, "failedReason", "revoked")
+  metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
+end
+
+-- Try to start one job. Returns its fields, or nil when it is gone, failed, parked or not waiting: the caller then
+-- removes its entry, unless the second is "running": the entry may be the very one that its run holds, delivered
+-- again because the consumer group was lost. Else second: what its budget says, "" to run it, "fail", "ask" (the budget
+-- is out of reach), or "parked", when that has been done and the fields only tell which job it was; third, bytes of its
+-- payload. `verdicts` remembers budgets asked in this call.
+local function start(P, id, now, stamp, verdicts)
+  local key = P .. ":job:" .. id
+  local flat = try("HGETALL", key)
+  if flat.err or #flat == 0 then return nil end
+  local job = util.map(flat)
+  if job.state ~= "waiting" then return nil, job.state == "active" and "running" or nil end
+  -- What a peer's promotion leaves of a removed job is no job.
+  if not (job.name or job.data or job.opts) then return nil end
+  if job.revoked == "1" then
+    fail_revoked(P, id, job, now)
+    return nil
+  end
+  if job.expireAt and now > util.num(job.expireAt) then
+    jobs.expire(P, id, now)
+    return nil
+  end
+  if job.groupKey and groups.gate(P, id, job, now) then return nil end
+  if job.suspendedAt or util.num(job.attemptsMade) > 0 or util.num(job.stalledCount) > 0 then
+    -- What it streamed before belongs to earlier runs: an approver is shown what comes now.
+    local newest = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
+    local from = not newest.err and newest[1] and newest[1][1] or "0-0"
+    call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp, "roundFrom", stamp .. ":" .. from)
+  else
+    call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
+  end
+  local budget, bytes = job.budgetKey, #(job.data or "")
+  if not budget then return flat, "", bytes end
+  if job.budgetPausedAt then budgets.unpark(P, id) end
+  local verdict = verdicts[budget]
+  if not verdict then
+    verdict = budgets.verdict(budget) or ""
+    verdicts[budget] = verdict
+  end
+  if verdict ~= "pause" then return flat, verdict, bytes end
+  budgets.park(P, id, budget, job.priority, now)
+  return flat, "parked", bytes
+end
+
+-- A job whose start was refused halfway waits for a while, without an attempt or a stall on record.
+local function set_aside(P, id, now, stamp)
+  local key = P .. ":job:" .. id
+  local f = call("HMGET", key, "state", "processedOn", "priority")
+  if f[1] ~= "waiting" and not (f[1] == "active" and f[2] == stamp) then return end
+  call("ZADD", P .. ":scheduled", util.int(util.num(f[3]) * STEP + now + ASIDE), id)
+  call("HSET", key, "state", "delayed")
+end
+
+-- Where even that is refused it goes to the end of what it came from.
+local function put_back(P, id, entry, list)
+  local key = P .. ":job:" .. id
+  if entry ~= "" then
+    runs.to_stream(P, id, call("HGET", key, "name") or "")
+  else
+    call("LPUSH", P .. list, id)
+  end
+  call("HSET", key, "state", "waiting")
+  call("HDEL", key, "processedOn", "lastActive")
+end
+
+-- How many starts the queue-wide window still allows, and when it ends.
+local function window_room(P, rate_max, duration, now)
+  local f = call("HMGET", P .. ":rate", "windowStart", "count")
+  local started = util.num(f[1])
+  if now - started >= duration then return rate_max, 0, true end
+  return rate_max - util.num(f[2]), started + duration - now, false
+end
+
+local function charge_window(P, count, now, fresh)
+  if fresh then
+    call("HSET", P .. ":rate", "windowStart", util.int(now), "count", util.int(count))
+  else
+    call("HINCRBY", P .. ":rate", "count", count)
+  end
+end
+
+local function read_group(P, consumer, count)
+  local stream = P .. ":stream"
+  local reply = try("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream, ">")
+  if reply and reply.err then
+    if not reply.err:find("NOGROUP", 1, true) then error(reply) end
+    call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+    reply = call("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream, ">")
+  end
+  return reply and reply[1] and reply[1][2] or {}
+end
+
+-- What limits the claim `c`: lowers `want` and says why, and how long to wait. False when nothing may start.
+local function apply_limits(P, c, batch, now)
+  local meta = call("HMGET", P .. ":meta", "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration")
+  if meta[1] == "1" then
+    c.why = "paused"
+    return false
+  end
+  local limit = util.num(meta[2])
+  if limit > 0 then
+    local pending = try("XPENDING", P .. ":stream", GROUP)
+    local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(util.got(P .. ":list-active")))
+    if room < c.want then c.want, c.why = max(0, room), "concurrency" end
+  end
+  local rate_max, duration = util.num(meta[3]), util.num(meta[4])
+  if rate_max <= 0 then rate_max, duration = batch.rate_max, batch.rate_duration end
+  if rate_max > 0 and duration > 0 then
+    local room, left, fresh = window_room(P, rate_max, duration, now)
+    c.windowed, c.fresh = true, fresh
+    if room < c.want then c.want, c.why, c.wait = max(0, room), "rate", left end
+  end
+  if batch.count_tokens then
+    local window = floor(now / batch.tpm_duration)
+    if util.num(util.got(P .. ":tpm:" .. util.int(window))) >= batch.tpm_max then
+      c.why, c.wait = "tokens", (window + 1) * batch.tpm_duration - now
+      return false
+    end
+  end
+  return true
+end
+
+-- Start a job that was popped or read. False when its entry is to be removed, or its place in the index given back.
+local function take(P, c, id, entry, list, now)
+  local well, flat, verdict, bytes = util.guarded(start, P, id, now, c.stamp, c.verdicts)
+  if not well then
+    if not util.guarded(set_aside, P, id, now, c.stamp) then
+      c.refused = true
+      return not util.guarded(put_back, P, id, entry, list)
+    end
+    return false
+  end
+  if verdict == "parked" then
+    c.parked[#c.parked + 1] = { entry, id, flat, verdict }
+    return false
+  end
+  if not flat then return verdict == "running" end
+  c.jobs[#c.jobs + 1] = { entry, id, flat, verdict }
+  c.bytes = c.bytes + bytes
+  if verdict ~= "fail" then c.allowed = c.allowed + 1 end
+  return true
+end
+
+local function is_full(c)
+  return c.refused or #c.jobs >= c.want or c.bytes >= ROOM
+end
+
+-- Claim from a list; true when there may be more in it.
+local function take_listed(P, c, list, consumer, now)
+  for _ = 1, 20 do
+    if is_full(c) then return true end
+    local missing = min(c.want - #c.jobs, PAGE)
+    local ids = try("RPOP", P .. list, missing) or {}
+    if ids.err then
+      util.trouble(ids)
+      return false
+    end
+    -- Into the index before they start: no failure leaves a job running that no sweep knows of.
+    if #ids > 0 and not util.guarded(runs.enter_list, P, ids, c.stamp, consumer) then
+      for i = #ids, 1, -1 do call("RPUSH", P .. list, ids[i]) end
+      return false
+    end
+    local left = {}
+    for _, id in ipairs(ids) do
+      if not take(P, c, id, "", list, now) or c.jobs[#c.jobs][2] ~= id then left[#left + 1] = id end
+    end
+    if #left > 0 then util.guarded(runs.leave_list, P, left) end
+    if #ids < missing then return false end
+  end
+  return true
+end
+
+-- Claim from the stream; true when there may be more in it.
+local function take_streamed(P, c, consumer, now)
+  local drop, more, count = {}, false, PAGE
+  for round = 1, 20 do
+    if is_full(c) then break end
+    local missing = min(c.want - #c.jobs, count)
+    local entries = read_group(P, consumer, missing)
+    for _, item in ipairs(entries) do
+      local fields = util.map(item[2])
+      if not (fields.jobId and take(P, c, fields.jobId, item[1], nil, now)) then drop[#drop + 1] = item[1] end
+    end
+    if #entries < missing then break end
+    more = round == 20
+    -- The next payloads are taken to be as large as these.
+    if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((ROOM - c.bytes) * #c.jobs / c.bytes))) end
+  end
+  if #drop > 0 then
+    util.sliced("XACK", P .. ":stream", drop, GROUP)
+    util.sliced("XDEL", P .. ":stream", drop)
+  end
+  return more
+end
+
+local function fill(P, c, batch, now)
+  if not apply_limits(P, c, batch, now) then return end
+  local ready = false
+  for _, list in ipairs({ ":priority", ":lifo" }) do
+    ready = take_listed(P, c, list, batch.consumer, now) or ready
+  end
+  ready = take_streamed(P, c, batch.consumer, now) or ready
+  -- Bounded looks that found only jobs which may not start prove nothing about those behind.
+  if #c.jobs < c.want then c.why = (ready or c.bytes >= ROOM) and "more" or "" end
+end
+
+-- Claim up to `batch.want` jobs. Returns a table: `jobs` {entry, id, flat hash, what its budget says}, `parked` the same for
+-- jobs that their budget has parked, `why` fewer than wanted, `wait` in ms.
+function claim.some(P, batch, now)
+  local c = { want = batch.want, why = "", wait = 0, jobs = {}, parked = {}, bytes = 0, allowed = 0, verdicts = {},
+    stamp = util.int(now) }
+  if not util.guarded(fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
+  if c.windowed and c.allowed > 0 then util.guarded(charge_window, P, c.allowed, now, c.fresh) end
+  return c
+end
