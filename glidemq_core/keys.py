@@ -195,6 +195,8 @@ _PLAIN = {
     "outbox_failed": "outbox-failed",
     "early_index": "early-index",
     "list_runs": "list-runs",
+    "dedup_due": "dedup-due",
+    "ordering_due": "ordering-due",
     "linking": "linking",
     "flow_parts": "flow-parts",
 }

@@ -107,6 +107,14 @@ async def sweep_locks(scope: Scope, *, max_stalled: int) -> tuple[Stalled, int]:
     return found, shortest
 
 
+async def sweep_records(scope: Scope) -> None:
+    """Forget deduplication ids and ordering keys that nothing needs any more."""
+    for _ in range(_MAX_PAGES):
+        [status] = await scope.call("forget", scope.now_ms())
+        if status == b"ok":
+            break
+
+
 async def sweep_suspended(scope: Scope, rank: int = 0) -> tuple[int, int]:
     """Fail suspended jobs past their deadline; returns how many, and the `rank` to pass the next time.
 

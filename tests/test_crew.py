@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from test_inbox import costs
 
 from glidemq_core.connection import Connection
@@ -15,6 +16,7 @@ def registration(pid: int) -> str:
     return json.dumps({"addr": "host", "pid": pid, "startedAt": 1_000, "activeJobs": 0})
 
 
+@pytest.mark.leaves_records
 async def test_one_walk_finds_the_new_workers_of_all_queues(connection: Connection) -> None:
     names = [f"q{number}" for number in range(40)]
     registered = [["SET", QueueKeys("glide", name).worker("worker-1-1"), registration(7)] for name in names]
@@ -28,6 +30,7 @@ async def test_one_walk_finds_the_new_workers_of_all_queues(connection: Connecti
     assert (await costs(connection))["scan"] - before <= 10
 
 
+@pytest.mark.leaves_records
 async def test_consumers_of_workers_long_gone_are_asked_for_once(connection: Connection) -> None:
     keys = QueueKeys("glide", "q")
     await connection.command("XGROUP", "CREATE", keys.stream, "workers", "0", "MKSTREAM")

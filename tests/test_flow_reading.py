@@ -143,6 +143,7 @@ RECORDED = [
 
 
 @pytest.mark.parametrize(("name", "kind", "jobs"), RECORDED)
+@pytest.mark.leaves_records
 async def test_every_recorded_flow_is_listed_and_read(
     connection: Connection, name: str, kind: str, jobs: int
 ) -> None:
@@ -169,6 +170,7 @@ async def test_parents_of_recorded_nodes_are_read_right(connection: Connection) 
     assert await job.get_parents() == [JobRef("dag_completed", "2"), JobRef("dag_completed", "3")]
 
 
+@pytest.mark.leaves_records
 async def test_hostile_records_are_read_without_harm(connection: Connection) -> None:
     await connection.command(
         "SADD", "glide:{q}:deps:1", "no member", "glide:{q}:2", "else:{q}:3", b"\xff:{q}:4"

@@ -154,6 +154,7 @@ GHOSTS: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("place", ["stream", "lifo", "priority"])
+@pytest.mark.leaves_records
 async def test_d2_d3_ghosts_are_dropped_and_never_run(
     bench: Bench, connection: Connection, place: str
 ) -> None:
@@ -182,6 +183,7 @@ async def test_d2_d3_ghosts_are_dropped_and_never_run(
     assert await bench.command("ZCARD", f"{P}:failed") == 0
 
 
+@pytest.mark.leaves_records
 async def test_d3_pending_entries_of_ghosts_are_cleaned_up(bench: Bench, connection: Connection) -> None:
     await bench.command("XGROUP", "CREATE", f"{P}:stream", "workers", "0", "MKSTREAM")
     for number, fields in enumerate(GHOSTS):

@@ -286,6 +286,7 @@ async def test_a_quick_worker_does_not_shorten_what_a_slow_one_publishes(connect
         assert await connection.command("PTTL", "glide:{q}:limits") > 30_000
 
 
+@pytest.mark.leaves_records
 async def test_the_groups_of_a_queue_are_read_by_one_call_and_plainly_too(
     connection: Connection, server_url: str
 ) -> None:

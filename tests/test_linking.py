@@ -62,6 +62,7 @@ async def test_on_one_server_a_child_and_its_link_are_one_call(
 
 @pytest.mark.parametrize("where", ["a", "b"])
 @pytest.mark.parametrize("key", ["deps:1", "job:1"])
+@pytest.mark.leaves_records
 async def test_a_parent_whose_keys_are_foreign_refuses_the_child_whole(
     connection: Connection, producer: FlowProducer, where: str, key: str
 ) -> None:

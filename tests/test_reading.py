@@ -42,6 +42,7 @@ async def test_counts_as_node_gave_them(connection: Connection, name: str) -> No
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.leaves_records
 async def test_every_recording_can_be_read(connection: Connection, name: str) -> None:
     recorded = await replay(connection, name)
     for queue_name in {key[key.index("{") + 1 : key.index("}")] for key in recorded["keys"] if "{" in key}:
@@ -113,6 +114,7 @@ async def test_metrics_slices(bench: Bench, start: int, end: int, wanted: list[i
     assert [point.count for point in points] == wanted
 
 
+@pytest.mark.leaves_records
 async def test_workers_as_node_gave_them(connection: Connection) -> None:
     recorded = await replay(connection, "worker_registration")
     queue = Queue("worker_registration", connection)
@@ -177,6 +179,7 @@ async def test_long_streams_are_paged(bench: Bench) -> None:
     assert len(await bench.queue.get_jobs("waiting", exclude_data=True)) == 2500
 
 
+@pytest.mark.leaves_records
 async def test_vectors_and_partial_hashes(bench: Bench) -> None:
     keys = bench.scope.keys
     vector = struct.pack("<4f", 0.1, -2.5, 3e9, 1.0)
@@ -205,6 +208,7 @@ async def test_exclude_data_reads_no_payload(bench: Bench) -> None:
     assert not {"data", "returnvalue"} & set(METADATA_FIELDS)
 
 
+@pytest.mark.leaves_records
 async def test_left_over_suspended_members_are_not_shown(bench: Bench) -> None:
     job_id, keys = await bench.add(), bench.scope.keys
     await bench.command("ZADD", keys.suspended, 1, job_id, 2, "gone")
@@ -291,6 +295,7 @@ async def test_what_may_not_be_read_is_no_empty_answer(
             await asyncio.wait_for(read(queue), 10)
 
 
+@pytest.mark.leaves_records
 async def test_keys_of_another_type_hold_nothing(bench: Bench, connection: Connection) -> None:
     job_id = await bench.add()
     await connection.command("SET", bench.scope.keys.job("odd"), "text")

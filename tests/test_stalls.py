@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from bench import Bench
 from recording_kit import advance
 from wire import dump, replay
@@ -122,6 +123,7 @@ async def test_a_list_job_with_a_short_lock_goes_back_to_its_list(bench: Bench) 
     assert await bench.field(other, "state") == "active"
 
 
+@pytest.mark.leaves_records
 async def test_entries_without_a_live_job_are_cleaned_up(bench: Bench) -> None:
     """What Node leaves pending: hash gone, a late heartbeat's hash, a job that is finished."""
     keys = bench.scope.keys

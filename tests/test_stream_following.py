@@ -105,6 +105,7 @@ async def test_retention_takes_stream_and_signals_with_the_job(queue: Queue) -> 
     assert await scope.connection.command("KEYS", f"*:{job.id}") == []
 
 
+@pytest.mark.leaves_records
 async def test_neither_job_nor_stream_is_an_error_and_a_surviving_stream_is_read(queue: Queue) -> None:
     scope, job_id = await running(queue)
     await write(scope, job_id, "a")

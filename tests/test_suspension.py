@@ -328,6 +328,7 @@ async def test_kept_signals_go_with_their_job(queue: Queue) -> None:
 # Lists and left-overs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.leaves_records
 async def test_left_over_members_show_no_unrelated_jobs(queue: Queue) -> None:
     scope = await queue.scope()
     job_id, _, _ = await suspended(queue)

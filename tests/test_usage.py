@@ -270,6 +270,7 @@ async def test_a_held_report_lock_is_waited_for(queue: Queue, connection: Connec
     }
 
 
+@pytest.mark.leaves_records
 async def test_a_lock_that_stays_is_told(
     queue: Queue, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ async def test_the_ledger_is_bounded_and_expires(queue: Queue, connection: Conne
     assert await connection.command("TTL", key) > 2_591_000
 
 
+@pytest.mark.leaves_records
 async def test_a_spoilt_ledger_is_read_without_harm(queue: Queue, connection: Connection) -> None:
     entries = [
         "",
@@ -114,6 +115,7 @@ async def test_a_spoilt_ledger_is_read_without_harm(queue: Queue, connection: Co
 # Summary -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.leaves_records
 async def test_both_ends_of_a_span_are_counted_whole(queue: Queue, connection: Connection) -> None:
     for minute in (MINUTE - 120_000, MINUTE - 60_000, MINUTE, MINUTE + 60_000):
         await connection.command(

@@ -77,6 +77,7 @@ async def test_the_recording_is_written_the_same(connection: Connection) -> None
     assert_same_records(recorded, await dump(connection, "glide:{vector_stored}:*"))
 
 
+@pytest.mark.leaves_records
 async def test_a_waiting_job_of_a_node_worker_is_spared(connection: Connection) -> None:
     async with Queue[Any, Any]("docs", connection) as queue:
         job = await queue.add("document", {})
@@ -96,6 +97,7 @@ async def test_a_waiting_job_of_a_node_worker_is_spared(connection: Connection) 
             await job.store_vector("embedding", [1, 2], on_node_worker="refuse")
 
 
+@pytest.mark.leaves_records
 async def test_a_processor_may_store_its_vector(connection: Connection) -> None:
     async def embed(job: Job[Any, Any]) -> str:
         await job.store_vector("embedding", [1, 2], on_node_worker="refuse")

@@ -26,6 +26,7 @@ def queues_of(recording: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.leaves_records
 async def test_recordings_read_the_same_with_and_without_functions(
     connection: Connection, server_url: str, name: str
 ) -> None:
@@ -68,6 +69,7 @@ async def test_a_snapshot_costs_the_same_whatever_the_number_of_jobs(
     assert not few.keys() & {"scan", "keys", "hgetall", "smembers"}
 
 
+@pytest.mark.leaves_records
 async def test_a_broken_queue_does_not_spoil_the_others(connection: Connection, watch: Watch) -> None:
     await fill(connection, "good", 3)
     broken = QueueKeys("glide", "broken")
@@ -175,6 +177,7 @@ async def dump(connection: Connection) -> dict[bytes, Any]:
     return dict(zip(keys, await connection.pipeline([("DUMP", key) for key in keys]), strict=True))
 
 
+@pytest.mark.leaves_records
 async def test_the_inbox_sees_every_change_and_reads_payloads_once(
     connection: Connection, watch: Watch
 ) -> None:
@@ -205,6 +208,7 @@ async def test_the_inbox_sees_every_change_and_reads_payloads_once(
     assert (limited.items[0].mark, limited.items[0].review_hash) == (first.items[0].mark, None)
 
 
+@pytest.mark.leaves_records
 async def test_rates_limits_and_usage_of_a_snapshot(connection: Connection, watch: Watch) -> None:
     keys, now = QueueKeys("glide", "q"), 1_795_470_030_000
     connection.now_ms = lambda: now

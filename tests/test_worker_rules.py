@@ -241,6 +241,7 @@ async def _is(job: Any, state: str) -> bool:
         return False
 
 
+@pytest.mark.leaves_records
 async def test_an_id_that_is_no_text_costs_nobody_else(bench: Bench, connection: Connection) -> None:
     await bench.command(
         "HSET", f"{P}:job:".encode() + b"\xff\xfe", "name", "n", "data", "{}", "state", "waiting"

@@ -30,6 +30,8 @@ OWN_KEYS = (
     "*:vindex:*",
     "*:vectors:*",
     "*:vec:*",
+    "*:dedup-due",
+    "*:ordering-due",
 )
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
 

@@ -42,6 +42,7 @@ PARTS = (
     "control",
     "switches",
     "sweeps",
+    "forgetting",
     "repairs",
     "reading",
     "watch",

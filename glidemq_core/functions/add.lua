@@ -38,6 +38,7 @@ end
 function groups.join(P, spec, now)
   local g = P .. ":group:" .. spec.key
   local seq = call("HINCRBY", P .. ":ordering", spec.key, 1)
+  groups.forget_later(P, spec.key, now)
   call("HSET", g, "maxConcurrency", util.int(spec.concurrency))
   call("HSETNX", g, "nextSeq", "1")
   local rate, bucket = spec.rate, spec.bucket
@@ -71,7 +72,8 @@ local function deduplicated(P, dedup, now, with_events)
   if state ~= "delayed" and state ~= "prioritized" then return true end
   call("ZREM", P .. ":scheduled", old)
   if with_events then events.emit(P, "removed", old) end
-  call("UNLINK", key)
+  budgets.settle(P, old, true, now, true)
+  jobs.purge(P, { old })
   -- It may wait for a retry and hold its slot.
   jobs.leave_group(P, old, { state = state, groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[4] or nil }, now)
   return false
@@ -103,6 +105,14 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
     fields[#fields + 1] = k
     fields[#fields + 1] = v
   end
+  local parent, budget = extra.parent, extra.budget
+  if parent then
+    -- Before anything is written: a parent's key may be one that we must not touch, and a number that was taken in an
+    -- ordering key and never starts would block it.
+    local status, found = flows.adopt(P, id, parent)
+    if status ~= "ok" then return status, found end
+    budget = budget or found
+  end
   if extra.ordering then
     field("groupKey", extra.ordering.key)
     field("orderingSeq", util.int(groups.join(P, extra.ordering, now)))
@@ -110,18 +120,16 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   if extra.cost then field("cost", util.int(extra.cost)) end
   if extra.ttl then field("expireAt", util.int(now + extra.ttl)) end
   if lifo then field("lifo", "1") end
-  local parent, budget = extra.parent, extra.budget
   if parent then
-    -- Before the job is written: a parent's key may be one that we must not touch.
-    local status, found = flows.adopt(P, id, parent)
-    if status ~= "ok" then return status, found end
-    budget = budget or found
     field("parentId", parent.id)
     field("parentQueue", parent.queue)
   end
   if budget then field("budgetKey", budget) end
   call("HSET", P .. ":job:" .. id, unpack(fields))
-  if extra.dedup then call("HSET", P .. ":dedup", extra.dedup.id, id .. ":" .. util.int(now)) end
+  if extra.dedup then
+    call("HSET", P .. ":dedup", extra.dedup.id, id .. ":" .. util.int(now))
+    jobs.forget_dedup_later(P, extra.dedup.id, extra.dedup.ttl, now)
+  end
   jobs.place(P, id, name, now, delay, priority, lifo)
   if with_events then events.emit(P, "added", id, "name", name) end
   return "ok", id

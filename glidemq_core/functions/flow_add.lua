@@ -7,6 +7,7 @@ local JOB = 10 -- arguments a job
 function flows.join_group(P, spec, now, inner)
   local g, limit = P .. ":group:" .. spec.key, util.int(spec.concurrency)
   local seq = call("HINCRBY", P .. ":ordering", spec.key, 1)
+  groups.forget_later(P, spec.key, now)
   call(inner and "HSET" or "HSETNX", g, "maxConcurrency", limit)
   call("HSETNX", g, "active", "0")
   call("HSETNX", g, "nextSeq", "1")
@@ -136,7 +137,10 @@ register("add_flow", {}, function(P, args)
   end
   local waiting = {}
   for _, node in ipairs(nodes) do write_node(nodes, node, args, now, budget_key, waiting) end
-  for key, members in pairs(waiting) do util.sliced("SADD", key, members) end
+  for key, members in pairs(waiting) do
+    call("UNLINK", key) -- of an earlier job of the same id
+    util.sliced("SADD", key, members)
+  end
   for _, n in ipairs(cjson.decode(args[3])) do
     local node = nodes[n]
     local at, name = node.at, args[node.at + 2]

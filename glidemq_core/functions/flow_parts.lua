@@ -69,7 +69,9 @@ register("link_flow", {}, function(P, args)
   while at <= #args do
     local n, members = tonumber(args[at + 3]), {}
     for i = 1, n do members[i] = args[at + 3 + i] end
-    util.sliced("SADD", args[at + 1] .. ":" .. args[at] .. ":" .. args[at + 2], members)
+    local key = args[at + 1] .. ":" .. args[at] .. ":" .. args[at + 2]
+    util.sliced("SADD", key, members)
+    call("PERSIST", key) -- an earlier job of the same id may have left it to expire
     at = at + 4 + n
   end
   return { "ok" }

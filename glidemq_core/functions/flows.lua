@@ -1,10 +1,19 @@
 -- Links between parents and children. `deps` never shrinks; what is done is marked on the parent's hash.
 
+local DEPS_S = 604800 -- 7 days: members of `deps` without a parent
+
+-- What a parent waits for goes with it. It may stand beside no parent, or be left of an earlier one of the same id.
+local function own_deps(P, parent)
+  local key = P .. ":deps:" .. parent
+  if call("EXISTS", P .. ":job:" .. parent) == 1 then call("PERSIST", key) else call("EXPIRE", key, DEPS_S) end
+end
+
 -- Make `member` something the parent waits for. A marker left by an earlier job of the same id would count it
 -- as done before it has run.
 function flows.register(P, parent, member)
   local key = P .. ":job:" .. parent
   call("SADD", P .. ":deps:" .. parent, member)
+  own_deps(P, parent)
   if call("HDEL", key, "depdone:" .. member) == 1 then call("HINCRBY", key, "depsCompleted", -1) end
 end
 
@@ -15,6 +24,7 @@ function flows.try_register(P, parent, member)
   if type(counted) == "table" then return counted.err end
   local added = try("SADD", deps, member)
   if type(added) == "table" then return added.err end
+  own_deps(P, parent)
   if counted == 0 then return nil end
   local taken = try("HDEL", key, "depdone:" .. member)
   if type(taken) == "table" then

@@ -21,8 +21,19 @@ local function keep_spend(P, id)
   call("EXPIRE", key, KEPT_S)
 end
 
--- Delete everything that describes the given jobs but `deps` (flow usage is still read from it); the caller
--- takes them out of sets and streams.
+-- What a parent waited for outlives it for a while: its flow's figures are read from there.
+local function let_deps_expire(P, ids)
+  for from = 1, #ids, 1000 do
+    local keys = {}
+    for i = from, min(from + 999, #ids) do keys[#keys + 1] = P .. ":deps:" .. ids[i] end
+    if #keys == 1 or call("EXISTS", unpack(keys)) > 0 then
+      for _, key in ipairs(keys) do call("EXPIRE", key, KEPT_S) end
+    end
+  end
+end
+
+-- Delete everything that describes the given jobs; without `with_deps`, what they waited for stays for some days. The
+-- caller takes them out of sets and streams.
 function jobs.purge(P, ids, with_deps)
   local keys = {}
   for _, id in ipairs(ids) do
@@ -35,6 +46,7 @@ function jobs.purge(P, ids, with_deps)
     end
   end
   if #keys > 0 then call("UNLINK", unpack(keys)) end
+  if not with_deps then let_deps_expire(P, ids) end
   jobs.drop_early(P, ids)
 end
 

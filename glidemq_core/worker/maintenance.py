@@ -39,6 +39,8 @@ _SHORTEST_BEAT_MS = 50
 #: Half of the shortest lock that a job may have: nothing is gained by looking more often for locks that ran out.
 _SHORTEST_LOOK_MS = LOCK_DURATION_MS[0] // 2
 _UNKNOWN_MS = 2**53
+#: How often records that nothing needs any more are looked for, ms.
+_FORGETTING_MS = 60_000
 
 
 class Maintenance:
@@ -87,6 +89,9 @@ class Maintenance:
                 self._every(lambda: options.stalled_interval, self._sweep_stalls, at_once=True)
             ),
             asyncio.create_task(self._every(self._lock_look_ms, self._sweep_locks)),
+            asyncio.create_task(
+                self._every(lambda: _FORGETTING_MS, lambda: sweeps.sweep_records(self._scope))
+            ),
         ]
 
     async def stop(self) -> None:
