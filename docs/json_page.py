@@ -64,7 +64,7 @@ ANSWERS = [
     ("budget --add-...", "{top_up TopUp}"),
     ("limits", "{limits [Limits], at_ms i}"),
     ("limits --rpm ...", "{results [Result]}"),
-    ("workers", "{workers [Worker], stalled [JobRow], at_ms i}"),
+    ("workers", "{workers [Worker], stalled [JobRow], complete b, at_ms i}"),
     ("events", "an Event a line"),
     (
         "usage",

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 #: Hidden rows read in one round: those never read, those that could ask for a person at any moment, sleeping ones.
 HIDDEN_UNREAD, HIDDEN_BUSY, HIDDEN_IDLE = 50, 10, 3
 HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
-#: How long the workers of a row are taken for known; one row is read at a time.
-CREW_FRESH_MS = 60_000
+#: How long the workers of a row are taken for known, and rows whose workers are read in one round.
+CREW_FRESH_MS = 30_000
+CREWS_A_ROUND = 25
 #: Histories (one call each) read in one round.
 HISTORIES_A_ROUND = 4
 
@@ -106,11 +107,18 @@ class FleetReader:
             self._crew_ms[name] = self._clock()
         self.crews = others
 
-    async def read_crew(self, watch: Watch, names: Iterable[str]) -> None:
-        """Ask for the workers of one of these rows: that which was asked the longest time ago, if it is due."""
-        oldest = min((name for name in names if name in self._rows), key=self._crew_read, default=None)
-        if oldest is not None and self._clock() - self._crew_read(oldest) >= CREW_FRESH_MS:
-            self.note_crew(oldest, (await watch.workers((oldest,), brief=True)).workers)
+    async def read_crews(self, watch: Watch, names: Iterable[str]) -> None:
+        """Ask for the workers of those of these rows that are due, the longest unread first."""
+        now = self._clock()
+        due = [name for name in names if name in self._rows and now - self._crew_read(name) >= CREW_FRESH_MS]
+        chosen = sorted(due, key=self._crew_read)[:CREWS_A_ROUND]
+        if not chosen:
+            return
+        found: dict[str, list[WorkerInfo]] = {name: [] for name in chosen}
+        for worker in (await watch.workers(chosen, brief=True)).workers:
+            found[worker.queue].append(worker)
+        for name, workers in found.items():
+            self.note_crew(name, workers)
 
     def _crew_read(self, name: str) -> int:
         return self._crew_ms.get(name, 0)

@@ -67,7 +67,7 @@ SERVER_EVERY_MS = 30_000
 TOKENS_EVERY_MS = 10_000
 #: A list of flows hears of those that changed; one flow is read at the usual rate.
 FLOWS_EVERY_MS = 2_000
-#: The workers of one row are read this often, where a column shows them.
+#: Rows whose workers are not known yet, or no longer, are read this often, where a column shows them.
 CREWS_EVERY_MS = 1_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
@@ -249,7 +249,7 @@ class LiveFeed:
         if await self._try(self._fleet.read_histories(watch, wants.rows)):
             self._wake.set()
         if wants.crews and self._is_due("crews", CREWS_EVERY_MS):
-            await self._try(self._fleet.read_crew(watch, wants.rows))
+            await self._try(self._fleet.read_crews(watch, wants.rows))
         now = self._clock()
         self._due = {part: due for part, due in self._due.items() if due > now - SERVER_EVERY_MS}
         self._emit(

@@ -190,6 +190,7 @@ _PLAIN = {
     "sweep_lock": "suspended:lock:__sweep__",
     # Ours; glide-mq uses none of these suffixes.
     "limits": "limits",
+    "crew": "crew",
     "audit": "audit",
     "outbox": "outbox",
     "outbox_failed": "outbox-failed",

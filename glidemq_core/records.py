@@ -375,10 +375,14 @@ class Inbox:
 
 @answer
 class WorkerList:
-    """Live workers, and active jobs whose heartbeat is overdue."""
+    """Live workers, and active jobs whose heartbeat is overdue.
+
+    `complete` is False while not all keys have been looked at for workers that nothing lists.
+    """
 
     workers: tuple[WorkerInfo, ...]
     stalled: tuple[JobRow, ...]
+    complete: bool
     at: datetime
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import warnings
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from .base import Scope
@@ -14,15 +16,32 @@ from .numbers import to_int
 from .option_fields import one_of, refuse
 from .search import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
-from .vitals import get_workers
+
+if TYPE_CHECKING:
+    from .watch.crew import Crew
 
 Place = Literal["job", "side"]
 OnNodeWorker = Literal["warn", "refuse", "allow"]
 
 #: Looking for workers walks the server's keys: what was found holds for this many times as long as the walk took.
 _PATIENCE = 20
+_NOT_ALL_KEYS = "not all keys have been looked at for workers, the next call goes on"
+#: Pages of keys that one call looks at; the next one goes on from there.
+_PAGES = 500
 
-_looked: WeakKeyDictionary[Connection, dict[str, tuple[float, bool]]] = WeakKeyDictionary()
+
+@dataclass(slots=True)
+class _Look:
+    """What is known of the Node workers of a queue: until when (monotonic s), and how long was looked so far."""
+
+    until: float = 0.0
+    found: bool | None = None
+    spent: float = 0.0
+    begins: bool = True
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+_looks: WeakKeyDictionary[Connection, dict[str, _Look]] = WeakKeyDictionary()
 
 
 async def store_vector(
@@ -46,23 +65,24 @@ async def store_vector(
     one_of("job", "side")(where, "where")
     one_of("warn", "refuse", "allow")(on_node_worker, "on_node_worker")
     await check_length(scope, name, embedding, packed)
-    endangered = (
-        where == "job" and not running and on_node_worker != "allow" and await _has_node_worker(scope)
-    )
+    endangered: bool | None = False
+    if where == "job" and not running and on_node_worker != "allow":
+        endangered = await _has_node_worker(scope)
     default = index_name(scope, None)
-    refusing = "1" if endangered and on_node_worker == "refuse" else ""
+    refusing = "1" if endangered is not False and on_node_worker == "refuse" else ""
     status, *reply = await scope.call("vector_store", job.id, name, packed, where, default, refusing)
     if status == b"not_found":
         raise scope.missing(job.id)
     if status == b"dimensions":
         refuse_length("embedding", embedding, packed, Index(default, name, to_int(reply[0]), None))
+    serves = "a Node worker serves the queue" if endangered else f"nobody knows yet: {_NOT_ALL_KEYS}"
     danger = (
-        f"job '{job.ref}' is {reply[0].decode('utf-8', 'replace')} and a Node worker serves the queue: with a "
-        "vector in its record that worker cannot run it; where='side' is safe"
+        f"job '{job.ref}' is {reply[0].decode('utf-8', 'replace')} and {serves}: with a "
+        "vector in its record a Node worker cannot run it; where='side' is safe"
     )
     if status == b"to_run":
         refuse("where", where, "'side', or on_node_worker='allow'", danger)
-    if endangered and reply[0] not in (b"completed", b"failed"):
+    if endangered is not False and reply[0] not in (b"completed", b"failed"):
         warnings.warn(danger, RuntimeWarning, stacklevel=3)
     if where == "job":
         job.fields[name] = packed
@@ -70,13 +90,27 @@ async def store_vector(
         job.fields.pop(name, None)
 
 
-async def _has_node_worker(scope: Scope) -> bool:
-    """Whether a glide-mq worker serves the queue."""
-    looked = _looked.setdefault(scope.connection, {})
-    until, found = looked.get(scope.keys.root, (0.0, False))
-    started = time.monotonic()
-    if started >= until:
-        found = any(worker.language == "node" for worker in await get_workers(scope))
+async def _has_node_worker(scope: Scope) -> bool | None:
+    """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
+    from .watch.crew import crew_of
+
+    look = _looks.setdefault(scope.connection, {}).setdefault(scope.keys.root, _Look())
+    async with look.looking:
+        started = time.monotonic()
+        if started < look.until:
+            return look.found
+        crew = crew_of(scope.connection, scope.keys.prefix)
+        look.found = await _lists_node(crew, scope) or None
+        if look.found is None:
+            walk = await crew.walk(scope.queue, _PAGES, anew=look.begins)
+            look.found = await _lists_node(crew, scope) or (False if walk.complete else None)
+        look.begins = look.found is not None
         ended = time.monotonic()
-        looked[scope.keys.root] = (ended + _PATIENCE * (ended - started), found)
-    return found
+        look.spent += ended - started
+        if look.found is not None:
+            look.until, look.spent = ended + _PATIENCE * look.spent, 0.0
+        return look.found
+
+
+async def _lists_node(crew: Crew, scope: Scope) -> bool:
+    return any(worker.language == "node" for worker in await crew.listed(scope.queue))

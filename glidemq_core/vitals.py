@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, Literal
 
-from .base import QueueBase, Scope, readable
+from .base import QueueBase, Scope
 from .errors import ServerError
 from .numbers import to_int
 from .option_fields import from_epoch_ms, integer, one_of
@@ -94,19 +94,17 @@ async def get_metrics(
 
 
 async def get_workers(scope: Scope) -> list[WorkerInfo]:
-    """Live workers of the queue, oldest first."""
-    names: dict[str, None] = {}
-    cursor, head = "0", len(scope.keys.worker(""))
-    for _ in range(SCAN_ROUNDS):
-        cursor, keys = await scan_page(scope, cursor, "w:*", "string")
-        names.update(dict.fromkeys(key[head:] for key in keys))
-        if cursor == "0":
-            break
-    asked = [("GET", scope.keys.worker(name)) for name in names]
-    replies = map(readable, await scope.connection.pipeline(asked))
-    now = scope.now_ms()
-    found = [decode_worker(scope.queue, name, text, now) for name, text in zip(names, replies, strict=True)]
-    return sorted((w for w in found if w is not None), key=lambda w: (w.started_at, w.id))
+    """Live workers of the queue, oldest first: all of them, however many keys have to be looked at.
+
+    Raises: PermissionDeniedError for users who may not look.
+    """
+    from .watch.crew import crew_of
+
+    crew = crew_of(scope.connection, scope.keys.prefix)
+    walk = await crew.walk(scope.queue, anew=True)
+    if walk.stopped is not None:
+        raise walk.stopped
+    return await crew.listed(scope.queue)
 
 
 def decode_worker(queue: str, name: str, stored: Any, now_ms: int) -> WorkerInfo | None:
@@ -183,5 +181,8 @@ class VitalCalls(QueueBase):
         return await get_metrics(await self.scope(), kind, start, end)
 
     async def get_workers(self) -> list[WorkerInfo]:
-        """Return the live workers, oldest first."""
+        """Return all live workers, oldest first; walks over all keys of the server, a page a call.
+
+        Raises: PermissionDeniedError for users who may not look.
+        """
         return await get_workers(await self.scope())

@@ -22,7 +22,7 @@ QUEUE = "mail"
 async def test_promotion_writes_what_node_writes(connection: Connection) -> None:
     bench = Bench(connection, "add_priority_promoted")
     bench.scope = await bench.queue.scope()
-    await bench.scope.call("register_worker", "worker-1-0badcafe", "{}", 1000, "")
+    await bench.scope.call("register_worker", "worker-1-0badcafe", "{}", 1000, "", bench.scope.now_ms())
     for priority in (9, 3, 7):
         await bench.add(f"p{priority}", {"p": priority}, priority=priority)
     assert (await sweeps.tick(bench.scope)).promoted == 3

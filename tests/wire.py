@@ -22,6 +22,7 @@ OWN_KEYS = (
     "*:list-runs",
     "*:ledger:*",
     "*:part:*",
+    "*:crew",
     "*:limits",
     "*:audit",
     "*:early:*",

@@ -88,8 +88,8 @@ async def _switch(
 
 async def _deaf_workers(session: Session, queue: str) -> list[str]:
     """Warn of workers that do not look at the switch."""
-    workers = await (await session.queue(queue)).get_workers()
-    deaf = sum(1 for worker in workers if worker.language != "python")
+    listed = await (await session.watch()).workers((queue,))
+    deaf = sum(1 for worker in listed.workers if worker.language != "python")
     if not deaf:
         return []
     verb = "worker does" if deaf == 1 else "workers do"

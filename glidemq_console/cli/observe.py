@@ -32,9 +32,13 @@ async def workers(
     if session.json:
         from glidemq_core.records import to_json
 
-        workers = to_json(listed.workers)
         out.object(
-            {"workers": workers, "stalled": out.masked(to_json(listed.stalled)), "at_ms": to_json(listed.at)}
+            {
+                "workers": to_json(listed.workers),
+                "stalled": out.masked(to_json(listed.stalled)),
+                "complete": listed.complete,
+                "at_ms": to_json(listed.at),
+            }
         )
         return
     if listed.workers:
@@ -43,6 +47,8 @@ async def workers(
         out.table(headers, rows, right=["PID", "UP", "JOBS"])
     else:
         out.note("no live workers")
+    if not listed.complete:
+        out.note("not all keys were looked at: a node worker that has not asked for a job yet may be missing")
     if listed.stalled:
         out.line()
         out.line("stalled jobs:")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary, proxy
 
+from glidemq_core.connection import Connection
 from glidemq_core.decoding import Fields
+from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.keys import queue_of
 from glidemq_core.numbers import to_int
 from glidemq_core.options import JobOptions
@@ -15,11 +19,11 @@ from glidemq_core.records import JobRow, WorkerInfo, WorkerList
 from glidemq_core.vitals import decode_worker
 
 from .rows import job_row, read_fields
-from .scan import scan_all, scan_step
+from .scan import STEP_KEYS, Step, try_all, try_step
 from .snapshot import group_facts
 from .source import Source, entries, failed, integer, pairs, text
 
-#: Steps over the keys a call may take to find workers that have not read yet; the walk is made once a queue.
+#: Steps over the keys a call may take to find workers that nothing lists; the walk is made once a queue.
 _SCAN_CALLS = 10
 #: Active jobs looked at for each queue, the longest running first.
 _ACTIVE = 1_000
@@ -31,19 +35,40 @@ _MAX_CONSUMERS = 2_000
 _MANY = 5
 #: A consumer without registration is asked for again once it has been seen to act by so much later, ms.
 _ACTED_MS = 1_000
+#: Round trips a second of a walk that somebody waits for.
+_WALK_CALLS_PER_S = 1_000
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk over all keys for registrations: how far it has come, for the queue or ("") for all."""
+
+    cursor: str = "0"
+    looked: int = 0
+    #: Every key has been looked at.
+    complete: bool = False
+    #: Why it could not go on.
+    stopped: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether going on makes no sense: it is complete, or the user may not look."""
+        return self.complete or isinstance(self.stopped, PermissionDeniedError)
 
 
 class Crew:
-    """Finds workers without scanning over and over.
+    """The one way of finding workers: what lists them first, then a walk over the keys that says how far it came.
 
-    A worker's registration bears its consumer's name, and the stream knows its consumers.
+    Python workers stand in `P:crew`. A worker's registration bears its consumer's name, and the stream knows its
+    consumers: those are all that have asked for a job. Only a Node worker that has not asked yet, as its queue is
+    at its limit, is found by the walk alone.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._seen: dict[str, set[str]] = {}
-        #: How far the walk over the registrations of a queue ("": of all) has come.
-        self._walk: dict[str, str] = {}
+        self._walks: dict[str, Walk] = {}
+        self._walking = asyncio.Lock()
         #: Consumers whose registration was gone, and when each had acted last, epoch ms.
         self._dead: dict[str, dict[str, int]] = {}
         self.counts: dict[str, tuple[datetime, int]] = {}
@@ -63,12 +88,32 @@ class Crew:
                 )
             ),
             stalled=tuple(row for _, stalled in found for row in stalled),
+            complete=all(self._is_complete(name) for name in names),
             at=at,
         )
 
+    async def listed(self, queue: str) -> list[WorkerInfo]:
+        """Workers of a queue as far as they are listed or have been found, oldest first; walks over no keys."""
+        workers, _ = await self._of(queue, brief=True)
+        return sorted(workers, key=lambda w: (w.started_at, w.id))
+
+    async def walk(self, queue: str, steps: int | None = None, *, anew: bool = False) -> Walk:
+        """Walk over the keys of a queue's node, from where the last walk stopped, or `anew` from the beginning.
+
+        Args:
+            steps: pages of keys to look at, at most; None for all that are left.
+        """
+        async with self._walking:
+            if anew or queue not in self._walks:
+                self._walks[queue] = Walk()
+            await self._go_on(queue, steps)
+            return self._walks[queue]
+
     async def _of(self, queue: str, brief: bool) -> tuple[list[WorkerInfo], list[JobRow]]:
         keys = self._source.keys(queue)
-        groups, published = await self._source.ask([("XINFO", "GROUPS", keys.stream), ("HKEYS", keys.limits)])
+        groups, published = await self._source.ask(
+            [("XINFO", "GROUPS", keys.stream), ("ZRANGE", keys.crew, 0, _MAX_CONSUMERS - 1, "REV")]
+        )
         group_names = [
             next((text(v) or "" for k, v in pairs(group) if text(k) == "name"), "")
             for group in _items(groups)
@@ -85,9 +130,12 @@ class Crew:
         }
         known, dead = self._seen.setdefault(queue, set()), self._dead.get(queue, {})
         # Dead names pile up: those that have done nothing since they were found dead stay so.
-        names = [name for name, at in acted.items() if at > dead.get(name, 0) + _ACTED_MS]
-        names += [text(name) or "" for name in _items(published)]
-        names = list(dict.fromkeys([*names[-_MAX_CONSUMERS:], *known]))
+        names = sorted(
+            (name for name, at in acted.items() if at > dead.get(name, 0) + _ACTED_MS),
+            key=lambda name: acted[name],
+        )
+        names = [*names[-_MAX_CONSUMERS:], *(text(name) or "" for name in _items(published)), *known]
+        names = list(dict.fromkeys(names))
         stored = await self._source.ask([("GET", keys.worker(name)) for name in names])
         workers = []
         for name, value in zip(names, stored, strict=True):
@@ -104,26 +152,41 @@ class Crew:
         return workers, overdue
 
     async def _look_around(self, queues: Sequence[str]) -> None:
-        """Walk over the registrations once, some steps a call: a new worker may not be a consumer yet."""
+        """Walk over the registrations once, some steps a call: a new Node worker may not be a consumer yet."""
         shared = len(queues) >= _MANY and not self._source.connection.is_cluster
-        left = [name for name in (("",) if shared else queues) if self._walk.get(name) != "done"]
-        for scope in left[:_MANY]:
-            at = self._walk.get(scope, "0")
-            for _ in range(_SCAN_CALLS):
-                at, keys = await self._step(scope, at)
-                for key in keys:
-                    if (queue := queue_of(self._source.prefix, key)) is not None:
-                        head = len(self._source.keys(queue).worker(""))
-                        self._seen.setdefault(queue, set()).add(key[head:])
-                if at == "0":
-                    at = "done"
-                    break
-            self._walk[scope] = at
+        async with self._walking:
+            scopes = [scope for scope in (("",) if shared else queues) if not self._is_over(scope)]
+            for scope in scopes[:_MANY]:
+                self._walks.setdefault(scope, Walk())
+                await self._go_on(scope, _SCAN_CALLS)
 
-    async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
+    async def _go_on(self, scope: str, steps: int | None) -> None:
+        walk = self._walks[scope]
+        while not walk.is_over and (steps is None or steps > 0):
+            steps = None if steps is None else steps - 1
+            page = await self._step(scope, walk.cursor)
+            walk.stopped = page if isinstance(page, Exception) else None
+            if isinstance(page, Exception):
+                return
+            walk.cursor, keys = page
+            walk.looked += STEP_KEYS
+            for key in keys:
+                if (queue := queue_of(self._source.prefix, key)) is not None:
+                    head = len(self._source.keys(queue).worker(""))
+                    self._seen.setdefault(queue, set()).add(key[head:])
+            walk.complete = walk.cursor == "0"
+
+    def _is_over(self, scope: str) -> bool:
+        walk = self._walks.get(scope)
+        return walk is not None and walk.is_over
+
+    def _is_complete(self, queue: str) -> bool:
+        return any(walk is not None and walk.complete for walk in map(self._walks.get, (queue, "")))
+
+    async def _step(self, scope: str, cursor: str) -> Step | Exception:
         if scope:
-            return await scan_step(self._source, scope, cursor, "w:*")
-        return await scan_all(self._source, cursor, "w:*")
+            return await try_step(self._source, scope, cursor, "w:*")
+        return await try_all(self._source, cursor, "w:*")
 
     async def _stalled(self, queue: str, delivered: str, now: int) -> list[JobRow]:
         """Active jobs that no heartbeat has touched for as long as their lock lasts."""
@@ -140,6 +203,18 @@ class Crew:
         overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if _is_overdue(found, now)]
         fields = await read_fields(self._source, queue, overdue)
         return [job_row(queue, job_id, found) for job_id, found in zip(overdue, fields, strict=True) if found]
+
+
+#: Of each connection, by prefix: what callers that hold no watch have found so far.
+_crews: WeakKeyDictionary[Connection, dict[str, Crew]] = WeakKeyDictionary()
+
+
+def crew_of(connection: Connection, prefix: str) -> Crew:
+    """Return the crew that all callers of a connection share which hold no watch of their own."""
+    crews = _crews.setdefault(connection, {})
+    if prefix not in crews:
+        crews[prefix] = Crew(Source(proxy(connection), prefix, _WALK_CALLS_PER_S))
+    return crews[prefix]
 
 
 def _is_overdue(fields: Fields, now: int) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from glidemq_core.errors import ServerUnavailableError
+from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
 from glidemq_core.keys import discovery_pattern
 
-from .source import Pace, Source, failed, text
+from .source import Pace, Source, text
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000
@@ -16,8 +16,17 @@ STEP_KEYS = 1_000
 _KINDS = {"w": "string", "tpm": "string", "deps": "set"}
 
 
-async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> tuple[str, list[str]]:
+Step = tuple[str, list[str]]
+
+
+async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> Step:
     """Look at the next keys `P:<suffix>` of a queue; returns the next cursor ("0": done) and the keys found."""
+    found = await try_step(source, queue, cursor, suffix)
+    return ("0", []) if isinstance(found, Exception) else found
+
+
+async def try_step(source: Source, queue: str, cursor: str, suffix: str) -> Step | Exception:
+    """As `scan_step`; or why nothing could be looked at."""
     keys = source.keys(queue)
     if not source.connection.is_cluster:
         page = await source.one("SCAN", cursor, "MATCH", keys.pattern(suffix), "COUNT", STEP_KEYS)
@@ -25,13 +34,26 @@ async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> tup
     # In a cluster a function runs where the queue's slot is; a plain SCAN could go to any node.
     kind = _KINDS.get(suffix.partition(":")[0], "hash")
     reply = await source.functions("scan", [(keys.root, (cursor, keys.pattern(suffix), STEP_KEYS, kind))])
-    if reply is None or failed(reply[0]):
-        return "0", []
+    if reply is None:
+        return PermissionDeniedError(
+            f"the keys of queue '{queue}' cannot be looked at: this user may not call our server functions",
+            hint="ask for the ACL rights, or sign in as another user",
+            reason="acl",
+            command="FCALL_RO",
+        )
+    if isinstance(reply[0], Exception):
+        return reply[0]
     return text(reply[0][0]) or "0", [text(key) or "" for key in reply[0][1:]]
 
 
-async def scan_all(source: Source, cursor: str, suffix: str) -> tuple[str, list[str]]:
+async def scan_all(source: Source, cursor: str, suffix: str) -> Step:
     """Look at the next keys `P:<suffix>` of all queues of one server, as `scan_step` does of one queue."""
+    found = await try_all(source, cursor, suffix)
+    return ("0", []) if isinstance(found, Exception) else found
+
+
+async def try_all(source: Source, cursor: str, suffix: str) -> Step | Exception:
+    """As `scan_all`; or why nothing could be looked at."""
     pattern = discovery_pattern(source.prefix, suffix)
     return _page(await source.one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
 
@@ -61,7 +83,7 @@ async def scan_cluster(source: Source, pattern: str, count: int, pace: Pace) -> 
         yield [text(key) or "" for key in page]
 
 
-def _page(page: Any) -> tuple[str, list[str]]:
-    if failed(page):
-        return "0", []
+def _page(page: Any) -> Step | Exception:
+    if isinstance(page, Exception):
+        return page
     return text(page[0]) or "0", [text(key) or "" for key in page[1]]

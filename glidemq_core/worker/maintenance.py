@@ -171,6 +171,7 @@ class Maintenance:
             json.dumps(record, separators=(",", ":")),
             max(self._options.stalled_interval, 2_000),
             self._options.dead_letter_queue or "",
+            self._scope.now_ms(),
         )
         now_ms, lives_ms = self._scope.now_ms(), max(self._options.stalled_interval, 2_000)
         published = self._limits.published(self._exchange.held, now_ms + lives_ms, now_ms)

@@ -187,8 +187,8 @@ def test_approvals(run: Run, chat: str) -> None:
 
 def test_workers(run: Run, chat: str) -> None:
     found = run("workers", "--json").object
-    assert sorted(found) == ["at_ms", "stalled", "workers"]
-    assert found["stalled"] == []
+    assert sorted(found) == ["at_ms", "complete", "stalled", "workers"]
+    assert (found["stalled"], found["complete"]) == ([], True)
 
 
 def test_usage(run: Run, chat: str) -> None:
