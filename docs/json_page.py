@@ -43,6 +43,7 @@ OBJECTS: dict[str, type[Any]] = {
     "Running": records.WorkerJob,
     "Event": records.QueueEvent,
     "AuditEntry": records.AuditEntry,
+    "AuditCheck": records.AuditCheck,
     "Check": records.Check,
     "Server": records.Server,
 }
@@ -56,6 +57,7 @@ ANSWERS = [
     ("jobs", "{queue s, state s?, jobs [JobRow], total i?, next s?}"),
     ("job", "{job Job}"),
     ("approvals", "{approvals [Approval], total i, complete b, at_ms i}"),
+    ("review", "{approval Approval}"),
     ("approve, reject", "{decisions [Decision]}"),
     ("signal, retry, remove, promote, clean, drain", "{results [Result]}"),
     ("pause, resume", "{results [Result], warnings [s]}"),
@@ -71,6 +73,8 @@ ANSWERS = [
         "{from_ms i, to_ms i, bucket_ms i, total Totals, queues {Totals}, minutes [at_ms i and Totals]?}",
     ),
     ("audit", "{entries [AuditEntry], chains {s}}"),
+    ("audit --verify", "{entries [AuditEntry], chains {s}, checks {AuditCheck}}"),
+    ("audit export", "an AuditEntry a line, as it is stored"),
     ("add", "{job {queue s, id s?, created b, outcome s}}"),
     ("add --wait", "{job Job}"),
     ("add --bulk", "{added i, skipped i, failed i, ids [s?]}"),
@@ -111,7 +115,9 @@ def keys_of(name: str) -> dict[str, str]:
     if kind is Fallback:
         return {"model": "s", "provider": "s?", "metadata": "any"}
     hints = typing.get_type_hints(kind)
-    return {key: _kind(hints[field]) for field, key, _ in _plan(kind)}
+    # What a command adds to the record.
+    added = {"masked": "i"} if name == "Approval" else {}
+    return {key: _kind(hints[field]) for field, key, _ in _plan(kind)} | added
 
 
 def object_rows() -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from .base import QueueBase, Scope
-from .errors import InvalidOptionError
+from .errors import InvalidOptionError, ServerError
 from .option_fields import from_epoch_ms, instance_of, refuse, whole
 from .option_types import JobIdLike
 from .options import Actor
@@ -98,19 +98,57 @@ async def get_audit(
     return found
 
 
-async def verify_audit(scope: Scope) -> AuditCheck:
-    """Recompute the whole chain; `broken_at` is the first sequence number that does not fit."""
-    expected, previous = 1, _GENESIS
-    async for entry_id, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
-        if entry_id != f"{expected}-0" or not _fits(text, expected, previous):
-            return AuditCheck(ok=False, entries=expected - 1, broken_at=expected)
-        previous = json.loads(text)["hash"]
-        expected += 1
-    # Entries cut off at the end leave the stream's counter ahead of the last one.
-    newest = await _last_generated(scope)
+async def verify_audit(scope: Scope, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
+    """Recompute the whole chain; see `Queue.verify_audit`."""
+    expected, previous, found = 1, _GENESIS, expect_last is None
+    try:
+        async for entry_id, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
+            if entry_id != f"{expected}-0" or not _fits(text, expected, previous):
+                return _checked(expected, previous, broken_at=expected)
+            previous = json.loads(text)["hash"]
+            found = found or (expected, previous) == expect_last
+            expected += 1
+        # Entries cut off at the end leave the stream's counter ahead of the last one.
+        newest = await _last_generated(scope)
+    except ServerError as error:
+        if error.code != "WRONGTYPE":
+            raise
+        newest = expected  # something else stands in its place
     if newest >= expected:
-        return AuditCheck(ok=False, entries=expected - 1, broken_at=expected)
-    return AuditCheck(ok=True, entries=expected - 1, broken_at=None)
+        return _checked(expected, previous, broken_at=expected)
+    return _checked(expected, previous, broken_at=None if found or expect_last is None else expect_last[0])
+
+
+def _checked(expected: int, previous: str, broken_at: int | None) -> AuditCheck:
+    entries = expected - 1
+    return AuditCheck(
+        ok=broken_at is None,
+        entries=entries,
+        broken_at=broken_at,
+        first_seq=1 if entries else None,
+        last_seq=entries or None,
+        last_hash=previous if entries else None,
+    )
+
+
+async def export_audit(scope: Scope) -> AsyncIterator[str]:
+    """Iterate over the entries as they are stored, oldest first: canonical JSON, whose hashes can be recomputed."""
+    async for _, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
+        yield text
+
+
+async def restart_audit(scope: Scope, *, actor: Actor, seen: str = "") -> tuple[str, str]:
+    """Set a damaged audit aside and begin a new one, whose first entry says so and names the last hash.
+
+    Args:
+        seen: id of the newest entry of an audit whose damage only verification finds; it is set aside if that is
+            still its newest.
+    Returns: `restarted` and the key under which the old one is kept, or `sound` and "".
+    """
+    now = scope.now_ms()
+    blob = await audit_blob(scope, actor, "restart_audit", (), now)
+    outcome, key = await scope.call("restart_audit", now, seen, blob)
+    return outcome.decode(), key.decode()
 
 
 def _fits(text: str, seq: int, previous: str) -> bool:
@@ -201,6 +239,16 @@ class AuditCalls(QueueBase):
             job_id=None if job_id is None else self._own(job_id),
         )
 
-    async def verify_audit(self) -> AuditCheck:
-        """Recompute every hash; tell whether the chain is whole and, if not, where it breaks."""
-        return await verify_audit(await self.scope())
+    async def verify_audit(self, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
+        """Recompute every hash; tell whether the chain is whole and, if not, where it breaks.
+
+        Args:
+            expect_last: number and hash of what was the last entry at an earlier time: it must still be there, which
+                an audit that was cut or written anew since cannot fake.
+        """
+        return await verify_audit(await self.scope(), expect_last=expect_last)
+
+    async def export_audit(self) -> AsyncIterator[str]:
+        """Iterate over the entries as they are stored, oldest first: JSON whose hashes can be recomputed."""
+        async for text in export_audit(await self.scope()):
+            yield text

@@ -126,11 +126,18 @@ class AuditEntry:
 
 @answer
 class AuditCheck:
-    """Whether the chain of audit entries holds; `broken_at` is the first `seq` that does not."""
+    """Whether the chain of audit entries holds; `broken_at` is the first `seq` that does not.
+
+    `entries` were checked, from `first_seq` to `last_seq`; that and `last_hash` kept elsewhere prove later that nothing
+    of it was cut off.
+    """
 
     ok: bool
     entries: int
     broken_at: int | None = None
+    first_seq: int | None = None
+    last_seq: int | None = None
+    last_hash: str | None = None
 
 
 @answer

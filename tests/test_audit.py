@@ -159,3 +159,34 @@ async def test_tampering_is_found(scope: Scope) -> None:
 async def test_names_that_could_mislead_are_refused(scope: Scope, actor: Actor) -> None:
     with pytest.raises(InvalidOptionError):
         await audit_blob(scope, actor, "pause", (), 1)
+
+
+async def test_what_was_cut_off_or_written_anew_is_found_by_the_last_hash_kept_elsewhere(
+    scope: Scope,
+) -> None:
+    for _ in range(2):
+        await pause(scope, actor=ANN)
+        await resume(scope, actor=ANN)
+    kept = await verify_audit(scope)
+    texts = await _entries(scope)
+    assert (kept.entries, kept.first_seq, kept.last_seq) == (4, 1, 4)
+    assert kept.last_hash == json.loads(texts[3])["hash"]
+    last = (4, str(kept.last_hash))
+    command, key = scope.connection.command, scope.keys.audit
+    await pause(scope, actor=ANN)
+    assert (await verify_audit(scope, expect_last=last)).ok
+
+    # Whoever deletes the key and writes what is left anew leaves a chain that fits in itself.
+    for left in (texts[:2], []):
+        await command("DEL", key)
+        for at, text in enumerate(left, 1):
+            await command("XADD", key, f"{at}-0", "entry", text)
+        assert (await verify_audit(scope)).ok
+        check = await verify_audit(scope, expect_last=last)
+        assert (check.ok, check.entries, check.broken_at) == (False, len(left), 4)
+    await command("DEL", key)
+    for _ in range(3):
+        await pause(scope, actor=Actor("eve"))
+        await resume(scope, actor=Actor("eve"))
+    assert (await verify_audit(scope)).ok
+    assert (await verify_audit(scope, expect_last=last)).broken_at == 4

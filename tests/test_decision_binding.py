@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from conftest import eventually
 from suspension_kit import activate, activated, field, signal_list, suspended
 
+from glidemq_core.audit import restart_audit
 from glidemq_core.connection import Connection
+from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import AuditError, PermissionDeniedError, ServerError
 from glidemq_core.job import Job
 from glidemq_core.options import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.suspension import suspend
+from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 
 ALICE = Actor("alice", via="test")
@@ -321,6 +324,63 @@ async def test_a_damaged_audit_blocks_decisions_and_nothing_is_half_done(queue: 
     assert await scope.connection.command("XLEN", scope.keys.stream) == before
     # Who is not named needs no audit.
     assert await queue.signal(job_id, "go")
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "rewritten in the middle"])
+async def test_the_doctor_sets_a_damaged_audit_aside_and_the_new_one_names_its_last_hash(
+    queue: Q, how: str
+) -> None:
+    job_id, _, _ = await suspended(queue)
+    for _ in range(3):
+        await queue.rate_limit_group("a", 10, actor=ALICE)
+    scope = await queue.scope()
+    key, command = scope.keys.audit, scope.connection.command
+    last = (await queue.get_audit(limit=1))[0].hash
+    if how == "rewritten in the middle":
+        texts = [text.replace('"alice"', '"eve"') if at == 1 else text async for at, text in numbered(queue)]
+        await command("DEL", key)
+        for at, text in enumerate(texts, 1):
+            await command("XADD", key, f"{at}-0", "entry", text)
+    else:
+        await damage(queue, how)
+    async with Watch(scope.connection) as watch:
+        found = {check.id: check for check in await examine(scope.connection, watch, ["q"])}["audit"]
+        assert (found.status, (found.detail or "")[:2]) == ("fail", "q:")
+        mended = await repair(scope.connection, watch, ["q"], Actor("ops"))
+        assert [(one.action, one.outcome) for one in mended if one.action == "restart_audit"] == [
+            ("restart_audit", "restarted")
+        ]
+        assert {check.id: check for check in await examine(scope.connection, watch, ["q"])}[
+            "audit"
+        ].status == "ok"
+        again = await repair(scope.connection, watch, ["q"], Actor("ops"))
+        assert not [one for one in again if one.action == "restart_audit"]
+
+    assert (await queue.approve(job_id, actor=ALICE)).ok
+    second, first = await queue.get_audit()
+    assert (first.seq, first.by, first.action, first.outcome) == (1, "ops", "restart_audit", "restarted")
+    if how in ("exhausted", "middle deleted", "rewritten in the middle"):
+        assert first.detail["last_hash"] == last
+    assert await command("EXISTS", first.detail["set_aside"]) == 1
+    assert (second.action, second.prev_hash) == ("approve", first.hash)
+    assert (await queue.verify_audit()).ok
+
+
+async def numbered(queue: Q) -> AsyncIterator[tuple[int, str]]:
+    at = 0
+    async for text in queue.export_audit():
+        yield at, text
+        at += 1
+
+
+async def test_a_whole_audit_is_not_set_aside(queue: Q) -> None:
+    await queue.pause(actor=ALICE)
+    scope = await queue.scope()
+
+    for seen in ("", "2-0"):
+        assert await restart_audit(scope, actor=ALICE, seen=seen) == ("sound", "")
+
+    assert [entry.action for entry in await queue.get_audit()] == ["pause"]
 
 
 @pytest.mark.parametrize("suffix", ["signals", "stream", "events", "suspended"])

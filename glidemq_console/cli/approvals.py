@@ -1,34 +1,22 @@
-"""`approvals`, `approve`, `reject`, `signal`: what waits for a person, and answering it."""
+"""`approvals`, `review`: what waits for a person, as a list and whole."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import parameters
-from .program import command, require, unless
+from .program import command, unless
 from .repeat import repeat
 from .session import Session
-from .values import some_text
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Decision, Inbox, JobRef
+    from glidemq_core.records import Approval, Inbox
 
 #: Bytes up to which payloads and drafts are listed.
 DEFAULT_BYTES = 4_096
-
-ExpectHash = Annotated[
-    str | None,
-    typer.Option(
-        "--expect-hash",
-        metavar="HASH",
-        parser=some_text,  # an empty one must not let a decision through unchecked
-        help="Decide only if the job still has this review hash.",
-    ),
-]
 
 
 @command("approvals", limit=unless("watch"))
@@ -60,7 +48,7 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
 
     out = session.out
     if session.json:
-        shown = out.masked(to_json(inbox.items))
+        shown = [approval_object(session, item) for item in inbox.items]
         whole = complete and inbox.complete
         out.object({"approvals": shown, "total": inbox.total, "complete": whole, "at_ms": to_json(inbox.at)})
         return
@@ -100,110 +88,68 @@ def _payload(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, default=str)
 
 
-@command("approve")
-async def approve(
-    session: Session,
-    names: parameters.Jobs,
-    queue: parameters.JobQueue = None,
-    data: parameters.Data = None,
-    expect_hash: ExpectHash = None,
-    signal_name: Annotated[
-        str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
-    ] = "approve",
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
-) -> int:
-    """Approve suspended jobs; they go on at once. --data hands the job an edited payload."""
-    value = parameters.given_json(data)
-    actor = session.actor(by, comment)
+def approval_object(session: Session, shown: Approval) -> dict[str, Any]:
+    """Make the Approval object; `masked` counts the secrets that are hidden in payload, draft and tool calls."""
+    from glidemq_console.safe import mask
+    from glidemq_core.records import to_json
 
-    async def decide(source: Any, ref: JobRef) -> Decision:
-        decision: Decision = await source.approve(
-            ref.id, actor=actor, data=value, comment=comment, expect=expect_hash, signal=signal_name
-        )
-        return decision
-
-    return await _decide(session, await session.job_refs(names, queue), expect_hash, decide)
+    whole = to_json(shown)
+    parts = {name: whole[name] for name in ("data", "raw", "draft", "tool_calls")}
+    hidden = 0 if session.out.reveal else mask(parts)[1]
+    return {**session.out.masked(whole), "masked": hidden}
 
 
-@command("reject")
-async def reject(
-    session: Session,
-    names: parameters.Jobs,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the job gets to know it.")],
-    queue: parameters.JobQueue = None,
-    data: parameters.Data = None,
-    expect_hash: ExpectHash = None,
-    signal_name: Annotated[
-        str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
-    ] = "reject",
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
-) -> int:
-    """Reject suspended jobs; they go on with the refusal."""
-    require(reason.strip(), "--reason must say why")
-    value = parameters.given_json(data)
-    actor = session.actor(by, comment)
-
-    async def decide(source: Any, ref: JobRef) -> Decision:
-        decision: Decision = await source.reject(
-            ref.id, actor=actor, reason=reason, data=value, expect=expect_hash, signal=signal_name
-        )
-        return decision
-
-    return await _decide(session, await session.job_refs(names, queue), expect_hash, decide)
-
-
-async def _decide(
-    session: Session, refs: list[JobRef], expect_hash: str | None, decide: Callable[[Any, JobRef], Any]
-) -> int:
-    require(expect_hash is None or len(refs) == 1, "--expect-hash belongs to one JOB")
-    decisions: list[Decision] = [await decide(await session.queue(ref.queue), ref) for ref in refs]
-    if session.json:
-        session.out.record({"decisions": decisions})
-    else:
-        for decision in decisions:
-            session.out.line(_told(session, decision))
-    return 0 if all(decision.ok for decision in decisions) else 1
-
-
-def _told(session: Session, decision: Decision) -> str:
-    out = session.out
-    ref = f"{out.safe(decision.queue)}:{out.safe(decision.id, 256)}"
-    if decision.ok:
-        return f"{ref} {'approved' if decision.action == 'approve' else 'rejected'}"
-    words = {
-        "not_suspended": "not suspended any more",
-        "changed": "changed since it was shown: look at it again",
-        "not_found": "not found",
-    }.get(decision.outcome, out.safe(decision.outcome))
-    if decision.state and decision.outcome == "not_suspended":
-        words += f", it is {out.safe(decision.state, 20)}"
-    if decision.decided_by:
-        words += f"; decided by {out.safe(decision.decided_by, 60)}"
-    return f"{ref} {words}"
-
-
-@command("signal")
-async def signal(
-    session: Session,
-    name: parameters.Job,
-    signal_name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
-    queue: parameters.JobQueue = None,
-    data: parameters.Data = None,
-    early: Annotated[
-        bool, typer.Option("--early", help="Keep it for a job that is not suspended yet.")
-    ] = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
-) -> int:
-    """Send a signal to a suspended job; it goes on at once."""
-    from glidemq_core.records import OperationResult
-
-    value = parameters.given_json(data)
+@command("review")
+async def review(session: Session, name: parameters.Job, queue: parameters.JobQueue = None) -> int:
+    """Show the whole of what a decision on a suspended job covers, and the hash that binds one to it."""
     ref = await session.job_ref(name, queue)
-    source = await session.queue(ref.queue)
-    sent = await source.signal(ref.id, signal_name, value, early=early, actor=session.actor(by, comment))
-    ok = sent.outcome in ("resumed", "kept")
-    result = OperationResult(queue=ref.queue, id=ref.id, action="signal", ok=ok, outcome=sent.outcome)
-    return session.results([result])
+    shown = await (await session.queue(ref.queue)).review(ref.id)
+    if session.json:
+        session.out.object({"approval": approval_object(session, shown)})
+    else:
+        _show_whole(session, shown)
+    return 0
+
+
+def _show_whole(session: Session, shown: Approval) -> None:
+    from glidemq_console.format import UNKNOWN, byte_size, clock, money, plural
+    from glidemq_core.option_fields import epoch_ms
+
+    out = session.out
+    until = f", until {clock(epoch_ms(shown.deadline_at))}" if shown.deadline_at else ", no deadline"
+    pairs = [
+        ("job", f"{out.safe(shown.queue)}:{out.safe(shown.id, 256)}"),
+        ("name", out.safe(shown.name, 400)),
+        ("reason", out.safe(shown.reason or UNKNOWN, 4_000)),
+        ("suspended", f"{clock(epoch_ms(shown.suspended_at))}{until}"),
+    ]
+    if shown.progress not in (0, None):
+        pairs.append(("progress", out.whole(shown.progress)))
+    if shown.usage is not None:
+        unit = shown.usage.cost_unit and out.safe(shown.usage.cost_unit, 8)
+        pairs.append(("cost", money(shown.usage.total_cost, unit)))
+    pairs += [
+        (f"signal {clock(epoch_ms(one.received_at))}", f"{out.safe(one.name)} {out.whole(one.data)}")
+        for one in shown.signals
+    ]
+    if shown.data_error is not None:
+        pairs.append(("unreadable", out.safe(shown.data_error, 400)))
+        pairs.append(("data as text", out.whole_text(shown.raw or "")))
+    else:
+        pairs.append((f"data {byte_size(shown.data_bytes)}", out.whole(shown.data)))
+    pairs += [
+        (f"tool call {number}", out.whole_text(f"{one.name} {one.args}".strip()))
+        for number, one in enumerate(shown.tool_calls, 1)
+    ]
+    if shown.draft is not None:
+        lines = plural(shown.draft.count("\n") + 1, "line")
+        pairs.append((f"draft {lines}", out.whole_text(shown.draft)))
+    streamed = ", ".join(f"{count} {out.safe(kind, 40)}" for kind, count in shown.chunks.items())
+    pairs.append(("streamed", streamed or "nothing"))
+    masked = approval_object(session, shown)["masked"]
+    if masked:
+        pairs.append(("masked", f"{plural(masked, 'secret')}: --reveal shows them"))
+    if shown.unshown is not None:
+        pairs.append(("hidden", out.safe(shown.unshown, 400)))
+    pairs.append(("hash", shown.review_hash or f"{UNKNOWN} it cannot be shown whole"))
+    out.fields(pairs)

@@ -1,4 +1,4 @@
-"""`workers`, `usage`, `audit`: who works, what it cost, who changed what."""
+"""`workers`, `usage`: who works, and what it cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from . import parameters
 from .jobs import show_rows
 from .program import command, require
 from .session import Session
-from .values import instant, positive_duration, some_text
+from .values import instant, positive_duration
 
 if TYPE_CHECKING:
-    from glidemq_core.records import AuditEntry, Totals, UsageSummary, WorkerInfo
+    from glidemq_core.records import Totals, UsageSummary, WorkerInfo
 
 DEFAULT_WINDOW_MS = 3_600_000
 #: Models a line names, those with the most jobs.
@@ -162,66 +162,3 @@ def _usage_row(session: Session, label: str, totals: Totals) -> list[str]:
     models += f", {len(by_jobs) - _MODELS} more" if len(by_jobs) > _MODELS else ""
     unit = totals.cost_unit and out.safe(totals.cost_unit, 8)
     return [label, full(totals.job_count), full(totals.total_tokens), money(totals.total_cost, unit), models]
-
-
-@command("audit")
-async def audit(
-    session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
-    job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="JOB", parser=some_text, help="Only what concerns this job."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Entries at most.")
-    ] = 100,
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute the chain of hashes.")] = False,
-) -> int:
-    """Show who changed what and when, newest first."""
-    wanted, job_id = parameters.merged(names, queue), None
-    if job is not None:
-        ref = await session.job_ref_in(job, wanted)
-        wanted, job_id = (ref.queue,), ref.id
-    found, _ = await session.chosen_queues(wanted)
-    entries: list[AuditEntry] = []
-    chains: dict[str, str] = {}
-    for name in found:
-        source = await session.queue(name)
-        entries += await source.get_audit(limit=limit, job_id=job_id)
-        if verify:
-            check = await source.verify_audit()
-            chains[name] = "ok" if check.ok else f"broken:{check.broken_at}"
-    entries = sorted(entries, key=lambda entry: (entry.at, entry.queue, entry.seq), reverse=True)[:limit]
-    if session.json:
-        session.out.record({"entries": entries, "chains": chains})
-    else:
-        _show_audit(session, entries, chains)
-    return 1 if any(state != "ok" for state in chains.values()) else 0
-
-
-def _show_audit(session: Session, entries: list[AuditEntry], chains: dict[str, str]) -> None:
-    from glidemq_console.audit_text import detail_words
-    from glidemq_console.format import UNKNOWN, moment
-    from glidemq_core.option_fields import epoch_ms
-
-    out, now_ms = session.out, time.time_ns() // 1_000_000
-    if entries:
-        rows = [
-            [
-                moment(epoch_ms(entry.at), now_ms),
-                out.safe(entry.by, 30),
-                out.safe(entry.action, 20),
-                out.safe(entry.queue, 40),
-                out.safe(", ".join(entry.job_ids) or UNKNOWN, 40),
-                out.safe(entry.outcome, 20),
-                out.safe(detail_words(entry.detail), 60),
-                out.safe(entry.comment or "", 60),
-            ]
-            for entry in entries
-        ]
-        out.table(["WHEN", "WHO", "WHAT", "QUEUE", "JOBS", "OUTCOME", "DETAIL", "COMMENT"], rows)
-    else:
-        out.note("no entries")
-    for name, state in chains.items():
-        out.note(f"{out.safe(name)}: chain {state}")

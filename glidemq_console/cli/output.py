@@ -68,12 +68,24 @@ class Output:
 
     def pretty(self, value: Any, limit: int = 65_536) -> str:
         """Turn a user's JSON value into safe indented text, secrets masked."""
-        import json
-
         from glidemq_console.safe import clean
 
-        text = json.dumps(self.masked(value), ensure_ascii=False, indent=2, allow_nan=True, default=str)
-        return clean(text, limit=limit)
+        return clean(self._indented(value), limit=limit)
+
+    def whole(self, value: Any) -> str:
+        """Turn a user's JSON value into safe indented text without leaving anything out, secrets masked."""
+        return _uncut(self._indented(value))
+
+    def whole_text(self, text: str) -> str:
+        """Turn foreign text into safe lines without leaving anything out, secrets masked."""
+        from glidemq_console.safe import masked_text
+
+        return _uncut(masked_text(text, self.reveal))
+
+    def _indented(self, value: Any) -> str:
+        import json
+
+        return json.dumps(self.masked(value), ensure_ascii=False, indent=2, allow_nan=True, default=str)
 
     def line(self, text: str = "") -> None:
         """Write one line of text that is known to be safe."""
@@ -118,3 +130,10 @@ class Output:
             self.line(f"{self.dim(label.ljust(width))}  {first}")
             for line in rest:
                 self.line(f"{' ' * width}  {line}")
+
+
+def _uncut(text: str) -> str:
+    from glidemq_console.safe import clean
+
+    size = len(text) + 1
+    return clean(text, limit=size, line_limit=size, max_lines=size)

@@ -106,7 +106,7 @@ def json_argument(text: str, option: str) -> Any:
     """
     source = option
     if text == "-":
-        source, text = f"{option} (standard input)", _stdin()
+        source, text = f"{option} (standard input)", standard_input()
     elif text.startswith("@"):
         source, text = f"{option} ({text[1:]})", _file(text[1:])
     return parse_json(text, source)
@@ -137,7 +137,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _stdin() -> str:
+def standard_input() -> str:
+    """Read what is piped in. Raises UsageProblem when nothing is."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageProblem("'-' reads standard input, but nothing is piped into it")
     return decoded(sys.stdin.buffer.read(), "standard input")

@@ -10,6 +10,7 @@ from ..errors import GlideMQError, PermissionDeniedError
 from ..options import Actor
 from ..records import Check, OperationResult
 from ..watch.source import Source
+from .audits import audits, restart_audits
 from .flows import stuck_parents
 from .lost import lost_jobs, requeue_lost
 from .ordering import ordering_keys
@@ -41,10 +42,12 @@ _QUEUES: dict[str, _Asking] = {
     "lost_jobs": lost_jobs,
     "list_active": list_active,
     "outbox": outbox,
+    "audit": audits,
 }
 _Repairing = Callable[["Watch", Source, Sequence[str], Actor], Awaitable[list[OperationResult]]]
-#: What can be mended, in the order in which it is: a lost job that runs again may hold a slot.
+#: What can be mended, in order: what is mended is audited, and a lost job that runs again may hold a slot.
 _REPAIRS: dict[str, _Repairing] = {
+    "restart_audit": restart_audits,
     "finish_flows": finish_flows,
     "requeue_lost": requeue_lost,
     "free_slots": free_slots,

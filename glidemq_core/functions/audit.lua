@@ -99,9 +99,9 @@ end
 
 -- Append an entry. `blob`: "" (nobody to name: nothing is kept) or a JSON array of pieces that are JSON text
 -- themselves: action, at_ms, by, comment, detail, host, [job id, ...], queue, shown_hash, user, via. `outcome`:
--- one word; `count`: number or nil; `changed`: positions of the job ids that changed, nil for all of them.
--- Returns the sequence number, or nil.
-function audit.append(P, blob, outcome, count, changed)
+-- one word; `count`: number or nil; `changed`: positions of the job ids that changed, nil for all of them; `detail`:
+-- JSON in place of the blob's. Returns the sequence number, or nil.
+function audit.append(P, blob, outcome, count, changed, detail)
   if not blob or blob == "" then return nil end
   local piece = cjson.decode(blob)
   local ids = piece[7]
@@ -112,7 +112,7 @@ function audit.append(P, blob, outcome, count, changed)
   local seq, previous = audit.tail(P)
   seq = util.int(seq + 1)
   local head = '{"action":' .. piece[1] .. ',"at_ms":' .. piece[2] .. ',"by":' .. piece[3] .. ',"comment":' .. piece[4]
-    .. ',"count":' .. (count and util.int(count) or "null") .. ',"detail":' .. piece[5]
+    .. ',"count":' .. (count and util.int(count) or "null") .. ',"detail":' .. (detail or piece[5])
   local rest = ',"host":' .. piece[6] .. ',"job_ids":[' .. table.concat(ids, ",") .. '],"outcome":"' .. outcome
     .. '","prev_hash":"' .. previous .. '","queue":' .. piece[8] .. ',"seq":' .. seq .. ',"shown_hash":' .. piece[9]
     .. ',"user":' .. piece[10] .. ',"via":' .. piece[11] .. "}"
@@ -120,3 +120,35 @@ function audit.append(P, blob, outcome, count, changed)
   call("XADD", P .. ":audit", seq .. "-0", "entry", entry)
   return tonumber(seq)
 end
+
+local function json(text)
+  return (cjson.encode(text):gsub("\\/", "/"))
+end
+
+-- Whether the next entry can be appended. Reply {"ok", seq} | {"damaged", why}.
+register("audit_state", { "no-writes" }, function(P)
+  local seq, why = audit.tail(P)
+  if not seq then return { "damaged", why } end
+  return { "ok", util.int(seq) }
+end)
+
+-- Set a damaged audit aside and begin a new one that names the last hash of the old. args: now, id of the newest entry
+-- of an audit that verification found broken ("" none), audit. Reply {"restarted", key of the old one} | {"sound", ""}.
+register("restart_audit", {}, function(P, args)
+  local key, aside = P .. ":audit", P .. ":audit-aside:" .. args[1]
+  local seq, why = audit.tail(P)
+  local info = call("TYPE", key).ok == "stream" and util.map(call("XINFO", "STREAM", key)) or {}
+  if seq and (args[2] == "" or info["last-generated-id"] ~= args[2]) then return { "sound", "" } end
+  if not (redis.acl_check_cmd("RENAME", key, aside) and redis.acl_check_cmd("XADD", key, "1-0", "1", "1")) then
+    util.refuse("NOPERM", "no permission to rename and write " .. key .. ": nothing was changed")
+  end
+  if call("EXISTS", aside) == 1 then util.refuse("ERR", aside .. " is there already: nothing was changed") end
+  local entry = info["last-entry"]
+  local ok, decoded = pcall(cjson.decode, entry and entry[2][2] or "")
+  local hash = ok and type(decoded) == "table" and decoded.hash
+  local detail = '{"last_hash":' .. (type(hash) == "string" and json(hash) or "null") .. ',"reason":'
+    .. json(why or "its chain is broken") .. ',"set_aside":' .. json(aside) .. "}"
+  call("RENAME", key, aside)
+  audit.append(P, args[3], "restarted", nil, nil, detail)
+  return { "restarted", aside }
+end)

@@ -47,6 +47,7 @@ register("outbox_retry", {}, function(P, args)
   local letters = call("ZRANGEBYSCORE", key, "-inf", args[1], "LIMIT", 0, args[2])
   if #letters == 0 then return { "ok", 0 } end
   call("LLEN", P .. ":outbox") -- before anything is changed: it may be no list
+  audit.ready(P, args[4])
   audit.append(P, args[4], "retried", #letters)
   for _, letter in ipairs(letters) do
     call("RPUSH", P .. ":outbox", noted(letter, { refused = tonumber(args[3]), since = note_of(letter, "since") }))

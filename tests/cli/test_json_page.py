@@ -95,6 +95,7 @@ LINES = {
     "jobs": ["jobs chat"],
     "job": ["job chat:completed", "job chat:suspended", "job chat:failed", "job tree:1", "job tree:2"],
     "approvals": ["approvals"],
+    "review": ["review chat:suspended"],
     "approve, reject": ["approve chat:waiting chat:suspended", "reject chat:gone --reason no"],
     "signal, retry, remove, promote, clean, drain": [
         "signal chat:waiting go",
@@ -112,7 +113,8 @@ LINES = {
     "limits --rpm ...": ["limits chat --rpm 5/1m --concurrency 3"],
     "workers": ["workers"],
     "usage": ["usage", "usage --by-minute"],
-    "audit": ["audit", "audit --verify"],
+    "audit": ["audit"],
+    "audit --verify": ["audit --verify"],
     "add": ["add chat next"],
     "add --bulk": ["add chat --bulk -"],
     "server": ["server status"],

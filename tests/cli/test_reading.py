@@ -41,7 +41,7 @@ SUSPEND = words("reason suspended_ms timeout_ms deadline_ms review_hash")
 USAGE = words("model provider tokens total_tokens costs total_cost cost_unit latency_ms cached")
 APPROVAL = words(
     "queue id name data data_bytes truncated draft progress signals usage budget waiting_behind tool_calls chunks "
-    "hidden data_error raw"
+    "hidden data_error raw masked"
 )
 TOTALS = words("job_count tokens total_tokens costs total_cost cost_unit models")
 AUDIT = words(

@@ -1,0 +1,141 @@
+"""`audit`: who changed what, whether the chain of it holds, and all of it to keep elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import parameters
+from .problems import UsageProblem
+from .program import command, require
+from .session import Session
+from .values import some_text
+
+if TYPE_CHECKING:
+    from glidemq_core.records import AuditCheck, AuditEntry
+
+#: The first word that asks for all entries instead of a list of the newest; a queue of this name takes `-q`.
+EXPORT = "export"
+
+
+@command("audit")
+async def audit(
+    session: Session,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[export] QUEUE", help="Queues; none: all. After export: a JSON line an entry."
+        ),
+    ] = None,
+    queue: parameters.QueueOption = None,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="JOB", parser=some_text, help="Only what concerns this job."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Entries at most.")
+    ] = 100,
+    verify: Annotated[bool, typer.Option("--verify", help="Recompute the chain of hashes.")] = False,
+    expect_last: Annotated[
+        str | None,
+        typer.Option(
+            "--expect-last",
+            metavar="SEQ:HASH",
+            parser=some_text,
+            help="With --verify: this entry must still be there.",
+        ),
+    ] = None,
+) -> int:
+    """Show who changed what and when, newest first."""
+    last = None if expect_last is None else _read_last(expect_last)
+    require(last is None or verify, "--expect-last belongs to --verify")
+    if names and names[0] == EXPORT:
+        require(not (job or verify), "export writes everything: leave out --job and --verify")
+        return await _export(session, parameters.merged(names[1:], queue))
+    wanted, job_id = parameters.merged(names, queue), None
+    if job is not None:
+        ref = await session.job_ref_in(job, wanted)
+        wanted, job_id = (ref.queue,), ref.id
+    require(last is None or len(wanted) == 1, "--expect-last belongs to one QUEUE")
+    from glidemq_core.errors import ServerError
+
+    found, _ = await session.chosen_queues(wanted)
+    entries: list[AuditEntry] = []
+    checks: dict[str, AuditCheck] = {}
+    for name in found:
+        source = await session.queue(name)
+        if verify:
+            checks[name] = await source.verify_audit(expect_last=last)
+        try:
+            entries += await source.get_audit(limit=limit, job_id=job_id)
+        except ServerError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            session.out.note(f"{session.out.safe(name)}: {error.message}")
+    entries = sorted(entries, key=lambda entry: (entry.at, entry.queue, entry.seq), reverse=True)[:limit]
+    if session.json:
+        chains = {name: _state(check) for name, check in checks.items()}
+        more = {"checks": checks} if verify else {}
+        session.out.record({"entries": entries, "chains": chains, **more})
+    else:
+        _show(session, entries, checks)
+    return 0 if all(check.ok for check in checks.values()) else 1
+
+
+def _read_last(text: str) -> tuple[int, str]:
+    seq, _, digest = text.partition(":")
+    if not seq.isascii() or not seq.isdecimal() or len(digest) != 64:
+        raise UsageProblem("--expect-last is SEQ:HASH, as --verify prints it")
+    return int(seq), digest.lower()
+
+
+async def _export(session: Session, wanted: tuple[str, ...]) -> int:
+    found, _ = await session.chosen_queues(wanted)
+    for name in found:
+        async for text in (await session.queue(name)).export_audit():
+            try:
+                entry = json.loads(text)
+            except (ValueError, RecursionError):
+                session.out.note(f"{session.out.safe(name)}: an entry cannot be read: see --verify")
+                continue
+            session.out.object(session.out.masked(entry))
+    return 0
+
+
+def _state(check: AuditCheck) -> str:
+    return "ok" if check.ok else f"broken:{check.broken_at}"
+
+
+def _show(session: Session, entries: list[AuditEntry], checks: dict[str, AuditCheck]) -> None:
+    from glidemq_console.audit_text import detail_words
+    from glidemq_console.format import UNKNOWN, moment, plural
+    from glidemq_core.option_fields import epoch_ms
+
+    out, now_ms = session.out, time.time_ns() // 1_000_000
+    if entries:
+        rows = [
+            [
+                moment(epoch_ms(entry.at), now_ms),
+                out.safe(entry.by, 30),
+                out.safe(entry.action, 20),
+                out.safe(entry.queue, 40),
+                out.safe(", ".join(entry.job_ids) or UNKNOWN, 40),
+                out.safe(entry.outcome, 20),
+                out.safe(detail_words(entry.detail), 60),
+                out.safe(entry.comment or "", 60),
+            ]
+            for entry in entries
+        ]
+        out.table(["WHEN", "WHO", "WHAT", "QUEUE", "JOBS", "OUTCOME", "DETAIL", "COMMENT"], rows)
+    else:
+        out.note("no entries")
+    for name, check in checks.items():
+        words = (
+            f"{out.safe(name)}: chain {_state(check)}, {plural(check.entries, 'entry', 'entries')} checked"
+        )
+        if check.entries:
+            words += f", {check.first_seq} to {check.last_seq}, last {check.last_seq}:{check.last_hash}"
+        out.line(words)

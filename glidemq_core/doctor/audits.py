@@ -1,0 +1,67 @@
+"""Audits that nothing can be appended to any more, and setting them aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..audit import restart_audit, verify_audit
+from ..base import Scope
+from ..options import Actor
+from ..payload import as_text
+from ..records import Check, OperationResult
+from ..watch.source import Source, failed, integer, text
+from .findings import verdict
+
+if TYPE_CHECKING:
+    from ..watch import Watch
+
+#: Entries of a queue's audit that are recomputed; longer ones are left to `glidemq audit --verify`.
+_VERIFIED = 5_000
+
+
+async def audits(_: Watch, source: Source, names: Sequence[str]) -> Check:
+    """Find audits that are damaged: whatever is audited is refused until they are set aside."""
+    found = await _damaged(source, names)
+    return verdict(
+        "audit",
+        [f"{name}: {why}" for name, (why, _seen) in found.items()],
+        good="audits are whole as far as they were looked at",
+        bad="damaged audits: while the newest entries are, decisions and other changes are refused",
+        status="fail",
+        fix="glidemq doctor QUEUE --repair sets it aside and begins a new one that names its last hash",
+    )
+
+
+async def restart_audits(
+    _: Watch, source: Source, names: Sequence[str], actor: Actor
+) -> list[OperationResult]:
+    """Set damaged audits aside; the server looks again at each."""
+    results = []
+    for name, (why, seen) in (await _damaged(source, names)).items():
+        outcome, key = await restart_audit(_scope(source, name), actor=actor, seen=seen)
+        message = f"{why}; it is kept as {key}" if key else None
+        results.append(
+            OperationResult(queue=name, action="restart_audit", ok=True, outcome=outcome, message=message)
+        )
+    return results
+
+
+async def _damaged(source: Source, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """By queue why its audit is damaged, and its newest entry where only recomputing it tells."""
+    states = await source.functions("audit_state", [(source.keys(name).root, ()) for name in names])
+    found: dict[str, tuple[str, str]] = {}
+    for name, state in zip(names, states or (), strict=states is not None):
+        if failed(state):
+            continue
+        if text(state[0]) == "damaged":
+            found[name] = (as_text(state[1]), "")
+        elif 0 < integer(state[1]) <= _VERIFIED:
+            check = await verify_audit(_scope(source, name))
+            if not check.ok:
+                found[name] = (f"its chain is broken at entry {check.broken_at}", f"{as_text(state[1])}-0")
+    return found
+
+
+def _scope(source: Source, name: str) -> Scope:
+    return Scope(source.connection, source.keys(name))
