@@ -129,7 +129,10 @@ async def test_a_vector_is_refused_until_all_keys_were_looked_at(
         assert job is not None
         if has_node:
             await connection.command("SET", f"glide:{{{name}}}:w:worker-1-0", registration(1), "PX", 60_000)
-        with pytest.raises(InvalidOptionError, match="nobody knows yet: not all keys"):
+        # Where the one key lies among all is the server's business: it may be found at once.
+        with pytest.raises(
+            InvalidOptionError, match=f"nobody knows yet{'|a Node worker' if has_node else ''}"
+        ):
             await job.store_vector("embedding", [1, 2], on_node_worker="refuse")
         assert await connection.command("HEXISTS", f"glide:{{{name}}}:job:1", "embedding") == 0
 
