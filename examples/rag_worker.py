@@ -73,6 +73,7 @@ class Answers:
             concurrency=4,
             limiter=RateLimit(600, MINUTE),
             token_limiter=TokenLimit(20_000, MINUTE, scope="queue"),
+            log_errors=False,  # its first model fails on purpose
         )
 
     async def process(self, job: Job) -> dict[str, Any]:

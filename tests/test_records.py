@@ -90,7 +90,7 @@ SHAPES: list[tuple[Any, str]] = [
     (Usage(), USAGE),
     (
         Attempt(attempt=1, started_at=NOW, outcome="failed"),
-        f"attempt started_ms ended_ms outcome error fallback_index worker {USAGE}",
+        f"attempt started_ms ended_ms outcome error error_type trace fallback_index worker {USAGE}",
     ),
     (
         Approval(queue="q", id="1", name="n", suspended_at=NOW),
