@@ -73,9 +73,9 @@ async def test_runs_that_hold_their_group_are_kept(connection: Connection) -> No
 
     ledger = await queue.get_ledger(job.id)
     assert ledger is not None
-    assert [(run.outcome, run.total_tokens, run.error) for run in ledger] == [
-        ("delayed", 10, None),
-        ("failed", 20, "group rate limited"),
+    assert [(run.outcome, run.total_tokens, run.error, run.error_type) for run in ledger] == [
+        ("delayed", 10, None, None),
+        ("failed", 20, "group rate limited", "GroupRateLimitError"),
     ]
 
 

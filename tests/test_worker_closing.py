@@ -21,6 +21,7 @@ from worker_kit import P, in_state, is_idle, never, quick
 from glidemq_core.connection import Connection
 from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options import JobOptions, NewJob, Ordering, RateLimit
+from glidemq_core.worker import run as worker_run
 from glidemq_core.worker.runner import Runner
 
 
@@ -318,6 +319,25 @@ async def test_pausing_returns_when_the_results_are_recorded(bench: Bench, conne
         go_on.set()
         await pausing
         assert await bench.field(job_id, "state") == "completed"
+
+
+async def test_a_deaf_processor_does_not_keep_a_pause(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_run, "DEAF_S", 0.1)
+    free = asyncio.Event()
+
+    async def process(_: Any) -> None:
+        while not free.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await free.wait()
+
+    job_id = await bench.add(timeout=50)
+    async with quick(process, connection) as worker:
+        await eventually(lambda: worker.active_jobs)
+        await asyncio.wait_for(worker.pause(), 10)
+        assert await bench.field(job_id, "failedReason") == "Job timeout exceeded"
+        free.set()
 
 
 async def test_draining_waits_for_jobs_behind_their_ordering_key(

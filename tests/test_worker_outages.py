@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -203,6 +204,38 @@ async def test_progress_of_an_outage_never_undoes_later_progress(
         await eventually(lambda: bench.field(job_id, "finishedOn"))
     assert await bench.field(job_id, "failedReason") is None
     assert await bench.field(job_id, "progress") == "6"
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+async def test_chunks_that_a_processor_gave_up_on_disturb_no_later_ones(
+    bench: Bench, connection: Connection, fate: str
+) -> None:
+    """Its own timeout cancels some of what waits for the server; what comes then is in order, and there once."""
+    outage = Outage(connection, only="stream_append")
+
+    async def process(job: Any) -> None:
+        await job.stream({"t": "first"})
+        outage.plan = [fate] * 1_000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.gather(*(job.stream({"t": f"given up {n}"}) for n in range(5)))
+        waiting = asyncio.gather(*(job.stream({"t": f"kept {n}"}) for n in range(5)))
+        await asyncio.sleep(0)
+        outage.plan = []
+        await waiting
+        await job.stream({"t": "last"})
+
+    job_id = await bench.add()
+    async with quick(process, connection):
+        await eventually(lambda: bench.field(job_id, "finishedOn"))
+    assert await bench.field(job_id, "failedReason") is None
+    texts = [chunk.text for chunk in await bench.queue.read_stream(job_id)]
+    assert [text for text in texts if "given" not in text] == [
+        "first",
+        *(f"kept {n}" for n in range(5)),
+        "last",
+    ]
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("threads", [False, True])

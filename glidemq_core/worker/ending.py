@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base import Scope
-from ..errors import BudgetExceededError, GlideMQError, JobControl
+from ..errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ..job import Job
 from ..retry import is_outage, is_server_trouble, retry_through_outage
 from ..suspension import suspend
@@ -195,6 +195,8 @@ class Ending:
         elif isinstance(request, WaitChildrenRequest):
             reply = await scope.call("wait_children", *mark, scope.now_ms(), head)
         else:
+            if request.current_job == "fail":
+                head = ledger_head(run, GroupRateLimitError(request.duration_ms))
             reply = await scope.call(
                 "limit_group_run",
                 *mark,

@@ -30,6 +30,8 @@ from .serving import first_of, serve
 #: What closing gives to runs that are to hand back their jobs, and to results on their way, s.
 _LAST_WAIT_S = 5.0
 _FLUSH_S = 10.0
+#: How often a pause that waits for runs looks which are left, s.
+_PAUSE_LOOK_S = 0.5
 
 
 class Worker(QueueBase, Generic[DataT, ResultT]):
@@ -302,7 +304,8 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             if not tasks:
                 await first_of(self._exchange.flush(), self.wait_until_closed())
                 break
-            await self._wait_for(tasks, None)
+            # Not for ever: one that ignores its cancellation loses its job and runs on.
+            await self._wait_for(tasks, _PAUSE_LOOK_S)
 
     async def resume(self) -> None:
         """Take jobs again."""

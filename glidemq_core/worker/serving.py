@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidOptionError
@@ -28,12 +28,10 @@ class _Listening:
         self._handler = self._told
 
     def add(self, stop: asyncio.Event) -> None:
-        if not self._stops:
-            for number in _SIGNALS:
-                try:
+        for number in _SIGNALS:
+            if number not in self._former:
+                with suppress(ValueError):  # not the main thread: whoever runs that one calls close()
                     self._former[number] = signal.signal(number, self._handler)
-                except ValueError:  # not the main thread: whoever runs that one calls close()
-                    break
         self._stops.append((asyncio.get_running_loop(), stop))
 
     def remove(self, stop: asyncio.Event) -> None:
@@ -43,7 +41,8 @@ class _Listening:
         for number, former in self._former.items():
             # None: a handler that was not set from Python cannot be put back from here.
             if signal.getsignal(number) is self._handler and former is not None:
-                signal.signal(number, former)
+                with suppress(ValueError):
+                    signal.signal(number, former)
         self._former.clear()
 
     def _told(self, *_: Any) -> None:
