@@ -1,7 +1,6 @@
 -- Audit trail of a queue: stream P:audit, ids <seq>-0, one field `entry` = canonical JSON of the entry. An entry
 -- is appended in the call that makes the change, and each names the hash of the one before it.
 -- Server scripts have no SHA-256 of their own, hence the one below (FIPS 180-4).
-local audit = {}
 
 local K = {
   0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,

@@ -1,6 +1,5 @@
 -- Claiming jobs: from the priority list, the LIFO list and the stream, as far as limits allow. Whatever cannot be started
 -- is told and put where it is looked at again; it never keeps those behind it from being started.
-local claim = {}
 
 local ASIDE = 60000 -- until a job whose start was refused is tried again, ms
 local ROOM = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads

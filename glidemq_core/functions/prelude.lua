@@ -3,7 +3,8 @@
 --     other key is derived from it, so a call stays in one hash slot) and the argument list (all text).
 --   * `now` is always an argument: integer epoch milliseconds of the caller's clock.
 --   * Replies are arrays whose first element is a status word, e.g. {"ok", id} or {"not_found"}.
---   * Parts share code through the tables declared here (a chunk may hold 200 locals at most).
+--   * Parts share code through the tables declared here: every other part is a block of its own, whose locals end with it
+--     (Lua knows 200 at a time).
 -- While a library loads, `redis.call` and even `math` are out of reach: bound at the first call.
 local call, try, floor, max, min
 
@@ -14,6 +15,7 @@ local EVENTS_CAP = 1000
 local LAST_ID = "18446744073709551615-18446744073709551615" -- a stream that has it can take no entry any more
 
 local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+local audit, settle, claim = {}, {}, {}
 
 -- What went wrong in this call beside its main business, as texts and as a set.
 local troubled, TROUBLES = {}, 8

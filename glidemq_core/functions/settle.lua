@@ -1,6 +1,5 @@
 -- Settling runs that have ended. First what makes a job's end: its place in a result set, its state, its entry. Only then
 -- all that follows from it, each part guarded, so that no record can keep another from being settled.
-local settle = {}
 
 local FIRST = 9 -- argument of an exchange where the settled runs begin
 -- Words of a run's head, in order; its result or reason is an argument of its own.

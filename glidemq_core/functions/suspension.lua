@@ -140,27 +140,39 @@ register("deliver_early", {}, function(P, args)
   return { "ok", delivered }
 end)
 
--- Bytes of entries at either end of a round that are looked at, and entries of one page.
-local WINDOW, PAGE = 1048576, 16
+-- Bytes of entries at either end of a round that are looked at, entries of the first page, bytes that the next aim at.
+local WINDOW, PAGE, PAGE_BYTES = 1048576, 16, 65536
 
--- SHA-1 of `count` entries from one end of a stream's part, each word with its length; "" when there are fewer, or what
--- is there is not what was counted.
+-- An entry as hashes are taken of it: the number of its words, then each with its length.
+local function entry_text(id, words)
+  if #words == 2 then
+    local name, value = words[1], words[2]
+    return "3 " .. #id .. ":" .. id .. #name .. ":" .. name .. #value .. ":" .. value
+  end
+  local parts = { #words + 1, " ", #id, ":", id }
+  for _, word in ipairs(words) do
+    local n = #parts
+    parts[n + 1], parts[n + 2], parts[n + 3] = #word, ":", word
+  end
+  return table.concat(parts)
+end
+
+-- SHA-1 of `count` entries from one end of a stream's part; "" when there are fewer, or what is there is not what was
+-- counted.
 local function window(command, key, from, to, count)
-  local texts, size = {}, 0
-  while #texts < count do
-    local page = call(command, key, from, to, "COUNT", min(PAGE, count - #texts))
+  local texts, found, size, step = {}, 0, 0, PAGE
+  while found < count do
+    local page = call(command, key, from, to, "COUNT", min(step, count - found))
     if #page == 0 then return "" end
-    for _, entry in ipairs(page) do
-      local words = { #entry[2] + 1, " ", #entry[1], ":", entry[1] }
-      for _, word in ipairs(entry[2]) do
-        local n = #words
-        words[n + 1], words[n + 2], words[n + 3] = #word, ":", word
-      end
-      local text = table.concat(words)
-      if #texts > 0 and size + #text > WINDOW then return "" end
-      texts[#texts + 1], size = text, size + #text
+    for i = 1, #page do
+      local entry = page[i]
+      local text = entry_text(entry[1], entry[2])
+      if found > 0 and size + #text > WINDOW then return "" end
+      found, size = found + 1, size + #text
+      texts[found] = text
     end
     from = "(" .. page[#page][1]
+    step = max(1, min(500, floor(PAGE_BYTES * found / size)))
   end
   if command == "XREVRANGE" then
     for i = 1, floor(count / 2) do texts[i], texts[count + 1 - i] = texts[count + 1 - i], texts[i] end
