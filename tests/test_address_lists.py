@@ -137,3 +137,17 @@ async def test_a_client_is_changed_once_however_many_calls_find_a_replica(
 
     assert sorted(answers) == list(range(1, 201))
     assert made == 1
+
+
+async def test_the_primary_is_found_by_who_may_not_ask_for_the_servers_facts(pair: tuple[Node, Node]) -> None:
+    first, second = pair
+    for node in pair:
+        await node.ask("ACL", "SETUSER", "worker", "on", ">pw", "~*", "+@all", "-info", "-role")
+
+    async with connect(url(second, first), username="worker", password="pw") as opened:
+        assert opened.address == f"127.0.0.1:{first.port}"
+        await second.ask("REPLICAOF", "NO", "ONE")
+        await _follow(first, second)
+
+        assert await Queue[Any, Any]("q", opened).add("n", {})
+        assert opened.address == f"127.0.0.1:{second.port}"

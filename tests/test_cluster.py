@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import glide
 import pytest
 import pytest_asyncio
 from cluster_kit import running_cluster
+from snippets import blocks
+from test_operations_page import PAGE
 
 from glidemq_core import Queue, VectorField, errors, functions
 from glidemq_core.connection import Connection, connect
@@ -113,3 +116,18 @@ async def test_vectors_are_found_in_the_queue_s_slot(cluster: Connection) -> Non
 
             assert [(hit.job.data["place"], hit.score) for hit in hits] == [(1, 1), (2, 4)]
             await queue.drop_job_index()
+
+
+async def test_a_user_that_may_only_look_finds_its_way(cluster: Connection, cluster_ports: list[int]) -> None:
+    await Queue[Any, Any]("looked", cluster).add("n", {})
+    [block] = blocks(PAGE, "acl")
+    words = [*block.text.replace("PASSWORD", "pw").split(), "+cluster|slots"]
+    await cluster.client.custom_command(words, route=glide.AllNodes())
+
+    seed = f"valkey://127.0.0.1:{cluster_ports[2]}?cluster=1"
+    async with connect(seed, username="viewer", password="pw") as opened, Watch(opened) as watch:
+        [row] = (await watch.snapshot(["looked"])).queues
+
+        assert (row.waiting, row.unreadable) == (1, ())
+        with pytest.raises(errors.PermissionDeniedError):
+            await Queue[Any, Any]("looked", opened).add("n", {})
