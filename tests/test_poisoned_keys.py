@@ -20,6 +20,8 @@ from glidemq_core.options import Actor, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 
+# What somebody else put under a name of the queue stays.
+pytestmark = pytest.mark.leaves_records
 CONSUMER = "worker-1-0badcafe"
 
 

@@ -14,7 +14,8 @@ from .audits import audits, restart_audits
 from .flows import stuck_parents
 from .lost import lost_jobs, requeue_lost
 from .ordering import ordering_keys
-from .queues import key_types, list_active, outbox, paused, schedulers, suspended, workers
+from .outbox import outbox, retry_letters
+from .queues import key_types, list_active, paused, schedulers, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
 from .slots import free_slots, ordering_slots
 from .unfinished import finish_flows, unfinished_flows
@@ -51,6 +52,7 @@ _REPAIRS: dict[str, _Repairing] = {
     "finish_flows": finish_flows,
     "requeue_lost": requeue_lost,
     "free_slots": free_slots,
+    "retry_letters": retry_letters,
 }
 #: Ids of all checks in their order.
 CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUEUES)

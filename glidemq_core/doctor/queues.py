@@ -196,28 +196,6 @@ async def _drift(source: Source, names: Sequence[str]) -> dict[str, tuple[int, i
     return found
 
 
-async def outbox(watch: Watch, source: Source, names: Sequence[str]) -> Check:
-    """Find news for flows in other slots that nobody delivers."""
-    answers = await source.ask([("LLEN", source.keys(name).outbox) for name in names])
-    lengths = {name: integer(a) for name, a in zip(names, answers, strict=True) if not failed(a) and a}
-    crews = _by_queue(
-        worker for worker in (await watch.workers(list(lengths))).workers if worker.language == "python"
-    )
-    found = [
-        f"{name}: {plural(length, 'message')} to flows of other queues, no Python worker to deliver them"
-        for name, length in lengths.items()
-        if name not in crews
-    ]
-    under_way = sum(lengths.values())
-    return verdict(
-        "outbox",
-        found,
-        good=f"{plural(under_way, 'message')} under way" if under_way else "empty",
-        bad="parents and budgets of other queues wait for news",
-        fix="start a Python worker for the queue: glidemq worker MODULE:ATTR",
-    )
-
-
 def _by_queue(workers: Iterable[WorkerInfo]) -> dict[str, list[WorkerInfo]]:
     found: dict[str, list[WorkerInfo]] = {}
     for worker in workers:
