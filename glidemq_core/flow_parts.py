@@ -33,6 +33,8 @@ CALL_JOBS = 500
 CALL_BYTES = 2 * 1_048_576
 #: Links one call writes at most.
 _CALL_LINKS = 2_000
+#: Jobs of one part.
+_PART_JOBS = 250
 #: How long a flow that has begun to run is finished against an outage, s.
 _INSIST_S = 60.0
 
@@ -206,7 +208,7 @@ def _parts(
     for job in jobs:
         mine = words_of(job)
         length = sum(len(word) for word in mine)
-        if part and (len(part) >= CALL_JOBS or size + length > CALL_BYTES):
+        if part and (len(part) >= _PART_JOBS or size + length > CALL_BYTES):
             yield part, words
             part, words, size = [], [], 0
         part.append(job)
@@ -239,7 +241,7 @@ async def _release_all(
         now = connection.now_ms()
         # The home's queue is the one whose trail tells of it.
         audit = blob if places[at] == home else ""
-        return await connection.call("release_flow", places[at], now, token, CALL_JOBS, audit)
+        return await connection.call("release_flow", places[at], now, token, _PART_JOBS, audit)
 
     while at < len(places):
         status, *_ = await insist(release, _INSIST_S)
@@ -252,7 +254,7 @@ async def _undo(connection: Connection, home: str, others: Sequence[str], token:
     places, at = (*others, home), 0
     while at < len(places):
         audit, now = blob if places[at] == home else "", connection.now_ms()
-        status, *_ = await connection.call("undo_flow", places[at], now, token, CALL_JOBS, audit)
+        status, *_ = await connection.call("undo_flow", places[at], now, token, _PART_JOBS, audit)
         if audit:
             blob = ""
         at += status != b"more"

@@ -30,6 +30,8 @@ ScopeOf = Callable[[str], Scope]
 #: Jobs of one flow, and bytes of their data: one call holds them all, and the server.
 MAX_JOBS = 100_000
 MAX_BYTES = 256 * 1_048_576
+#: Jobs that may wait for one job: the call that completes it tells them all.
+MAX_WAITERS = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -177,6 +179,12 @@ def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
         refuse_size("data", size, limit=MAX_BYTES, message=message)
     taken: set[str] = set()
     for job in plan.jobs:
+        if len(job.dependents) > MAX_WAITERS:
+            raise definition_error(
+                f'{len(job.dependents)} nodes wait for "{job.name}", at most {MAX_WAITERS} may',
+                job.name,
+                "deps",
+            )
         if job.id and job.member in taken:
             raise duplicate(plan, job)
         if job.id:

@@ -17,6 +17,9 @@ from .option_types import JobIdLike
 from .options import Actor, JobRef
 from .payload import as_text
 
+#: Children looked at in one round trip, and counted by one call.
+_PAGE, _COUNTED = 1_000, 200
+
 
 async def repair_flow(
     scope: Scope, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
@@ -81,22 +84,39 @@ async def pending_children(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
     members = parse_members(await connection.command("SMEMBERS", keys.deps(parent.id)) or (), prefix)
     if not members:
         return {}
-    texts = [QueueKeys(prefix, child.queue).member(child.id) for child in members]
-    markers = await connection.command("HMGET", keys.job(parent.id), *(done_marker(text) for text in texts))
-    pending = [child for child, marker in zip(members, markers, strict=True) if marker is None]
-    states = await scope.gather(
-        *(("HGET", QueueKeys(prefix, child.queue).job(child.id), "state") for child in pending)
-    )
-    return {child: as_text(state) for child, state in zip(pending, states, strict=True)}
+    found: dict[JobRef, str] = {}
+    for start in range(0, len(members), _PAGE):
+        part = members[start : start + _PAGE]
+        fields = [done_marker(QueueKeys(prefix, child.queue).member(child.id)) for child in part]
+        markers = await connection.command("HMGET", keys.job(parent.id), *fields)
+        pending = [child for child, marker in zip(part, markers, strict=True) if marker is None]
+        states = await scope.gather(
+            *(("HGET", QueueKeys(prefix, child.queue).job(child.id), "state") for child in pending)
+        )
+        found |= {child: as_text(state) for child, state in zip(pending, states, strict=True)}
+    return found
 
 
 async def _count(
     scope: Scope, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
 ) -> list[JobRef]:
-    """Count children as done, in one call on the parent. Raises JobNotFoundError, JobStateError."""
+    """Count children as done, on the parent; of very many a part a call, each audited by itself.
+
+    Raises JobNotFoundError, JobStateError.
+    """
+    prefix = scope.keys.prefix
+    members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]
+    counted: list[JobRef] = []
+    for start in range(0, max(1, len(members)), _COUNTED):
+        counted += await _count_part(scope, parent, members[start : start + _COUNTED], action, actor)
+    return sorted(counted)
+
+
+async def _count_part(
+    scope: Scope, parent: JobRef, members: list[str], action: str, actor: Actor | None
+) -> list[JobRef]:
     prefix = scope.keys.prefix
     keys = QueueKeys(prefix, parent.queue)
-    members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]
     detail = {"children": members}
     blob = await audit_blob(scope, actor, action, [parent.id], scope.now_ms(), detail=detail)
     status, *rest = await scope.connection.call("release_parent", keys.root, parent.id, blob, *members)

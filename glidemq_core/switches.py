@@ -18,7 +18,7 @@ from .registries import forget_queue
 from .repeating import insist
 
 #: Jobs a server call, so that no call holds the server for long.
-_SLICE = 1_000
+_SLICE = 500
 #: How long a part of such an operation is asked for again, s.
 _INSIST_S = 10.0
 

@@ -110,7 +110,7 @@ async def test_a_flow_in_parts_is_the_flow_that_one_call_makes(
 
     whole = await make()
     monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "CALL_JOBS", 2)
+    monkeypatch.setattr(flow_parts, "_PART_JOBS", 2)
     monkeypatch.setattr(flow_parts, "_CALL_LINKS", 2)
     assert await make() == whole
 
@@ -141,7 +141,7 @@ async def test_no_call_of_a_large_flow_is_large(
 
     largest = max(size for sizes in calls.sizes.values() for size in sizes)
     assert largest <= flow_parts.CALL_BYTES
-    assert len(calls.sizes["make_flow"]) == 3 + 2
+    assert len(calls.sizes["make_flow"]) == 3 + 3
     assert len(calls.sizes["link_flow"]) <= 4
     assert await connection.command("SCARD", "glide:{q}:deps:1") == 600
 
@@ -160,7 +160,7 @@ async def test_a_failure_before_anything_can_run_leaves_nothing(
     how: str,
 ) -> None:
     monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "CALL_JOBS", 3)
+    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
     monkeypatch.setattr(flow_parts, "_CALL_LINKS", 4)
     agent = await Queue("b", connection).add("agent")
     assert agent is not None
@@ -196,7 +196,7 @@ async def test_a_failure_afterwards_is_repeated_and_everything_runs_once(
     how: str,
 ) -> None:
     monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "CALL_JOBS", 3)
+    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
     monkeypatch.setattr(connection, "call", Calls(connection, number, how, RELEASING))
     node = await producer.add(wide(8))
 
@@ -211,7 +211,7 @@ async def test_a_cancelled_producer_of_a_flow_that_runs_finishes_it(
     connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "CALL_JOBS", 3)
+    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
     monkeypatch.setattr(connection, "call", Calls(connection, 2, "cancelled", RELEASING))
     with pytest.raises(asyncio.CancelledError):
         await producer.add(wide(8))
@@ -223,7 +223,7 @@ async def died(connection: Connection, number: int, of: tuple[str, ...]) -> None
     """A producer is killed at some call: neither removes nor finishes anything."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-        patch.setattr(flow_parts, "CALL_JOBS", 3)
+        patch.setattr(flow_parts, "_PART_JOBS", 3)
         patch.setattr(connection, "call", Calls(connection, number, "cancelled", of))
         patch.setattr(flow_parts, "_undo", asyncio.sleep)
         patch.setattr(flow_parts.PartedFlow, "_finish", lambda self: asyncio.sleep(0))
@@ -266,7 +266,7 @@ async def test_a_producer_that_was_given_up_learns_of_it(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, producer: FlowProducer
 ) -> None:
     monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "CALL_JOBS", 3)
+    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
     call, made = connection.call, 0
     scope = await Queue("q", connection).scope()
 
@@ -287,7 +287,7 @@ async def test_an_id_that_is_taken_meanwhile_refuses_the_whole_flow(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, producer: FlowProducer
 ) -> None:
     monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "CALL_JOBS", 3)
+    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
     call = connection.call
 
     async def racing(function: str, key: str, *args: Any) -> Any:

@@ -103,6 +103,7 @@ async def test_a_drain_in_parts_lets_ordering_keys_go_on(bench: Bench) -> None:
     assert [run[0] for run in await bench.claim(5)] == [after]
 
 
+@pytest.mark.leaves_records
 async def test_parked_jobs_of_very_many_keys_are_listed_to_the_last(bench: Bench) -> None:
     keys = bench.scope.keys
     for start in range(0, 2_500, 500):

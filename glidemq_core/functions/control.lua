@@ -2,8 +2,9 @@
 -- finds the job in whatever structure holds it, so that no entry or list element outlives its job and no job
 -- stands in two places. A job that is gone is never brought back.
 
--- Entries that one call may still look at: walks over a long stream must not hold the server for long.
-local WALK, walk_left = 100000, 0
+-- Entries that one call may still look at: walks over a long stream or list must not hold the server for long. Elements
+-- of a list, which the server walks itself, cost a part of an entry.
+local WALK, walk_left, LISTED, CHEAPER = 30000, 0, 100000, 20
 
 local function scan(P, command, id, from, to, limit)
   local step = 16
@@ -26,7 +27,7 @@ end
 -- for clocks that differ) and where one queued again would be (the tail). Bounded: nil in a huge backlog.
 local function waiting_entry(P, id, timestamp)
   local since = max(0, util.num(timestamp) - 1000)
-  return scan(P, "XRANGE", id, util.int(since), "+", 20000) or scan(P, "XREVRANGE", id, "+", "-", 20000)
+  return scan(P, "XRANGE", id, util.int(since), "+", 10000) or scan(P, "XREVRANGE", id, "+", "-", 10000)
 end
 
 -- Pending entries (at most 10000) by the job they run.
@@ -52,11 +53,28 @@ function jobs.look(P, id)
   return job
 end
 
+-- Take a job out of a list, looked for at both ends. Bounded as the stream; what is left in a list of a job that is gone
+-- is dropped by whoever claims it.
+local function unlist(P, list, id)
+  local key = P .. ":" .. list
+  for _, from in ipairs({ 1, -1 }) do
+    local most = min(LISTED, walk_left * CHEAPER)
+    if most < 1 then return false end
+    local place = call("LPOS", key, id, "RANK", from, "MAXLEN", most)
+    walk_left = walk_left - most / CHEAPER
+    if place then
+      call("LREM", key, from, id)
+      return true
+    end
+  end
+  return false
+end
+
 -- Take a waiting job out of the list or stream it waits in. Returns "taken"; "pending" when a worker has read
 -- its entry and is about to start it (left alone unless `force`); nil when it was found nowhere.
 function jobs.unqueue(P, id, job, force)
-  if job.lifo and call("LREM", P .. ":lifo", 0, id) > 0 then return "taken" end
-  if job.priority > 0 and call("LREM", P .. ":priority", 0, id) > 0 then return "taken" end
+  if job.lifo and unlist(P, "lifo", id) then return "taken" end
+  if job.priority > 0 and unlist(P, "priority", id) then return "taken" end
   local entry = waiting_entry(P, id, job.timestamp)
   if not entry then return nil end
   local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)

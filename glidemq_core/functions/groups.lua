@@ -2,13 +2,30 @@
 -- Invariants shared with every peer: nextSeq only moves forward, by a start or a skip marker; a slot is taken
 -- once a job and freed once; all stored numbers are integers.
 
--- Step over markers of sequence numbers that will never start, however many there are: a job behind those that were
--- left for another look would be parked, and nobody would wake it.
+-- The first number from `from` on that has no marker; `take` removes those before it. Where there are more markers than
+-- one call steps over, the tick goes on with the group, which it is told to look at.
+local function unmarked(g, from, take)
+  local at, page = from, 1
+  while util.steps > 0 do
+    local names, hits = {}, 0
+    for i = 1, page do names[i] = "skip:" .. util.int(at + i - 1) end
+    local found = call("HMGET", g, unpack(names))
+    while hits < page and found[hits + 1] do hits = hits + 1 end
+    if hits > 0 and take then call("HDEL", g, unpack(names, 1, hits)) end
+    at, util.steps = at + hits, util.steps - hits
+    if hits < page then return at end
+    page = 500
+  end
+  local root, key = g:match("^(.*}):group:(.*)$")
+  call("ZADD", root .. ":ratelimited", "0", key)
+  return at
+end
+
+-- Step over markers of sequence numbers that will never start.
 function groups.next_seq(g)
-  local nxt = util.num(call("HGET", g, "nextSeq"))
-  if nxt < 1 then return nxt end
-  local from = nxt
-  while call("HDEL", g, "skip:" .. util.int(nxt)) == 1 do nxt = nxt + 1 end
+  local from = util.num(call("HGET", g, "nextSeq"))
+  if from < 1 then return from end
+  local nxt = unmarked(g, from, true)
   if nxt ~= from then call("HSET", g, "nextSeq", util.int(nxt)) end
   return nxt
 end
@@ -116,7 +133,7 @@ function groups.dispatch(P, key, now)
     "tbCapacity", "tbRefillRate")
   local limit, active = util.num(f[1]), util.num(f[2])
   if limit > 0 and active >= limit then return 0 end
-  local room = limit > 0 and min(limit - active, 1000) or min(parked, 1000)
+  local room = limit > 0 and min(limit - active, parked) or parked
   if now > 0 then
     local rate_max, duration, start = util.num(f[3]), util.num(f[4]), util.num(f[5])
     if rate_max > 0 and duration > 0 and now - start < duration then
@@ -150,6 +167,8 @@ function groups.dispatch(P, key, now)
       end
     end
   end
+  local wanted = room
+  room = min(room, util.left)
   local expected, released, looks = groups.next_seq(g), 0, 0
   while released < room do
     looks = looks + 1
@@ -175,10 +194,12 @@ function groups.dispatch(P, key, now)
         released = released + 1
       end
       if seq > 0 and seq == expected then
-        repeat expected = expected + 1 until call("HEXISTS", g, "skip:" .. util.int(expected)) == 0
+        expected = unmarked(g, expected + 1, false)
       end
     end
   end
+  util.left = util.left - released
+  if released == room and room < wanted then retry_at(P, key, now) end
   return released
 end
 

@@ -72,7 +72,7 @@ function jobs.expire(P, id, now, parked)
 end
 
 -- Retention of a result set after one job settled. `rule`: "" keep, "all" drop this job, "n:<count>",
--- "a:<age s>:<count>". At most 1000 per rule and call.
+-- "a:<age s>:<count>". What one call leaves of the surplus the next ones take.
 function jobs.retain(P, set, id, rule, now)
   if rule == "" then return end
   local key = P .. ":" .. set
@@ -85,7 +85,8 @@ function jobs.retain(P, set, id, rule, now)
   if not count then age, count = rule:match("^a:([%d%.]+):(%d+)$") end
   age, count = util.num(age), util.num(count)
   if age > 0 then
-    local old = call("ZRANGEBYSCORE", key, "-inf", util.int(now - age * 1000), "LIMIT", 0, 1000)
+    local old = call("ZRANGEBYSCORE", key, "-inf", util.int(now - age * 1000), "LIMIT", 0, max(0, util.left))
+    util.left = util.left - #old
     if #old > 0 then
       util.sliced("ZREM", key, old)
       jobs.purge(P, old)
@@ -93,8 +94,9 @@ function jobs.retain(P, set, id, rule, now)
   end
   if count > 0 then
     local surplus = call("ZCARD", key) - count
-    if surplus > 0 then
-      local old = call("ZRANGE", key, 0, min(surplus, 1000) - 1)
+    if surplus > 0 and util.left > 0 then
+      local old = call("ZRANGE", key, 0, min(surplus, util.left) - 1)
+      util.left = util.left - #old
       util.sliced("ZREM", key, old)
       jobs.purge(P, old)
     end

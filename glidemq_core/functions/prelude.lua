@@ -25,12 +25,16 @@ local function register(name, flags, fn)
     function_name = "@LIB@_" .. name,
     callback = function(keys, args)
       if not call then call, try, floor, max, min = redis.call, redis.pcall, math.floor, math.max, math.min end
+      util.left, util.steps = 1000, 50000
       if #troubled > 0 then troubled = {} end
       return fn(keys[1], args)
     end,
     flags = flags,
   })
 end
+
+-- What one call may still do beside what it was asked for, so that none holds the server for long: `util.left` jobs that
+-- it moves or removes, `util.steps` markers of sequence numbers that it steps over. The rest waits for another call.
 
 -- Decimal text without exponent or fraction, as every number in a hash or score must be.
 function util.int(n)

@@ -84,13 +84,13 @@ local function next_due(P)
   return due and util.int(due) or ""
 end
 
--- Promote what is due (at most 1000 jobs) and wake rate-limited groups (at most 100).
+-- Promote what is due (at most 300 jobs) and wake rate-limited groups (at most 100).
 -- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now.
 -- Reply {"ok" | "more", jobs promoted, next due time in ms or "", what went wrong}.
 -- Keeps: a member leaves P:scheduled in the call that queues its job; the score, not the hash, gives the priority.
 register("tick", {}, function(P, args)
   local now = tonumber(args[1])
-  local count, more = promote(P, now, 1000)
+  local count, more = promote(P, now, 300)
   local waking = call("ZRANGEBYSCORE", P .. ":ratelimited", "-inf", args[1], "LIMIT", 0, 100)
   if #waking > 0 then util.sliced("ZREM", P .. ":ratelimited", waking) end
   for _, key in ipairs(waking) do
@@ -98,7 +98,7 @@ register("tick", {}, function(P, args)
       call("ZADD", P .. ":ratelimited", util.int(now + AGAIN), key)
     end
   end
-  more = more or #waking == 100
+  more = more or #waking == 100 or util.left <= 0
   return { more and "more" or "ok", count, next_due(P), util.troubles() }
 end)
 

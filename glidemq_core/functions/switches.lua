@@ -226,7 +226,7 @@ end)
 -- them stay; the counter goes at the end, if nothing was added.
 -- args: SCAN cursor, pattern "<P>:*" with P escaped, before. Reply {cursor}.
 register("obliterate_rest", {}, function(P, args)
-  local reply = call("SCAN", args[1], "MATCH", args[2], "COUNT", 1000)
+  local reply = call("SCAN", args[1], "MATCH", args[2], "COUNT", 300)
   local keep, gone = { [P .. ":id"] = true, [P .. ":audit"] = true }, {}
   for _, name in ipairs(STRUCTURES) do keep[P .. ":" .. name] = true end
   local before, head = tonumber(args[3]), P .. ":"
