@@ -241,12 +241,14 @@ class Link:
             if self._loads != seen:
                 return
             words: Words = ["FUNCTION", "LOAD", functions.source()]
+            client = self.client
             try:
                 if self._settings.cluster:
-                    await self.client.custom_command(words, route=self._driver.everywhere())
+                    await client.custom_command(words, route=self._driver.everywhere())
                 else:
                     await self._send(words)
-            except self._driver.GlideError as error:
+            except self._driver.GlideError as raised:
+                error = self._as_lost(raised, client)
                 if not self._driver.is_existing_library(error):
                     problem = await self._explained(error, words)
                     if isinstance(problem, PermissionDeniedError):

@@ -99,10 +99,10 @@ class Nodes:
                 self.settings = replace(self._given, addresses=tuple(primaries))
                 self.generation += 1
             return None
-        return no_primary(self._given.addresses, primaries, answers)
+        return _no_primary(self._given.addresses, primaries, answers)
 
 
-def no_primary(
+def _no_primary(
     addresses: Iterable[Address], primaries: list[Address], answers: dict[Address, Facts | GlideMQError]
 ) -> str:
     """Words for a list of addresses that has no primary, or too many."""

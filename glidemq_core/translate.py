@@ -115,6 +115,11 @@ def translate(
             reason="acl",
             command=command,
         )
+    if "nflight request" in text:
+        return ServerUnavailableError(
+            f"{address} does not keep up: too many calls wait for their answers; this one was not sent",
+            address=address,
+        )
     if any(mark in text for mark in _UNCONNECTED):
         return ServerUnavailableError(f"cannot reach {address}", address=address)
     if code in _TRANSIENT:
