@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from glidemq_core.audit import audit_blob, canonical_json, get_audit, verify_aud
 from glidemq_core.base import Scope
 from glidemq_core.connection import Connection
 from glidemq_core.control import remove_jobs
-from glidemq_core.errors import InvalidOptionError
+from glidemq_core.errors import InvalidOptionError, ServerError
 from glidemq_core.keys import QueueKeys
-from glidemq_core.options import Actor
+from glidemq_core.options import Actor, Ordering
+from glidemq_core.queue import Queue
 from glidemq_core.switches import pause, resume
 
 #: Commands that change something, as the functions use them.
@@ -190,3 +192,19 @@ async def test_what_was_cut_off_or_written_anew_is_found_by_the_last_hash_kept_e
         await resume(scope, actor=Actor("eve"))
     assert (await verify_audit(scope)).ok
     assert (await verify_audit(scope, expect_last=last)).broken_at == 4
+
+
+async def test_what_was_changed_before_an_error_is_audited(scope: Scope) -> None:
+    queue = Queue[Any, Any]("mail", scope.connection)
+    plain, ordered = await queue.add("n", {}), await queue.add("n", {}, ordering=Ordering("k"))
+    assert plain is not None
+    assert ordered is not None
+    await scope.connection.command("DEL", scope.keys.group("k"))
+    await scope.connection.command("SET", scope.keys.group("k"), "foreign")
+
+    with pytest.raises(ServerError):
+        await remove_jobs(scope, [plain.id, ordered.id], actor=ANN)
+
+    assert await queue.get_job(plain.id) is None
+    [entry] = await get_audit(scope)
+    assert (entry.action, entry.job_ids, entry.count) == ("remove", (plain.id,), 1)

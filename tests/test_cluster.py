@@ -10,11 +10,14 @@ import pytest
 import pytest_asyncio
 from cluster_kit import running_cluster
 from snippets import blocks
+from suspension_kit import activated
 from test_operations_page import PAGE
 
-from glidemq_core import Queue, VectorField, errors, functions
+from glidemq_core import Actor, Queue, VectorField, errors, functions
+from glidemq_core.audit import restart_audit
 from glidemq_core.connection import Connection, connect
 from glidemq_core.resp import Wire
+from glidemq_core.suspension import suspend
 from glidemq_core.watch import Watch
 
 #: One cluster for all of them.
@@ -131,3 +134,22 @@ async def test_a_user_that_may_only_look_finds_its_way(cluster: Connection, clus
         assert (row.waiting, row.unreadable) == (1, ())
         with pytest.raises(errors.PermissionDeniedError):
             await Queue[Any, Any]("looked", opened).add("n", {})
+
+
+async def test_a_decision_in_a_cluster_is_bound_to_what_was_shown(cluster: Connection) -> None:
+    for name in ("a", "b", "c"):
+        queue = Queue[Any, Any](name, cluster)
+        job_id, entry, started = await activated(queue)
+        scope = await queue.scope()
+        await scope.connection.command("XADD", scope.keys.jstream(job_id), "*", "t", "Dear customer")
+        await suspend(scope, job_id, entry, started, "look", 0)
+        shown = await queue.review(job_id)
+        assert shown.draft == "Dear customer"
+        assert (await queue.approve(job_id, actor=Actor("ann"), expect="0" * 64)).outcome == "changed"
+        assert (await queue.approve(job_id, actor=Actor("ann"), expect=shown.review_hash)).ok
+        [audited] = await queue.get_audit()
+        assert (audited.user, audited.shown_hash) == ("default", shown.review_hash)
+        await cluster.command("XTRIM", scope.keys.audit, "MAXLEN", 0)
+        with pytest.raises(errors.AuditError):
+            await queue.pause(actor=Actor("ann"))
+        assert (await restart_audit(scope, actor=Actor("ann")))[0] == "restarted"

@@ -63,7 +63,7 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
     for item in inbox.items:
         usage = item.usage
         cost = money(usage.total_cost, usage.cost_unit and out.safe(usage.cost_unit, 8)) if usage else UNKNOWN
-        draft = item.draft if item.draft is not None else _payload(out.masked(item.data))
+        draft = item.draft if item.draft is not None else item.raw or _payload(out.masked(item.data))
         rows.append(
             [
                 out.safe(f"{item.queue}:{item.id}", 48),
@@ -74,10 +74,15 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
                 cost,
                 count(item.waiting_behind),
                 out.safe(" ".join(draft.split()), 48),
+                out.safe(item.unshown or "", 40),
             ]
         )
-    headers = ["JOB", "NAME", "LEFT", "WAITED", "REASON", "COST", "BEHIND", "DRAFT"]
+    headers = ["JOB", "NAME", "LEFT", "WAITED", "REASON", "COST", "BEHIND", "DRAFT", "HELD"]
     out.table(headers, rows, right=["LEFT", "WAITED", "COST", "BEHIND"])
+    if any(item.unshown for item in inbox.items):
+        out.note(
+            "what is held was not read whole: glidemq review JOB shows it, with the hash that approves it"
+        )
     if inbox.total > len(inbox.items):
         out.note(f"{len(inbox.items)} of {inbox.total}; --limit shows more")
 

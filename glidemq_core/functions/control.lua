@@ -107,17 +107,23 @@ local function to_stream(P, id, name)
 end
 
 -- Run `one(id)` for args[first..#args-1], the audit blob being the last argument. Replies {"ok", outcome...} and
--- keeps one audit entry naming the jobs whose outcome is `wanted`.
+-- keeps one audit entry naming the jobs whose outcome is `wanted`. An error ends it at that job; what was changed until
+-- then is audited all the same.
 local function each(P, args, first, wanted, one)
   audit.ready(P, args[#args])
-  local out, changed = { "ok" }, {}
+  local out, changed, failure = { "ok" }, {}, nil
   walk_left = WALK
   for i = first, #args - 1 do
-    local outcome = one(args[i])
+    local ok, outcome = pcall(one, args[i])
+    if not ok then
+      failure = outcome
+      break
+    end
     out[#out + 1] = outcome
     if outcome == wanted then changed[#changed + 1] = i - first + 1 end
   end
   if #changed > 0 then audit.append(P, args[#args], wanted, #changed, changed) end
+  if failure then error(failure) end
   return out
 end
 

@@ -107,6 +107,7 @@ def test_what_is_not_listed_whole_is_not_approved(
     ask(server, data, **chunk)
     assert run("approvals", "--json").object["approvals"][0]["review_hash"] is None
 
+    assert why in run("approvals").out
     held = run("approve", "q:1", "--json")
 
     assert (held.code, outcomes(held)) == (1, ["not_shown"])
