@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "budget": ["--quick"],
     "overview": ["--jobs", "1000", "100000", "--rounds", "20"],
     "console_latency": ["--quick"],
+    "long_calls": ["--quick"],
     "search": ["--vectors", "2000", "--rounds", "3"],
 }
 #: A benchmark that has not ended by then hangs, s.

@@ -69,6 +69,12 @@ def _console(result: dict[str, Any]) -> Iterator[Row]:
     yield f"console at {result['size']}: {rain}", keys, "p95 50 ms"
 
 
+def _long_calls(result: dict[str, Any]) -> Iterator[Row]:
+    for name, case in result["cases"].items():
+        what = f"longest call of {name.replace('_', ' ')}, {result['stored']:,} jobs or keys"
+        yield what, f"{case['longest_ms']:g} ms (`{case['call']}`)", f"{result['reach']['longest_ms']} ms"
+
+
 def _search(result: dict[str, Any]) -> Iterator[Row]:
     yield (
         f"exact vector search, {result['vectors']:,} vectors of {result['dimensions']} numbers",
@@ -93,6 +99,7 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "budget": _budget,
     "overview": _overview,
     "console_latency": _console,
+    "long_calls": _long_calls,
     "search": _search,
 }
 

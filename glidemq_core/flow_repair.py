@@ -18,7 +18,7 @@ from .options import Actor, JobRef
 from .payload import as_text
 
 #: Children looked at in one round trip, and counted by one call.
-_PAGE, _COUNTED = 1_000, 200
+_PAGE, _COUNTED = 1_000, 100
 
 
 async def repair_flow(
