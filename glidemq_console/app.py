@@ -34,6 +34,7 @@ from .screens.base import ConsoleScreen
 from .standins import ascii_glyphs
 from .store import Snapshot, settle_link
 from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
+from .trail import Trail
 from .typeahead import TypeAhead
 
 
@@ -101,6 +102,7 @@ class ConsoleApp(App[int]):
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.tabs = [(spec.key, spec.name) for spec in SCREENS]
+        self._trail = Trail()
         #: Calls of `go` whose target is still to be opened.
         self._going = 0
         self._typed_ahead = TypeAhead(self)
@@ -216,16 +218,26 @@ class ConsoleApp(App[int]):
             self.feed.want(screen.interests())
 
     def go(self, name: str, target: object = None) -> None:
-        """Go to a screen, and there to a queue, a job or what else it shows."""
+        """Go to a screen, and there to a queue, a job or what else it shows.
+
+        Pages that were left open there would hide the target: they are closed. Without a target they stay.
+        """
         self._going += 1
-        if self.current_mode != name:
+        origin = self.current_mode
+        if origin != name:
             self.switch_mode(name)
 
         def open_target() -> None:
-            self._going -= 1
-            screen = next((s for s in self.screen_stack if isinstance(s, ConsoleScreen)), None)
-            if screen is not None and target is not None:
-                screen.open(target)
+            try:
+                if target is not None:
+                    while len(self.screen_stack) > 1 and isinstance(self.screen, ConsoleScreen):
+                        self.pop_screen()
+                    if isinstance(self.screen, ConsoleScreen):
+                        self.screen.open(target)
+                if origin != name:
+                    self._trail.note(origin, name, len(self.screen_stack))
+            finally:
+                self._going -= 1
             self.want()
 
         self.call_after_refresh(open_target)
@@ -236,9 +248,16 @@ class ConsoleApp(App[int]):
         return self._going > 0
 
     def back(self) -> None:
-        """Close the screen on top; the last one leads back to the first tab."""
-        if len(self.screen_stack) > 1 and isinstance(self.screen_stack[-2], ConsoleScreen):
+        """Return to where one came from: the screen below, the tab before, at last the first tab."""
+        depth = len(self.screen_stack)
+        origin = self._trail.back_from(self.current_mode, depth)
+        is_page = depth > 1 and isinstance(self.screen_stack[-2], ConsoleScreen)
+        if is_page:
             self.pop_screen()
+        if origin is not None:
+            self.switch_mode(origin)
+        elif is_page:
+            return
         elif self.current_mode != SCREENS[0].name:
             self.switch_mode(SCREENS[0].name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -58,7 +59,16 @@ def _at_queue(action: Action, context: Context, name: str) -> tuple[Action, Cont
     for queue in context.snapshot.queues:
         if name in (queue.name, clean(queue.name, single_line=True)):
             return action, replace(context, queue=queue.name, job=None, job_state=None, row=None)
-    return f"no queue '{clean(name, single_line=True, limit=60)}' is known"
+    return _unknown_queue(name, context)
+
+
+def _unknown_queue(name: str, context: Context) -> str:
+    """Say that there is no such queue, and what may have been meant."""
+    shown = f"no queue '{clean(name, single_line=True, limit=60)}' is known"
+    near = get_close_matches(name, [queue.name for queue in context.snapshot.queues], cutoff=0.5)
+    if near:
+        return f"{shown}; near: {', '.join(clean(one, single_line=True, limit=60) for one in near)}"
+    return shown if context.snapshot.complete else f"{shown}; the search for queues goes on"
 
 
 def _at_job(action: Action, context: Context, text: str) -> tuple[Action, Context] | str:
@@ -69,6 +79,8 @@ def _at_job(action: Action, context: Context, text: str) -> tuple[Action, Contex
         if context.queue is None:
             return "say which queue, as in inference:42"
         queue = context.queue
+    elif context.snapshot.queue(queue) is None:
+        return _unknown_queue(queue, context)
     ref = JobRef(queue, job_id)
     listing = context.snapshot.jobs
     row = next((row for row in listing.rows if row.ref == ref), None) if listing is not None else None

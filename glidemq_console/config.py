@@ -30,8 +30,10 @@ class ConsoleConfig:
     #: Name of the server in the header (a profile's name); else its address.
     label: str | None = None
     prefix: str | None = None
-    #: Queues named on the command line: known without a search.
+    #: Queues of the command line or the profile: known without a search.
     queues: tuple[str, ...] = ()
+    #: Whether those are all that is shown, as for queues named on the command line.
+    only_queues: bool = False
     screen: str = "queues"
     refresh_ms: int = 1_000
     #: Pause between two searches for new queues.

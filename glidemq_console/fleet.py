@@ -59,8 +59,8 @@ class FleetReader:
         return bool(new)
 
     async def read(self, watch: Watch, visible: Iterable[str]) -> None:
-        """Read visible rows and the hidden ones whose turn it is."""
-        shown = set(visible)
+        """Read visible rows and the hidden ones whose turn it is; a name that is no known queue makes no row."""
+        shown = self.names.intersection(visible)
         names = shown | self.hidden_due(shown)
         if not names:
             return
@@ -69,7 +69,6 @@ class FleetReader:
         for row in fleet.queues:
             self._rows[row.name] = row
             self.read_ms[row.name] = now
-            self.names.add(row.name)
         self.meters.note(fleet.queues, now)
 
     def hidden_due(self, visible: Iterable[str]) -> set[str]:

@@ -295,10 +295,11 @@ STATES: Final[dict[str, StateLook]] = {
         _look("suspended", "◆", "!"),
         _look("completed", "✓", "+"),
         _look("failed", "✗", "x"),
+        _look("stalled", "▼", "v"),
         _look("paused", "‖", "P"),
     )
 }
-_UNKNOWN_STATE: Final = StateLook(word="unknown", glyph="?", ascii="?", token="text-dim")
+_UNKNOWN_STATE: Final = StateLook(word="unknown", glyph="?", ascii="?", token="dim")
 
 
 def state_look(state: str | None) -> StateLook:

@@ -94,13 +94,15 @@ class LiveFeed:
         self._publish: Publish = lambda _snapshot: None
         self._connection: Connection | None = None
         self._watch: Watch | None = None
-        self._fleet = FleetReader(config.queues, config.clock)
+        self._fleet = FleetReader((), config.clock)
         self._scout = StreamScout()
         self._flows = FlowReader(config.clock)
         self._pager: JobPager | None = None
         #: When each part of a round is next to be read.
         self._due: dict[object, int] = {}
         self._trouble: str | None = None
+        #: What is said about named queues that do not exist.
+        self._missing: str | None = None
         self._latest = Snapshot(
             at_ms=self._clock(),
             read_only=config.read_only,
@@ -163,7 +165,9 @@ class LiveFeed:
         config = self._config
         connection = await connect(config.url, prefix=config.prefix, **config.connect_options)
         session.push_async_callback(connection.close)
-        watch = await session.enter_async_context(Watch(connection, queues=config.queues))
+        watch = await session.enter_async_context(
+            Watch(connection, queues=config.queues, only=config.only_queues)
+        )
         session.callback(self._leave_session)
         self._connection, self._watch = connection, watch
         return watch
@@ -220,7 +224,7 @@ class LiveFeed:
             changes["server"] = await self._try(watch.server())
             changes["permissions"] = await self._try(watch.permissions())
         if self._is_due("known", KNOWN_EVERY_MS):
-            self._found(await self._try(watch.known()) or ())
+            self._found(await self._try(self._known(watch)) or ())
         if self._is_due("fleet", rate):
             # What is sought among running jobs shows in rows that are fresh, on screen or not.
             sought = self._fleet.likely_running(ROWS_FOR_PICKING) if wants.pick else ()
@@ -259,8 +263,9 @@ class LiveFeed:
             crews=self._fleet.crews,
             meters=self._fleet.meters.meters(wants.rows, now),
             stats=watch.stats,
+            leaves_out_queues=watch.leaves_out_queues,
             has_data=True,
-            trouble=self._trouble,
+            trouble=self._trouble or self._missing,
             link=replace(
                 self._latest.link, state=LinkState.LIVE, since_ms=now, retry_at_ms=None, reason=None
             ),
@@ -321,7 +326,8 @@ class LiveFeed:
             while True:
                 try:
                     async for step in watch.discover():
-                        self._found(step.found, step.gone)
+                        given = self._config.queues
+                        self._found((name for name in step.found if name not in given), step.gone)
                         if step.complete:
                             self._emit(complete=True)
                 except _SESSION_ERRORS:
@@ -329,6 +335,18 @@ class LiveFeed:
                 except Exception as error:  # noqa: BLE001  # as above
                     self._emit(trouble=f"the search for queues stopped: {_words(error)}")
                 await asyncio.sleep(self._config.rescan_ms / 1000)
+
+    async def _known(self, watch: Watch) -> list[str]:
+        """Return the queues that are known; one that was named only counts once it exists."""
+        names = await watch.known()
+        unsure = [name for name in self._config.queues if name not in self._fleet.names]
+        missing = set(unsure).difference(await watch.existing(unsure) if unsure else ())
+        if missing:
+            listed = ", ".join(sorted(missing))
+            self._missing = f"no queue {listed} here; it is shown once it exists"
+        else:
+            self._missing = None
+        return [name for name in names if name not in missing]
 
     def _found(self, names: Iterable[str], gone: Iterable[str] = ()) -> None:
         # A search finds new ones several times a second: they come with the next round, the first ones at once.

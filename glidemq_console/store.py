@@ -183,6 +183,8 @@ class Snapshot:
     crews: Mapping[str, tuple[WorkerInfo, ...]] = field(default_factory=dict)
     #: The search for queues has seen every key.
     complete: bool = False
+    #: There are more queues than are looked at.
+    leaves_out_queues: bool = False
     #: At least one answer has come.
     has_data: bool = False
     focus: QueueFocus | None = None
@@ -276,6 +278,13 @@ def state_count(queue: QueueSnapshot, state: str | None) -> int | None:
         return delayed_jobs(queue)
     count: int | None = getattr(queue, state.replace("-", "_"), None)
     return count
+
+
+def shown_state(job: JobRow) -> str:
+    """The state a job is shown in: `paused` where its budget parks it, `stalled` where its worker is silent."""
+    if job.parked:
+        return "paused"
+    return "stalled" if job.stalled else job.state
 
 
 #: What each column of the fleet sorts by; unknown values stand last in both directions.

@@ -48,6 +48,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "state-completed": "success",
     "state-failed": "error",
     "state-paused": "warning",
+    "state-stalled": "error",
     "person": "accent",
     "dim": "foreground",
     "focus": "accent",
@@ -297,6 +298,8 @@ def _ink(color: str, background: str | None, attributes: str) -> Style:
 def ink(app: App[Any], token: str, attributes: str = "", *, on: str | None = None) -> Style:
     """Return the Rich style of a theme variable, for widgets that draw their own lines.
 
+    A variable that no theme has is drawn as plain text: a colour is never worth a screen.
+
     Args:
         app: The running app, whose theme decides.
         token: Theme variable of the text colour, without the dollar sign.
@@ -304,4 +307,5 @@ def ink(app: App[Any], token: str, attributes: str = "", *, on: str | None = Non
         on: Theme variable of the background; None leaves it open.
     """
     variables = app.theme_variables
-    return _ink(variables[token], variables[on] if on else None, attributes)
+    color = variables.get(token, variables["foreground"])
+    return _ink(color, variables.get(on) if on else None, attributes)

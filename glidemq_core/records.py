@@ -143,6 +143,8 @@ class QueueSnapshot(JobCounts):
     dead_letter_queue: str | None = None
     #: Keys (by suffix) of another type than ours, or an error text: what they hold is missing above.
     unreadable: tuple[str, ...] = python_only(())
+    #: Active jobs whose heartbeat is overdue, counted among the 50 that have run longest.
+    stalled: int | None = python_only(None)
 
 
 @answer
@@ -213,6 +215,8 @@ class JobRow:
     suspend: SuspendInfo | None = None
     #: Delayed because the budget of its flow ran out, until that is topped up.
     parked: bool = python_only(False)
+    #: Active, but its heartbeat is overdue: its worker has died or hangs.
+    stalled: bool = python_only(False)
 
     @property
     def ref(self) -> JobRef:
@@ -288,6 +292,8 @@ class JobDetail(JobRow):
     ledger: tuple[Attempt, ...] | None = None
     logs: tuple[str, ...] = ()
     logs_total: int = 0
+    #: Fields that were too long to be read, with their sizes.
+    left_out: tuple[str, ...] = python_only(())
     at: datetime | None = python_only(None)
 
 

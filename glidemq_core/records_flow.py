@@ -130,6 +130,8 @@ class FlowNode:
     removed: bool = False
     #: Since when it is parked.
     parked_at: datetime | None = python_only(None)
+    #: Active, but its heartbeat is overdue: its worker has died or hangs.
+    stalled: bool = python_only(False)
 
     @property
     def ref(self) -> JobRef:

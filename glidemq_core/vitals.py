@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from .numbers import to_int
 from .option_fields import from_epoch_ms, integer, one_of
 from .records import JobCounts
 from .records_ops import Metrics, MetricsPoint, WorkerInfo, WorkerJob
+from .strict_json import parse_json
 
 #: Keys a SCAN step looks at, and steps of one walk.
 _SCAN_COUNT = 500
@@ -110,8 +110,8 @@ async def get_workers(scope: Scope) -> list[WorkerInfo]:
 def decode_worker(queue: str, name: str, stored: Any, now_ms: int) -> WorkerInfo | None:
     """Read one registration; None for what is none (`addr`, `pid` and `startedAt` make it one)."""
     try:
-        raw = json.loads(stored) if isinstance(stored, bytes) else None
-    except (ValueError, RecursionError):
+        raw = parse_json(stored) if isinstance(stored, bytes) else None
+    except ValueError:
         return None
     if not isinstance(raw, dict) or not isinstance(raw.get("addr"), str):
         return None

@@ -104,8 +104,9 @@ def _cells(
     from glidemq_console.format import UNKNOWN, count, money, state_look
 
     out = session.out
-    look = state_look(node.state)
-    state = look.label() if look.word == node.state else f"{look.glyph} {out.safe(node.state, 20)}"
+    shown = "stalled" if node.stalled else node.state
+    look = state_look(shown)
+    state = look.label() if look.word == shown else f"{look.glyph} {out.safe(node.state, 20)}"
     return [
         state,
         str(node.attempts_made),

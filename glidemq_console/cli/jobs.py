@@ -27,6 +27,7 @@ STATES = (
     "group-waiting",
     "completed",
     "failed",
+    "stalled",
 )
 DEFAULT_LOGS = 100
 
@@ -140,6 +141,10 @@ def _cut_states(page: JobPage, snapshot: QueueSnapshot, limit: int) -> str:
     return ", ".join(words)
 
 
+def _state_word(session: Session, row: JobRow) -> str:
+    return "stalled" if row.stalled else session.out.safe(row.state, 20)
+
+
 def show_rows(session: Session, rows: Any) -> None:
     """Write jobs as a table."""
     out = session.out
@@ -153,7 +158,7 @@ def show_rows(session: Session, rows: Any) -> None:
         table.append(
             [
                 out.safe(row.id, 40),
-                out.safe(row.state, 20),
+                _state_word(session, row),
                 out.safe(row.name, 30),
                 *_times(row),
                 tries,
@@ -194,6 +199,8 @@ async def job(
     detail = await read_job(session, ref.queue, ref.id, logs=logs, max_bytes=max_bytes)
     if session.json:
         session.out.object({"job": job_object(session, detail)})
+        if detail.left_out:
+            session.out.note(f"left out, too long: {session.out.safe(', '.join(detail.left_out), 400)}")
     else:
         _show(session, detail)
 
@@ -246,7 +253,7 @@ def _show(session: Session, detail: JobDetail) -> None:
     pairs: list[tuple[str, str]] = [
         ("job", f"{out.safe(detail.queue)}:{out.safe(detail.id, 256)}"),
         ("name", out.safe(detail.name)),
-        ("state", out.safe(detail.state)),
+        ("state", _state_word(session, detail)),
         ("added", f"{at(detail.created_at)} ({added} ago)"),
         ("started", at(detail.processed_at)),
         ("finished", f"{at(detail.finished_at)} (ran {ran})" if detail.finished_at else UNKNOWN),
@@ -282,6 +289,8 @@ def _show(session: Session, detail: JobDetail) -> None:
     if trace := next((run.trace for run in reversed(detail.ledger or ()) if run.trace), None):
         pairs.append(("traceback", "\n".join(out.safe(line, 300) for line in trace.splitlines())))
     pairs.append(("options", out.pretty(detail.options.to_json())))
+    if detail.left_out:
+        pairs.append(("left out", out.safe(", ".join(detail.left_out), 400)))
     if detail.truncated:
         shown = f"{byte_size(detail.data_bytes)}, too large to show: --max-bytes {detail.data_bytes} shows it"
         pairs.append(("data", shown))

@@ -19,10 +19,21 @@ def to_bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+def legible(text: str, *, is_tty: bool) -> bytes:
+    """Encode words of ours, with ASCII signs where the locale has no Unicode.
+
+    Text of others then becomes question marks on a terminal, and stays as it is in files and pipes.
+    """
+    from glidemq_console.spelling import missing_unicode, spelt
+
+    encoding = None if text.isascii() else missing_unicode()
+    return to_bytes(text if encoding is None else spelt(text, encoding if is_tty else None))
+
+
 def write_error(text: str) -> None:
     """Write one line to stderr, if anybody can still read it."""
     with suppress(OSError):
-        sys.stderr.buffer.write(to_bytes(text + "\n"))
+        sys.stderr.buffer.write(legible(text + "\n", is_tty=sys.stderr.isatty()))
         sys.stderr.buffer.flush()
 
 
@@ -89,7 +100,7 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Write one line of text that is known to be safe."""
-        self.write(to_bytes(text + "\n"))
+        self.write(legible(text + "\n", is_tty=self.stdout_is_tty))
 
     def object(self, value: Any) -> None:
         """Write one JSON value on one line that is inert on a terminal."""

@@ -69,7 +69,7 @@ class ApprovalsScreen(DecidingScreen):
         yield StatusLine(id="inbox-head")
         yield Rule(id="inbox-rule")
         with Horizontal(id="inbox"):
-            yield LineList(say.COLUMNS, id="inbox-list", markable=True, empty=say.EMPTY)
+            yield LineList(say.COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
             yield Review(id="review")
 
     def on_mount(self) -> None:

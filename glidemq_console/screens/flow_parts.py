@@ -127,7 +127,7 @@ def node_cells(
             "id": Ink(short(str(node.ref), 200), "dim"),
             "note": Ink("stands above", "dim"),
         }
-    look = fmt.state_look(node.state)
+    look = fmt.state_look("stalled" if node.stalled else node.state)
     glyph, token = (
         (fmt.state_look("paused").glyph, "state-paused") if node.parked else (look.glyph, look.token)
     )
@@ -135,7 +135,9 @@ def node_cells(
     return {
         "job": [Ink(row.lead, "hairline"), Ink(f"{glyph} ", token), Ink(name)],
         "id": Ink(short(str(node.ref), 200), "dim"),
-        "state": Ink("parked" if node.parked else short(node.state, 20), token),
+        "state": Ink(
+            "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20), token
+        ),
         "model": Ink(short(node.model, 80) if node.model else fmt.UNKNOWN, "dim"),
         "took": Ink(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
         "tokens": Ink(fmt.full(tokens), "" if tokens else "dim"),

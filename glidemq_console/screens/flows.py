@@ -179,4 +179,5 @@ class FlowsScreen(ConsoleScreen):
 
     def _set_filter(self, text: str) -> None:
         self._filter = text
+        self.lines.to_top()
         self.show(self.snapshot)

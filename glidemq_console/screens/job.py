@@ -169,6 +169,7 @@ class JobScreen(ConsoleScreen):
 
     def _story(self, job: JobDetail, now: int) -> list[Parts]:
         blocks = [
+            say.left_out(job),
             say.waiting_for(job),
             say.attempts(job, now, reveal=self.payload.revealed),
             say.timeline(job, now, self.console.config.zone),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import format as fmt
 from ..safe import clean, masked_text, short
-from ..store import age_ms, epoch_ms
+from ..store import age_ms, epoch_ms, shown_state
 from ..widgets.ink import Ink, Parts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ TRACE_LINES = 16
 
 def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
     """Which job, in which state since when; what it cost and what of that was for nothing."""
-    look = fmt.state_look("paused" if job.parked else job.state)
+    look = fmt.state_look(shown_state(job))
     since = {
         "completed": job.finished_at,
         "failed": job.finished_at,
@@ -52,6 +52,11 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
         *([Ink(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
     ]
     return left, money_parts(job)
+
+
+def left_out(job: JobDetail) -> list[Parts]:
+    """Which fields were too long to be read."""
+    return [[Ink("too long to show ", "dim"), Ink(short(words, 60), "warning")] for words in job.left_out]
 
 
 def money_parts(job: JobDetail) -> Parts:
@@ -94,6 +99,8 @@ def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
         if job.attempts_made or job.state in ("completed", "failed"):
             lines.append([Ink("  single attempts are kept by Python workers only", "dim")])
         return lines
+    if not job.ledger:
+        return [*lines, [Ink("  what was kept of them cannot be read", "warning")]]
     followers = (*job.ledger[1:], None)
     for number, (entry, after) in enumerate(zip(job.ledger, followers, strict=True), 1):
         lines.append([*_attempt(number, entry, job, now, reveal), *_fell_back(entry, after)])

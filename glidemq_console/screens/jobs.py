@@ -12,7 +12,16 @@ from ..actions import Context, bindings
 from ..command_line import CommandLine
 from ..paging import OF_EACH
 from ..safe import clean
-from ..store import Interests, JobList, JobsQuery, Snapshot, age_ms, epoch_ms, state_count
+from ..store import (
+    Interests,
+    JobList,
+    JobsQuery,
+    Snapshot,
+    age_ms,
+    epoch_ms,
+    shown_state,
+    state_count,
+)
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.lines import MARGIN, LineList
@@ -34,6 +43,7 @@ STATES: tuple[str, ...] = (
     "suspended",
     "failed",
     "completed",
+    "stalled",
     "prioritized",
     "waiting-children",
     "group-waiting",
@@ -66,6 +76,7 @@ _EMPTY = {
     "delayed": ("Nothing is delayed.", "glidemq add {queue} NAME --delay 5m"),
     "suspended": ("Nothing waits for a person. A processor asks with job.suspend(reason=…).", ""),
     "failed": ("Nothing has failed. Good.", ""),
+    "stalled": ("Every running job is heard of.", ""),
     "completed": ("Nothing completed is kept here; jobs may be set to leave when done.", ""),
     "prioritized": ("Nothing has a priority.", "glidemq add {queue} NAME --priority 1"),
     "waiting-children": ("No job waits for its children.", ""),
@@ -75,7 +86,7 @@ _EMPTY = {
 
 def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
     """The cells of one job."""
-    look = fmt.state_look("paused" if row.parked else row.state)
+    look = fmt.state_look(shown_state(row))
     created, ran = age_ms(row.created_at, now), ran_ms(row, now)
     tries = (
         f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else fmt.count(row.attempts_made)
@@ -120,6 +131,8 @@ def why_parts(row: JobRow, now: int) -> Parts:
         return [Ink(reason, "person"), Ink(left, "dim")]
     if row.parked:
         return [Ink("budget ran out; f shows its flow", "state-paused")]
+    if row.stalled:
+        return [Ink("its worker is silent; another takes it over", "state-stalled")]
     if row.state in ("delayed", "prioritized") and row.due_at is not None:
         due = epoch_ms(row.due_at)
         return [Ink(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
@@ -276,7 +289,7 @@ class JobsScreen(ConsoleScreen):
         cells = job_cells(row, now)
         if self.selected_state is None and not self.lines.shows("state"):
             # States are mixed and there is no room for the word.
-            glyph, name = fmt.state_look("paused" if row.parked else row.state), cells["id"]
+            glyph, name = fmt.state_look(shown_state(row)), cells["id"]
             cells["id"] = [Ink(f"{glyph.glyph} ", glyph.token), *([name] if isinstance(name, Ink) else [])]
         return cells
 

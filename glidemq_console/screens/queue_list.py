@@ -125,6 +125,7 @@ class QueueListScreen(ConsoleScreen):
 
     def _set_filter(self, text: str) -> None:
         self._filter = text
+        self.lines.to_top()
         self._redraw()
 
     def toggle_detail(self) -> None:

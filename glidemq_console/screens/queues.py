@@ -87,7 +87,7 @@ def queue_cells(
         "queue": Ink(clean(row.name, single_line=True, limit=256), "dim" if row.paused else "foreground"),
         "paused": Ink(fmt.state_look("paused").glyph, "state-paused") if row.paused else "",
         "wait": number(ready_jobs(row)),
-        "run": number(row.active),
+        "run": number(row.active, "state-stalled" if row.stalled else "foreground"),
         "delay": number(delayed_jobs(row)),
         "asked": number(row.suspended, "person", loud=True),
         "fail": number(row.failed, "error"),
@@ -151,6 +151,8 @@ class QueuesScreen(QueueListScreen):
         shown, known = self.lines.total, len(snapshot.queues)
         words = f"{shown} of {known} queues" if self._filter else fmt.plural(known, "queue")
         search = "scan complete" if snapshot.complete else "searching …"
+        if snapshot.leaves_out_queues:
+            search = "there are more: name those you need, glidemq console QUEUE..."
         return self._with_filter([Ink(words, "dim"), Ink(f" · {search}", "dim")])
 
     def resized(self) -> None:
@@ -249,6 +251,10 @@ class QueuesScreen(QueueListScreen):
                 *([] if longest is None else [Ink("  longest ", "dim"), Ink(fmt.duration(longest))]),
             ]
         )
+        if row.stalled:
+            look = fmt.state_look("stalled")
+            lines.append([Ink(f"{look.glyph} {row.stalled:,} stalled", look.token, "bold"),
+                          Ink("  their worker is silent", "dim")])  # fmt: skip
         if row.suspended:
             words = "waits" if row.suspended == 1 else "wait"
             lines.append(
@@ -291,6 +297,7 @@ class QueuesScreen(QueueListScreen):
 
     def _sort(self, sorting: Sorting) -> str:
         self._sorting = sorting
+        self.lines.to_top()
         self._redraw()
         return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"
 

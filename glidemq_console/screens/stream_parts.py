@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import format as fmt
 from ..following import Follower
 from ..safe import short
-from ..store import epoch_ms
+from ..store import epoch_ms, shown_state
 from ..widgets.ink import Ink, Parts
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _speed(follower: Follower, row: JobRow | None, now: int, width: int) -> list
         else:
             parts = [Ink(f"{glyph} ", "state-active"), Ink(f"{fmt.count(meter.rate(now))} tok/s")]
     elif row is not None:
-        look = fmt.state_look(row.state)
+        look = fmt.state_look(shown_state(row))
         word = look.word if look.word != "unknown" else short(row.state, 20)
         parts = [Ink(f"{look.glyph} {word}", look.token)]
     else:

@@ -35,7 +35,8 @@ FRAME_S, TURNS = 0.09, 3
 TURNS_A_FIGURE = 4 * TURNS
 #: After a key or a click the tokens wait this long, s, so that the answer is painted first; for few turns in a row.
 YIELD_S, MOST_YIELDED = 0.06, 3 * TURNS
-#: A finished stream makes room for a running one after this time, when the panes were not chosen by hand.
+#: A stream that ended, or whose job waits, makes room for a running one after this time, when the panes were not
+#: chosen by hand.
 LINGER_MS = 8_000
 #: Below this width two panes stand on top of one another.
 SIDE_WIDTH = 100
@@ -60,8 +61,8 @@ class Slot:
     follower: Follower
     pane: StreamPane
     row: JobRow | None = None
-    #: When its end was first seen.
-    ended_ms: int | None = None
+    #: Since when nothing comes: its job has ended, or waits for something.
+    quiet_ms: int | None = None
 
     @property
     def ref(self) -> JobRef:
@@ -187,8 +188,9 @@ class StreamsScreen(ConsoleScreen):
         known = next((slot for slot in self._slots if slot.ref == ref), None)
         if known is None:
             if len(self._slots) >= MOST:
-                oldest = next((slot for slot in self._slots if slot.follower.ended), self._slots[0])
-                await self._drop(oldest)
+                leaving = min(self._slots, key=lambda slot: slot.quiet_ms or self.console.now_ms())
+                await self._drop(leaving)
+                self.tell(f"{MOST} panes at most: that of {leaving.ref} was closed", token="warning")
             known = Slot(Follower(ref, self.console.feed, self.console.now_ms), StreamPane(), row)
             self._slots.append(known)
             await self.query_one("#wall", Container).mount(known.pane)
@@ -243,8 +245,8 @@ class StreamsScreen(ConsoleScreen):
         for slot in self._slots:
             if slot.ref in snapshot.streams:
                 slot.row = snapshot.streams[slot.ref]
-            if slot.ended_ms is None and slot.follower.ended:
-                slot.ended_ms = now
+            is_quiet = slot.follower.ended or (slot.row is not None and slot.row.state != "active")
+            slot.quiet_ms = None if not is_quiet else now if slot.quiet_ms is None else slot.quiet_ms
         if self._auto and snapshot.running:
             self._cast(snapshot.running, now)
         self.set_class(not self._slots, "-none")
@@ -253,13 +255,13 @@ class StreamsScreen(ConsoleScreen):
         self._draw_figures()
 
     def _cast(self, running: tuple[JobRow, ...], now: int) -> None:
-        """Give running jobs the free panes, then those of streams that ended a while ago."""
+        """Give running jobs the free panes, then those of streams that have been quiet for a while."""
         room = self._wall - len(self._slots)
         leaving = [
             slot
             for slot in self._slots
-            if slot.ended_ms is not None
-            and now - slot.ended_ms >= LINGER_MS
+            if slot.quiet_ms is not None
+            and now - slot.quiet_ms >= LINGER_MS
             and slot.pane.tokens.following
             and not slot.follower.paused
             and slot.follower.speed is None
@@ -349,7 +351,7 @@ class StreamsScreen(ConsoleScreen):
         speed = None if self.is_replaying else 1.0
         slot.pane.tokens.clear()
         await slot.follower.restart(speed)
-        slot.ended_ms = None
+        slot.quiet_ms = None
         self._draw_figures()
         self.show_keys()
         return "replaying at the pace it came; < > change the speed" if speed else "live again"

@@ -27,7 +27,9 @@ MARGIN = 25
 
 
 class LineList(Scrolled, can_focus=True, inherit_bindings=False):
-    """Rows under a header; the cursor stays on the row with its key, wherever a refresh puts that row.
+    """Rows under a header; once moved, the cursor stays on the row with its key, wherever a refresh puts that row.
+
+    Before, it stays on the first row whatever that is, unless the list `holds` the row that it began with.
 
     Short lists: `show(rows)`. Long ones: `set_page(total, start, rows)` whenever a page is known, and answer
     `Needed` with the pages asked for. Rows of an older page stay visible until the new ones come.
@@ -90,6 +92,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         columns: Sequence[Column],
         *,
         markable: bool = False,
+        holds: bool = False,
         empty: Sequence[Parts] = (),
         id: str | None = None,
         classes: str | None = None,
@@ -99,6 +102,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         Args:
             columns: All columns, in order.
             markable: Whether `space` marks rows.
+            holds: Whether the row under the cursor is followed from the start, as where it is read beside the list.
             empty: Lines to show when there are no rows.
             id: Id of the widget.
             classes: Classes of the widget.
@@ -106,6 +110,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
         self._markable = markable
+        self._holds = holds
         self._empty = tuple(empty)
         self._reading = False
         #: Enter came before the row: it is opened once it is there.
@@ -177,6 +182,17 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
         self._choose_early = False
         self._cursor, self._cursor_key = 0, None
         self._update(0, 0, (), whole=True)
+        self.scroll_to(y=0, animate=False, force=True)
+
+    def to_top(self) -> None:
+        """Show the first rows with the cursor on the first, as after a change of what is listed or in which order."""
+        self._touched = False
+        if self._cursor:
+            old, self._cursor = self._cursor, 0
+            row = self._rows.get(0)
+            self._cursor_key = row.key if row is not None else None
+            self._refresh_rows([old, 0])
+            self.post_message(self.Highlighted(self, self._cursor_key, 0))
         self.scroll_to(y=0, animate=False, force=True)
 
     def set_empty(self, lines: Sequence[Parts]) -> None:
@@ -260,7 +276,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     ) -> None:
         """Put the cursor where its row went; if that is gone, on what now stands there."""
         index = old_index
-        if key is not None:
+        if key is not None and (self._touched or self._holds):
             found = next((start + i for i, row in enumerate(rows) if row.key == key), None)
             index = old_index if found is None else found
         index = max(0, min(index, self._total - 1))

@@ -7,6 +7,8 @@ local ROW_CAP = 4096 -- bytes of one field in a row; payloads are never in rows
 local COPY_CAP = 131072 -- bytes of a field that is always copied to show the head of it
 local COPY_ROOM = 2097152 -- bytes of longer ones that one call copies
 local LOOK_CAP = 65536 -- bytes of a payload that is hashed unasked, to see whether it has changed
+local LOOKED_AT = 50 -- running jobs whose heartbeat is looked at
+local LOCK, LEAST_LOCK = 30000, 1000 -- ms, where a job names no lock of its own, and the shortest that one may name
 local MANY = 64 -- bands of priorities, groups: beyond this a sum is not cheap any more
 
 local function reader(P)
@@ -73,6 +75,24 @@ local function oldest(read, delivered)
   return found and util.int(found) or false
 end
 
+-- How many of the jobs that have run longest have not been heard of for longer than their lock lasts.
+local function stalled(P, read, delivered, now)
+  local ids, count = {}, 0
+  for _, entry in ipairs(read("XRANGE", "stream", "-", delivered, "COUNT", LOOKED_AT) or {}) do
+    ids[#ids + 1] = util.map(entry[2]).jobId
+  end
+  for _, id in ipairs(read("ZRANGE", "list-runs", 0, LOOKED_AT - 1) or {}) do ids[#ids + 1] = id end
+  for _, id in ipairs(ids) do
+    local key = P .. ":job:" .. id
+    local f = try("HMGET", key, "state", "lastActive", "processedOn")
+    if not f.err and f[1] == "active" then
+      local silent = now - max(tonumber(f[2] or "") or 0, tonumber(f[3] or "") or 0)
+      if silent > LEAST_LOCK and silent > (runs.own_lock({ opts = try("HGET", key, "opts") or "" }) or LOCK) then count = count + 1 end
+    end
+  end
+  return count
+end
+
 -- TPM counters of the windows that published limits (and the given durations) name: {duration, used, ...}.
 local function tokens(read, limits, now, known)
   local out, seen = {}, {}
@@ -93,7 +113,7 @@ end
 -- args: now, minutes of metrics and usage (full ones, before the running one), TPM duration ("" not known).
 -- Reply {"ok", xlen, pending, lifo, priority, list-active, scheduled, prioritized, suspended, completed, failed,
 -- group-waiting, oldest, META values, rate, limits (field, value), TPM (duration, used), completed minutes (count,
--- duration), failed minutes, usage minutes (tokens, cost, unit), bad suffixes}; false where it cannot be known.
+-- duration), failed minutes, usage minutes (tokens, cost, unit), stalled, bad suffixes}; false where it cannot be known.
 register("snapshot", { "no-writes" }, function(P, args)
   local now, minutes = tonumber(args[1]), tonumber(args[2])
   local read, bad = reader(P)
@@ -113,7 +133,7 @@ register("snapshot", { "no-writes" }, function(P, args)
     read("ZCARD", "completed"), read("ZCARD", "failed"), group_waiting(read), oldest(read, delivered),
     read("HMGET", "meta", unpack(META)), read("HMGET", "rate", "windowStart", "count"), limits,
     tokens(read, limits, now, tonumber(args[3])), read("HMGET", "metrics:completed", unpack(fields)),
-    read("HMGET", "metrics:failed", unpack(fields)), usage, bad }
+    read("HMGET", "metrics:failed", unpack(fields)), usage, stalled(P, read, delivered, now), bad }
 end)
 
 -- The given fields of many jobs, long values cut: one field may hold a megabyte. A hash gives its values whole only,
@@ -123,7 +143,7 @@ register("rows", { "no-writes" }, function(P, args)
   local n, fields, out, bulky, room = tonumber(args[1]), {}, { "ok" }, {}, COPY_ROOM
   for i = 1, n do
     fields[i] = args[i + 1]
-    if fields[i] == "failedReason" or fields[i] == "progress" then bulky[#bulky + 1] = i end
+    if fields[i] == "failedReason" or fields[i] == "progress" or fields[i] == "opts" then bulky[#bulky + 1] = i end
   end
   for i = n + 2, #args do
     local key, wanted, dear = P .. ":job:" .. args[i], fields, {}

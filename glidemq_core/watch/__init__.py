@@ -74,6 +74,7 @@ class Watch:
     Args:
         connection: a URL, a shared Connection, or None for `GLIDEMQ_URL`; opened at first use.
         queues: names that are known from the start and never forgotten.
+        only: whether those are all that is looked at; no other queue is searched for.
         calls_per_s: round trips a second at most; what was saved may be spent in a burst of one second's worth.
     """
 
@@ -82,12 +83,14 @@ class Watch:
         connection: str | Connection | None = None,
         *,
         queues: Iterable[str] = (),
+        only: bool = False,
         calls_per_s: float = 20,
     ) -> None:
         if isinstance(calls_per_s, bool) or not isinstance(calls_per_s, (int, float)) or not calls_per_s > 0:
             refuse("calls_per_s", calls_per_s, "more than 0")
         self._lazy = LazyConnection(connection, None, "this Watch is closed", "watch")
         self._given = tuple(queue_name(name, "queues") for name in queues)
+        self._only = only
         self._calls_per_s = calls_per_s
         self._eyes: _Eyes | None = None
 
@@ -108,7 +111,7 @@ class Watch:
     async def _look(self) -> _Eyes:
         connection = await self._lazy.get()
         if self._eyes is None:
-            self._eyes = _Eyes(connection, self._given, self._calls_per_s)
+            self._eyes = _Eyes(connection, self._given, self._only, self._calls_per_s)
         return self._eyes
 
     async def _names(self, eyes: _Eyes, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -121,6 +124,11 @@ class Watch:
     async def known(self) -> tuple[str, ...]:
         """Return the queues given, registered and found so far, by name."""
         return await (await self._look()).queues.known()
+
+    async def existing(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return those of some names that are queues here. Raises InvalidOptionError."""
+        eyes = await self._look()
+        return tuple(await eyes.queues.existing(await self._names(eyes, names)))
 
     async def discover(
         self, *, calls_per_s: float = 5, keys_per_call: int = 1_000
@@ -418,6 +426,11 @@ class Watch:
         return await read_permissions(eyes.source, names[0] if names else "queue")
 
     @property
+    def leaves_out_queues(self) -> bool:
+        """Whether more queues were found than are kept (10,000): name those that matter."""
+        return self._eyes is not None and self._eyes.queues.left_out
+
+    @property
     def stats(self) -> WatchStats:
         """What this connection costs the server: commands a second over ten seconds, latest round trip."""
         return WatchStats() if self._eyes is None else self._eyes.meter.read(self._eyes.source)
@@ -426,10 +439,10 @@ class Watch:
 class _Eyes:
     """What an opened Watch remembers between calls."""
 
-    def __init__(self, connection: Connection, given: Iterable[str], calls_per_s: float) -> None:
+    def __init__(self, connection: Connection, given: Iterable[str], only: bool, calls_per_s: float) -> None:
         self.connection = connection
         self.source = Source(connection, connection.prefix, calls_per_s)
-        self.queues = Discoverer(self.source, given)
+        self.queues = Discoverer(self.source, given, only=only)
         self.crew = Crew(self.source)
         self.inbox = InboxReader(self.source)
         self.flows = FlowIndex(self.source)

@@ -10,25 +10,21 @@ from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.connection import Connection
-from glidemq_core.decoding import Fields
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.keys import queue_of
-from glidemq_core.numbers import to_int
-from glidemq_core.options import JobOptions
 from glidemq_core.records import JobRow, WorkerInfo, WorkerList
 from glidemq_core.vitals import decode_worker
 
+from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .rows import job_row, read_fields
 from .scan import STEP_KEYS, Step, try_all, try_step
 from .snapshot import group_facts
-from .source import Source, entries, failed, integer, pairs, text
+from .source import Source, failed, integer, pairs, text
 
 #: Steps over the keys a call may take to find workers that nothing lists; the walk is made once a queue.
 _SCAN_CALLS = 10
 #: Active jobs looked at for each queue, the longest running first.
 _ACTIVE = 1_000
-#: Heartbeat silence after which a job counts as stalled when it names no lock of its own.
-DEFAULT_LOCK_MS = 30_000
 _MAX_CONSUMERS = 2_000
 #: From so many queues on one walk over all registrations serves them; fewer are walked one by one, in a cluster so
 #: many a call.
@@ -190,19 +186,15 @@ class Crew:
 
     async def _stalled(self, queue: str, delivered: str, now: int) -> list[JobRow]:
         """Active jobs that no heartbeat has touched for as long as their lock lasts."""
-        keys = self._source.keys(queue)
-        running, listed = await self._source.ask(
-            [
-                ("XRANGE", keys.stream, "-", delivered, "COUNT", _ACTIVE),
-                ("ZRANGE", keys.list_runs, 0, _ACTIVE - 1),
-            ]
-        )
-        ids = [dict(fields).get("jobId") or "" for _, fields in entries(running)]
-        ids += [text(job_id) or "" for job_id in _items(listed)]
-        facts = await read_fields(self._source, queue, ids, ("state", "lastActive", "opts"))
-        overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if _is_overdue(found, now)]
+        ids = await running_longest(self._source, queue, delivered, _ACTIVE)
+        facts = await read_fields(self._source, queue, ids, HEARTBEAT_FIELDS)
+        overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if is_overdue(found, now)]
         fields = await read_fields(self._source, queue, overdue)
-        return [job_row(queue, job_id, found) for job_id, found in zip(overdue, fields, strict=True) if found]
+        return [
+            job_row(queue, job_id, found, now_ms=now)
+            for job_id, found in zip(overdue, fields, strict=True)
+            if found
+        ]
 
 
 #: Of each connection, by prefix: what callers that hold no watch have found so far.
@@ -215,13 +207,6 @@ def crew_of(connection: Connection, prefix: str) -> Crew:
     if prefix not in crews:
         crews[prefix] = Crew(Source(proxy(connection), prefix, _WALK_CALLS_PER_S))
     return crews[prefix]
-
-
-def _is_overdue(fields: Fields, now: int) -> bool:
-    if fields.get("state") != b"active":
-        return False
-    lock: int = JobOptions.from_wire(fields.get("opts")).lock_duration or DEFAULT_LOCK_MS
-    return now - to_int(fields.get("lastActive")) > lock
 
 
 def _items(reply: Any) -> Sequence[Any]:

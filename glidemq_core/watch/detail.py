@@ -27,33 +27,42 @@ from glidemq_core.records import Child, JobDetail, StreamInfo
 from glidemq_core.reviews import review_hash
 from glidemq_core.rounds import Round
 
-from .rows import ROW_FIELDS, row_facts
+from .rows import ROW_FIELDS, read_fields, row_facts
 from .source import Source, entries, failed, integer, number, text
 
-_FIELDS = (
-    *ROW_FIELDS,
+#: Fields that may be long: they are only read up to a size.
+_LONG = (
     "opts",
+    "failedReason",
+    "progress",
+    "signals",
+    "parentIds",
+    "parentQueues",
+    "usage:tokens",
+    "usage:costs",
+)
+#: The others; longer ones are cut.
+_SHORT = (
+    *(name for name in ROW_FIELDS if name not in _LONG),
     "cost",
     "expireAt",
     "groupKey",
     "orderingSeq",
     "lifo",
     "schedulerName",
-    "parentIds",
-    "parentQueues",
     "usage:provider",
-    "usage:tokens",
-    "usage:costs",
     "usage:latencyMs",
     "usage:cached",
     "tpmTokens",
-    "signals",
     "revoked",
     "stalledCount",
 )
 #: Children and log lines that are shown; their totals are told.
 CHILDREN = 100
 LOG_LINES = 100
+#: Bytes of a long field that are read, and entries of the ledger, the newest; what is left out is named.
+LONGEST = 1_048_576
+LEDGER_ENTRIES = 500
 
 
 async def read_job(
@@ -62,41 +71,51 @@ async def read_job(
     """Read one job, None if no record of it exists; see `Watch.job`."""
     keys = source.keys(queue)
     key = keys.job(job_id)
-    head, sizes, scheduled, deadline, length, last, logs, logs_total, members, total, ledger = await _all(
-        source,
-        ("HMGET", key, *_FIELDS),
-        ("HSTRLEN", key, "data"),
-        ("ZSCORE", keys.scheduled, job_id),
-        ("ZSCORE", keys.suspended, job_id),
-        ("XLEN", keys.jstream(job_id)),
-        ("XREVRANGE", keys.jstream(job_id), "+", "-", "COUNT", 1),
-        ("LRANGE", keys.log(job_id), -LOG_LINES, -1),
-        ("LLEN", keys.log(job_id)),
-        ("SSCAN", keys.deps(job_id), 0, "COUNT", CHILDREN),
-        ("SCARD", keys.deps(job_id)),
-        ("LRANGE", keys.ledger(job_id), 0, -1),
+    [short], answers = await asyncio.gather(
+        read_fields(source, queue, [job_id], _SHORT),
+        _all(
+            source,
+            *(("HSTRLEN", key, name) for name in ("data", *_LONG)),
+            ("ZSCORE", keys.scheduled, job_id),
+            ("ZSCORE", keys.suspended, job_id),
+            ("XLEN", keys.jstream(job_id)),
+            ("XREVRANGE", keys.jstream(job_id), "+", "-", "COUNT", 1),
+            ("LRANGE", keys.log(job_id), -LOG_LINES, -1),
+            ("LLEN", keys.log(job_id)),
+            ("SSCAN", keys.deps(job_id), 0, "COUNT", CHILDREN),
+            ("SCARD", keys.deps(job_id)),
+            ("LRANGE", keys.ledger(job_id), -LEDGER_ENTRIES, -1),
+        ),
     )
-    fields = picked_fields(_FIELDS, head) if head else {}
-    if not fields:
+    sizes = [integer(size) for size in answers[: len(_LONG) + 1]]
+    scheduled, deadline, length, last, logs, logs_total, members, total, ledger = answers[len(sizes) :]
+    if not short and not any(sizes):
         return None
-    data_bytes = integer(sizes)
+    data_bytes = sizes[0]
+    fitting = [name for name, size in zip(_LONG, sizes[1:], strict=True) if 0 < size <= LONGEST]
+    left_out = tuple(
+        f"{name} ({size:,} bytes)" for name, size in zip(_LONG, sizes[1:], strict=True) if size > LONGEST
+    )
     truncated = data_bytes > payload_limit
-    suspended = fields.get("state") == b"suspended"
-    (data, result_bytes), children = await asyncio.gather(
+    suspended = short.get("state") == b"suspended"
+    (data, result_bytes, long), children = await asyncio.gather(
         _all(
             source,
             ("HSTRLEN", key, "data") if truncated else ("HGET", key, "data"),
             ("HSTRLEN", key, "returnvalue"),
+            ("HMGET", key, *(fitting or ("state",))),
         ),
         _children(source, [text(member) or "" for member in members[1]] if members else []),
     )
+    fields = {**short, **(picked_fields(fitting, long) if fitting and long else {})}
     decoded = decode_data(None if truncated else data, JSON_SERIALIZER)
     result = None
     if 0 < integer(result_bytes) <= payload_limit:
         result = decode_result(text(await source.one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
-    row = row_facts(queue, job_id, fields, number(deadline) if suspended else number(scheduled))
+    score = number(deadline) if suspended else number(scheduled)
+    row = row_facts(queue, job_id, fields, score, now_ms=source.now_ms())
     last_id = next((entry_id for entry_id, _ in entries(last)), None)
-    if row["suspend"] is not None and not (truncated or decoded.error or integer(length)):
+    if row["suspend"] is not None and not (truncated or left_out or decoded.error or integer(length)):
         # Whoever sees this has seen all of it: the job streamed nothing.
         digest = review_hash(JobRef(queue, job_id), {**fields, "data": data or b""}, Round())
         row["suspend"] = replace(row["suspend"], review_hash=digest)
@@ -132,6 +151,7 @@ async def read_job(
         ledger=tuple(attempts_of(ledger, row["state"])) if ledger else None,
         logs=tuple(as_text(line[:payload_limit]) for line in logs or ()),
         logs_total=integer(logs_total),
+        left_out=left_out,
         at=source.now(),
     )
 

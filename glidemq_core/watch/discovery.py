@@ -14,15 +14,34 @@ from .source import Pace, Source, failed, integer, text
 
 #: Names checked for existence in one go.
 _CHECK = 256
+#: Queues kept at most; what is found beyond them is left out, and said to be.
+MOST_QUEUES = 10_000
+#: Names that one step over a registry returns, and steps a call takes; the next call goes on where it stopped.
+_REGISTRY_STEP, _REGISTRY_STEPS = 1_000, 10
+#: Registered names whose queue is asked for by the first call, and by each call after it.
+_CHECKED_FIRST, _CHECKED = 5_000, 256
 
 
 class Discoverer:
-    """The names known so far. Names given by the user stay, whether or not such a queue exists yet."""
+    """The names known so far. Names given by the user stay, whether or not such a queue exists yet.
 
-    def __init__(self, source: Source, given: Iterable[str]) -> None:
+    Args:
+        source: where to read.
+        given: names known from the start.
+        only: whether no other queue is looked for.
+    """
+
+    def __init__(self, source: Source, given: Iterable[str], *, only: bool = False) -> None:
         self._source = source
         self.given = tuple(dict.fromkeys(given))
+        self._only = only
         self._found: dict[str, None] = {}
+        #: Names in the registries that had no keys when they were asked for last, the longest ago first.
+        self._absent: dict[str, None] = {}
+        #: How far the walk over each registry has come.
+        self._registry: dict[str, str] = {}
+        #: Whether there are more queues than are kept.
+        self.left_out = False
         #: False until a scan has seen every key once.
         self.complete = False
         #: False until the registries have been asked once.
@@ -36,22 +55,65 @@ class Discoverer:
         return tuple(sorted({*self.given, *self._found}))
 
     async def known(self) -> tuple[str, ...]:
-        """Ask the registries; names without any key left are not taken from them."""
-        prefix = self._source.prefix
-        listed = await self._source.ask([("SMEMBERS", registry(prefix)), ("SMEMBERS", usage_queues(prefix))])
-        names = {text(name) or "" for reply in listed if not failed(reply) for name in reply or ()}
-        fresh = [name for name in names if _is_name(name) and name not in self._found]
-        for name in await self._existing(fresh):
-            self._found[name] = None
+        """Ask the registries; names without any key left are not taken from them.
+
+        A call reads and checks a bounded number of names; in large registries the next call goes on.
+        """
+        if self._only:
+            self.asked = self.complete = True
+            return self.names
+        for name in await self._registered():
+            if _is_name(name) and name not in self._found:
+                self._absent.setdefault(name)
+        asked = list(self._absent)[: _CHECKED if self.asked else _CHECKED_FIRST]
+        existing = set(await self.existing(asked))
+        for name in asked:
+            del self._absent[name]
+            if name not in existing:
+                self._absent[name] = None
+        self._keep(name for name in asked if name in existing)
         self.asked = True
         return self.names
+
+    async def _registered(self) -> list[str]:
+        """Read the next names of both registries."""
+        prefix = self._source.prefix
+        names: list[str] = []
+        for key in (registry(prefix), usage_queues(prefix)):
+            cursor = self._registry.get(key, "0")
+            for _ in range(_REGISTRY_STEPS):
+                page = await self._source.one("SSCAN", key, cursor, "COUNT", _REGISTRY_STEP)
+                if failed(page):
+                    cursor = "0"
+                    break
+                cursor = text(page[0]) or "0"
+                names += [text(name) or "" for name in page[1]]
+                if cursor == "0":
+                    break
+            self._registry[key] = cursor
+        return names
+
+    def _keep(self, names: Iterable[str]) -> list[str]:
+        """Remember queues that were found; return those there was room for."""
+        kept = []
+        for name in names:
+            if name in self._found or len(self._found) < MOST_QUEUES:
+                self._found[name] = None
+                kept.append(name)
+            else:
+                self.left_out = True
+        return kept
 
     async def discover(self, *, calls_per_s: float, keys_per_call: int) -> AsyncIterator[Discovery]:
         """Walk over all keys of all primaries once, `keys_per_call` keys a step; see `Watch.discover`."""
         whole(1, 100_000)(keys_per_call, "keys_per_call")
         if not calls_per_s > 0:
             refuse("calls_per_s", calls_per_s, "more than 0")
-        yield Discovery(found=await self.known(), progress=0.0, at=self._source.now())
+        known = await self.known()
+        if self._only:
+            yield Discovery(found=known, progress=1.0, complete=True, at=self._source.now())
+            return
+        yield Discovery(found=known, progress=0.0, at=self._source.now())
         sizes = await self._source.ask([("DBSIZE",)])
         size = integer(sizes[0], 0)
         pace, looked, seen = Pace(calls_per_s), 0, set[str]()
@@ -59,16 +121,15 @@ class Discoverer:
             looked += keys_per_call
             names = {name for key in keys if (name := queue_of(self._source.prefix, key)) is not None}
             self._learn_windows(keys)
-            fresh = sorted(names - seen - set(self.names))
+            fresh = sorted(names - seen - self._found.keys() - set(self.given))
             seen |= names
-            existing = await self._existing(fresh)
-            self._found.update(dict.fromkeys(existing))
+            existing = self._keep(await self.existing(fresh))
             if existing:
                 progress = min(0.99, looked / size) if size else None
                 yield Discovery(found=tuple(existing), progress=progress, at=self._source.now())
         gone = await self._forget()
-        self.complete = True
-        yield Discovery(gone=gone, progress=1.0, complete=True, at=self._source.now())
+        self.complete = not self.left_out
+        yield Discovery(gone=gone, progress=1.0, complete=self.complete, at=self._source.now())
 
     async def _walk(self, keys_per_call: int, pace: Pace) -> AsyncIterator[list[str]]:
         pattern = discovery_pattern(self._source.prefix)
@@ -87,7 +148,8 @@ class Discoverer:
             if cursor == "0":
                 return
 
-    async def _existing(self, names: Sequence[str]) -> list[str]:
+    async def existing(self, names: Sequence[str]) -> list[str]:
+        """Return those of some names that are queues."""
         found = []
         for start in range(0, len(names), _CHECK):
             part = names[start : start + _CHECK]
@@ -97,7 +159,7 @@ class Discoverer:
 
     async def _forget(self) -> tuple[str, ...]:
         names = tuple(self._found)
-        alive = set(await self._existing(names))
+        alive = set(await self.existing(names))
         gone = tuple(sorted(name for name in names if name not in alive))
         for name in gone:
             self._found.pop(name, None)  # another search may have come first

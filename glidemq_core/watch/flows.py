@@ -26,6 +26,7 @@ from glidemq_core.payload import as_text
 from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.usage_sums import Sum
 
+from .heartbeats import is_overdue
 from .reach import PARENT_FIELDS, Reach
 from .rows import is_parked
 
@@ -43,6 +44,8 @@ FLOW_FIELDS = (
     "budgetKey",
     "budgetPausedAt",
     "delay",
+    "lastActive",
+    "opts",
     "usage:bucketTs",
     *USAGE_FIELDS.values(),
 )
@@ -82,7 +85,14 @@ async def read_flow(reach: Reach, start: JobRef, max_nodes: int) -> Flow:
     depth = _depths(found, tops)
     parked, budget = await _budget(reach, found, [root, start])
     nodes = [
-        _node(ref, found.fields[ref], depth.get(ref, 0), ref in parked, removed=ref in found.removed)
+        _node(
+            ref,
+            found.fields[ref],
+            depth.get(ref, 0),
+            ref in parked,
+            removed=ref in found.removed,
+            now_ms=source.now_ms(),
+        )
         for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
     ]
     total = Sum()
@@ -200,7 +210,7 @@ def _place(ref: JobRef, found: _Found) -> tuple[int, int, JobRef]:
     return created, int(ref.id) if ref.id.isdecimal() and len(ref.id) < 16 else 0, ref
 
 
-def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: bool) -> FlowNode:
+def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: bool, now_ms: int) -> FlowNode:
     usage = decode_usage(fields)
     return FlowNode(
         queue=ref.queue,
@@ -210,6 +220,7 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: boo
         depth=depth,
         parents=tuple(parents_in(fields)),
         parked=parked,
+        stalled=is_overdue(fields, now_ms),
         attempts_made=to_int(fields.get("attemptsMade")),
         fallback_index=to_int(fields.get("fallbackIndex")),
         model=usage.model if usage else None,

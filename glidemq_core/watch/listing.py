@@ -14,6 +14,7 @@ from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.option_fields import one_of, refuse, whole
 from glidemq_core.records import JobPage, JobRow
 
+from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .places import Candidate, FixedPlace, ListPlace, Mark, Order, Place, SortedPlace, StreamPlace
 from .rows import job_row, read_fields
 from .scan import scan_step
@@ -34,8 +35,11 @@ STATES = (
 )
 """Every state a job may be listed by."""
 
+STALLED = "stalled"
+"""What active jobs are listed by whose heartbeat is overdue: no state on the wire."""
+
 #: States whose natural order is the soonest first; the others show the newest first.
-SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended"))
+SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended", STALLED))
 #: Jobs that one call looks at for a filter.
 EXAMINED = 1_000
 #: Ordering keys whose parked jobs are listed.
@@ -99,7 +103,7 @@ async def list_jobs(
         totals = [page.total for page in pages if page.total is not None]
         everything = tuple(row for page in pages for row in page.rows)
         return JobPage(rows=everything, next=None, total=sum(totals), at=source.now())
-    one_of(*STATES)(state, "state")
+    one_of(*STATES, STALLED)(state, "state")
     down = newest if newest is not None else state not in SOONEST_FIRST
     if state == "waiting-children":
         down = True
@@ -163,16 +167,22 @@ async def _load(
 ) -> list[JobRow | None]:
     """Rows of candidates that are what the list is about; None for the others."""
     fields = await read_fields(source, queue, [candidate.id for candidate in candidates])
+    now = source.now_ms()
     rows: list[JobRow | None] = []
     for candidate, values in zip(candidates, fields, strict=True):
-        row = job_row(queue, candidate.id, values, candidate.score) if values else None
-        fits = row is not None and row.state in _FITS.get(state, (state, "unknown")) and wanted.fits(row)
+        row = job_row(queue, candidate.id, values, candidate.score, now_ms=now) if values else None
+        fits = row is not None and _belongs(row, state) and wanted.fits(row)
         rows.append(row if fits else None)
     if wanted.data:
         kept = [row for row in rows if row is not None]
         matches = await wanted.data_of(source, queue, [row.id for row in kept])
         rows = [row if row is not None and row.id in matches else None for row in rows]
     return rows
+
+
+def _belongs(row: JobRow, state: str) -> bool:
+    """Tell whether a job found in the places of a state is listed by it."""
+    return row.stalled if state == STALLED else row.state in _FITS.get(state, (state, "unknown"))
 
 
 async def _places(source: Source, scanned: Scanned, queue: str, state: str, down: bool) -> Found:
@@ -196,6 +206,8 @@ async def _places(source: Source, scanned: Scanned, queue: str, state: str, down
         return Found(places, max(0, integer(length) - pending) + integer(lifo) + integer(priority))
     if state == "active":
         return await _active(source, scanned, queue, down)
+    if state == STALLED:
+        return await _stalled(source, scanned, queue, down)
     if state in ("delayed", "prioritized"):
         return await _scheduled(source, queue, state, down)
     if state == "group-waiting":
@@ -207,6 +219,27 @@ async def _places(source: Source, scanned: Scanned, queue: str, state: str, down
 
 async def _active(source: Source, scanned: Scanned, queue: str, down: bool) -> Found:
     """Settled entries are deleted at once, so what the group has read and the stream still holds is running."""
+    pending, delivered, ids, from_lists = await _running(source, scanned, queue, down)
+    places: dict[str, Place] = {"s": StreamPlace(source, source.keys(queue).stream, "-", delivered, down)}
+    if ids:
+        places["l"] = FixedPlace(tuple(ids))
+    return Found(places, pending + from_lists)
+
+
+async def _stalled(source: Source, scanned: Scanned, queue: str, down: bool) -> Found:
+    """Those of the jobs that have run longest whose heartbeat is overdue."""
+    _, delivered, listed, _ = await _running(source, scanned, queue, down)
+    ids = list(dict.fromkeys([*await running_longest(source, queue, delivered, _ACTIVE_LISTED), *listed]))
+    now = source.now_ms()
+    facts = await read_fields(source, queue, ids, HEARTBEAT_FIELDS)
+    overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if is_overdue(found, now)]
+    return Found({"l": FixedPlace(tuple(reversed(overdue) if down else overdue))}, len(overdue))
+
+
+async def _running(
+    source: Source, scanned: Scanned, queue: str, down: bool
+) -> tuple[int, str, list[str], int]:
+    """Return how many jobs of the stream run and its last id that was read; ids and number of those from lists."""
     keys = source.keys(queue)
     groups, count, known = await source.ask(
         [
@@ -220,10 +253,7 @@ async def _active(source: Source, scanned: Scanned, queue: str, down: bool) -> F
     from_lists = max(0, integer(count))
     if from_lists > len(ids):
         ids += [job_id for job_id in await _scan_actives(source, scanned, queue) if job_id not in ids]
-    places: dict[str, Place] = {"s": StreamPlace(source, keys.stream, "-", delivered, down)}
-    if ids:
-        places["l"] = FixedPlace(tuple(ids))
-    return Found(places, pending + from_lists)
+    return pending, delivered, ids, from_lists
 
 
 async def _scan_actives(source: Source, scanned: Scanned, queue: str) -> tuple[str, ...]:

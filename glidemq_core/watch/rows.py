@@ -22,6 +22,7 @@ from glidemq_core.options import JobRef
 from glidemq_core.payload import as_text, decode_progress
 from glidemq_core.records import JobRow
 
+from .heartbeats import is_overdue
 from .source import Source, failed, integer, moment, number, sliced
 
 ROW_FIELDS = (
@@ -47,6 +48,7 @@ ROW_FIELDS = (
     "suspendReason",
     "suspendTimeout",
     "lastActive",
+    "opts",
     "budgetKey",
     "budgetPausedAt",
 )
@@ -82,7 +84,9 @@ def cut_fields(names: Sequence[str], answer: Any) -> dict[str, bytes]:
     return picked_fields(names, [value if value is None else value[:FIELD_CAP] for value in answer])
 
 
-def row_facts(queue: str, job_id: str, fields: Fields, score: float | None = None) -> dict[str, Any]:
+def row_facts(
+    queue: str, job_id: str, fields: Fields, score: float | None = None, *, now_ms: int
+) -> dict[str, Any]:
     """Return the fields of a JobRow; `score` is that in `P:scheduled`, or of a suspended job its deadline."""
     state = as_text(fields.get("state")) or "unknown"
     usage = decode_usage(fields)
@@ -109,6 +113,7 @@ def row_facts(queue: str, job_id: str, fields: Fields, score: float | None = Non
         "total_cost": usage.total_cost if usage else None,
         "cost_unit": usage.cost_unit if usage else None,
         "suspend": decode_suspend(fields, score),
+        "stalled": is_overdue(fields, now_ms),
         "parked": state == "delayed" and bool(fields.get("budgetKey")) and is_parked(fields, score),
     }
 
@@ -142,8 +147,9 @@ async def read_rows(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, JobR
         for job_id, values in zip(ids, rows, strict=True)
     }
     scores = await _scores(source, fields)
+    now = source.now_ms()
     return {
-        ref: job_row(ref.queue, ref.id, values, scores.get(ref)) if values else None
+        ref: job_row(ref.queue, ref.id, values, scores.get(ref), now_ms=now) if values else None
         for ref, values in fields.items()
     }
 
@@ -172,6 +178,6 @@ async def have_streamed(source: Source, refs: Sequence[JobRef]) -> set[JobRef]:
     return {ref for ref, length in zip(refs, lengths, strict=True) if not failed(length) and integer(length)}
 
 
-def job_row(queue: str, job_id: str, fields: Fields, score: float | None = None) -> JobRow:
+def job_row(queue: str, job_id: str, fields: Fields, score: float | None = None, *, now_ms: int) -> JobRow:
     """Put a row together from ROW_FIELDS; any of them may be missing."""
-    return JobRow(**row_facts(queue, job_id, fields, score))
+    return JobRow(**row_facts(queue, job_id, fields, score, now_ms=now_ms))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from glidemq_core.decoding import picked_fields
 from glidemq_core.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
 from glidemq_core.records import QueueSnapshot, Rate
+from glidemq_core.strict_json import parse_json
 
+from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .source import Source, entries, failed, integer, moment, number, pairs, sliced, text
 
 #: Full minutes, before the running one, over which rates are means.
@@ -19,6 +21,8 @@ MINUTES = 5
 MANY = 64
 #: Orders of priority that plain reads, a round trip each, are worth.
 STEPS = 16
+#: Running jobs whose heartbeat is looked at, those that have run longest; the function knows the same number.
+LOOKED_AT = 50
 _META = ("paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName")
 _USAGE = ("totalTokens", "totalCost", "costUnit")
 
@@ -45,6 +49,7 @@ class _Facts(NamedTuple):
     done: Any = None
     lost: Any = None
     usage: Any = None
+    stalled: Any = None
     bad: Any = None
 
 
@@ -92,11 +97,12 @@ async def _plain(source: Source, keys: QueueKeys, now: int, window: int | None) 
     pending, delivered = group_facts(replies[1])
     ok = [None if failed(reply) else reply for reply in replies]
     limits = pairs(ok[11][1]) if ok[11] else []
-    prioritized, parked, oldest, tokens = await asyncio.gather(
+    prioritized, parked, oldest, tokens, stalled = await asyncio.gather(
         _prioritized(source, keys),
         _parked(source, keys),
         _oldest(source, keys, delivered),
         _tokens(source, keys, limits, now, window),
+        _stalled(source, keys.queue, delivered, now),
     )
     return _Facts(
         xlen=ok[0],
@@ -118,6 +124,7 @@ async def _plain(source: Source, keys: QueueKeys, now: int, window: int | None) 
         done=ok[12],
         lost=ok[13],
         usage=[value for row in ok[14:] for value in row or [None] * len(_USAGE)],
+        stalled=stalled,
         bad=bad,
     )
 
@@ -157,6 +164,15 @@ async def _oldest(source: Source, keys: QueueKeys, delivered: str) -> int | None
     return min((at for at in map(integer, times) if at), default=None)
 
 
+async def _stalled(source: Source, queue: str, delivered: str, now: int) -> int:
+    ids = await running_longest(source, queue, delivered, LOOKED_AT)
+    answers = await source.ask(
+        [("HMGET", source.keys(queue).job(job_id), *HEARTBEAT_FIELDS) for job_id in ids]
+    )
+    known = [picked_fields(HEARTBEAT_FIELDS, answer) for answer in answers if not failed(answer) and answer]
+    return sum(is_overdue(fields, now) for fields in known)
+
+
 async def _tokens(
     source: Source, keys: QueueKeys, limits: Sequence[tuple[Any, Any]], now: int, window: int | None
 ) -> list[Any]:
@@ -190,7 +206,7 @@ def _published(limits: Sequence[tuple[Any, Any]], now: int) -> list[Published]:
     found = []
     for _, value in limits:
         try:
-            item = json.loads(value)
+            item = parse_json(value)
             if item["until"] < now:
                 continue
             rpm, tpm = item.get("rpm") or {}, item.get("tpm") or {}
@@ -242,6 +258,7 @@ def _read(name: str, facts: _Facts, now: int) -> QueueSnapshot:
         workers=None,
         dead_letter_queue=meta[4] or None,
         unreadable=tuple(text(suffix) or "" for suffix in facts.bad or ()),
+        stalled=None if facts.stalled is None else integer(facts.stalled),
     )
 
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from glidemq_console.app import ConsoleApp
 from glidemq_console.format import STATES
 from glidemq_console.scripted import ScriptedFeed
-from glidemq_console.standins import STAND_INS, AsciiGlyphs
+from glidemq_console.spelling import STAND_INS, spelt
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
 
@@ -27,13 +27,13 @@ def test_every_stand_in_is_one_ascii_cell_like_what_it_stands_for() -> None:
 
 @pytest.mark.parametrize("text", ["◆ 三品 é", "e\u0301 🙂 ✓", "─┬─ ▕██▊ ▏", "", "plain"])
 def test_what_a_terminal_cannot_show_keeps_its_width(text: str) -> None:
-    spelt = AsciiGlyphs("iso8859-1").spelt(text)
-    assert cell_len(spelt) == cell_len(text)
-    assert spelt.encode("latin-1").decode("latin-1") == spelt
+    drawn = spelt(text, "iso8859-1")
+    assert cell_len(drawn) == cell_len(text)
+    assert drawn.encode("latin-1").decode("latin-1") == drawn
 
 
 def test_only_the_signs_are_replaced_where_the_terminal_has_unicode() -> None:
-    assert AsciiGlyphs().spelt("◆ 三品 é …") == "! 三品 é ~"
+    assert spelt("◆ 三品 é …") == "! 三品 é ~"
 
 
 @pytest.mark.parametrize("keys", [(), ("enter",), ("enter", "enter"), ("question_mark",), ("colon",)])

@@ -1,0 +1,46 @@
+"""Running jobs whose worker has not been heard of for longer than their lock lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from glidemq_core.decoding import Fields
+from glidemq_core.numbers import to_int
+from glidemq_core.options import JobOptions
+
+from .source import Source, entries, failed, text
+
+#: Heartbeat silence after which a job counts as stalled when it names no lock of its own, ms.
+DEFAULT_LOCK_MS = 30_000
+#: Fields that tell.
+HEARTBEAT_FIELDS = ("state", "lastActive", "processedOn", "opts")
+
+
+def is_overdue(fields: Fields, now_ms: int) -> bool:
+    """Tell whether a job is active and its heartbeat is overdue: its worker has died or hangs."""
+    if fields.get("state") != b"active":
+        return False
+    lock: int = JobOptions.from_wire(fields.get("opts")).lock_duration or DEFAULT_LOCK_MS
+    return now_ms - max(to_int(fields.get("lastActive")), to_int(fields.get("processedOn"))) > lock
+
+
+async def running_longest(source: Source, queue: str, delivered: str, most: int) -> list[str]:
+    """Return ids of the jobs that have run longest, `most` from the stream and as many that came from lists.
+
+    Args:
+        delivered: the last id that the workers have read from the stream.
+    """
+    keys = source.keys(queue)
+    running, listed = await source.ask(
+        [
+            ("XRANGE", keys.stream, "-", delivered, "COUNT", most),
+            ("ZRANGE", keys.list_runs, 0, most - 1),
+        ]
+    )
+    ids = [dict(fields).get("jobId") or "" for _, fields in entries(running)]
+    return [*ids, *(text(job_id) or "" for job_id in ids_of(listed))]
+
+
+def ids_of(reply: object) -> Sequence[object]:
+    """Return the members of a reply that should be a list; none of an error."""
+    return reply if isinstance(reply, (list, tuple)) and not failed(reply) else ()

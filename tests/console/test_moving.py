@@ -1,0 +1,177 @@
+"""Where keys lead: the page of the right thing, the way back, and a cursor that follows only what was chosen."""
+
+from __future__ import annotations
+
+from conftest import eventually
+
+from glidemq_console.screens.flow import FlowScreen
+from glidemq_console.screens.flows import FlowsScreen
+from glidemq_console.screens.job import JobScreen
+from glidemq_console.screens.jobs import JobsScreen
+from glidemq_console.screens.queues import QueuesScreen
+from glidemq_console.screens.streams import StreamsScreen
+from glidemq_console.widgets.columns import Column, Row
+from glidemq_console.widgets.lines import LineList
+from glidemq_core import FlowJob, FlowProducer, Queue
+from glidemq_core.connection import Connection
+
+from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
+
+
+async def test_enter_on_a_queue_shows_its_jobs_and_not_the_page_left_open_of_another(
+    connection: Connection, server_url: str
+) -> None:
+    for name in ("alpha", "beta"):
+        await fail_one(Queue(name, connection))
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "beta")
+        await on_jobs(pilot, "failed", 1)
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+
+        await pilot.press("1", "down")
+        await eventually(lambda: _selected_queue(pilot.app.screen) == "beta")
+        await pilot.press("enter")
+
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+        await eventually(lambda: pilot.app.screen.selected is not None)  # type: ignore[attr-defined]
+        context = pilot.app.screen.context()  # type: ignore[attr-defined]
+        assert context.queue == "beta"
+        assert context.job.queue == "beta"
+
+
+async def test_a_tab_key_returns_to_the_page_that_was_left(connection: Connection, server_url: str) -> None:
+    await fail_one(Queue("alpha", connection))
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "alpha")
+        await on_jobs(pilot, "failed", 1)
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+
+        await pilot.press("1", "2")
+
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+
+
+async def test_escape_leads_to_where_one_came_from(connection: Connection, server_url: str) -> None:
+    async with FlowProducer(connection) as producer:
+        await producer.add(FlowJob("root", "alpha", {}, children=[FlowJob("leaf", "alpha", {})]))
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "alpha")
+        await pilot.press("5")
+        await eventually(lambda: isinstance(pilot.app.screen, FlowsScreen))
+        await eventually(lambda: pilot.app.screen.selected is not None)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, FlowScreen))
+        await eventually(lambda: pilot.app.screen.context().job is not None)  # type: ignore[attr-defined]
+        await pilot.press("t")
+        await eventually(lambda: isinstance(pilot.app.screen, StreamsScreen))
+        await eventually(lambda: pilot.app.screen.context().job is not None)  # type: ignore[attr-defined]
+        await pilot.press("o")
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+
+        for screen in (StreamsScreen, FlowScreen, FlowsScreen, QueuesScreen):
+            await pilot.press("escape")
+            await eventually(lambda screen=screen: isinstance(pilot.app.screen, screen))
+
+        await pilot.press("2")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+
+
+async def test_the_cursor_stays_on_the_first_row_until_it_is_moved(
+    connection: Connection, server_url: str
+) -> None:
+    await Queue("middle", connection).add("answer", {})
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "middle")
+        await Queue("above", connection).add("answer", {})
+        await shows_queue(pilot, "above")
+        await eventually(lambda: _selected_queue(pilot.app.screen) == "above")
+
+        await pilot.press("down")
+        await Queue("aaa", connection).add("answer", {})
+        await shows_queue(pilot, "aaa")
+
+        assert _selected_queue(pilot.app.screen) == "middle"
+
+
+async def test_a_sort_and_a_filter_show_the_top(connection: Connection, server_url: str) -> None:
+    for number in range(40):
+        queue = Queue(f"q{number:02}", connection)
+        for _ in range(1 + (number == 39)):
+            await queue.add("answer", {})
+    async with console(server_url, size=(100, 30)) as pilot:
+        await eventually(lambda: len(app_of(pilot).snapshot.queues) == 40)
+        screen = pilot.app.screen
+        assert isinstance(screen, QueuesScreen)
+        await pilot.press("end")
+        await pilot.pause()
+        await pilot.press("up", "up")
+
+        await pilot.press("s")
+
+        await eventually(told(pilot, "sorted by wait"))
+        await eventually(lambda: screen.selected == "q39")
+        assert screen.lines.visible_range[0] == 0
+
+        await pilot.press("down", "down", "slash", "q", "1")
+        await eventually(lambda: screen.lines.total == 10)
+        assert screen.lines.cursor_index == 0
+
+
+async def test_a_command_names_only_queues_that_exist(connection: Connection, server_url: str) -> None:
+    await Queue("inference", connection).add("answer", {})
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "inference")
+        for line in (":queue inferense", ":job inferense:1", ":pause inferense"):
+            await pilot.press(
+                *("colon" if letter == ":" else "space" if letter == " " else letter for letter in line)
+            )
+            await pilot.press("enter")
+            await eventually(told(pilot, "no queue 'inferense' is known; near: inference"))
+            assert isinstance(pilot.app.screen, QueuesScreen)
+            app_of(pilot).tell("")
+        assert app_of(pilot).snapshot.queue("inferense") is None
+    assert await connection.command("KEYS", "*inferense*") == []
+
+
+async def test_queues_named_on_the_line_are_all_that_is_shown(
+    connection: Connection, server_url: str
+) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        await Queue(name, connection).add("answer", {})
+    async with console(server_url, queues=("alpha", "gamma", "delta"), only_queues=True) as pilot:
+        await shows_queue(pilot, "gamma")
+        await eventually(lambda: app_of(pilot).snapshot.complete)
+
+        assert [row.name for row in app_of(pilot).snapshot.queues] == ["alpha", "gamma"]
+        assert "no queue delta here" in text_on(pilot)
+        await Queue("delta", connection).add("answer", {})
+        await shows_queue(pilot, "delta")
+
+
+async def test_a_list_that_is_read_beside_holds_the_row_it_began_with() -> None:
+    from textual.app import App, ComposeResult
+
+    class Lists(App[None]):
+        def compose(self) -> ComposeResult:
+            column = Column(key="name", title="NAME", width=10)
+            yield LineList([column], id="top")
+            yield LineList([column], id="held", holds=True)
+
+        def get_theme_variable_defaults(self) -> dict[str, str]:
+            from glidemq_console.theme import variable_defaults
+
+            return variable_defaults()
+
+    app = Lists()
+    async with app.run_test():
+        for lines in app.query(LineList):
+            lines.show([Row("b", {"name": "b"})])
+            lines.show([Row("a", {"name": "a"}), Row("b", {"name": "b"})])
+        assert app.query_one("#top", LineList).cursor_key == "a"
+        assert app.query_one("#held", LineList).cursor_key == "b"
+
+
+def _selected_queue(screen: object) -> str | None:
+    return screen.selected if isinstance(screen, QueuesScreen) else None
