@@ -102,8 +102,8 @@ object whose values are X; with `?` it may be null, which means: not known, or n
 STATES = """\
 `state` is one of `waiting`, `active`, `delayed`, `prioritized`, `group-waiting`, `waiting-children`, `suspended`,
 `completed`, `failed`; `jobs --state stalled` lists active jobs whose heartbeat is overdue. `outcome` says what became
-of one thing: of a Decision `sent`, `not_suspended`, `changed`, `not_found`, `not_shown`; of an Attempt `completed`, `failed`,
-`suspended`, `delayed`, `lost`; of a Result what the command did, or why it did not.
+of one thing: of a Decision `sent`, `not_suspended`, `changed`, `not_found`, `not_shown`; of an Attempt `completed`,
+`failed`, `suspended`, `delayed`, `lost`; of a Result what the command did, or why it did not.
 
 `tail --json` tells on stderr what else happens, one line each: `{event s, queue s, id s, at_ms i, ...}`, the last with
 the event `end` and the `state`."""

@@ -68,8 +68,9 @@ class Discoverer:
         asked = list(self._absent)[: _CHECKED if self.asked else _CHECKED_FIRST]
         existing = set(await self.existing(asked))
         for name in asked:
-            del self._absent[name]
-            if name not in existing:
+            # Another call may have asked about it meanwhile.
+            self._absent.pop(name, None)
+            if name not in existing and name not in self._found:
                 self._absent[name] = None
         self._keep(name for name in asked if name in existing)
         self.asked = True
