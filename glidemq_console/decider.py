@@ -176,7 +176,13 @@ def _call(pending: Pending) -> Callable[[Queue[Any, Any], Actor], Any]:
                 ref.id, actor=actor, data=pending.data, comment=pending.comment, expect=expect
             )
         return await queue.reject(
-            ref.id, actor=actor, reason=pending.reason, data=pending.data, expect=expect
+            ref.id,
+            actor=actor,
+            reason=pending.reason,
+            data=pending.data,
+            expect=expect,
+            # What cannot be shown whole has no hash: then it is this suspension at least.
+            expected_suspended_at=pending.shown.suspended_at,
         )
 
     return decide

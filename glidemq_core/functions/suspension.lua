@@ -224,7 +224,7 @@ register("decide", {}, function(P, args)
     outcome, latest = "not_suspended", call("LINDEX", P .. ":signals:" .. id, -1) or ""
     local noted, count = (f.suspendBase or ""):match("^([^:]+):(%d+)$")
     if noted and noted == f.suspendedAt then is_new = call("LLEN", P .. ":signals:" .. id) > tonumber(count) and "1" or "0" end
-  elseif args[6] ~= "" and f.suspendedAt ~= args[6] then
+  elseif args[6] ~= "" and util.num(f.suspendedAt) ~= tonumber(args[6]) then
     outcome = "changed"
   elseif redis.sha1hex(f.data or "") ~= args[7] then
     outcome = bound and "changed" or "other_data"
