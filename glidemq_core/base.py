@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from .connection import Call, Connection, connect
-from .errors import ClosedError, InvalidOptionError, JobNotFoundError, ServerError
+from .errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
 from .keys import QueueKeys
 from .option_fields import queue_name
 from .option_types import JobIdLike, id_in
@@ -72,6 +72,16 @@ class Scope:
             queue=self.queue,
             job_id=job_id,
             hint="it may be removed",
+        )
+
+    def refusal(self, job_id: str, status: bytes) -> JobNotFoundError | JobLostError:
+        """The error for what a run asked for in vain: the job is gone, or it has ended or runs elsewhere."""
+        if status != b"lost":
+            return self.missing(job_id)
+        return JobLostError(
+            f"job '{self.queue}:{job_id}' is not owned by this run any more; nothing was recorded",
+            queue=self.queue,
+            job_id=job_id,
         )
 
     def now_ms(self) -> int:

@@ -189,8 +189,9 @@ async def update_progress(scope: Scope, job_id: str, progress: Any, calls: RunCa
 
 async def _update(scope: Scope, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
     async def update() -> None:
-        if await scope.call("update", job_id, field, text) != [b"ok"]:
-            raise scope.missing(job_id)
+        [status] = await scope.call("update", job_id, field, text, calls.processed_on if calls else "")
+        if status != b"ok":
+            raise scope.refusal(job_id, status)
 
     await (update() if calls is None else calls.replace(field, update))
 
@@ -222,6 +223,8 @@ async def _send_lines(scope: Scope, job_id: str, calls: RunCalls | None, lines: 
         return await scope.call("log", job_id, mark, *lines)
 
     reply = await (send() if calls is None else calls.repeat(send))
+    if reply[0] == b"lost":
+        raise scope.refusal(job_id, reply[0])
     return [reply[0] == b"ok"] * len(lines)
 
 

@@ -77,6 +77,7 @@ async def append_chunk(
         InvalidOptionError: empty, or not text.
         PayloadTooLargeError: over 1 MiB.
         JobNotFoundError: the job was removed; nothing is recreated.
+        JobLostError: the job has ended or runs elsewhere.
     """
     words, size = encode_chunk(chunk)
     owners = _appenders.setdefault(scope.connection, {}) if calls is None else calls.appenders
@@ -93,15 +94,17 @@ async def _send(scope: Scope, job_id: str, calls: RunCalls | None, chunks: list[
         args.append(str(len(words)))
         args.extend(words)
     if calls is None:
-        reply = await scope.call("stream_append", job_id, "", *args)
+        reply = await scope.call("stream_append", job_id, "", "", *args)
     else:
         # A repeat looks whether the entries are there already: after the last one that this run knows of.
         since = calls.last_chunk or f"?{calls.processed_on}"
         reply = await calls.repeat(
-            lambda repeated: scope.call("stream_append", job_id, since if repeated else "", *args)
+            lambda repeated: scope.call(
+                "stream_append", job_id, since if repeated else "", calls.processed_on, *args
+            )
         )
     if reply[0] != b"ok":
-        raise scope.missing(job_id)
+        raise scope.refusal(job_id, reply[0])
     ids = [entry_id.decode() for entry_id in reply[1:]]
     if calls is not None:
         calls.last_chunk = ids[-1]

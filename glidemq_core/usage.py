@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from .base import QueueBase, Scope
-from .errors import JobLostError, LockBusyError
+from .errors import LockBusyError
 from .flow_usage import get_flow_usage
 from .ledger import get_ledger
 from .numbers import number_text
@@ -157,7 +157,7 @@ async def report_usage(
     Raises:
         InvalidOptionError, JobNotFoundError: nothing was written.
         LockBusyError: a peer held the report lock for some 5 s.
-        JobLostError: an outage lasted so long that the job runs elsewhere.
+        JobLostError: the job has ended or runs elsewhere.
     """
     keywords = {
         "model": model,
@@ -183,12 +183,11 @@ async def report_usage(
     columns = [words[name][0] if name in words else "" for name in _CAMEL]
     mark = "" if calls is None else calls.next_mark()
 
-    async def send(repeated: bool = False) -> bytes:
+    async def send(_repeated: bool = False) -> bytes:
         await register_usage(scope)
         for _ in range(_LOCK_TRIES):
-            now_ms, again = scope.now_ms(), "1" if repeated else ""
             reply = await scope.call(
-                "report_usage", job_id, now_ms, *columns, event, worker or "", mark, again
+                "report_usage", job_id, scope.now_ms(), *columns, event, worker or "", mark
             )
             if reply[0] != b"busy":
                 break
@@ -199,14 +198,8 @@ async def report_usage(
     if status == b"busy":
         lock = scope.keys.usage_lock(job_id)
         raise LockBusyError("reportUsage lock timeout; try again", lock=lock)
-    if status == b"not_found":
-        raise scope.missing(job_id)
-    if status == b"lost":
-        raise JobLostError(
-            f"job '{scope.queue}:{job_id}' is not owned by this run any more; its report was not recorded",
-            queue=scope.queue,
-            job_id=job_id,
-        )
+    if status != b"ok":
+        raise scope.refusal(job_id, status)
     return Usage(**report) if report else None
 
 

@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 from bench import Bench
 from conftest import eventually
+from wire import dump
 from worker_kit import Outage, P, clean, in_state, never, quick
 
 from glidemq_core import retry
 from glidemq_core.connection import Connection, connect
+from glidemq_core.control import append_log, update_data, update_progress
 from glidemq_core.embedded import EmbeddedServer
-from glidemq_core.errors import GlideMQError, ServerError, ServerUnavailableError
+from glidemq_core.errors import GlideMQError, JobLostError, ServerError, ServerUnavailableError
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options import NewJob, Ordering
 from glidemq_core.queue import Queue
+from glidemq_core.run_calls import RunCalls
+from glidemq_core.streams import append_chunk
+from glidemq_core.usage import report_usage
 from glidemq_core.worker import Worker
 
 
@@ -126,6 +131,35 @@ async def test_a_parent_reads_the_results_of_its_children_through_an_outage(
     async with quick(process, connection):
         await eventually(lambda: in_state(bench, root.id, "completed"), timeout=20)
     assert [list(found.values()) for found in values] == [[7]]
+
+
+@pytest.mark.parametrize("then", ["runs elsewhere", "has completed"])
+async def test_a_run_that_lost_its_job_says_nothing_more_in_its_name(bench: Bench, then: str) -> None:
+    """A worker that was stopped for longer than its lock wakes up in the middle of what it was saying."""
+    job_id = await bench.add()
+    [(_, entry, _)] = await bench.claim()
+    stamp = str(bench.scope.now_ms() + 1_000)
+    await bench.command("HSET", f"{P}:job:{job_id}", "processedOn", stamp)
+    live, late = RunCalls(stamp, lambda: False), RunCalls("1", lambda: False)
+    await append_chunk(bench.scope, job_id, {"t": "live"}, live)
+    await report_usage(bench.scope, job_id, calls=live, total_tokens=10)
+    await append_log(bench.scope, job_id, "live", live)
+    await update_progress(bench.scope, job_id, 50, live)
+    if then == "has completed":
+        assert await bench.settle((job_id, entry, stamp)) == "ok"
+        late = live
+    before = await dump(bench.connection, f"{P}:*")
+
+    for say in (
+        lambda: append_chunk(bench.scope, job_id, {"t": "late"}, late),
+        lambda: report_usage(bench.scope, job_id, calls=late, total_tokens=3),
+        lambda: append_log(bench.scope, job_id, "late", late),
+        lambda: update_progress(bench.scope, job_id, 1, late),
+        lambda: update_data(bench.scope, job_id, "late", late),
+    ):
+        with pytest.raises(JobLostError, match="not owned by this run any more"):
+            await say()
+    assert await dump(bench.connection, f"{P}:*") == before
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -283,7 +317,8 @@ async def test_a_report_repeated_after_the_job_was_lost_is_not_anothers(
             errors.append(error)
 
     await bench.add()
-    async with quick(process, connection):
+    # No heartbeat meanwhile, which would end the run first.
+    async with quick(process, connection, promotion_interval=60_000):
         await eventually(lambda: errors)
     assert "not owned by this run" in str(errors[0])
     assert await bench.field("1", "usage:tokens") is None

@@ -329,23 +329,26 @@ register("revoke", {}, function(P, args)
   return { outcome }
 end)
 
--- args: id, field ("data" or "progress"), text. Reply {"ok"} | {"not_found"}.
+-- args: id, field ("data" or "progress"), text, processedOn of the run that says so ("" none).
+-- Reply {"ok"} | {"not_found"} | {"lost"}.
 register("update", {}, function(P, args)
   local key = P .. ":job:" .. args[1]
-  if call("EXISTS", key) == 0 then return { "not_found" } end
+  local refused = runs.refused(P, args[1], args[4])
+  if refused then return { refused } end
   call("HSET", key, args[2], args[3])
   if args[2] == "progress" then events.emit(P, "progress", args[1], "data", args[3]) end
   return { "ok" }
 end)
 
 -- args: id, mark of the call ("<processedOn>:<n>" of the run that logs, "" none), lines...
--- Reply {"ok", number of lines kept} (also when this call was carried out before) | {"not_found"}.
+-- Reply {"ok", number of lines kept} (also when this call was carried out before) | {"not_found"} | {"lost"}.
 register("log", {}, function(P, args)
   local job, log, mark = P .. ":job:" .. args[1], P .. ":log:" .. args[1], args[2]
-  if call("EXISTS", job) == 0 then return { "not_found" } end
+  local run, number = mark:match("^(.*):(%d+)$")
+  local refused = runs.refused(P, args[1], run or "")
+  if refused then return { refused } end
   if mark ~= "" then
     -- A run appends one call after the other: the number of the last one says what was appended.
-    local run, number = mark:match("^(.*):(%d+)$")
     local noted_run, noted = (call("HGET", job, "logMark") or ""):match("^(.*):(%d+)$")
     if noted_run == run and tonumber(noted) >= tonumber(number) then return { "ok", call("LLEN", log) } end
   end

@@ -31,6 +31,14 @@ function runs.take(P, id, entry, processed_on, ...)
   return out
 end
 
+-- What a call of a run is answered with that no run may make any more: "not_found", "lost" when another run has the job or
+-- it has ended; nil when it may. `run`: its processedOn, "" for a call from outside of any run.
+function runs.refused(P, id, run)
+  local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn")
+  if not f[1] then return "not_found" end
+  return run ~= "" and (f[1] ~= "active" or f[2] ~= run) and "lost" or nil
+end
+
 -- Score of a fresh run in P:list-runs: when it was claimed, and in the part of a millisecond that a double has left by
 -- whom (12 bits of the worker's name), so that a worker that lost the reply finds its claims.
 function runs.claim_score(stamp, consumer)

@@ -93,9 +93,9 @@ function ledger.last_attempt(P, id)
 end
 
 -- Replace the usage report of a job. args: id, now, the nine FIELDS as stored ("" absent), the report as JSON,
--- worker, mark of the call ("<processedOn>:<n>" of the run that reports, "" none), "1" in a repeat after a lost reply.
+-- worker, mark of the call ("<processedOn>:<n>" of the run that reports, "" none).
 -- Reply {"ok"} (also when this call, or a later one of the run, was carried out before) | {"busy"} (a peer holds its
--- report lock) | {"lost"} (a repeat, and the job is not the run's any more) | {"not_found"}.
+-- report lock) | {"lost"} (the job is not the run's any more) | {"not_found"}.
 register("report_usage", {}, function(P, args)
   local id, now, key = args[1], tonumber(args[2]), P .. ":job:" .. args[1]
   if call("EXISTS", key .. ":usage-lock") == 1 then return { "busy" } end
@@ -110,7 +110,7 @@ register("report_usage", {}, function(P, args)
     local run, number = mark:match("^(.*):(%d+)$")
     local noted_run, noted = (old[14] or ""):match("^(.*):(%d+)$")
     if noted_run == run and tonumber(noted) >= tonumber(number) then return { "ok" } end
-    if args[15] == "1" and old[15] ~= run then return { "lost" } end
+    if old[1] ~= "active" or old[15] ~= run then return { "lost" } end
   end
   local previous, report, fields = {}, {}, {}
   for i, field in ipairs(FIELDS) do
