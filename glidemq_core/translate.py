@@ -45,6 +45,13 @@ _UNCONNECTED = (
     "internal sender",
     "Failed to refresh",
     "Failed to create initial connections",
+    # While it looks for the nodes of a cluster anew.
+    "Connection in recovery",
+    "task was aborted",
+    "No responses to aggregate",
+    "No address provided",
+    "NotAllSlotsCovered",
+    "ProtocolDesync",
 )
 
 

@@ -37,6 +37,11 @@ SIGNALLED = "An error was signalled by the server: - "
             "cannot reach",
         ),
         (
+            RequestError("Connection in recovery- ClientError"),
+            errors.ServerUnavailableError,
+            "cannot reach",
+        ),
+        (
             RequestError("Inflight request limit exhausted. limit=2000"),
             errors.ServerUnavailableError,
             "not sent",
