@@ -26,7 +26,11 @@ end
 local function start(P, id, now, stamp, verdicts)
   local key = P .. ":job:" .. id
   local flat = try("HGETALL", key)
-  if flat.err or #flat == 0 then return nil end
+  if flat.err then
+    if not flat.err:find("WRONGTYPE", 1, true) then error(flat) end
+    return nil
+  end
+  if #flat == 0 then return nil end
   local job = util.map(flat)
   if job.state ~= "waiting" then return nil, job.state == "active" and "running" or nil end
   -- What a peer's promotion leaves of a removed job is no job.
@@ -73,13 +77,15 @@ end
 -- Where even that is refused it goes to the end of what it came from.
 local function put_back(P, id, entry, list)
   local key = P .. ":job:" .. id
+  local f = call("HMGET", key, "name", "state", "groupKey", "orderingSeq")
   if entry ~= "" then
-    runs.to_stream(P, id, call("HGET", key, "name") or "")
+    runs.to_stream(P, id, f[1] or "")
   else
     call("LPUSH", P .. list, id)
   end
   call("HSET", key, "state", "waiting")
   call("HDEL", key, "processedOn", "lastActive")
+  if f[2] == "active" and f[3] then groups.undo_start(P, f[3], util.num(f[4])) end
 end
 
 -- How many starts the queue-wide window still allows, and when it ends.
@@ -139,7 +145,7 @@ local function apply_limits(P, c, batch, now)
   return true
 end
 
--- Start a job that was popped or read. False when its entry is to be removed, or its place in the index given back.
+-- Start a job that was popped or read. False when its entry is to be removed.
 local function take(P, c, id, entry, list, now)
   local well, flat, verdict, bytes = util.guarded(start, P, id, now, c.stamp, c.verdicts)
   if not well then
@@ -174,16 +180,21 @@ local function take_listed(P, c, list, consumer, now)
       util.trouble(ids)
       return false
     end
-    -- Into the index before they start: no failure leaves a job running that no sweep knows of.
-    if #ids > 0 and not util.guarded(runs.enter_list, P, ids, c.stamp, consumer) then
+    if #ids > 0 and not util.guarded(runs.check_index, P) then
       for i = #ids, 1, -1 do call("RPUSH", P .. list, ids[i]) end
       return false
     end
-    local left = {}
+    local started, before = {}, #c.jobs
     for _, id in ipairs(ids) do
-      if not take(P, c, id, "", list, now) or c.jobs[#c.jobs][2] ~= id then left[#left + 1] = id end
+      take(P, c, id, "", list, now)
+      if #c.jobs > before + #started then started[#started + 1] = id end
     end
-    if #left > 0 then util.guarded(runs.leave_list, P, left) end
+    -- No job runs that no sweep knows of.
+    if #started > 0 and not util.guarded(runs.enter_list, P, started, c.stamp, consumer) then
+      for at = #c.jobs, before + 1, -1 do c.jobs[at] = nil end
+      for _, id in ipairs(started) do util.guarded(put_back, P, id, "", list) end
+      c.refused = true
+    end
     if #ids < missing then return false end
   end
   return true

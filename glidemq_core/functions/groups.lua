@@ -45,6 +45,8 @@ function groups.refill(g, capacity, rate, now)
   return tokens
 end
 
+local AGAIN = 60000 -- until parked jobs that could not be woken are looked at again, ms
+
 function groups.park(P, id, job, seq)
   local score = seq > 0 and seq or tonumber(id) or util.num(job.timestamp)
   call("ZADD", P .. ":groupq:" .. job.groupKey, util.int(score), id)
@@ -124,6 +126,17 @@ function groups.gate(P, id, job, now)
   return nil
 end
 
+-- A parked job goes to the stream, or fails as its time is over. Returns how many went.
+local function send_on(P, id, job, now)
+  if now > 0 and job[4] and now > util.num(job[4]) then
+    jobs.expire(P, id, now, true)
+    return 0
+  end
+  runs.to_stream(P, id, job[3] or "")
+  call("HSET", P .. ":job:" .. id, "state", "waiting")
+  return 1
+end
+
 -- Send parked jobs of a group to the stream as far as slots, window and bucket allow. now = 0 skips the limits.
 function groups.dispatch(P, key, now)
   local g, q = P .. ":group:" .. key, P .. ":groupq:" .. key
@@ -179,20 +192,20 @@ function groups.dispatch(P, key, now)
     local popped = call("ZPOPMIN", q)
     local id = popped[1]
     if not id then break end
-    local job = call("HMGET", P .. ":job:" .. id, "state", "orderingSeq", "name", "expireAt")
+    local job = util.fields(P .. ":job:" .. id, "state", "orderingSeq", "name", "expireAt")
     if job[1] == "group-waiting" then
       local seq = util.num(job[2])
       if seq > 0 and expected > 0 and seq > expected then
         call("ZADD", q, popped[2], id)
         break
       end
-      if now > 0 and job[4] and now > util.num(job[4]) then
-        jobs.expire(P, id, now, true)
-      else
-        call("XADD", P .. ":stream", "*", "jobId", id, "name", job[3] or "")
-        call("HSET", P .. ":job:" .. id, "state", "waiting")
-        released = released + 1
+      local well, sent = util.guarded(send_on, P, id, job, now)
+      if not well then
+        call("ZADD", q, popped[2], id)
+        retry_at(P, key, now + AGAIN)
+        break
       end
+      released = released + sent
       if seq > 0 and seq == expected then
         expected = unmarked(g, expected + 1, false)
       end
@@ -219,8 +232,6 @@ function groups.undo_start(P, key, seq)
     if util.num(f[2]) > 0 then call("HINCRBY", g, "active", -1) end
   end
 end
-
-local AGAIN = 60000 -- until parked jobs that could not be woken are looked at again, ms
 
 -- Free the slot of a job that ended (not of one that only sleeps) and let parked jobs follow. Never fails: the job has ended
 -- in any case.

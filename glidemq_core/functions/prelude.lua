@@ -131,6 +131,14 @@ function util.guarded(f, ...)
   return false
 end
 
+-- Fields of a hash, none if the key is no hash. Any other refusal says nothing about what is there: it is raised.
+function util.fields(key, ...)
+  local f = try("HMGET", key, ...)
+  if not f.err then return f end
+  if not f.err:find("WRONGTYPE", 1, true) then error(f) end
+  return {}
+end
+
 -- Text of a plain key; nil if there is none, or something else.
 function util.got(key)
   local text = try("GET", key)

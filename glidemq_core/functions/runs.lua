@@ -45,6 +45,13 @@ function runs.claim_score(stamp, consumer)
   return string.format("%.12f", tonumber(stamp) + tonumber(consumer:match("%x%x%x$") or "0", 16) / 4096)
 end
 
+-- Something else in the place of the index or the counter is found before a job starts.
+function runs.check_index(P)
+  call("ZCARD", P .. ":list-runs")
+  local counted = call("GET", P .. ":list-active")
+  if counted and not counted:find("^%-?%d+$") then error({ err = "ERR " .. P .. ":list-active is no number" }) end
+end
+
 -- Count jobs that were claimed from a list, and note when and by whom.
 function runs.enter_list(P, ids, stamp, consumer)
   local score, scored = runs.claim_score(stamp, consumer), {}
@@ -53,11 +60,7 @@ function runs.enter_list(P, ids, stamp, consumer)
     scored[#scored + 1] = id
   end
   util.sliced("ZADD", P .. ":list-runs", scored)
-  local counted = try("INCRBY", P .. ":list-active", #ids)
-  if type(counted) == "table" then
-    util.sliced("ZREM", P .. ":list-runs", ids)
-    error(counted)
-  end
+  call("INCRBY", P .. ":list-active", #ids)
 end
 
 -- Give back the list count of jobs that were active from a list.
@@ -69,9 +72,9 @@ end
 
 -- What decides about a run that may have fallen silent; nil for a key that is no hash.
 function runs.look(P, id)
-  local f = try("HMGET", P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
+  local f = util.fields(P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
     "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
-  if f.err then return nil end
+  if f[1] == nil then return nil end
   return { state = f[1] or "", beat = tonumber(f[2] or ""), opts = f[3] or "", stalls = util.num(f[4]),
     expires = tonumber(f[5] or ""), started = tonumber(f[6] or ""), name = f[7] or "", lifo = f[8] == "1",
     priority = util.num(f[9]), groupKey = f[10] or nil, orderingSeq = f[11] or nil, finishedOn = f[12] or nil }

@@ -107,11 +107,15 @@ local function record(P, settled, foreign, now, batch)
   for _, run in ipairs(settled) do
     local id, entry = run[ID], run[ENTRY]
     local f = try("HMGET", P .. ":job:" .. id, unpack(FIELDS))
+    local unknown = f.err and not f.err:find("WRONGTYPE", 1, true)
+    if unknown then util.trouble(f) end
     if f.err then f = {} end
     run.fields = f
     local mine = f[1] == "active" and not seen[id]
     if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == run[STARTED] end
-    if mine then
+    if unknown then
+      run.answer, run.lost = "held", true
+    elseif mine then
       seen[id] = true
       decide(run, now, places)
     else
@@ -140,7 +144,7 @@ local function end_entries(P, settled, consumer)
       gone[#gone + 1] = entry
     end
   end
-  if #gone > 0 then util.sliced("XDEL", P .. ":stream", gone) end
+  if #gone > 0 then util.guarded(util.sliced, "XDEL", P .. ":stream", gone) end
   for _, entry in ipairs(held) do
     util.guarded(call, "XCLAIM", P .. ":stream", GROUP, consumer, 0, entry, "FORCE", "JUSTID")
   end

@@ -180,7 +180,7 @@ end)
 -- False if it had to be left as it was.
 local function list_stall(P, id, job, now, max_stalled, again, failed)
   local ended = util.guarded(stall, P, id, job, now, max_stalled, runs.to_source, again, failed)
-  if ended then runs.leave_list(P, { id }) end
+  if ended then util.guarded(runs.leave_list, P, { id }) end
   return ended
 end
 

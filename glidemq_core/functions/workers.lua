@@ -29,7 +29,7 @@ register("beat", {}, function(P, args)
   local now, out, listed = args[1], {}, {}
   for i = 2, #args, 3 do
     local id = args[i]
-    local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", "revoked")
+    local f = util.fields(P .. ":job:" .. id, "state", "processedOn", "revoked")
     if f[1] == "active" and f[2] == args[i + 1] then
       call("HSET", P .. ":job:" .. id, "lastActive", now)
       if args[i + 2] == "" then
@@ -43,11 +43,11 @@ register("beat", {}, function(P, args)
         call("XACK", P .. ":stream", GROUP, args[i + 2])
         call("XDEL", P .. ":stream", args[i + 2])
       elseif f[1] ~= "active" then
-        call("ZREM", P .. ":list-runs", id)
+        try("ZREM", P .. ":list-runs", id)
       end
     end
   end
-  if #listed > 0 then util.sliced("ZADD", P .. ":list-runs", listed, "XX") end
+  if #listed > 0 then util.guarded(util.sliced, "ZADD", P .. ":list-runs", listed, "XX") end
   return out
 end)
 
