@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from glidemq_console.cli.worker import _SafeFormatter
+from glidemq_console.cli.worker_log import _SafeFormatter
 from glidemq_core import Queue, Worker
 from glidemq_core.connection import Connection
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from conftest import eventually
 from hostile import CORPUS, dangerous
 from textual.pilot import Pilot
@@ -321,6 +322,7 @@ async def test_read_only_greys_limits_and_top_ups(connection: Connection, server
 # --- foreign text ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.leaves_records
 async def test_hostile_names_are_inert_in_flows_and_limits(connection: Connection, server_url: str) -> None:
     texts = [text[:2_000].encode("utf-8", "replace").decode() or "empty" for text in CORPUS.values()]
     children = [FlowJob(text, "ai", {}) for text in texts]

@@ -47,6 +47,7 @@ async def test_p_pauses_and_resumes_the_queue(connection: Connection, server_url
         assert last.action == "resume"
 
 
+@pytest.mark.leaves_records
 async def test_pausing_tells_that_node_workers_do_not_obey(connection: Connection, server_url: str) -> None:
     async with Queue("inference", connection) as queue, console(server_url) as pilot:
         await queue.add("answer", {})

@@ -164,6 +164,7 @@ async def seed(connection: Connection) -> None:
             await connection.command("HSET", job, *fields)
 
 
+@pytest.mark.leaves_records
 async def test_not_one_dangerous_byte_reaches_the_terminal(connection: Connection, server_url: str) -> None:
     await seed(connection)
     with console(server_url, "inference") as terminal:
