@@ -11,9 +11,41 @@ import valkey
 #: Kinds of keys that go with a job: `P:<kind>:<id>`.
 _OF_A_JOB = frozenset({"job", "log", "deps", "parents", "jstream", "signals", "ledger", "early", "vec"})
 #: Kinds of keys that go with a flow: `P:<kind>:<id of its root>`.
-_OF_A_FLOW = frozenset({"budget", "booked", "budget-parked"})
-#: Kinds of keys that live by the clock alone.
-_TIMED = frozenset({"w", "usage", "tpm", "limits"})
+_OF_A_FLOW = frozenset({"budget", "budget-parked"})
+#: What belongs to the queue as such: one key each, or one a name that somebody gave (`vindex:<name>`).
+_OF_A_QUEUE = frozenset(
+    {
+        "audit",
+        "audit-aside",
+        "completed",
+        "dedup",
+        "dedup-due",
+        "early-index",
+        "events",
+        "failed",
+        "flow-parts",
+        "id",
+        "lifo",
+        "linking",
+        "list-active",
+        "list-runs",
+        "meta",
+        "metrics",
+        "ordering",
+        "ordering-due",
+        "outbox",
+        "outbox-failed",
+        "priority",
+        "rate",
+        "ratelimited",
+        "scheduled",
+        "schedulers",
+        "stream",
+        "suspended",
+        "vectors",
+        "vindex",
+    }
+)
 # What Node 0.15.4 leaves for ever by its own rules is no leak of ours: `dedup` and `ordering` fields and `group` hashes
 # of its own adds (records.md 3.2), hashes without a state that it wrote to after a removal (records.md 4.6), and what
 # its retention leaves of a job (lifecycle.md 9). Tests that play Node or a stranger are marked `leaves_records`.
@@ -116,8 +148,10 @@ def _of_queue(space: Keyspace, root: str) -> Iterator[str]:
             yield f"{key}: no job has this key"
         elif kind in _OF_A_FLOW and states.get(name) in _ENDED:
             yield f"{key}: its flow has ended"
-        elif kind in _TIMED:
-            yield f"{key}: has no expiry"
+        elif kind == "flow-jobs" and name not in space.hash(f"{root}:flow-parts"):
+            yield f"{key}: its flow is not being made"
+        elif kind not in _OF_A_JOB | _OF_A_FLOW | _OF_A_QUEUE | {"group", "groupq", "flow-jobs"}:
+            yield f"{key}: has neither an owner nor an expiry"
     yield from _fields(space, root, states, keyed)
 
 
