@@ -224,9 +224,11 @@ class _Reading:
             self._tail_bytes -= len(self._tail.popleft())
 
     def _show(self, chunk: StreamChunk) -> None:
-        kind = chunk.type[:_KIND_LENGTH]
+        # A call that is marked as the last chunk is a call all the same.
+        is_call = chunk.get("type") == "tool_call"
+        kind = "tool_call" if is_call else chunk.type[:_KIND_LENGTH]
         self._kinds[kind if kind in self._kinds or len(self._kinds) < _KINDS else "other"] += 1
-        if chunk.type == "tool_call":
+        if is_call:
             self._keep_call(tool_call_of(chunk, self._limits.call))
         elif chunk.type in ("content", "done") and chunk.text and self._draft_bytes <= self._limits.draft:
             self._draft.append(chunk.text)

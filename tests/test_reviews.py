@@ -123,6 +123,7 @@ async def test_arguments_of_a_tool_call_are_shown_in_whatever_fields_they_stand(
             {"type": "tool_call", "content": 'search {"q":"x"}'},
             {"type": "tool_call", "name": "pay", "args": "{}", "amount": "999999"},
             {"type": "tool_call", "name": "ls"},
+            {"type": "tool_call", "name": "wipe", "args": "{}", "done": "1"},
         ],
     )
 
@@ -133,6 +134,7 @@ async def test_arguments_of_a_tool_call_are_shown_in_whatever_fields_they_stand(
         ("", 'search {"q":"x"}'),
         ("pay", '{"args":"{}","amount":"999999"}'),
         ("ls", ""),
+        ("wipe", '{"args":"{}","done":"1"}'),
     ]
 
 

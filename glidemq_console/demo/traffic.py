@@ -64,7 +64,7 @@ async def _decide(world: World, queue: Queue[Any, Any], job_id: str, approve: bo
     await world.wait(dice.uniform(0.4, 2.0))
     try:
         shown = await queue.review(job_id)
-        if approve:
+        if approve and shown.unshown is None:
             await queue.approve(job_id, actor=_REVIEWER, expect=shown.review_hash)
         else:
             reason = dice.choice(_REASONS)
