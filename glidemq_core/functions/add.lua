@@ -37,9 +37,10 @@ end
 -- Take the next sequence number of an ordering key and bring the group's settings up to this add.
 function groups.join(P, spec, now)
   local g = P .. ":group:" .. spec.key
+  -- The group first: if it is something else no number is taken, which would never start.
+  call("HSET", g, "maxConcurrency", util.int(spec.concurrency))
   local seq = call("HINCRBY", P .. ":ordering", spec.key, 1)
   groups.forget_later(P, spec.key, now)
-  call("HSET", g, "maxConcurrency", util.int(spec.concurrency))
   call("HSETNX", g, "nextSeq", "1")
   local rate, bucket = spec.rate, spec.bucket
   set_or_drop(g, rate, { "rateMax", "rateDuration", "rateWindowStart", "rateCount" },
@@ -151,9 +152,10 @@ register("add_plain", {}, function(P, args)
     local name, data = texts:sub(at, data_at - 1), texts:sub(data_at, data_at + data_bytes - 1)
     at, id = data_at + data_bytes, id + 1
     local text = exact and util.int(id) or jobs.next_id(P, now)
+    -- The entry first: a stream that takes none leaves no record behind that nothing leads to.
+    call("XADD", stream, "*", "jobId", text, "name", name)
     call("HSET", job .. text, "id", text, "name", name, "data", data, "opts", "{}", "timestamp", stamp,
       "attemptsMade", "0", "delay", "0", "priority", "0", "maxAttempts", "0", "state", "waiting")
-    call("XADD", stream, "*", "jobId", text, "name", name)
     if with_events then events.emit(P, "added", text, "name", name) end
     ids[#ids + 1] = text
   end
@@ -166,6 +168,7 @@ end)
 -- A refused job leaves nothing behind; the others are stored.
 register("add", {}, function(P, args)
   local now, with_events, out = tonumber(args[1]), args[2] == "1", {}
+  runs.check_places(P)
   for i = 3, #args, 3 do
     local o = cjson.decode(args[i + 2])
     local extra = o[7] ~= "" and cjson.decode(o[7]) or {}

@@ -2,8 +2,8 @@
 -- processedOn. Everything that ends a run goes through here, so that a run that was taken for stalled
 -- changes nothing any more.
 
--- Where the ends of runs put their jobs: something else of such a name refuses the call before it has changed anything.
-local function check_places(P)
+-- Where jobs are put: something else of such a name refuses the call before it has changed anything.
+function runs.check_places(P)
   for _, set in ipairs({ ":scheduled", ":suspended", ":failed" }) do call("ZCARD", P .. set) end
   for _, list in ipairs({ ":lifo", ":priority" }) do call("LLEN", P .. list) end
   call("XLEN", P .. ":stream")
@@ -12,7 +12,7 @@ end
 -- End the given run's hold on the job: entry acknowledged and deleted, or list count given back. Returns the
 -- asked hash fields, or nil when the job is not active any more or a newer run has it.
 function runs.take(P, id, entry, processed_on, ...)
-  check_places(P)
+  runs.check_places(P)
   local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", ...)
   local mine = f[1] == "active"
   if entry ~= "" then
