@@ -58,6 +58,8 @@ class LimitsScreen(QueueListScreen):
     DEFAULT_CSS: ClassVar[str] = """
     LimitsScreen #limit-detail { height: 12; }
     LimitsScreen.-tall #limit-detail { height: 50%; min-height: 14; }
+    LimitsScreen.-short #limit-detail { display: none; }
+    LimitsScreen.-zoomed #limit-detail { display: block; }
     LimitsScreen.-zoomed #limit-list { display: none; }
     LimitsScreen.-zoomed #limit-detail { height: 1fr; }
     LimitsScreen #limit-panes { height: 1fr; layout: vertical; }

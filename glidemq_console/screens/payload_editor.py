@@ -21,6 +21,7 @@ from textual.widgets import Button, Static, TextArea
 
 from ..differences import MARK_TOKENS, value_diff
 from ..safe import clean, json_line
+from ..widgets.entry import act_in_turn
 from ..widgets.ink import Ink
 from ..widgets.prose import Prose
 
@@ -39,6 +40,9 @@ class Edited:
 
 class _Area(TextArea):
     """Takes in pasted text made safe: what is on a clipboard may come from anywhere."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_turn(self, event, of_screen=("ctrl+s", "f4"))
 
     async def _on_paste(self, event: events.Paste) -> None:
         # Textual calls its own handler, which inserts, after this one.
@@ -70,8 +74,8 @@ class PayloadEditor(ModalScreen[Edited | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "step_back", "back", show=False),
-        Binding("ctrl+s", "go_on", "go on", show=False, priority=True),
-        Binding("f4", "external", "$EDITOR", show=False, priority=True),
+        Binding("ctrl+s", "go_on", "go on", show=False),
+        Binding("f4", "external", "$EDITOR", show=False),
     ]
 
     def __init__(self, name: str, value: Any) -> None:

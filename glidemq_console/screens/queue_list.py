@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The detail follows the cursor once it has rested this long.
 REST_S = 0.2
+#: Below this height the detail is not beside the list: `d` opens it alone.
+DETAIL_HEIGHT = 20
 _NO_MATCH: tuple[Parts, ...] = ([], [Ink("No queue matches the filter; esc clears it.", "dim")])
 
 
@@ -54,6 +56,11 @@ class QueueListScreen(ConsoleScreen):
         return tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
 
     # --- what the frame asks ---
+
+    def resized(self) -> None:
+        # A few rows more are worth more than a detail that leaves none.
+        self.set_class(self.app.size.height < DETAIL_HEIGHT, "-short")
+        super().resized()
 
     def main_widget(self) -> LineList:
         return self.lines

@@ -112,6 +112,8 @@ class QueuesScreen(QueueListScreen):
     DEFAULT_CSS: ClassVar[str] = """
     QueuesScreen #queue-detail { height: 8; }
     QueuesScreen.-charts #queue-detail { height: 42%; min-height: 14; }
+    QueuesScreen.-short #queue-detail { display: none; }
+    QueuesScreen.-zoomed #queue-detail { display: block; }
     QueuesScreen.-zoomed #queue-list { display: none; }
     QueuesScreen.-zoomed #queue-detail { height: 1fr; }
     QueuesScreen #charts { display: none; width: 2fr; padding: 0 0 0 1; }

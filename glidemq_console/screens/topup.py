@@ -61,6 +61,9 @@ class TopUpDialog(Dialog[Request | None]):
     DEFAULT_CSS: ClassVar[str] = """
     TopUpDialog > #dialog { width: 76; }
     TopUpDialog #caps { height: auto; max-height: 8; scrollbar-size-vertical: 1; }
+    TopUpDialog.-short #caps { max-height: 3; }
+    TopUpDialog.-short #preview { height: 4; min-height: 3; margin-top: 0; }
+    TopUpDialog.-short Checkbox { margin-top: 0; }
     TopUpDialog .cap-row { height: 1; width: 1fr; }
     TopUpDialog .cap-name { width: 42; height: 1; }
     TopUpDialog #caps Input { width: 1fr; }

@@ -18,6 +18,10 @@ from .entry import Entry
 Result = TypeVar("Result")
 
 
+#: Below this height a dialog gives up its margins, so that its buttons stay on screen.
+SHORT = 22
+
+
 class Dialog(ModalScreen[Result]):
     """The frame of a question: a title, a body that scrolls, what is to be filled in, and the buttons.
 
@@ -37,6 +41,17 @@ class Dialog(ModalScreen[Result]):
         background: $panel;
         color: $foreground;
         border: round $hairline;
+    }
+    Dialog.-short > #dialog {
+        max-height: 100%;
+        padding: 0 1;
+    }
+    Dialog.-short #dialog-title {
+        margin-bottom: 0;
+    }
+    Dialog.-short #dialog-body {
+        max-height: 5;
+        margin-bottom: 0;
     }
     Dialog #dialog-title {
         text-style: bold;
@@ -148,6 +163,9 @@ class Dialog(ModalScreen[Result]):
     def is_seen(self) -> bool:
         """Whether it has been painted."""
         return self._is_seen
+
+    def on_resize(self) -> None:
+        self.set_class(self.app.size.height < SHORT, "-short")
 
     def on_mount(self) -> None:
         # The console may be left while a dialog comes up.

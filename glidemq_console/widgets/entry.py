@@ -1,21 +1,50 @@
-"""A line to type into that takes in pasted text made safe: what is on a clipboard may come from anywhere."""
+"""Text to type into: keys take effect in their order, and what is pasted is made safe."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
+from textual.widget import Widget
 from textual.widgets import Input
 
 from ..safe import clean
 
 #: Characters of one paste that are taken.
 PASTE_LIMIT = 8 * 1024
+#: Keys that leave the text: they go the usual way, and what is typed after them waits for them.
+_LEAVING = ("enter", "escape")
+
+
+async def act_in_turn(widget: Widget, event: events.Key, of_screen: Sequence[str] = ()) -> None:
+    """Do what a key that moves or deletes is bound to when its turn comes.
+
+    Textual would first offer the key to everything around the text and act when it came back, after letters that
+    were typed later.
+
+    Args:
+        widget: what is typed into.
+        event: the key.
+        of_screen: keys of the screen that work on the text as it was typed so far.
+    """
+    if event.is_printable or event.key in _LEAVING:
+        return
+    holder = widget.screen if event.key in of_screen else widget
+    for binding in holder._bindings.key_to_bindings.get(event.key, ()):
+        event.stop()
+        event.prevent_default()
+        await widget.app.run_action(binding.action, holder)
+        return
 
 
 class Entry(Input):
-    """An `Input` whose cursor does not blink."""
+    """An `Input` whose cursor does not blink; a paste is made safe, as it may come from anywhere."""
 
     def on_mount(self) -> None:
         self.cursor_blink = False
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_turn(self, event)
 
     def _on_paste(self, event: events.Paste) -> None:
         # Textual calls its own handler, which inserts, after this one.

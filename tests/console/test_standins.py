@@ -52,9 +52,10 @@ async def test_who_asks_for_ascii_gets_nothing_else(keys: tuple[str, ...]) -> No
     ("environ", "place", "shown"),
     [
         ({"PYTHONIOENCODING": "ascii"}, "Łódź 三品", '"??d? ????"'),
+        ({"LC_ALL": "C"}, "Łódź 三品", '"??d? ????"'),
         ({"GLIDEMQ_ASCII": "1"}, "Lodz", '"Lodz"'),
     ],
-    ids=["terminal", "asked"],
+    ids=["terminal", "locale", "asked"],
 )
 async def test_a_terminal_that_needs_it_and_a_person_who_asks_get_ascii(
     connection: Connection, server_url: str, environ: dict[str, str], place: str, shown: str

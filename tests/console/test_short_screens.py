@@ -1,0 +1,69 @@
+"""At the smallest size: what keys work on is on screen, and so are the buttons of every question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import eventually
+
+from glidemq_console.app import ConsoleApp
+from glidemq_console.screens.queue_list import QueueListScreen
+from glidemq_console.screens.topup import TopUpDialog
+from glidemq_console.scripted import ScriptedFeed
+from glidemq_console.widgets.dialog import ConfirmDialog
+from glidemq_core.options import JobRef
+from glidemq_core.records import FlowBudget
+
+from .fixed import config, script
+
+SMALLEST = (60, 15)
+
+
+@pytest.mark.parametrize("screen", ["queues", "limits"])
+async def test_the_row_that_keys_work_on_is_on_screen(screen: str) -> None:
+    app = ConsoleApp(config(ScriptedFeed(script()), screen=screen))
+    async with app.run_test(size=SMALLEST) as pilot:
+        await eventually(lambda: app.snapshot.has_data and isinstance(app.screen, QueueListScreen))
+        await pilot.pause()
+        lists = app.screen
+        assert isinstance(lists, QueueListScreen)
+        first, last = lists.lines.visible_range
+        assert last - first >= 3
+        assert first <= lists.lines.cursor_index < last
+
+        await pilot.press("d")
+        await pilot.pause()
+        assert lists.query_one("#queue-detail" if screen == "queues" else "#limit-detail").size.height >= 5
+
+
+async def _nothing(_request: object) -> Any:
+    raise AssertionError("not asked for")
+
+
+@pytest.mark.parametrize("question", ["topup", "confirm"])
+async def test_every_button_of_a_question_is_on_screen(question: str) -> None:
+    budget = FlowBudget(
+        flow=JobRef("ai", "1"),
+        max_total_tokens=100,
+        max_total_cost=1,
+        max_tokens=dict.fromkeys(("input", "output", "reasoning", "cached"), 10),
+        used_tokens=90,
+        on_exceeded="fail",
+    )
+    dialog = (
+        TopUpDialog("ai:1", budget, None, _nothing)
+        if question == "topup"
+        else ConfirmDialog("Drain inference?", "line\n" * 30, yes="Drain", type_this="inference")
+    )
+    app = ConsoleApp(config(ScriptedFeed(script())))
+    async with app.run_test(size=SMALLEST) as pilot:
+        await eventually(lambda: app.snapshot.has_data)
+        app.push_screen(dialog)
+        await eventually(lambda: app.screen is dialog and dialog.is_seen)
+        await pilot.pause()
+        for button in ("#dialog-no", "#dialog-yes"):
+            region = dialog.query_one(button).region
+            assert region.height == 1
+            assert dialog.region.contains_region(region)
+            assert dialog.query_one("#dialog").region.contains_region(region)
