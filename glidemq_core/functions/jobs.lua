@@ -71,34 +71,39 @@ function jobs.expire(P, id, now, parked)
   metrics.add(P, "failed", now, 1, f[4] and now - util.num(f[4], now) or 0)
 end
 
--- Retention of a result set after one job settled. `rule`: "" keep, "all" drop this job, "n:<count>",
--- "a:<age s>:<count>". What one call leaves of the surplus the next ones take.
-function jobs.retain(P, set, id, rule, now)
-  if rule == "" then return end
+-- Take the given jobs out of a result set and delete them.
+local function drop(P, set, ids)
+  if #ids == 0 then return end
+  util.sliced("ZREM", P .. ":" .. set, ids)
+  jobs.purge(P, ids)
+end
+
+-- Apply "n:<count>" or "a:<age s>:<count>" to a result set. At most 1000 jobs for each of the two and call.
+local function trim(P, set, rule, now)
   local key = P .. ":" .. set
-  if rule == "all" then
-    call("ZREM", key, id)
-    jobs.purge(P, { id })
-    return
-  end
   local count, age = rule:match("^n:(%d+)$"), nil
   if not count then age, count = rule:match("^a:([%d%.]+):(%d+)$") end
   age, count = util.num(age), util.num(count)
-  if age > 0 then
-    local old = call("ZRANGEBYSCORE", key, "-inf", util.int(now - age * 1000), "LIMIT", 0, max(0, util.left))
-    util.left = util.left - #old
-    if #old > 0 then
-      util.sliced("ZREM", key, old)
-      jobs.purge(P, old)
-    end
-  end
+  if age > 0 then drop(P, set, call("ZRANGEBYSCORE", key, "-inf", util.int(now - age * 1000), "LIMIT", 0, 1000)) end
   if count > 0 then
     local surplus = call("ZCARD", key) - count
-    if surplus > 0 and util.left > 0 then
-      local old = call("ZRANGE", key, 0, min(surplus, util.left) - 1)
-      util.left = util.left - #old
-      util.sliced("ZREM", key, old)
-      jobs.purge(P, old)
+    if surplus > 0 then drop(P, set, call("ZRANGE", key, 0, min(surplus, 1000) - 1)) end
+  end
+end
+
+-- Retention after jobs settled. `settled`: {result set, id, rule} each; rules: "" keep, "all" drop this job, or as above.
+-- What several jobs ask for is done once.
+function jobs.retain(P, settled, now)
+  local gone, asked = {}, {}
+  for _, item in ipairs(settled) do
+    local set, rule = item[1], item[3]
+    if rule == "all" then
+      gone[set] = gone[set] or {}
+      table.insert(gone[set], item[2])
+    elseif rule ~= "" then
+      asked[set .. " " .. rule] = item
     end
   end
+  for set, ids in pairs(gone) do drop(P, set, ids) end
+  for _, item in pairs(asked) do trim(P, item[1], item[3], now) end
 end

@@ -212,11 +212,13 @@ function settle.all(P, args, now, batch)
   if batch.count_tokens then settle.count_tokens(P, tokens, batch.tpm_duration, now) end
   if #listed > 0 then util.guarded(runs.leave_list, P, listed) end
   if #ended > 0 then util.guarded(jobs.drop_early, P, ended) end
+  local ruled = {}
   for _, run in ipairs(settled) do
     if run[RULE] ~= "" and PLACES[run.answer] and not run.lost and run.answer ~= "retrying" then
-      util.guarded(jobs.retain, P, PLACES[run.answer], run[ID], run[RULE], now)
+      ruled[#ruled + 1] = { PLACES[run.answer], run[ID], run[RULE] }
     end
   end
+  if #ruled > 0 then util.guarded(jobs.retain, P, ruled, now) end
   return answers, outbox
 end
 
