@@ -96,6 +96,24 @@ async def _all_in(bench: Bench, key: str, count: int) -> bool:
     return bool(await bench.command("LLEN", key) == count)
 
 
+async def test_very_many_who_wait_for_one_job_all_hear_of_its_end(
+    bench: Bench, producer: FlowProducer
+) -> None:
+    nodes = [DagNode("a", "q"), *(DagNode(f"d{n}", "q", deps=["a"]) for n in range(1_300))]
+    jobs = await producer.add_dag(nodes)
+    [run] = await bench.claim(1)
+    assert run[0] == jobs["a"].id
+    await bench.settle(run)
+    assert await bench.command("LLEN", bench.scope.keys.outbox) == 800
+
+    async with Worker("q", lambda job: 1, bench.connection, concurrency=50):
+        await eventually(lambda: _completed(bench, 1_301), timeout=60)
+
+
+async def _completed(bench: Bench, count: int) -> bool:
+    return bool(await bench.command("ZCARD", bench.scope.keys.completed) == count)
+
+
 async def test_more_waiters_than_a_call_can_tell_are_refused(producer: FlowProducer) -> None:
     nodes = [DagNode("a", "q"), *(DagNode(f"d{n}", "q", deps=["a"]) for n in range(10_001))]
     with pytest.raises(FlowDefinitionError, match='10001 nodes wait for "a", at most 10000 may'):

@@ -72,17 +72,19 @@ function flows.child_done(P, parent, member)
   return "counted"
 end
 
--- Tell every parent of a completed child: those within reach at once, the others, and those that refuse, by the outbox,
--- which the worker empties queue by queue (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set
+local AT_ONCE = 500 -- parents that the call which completes a child tells itself
+
+-- Tell every parent of a completed child: those within reach at once, the others, those that refuse, and those of very
+-- many by the outbox, which the worker empties queue by queue (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set
 -- exists. True if something was put into the outbox.
 function flows.completed(P, id, parent_id, parent_queue, in_dag)
-  local member, seen, sent = P .. ":" .. id, {}, false
+  local member, seen, sent, told = P .. ":" .. id, {}, false, 0
   local prefix, queue = P:match("^(.*):{([^{}]*)}$")
   local function tell(parent_root, parent)
     local ref = parent_root .. ":" .. parent
     if seen[ref] then return end
-    seen[ref] = true
-    local near = parent_root == P or util.reachable(parent_root .. ":job:" .. parent)
+    seen[ref], told = true, told + 1
+    local near = told <= AT_ONCE and (parent_root == P or util.reachable(parent_root .. ":job:" .. parent))
     if near and pcall(flows.child_done, parent_root, parent, member) then return end
     sent = util.post(P, { to = parent_root, parent = parent, member = member }) or sent
   end
