@@ -181,14 +181,18 @@ async def report_usage(
     words = {name: _encode(name, value) for name, value in report.items()}
     event = "{" + ",".join(f'"{_CAMEL[name]}":{json}' for name, (_, json) in words.items()) + "}"
     columns = [words[name][0] if name in words else "" for name in _CAMEL]
+    await _send_report(scope, job_id, (*columns, event, worker or ""), calls)
+    return Usage(**report) if report else None
+
+
+async def _send_report(scope: Scope, job_id: str, words: tuple[str, ...], calls: RunCalls | None) -> None:
+    """Send an encoded report, waiting for a peer that holds the report lock."""
     mark = "" if calls is None else calls.next_mark()
 
     async def send(_repeated: bool = False) -> bytes:
         await register_usage(scope)
         for _ in range(_LOCK_TRIES):
-            reply = await scope.call(
-                "report_usage", job_id, scope.now_ms(), *columns, event, worker or "", mark
-            )
+            reply = await scope.call("report_usage", job_id, scope.now_ms(), *words, mark)
             if reply[0] != b"busy":
                 break
             await asyncio.sleep(_LOCK_PAUSE)
@@ -200,7 +204,6 @@ async def report_usage(
         raise LockBusyError("reportUsage lock timeout; try again", lock=lock)
     if status != b"ok":
         raise scope.refusal(job_id, status)
-    return Usage(**report) if report else None
 
 
 async def report_tokens(scope: Scope, job_id: str, count: float, calls: RunCalls | None = None) -> None:

@@ -72,7 +72,7 @@ async def test_schedulers_that_nobody_runs_are_told_when_a_worker_starts(
     await bench.command("HSET", f"{P}:schedulers", "nightly", '{"pattern":"0 3 * * *","nextRun":1}')
     if node:
         record = '{"addr":"host","pid":7,"startedAt":1795467240172,"activeJobs":0}'
-        await bench.command("SET", f"{P}:w:worker-1795467240172-0badcafe", record)
+        await bench.command("SET", f"{P}:w:worker-1795467240172-0badcafe", record, "PX", 60_000)
     async with Worker("q", process, connection, stalled_interval=1_000) as worker:
         await eventually(lambda: worker._maintenance._looked_at_schedulers)
     expected = "queue 'q' has schedulers (1) and no Node worker: nobody runs them, Python workers do not"
