@@ -200,12 +200,6 @@ async def test_a_retry_that_streams_the_same_first_chunk_streams_it(
     outage = Outage(connection, only="stream_append")
 
     async def process(job: Any) -> None:
-        await bench.command(
-            "HSET",
-            f"{P}:job:{job.id}",
-            "roundFrom",
-            f"{job._run.processed_on}:{await _newest(bench, job.id)}",
-        )
         outage.plan = [fate]
         await job.stream({"t": "Hello"})
         if job.attempts_made == 0:
@@ -215,11 +209,6 @@ async def test_a_retry_that_streams_the_same_first_chunk_streams_it(
     async with quick(process, connection):
         await eventually(lambda: in_state(bench, job_id, "completed"))
     assert [chunk.text for chunk in await bench.queue.read_stream(job_id)] == ["Hello", "Hello"]
-
-
-async def _newest(bench: Bench, job_id: str) -> str:
-    newest = await bench.command("XREVRANGE", f"{P}:jstream:{job_id}", "+", "-", "COUNT", 1)
-    return next(iter(newest)).decode() if newest else "0-0"
 
 
 async def test_progress_of_an_outage_never_undoes_later_progress(
