@@ -147,8 +147,9 @@ end
 
 -- Start a job that was popped or read. False when its entry is to be removed.
 local function take(P, c, id, entry, list, now)
-  local well, flat, verdict, bytes = util.guarded(start, P, id, now, c.stamp, c.verdicts)
+  local well, flat, verdict, bytes = pcall(start, P, id, now, c.stamp, c.verdicts)
   if not well then
+    util.trouble(flat)
     if not util.guarded(set_aside, P, id, now, c.stamp) then
       c.refused = true
       return not util.guarded(put_back, P, id, entry, list)

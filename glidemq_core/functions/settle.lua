@@ -86,17 +86,24 @@ local function decide(run, now, places)
   members[#members + 1] = run[ID]
 end
 
--- Write the end of a run into its job.
-local function write(P, run, stamp)
-  local key = P .. ":job:" .. run[ID]
-  if run.answer == "ok" then
-    call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
-  elseif run.answer == "retrying" then
-    call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run.made)
-    if run[FALLBACKS] == "1" then try("HINCRBY", key, "fallbackIndex", 1) end
-  else
-    call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp,
-      "attemptsMade", run.made)
+-- Write the ends of runs into their jobs.
+local function write(P, settled, places, stamp)
+  local prefix = P .. ":job:"
+  for _, run in ipairs(settled) do
+    local answer, key = run.answer, prefix .. run[ID]
+    if run.lost or not places[answer] then -- nothing to write
+    elseif answer == "ok" then
+      call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
+      run.written = true
+    elseif answer == "retrying" then
+      call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run.made)
+      if run[FALLBACKS] == "1" then try("HINCRBY", key, "fallbackIndex", 1) end
+      run.written = true
+    else
+      call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp,
+        "attemptsMade", run.made)
+      run.written = true
+    end
   end
 end
 
@@ -127,8 +134,9 @@ local function record(P, settled, foreign, now, batch)
       places[answer] = false
     end
   end
+  util.guarded(write, P, settled, places, stamp)
   for _, run in ipairs(settled) do
-    if not run.lost and not (places[run.answer] and util.guarded(write, P, run, stamp)) then run.answer = "held" end
+    if not (run.lost or run.written) then run.answer = "held" end
   end
 end
 
