@@ -95,7 +95,7 @@ async def released_parent(connection: Connection, count: int) -> None:
     """A parent goes on without many children that are gone."""
     job = await Queue("q", connection).add("parent")
     assert job is not None
-    for start in range(0, count, 1_000):
+    for start in range(0, count // 10, 1_000):
         members = [f"glide:{{q}}:gone{n}" for n in range(start, start + 1_000)]
         await connection.command("SADD", f"glide:{{q}}:deps:{job.id}", *members)
     await connection.command("HSET", f"glide:{{q}}:job:{job.id}", "state", "waiting-children")

@@ -4,7 +4,7 @@
 
 -- Entries that one call may still look at: walks over a long stream or list must not hold the server for long. Elements
 -- of a list, which the server walks itself, cost a part of an entry.
-local WALK, walk_left, LISTED, CHEAPER = 12000, 0, 100000, 25
+local WALK, walk_left, LISTED, CHEAPER = 8000, 0, 100000, 25
 
 local function scan(P, command, id, from, to, limit)
   local step = 16
@@ -27,7 +27,7 @@ end
 -- for clocks that differ) and where one queued again would be (the tail). Bounded: nil in a huge backlog.
 local function waiting_entry(P, id, timestamp)
   local since = max(0, util.num(timestamp) - 1000)
-  return scan(P, "XRANGE", id, util.int(since), "+", 6000) or scan(P, "XREVRANGE", id, "+", "-", 6000)
+  return scan(P, "XRANGE", id, util.int(since), "+", 4000) or scan(P, "XREVRANGE", id, "+", "-", 4000)
 end
 
 -- Pending entries (at most 10000) by the job they run.

@@ -25,7 +25,7 @@ local function register(name, flags, fn)
     function_name = "@LIB@_" .. name,
     callback = function(keys, args)
       if not call then call, try, floor, max, min = redis.call, redis.pcall, math.floor, math.max, math.min end
-      util.left, util.steps = 1000, 50000
+      util.left, util.steps = 1000, 15000
       if #troubled > 0 then troubled = {} end
       return fn(keys[1], args)
     end,
