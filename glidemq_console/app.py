@@ -10,13 +10,12 @@ from time import monotonic
 from typing import ClassVar, cast
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.content import Content
 from textual.filter import LineFilter
 from textual.message import Message
-from textual.screen import Screen
-from textual.worker import Worker, WorkerState
+from textual.screen import ModalScreen, Screen
 
 from glidemq_core.errors import GlideMQError
 
@@ -25,17 +24,19 @@ from .command_line import CommandLine, parse
 from .config import ConsoleConfig
 from .decider import Decider
 from .decisions import name_of
+from .defects import DefectLog
 from .feed import Feed
 from .format import plural
 from .garbage import Garbage
 from .live import LiveFeed
 from .safe import clean
-from .screens.base import ConsoleScreen
+from .screens.base import ConsoleScreen, is_too_small
 from .standins import ascii_glyphs
 from .store import Snapshot, settle_link
 from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
 from .trail import Trail
 from .typeahead import TypeAhead
+from .unbroken import Unbroken
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class SnapshotReady(Message):
         return isinstance(message, SnapshotReady)
 
 
-class ConsoleApp(App[int]):
+class ConsoleApp(Unbroken):
     """The console."""
 
     TITLE = "glidemq"
@@ -97,6 +98,7 @@ class ConsoleApp(App[int]):
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
         self.decider = Decider(self, config.undo_ms)
+        self._defects = DefectLog(config.log_path)
         #: The queue under the cursor of the queues screen.
         self.queue_looked_at: str | None = None
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
@@ -159,6 +161,7 @@ class ConsoleApp(App[int]):
     def _second(self) -> None:
         """Ages and countdowns go on when nothing comes."""
         self._take(self.snapshot)
+        self._hide_dialogs()
         if self._garbage is not None:
             self._garbage.second(monotonic(), self.last_input)
 
@@ -167,7 +170,7 @@ class ConsoleApp(App[int]):
             if not self.screen_stack:
                 return  # typed while the console closes
             self.last_input = monotonic()
-        if self._typed_ahead.holds(event):
+        if self._typed_ahead.holds(event) or self._hits_unseen(event):
             return
         if not isinstance(event, events.Key):
             await super().on_event(event)
@@ -180,6 +183,23 @@ class ConsoleApp(App[int]):
             await super().on_event(event)
         if not (is_new and event.is_forwarded):
             await self._typed_ahead.came_back(event)
+
+    def _hits_unseen(self, event: events.Event) -> bool:
+        """Drop what is typed or clicked into a dialog of which nothing is drawn; it can only be left."""
+        if not isinstance(event, events.InputEvent | events.Paste) or not is_too_small(self.size):
+            return False
+        if not isinstance(self.screen, ModalScreen):
+            return False
+        return not (isinstance(event, events.Key) and event.key in ("escape", "ctrl+q", "ctrl+c"))
+
+    def on_resize(self) -> None:
+        self._hide_dialogs()
+
+    def _hide_dialogs(self) -> None:
+        """Draw nothing of a dialog on a terminal that cannot show all of it."""
+        for screen in self.screen_stack:
+            if isinstance(screen, ModalScreen):
+                screen.set_class(is_too_small(self.size), "-too-small")
 
     def _opens_line(self, key: str) -> bool:
         """Open the line at the bottom for a key that does; True when it did.
@@ -234,6 +254,7 @@ class ConsoleApp(App[int]):
                         self.pop_screen()
                     if isinstance(self.screen, ConsoleScreen):
                         self.screen.open(target)
+                self._tell_held(origin)
                 if origin != name:
                     self._trail.note(origin, name, len(self.screen_stack))
             finally:
@@ -242,6 +263,12 @@ class ConsoleApp(App[int]):
 
         self.call_after_refresh(open_target)
 
+    def _tell_held(self, left: str) -> None:
+        """Say on another screen what is still to be sent."""
+        held = len(self.decider.pending)
+        if held and left == "approvals" != self.current_mode:
+            self.tell(f"{plural(held, 'decision')} still held back; z takes back", "warning")
+
     @property
     def is_going(self) -> bool:
         """Whether a screen is on top that does not show yet what it was opened for."""
@@ -249,6 +276,7 @@ class ConsoleApp(App[int]):
 
     def back(self) -> None:
         """Return to where one came from: the screen below, the tab before, at last the first tab."""
+        self.call_after_refresh(self._tell_held, self.current_mode)
         depth = len(self.screen_stack)
         origin = self._trail.back_from(self.current_mode, depth)
         is_page = depth > 1 and isinstance(self.screen_stack[-2], ConsoleScreen)
@@ -284,7 +312,7 @@ class ConsoleApp(App[int]):
         more = f"\nand {len(held) - 10} more" if len(held) > 10 else ""
         dialog = ConfirmDialog(
             f"{plural(len(held), 'decision')} not sent yet",
-            f"{names}{more}\n\nTo drop one, stay and press z on the approvals screen.",
+            f"{names}{more}\n\nTo drop them, stay and press z.",
             yes="Send and leave",
             no="Stay",
             danger=False,
@@ -355,14 +383,6 @@ class ConsoleApp(App[int]):
             elif action.danger and self.console_screen is not None:
                 self.console_screen.forget_told()
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A defect in what a key began is told: the console stays, and nobody takes it for done."""
-        worker = event.worker
-        if event.state is WorkerState.ERROR and worker.group != "feed":
-            self.tell(
-                f"{worker.name} failed, a defect: {type(worker.error).__name__}: {worker.error}", "error"
-            )
-
     def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:
         screen = self.console_screen
         if screen is None:
@@ -422,7 +442,11 @@ def run_console(config: ConsoleConfig, garbage: Garbage) -> int:
     """Run the console until it is left, in a process of its own; returns the exit code."""
     app = ConsoleApp(config, garbage)
     app.run()
-    for pending in app.decider.unsent:
-        # Only a crash or a signal gets here with some left: leaving asks.
-        sys.stderr.write(f"not sent: {pending.verb} {name_of(pending.ref)}\n")
+    tell_unsent(app)
     return app.return_code or 0
+
+
+def tell_unsent(app: ConsoleApp) -> None:
+    """List the decisions that were made and not sent: after a crash or a signal, for leaving asks."""
+    for pending in app.decider.unsent:
+        sys.stderr.write(f"not sent, it still waits: {pending.verb} {name_of(pending.ref)}\n")

@@ -8,6 +8,7 @@ from datetime import tzinfo
 from . import format as fmt
 from .actions import ACTIONS, Action, Context, in_scope, key_text
 from .actions.base import EVERYWHERE
+from .decisions import Pending, name_of
 from .safe import cell_fit, clean
 from .store import Link, LinkState, Snapshot
 from .widgets.ink import Ink, Parts, width_of
@@ -109,6 +110,8 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     # What never works on a screen is not for its key bar; esc is for pages that lie over another screen.
     never = {"filter"} if not context.screen.filters() else set()
     never |= set() if context.screen.IS_PAGE else {"back"}
+    # Where decisions are made its place is kept; elsewhere it comes with what can be taken back.
+    never |= set() if scope == "approvals" or ACTIONS["undo"].unavailable(context) is None else {"undo"}
     shown = (action for action in actions if action.footer is not None and action.id not in never)
     for action in sorted(shown, key=lambda action: action.footer or 0):
         possible = action.unavailable(context) is None
@@ -121,6 +124,22 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
 def _plain_entry(action_id: str, title: str) -> tuple[str, Parts]:
     key = Ink(key_text(ACTIONS[action_id].keys[0]), "focus", "bold")
     return action_id, [key, Ink(f" {title}", "foreground")]
+
+
+def held_parts(undoable: Sequence[Pending], held: int, now_ms: int) -> Parts:
+    """What is about to be sent, when, and the key that stops it.
+
+    Args:
+        undoable: What the key takes back; nothing gives no parts.
+        held: How many decisions are held back, with those.
+    """
+    if not undoable:
+        return []
+    doing = "approving" if undoable[0].verb == "approve" else "rejecting"
+    what = name_of(undoable[0].ref) if len(undoable) == 1 else fmt.plural(len(undoable), "job")
+    due = fmt.countdown(min(pending.due_ms for pending in undoable), now_ms)
+    rest = f" and {held - len(undoable)} more" if held > len(undoable) else ""
+    return [Ink(f"{doing} {what} in {due}{rest}", "warning"), Ink("  z", "focus", "bold"), Ink(" undo")]
 
 
 def cost_parts(snapshot: Snapshot) -> Parts:

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class ConsoleConfig:
     user: str = field(default_factory=getpass.getuser)
     #: Further keywords of `glidemq_core.connect` (password_file, insecure, ...).
     connect_options: Mapping[str, Any] = field(default_factory=dict)
+    #: Where defects are written; None is the platform's place.
+    log_path: Path | None = None
     clock: Callable[[], int] = system_clock
     #: Time zone of clock times; None is the system's.
     zone: tzinfo | None = None

@@ -90,18 +90,31 @@ class Decider:
             self._timers[one.ref] = self._app.set_timer(max(0.001, (due - now) / 1000), self._sender(one.ref))
         return len(chosen)
 
-    def take_back(self, ref: JobRef | None = None) -> Pending | None:
-        """Take back the decision on a job, or the latest one made; None when there is none."""
-        if ref is None or ref not in self._pending:
-            ref = next(reversed(self._pending), None)
-        if ref is None:
-            return None
-        self._timers.pop(ref).stop()
-        taken = self._pending.pop(ref)
-        taken.batch.size -= 1
-        self._tell_batch(taken.batch)
-        self.listener(None)
+    def undoable(self, ref: JobRef | None = None) -> tuple[Pending, ...]:
+        """Return what taking back takes back: all that is held of the act on a job, or else of the latest act."""
+        one = self._pending.get(ref) if ref is not None else None
+        if one is None:
+            one = next(reversed(self._pending.values()), None)
+        if one is None:
+            return ()
+        return tuple(pending for pending in self._pending.values() if pending.batch is one.batch)
+
+    def take_back(self, ref: JobRef | None = None) -> tuple[Pending, ...]:
+        """Take back the act on a job, or the latest act, as a whole; return what was still held of it."""
+        taken = self.undoable(ref)
+        for pending in taken:
+            self._timers.pop(pending.ref).stop()
+            del self._pending[pending.ref]
+            pending.batch.size -= 1
+        if taken:
+            self._tell_batch(taken[0].batch)
+            self.listener(None)
         return taken
+
+    def give_up(self) -> None:
+        """Send nothing any more: the console ends. What was held stays in `unsent`."""
+        for timer in self._timers.values():
+            timer.stop()
 
     # --- sending -------------------------------------------------------------------------------------------
 

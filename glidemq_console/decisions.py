@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,6 +75,18 @@ def name_of(ref: JobRef) -> str:
     return clean(str(ref), single_line=True, limit=80)
 
 
+def taken_back_words(taken: Sequence[Pending]) -> str:
+    """Say what became of an act that was taken back, and of what of it was sent already."""
+    if len(taken) == 1 and not taken[0].batch.told:
+        return f"{name_of(taken[0].ref)}: taken back, it still waits"
+    words = (
+        f"{fmt.plural(len(taken), 'decision')} taken back, {'it' if len(taken) == 1 else 'they'} still wait"
+    )
+    words += "s" if len(taken) == 1 else ""
+    sent = taken[0].batch.sent
+    return words + (f"; {sent} of the same act had been sent" if sent else "")
+
+
 # --- what changed ------------------------------------------------------------------------------------------
 
 
@@ -83,15 +95,22 @@ def what_changed(before: Approval, after: Approval) -> list[str]:
     parts = []
     if before.suspended_at != after.suspended_at:
         parts.append("it ran and asks again")
+    if before.name != after.name:
+        parts.append("name")
     if before.reason != after.reason:
         parts.append("reason")
-    if before.data != after.data or before.data_bytes != after.data_bytes:
+    if repr(before.data) != repr(after.data) or (before.raw, before.data_bytes) != (
+        after.raw,
+        after.data_bytes,
+    ):
         parts.append("payload")
     if before.draft != after.draft:
         parts.append("draft")
+    if before.tool_calls != after.tool_calls:
+        parts.append("tool calls")
     if before.progress != after.progress:
         parts.append("progress")
-    return parts or ["its stream"]
+    return parts or ["its stream, or what is too long for the list"]
 
 
 # --- what became of it -------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ class Feed(Protocol):
         """Follow a job's token stream, all that has come at a time; no gap or repeat at a lost connection."""
         ...
 
-    async def review(self, ref: JobRef) -> Approval:
-        """Read what an approver must see, with the review hash."""
+    async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
+        """Read what an approver must see, up to so many bytes of each part; without a limit, all of it."""
         ...
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:

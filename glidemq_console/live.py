@@ -368,12 +368,12 @@ class LiveFeed:
             finally:
                 self.refresh_now()
 
-    async def review(self, ref: JobRef) -> Approval:
+    async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         from glidemq_core import Queue
 
         queue: Queue[Any, Any] = Queue(ref.queue, self._session())
         async with queue:
-            return await queue.review(ref.id)
+            return await queue.review(ref.id, payload_limit=payload_limit)
 
     async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
         self._session()

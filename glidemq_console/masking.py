@@ -144,7 +144,10 @@ def mask_arguments(text: str) -> tuple[str, int]:
 
 
 def mask_review(review: Mapping[str, Any], reveal: bool = False) -> dict[str, Any]:
-    """Return the JSON object of an approval with its secrets masked and their number added as `masked`."""
+    """Return the JSON object of an approval with its secrets masked.
+
+    `masked` is added to it: how many are masked in payload, draft and tool calls.
+    """
     shown: dict[str, Any] = {}
     total = 0
     for key, value in review.items():
@@ -154,7 +157,7 @@ def mask_review(review: Mapping[str, Any], reveal: bool = False) -> dict[str, An
             total += sum(count for _, (_, count) in calls)
         else:
             shown[key], count = mask(value, reveal)
-            total += count
+            total += count if key in ("data", "raw", "draft") else 0
     return shown | {"masked": 0 if reveal else total}
 
 

@@ -27,6 +27,7 @@ class ScriptedFeed:
         *,
         chunks: Mapping[JobRef, Sequence[StreamChunk]] | None = None,
         reviews: Mapping[JobRef, Approval] | None = None,
+        cuts: Mapping[JobRef, Approval] | None = None,
         answers: Mapping[str, Any] | None = None,
         audits: Mapping[JobRef, Sequence[AuditEntry]] | None = None,
     ) -> None:
@@ -36,12 +37,14 @@ class ScriptedFeed:
             script: What is known, given what the active screen needs.
             chunks: Token streams by job.
             reviews: What an approver sees, by job.
+            cuts: What is read of it with a limit, where that is less.
             audits: What people did, by job.
             answers: What a mutation returns, by the name of the Queue method; None without an entry.
         """
         self._script = script
         self._chunks = chunks or {}
         self._reviews = reviews or {}
+        self._cuts = cuts or {}
         self._answers = answers or {}
         self._audits = audits or {}
         self._publish: Publish = lambda _snapshot: None
@@ -83,8 +86,8 @@ class ScriptedFeed:
         if row is not None and row.state not in ("completed", "failed"):
             await asyncio.Event().wait()
 
-    async def review(self, ref: JobRef) -> Approval:
-        return self._reviews[ref]
+    async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
+        return self._cuts.get(ref, self._reviews[ref]) if payload_limit is not None else self._reviews[ref]
 
     async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
         return self._audits.get(ref, ())

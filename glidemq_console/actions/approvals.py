@@ -10,6 +10,7 @@ from .base import Action, Context, Danger, Reason, Run, on_screen
 if TYPE_CHECKING:
     from glidemq_core.records import Approval
 
+    from ..decisions import Verb
     from ..screens.approvals import ApprovalsScreen
 
 
@@ -40,8 +41,15 @@ def _needs_one(context: Context) -> str | None:
     return "still reading" if context.snapshot.inbox is None else "nothing waits for you"
 
 
-def _cannot_decide(context: Context) -> str | None:
-    return _needs_one(context) or _screen(context).why_not_decide()
+def _cannot_decide(verb: Verb) -> Reason:
+    def why_not(context: Context) -> str | None:
+        return _needs_one(context) or _screen(context).why_not_decide(verb)
+
+    return why_not
+
+
+def _cannot_edit(context: Context) -> str | None:
+    return _needs_one(context) or _screen(context).why_not_approve()
 
 
 def _cannot_change(context: Context) -> str | None:
@@ -53,10 +61,6 @@ def _needs_marks(verb: str) -> Reason:
         return _screen(context).why_not_all(verb)
 
     return why_not
-
-
-def _cannot_undo(context: Context) -> str | None:
-    return None if context.app.decider.pending else "no decision is held back"
 
 
 async def _tokens(context: Context) -> None:
@@ -71,7 +75,7 @@ ACTIONS = (
         keys=("a",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_cannot_decide,
+        why_not=_cannot_decide("approve"),
         run=_with_shown("decide", "approve"),
         footer=10,
         command="approve",
@@ -83,7 +87,7 @@ ACTIONS = (
         keys=("r",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_cannot_decide,
+        why_not=_cannot_decide("reject"),
         run=_with_shown("decide", "reject"),
         prompts=True,
         footer=20,
@@ -96,7 +100,7 @@ ACTIONS = (
         keys=("e",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_cannot_change,
+        why_not=_cannot_edit,
         run=_with_shown("edit"),
         prompts=True,
         footer=30,
@@ -145,19 +149,9 @@ ACTIONS = (
         prompts=True,
     ),
     Action(
-        id="approvals.undo",
-        title="undo",
-        help="Take back the decision on this job, or the latest one that is still held back.",
-        keys=("z",),
-        scope="approvals",
-        why_not=_cannot_undo,
-        run=on_screen("undo"),
-        footer=47,
-    ),
-    Action(
         id="approvals.open",
         title="open",
-        help="Open the job at full size; send its held back decision at once; take note of what changed.",
+        help="Open the job, and all of it where something was left out; take note of what changed.",
         keys=("enter",),
         scope="approvals",
         why_not=_needs_one,
@@ -187,7 +181,7 @@ ACTIONS = (
     Action(
         id="approvals.reveal",
         title="reveal",
-        help="Show masked secrets of the payload, or mask them again.",
+        help="Show masked secrets of payload, draft and tool calls, or mask them again.",
         keys=("v",),
         scope="approvals",
         why_not=_needs_one,

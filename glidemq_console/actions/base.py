@@ -123,9 +123,11 @@ class Action:
         return self.prompts or self.ask is not None
 
     def unavailable(self, context: Context) -> str | None:
-        """Say why this cannot be done now: permission first, then its own precondition."""
-        if self.danger is not Danger.NONE and (reason := context.snapshot.why_not_write()) is not None:
-            return reason
+        """Say why this cannot be done now: permission first, then what is not on screen, then its own precondition."""
+        if self.danger is not Danger.NONE:
+            reason = context.snapshot.why_not_write() or context.screen.why_not_drawn()
+            if reason is not None:
+                return reason
         return self.why_not(context)
 
 

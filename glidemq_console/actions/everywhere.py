@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..decisions import taken_back_words
 from ..store import LinkState
 from .base import Action, Context, Run, on_screen
 
@@ -44,6 +45,18 @@ async def _theme(context: Context) -> str:
     return context.app.choose_theme(context.words[0] if context.words else None)
 
 
+def _cannot_undo(context: Context) -> str | None:
+    return None if context.app.decider.pending else "no decision is held back"
+
+
+async def _undo(context: Context) -> str | None:
+    taken = context.app.decider.take_back(context.screen.undoes())
+    if not taken:
+        return None
+    context.screen.taken_back(taken[0].ref)
+    return taken_back_words(taken)
+
+
 def _cannot_filter(context: Context) -> str | None:
     return None if context.screen.filters() else "nothing to filter on this screen"
 
@@ -70,6 +83,16 @@ ACTIONS = (
             ("5", "flows"),
             ("6", "limits"),
         )
+    ),
+    Action(
+        id="undo",
+        title="undo",
+        help="Take back what was decided last, as a whole, while it is still held back.",
+        keys=("z",),
+        why_not=_cannot_undo,
+        run=_undo,
+        footer=47,
+        command="undo",
     ),
     Action(
         id="filter",

@@ -13,7 +13,7 @@ from .repeat import repeat
 from .session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Approval, Inbox
+    from glidemq_core.records import Approval, Inbox, ToolCall
 
 #: Bytes up to which payloads and drafts are listed.
 DEFAULT_BYTES = 4_096
@@ -95,13 +95,17 @@ def _payload(data: Any) -> str:
 
 def approval_object(session: Session, shown: Approval) -> dict[str, Any]:
     """Make the Approval object; `masked` counts the secrets that are hidden in payload, draft and tool calls."""
-    from glidemq_console.safe import mask
+    from glidemq_console.safe import mask_review
     from glidemq_core.records import to_json
 
-    whole = to_json(shown)
-    parts = {name: whole[name] for name in ("data", "raw", "draft", "tool_calls")}
-    hidden = 0 if session.out.reveal else mask(parts)[1]
-    return {**session.out.masked(whole), "masked": hidden}
+    return mask_review(to_json(shown), session.out.reveal)
+
+
+def _arguments(session: Session, call: ToolCall) -> str:
+    """Arguments of a tool call, secrets masked by the names of their fields too."""
+    from glidemq_console.safe import mask_arguments
+
+    return call.args if session.out.reveal else mask_arguments(call.args)[0]
 
 
 @command("review")
@@ -143,7 +147,7 @@ def _show_whole(session: Session, shown: Approval) -> None:
     else:
         pairs.append((f"data {byte_size(shown.data_bytes)}", out.whole(shown.data)))
     pairs += [
-        (f"tool call {number}", out.whole_text(f"{one.name} {one.args}".strip()))
+        (f"tool call {number}", out.whole_text(f"{one.name} {_arguments(session, one)}".strip()))
         for number, one in enumerate(shown.tool_calls, 1)
     ]
     if shown.draft is not None:

@@ -89,7 +89,7 @@ async def _with_console(options: DemoOptions) -> int:
     garbage.hold()
     async with _workload(options):
         # Loaded while the workload's process starts; what it takes is paid once.
-        from glidemq_console.app import ConsoleApp
+        from glidemq_console.app import ConsoleApp, tell_unsent
         from glidemq_console.config import ConsoleConfig
 
         chosen: dict[str, Any] = {"user": options.user} if options.user else {}
@@ -112,6 +112,7 @@ async def _with_console(options: DemoOptions) -> int:
         if options.duration_ms is not None:
             loop.call_later(options.duration_ms / 1_000, app.exit, 0)
         await app.run_async()
+        tell_unsent(app)
         return app.return_code or 0
 
 

@@ -7,21 +7,23 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from .. import format as fmt
-from ..decisions import Pending, name_of, round_words, what_changed
+from ..decisions import Pending, round_words, what_changed
 from ..differences import MARK_TOKENS, value_diff
-from ..safe import clean, json_line, mask, masked_text, short
+from ..safe import short
 from ..store import epoch_ms
 from ..widgets.columns import Column
 from ..widgets.ink import Cell, Ink, Parts
+from ..widgets.prose import Paragraph
+from .review_parts import HEAD_REASON, streamed_words
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Approval, ToolCall
+    from glidemq_core.records import Approval
 
 COLUMNS = (
     Column(key="in", title="IN", width=8),
-    Column(key="queue", title="QUEUE", width=11, flexible=True),
-    Column(key="what", title="WHAT", width=12, flexible=True, sortable=False),
-    Column(key="why", title="WHY", width=20, flexible=3, leaves=2, sortable=False),
+    Column(key="job", title="JOB", width=16, flexible=2, sortable=False),
+    Column(key="why", title="WHY", width=12, flexible=3, sortable=False),
+    Column(key="what", title="WHAT", width=12, flexible=True, leaves=2, sortable=False),
     Column(key="waits", title="WAITS", width=7, right=True, leaves=3),
     Column(key="cost", title="COST", width=7, right=True, leaves=1),
 )
@@ -30,8 +32,8 @@ EMPTY: tuple[Parts, ...] = (
     [Ink("Nothing waits for you. A processor asks with job.suspend(reason=…).")],
 )
 _LEVELS = {"ok": "foreground", "warn": "warning", "high": "error", "over": "error", "unknown": "dim"}
-#: Lines of a difference in the head of the card.
-_DIFF = 8
+#: Lines of the difference that is shown of each part of a job that changed.
+CHANGED_LINES = 200
 
 
 def left_parts(one: Approval, now: int) -> Ink:
@@ -53,7 +55,7 @@ def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) ->
     look = "dim" if pending is not None else "foreground"
     return {
         "in": held_parts(pending, now, sending=sending) if pending is not None else left_parts(one, now),
-        "queue": Ink(short(one.queue), look),
+        "job": [Ink(f"{short(one.queue)} ", "dim" if pending is not None else ""), Ink(short(one.id), "dim")],
         "what": Ink(short(one.name), look),
         "why": Ink(short(one.reason) or "waits for a signal", "dim"),
         "waits": Ink(fmt.age(epoch_ms(one.suspended_at), now), "dim"),
@@ -88,7 +90,7 @@ def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
             Ink(short(one.id, 60), "", "bold"),
             Ink(f"  {short(one.name, 60)}"),
         ],
-        [Ink("◆ ", "person"), Ink(short(one.reason, 400) or "waits for a signal", "person")],
+        [Ink("◆ ", "person"), Ink(short(one.reason, HEAD_REASON) or "waits for a signal", "person")],
         [
             Ink("suspended ", "dim"),
             Ink(fmt.moment(asked, now, zone)),
@@ -115,6 +117,13 @@ def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
     before = round_words(one.signals)
     if before is not None:
         lines.append([Ink(before, "dim")])
+    streamed = streamed_words(one)
+    if streamed is not None:
+        lines.append([Ink(streamed, "dim")])
+    if one.hidden:
+        lines.append(
+            [Ink("hidden here: ", "warning", "bold"), Ink(", ".join(map(short, one.hidden)), "warning")]
+        )
     return lines
 
 
@@ -132,57 +141,49 @@ def spent_parts(one: Approval) -> Parts:
     return parts
 
 
-def changed_lines(before: Approval, after: Approval) -> list[Parts]:
-    """What is not as it was when it was opened."""
-    lines: list[Parts] = [
-        [
-            Ink("changed since you opened it: ", "warning", "bold"),
-            Ink(", ".join(what_changed(before, after)), "warning"),
-        ]
+def changed_words(before: Approval, after: Approval) -> Parts:
+    """Name what is not as it was when it was opened."""
+    return [
+        Ink("changed since you opened it: ", "warning", "bold"),
+        Ink(", ".join(what_changed(before, after)), "warning"),
+        Ink("  enter", "focus", "bold"),
+        Ink(" when you have looked", "dim"),
     ]
-    difference = []
-    for old, new in ((before.data, after.data), (before.draft or "", after.draft or "")):
-        difference += value_diff(old, new)
-    lines += [[Ink(f"  {mark} {text}", MARK_TOKENS[mark])] for mark, text in difference[:_DIFF]]
-    if len(difference) > _DIFF:
-        lines.append([Ink(f"    … {fmt.plural(len(difference) - _DIFF, 'line')} more", "dim")])
-    lines.append([Ink("enter", "focus", "bold"), Ink(" when you have looked at it", "dim")])
+
+
+def changed_lines(before: Approval, after: Approval) -> list[Paragraph]:
+    """Show what is not as it was when it was opened."""
+    lines: list[Paragraph] = []
+    for old, new in (
+        (before.reason or "", after.reason or ""),
+        (before.data, after.data),
+        (
+            [[call.name, call.args] for call in before.tool_calls],
+            [[call.name, call.args] for call in after.tool_calls],
+        ),
+        (before.draft or "", after.draft or ""),
+        (before.progress, after.progress),
+        (before.raw or "", after.raw or ""),
+    ):
+        for mark, text in value_diff(old, new, most=CHANGED_LINES):
+            token = MARK_TOKENS[mark]
+            lines.append(Paragraph(Ink(text, token), Ink(f"{mark} ", token)))
     return lines
 
 
-def reported(one: Approval) -> tuple[str, list[Ink]]:
-    """Title and paragraphs of what the job put before the approver: its draft, the tools it asks for, its progress."""
-    calls = [Ink(f"» {call_text(call)}") for call in one.tool_calls]
-    if one.draft:
-        draft = Ink(clean(one.draft, limit=256 * 1024, line_limit=256 * 1024, max_lines=100_000))
-        return "draft", [draft, *calls]
-    if calls:
-        return "asks for", calls
-    if one.progress in (0, None, "", {}, []):
-        return "draft", [Ink("it streamed nothing since it started", "dim")]
-    if isinstance(one.progress, (int, float)):
-        percent = f"{one.progress:g} %" if 0 <= one.progress <= 100 else f"{one.progress:g}"
-        return "draft", [Ink(f"it streamed nothing since it started · progress {percent}", "dim")]
-    shown = mask(one.progress)[0]
-    text = shown if isinstance(shown, str) else json_line(shown, indent=2)
-    return "reported", [Ink(clean(text, limit=256 * 1024))]
+def unseen_words(one: Approval, *, read: bool, reading: bool) -> Parts:
+    """Say why a job is not approved: what of it is not on the card, and what shows it.
 
-
-def call_text(call: ToolCall) -> str:
-    """What a tool call asks for, secrets masked where they can be told."""
-    cut = " …" if call.cut else ""
-    return clean(masked_text(f"{call.name} {call.args}{cut}".strip()), limit=16 * 1024)
-
-
-def undo_parts(pending: Pending, held: int, now: int) -> Parts:
-    """What the status line says while decisions are held back: what is about to happen, and how to stop it."""
-    doing = "approving" if pending.verb == "approve" else "rejecting"
-    rest = f" and {held - 1} more" if held > 1 else ""
-    return [
-        Ink(f"{doing} {name_of(pending.ref)} in {fmt.countdown(pending.due_ms, now)}{rest}", "warning"),
-        Ink("  z", "focus", "bold"),
-        Ink(" undo"),
-    ]
+    Args:
+        read: All that can be read of it was read.
+        reading: The rest of it is being read.
+    """
+    if reading:
+        return [Ink("the rest of it is being read …", "warning")]
+    if read:
+        return [Ink("only glidemq approve --unseen approves it", "warning")]
+    missing = "its payload cannot be read" if one.data_error is not None else "not all of it is shown"
+    return [Ink(missing, "warning"), Ink("  enter", "focus", "bold"), Ink(" opens the whole", "foreground")]
 
 
 def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
@@ -193,7 +194,7 @@ def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
     token = "success" if pending.verb == "approve" else "error"
     return [
         Ink(f"{doing} in {fmt.countdown(pending.due_ms, now)}", token, "bold"),
-        Ink("   enter", "focus"),
+        Ink(f"   {'a' if pending.verb == 'approve' else 'r'}", "focus"),
         Ink(" sends now   ", "dim"),
         Ink("z", "focus"),
         Ink(" takes back", "dim"),

@@ -12,7 +12,6 @@ from textual.widgets import Button
 
 from glidemq_core.errors import GlideMQError
 
-from .. import format as fmt
 from ..actions import Action, bindings
 from ..actions.approvals import ApprovalContext
 from ..command_line import CommandLine
@@ -26,7 +25,7 @@ from ..widgets.lines import LineList
 from ..widgets.statusline import Rule, StatusLine
 from . import approval_parts as say
 from .deciding import DecidingScreen
-from .inbox import SORT_COLUMNS, is_same
+from .inbox import CARD_LIMIT, SORT_COLUMNS, is_same
 from .review import Review, ReviewCard
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 #: From this width on the card stands beside the list.
 SIDE_WIDTH = 100
 #: From this height on the buttons have air round them.
-TALL_HEIGHT = 30
+TALL_HEIGHT = 36
 
 
 class ApprovalsScreen(DecidingScreen):
@@ -103,30 +102,26 @@ class ApprovalsScreen(DecidingScreen):
 
     def action_title(self, action: Action) -> str:
         pending = self._pending_shown
-        if action.id == "approvals.undo":
-            held = self._undoable
-            return f"undo {fmt.countdown(held.due_ms, self.console.now_ms())}" if held else "undo"
         if pending is not None and action.id == f"approvals.{pending.verb}":
-            return "send now"
-        if action.id == "approvals.open" and pending is not None:
             return "send now"
         if action.id == "approvals.open" and self.has_changed:
             return "looked"
-        return action.title
+        if action.id == "approvals.open" and self.is_cut:
+            return "open the whole"
+        return super().action_title(action)
 
     def status(self, snapshot: Snapshot) -> Parts:
         parts: list[Ink] = []
         if self._marked:
             parts += [Ink(f"{len(self._marked)} selected  A R", "focus"), Ink("  ")]
-        held = self._undoable
-        told_on_card = self._is_card or self.has_class("-wide")
-        if held is not None and not (told_on_card and self.console.decider.pending == (self._pending_shown,)):
-            parts += [
-                *say.undo_parts(held, len(self.console.decider.pending), self.console.now_ms()),
-                Ink("  "),
-            ]
         user = clean(self.console.config.user, single_line=True, limit=40)
         return [*parts, Ink(f"acting as {user}", "dim")]
+
+    def held_parts(self, now: int) -> Parts:
+        told_on_card = self._is_card or self.has_class("-wide")
+        if told_on_card and not self.is_too_small and self.console.decider.pending == (self._pending_shown,):
+            return []
+        return super().held_parts(now)
 
     def open(self, target: object) -> None:
         if isinstance(target, Hashable):
@@ -135,6 +130,9 @@ class ApprovalsScreen(DecidingScreen):
     def leave(self) -> bool:
         if self._is_card:
             self._close_card()
+            return True
+        if not self.lines.has_focus:
+            self.focus_main()
             return True
         if self._listed.filter:
             self._set_filter("")
@@ -227,14 +225,22 @@ class ApprovalsScreen(DecidingScreen):
         if current is None:
             return
         card = current if self.has_changed else self.shown or current
-        if self._opened.lacks_whole(card) and (self._reads is None or not is_same(self._reads, card)):
-            self._reads = card
-            self.run_worker(self._read_whole(card), group="whole", exclusive=True, exit_on_error=False)
-        head = say.head(card, now, self.console.config.zone)
+        if self._card_is_visible and self._opened.lacks_card(card) and self._reads is None:
+            self._read(card, CARD_LIMIT)
+        head, changed = say.head(card, now, self.console.config.zone), []
         if self.has_changed and self._opened.one is not None:
-            head += [[], *say.changed_lines(self._opened.one, current)]
-        self.review.show(card, head)
+            head.append(say.changed_words(self._opened.one, current))
+            changed = say.changed_lines(self._opened.one, current)
+        self.payload.opens_whole = self.has_changed or self._opened.lacks_whole(card)
+        self.review.show(card, head, changed)
+        if self._card_is_visible and not self.has_changed and self.why_not_drawn() is None:
+            self._seen.note(card, is_all=self._opened.has_all(card))
         self._draw_buttons(now)
+
+    @property
+    def _card_is_visible(self) -> bool:
+        """Whether the card is on screen, beside the list or in its place."""
+        return self._is_card or self.has_class("-wide")
 
     def _draw_buttons(self, now: int) -> None:
         shown, decider = self.shown, self.console.decider
@@ -249,29 +255,36 @@ class ApprovalsScreen(DecidingScreen):
             note = [Ink(clean(blocked, single_line=True, limit=200), "warning")]
         elif self.has_changed:
             note = [Ink("the buttons wait until you have looked: enter", "warning")]
-        elif self.is_cut:
-            note = [Ink("the whole of it is still being read …", "warning")]
+        elif not self.is_seen:
+            note = say.unseen_words(shown, read=not self.is_cut, reading=self.is_reading)
         elif comment := self._comments.get(shown.ref):
             note = [Ink("comment  ", "dim"), Ink(clean(comment, single_line=True, limit=200))]
-        waits = blocked is not None or decider.is_sending(shown.ref)
-        waits = waits or (pending is None and (self.has_changed or self.is_cut))
+        waits: set[str] = set()
+        if blocked is not None or decider.is_sending(shown.ref) or (pending is None and self.has_changed):
+            waits = {"approve", "reject"}
+        elif pending is None and not self.is_seen:
+            waits = {"approve"}
         self.review.show_buttons(note, pending, waits=waits)
 
-    async def _read_whole(self, one: Approval) -> None:
-        """Read payload and draft without limits, for the card; only then can they be decided on."""
+    def _read(self, card: Approval, limit: int | None) -> None:
+        """Read more of a job for its card: up to a limit, or all there is."""
+        self._reads, self.is_reading = card, True
+        self.run_worker(self._read_more(card, limit), group="whole", exclusive=True, exit_on_error=False)
+
+    async def _read_more(self, one: Approval, limit: int | None) -> None:
         try:
-            whole = await self.console.feed.review(one.ref)
+            whole = await self.console.feed.review(one.ref, payload_limit=limit)
         except GlideMQError as error:
             self.tell(error.message, token="warning")
             self.console.feed.refresh_now()
             return
         finally:
             if self._reads is one:
-                self._reads = None
+                self._reads, self.is_reading = None, False
         current = self.current
         if current is None or current.ref != one.ref:
             return
-        self._opened.whole = whole
+        self._opened.take(whole, is_all=limit is None)
         if self._opened.one is None or not is_same(whole, current):
             # It changed between list and card: the card is newer, and that is what is looked at.
             self.console.feed.refresh_now()
@@ -325,21 +338,29 @@ class ApprovalsScreen(DecidingScreen):
         self.lines.action_mark()
 
     def open_selected(self) -> None:
-        """Send what is held back, take note of a change, or open the card."""
+        """Open the card, then all of the job; take note of a change."""
         shown, current = self.shown, self.current
         if shown is None or current is None:
             return
-        if self.console.decider.of(shown.ref) is not None:
-            self.console.decider.send_now(shown.ref)
-        elif self.has_changed:
+        if self.has_changed:
             self._opened.accept(current)
             self.show(self.snapshot)
-        elif self.has_class("-wide"):
-            self.review.approve.focus()
-        elif not self._is_card:
+            return
+        if not self._card_is_visible:
             self.add_class("-card")
-            self.show(self.snapshot)
-            self.call_after_refresh(self.payload.focus)
+            self.call_after_refresh(self._focus_card)
+        elif self._opened.lacks_whole(shown):
+            self._read(shown, None)
+            self.call_after_refresh(self._focus_card)
+        else:
+            self._focus_card()
+        self.show(self.snapshot)
+
+    def _focus_card(self) -> None:
+        """Go to what there is to read, longest first."""
+        if self._card_is_visible:
+            # Not into the middle: its title is to be seen.
+            self.set_focus(self.review.longest, scroll_visible=False)
 
     def _close_card(self) -> None:
         self.remove_class("-card")
@@ -357,10 +378,11 @@ class ApprovalsScreen(DecidingScreen):
         return self.console.copy_text(self.payload.text, "payload")
 
     def toggle_reveal(self) -> str:
-        if not self.payload.masked_count:
+        if not self.review.masked:
             return "nothing is masked here"
-        self.payload.revealed = not self.payload.revealed
-        return "secrets revealed; v masks them" if self.payload.revealed else "secrets masked"
+        self.review.reveal(not self.review.is_revealed)
+        self.show(self.snapshot)
+        return "secrets revealed; v masks them" if self.review.is_revealed else "secrets masked"
 
     def open_filter(self) -> None:
         self.query_one(CommandLine).open_for_filter(self._listed.filter)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.geometry import Size
+from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -21,12 +24,19 @@ from ..widgets.statusline import PartsView, Rule, StatusLine, TabBar
 from ..widgets.wrap import Wrapper
 
 if TYPE_CHECKING:
+    from glidemq_core import JobRef
+
     from ..app import ConsoleApp
 
 #: Below this the frame gives way to one plain line.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 #: How long a told result stays.
 TOLD_MS = 8_000
+
+
+def is_too_small(size: Size) -> bool:
+    """Whether a terminal of this size shows one plain line only."""
+    return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
 class ConsoleScreen(Screen[None]):
@@ -43,6 +53,10 @@ class ConsoleScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._told: tuple[str, str, int] | None = None
+        #: It shows what it showed before something went wrong.
+        self._is_undrawn = False
+        #: Widgets that could not be drawn when they were painted last.
+        self._broken: set[Widget] = set()
 
     @property
     def console(self) -> ConsoleApp:
@@ -89,7 +103,17 @@ class ConsoleScreen(Screen[None]):
 
     def action_title(self, action: Action) -> str:
         """Title of an action in the key bar, which may depend on what is selected."""
+        undoable = self.console.decider.undoable(self.undoes()) if action.id == "undo" else ()
+        if undoable:
+            return f"undo {fmt.countdown(min(one.due_ms for one in undoable), self.console.now_ms())}"
         return action.title
+
+    def undoes(self) -> JobRef | None:
+        """The job whose decision undo takes back here, if one is held; else it is the latest act."""
+        return None
+
+    def taken_back(self, ref: JobRef) -> None:
+        """Show a job whose decision was taken back."""
 
     def filters(self) -> bool:
         """Tell whether `/` does something here: the screen has an `open_filter` of its own."""
@@ -121,6 +145,33 @@ class ConsoleScreen(Screen[None]):
     def _is_wanted(self) -> bool:
         return self.is_attached and self.app.is_running
 
+    @property
+    def is_too_small(self) -> bool:
+        """Whether the terminal is too small to draw anything but one line."""
+        return is_too_small(self.app.size)
+
+    def why_not_drawn(self) -> str | None:
+        """Why what is selected here cannot be seen, and so cannot be changed; None when it can."""
+        if self.is_too_small:
+            return f"the terminal is too small to show what it would change ({self._needed()})"
+        if self._is_undrawn or self._broken:
+            return "this screen could not be drawn: what it would change cannot be seen"
+        return None
+
+    def widget_is_drawn(self, widget: Widget, drawn: bool) -> None:
+        """Take note that one of its widgets could not be drawn, or is drawn again."""
+        (self._broken.discard if drawn else self._broken.add)(widget)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        # A defect in a handler would end the pump of the screen, which is dead then though it is on top.
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:
+            if not self.is_up or isinstance(message, events.Compose | events.Mount):
+                raise
+            self._is_undrawn = True
+            self.console.defect(error, f"handling {type(message).__name__} on {self.SCOPE}")
+
     def on_mount(self) -> None:
         self.focus_main()
 
@@ -129,12 +180,7 @@ class ConsoleScreen(Screen[None]):
         self.console.want()
 
     def on_resize(self) -> None:
-        size = self.app.size
-        small = size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
-        self.set_class(small, "-too-small")
-        if small:
-            words = f"too small: {size.width}x{size.height}, needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
-            self.query_one("#too-small", PartsView).show([[Ink(words)]])
+        self.set_class(self.is_too_small, "-too-small")
         self.call_after_refresh(self._size_is_known)
 
     def _size_is_known(self) -> None:
@@ -147,9 +193,18 @@ class ConsoleScreen(Screen[None]):
         self.console.want()
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the frame and the body."""
+        """Draw the frame and the body; a defect in that is told, and the next snapshot is drawn all the same."""
         if not self.is_up:
             return
+        try:
+            self._show(snapshot)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the console goes on and tells it
+            self._is_undrawn = True
+            self.console.defect(error, f"drawing {self.SCOPE}")
+        else:
+            self._is_undrawn = False
+
+    def _show(self, snapshot: Snapshot) -> None:
         now, config = self.console.now_ms(), self.console.config
         self.set_class(snapshot.link.state in (LinkState.STALE, LinkState.LOST), "-old")
         self.set_class(not snapshot.has_data, "-no-data")
@@ -165,6 +220,24 @@ class ConsoleScreen(Screen[None]):
             self.query_one("#lost", PartsView).show(self._before_data(snapshot, now))
         self.show_keys()
         self._show_status(snapshot, now)
+        if self.is_too_small:
+            self.query_one("#too-small", PartsView).show(self._too_small_lines(now))
+
+    def _needed(self) -> str:
+        size = self.app.size
+        return f"{size.width}x{size.height}, needs {LEAST_WIDTH}x{LEAST_HEIGHT}"
+
+    def _too_small_lines(self, now: int) -> list[Parts]:
+        """What stands in the place of everything: nothing here changes anything, but what is held can be undone."""
+        lines: list[Parts] = [[Ink(f"too small: {self._needed()}")]]
+        if held := self.held_parts(now):
+            lines.append(held)
+        return lines
+
+    def held_parts(self, now: int) -> Parts:
+        """What is about to be sent, and how to take it back; shown wherever one is."""
+        decider = self.console.decider
+        return chrome.held_parts(decider.undoable(self.undoes()), len(decider.pending), now)
 
     def show_keys(self) -> None:
         """Draw the key bar for what is selected now."""
@@ -191,7 +264,12 @@ class ConsoleScreen(Screen[None]):
         elif snapshot.trouble is not None:
             left = [Ink(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
-        if left and width_of(left) + width_of(right) > self.app.size.width - 4:
+        if held := self.held_parts(now):
+            # What is about to happen comes before anything else, what was just told before what always stands there.
+            room = self.app.size.width - 4 - width_of(held)
+            left = left if width_of(left) <= room else []
+            right = [*held, Ink("  "), *right] if width_of(left) + width_of(right) + 2 <= room else held
+        elif left and width_of(left) + width_of(right) > self.app.size.width - 4:
             # What was just told comes before what can be read at any time.
             right = []
         self.query_one("#status", StatusLine).show(left, [*right, Ink(" ")])

@@ -10,7 +10,7 @@ from ..decisions import DONE, Pending, Verb, name_of
 from ..widgets.lines import LineList
 from .approval_prompts import ask_comment, ask_reason
 from .base import ConsoleScreen
-from .inbox import Listed, Opened
+from .inbox import Listed, Opened, Seen
 from .review import Review, ReviewCard
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class DecidingScreen(ConsoleScreen):
         super().__init__()
         self._listed = Listed()
         self._opened = Opened()
+        self._seen = Seen()
+        #: What is being read for the card.
+        self.is_reading = False
         self._marked: dict[JobRef, Approval] = {}
         self._comments: dict[JobRef, str] = {}
         self._moved_at = 0.0
@@ -64,12 +67,18 @@ class DecidingScreen(ConsoleScreen):
 
     @property
     def is_cut(self) -> bool:
-        """Of the job under the cursor only the beginning is known yet."""
+        """Something of the job under the cursor is left out, and has not been asked for yet."""
         shown = self.shown
         return shown is not None and self._opened.lacks_whole(shown)
 
+    @property
+    def is_seen(self) -> bool:
+        """The job under the cursor was shown whole, as it is bound now."""
+        shown = self.shown
+        return shown is not None and self._seen.bound(shown) is not None
+
     def why_not_change(self) -> str | None:
-        """Why no decision can be made on what is under the cursor."""
+        """Why nothing can be decided on what is under the cursor."""
         shown = self.shown
         if shown is None:
             return "still reading" if self._listed.inbox is None else "nothing waits for you"
@@ -79,20 +88,33 @@ class DecidingScreen(ConsoleScreen):
             return "a decision is on its way; z takes it back"
         if self.has_changed:
             return "it changed since you opened it; enter when you have looked"
-        if self.is_cut:
-            return "the whole of it is still being read"
         return None
 
-    def why_not_decide(self) -> str | None:
-        """As `why_not_change`, but a decision that is held back can be sent at once."""
+    def why_not_approve(self) -> str | None:
+        """As `why_not_change`; moreover nothing is approved that was not shown whole."""
+        reason, shown = self.why_not_change(), self.shown
+        if reason is not None or shown is None or self.is_seen:
+            return reason
+        if self.is_reading:
+            return "the rest of it is still being read"
+        missing = shown.unshown or "it was not shown yet"
+        if self.is_cut or shown.unshown is None:
+            return f"{missing}; enter opens the whole"
+        return f"{missing}; only glidemq approve --unseen decides on it"
+
+    def why_not_decide(self, verb: Verb = "approve") -> str | None:
+        """Why a key cannot decide; a decision that is held back can be sent at once."""
         shown, decider = self.shown, self.console.decider
         if shown is not None and decider.of(shown.ref) is not None:
             return "it is being sent" if decider.is_sending(shown.ref) else None
-        return self.why_not_change()
+        return self.why_not_approve() if verb == "approve" else self.why_not_change()
 
     def why_not_all(self, verb: str) -> str | None:
         """Why nothing can be decided together."""
-        if self._marked or any(pending.verb == verb for pending in self.console.decider.pending):
+        if self._marked:
+            unseen = verb == "approve" and not any(map(self._seen.bound, self._marked.values()))
+            return f"{len(self._marked)} never shown whole: enter opens them" if unseen else None
+        if any(pending.verb == verb for pending in self.console.decider.pending):
             return None
         return "nothing is selected; space selects"
 
@@ -102,13 +124,12 @@ class DecidingScreen(ConsoleScreen):
         shown = self.shown
         return self.console.decider.of(shown.ref) if shown is not None else None
 
-    @property
-    def _undoable(self) -> Pending | None:
-        """The held back decision that undo takes back: that on the job shown, else the latest."""
-        held, pending = self.console.decider.pending, self._pending_shown
-        if pending in held:
-            return pending
-        return held[-1] if held else None
+    def undoes(self) -> JobRef | None:
+        shown = self.shown
+        return shown.ref if shown is not None else None
+
+    def taken_back(self, ref: JobRef) -> None:
+        self.lines.move_to_key(ref)
 
     # --- decisions ---
 
@@ -125,12 +146,13 @@ class DecidingScreen(ConsoleScreen):
                 return f"it is about to be {DONE[pending.verb]}; z takes that back"
             decider.send_now(shown.ref)
             return None
-        if verb == "approve" and shown.unshown is not None:
-            return f"cannot be approved here: {shown.unshown}"
+        bound = self._bound(shown, verb)
+        if bound is None:
+            return self.why_not_approve()
         reason = await self._reason(verb, name_of(shown.ref))
         if reason is None:
             return "nothing was decided"
-        decider.hold([shown], verb, comment=self._comments.get(shown.ref), reason=reason)
+        decider.hold([bound], verb, comment=self._comments.get(shown.ref), reason=reason)
         self.show(self.snapshot)
         return None
 
@@ -144,22 +166,34 @@ class DecidingScreen(ConsoleScreen):
             return None
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
-        whole = [one for one in chosen if verb != "approve" or one.unshown is None]
-        unshown, chosen = len(chosen) - len(whole), whole
-        reason = await self._reason(verb, fmt.plural(len(chosen), "job"))
+        bound = [one for one in (self._bound(one, verb) for one in chosen) if one is not None]
+        unseen = len(chosen) - len(bound)
+        left_out = [f"{unseen} never shown whole: enter opens them"] if unseen else []
+        left_out += [f"{changed} changed since you selected them"] if changed else []
+        if not bound:
+            return "; ".join(["nothing was decided", *left_out])
+        reason = await self._reason(verb, fmt.plural(len(bound), "job"))
         if reason is None:
             return "nothing was decided"
-        held_back = decider.hold(chosen, verb, reason=reason)
-        self.lines.set_marks(())
+        count = decider.hold(bound, verb, reason=reason)
+        decided = {one.ref for one in bound}
+        # What could not be decided stays selected.
+        self.lines.set_marks([one.ref for one in chosen if one.ref not in decided])
         self.show(self.snapshot)
-        words = f"{fmt.plural(held_back, 'job')} about to be {DONE[verb]}; z takes the latest back"
-        words += f"; {unshown} never shown whole: open them" if unshown else ""
-        return words + (f"; {changed} changed since you selected them" if changed else "")
+        words = f"{fmt.plural(count, 'job')} about to be {DONE[verb]}; z takes {'it' if count == 1 else 'them'} back"
+        return "; ".join([words, *left_out])
+
+    def _bound(self, one: Approval, verb: Verb) -> Approval | None:
+        """A job bound to what was shown of it; None when it may not be decided on as it was shown."""
+        return self._seen.bound(one) or (one if verb == "reject" else None)
 
     async def edit(self, shown: Approval) -> str | None:
         """Edit the payload; approve with it once the difference was looked at."""
         from .payload_editor import EDIT_LIMIT, PayloadEditor
 
+        bound = self._bound(shown, "approve")
+        if bound is None or shown.data_error is not None:
+            return self.why_not_approve()
         if self.payload.masked_count and not self.payload.revealed:
             return "it holds secrets that editing would show; v reveals them, then e edits"
         if shown.data_bytes > EDIT_LIMIT:
@@ -168,7 +202,7 @@ class DecidingScreen(ConsoleScreen):
         if edited is None:
             return "nothing was decided"
         comment = self._comments.get(shown.ref)
-        self.console.decider.hold([shown], "approve", comment=comment, data=edited.value)
+        self.console.decider.hold([bound], "approve", comment=comment, data=edited.value)
         self.show(self.snapshot)
         return None
 
@@ -183,11 +217,3 @@ class DecidingScreen(ConsoleScreen):
             self._comments.pop(shown.ref, None)
         self.show(self.snapshot)
         return "the comment goes with your approval" if text.strip() else "no comment"
-
-    def undo(self) -> str | None:
-        shown = self.shown
-        taken = self.console.decider.take_back(shown.ref if shown is not None else None)
-        if taken is None:
-            return None
-        self.lines.move_to_key(taken.ref)
-        return f"{name_of(taken.ref)}: taken back, it still waits"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ..store import epoch_ms
+from .review_parts import undrawable
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 SORT_COLUMNS: Final = {"deadline": "in", "waiting": "waits", "cost": "cost"}
 SORTS: Final = tuple(SORT_COLUMNS)
 _FAR: Final = 1 << 62
+#: Jobs that were shown whole which are remembered.
+REMEMBERED: Final = 5_000
+#: Characters of payload and draft that are read for a card before anybody asks for the whole.
+CARD_LIMIT: Final = 65_536
 
 
 @dataclass
@@ -61,26 +66,58 @@ class Listed:
         return now is not None and now.mark == marked.mark
 
 
+class Seen:
+    """Jobs that were shown whole on a card, as they were then: only these may be approved."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[JobRef, tuple[str, str]] = {}
+
+    def note(self, card: Approval, *, is_all: bool) -> None:
+        """Take note of what a card shows; one that leaves something out does not count.
+
+        Args:
+            card: What it shows.
+            is_all: Whether it was read without limits, when somebody asked for the whole.
+        """
+        whole = card.unshown is None or is_all
+        if whole and card.review_hash is not None and undrawable(card) is None:
+            self._hashes.pop(card.ref, None)
+            self._hashes[card.ref] = card.mark, card.review_hash
+            while len(self._hashes) > REMEMBERED:
+                del self._hashes[next(iter(self._hashes))]
+
+    def bound(self, one: Approval) -> Approval | None:
+        """Return a job with the hash of what was shown, however little of it is in `one`; None if it was not shown."""
+        mark, shown = self._hashes.get(one.ref, ("", ""))
+        return replace(one, review_hash=shown) if shown and mark == one.mark else None
+
+
 @dataclass
 class Opened:
     """What was on the card when the cursor came to its row, or when a change was taken note of."""
 
     one: Approval | None = None
-    #: The same with its whole payload and draft, where the list has only the beginning.
+    #: The same read for the card, where the list has only the beginning.
     whole: Approval | None = None
+    #: Whether `whole` was read without any limit.
+    is_all: bool = False
 
     def look(self, current: Approval | None) -> None:
         """Take what is under the cursor; a job that changed stays as it was opened."""
         if current is None:
             self.one = None
         elif self.one is None or self.one.ref != current.ref:
-            self.one, self.whole = current, None
+            self.one, self.whole, self.is_all = current, None, False
         elif self.one.mark == current.mark:
             self.one = current
 
     def accept(self, current: Approval) -> None:
         """Take note of a change."""
-        self.one, self.whole = current, None
+        self.one, self.whole, self.is_all = current, None, False
+
+    def take(self, whole: Approval, *, is_all: bool) -> None:
+        """Take what was read for the card."""
+        self.whole, self.is_all = whole, is_all
 
     def shown(self, current: Approval | None) -> Approval | None:
         """Return what a decision is bound to, when `current` is under the cursor."""
@@ -97,9 +134,17 @@ class Opened:
             and self.one.mark != current.mark
         )
 
+    def has_all(self, one: Approval) -> bool:
+        """Whether a job is as it was read without any limit."""
+        return one is self.whole and self.is_all
+
+    def lacks_card(self, one: Approval) -> bool:
+        """Whether only what the list has is known of a job, and that is not all of it."""
+        return one is not self.whole and one.unshown is not None
+
     def lacks_whole(self, one: Approval) -> bool:
-        """Whether only the beginning of a job is known, and the whole has not been read yet."""
-        return one is not self.whole and (one.truncated or bool(one.hidden))
+        """Whether something of a job was left out that reading without limits may bring."""
+        return one.unshown is not None and not self.has_all(one)
 
 
 def is_same(one: Approval, other: Approval) -> bool:

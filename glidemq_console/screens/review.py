@@ -1,9 +1,10 @@
-"""The card of a job that waits for a person: head, draft, payload, and the buttons that decide."""
+"""The card of a job that waits for a person: head, tool calls, draft, payload, and the buttons that decide."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -12,24 +13,27 @@ from textual.widgets import Button
 
 from .. import format as fmt
 from ..widgets.card import PayloadCard
-from ..widgets.ink import Parts
-from ..widgets.prose import Prose
+from ..widgets.ink import Ink, Parts
+from ..widgets.prose import Paragraph, Prose
+from ..widgets.scrolled import Pane
 from ..widgets.statusline import PartsView, Rule, StatusLine
-from . import approval_parts as say
+from .review_parts import CardParts, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from glidemq_core.records import Approval
 
     from ..decisions import Pending
 
 _LABELS = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
-_SEND_NOW = {"approve": "✓ Send now  enter", "reject": "✗ Send now  enter"}
+_SEND_NOW = {"approve": "✓ Send now  a", "reject": "✗ Send now  r"}
+#: Parts of the card that are text, from the top: what is asked for before what was written about it.
+_PANES = ("changed", "reason", "calls", "draft", "progress")
 
 
 class ReviewCard(PayloadCard, inherit_bindings=False):
-    """The payload; `e` and `v` belong to the screen here."""
+    """The payload; `e` and `v` belong to the screen here, and `enter` too while not all of the job is shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         binding
@@ -37,15 +41,28 @@ class ReviewCard(PayloadCard, inherit_bindings=False):
         if isinstance(binding, Binding) and binding.key not in ("e", "v")
     ]
 
+    #: Whether enter opens the whole instead of folding.
+    opens_whole = False
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "toggle_fold" and self.opens_whole:
+            return False
+        return super().check_action(action, parameters)
+
 
 class Review(Vertical):
     """Shows one job exactly as a decision on it would be bound; what may be decided its owner says."""
 
     DEFAULT_CSS: ClassVar[str] = """
     Review #review-body { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
-    Review #review-head { height: auto; max-height: 16; padding: 0 1; }
-    Review #review-draft { max-height: 38%; }
-    Review #review-payload { height: 1fr; min-height: 2; }
+    Review #review-head { height: auto; max-height: 50%; padding: 0 1; }
+    Review .review-part { display: none; }
+    Review .review-part.-there { display: block; }
+    Review Prose.review-part { max-height: 8; }
+    Review.-tall Prose.review-part { max-height: 36%; }
+    Review.-tall #review-progress { max-height: 8; }
+    Review #review-raw { height: 1fr; min-height: 4; max-height: 100%; }
+    Review #review-payload { height: 1fr; min-height: 4; }
     Review #review-note { height: 1; }
     Review #review-buttons { height: 1; padding: 0 1; }
     Review.-tall #review-buttons { height: 3; }
@@ -65,13 +82,22 @@ class Review(Vertical):
     }
     """
 
+    def __init__(self, *, id: str | None = None) -> None:
+        """Make an empty card."""
+        super().__init__(id=id)
+        self._card: Approval | None = None
+        self._parts: CardParts | None = None
+        self._is_revealed = False
+
     def compose(self) -> ComposeResult:
+        yield PartsView(id="review-head", wraps=True)
         with Vertical(id="review-body"):
-            yield PartsView(id="review-head")
-            yield Rule("draft", id="draft-title")
-            yield Prose(id="review-draft")
+            for name in _PANES:
+                yield Rule(name, id=f"{name}-title", classes="review-part")
+                yield Prose(id=f"review-{name}", classes="review-part")
             yield Rule("payload", id="payload-title")
             yield ReviewCard(id="review-payload")
+            yield Prose(id="review-raw", classes="review-part")
         yield StatusLine(id="review-note")
         with Horizontal(id="review-buttons"):
             yield Button(Content(_LABELS["approve"]), id="approve", compact=True)
@@ -85,33 +111,117 @@ class Review(Vertical):
     def approve(self) -> Button:
         return self.query_one("#approve", Button)
 
-    def show(self, card: Approval, head: Sequence[Parts]) -> None:
-        """Show a job under its head."""
-        self.query_one("#review-head", PartsView).show(head)
-        title, paragraphs = say.reported(card)
-        draft = self.query_one("#review-draft", Prose)
-        draft.show_paragraphs(paragraphs)
-        self.query_one("#draft-title", Rule).show(title, lit=draft.has_focus)
-        self._show_payload(card)
+    @property
+    def longest(self) -> Pane:
+        """The part of which most is out of sight; the payload if all are in sight."""
+        panes = [pane for pane in self.query(Pane) if pane.display and pane.size.height]
+        hidden = {pane: pane.position[1] - pane.size.height for pane in panes}
+        if any(lines > 0 for lines in hidden.values()):
+            return max(hidden, key=lambda pane: hidden[pane])
+        # The parts do not all fit at once: reading begins with the first.
+        return panes[0] if panes and self.query_one("#review-body").max_scroll_y else self.payload
 
-    def _show_payload(self, card: Approval) -> None:
+    @property
+    def masked(self) -> int:
+        """How many secrets the card holds."""
+        return self.payload.masked_count + (self._parts.masked if self._parts is not None else 0)
+
+    @property
+    def is_revealed(self) -> bool:
+        """Whether its secrets are shown."""
+        return self._is_revealed
+
+    def reveal(self, revealed: bool) -> None:
+        """Show the secrets of every part, or mask them again."""
+        self._is_revealed = revealed
+        card, self._card = self._card, None
+        if card is not None:
+            self._take(card)
+            self._show_titles()
+
+    def show(self, card: Approval, head: Sequence[Parts], changed: Sequence[Paragraph] = ()) -> None:
+        """Show a job under its head, and what has changed of it since it was opened."""
+        if self._card is None or (self._card.ref, self._card.mark) != (card.ref, card.mark):
+            self._is_revealed = False
+        if card is not self._card:
+            self._take(card)
+        lines = list(head)
+        if self.masked:
+            them = "it" if self.masked == 1 else "them"
+            words = f"shown; v masks {them}" if self._is_revealed else f"masked; v reveals {them}"
+            lines.append([Ink(f"{fmt.plural(self.masked, 'secret')} {words}", "warning")])
+        self.query_one("#review-head", PartsView).show(lines)
+        self._show_part("changed", changed)
+        self._show_titles()
+
+    def _take(self, card: Approval) -> None:
+        self._card = card
+        self._parts = parts = parts_of(card, reveal=self._is_revealed)
+        for name in _PANES[1:]:
+            part = getattr(parts, name)
+            self._show_part(name, part.lines if part is not None else ())
+        raw = parts.raw
+        self.query_one("#review-raw", Prose).set_class(raw is not None, "-there")
+        self.query_one("#review-raw", Prose).show_paragraphs(raw.lines if raw is not None else ())
         payload = self.payload
-        words = f"payload {fmt.byte_size(card.data_bytes)}"
-        if card.truncated:
-            payload.show_note("reading the whole of it …")
+        payload.display = raw is None
+        if raw is not None:
+            payload.show_note("")
+        elif card.truncated:
+            payload.show_note(f"{fmt.byte_size(card.data_bytes)}, not read yet")
         else:
             payload.show(card.data)
-        if payload.masked_count:
-            hint = "v masks them" if payload.revealed else "v reveals them"
-            words += f" · {fmt.plural(payload.masked_count, 'secret')}, {hint}"
-        self.query_one("#payload-title", Rule).show(words, lit=payload.has_focus)
+            payload.revealed = self._is_revealed
 
-    def show_buttons(self, note: Parts, pending: Pending | None, *, waits: bool) -> None:
-        """Show the line above the buttons and what they do; while a decision is `pending`, its own sends it."""
+    def _show_part(self, name: str, lines: Sequence[Paragraph]) -> None:
+        self.query_one(f"#{name}-title").set_class(bool(lines), "-there")
+        pane = self.query_one(f"#review-{name}", Prose)
+        pane.set_class(bool(lines), "-there")
+        pane.show_paragraphs(lines)
+
+    def _show_titles(self) -> None:
+        """Say of each part what it is and how far down one has read."""
+        card, parts = self._card, self._parts
+        if card is None or parts is None:
+            return
+        titles = {name: name for name in _PANES} | {"changed": "what changed"}
+        if parts.calls is not None:
+            titles["calls"] = parts.calls.title
+        for name, title in titles.items():
+            self._show_title(name, title, self.query_one(f"#review-{name}", Prose))
+        raw = card.data_error is not None
+        pane: Pane = self.query_one("#review-raw", Prose) if raw else self.payload
+        words = f"payload {fmt.byte_size(card.data_bytes)}"
+        self._show_title("payload", f"{words}, as text" if raw else words, pane)
+
+    def _show_title(self, name: str, title: str, pane: Pane) -> None:
+        last, total = pane.position
+        if pane.size.height and (last < total or pane.scroll_y):
+            title += f" · {last:,} of {total:,} lines"
+        self.query_one(f"#{name}-title", Rule).show(title, lit=pane.has_focus)
+
+    def on_pane_moved(self) -> None:
+        self._show_titles()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Keep the title of what is read in sight."""
+        name = (event.widget.id or "").removeprefix("review-").replace("raw", "payload")
+        for title in self.query(f"#{name}-title"):
+            self.call_after_refresh(title.scroll_visible, animate=False)
+        self._show_titles()
+
+    def show_buttons(self, note: Parts, pending: Pending | None, *, waits: Collection[str]) -> None:
+        """Show the line above the buttons and what they do.
+
+        Args:
+            note: The line.
+            pending: A decision that is held back; its own button sends it.
+            waits: Buttons that do nothing now.
+        """
         self.query_one("#review-note", StatusLine).show(note)
         for button in self.query(Button):
             verb = button.id or ""
-            button.disabled = waits or (pending is not None and pending.verb != verb)
+            button.disabled = verb in waits or (pending is not None and pending.verb != verb)
             label = (_SEND_NOW if pending is not None and pending.verb == verb else _LABELS)[verb]
             if str(button.label) != label:
                 button.label = Content(label)

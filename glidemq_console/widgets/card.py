@@ -15,14 +15,19 @@ from textual.strip import Strip
 from ..safe import clean, mask
 from ..theme import ink
 from .ink import Ink, strip
-from .scrolled import CURSOR_KEYS, Scrolled
+from .scrolled import CURSOR_KEYS, Pane
 from .tree import Tree, TreeLine
 
 #: Characters of the raw text that are drawn.
 RAW_LIMIT = 256 * 1024
 
 
-class PayloadCard(Scrolled, can_focus=True):
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are drawn alike; 1, 1.0 and true are equal and are not."""
+    return one is other or (one == other and repr(one) == repr(other))
+
+
+class PayloadCard(Pane, can_focus=True):
     """A JSON value as a tree; `enter` folds, `v` reveals what is masked, `e` shows the raw JSON."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,7 +80,7 @@ class PayloadCard(Scrolled, can_focus=True):
 
     def show(self, value: Any) -> None:
         """Show a JSON value, masked; what was folded stays folded when it is the same value."""
-        if self._tree is not None and value == self._value and type(value) is type(self._value):
+        if self._tree is not None and _is_same(value, self._value):
             return
         self._value = value
         self._masked, self._hidden = mask(value)
@@ -112,7 +117,7 @@ class PayloadCard(Scrolled, can_focus=True):
             self._drawn = self._tree.lines(width)
         self._at = max(0, min(self._at, len(self._drawn) - 1))
         resized = self.virtual_size.height != len(self._drawn)
-        self.virtual_size = Size(self.size.width, len(self._drawn))
+        self.measured(len(self._drawn))
         self.refresh(layout=resized and self.styles.is_auto_height)
 
     def watch_revealed(self) -> None:

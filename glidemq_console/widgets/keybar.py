@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
+from .drawn import Drawn
 from .ink import Ink, Parts, fit, strip, width_of
 
 GAP = 3
 
 
-class KeyBar(Widget):
+class KeyBar(Drawn):
     """Entries of (id, parts), as many as fit in the order given; the last one always fits."""
 
     DEFAULT_CSS = """

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from rich.text import Text
 from textual.app import RenderResult
 from textual.color import Color
-from textual.widget import Widget
 
 from ..format import count
 from ..theme import ink
+from .drawn import Drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Series:
     token: str = "chart-first"
 
 
-class Plot(Widget):
+class Plot(Drawn):
     """Lines over time with a title; the axes are plain and the colours those of the theme."""
 
     DEFAULT_CSS = """

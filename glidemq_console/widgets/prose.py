@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -11,14 +11,24 @@ from textual.strip import Strip
 
 from ..safe import clean
 from .ink import Ink, strip
-from .scrolled import READING_KEYS, Scrolled
+from .scrolled import READING_KEYS, Pane
 from .wrap import Wrapper
 
 #: Characters of one text that are drawn; what is longer says so at its end.
 LIMIT = 256 * 1024
+_NO_GUTTER = Ink("  ")
+#: Stands before every line that came from a job, so that nothing in it can look like a line of ours.
+QUOTED = Ink("│ ", "hairline")
 
 
-class Prose(Scrolled, can_focus=True):
+class Paragraph(NamedTuple):
+    """A safe text with what stands in the two cells before each of its lines."""
+
+    text: Ink
+    gutter: Ink = _NO_GUTTER
+
+
+class Prose(Pane, can_focus=True):
     """Foreign text as wrapped lines, each with the colour of its paragraph."""
 
     DEFAULT_CSS = """
@@ -33,21 +43,21 @@ class Prose(Scrolled, can_focus=True):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty view."""
         super().__init__(id=id, classes=classes)
-        self._paragraphs: list[Ink] = []
-        self._wrapped: tuple[int, list[list[Ink]]] = (0, [])
+        self._paragraphs: list[Paragraph] = []
+        self._wrapped: tuple[int, list[tuple[Ink, Ink]]] = (0, [])
 
     @property
     def text(self) -> str:
         """What is shown, as safe text for copying."""
-        return "\n".join(paragraph.text for paragraph in self._paragraphs)
+        return "\n".join(paragraph.text.text for paragraph in self._paragraphs)
 
     def show(self, text: str, token: str = "") -> None:
         """Show a foreign text."""
         self.show_paragraphs([Ink(clean(text, limit=LIMIT, line_limit=LIMIT, max_lines=LIMIT), token)])
 
-    def show_paragraphs(self, paragraphs: Sequence[Ink]) -> None:
+    def show_paragraphs(self, paragraphs: Sequence[Ink | Paragraph]) -> None:
         """Show safe texts below one another, each in its colour."""
-        new = list(paragraphs)
+        new = [one if isinstance(one, Paragraph) else Paragraph(one) for one in paragraphs]
         if new == self._paragraphs:
             return
         self._paragraphs = new
@@ -56,19 +66,19 @@ class Prose(Scrolled, can_focus=True):
         self._measure()
         self.scroll_to(y=0, animate=False, force=True)
 
-    def _lines(self, width: int) -> list[list[Ink]]:
+    def _lines(self, width: int) -> list[tuple[Ink, Ink]]:
         if self._wrapped[0] != width:
-            lines: list[list[Ink]] = []
-            for paragraph in self._paragraphs:
+            lines: list[tuple[Ink, Ink]] = []
+            for text, gutter in self._paragraphs:
                 wrapper = Wrapper(width)
                 wrapper.start("text")
-                wrapper.add(paragraph.text)
-                lines += [[paragraph._replace(text=line.text)] for line in wrapper.lines]
+                wrapper.add(text.text)
+                lines += [(gutter, text._replace(text=line.text)) for line in wrapper.lines]
             self._wrapped = (width, lines)
         return self._wrapped[1]
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._lines(self._room(self.size.width))))
+        self.measured(len(self._lines(self._room(self.size.width))))
 
     @staticmethod
     def _room(width: int) -> int:
@@ -87,4 +97,4 @@ class Prose(Scrolled, can_focus=True):
         index = round(self.scroll_y) + y
         if index >= len(lines):
             return Strip.blank(width, base)
-        return strip(self.app, [Ink("  "), *lines[index]], width, base)
+        return strip(self.app, lines[index], width, base)

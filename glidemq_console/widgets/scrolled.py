@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
+
+from .drawn import Drawn
 
 #: For widgets with a cursor.
 CURSOR_KEYS: Final[tuple[BindingType, ...]] = (
@@ -26,7 +30,7 @@ READING_KEYS: Final[tuple[BindingType, ...]] = (
 )
 
 
-class Scrolled(ScrollView):
+class Scrolled(Drawn, ScrollView):
     """Scrolls up and down, never sideways."""
 
     DEFAULT_CSS = """
@@ -38,3 +42,33 @@ class Scrolled(ScrollView):
         color: $foreground;
     }
     """
+
+
+class Pane(Scrolled):
+    """Lines to read, whose owner can say which of them are visible."""
+
+    class Moved(Message):
+        """Other lines are visible now, or there are more or fewer of them."""
+
+        def __init__(self, pane: Pane) -> None:
+            super().__init__()
+            self.pane = pane
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, Pane.Moved) and message.pane is self.pane
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Number of the last line that is visible, and how many there are."""
+        total = self.virtual_size.height
+        return min(total, round(self.scroll_y) + self.size.height), total
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if round(old_value) != round(new_value):
+            self.post_message(self.Moved(self))
+
+    def measured(self, lines: int) -> None:
+        """Take note of how many lines there are."""
+        self.virtual_size = Size(self.size.width, lines)
+        self.post_message(self.Moved(self))

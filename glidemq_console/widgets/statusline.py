@@ -9,12 +9,12 @@ from textual import events
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
+from .drawn import Drawn
 from .ink import Ink, Parts, fit, segments, strip, width_of, wrap
 
 
-class PartsView(Widget):
+class PartsView(Drawn):
     """Draws lines of parts as they are given; what does not fit is cut with an ellipsis, or wrapped."""
 
     DEFAULT_CSS = """
@@ -81,7 +81,7 @@ class PartsView(Widget):
         return strip(self.app, lines[y], width, base)
 
 
-class StatusLine(Widget):
+class StatusLine(Drawn):
     """One line: the left parts give way to the right ones when space is short."""
 
     DEFAULT_CSS = """
@@ -121,7 +121,7 @@ class StatusLine(Widget):
         return strip(self.app, [*left, Ink(" "), *right], width, base)
 
 
-class Rule(Widget):
+class Rule(Drawn):
     """A hairline, with a title in it if it has one; the title of the focused pane carries the accent."""
 
     DEFAULT_CSS = """
@@ -160,7 +160,7 @@ class Rule(Widget):
         return strip(self.app, parts, width, base)
 
 
-class TabBar(Widget):
+class TabBar(Drawn):
     """Tabs of the screens or of a list's states: a click or a number key of the owner chooses one."""
 
     DEFAULT_CSS = """

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+
 import pytest
+
+from glidemq_console.defects import DefectLog
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +16,22 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS", "GLIDEMQ_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+
+
+@pytest.fixture(autouse=True)
+def no_defects(monkeypatch: pytest.MonkeyPatch, quiet_environment: None) -> Iterator[None]:
+    """Fail a test in which something could not be drawn, unless the test gave the console a log of its own."""
+    told: list[str] = []
+    record = DefectLog.record
+
+    def seen(log: DefectLog, error: BaseException, doing: str) -> str:
+        if log._path is not None:
+            return record(log, error, doing)
+        # What an action did with the answers of fixed data is no defect of the console.
+        if not doing.startswith("doing "):
+            told.append("".join(traceback.format_exception(error)))
+        return f"{error!r}, a defect while {doing}"
+
+    monkeypatch.setattr(DefectLog, "record", seen)
+    yield
+    assert not told, told[0]

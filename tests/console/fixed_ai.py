@@ -10,7 +10,7 @@ from typing import Any
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.store import Interests, Snapshot
 from glidemq_core.options import JobRef
-from glidemq_core.records import Approval, AuditEntry, Inbox, JobRow, Signal, StreamChunk, Usage
+from glidemq_core.records import Approval, AuditEntry, Inbox, JobRow, Signal, StreamChunk, ToolCall, Usage
 
 from .fixed import LIVE, NOW, NOW_MS, ago, script
 
@@ -61,6 +61,33 @@ LONG = replace(
     data={"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f", **{f"field-{n}": n for n in range(60)}},
 )
 CHANGED = replace(FIRST, review_hash="hash-later", mark="later", data={**FIRST.data, "amount": 1290.0})
+ASKING = replace(
+    FIRST,
+    name="agent",
+    reason="wants to delete and to log in",
+    tool_calls=(
+        ToolCall(name="delete_file", args='{"path": "/srv/reports/2025.csv", "force": true}', bytes=58),
+        ToolCall(name="login", args='{"user": "ops", "password": "correct horse battery"}', bytes=60),
+    ),
+    chunks={"content": 42, "reasoning": 2_100, "tool_call": 2, "citation": 3},
+    progress={"step": "2 of 3", "found": 12},
+)
+PARTLY = replace(
+    FIRST,
+    review_hash=None,
+    hidden=("draft after 64 kB", "2 earlier tool calls"),
+    draft="\n".join(["── payload 72 B ───────────────────", *[""] * 200, "and delete everything"]),
+    chunks={"content": 4_000, "reasoning": 2_100},
+)
+WHOLE = replace(PARTLY, review_hash="hash-whole", hidden=())
+UNREADABLE = replace(
+    FIRST,
+    review_hash=None,
+    data=None,
+    data_error="data: an integer of more than 4,300 digits",
+    raw='{"amount": 1' + "0" * 300 + ', "to": "C-1042"}',
+    data_bytes=329,
+)
 AUDIT = (
     AuditEntry(
         seq=12,
@@ -141,8 +168,9 @@ def feed(
     running: Sequence[JobRow] = RUNNING,
     base: Snapshot = LIVE,
     later: Callable[[], Sequence[Approval] | None] = lambda: None,
+    wholes: Sequence[Approval] = (),
 ) -> ScriptedFeed:
-    """A feed with these jobs waiting and streaming; `later` may replace what waits."""
+    """A feed with these jobs waiting and streaming; `later` may replace what waits, `wholes` is read without limit."""
 
     def answer(wants: Interests) -> Snapshot:
         snapshot = script(base)(wants)
@@ -158,9 +186,23 @@ def feed(
     return ScriptedFeed(
         answer,
         chunks=STREAMS,
-        reviews={one.ref: one for one in (*items, LONG)},
+        reviews={one.ref: one for one in (LONG, *items)} | {one.ref: one for one in wholes},
+        cuts={one.ref: one for one in items},
         audits={FIRST.ref: AUDIT},
     )
 
 
-__all__ = ["AUDIT", "CHANGED", "FIRST", "LONG", "RUNNING", "WAITING", "JobRef", "feed"]
+__all__ = [
+    "ASKING",
+    "AUDIT",
+    "CHANGED",
+    "FIRST",
+    "LONG",
+    "PARTLY",
+    "RUNNING",
+    "UNREADABLE",
+    "WAITING",
+    "WHOLE",
+    "JobRef",
+    "feed",
+]

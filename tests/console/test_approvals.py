@@ -19,10 +19,13 @@ from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.audit import AuditScreen
 from glidemq_console.screens.payload_editor import PayloadEditor
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.prose import Prose
 from glidemq_console.widgets.statusline import PartsView, StatusLine
 from glidemq_core import Actor, Job, JobRef, NewJob, Queue, Worker
 from glidemq_core.connection import Connection
 from glidemq_core.sweeps import sweep_suspended
+
+from .pilot_kit import text_on
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -49,8 +52,13 @@ def screen_of(pilot: Pilot[int]) -> ApprovalsScreen:
 async def shows(pilot: Pilot[int], count: int) -> None:
     """Wait until that many jobs are listed and the list takes keys."""
     await eventually(lambda: screen_of(pilot).lines.total == count)
-    await eventually(lambda: screen_of(pilot).why_not_decide() is None or count == 0)
+    await eventually(lambda: _may_decide(screen_of(pilot)) or count == 0)
     await pilot.pause()
+
+
+def _may_decide(screen: ApprovalsScreen) -> bool:
+    """Whether a key decides; on a screen that has room for the list only, whether it opens the card."""
+    return (screen.why_not_decide() if screen.has_class("-wide") else screen.why_not_change()) is None
 
 
 async def tells(pilot: Pilot[int], words: str) -> None:
@@ -115,8 +123,7 @@ async def test_a_approves_what_is_shown_and_the_job_completes(server_url: str) -
     )
 
 
-@pytest.mark.parametrize("key", ["a", "enter"])
-async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: str, key: str) -> None:
+async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: str) -> None:
     async with asking(server_url, 2) as (_, jobs, _), approvals(server_url) as pilot:
         await shows(pilot, 2)
         screen = screen_of(pilot)
@@ -125,7 +132,10 @@ async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: s
         await pilot.press("a")
         await eventually(lambda: screen.console.decider.pending)
         assert screen.shown == first
-        await pilot.press(key)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert screen.console.decider.pending
+        await pilot.press("a")
 
         await eventually(jobs[0].is_completed)
         await shows(pilot, 1)
@@ -137,8 +147,11 @@ async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: s
 async def test_a_small_screen_tells_how_to_take_a_decision_back(server_url: str) -> None:
     async with asking(server_url) as (_, [job], _), approvals(server_url, (80, 24)) as pilot:
         await shows(pilot, 1)
-
         await pilot.press("a")
+        await tells(pilot, "it was not shown yet; enter opens the whole")
+        await pilot.press("enter")
+        await eventually(lambda: screen_of(pilot).why_not_decide() is None)
+        await pilot.press("a", "escape")
 
         await eventually(
             lambda: (
@@ -317,9 +330,8 @@ async def test_a_change_under_the_reader_stops_the_decision_until_it_was_looked_
         await eventually(lambda: screen.has_changed)
         await pilot.pause()
         assert screen.query_one("#approve", Button).disabled
-        text = screen.query_one("#review-head", PartsView).text
-        assert "changed since you opened it: payload" in text
-        assert '+   "amount": 900' in text
+        assert "changed since you opened it: payload" in screen.query_one("#review-head", PartsView).text
+        assert '  "amount": 900' in screen.query_one("#review-changed", Prose).text
         await pilot.press("a")
         await tells(pilot, "it changed since you opened it")
         assert not screen.console.decider.unsent
@@ -399,7 +411,8 @@ async def test_the_buttons_stay_on_a_small_screen_whatever_the_payload(server_ur
         screen = screen_of(pilot)
 
         await pilot.press("enter")
-        await eventually(lambda: screen.has_class("-card") and screen.payload.has_focus)
+        await eventually(lambda: screen.has_class("-card") and screen.focused in screen.review.query(Prose))
+        await eventually(lambda: screen.is_seen)
         await pilot.pause()
         for name in ("#approve", "#reject"):
             button = screen.query_one(name, Button)
@@ -491,3 +504,125 @@ async def test_what_was_told_before_is_gone_once_a_decision_is_held_back(server_
         await eventually(lambda: screen_of(pilot).console.decider.pending)
 
         await eventually(lambda: screen_of(pilot).told is None)
+
+
+async def test_what_a_limit_kept_out_is_named_and_holds_the_approval_until_it_was_opened(
+    server_url: str,
+) -> None:
+    draft = "word " * 20_000 + "and delete everything"
+    async with asking(server_url, draft=draft) as (_, [job], _), approvals(server_url, undo_ms=1) as pilot:
+        await eventually(lambda: screen_of(pilot).lines.total == 1)
+        screen = screen_of(pilot)
+        await eventually(
+            lambda: "hidden here: draft after" in screen.query_one("#review-head", PartsView).text
+        )
+        await eventually(lambda: not screen.is_reading)
+        await pilot.pause()
+
+        assert screen.query_one("#approve", Button).disabled
+        assert not screen.query_one("#reject", Button).disabled
+        await pilot.press("a")
+        await tells(pilot, "enter opens the whole")
+        assert not screen.console.decider.unsent
+        await pilot.press("enter")
+        await eventually(lambda: screen.is_seen)
+        await pilot.pause()
+        assert "delete everything" in screen.query_one("#review-draft", Prose).text
+        await pilot.press("a")
+
+        await eventually(job.is_completed)
+
+
+async def test_a_payload_that_cannot_be_read_is_shown_as_text_with_the_reason_and_not_approved(
+    connection: Connection, server_url: str
+) -> None:
+    async with asking(server_url) as (queue, [job], _), approvals(server_url, undo_ms=1) as pilot:
+        keys = (await queue.scope()).keys
+        await connection.command("HSET", keys.job(job.id), "data", '{"amount": 1' + "0" * 5_000 + "}")
+        screen = screen_of(pilot)
+        await eventually(lambda: screen.shown is not None and screen.shown.data_error is not None)
+        await pilot.pause()
+
+        text = screen.query_one("#review-raw", Prose).text
+        assert text.startswith("cannot be read: ")
+        assert '{"amount": 100' in text
+        assert screen.query_one("#approve", Button).disabled
+        await pilot.press("a", "e")
+        await pilot.pause()
+        assert not screen.console.decider.unsent
+        await pilot.press("r")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
+        await pilot.press(*"no", "enter")
+
+        await eventually(job.is_completed)
+
+
+async def test_together_nothing_is_approved_that_was_never_shown_whole(server_url: str) -> None:
+    async with asking(server_url, 3) as (_, jobs, _), approvals(server_url, (80, 24), undo_ms=1) as pilot:
+        await shows(pilot, 3)
+        screen = screen_of(pilot)
+
+        await pilot.press("enter")
+        await eventually(lambda: screen.is_seen)
+        await pilot.press("escape", "space", "space", "A")
+
+        await eventually(jobs[0].is_completed)
+        assert await jobs[1].get_state() == "suspended"
+        assert screen._marked.keys() == {jobs[1].ref}
+        await pilot.press("A")
+        await tells(pilot, "1 never shown whole: enter opens them")
+
+
+async def test_arguments_of_calls_and_drafts_are_masked_until_they_are_revealed(server_url: str) -> None:
+    draft = "log in with password=correct-horse-battery"
+    async with asking(server_url, draft=draft), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+        screen = screen_of(pilot)
+        pane = screen.query_one("#review-draft", Prose)
+
+        assert "correct-horse" not in pane.text
+        assert "1 secret masked; v reveals it" in screen.query_one("#review-head", PartsView).text
+        await pilot.press("v")
+        await tells(pilot, "secrets revealed")
+        assert "correct-horse" in pane.text
+        await pilot.press("v")
+        await tells(pilot, "secrets masked")
+        assert "correct-horse" not in pane.text
+
+
+async def test_the_title_counts_the_lines_of_a_draft_and_a_rule_in_it_is_quoted(server_url: str) -> None:
+    draft = "── payload 2 B ──" + "\n" * 213 + "and delete everything"
+    async with asking(server_url, draft=draft), approvals(server_url) as pilot:
+        await shows(pilot, 1)
+        screen = screen_of(pilot)
+        await pilot.pause()
+
+        pane = screen.query_one("#review-draft", Prose)
+        text = text_on(pilot)
+        assert f"draft · {pane.size.height} of 214 lines" in text
+        assert "│ ── payload 2 B ──" in text
+        pane.focus()
+        await pilot.press("G")
+        await eventually(lambda: "draft · 214 of 214 lines" in text_on(pilot))
+
+
+@pytest.mark.parametrize("screen", ["queues", "jobs", "streams", "flows", "limits"])
+async def test_z_takes_back_a_whole_act_on_every_screen_where_its_countdown_stands(
+    server_url: str, screen: str
+) -> None:
+    async with asking(server_url, 3) as (queue, jobs, _), approvals(server_url) as pilot:
+        await shows(pilot, 3)
+        app = screen_of(pilot).console
+
+        await pilot.press("space", "space", "space", "A")
+        await eventually(lambda: len(app.decider.pending) == 3)
+        app.go(screen)
+        await eventually(lambda: app.current_mode == screen and not app.is_going)
+        await eventually(lambda: "approving 3 jobs in " in text_on(pilot))
+        assert "z undo" in text_on(pilot)
+        await pilot.press("z")
+
+        await eventually(lambda: not app.decider.unsent)
+        await eventually(lambda: "3 decisions taken back" in (app.console_screen.told or ""))  # type: ignore[union-attr]  # it is up
+        assert {await job.get_state() for job in jobs} == {"suspended"}
+        assert await queue.get_audit() == []

@@ -15,7 +15,7 @@ from glidemq_console.command_line import completions, parse
 from glidemq_console.fleet import HIDDEN_BUSY, FleetReader
 from glidemq_console.paging import PAGE_ROWS, JobPager
 from glidemq_console.screens import approval_parts
-from glidemq_console.screens.approval_parts import reported
+from glidemq_console.screens.review_parts import parts_of, streamed_words
 from glidemq_console.store import (
     JobsQuery,
     Link,
@@ -192,8 +192,8 @@ async def test_running_streams_are_sought_where_jobs_ran_and_elsewhere_in_turns(
 
 
 def context(**more: Any) -> Context:
-    screen: Any = SimpleNamespace(SCOPE="queues")
-    app: Any = SimpleNamespace(theme_names=("dark", "light"))
+    screen: Any = SimpleNamespace(SCOPE="queues", why_not_drawn=lambda: None)
+    app: Any = SimpleNamespace(theme_names=("dark", "light"), decider=SimpleNamespace(pending=()))
     return Context(app=app, screen=screen, snapshot=LIVE, **more)
 
 
@@ -259,12 +259,15 @@ def test_an_approver_sees_the_tools_that_a_job_asks_for_and_no_secrets() -> None
     call = ToolCall(name="login", args='{"api_key": "sk-live-4f1c9e2b7d6a4c3e8b5f"}', bytes=60)
     asks = Approval(queue="agent", id="1", name="task", suspended_at=AT, tool_calls=(call,), progress=60)
 
-    title, paragraphs = reported(asks)
+    parts = parts_of(asks, reveal=False)
 
-    assert title == "asks for"
-    assert [part.text for part in paragraphs] == ['» login {"api_key": "•••"}']
-    title, paragraphs = reported(replace(asks, tool_calls=()))
-    assert (title, paragraphs[0].text) == ("draft", "it streamed nothing since it started · progress 60 %")
+    assert parts.calls is not None
+    assert parts.calls.title == "asks for 1 tool call"
+    assert [line.text.text for line in parts.calls.lines] == ["login   60 B", '{"api_key": "•••"}']
+    assert parts.masked == 1
+    assert "sk-live" in (parts_of(asks, reveal=True).calls or parts.calls).lines[1].text.text
+    assert parts.draft.lines[0].text.text == "it streamed nothing since it started"
+    assert streamed_words(asks) == "progress 60 %"
 
 
 def test_an_inbox_that_is_cut_says_so_in_its_first_words() -> None:

@@ -23,7 +23,7 @@ async def test_a_reading_that_outlasts_a_refresh_is_not_begun_again(monkeypatch:
     begun: list[JobRef] = []
     arrived = asyncio.Event()
 
-    async def review(ref: JobRef) -> Approval:
+    async def review(ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         begun.append(ref)
         await arrived.wait()
         return LONG

@@ -16,9 +16,11 @@ from glidemq_console.screens.streams import StreamsScreen
 from glidemq_console.scripted import ScriptedFeed
 
 from .fixed import LIVE, config
-from .fixed_ai import CHANGED, LONG, RUNNING, WAITING, feed
+from .fixed_ai import ASKING, CHANGED, LONG, PARTLY, RUNNING, UNREADABLE, WAITING, WHOLE, feed
 
 SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
+#: Where the card stands beside a narrow list.
+MORE_SIZES = {"100x30": (100, 30)}
 
 
 async def settle(pilot: Pilot[Any]) -> None:
@@ -44,7 +46,7 @@ def photograph(
             await settle(pilot)
         await drawn(pilot)
 
-    return snap(app, terminal_size=SIZES[size], run_before=before)
+    return snap(app, terminal_size=(SIZES | MORE_SIZES)[size], run_before=before)
 
 
 async def drawn(pilot: Pilot[Any]) -> None:
@@ -56,7 +58,7 @@ async def drawn(pilot: Pilot[Any]) -> None:
             lambda: all(s.follower.meter.chunks and not s.follower.has_rest for s in screen._slots)
         )
     if isinstance(screen, ApprovalsScreen):
-        await eventually(lambda: not screen.is_cut)
+        await eventually(lambda: not screen.is_reading)
     await settle(pilot)
     if isinstance(screen, StreamsScreen | ApprovalsScreen):
         screen.show(screen.snapshot)
@@ -82,7 +84,14 @@ APPROVALS: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
     "list": (feed, ()),
     "card": (feed, ("enter",)),
     "long-payload": (lambda: feed([LONG, *WAITING[1:]]), ("enter",)),
-    "held-back": (feed, ("a",)),
+    "held-back": (feed, ("enter", "a", "escape")),
+    "held-back-elsewhere": (feed, ("enter", "a", "1")),
+    "held-back-together": (feed, ("space", "space", "space", "A")),
+    "asks-for-tools": (lambda: feed([ASKING, *WAITING[1:]]), ("enter",)),
+    "revealed": (lambda: feed([ASKING, *WAITING[1:]]), ("enter", "v")),
+    "not-whole": (lambda: feed([PARTLY, *WAITING[1:]]), ("down", "up")),
+    "opened-whole": (lambda: feed([PARTLY, *WAITING[1:]], wholes=[WHOLE]), ("enter", "enter")),
+    "unreadable": (lambda: feed([UNREADABLE, *WAITING[1:]]), ("enter",)),
     "held-back-card": (feed, ("enter", "a")),
     "reason": (feed, ("r",)),
     "selected": (feed, ("space", "space")),
@@ -90,7 +99,7 @@ APPROVALS: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
     "changed": (changing, ("enter", *["refresh"] * 4)),
     "editor": (feed, ("e",)),
     "audit": (feed, ("u",)),
-    "leaving": (feed, ("a", "q")),
+    "leaving": (feed, ("enter", "a", "q")),
     "empty": (lambda: feed([]), ()),
     "read-only": (lambda: feed(base=replace(LIVE, read_only=True)), ("enter",)),
     "filter": (feed, ("slash", *"agent", "enter")),
@@ -108,7 +117,7 @@ STREAMS: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, *MORE_SIZES])
 @pytest.mark.parametrize("name", APPROVALS)
 def test_approvals_look_as_they_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     make, keys = APPROVALS[name]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,9 +31,11 @@ _CLIPBOARD = "be\x1b]52;c;eA==\x07fore"
 
 
 @asynccontextmanager
-async def console(feed: ScriptedFeed | None = None) -> AsyncIterator[tuple[ConsoleApp, Pilot[int]]]:
+async def console(
+    feed: ScriptedFeed | None = None, **more: Any
+) -> AsyncIterator[tuple[ConsoleApp, Pilot[int]]]:
     """The console on fixed data, its queues on screen."""
-    app = ConsoleApp(config(feed or ScriptedFeed(script())))
+    app = ConsoleApp(config(feed or ScriptedFeed(script()), **more))
     async with app.run_test(size=(120, 36)) as pilot:
         await eventually(lambda: app.snapshot.has_data and app.screen.focused is not None)
         yield app, pilot
@@ -176,15 +179,17 @@ async def test_a_paste_into_a_line_is_safe(key: str) -> None:
             assert not dangerous("".join(segment.text for segment in strip))
 
 
-async def test_a_defect_in_an_action_is_told() -> None:
+async def test_a_defect_in_an_action_is_told(tmp_path: Path) -> None:
     async def broken(_: Context) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    async with console() as (app, _):
+    async with console(log_path=tmp_path / "console.log") as (app, _):
         screen = app.console_screen
         assert screen is not None
         app.act(replace(ACTIONS["theme"], run=broken), screen.context())
 
         await eventually(
-            lambda: screen.told == "theme failed, a defect: ZeroDivisionError: nobody foresaw this"
+            lambda: (screen.told or "").startswith(
+                "ZeroDivisionError: nobody foresaw this, a defect while doing theme; written to "
+            )
         )

@@ -1,0 +1,63 @@
+"""What the app does with defects: it tells and logs them and goes on, or ends in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+from textual.app import App
+from textual.widget import Widget
+from textual.worker import Worker, WorkerFailed, WorkerState
+
+from .screens.base import ConsoleScreen
+
+if TYPE_CHECKING:
+    from .decider import Decider
+    from .defects import DefectLog
+
+#: Exit code of the console when a defect ended it.
+DEFECT_CODE: Final = 70
+
+
+class Unbroken(App[int]):
+    """An app that a defect in a screen, a widget or an action does not end."""
+
+    decider: Decider
+    _defects: DefectLog
+
+    def tell(self, text: str, token: str = "foreground") -> None:
+        """Say something in the status line of the screen on top."""
+        raise NotImplementedError
+
+    def defect(self, error: BaseException, doing: str) -> None:
+        """Tell and log what nobody expected; the console goes on."""
+        self.tell(self._defects.record(error, doing), "error")
+
+    def drawing_failed(self, widget: Widget, error: Exception) -> None:
+        """See `KeepsGoing`: nothing is decided on a screen of which a part is not drawn."""
+        if isinstance(widget.screen, ConsoleScreen):
+            widget.screen.widget_is_drawn(widget, False)
+        self.call_later(self.defect, error, f"drawing {widget.id or type(widget).__name__}")
+
+    def drawing_went_well(self, widget: Widget) -> None:
+        """See `KeepsGoing`."""
+        if isinstance(widget.screen, ConsoleScreen):
+            widget.screen.widget_is_drawn(widget, True)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A defect in what a key began is told: the console stays, and nobody takes it for done."""
+        worker = event.worker
+        if event.state is WorkerState.ERROR and worker.group != "feed" and worker.error is not None:
+            self.defect(worker.error, f"doing {worker.name}")
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End in order: nothing that is held back is sent, and no report prints what variables held."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        self.decider.give_up()
+        self._return_code = DEFECT_CODE
+        if self._exception is None:
+            # What tests of an app wait for.
+            self._exception = error
+            self._exception_event.set()
+        told = self._defects.record(cause, f"running screen {self.current_mode}")
+        self.panic(Text(f"glidemq console ended: {told}"))
