@@ -218,7 +218,7 @@ def _decode(text: str) -> AuditEntry | None:
             hash=str(raw["hash"]),
             user=raw.get("user"),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return None
 
 

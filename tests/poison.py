@@ -22,6 +22,10 @@ POISONS: dict[str, bytes] = {
     b'"k":"end","attempt":1e308,"at":1e308,"started":-1e308,"outcome":[],"error":{},"usage":{"totalTokens":1e308},'
     b'"addr":"x","pid":1e308,"startedAt":1e15,"seq":1e308,"at_ms":1e308,"every":1e308,"nextRun":1e308,'
     b'"receivedAt":1e308}',
+    "overflow": b'{"until":1e999,"rpm":{"max":1e999,"duration":1e999},"tpm":{"maxTokens":1e999,"duration":1e999},'
+    b'"k":"end","attempt":1e999,"at":1e999,"started":-1e999,"outcome":[],"error":{},"usage":{"totalTokens":1e999},'
+    b'"addr":"x","pid":1e999,"startedAt":1e15,"seq":1e999,"at_ms":1e999,"every":1e999,"nextRun":1e999,'
+    b'"receivedAt":1e999}',
     "shapes": b'{"until":[],"rpm":[1],"tpm":"x","k":"end","attempt":{},"at":"x","usage":[],"addr":"x","pid":"y",'
     b'"startedAt":null,"jobs":{"a":1},"template":[],"every":"x","seq":"x","at_ms":null,"job_ids":7,"by":null,'
     b'"count":{},"detail":[]}',

@@ -53,6 +53,8 @@ async def test_foreign_records_end_no_page(
 ) -> None:
     await _spoil(connection)
     jobs = [JobRef(name, job) for name in POISONS for job in ("failed", "suspended")]
+    # A state that nobody knows.
+    jobs += [JobRef("string", "job"), JobRef("garbage", "job")]
 
     async with console(server_url, size=(140, 40)) as pilot:
         app = app_of(pilot)
