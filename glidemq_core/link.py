@@ -23,6 +23,8 @@ from .probe import parse_slots
 from .url import Address
 
 Words = list[str | bytes]
+#: Times that a call loads a library that is not there.
+_LOADS = 5
 
 #: How long calls wait for a slot that moves to another node, and the pause between two tries, s. The driver itself
 #: tries for some seconds each time.
@@ -156,15 +158,19 @@ class Link:
             raise ClosedError("the connection is closed", what="connection")
 
     async def _repeated(self, words: Words, *, repeat: bool) -> Any:
-        """Send, and send once more after loading a missing library, or when a read lost its connection."""
-        loads = self._loads
-        try:
-            return await self._send(words)
-        except self._driver.GlideError as error:
-            if self._driver.is_missing_function(error):
-                await self._load(loads)
-            elif not (repeat and self._driver.is_disconnect(error)):
-                raise
+        """Send, and send again after loading a missing library, or once when a read lost its connection."""
+        for _ in range(_LOADS):
+            loads = self._loads
+            try:
+                return await self._send(words)
+            except self._driver.GlideError as error:
+                if self._driver.is_missing_function(error):
+                    # It may vanish again before our call: somebody flushes, or another call has loaded it too early.
+                    await self._load(loads)
+                elif repeat and self._driver.is_disconnect(error):
+                    repeat = False
+                else:
+                    raise
         return await self._send(words)
 
     async def _send(self, words: Words) -> Any:

@@ -445,3 +445,19 @@ async def test_closing_ends_a_blocking_read(server_url: str, admin: Connection) 
 
 async def _blocked(admin: Connection, count: int) -> bool:
     return (await admin.command("INFO", "clients")).count(b"blocked_clients:%d\r" % count) == 1
+
+
+async def test_a_library_that_vanishes_again_after_it_was_loaded_fails_no_call(
+    admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loaded = admin._link._load, []
+
+    async def flushed_at_once(seen: int) -> None:
+        await load(seen)
+        loaded.append(seen)
+        if len(loaded) < 4:
+            await admin.command("FUNCTION", "FLUSH")
+
+    monkeypatch.setattr(admin._link, "_load", flushed_at_once)
+    assert await admin.call("version", ROOT) == functions.LIBRARY.encode()
+    assert len(loaded) == 4

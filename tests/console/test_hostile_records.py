@@ -16,6 +16,8 @@ from glidemq_core.options import JobRef
 
 from .pilot_kit import app_of, console
 
+pytestmark = pytest.mark.leaves_records
+
 
 async def _spoil(connection: Connection) -> None:
     await Queue("chat", connection).add("answer", {"prompt": "hi"}, job_id="good")

@@ -47,6 +47,8 @@ def _accepted(jobs: dict[str, dict[str, str]], account: Account) -> Iterator[str
             yield f"bulk job {token}: {known} acknowledged, {unknown} unknown, {found[token]} exist"
     children = {child for ids in account.flows.values() for child in ids}
     for job_id, job in jobs.items():
+        if job.get("name") == "child" and job.get("state") != "completed":
+            yield f"job {job_id} ended as {job.get('state')}: {job.get('failedReason')}"
         if job.get("name") != "bulk" and job_id not in account.accepted.keys() | children:
             yield f"job {job_id} was never asked for"
 
