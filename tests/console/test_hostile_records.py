@@ -18,6 +18,8 @@ from .pilot_kit import app_of, console
 
 pytestmark = pytest.mark.leaves_records
 
+pytestmark = pytest.mark.leaves_records
+
 
 async def _spoil(connection: Connection) -> None:
     await Queue("chat", connection).add("answer", {"prompt": "hi"}, job_id="good")
