@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import glide
-from glide import ClosingError, ConnectionError, GlideError
+from glide import ClosingError, ConnectionError, GlideError, TimeoutError
 
 from .translate import (
     is_disconnect,
@@ -24,6 +24,7 @@ __all__ = [
     "ClosingError",
     "ConnectionError",
     "GlideError",
+    "TimeoutError",
     "batch",
     "create",
     "everywhere",
@@ -32,6 +33,7 @@ __all__ = [
     "is_missing_function",
     "is_moving",
     "is_replica",
+    "to_node",
     "translate",
 ]
 
@@ -108,6 +110,11 @@ def batch(cluster: bool, commands: Sequence[list[str | bytes]]) -> Any:
 def everywhere() -> Any:
     """Route of a command that every primary of a cluster must run."""
     return glide.AllPrimaries()
+
+
+def to_node(host: str, port: int) -> Any:
+    """Route of a command that one node of a cluster must run."""
+    return glide.ByAddressRoute(host, port)
 
 
 def _read(path: str | None) -> bytes | None:

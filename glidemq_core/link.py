@@ -20,6 +20,7 @@ from .errors import (
 )
 from .nodes import Nodes
 from .probe import parse_slots
+from .silence import leads_nowhere
 from .url import Address
 
 Words = list[str | bytes]
@@ -70,6 +71,8 @@ class Link:
         self._slots = asyncio.Semaphore(self._settings.max_inflight)
         self._loading = asyncio.Lock()
         self._loads = 0
+        #: A call got no answer in time: its connection may lead nowhere.
+        self._unanswered = False
         self._reassuring: asyncio.Task[None] | None = None
         #: Farewells of clients that were replaced.
         self._leaving: set[asyncio.Task[None]] = set()
@@ -206,6 +209,7 @@ class Link:
         return (
             self.closed
             or nodes.doubtful
+            or self._unanswered
             or self._reassuring is not None
             or self._generation != nodes.generation
         )
@@ -276,18 +280,39 @@ class Link:
 
     async def _make_sure(self) -> None:
         try:
-            looked = self._nodes.doubtful
+            looked, unanswered = self._nodes.doubtful, self._unanswered
             if looked:
                 await self._nodes.look()
+            self._unanswered = False
             if self._generation != self._nodes.generation:
                 await self._replace(await self._settings.secret())
-            elif looked and callable(self._settings.password):
-                # The driver would try the old password for ever.
-                secret = await self._settings.secret()
-                if secret != getattr(self.client.config.credentials, "password", None):
-                    await self._replace(secret)
+            elif looked or unanswered:
+                await self._renew(unanswered)
         finally:
             self._reassuring = None
+
+    async def _renew(self, unanswered: bool) -> None:
+        """Change a client that the driver would keep for ever: its password is old, or it gets no answers any more."""
+        asks = callable(self._settings.password)
+        if not (asks or unanswered):
+            return
+        secret = await self._settings.secret()
+        if (asks and secret != getattr(self.client.config.credentials, "password", None)) or (
+            unanswered and await leads_nowhere(self._nodes.settings, secret, self._hears)
+        ):
+            await self._replace(secret)
+
+    async def _hears(self, node: Address) -> bool:
+        """Whether a node answers on the client's connection to it; a refusal is an answer."""
+        self.stats.commands += 1
+        try:
+            if self._settings.cluster:
+                await self.client.custom_command(["PING"], route=self._driver.to_node(*node))
+            else:
+                await self.client.custom_command(["PING"])
+        except self._driver.GlideError as error:
+            return not isinstance(error, self._driver.TimeoutError)
+        return True
 
     async def _find_primary(self, error: Exception, generation: int) -> None:
         """Look for the primary after a replica has refused a change; raises `error` if there is no other.
@@ -357,6 +382,7 @@ class Link:
         moved = len(self._nodes.given) > 1 and self._driver.is_replica(error)
         if asks or moved or isinstance(translated, (TimeoutError, ServerUnavailableError)):
             self._nodes.doubtful = True
+            self._unanswered = self._unanswered or isinstance(translated, TimeoutError)
         return translated
 
     def _in_place(self, answer: Any, words: Sequence[str | bytes], key: str | None) -> Any:

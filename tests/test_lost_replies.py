@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -83,3 +85,57 @@ async def _read(connection: Connection) -> bytes | None:
     except errors.GlideMQError:
         return None
     return found
+
+
+async def test_a_connection_that_leads_nowhere_is_left_for_a_new_one(
+    behind_proxy: tuple[Connection, Proxy],
+) -> None:
+    connection, proxy = behind_proxy
+    await connection.command("SET", "{n}made", "1")
+    proxy.forget()
+
+    with pytest.raises(errors.CallTimeoutError):
+        await connection.command("GET", "{n}made")
+
+    assert await connection.command("GET", "{n}made") == b"1"
+    assert await connection.pipeline([("GET", "{n}made")]) == [b"1"]
+
+
+async def test_a_blocking_read_that_leads_nowhere_is_left_for_a_new_one(
+    behind_proxy: tuple[Connection, Proxy],
+) -> None:
+    connection, proxy = behind_proxy
+    reader = await connection.dedicated()
+    try:
+        words = ("XREAD", "BLOCK", 200, "STREAMS", "{n}stream", "0-0")
+        assert not await reader.command(*words)
+        proxy.forget()
+        with pytest.raises(errors.CallTimeoutError):
+            await reader.command(*words)
+        assert not await reader.command(*words)
+    finally:
+        await reader.close()
+
+
+async def test_a_server_that_is_silent_for_a_while_keeps_its_client(tmp_path: Path) -> None:
+    with serving(tmp_path) as port:
+        async with connect(f"valkey://127.0.0.1:{port}", request_timeout=300) as connection:
+            client = connection.client
+            pid = int((await connection.command("INFO", "server")).split(b"process_id:")[1].split()[0])
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                for _ in range(2):
+                    with pytest.raises(errors.CallTimeoutError):
+                        await connection.command("GET", "k")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert await eventually(lambda: _sets(connection))
+            assert connection.client is client
+
+
+async def _sets(connection: Connection) -> bool:
+    try:
+        await connection.command("SET", "k", "1")
+    except errors.GlideMQError:
+        return False
+    return True

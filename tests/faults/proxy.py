@@ -42,6 +42,7 @@ class Proxy:
         self._rng = rng
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
+        self._forgotten: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen on a port of its own."""
@@ -52,6 +53,10 @@ class Proxy:
         """End every connection that exists now."""
         for link in list(self._links):
             link.cancel()
+
+    def forget(self) -> None:
+        """Let nothing through on the connections that exist now, which look open all the same; new ones work."""
+        self._forgotten |= self._links
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
@@ -70,8 +75,8 @@ class Proxy:
                 return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
             ways = [
-                asyncio.create_task(self._pump(reader, far_writer, Trouble.BEFORE)),
-                asyncio.create_task(self._pump(far_reader, writer, Trouble.AFTER)),
+                asyncio.create_task(self._pump(task, reader, far_writer, Trouble.BEFORE)),
+                asyncio.create_task(self._pump(task, far_reader, writer, Trouble.AFTER)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -83,15 +88,22 @@ class Proxy:
             pass
         finally:
             self._links.discard(task)
+            self._forgotten.discard(task)
             for end in (writer, far_writer):
                 if end is not None:
                     end.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, breaks_at: Trouble
+        self,
+        link: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        breaks_at: Trouble,
     ) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(65_536):
+                if link in self._forgotten:
+                    continue
                 trouble = self.trouble
                 hit = trouble is not Trouble.NONE and self._rng.random() < self._rate
                 if hit and trouble is breaks_at:

@@ -98,6 +98,12 @@ async def delayed(site: Site) -> None:
     await _troubled(site, Trouble.DELAYED)
 
 
+async def connections_forgotten(site: Site) -> None:
+    """Connections lead nowhere all at once, as when a firewall restarts; they look open, and new ones work."""
+    async for _ in site.each(3, 6):
+        site.proxy.forget()
+
+
 async def _troubled(site: Site, trouble: Trouble) -> None:
     site.proxy.trouble = trouble
     await asyncio.sleep(site.seconds)
@@ -194,6 +200,7 @@ SCHEDULES: dict[str, Schedule] = {
     "requests-lost": requests_lost,
     "replies-lost": replies_lost,
     "half-closed": half_closed,
+    "connections-forgotten": connections_forgotten,
     "delayed": delayed,
     "unreachable": unreachable,
     "server-killed": server_killed,
