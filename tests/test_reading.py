@@ -324,6 +324,7 @@ async def test_a_job_of_another_queue_is_refused_and_not_called_missing(bench: B
     assert await bench.queue.get_job(job.id) is not None
 
 
+@pytest.mark.leaves_records
 @pytest.mark.parametrize("ended", ["completed", "failed", "waiting"])
 async def test_jobs_that_a_node_worker_has_ended_or_only_read_are_not_listed_as_active(
     bench: Bench, ended: str

@@ -8,11 +8,12 @@ import pytest
 from conftest import eventually
 from suspension_kit import activate, field, suspended
 
+from glidemq_console.widgets.dialog import PromptDialog
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
 from glidemq_core.suspension import suspend
 
-from .test_approvals import approvals, screen_of, shows, tells
+from .test_approvals import approvals, screen_of, tells
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -25,8 +26,9 @@ async def test_a_rejection_that_was_held_back_does_not_meet_a_later_round(
     scope = await queue.scope()
     await connection.command("HSET", scope.keys.job(job_id), "data", "no json")
     async with approvals(server_url) as pilot:
-        await shows(pilot, 1)
+        await eventually(lambda: screen_of(pilot).why_not_decide("reject") is None)
         await pilot.press("r")
+        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         await pilot.press(*"no", "enter")
         await eventually(lambda: screen_of(pilot).console.decider.pending)
 
