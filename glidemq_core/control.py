@@ -188,9 +188,10 @@ async def update_progress(scope: Scope, job_id: str, progress: Any, calls: RunCa
 
 
 async def _update(scope: Scope, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
-    async def update() -> None:
-        [status] = await scope.call("update", job_id, field, text, calls.processed_on if calls else "")
-        if status != b"ok":
+    async def update(number: str = "") -> None:
+        run = calls.processed_on if calls else ""
+        [status] = await scope.call("update", job_id, field, text, run, number)
+        if status not in (b"ok", b"late"):  # late: a later one has replaced it already
             raise scope.refusal(job_id, status)
 
     await (update() if calls is None else calls.replace(field, update))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from itertools import count
 from typing import Any, TypeVar
 
 from .errors import GlideMQError
@@ -37,21 +38,32 @@ class RunCalls:
 
     def next_mark(self) -> str:
         """Return a mark by which the server knows this call when it comes again: `<processedOn>:<n>`."""
+        return f"{self.processed_on}:{self._next()}"
+
+    def _next(self) -> int:
         self._made += 1
-        return f"{self.processed_on}:{self._made}"
+        return self._made
 
     async def repeat(self, call: Callable[[bool], Awaitable[T]]) -> T:
         """Make a call through an outage; its argument tells whether an earlier try may have been carried out."""
         answer, _ = await retry_through_outage(call, is_over=self._is_over)
         return answer
 
-    async def replace(self, kind: str, call: Callable[[], Awaitable[None]]) -> None:
-        """Make a call that replaces what an earlier one of its kind wrote; repeated, it never undoes a later one."""
-        self._made += 1
-        number = self._made
+    async def repeat_numbered(self, call: Callable[[bool, str], Awaitable[T]]) -> T:
+        """The same; the second argument, `<n>.<try>`, lets the server know an earlier try that comes too late."""
+        number, tries = self._next(), count()
+        return await self.repeat(lambda repeated: call(repeated, f"{number}.{next(tries)}"))
+
+    async def replace(self, kind: str, call: Callable[[str], Awaitable[None]]) -> None:
+        """Make a call that replaces what an earlier one of its kind wrote; repeated, it never undoes a later one.
+
+        Args:
+            call: gets `<n>.<try>`.
+        """
+        number, tries = self._next(), count()
         if kind not in self._lanes:
             try:
-                await call()
+                await call(f"{number}.{next(tries)}")
             except GlideMQError as error:
                 if not is_outage(error) or self._is_over():
                     raise
@@ -61,5 +73,5 @@ class RunCalls:
                 return
         async with self._lanes[kind]:
             if self._answered.get(kind, 0) < number:
-                await self.repeat(lambda _: call())
+                await self.repeat(lambda _: call(f"{number}.{next(tries)}"))
                 self._answered[kind] = number

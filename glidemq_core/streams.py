@@ -94,13 +94,13 @@ async def _send(scope: Scope, job_id: str, calls: RunCalls | None, chunks: list[
         args.append(str(len(words)))
         args.extend(words)
     if calls is None:
-        reply = await scope.call("stream_append", job_id, "", "", *args)
+        reply = await scope.call("stream_append", job_id, "", "", "", *args)
     else:
         # A repeat looks whether the entries are there already: after the last one that this run knows of.
         since = calls.last_chunk or f"?{calls.processed_on}"
-        reply = await calls.repeat(
-            lambda repeated: scope.call(
-                "stream_append", job_id, since if repeated else "", calls.processed_on, *args
+        reply = await calls.repeat_numbered(
+            lambda repeated, number: scope.call(
+                "stream_append", job_id, since if repeated else "", calls.processed_on, number, *args
             )
         )
     if reply[0] != b"ok":

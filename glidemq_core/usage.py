@@ -211,15 +211,17 @@ async def report_tokens(scope: Scope, job_id: str, count: float, calls: RunCalls
 
     Raises:
         InvalidOptionError: negative or not finite.
-        JobNotFoundError: nothing was written.
+        JobNotFoundError, JobLostError: nothing was written.
     """
     message = "Token count must not be negative"
     number = isinstance(count, (int, float)) and not isinstance(count, bool) and count < 0
     value = _number(count, "count", message if number else "Token count must be a finite non-negative number")
 
-    async def send() -> None:
-        if await scope.call("report_tokens", job_id, number_text(value)) != [b"ok"]:
-            raise scope.missing(job_id)
+    async def send(number: str = "") -> None:
+        run = calls.processed_on if calls else ""
+        [status] = await scope.call("report_tokens", job_id, number_text(value), run, number)
+        if status not in (b"ok", b"late"):  # late: a later one has replaced it already
+            raise scope.refusal(job_id, status)
 
     await (send() if calls is None else calls.replace("tokens", send))
 

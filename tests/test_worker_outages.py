@@ -21,7 +21,13 @@ from glidemq_core import retry
 from glidemq_core.connection import Connection, connect
 from glidemq_core.control import append_log, update_data, update_progress
 from glidemq_core.embedded import EmbeddedServer
-from glidemq_core.errors import GlideMQError, JobLostError, ServerError, ServerUnavailableError
+from glidemq_core.errors import (
+    CallTimeoutError,
+    GlideMQError,
+    JobLostError,
+    ServerError,
+    ServerUnavailableError,
+)
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options import NewJob, Ordering
@@ -311,6 +317,68 @@ async def test_a_report_repeated_after_the_job_was_lost_is_not_anothers(
         await eventually(lambda: errors)
     assert "not owned by this run" in str(errors[0])
     assert await bench.field("1", "usage:tokens") is None
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_requests_that_arrive_after_their_repeats_change_nothing(
+    bench: Bench, connection: Connection, tries: int
+) -> None:
+    """They lay on a connection that was given up, and reach the server in the end."""
+    call, held, holding = connection.call, list[tuple[Any, ...]](), [0]
+
+    async def late(*words: Any) -> Any:
+        if holding[0]:
+            holding[0] -= 1
+            held.append(words)
+            raise CallTimeoutError("no answer", command=words[0], timeout_ms=1)
+        return await call(*words)
+
+    async def process(job: Any) -> None:
+        for say in (
+            lambda n: job.stream({"t": str(n)}),
+            lambda n: job.log(str(n)),
+            job.update_progress,
+            lambda n: job.update_data({"n": n}),
+            lambda n: job.report_usage(tokens={"input": n}),
+            job.report_tokens,
+        ):
+            holding[0] = tries
+            await say(1)
+            await say(2)
+            while held:
+                await call(*held.pop())
+
+    job_id = await bench.add()
+    connection.call = late  # type: ignore[method-assign]
+    async with quick(process, connection, promotion_interval=60_000, stalled_interval=60_000):
+        await eventually(lambda: bench.field(job_id, "finishedOn"))
+    assert await bench.field(job_id, "failedReason") is None
+    assert [chunk.text for chunk in await bench.queue.read_stream(job_id)] == ["1", "2"]
+    assert (await bench.queue.get_job_logs(job_id)).logs == ("1", "2")
+    job = await bench.queue.get_job(job_id)
+    assert job is not None
+    assert job.usage is not None
+    assert (job.progress, job.data, job.tpm_tokens) == (2, {"n": 2}, 2)
+    assert dict(job.usage.tokens) == {"input": 2}
+
+
+async def test_tokens_told_after_the_job_was_lost_are_not_anothers(
+    bench: Bench, connection: Connection
+) -> None:
+    told = list[BaseException]()
+
+    async def process(job: Any) -> None:
+        await bench.command("HSET", f"{P}:job:{job.id}", "processedOn", "4")
+        try:
+            await job.report_tokens(9)
+        except GlideMQError as error:
+            told.append(error)
+
+    await bench.add()
+    async with quick(process, connection, promotion_interval=60_000):
+        await eventually(lambda: told)
+    assert isinstance(told[0], JobLostError)
+    assert await bench.field("1", "tpmTokens") is None
 
 
 async def test_good_days_cost_one_round_trip_a_call(

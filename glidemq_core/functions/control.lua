@@ -329,11 +329,11 @@ register("revoke", {}, function(P, args)
   return { outcome }
 end)
 
--- args: id, field ("data" or "progress"), text, processedOn of the run that says so ("" none).
--- Reply {"ok"} | {"not_found"} | {"lost"}.
+-- args: id, field ("data" or "progress"), text, processedOn of the run that says so and number of the call ("" none).
+-- Reply {"ok"} | {"not_found"} | {"lost"} | {"late"}.
 register("update", {}, function(P, args)
   local key = P .. ":job:" .. args[1]
-  local refused = runs.refused(P, args[1], args[4])
+  local refused = runs.refused(P, args[1], args[4], args[5], args[2] .. "Mark")
   if refused then return { refused } end
   call("HSET", key, args[2], args[3])
   if args[2] == "progress" then events.emit(P, "progress", args[1], "data", args[3]) end
@@ -345,7 +345,7 @@ end)
 register("log", {}, function(P, args)
   local job, log, mark = P .. ":job:" .. args[1], P .. ":log:" .. args[1], args[2]
   local run, number = mark:match("^(.*):(%d+)$")
-  local refused = runs.refused(P, args[1], run or "")
+  local refused = runs.refused(P, args[1], run or "", nil, "logMark")
   if refused then return { refused } end
   if mark ~= "" then
     -- A run appends one call after the other: the number of the last one says what was appended.

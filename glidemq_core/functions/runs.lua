@@ -31,12 +31,29 @@ function runs.take(P, id, entry, processed_on, ...)
   return out
 end
 
--- What a call of a run is answered with that no run may make any more: "not_found", "lost" when another run has the job or
--- it has ended; nil when it may. `run`: its processedOn, "" for a call from outside of any run.
-function runs.refused(P, id, run)
-  local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn")
+-- Whether a call came too late: after a later try of it, or after a repeat of a later call of its kind. A request may lie on
+-- a connection that was given up for long. `number`: "<n>.<try>"; repeats note theirs in `field`, which holds `noted`.
+local function is_late(P, id, run, number, field, noted)
+  local n, repeats = number:match("^(%d+)%.(%d+)$")
+  n, repeats = tonumber(n), tonumber(repeats)
+  local noted_run, noted_n, noted_try = (noted or ""):match("^(.*):(%d+)%.(%d+)$")
+  if noted_run == run then
+    noted_n = tonumber(noted_n)
+    if n < noted_n or n == noted_n and repeats < tonumber(noted_try) then return true end
+  end
+  if repeats > 0 then call("HSET", P .. ":job:" .. id, field, run .. ":" .. number) end
+  return false
+end
+
+-- What a call of a run is answered with that is not carried out: "not_found"; "lost" when another run has the job or it has
+-- ended; "late"; nil when it may be. `run`: its processedOn, "" for a call from outside of any run; `number`: nil for a call
+-- that is known by a mark of its own, else as above, with the field for its kind.
+function runs.refused(P, id, run, number, field)
+  local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", field)
   if not f[1] then return "not_found" end
-  return run ~= "" and (f[1] ~= "active" or f[2] ~= run) and "lost" or nil
+  if run == "" then return nil end
+  if f[1] ~= "active" or f[2] ~= run then return "lost" end
+  return number and is_late(P, id, run, number, field, f[3]) and "late" or nil
 end
 
 -- Score of a fresh run in P:list-runs: when it was claimed, and in the part of a millisecond that a double has left by

@@ -10,11 +10,11 @@ local function is_chunk(entry, args, at)
   return true
 end
 
--- Ids of the chunks from args[4] on if an earlier try of the same call has appended them, nil otherwise. They are looked
+-- Ids of the chunks from args[5] on if an earlier try of the same call has appended them, nil otherwise. They are looked
 -- for behind the entry `since`, or "?<processedOn>": behind the end of the stream when that run was claimed (roundFrom), and
 -- where that is not known, at the end of the stream.
 local function appended(P, id, since, args)
-  local key, starts, i = P .. ":jstream:" .. id, {}, 4
+  local key, starts, i = P .. ":jstream:" .. id, {}, 5
   while i <= #args do
     starts[#starts + 1] = i
     i = i + 1 + tonumber(args[i])
@@ -45,15 +45,15 @@ end
 
 -- Append chunks in their order. A removed job is not brought back by one: its hash must have a state.
 -- args: id, "" or in a repeat after a lost reply where to look for what the first try has appended (see above),
--- processedOn of the run that streams ("" none), then per chunk the number of strings that follow and the names and values
--- in turn. Reply {"ok", entry id...} | {"not_found"} | {"lost"}.
+-- processedOn of the run that streams and number of the call ("" none), then per chunk the number of strings that follow
+-- and the names and values in turn. Reply {"ok", entry id...} | {"not_found"} | {"lost"} | {"late"}.
 register("stream_append", {}, function(P, args)
   local key = P .. ":jstream:" .. args[1]
-  local refused = runs.refused(P, args[1], args[3])
+  local refused = runs.refused(P, args[1], args[3], args[4], "streamMark")
   if refused then return { refused } end
   local earlier = args[2] ~= "" and appended(P, args[1], args[2], args)
   if earlier then return earlier end
-  local reply, i = { "ok" }, 4
+  local reply, i = { "ok" }, 5
   while i <= #args do
     local n = tonumber(args[i])
     reply[#reply + 1] = call("XADD", key, "*", unpack(args, i + 1, i + n))

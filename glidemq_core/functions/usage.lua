@@ -135,10 +135,11 @@ register("report_usage", {}, function(P, args)
   return { "ok" }
 end)
 
--- Tokens for the TPM counters only. args: id, number text. Reply {"ok"} | {"not_found"}.
+-- Tokens for the TPM counters only. args: id, number text, processedOn of the run that reports and number of the call ("" none).
+-- Reply {"ok"} | {"not_found"} | {"lost"} | {"late"}.
 register("report_tokens", {}, function(P, args)
-  local key = P .. ":job:" .. args[1]
-  if call("HEXISTS", key, "state") == 0 then return { "not_found" } end
-  call("HSET", key, "tpmTokens", args[2])
+  local refused = runs.refused(P, args[1], args[3], args[4], "tokensMark")
+  if refused then return { refused } end
+  call("HSET", P .. ":job:" .. args[1], "tpmTokens", args[2])
   return { "ok" }
 end)
