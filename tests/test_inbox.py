@@ -8,8 +8,9 @@ import pytest
 from watch_kit import viewer_url
 
 from glidemq_console.fleet import FleetReader
-from glidemq_core.connection import Connection
+from glidemq_core.connection import Connection, connect
 from glidemq_core.keys import QueueKeys
+from glidemq_core.queue import Queue
 from glidemq_core.records import Inbox, JobRef
 from glidemq_core.watch import Watch
 
@@ -198,3 +199,30 @@ async def test_a_job_that_waits_in_a_quiet_queue_is_told_at_once(connection: Con
     assert sum(row.suspended or 0 for row in fleet.rows) == 1
     assert again == []
     assert connection.stats.commands - before == 1
+
+
+@pytest.mark.parametrize("field", ["name", "suspendReason", "suspendTimeout", "processedOn"])
+@pytest.mark.parametrize("who", ["owner", "viewer"])
+async def test_a_list_shows_what_a_job_is_called_now_with_the_hash_that_fits_it(
+    connection: Connection, server_url: str, who: str, field: str
+) -> None:
+    keys, queue = QueueKeys("glide", "q"), Queue("q", connection)
+    await suspend(connection, "q", {"1": 5_000})
+    await connection.command("HSET", keys.job("1"), "processedOn", "900", "roundFrom", "900:5-0")
+    await connection.command("XADD", keys.jstream("1"), "3-0", "t", "an earlier draft")
+    url = server_url if who == "owner" else await viewer_url(connection, server_url)
+    async with connect(url) as opened, Watch(opened, calls_per_s=5_000) as watch:
+        [before] = (await watch.approvals(["q"])).items
+
+        await connection.command("HSET", keys.job("1"), field, "4000")
+
+        [after] = (await watch.approvals(["q"])).items
+    whole = await queue.review("1")
+    assert before.mark != after.mark or field == "suspendTimeout"
+    assert (after.name, after.reason, after.timeout_ms, after.draft, after.review_hash) == (
+        whole.name,
+        whole.reason,
+        whole.timeout_ms,
+        whole.draft,
+        whole.review_hash,
+    )

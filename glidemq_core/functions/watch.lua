@@ -7,6 +7,7 @@ local ROW_CAP = 4096 -- bytes of one field in a row; payloads are never in rows
 local COPY_CAP = 131072 -- bytes of a field that is always copied to show the head of it
 local COPY_ROOM = 2097152 -- bytes of longer ones that one call copies
 local LOOK_CAP = 65536 -- bytes of a payload that is hashed unasked, to see whether it has changed
+local SAID = { "name", "suspendReason", "suspendTimeout", "processedOn", "roundFrom" } -- small fields that an approver sees
 local LOOKED_AT = 50 -- running jobs whose heartbeat is looked at
 local LOCK, LEAST_LOCK = 30000, 1000 -- ms, where a job names no lock of its own, and the shortest that one may name
 local MANY = 64 -- bands of priorities, groups: beyond this a sum is not cheap any more
@@ -173,7 +174,8 @@ register("rows", { "no-writes" }, function(P, args)
 end)
 
 -- What tells whether anything an approver sees of a job has changed: {SHA-1 of data, SHA-1 of progress, facts of its
--- stream, "?" of a foreign key}. A long payload is copied and hashed only on demand, else "" stands for it.
+-- stream, "?" of a foreign key, SHA-1 of its small fields}. A long payload is copied and hashed only on demand, else ""
+-- stands for it.
 local function look(P, id, length, whole)
   local key = P .. ":job:" .. id
   local data = (whole or length <= LOOK_CAP) and redis.sha1hex(call("HGET", key, "data") or "") or ""
@@ -182,7 +184,12 @@ local function look(P, id, length, whole)
     progress = redis.sha1hex(call("HGET", key, "progress") or "")
   end
   local ok, facts = pcall(jobs.stream_facts, P, id)
-  return data, progress, ok and facts or "?"
+  local said = {}
+  for i, value in ipairs(call("HMGET", key, unpack(SAID))) do
+    value = value or ""
+    said[i] = #value .. ":" .. value
+  end
+  return data, progress, ok and facts or "?", redis.sha1hex(table.concat(said))
 end
 
 -- Ordering groups of a queue with what holds each back. args: how many are looked at at most, fields of a group...
@@ -224,7 +231,7 @@ register("suspended", { "no-writes" }, function(P, args)
         local length = call("HSTRLEN", key, "data")
         local entry = { id, page[i + 1], f[2] or "", length }
         if looked[id] then
-          entry[5], entry[6], entry[7] = look(P, id, length, args[2] == "*" or args[2] == id)
+          entry[5], entry[6], entry[7], entry[8] = look(P, id, length, args[2] == "*" or args[2] == id)
         end
         out[#out + 1] = entry
       end

@@ -18,7 +18,7 @@ from glidemq_core.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approva
 from glidemq_core.rounds import Round, StreamFacts, limits_of, read_round, round_start
 
 from .source import Source, failed, integer
-from .waiting import Asking, Look, Waiting, digest, facts_of
+from .waiting import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest
 
 #: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.
 _NEW_JOBS, _NEW_BYTES = 100, 4_194_304
@@ -130,7 +130,10 @@ class InboxReader:
             one, suspended_at=as_text(fields.get("suspendedAt")), data_bytes=approval.data_bytes, look=None
         )
         look = Look(
-            digest(fields.get("data")), digest(fields.get("progress")), "?" if facts is None else facts.text
+            digest(fields.get("data")),
+            digest(fields.get("progress")),
+            "?" if facts is None else facts.text,
+            said_digest([fields.get(name) for name in SAID_FIELDS]),
         )
         group = as_text(fields.get("groupKey"))
         return _Kept(known, look, payload_limit, approval, group, bool(fields.get("parentId")))

@@ -22,21 +22,27 @@ _FIRST_PAGE = 16
 _EXIST, _PARTS = 512, 16
 #: Payloads up to so many bytes are looked at unasked; the function knows the same number.
 LOOK_BYTES = 65_536
+#: Small fields that an approver sees or that say where the round begins; the function knows the same.
+SAID_FIELDS = ("name", "suspendReason", "suspendTimeout", "processedOn", "roundFrom")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Prints of what an approver sees; "" of what was too long to look at. `stream` is what the server says of it."""
+    """Prints of what an approver sees; "" of what was too long to look at. `stream` is what the server says of it.
+
+    `said` is the print of its name, its reason and what else is small.
+    """
 
     data: str
     progress: str
     stream: str
+    said: str
 
     def differs(self, other: Look) -> bool:
         """Whether something that was looked at both times is not the same."""
         mine, others = (self.data, self.progress), (other.data, other.progress)
         changed = any(a and b and a != b for a, b in zip(mine, others, strict=True))
-        return changed or self.stream != other.stream
+        return changed or (self.stream, self.said) != (other.stream, other.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +186,17 @@ class Asking:
         fits = whole or one.data_bytes <= LOOK_BYTES
         fields, stream = await self._source.ask(
             [
-                ("HMGET", keys.job(one.id), "progress", *(("data",) if fits else ())),
+                ("HMGET", keys.job(one.id), *SAID_FIELDS, "progress", *(("data",) if fits else ())),
                 ("XINFO", "STREAM", keys.jstream(one.id)),
             ]
         )
-        values = [b"", b""] if failed(fields) else [*fields, None][:2]
-        facts = facts_of(stream)
+        values = [*([] if failed(fields) else fields), *[None] * (len(SAID_FIELDS) + 2)]
+        count, facts = len(SAID_FIELDS), facts_of(stream)
         return Look(
-            digest(values[1]) if fits else "", digest(values[0]), "?" if facts is None else facts.text
+            digest(values[count + 1]) if fits else "",
+            digest(values[count]),
+            "?" if facts is None else facts.text,
+            said_digest(values[:count]),
         )
 
 
@@ -202,6 +211,13 @@ def facts_of(answer: Any) -> StreamFacts | None:
 def digest(value: bytes | None) -> str:
     """SHA-1 of a stored value, as a server function makes it; that of a missing one is that of an empty one."""
     return hashlib.sha1(value or b"").hexdigest()
+
+
+def said_digest(values: Sequence[bytes | None]) -> str:
+    """SHA-1 of the values of `SAID_FIELDS`, as a server function makes it."""
+    return hashlib.sha1(
+        b"".join(b"%d:%b" % (len(value or b""), value or b"") for value in values)
+    ).hexdigest()
 
 
 def _page(name: str, size: int, reply: Any) -> Page:
