@@ -25,6 +25,7 @@ PARAMETERS = ("cluster", "prefix", "ca", "cert", "key", "az", "insecure", "read_
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?(.*)@", re.IGNORECASE | re.DOTALL)
+_PARAMETER = re.compile(r"([?&;])([^=?&;]*)=([^&;]*)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +139,8 @@ def settings(
 def redact(url: str) -> str:
     """Return the URL without its password; where an `@` is in doubt, too much goes rather than too little.
 
-    Without a scheme nobody can tell a user name from a password: all before the last `@` goes.
+    Without a scheme nobody can tell a user name from a password: all before the last `@` goes. Of parameters that
+    no URL has, such as `password`, only the name stays.
     """
     if url.startswith(EMBEDDED):
         return url
@@ -149,7 +151,10 @@ def redact(url: str) -> str:
         user = match[2].partition(":")[0]
         return f"{match[1]}{user}@" if user and not re.search(r"[/?#@]", user) else match[1]
 
-    return _USERINFO.sub(shorten, url)
+    def hide(match: re.Match[str]) -> str:
+        return match[0] if match[2] in PARAMETERS else f"{match[1]}{match[2]}=•••"
+
+    return _PARAMETER.sub(hide, _USERINFO.sub(shorten, url))
 
 
 def format_address(address: Address) -> str:

@@ -111,6 +111,8 @@ def test_settings_and_redaction_hide_the_password() -> None:
     assert redact("valkey://u:pw@h:1/0?prefix=x") == "valkey://u@h:1/0?prefix=x"
     assert redact("valkey://:pw@h") == "valkey://h"
     assert redact("valkey://h?prefix=x") == "valkey://h?prefix=x"
+    assert redact("valkey://h:1?password=pw&cluster=1&tls=x") == "valkey://h:1?password=•••&cluster=1&tls=•••"
+    assert redact("h?password=pw") == "h?password=•••"
     assert redact("embedded:/home/a@b/data") == "embedded:/home/a@b/data"
 
 

@@ -87,9 +87,11 @@ def _effective(settings: Settings) -> dict[str, Any]:
 
 
 def _without_password(values: dict[str, Any]) -> dict[str, Any]:
+    from glidemq_console.safe import masked_text
     from glidemq_core.url import redact
 
-    return {**values, "url": redact(values["url"])} if values.get("url") else dict(values)
+    # What is no URL at all may hold a password in any place.
+    return {**values, "url": masked_text(redact(values["url"]))} if values.get("url") else dict(values)
 
 
 def _show(session: Session, settings: Settings, key: str | None) -> None:

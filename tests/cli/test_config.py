@@ -177,3 +177,18 @@ def test_the_help_of_console_names_every_screen_and_theme(run: Run, environment:
     assert not {spec.name for spec in SCREENS} - set(re.findall(r"[a-z]+", told))
     for name in load_themes(Path("/no such folder")).names:
         assert f"-{name.partition('-')[2]}" in told
+
+
+@pytest.mark.parametrize(
+    "url", ["h:1?password=pw123456789", "u:pw123456789@h", "host=h password=pw123456789"]
+)
+@pytest.mark.parametrize("how", [["show"], ["show", "--json"], ["profiles"], ["profiles", "--json"]])
+def test_whatever_stands_for_a_url_is_shown_without_its_password(
+    run: Run, environment: None, tmp_path: Path, url: str, how: list[str]
+) -> None:
+    (tmp_path / "config.toml").write_text(f'url = "{url}"\n[profiles.p]\nurl = "{url}"\n')
+
+    ran = run("config", *how)
+
+    assert ran.code == 0
+    assert "pw123" not in ran.out + ran.err
