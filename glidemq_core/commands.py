@@ -78,10 +78,11 @@ def name_of(words: Sequence[str | bytes]) -> str:
 
 
 def key_of(words: Sequence[str | bytes]) -> str | None:
-    """Key that most commands name first, for messages."""
-    if len(words) < 2:
+    """Key that a command names, for messages: most do so first, some after a word of their own."""
+    at = 2 if str(words[0]).upper() in ("XINFO", "XGROUP", "OBJECT", "MEMORY") else 1
+    if len(words) <= at:
         return None
-    key = words[1]
+    key = words[at]
     return key.decode("utf-8", "replace") if isinstance(key, bytes) else key
 
 

@@ -166,13 +166,25 @@ async def _chosen(
 async def _decide(
     session: Session, chosen: Sequence[Chosen], decide: Decide, unshown: dict[JobRef, str]
 ) -> int:
-    decisions = [await decide(await session.queue(one.ref.queue), one) for one in chosen]
+    decisions: list[Decision] = []
+    try:
+        for one in chosen:
+            decisions.append(await decide(await session.queue(one.ref.queue), one))
+    finally:
+        # An error at one of several must not hide what was decided before it.
+        if decisions:
+            _tell(session, chosen, decisions, unshown)
+    return 0 if all(decision.ok for decision in decisions) else 1
+
+
+def _tell(
+    session: Session, chosen: Sequence[Chosen], decisions: Sequence[Decision], unshown: dict[JobRef, str]
+) -> None:
     if session.json:
         session.out.record({"decisions": decisions})
-    else:
-        for one, decision in zip(chosen, decisions, strict=True):
-            session.out.line(_told(session, decision, unshown.get(one.ref)))
-    return 0 if all(decision.ok for decision in decisions) else 1
+        return
+    for one, decision in zip(chosen, decisions, strict=False):
+        session.out.line(_told(session, decision, unshown.get(one.ref)))
 
 
 def _told(session: Session, decision: Decision, unshown: str | None) -> str:

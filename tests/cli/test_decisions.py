@@ -254,3 +254,26 @@ def test_a_damaged_audit_is_told_with_what_mends_it(run: Run, chat: str) -> None
         return [entry.action for entry in await Queue[Any, Any]("chat", connection).get_audit()]
 
     assert within(chat, body) == ["approve", "restart_audit"]
+
+
+@pytest.mark.parametrize("how", ["--json", None])
+def test_what_was_decided_before_an_error_is_told(run: Run, chat: str, how: str | None) -> None:
+    ask(chat, {"n": 1})
+    send(chat, "SET", "glide:{q}:audit", "foreign")
+
+    ran = run("approve", "chat:suspended", "q:1", *([how] if how else []))
+
+    assert ran.code == 1
+    assert "audit is damaged" in ran.err
+    if how:
+        assert outcomes(ran) == ["sent"]
+    else:
+        assert ran.out == "chat:suspended approved\n"
+
+
+def test_a_stream_of_a_wrong_type_is_named(run: Run, server: str) -> None:
+    ask(server, {"n": 1})
+    send(server, "DEL", "glide:{q}:jstream:1")
+    send(server, "SET", "glide:{q}:jstream:1", "foreign")
+
+    assert "glide:{q}:jstream:1" in run("review", "q:1").err
