@@ -149,7 +149,11 @@ def usage_from_json(report: Any) -> Usage | None:
 
 def decode_signals(stored: bytes | str | None) -> list[Signal]:
     """Read the `signals` field: all signals since the job was added, oldest first."""
-    return [_signal(entry) for entry in json_list(stored) if isinstance(entry, dict)]
+    return _signals(json_list(stored))
+
+
+def _signals(entries: Iterable[Any]) -> list[Signal]:
+    return [_signal(entry) for entry in entries if isinstance(entry, dict)]
 
 
 def decode_suspend(fields: Fields, deadline: float | bytes | None) -> SuspendInfo | None:
@@ -180,13 +184,12 @@ def decode_new_signals(fields: Fields) -> list[Signal]:
 
     Our suspensions note how many there were before; for others the times tell.
     """
-    signals = decode_signals(fields.get("signals"))
     suspended_at = as_text(fields.get("suspendedAt"))
     noted_at, _, count = as_text(fields.get("suspendBase")).rpartition(":")
     if suspended_at and noted_at == suspended_at:
-        return signals[to_int(count) :]
+        return _signals(json_list(fields.get("signals"))[to_int(count) :])
     since = instant(suspended_at) or EPOCH
-    return [signal for signal in signals if signal.received_at >= since]
+    return [signal for signal in decode_signals(fields.get("signals")) if signal.received_at >= since]
 
 
 def decode_chunk(entry_id: bytes | str, pairs: Iterable[Sequence[bytes]]) -> StreamChunk:

@@ -183,9 +183,11 @@ def refuse_size(
     )
 
 
-def unpack(stored: bytes | str) -> str:
+def unpack(stored: bytes | str, *, strict: bool = False) -> str:
     """Return stored data as serialized text, gunzipped if it starts with `gz:`.
 
+    Args:
+        strict: refuse base64 that readers take for different bytes, for they skip different characters.
     Raises:
         SerializationError: not base64, not gzip, or more than 1 MiB of output.
     """
@@ -193,7 +195,8 @@ def unpack(stored: bytes | str) -> str:
     if not text.startswith(_COMPRESSED):
         return text
     try:
-        return _gunzip(binascii.a2b_base64(text[len(_COMPRESSED) :].encode())).decode("utf-8", "replace")
+        packed = binascii.a2b_base64(text[len(_COMPRESSED) :].encode(), strict_mode=strict)
+        return _gunzip(packed).decode("utf-8", "replace")
     except (binascii.Error, zlib.error, EOFError, gzip.BadGzipFile) as error:
         _fail("data", f"broken compressed data: {error}")
 

@@ -42,6 +42,7 @@ APPROVAL_FIELDS: Final = (
 #: Fields of the hash that a review hash covers, and those that say where the round begins.
 BOUND_FIELDS: Final = ("name", "suspendedAt", "suspendReason", "data", "progress")
 ROUND_FIELDS: Final = ("processedOn", "roundFrom")
+_MARKED: Final = ("name", "suspendedAt", "suspendReason", *ROUND_FIELDS)
 #: Signals are decoded up to so many bytes, in lists and in a review of the whole.
 LIST_SIGNALS, ALL_SIGNALS = 65_536, 4_194_304
 #: Bytes of a payload that cannot be read which a list shows, and levels of nesting that can be shown.
@@ -80,7 +81,7 @@ def read_payload(stored: bytes, serializer: Serializer, raw_limit: int | None = 
     text = as_text(stored)
     try:
         stored.decode()
-        text = unpack(stored)
+        text = unpack(stored, strict=True)
         value = parse_for_show(text, _DEPTH) if serializer is JSON_SERIALIZER else None
         if serializer is not JSON_SERIALIZER:
             value = serializer.deserialize(text)
@@ -156,7 +157,7 @@ def approval_of(
 
 def _mark(fields: Fields, stream: StreamFacts) -> str:
     """Digest of what can be known of a job without reading its stream."""
-    parts = [_exact(fields.get(name)) for name in ("name", "suspendedAt", "suspendReason", "roundFrom")]
+    parts = [_exact(fields.get(name)) for name in _MARKED]
     parts += [hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress")]
     return hashlib.sha1(canonical_json([*parts, stream.text]).encode()).hexdigest()
 

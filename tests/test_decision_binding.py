@@ -579,3 +579,58 @@ async def test_a_decision_of_an_earlier_round_is_none_of_this_one(queue: Q) -> N
         assert await queue.signal(job.id, "go")
         await eventually(job.is_completed)
     assert seen == [None, "alice", None]
+
+
+@pytest.mark.parametrize("ahead", [-60_000, 0, 60_000])
+async def test_a_job_that_a_node_worker_suspended_knows_its_decision_whatever_the_clocks_say(
+    queue: Q, ahead: int
+) -> None:
+    job_id, entry, _ = await activated(queue)
+    scope = await queue.scope()
+    keys, command = scope.keys, scope.connection.command
+    earlier = json.dumps([{"name": "note", "data": "1", "receivedAt": scope.now_ms() + ahead}])
+    at = scope.now_ms() + ahead
+    await command("RPUSH", keys.signals(job_id), earlier[1:-1])
+    await command("HSET", keys.job(job_id), "state", "suspended", "suspendedAt", at, "signals", earlier)
+    await command("ZADD", keys.suspended, "9999999999999", job_id)
+    await command("XACK", keys.stream, "workers", entry)
+    await command("XDEL", keys.stream, entry)
+    seen: list[Any] = []
+
+    async def process(job: Job[Any, Any]) -> None:
+        seen.append((job.decision and job.decision.by, [signal.name for signal in job.signals]))
+
+    assert (await queue.approve(job_id, actor=ALICE)).ok
+    async with Worker("q", process, scope.connection):
+        await eventually(lambda: bool(seen))
+
+    assert seen == [("alice", ["note", "approve"])]
+
+
+async def test_a_stranger_among_the_signals_does_not_hide_the_decision(queue: Q) -> None:
+    job_id, entry, started = await activated(queue)
+    scope = await queue.scope()
+    await scope.connection.command("RPUSH", scope.keys.signals(job_id), "5")
+    await suspend(scope, job_id, entry, started, "look", 0)
+    seen: list[Any] = []
+
+    async def process(job: Job[Any, Any]) -> None:
+        seen.append(job.decision and job.decision.by)
+
+    assert (await queue.approve(job_id, actor=ALICE)).ok
+    async with Worker("q", process, scope.connection):
+        await eventually(lambda: bool(seen))
+
+    assert seen == ["alice"]
+
+
+async def test_a_note_of_the_round_that_no_entry_can_have_counts_for_nothing(queue: Q) -> None:
+    job_id, _ = await streamed(queue, TEXTS)
+    scope = await queue.scope()
+    started = await field(queue, job_id, "processedOn")
+    await scope.connection.command("HSET", scope.keys.job(job_id), "roundFrom", f"{started}:{'0' * 25}-1")
+
+    shown = await queue.review(job_id)
+
+    assert shown.draft == "".join(TEXTS)
+    assert (await queue.approve(job_id, actor=ALICE, expect=shown.review_hash)).ok

@@ -18,10 +18,13 @@ end
 -- Give a suspended job one signal. Peers read the hash field and rebuild it from the list: both are written.
 -- A resumed job always joins the tail of the stream, whatever its priority.
 local function resume(P, id, name, signal, json)
-  local list = P .. ":signals:" .. id
-  call("RPUSH", list, json)
+  local list, key = P .. ":signals:" .. id, P .. ":job:" .. id
+  local f = call("HMGET", key, "suspendedAt", "suspendBase")
+  local count = call("RPUSH", list, json) - 1
   local all = "[" .. table.concat(call("LRANGE", list, 0, -1), ",") .. "]"
-  call("HSET", P .. ":job:" .. id, "signals", all, "state", "waiting")
+  call("HSET", key, "signals", all, "state", "waiting")
+  -- A peer that suspends notes nothing: which signals are new must not depend on the clocks of two machines.
+  if f[1] and (f[2] or ""):match("^([^:]*):") ~= f[1] then call("HSET", key, "suspendBase", f[1] .. ":" .. util.int(count)) end
   call("ZREM", P .. ":suspended", id)
   call("XADD", P .. ":stream", "*", "jobId", id, "name", name or "")
   events.emit(P, "resumed", id, "signal", signal)
@@ -192,10 +195,16 @@ function jobs.stream_facts(P, id)
   return table.concat({ newest and newest[1] or "", info.length, info["entries-added"], info["max-deleted-entry-id"] }, " ")
 end
 
+-- Whether a text is as long as the id of an entry can be: a longer one is no note of ours.
+local function is_id(text)
+  local time, number = text:match("^(%d+)%-(%d+)$")
+  return #time <= 20 and #number <= 20
+end
+
 -- Whether the round of a job is what was shown: where it begins, what the stream says of itself, and both ends of it.
 local function same_round(P, id, f, start, facts, head, head_sha1, tail, tail_sha1)
   local noted, from = (f.roundFrom or ""):match("^([^:]+):(%d+%-%d+)$")
-  if not noted or noted ~= f.processedOn then from = "0-0" end
+  if not noted or noted ~= f.processedOn or not is_id(from) then from = "0-0" end
   if from ~= start or jobs.stream_facts(P, id) ~= facts then return false end
   local key, newest = P .. ":jstream:" .. id, facts:match("^%S+")
   if not newest then return true end
