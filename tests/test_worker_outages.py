@@ -319,6 +319,26 @@ async def test_a_report_repeated_after_the_job_was_lost_is_not_anothers(
     assert await bench.field("1", "usage:tokens") is None
 
 
+@pytest.mark.parametrize("fates", FATES, ids="-".join)
+@pytest.mark.parametrize("function", ["reserve_flow", "add"])
+async def test_a_dead_letter_outlives_lost_replies_and_comes_once(
+    bench: Bench, connection: Connection, function: str, fates: list[str]
+) -> None:
+    outage = Outage(connection, only=function)
+
+    async def process(_: Any) -> None:
+        outage.plan = list(fates)
+        raise ValueError("hopeless")
+
+    job_id = await bench.add()
+    async with quick(process, connection, dead_letter_queue="dead"):
+        await eventually(lambda: in_state(bench, job_id, "failed"))
+        await eventually(lambda: bench.command("XLEN", "glide:{dead}:stream"))
+    assert outage.lost == [function] * len(fates)
+    [letter] = await Queue("dead", connection).get_jobs("waiting")
+    assert (letter.name, letter.data["originalJobId"]) == ("a", job_id)
+
+
 @pytest.mark.parametrize("tries", [1, 2])
 async def test_requests_that_arrive_after_their_repeats_change_nothing(
     bench: Bench, connection: Connection, tries: int

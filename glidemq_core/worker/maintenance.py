@@ -7,23 +7,19 @@ import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import sweeps
-from ..adding import add_records, encode_job
-from ..base import JSON_SERIALIZER, Scope
+from ..base import Scope
 from ..errors import GlideMQError
 from ..flow_parts import mend_flows
-from ..keys import QueueKeys
 from ..linking import mend_links
-from ..numbers import to_int
 from ..option_fields import LOCK_DURATION_MS
-from ..options import JobOptions
 from ..outbox import TRY_AGAIN_MS, Outbox
-from ..payload import decode_data
 from ..registries import register_queue
 from ..suspension import deliver_early
 from ..vitals import get_workers
+from .dead_letters import send_dead_letter
 from .events import logger
 from .exchange import Exchange
 from .limits import WorkerLimits
@@ -335,23 +331,11 @@ class Maintenance:
 
     def dead_letter(self, record: Settle) -> None:
         """Copy an exhausted job to the dead letter queue, beside the work."""
-        task = asyncio.create_task(self._guarded(lambda: self._send_dead_letter(record)))
+        name = self._options.dead_letter_queue
+        assert name is not None
+        task = asyncio.create_task(self._guarded(lambda: send_dead_letter(self._scope, name, record)))
         self._letters.add(task)
         task.add_done_callback(self._letters.discard)
-
-    async def _send_dead_letter(self, record: Settle) -> None:
-        job, name = record.run.job, self._options.dead_letter_queue
-        assert name is not None
-        target = Scope(self._scope.connection, QueueKeys(self._scope.keys.prefix, name), JSON_SERIALIZER)
-        envelope: dict[str, Any] = {
-            "originalQueue": self._scope.queue,
-            "originalJobId": job.id,
-            "data": decode_data(job.fields.get("data"), self._scope.serializer).value,
-            "failedReason": record.value,
-            "attemptsMade": to_int(job.fields.get("attemptsMade")) - 1,
-        }
-        encoded = encode_job(target, job.name, envelope, JobOptions())
-        await add_records(target, self._scope.now_ms(), True, [encoded])
 
 
 def _version() -> str:

@@ -1,0 +1,35 @@
+"""Copies of exhausted jobs for the dead letter queue, kept up through an outage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..adding import add_records, encode_job
+from ..base import JSON_SERIALIZER, Scope
+from ..keys import QueueKeys
+from ..numbers import to_int
+from ..options import JobOptions
+from ..payload import decode_data
+from ..retry import retry_through_outage
+from .outcome import Settle
+
+
+async def send_dead_letter(scope: Scope, name: str, record: Settle) -> None:
+    """Add a copy of an exhausted job to queue `name`, once however often the call has to be repeated."""
+    job = record.run.job
+    target = Scope(scope.connection, QueueKeys(scope.keys.prefix, name), JSON_SERIALIZER)
+    envelope: dict[str, Any] = {
+        "originalQueue": scope.queue,
+        "originalJobId": job.id,
+        "data": decode_data(job.fields.get("data"), scope.serializer).value,
+        "failedReason": record.value,
+        "attemptsMade": to_int(job.fields.get("attemptsMade")) - 1,
+    }
+    _, *words = encode_job(target, job.name, envelope, JobOptions())
+    # The id first: an add that is repeated then finds its own letter.
+    [_, letter_id], _ = await retry_through_outage(
+        lambda _: target.call("reserve_flow", scope.now_ms(), target.keys.root, "")
+    )
+    await retry_through_outage(
+        lambda _: add_records(target, scope.now_ms(), True, [(letter_id.decode(), *words)])
+    )
