@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from .option_fields import one_of, refuse, whole
 from .option_types import JobIdLike
 from .payload import as_texts
 from .strict_json import same_json
-from .vitals import SCAN_ROUNDS, VitalCalls, scan_page
+from .vitals import VitalCalls, scan_hashes
 
 #: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (
@@ -226,15 +227,12 @@ def _is_listed_active(values: Any) -> bool:
 
 
 async def _scan_jobs(scope: Scope) -> AsyncIterator[list[str]]:
-    """Ids of all job hashes, in pages without order; bounded."""
-    cursor, head = "0", len(scope.keys.job(""))
-    for _ in range(SCAN_ROUNDS):
-        cursor, keys = await scan_page(scope, cursor, "job:*", "hash")
+    """Ids of all job hashes, in pages without order; bounded, with a warning."""
+    head = len(scope.keys.job(""))
+    async for keys in scan_hashes(scope, "job:*", missed="jobs may be missing from what was found"):
         ids = [key[head:] for key in keys if ":" not in key[head:]]
         if ids:
             yield ids
-        if cursor == "0":
-            return
 
 
 async def search_jobs(
@@ -248,8 +246,8 @@ async def search_jobs(
 ) -> list[Job[Any, Any]]:
     """Find jobs whose name is `name` and whose data has these top-level values; all given must fit.
 
-    Looks at 10000 jobs of the state, or walks a bounded number of keys without one.
-    Raises InvalidOptionError.
+    Looks at 10000 jobs of the state, or walks a bounded number of keys without one; a RuntimeWarning says that there
+    are more. Raises InvalidOptionError.
     """
     if state is not None:
         one_of(*STATES)(state, "state")
@@ -279,13 +277,22 @@ async def _candidates(scope: Scope, state: str | None) -> AsyncIterator[list[str
             yield page
         return
     if state == "active":
-        yield (await _active_ids(scope))[:_SEARCH_LIMIT]
-        return
-    for start in range(0, _SEARCH_LIMIT, _PAGE):
-        ids = await _ids(scope, state, start, start + _PAGE - 1)
-        if not ids:
-            return
-        yield ids
+        ids = await _active_ids(scope)
+        yield ids[:_SEARCH_LIMIT]
+        beyond = ids[_SEARCH_LIMIT:]
+    else:
+        for start in range(0, _SEARCH_LIMIT, _PAGE):
+            ids = await _ids(scope, state, start, start + _PAGE - 1)
+            if not ids:
+                return
+            yield ids
+        beyond = await _ids(scope, state, _SEARCH_LIMIT, _SEARCH_LIMIT)
+    if beyond:
+        warnings.warn(
+            f"only {_SEARCH_LIMIT} jobs of '{scope.queue}' that are {state} were looked at: there are more",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapping[str, Any] | None) -> bool:
@@ -327,7 +334,10 @@ class ReadCalls(VitalCalls):
         limit: int = 100,
         exclude_data: bool = False,
     ) -> list[Job[Any, Any]]:
-        """Find jobs by name and by top-level values of their data; bounded. Raises InvalidOptionError."""
+        """Find jobs by name and by top-level values of their data; bounded, warns of more.
+
+        Raises InvalidOptionError.
+        """
         return await search_jobs(
             await self.scope(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
         )

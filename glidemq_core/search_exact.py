@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-import warnings
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from .errors import PermissionDeniedError, UnsupportedServerError
 from .search_filter import Filter
 from .search_hits import Hit, rank
 from .search_schema import Schema
-from .vitals import SCAN_ROUNDS, scan_page
+from .vitals import scan_hashes
 
 #: Vectors a page, and what a page of long ones may weigh.
 _PAGE: Final = 1_000
@@ -51,20 +50,11 @@ async def rescan(scope: Scope, schema: Schema) -> None:
 
 
 async def _pages(scope: Scope, pattern: str) -> AsyncIterator[list[str]]:
-    """What follows the first colon in the hashes that match, in pages; says so when the walk ends early."""
-    cursor, head = "0", len(scope.keys.root) + pattern.index(":") + 2
-    for _ in range(SCAN_ROUNDS):
-        cursor, keys = await scan_page(scope, cursor, pattern, "hash")
-        if keys:
-            yield [key[head:] for key in keys]
-        if cursor == "0":
-            return
-    warnings.warn(
-        f"the server holds too many keys to look at all of them for '{scope.queue}': vectors stored by "
-        "glide-mq peers may be missing from exact search",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    """What follows the first colon in the hashes that match, in pages; warns when the walk ends early."""
+    head = len(scope.keys.root) + pattern.index(":") + 2
+    missed = "vectors stored by glide-mq peers may be missing from exact search"
+    async for keys in scan_hashes(scope, pattern, missed=missed):
+        yield [key[head:] for key in keys]
 
 
 async def nearest(scope: Scope, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:

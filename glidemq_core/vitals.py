@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from .base import QueueBase, Scope
@@ -15,12 +17,28 @@ from .strict_json import parse_json
 
 #: Keys a SCAN step looks at, and steps of one walk.
 _SCAN_COUNT = 500
-SCAN_ROUNDS = 1000
+_SCAN_ROUNDS = 1000
 
 
-async def scan_page(scope: Scope, cursor: str, suffix: str, kind: str) -> tuple[str, list[str]]:
-    """One step over the keys `P:<suffix>` of a type; returns the next cursor ("0": done) and the keys."""
-    page = await scope.read("scan", cursor, scope.keys.pattern(suffix), _SCAN_COUNT, kind)
+async def scan_hashes(scope: Scope, suffix: str, *, missed: str) -> AsyncIterator[list[str]]:
+    """Walk over the hashes `P:<suffix>`, in pages without order; bounded, and warns of what it may have `missed`."""
+    cursor = "0"
+    for _ in range(_SCAN_ROUNDS):
+        cursor, keys = await _scan_page(scope, cursor, suffix)
+        if keys:
+            yield keys
+        if cursor == "0":
+            return
+    warnings.warn(
+        f"the server holds too many keys to look at all of them for '{scope.queue}': {missed}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+async def _scan_page(scope: Scope, cursor: str, suffix: str) -> tuple[str, list[str]]:
+    """One step over the hashes `P:<suffix>`; returns the next cursor ("0": done) and the keys."""
+    page = await scope.read("scan", cursor, scope.keys.pattern(suffix), _SCAN_COUNT, "hash")
     return page[0].decode(), [key.decode("utf-8", "replace") for key in page[1:]]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from watch_kit import calls, quick_watch
 
-from glidemq_core import Queue
+from glidemq_core import NewJob, Queue, reading, vitals
 from glidemq_core.connection import Connection
 from glidemq_core.keys import QueueKeys, registry
 from glidemq_core.watch import Watch, discovery
@@ -33,6 +35,23 @@ async def test_a_huge_signals_field_does_not_freeze_the_page_of_a_job(
 
 def _sent(stats: str) -> int:
     return int(stats.partition("total_net_output_bytes:")[2].split()[0])
+
+
+async def test_a_search_that_ends_early_says_so(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue("chat", connection)
+    await queue.add_bulk([NewJob("answer", {}) for _ in range(601)])
+    monkeypatch.setattr(vitals, "_SCAN_ROUNDS", 1)
+    with pytest.warns(RuntimeWarning, match="too many keys to look at all of them for 'chat'"):
+        await queue.search_jobs(name="nobody")
+    monkeypatch.setattr(reading, "_SEARCH_LIMIT", 400)
+    with pytest.warns(RuntimeWarning, match="only 400 jobs of 'chat' that are waiting were looked at"):
+        await queue.search_jobs(state="waiting", name="nobody")
+    monkeypatch.setattr(reading, "_SEARCH_LIMIT", 601)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await queue.search_jobs(state="waiting", name="nobody")
 
 
 async def test_names_of_queues_long_gone_cost_a_bounded_number_of_commands(
