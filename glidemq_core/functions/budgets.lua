@@ -109,7 +109,7 @@ local function rest(P, id, key)
   end
 end
 
-budgets.FIELDS = { "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost",
+local FIELDS = { "budgetKey", "budgetBooked", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost",
   "budgetPausedAt" }
 
 -- Whether the note on a job that its latest report is booked still holds. A peer that has run it since may have
@@ -123,10 +123,10 @@ end
 
 -- An attempt ended, and with `ended` the job: book its latest report once. `again`: it was no success, so the job may
 -- run again; note that this report is booked, our next one takes the note away. True when the booking waits in the
--- outbox. `f`: the job's budgets.FIELDS, if the caller has them; `made` as above.
-function budgets.settle(P, id, again, now, ended, f, made)
+-- outbox. `made` as above.
+function budgets.settle(P, id, again, now, ended, made)
   local job = P .. ":job:" .. id
-  f = f or call("HMGET", job, unpack(budgets.FIELDS))
+  local f = call("HMGET", job, unpack(FIELDS))
   if not f[1] then return false end
   if ended and f[7] then util.guarded(budgets.unpark, P, id) end
   if ended then rest(P, id, f[1]) end

@@ -11,7 +11,7 @@ local function fail_revoked(P, id, job, now)
   call("ZADD", P .. ":failed", stamp, id)
   call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
     "attemptsMade", util.int(made + 1))
-  if job.budgetKey then util.guarded(budgets.settle, P, id, true, now, true, nil, made) end
+  if job.budgetKey then util.guarded(budgets.settle, P, id, true, now, true, made) end
   util.guarded(jobs.leave_group, P, id, job, now)
   schedules.ended(P, job.schedulerName, now)
   events.emit(P, "failed", id, "failedReason", "revoked")

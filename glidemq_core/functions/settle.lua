@@ -6,9 +6,8 @@ local FIRST = 9 -- argument of an exchange where the settled runs begin
 local ID, ENTRY, STARTED, OUTCOME, ATTEMPTS, BACKOFF, RULE, FALLBACKS, TOKENS, HEAD, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 local FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
-  "schedulerName" }
-local BUDGETED = #FIELDS + 1 -- where budgets.FIELDS begin, the budget's key first
-for i = 1, #budgets.FIELDS do FIELDS[#FIELDS + 1] = budgets.FIELDS[i] end
+  "schedulerName", "budgetKey" }
+local BUDGET = #FIELDS
 
 -- The set that a job goes to by what became of its run.
 local PLACES = { ok = "completed", failed = "failed", retrying = "scheduled" }
@@ -172,9 +171,8 @@ local function follow_up(P, run, now, batch, has_parents)
   else
     events.emit(P, "failed", id, "failedReason", run[VALUE])
   end
-  if f[BUDGETED] then
-    local known = { unpack(f, BUDGETED, #FIELDS) }
-    local _, waits = util.guarded(budgets.settle, P, id, not well, now, answer ~= "retrying", known, util.num(f[6]))
+  if f[BUDGET] then
+    local _, waits = util.guarded(budgets.settle, P, id, not well, now, answer ~= "retrying", util.num(f[6]))
     outbox = waits or outbox
   end
   if answer ~= "retrying" then schedules.ended(P, f[9], now) end
