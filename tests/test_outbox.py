@@ -278,5 +278,22 @@ async def test_a_worker_sets_aside_and_goes_on_with_the_others(bench: Bench) -> 
         assert await bench.command("LLEN", f"{P}:outbox") == 0
 
 
+@pytest.mark.parametrize(
+    "key", ["outbox-failed", "list-runs", "suspended", "crew", "schedulers", "flow-parts"]
+)
+async def test_letters_arrive_whatever_another_record_of_the_queue_is(bench: Bench, key: str) -> None:
+    await parent(bench)
+    await bench.command("SET", f"{P}:{key}", "something else")
+    await post(bench, "a")
+    async with quick(never, bench.connection, stalled_interval=200):
+        await eventually(lambda: _is(bench, f"{ROOT}:job:1", b"1"))
+        await eventually(lambda: _is_told(bench))
+    await bench.command("DEL", f"{P}:{key}")
+
+
+async def _is_told(bench: Bench) -> bool:
+    return not await bench.command("LLEN", f"{P}:outbox")
+
+
 async def _is(bench: Bench, key: str, wanted: bytes) -> bool:
     return bool(await bench.command("HGET", key, "depsCompleted") == wanted)

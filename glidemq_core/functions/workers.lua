@@ -1,14 +1,18 @@
 -- What the server knows of a worker: that it lives, what it runs, what limits it.
 
+-- Only consoles need the list: whatever else has its name, the worker starts.
+local function list_worker(crew, consumer, lives, now)
+  call("ZREMRANGEBYSCORE", crew, "-inf", "(" .. util.int(now))
+  call("ZADD", crew, util.int(now + lives), consumer)
+  -- Lives as long as the worker that is seen the most rarely; GT alone leaves a key without expiry as it is.
+  if call("PEXPIRE", crew, lives, "NX") == 0 then call("PEXPIRE", crew, lives, "GT") end
+end
+
 -- Worker registration, listed in P:crew (score: until when), as finding it by its key would need a walk over all keys.
 -- args: consumer, JSON, ms to live, DLQ name ("" none), now. Reply {"ok"}.
 register("register_worker", {}, function(P, args)
-  local crew, now = P .. ":crew", tonumber(args[5])
   call("SET", P .. ":w:" .. args[1], args[2], "PX", args[3])
-  call("ZREMRANGEBYSCORE", crew, "-inf", "(" .. util.int(now))
-  call("ZADD", crew, util.int(now + args[3]), args[1])
-  -- Lives as long as the worker that is seen the most rarely; GT alone leaves a key without expiry as it is.
-  if call("PEXPIRE", crew, args[3], "NX") == 0 then call("PEXPIRE", crew, args[3], "GT") end
+  util.guarded(list_worker, P .. ":crew", args[1], args[3], tonumber(args[5]))
   local made = try("XGROUP", "CREATE", P .. ":stream", GROUP, "0", "MKSTREAM")
   if made.err and not made.err:find("BUSYGROUP", 1, true) then error(made) end
   if args[4] ~= "" then call("HSET", P .. ":meta", "deadLetterQueueName", args[4]) end
@@ -18,7 +22,7 @@ end)
 -- args: consumer.
 register("unregister_worker", {}, function(P, args)
   call("DEL", P .. ":w:" .. args[1])
-  call("ZREM", P .. ":crew", args[1])
+  try("ZREM", P .. ":crew", args[1])
   return { "ok" }
 end)
 

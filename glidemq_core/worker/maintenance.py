@@ -81,9 +81,7 @@ class Maintenance:
             asyncio.create_task(self._every(self._registration_ms, self._register)),
             asyncio.create_task(self._beat_loop()),
             asyncio.create_task(self._promotion_loop()),
-            asyncio.create_task(
-                self._every(lambda: options.stalled_interval, self._sweep_stalls, at_once=True)
-            ),
+            asyncio.create_task(self._every(lambda: options.stalled_interval, self._sweep, at_once=True)),
             asyncio.create_task(self._every(self._lock_look_ms, self._sweep_locks)),
             asyncio.create_task(
                 self._every(lambda: _FORGETTING_MS, lambda: sweeps.sweep_records(self._scope))
@@ -122,7 +120,7 @@ class Maintenance:
     # Loops ---------------------------------------------------------------------------------------------------
 
     async def _every(
-        self, interval_ms: Callable[[], int], step: Callable[[], Awaitable[None]], *, at_once: bool = False
+        self, interval_ms: Callable[[], int], step: Callable[[], Awaitable[object]], *, at_once: bool = False
     ) -> None:
         while True:
             if at_once:
@@ -130,7 +128,7 @@ class Maintenance:
             at_once = True
             await asyncio.sleep(interval_ms() / 1000)
 
-    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, step: Callable[[], Awaitable[object]]) -> None:
         try:
             await step()
         except Exception as error:  # noqa: BLE001 - whatever it was, the queue needs its sweeps
@@ -249,25 +247,36 @@ class Maintenance:
 
     # Stalls --------------------------------------------------------------------------------------------------
 
+    async def _sweep(self) -> None:
+        """Look for what somebody left; a record that spoils one look keeps nothing from the others."""
+        looks: list[Callable[[], Awaitable[object]]] = [
+            self._sweep_stalls,
+            self._sweep_list_stalls,
+            self._try_letters_again,
+            self.empty_outbox,
+            self._look_at_schedulers,
+            lambda: mend_flows(self._scope),
+        ]
+        if self._scope.connection.is_cluster:
+            looks.append(lambda: mend_links(self._scope))
+        for look in looks:
+            await self._guarded(look)
+
     async def _sweep_stalls(self) -> None:
         options = self._options
-        lock_ms, limit = options.lock_duration, options.max_stalled_count
         self._tell(
             await sweeps.sweep_stalls(
                 self._scope,
                 self._worker.id,
                 min_idle_ms=options.stalled_interval,
-                lock_ms=lock_ms,
-                max_stalled=limit,
+                lock_ms=options.lock_duration,
+                max_stalled=options.max_stalled_count,
             )
         )
+
+    async def _sweep_list_stalls(self) -> None:
+        lock_ms, limit = self._options.lock_duration, self._options.max_stalled_count
         self._tell(await sweeps.sweep_list_stalls(self._scope, lock_ms=lock_ms, max_stalled=limit))
-        await self._try_letters_again()
-        await self.empty_outbox()
-        await self._look_at_schedulers()
-        await mend_flows(self._scope)
-        if self._scope.connection.is_cluster:
-            await mend_links(self._scope)
 
     async def _look_at_schedulers(self) -> None:
         """Say once, at the start, that nobody runs the queue's schedulers: Python workers do not."""
