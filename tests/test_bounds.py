@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from bench import Bench
 from conftest import eventually
+from worker_kit import quick
 
+from glidemq_core.connection import Connection
 from glidemq_core.errors import FlowDefinitionError
 from glidemq_core.flow_nodes import DagNode
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Actor, Ordering
+from glidemq_core.options import Actor, NewJob, Ordering
 from glidemq_core.worker import Worker
 
 
@@ -132,3 +135,31 @@ async def test_a_parent_goes_on_without_very_many_children_in_parts(bench: Bench
     assert await bench.stream_ids() == [parent]
     trail = [(entry.outcome, entry.count) for entry in reversed(await bench.queue.get_audit())]
     assert trail == [("counted", 100)] * 4 + [("released", 50)]
+
+
+async def test_a_worker_of_thousands_of_slots_makes_calls_of_bounded_size(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.queue.add_bulk([NewJob("a", {}) for _ in range(3_000)])
+    call, beaten, wanted = connection.call, list[int](), list[int]()
+    stop = asyncio.Event()
+
+    async def counted(function: str, key: str, *args: Any) -> Any:
+        if function == "beat":
+            beaten.append((len(args) - 1) // 3)
+        elif function == "exchange":
+            wanted.append(int(args[2]))
+        return await call(function, key, *args)
+
+    async def process(_: Any) -> None:
+        await stop.wait()
+
+    monkeypatch.setattr(connection, "call", counted)
+    async with quick(process, connection, concurrency=3_000, lock_duration=1_000) as worker:
+        await eventually(lambda: worker.active_jobs == 3_000, timeout=60)
+        beaten.clear()
+        await eventually(lambda: sum(beaten) >= 3_000, timeout=60)
+        stop.set()
+    assert max(beaten) <= 500
+    assert max(wanted) <= 1_000
+    assert (await bench.queue.get_job_counts()).completed == 3_000

@@ -38,6 +38,8 @@ _HELD_WAIT = 2.0
 _FIRST_BYTES = 500_000
 _LEAST_BYTES = 64_000
 _SLOW_S = 1.0
+#: Jobs that a call claims at most: more would hold the server for long.
+_CLAIMS = 1_000
 
 
 class Exchange:
@@ -185,7 +187,7 @@ class Exchange:
             if not count and (free <= 0 or self.dry or self._timer is not None):
                 return
             records, self._finished = self._finished[:count], self._finished[count:]
-            want = max(0, min(free, -(-self._concurrency // self._lanes)))
+            want = max(0, min(free, -(-self._concurrency // self._lanes), _CLAIMS))
             if want and (wait_ms := self._limits.wait_ms(self._scope.now_ms())):
                 self.held, want = want, 0
                 self._arm(wait_ms / 1000)

@@ -35,6 +35,8 @@ _SHORTEST_BEAT_MS = 50
 #: Half of the shortest lock that a job may have: nothing is gained by looking more often for locks that ran out.
 _SHORTEST_LOOK_MS = LOCK_DURATION_MS[0] // 2
 _UNKNOWN_MS = 2**53
+#: Jobs that one call of a heartbeat is for: more would hold the server for long.
+_BEATS = 500
 #: How often records that nothing needs any more are looked for, ms.
 _FORGETTING_MS = 60_000
 
@@ -194,9 +196,13 @@ class Maintenance:
                 self._shortest_lock = self._options.lock_duration
 
     async def _beat(self) -> None:
-        """One call for every running job; learns which were revoked, and which are not ours any more."""
+        """A heartbeat for every running job; learns which were revoked, and which are not ours any more."""
         # Those whose results are still on their way, too: a slow link must not make them look dead.
         runs = [*self._running.values(), *self._exchange.unsettled()]
+        for start in range(0, len(runs), _BEATS):
+            await self._beat_for(runs[start : start + _BEATS])
+
+    async def _beat_for(self, runs: list[Run]) -> None:
         marks = [word for run in runs for word in (run.job.id, run.processed_on, run.entry)]
         answers = await self._scope.call("beat", self._scope.now_ms(), *marks)
         for run, answer in zip(runs, answers, strict=True):
