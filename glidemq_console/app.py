@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -319,8 +318,8 @@ class ConsoleApp(Unbroken):
         )
         if not await self.push_screen_wait(dialog):
             return False
-        await self.decider.send_all()
-        return not self.decider.unsent
+        # What became of a decision that does not count is told, so the console stays.
+        return await self.decider.send_all() and not self.decider.unsent
 
     def show_help(self) -> None:
         from .help import HelpScreen
@@ -436,17 +435,3 @@ def _maker(spec: ScreenSpec) -> Callable[[], Screen[None]]:
 
 def _caller(call: Callable[[str], None], argument: str) -> Callable[[], None]:
     return lambda: call(argument)
-
-
-def run_console(config: ConsoleConfig, garbage: Garbage) -> int:
-    """Run the console until it is left, in a process of its own; returns the exit code."""
-    app = ConsoleApp(config, garbage)
-    app.run()
-    tell_unsent(app)
-    return app.return_code or 0
-
-
-def tell_unsent(app: ConsoleApp) -> None:
-    """List the decisions that were made and not sent: after a crash or a signal, for leaving asks."""
-    for pending in app.decider.unsent:
-        sys.stderr.write(f"not sent, it still waits: {pending.verb} {name_of(pending.ref)}\n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textual.timer import Timer
 
-from glidemq_core.errors import CallTimeoutError, GlideMQError
+from glidemq_core.errors import CallTimeoutError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.option_fields import UNSET, Unset
 
 from .decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Answered decisions that are remembered, to keep their jobs out of the list until it has been read again.
 REMEMBERED = 2_000
+#: Errors that leave open whether a call was carried out.
+_UNANSWERED = (CallTimeoutError, ServerUnavailableError, ClosedError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class Decider:
         self._pending: dict[JobRef, Pending] = {}
         self._timers: dict[JobRef, Timer] = {}
         self._sending: dict[JobRef, Pending] = {}
+        #: What was on its way when the console ended.
+        self.cut_off: list[Pending] = []
         #: Marks of what has been answered for good: that question is not asked any more.
         self._answered: dict[tuple[JobRef, str], None] = {}
         #: Called with every answer, and with None when something was taken back.
@@ -126,20 +131,25 @@ class Decider:
         if ref in self._pending:
             self._app.run_worker(self._send(ref), group="decisions", exit_on_error=False)
 
-    async def send_all(self) -> None:
-        """Send everything that is held back, and wait for the answers."""
-        for ref in list(self._pending):
-            await self._send(ref)
+    async def send_all(self) -> bool:
+        """Send everything that is held back, and wait for the answers; return whether all of it counts."""
+        answers = [await self._send(ref) for ref in list(self._pending)]
+        return all(
+            answer is None or (answer.decision is not None and answer.decision.ok) for answer in answers
+        )
 
-    async def _send(self, ref: JobRef) -> None:
+    async def _send(self, ref: JobRef) -> Answer | None:
         pending = self._pending.pop(ref, None)
         if pending is None:
-            return
+            return None
         self._timers.pop(ref).stop()
         self._sending[ref] = pending
         self.listener(None)
         try:
             answer = await self._ask(pending)
+        except asyncio.CancelledError:
+            self.cut_off.append(pending)
+            raise
         finally:
             del self._sending[ref]
         if answer.decision is not None and answer.decision.outcome != "changed":
@@ -151,6 +161,7 @@ class Decider:
         batch.sent += answer.decision is not None and answer.decision.ok
         self._tell_batch(batch)
         self.listener(answer)
+        return answer
 
     def _tell_batch(self, batch: Batch) -> None:
         told = batch.result() if batch.told else None
@@ -159,14 +170,23 @@ class Decider:
 
     async def _ask(self, pending: Pending) -> Answer:
         """Send one decision; a lost race is an answer, a lost connection is told."""
+        begun = False
+
+        async def decide(queue: Queue[Any, Any], actor: Actor) -> Decision:
+            nonlocal begun
+            begun = True
+            return await _call(pending)(queue, actor)
+
         try:
-            decision = await self._app.feed.change(pending.ref.queue, _call(pending))
-        except CallTimeoutError:
-            words = f"{name_of(pending.ref)}: no answer in time, it may have been sent; the list will tell"
-            return Answer(pending=pending, decision=None, words=words, token="error")
+            decision = await self._app.feed.change(pending.ref.queue, decide)
         except GlideMQError as error:
-            words = f"{name_of(pending.ref)} was not sent, it still waits: {error.message}"
-            return Answer(pending=pending, decision=None, words=words, token="error")
+            if begun and isinstance(error, _UNANSWERED):
+                said = f": no answer, it may have been sent; the list will tell: {error.message}"
+            else:
+                said = f" was not sent, it still waits: {error.message}"
+            return Answer(
+                pending=pending, decision=None, words=f"{name_of(pending.ref)}{said}", token="error"
+            )
         job = await self._look(pending.ref) if decision.outcome == "not_suspended" else None
         words, token = outcome_words(decision, job, self._app.now_ms())
         return Answer(pending=pending, decision=decision, words=words, token=token)
@@ -179,7 +199,7 @@ class Decider:
             return None
 
 
-def _call(pending: Pending) -> Callable[[Queue[Any, Any], Actor], Any]:
+def _call(pending: Pending) -> Callable[[Queue[Any, Any], Actor], Awaitable[Decision]]:
     """The mutation that a decision is."""
     ref, expect = pending.ref, pending.shown.review_hash
 

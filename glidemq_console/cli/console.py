@@ -53,7 +53,8 @@ def console(
     garbage = Garbage()
     garbage.hold()
     config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
-    from glidemq_console.app import SCREENS, run_console
+    from glidemq_console.app import SCREENS
+    from glidemq_console.running import run_console
 
     known = [spec.name for spec in SCREENS]
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")

@@ -89,8 +89,9 @@ async def _with_console(options: DemoOptions) -> int:
     garbage.hold()
     async with _workload(options):
         # Loaded while the workload's process starts; what it takes is paid once.
-        from glidemq_console.app import ConsoleApp, tell_unsent
+        from glidemq_console.app import ConsoleApp
         from glidemq_console.config import ConsoleConfig
+        from glidemq_console.running import tell_unsent
 
         chosen: dict[str, Any] = {"user": options.user} if options.user else {}
         app = ConsoleApp(

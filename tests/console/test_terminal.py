@@ -212,14 +212,30 @@ async def test_the_terminal_is_given_back_as_it_was(connection: Connection, serv
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_ends_it_without_a_traceback(
+async def test_a_signal_gives_the_terminal_back_and_lists_what_was_not_sent(
     connection: Connection, server_url: str, ending: signal.Signals
 ) -> None:
-    with console(server_url) as terminal:
-        await terminal.shows("live")
-        terminal.process.send_signal(ending)
-        await terminal.ends()
-        assert "Traceback" not in terminal.text()
+    async def ask(job: Job[Any, Any]) -> None:
+        await job.suspend(reason="look at this")
+
+    queue: Queue[Any, Any]
+    async with Queue("inference", connection) as queue, Worker("inference", ask, connection):
+        job = await queue.add("moderate", {})
+        assert job is not None
+        await eventually(lambda: queue.get_suspend_info(job.id))
+        with console(server_url, "--screen", "approvals", size=(120, 30)) as terminal:
+            await terminal.shows("Approve  a")
+            since = terminal.press("a")
+            await terminal.shows("approving in", since)
+            terminal.process.send_signal(ending)
+
+            assert await terminal.ends() == 128 + ending
+            raw = bytes(terminal.got)
+            assert raw.rfind(b"\x1b[?1049l") > raw.rfind(b"\x1b[?1049h") >= 0
+            assert termios.tcgetattr(terminal.slave)[:4] == terminal.modes[:4]
+            assert "not sent, it still waits: approve inference:1" in terminal.text()
+            assert "Traceback" not in terminal.text()
+        assert await queue.get_suspend_info(job.id) is not None
 
 
 async def test_a_command_typed_in_one_go_lands_on_its_line(connection: Connection, server_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from textual.strip import Strip
 from glidemq_console.actions import ACTIONS, EVERYWHERE, in_scope
 from glidemq_console.app import SCREENS, ConsoleApp
 from glidemq_console.defects import DefectLog
+from glidemq_console.running import tell_unsent
 from glidemq_console.screens.approvals import ApprovalsScreen
-from glidemq_console.widgets.dialog import PromptDialog
+from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError
+from glidemq_core.options import Actor
 
 from .fixed import config
 from .fixed_ai import feed
@@ -228,3 +232,71 @@ def test_a_log_that_cannot_be_written_is_said_and_a_long_one_begins_anew(tmp_pat
     assert path.stat().st_size < 1_000
     assert "abcdefghijkl" not in path.read_text()
     assert (tmp_path / "console.log.1").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "begun", "words"),
+    [
+        (ServerUnavailableError("the connection was lost", address="h"), True, "it may have been sent"),
+        (ClosedError("the connection is closed", what="connection"), True, "it may have been sent"),
+        (ServerUnavailableError("no connection", address="h"), False, "was not sent, it still waits"),
+        (
+            AuditError("the audit is damaged", command="FCALL", code="AUDIT"),
+            True,
+            "was not sent, it still waits",
+        ),
+    ],
+)
+async def test_nothing_is_said_of_a_decision_that_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, error: GlideMQError, begun: bool, words: str
+) -> None:
+    script = feed()
+
+    class Away:
+        async def approve(self, *_: Any, **__: Any) -> Any:
+            raise error
+
+    async def change(queue: str, call: Any) -> Any:
+        if begun:
+            await call(Away(), Actor("me"))
+        raise error
+
+    monkeypatch.setattr(script, "change", change)
+    app = ConsoleApp(config(script, screen="approvals"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await ready(pilot, app)
+        await pilot.press("a")
+        await eventually(lambda: app.decider.pending)
+        # Leaving sends it; what is not known to count keeps the console, where it is told.
+        await pilot.press("q")
+        await eventually(lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await eventually(lambda: not app.decider.unsent and isinstance(app.screen, ApprovalsScreen))
+        await pilot.pause()
+
+        assert app.return_code is None
+        assert words in (app.console_screen.told or "")  # type: ignore[union-attr]
+
+
+async def test_a_decision_on_its_way_when_the_console_ends_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, asked = feed(), asyncio.Event()
+
+    async def change(queue: str, call: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(script, "change", change)
+    app = ConsoleApp(config(script, screen="approvals"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await ready(pilot, app)
+        await pilot.press("a")
+        await eventually(lambda: app.decider.pending)
+        await pilot.press("a")
+        await asked.wait()
+        app.exit()
+
+    tell_unsent(app)
+
+    assert "no answer, it may have been sent: approve " in capsys.readouterr().err
