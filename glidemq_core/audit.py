@@ -8,7 +8,8 @@ import socket
 import unicodedata
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Any, Final
 
 from .base import QueueBase, Scope
 from .errors import InvalidOptionError, ServerError
@@ -16,10 +17,20 @@ from .option_fields import from_epoch_ms, instance_of, refuse, whole
 from .option_types import JobIdLike
 from .options import Actor
 from .records import AuditCheck, AuditEntry
+from .strict_json import parse_json
 
 _GENESIS = "0" * 64
 _PAGE = 500
 _MAX_COMMENT = 4096
+#: What the fields of an entry are.
+_KINDS: Final[Mapping[str, type | UnionType]] = {
+    **dict.fromkeys(("by", "via", "host", "action", "queue", "outcome", "prev_hash", "hash"), str),
+    **dict.fromkeys(("comment", "shown_hash", "user"), str | None),
+    "seq": int,
+    "count": int | None,
+    "job_ids": list,
+    "detail": dict,
+}
 
 
 def canonical_json(value: Any) -> str:
@@ -195,30 +206,31 @@ async def _last_generated(scope: Scope) -> int:
 
 
 def _decode(text: str) -> AuditEntry | None:
+    """Read an entry; None for what no entry of ours looks like: a stranger may have written anything."""
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
         at = from_epoch_ms(raw["at_ms"])
-        if at is None:
+        if at is None or not all(isinstance(raw.get(name), kinds) for name, kinds in _KINDS.items()):
             return None
         return AuditEntry(
-            seq=int(raw["seq"]),
+            seq=raw["seq"],
             at=at,
-            by=str(raw["by"]),
-            via=str(raw["via"]),
-            host=str(raw["host"]),
-            action=str(raw["action"]),
-            queue=str(raw["queue"]),
+            by=raw["by"],
+            via=raw["via"],
+            host=raw["host"],
+            action=raw["action"],
+            queue=raw["queue"],
             job_ids=tuple(map(str, raw["job_ids"])),
             count=raw["count"],
-            outcome=str(raw["outcome"]),
+            outcome=raw["outcome"],
             comment=raw["comment"],
             shown_hash=raw["shown_hash"],
             detail=raw["detail"],
-            prev_hash=str(raw["prev_hash"]),
-            hash=str(raw["hash"]),
+            prev_hash=raw["prev_hash"],
+            hash=raw["hash"],
             user=raw.get("user"),
         )
-    except (ValueError, OverflowError, KeyError, TypeError, RecursionError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -155,6 +155,7 @@ def changed_lines(before: Approval, after: Approval) -> list[Paragraph]:
     """Show what is not as it was when it was opened."""
     lines: list[Paragraph] = []
     for old, new in (
+        (before.name, after.name),
         (before.reason or "", after.reason or ""),
         (before.data, after.data),
         (

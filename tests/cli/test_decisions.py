@@ -277,3 +277,34 @@ def test_a_stream_of_a_wrong_type_is_named(run: Run, server: str) -> None:
     send(server, "SET", "glide:{q}:jstream:1", "foreign")
 
     assert "glide:{q}:jstream:1" in run("review", "q:1").err
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        '"detail":5',
+        '"detail":[1]',
+        '"detail":null',
+        '"detail":{"window_ms":NaN}',
+        '"detail":{"window_ms":1e999}',
+        '"detail":{"window_ms":1e300}',
+        '"comment":{"a":1}',
+        '"count":"x"',
+        '"job_ids":5',
+        '"user":5',
+        '"at_ms":1e300',
+        '"seq":"z"',
+    ],
+)
+def test_a_strange_entry_does_not_hide_the_others(run: Run, chat: str, strange: str) -> None:
+    assert run("pause", "chat").code == 0
+    [[_, text]] = next(iter(send(chat, "XRANGE", "glide:{chat}:audit", "-", "+").values()))
+    name = strange.partition(":")[0]
+    fields = [f"{key}:{json.dumps(value)}" for key, value in json.loads(text).items() if f'"{key}"' != name]
+    fields = [f'"{field}'.replace(":", '":', 1) for field in fields]
+    send(chat, "XADD", "glide:{chat}:audit", "2-0", "entry", "{" + ",".join([*fields, strange]) + "}")
+
+    for how in ([], ["--json"], ["--job", "chat:completed"]):
+        assert run("audit", "chat", *how).code == 0
+    assert "pause" in run("audit", "chat").out
+    assert run("audit", "chat", "--verify").code == 1
