@@ -18,7 +18,7 @@ from textual.screen import ModalScreen, Screen
 
 from glidemq_core.errors import GlideMQError
 
-from .actions import ACTIONS, EVERYWHERE, Action, Context, bindings, in_scope, key_text
+from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_scope, key_text
 from .command_line import CommandLine, parse
 from .config import ConsoleConfig
 from .decider import Decider
@@ -33,6 +33,7 @@ from .screens.base import ConsoleScreen, is_too_small
 from .standins import ascii_glyphs
 from .store import Snapshot, settle_link
 from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
+from .told import Unchanged
 from .trail import Trail
 from .typeahead import TypeAhead
 from .unbroken import Unbroken
@@ -378,7 +379,8 @@ class ConsoleApp(Unbroken):
             self.tell(f"{action.title}: {error.message}{hint}", "error")
         else:
             if told:
-                self.tell(told, "success" if action.danger else "foreground")
+                changed = action.danger is not Danger.NONE and not isinstance(told, Unchanged)
+                self.tell(told, "success" if changed else "foreground")
             elif action.danger and self.console_screen is not None:
                 self.console_screen.forget_told()
 

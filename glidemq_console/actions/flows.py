@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..flow_tree import caps_of, root_of
 from ..format import plural
 from ..safe import clean
+from ..told import Unchanged
 from . import jobs
 from .base import Action, Context, Danger, Question, Reason, on_screen
 
@@ -79,7 +80,7 @@ async def _top_up(context: Context) -> str:
     dialog = TopUpDialog(f"{name} {_shown(budget.flow)}".strip(), budget, context.view, preview)
     request: Request | None = await context.app.push_screen_wait(dialog)
     if request is None:
-        return "nothing was added"
+        return Unchanged("nothing was added")
     answer = await _apply(context, budget, request, preview=False)
     done = f"{_shown(budget.flow)} topped up"
     if answer.still_exceeded:

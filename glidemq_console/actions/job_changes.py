@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..amounts import parse_priority, parse_wait
 from ..format import duration, plural
 from ..safe import clean
+from ..told import Unchanged
 from .asking import ask_value
 from .base import Action, Context, Danger, Question
 from .jobs import jobs_shown, state_reason
@@ -41,7 +42,7 @@ async def _delay(context: Context) -> str:
         parse_wait,
     )
     if given is None:
-        return "nothing was changed"
+        return Unchanged("nothing was changed")
     wait_ms = parse_wait(given)
     if isinstance(wait_ms, str):
         return wait_ms
@@ -60,7 +61,7 @@ async def _priority(context: Context) -> str:
         parse_priority,
     )
     if given is None:
-        return "nothing was changed"
+        return Unchanged("nothing was changed")
     priority = parse_priority(given)
     if isinstance(priority, str):
         return priority
@@ -122,7 +123,8 @@ async def _retry_listed(context: Context) -> str:
     outcomes = await context.change(context.queue, retry)
     moved = sum(outcome == "retried" for outcome in outcomes)
     rest = f"; {plural(len(ids) - moved, 'job')} had moved on" if moved < len(ids) else ""
-    return f"{context.shown_queue}: {plural(moved, 'job')} retried{rest}"
+    told = f"{context.shown_queue}: {plural(moved, 'job')} retried{rest}"
+    return told if moved else Unchanged(told)
 
 
 _BOTH = (

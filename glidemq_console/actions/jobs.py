@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..safe import clean
+from ..told import Unchanged
 from .base import Action, Context, Danger, Question, Run, on_screen
 from .queues import queue_names
 
@@ -71,7 +72,7 @@ async def _remove(context: Context) -> str:
     gone = await context.change(
         job.queue, lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor)
     )
-    return f"{context.shown_job} removed" if gone else f"{context.shown_job} was gone already"
+    return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
 
 
 async def _tokens(context: Context) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..amounts import parse_count, parse_rate
 from ..format import window
+from ..told import Unchanged
 from .asking import ask_value
 from .base import Action, Context, Danger, Question, Reason, on_screen
 from .queues import needs_queue, queue_names, selected_queue
@@ -43,7 +44,7 @@ async def _set_rpm(context: Context) -> str:
         parse_rate,
     )
     if given is None:
-        return "nothing was changed"
+        return Unchanged("nothing was changed")
     parsed = parse_rate(given)
     assert not isinstance(parsed, str)
     limit = RateLimit(*parsed)
@@ -82,7 +83,7 @@ async def _set_concurrency(context: Context) -> str:
         parse_count,
     )
     if given is None:
-        return "nothing was changed"
+        return Unchanged("nothing was changed")
     most = parse_count(given)
     assert not isinstance(most, str)
     await context.change(context.queue, lambda queue, actor: queue.set_global_concurrency(most, actor=actor))

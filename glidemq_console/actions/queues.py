@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from ..format import plural
 from ..safe import clean
 from ..store import pause_note
+from ..told import Unchanged
 from .base import Action, Context, Danger, Question, on_screen
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ async def _ask_retry(context: Context) -> Question | None:
 async def _retry_failed(context: Context) -> str:
     assert context.queue is not None
     moved = await context.change(context.queue, lambda queue, actor: queue.retry_jobs(actor=actor))
-    return f"{context.shown_queue}: {plural(moved, 'job')} retried"
+    told = f"{context.shown_queue}: {plural(moved, 'job')} retried"
+    return told if moved else Unchanged(told)
 
 
 def _cannot_drain(context: Context) -> str | None:
@@ -118,7 +120,8 @@ async def _ask_drain(context: Context) -> Question | None:
 async def _drain(context: Context) -> str:
     assert context.queue is not None
     gone = await context.change(context.queue, lambda queue, actor: queue.drain(actor=actor))
-    return f"{context.shown_queue} drained: {plural(gone, 'job')} removed"
+    told = f"{context.shown_queue} drained: {plural(gone, 'job')} removed"
+    return told if gone else Unchanged(told)
 
 
 def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
@@ -147,7 +150,8 @@ def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
         gone = await context.change(
             context.queue, lambda queue, actor: queue.clean(state, grace=0, limit=CLEAN_LIMIT, actor=actor)
         )
-        return f"{context.shown_queue} cleaned: {plural(len(gone), f'{state} job')} removed"
+        told = f"{context.shown_queue} cleaned: {plural(len(gone), f'{state} job')} removed"
+        return told if gone else Unchanged(told)
 
     return Action(
         id=f"queue.clean-{state}",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import format as fmt
 from ..decisions import DONE, Pending, Verb, name_of
+from ..told import Unchanged
 from ..widgets.lines import LineList
 from .approval_prompts import ask_comment, ask_reason
 from .base import ConsoleScreen
@@ -143,15 +144,15 @@ class DecidingScreen(ConsoleScreen):
         pending = decider.of(shown.ref)
         if pending is not None:
             if pending.verb != verb:
-                return f"it is about to be {DONE[pending.verb]}; z takes that back"
+                return Unchanged(f"it is about to be {DONE[pending.verb]}; z takes that back")
             decider.send_now(shown.ref)
             return None
         bound = self._bound(shown, verb)
         if bound is None:
-            return self.why_not_approve()
+            return self._refusal()
         reason = await self._reason(verb, name_of(shown.ref))
         if reason is None:
-            return "nothing was decided"
+            return Unchanged("nothing was decided")
         decider.hold([bound], verb, comment=self._comments.get(shown.ref), reason=reason)
         self.show(self.snapshot)
         return None
@@ -171,10 +172,10 @@ class DecidingScreen(ConsoleScreen):
         left_out = [f"{unseen} never shown whole: enter opens them"] if unseen else []
         left_out += [f"{changed} changed since you selected them"] if changed else []
         if not bound:
-            return "; ".join(["nothing was decided", *left_out])
+            return Unchanged("; ".join(["nothing was decided", *left_out]))
         reason = await self._reason(verb, fmt.plural(len(bound), "job"))
         if reason is None:
-            return "nothing was decided"
+            return Unchanged("nothing was decided")
         count = decider.hold(bound, verb, reason=reason)
         decided = {one.ref for one in bound}
         # What could not be decided stays selected.
@@ -187,20 +188,27 @@ class DecidingScreen(ConsoleScreen):
         """A job bound to what was shown of it; None when it may not be decided on as it was shown."""
         return self._seen.bound(one) or (one if verb == "reject" else None)
 
+    def _refusal(self) -> Unchanged | None:
+        """Why nothing is approved, as what a key tells."""
+        reason = self.why_not_approve()
+        return None if reason is None else Unchanged(reason)
+
     async def edit(self, shown: Approval) -> str | None:
         """Edit the payload; approve with it once the difference was looked at."""
         from .payload_editor import EDIT_LIMIT, PayloadEditor
 
         bound = self._bound(shown, "approve")
         if bound is None or shown.data_error is not None:
-            return self.why_not_approve()
+            return self._refusal()
         if self.payload.masked_count and not self.payload.revealed:
-            return "it holds secrets that editing would show; v reveals them, then e edits"
+            return Unchanged("it holds secrets that editing would show; v reveals them, then e edits")
         if shown.data_bytes > EDIT_LIMIT:
-            return f"too long to edit here ({fmt.byte_size(shown.data_bytes)}); glidemq approve takes --data"
+            return Unchanged(
+                f"too long to edit here ({fmt.byte_size(shown.data_bytes)}); glidemq approve takes --data"
+            )
         edited = await self.app.push_screen_wait(PayloadEditor(name_of(shown.ref), shown.data))
         if edited is None:
-            return "nothing was decided"
+            return Unchanged("nothing was decided")
         comment = self._comments.get(shown.ref)
         self.console.decider.hold([bound], "approve", comment=comment, data=edited.value)
         self.show(self.snapshot)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from conftest import eventually
+from textual.screen import ModalScreen
 
 from glidemq_console.screens.flow import FlowScreen
 from glidemq_console.screens.flows import FlowsScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
+from glidemq_console.screens.limits import LimitsScreen
 from glidemq_console.screens.queues import QueuesScreen
 from glidemq_console.screens.streams import StreamsScreen
 from glidemq_console.widgets.columns import Column, Row
@@ -175,3 +177,21 @@ async def test_a_list_that_is_read_beside_holds_the_row_it_began_with() -> None:
 
 def _selected_queue(screen: object) -> str | None:
     return screen.selected if isinstance(screen, QueuesScreen) else None
+
+
+async def test_a_dialog_that_is_left_is_not_told_as_a_success(connection: Connection, server_url: str) -> None:
+    await Queue("ai", connection).add("answer", {})
+
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "ai")
+        await pilot.press("6")
+        await eventually(lambda: isinstance(pilot.app.screen, LimitsScreen) and pilot.app.screen.selected == "ai")
+        await pilot.press("m")
+        await eventually(lambda: isinstance(pilot.app.screen, ModalScreen))
+        await pilot.press("escape")
+        await eventually(told(pilot, "nothing was changed"))
+
+        shown = app_of(pilot).console_screen
+        assert shown is not None
+        assert shown._told is not None
+        assert shown._told[1] == "foreground"
