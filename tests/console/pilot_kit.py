@@ -16,9 +16,11 @@ from glidemq_core import Queue
 
 
 @asynccontextmanager
-async def console(url: str, size: tuple[int, int] = (120, 36), **options: Any) -> AsyncIterator[Pilot[int]]:
+async def console(
+    url: str, size: tuple[int, int] = (120, 36), *, refresh_ms: int = 200, **options: Any
+) -> AsyncIterator[Pilot[int]]:
     """The app on a server, with its first data on screen."""
-    app = ConsoleApp(ConsoleConfig(url=url, user="tester", refresh_ms=200, **options))
+    app = ConsoleApp(ConsoleConfig(url=url, user="tester", refresh_ms=refresh_ms, **options))
     async with app.run_test(size=size) as pilot:
         yield pilot
 

@@ -6,6 +6,7 @@ import pytest
 from conftest import eventually
 from poison import POISONS, poison, poison_types
 
+from glidemq_console.app import ConsoleApp
 from glidemq_console.screens.flow import FlowScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
@@ -18,7 +19,8 @@ from .pilot_kit import app_of, console
 
 pytestmark = pytest.mark.leaves_records
 
-pytestmark = pytest.mark.leaves_records
+#: Long: a page that is opened is read at once, and the queues beside it not again each time.
+REFRESH_MS = 60_000
 
 
 async def _spoil(connection: Connection) -> None:
@@ -31,7 +33,7 @@ async def _spoil(connection: Connection) -> None:
 async def test_foreign_records_end_no_list_and_hide_no_queue(connection: Connection, server_url: str) -> None:
     await _spoil(connection)
 
-    async with console(server_url) as pilot:
+    async with console(server_url, refresh_ms=REFRESH_MS) as pilot:
         app = app_of(pilot)
         await eventually(lambda: len(app.snapshot.queues) == len(POISONS) + 2)
         for key in "123456":
@@ -39,12 +41,14 @@ async def test_foreign_records_end_no_list_and_hide_no_queue(connection: Connect
             await _read_again(app)
         for name in (*POISONS, "types"):
             app.go("jobs", name)
-            await _read_again(app)
+            await eventually(lambda: isinstance(app.console_screen, JobsScreen))
             screen = app.console_screen
             assert isinstance(screen, JobsScreen)
-            screen._ask(JobsQuery(queue=name, state=None))
-            await _read_again(app)
+            every = JobsQuery(queue=name, state=None)
+            screen._ask(every)
+            await eventually(lambda every=every: _has_list(app, every))
 
+        await _read_again(app)
         assert app.snapshot.link.state is LinkState.LIVE
         chat = app.snapshot.queue("chat")
         assert chat is not None
@@ -60,19 +64,32 @@ async def test_foreign_records_end_no_page(
     # A state that nobody knows.
     jobs += [JobRef("string", "job"), JobRef("garbage", "job")]
 
-    async with console(server_url, size=(140, 40)) as pilot:
+    async with console(server_url, size=(140, 40), refresh_ms=REFRESH_MS) as pilot:
         app = app_of(pilot)
         await eventually(lambda: app.snapshot.has_data)
-        for ref in (*jobs, JobRef("types", "job")):
+        for ref in jobs:
             await app.push_screen(page(ref))
-            await _read_again(app)
+            await eventually(lambda ref=ref: _has_page(app, ref))
+            await pilot.pause()
             assert app.is_running, ref
             await app.pop_screen()
+        await app.push_screen(page(JobRef("types", "job")))
+        await _read_again(app)
 
+        assert app.is_running
         assert app.snapshot.link.state is LinkState.LIVE
 
 
-async def _read_again(app) -> None:  # type: ignore[no-untyped-def]
+def _has_list(app: ConsoleApp, query: JobsQuery) -> bool:
+    listing = app.snapshot.jobs
+    return listing is not None and listing.query == query
+
+
+def _has_page(app: ConsoleApp, ref: JobRef) -> bool:
+    return ref in [view.ref for view in (app.snapshot.job, app.snapshot.flow) if view is not None]
+
+
+async def _read_again(app: ConsoleApp) -> None:
     """Wait for two snapshots that were asked for by the screen as it is now."""
     app.want()
     for _ in range(2):

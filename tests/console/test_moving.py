@@ -179,13 +179,17 @@ def _selected_queue(screen: object) -> str | None:
     return screen.selected if isinstance(screen, QueuesScreen) else None
 
 
-async def test_a_dialog_that_is_left_is_not_told_as_a_success(connection: Connection, server_url: str) -> None:
+async def test_a_dialog_that_is_left_is_not_told_as_a_success(
+    connection: Connection, server_url: str
+) -> None:
     await Queue("ai", connection).add("answer", {})
 
     async with console(server_url) as pilot:
         await shows_queue(pilot, "ai")
         await pilot.press("6")
-        await eventually(lambda: isinstance(pilot.app.screen, LimitsScreen) and pilot.app.screen.selected == "ai")
+        await eventually(
+            lambda: isinstance(pilot.app.screen, LimitsScreen) and pilot.app.screen.selected == "ai"
+        )
         await pilot.press("m")
         await eventually(lambda: isinstance(pilot.app.screen, ModalScreen))
         await pilot.press("escape")
