@@ -49,7 +49,7 @@ _HOMES = {
     "connection": "Connection connect",
     "embedded": "EmbeddedServer",
     "errors": """
-        AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError
+        AuditError AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError
         ClosedError CostExceedsCapacityError CycleError DelayedError DuplicateJobError EmbeddedServerError
         FlowDefinitionError GlideMQError GroupRateLimitError IndexNotFoundError InvalidOptionError
         JobControl JobFailedError JobLostError JobNotFoundError JobRevokedError JobStateError

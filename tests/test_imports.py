@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+import glidemq_core
+from glidemq_core import errors
+
 LOADED = "import sys; {what}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
 
 
@@ -38,3 +41,13 @@ def test_help_needs_neither_the_console_nor_the_driver(argument: str) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not set(run.stdout.splitlines()[-1].split()) & {"textual", "glide", "glide_shared"}
+
+
+def test_every_error_has_a_public_name() -> None:
+    raised = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+
+    assert raised <= set(glidemq_core.__all__)

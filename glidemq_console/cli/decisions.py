@@ -169,12 +169,25 @@ async def _decide(
     decisions: list[Decision] = []
     try:
         for one in chosen:
-            decisions.append(await decide(await session.queue(one.ref.queue), one))
+            decisions.append(await _one(session, one, decide))
     finally:
         # An error at one of several must not hide what was decided before it.
         if decisions:
             _tell(session, chosen, decisions, unshown)
     return 0 if all(decision.ok for decision in decisions) else 1
+
+
+async def _one(session: Session, one: Chosen, decide: Decide) -> Decision:
+    from glidemq_core.errors import CallTimeoutError, ClosedError, ServerUnavailableError
+
+    source = await session.queue(one.ref.queue)
+    try:
+        return await decide(source, one)
+    except (CallTimeoutError, ClosedError, ServerUnavailableError):
+        if not session.json:
+            ref = session.out.safe(one.ref, 256)
+            session.out.note(f"{ref}: no answer, it may have been sent: look with glidemq job {ref}")
+        raise
 
 
 def _tell(

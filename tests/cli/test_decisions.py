@@ -10,6 +10,7 @@ import pytest
 
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
+from glidemq_core.errors import ServerUnavailableError
 
 from .harness import Ran, fill, within, work
 
@@ -308,3 +309,21 @@ def test_a_strange_entry_does_not_hide_the_others(run: Run, chat: str, strange: 
         assert run("audit", "chat", *how).code == 0
     assert "pause" in run("audit", "chat").out
     assert run("audit", "chat", "--verify").code == 1
+
+
+def test_a_decision_whose_answer_was_lost_is_not_called_undone(
+    run: Run, chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Queue.approve
+
+    async def lost(*words: Any, **options: Any) -> Any:
+        await decide(*words, **options)
+        raise ServerUnavailableError("the connection was lost", address="h")
+
+    monkeypatch.setattr(Queue, "approve", lost)
+
+    ran = run("approve", "chat:suspended")
+
+    assert ran.code == 3
+    assert "chat:suspended: no answer, it may have been sent" in ran.err
+    assert len(run("approve", "chat:suspended", "--json").err.splitlines()) == 1
