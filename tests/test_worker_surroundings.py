@@ -16,6 +16,7 @@ from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,
     JobLostError,
+    ServerError,
 )
 from glidemq_core.options import Actor, JobOptions, NewJob
 
@@ -167,6 +168,29 @@ async def test_a_lost_reply_about_a_retry_that_has_begun_is_no_lost_job(
         await eventually(lambda: told["completed"] == 5)
     assert told == {"completed": 5, "delayed": 10}
     assert not [error for error in errors if isinstance(error, JobLostError)]
+
+
+async def test_a_claim_that_arrives_after_its_repeat_takes_no_job(
+    bench: Bench, connection: Connection
+) -> None:
+    """It lay on a connection that was given up: nobody would run what it claimed."""
+    call, held = connection.call, list[tuple[Any, ...]]()
+
+    async def late(function: str, *args: Any) -> Any:
+        if function == "exchange" and not held:
+            held.append((function, *args))
+            raise CallTimeoutError("lost", command="exchange", timeout_ms=1)
+        return await call(function, *args)
+
+    connection.call = late  # type: ignore[method-assign]
+    async with quick(never, connection) as worker:
+        first = await bench.add()
+        await eventually(lambda: worker.active_jobs)
+        second = await bench.add()
+        with pytest.raises(ServerError, match="repeated before it came"):
+            await call(*held[0])
+        assert await bench.field(first, "state") == "active"
+        assert await bench.field(second, "state") == "waiting"
 
 
 @pytest.mark.parametrize("options", [{}, {"lifo": True}])

@@ -6,6 +6,19 @@ local function newest(stream)
   return not last.err and last[1] and last[1][1] or "0-0"
 end
 
+-- A request may lie on a connection that was given up. Once its repeat has come it must claim nothing: its worker has asked
+-- what it owns and would never hear of more, so that the jobs would wait until they are taken for stalled.
+local LATE = 600000 -- how long a repeat is remembered, ms
+
+local function refuse_late(P, consumer, stamp, repeated)
+  local key = P .. ":repeated:" .. consumer .. ":" .. stamp
+  if repeated then
+    try("SET", key, "1", "PX", LATE)
+  elseif try("EXISTS", key) == 1 then
+    util.refuse("LATE", "this call was repeated before it came: nothing was changed")
+  end
+end
+
 -- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue, "r" repeated after
 -- a lost reply), limiter max, limiter ms, token cap, token window ms, then two a run: its head (id, entry ("" list-sourced),
 -- processedOn, "c"|"f", attempts allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it
@@ -23,6 +36,7 @@ register("exchange", {}, function(P, args)
     rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]), tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]),
     count_tokens = args[4]:find("t", 1, true), repeated = args[4]:find("r", 1, true),
   }
+  if batch.want > 0 or batch.repeated then refuse_late(P, batch.consumer, args[1], batch.repeated) end
   local answers, outbox, claims, c = {}, false, {}, nil
   if settle.any(args) then answers, outbox = settle.all(P, args, now, batch) end
   if batch.want > 0 then

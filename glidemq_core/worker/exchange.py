@@ -82,6 +82,8 @@ class Exchange:
         self._finished: list[Settle] = []
         #: Results on their way, by the stamp of their call.
         self._sent: dict[int, list[Settle]] = {}
+        #: Stamps of calls that were repeated: the server takes no first call with one any more.
+        self._repeated: set[int] = set()
         #: Results that the server could not record, until they go out again.
         self._unrecorded: list[Settle] = []
         self._again: asyncio.TimerHandle | None = None
@@ -205,11 +207,12 @@ class Exchange:
     def _stamp(self) -> int:
         """Time of a call: it marks what the call starts, and makes a repeat of it recognisable.
 
-        Only calls that are under way together must differ: one that ran ahead of the clock with every call would soon
-        be far from it.
+        Only calls that are under way together, or were repeated, must differ: one that ran ahead of the clock with
+        every call would soon be far from it.
         """
         now = self._scope.now_ms()
-        while now in self._sent:
+        self._repeated = {stamp for stamp in self._repeated if stamp >= now}
+        while now in self._sent or now in self._repeated:
             now += 1
         return now
 
@@ -286,6 +289,7 @@ class Exchange:
         Earlier calls may bear the same stamp: what they claimed is known here already. What was too much for the link
         goes in ever smaller parts.
         """
+        self._repeated.add(now)
         answers: list[bytes] = []
         rest: list[Any] = []
         attempt, size = 0, max(1, len(records))
