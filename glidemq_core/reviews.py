@@ -16,6 +16,7 @@ from .decoding import (
     budget_of,
     decode_suspend,
     decode_usage,
+    optional_text,
     picked_fields,
 )
 from .errors import JobStateError, SerializationError
@@ -38,6 +39,7 @@ APPROVAL_FIELDS: Final = (
     "parentId",
     "processedOn",
     "roundFrom",
+    "suspendBase",
 )
 #: Fields of the hash that a review hash covers, and those that say where the round begins.
 BOUND_FIELDS: Final = ("name", "suspendedAt", "suspendReason", "data", "progress")
@@ -147,11 +149,21 @@ def approval_of(
         data_error=payload.error,
         raw=payload.raw,
         mark=_mark(fields, reading.stream),
-        reason=info.reason,
+        reason=info.reason or _noted_reason(fields),
         suspended_at=info.suspended_at,
         timeout_ms=info.timeout_ms,
         deadline_at=info.deadline_at,
         review_hash=review_hash(ref, fields, streamed) if whole else None,
+    )
+
+
+def _noted_reason(fields: Fields) -> str | None:
+    """Reason of a suspension of ours, which leaves none of an earlier one: whatever its deadline was changed to."""
+    of = as_text(fields.get("suspendBase")).rpartition(":")[0]
+    return (
+        optional_text(fields.get("suspendReason"))
+        if of and of == as_text(fields.get("suspendedAt"))
+        else None
     )
 
 

@@ -287,3 +287,15 @@ async def test_the_first_run_of_a_job_notes_nothing_and_a_note_of_another_run_co
         assert (await queue.review(job_id)).draft == "seen"
     await connection.command("HSET", key, "roundFrom", started + b":" + last)
     assert (await queue.review(job_id)).draft is None
+
+
+async def test_a_reason_is_shown_though_the_deadline_was_moved(
+    queue: Queue[Any, Any], connection: Connection
+) -> None:
+    job_id, _, _ = await suspended(queue, reason="pays 1,000,000", timeout=60_000)
+    scope = await queue.scope()
+
+    await connection.command("ZADD", scope.keys.suspended, "XX", "9999999999999", job_id)
+
+    assert (await queue.review(job_id)).reason == "pays 1,000,000"
+    assert (await listed(connection, 10_000)).reason == "pays 1,000,000"
