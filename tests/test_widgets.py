@@ -162,6 +162,19 @@ async def test_a_chart_draws_its_lines_and_an_empty_one_says_so(theme: str) -> N
         assert "now" in text
 
 
+@pytest.mark.parametrize(
+    ("width", "title"), [(50, "done a minute  ━ done  ━ failed"), (24, "done a minute"), (12, "done a min…")]
+)
+async def test_the_titles_of_charts_side_by_side_never_touch(width: int, title: str) -> None:
+    app = Stage(Plot("done a minute"))
+    async with app.run_test(size=(width, 12)) as pilot:
+        both = [Series(name=name, values=(1.0, 2.0)) for name in ("done", "failed")]
+        app.query_one(Plot).show(both, labels=("-1h", "now"))
+        await pilot.pause()
+
+        assert app.screen_lines()[0].rstrip() == title
+
+
 # --- questions ---
 
 

@@ -67,10 +67,13 @@ class Plot(Drawn):
         return self._drawn[1]
 
     def _draw(self, width: int, height: int) -> Text:
+        room = width - 1  # The title of the plot beside it begins in the next column.
         title = Text(self._title, style=ink(self.app, "dim"), end="\n", no_wrap=True)
-        for line in self._series if len(self._series) > 1 else ():
-            title.append(f"  ━ {line.name}", ink(self.app, line.token))
-        title.truncate(width, overflow="ellipsis")
+        names = [(f"  ━ {line.name}", line.token) for line in self._series if len(self._series) > 1]
+        if title.cell_len + sum(len(name) for name, _ in names) <= room:
+            for name, token in names:
+                title.append(name, ink(self.app, token))
+        title.truncate(room, overflow="ellipsis")
         values = [value for line in self._series for value in line.values if value is not None]
         if width < 12 or height < 4:
             return title
