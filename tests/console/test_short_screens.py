@@ -8,6 +8,7 @@ import pytest
 from conftest import eventually
 
 from glidemq_console.app import ConsoleApp
+from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.screens.queue_list import QueueListScreen
 from glidemq_console.screens.topup import TopUpDialog
 from glidemq_console.scripted import ScriptedFeed
@@ -67,3 +68,22 @@ async def test_every_button_of_a_question_is_on_screen(question: str) -> None:
             assert region.height == 1
             assert dialog.region.contains_region(region)
             assert dialog.query_one("#dialog").region.contains_region(region)
+
+
+async def test_a_screen_that_is_opened_again_on_a_smaller_terminal_says_that_it_is_too_small() -> None:
+    app = ConsoleApp(config(ScriptedFeed(script())))
+    async with app.run_test(size=SMALLEST) as pilot:
+        await eventually(lambda: app.snapshot.has_data and isinstance(app.screen, QueueListScreen))
+        await pilot.press("2")
+        await eventually(lambda: isinstance(app.screen, JobsScreen))
+        await pilot.resize_terminal(50, 14)
+        await eventually(lambda: _first_line(app).startswith("too small: 50x14"))
+
+        await pilot.press("1")
+        await eventually(lambda: isinstance(app.screen, QueueListScreen))
+
+        await eventually(lambda: _first_line(app).startswith("too small: 50x14"))
+
+
+def _first_line(app: ConsoleApp) -> str:
+    return "".join(segment.text for segment in app.screen._compositor.render_strips()[0])
