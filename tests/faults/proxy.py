@@ -42,7 +42,8 @@ class Proxy:
         self._rng = rng
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
-        self._forgotten: set[asyncio.Task[None]] = set()
+        #: Connections that carry no replies any more -> seconds until their requests arrive; None: never.
+        self._forgotten: dict[asyncio.Task[None], float | None] = {}
 
     async def start(self) -> None:
         """Listen on a port of its own."""
@@ -54,9 +55,13 @@ class Proxy:
         for link in list(self._links):
             link.cancel()
 
-    def forget(self) -> None:
-        """Let nothing through on the connections that exist now, which look open all the same; new ones work."""
-        self._forgotten |= self._links
+    def forget(self, late_s: float | None = None) -> None:
+        """Let nothing through on the connections that exist now, which look open all the same; new ones work.
+
+        Args:
+            late_s: requests arrive all the same, so much later.
+        """
+        self._forgotten.update(dict.fromkeys(self._links, late_s))
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
@@ -88,7 +93,7 @@ class Proxy:
             pass
         finally:
             self._links.discard(task)
-            self._forgotten.discard(task)
+            self._forgotten.pop(task, None)
             for end in (writer, far_writer):
                 if end is not None:
                     end.transport.abort()
@@ -103,7 +108,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := await reader.read(65_536):
                 if link in self._forgotten:
-                    continue
+                    late_s = self._forgotten[link]
+                    if late_s is None or breaks_at is Trouble.AFTER:
+                        continue
+                    await asyncio.sleep(late_s)
                 trouble = self.trouble
                 hit = trouble is not Trouble.NONE and self._rng.random() < self._rate
                 if hit and trouble is breaks_at:

@@ -104,6 +104,12 @@ async def connections_forgotten(site: Site) -> None:
         site.proxy.forget()
 
 
+async def requests_late(site: Site) -> None:
+    """The same, and what was sent on them reaches the server in the end, after its repeats."""
+    async for _ in site.each(1.5, 3):
+        site.proxy.forget(late_s=site.rng.uniform(3, 6))
+
+
 async def _troubled(site: Site, trouble: Trouble) -> None:
     site.proxy.trouble = trouble
     await asyncio.sleep(site.seconds)
@@ -201,6 +207,7 @@ SCHEDULES: dict[str, Schedule] = {
     "replies-lost": replies_lost,
     "half-closed": half_closed,
     "connections-forgotten": connections_forgotten,
+    "requests-late": requests_late,
     "delayed": delayed,
     "unreachable": unreachable,
     "server-killed": server_killed,
