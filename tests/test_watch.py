@@ -80,6 +80,7 @@ async def test_a_broken_queue_does_not_spoil_the_others(connection: Connection, 
     fleet = await watch.snapshot(["broken", "good"])
     assert (fleet.queues[0].failed, fleet.queues[0].waiting) == (1, 0)
     assert set(fleet.queues[0].unreadable) >= {"stream", "suspended", "metrics:completed"}
+    assert len(fleet.queues[0].unreadable) == len(set(fleet.queues[0].unreadable)), "each key is told once"
     assert (fleet.queues[1].waiting, fleet.queues[1].unreadable) == (3, ())
     assert (await watch.jobs("broken")).rows == ()
     assert (await watch.approvals(["broken", "good"])).total == 0

@@ -112,7 +112,10 @@ class Session:
         if not row.unreadable:
             return None
         keys = ", ".join(row.unreadable)
-        return f"queue '{row.name}' on {self.address} cannot be read whole: {keys} (no queue data: see glidemq doctor)"
+        return (
+            f"queue '{row.name}' on {self.address} cannot be read whole: {keys} "
+            "(of the wrong type: see glidemq doctor)"
+        )
 
     async def check_queues(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names given once each; every one of them must exist."""

@@ -257,7 +257,7 @@ def _read(name: str, facts: _Facts, now: int) -> QueueSnapshot:
         global_concurrency=concurrency if concurrency > 0 else None,
         workers=None,
         dead_letter_queue=meta[4] or None,
-        unreadable=tuple(text(suffix) or "" for suffix in facts.bad or ()),
+        unreadable=tuple(dict.fromkeys(text(suffix) or "" for suffix in facts.bad or ())),
         stalled=None if facts.stalled is None else integer(facts.stalled),
     )
 
