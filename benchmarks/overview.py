@@ -16,8 +16,8 @@ import time
 
 from glidemq_core.connection import Connection, connect
 from glidemq_core.embedded import EmbeddedServer
-from glidemq_core.keys import QueueKeys
 from glidemq_core.watch import Watch
+from glidemq_core.wire.keys import QueueKeys
 
 #: Adds jobs numbered from..to: three of five wait, one is delayed, one has completed.
 LOADER = """

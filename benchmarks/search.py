@@ -22,7 +22,7 @@ import numpy
 from glidemq_core import Queue, VectorField
 from glidemq_core.connection import Connection, connect
 from glidemq_core.embedded import EmbeddedServer
-from glidemq_core.keys import QueueKeys
+from glidemq_core.wire.keys import QueueKeys
 
 _BATCH = 500
 _QUEUE = "bench"

@@ -19,7 +19,7 @@ import bullmq  # type: ignore[import-untyped]
 
 from glidemq_core import Job, NewJob, Queue, Worker
 from glidemq_core.connection import Connection
-from glidemq_core.keys import QueueKeys
+from glidemq_core.wire.keys import QueueKeys
 
 from .common import fresh_server, main, rates
 

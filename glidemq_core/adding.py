@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack, overload
 
-from . import payload
 from .base import QueueBase, Scope
 from .errors import (
     BulkError,
@@ -35,6 +34,7 @@ from .options import (
 )
 from .registries import register_queue
 from .slots import check_one_slot
+from .wire import payload
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 BATCH = 250

@@ -11,7 +11,6 @@ from typing import Any
 from .audit import audit_blob
 from .base import Scope
 from .decoding import decode_signals
-from .numbers import parse_number
 from .option_fields import (
     EPOCH,
     UNSET,
@@ -26,10 +25,11 @@ from .option_fields import (
     to_epoch_ms,
 )
 from .options import Actor
-from .payload import as_text, encode_json
 from .records import Approval, Decision
 from .reviews import bound_facts
 from .signals import signal_head
+from .wire.numbers import parse_number
+from .wire.payload import as_text, encode_json
 
 #: How often a decision that is bound to nothing is made again because the payload changes under it.
 _TRIES = 5

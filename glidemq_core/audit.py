@@ -17,7 +17,7 @@ from .option_fields import from_epoch_ms, instance_of, refuse, whole
 from .option_types import JobIdLike
 from .options import Actor
 from .records import AuditCheck, AuditEntry
-from .strict_json import parse_json
+from .wire.strict_json import parse_json
 
 _GENESIS = "0" * 64
 _PAGE = 500

@@ -10,9 +10,9 @@ from typing import Any, Protocol, Self
 
 from .connection import Call, Connection, connect
 from .errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
-from .keys import QueueKeys
 from .option_fields import queue_name
 from .option_types import JobIdLike, id_in
+from .wire.keys import QueueKeys
 
 
 class Serializer(Protocol):

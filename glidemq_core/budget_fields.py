@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .decoding import amounts_text, optional_text
-from .numbers import number_text, parse_number
 from .options import Budget, JobRef
-from .payload import as_text
 from .records import FlowBudget
-from .strict_json import compact_json
+from .wire.numbers import number_text, parse_number
+from .wire.payload import as_text
+from .wire.strict_json import compact_json
 
 
 def new_budget(budget: Budget) -> list[str]:

@@ -14,11 +14,11 @@ from .commands import Arg
 from .decoding import hash_fields
 from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
-from .keys import QueueKeys
 from .option_fields import amount, amounts, flag, refuse
 from .option_types import JobIdLike
 from .options import Actor, Budget, JobRef
 from .records import FlowBudget, TopUp
+from .wire.keys import QueueKeys
 
 #: A Node worker that read category caps before a top-up may set the flag again within this time, s.
 _STALE_CAPS_S = 1.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from .base import Scope
 from .decoding import decode_parents, hash_fields
 from .errors import SerializationError
-from .keys import QueueKeys, split_member
 from .options import JobRef
-from .payload import as_text, decode_result
+from .wire.keys import QueueKeys, split_member
+from .wire.payload import as_text, decode_result
 
 if TYPE_CHECKING:
     from .job import Job

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import functions
 from .errors import PermissionDeniedError, UnsupportedServerError
-from .keys import absent
+from .wire.keys import absent
 
 Arg = str | bytes | int | float
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from . import payload
 from .appending import Appender
 from .audit import audit_blob
 from .base import Scope
@@ -17,6 +16,7 @@ from .options import Actor
 from .records import JobLogs
 from .run_calls import RunCalls
 from .switches import SwitchCalls
+from .wire import payload
 
 #: Jobs a server call; more are sent in several calls, each complete and audited by itself.
 _BATCH = 200

@@ -8,8 +8,8 @@ from typing import Any
 
 from .decoding import Fields, decode_new_signals
 from .errors import SerializationError
-from .payload import encode_json
 from .records import ReviewDecision, Signal
+from .wire.payload import encode_json
 
 
 def review_decision(fields: Fields, own_data: Callable[[], Any]) -> ReviewDecision | None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from .keys import NO_DEADLINE, split_member
 from .option_fields import EPOCH, from_epoch_ms
 from .options import JobOptions, JobRef
-from .payload import as_text, json_list, number_text, parse_number, to_int
 from .records import Signal, StreamChunk, SuspendInfo, Usage
-from .strict_json import compact_json, parse_json
+from .wire.keys import NO_DEADLINE, split_member
+from .wire.payload import as_text, json_list, number_text, parse_number, to_int
+from .wire.strict_json import compact_json, parse_json
 
 #: A hash as stored: its values may be any bytes (vectors are).
 Fields = Mapping[str, bytes]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from .connection import Connection
-from .entry_ids import EntryId, parse_id
 from .events import check_start, decode_event
-from .keys import QueueKeys
-from .payload import as_text
 from .records import QueueEvent
+from .wire.entry_ids import EntryId, parse_id
+from .wire.keys import QueueKeys
+from .wire.payload import as_text
 
 _PAGE = 500
 

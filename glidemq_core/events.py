@@ -10,14 +10,14 @@ from typing import Any
 
 from .base import QueueBase
 from .connection import Connection
-from .entry_ids import EntryId, id_text, parse_id
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
-from .keys import QueueKeys
-from .numbers import parse_number, to_int
 from .option_fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
-from .payload import as_text, decode_progress
 from .records import QueueEvent
-from .strict_json import parse_json
+from .wire.entry_ids import EntryId, id_text, parse_id
+from .wire.keys import QueueKeys
+from .wire.numbers import parse_number, to_int
+from .wire.payload import as_text, decode_progress
+from .wire.strict_json import parse_json
 
 #: Errors that waiting and trying again may mend.
 TRANSIENT = (ServerUnavailableError, CallTimeoutError)

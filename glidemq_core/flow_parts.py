@@ -23,10 +23,10 @@ from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailab
 from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
 from .linking import OLD_ENOUGH_MS, register_child, settle_link
 from .options import Actor
-from .payload import as_text
 from .repeating import insist
 from .slots import slot_of
-from .strict_json import parse_json
+from .wire.payload import as_text
+from .wire.strict_json import parse_json
 
 #: What one call creates at most: jobs, and bytes of them.
 CALL_JOBS = 500

@@ -20,10 +20,10 @@ from .flow_nodes import (
     levels_of,
     topo_sort,
 )
-from .keys import QueueKeys
 from .option_fields import queue_name
 from .options import JobOptions, JobRef, millitokens
-from .payload import refuse_size
+from .wire.keys import QueueKeys
+from .wire.payload import refuse_size
 
 ScopeOf = Callable[[str], Scope]
 

@@ -9,13 +9,13 @@ from .audit import audit_blob
 from .base import QueueBase, Scope
 from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
-from .keys import QueueKeys, done_marker
 from .linking import OLD_ENOUGH_MS, mend_links
-from .numbers import to_int
 from .option_fields import Duration, refuse, to_ms
 from .option_types import JobIdLike
 from .options import Actor, JobRef
-from .payload import as_text
+from .wire.keys import QueueKeys, done_marker
+from .wire.numbers import to_int
+from .wire.payload import as_text
 
 #: Children looked at in one round trip, and counted by one call.
 _PAGE, _COUNTED = 1_000, 100

@@ -8,11 +8,11 @@ from typing import Any
 from .base import Scope, readable
 from .decoding import USAGE_FIELDS, decode_usage, picked_fields
 from .flow_walk import children_of, whole_tree
-from .keys import QueueKeys
 from .ledger import attempts_of, runs_of
-from .payload import as_text
 from .records import Attempt, FlowUsage, JobRef, Totals, Usage
 from .usage_sums import Sum
+from .wire.keys import QueueKeys
+from .wire.payload import as_text
 
 _PAGE = 1_000
 _FIELDS = tuple(USAGE_FIELDS.values())

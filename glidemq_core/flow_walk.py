@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from .base import readable
 from .connection import Connection
-from .keys import QueueKeys, split_member
 from .options import JobRef
-from .payload import as_text
+from .wire.keys import QueueKeys, split_member
+from .wire.payload import as_text
 
 #: Jobs of a flow that are looked at, at most.
 MAX_JOBS = 100_000

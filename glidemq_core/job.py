@@ -10,8 +10,8 @@ from .base import Scope
 from .control_call import ControlCall
 from .errors import JobStateError
 from .job_fields import DataT, JobFields, ResultT
-from .numbers import number_text
 from .options import JobRef
+from .wire.numbers import number_text
 
 if TYPE_CHECKING:
     from .options import Actor, Duration, Instant

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
-from . import decoding, payload
+from . import decoding
 from .base import Scope
 from .decided import review_decision
-from .numbers import to_int
 from .options import Fallback, JobOptions, JobRef
+from .wire import payload
+from .wire.numbers import to_int
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

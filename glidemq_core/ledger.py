@@ -9,9 +9,9 @@ from typing import Any
 from .base import Scope
 from .decoding import usage_from_json
 from .option_fields import EPOCH, from_epoch_ms
-from .payload import as_text
 from .records import Attempt, Usage
-from .strict_json import parse_json
+from .wire.payload import as_text
+from .wire.strict_json import parse_json
 
 _OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")
 _USAGE_FIELDS = tuple(field.name for field in fields(Usage))

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from .audit import audit_blob
 from .base import Scope
 from .errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
-from .keys import QueueKeys, split_member
 from .options import Actor, JobRef
-from .payload import as_text
 from .slots import slot_of
 from .vitals import exists
+from .wire.keys import QueueKeys, split_member
+from .wire.payload import as_text
 
 #: Age of a link from which on whoever made it is taken for gone, ms.
 OLD_ENOUGH_MS = 60_000

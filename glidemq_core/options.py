@@ -52,7 +52,7 @@ from .option_types import (
     names_by_wire,
     wire_name,
 )
-from .strict_json import compact_json, parse_json, same_json
+from .wire.strict_json import compact_json, parse_json, same_json
 from .worker_options import QueueOptions, WorkerOptions
 
 __all__ = [

@@ -10,13 +10,13 @@ from .base import Scope, readable
 from .connection import Call
 from .decoding import hash_fields, picked_fields
 from .job import Job
-from .keys import WORKERS_GROUP
-from .numbers import to_int
 from .option_fields import one_of, refuse, whole
 from .option_types import JobIdLike
-from .payload import as_texts
-from .strict_json import same_json
 from .vitals import VitalCalls, scan_hashes
+from .wire.keys import WORKERS_GROUP
+from .wire.numbers import to_int
+from .wire.payload import as_texts
+from .wire.strict_json import same_json
 
 #: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from .base import Scope
 from .connection import Connection
-from .keys import registry, usage_queues
+from .wire.keys import registry, usage_queues
 
 #: A name is written again after this long (s), in case the server lost it or somebody obliterated the queue.
 _AGAIN_S = 300.0

@@ -20,12 +20,12 @@ from .decoding import (
     picked_fields,
 )
 from .errors import JobStateError, SerializationError
-from .numbers import size_words
 from .options import JobRef
-from .payload import as_text, decode_progress, unpack
 from .records import Approval
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
-from .strict_json import parse_for_show
+from .wire.numbers import size_words
+from .wire.payload import as_text, decode_progress, unpack
+from .wire.strict_json import parse_for_show
 
 #: Fields of the hash that an `Approval` is made of, but `signals`, which may be of any length.
 APPROVAL_FIELDS: Final = (

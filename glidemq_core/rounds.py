@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .decoding import Fields, decode_chunk
-from .entry_ids import parse_id
 from .errors import ServerError
-from .numbers import size_words
-from .payload import as_text
 from .records import StreamChunk, ToolCall
 from .tool_calls import tool_call_of
+from .wire.entry_ids import parse_id
+from .wire.numbers import size_words
+from .wire.payload import as_text
 
 #: A reader of plain commands.
 Ask = Callable[..., Awaitable[Any]]

@@ -12,9 +12,9 @@ from typing import Any
 from .base import Scope
 from .errors import InvalidOptionError, ServerError
 from .option_fields import amount, flag, refuse, some_text, whole
-from .payload import as_text
 from .search_hits import Hit, rank
 from .search_schema import Schema
+from .wire.payload import as_text
 
 
 @dataclass(frozen=True, slots=True)

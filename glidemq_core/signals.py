@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 from .option_fields import UNSET, refuse, text
-from .payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
+from .wire.payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
 
 
 def signal_name(name: Any) -> str:

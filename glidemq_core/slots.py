@@ -6,8 +6,8 @@ import binascii
 from collections.abc import Iterable
 
 from .connection import Connection
-from .keys import QueueKeys
 from .option_fields import refuse
+from .wire.keys import QueueKeys
 
 _SLOTS = 16_384
 

@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 
 from .base import Scope, readable
 from .connection import Connection
-from .entry_ids import EntryId, id_text, parse_id
 from .errors import CallTimeoutError, GlideMQError, ServerUnavailableError
 from .stream_tail import Page, PageSize, Tail
+from .wire.entry_ids import EntryId, id_text, parse_id
 
 T = TypeVar("T")
 

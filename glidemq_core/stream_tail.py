@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 from .base import Scope
 from .decoding import decode_chunk
-from .entry_ids import EntryId, id_text, parse_id
 from .errors import GlideMQError, JobNotFoundError
 from .records import StreamChunk
+from .wire.entry_ids import EntryId, id_text, parse_id
 
 if TYPE_CHECKING:
     from .stream_hub import Lane, StreamHub

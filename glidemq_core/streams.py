@@ -18,11 +18,11 @@ from .base import QueueBase, Scope
 from .connection import Connection
 from .option_fields import Duration, refuse, to_ms
 from .option_types import JobIdLike
-from .payload import MAX_PAYLOAD_BYTES, refuse_size
 from .records import StreamChunk
 from .run_calls import RunCalls
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
+from .wire.payload import MAX_PAYLOAD_BYTES, refuse_size
 
 #: A server script cannot pass more values than this to one command.
 _MAX_FIELDS = 3_500

@@ -10,12 +10,12 @@ from .audit import audit_blob
 from .base import QueueBase, Scope
 from .commands import Arg
 from .errors import QueueBusyError
-from .numbers import to_int
 from .option_fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from .options import Actor, RateLimit
-from .payload import as_texts
 from .registries import forget_queue
 from .repeating import insist
+from .wire.numbers import to_int
+from .wire.payload import as_texts
 
 #: Jobs a server call, so that no call holds the server for long.
 _SLICE = 500

@@ -13,14 +13,14 @@ from .base import QueueBase, Scope
 from .errors import LockBusyError
 from .flow_usage import get_flow_usage
 from .ledger import get_ledger
-from .numbers import number_text
 from .option_fields import Duration, Instant, flag, refuse, text, to_ms
 from .option_types import JobIdLike
 from .records import Attempt, FlowUsage, Usage, UsageSummary
 from .registries import register_usage
 from .run_calls import RunCalls
-from .strict_json import compact_json
 from .usage_summary import get_usage_summary
+from .wire.numbers import number_text
+from .wire.strict_json import compact_json
 
 #: As a peer does: this many looks at a report lock, this far apart (s).
 _LOCK_TRIES = 200

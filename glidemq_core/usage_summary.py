@@ -9,12 +9,12 @@ from typing import Any
 from .base import LazyConnection, readable
 from .connection import Connection
 from .errors import InvalidOptionError, PermissionDeniedError
-from .keys import QueueKeys, usage_queues
-from .numbers import parse_number
 from .option_fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
-from .payload import as_text
 from .records import MinuteUsage, Totals, UsageSummary
 from .usage_sums import RESIDUE, Sum
+from .wire.keys import QueueKeys, usage_queues
+from .wire.numbers import parse_number
+from .wire.payload import as_text
 
 BUCKET_MS = 60_000
 MAX_BUCKETS = 100_000

@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 from .base import Scope
 from .connection import Connection
 from .job import Job
-from .numbers import to_int
 from .option_fields import one_of, refuse
 from .search import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
+from .wire.numbers import to_int
 
 if TYPE_CHECKING:
     from .watch.crew import Crew

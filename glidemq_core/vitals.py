@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from .base import QueueBase, Scope
 from .errors import ServerError
-from .numbers import to_int
 from .option_fields import from_epoch_ms, integer, one_of
 from .records import JobCounts
 from .records_ops import Metrics, MetricsPoint, WorkerInfo, WorkerJob
-from .strict_json import parse_json
+from .wire.numbers import to_int
+from .wire.strict_json import parse_json
 
 #: Keys a SCAN step looks at, and steps of one walk.
 _SCAN_COUNT = 500

@@ -15,12 +15,12 @@ from .errors import (
     ServerUnavailableError,
     WaitTimeoutError,
 )
-from .numbers import to_int
 from .options import Duration, to_ms
-from .payload import as_text, decode_result
 from .reading import get_jobs
 from .records import JobCounts
 from .vitals import get_job_counts
+from .wire.numbers import to_int
+from .wire.payload import as_text, decode_result
 
 #: Events with which a job may have ended (`revoked` also comes for one that runs on).
 _ENDS: Final = frozenset({"completed", "failed", "expired", "revoked", "removed"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glidemq_core.connection import Connection
-from glidemq_core.keys import QueueKeys, registry, usage_queues
+from glidemq_core.wire.keys import QueueKeys, registry, usage_queues
 
 _DEEP = b"[" * 100_000
 _DIGITS = b"9" * 5_000

@@ -15,7 +15,7 @@ from wire import assert_same_records, dump, recording
 
 from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.connection import Connection
-from glidemq_core.payload import decode_data
+from glidemq_core.wire.payload import decode_data
 from glidemq_core.worker import Worker
 
 HOUR = 3_600_000

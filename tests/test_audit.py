@@ -15,10 +15,10 @@ from glidemq_core.base import Scope
 from glidemq_core.connection import Connection
 from glidemq_core.control import remove_jobs
 from glidemq_core.errors import InvalidOptionError, ServerError
-from glidemq_core.keys import QueueKeys
 from glidemq_core.options import Actor, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.switches import pause, resume
+from glidemq_core.wire.keys import QueueKeys
 
 #: Commands that change something, as the functions use them.
 WRITES = (

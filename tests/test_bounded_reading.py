@@ -9,8 +9,8 @@ from watch_kit import calls, quick_watch
 
 from glidemq_core import NewJob, Queue, reading, vitals
 from glidemq_core.connection import Connection
-from glidemq_core.keys import QueueKeys, registry
 from glidemq_core.watch import Watch, discovery
+from glidemq_core.wire.keys import QueueKeys, registry
 
 __all__ = ["quick_watch"]
 

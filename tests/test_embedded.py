@@ -271,7 +271,7 @@ async def test_a_killed_watchdog_is_replaced(folder: Path) -> None:
         listed = subprocess.run(
             ["ps", "-ww", "-ax", "-o", "pid=,command="], capture_output=True, text=True, check=True
         ).stdout
-        mine = [line for line in listed.splitlines() if "embedded_watchdog" in line and str(folder) in line]
+        mine = [line for line in listed.splitlines() if "embedded.watchdog" in line and str(folder) in line]
         os.kill(int(mine[0].split()[0]), signal.SIGKILL)
         await eventually(lambda: not watchdog_runs(folder))
         await server.start()

@@ -16,9 +16,9 @@ from wire import dump
 
 from glidemq_core import sweeps
 from glidemq_core.connection import Connection
-from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.options import Ordering, RateLimit, TokenBucket
 from glidemq_core.suspension import suspend
+from glidemq_core.wire.keys import PRIORITY_STEP
 
 P = "glide:{q}"
 Run = tuple[str, str, str]

@@ -38,7 +38,7 @@ from glidemq_core.options import (
     to_epoch_ms,
     to_ms,
 )
-from glidemq_core.strict_json import compact_json, parse_json, same_json
+from glidemq_core.wire.strict_json import compact_json, parse_json, same_json
 
 GOLDEN = Path(__file__).parent / "golden"
 

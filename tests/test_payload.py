@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
-from glidemq_core.numbers import number_text, parse_number, to_int
-from glidemq_core.payload import (
+from glidemq_core.wire.numbers import number_text, parse_number, to_int
+from glidemq_core.wire.payload import (
     MAX_PAYLOAD_BYTES,
     as_text,
     check_size,

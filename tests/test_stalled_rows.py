@@ -7,8 +7,8 @@ from bench import Bench
 from watch_kit import quick_watch, viewer_url
 
 from glidemq_core.connection import Connection, connect
-from glidemq_core.keys import QueueKeys
 from glidemq_core.watch import Watch
+from glidemq_core.wire.keys import QueueKeys
 
 __all__ = ["quick_watch"]
 

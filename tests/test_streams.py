@@ -16,9 +16,9 @@ from glidemq_core.errors import (
     JobNotFoundError,
     PayloadTooLargeError,
 )
-from glidemq_core.payload import MAX_PAYLOAD_BYTES
 from glidemq_core.queue import Queue
 from glidemq_core.streams import append_chunk
+from glidemq_core.wire.payload import MAX_PAYLOAD_BYTES
 
 # Recordings --------------------------------------------------------------------------------------------------
 

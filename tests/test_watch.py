@@ -13,9 +13,9 @@ from watch_kit import add, calls, fill, quick_watch, viewer_url  # noqa: F401
 from wire import GOLDEN, replay
 
 from glidemq_core.connection import Connection, connect
-from glidemq_core.keys import QueueKeys
 from glidemq_core.records import to_json
 from glidemq_core.watch import STATES, Watch
+from glidemq_core.wire.keys import QueueKeys
 
 RECORDINGS = sorted(path.stem for path in GOLDEN.glob("*.json"))
 COUNTED = ("waiting", "active", "delayed", "completed", "failed")

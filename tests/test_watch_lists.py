@@ -11,9 +11,9 @@ from wire import replay
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
 from glidemq_core.errors import InvalidOptionError
-from glidemq_core.keys import PRIORITY_STEP, QueueKeys
 from glidemq_core.records import JobRef, to_json
 from glidemq_core.watch import Watch
+from glidemq_core.wire.keys import PRIORITY_STEP, QueueKeys
 
 
 async def test_rows_and_detail_of_a_recorded_suspension(connection: Connection, watch: Watch) -> None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from glidemq_core.connection import Connection
-from glidemq_core.keys import QueueKeys
 from glidemq_core.watch import Watch
+from glidemq_core.wire.keys import QueueKeys
 
 
 async def viewer_url(connection: Connection, url: str) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ..audit import restart_audit, verify_audit
 from ..base import Scope
 from ..options import Actor
-from ..payload import as_text
 from ..records import Check, OperationResult
 from ..watch.source import Source, failed, integer, text
+from ..wire.payload import as_text
 from .findings import verdict
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..audit import audit_blob
 from ..base import Scope
-from ..keys import WORKERS_GROUP
 from ..options import Actor
 from ..records import Check, OperationResult
 from ..watch.source import Source, entries, failed, integer, pairs, sliced, text
+from ..wire.keys import WORKERS_GROUP
 from .findings import plural, verdict
 from .walk import Begun, walk_jobs
 

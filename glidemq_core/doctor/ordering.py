@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..numbers import to_int
 from ..records import Check
 from ..watch.scan import scan_step
 from ..watch.source import Source, entries, failed, integer, number, pairs, text
+from ..wire.numbers import to_int
 from .findings import verdict
 
 if TYPE_CHECKING:

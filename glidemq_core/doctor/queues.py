@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..keys import NO_DEADLINE
-from ..numbers import to_int
 from ..records import Check, WorkerInfo
 from ..watch.source import Source, failed, integer, number, pairs, sliced, text
+from ..wire.keys import NO_DEADLINE
+from ..wire.numbers import to_int
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

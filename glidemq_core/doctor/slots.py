@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..audit import audit_blob
 from ..base import Scope
-from ..numbers import to_int
 from ..options import Actor
 from ..records import Check, OperationResult
 from ..watch.source import Source, failed, pairs, text
+from ..wire.numbers import to_int
 from .findings import plural, verdict
 from .walk import Begun, walk_jobs
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from ..keys import queue_of
-from ..numbers import to_int
 from ..watch.scan import scan_all, scan_step
 from ..watch.source import Source, failed, text
+from ..wire.keys import queue_of
+from ..wire.numbers import to_int
 
 #: Steps of one walk, a thousand keys each.
 _STEPS = 200

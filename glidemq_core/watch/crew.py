@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import PermissionDeniedError
-from glidemq_core.keys import queue_of
 from glidemq_core.records import JobRow, WorkerInfo, WorkerList
 from glidemq_core.vitals import decode_worker
+from glidemq_core.wire.keys import queue_of
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .rows import job_row, read_fields

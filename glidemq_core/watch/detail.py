@@ -18,14 +18,14 @@ from glidemq_core.decoding import (
     optional_text,
     picked_fields,
 )
-from glidemq_core.keys import split_member
 from glidemq_core.ledger import attempts_of
-from glidemq_core.numbers import to_int
 from glidemq_core.options import Fallback, JobRef
-from glidemq_core.payload import as_text, decode_data, decode_result
 from glidemq_core.records import Child, JobDetail, StreamInfo
 from glidemq_core.reviews import review_hash
 from glidemq_core.rounds import Round
+from glidemq_core.wire.keys import split_member
+from glidemq_core.wire.numbers import to_int
+from glidemq_core.wire.payload import as_text, decode_data, decode_result
 
 from .rows import ROW_FIELDS, read_fields, row_facts
 from .source import Source, entries, failed, integer, number, text

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from glidemq_core.errors import GlideMQError
-from glidemq_core.keys import discovery_pattern, queue_of, registry, usage_queues
 from glidemq_core.option_fields import refuse, whole
 from glidemq_core.records import Discovery
+from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
 
 from .scan import scan_cluster
 from .source import Pace, Source, failed, integer, text

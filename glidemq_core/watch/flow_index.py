@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from glidemq_core.errors import JobNotFoundError
-from glidemq_core.keys import queue_of
-from glidemq_core.numbers import to_int
 from glidemq_core.options import JobRef
 from glidemq_core.records import Flow
+from glidemq_core.wire.keys import queue_of
+from glidemq_core.wire.numbers import to_int
 
 from .flows import ENDED, FLOW_FIELDS, parents_in, read_flow
 from .hearing import Hearing

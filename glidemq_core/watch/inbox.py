@@ -12,10 +12,10 @@ from glidemq_core.decoding import picked_fields
 from glidemq_core.errors import GlideMQError
 from glidemq_core.option_fields import whole
 from glidemq_core.options import JobRef
-from glidemq_core.payload import as_text
 from glidemq_core.records import Approval
 from glidemq_core.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approval_of
 from glidemq_core.rounds import Round, StreamFacts, limits_of, read_round, round_start
+from glidemq_core.wire.payload import as_text
 
 from .source import Source, failed, integer
 from .waiting import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glidemq_core.keys import PRIORITY_STEP
 from glidemq_core.option_fields import one_of, refuse, whole
 from glidemq_core.records import JobPage, JobRow
+from glidemq_core.wire.keys import PRIORITY_STEP
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .places import Candidate, FixedPlace, ListPlace, Mark, Order, Place, SortedPlace, StreamPlace

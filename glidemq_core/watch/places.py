@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from glidemq_core.entry_ids import parse_id
-from glidemq_core.keys import QueueKeys
+from glidemq_core.wire.entry_ids import parse_id
+from glidemq_core.wire.keys import QueueKeys
 
 from .rows import read_fields
 from .source import Source, entries, failed, integer, number, pairs, text

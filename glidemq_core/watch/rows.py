@@ -16,11 +16,11 @@ from glidemq_core.decoding import (
     picked_fields,
 )
 from glidemq_core.flow_walk import by_queue
-from glidemq_core.keys import PRIORITY_STEP
-from glidemq_core.numbers import parse_number, to_int
 from glidemq_core.options import JobRef
-from glidemq_core.payload import as_text, decode_progress
 from glidemq_core.records import JobRow
+from glidemq_core.wire.keys import PRIORITY_STEP
+from glidemq_core.wire.numbers import parse_number, to_int
+from glidemq_core.wire.payload import as_text, decode_progress
 
 from .heartbeats import is_overdue
 from .source import Source, failed, integer, moment, number, sliced

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
-from glidemq_core.keys import discovery_pattern
+from glidemq_core.wire.keys import discovery_pattern
 
 from .source import Pace, Source, text
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from glidemq_core.options import JobOptions, JobTemplate
 from glidemq_core.records import SchedulerEntry
-from glidemq_core.strict_json import compact_json, parse_json
+from glidemq_core.wire.strict_json import compact_json, parse_json
 
 _NUMBERS = {
     "every": "every",

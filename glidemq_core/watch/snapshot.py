@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from glidemq_core.decoding import picked_fields
-from glidemq_core.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
 from glidemq_core.records import QueueSnapshot, Rate
-from glidemq_core.strict_json import parse_json
+from glidemq_core.wire.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
+from glidemq_core.wire.strict_json import parse_json
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .source import Source, entries, failed, integer, moment, number, pairs, sliced, text

@@ -11,10 +11,10 @@ from typing import Any
 from glidemq_core.commands import Arg
 from glidemq_core.connection import Connection
 from glidemq_core.errors import PermissionDeniedError, UnsupportedServerError
-from glidemq_core.keys import QueueKeys
-from glidemq_core.numbers import parse_number
 from glidemq_core.option_fields import EPOCH, from_epoch_ms
-from glidemq_core.payload import as_text
+from glidemq_core.wire.keys import QueueKeys
+from glidemq_core.wire.numbers import parse_number
+from glidemq_core.wire.payload import as_text
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512

@@ -7,8 +7,8 @@ from typing import Literal
 
 from ..base import Scope
 from ..decoding import budget_of
-from ..keys import QueueKeys
 from ..retry import retry_through_outage
+from ..wire.keys import QueueKeys
 from .run import Run
 
 Verdict = Literal["run", "fail", "parked"]

@@ -6,11 +6,11 @@ from typing import Any
 
 from ..adding import add_records, encode_job
 from ..base import JSON_SERIALIZER, Scope
-from ..keys import QueueKeys
-from ..numbers import to_int
 from ..options import JobOptions
-from ..payload import decode_data
 from ..retry import retry_through_outage
+from ..wire.keys import QueueKeys
+from ..wire.numbers import to_int
+from ..wire.payload import decode_data
 from .outcome import Settle
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from ..base import Scope
 from ..connection import Connection
-from ..entry_ids import parse_id
 from ..errors import GlideMQError
+from ..wire.entry_ids import parse_id
 
 #: Events after which something may be ready to run.
 WAKING = frozenset(

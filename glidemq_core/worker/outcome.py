@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import payload
 from ..errors import (
     GlideMQError,
     JobLostError,
@@ -20,9 +19,10 @@ from ..errors import (
     ServerError,
     UnrecoverableError,
 )
-from ..numbers import parse_number
 from ..option_fields import to_ms
 from ..options import Backoff, Duration, Retention
+from ..wire import payload
+from ..wire.numbers import parse_number
 from .error_facts import error_facts
 from .run import Run
 

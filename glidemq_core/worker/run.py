@@ -17,9 +17,9 @@ from ..errors import (
     SuspendError,
     WaitingChildrenError,
 )
-from ..keys import PRIORITY_STEP
 from ..option_fields import refuse, to_epoch_ms, to_ms
 from ..run_calls import RunCalls
+from ..wire.keys import PRIORITY_STEP
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -227,7 +227,7 @@ class Run:
                     value=next_step,
                     allowed="None",
                 )
-            from .. import payload
+            from ..wire import payload
 
             data = payload.encode_data({**current, "step": next_step}, self.job._scope.serializer)
         self._ask(DelayRequest(until_ms, data))

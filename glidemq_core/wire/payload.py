@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from .errors import PayloadTooLargeError, SerializationError
+from ..errors import PayloadTooLargeError, SerializationError
 from .numbers import number_text, parse_number, to_int
 from .strict_json import compact_json, parse_json
 
 if TYPE_CHECKING:
-    from .base import Serializer
+    from ..base import Serializer
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",

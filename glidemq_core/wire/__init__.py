@@ -1,0 +1,1 @@
+"""What is stored, without IO: key names, payloads, numbers, entry ids, JSON rules."""
