@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from glidemq_core import records
-from glidemq_core.option_types import Fallback, JobRef
-from glidemq_core.options import JobOptions
+from glidemq_core.options.job import JobOptions
+from glidemq_core.options.types import Fallback, JobRef
 from glidemq_core.records_json import _plan
 
 #: Names of objects on the page, and the records they are.

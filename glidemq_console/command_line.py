@@ -72,7 +72,7 @@ def _unknown_queue(name: str, context: Context) -> str:
 
 
 def _at_job(action: Action, context: Context, text: str) -> tuple[Action, Context] | str:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
 
     queue, colon, job_id = text.rpartition(":")
     if not colon:

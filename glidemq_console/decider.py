@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.timer import Timer
 
 from glidemq_core.errors import CallTimeoutError, ClosedError, GlideMQError, ServerUnavailableError
-from glidemq_core.option_fields import UNSET, Unset
+from glidemq_core.options.fields import UNSET, Unset
 
 from .decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from glidemq_core.option_fields import UNSET, Unset
+from glidemq_core.options.fields import UNSET, Unset
 
 from . import format as fmt
 from .safe import clean

@@ -10,7 +10,7 @@ from . import format as fmt
 from .store import age_ms, epoch_ms
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowBudget, FlowNode
 
 #: States of a child that will not complete by itself; `unknown` is one that was removed before it was done.

@@ -10,7 +10,7 @@ from .store import Interests, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
-    from glidemq_core.options import Actor
+    from glidemq_core.options.job import Actor
     from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, StreamChunk
 
     from .feed import Publish
@@ -73,7 +73,7 @@ class ScriptedFeed:
         self._emit()
 
     async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
-        from glidemq_core.options import Actor
+        from glidemq_core.options.job import Actor
 
         recorder: Any = _Recorder(queue, self.changes, self._answers)
         return await call(recorder, Actor(by="tester", via="console"))

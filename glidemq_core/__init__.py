@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .flow_nodes import validate_dag as validate_dag
     from .flows import FlowProducer as FlowProducer
     from .job import Job as Job
-    from .options import *  # noqa: F403
+    from .options.job import *  # noqa: F403
     from .queue import Queue as Queue
     from .records import *  # noqa: F403
     from .search import NumericField as NumericField
@@ -61,7 +61,7 @@ _HOMES = {
     "flow_nodes": "DagNode FlowJob JobNode topo_sort validate_dag",
     "flows": "FlowProducer",
     "job": "Job",
-    "options": """
+    "options.job": """
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
         JobTemplate NewJob Ordering QueueOptions RateLimit Retention TokenBucket TokenLimit WorkerOptions
     """,

@@ -21,8 +21,8 @@ from .errors import (
 )
 from .job import Job
 from .linking import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
-from .option_fields import Duration, positive_ms, refuse
-from .options import (
+from .options.fields import Duration, positive_ms, refuse
+from .options.job import (
     JobKeywords,
     JobOptions,
     JobRef,

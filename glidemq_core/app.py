@@ -9,10 +9,10 @@ from typing import Any
 
 from .connection import Connection
 from .errors import InvalidOptionError
-from .option_fields import Duration
-from .options import merge_options
+from .options.fields import Duration
+from .options.job import merge_options
+from .options.worker import WorkerOptions
 from .worker.pool import Worker
-from .worker_options import WorkerOptions
 
 
 def load_app(target: str) -> list[Worker]:

@@ -11,7 +11,7 @@ from typing import Any
 from .audit import audit_blob
 from .base import Scope
 from .decoding import decode_signals
-from .option_fields import (
+from .options.fields import (
     EPOCH,
     UNSET,
     Instant,
@@ -24,7 +24,7 @@ from .option_fields import (
     text,
     to_epoch_ms,
 )
-from .options import Actor
+from .options.job import Actor
 from .records import Approval, Decision
 from .reviews import bound_facts
 from .signals import signal_head

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from .base import QueueBase, Scope
 from .errors import InvalidOptionError, ServerError
-from .option_fields import from_epoch_ms, instance_of, refuse, whole
-from .option_types import JobIdLike
-from .options import Actor
+from .options.fields import from_epoch_ms, instance_of, refuse, whole
+from .options.job import Actor
+from .options.types import JobIdLike
 from .records import AuditCheck, AuditEntry
 from .wire.strict_json import parse_json
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self
 
 from .connection import Call, Connection, connect
 from .errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
-from .option_fields import queue_name
-from .option_types import JobIdLike, id_in
+from .options.fields import queue_name
+from .options.types import JobIdLike, id_in
 from .wire.keys import QueueKeys
 
 

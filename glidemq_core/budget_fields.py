@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .decoding import amounts_text, optional_text
-from .options import Budget, JobRef
+from .options.job import Budget, JobRef
 from .records import FlowBudget
 from .wire.numbers import number_text, parse_number
 from .wire.payload import as_text

@@ -14,9 +14,9 @@ from .commands import Arg
 from .decoding import hash_fields
 from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
-from .option_fields import amount, amounts, flag, refuse
-from .option_types import JobIdLike
-from .options import Actor, Budget, JobRef
+from .options.fields import amount, amounts, flag, refuse
+from .options.job import Actor, Budget, JobRef
+from .options.types import JobIdLike
 from .records import FlowBudget, TopUp
 from .wire.keys import QueueKeys
 

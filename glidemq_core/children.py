@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .base import Scope
 from .decoding import decode_parents, hash_fields
 from .errors import SerializationError
-from .options import JobRef
+from .options.job import JobRef
 from .wire.keys import QueueKeys, split_member
 from .wire.payload import as_text, decode_result
 

@@ -17,7 +17,7 @@ from .commands import Arg, fcall_words, is_read, name_of, no_functions_error, re
 from .errors import InvalidOptionError, PermissionDeniedError, ServerError, UnsupportedServerError
 from .link import Link
 from .nodes import Nodes
-from .option_fields import UNSET, Unset
+from .options.fields import UNSET, Unset
 from .probe import Facts, probe
 from .records import ServerInfo
 from .url import EMBEDDED, Password, Settings, settings

@@ -10,9 +10,9 @@ from .appending import Appender
 from .audit import audit_blob
 from .base import Scope
 from .errors import JobStateError
-from .option_fields import Duration, delay_ms, integer, refuse, whole
-from .option_types import JobIdLike
-from .options import Actor
+from .options.fields import Duration, delay_ms, integer, refuse, whole
+from .options.job import Actor
+from .options.types import JobIdLike
 from .records import JobLogs
 from .run_calls import RunCalls
 from .switches import SwitchCalls

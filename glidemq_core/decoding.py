@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from .option_fields import EPOCH, from_epoch_ms
-from .options import JobOptions, JobRef
+from .options.fields import EPOCH, from_epoch_ms
+from .options.job import JobOptions, JobRef
 from .records import Signal, StreamChunk, SuspendInfo, Usage
 from .wire.keys import NO_DEADLINE, split_member
 from .wire.payload import as_text, json_list, number_text, parse_number, to_int

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import EmbeddedServerError
-from .option_fields import refuse
+from .options.fields import refuse
 from .resp import Wire
 
 HOST = "127.0.0.1"

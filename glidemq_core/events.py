@@ -11,7 +11,7 @@ from typing import Any
 from .base import QueueBase
 from .connection import Connection
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
-from .option_fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
+from .options.fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
 from .records import QueueEvent
 from .wire.entry_ids import EntryId, id_text, parse_id
 from .wire.keys import QueueKeys

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import CycleError, FlowDefinitionError
 from .job import Job
-from .options import JobOptions
+from .options.job import JobOptions
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .connection import Connection
 from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
 from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
 from .linking import OLD_ENOUGH_MS, register_child, settle_link
-from .options import Actor
+from .options.job import Actor
 from .repeating import insist
 from .slots import slot_of
 from .wire.payload import as_text

@@ -20,8 +20,8 @@ from .flow_nodes import (
     levels_of,
     topo_sort,
 )
-from .option_fields import queue_name
-from .options import JobOptions, JobRef, millitokens
+from .options.fields import queue_name
+from .options.job import JobOptions, JobRef, millitokens
 from .wire.keys import QueueKeys
 from .wire.payload import refuse_size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .option_fields import from_epoch_ms
+from .options.fields import from_epoch_ms
 from .records import FlowBudget, Usage
 
 #: Reports of the last minutes make the rate.

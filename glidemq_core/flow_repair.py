@@ -10,9 +10,9 @@ from .base import QueueBase, Scope
 from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
 from .linking import OLD_ENOUGH_MS, mend_links
-from .option_fields import Duration, refuse, to_ms
-from .option_types import JobIdLike
-from .options import Actor, JobRef
+from .options.fields import Duration, refuse, to_ms
+from .options.job import Actor, JobRef
+from .options.types import JobIdLike
 from .wire.keys import QueueKeys, done_marker
 from .wire.numbers import to_int
 from .wire.payload import as_text

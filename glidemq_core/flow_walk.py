@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from .base import readable
 from .connection import Connection
-from .options import JobRef
+from .options.job import JobRef
 from .wire.keys import QueueKeys, split_member
 from .wire.payload import as_text
 

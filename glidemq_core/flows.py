@@ -15,8 +15,8 @@ from .flow_parts import CALL_BYTES, CALL_JOBS, PartedFlow
 from .flow_plan import Plan, Planned, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
 from .job import Job
 from .linking import check_parent_queue, refused_error
-from .option_fields import instance_of
-from .options import Budget
+from .options.fields import instance_of
+from .options.job import Budget
 from .registries import register_queue
 from .slots import check_one_slot, slot_of
 from .wire.keys import QueueKeys

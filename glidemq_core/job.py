@@ -10,11 +10,11 @@ from .base import Scope
 from .control_call import ControlCall
 from .errors import JobStateError
 from .job_fields import DataT, JobFields, ResultT
-from .options import JobRef
+from .options.job import JobRef
 from .wire.numbers import number_text
 
 if TYPE_CHECKING:
-    from .options import Actor, Duration, Instant
+    from .options.job import Actor, Duration, Instant
     from .records import Signal, Usage
     from .run_calls import RunCalls
     from .worker.run import Run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from . import decoding
 from .base import Scope
 from .decided import review_decision
-from .options import Fallback, JobOptions, JobRef
+from .options.job import Fallback, JobOptions, JobRef
 from .wire import payload
 from .wire.numbers import to_int
 

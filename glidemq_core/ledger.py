@@ -8,7 +8,7 @@ from typing import Any
 
 from .base import Scope
 from .decoding import usage_from_json
-from .option_fields import EPOCH, from_epoch_ms
+from .options.fields import EPOCH, from_epoch_ms
 from .records import Attempt, Usage
 from .wire.payload import as_text
 from .wire.strict_json import parse_json

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from .audit import audit_blob
 from .base import Scope
 from .errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
-from .options import Actor, JobRef
+from .options.job import Actor, JobRef
 from .slots import slot_of
 from .vitals import exists
 from .wire.keys import QueueKeys, split_member

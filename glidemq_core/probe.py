@@ -20,7 +20,7 @@ from .errors import (
     PermissionDeniedError,
     ServerUnavailableError,
 )
-from .option_fields import refuse
+from .options.fields import refuse
 from .resp import NotValkeyError, ReplyError, Wire
 from .url import Address, Settings, format_address
 

@@ -13,13 +13,13 @@ from .control import ControlCalls
 from .flow_repair import FlowCalls
 from .job_fields import DataT, ResultT
 from .limits import LimitCalls
-from .options import merge_options
+from .options.job import merge_options
+from .options.worker import QueueOptions
 from .reading import ReadCalls
 from .search import SearchCalls
 from .streams import StreamCalls
 from .suspension import SuspensionCalls
 from .usage import UsageCalls
-from .worker_options import QueueOptions
 
 
 class Queue(

@@ -10,8 +10,8 @@ from .base import Scope, readable
 from .connection import Call
 from .decoding import hash_fields, picked_fields
 from .job import Job
-from .option_fields import one_of, refuse, whole
-from .option_types import JobIdLike
+from .options.fields import one_of, refuse, whole
+from .options.types import JobIdLike
 from .vitals import VitalCalls, scan_hashes
 from .wire.keys import WORKERS_GROUP
 from .wire.numbers import to_int

@@ -10,8 +10,8 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from .option_fields import EPOCH, epoch_ms, from_epoch_ms
-from .options import Fallback, JobOptions, JobRef
+from .options.fields import EPOCH, epoch_ms, from_epoch_ms
+from .options.job import Fallback, JobOptions, JobRef
 from .records_flow import (
     Flow,
     FlowBudget,

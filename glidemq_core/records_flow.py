@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from .options import JobRef
+from .options.job import JobRef
 from .records_json import answer, python_only
 
 Amounts = Mapping[str, float]

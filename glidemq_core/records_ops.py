@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from .options import JobTemplate
+from .options.job import JobTemplate
 from .records_json import answer, python_only
 
 

@@ -20,7 +20,7 @@ from .decoding import (
     picked_fields,
 )
 from .errors import JobStateError, SerializationError
-from .options import JobRef
+from .options.job import JobRef
 from .records import Approval
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
 from .wire.numbers import size_words

@@ -13,7 +13,7 @@ from .base import QueueBase, Scope
 from .connection import Connection
 from .errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
 from .job import Job
-from .option_fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
+from .options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
 from .reading import load_jobs
 from .records import VectorHit
 from .search_filter import escape_tag, parse_filter

@@ -11,7 +11,7 @@ from typing import Any
 
 from .base import Scope
 from .errors import InvalidOptionError, ServerError
-from .option_fields import amount, flag, refuse, some_text, whole
+from .options.fields import amount, flag, refuse, some_text, whole
 from .search_hits import Hit, rank
 from .search_schema import Schema
 from .wire.payload import as_text

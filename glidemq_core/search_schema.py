@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from .errors import GlideMQError
-from .option_fields import flag, one_of, refuse, text, whole
+from .options.fields import flag, one_of, refuse, text, whole
 from .vectors import field_name, vector_name
 from .wire.strict_json import compact_json, parse_json
 

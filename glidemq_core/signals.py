@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from .option_fields import UNSET, refuse, text
+from .options.fields import UNSET, refuse, text
 from .wire.payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
 
 

@@ -6,7 +6,7 @@ import binascii
 from collections.abc import Iterable
 
 from .connection import Connection
-from .option_fields import refuse
+from .options.fields import refuse
 from .wire.keys import QueueKeys
 
 _SLOTS = 16_384

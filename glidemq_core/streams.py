@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 from .appending import Appender
 from .base import QueueBase, Scope
 from .connection import Connection
-from .option_fields import Duration, refuse, to_ms
-from .option_types import JobIdLike
+from .options.fields import Duration, refuse, to_ms
+from .options.types import JobIdLike
 from .records import StreamChunk
 from .run_calls import RunCalls
 from .stream_hub import StreamHub, close_quietly

@@ -10,9 +10,9 @@ from .audit import audit_blob
 from .base import QueueBase, Scope
 from .decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .job import Job
-from .option_fields import UNSET, Instant, Unset, flag, to_epoch_ms
-from .option_types import JobIdLike
-from .options import Actor
+from .options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
+from .options.job import Actor
+from .options.types import JobIdLike
 from .reading import get_jobs
 from .records import Approval, Decision, SignalResult, SuspendInfo
 from .reviews import bound_facts, read_payload, review

@@ -10,8 +10,8 @@ from .audit import audit_blob
 from .base import QueueBase, Scope
 from .commands import Arg
 from .errors import QueueBusyError
-from .option_fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
-from .options import Actor, RateLimit
+from .options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
+from .options.job import Actor, RateLimit
 from .registries import forget_queue
 from .repeating import insist
 from .wire.numbers import to_int

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
-from .option_fields import positive_ms, refuse, whole
+from .options.fields import positive_ms, refuse, whole
 from .wire.keys import DEFAULT_PREFIX
 
 Password = str | Callable[[], Awaitable[str]]

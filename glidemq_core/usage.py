@@ -13,8 +13,8 @@ from .base import QueueBase, Scope
 from .errors import LockBusyError
 from .flow_usage import get_flow_usage
 from .ledger import get_ledger
-from .option_fields import Duration, Instant, flag, refuse, text, to_ms
-from .option_types import JobIdLike
+from .options.fields import Duration, Instant, flag, refuse, text, to_ms
+from .options.types import JobIdLike
 from .records import Attempt, FlowUsage, Usage, UsageSummary
 from .registries import register_usage
 from .run_calls import RunCalls

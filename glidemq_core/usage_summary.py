@@ -9,7 +9,7 @@ from typing import Any
 from .base import LazyConnection, readable
 from .connection import Connection
 from .errors import InvalidOptionError, PermissionDeniedError
-from .option_fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
+from .options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
 from .records import MinuteUsage, Totals, UsageSummary
 from .usage_sums import RESIDUE, Sum
 from .wire.keys import QueueKeys, usage_queues

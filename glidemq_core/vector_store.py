@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from .base import Scope
 from .connection import Connection
 from .job import Job
-from .option_fields import one_of, refuse
+from .options.fields import one_of, refuse
 from .search import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
 from .wire.numbers import to_int

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .base import QueueBase, Scope
 from .errors import ServerError
-from .option_fields import from_epoch_ms, integer, one_of
+from .options.fields import from_epoch_ms, integer, one_of
 from .records import JobCounts
 from .records_ops import Metrics, MetricsPoint, WorkerInfo, WorkerJob
 from .wire.numbers import to_int

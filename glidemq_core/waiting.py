@@ -15,7 +15,7 @@ from .errors import (
     ServerUnavailableError,
     WaitTimeoutError,
 )
-from .options import Duration, to_ms
+from .options.job import Duration, to_ms
 from .reading import get_jobs
 from .records import JobCounts
 from .vitals import get_job_counts

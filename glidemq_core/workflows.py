@@ -14,8 +14,8 @@ from .connection import Connection
 from .flow_nodes import DagNode, FlowJob, JobNode
 from .flows import FlowProducer
 from .job import Job
-from .option_fields import refuse
-from .options import NewJob
+from .options.fields import refuse
+from .options.job import NewJob
 
 #: Name of the job that a group is collected in.
 GROUP_NAME = "__group__"

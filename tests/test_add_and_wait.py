@@ -18,7 +18,7 @@ from glidemq_core.errors import (
     JobNotFoundError,
     WaitTimeoutError,
 )
-from glidemq_core.options import Deduplication
+from glidemq_core.options.job import Deduplication
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 

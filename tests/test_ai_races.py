@@ -18,7 +18,7 @@ from conftest import eventually
 from glidemq_core.connection import Connection
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Budget, NewJob
+from glidemq_core.options.job import Budget, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.suspension import suspend
 

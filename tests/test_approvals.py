@@ -13,7 +13,7 @@ from suspension_kit import activate, activated, field, signal_list, suspended
 
 from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError, PermissionDeniedError
-from glidemq_core.options import Actor
+from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records_json import to_json
 from glidemq_core.rounds import entry_text

@@ -15,7 +15,7 @@ from glidemq_core.base import Scope
 from glidemq_core.connection import Connection
 from glidemq_core.control import remove_jobs
 from glidemq_core.errors import InvalidOptionError, ServerError
-from glidemq_core.options import Actor, Ordering
+from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.switches import pause, resume
 from glidemq_core.wire.keys import QueueKeys

@@ -19,7 +19,7 @@ from glidemq_core.connection import Connection
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Budget, JobOptions
+from glidemq_core.options.job import Budget, JobOptions
 from glidemq_core.queue import Queue
 
 # Booking -----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Actor, Budget, JobRef
+from glidemq_core.options.job import Actor, Budget, JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records import to_json
 from glidemq_core.watch import Watch

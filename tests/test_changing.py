@@ -15,7 +15,7 @@ from glidemq_core.errors import (
     JobStateError,
 )
 from glidemq_core.events import QueueEvents
-from glidemq_core.options import Actor, JobOptions, NewJob
+from glidemq_core.options.job import Actor, JobOptions, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
 from glidemq_core.wire.keys import PRIORITY_STEP

@@ -10,7 +10,7 @@ from conftest import eventually
 
 from glidemq_core.connection import Connection
 from glidemq_core.job import Job
-from glidemq_core.options import TokenLimit
+from glidemq_core.options.job import TokenLimit
 from glidemq_core.queue import Queue
 from glidemq_core.records import Signal
 

@@ -20,7 +20,7 @@ from glidemq_core.errors import (
     JobStateError,
     PayloadTooLargeError,
 )
-from glidemq_core.options import Actor, Fallback, RateLimit
+from glidemq_core.options.job import Actor, Fallback, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
 

@@ -17,7 +17,7 @@ from glidemq_core.connection import Connection
 from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import AuditError, PermissionDeniedError, ServerError
 from glidemq_core.job import Job
-from glidemq_core.options import Actor
+from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.suspension import suspend
 from glidemq_core.watch import Watch

@@ -27,8 +27,8 @@ from glidemq_core.decoding import (
     usage_from_json,
     usage_json,
 )
-from glidemq_core.option_fields import EPOCH, from_epoch_ms
-from glidemq_core.options import JobRef
+from glidemq_core.options.fields import EPOCH, from_epoch_ms
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import (
     SuspendInfo,
     Usage,

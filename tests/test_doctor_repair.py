@@ -11,7 +11,7 @@ from conftest import eventually
 from worker_kit import P, quick
 
 from glidemq_core.doctor import examine, repair
-from glidemq_core.options import Actor, Deduplication, Ordering
+from glidemq_core.options.job import Actor, Deduplication, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.records import Check, OperationResult
 from glidemq_core.watch import Watch

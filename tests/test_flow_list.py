@@ -15,7 +15,7 @@ from glidemq_core.connection import Connection
 from glidemq_core.errors import ClosedError, InvalidOptionError, ServerUnavailableError
 from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Budget, JobOptions, NewJob
+from glidemq_core.options.job import Budget, JobOptions, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.records import FlowList
 from glidemq_core.watch import Watch

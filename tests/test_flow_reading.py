@@ -18,7 +18,7 @@ from glidemq_core.errors import (
 from glidemq_core.flow_nodes import FlowJob, JobNode
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records_json import to_json
 from glidemq_core.watch import Watch

@@ -16,7 +16,7 @@ from glidemq_core.errors import (
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Budget, JobRef
+from glidemq_core.options.job import Budget, JobRef
 from glidemq_core.queue import Queue
 
 # Recordings: the same calls write the same -----------------------------------------------------------------

@@ -22,7 +22,7 @@ from glidemq_core.errors import (
 from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Actor, Budget, Deduplication, JobOptions, JobRef, NewJob
+from glidemq_core.options.job import Actor, Budget, Deduplication, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker

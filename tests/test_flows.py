@@ -22,7 +22,7 @@ from glidemq_core.errors import (
 from glidemq_core.flow_nodes import DagNode, FlowJob, topo_sort, validate_dag
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import Budget, JobOptions, JobRef, Ordering, TokenBucket
+from glidemq_core.options.job import Budget, JobOptions, JobRef, Ordering, TokenBucket
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 

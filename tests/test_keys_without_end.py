@@ -11,7 +11,7 @@ from worker_kit import P
 
 from glidemq_core import FlowJob, FlowProducer, JobOptions
 from glidemq_core.connection import Connection
-from glidemq_core.options import Deduplication, JobRef, Ordering, RateLimit, TokenBucket
+from glidemq_core.options.job import Deduplication, JobRef, Ordering, RateLimit, TokenBucket
 from glidemq_core.sweeps import sweep_records, tick
 from glidemq_core.worker import Worker
 

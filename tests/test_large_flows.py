@@ -17,7 +17,7 @@ from glidemq_core.errors import CallTimeoutError, DuplicateJobError, ServerError
 from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flow_parts import mend_flows
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import Actor, Budget, JobOptions, Ordering, TokenBucket
+from glidemq_core.options.job import Actor, Budget, JobOptions, Ordering, TokenBucket
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker

@@ -12,7 +12,7 @@ from watch_kit import viewer_url
 
 from glidemq_core.connection import Connection
 from glidemq_core.job import Job
-from glidemq_core.options import NewJob, RateLimit, TokenLimit
+from glidemq_core.options.job import NewJob, RateLimit, TokenLimit
 from glidemq_core.queue import Queue
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
@@ -219,7 +219,7 @@ async def test_tokens_counted_by_peers_show_with_the_cap_unknown(connection: Con
 
 
 async def test_groups_show_slots_waiting_jobs_and_buckets(connection: Connection) -> None:
-    from glidemq_core.options import Ordering, TokenBucket
+    from glidemq_core.options.job import Ordering, TokenBucket
 
     release = asyncio.Event()
 

@@ -18,7 +18,7 @@ from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.linking import mend_links
-from glidemq_core.options import JobOptions, JobRef, NewJob
+from glidemq_core.options.job import JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glidemq_core.errors import CostExceedsCapacityError, InvalidOptionError
-from glidemq_core.option_fields import UNSET, epoch_ms, from_epoch_ms
-from glidemq_core.option_types import id_in
-from glidemq_core.options import (
+from glidemq_core.options.fields import UNSET, epoch_ms, from_epoch_ms
+from glidemq_core.options.job import (
     Actor,
     Backoff,
     Batch,
@@ -38,6 +37,7 @@ from glidemq_core.options import (
     to_epoch_ms,
     to_ms,
 )
+from glidemq_core.options.types import id_in
 from glidemq_core.wire.strict_json import compact_json, parse_json, same_json
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -21,7 +21,7 @@ from glidemq_core.errors import (
     ServerError,
     ServerUnavailableError,
 )
-from glidemq_core.options import Actor
+from glidemq_core.options.job import Actor
 from glidemq_core.outbox import MOST_REFUSALS, TRY_AGAIN_MS, Outbox
 from glidemq_core.watch import Watch
 

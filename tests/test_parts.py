@@ -9,7 +9,7 @@ from bench import Bench
 
 from glidemq_core import switches
 from glidemq_core.errors import CallTimeoutError
-from glidemq_core.options import Actor, Ordering
+from glidemq_core.options.job import Actor, Ordering
 
 ACTOR = Actor("ada")
 JOBS = 45

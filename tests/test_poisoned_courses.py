@@ -16,7 +16,7 @@ from worker_kit import P, is_idle, quick
 from glidemq_core.connection import connect
 from glidemq_core.doctor import repair
 from glidemq_core.errors import ServerError
-from glidemq_core.options import Actor, Ordering
+from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.watch import Watch
 
 pytestmark = pytest.mark.leaves_records

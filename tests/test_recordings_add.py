@@ -14,7 +14,7 @@ from wire import dump, recording
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import GlideMQError
-from glidemq_core.options import (
+from glidemq_core.options.job import (
     Backoff,
     Deduplication,
     Fallback,

@@ -13,7 +13,7 @@ from recording_kit import HOUR, Process, advance, fails, job, never, one, same, 
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import UnrecoverableError
-from glidemq_core.options import Backoff, Fallback
+from glidemq_core.options.job import Backoff, Fallback
 from glidemq_core.queue import Queue
 
 # Failing -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from recording_kit import HOUR, job, never, one, same, steady_minute, worker  # 
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import RateLimitError
-from glidemq_core.options import Ordering, RateLimit, TokenBucket
+from glidemq_core.options.job import Ordering, RateLimit, TokenBucket
 from glidemq_core.queue import Queue
 
 

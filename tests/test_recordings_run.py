@@ -15,7 +15,7 @@ from recording_kit import HOUR, Process, never, one, same, steady_minute, worker
 from wire import dump, recording
 
 from glidemq_core.connection import Connection
-from glidemq_core.options import Backoff
+from glidemq_core.options.job import Backoff
 from glidemq_core.queue import Queue
 from glidemq_core.usage import report_usage
 

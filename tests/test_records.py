@@ -17,8 +17,8 @@ from glidemq_core import records
 from glidemq_core.decoding import (
     decode_chunk,
 )
-from glidemq_core.option_fields import EPOCH, from_epoch_ms
-from glidemq_core.options import Fallback, JobOptions, JobRef
+from glidemq_core.options.fields import EPOCH, from_epoch_ms
+from glidemq_core.options.job import Fallback, JobOptions, JobRef
 from glidemq_core.records import (
     Approval,
     Attempt,

@@ -17,7 +17,7 @@ from glidemq_core.errors import (
     JobStateError,
     QueueBusyError,
 )
-from glidemq_core.options import Actor, Ordering, RateLimit
+from glidemq_core.options.job import Actor, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick
 

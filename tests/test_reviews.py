@@ -13,7 +13,7 @@ from suspension_kit import activated, suspended
 
 from glidemq_core.connection import Connection
 from glidemq_core.job import Job
-from glidemq_core.options import Actor, Backoff
+from glidemq_core.options.job import Actor, Backoff
 from glidemq_core.queue import Queue
 from glidemq_core.records import Approval
 from glidemq_core.suspension import suspend

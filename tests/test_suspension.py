@@ -14,7 +14,7 @@ from wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
-from glidemq_core.options import Ordering
+from glidemq_core.options.job import Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.suspension import deliver_early, suspend
 from glidemq_core.sweeps import sweep_suspended

@@ -10,7 +10,7 @@ from wire import assert_same_records, dump, recording
 
 from glidemq_core import sweeps
 from glidemq_core.connection import Connection
-from glidemq_core.options import Ordering, RateLimit
+from glidemq_core.options.job import Ordering, RateLimit
 from glidemq_core.wire.keys import NO_DEADLINE, PRIORITY_STEP
 
 QUEUE = "mail"

@@ -19,7 +19,7 @@ from glidemq_core.errors import (
     RateLimitError,
     UnrecoverableError,
 )
-from glidemq_core.options import Backoff
+from glidemq_core.options.job import Backoff
 from glidemq_core.worker import run as worker_run
 
 # What processors may do ------------------------------------------------------------------------------------------

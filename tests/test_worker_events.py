@@ -13,7 +13,7 @@ from worker_kit import in_state, quick
 
 from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import CallTimeoutError, ServerUnavailableError
-from glidemq_core.options import NewJob
+from glidemq_core.options.job import NewJob
 from glidemq_core.worker import Worker, events
 
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import eventually
 
 from glidemq_core.connection import Connection, connect
-from glidemq_core.options import NewJob
+from glidemq_core.options.job import NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 

@@ -30,7 +30,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
-from glidemq_core.options import NewJob, Ordering
+from glidemq_core.options.job import NewJob, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.run_calls import RunCalls
 from glidemq_core.streams import append_chunk

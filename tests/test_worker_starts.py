@@ -13,7 +13,7 @@ from worker_kit import P, clean, in_state, never, quick
 
 from glidemq_core.connection import Connection
 from glidemq_core.errors import RateLimitError
-from glidemq_core.options import NewJob, Ordering, RateLimit, TokenBucket, TokenLimit
+from glidemq_core.options.job import NewJob, Ordering, RateLimit, TokenBucket, TokenLimit
 from glidemq_core.queue import Queue
 from glidemq_core.worker import exchange as worker_exchange
 

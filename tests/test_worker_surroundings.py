@@ -18,7 +18,7 @@ from glidemq_core.errors import (
     JobLostError,
     ServerError,
 )
-from glidemq_core.options import Actor, JobOptions, NewJob
+from glidemq_core.options.job import Actor, JobOptions, NewJob
 
 # Handlers, clocks, lost replies -------------------------------------------------------------------------------
 

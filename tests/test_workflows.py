@@ -14,7 +14,7 @@ from glidemq_core.errors import CycleError, InvalidOptionError
 from glidemq_core.flow_nodes import DagNode, JobNode
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.options import JobOptions, NewJob
+from glidemq_core.options.job import JobOptions, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.worker import Worker
 

@@ -11,7 +11,7 @@ from ..safe import clean
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow, Queue
-    from glidemq_core.options import Actor
+    from glidemq_core.options.job import Actor
 
     from ..app import ConsoleApp
     from ..screens.base import ConsoleScreen

@@ -13,7 +13,7 @@ from . import jobs
 from .base import Action, Context, Danger, Question, Reason, on_screen
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowBudget, FlowNode, TopUp
 
     from ..screens.topup import Request

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from glidemq_core import Queue
-    from glidemq_core.options import Actor
+    from glidemq_core.options.job import Actor
     from glidemq_core.records import JobRow
 
 _NOT_STARTED = ("waiting", "prioritized", "delayed")

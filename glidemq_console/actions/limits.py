@@ -29,7 +29,7 @@ def _own_rpm(row: QueueSnapshot) -> bool:
 
 
 async def _set_rpm(context: Context) -> str:
-    from glidemq_core.options import RateLimit
+    from glidemq_core.options.job import RateLimit
 
     row = selected_queue(context)
     assert context.queue is not None

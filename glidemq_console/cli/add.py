@@ -123,7 +123,7 @@ def _warnings_noted(session: Session) -> Iterator[None]:
 
 def _options(wire: dict[str, Any], chosen: dict[str, Any] | None = None) -> JobOptions:
     """Read options as stored; what was chosen beside them wins."""
-    from glidemq_core.options import JobOptions, job_options
+    from glidemq_core.options.job import JobOptions, job_options
 
     given = {key: value for key, value in (chosen or {}).items() if value is not None}
     return job_options(JobOptions.from_json(wire), given)

@@ -56,7 +56,7 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
         out.note("nothing waits for approval")
         return
     from glidemq_console.format import UNKNOWN, age, count, countdown, money
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     now_ms = epoch_ms(inbox.at)
     rows = []
@@ -122,7 +122,7 @@ async def review(session: Session, name: parameters.Job, queue: parameters.JobQu
 
 def _show_whole(session: Session, shown: Approval) -> None:
     from glidemq_console.format import UNKNOWN, byte_size, clock, money, plural
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     out = session.out
     until = f", until {clock(epoch_ms(shown.deadline_at))}" if shown.deadline_at else ", no deadline"

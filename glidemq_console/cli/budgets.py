@@ -15,7 +15,7 @@ from .session import Session
 from .values import amount, amount_for
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import FlowBudget, TopUp
 
 #: Parked jobs that are named to people.

@@ -13,7 +13,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.base import Scope
-    from glidemq_core.options import Actor, JobRef
+    from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.records import OperationResult
 
 #: Changes the jobs of one queue and tells one outcome a job, in order.

@@ -17,7 +17,7 @@ from .session import Session
 from .values import some_text, standard_input
 
 if TYPE_CHECKING:
-    from glidemq_core.options import Actor
+    from glidemq_core.options.job import Actor
     from glidemq_core.queue import Queue
     from glidemq_core.records import Decision, JobRef
 

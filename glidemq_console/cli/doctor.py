@@ -12,7 +12,7 @@ from .program import DEFAULT_TIMEOUT_MS, command, own
 from .session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.options import Actor
+    from glidemq_core.options.job import Actor
     from glidemq_core.records import Check, OperationResult
 
 #: Queues looked at when none is named.

@@ -107,7 +107,7 @@ def _print(session: Session, event: QueueEvent) -> None:
     import json
 
     from glidemq_console.format import clock
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     subject = f"{event.queue}:{event.job_id}" if event.job_id else event.queue
     facts = " ".join(

@@ -12,7 +12,7 @@ from .program import command
 from .session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowNode
 
 DEFAULT_NODES = 1_000

@@ -174,7 +174,7 @@ def show_rows(session: Session, rows: Any) -> None:
 def _times(row: JobRow) -> tuple[str, str]:
     """Age since it was added; how long its last run took or has taken."""
     from glidemq_console.format import UNKNOWN, age, took
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     now_ms = time.time_ns() // 1_000_000
     added = age(epoch_ms(row.created_at) if row.created_at else None, now_ms)
@@ -242,7 +242,7 @@ def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
 
 def _show(session: Session, detail: JobDetail) -> None:
     from glidemq_console.format import UNKNOWN, byte_size, clock, full, money, plural
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     out = session.out
 

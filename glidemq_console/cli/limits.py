@@ -60,7 +60,7 @@ async def _set(
 ) -> list[OperationResult]:
     from glidemq_console.audit_text import concurrency_cap, starts_cap
     from glidemq_core import switches
-    from glidemq_core.options import RateLimit
+    from glidemq_core.options.job import RateLimit
     from glidemq_core.records import OperationResult
 
     source = await session.queue(name)
@@ -118,7 +118,7 @@ def _row(session: Session, one: Limits, at_ms: int) -> list[str]:
 def _meter(rate: Rate, at_ms: int) -> tuple[str, str]:
     """Used of the cap in its window, and the time to its end."""
     from glidemq_console.format import UNKNOWN, countdown, full, window
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     resets = countdown(epoch_ms(rate.resets_at) if rate.resets_at is not None else None, at_ms)
     if rate.used is None and rate.max is None:
@@ -143,7 +143,7 @@ def _show_groups(session: Session, one: Limits, at_ms: int) -> None:
 
 def _group(session: Session, group: Group, at_ms: int) -> list[str]:
     from glidemq_console.format import UNKNOWN, countdown, full
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     running = full(group.active) + (f" of {group.max_concurrency}" if group.max_concurrency else "")
     bucket = UNKNOWN if group.capacity is None else f"{full(group.tokens)} of {full(group.capacity)}"

@@ -13,7 +13,7 @@ from .printer import ChunkPrinter
 from .session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import JobDetail, QueueEvent
     from glidemq_core.watch import Watch
 
@@ -42,7 +42,7 @@ class Narrator:
     async def look(self) -> JobDetail | None:
         """Read the job and learn which of its attempts have streamed already."""
         from glidemq_core.errors import GlideMQError
-        from glidemq_core.option_fields import epoch_ms
+        from glidemq_core.options.fields import epoch_ms
 
         try:
             detail = await self._detail()
@@ -216,7 +216,7 @@ class Narrator:
 
 
 def _ms(moment: Any) -> int | None:
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     return None if moment is None else epoch_ms(moment)
 

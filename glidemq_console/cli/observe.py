@@ -135,7 +135,7 @@ def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
 
 def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
     from glidemq_console.format import clock
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     out = session.out
     headers = ["QUEUE", "JOBS", "TOKENS", "COST", "MODELS"]

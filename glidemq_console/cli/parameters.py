@@ -50,6 +50,6 @@ def merged(names: list[str] | None, more: list[str] | None) -> tuple[str, ...]:
 
 def given_json(text: str | None) -> object:
     """Read a JSON option; `UNSET` when it was not given."""
-    from glidemq_core.option_fields import UNSET
+    from glidemq_core.options.fields import UNSET
 
     return UNSET if text is None else json_argument(text, "--data")

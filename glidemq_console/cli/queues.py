@@ -85,7 +85,7 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
         return
     from glidemq_console.format import age, count, money
     from glidemq_console.store import delayed_jobs, ready_jobs
-    from glidemq_core.option_fields import epoch_ms
+    from glidemq_core.options.fields import epoch_ms
 
     at_ms = epoch_ms(fleet.at)
     headers = [

@@ -17,7 +17,7 @@ from .settings import Given, Settings, resolve
 
 if TYPE_CHECKING:
     from glidemq_core.connection import Connection
-    from glidemq_core.options import Actor, JobRef
+    from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.queue import Queue
     from glidemq_core.records import OperationResult, QueueSnapshot
     from glidemq_core.watch import Watch
@@ -167,7 +167,7 @@ class Session:
 
         The job itself need not exist when its queue is named.
         """
-        from glidemq_core.options import JobRef
+        from glidemq_core.options.job import JobRef
 
         if queue:
             named, colon, job_id = text.rpartition(":")
@@ -222,7 +222,7 @@ class Session:
 
     def actor(self, by: str | None, comment: str | None) -> Actor:
         """Who does this, for the audit."""
-        from glidemq_core.options import Actor
+        from glidemq_core.options.job import Actor
 
         return Actor(by or self.settings.user, "cli", comment)
 

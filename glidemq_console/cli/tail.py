@@ -16,7 +16,7 @@ from .program import command, own, require
 from .session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.stream_tail import Tail
 
 

@@ -18,7 +18,7 @@ from glidemq_core import (
     TokenLimit,
     Worker,
 )
-from glidemq_core.options import merge_options
+from glidemq_core.options.job import merge_options
 
 from .world import World
 

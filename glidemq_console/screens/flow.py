@@ -22,7 +22,7 @@ from .base import ConsoleScreen
 from .job import JobScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import FlowNode
 
 #: From this width on the budget stands beside the tree.

@@ -25,7 +25,7 @@ from ..widgets.gauge import gauge_parts
 from ..widgets.ink import Cell, Ink, Parts
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowBudget, FlowNode
 
 #: Parked jobs named in the pane.

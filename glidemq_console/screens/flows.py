@@ -121,7 +121,7 @@ class FlowsScreen(ConsoleScreen):
         return parts
 
     def open(self, target: object) -> None:
-        from glidemq_core.options import JobRef
+        from glidemq_core.options.job import JobRef
 
         if isinstance(target, JobRef):
             self.app.push_screen(FlowScreen(target))

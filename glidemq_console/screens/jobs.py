@@ -219,7 +219,7 @@ class JobsScreen(ConsoleScreen):
         return parts
 
     def open(self, target: object) -> None:
-        from glidemq_core.options import JobRef
+        from glidemq_core.options.job import JobRef
 
         if isinstance(target, JobRef):
             self.open(target.queue)

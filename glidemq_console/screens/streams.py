@@ -166,7 +166,7 @@ class StreamsScreen(ConsoleScreen):
         return parts
 
     def open(self, target: object) -> None:
-        from glidemq_core.options import JobRef
+        from glidemq_core.options.job import JobRef
 
         if isinstance(target, JobRef):
             self._auto = False

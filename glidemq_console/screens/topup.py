@@ -25,7 +25,7 @@ from ..widgets.statusline import PartsView
 from .flow_parts import amount_text, node_at
 
 if TYPE_CHECKING:
-    from glidemq_core.options import JobRef
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import FlowBudget, TopUp
 
     from ..store import FlowView

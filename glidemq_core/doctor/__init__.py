@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, PermissionDeniedError
-from ..options import Actor
+from ..options.job import Actor
 from ..records import Check, OperationResult
 from ..watch.source import Source
 from .audits import audits, restart_audits

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..audit import audit_blob
 from ..base import Scope
 from ..errors import GlideMQError
-from ..options import Actor
+from ..options.job import Actor
 from ..outbox import Outbox
 from ..records import Check, OperationResult
 from ..watch.source import Source, failed, integer, sliced, text

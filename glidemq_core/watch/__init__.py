@@ -14,8 +14,8 @@ from glidemq_core.base import LazyConnection, Scope
 from glidemq_core.connection import Connection
 from glidemq_core.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.ledger import get_ledger
-from glidemq_core.option_fields import Duration, Instant, queue_name, refuse, some_text, whole
-from glidemq_core.options import JobRef
+from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import (
     Attempt,
     AuditEntry,

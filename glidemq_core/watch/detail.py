@@ -19,7 +19,7 @@ from glidemq_core.decoding import (
     picked_fields,
 )
 from glidemq_core.ledger import attempts_of
-from glidemq_core.options import Fallback, JobRef
+from glidemq_core.options.job import Fallback, JobRef
 from glidemq_core.records import Child, JobDetail, StreamInfo
 from glidemq_core.reviews import review_hash
 from glidemq_core.rounds import Round

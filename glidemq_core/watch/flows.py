@@ -20,7 +20,7 @@ from glidemq_core.decoding import (
 )
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flow_rates import with_rates
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.usage_sums import Sum
 from glidemq_core.wire.numbers import to_int

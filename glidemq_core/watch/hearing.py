@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 
 from .source import Source, entries, failed, sliced, text
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glidemq_core.option_fields import one_of, refuse, whole
+from glidemq_core.options.fields import one_of, refuse, whole
 from glidemq_core.records import JobPage, JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 

@@ -16,7 +16,7 @@ from glidemq_core.decoding import (
     picked_fields,
 )
 from glidemq_core.flow_walk import by_queue
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int

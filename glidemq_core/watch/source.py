@@ -11,7 +11,7 @@ from typing import Any
 from glidemq_core.commands import Arg
 from glidemq_core.connection import Connection
 from glidemq_core.errors import PermissionDeniedError, UnsupportedServerError
-from glidemq_core.option_fields import EPOCH, from_epoch_ms
+from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.numbers import parse_number
 from glidemq_core.wire.payload import as_text

@@ -8,7 +8,7 @@ from collections import deque
 from glidemq_core.commands import fcall_words
 from glidemq_core.connection import Connection
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
-from glidemq_core.option_fields import one_of, whole
+from glidemq_core.options.fields import one_of, whole
 from glidemq_core.records import Metrics, MetricsPoint, Permissions, WatchStats
 from glidemq_core.wire.keys import registry
 

@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-from ..option_fields import MAX_SAFE_INTEGER
+from ..options.fields import MAX_SAFE_INTEGER
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: Longer texts are not numbers anybody wrote.

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..adding import add_records, encode_job
 from ..base import JSON_SERIALIZER, Scope
-from ..options import JobOptions
+from ..options.job import JobOptions
 from ..retry import retry_through_outage
 from ..wire.keys import QueueKeys
 from ..wire.numbers import to_int

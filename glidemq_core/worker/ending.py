@@ -11,9 +11,9 @@ from typing import Any
 from ..base import Scope
 from ..errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ..job import Job
+from ..options.worker import WorkerOptions
 from ..retry import is_outage, is_server_trouble, retry_through_outage
 from ..suspension import suspend
-from ..worker_options import WorkerOptions
 from .budget import verdict_of
 from .limits import WorkerLimits
 from .outcome import Settle, abort_error, completed, failed, ledger_head, lost_error, reported_tokens

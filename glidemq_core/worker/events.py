@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from ..errors import GlideMQError, InvalidOptionError
-from ..option_fields import refuse
+from ..options.fields import refuse
 from ..retry import is_outage
 
 EventName = Literal[

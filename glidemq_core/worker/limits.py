@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable
 
-from ..options import RateLimit, TokenLimit
+from ..options.job import RateLimit, TokenLimit
 
 #: Waiters of one token window spread over this share of it, or they would all start at once.
 _JITTER = 0.05

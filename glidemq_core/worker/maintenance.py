@@ -14,7 +14,7 @@ from ..base import Scope
 from ..errors import GlideMQError
 from ..flow_parts import mend_flows
 from ..linking import mend_links
-from ..option_fields import LOCK_DURATION_MS
+from ..options.fields import LOCK_DURATION_MS
 from ..outbox import TRY_AGAIN_MS, Outbox
 from ..registries import register_queue
 from ..suspension import deliver_early

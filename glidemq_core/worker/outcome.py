@@ -19,8 +19,8 @@ from ..errors import (
     ServerError,
     UnrecoverableError,
 )
-from ..option_fields import to_ms
-from ..options import Backoff, Duration, Retention
+from ..options.fields import to_ms
+from ..options.job import Backoff, Duration, Retention
 from ..wire import payload
 from ..wire.numbers import parse_number
 from .error_facts import error_facts

@@ -13,10 +13,10 @@ from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..connection import Connection
 from ..errors import ClosedError, GlideMQError, InvalidOptionError
 from ..job_fields import DataT, ResultT
-from ..option_fields import to_ms
-from ..options import Batch, Duration, RateLimit, TokenLimit, merge_options
+from ..options.fields import to_ms
+from ..options.job import Batch, Duration, RateLimit, TokenLimit, merge_options
+from ..options.worker import BackoffStrategy, WorkerOptions
 from ..waiting import until_empty
-from ..worker_options import BackoffStrategy, WorkerOptions
 from .ending import Ending
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange

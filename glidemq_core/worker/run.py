@@ -17,13 +17,13 @@ from ..errors import (
     SuspendError,
     WaitingChildrenError,
 )
-from ..option_fields import refuse, to_epoch_ms, to_ms
+from ..options.fields import refuse, to_epoch_ms, to_ms
 from ..run_calls import RunCalls
 from ..wire.keys import PRIORITY_STEP
 
 if TYPE_CHECKING:
     from ..job import Job
-    from ..options import Duration, Instant
+    from ..options.job import Duration, Instant
     from ..records import Signal
 
 #: Time a coroutine gets to end after its cancellation, s; then its job ends without it.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..base import Scope
 from ..errors import RateLimitError
 from ..job import Job
-from ..worker_options import WorkerOptions
+from ..options.worker import WorkerOptions
 from .ending import Ending
 from .events import WorkerEvents
 from .failures import log_failure

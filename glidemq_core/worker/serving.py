@@ -9,8 +9,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidOptionError
-from ..options import Duration, merge_options
-from ..worker_options import WorkerOptions
+from ..options.job import Duration, merge_options
+from ..options.worker import WorkerOptions
 
 if TYPE_CHECKING:
     from .pool import Worker

@@ -19,7 +19,7 @@ from glidemq_console.store import (
     QueueFocus,
     Snapshot,
 )
-from glidemq_core.options import Fallback, JobOptions, JobRef
+from glidemq_core.options.job import Fallback, JobOptions, JobRef
 from glidemq_core.records import (
     Attempt,
     JobDetail,

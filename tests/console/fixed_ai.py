@@ -9,7 +9,7 @@ from typing import Any
 
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.store import Interests, Snapshot
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import Approval, AuditEntry, Inbox, JobRow, Signal, StreamChunk, ToolCall, Usage
 
 from .fixed import LIVE, NOW, NOW_MS, ago, script

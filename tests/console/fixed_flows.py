@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from glidemq_console.meters import CELLS, MeterHistory, QueueMeters
 from glidemq_console.store import FlowView, Interests, Snapshot
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import (
     Concurrency,
     Flow,

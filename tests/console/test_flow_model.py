@@ -12,7 +12,7 @@ from glidemq_console.flow_tree import caps_of, flow_state, forecast, suspects, t
 from glidemq_console.meters import CELL_MS, CELLS, MeterBook, held_by, is_full, share_of
 from glidemq_console.screens.flow_parts import budget_lines, note_parts
 from glidemq_console.store import FlowView
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import Flow, FlowNode, QueueSnapshot, Rate
 
 from .fixed import NOW, NOW_MS

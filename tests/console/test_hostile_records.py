@@ -13,7 +13,7 @@ from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.store import JobsQuery, LinkState
 from glidemq_core import Queue
 from glidemq_core.connection import Connection
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 
 from .pilot_kit import app_of, console
 

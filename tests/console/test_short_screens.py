@@ -13,7 +13,7 @@ from glidemq_console.screens.queue_list import QueueListScreen
 from glidemq_console.screens.topup import TopUpDialog
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.widgets.dialog import ConfirmDialog
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import FlowBudget
 
 from .fixed import config, script

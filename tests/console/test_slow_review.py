@@ -10,7 +10,7 @@ from conftest import eventually
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.screens.approvals import ApprovalsScreen
-from glidemq_core.options import JobRef
+from glidemq_core.options.job import JobRef
 from glidemq_core.records import Approval
 
 from .fixed import config

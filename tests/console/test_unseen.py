@@ -17,7 +17,7 @@ from glidemq_console.running import tell_unsent
 from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError
-from glidemq_core.options import Actor
+from glidemq_core.options.job import Actor
 
 from .fixed import config
 from .fixed_ai import feed

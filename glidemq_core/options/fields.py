@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
-from .errors import InvalidOptionError
+from ..errors import InvalidOptionError
 
 Duration = int | timedelta
 Instant = int | datetime

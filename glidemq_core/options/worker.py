@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .option_fields import (
+from .fields import (
     Duration,
     Option,
     flag,
@@ -19,10 +19,10 @@ from .option_fields import (
     to_ms,
     whole,
 )
-from .option_types import Batch, RateLimit, TokenLimit
+from .types import Batch, RateLimit, TokenLimit
 
 if TYPE_CHECKING:
-    from .base import Serializer
+    from ..base import Serializer
 
 #: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
 BackoffStrategy = Callable[[int, BaseException], Duration | Awaitable[Duration]]

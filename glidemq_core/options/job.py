@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, TypedDict
 
-from .errors import CostExceedsCapacityError, InvalidOptionError
-from .option_fields import (
+from ..errors import CostExceedsCapacityError, InvalidOptionError
+from ..wire.strict_json import compact_json, parse_json, same_json
+from .fields import (
     UNSET,
     Duration,
     Instant,
@@ -29,7 +30,7 @@ from .option_fields import (
     to_ms,
     whole,
 )
-from .option_types import (
+from .types import (
     Actor,
     Backoff,
     Batch,
@@ -52,8 +53,7 @@ from .option_types import (
     names_by_wire,
     wire_name,
 )
-from .wire.strict_json import compact_json, parse_json, same_json
-from .worker_options import QueueOptions, WorkerOptions
+from .worker import QueueOptions, WorkerOptions
 
 __all__ = [
     "UNSET",

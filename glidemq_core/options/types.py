@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
-from .option_fields import (
+from .fields import (
     Duration,
     Option,
     amount,
