@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .job import Job as Job
     from .options.job import *  # noqa: F403
     from .queue import Queue as Queue
-    from .records import *  # noqa: F403
+    from .records.jobs import *  # noqa: F403
     from .search import NumericField as NumericField
     from .search import TagField as TagField
     from .search import TextField as TextField
@@ -66,7 +66,7 @@ _HOMES = {
         JobTemplate NewJob Ordering QueueOptions RateLimit Retention TokenBucket TokenLimit WorkerOptions
     """,
     "queue": "Queue",
-    "records": """
+    "records.jobs": """
         Approval Attempt AuditCheck AuditEntry Check Child Concurrency Decision Discovery Fleet Flow
         FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage JobRow
         Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate

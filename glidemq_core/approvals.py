@@ -10,7 +10,6 @@ from typing import Any
 
 from .audit import audit_blob
 from .base import Scope
-from .decoding import decode_signals
 from .options.fields import (
     EPOCH,
     UNSET,
@@ -25,7 +24,8 @@ from .options.fields import (
     to_epoch_ms,
 )
 from .options.job import Actor
-from .records import Approval, Decision
+from .records.decoding import decode_signals
+from .records.jobs import Approval, Decision
 from .reviews import bound_facts
 from .signals import signal_head
 from .wire.numbers import parse_number

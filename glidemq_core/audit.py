@@ -16,7 +16,7 @@ from .errors import InvalidOptionError, ServerError
 from .options.fields import from_epoch_ms, instance_of, refuse, whole
 from .options.job import Actor
 from .options.types import JobIdLike
-from .records import AuditCheck, AuditEntry
+from .records.jobs import AuditCheck, AuditEntry
 from .wire.strict_json import parse_json
 
 _GENESIS = "0" * 64

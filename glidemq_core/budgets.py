@@ -9,15 +9,15 @@ from dataclasses import replace
 
 from .audit import audit_blob
 from .base import QueueBase, Scope
-from .budget_fields import decode_budget, shown_caps
 from .commands import Arg
-from .decoding import hash_fields
 from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
 from .options.fields import amount, amounts, flag, refuse
 from .options.job import Actor, Budget, JobRef
 from .options.types import JobIdLike
-from .records import FlowBudget, TopUp
+from .records.budgets import decode_budget, shown_caps
+from .records.decoding import hash_fields
+from .records.jobs import FlowBudget, TopUp
 from .wire.keys import QueueKeys
 
 #: A Node worker that read category caps before a top-up may set the flag again within this time, s.

@@ -19,7 +19,7 @@ from .link import Link
 from .nodes import Nodes
 from .options.fields import UNSET, Unset
 from .probe import Facts, probe
-from .records import ServerInfo
+from .records.jobs import ServerInfo
 from .url import EMBEDDED, Password, Settings, settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from .errors import JobStateError
 from .options.fields import Duration, delay_ms, integer, refuse, whole
 from .options.job import Actor
 from .options.types import JobIdLike
-from .records import JobLogs
+from .records.jobs import JobLogs
 from .run_calls import RunCalls
 from .switches import SwitchCalls
 from .wire import payload

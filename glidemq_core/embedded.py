@@ -20,7 +20,7 @@ from urllib.parse import quote
 from .embedded_files import FIRST_LOCK, HOST, Folder, State, resolve, sign_in
 from .errors import EmbeddedServerError
 from .options.fields import Duration, positive_ms, refuse
-from .records import Server
+from .records.jobs import Server
 from .resp import NotValkeyError, ReplyError
 from .url import EMBEDDED, settings
 

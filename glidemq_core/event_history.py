@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from .connection import Connection
 from .events import check_start, decode_event
-from .records import QueueEvent
+from .records.jobs import QueueEvent
 from .wire.entry_ids import EntryId, parse_id
 from .wire.keys import QueueKeys
 from .wire.payload import as_text

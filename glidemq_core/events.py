@@ -12,7 +12,7 @@ from .base import QueueBase
 from .connection import Connection
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
 from .options.fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
-from .records import QueueEvent
+from .records.jobs import QueueEvent
 from .wire.entry_ids import EntryId, id_text, parse_id
 from .wire.keys import QueueKeys
 from .wire.numbers import parse_number, to_int

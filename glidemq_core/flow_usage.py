@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .base import Scope, readable
-from .decoding import USAGE_FIELDS, decode_usage, picked_fields
 from .flow_walk import children_of, whole_tree
 from .ledger import attempts_of, runs_of
-from .records import Attempt, FlowUsage, JobRef, Totals, Usage
+from .records.decoding import USAGE_FIELDS, decode_usage, picked_fields
+from .records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
 from .usage_sums import Sum
 from .wire.keys import QueueKeys
 from .wire.payload import as_text

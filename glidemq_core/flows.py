@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from .base import JSON_SERIALIZER, LazyConnection, Scope, Serializer
-from .budget_fields import new_budget
 from .connection import Connection
 from .errors import ServerError
 from .flow_nodes import DagNode, FlowJob, JobNode
@@ -17,6 +16,7 @@ from .job import Job
 from .linking import check_parent_queue, refused_error
 from .options.fields import instance_of
 from .options.job import Budget
+from .records.budgets import new_budget
 from .registries import register_queue
 from .slots import check_one_slot, slot_of
 from .wire.keys import QueueKeys

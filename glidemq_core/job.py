@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from . import decoding
 from .base import Scope
 from .control_call import ControlCall
 from .errors import JobStateError
 from .job_fields import DataT, JobFields, ResultT
 from .options.job import JobRef
+from .records import decoding
 from .wire.numbers import number_text
 
 if TYPE_CHECKING:
     from .options.job import Actor, Duration, Instant
-    from .records import Signal, Usage
+    from .records.jobs import Signal, Usage
     from .run_calls import RunCalls
     from .worker.run import Run
 

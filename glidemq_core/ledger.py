@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .base import Scope
-from .decoding import usage_from_json
 from .options.fields import EPOCH, from_epoch_ms
-from .records import Attempt, Usage
+from .records.decoding import usage_from_json
+from .records.jobs import Attempt, Usage
 from .wire.payload import as_text
 from .wire.strict_json import parse_json
 

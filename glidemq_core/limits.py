@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import QueueBase
-from .records import Limits
+from .records.jobs import Limits
 
 _CALLS_PER_S = 1_000
 

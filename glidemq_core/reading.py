@@ -8,10 +8,10 @@ from typing import Any
 
 from .base import Scope, readable
 from .connection import Call
-from .decoding import hash_fields, picked_fields
 from .job import Job
 from .options.fields import one_of, refuse, whole
 from .options.types import JobIdLike
+from .records.decoding import hash_fields, picked_fields
 from .vitals import VitalCalls, scan_hashes
 from .wire.keys import WORKERS_GROUP
 from .wire.numbers import to_int

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from .audit import canonical_json
 from .base import JSON_SERIALIZER, Scope, Serializer
-from .decoding import (
+from .errors import JobStateError, SerializationError
+from .options.job import JobRef
+from .records.decoding import (
     SUSPEND_FIELDS,
     USAGE_FIELDS,
     Fields,
@@ -19,9 +21,7 @@ from .decoding import (
     optional_text,
     picked_fields,
 )
-from .errors import JobStateError, SerializationError
-from .options.job import JobRef
-from .records import Approval
+from .records.jobs import Approval
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
 from .wire.numbers import size_words
 from .wire.payload import as_text, decode_progress, unpack

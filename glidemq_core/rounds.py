@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .decoding import Fields, decode_chunk
 from .errors import ServerError
-from .records import StreamChunk, ToolCall
+from .records.decoding import Fields, decode_chunk
+from .records.jobs import StreamChunk, ToolCall
 from .tool_calls import tool_call_of
 from .wire.entry_ids import parse_id
 from .wire.numbers import size_words

@@ -15,7 +15,7 @@ from .errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedErro
 from .job import Job
 from .options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
 from .reading import load_jobs
-from .records import VectorHit
+from .records.jobs import VectorHit
 from .search_filter import escape_tag, parse_filter
 from .search_hits import Hit, rank
 from .search_schema import Field, NumericField, Schema, TagField, TextField, VectorField

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .base import Scope
-from .decoding import decode_chunk
 from .errors import GlideMQError, JobNotFoundError
-from .records import StreamChunk
+from .records.decoding import decode_chunk
+from .records.jobs import StreamChunk
 from .wire.entry_ids import EntryId, id_text, parse_id
 
 if TYPE_CHECKING:

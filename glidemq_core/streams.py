@@ -18,7 +18,7 @@ from .base import QueueBase, Scope
 from .connection import Connection
 from .options.fields import Duration, refuse, to_ms
 from .options.types import JobIdLike
-from .records import StreamChunk
+from .records.jobs import StreamChunk
 from .run_calls import RunCalls
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page

@@ -8,13 +8,13 @@ from typing import Any
 from .approvals import approve, reject
 from .audit import audit_blob
 from .base import QueueBase, Scope
-from .decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .job import Job
 from .options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from .options.job import Actor
 from .options.types import JobIdLike
 from .reading import get_jobs
-from .records import Approval, Decision, SignalResult, SuspendInfo
+from .records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
+from .records.jobs import Approval, Decision, SignalResult, SuspendInfo
 from .reviews import bound_facts, read_payload, review
 from .signals import signal_head
 

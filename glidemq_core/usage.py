@@ -15,7 +15,7 @@ from .flow_usage import get_flow_usage
 from .ledger import get_ledger
 from .options.fields import Duration, Instant, flag, refuse, text, to_ms
 from .options.types import JobIdLike
-from .records import Attempt, FlowUsage, Usage, UsageSummary
+from .records.jobs import Attempt, FlowUsage, Usage, UsageSummary
 from .registries import register_usage
 from .run_calls import RunCalls
 from .usage_summary import get_usage_summary

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from .base import QueueBase, Scope
 from .errors import ServerError
 from .options.fields import from_epoch_ms, integer, one_of
-from .records import JobCounts
-from .records_ops import Metrics, MetricsPoint, WorkerInfo, WorkerJob
+from .records.jobs import JobCounts
+from .records.operations import Metrics, MetricsPoint, WorkerInfo, WorkerJob
 from .wire.numbers import to_int
 from .wire.strict_json import parse_json
 

@@ -17,7 +17,7 @@ from .errors import (
 )
 from .options.job import Duration, to_ms
 from .reading import get_jobs
-from .records import JobCounts
+from .records.jobs import JobCounts
 from .vitals import get_job_counts
 from .wire.numbers import to_int
 from .wire.payload import as_text, decode_result

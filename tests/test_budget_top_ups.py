@@ -18,7 +18,6 @@ from budget_kit import (
 from conftest import eventually
 from wire import dump
 
-from glidemq_core.budget_fields import decode_budget
 from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import (
     BudgetNotFoundError,
@@ -28,7 +27,8 @@ from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options.job import Actor, Budget, JobRef
 from glidemq_core.queue import Queue
-from glidemq_core.records import to_json
+from glidemq_core.records.budgets import decode_budget
+from glidemq_core.records.jobs import to_json
 from glidemq_core.watch import Watch
 
 # Topping up --------------------------------------------------------------------------------------------------

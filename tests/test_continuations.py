@@ -12,7 +12,7 @@ from glidemq_core.connection import Connection
 from glidemq_core.job import Job
 from glidemq_core.options.job import TokenLimit
 from glidemq_core.queue import Queue
-from glidemq_core.records import Signal
+from glidemq_core.records.jobs import Signal
 
 
 async def suspended(connection: Connection, job_id: str = "1") -> None:

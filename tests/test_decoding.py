@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import GOLDEN
 
-from glidemq_core import decoding
-from glidemq_core.decoding import (
+from glidemq_core.options.fields import EPOCH, from_epoch_ms
+from glidemq_core.options.job import JobRef
+from glidemq_core.records import decoding
+from glidemq_core.records.decoding import (
     decode_new_signals,
     decode_options,
     decode_parents,
@@ -27,12 +29,7 @@ from glidemq_core.decoding import (
     usage_from_json,
     usage_json,
 )
-from glidemq_core.options.fields import EPOCH, from_epoch_ms
-from glidemq_core.options.job import JobRef
-from glidemq_core.records import (
-    SuspendInfo,
-    Usage,
-)
+from glidemq_core.records.jobs import SuspendInfo, Usage
 
 
 def recorded_hashes() -> Iterator[Any]:

@@ -17,7 +17,7 @@ from glidemq_core.flow_nodes import DagNode, FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options.job import Budget, JobOptions, NewJob
 from glidemq_core.queue import Queue
-from glidemq_core.records import FlowList
+from glidemq_core.records.jobs import FlowList
 from glidemq_core.watch import Watch
 
 

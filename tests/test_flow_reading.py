@@ -20,7 +20,7 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import JobRef
 from glidemq_core.queue import Queue
-from glidemq_core.records_json import to_json
+from glidemq_core.records.base import to_json
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 

@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 import glidemq_core
-from glidemq_core import records
-from glidemq_core.decoding import (
-    decode_chunk,
-)
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
-from glidemq_core.records import (
+from glidemq_core.records import jobs
+from glidemq_core.records.decoding import decode_chunk
+from glidemq_core.records.jobs import (
     Approval,
     Attempt,
     AuditEntry,
@@ -213,8 +211,8 @@ def test_deeply_nested_user_values_do_not_break_json() -> None:
 
 
 def test_records_are_frozen_and_keyword_only() -> None:
-    for name in records.__all__:
-        cls = getattr(records, name)
+    for name in jobs.__all__:
+        cls = getattr(jobs, name)
         if dataclasses.is_dataclass(cls) and name not in ("Fallback", "JobRef"):
             assert cls.__dataclass_params__.frozen, name
             assert all(field.kw_only for field in dataclasses.fields(cls)), name

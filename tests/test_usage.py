@@ -15,10 +15,10 @@ from wire import dump, recording, replay
 
 from glidemq_core import usage as usage_module
 from glidemq_core.connection import Connection
-from glidemq_core.decoding import decode_usage, hash_fields
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, LockBusyError
 from glidemq_core.queue import Queue
-from glidemq_core.records import Usage
+from glidemq_core.records.decoding import decode_usage, hash_fields
+from glidemq_core.records.jobs import Usage
 from glidemq_core.usage import report_tokens, report_usage
 from glidemq_core.usage_summary import get_usage_summary
 

@@ -14,7 +14,7 @@ from .base import Action, Context, Danger, Question, Reason, on_screen
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records import Flow, FlowBudget, FlowNode, TopUp
+    from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, TopUp
 
     from ..screens.topup import Request
     from ..store import FlowView

@@ -15,7 +15,7 @@ from .session import Session
 from .values import some_text
 
 if TYPE_CHECKING:
-    from glidemq_core.records import AuditCheck, AuditEntry
+    from glidemq_core.records.jobs import AuditCheck, AuditEntry
 
 #: The first word that asks for all entries instead of a list of the newest; a queue of this name takes `-q`.
 EXPORT = "export"

@@ -15,7 +15,7 @@ from .values import duration
 
 if TYPE_CHECKING:
     from glidemq_core.base import Scope
-    from glidemq_core.records import OperationResult
+    from glidemq_core.records.jobs import OperationResult
 
 Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not exist yet.")]
 
@@ -72,7 +72,7 @@ async def _switch(
     action: str,
     change: Callable[[Scope], Awaitable[str]],
 ) -> list[OperationResult]:
-    from glidemq_core.records import OperationResult
+    from glidemq_core.records.jobs import OperationResult
 
     require(names, "name at least one queue")
     sources = [await session.queue(name) for name in names]
@@ -114,7 +114,7 @@ async def clean(
     comment: parameters.Comment = None,
 ) -> int:
     """Remove finished jobs for good."""
-    from glidemq_core.records import OperationResult
+    from glidemq_core.records.jobs import OperationResult
 
     require(state in ("completed", "failed"), f"--state must be completed or failed, not '{state}'")
     name = one_queue(queue_name, queue)
@@ -144,7 +144,7 @@ async def drain(
     comment: parameters.Comment = None,
 ) -> int:
     """Remove all waiting jobs of a queue for good."""
-    from glidemq_core.records import OperationResult
+    from glidemq_core.records.jobs import OperationResult
 
     name = one_queue(queue_name, queue)
     source = await session.queue(name)
@@ -158,6 +158,6 @@ async def drain(
 
 
 def _no_queue(name: str, action: str) -> Any:
-    from glidemq_core.records import OperationResult
+    from glidemq_core.records.jobs import OperationResult
 
     return OperationResult(queue=name, action=action, ok=False, outcome="not_found")

@@ -16,7 +16,7 @@ from .session import Session
 from .values import duration, some_text
 
 if TYPE_CHECKING:
-    from glidemq_core.records import QueueEvent
+    from glidemq_core.records.jobs import QueueEvent
 
 #: Events printed by --no-follow unless told otherwise.
 DEFAULT_LIMIT = 100

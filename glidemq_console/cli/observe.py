@@ -14,7 +14,7 @@ from .session import Session
 from .values import instant, positive_duration
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Totals, UsageSummary, WorkerInfo
+    from glidemq_core.records.jobs import Totals, UsageSummary, WorkerInfo
 
 DEFAULT_WINDOW_MS = 3_600_000
 #: Models a line names, those with the most jobs.
@@ -30,7 +30,7 @@ async def workers(
     listed = await (await session.watch()).workers(found)
     out = session.out
     if session.json:
-        from glidemq_core.records import to_json
+        from glidemq_core.records.jobs import to_json
 
         out.object(
             {
@@ -120,7 +120,7 @@ async def usage(
 
 
 def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
-    from glidemq_core.records import Totals, to_json
+    from glidemq_core.records.jobs import Totals, to_json
 
     total = {key: to_json(getattr(summary, key)) for key in to_json(Totals())}
     return {

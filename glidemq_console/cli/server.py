@@ -17,7 +17,7 @@ from .values import some_path
 
 if TYPE_CHECKING:
     from glidemq_core.embedded import EmbeddedServer
-    from glidemq_core.records import Server
+    from glidemq_core.records.jobs import Server
 
 #: Loading a large data folder takes its time.
 _START_TIMEOUT_MS = 120_000

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glidemq_core.connection import Connection
     from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.queue import Queue
-    from glidemq_core.records import OperationResult, QueueSnapshot
+    from glidemq_core.records.jobs import OperationResult, QueueSnapshot
     from glidemq_core.watch import Watch
 
 #: How long a command searches by itself before it says "not complete", s, and how fast.

@@ -17,7 +17,7 @@ from ..widgets.prose import Paragraph
 from .review_parts import HEAD_REASON, streamed_words
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Approval
+    from glidemq_core.records.jobs import Approval
 
 COLUMNS = (
     Column(key="in", title="IN", width=8),

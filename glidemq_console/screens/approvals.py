@@ -30,7 +30,7 @@ from .review import Review, ReviewCard
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records import Approval, Inbox
+    from glidemq_core.records.jobs import Approval, Inbox
 
 #: From this width on the card stands beside the list.
 SIDE_WIDTH = 100

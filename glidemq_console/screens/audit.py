@@ -15,7 +15,7 @@ from ..widgets.ink import Ink, Parts
 from ..widgets.overlay import Overlay
 
 if TYPE_CHECKING:
-    from glidemq_core.records import AuditEntry
+    from glidemq_core.records.jobs import AuditEntry
 
     from ..app import ConsoleApp
 

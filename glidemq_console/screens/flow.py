@@ -23,7 +23,7 @@ from .job import JobScreen
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records import FlowNode
+    from glidemq_core.records.jobs import FlowNode
 
 #: From this width on the budget stands beside the tree.
 SIDE_WIDTH = 130

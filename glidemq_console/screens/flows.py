@@ -22,7 +22,7 @@ from .base import ConsoleScreen
 from .flow import FlowScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Flow
+    from glidemq_core.records.jobs import Flow
 
 #: Flows are listed by so many, a page more than is seen; each is read once at least.
 PAGE, MOST = 20, 500

@@ -11,7 +11,7 @@ from .review_parts import undrawable
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records import Approval, Inbox
+    from glidemq_core.records.jobs import Approval, Inbox
 
 #: Way to sort -> the column that is lit.
 SORT_COLUMNS: Final = {"deadline": "in", "waiting": "waits", "cost": "cost"}

@@ -20,7 +20,7 @@ from . import job_parts as say
 from .base import ConsoleScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records import JobDetail, JobRef
+    from glidemq_core.records.jobs import JobDetail, JobRef
 
 #: Bytes of payload that `m` reads.
 WHOLE_PAYLOAD = 1 << 20

@@ -12,7 +12,7 @@ from ..store import age_ms, epoch_ms, shown_state
 from ..widgets.ink import Ink, Parts
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Attempt, JobDetail
+    from glidemq_core.records.jobs import Attempt, JobDetail
 
 _OUTCOMES = {
     "completed": ("✓", "state-completed"),

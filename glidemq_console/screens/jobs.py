@@ -30,7 +30,7 @@ from .base import ConsoleScreen
 from .job import JobScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records import JobRow
+    from glidemq_core.records.jobs import JobRow
 
 #: What the tab of every state but completed is called.
 ALL = "all"

@@ -14,7 +14,7 @@ from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.sparkline import sparkline_parts
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Group, Limits, QueueSnapshot, Rate
+    from glidemq_core.records.jobs import Group, Limits, QueueSnapshot, Rate
 
 #: Cells inside the marks of a gauge in a row, and when its cap is unknown and words need the room.
 ROW_GAUGE, ROW_UNKNOWN_GAUGE = 7, 4

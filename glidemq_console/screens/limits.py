@@ -19,7 +19,7 @@ from . import limit_parts as say
 from .queue_list import QueueListScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Limits, QueueSnapshot
+    from glidemq_core.records.jobs import Limits, QueueSnapshot
 
 #: From this width on the groups stand beside the meters.
 SIDE_WIDTH = 120

@@ -16,7 +16,7 @@ from ..widgets.lines import LineList
 from .base import ConsoleScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records import QueueSnapshot
+    from glidemq_core.records.jobs import QueueSnapshot
 
 #: The detail follows the cursor once it has rested this long.
 REST_S = 0.2

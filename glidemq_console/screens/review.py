@@ -22,7 +22,7 @@ from .review_parts import CardParts, parts_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from glidemq_core.records import Approval
+    from glidemq_core.records.jobs import Approval
 
     from ..decisions import Pending
 

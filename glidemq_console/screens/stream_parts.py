@@ -12,7 +12,7 @@ from ..store import epoch_ms, shown_state
 from ..widgets.ink import Ink, Parts
 
 if TYPE_CHECKING:
-    from glidemq_core.records import JobRow
+    from glidemq_core.records.jobs import JobRow
 
 ENDED = ("completed", "failed")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..audit import restart_audit, verify_audit
 from ..base import Scope
 from ..options.job import Actor
-from ..records import Check, OperationResult
+from ..records.jobs import Check, OperationResult
 from ..watch.source import Source, failed, integer, text
 from ..wire.payload import as_text
 from .findings import verdict

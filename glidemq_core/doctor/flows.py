@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..base import Scope
 from ..flow_repair import pending_children
 from ..linking import OLD_ENOUGH_MS
-from ..records import Check
+from ..records.jobs import Check
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

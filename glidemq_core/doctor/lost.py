@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..audit import audit_blob
 from ..base import Scope
 from ..options.job import Actor
-from ..records import Check, OperationResult
+from ..records.jobs import Check, OperationResult
 from ..watch.source import Source, entries, failed, integer, pairs, sliced, text
 from ..wire.keys import WORKERS_GROUP
 from .findings import plural, verdict

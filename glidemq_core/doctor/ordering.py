@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..records import Check
+from ..records.jobs import Check
 from ..watch.scan import scan_step
 from ..watch.source import Source, entries, failed, integer, number, pairs, text
 from ..wire.numbers import to_int

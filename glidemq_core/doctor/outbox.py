@@ -11,7 +11,7 @@ from ..base import Scope
 from ..errors import GlideMQError
 from ..options.job import Actor
 from ..outbox import Outbox
-from ..records import Check, OperationResult
+from ..records.jobs import Check, OperationResult
 from ..watch.source import Source, failed, integer, sliced, text
 from .findings import plural, verdict
 

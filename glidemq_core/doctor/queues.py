@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..records import Check, WorkerInfo
+from ..records.jobs import Check, WorkerInfo
 from ..watch.source import Source, failed, integer, number, pairs, sliced, text
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int

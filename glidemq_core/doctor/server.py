@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, UnsupportedServerError
 from ..functions import LIBRARY
-from ..records import Check
+from ..records.jobs import Check
 
 if TYPE_CHECKING:
     from ..connection import Connection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..audit import audit_blob
 from ..base import Scope
 from ..options.job import Actor
-from ..records import Check, OperationResult
+from ..records.jobs import Check, OperationResult
 from ..watch.source import Source, failed, pairs, text
 from ..wire.numbers import to_int
 from .findings import plural, verdict

@@ -9,7 +9,7 @@ from ..base import Scope
 from ..flow_parts import flows_in_parts, mend_flows
 from ..linking import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
-from ..records import Check, OperationResult
+from ..records.jobs import Check, OperationResult
 from ..watch.source import Source
 from .findings import plural, verdict
 

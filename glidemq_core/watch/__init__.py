@@ -16,7 +16,7 @@ from glidemq_core.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.ledger import get_ledger
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import (
+from glidemq_core.records.jobs import (
     Attempt,
     AuditEntry,
     Discovery,

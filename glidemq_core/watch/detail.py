@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from glidemq_core.base import JSON_SERIALIZER
-from glidemq_core.decoding import (
+from glidemq_core.ledger import attempts_of
+from glidemq_core.options.job import Fallback, JobRef
+from glidemq_core.records.decoding import (
     budget_of,
     decode_options,
     decode_parents,
@@ -18,9 +20,7 @@ from glidemq_core.decoding import (
     optional_text,
     picked_fields,
 )
-from glidemq_core.ledger import attempts_of
-from glidemq_core.options.job import Fallback, JobRef
-from glidemq_core.records import Child, JobDetail, StreamInfo
+from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
 from glidemq_core.reviews import review_hash
 from glidemq_core.rounds import Round
 from glidemq_core.wire.keys import split_member

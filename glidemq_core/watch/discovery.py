@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import refuse, whole
-from glidemq_core.records import Discovery
+from glidemq_core.records.jobs import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
 
 from .scan import scan_cluster

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from glidemq_core.errors import JobNotFoundError
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import Flow
+from glidemq_core.records.jobs import Flow
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.numbers import to_int
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from glidemq_core.base import Scope
-from glidemq_core.budget_fields import decode_budget
-from glidemq_core.decoding import (
+from glidemq_core.errors import PermissionDeniedError
+from glidemq_core.flow_rates import with_rates
+from glidemq_core.options.job import JobRef
+from glidemq_core.records.budgets import decode_budget
+from glidemq_core.records.decoding import (
     USAGE_FIELDS,
     Fields,
     budget_of,
@@ -18,10 +21,7 @@ from glidemq_core.decoding import (
     instant,
     optional_text,
 )
-from glidemq_core.errors import PermissionDeniedError
-from glidemq_core.flow_rates import with_rates
-from glidemq_core.options.job import JobRef
-from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
+from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.usage_sums import Sum
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text

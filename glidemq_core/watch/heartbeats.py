@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from glidemq_core.decoding import Fields
 from glidemq_core.options.job import JobOptions
+from glidemq_core.records.decoding import Fields
 from glidemq_core.wire.numbers import to_int
 
 from .source import Source, entries, failed, text

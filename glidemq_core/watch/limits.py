@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glidemq_core.records import Concurrency, Group, Limits, QueueSnapshot, Rate
+from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
 
 from .discovery import token_windows
 from .scan import scan_step

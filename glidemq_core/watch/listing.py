@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from glidemq_core.options.fields import one_of, refuse, whole
-from glidemq_core.records import JobPage, JobRow
+from glidemq_core.records.jobs import JobPage, JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest

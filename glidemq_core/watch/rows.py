@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from glidemq_core.decoding import (
+from glidemq_core.flow_walk import by_queue
+from glidemq_core.options.job import JobRef
+from glidemq_core.records.decoding import (
     Fields,
     decode_parent,
     decode_suspend,
@@ -15,9 +17,7 @@ from glidemq_core.decoding import (
     optional_text,
     picked_fields,
 )
-from glidemq_core.flow_walk import by_queue
-from glidemq_core.options.job import JobRef
-from glidemq_core.records import JobRow
+from glidemq_core.records.jobs import JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.payload import as_text, decode_progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from glidemq_core.options.job import JobOptions, JobTemplate
-from glidemq_core.records import SchedulerEntry
+from glidemq_core.records.jobs import SchedulerEntry
 from glidemq_core.wire.strict_json import compact_json, parse_json
 
 _NUMBERS = {

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from glidemq_core.decoding import picked_fields
-from glidemq_core.records import QueueSnapshot, Rate
+from glidemq_core.records.decoding import picked_fields
+from glidemq_core.records.jobs import QueueSnapshot, Rate
 from glidemq_core.wire.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
 from glidemq_core.wire.strict_json import parse_json
 

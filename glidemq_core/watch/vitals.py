@@ -9,7 +9,7 @@ from glidemq_core.commands import fcall_words
 from glidemq_core.connection import Connection
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.options.fields import one_of, whole
-from glidemq_core.records import Metrics, MetricsPoint, Permissions, WatchStats
+from glidemq_core.records.jobs import Metrics, MetricsPoint, Permissions, WatchStats
 from glidemq_core.wire.keys import registry
 
 from .source import Source, failed, integer, moment, sliced, text

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..base import Scope
-from ..decoding import budget_of
+from ..records.decoding import budget_of
 from ..retry import retry_through_outage
 from ..wire.keys import QueueKeys
 from .run import Run

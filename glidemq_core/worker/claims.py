@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base import Scope, readable
-from ..decoding import hash_fields
+from ..records.decoding import hash_fields
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
 _LOADED = 16

@@ -15,8 +15,8 @@ from typing import Any
 
 from ..adding import BATCH, BATCH_BYTES
 from ..base import Scope
-from ..decoding import hash_fields
 from ..errors import GlideMQError
+from ..records.decoding import hash_fields
 from ..retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
 from .claims import Claim, load_claims, owned
 from .limits import WorkerLimits

@@ -10,7 +10,16 @@ from typing import Any
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.store import Interests, Snapshot
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import Approval, AuditEntry, Inbox, JobRow, Signal, StreamChunk, ToolCall, Usage
+from glidemq_core.records.jobs import (
+    Approval,
+    AuditEntry,
+    Inbox,
+    JobRow,
+    Signal,
+    StreamChunk,
+    ToolCall,
+    Usage,
+)
 
 from .fixed import LIVE, NOW, NOW_MS, ago, script
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from glidemq_console.meters import CELLS, MeterHistory, QueueMeters
 from glidemq_console.store import FlowView, Interests, Snapshot
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import (
+from glidemq_core.records.jobs import (
     Concurrency,
     Flow,
     FlowBudget,

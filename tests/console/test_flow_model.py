@@ -13,7 +13,7 @@ from glidemq_console.meters import CELL_MS, CELLS, MeterBook, held_by, is_full, 
 from glidemq_console.screens.flow_parts import budget_lines, note_parts
 from glidemq_console.store import FlowView
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import Flow, FlowNode, QueueSnapshot, Rate
+from glidemq_core.records.jobs import Flow, FlowNode, QueueSnapshot, Rate
 
 from .fixed import NOW, NOW_MS
 from .fixed_flows import (

@@ -29,7 +29,7 @@ from glidemq_console.store import (
     sort_queues,
 )
 from glidemq_console.widgets.ink import width_of
-from glidemq_core.records import (
+from glidemq_core.records.jobs import (
     Approval,
     Fleet,
     JobPage,

@@ -14,7 +14,7 @@ from glidemq_console.screens.topup import TopUpDialog
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import FlowBudget
+from glidemq_core.records.jobs import FlowBudget
 
 from .fixed import config, script
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Any, TypeVar, dataclass_transform
 
-from .options.fields import epoch_ms
-from .options.job import Fallback
+from ..options.fields import epoch_ms
+from ..options.job import Fallback
 
 RecordT = TypeVar("RecordT")
 

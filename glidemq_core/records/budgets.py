@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..options.job import Budget, JobRef
+from ..wire.numbers import number_text, parse_number
+from ..wire.payload import as_text
+from ..wire.strict_json import compact_json
 from .decoding import amounts_text, optional_text
-from .options.job import Budget, JobRef
-from .records import FlowBudget
-from .wire.numbers import number_text, parse_number
-from .wire.payload import as_text
-from .wire.strict_json import compact_json
+from .jobs import FlowBudget
 
 
 def new_budget(budget: Budget) -> list[str]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from .options.fields import EPOCH, from_epoch_ms
-from .options.job import JobOptions, JobRef
-from .records import Signal, StreamChunk, SuspendInfo, Usage
-from .wire.keys import NO_DEADLINE, split_member
-from .wire.payload import as_text, json_list, number_text, parse_number, to_int
-from .wire.strict_json import compact_json, parse_json
+from ..options.fields import EPOCH, from_epoch_ms
+from ..options.job import JobOptions, JobRef
+from ..wire.keys import NO_DEADLINE, split_member
+from ..wire.payload import as_text, json_list, number_text, parse_number, to_int
+from ..wire.strict_json import compact_json, parse_json
+from .jobs import Signal, StreamChunk, SuspendInfo, Usage
 
 #: A hash as stored: its values may be any bytes (vectors are).
 Fields = Mapping[str, bytes]

@@ -10,9 +10,10 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from .options.fields import EPOCH, epoch_ms, from_epoch_ms
-from .options.job import Fallback, JobOptions, JobRef
-from .records_flow import (
+from ..options.fields import EPOCH, epoch_ms, from_epoch_ms
+from ..options.job import Fallback, JobOptions, JobRef
+from .base import answer, python_only, to_json
+from .flows import (
     Flow,
     FlowBudget,
     FlowList,
@@ -24,8 +25,7 @@ from .records_flow import (
     Usage,
     UsageSummary,
 )
-from .records_json import answer, python_only, to_json
-from .records_ops import (
+from .operations import (
     AuditCheck,
     AuditEntry,
     Check,

@@ -7,8 +7,8 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from .options.job import JobTemplate
-from .records_json import answer, python_only
+from ..options.job import JobTemplate
+from .base import answer, python_only
 
 
 @answer

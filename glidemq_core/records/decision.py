@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import SerializationError
+from ..wire.payload import encode_json
 from .decoding import Fields, decode_new_signals
-from .errors import SerializationError
-from .records import ReviewDecision, Signal
-from .wire.payload import encode_json
+from .jobs import ReviewDecision, Signal
 
 
 def review_decision(fields: Fields, own_data: Callable[[], Any]) -> ReviewDecision | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from .options.job import JobRef
-from .records_json import answer, python_only
+from ..options.job import JobRef
+from .base import answer, python_only
 
 Amounts = Mapping[str, float]
 
