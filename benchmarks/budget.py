@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from glidemq_core import Budget, FlowJob, FlowProducer, Job, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .common import fresh_server, main, rates
 

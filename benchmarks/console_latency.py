@@ -24,7 +24,7 @@ import time
 from typing import Any
 
 from glidemq_core import NewJob, Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .common import fresh_server, percentile
 

@@ -17,8 +17,8 @@ from typing import Any
 from unittest.mock import patch
 
 from glidemq_core import Actor, Budget, DagNode, FlowJob, FlowProducer, JobOptions, NewJob, Queue, Worker
-from glidemq_core.connection import Connection
 from glidemq_core.options.job import JobRef, Ordering
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 
 from .common import fresh_server

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import bullmq  # type: ignore[import-untyped]
 
 from glidemq_core import Job, NewJob, Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import QueueKeys
 
 from .common import fresh_server, main, rates

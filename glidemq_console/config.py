@@ -12,7 +12,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from glidemq_core.errors import InvalidOptionError
-from glidemq_core.url import EMBEDDED, redact, settings
+from glidemq_core.server.url import EMBEDDED, redact, settings
 
 if TYPE_CHECKING:
     from .feed import Feed

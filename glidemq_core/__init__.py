@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .app import load_app as load_app
-    from .base import JSON_SERIALIZER as JSON_SERIALIZER
-    from .base import Serializer as Serializer
-    from .connection import Connection as Connection
-    from .connection import connect as connect
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
     from .events import QueueEvents as QueueEvents
@@ -32,6 +28,10 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .search import TextField as TextField
     from .search import VectorField as VectorField
     from .search import escape_tag as escape_tag
+    from .server.connection import Connection as Connection
+    from .server.connection import connect as connect
+    from .server.context import JSON_SERIALIZER as JSON_SERIALIZER
+    from .server.context import Serializer as Serializer
     from .usage_summary import get_usage_summary as get_usage_summary
     from .watch import Watch as Watch
     from .worker import SyncJob as SyncJob
@@ -45,8 +45,8 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 #: Public names by the module that defines them.
 _HOMES = {
     "app": "load_app",
-    "base": "JSON_SERIALIZER Serializer",
-    "connection": "Connection connect",
+    "server.context": "JSON_SERIALIZER Serializer",
+    "server.connection": "Connection connect",
     "embedded": "EmbeddedServer",
     "errors": """
         AuditError AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack, overload
 
-from .base import QueueBase, Scope
 from .errors import (
     BulkError,
     CostExceedsCapacityError,
@@ -33,7 +32,8 @@ from .options.job import (
     millitokens,
 )
 from .registries import register_queue
-from .slots import check_one_slot
+from .server.context import QueueBase, Scope
+from .server.slots import check_one_slot
 from .wire import payload
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.

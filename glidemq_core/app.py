@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .connection import Connection
 from .errors import InvalidOptionError
 from .options.fields import Duration
 from .options.job import merge_options
 from .options.worker import WorkerOptions
+from .server.connection import Connection
 from .worker.pool import Worker
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from .audit import audit_blob
-from .base import Scope
 from .options.fields import (
     EPOCH,
     UNSET,
@@ -27,6 +26,7 @@ from .options.job import Actor
 from .records.decoding import decode_signals
 from .records.jobs import Approval, Decision
 from .reviews import bound_facts
+from .server.context import Scope
 from .signals import signal_head
 from .wire.numbers import parse_number
 from .wire.payload import as_text, encode_json

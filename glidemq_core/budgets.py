@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .audit import audit_blob
-from .base import QueueBase, Scope
-from .commands import Arg
 from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
 from .options.fields import amount, amounts, flag, refuse
@@ -18,6 +16,8 @@ from .options.types import JobIdLike
 from .records.budgets import decode_budget, shown_caps
 from .records.decoding import hash_fields
 from .records.jobs import FlowBudget, TopUp
+from .server.commands import Arg
+from .server.context import QueueBase, Scope
 from .wire.keys import QueueKeys
 
 #: A Node worker that read category caps before a top-up may set the flag again within this time, s.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Scope
 from .errors import SerializationError
 from .options.job import JobRef
 from .records.decoding import decode_parents, hash_fields
+from .server.context import Scope
 from .wire.keys import QueueKeys, split_member
 from .wire.payload import as_text, decode_result
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from .appending import Appender
 from .audit import audit_blob
-from .base import Scope
 from .errors import JobStateError
 from .options.fields import Duration, delay_ms, integer, refuse, whole
 from .options.job import Actor
 from .options.types import JobIdLike
 from .records.jobs import JobLogs
 from .run_calls import RunCalls
+from .server.context import Scope
 from .switches import SwitchCalls
 from .wire import payload
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .base import QueueBase
-from .connection import Connection
 from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
 from .options.fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
 from .records.jobs import QueueEvent
+from .server.connection import Connection
+from .server.context import QueueBase
 from .wire.entry_ids import EntryId, id_text, parse_id
 from .wire.keys import QueueKeys
 from .wire.numbers import parse_number, to_int

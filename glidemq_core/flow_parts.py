@@ -16,15 +16,15 @@ from contextlib import suppress
 from typing import Any
 
 from .audit import audit_blob
-from .base import Scope
-from .commands import Arg
-from .connection import Connection
 from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
 from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
 from .linking import OLD_ENOUGH_MS, register_child, settle_link
 from .options.job import Actor
-from .repeating import insist
-from .slots import slot_of
+from .server.commands import Arg
+from .server.connection import Connection
+from .server.context import Scope
+from .server.repeating import insist
+from .server.slots import slot_of
 from .wire.payload import as_text
 from .wire.strict_json import parse_json
 

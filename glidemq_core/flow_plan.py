@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .adding import Record, created_job, encode_job, ordering_spec
-from .base import Scope
 from .errors import DuplicateJobError
 from .flow_nodes import (
     DagNode,
@@ -22,6 +21,7 @@ from .flow_nodes import (
 )
 from .options.fields import queue_name
 from .options.job import JobOptions, JobRef, millitokens
+from .server.context import Scope
 from .wire.keys import QueueKeys
 from .wire.payload import refuse_size
 

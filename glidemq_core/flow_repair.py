@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from .audit import audit_blob
-from .base import QueueBase, Scope
 from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
 from .linking import OLD_ENOUGH_MS, mend_links
 from .options.fields import Duration, refuse, to_ms
 from .options.job import Actor, JobRef
 from .options.types import JobIdLike
+from .server.context import QueueBase, Scope
 from .wire.keys import QueueKeys, done_marker
 from .wire.numbers import to_int
 from .wire.payload import as_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .base import readable
-from .connection import Connection
 from .options.job import JobRef
+from .server.connection import Connection
+from .server.context import readable
 from .wire.keys import QueueKeys, split_member
 from .wire.payload import as_text
 

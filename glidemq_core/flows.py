@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from .base import JSON_SERIALIZER, LazyConnection, Scope, Serializer
-from .connection import Connection
 from .errors import ServerError
 from .flow_nodes import DagNode, FlowJob, JobNode
 from .flow_parts import CALL_BYTES, CALL_JOBS, PartedFlow
@@ -18,7 +16,9 @@ from .options.fields import instance_of
 from .options.job import Budget
 from .records.budgets import new_budget
 from .registries import register_queue
-from .slots import check_one_slot, slot_of
+from .server.connection import Connection
+from .server.context import JSON_SERIALIZER, LazyConnection, Scope, Serializer
+from .server.slots import check_one_slot, slot_of
 from .wire.keys import QueueKeys
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from .base import Scope
 from .control_call import ControlCall
 from .errors import JobStateError
 from .job_fields import DataT, JobFields, ResultT
 from .options.job import JobRef
 from .records import decoding
+from .server.context import Scope
 from .wire.numbers import number_text
 
 if TYPE_CHECKING:

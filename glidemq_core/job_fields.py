@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
-from .base import Scope
 from .options.job import Fallback, JobOptions, JobRef
 from .records import decoding
 from .records.decision import review_decision
+from .server.context import Scope
 from .wire import payload
 from .wire.numbers import to_int
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .base import QueueBase
 from .records.jobs import Limits
+from .server.context import QueueBase
 
 _CALLS_PER_S = 1_000
 

@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from .audit import audit_blob
-from .base import Scope
 from .errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
 from .options.job import Actor, JobRef
-from .slots import slot_of
+from .server.context import Scope
+from .server.slots import slot_of
 from .vitals import exists
 from .wire.keys import QueueKeys, split_member
 from .wire.payload import as_text

@@ -6,9 +6,7 @@ from typing import Any, Generic
 
 from .adding import AddCalls
 from .audit import AuditCalls
-from .base import JSON_SERIALIZER, Scope, Serializer
 from .budgets import BudgetCalls
-from .connection import Connection
 from .control import ControlCalls
 from .flow_repair import FlowCalls
 from .job_fields import DataT, ResultT
@@ -17,6 +15,8 @@ from .options.job import merge_options
 from .options.worker import QueueOptions
 from .reading import ReadCalls
 from .search import SearchCalls
+from .server.connection import Connection
+from .server.context import JSON_SERIALIZER, Scope, Serializer
 from .streams import StreamCalls
 from .suspension import SuspensionCalls
 from .usage import UsageCalls

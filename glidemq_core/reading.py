@@ -6,12 +6,12 @@ import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from .base import Scope, readable
-from .connection import Call
 from .job import Job
 from .options.fields import one_of, refuse, whole
 from .options.types import JobIdLike
 from .records.decoding import hash_fields, picked_fields
+from .server.connection import Call
+from .server.context import Scope, readable
 from .vitals import VitalCalls, scan_hashes
 from .wire.keys import WORKERS_GROUP
 from .wire.numbers import to_int

@@ -6,8 +6,8 @@ import asyncio
 import math
 from weakref import WeakKeyDictionary
 
-from .base import Scope
-from .connection import Connection
+from .server.connection import Connection
+from .server.context import Scope
 from .wire.keys import registry, usage_queues
 
 #: A name is written again after this long (s), in case the server lost it or somebody obliterated the queue.

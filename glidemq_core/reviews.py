@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .audit import canonical_json
-from .base import JSON_SERIALIZER, Scope, Serializer
 from .errors import JobStateError, SerializationError
 from .options.job import JobRef
 from .records.decoding import (
@@ -23,6 +22,7 @@ from .records.decoding import (
 )
 from .records.jobs import Approval
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
+from .server.context import JSON_SERIALIZER, Scope, Serializer
 from .wire.numbers import size_words
 from .wire.payload import as_text, decode_progress, unpack
 from .wire.strict_json import parse_for_show

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from .errors import GlideMQError
-from .retry import is_outage, retry_through_outage
+from .server.retry import is_outage, retry_through_outage
 
 T = TypeVar("T")
 

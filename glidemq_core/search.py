@@ -9,8 +9,6 @@ from typing import Any, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
 from . import search_exact, search_module
-from .base import QueueBase, Scope
-from .connection import Connection
 from .errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
 from .job import Job
 from .options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
@@ -19,6 +17,8 @@ from .records.jobs import VectorHit
 from .search_filter import escape_tag, parse_filter
 from .search_hits import Hit, rank
 from .search_schema import Field, NumericField, Schema, TagField, TextField, VectorField
+from .server.connection import Connection
+from .server.context import QueueBase, Scope
 from .vectors import field_name, pack
 
 __all__ = [

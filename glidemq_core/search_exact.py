@@ -11,11 +11,11 @@ import heapq
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
-from .base import Scope
 from .errors import PermissionDeniedError, UnsupportedServerError
 from .search_filter import Filter
 from .search_hits import Hit, rank
 from .search_schema import Schema
+from .server.context import Scope
 from .vitals import scan_hashes
 
 #: Vectors a page, and what a page of long ones may weigh.

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Scope
 from .errors import InvalidOptionError, ServerError
 from .options.fields import amount, flag, refuse, some_text, whole
 from .search_hits import Hit, rank
 from .search_schema import Schema
+from .server.context import Scope
 from .wire.payload import as_text
 
 

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from .base import Scope, readable
-from .connection import Connection
 from .errors import CallTimeoutError, GlideMQError, ServerUnavailableError
+from .server.connection import Connection
+from .server.context import Scope, readable
 from .stream_tail import Page, PageSize, Tail
 from .wire.entry_ids import EntryId, id_text, parse_id
 

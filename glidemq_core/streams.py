@@ -14,12 +14,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .appending import Appender
-from .base import QueueBase, Scope
-from .connection import Connection
 from .options.fields import Duration, refuse, to_ms
 from .options.types import JobIdLike
 from .records.jobs import StreamChunk
 from .run_calls import RunCalls
+from .server.connection import Connection
+from .server.context import QueueBase, Scope
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
 from .wire.payload import MAX_PAYLOAD_BYTES, refuse_size

@@ -7,7 +7,6 @@ from typing import Any
 
 from .approvals import approve, reject
 from .audit import audit_blob
-from .base import QueueBase, Scope
 from .job import Job
 from .options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from .options.job import Actor
@@ -16,6 +15,7 @@ from .reading import get_jobs
 from .records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .records.jobs import Approval, Decision, SignalResult, SuspendInfo
 from .reviews import bound_facts, read_payload, review
+from .server.context import QueueBase, Scope
 from .signals import signal_head
 
 #: How long a signal that came before the suspension is kept, ms.

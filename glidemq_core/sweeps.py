@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .base import Scope
+from .server.context import Scope
 from .wire.payload import as_texts
 
 #: Pages of one sweep; what is left waits for the next one.

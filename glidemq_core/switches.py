@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .audit import audit_blob
-from .base import QueueBase, Scope
-from .commands import Arg
 from .errors import QueueBusyError
 from .options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from .options.job import Actor, RateLimit
 from .registries import forget_queue
-from .repeating import insist
+from .server.commands import Arg
+from .server.context import QueueBase, Scope
+from .server.repeating import insist
 from .wire.numbers import to_int
 from .wire.payload import as_texts
 

@@ -9,7 +9,6 @@ from dataclasses import fields as record_fields
 from datetime import timedelta
 from typing import Any
 
-from .base import QueueBase, Scope
 from .errors import LockBusyError
 from .flow_usage import get_flow_usage
 from .ledger import get_ledger
@@ -18,6 +17,7 @@ from .options.types import JobIdLike
 from .records.jobs import Attempt, FlowUsage, Usage, UsageSummary
 from .registries import register_usage
 from .run_calls import RunCalls
+from .server.context import QueueBase, Scope
 from .usage_summary import get_usage_summary
 from .wire.numbers import number_text
 from .wire.strict_json import compact_json

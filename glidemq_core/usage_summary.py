@@ -6,11 +6,11 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from .base import LazyConnection, readable
-from .connection import Connection
 from .errors import InvalidOptionError, PermissionDeniedError
 from .options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
 from .records.jobs import MinuteUsage, Totals, UsageSummary
+from .server.connection import Connection
+from .server.context import LazyConnection, readable
 from .usage_sums import RESIDUE, Sum
 from .wire.keys import QueueKeys, usage_queues
 from .wire.numbers import parse_number

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from .base import Scope
-from .connection import Connection
 from .job import Job
 from .options.fields import one_of, refuse
 from .search import Index, check_length, index_name, refuse_length
+from .server.connection import Connection
+from .server.context import Scope
 from .vectors import pack, vector_name
 from .wire.numbers import to_int
 

@@ -7,11 +7,11 @@ import warnings
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-from .base import QueueBase, Scope
 from .errors import ServerError
 from .options.fields import from_epoch_ms, integer, one_of
 from .records.jobs import JobCounts
 from .records.operations import Metrics, MetricsPoint, WorkerInfo, WorkerJob
+from .server.context import QueueBase, Scope
 from .wire.numbers import to_int
 from .wire.strict_json import parse_json
 

@@ -6,8 +6,6 @@ import asyncio
 import math
 from typing import Any, Final, Literal, Self
 
-from .base import Scope
-from .connection import Connection
 from .errors import (
     CallTimeoutError,
     JobFailedError,
@@ -18,6 +16,8 @@ from .errors import (
 from .options.job import Duration, to_ms
 from .reading import get_jobs
 from .records.jobs import JobCounts
+from .server.connection import Connection
+from .server.context import Scope
 from .vitals import get_job_counts
 from .wire.numbers import to_int
 from .wire.payload import as_text, decode_result

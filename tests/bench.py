@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from glidemq_core.base import Scope
-from glidemq_core.connection import Connection
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
+from glidemq_core.server.context import Scope
 
 
 class Bench:

@@ -6,12 +6,12 @@ from typing import Any
 
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.flow_nodes import FlowJob, JobNode
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 WORKING = ("glide:queues", "*:w:*", "*:metrics:*", "*:usage:queues", "*:budget-parked:*", "*:events")

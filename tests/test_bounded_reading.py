@@ -8,7 +8,7 @@ import pytest
 from watch_kit import calls, quick_watch
 
 from glidemq_core import NewJob, Queue, reading, vitals
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch, discovery
 from glidemq_core.wire.keys import QueueKeys, registry
 

@@ -15,12 +15,12 @@ from budget_kit import (
 )
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 # Booking -----------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ from conftest import eventually
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     UnrecoverableError,
 )
@@ -29,6 +28,7 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions, JobRef
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 CHILD = textwrap.dedent(
     """

@@ -18,7 +18,6 @@ from budget_kit import (
 from conftest import eventually
 from wire import dump
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import (
     BudgetNotFoundError,
     InvalidOptionError,
@@ -29,6 +28,7 @@ from glidemq_core.options.job import Actor, Budget, JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.jobs import to_json
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch
 
 # Topping up --------------------------------------------------------------------------------------------------

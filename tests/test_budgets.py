@@ -18,7 +18,6 @@ from budget_kit import (
 from conftest import eventually
 from wire import assert_same_records, dump, recording, replay
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     BudgetExceededError,
 )
@@ -27,6 +26,7 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, Fallback, JobOptions, JobRef
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 
 # Recordings --------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from snippets import blocks
 from suspension_kit import activated
 from test_operations_page import PAGE
 
-from glidemq_core import Actor, Queue, VectorField, errors, functions
+from glidemq_core import Actor, Queue, VectorField, errors
 from glidemq_core.audit import restart_audit
-from glidemq_core.connection import Connection, connect
-from glidemq_core.resp import Wire
+from glidemq_core.server import functions
+from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.resp import Wire
 from glidemq_core.suspension import suspend
 from glidemq_core.watch import Watch
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from conftest import eventually, free_port, server_words
 
-from glidemq_core import Job, Queue, QueueEvents, Worker, errors, functions, get_usage_summary
-from glidemq_core.connection import Connection, connect
+from glidemq_core import Job, Queue, QueueEvents, Worker, errors, get_usage_summary
+from glidemq_core.server import functions
+from glidemq_core.server.connection import Connection, connect
 
 ROOT = "glide:{q}"
 StartServer = Callable[..., int]

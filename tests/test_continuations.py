@@ -8,11 +8,11 @@ from typing import Any
 from budget_kit import worker_of
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.job import Job
 from glidemq_core.options.job import TokenLimit
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import Signal
+from glidemq_core.server.connection import Connection
 
 
 async def suspended(connection: Connection, job_id: str = "1") -> None:

@@ -12,7 +12,6 @@ import pytest
 from bench import Bench
 from wire import assert_same_records, dump, recording, replay
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.control import retry_some, update_data, update_progress
 from glidemq_core.errors import (
     InvalidOptionError,
@@ -22,6 +21,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.options.job import Actor, Fallback, RateLimit
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.sweeps import tick
 
 ACTOR = Actor("ann", via="cli")

@@ -10,9 +10,9 @@ from conftest import eventually
 from test_inbox import costs
 
 from glidemq_core import vector_store
-from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import InvalidOptionError, PermissionDeniedError
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch, scan
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.worker import Worker

@@ -13,12 +13,12 @@ from conftest import eventually
 from suspension_kit import activate, activated, field, signal_list, suspended
 
 from glidemq_core.audit import restart_audit
-from glidemq_core.connection import Connection
 from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import AuditError, PermissionDeniedError, ServerError
 from glidemq_core.job import Job
 from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.suspension import suspend
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
@@ -429,7 +429,7 @@ async def test_an_early_signal_is_kept_with_its_entry_or_not_at_all(queue: Q) ->
 
 
 async def test_a_user_who_may_not_write_the_audit_decides_nothing(queue: Q, server_url: str) -> None:
-    from glidemq_core.connection import connect
+    from glidemq_core.server.connection import connect
 
     job_id, _, _ = await suspended(queue)
     scope = await queue.scope()
@@ -450,7 +450,7 @@ async def test_a_user_who_may_not_write_the_audit_decides_nothing(queue: Q, serv
 async def test_the_audit_names_the_user_of_the_server_beside_what_people_call_themselves(
     queue: Q, server_url: str
 ) -> None:
-    from glidemq_core.connection import connect
+    from glidemq_core.server.connection import connect
 
     scope = await queue.scope()
     command = scope.connection.command

@@ -17,13 +17,13 @@ import pytest
 from conftest import eventually, free_port
 
 from glidemq_core import errors
-from glidemq_core.connection import connect
-from glidemq_core.embedded import EmbeddedServer
-from glidemq_core.embedded_files import Folder
+from glidemq_core.server.connection import connect
+from glidemq_core.server.embedded.folder import Folder
+from glidemq_core.server.embedded.server import EmbeddedServer
 
 USE = """
 import asyncio, sys
-from glidemq_core.connection import connect
+from glidemq_core.server.connection import connect
 async def main():
     async with connect("embedded:" + sys.argv[1]) as c:
         await c.command("INCR", "starts")
@@ -50,7 +50,7 @@ def use(folder: Path) -> subprocess.Popen[str]:
 
 def test_a_server_that_outlives_us_is_no_leak(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    script = "import asyncio, sys; from glidemq_core.embedded import EmbeddedServer as S\n"
+    script = "import asyncio, sys; from glidemq_core.server.embedded.server import EmbeddedServer as S\n"
     started = subprocess.run(
         [
             sys.executable,

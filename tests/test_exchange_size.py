@@ -12,9 +12,9 @@ from conftest import eventually
 from slow_link import slow_link
 from worker_kit import P, quick
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options.job import NewJob
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.worker.exchange import BATCH, BATCH_BYTES
 
 JOBS = 150

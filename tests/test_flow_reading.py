@@ -9,7 +9,6 @@ from conftest import eventually
 from flow_kit import step
 from wire import dump, replay
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
@@ -21,6 +20,7 @@ from glidemq_core.job import Job
 from glidemq_core.options.job import JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records.base import to_json
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 

@@ -8,7 +8,6 @@ import pytest
 from flow_kit import OUTSIDE, WORKING, diamond, ids_of, rag, run_until, step
 from wire import assert_same_records, dump, recording
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     DuplicateJobError,
     InvalidOptionError,
@@ -18,6 +17,7 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobRef
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 # Recordings: the same calls write the same -----------------------------------------------------------------
 

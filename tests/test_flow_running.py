@@ -11,7 +11,6 @@ from flow_kit import everything, run_until, states, step
 from wire import replay
 
 from glidemq_core import flow_repair
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     BulkError,
     InvalidOptionError,
@@ -24,6 +23,7 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Actor, Budget, Deduplication, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 

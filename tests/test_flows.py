@@ -9,7 +9,6 @@ from conftest import eventually
 from flow_kit import everything, ids_of, run_until, step
 from wire import dump
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     ClosedError,
     CycleError,
@@ -24,6 +23,7 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions, JobRef, Ordering, TokenBucket
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 # Definitions -------------------------------------------------------------------------------------------------

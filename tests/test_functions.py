@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from glidemq_core import functions
+from glidemq_core.server import functions
 
 
 def test_the_version_is_raised_when_the_lua_changes() -> None:

@@ -26,7 +26,7 @@ def test_the_engine_loads_no_terminal_library() -> None:
 
 
 def test_the_engine_loads_its_driver_only_to_connect() -> None:
-    assert "glide" not in loaded("import glidemq_core, glidemq_core.connection")
+    assert "glide" not in loaded("import glidemq_core, glidemq_core.server.connection")
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -8,9 +8,9 @@ import pytest
 from watch_kit import viewer_url
 
 from glidemq_console.fleet import FleetReader
-from glidemq_core.connection import Connection, connect
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import Inbox, JobRef
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys
 

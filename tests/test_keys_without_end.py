@@ -10,8 +10,8 @@ from conftest import eventually
 from worker_kit import P
 
 from glidemq_core import FlowJob, FlowProducer, JobOptions
-from glidemq_core.connection import Connection
 from glidemq_core.options.job import Deduplication, JobRef, Ordering, RateLimit, TokenBucket
+from glidemq_core.server.connection import Connection
 from glidemq_core.sweeps import sweep_records, tick
 from glidemq_core.worker import Worker
 

@@ -11,7 +11,6 @@ from flow_kit import diamond, everything, step
 from wire import dump
 
 from glidemq_core import flow_parts
-from glidemq_core.connection import Connection
 from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import CallTimeoutError, DuplicateJobError, ServerError, ServerUnavailableError
 from glidemq_core.flow_nodes import DagNode, FlowJob
@@ -19,6 +18,7 @@ from glidemq_core.flow_parts import mend_flows
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options.job import Actor, Budget, JobOptions, Ordering, TokenBucket
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 

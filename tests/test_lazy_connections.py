@@ -10,12 +10,12 @@ import pytest
 from conftest import eventually
 from watch_kit import viewer_url
 
-from glidemq_core import base
-from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import ClosedError, PermissionDeniedError
 from glidemq_core.events import EventFeed
 from glidemq_core.flows import FlowProducer
 from glidemq_core.queue import Queue
+from glidemq_core.server import context
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.stream_hub import StreamHub
 from glidemq_core.watch import Watch
 
@@ -30,7 +30,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
         made.append(connection)
         return connection
 
-    monkeypatch.setattr(base, "connect", noted)
+    monkeypatch.setattr(context, "connect", noted)
     return made
 
 

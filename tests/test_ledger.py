@@ -8,9 +8,9 @@ from typing import Any
 from budget_kit import worker_of
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.job import Job
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 
 async def test_a_run_that_waits_for_children_keeps_what_it_spent(connection: Connection) -> None:

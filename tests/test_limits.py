@@ -10,10 +10,10 @@ import pytest
 from conftest import eventually
 from watch_kit import viewer_url
 
-from glidemq_core.connection import Connection
 from glidemq_core.job import Job
 from glidemq_core.options.job import NewJob, RateLimit, TokenLimit
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 from glidemq_core.worker.limits import WorkerLimits

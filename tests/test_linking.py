@@ -12,7 +12,6 @@ from test_cluster import cluster, cluster_ports  # noqa: F401
 from test_flows_cluster import empty  # noqa: F401
 
 from glidemq_core import linking
-from glidemq_core.connection import Connection
 from glidemq_core.errors import CallTimeoutError, ServerError, ServerUnavailableError
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
@@ -20,6 +19,7 @@ from glidemq_core.job import Job
 from glidemq_core.linking import mend_links
 from glidemq_core.options.job import JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 

@@ -13,7 +13,8 @@ import pytest
 from cluster_kit import Cluster, Node, running_cluster
 from conftest import eventually
 
-from glidemq_core import Queue, QueueEvents, Worker, connect, errors, functions, nodes
+from glidemq_core import Queue, QueueEvents, Worker, connect, errors
+from glidemq_core.server import functions, nodes
 from glidemq_core.watch import Watch
 
 FAILOVER = ("--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0")

@@ -9,7 +9,7 @@ from conftest import eventually
 from snippets import ROOT, blocks
 
 from glidemq_core import Job, PermissionDeniedError, Queue, Worker, connect
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 
 PAGE = ROOT / "docs" / "operations.md"

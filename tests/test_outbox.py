@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worker_kit import P, never, quick
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import (
     CallTimeoutError,
@@ -23,6 +22,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.options.job import Actor
 from glidemq_core.outbox import MOST_REFUSALS, TRY_AGAIN_MS, Outbox
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch
 
 FAILED = f"{P}:outbox-failed"

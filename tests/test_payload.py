@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
+from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.numbers import number_text, parse_number, to_int
 from glidemq_core.wire.payload import (
     MAX_PAYLOAD_BYTES,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from test_poisoned_keys import CONSUMER, orphans, unless_refused
 from worker_kit import P, is_idle, quick
 
-from glidemq_core.connection import connect
 from glidemq_core.doctor import repair
 from glidemq_core.errors import ServerError
 from glidemq_core.options.job import Actor, Ordering
+from glidemq_core.server.connection import connect
 from glidemq_core.watch import Watch
 
 pytestmark = pytest.mark.leaves_records

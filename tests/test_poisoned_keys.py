@@ -14,12 +14,12 @@ from conftest import eventually
 from worker_kit import P, quick
 
 from glidemq_core import Budget, FlowJob, FlowProducer
-from glidemq_core.base import Scope
-from glidemq_core.connection import connect
 from glidemq_core.doctor import repair
 from glidemq_core.errors import PermissionDeniedError, ServerError
 from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import connect
+from glidemq_core.server.context import Scope
 from glidemq_core.watch import Watch
 
 # What somebody else put under a name of the queue stays.

@@ -14,7 +14,7 @@ from conftest import eventually
 from snippets import ROOT, blocks, environment, inline_commands
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 README = ROOT / "README.md"
 

@@ -12,7 +12,6 @@ from conftest import eventually
 from recording_kit import HOUR, advance, job, one, payload_of, same, steady_minute, worker  # noqa: F401
 from wire import dump, recording
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.job import (
     Backoff,
@@ -27,6 +26,7 @@ from glidemq_core.options.job import (
     TokenBucket,
 )
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 # Adding ------------------------------------------------------------------------------------------------------
 

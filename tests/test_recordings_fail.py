@@ -11,10 +11,10 @@ from bench import Bench
 from conftest import eventually
 from recording_kit import HOUR, Process, advance, fails, job, never, one, same, steady_minute, worker  # noqa: F401
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import UnrecoverableError
 from glidemq_core.options.job import Backoff, Fallback
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 # Failing -----------------------------------------------------------------------------------------------------
 

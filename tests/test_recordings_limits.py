@@ -11,10 +11,10 @@ import pytest
 from conftest import eventually
 from recording_kit import HOUR, job, never, one, same, steady_minute, worker  # noqa: F401
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import RateLimitError
 from glidemq_core.options.job import Ordering, RateLimit, TokenBucket
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 
 @pytest.mark.parametrize(

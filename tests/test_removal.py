@@ -9,8 +9,6 @@ from bench import Bench
 from wire import dump
 
 from glidemq_core import registries
-from glidemq_core.base import Scope
-from glidemq_core.connection import Connection
 from glidemq_core.control import remove_jobs
 from glidemq_core.errors import (
     InvalidOptionError,
@@ -19,6 +17,8 @@ from glidemq_core.errors import (
 )
 from glidemq_core.options.job import Actor, Ordering, RateLimit
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
+from glidemq_core.server.context import Scope
 from glidemq_core.sweeps import tick
 
 QUEUE = "mail"

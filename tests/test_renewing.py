@@ -39,7 +39,7 @@ class Secret:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Clients made from now on."""
-    from glidemq_core import driver
+    from glidemq_core.server import driver
 
     create, clients = driver.create, []
 
@@ -114,7 +114,7 @@ async def test_a_read_that_a_replaced_client_still_owed_is_lost_not_closed(tmp_p
 
 
 async def test_many_calls_on_a_dead_server_look_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glidemq_core import nodes
+    from glidemq_core.server import nodes
 
     looks = 0
     accepts = nodes.any_accepts

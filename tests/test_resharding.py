@@ -12,7 +12,8 @@ import pytest_asyncio
 from cluster_kit import Cluster, running_cluster
 from conftest import eventually
 
-from glidemq_core import Connection, NewJob, Queue, Worker, connect, errors, link
+from glidemq_core import Connection, NewJob, Queue, Worker, connect, errors
+from glidemq_core.server import client
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -72,7 +73,7 @@ async def test_a_queue_whose_slot_moves_key_by_key_stays_one_queue(
 async def test_an_add_to_a_slot_that_never_arrives_ends_with_words_and_writes_nothing(
     nodes: Cluster, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "_MOVING_S", 0.0)
+    monkeypatch.setattr(client, "_MOVING_S", 0.0)
     name = next(f"never{n}" for n in range(100) if nodes.owner(f"never{n}") is nodes.primaries[0])
     source, target = nodes.primaries
     await nodes.open_slot(name, source, target)

@@ -18,7 +18,7 @@ from conftest import eventually
 from worker_kit import in_state, never, quick
 
 from glidemq_core import InvalidOptionError, serve
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 GATHERED = textwrap.dedent(
     """

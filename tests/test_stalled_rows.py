@@ -6,7 +6,7 @@ import pytest
 from bench import Bench
 from watch_kit import quick_watch, viewer_url
 
-from glidemq_core.connection import Connection, connect
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys
 

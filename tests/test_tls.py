@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from glidemq_core import errors, functions
-from glidemq_core.connection import connect
+from glidemq_core import errors
+from glidemq_core.server import functions
+from glidemq_core.server.connection import connect
 
 # --- TLS
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from glidemq_core import errors
-from glidemq_core.url import redact, settings
+from glidemq_core.server.url import redact, settings
 
 # --- URLs
 

@@ -12,8 +12,8 @@ from conftest import eventually
 from watch_kit import add, calls, fill, quick_watch, viewer_url  # noqa: F401
 from wire import GOLDEN, replay
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.records.jobs import to_json
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import STATES, Watch
 from glidemq_core.wire.keys import QueueKeys
 

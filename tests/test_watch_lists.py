@@ -9,9 +9,9 @@ from watch_kit import add, calls, fill, quick_watch  # noqa: F401
 from wire import replay
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.records.jobs import JobRef, to_json
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import PRIORITY_STEP, QueueKeys
 

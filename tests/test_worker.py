@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import ClosedError, InvalidOptionError
 from glidemq_core.job import Job
 from glidemq_core.options.job import Batch, NewJob
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("connection")

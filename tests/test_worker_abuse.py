@@ -12,7 +12,6 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import P, clean, in_state, quick
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     JobControl,
     JobStateError,
@@ -20,6 +19,7 @@ from glidemq_core.errors import (
     UnrecoverableError,
 )
 from glidemq_core.options.job import Backoff
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import run as worker_run
 
 # What processors may do ------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import P, in_state, is_idle, never, quick
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options.job import JobOptions, NewJob, Ordering, RateLimit
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import run as worker_run
 from glidemq_core.worker.runner import Runner
 

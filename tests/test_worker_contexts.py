@@ -12,7 +12,7 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import in_state, quick
 
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
 

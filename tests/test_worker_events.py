@@ -11,9 +11,9 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import in_state, quick
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.errors import CallTimeoutError, ServerUnavailableError
 from glidemq_core.options.job import NewJob
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.worker import Worker, events
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from conftest import eventually
 
-from glidemq_core.connection import Connection, connect
 from glidemq_core.options.job import NewJob
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.worker import Worker
 
 CHILD = textwrap.dedent(

@@ -10,7 +10,7 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import P, in_state
 
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 

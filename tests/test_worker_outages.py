@@ -17,10 +17,7 @@ from conftest import eventually
 from wire import dump
 from worker_kit import Outage, P, clean, in_state, never, quick
 
-from glidemq_core import retry
-from glidemq_core.connection import Connection, connect
 from glidemq_core.control import append_log, update_data, update_progress
-from glidemq_core.embedded import EmbeddedServer
 from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,
@@ -33,6 +30,9 @@ from glidemq_core.flows import FlowProducer
 from glidemq_core.options.job import NewJob, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.run_calls import RunCalls
+from glidemq_core.server import retry
+from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.streams import append_chunk
 from glidemq_core.usage import report_usage
 from glidemq_core.worker import Worker

@@ -16,11 +16,11 @@ from conftest import eventually
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from glidemq_core.connection import Connection, connect
-from glidemq_core.embedded import EmbeddedServer
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.job import Backoff, NewJob, Ordering, RateLimit, Retention, TokenBucket
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.worker import Worker
 from glidemq_core.worker.outcome import backoff_ms, retention_rule
 

@@ -11,10 +11,10 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import P, clean, in_state, never, quick
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import RateLimitError
 from glidemq_core.options.job import NewJob, Ordering, RateLimit, TokenBucket, TokenLimit
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import exchange as worker_exchange
 
 

@@ -11,7 +11,6 @@ from bench import Bench
 from conftest import eventually
 from worker_kit import P, clean, in_state, never, quick
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,
@@ -19,6 +18,7 @@ from glidemq_core.errors import (
     ServerError,
 )
 from glidemq_core.options.job import Actor, JobOptions, NewJob
+from glidemq_core.server.connection import Connection
 
 # Handlers, clocks, lost replies -------------------------------------------------------------------------------
 

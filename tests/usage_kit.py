@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from glidemq_core.connection import Connection
 from glidemq_core.queue import Queue
+from glidemq_core.server.connection import Connection
 
 NOW = 1_795_467_240_050
 

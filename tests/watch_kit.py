@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys
 

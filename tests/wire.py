@@ -12,7 +12,7 @@ from typing import Any
 
 from golden.load import commands
 
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import PRIORITY_STEP
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,8 +9,8 @@ from typing import Any
 from bench import Bench
 from conftest import eventually
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import CallTimeoutError, ServerError, ServerUnavailableError
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 P = "glide:{q}"

@@ -135,7 +135,7 @@ def _value(text: str, kind: type, key: str) -> Any:
 
 def _check_url(text: str) -> None:
     from glidemq_core.errors import InvalidOptionError
-    from glidemq_core.url import EMBEDDED, settings
+    from glidemq_core.server.url import EMBEDDED, settings
 
     try:
         if not text.startswith(EMBEDDED):

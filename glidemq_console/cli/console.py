@@ -81,7 +81,7 @@ def console_config(
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
     from glidemq_console.config import ConsoleConfig
-    from glidemq_core.url import EMBEDDED, settings
+    from glidemq_core.server.url import EMBEDDED, settings
 
     chosen = session.settings
     if not chosen.url.startswith(EMBEDDED):

@@ -14,8 +14,8 @@ from .session import Session
 from .values import duration
 
 if TYPE_CHECKING:
-    from glidemq_core.base import Scope
     from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.server.context import Scope
 
 Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not exist yet.")]
 

@@ -16,8 +16,8 @@ from .session import Session
 from .values import some_path
 
 if TYPE_CHECKING:
-    from glidemq_core.embedded import EmbeddedServer
     from glidemq_core.records.jobs import Server
+    from glidemq_core.server.embedded.server import EmbeddedServer
 
 #: Loading a large data folder takes its time.
 _START_TIMEOUT_MS = 120_000
@@ -77,8 +77,8 @@ async def server(
 
 def _server(session: Session, data: Path | None, port: int | None) -> EmbeddedServer:
     """Choose the server: `--data`, else an `embedded:` URL of any source, else the default folder."""
-    from glidemq_core.embedded import EmbeddedServer
-    from glidemq_core.url import EMBEDDED, redact
+    from glidemq_core.server.embedded.server import EmbeddedServer
+    from glidemq_core.server.url import EMBEDDED, redact
 
     named = session.given.url
     require(

@@ -16,10 +16,10 @@ from .problems import Refusal, UsageProblem
 from .settings import Given, Settings, resolve
 
 if TYPE_CHECKING:
-    from glidemq_core.connection import Connection
     from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.queue import Queue
     from glidemq_core.records.jobs import OperationResult, QueueSnapshot
+    from glidemq_core.server.connection import Connection
     from glidemq_core.watch import Watch
 
 #: How long a command searches by itself before it says "not complete", s, and how fast.
@@ -58,7 +58,7 @@ class Session:
     @property
     def address(self) -> str:
         """The server as it may be shown."""
-        from glidemq_core.url import redact
+        from glidemq_core.server.url import redact
 
         return redact(self.settings.url)
 
@@ -75,7 +75,7 @@ class Session:
     async def connection(self) -> Connection:
         """Connect at first use; closed with the session."""
         if self._connection is None:
-            from glidemq_core.connection import connect
+            from glidemq_core.server.connection import connect
 
             chosen = self.settings
             self._connection = await connect(chosen.url, prefix=chosen.prefix, **self.connect_options())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glidemq_core import EmbeddedServer, EmbeddedServerError, errors
-from glidemq_core.url import redact
+from glidemq_core.server.url import redact
 
 from ..garbage import Garbage
 from .options import DemoOptions

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from glidemq_core import Connection, EmbeddedServer, Queue, connect
-from glidemq_core.embedded_files import Folder
+from glidemq_core.server.embedded.folder import Folder
 
 from .agent import Agent
 from .chat import Chat

@@ -21,7 +21,7 @@ from .slots import free_slots, ordering_slots
 from .unfinished import finish_flows, unfinished_flows
 
 if TYPE_CHECKING:
-    from ..connection import Connection
+    from ..server.connection import Connection
     from ..watch import Watch
 
 __all__ = ["CHECKS", "examine", "repair", "unreachable"]

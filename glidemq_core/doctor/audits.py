@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..audit import restart_audit, verify_audit
-from ..base import Scope
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
+from ..server.context import Scope
 from ..watch.source import Source, failed, integer, text
 from ..wire.payload import as_text
 from .findings import verdict

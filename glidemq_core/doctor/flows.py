@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..base import Scope
 from ..flow_repair import pending_children
 from ..linking import OLD_ENOUGH_MS
 from ..records.jobs import Check
+from ..server.context import Scope
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

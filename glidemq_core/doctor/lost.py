@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..audit import audit_blob
-from ..base import Scope
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
+from ..server.context import Scope
 from ..watch.source import Source, entries, failed, integer, pairs, sliced, text
 from ..wire.keys import WORKERS_GROUP
 from .findings import plural, verdict

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..audit import audit_blob
-from ..base import Scope
 from ..errors import GlideMQError
 from ..options.job import Actor
 from ..outbox import Outbox
 from ..records.jobs import Check, OperationResult
+from ..server.context import Scope
 from ..watch.source import Source, failed, integer, sliced, text
 from .findings import plural, verdict
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, UnsupportedServerError
-from ..functions import LIBRARY
 from ..records.jobs import Check
+from ..server.functions import LIBRARY
 
 if TYPE_CHECKING:
-    from ..connection import Connection
+    from ..server.connection import Connection
     from ..watch import Watch
     from ..watch.source import Source
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..audit import audit_blob
-from ..base import Scope
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
+from ..server.context import Scope
 from ..watch.source import Source, failed, pairs, text
 from ..wire.numbers import to_int
 from .findings import plural, verdict

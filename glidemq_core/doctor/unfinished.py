@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..base import Scope
 from ..flow_parts import flows_in_parts, mend_flows
 from ..linking import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
+from ..server.context import Scope
 from ..watch.source import Source
 from .findings import plural, verdict
 

@@ -10,8 +10,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from glidemq_core.audit import get_audit
-from glidemq_core.base import LazyConnection, Scope
-from glidemq_core.connection import Connection
 from glidemq_core.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.ledger import get_ledger
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
@@ -39,6 +37,8 @@ from glidemq_core.records.jobs import (
     WatchStats,
     WorkerList,
 )
+from glidemq_core.server.connection import Connection
+from glidemq_core.server.context import LazyConnection, Scope
 from glidemq_core.streams import stream
 from glidemq_core.usage_summary import get_usage_summary
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
-from glidemq_core.connection import Connection
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.records.jobs import JobRow, WorkerInfo, WorkerList
+from glidemq_core.server.connection import Connection
 from glidemq_core.vitals import decode_worker
 from glidemq_core.wire.keys import queue_of
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.ledger import attempts_of
 from glidemq_core.options.job import Fallback, JobRef
 from glidemq_core.records.decoding import (
@@ -23,6 +22,7 @@ from glidemq_core.records.decoding import (
 from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
 from glidemq_core.reviews import review_hash
 from glidemq_core.rounds import Round
+from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text, decode_data, decode_result

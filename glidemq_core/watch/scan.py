@@ -66,7 +66,7 @@ async def scan_cluster(source: Source, pattern: str, count: int, pace: Pace) -> 
     """
     import glide
 
-    from glidemq_core.driver import GlideError
+    from glidemq_core.server.driver import GlideError
 
     cursor: Any = glide.ClusterScanCursor()  # type: ignore[no-untyped-call]
     while not cursor.is_finished():

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from glidemq_core.commands import Arg
-from glidemq_core.connection import Connection
 from glidemq_core.errors import PermissionDeniedError, UnsupportedServerError
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
+from glidemq_core.server.commands import Arg
+from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.numbers import parse_number
 from glidemq_core.wire.payload import as_text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from glidemq_core.commands import fcall_words
-from glidemq_core.connection import Connection
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.options.fields import one_of, whole
 from glidemq_core.records.jobs import Metrics, MetricsPoint, Permissions, WatchStats
+from glidemq_core.server.commands import fcall_words
+from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import registry
 
 from .source import Source, failed, integer, moment, sliced, text

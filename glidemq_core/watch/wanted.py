@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glidemq_core.base import JSON_SERIALIZER
 from glidemq_core.records.jobs import JobRow
+from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.strict_json import same_json
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..base import Scope
 from ..records.decoding import budget_of
-from ..retry import retry_through_outage
+from ..server.context import Scope
+from ..server.retry import retry_through_outage
 from ..wire.keys import QueueKeys
 from .run import Run
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..base import Scope, readable
 from ..records.decoding import hash_fields
+from ..server.context import Scope, readable
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
 _LOADED = 16

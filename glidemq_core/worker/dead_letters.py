@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..adding import add_records, encode_job
-from ..base import JSON_SERIALIZER, Scope
 from ..options.job import JobOptions
-from ..retry import retry_through_outage
+from ..server.context import JSON_SERIALIZER, Scope
+from ..server.retry import retry_through_outage
 from ..wire.keys import QueueKeys
 from ..wire.numbers import to_int
 from ..wire.payload import decode_data

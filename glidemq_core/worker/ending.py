@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..base import Scope
 from ..errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ..job import Job
 from ..options.worker import WorkerOptions
-from ..retry import is_outage, is_server_trouble, retry_through_outage
+from ..server.context import Scope
+from ..server.retry import is_outage, is_server_trouble, retry_through_outage
 from ..suspension import suspend
 from .budget import verdict_of
 from .limits import WorkerLimits

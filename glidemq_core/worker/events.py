@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from ..errors import GlideMQError, InvalidOptionError
 from ..options.fields import refuse
-from ..retry import is_outage
+from ..server.retry import is_outage
 
 EventName = Literal[
     "ready",

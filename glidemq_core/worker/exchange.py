@@ -14,10 +14,10 @@ from itertools import chain
 from typing import Any
 
 from ..adding import BATCH, BATCH_BYTES
-from ..base import Scope
 from ..errors import GlideMQError
 from ..records.decoding import hash_fields
-from ..retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
+from ..server.context import Scope
+from ..server.retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
 from .claims import Claim, load_claims, owned
 from .limits import WorkerLimits
 from .outcome import Settle, trouble_error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..base import Scope
-from ..connection import Connection
 from ..errors import GlideMQError
+from ..server.connection import Connection
+from ..server.context import Scope
 from ..wire.entry_ids import parse_id
 
 #: Events after which something may be ready to run.

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .. import sweeps
-from ..base import Scope
 from ..errors import GlideMQError
 from ..flow_parts import mend_flows
 from ..linking import mend_links
 from ..options.fields import LOCK_DURATION_MS
 from ..outbox import TRY_AGAIN_MS, Outbox
 from ..registries import register_queue
+from ..server.context import Scope
 from ..suspension import deliver_early
 from ..vitals import get_workers
 from .dead_letters import send_dead_letter

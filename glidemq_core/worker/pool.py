@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, overload
 
-from ..base import JSON_SERIALIZER, QueueBase, Scope, Serializer
-from ..connection import Connection
 from ..errors import ClosedError, GlideMQError, InvalidOptionError
 from ..job_fields import DataT, ResultT
 from ..options.fields import to_ms
 from ..options.job import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..options.worker import BackoffStrategy, WorkerOptions
+from ..server.connection import Connection
+from ..server.context import JSON_SERIALIZER, QueueBase, Scope, Serializer
 from ..waiting import until_empty
 from .ending import Ending
 from .events import EventName, HandlerT, WorkerEvents

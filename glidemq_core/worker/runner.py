@@ -7,10 +7,10 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..base import Scope
 from ..errors import RateLimitError
 from ..job import Job
 from ..options.worker import WorkerOptions
+from ..server.context import Scope
 from .ending import Ending
 from .events import WorkerEvents
 from .failures import log_failure

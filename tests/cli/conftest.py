@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from glidemq_console.cli import main
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, within
 

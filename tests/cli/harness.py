@@ -16,7 +16,7 @@ from typing import Any
 from conftest import eventually
 
 from glidemq_core import Job, Queue, UnrecoverableError
-from glidemq_core.connection import Connection, connect
+from glidemq_core.server.connection import Connection, connect
 from glidemq_core.worker.pool import Worker
 
 COMMAND = [sys.executable, "-m", "glidemq_console"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, fill, through_a_pty, within
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
 from glidemq_core.errors import ServerUnavailableError
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, fill, within, work
 

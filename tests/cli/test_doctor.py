@@ -10,9 +10,9 @@ import pytest
 from conftest import eventually
 
 from glidemq_core import FlowJob, FlowProducer, Queue
-from glidemq_core.connection import Connection
 from glidemq_core.doctor import CHECKS, unreachable
 from glidemq_core.errors import UnsupportedServerError
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker.pool import Worker
 
 from .harness import Ran, fill, process, within, words

@@ -8,7 +8,7 @@ import pytest
 from poison import POISONS, STATES, poison, poison_types
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, within
 

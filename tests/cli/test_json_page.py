@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from glidemq_core import Budget, FlowJob, FlowProducer, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, fill, within
 

@@ -8,7 +8,7 @@ import pytest
 
 from glidemq_console.cli import session
 from glidemq_core import NewJob, Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, within
 

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import COMMAND, within
 

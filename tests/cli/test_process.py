@@ -12,7 +12,7 @@ import pytest
 from conftest import eventually, free_port
 
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import COMMAND, Ran, fill, within, words
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from glidemq_core import JobOptions, NewJob, Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import Ran, fill, within, words
 

@@ -14,7 +14,7 @@ from conftest import eventually
 
 from glidemq_console.cli.narrator import Narrator
 from glidemq_core import Job, Queue, Worker
-from glidemq_core.connection import Connection, connect
+from glidemq_core.server.connection import Connection, connect
 
 from .harness import COMMAND, Ran, fill, process, spawn, through_a_pty, within
 

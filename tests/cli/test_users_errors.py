@@ -18,7 +18,7 @@ import pytest
 
 from glidemq_console.cli.worker_log import _SafeFormatter
 from glidemq_core import Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .harness import COMMAND, Ran, fill, through_a_pty, within, work
 

@@ -34,7 +34,7 @@ from glidemq_core import (
     UnrecoverableError,
     Worker,
 )
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 
 @asynccontextmanager

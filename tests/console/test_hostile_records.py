@@ -12,8 +12,8 @@ from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.store import JobsQuery, LinkState
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
 from glidemq_core.options.job import JobRef
+from glidemq_core.server.connection import Connection
 
 from .pilot_kit import app_of, console
 

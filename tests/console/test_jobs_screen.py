@@ -10,7 +10,7 @@ from conftest import eventually
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core import FlowProducer, Job, Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
 

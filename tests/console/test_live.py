@@ -23,8 +23,8 @@ from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_console.widgets.keybar import KeyBar
 from glidemq_console.widgets.statusline import PartsView, StatusLine
 from glidemq_core import NewJob, Queue, Worker
-from glidemq_core.connection import Connection
-from glidemq_core.functions import source
+from glidemq_core.server.connection import Connection
+from glidemq_core.server.functions import source
 
 from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
 

@@ -15,7 +15,7 @@ from glidemq_console.screens.streams import StreamsScreen
 from glidemq_console.widgets.columns import Column, Row
 from glidemq_console.widgets.lines import LineList
 from glidemq_core import FlowJob, FlowProducer, Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
 

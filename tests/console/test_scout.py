@@ -5,7 +5,7 @@ from __future__ import annotations
 from glidemq_console.scout import ASKED_A_ROUND, StreamScout
 from glidemq_console.store import Interests
 from glidemq_core import JobRef
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys
 

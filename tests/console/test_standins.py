@@ -10,7 +10,7 @@ from glidemq_console.format import STATES
 from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.spelling import STAND_INS, spelt
 from glidemq_core import Queue
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .fixed import config, script
 from .test_terminal import console

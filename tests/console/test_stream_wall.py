@@ -10,7 +10,7 @@ from conftest import eventually
 from glidemq_console.screens import streams as screen_module
 from glidemq_console.screens.streams import MOST
 from glidemq_core import JobRef, NewJob, Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .test_streams_screen import screen_of, slots, streams, talking
 

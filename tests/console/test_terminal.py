@@ -23,7 +23,7 @@ from conftest import eventually
 from hostile import BROKEN_BYTES, CORPUS, dangerous
 
 from glidemq_core import Job, NewJob, Queue, Worker
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 #: Sequences that the console itself needs: styles, cursor, pointer, modes, and what asks for those.
 _OURS = re.compile(

@@ -19,7 +19,7 @@ from cluster_kit import Cluster, running_cluster
 from leaks import Keyspace
 
 from glidemq_core import connect
-from glidemq_core.connection import Connection
+from glidemq_core.server.connection import Connection
 
 from .invariants import problems
 from .proxy import Proxy, Trouble

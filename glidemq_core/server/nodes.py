@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from .errors import GlideMQError, ServerUnavailableError
+from ..errors import GlideMQError, ServerUnavailableError
 from .probe import Facts, probe_each
 from .url import Address, Settings, format_address
 

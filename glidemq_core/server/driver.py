@@ -10,7 +10,7 @@ from typing import Any
 import glide
 from glide import ClosingError, ConnectionError, GlideError, TimeoutError
 
-from .translate import (
+from .driver_errors import (
     is_disconnect,
     is_existing_library,
     is_missing_function,

@@ -12,8 +12,7 @@ from glide import (
     TimeoutError,
 )
 
-from .commands import no_functions_error
-from .errors import (
+from ..errors import (
     AuditError,
     AuthenticationError,
     CallTimeoutError,
@@ -23,6 +22,7 @@ from .errors import (
     ServerError,
     ServerUnavailableError,
 )
+from .commands import no_functions_error
 
 #: "An error was signalled by the server: - ResponseError: text"; "WRONGTYPE: text" for other codes.
 _SIGNALLED = re.compile(r"(?:signalled by the server\S*\s*-?\s*-\s*)(\w+)\s*:\s*(.*)", re.DOTALL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterable
 
+from ..options.fields import refuse
+from ..wire.keys import QueueKeys
 from .connection import Connection
-from .options.fields import refuse
-from .wire.keys import QueueKeys
 
 _SLOTS = 16_384
 

@@ -25,9 +25,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import EmbeddedServerError
-from .options.fields import refuse
-from .resp import Wire
+from ...errors import EmbeddedServerError
+from ...options.fields import refuse
+from ..resp import Wire
 
 HOST = "127.0.0.1"
 DEFAULT_NAME = "default"

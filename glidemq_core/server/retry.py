@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from .errors import CallTimeoutError, GlideMQError, PermissionDeniedError, ServerUnavailableError
+from ..errors import CallTimeoutError, GlideMQError, PermissionDeniedError, ServerUnavailableError
 
 T = TypeVar("T")
 

@@ -40,13 +40,13 @@ PARTS = (
     "streams",
     "vectors",
     "control",
-    "switches",
+    "queue_admin",
     "sweeps",
     "forgetting",
     "repairs",
-    "reading",
+    "lists",
     "watch",
-    "flow_reading",
+    "flow_watch",
 )
 
 

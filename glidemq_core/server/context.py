@@ -8,11 +8,11 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from ..errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
+from ..options.fields import queue_name
+from ..options.types import JobIdLike, id_in
+from ..wire.keys import QueueKeys
 from .connection import Call, Connection, connect
-from .errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
-from .options.fields import queue_name
-from .options.types import JobIdLike, id_in
-from .wire.keys import QueueKeys
 
 
 class Serializer(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from .errors import GlideMQError
+from ..errors import GlideMQError
 from .probe import probe
 from .url import Address, Settings
 

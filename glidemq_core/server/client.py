@@ -9,15 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from . import functions
-from .commands import key_of, name_of, read_only_error
-from .errors import (
+from ..errors import (
     AuthenticationError,
     ClosedError,
     GlideMQError,
     PermissionDeniedError,
     ServerUnavailableError,
 )
+from . import functions
+from .commands import key_of, name_of, read_only_error
 from .nodes import Nodes
 from .probe import parse_slots
 from .silence import leads_nowhere

@@ -14,13 +14,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from .errors import (
-    AuthenticationError,
-    GlideMQError,
-    PermissionDeniedError,
-    ServerUnavailableError,
-)
-from .options.fields import refuse
+from ..errors import AuthenticationError, GlideMQError, PermissionDeniedError, ServerUnavailableError
+from ..options.fields import refuse
 from .resp import NotValkeyError, ReplyError, Wire
 from .url import Address, Settings, format_address
 

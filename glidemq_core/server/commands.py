@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import PermissionDeniedError, UnsupportedServerError
+from ..wire.keys import absent
 from . import functions
-from .errors import PermissionDeniedError, UnsupportedServerError
-from .wire.keys import absent
 
 Arg = str | bytes | int | float
 

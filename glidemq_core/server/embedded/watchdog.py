@@ -12,10 +12,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .embedded import ask_to_stop, shut_down
-from .embedded_files import FIRST_LOCK, Folder, State, sign_in
-from .errors import EmbeddedServerError
-from .resp import NotValkeyError, ReplyError
+from ...errors import EmbeddedServerError
+from ..resp import NotValkeyError, ReplyError
+from .folder import FIRST_LOCK, Folder, State, sign_in
+from .server import ask_to_stop, shut_down
 
 
 async def watch(folder: Folder, linger_ms: int, state: State) -> None:

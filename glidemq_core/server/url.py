@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
-from .options.fields import positive_ms, refuse, whole
-from .wire.keys import DEFAULT_PREFIX
+from ..options.fields import positive_ms, refuse, whole
+from ..wire.keys import DEFAULT_PREFIX
 
 Password = str | Callable[[], Awaitable[str]]
 Address = tuple[str, int]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .errors import CallTimeoutError, ServerUnavailableError
+from ..errors import CallTimeoutError, ServerUnavailableError
 
 #: Pauses between two tries, the first and the longest, s.
 _PAUSE_S = (0.05, 1.0)

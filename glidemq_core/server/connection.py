@@ -12,18 +12,18 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..errors import InvalidOptionError, PermissionDeniedError, ServerError, UnsupportedServerError
+from ..options.fields import UNSET, Unset
+from ..records.jobs import ServerInfo
 from . import functions
+from .client import Link
 from .commands import Arg, fcall_words, is_read, name_of, no_functions_error, read_only_error, to_words
-from .errors import InvalidOptionError, PermissionDeniedError, ServerError, UnsupportedServerError
-from .link import Link
 from .nodes import Nodes
-from .options.fields import UNSET, Unset
 from .probe import Facts, probe
-from .records.jobs import ServerInfo
 from .url import EMBEDDED, Password, Settings, settings
 
 if TYPE_CHECKING:
-    from .embedded import EmbeddedServer
+    from .embedded.server import EmbeddedServer
 
 Call = Sequence[Arg]
 
@@ -312,7 +312,7 @@ async def _connect(url: str | None, keywords: dict[str, Any]) -> Connection:
         )
     if not isinstance(url, str) or not url.startswith(EMBEDDED):
         return await _open(settings(url, **keywords))
-    from .embedded import EmbeddedServer
+    from .embedded.server import EmbeddedServer
 
     server, query = EmbeddedServer.of_url(url)
     given = {

