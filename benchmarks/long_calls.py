@@ -161,7 +161,7 @@ async def removal(connection: Connection, count: int) -> None:
         queue = Queue("q", connection)
         middle = [f"f{count // 2 + n}" for n in range(200)]
         scope = await queue.scope()
-        from glidemq_core.control import remove_jobs, revoke
+        from glidemq_core.jobs.control import remove_jobs, revoke
 
         await remove_jobs(scope, middle, actor=_ACTOR)
         await revoke(scope, f"f{count // 2 + 300}")

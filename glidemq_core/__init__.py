@@ -12,7 +12,6 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .app import load_app as load_app
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
-    from .events import QueueEvents as QueueEvents
     from .flow_nodes import DagNode as DagNode
     from .flow_nodes import FlowJob as FlowJob
     from .flow_nodes import JobNode as JobNode
@@ -20,6 +19,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .flow_nodes import validate_dag as validate_dag
     from .flows import FlowProducer as FlowProducer
     from .job import Job as Job
+    from .jobs.events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
     from .queue import Queue as Queue
     from .records.jobs import *  # noqa: F403
@@ -57,7 +57,7 @@ _HOMES = {
         QueueNotFoundError RateLimitError SerializationError ServerError ServerUnavailableError
         SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
     """,
-    "events": "QueueEvents",
+    "jobs.events": "QueueEvents",
     "flow_nodes": "DagNode FlowJob JobNode topo_sort validate_dag",
     "flows": "FlowProducer",
     "job": "Job",

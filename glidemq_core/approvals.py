@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .audit import audit_blob
+from .jobs.audit import audit_blob
 from .options.fields import (
     EPOCH,
     UNSET,

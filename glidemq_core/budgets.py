@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from .audit import audit_blob
 from .errors import BudgetNotFoundError
 from .flow_walk import by_queue, parse_members, whole_tree
+from .jobs.audit import audit_blob
 from .options.fields import amount, amounts, flag, refuse
 from .options.job import Actor, Budget, JobRef
 from .options.types import JobIdLike

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .audit import audit_blob
 from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
 from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
-from .linking import OLD_ENOUGH_MS, register_child, settle_link
+from .jobs.audit import audit_blob
+from .jobs.links import OLD_ENOUGH_MS, register_child, settle_link
 from .options.job import Actor
 from .server.commands import Arg
 from .server.connection import Connection

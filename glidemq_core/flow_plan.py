@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .adding import Record, created_job, encode_job, ordering_spec
 from .errors import DuplicateJobError
 from .flow_nodes import (
     DagNode,
@@ -19,6 +18,7 @@ from .flow_nodes import (
     levels_of,
     topo_sort,
 )
+from .jobs.add import Record, created_job, encode_job, ordering_spec
 from .options.fields import queue_name
 from .options.job import JobOptions, JobRef, millitokens
 from .server.context import Scope

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from .audit import audit_blob
 from .errors import JobNotFoundError, JobStateError
 from .flow_walk import parse_members, whole_tree
-from .linking import OLD_ENOUGH_MS, mend_links
+from .jobs.audit import audit_blob
+from .jobs.links import OLD_ENOUGH_MS, mend_links
 from .options.fields import Duration, refuse, to_ms
 from .options.job import Actor, JobRef
 from .options.types import JobIdLike

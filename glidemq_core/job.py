@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from .control_call import ControlCall
 from .errors import JobStateError
-from .job_fields import DataT, JobFields, ResultT
+from .jobs.control_call import ControlCall
+from .jobs.snapshot import DataT, JobFields, ResultT
 from .options.job import JobRef
 from .records import decoding
 from .server.context import Scope
 from .wire.numbers import number_text
 
 if TYPE_CHECKING:
+    from .jobs.run_calls import RunCalls
     from .options.job import Actor, Duration, Instant
     from .records.jobs import Signal, Usage
-    from .run_calls import RunCalls
     from .worker.run import Run
 
 
@@ -78,7 +78,7 @@ class Job(JobFields[DataT, ResultT]):
 
         Raises WaitTimeoutError after `timeout` (ms or timedelta), JobNotFoundError when the job vanished.
         """
-        from .waiting import wait_until_finished
+        from .jobs.wait import wait_until_finished
 
         return await wait_until_finished(self._scope, self.id, poll_interval, timeout)
 
@@ -116,7 +116,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def log(self, message: str) -> None:
         """Append one line to the job's log. Raises PayloadTooLargeError over 1 MiB."""
-        from .control import append_log
+        from .jobs.control import append_log
 
         await append_log(self._scope, self.id, message, self._calls)
 
@@ -125,14 +125,14 @@ class Job(JobFields[DataT, ResultT]):
 
         Raises JobNotFoundError when the job was removed, PayloadTooLargeError over 1 MiB.
         """
-        from .control import update_progress
+        from .jobs.control import update_progress
 
         await update_progress(self._scope, self.id, progress, self._calls)
         self._progress = progress
 
     async def update_data(self, data: DataT) -> None:
         """Replace the payload. Raises JobNotFoundError, PayloadTooLargeError."""
-        from .control import update_data
+        from .jobs.control import update_data
 
         await update_data(self._scope, self.id, data, self._calls)
         self._data, self.data_error = data, None
@@ -301,7 +301,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def get_children_values(self) -> dict[str, Any]:
         """Results of completed children by their key `<prefix>:{queue}:id`. Raises SerializationError."""
-        from .children import get_children_values
+        from .jobs.children import get_children_values
 
         if self._calls is not None:
             return await self._calls.repeat(lambda _: get_children_values(self._scope, self.id))
@@ -309,7 +309,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def get_parents(self) -> list[JobRef]:
         """Jobs that wait for this one (in a DAG: its dependents)."""
-        from .children import get_parents
+        from .jobs.children import get_parents
 
         if self._calls is not None:
             return await self._calls.repeat(lambda _: get_parents(self._scope, self))
@@ -319,7 +319,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def remove(self, *, force: bool = False, actor: Actor | None = None) -> bool:
         """Delete the job and all that describes it. Raises JobStateError when active, unless forced."""
-        from .control import remove_job
+        from .jobs.control import remove_job
 
         return await remove_job(self._scope, self.id, force=force, actor=actor)
 
@@ -327,7 +327,7 @@ class Job(JobFields[DataT, ResultT]):
         self, *, reset_fallback: bool = False, clear_signals: bool = False, actor: Actor | None = None
     ) -> None:
         """Run a failed job again with all its attempts. Raises JobStateError, JobNotFoundError."""
-        from .control import retry_job
+        from .jobs.control import retry_job
 
         await retry_job(
             self._scope, self.id, reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
@@ -335,18 +335,18 @@ class Job(JobFields[DataT, ResultT]):
 
     async def promote(self, *, actor: Actor | None = None) -> None:
         """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
-        from .control import promote_job
+        from .jobs.control import promote_job
 
         await promote_job(self._scope, self.id, actor=actor)
 
     async def change_priority(self, priority: int, *, actor: Actor | None = None) -> None:
         """Give a job that has not started another priority, 0..2048. Raises JobStateError, JobNotFoundError."""
-        from .control import change_job_priority
+        from .jobs.control import change_job_priority
 
         await change_job_priority(self._scope, self.id, priority, actor=actor)
 
     async def change_delay(self, delay: Duration, *, actor: Actor | None = None) -> None:
         """Make a job that has not started wait `delay` (ms or timedelta) from now. Raises JobStateError."""
-        from .control import change_job_delay
+        from .jobs.control import change_job_delay
 
         await change_job_delay(self._scope, self.id, delay, actor=actor)

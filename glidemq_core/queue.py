@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Generic
 
-from .adding import AddCalls
-from .audit import AuditCalls
 from .budgets import BudgetCalls
-from .control import ControlCalls
 from .flow_repair import FlowCalls
-from .job_fields import DataT, ResultT
+from .jobs.add import AddCalls
+from .jobs.audit import AuditCalls
+from .jobs.control import ControlCalls
+from .jobs.read import ReadCalls
+from .jobs.snapshot import DataT, ResultT
 from .limits import LimitCalls
 from .options.job import merge_options
 from .options.worker import QueueOptions
-from .reading import ReadCalls
 from .search import SearchCalls
 from .server.connection import Connection
 from .server.context import JSON_SERIALIZER, Scope, Serializer

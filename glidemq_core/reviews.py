@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .audit import canonical_json
 from .errors import JobStateError, SerializationError
+from .jobs.audit import canonical_json
 from .options.job import JobRef
 from .records.decoding import (
     SUSPEND_FIELDS,

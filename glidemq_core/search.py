@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 from . import search_exact, search_module
 from .errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
 from .job import Job
+from .jobs.read import load_jobs
 from .options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
-from .reading import load_jobs
 from .records.jobs import VectorHit
 from .search_filter import escape_tag, parse_filter
 from .search_hits import Hit, rank

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .appending import Appender
+from .jobs.appending import Appender
+from .jobs.run_calls import RunCalls
 from .options.fields import Duration, refuse, to_ms
 from .options.types import JobIdLike
 from .records.jobs import StreamChunk
-from .run_calls import RunCalls
 from .server.connection import Connection
 from .server.context import QueueBase, Scope
 from .stream_hub import StreamHub, close_quietly

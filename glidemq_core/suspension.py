@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .approvals import approve, reject
-from .audit import audit_blob
 from .job import Job
+from .jobs.audit import audit_blob
+from .jobs.read import get_jobs
 from .options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from .options.job import Actor
 from .options.types import JobIdLike
-from .reading import get_jobs
 from .records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from .records.jobs import Approval, Decision, SignalResult, SuspendInfo
 from .reviews import bound_facts, read_payload, review

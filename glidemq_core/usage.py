@@ -11,12 +11,12 @@ from typing import Any
 
 from .errors import LockBusyError
 from .flow_usage import get_flow_usage
+from .jobs.registry import register_usage
+from .jobs.run_calls import RunCalls
 from .ledger import get_ledger
 from .options.fields import Duration, Instant, flag, refuse, text, to_ms
 from .options.types import JobIdLike
 from .records.jobs import Attempt, FlowUsage, Usage, UsageSummary
-from .registries import register_usage
-from .run_calls import RunCalls
 from .server.context import QueueBase, Scope
 from .usage_summary import get_usage_summary
 from .wire.numbers import number_text

@@ -9,7 +9,6 @@ import pytest
 from conftest import eventually
 from recording_kit import same
 
-from glidemq_core import waiting
 from glidemq_core.errors import (
     DuplicateJobError,
     InvalidOptionError,
@@ -17,6 +16,7 @@ from glidemq_core.errors import (
     JobNotFoundError,
     WaitTimeoutError,
 )
+from glidemq_core.jobs import wait
 from glidemq_core.options.job import Deduplication
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
@@ -49,7 +49,7 @@ async def test_results_and_failures_come_back(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, events: bool
 ) -> None:
     """With and without `completed` events: the record is the truth."""
-    monkeypatch.setattr(waiting, "_BLIND_MS", 50)
+    monkeypatch.setattr(wait, "_BLIND_MS", 50)
     queue = Queue("q", connection, events=events)
     async with serving(connection, events=events, concurrency=5):
         answers = await asyncio.gather(*(queue.add_and_wait("good", n) for n in range(10)))

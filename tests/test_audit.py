@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from glidemq_core.audit import audit_blob, canonical_json, get_audit, verify_audit
-from glidemq_core.control import remove_jobs
 from glidemq_core.errors import InvalidOptionError, ServerError
+from glidemq_core.jobs.admin import pause, resume
+from glidemq_core.jobs.audit import audit_blob, canonical_json, get_audit, verify_audit
+from glidemq_core.jobs.control import remove_jobs
 from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server import functions
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import Scope
-from glidemq_core.switches import pause, resume
 from glidemq_core.wire.keys import QueueKeys
 
 #: Commands that change something, as the functions use them.

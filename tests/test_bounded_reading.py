@@ -7,7 +7,9 @@ import warnings
 import pytest
 from watch_kit import calls, quick_watch
 
-from glidemq_core import NewJob, Queue, reading, vitals
+from glidemq_core import NewJob, Queue
+from glidemq_core.jobs import counts as vitals
+from glidemq_core.jobs import read as reading
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch, discovery
 from glidemq_core.wire.keys import QueueKeys, registry

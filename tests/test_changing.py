@@ -7,14 +7,14 @@ from typing import Any, cast
 import pytest
 from bench import Bench
 
-from glidemq_core.control import promote_jobs
 from glidemq_core.errors import (
     BulkError,
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
 )
-from glidemq_core.events import QueueEvents
+from glidemq_core.jobs.control import promote_jobs
+from glidemq_core.jobs.events import QueueEvents
 from glidemq_core.options.job import Actor, JobOptions, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.sweeps import tick

@@ -14,7 +14,7 @@ from suspension_kit import activated
 from test_operations_page import PAGE
 
 from glidemq_core import Actor, Queue, VectorField, errors
-from glidemq_core.audit import restart_audit
+from glidemq_core.jobs.audit import restart_audit
 from glidemq_core.server import functions
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.server.resp import Wire

@@ -12,13 +12,13 @@ import pytest
 from bench import Bench
 from wire import assert_same_records, dump, recording, replay
 
-from glidemq_core.control import retry_some, update_data, update_progress
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
     PayloadTooLargeError,
 )
+from glidemq_core.jobs.control import retry_some, update_data, update_progress
 from glidemq_core.options.job import Actor, Fallback, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection, connect

@@ -176,7 +176,7 @@ class Model:
         await self.bench.queue.revoke(await self._any(choice))
 
     async def do_remove(self, choice: int) -> None:
-        from glidemq_core.control import remove_jobs
+        from glidemq_core.jobs.control import remove_jobs
 
         job_id = await self._any(choice)
         await remove_jobs(self.bench.scope, [job_id], force=True)

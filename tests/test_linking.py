@@ -11,12 +11,12 @@ from flow_kit import everything
 from test_cluster import cluster, cluster_ports  # noqa: F401
 from test_flows_cluster import empty  # noqa: F401
 
-from glidemq_core import linking
 from glidemq_core.errors import CallTimeoutError, ServerError, ServerUnavailableError
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.linking import mend_links
+from glidemq_core.jobs import links
+from glidemq_core.jobs.links import mend_links
 from glidemq_core.options.job import JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
@@ -132,11 +132,11 @@ async def test_no_parent_waits_for_a_child_that_never_came(
     with monkeypatch.context() as broken:
         broken.setattr(empty, "call", cut)
         if healed_by == "a sweep":
-            broken.setattr(linking.ChildLink, "leave", lambda self: None)
+            broken.setattr(links.ChildLink, "leave", lambda self: None)
         with pytest.raises((ServerUnavailableError, CallTimeoutError, asyncio.CancelledError)):
             await Queue("a", empty).add("tool", {}, parent=parent.ref, job_id=job_id, cross_slot=True)
         assert cut.made[:step] == list(LINKING[:step])
-        await eventually(lambda: not linking._LEFT)
+        await eventually(lambda: not links._LEFT)
     if healed_by == "a sweep":
         await mend_links((await Queue("b", empty).scope()), -60_000)
 
@@ -167,7 +167,7 @@ async def test_a_child_that_was_given_up_comes_no_more(empty: Connection) -> Non
         slow.setattr(empty, "call", holding)
         with pytest.raises(CallTimeoutError):
             await Queue("a", empty).add("tool", {}, parent=parent.ref, cross_slot=True)
-        await eventually(lambda: not linking._LEFT)
+        await eventually(lambda: not links._LEFT)
     assert await links_of(empty) == set()
 
     assert await call(*held[0]) == [[b"duplicate"]]
@@ -189,9 +189,9 @@ async def test_a_parent_goes_on_once_its_worker_swept_a_link_without_child(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The producer is killed between linking and adding: nothing of it is left but the link."""
-    monkeypatch.setattr(linking.ChildLink, "leave", lambda self: None)
-    monkeypatch.setattr(linking, "OLD_ENOUGH_MS", 0)
-    monkeypatch.setattr(linking.mend_links, "__defaults__", (-1,))
+    monkeypatch.setattr(links.ChildLink, "leave", lambda self: None)
+    monkeypatch.setattr(links, "OLD_ENOUGH_MS", 0)
+    monkeypatch.setattr(links.mend_links, "__defaults__", (-1,))
 
     async def process(job: Job[Any, Any]) -> Any:
         if await job.get_children_values():
@@ -219,7 +219,7 @@ async def test_repairing_a_flow_takes_links_back_whose_child_never_came(
 ) -> None:
     parent = await parent_in(empty)
     with monkeypatch.context() as broken:
-        broken.setattr(linking.ChildLink, "leave", lambda self: None)
+        broken.setattr(links.ChildLink, "leave", lambda self: None)
         broken.setattr(empty, "call", Cut(empty, 3, "unsent"))
         with pytest.raises(ServerUnavailableError):
             await Queue("a", empty).add("tool", {}, parent=JobRef("b", parent.id), cross_slot=True)

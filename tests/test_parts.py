@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from bench import Bench
 
-from glidemq_core import switches
 from glidemq_core.errors import CallTimeoutError
+from glidemq_core.jobs import admin
 from glidemq_core.options.job import Actor, Ordering
 
 ACTOR = Actor("ada")
@@ -17,7 +17,7 @@ JOBS = 45
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switches, "_SLICE", 10)
+    monkeypatch.setattr(admin, "_SLICE", 10)
 
 
 async def filled(bench: Bench, operation: str) -> None:
@@ -75,7 +75,7 @@ async def test_many_jobs_are_counted_once_though_replies_get_lost(
 async def test_what_one_part_does_is_one_entry_and_nothing_is_none(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    monkeypatch.setattr(switches, "_SLICE", 1_000)
+    monkeypatch.setattr(admin, "_SLICE", 1_000)
     await filled(bench, operation)
     assert await made(bench, operation) == JOBS
     [entry] = await bench.queue.get_audit()

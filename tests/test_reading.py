@@ -12,10 +12,10 @@ from bench import Bench
 from wire import GOLDEN, recording, replay
 
 from glidemq_core.errors import InvalidOptionError, PermissionDeniedError, ServerError
+from glidemq_core.jobs.read import METADATA_FIELDS, STATES
 from glidemq_core.options.fields import epoch_ms
 from glidemq_core.options.job import Actor, JobRef, Ordering
 from glidemq_core.queue import Queue
-from glidemq_core.reading import METADATA_FIELDS, STATES
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.sweeps import tick
 from glidemq_core.watch import Watch

@@ -8,13 +8,13 @@ import pytest
 from bench import Bench
 from wire import dump
 
-from glidemq_core import registries
-from glidemq_core.control import remove_jobs
 from glidemq_core.errors import (
     InvalidOptionError,
     JobStateError,
     QueueBusyError,
 )
+from glidemq_core.jobs import registry
+from glidemq_core.jobs.control import remove_jobs
 from glidemq_core.options.job import Actor, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
@@ -162,7 +162,7 @@ async def test_an_obliterated_queue_that_is_used_again_is_listed_again(bench: Be
 
 async def test_a_queue_is_listed_again_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server may have lost the list, or another process obliterated the queue."""
-    monkeypatch.setattr(registries, "_AGAIN_S", 0)
+    monkeypatch.setattr(registry, "_AGAIN_S", 0)
     await bench.add()
     await bench.command("DEL", "glide:queues")
 

@@ -17,7 +17,6 @@ from conftest import eventually
 from wire import dump
 from worker_kit import Outage, P, clean, in_state, never, quick
 
-from glidemq_core.control import append_log, update_data, update_progress
 from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,
@@ -27,9 +26,10 @@ from glidemq_core.errors import (
 )
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
+from glidemq_core.jobs.control import append_log, update_data, update_progress
+from glidemq_core.jobs.run_calls import RunCalls
 from glidemq_core.options.job import NewJob, Ordering
 from glidemq_core.queue import Queue
-from glidemq_core.run_calls import RunCalls
 from glidemq_core.server import retry
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.server.embedded.server import EmbeddedServer

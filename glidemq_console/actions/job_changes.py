@@ -112,7 +112,7 @@ def _reasons(rows: Iterable[JobRow]) -> str:
 
 
 async def _retry_listed(context: Context) -> str:
-    from glidemq_core.control import retry_some
+    from glidemq_core.jobs.control import retry_some
 
     assert context.queue is not None
     ids = [row.id for row in _failed_listed(context)]

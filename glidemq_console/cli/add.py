@@ -165,7 +165,7 @@ async def _wait(session: Session, job: Job[Any, Any]) -> int:
 async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int:
     from glidemq_core import GlideMQError
     from glidemq_core import Job as JobClass
-    from glidemq_core.adding import add_each
+    from glidemq_core.jobs.add import add_each
 
     # Everything is read and checked before anything is stored.
     numbered = list(_parsed(_lines(file), file))

@@ -35,7 +35,7 @@ async def retry(
     comment: parameters.Comment = None,
 ) -> int:
     """Run failed jobs again."""
-    from glidemq_core import control
+    from glidemq_core.jobs import control
 
     actor = session.actor(by, comment)
     require(count is None or all_failed, "--count belongs to --all-failed")
@@ -70,7 +70,7 @@ async def promote(
     comment: parameters.Comment = None,
 ) -> int:
     """Make delayed jobs ready now."""
-    from glidemq_core import control
+    from glidemq_core.jobs import control
 
     actor = session.actor(by, comment)
     refs = await session.job_refs(names, queue)
@@ -91,7 +91,7 @@ async def remove(
     comment: parameters.Comment = None,
 ) -> int:
     """Remove jobs for good."""
-    from glidemq_core import control
+    from glidemq_core.jobs import control
 
     actor = session.actor(by, comment)
     refs = await session.job_refs(names, queue)

@@ -30,11 +30,11 @@ async def pause(
     comment: parameters.Comment = None,
 ) -> int:
     """Pause queues: workers start no more of their jobs."""
-    from glidemq_core import switches
+    from glidemq_core.jobs import admin
 
     actor = session.actor(by, comment)
     wanted = parameters.merged(names, queue)
-    results = await _switch(session, wanted, force, "pause", lambda scope: switches.pause(scope, actor=actor))
+    results = await _switch(session, wanted, force, "pause", lambda scope: admin.pause(scope, actor=actor))
     warnings = [
         text for result in results if result.ok for text in await _deaf_workers(session, result.queue)
     ]
@@ -55,13 +55,11 @@ async def resume(
     comment: parameters.Comment = None,
 ) -> int:
     """Resume paused queues."""
-    from glidemq_core import switches
+    from glidemq_core.jobs import admin
 
     actor = session.actor(by, comment)
     wanted = parameters.merged(names, queue)
-    results = await _switch(
-        session, wanted, force, "resume", lambda scope: switches.resume(scope, actor=actor)
-    )
+    results = await _switch(session, wanted, force, "resume", lambda scope: admin.resume(scope, actor=actor))
     return session.results(results, warnings=[])
 
 

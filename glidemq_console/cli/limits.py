@@ -59,7 +59,7 @@ async def _set(
     comment: str | None,
 ) -> list[OperationResult]:
     from glidemq_console.audit_text import concurrency_cap, starts_cap
-    from glidemq_core import switches
+    from glidemq_core.jobs import admin
     from glidemq_core.options.job import RateLimit
     from glidemq_core.records.jobs import OperationResult
 
@@ -71,11 +71,11 @@ async def _set(
     results = []
     if start_cap is not None or no_rpm:
         limit = RateLimit(*start_cap) if start_cap is not None else None
-        outcome = await switches.set_global_rate_limit(scope, limit, actor=actor)
+        outcome = await admin.set_global_rate_limit(scope, limit, actor=actor)
         words = starts_cap(limit.max, limit.duration) if limit else starts_cap(None, None)
         results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
     if concurrency is not None:
-        outcome = await switches.set_global_concurrency(scope, concurrency, actor=actor)
+        outcome = await admin.set_global_concurrency(scope, concurrency, actor=actor)
         words = concurrency_cap(concurrency)
         results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
     return results

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..flow_repair import pending_children
-from ..linking import OLD_ENOUGH_MS
+from ..jobs.links import OLD_ENOUGH_MS
 from ..records.jobs import Check
 from ..server.context import Scope
 from .findings import plural, verdict

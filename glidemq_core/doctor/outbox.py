@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..audit import audit_blob
 from ..errors import GlideMQError
+from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..outbox import Outbox
 from ..records.jobs import Check, OperationResult

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..flow_parts import flows_in_parts, mend_flows
-from ..linking import OLD_ENOUGH_MS, mend_links
+from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import Scope

@@ -9,8 +9,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from glidemq_core.audit import get_audit
-from glidemq_core.events import TRANSIENT, EventFeed, check_start
+from glidemq_core.jobs.audit import get_audit
+from glidemq_core.jobs.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.ledger import get_ledger
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef

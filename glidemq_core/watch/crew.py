@@ -10,9 +10,9 @@ from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.errors import PermissionDeniedError
+from glidemq_core.jobs.counts import decode_worker
 from glidemq_core.records.jobs import JobRow, WorkerInfo, WorkerList
 from glidemq_core.server.connection import Connection
-from glidemq_core.vitals import decode_worker
 from glidemq_core.wire.keys import queue_of
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..adding import add_records, encode_job
+from ..jobs.add import add_records, encode_job
 from ..options.job import JobOptions
 from ..server.context import JSON_SERIALIZER, Scope
 from ..server.retry import retry_through_outage

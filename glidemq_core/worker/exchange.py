@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from ..adding import BATCH, BATCH_BYTES
 from ..errors import GlideMQError
+from ..jobs.add import BATCH, BATCH_BYTES
 from ..records.decoding import hash_fields
 from ..server.context import Scope
 from ..server.retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait

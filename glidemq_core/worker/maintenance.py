@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from .. import sweeps
 from ..errors import GlideMQError
 from ..flow_parts import mend_flows
-from ..linking import mend_links
+from ..jobs.counts import get_workers
+from ..jobs.links import mend_links
+from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
 from ..outbox import TRY_AGAIN_MS, Outbox
-from ..registries import register_queue
 from ..server.context import Scope
 from ..suspension import deliver_early
-from ..vitals import get_workers
 from .dead_letters import send_dead_letter
 from .events import logger
 from .exchange import Exchange

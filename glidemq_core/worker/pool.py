@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Generic, Self, overload
 
 from ..errors import ClosedError, GlideMQError, InvalidOptionError
-from ..job_fields import DataT, ResultT
+from ..jobs.snapshot import DataT, ResultT
+from ..jobs.wait import until_empty
 from ..options.fields import to_ms
 from ..options.job import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..options.worker import BackoffStrategy, WorkerOptions
 from ..server.connection import Connection
 from ..server.context import JSON_SERIALIZER, QueueBase, Scope, Serializer
-from ..waiting import until_empty
 from .ending import Ending
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange

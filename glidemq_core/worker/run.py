@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from ..control_call import ControlCall
 from ..errors import (
     DelayedError,
     GroupRateLimitError,
@@ -17,8 +16,9 @@ from ..errors import (
     SuspendError,
     WaitingChildrenError,
 )
+from ..jobs.control_call import ControlCall
+from ..jobs.run_calls import RunCalls
 from ..options.fields import refuse, to_epoch_ms, to_ms
-from ..run_calls import RunCalls
 from ..wire.keys import PRIORITY_STEP
 
 if TYPE_CHECKING:

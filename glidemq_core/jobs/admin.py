@@ -6,16 +6,16 @@ import uuid
 from datetime import datetime
 from typing import Any, Literal
 
+from ..errors import QueueBusyError
+from ..options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
+from ..options.job import Actor, RateLimit
+from ..server.commands import Arg
+from ..server.context import QueueBase, Scope
+from ..server.repeating import insist
+from ..wire.numbers import to_int
+from ..wire.payload import as_texts
 from .audit import audit_blob
-from .errors import QueueBusyError
-from .options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
-from .options.job import Actor, RateLimit
-from .registries import forget_queue
-from .server.commands import Arg
-from .server.context import QueueBase, Scope
-from .server.repeating import insist
-from .wire.numbers import to_int
-from .wire.payload import as_texts
+from .registry import forget_queue
 
 #: Jobs a server call, so that no call holds the server for long.
 _SLICE = 500

@@ -6,17 +6,17 @@ import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from .job import Job
-from .options.fields import one_of, refuse, whole
-from .options.types import JobIdLike
-from .records.decoding import hash_fields, picked_fields
-from .server.connection import Call
-from .server.context import Scope, readable
-from .vitals import VitalCalls, scan_hashes
-from .wire.keys import WORKERS_GROUP
-from .wire.numbers import to_int
-from .wire.payload import as_texts
-from .wire.strict_json import same_json
+from ..job import Job
+from ..options.fields import one_of, refuse, whole
+from ..options.types import JobIdLike
+from ..records.decoding import hash_fields, picked_fields
+from ..server.connection import Call
+from ..server.context import Scope, readable
+from ..wire.keys import WORKERS_GROUP
+from ..wire.numbers import to_int
+from ..wire.payload import as_texts
+from ..wire.strict_json import same_json
+from .counts import VitalCalls, scan_hashes
 
 #: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (

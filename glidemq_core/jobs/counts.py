@@ -7,13 +7,13 @@ import warnings
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-from .errors import ServerError
-from .options.fields import from_epoch_ms, integer, one_of
-from .records.jobs import JobCounts
-from .records.operations import Metrics, MetricsPoint, WorkerInfo, WorkerJob
-from .server.context import QueueBase, Scope
-from .wire.numbers import to_int
-from .wire.strict_json import parse_json
+from ..errors import ServerError
+from ..options.fields import from_epoch_ms, integer, one_of
+from ..records.jobs import JobCounts
+from ..records.operations import Metrics, MetricsPoint, WorkerInfo, WorkerJob
+from ..server.context import QueueBase, Scope
+from ..wire.numbers import to_int
+from ..wire.strict_json import parse_json
 
 #: Keys a SCAN step looks at, and steps of one walk.
 _SCAN_COUNT = 500
@@ -116,7 +116,7 @@ async def get_workers(scope: Scope) -> list[WorkerInfo]:
 
     Raises: PermissionDeniedError for users who may not look.
     """
-    from .watch.crew import crew_of
+    from ..watch.crew import crew_of
 
     crew = crew_of(scope.connection, scope.keys.prefix)
     walk = await crew.walk(scope.queue, anew=True)

@@ -6,9 +6,9 @@ import asyncio
 import math
 from weakref import WeakKeyDictionary
 
-from .server.connection import Connection
-from .server.context import Scope
-from .wire.keys import registry, usage_queues
+from ..server.connection import Connection
+from ..server.context import Scope
+from ..wire.keys import registry, usage_queues
 
 #: A name is written again after this long (s), in case the server lost it or somebody obliterated the queue.
 _AGAIN_S = 300.0

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from ..errors import JobStateError
+from ..options.fields import Duration, delay_ms, integer, refuse, whole
+from ..options.job import Actor
+from ..options.types import JobIdLike
+from ..records.jobs import JobLogs
+from ..server.context import Scope
+from ..wire import payload
+from .admin import SwitchCalls
 from .appending import Appender
 from .audit import audit_blob
-from .errors import JobStateError
-from .options.fields import Duration, delay_ms, integer, refuse, whole
-from .options.job import Actor
-from .options.types import JobIdLike
-from .records.jobs import JobLogs
 from .run_calls import RunCalls
-from .server.context import Scope
-from .switches import SwitchCalls
-from .wire import payload
 
 #: Jobs a server call; more are sent in several calls, each complete and audited by itself.
 _BATCH = 200

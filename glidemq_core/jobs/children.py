@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import SerializationError
-from .options.job import JobRef
-from .records.decoding import decode_parents, hash_fields
-from .server.context import Scope
-from .wire.keys import QueueKeys, split_member
-from .wire.payload import as_text, decode_result
+from ..errors import SerializationError
+from ..options.job import JobRef
+from ..records.decoding import decode_parents, hash_fields
+from ..server.context import Scope
+from ..wire.keys import QueueKeys, split_member
+from ..wire.payload import as_text, decode_result
 
 if TYPE_CHECKING:
-    from .job import Job
+    from ..job import Job
 
 
 async def get_children_values(scope: Scope, job_id: str) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
-from .options.fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
-from .records.jobs import QueueEvent
-from .server.connection import Connection
-from .server.context import QueueBase
-from .wire.entry_ids import EntryId, id_text, parse_id
-from .wire.keys import QueueKeys
-from .wire.numbers import parse_number, to_int
-from .wire.payload import as_text, decode_progress
-from .wire.strict_json import parse_json
+from ..errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
+from ..options.fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
+from ..records.jobs import QueueEvent
+from ..server.connection import Connection
+from ..server.context import QueueBase
+from ..wire.entry_ids import EntryId, id_text, parse_id
+from ..wire.keys import QueueKeys
+from ..wire.numbers import parse_number, to_int
+from ..wire.payload import as_text, decode_progress
+from ..wire.strict_json import parse_json
 
 #: Errors that waiting and trying again may mend.
 TRANSIENT = (ServerUnavailableError, CallTimeoutError)

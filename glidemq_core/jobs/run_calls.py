@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from itertools import count
 from typing import Any, TypeVar
 
-from .errors import GlideMQError
-from .server.retry import is_outage, retry_through_outage
+from ..errors import GlideMQError
+from ..server.retry import is_outage, retry_through_outage
 
 T = TypeVar("T")
 

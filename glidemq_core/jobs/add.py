@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack, overload
 
-from .errors import (
+from ..errors import (
     BulkError,
     CostExceedsCapacityError,
     DuplicateJobError,
@@ -18,10 +18,9 @@ from .errors import (
     QueueNotFoundError,
     SerializationError,
 )
-from .job import Job
-from .linking import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
-from .options.fields import Duration, positive_ms, refuse
-from .options.job import (
+from ..job import Job
+from ..options.fields import Duration, positive_ms, refuse
+from ..options.job import (
     JobKeywords,
     JobOptions,
     JobRef,
@@ -31,10 +30,11 @@ from .options.job import (
     job_options,
     millitokens,
 )
-from .registries import register_queue
-from .server.context import QueueBase, Scope
-from .server.slots import check_one_slot
-from .wire import payload
+from ..server.context import QueueBase, Scope
+from ..server.slots import check_one_slot
+from ..wire import payload
+from .links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
+from .registry import register_queue
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 BATCH = 250
@@ -324,7 +324,7 @@ class AddCalls(QueueBase):
             JobNotFoundError when it was removed meanwhile; InvalidOptionError also for a job that would not stay
             (`remove_on_complete`, `remove_on_fail`); else as `add`.
         """
-        from .waiting import Answers
+        from .wait import Answers
 
         timeout_ms, chosen = positive_ms(wait_timeout, "wait_timeout"), job_options(options, keywords)
         for option in ("remove_on_complete", "remove_on_fail"):

@@ -6,21 +6,21 @@ import asyncio
 import math
 from typing import Any, Final, Literal, Self
 
-from .errors import (
+from ..errors import (
     CallTimeoutError,
     JobFailedError,
     SerializationError,
     ServerUnavailableError,
     WaitTimeoutError,
 )
-from .options.job import Duration, to_ms
-from .reading import get_jobs
-from .records.jobs import JobCounts
-from .server.connection import Connection
-from .server.context import Scope
-from .vitals import get_job_counts
-from .wire.numbers import to_int
-from .wire.payload import as_text, decode_result
+from ..options.job import Duration, to_ms
+from ..records.jobs import JobCounts
+from ..server.connection import Connection
+from ..server.context import Scope
+from ..wire.numbers import to_int
+from ..wire.payload import as_text, decode_result
+from .counts import get_job_counts
+from .read import get_jobs
 
 #: Events with which a job may have ended (`revoked` also comes for one that runs on).
 _ENDS: Final = frozenset({"completed", "failed", "expired", "revoked", "removed"})

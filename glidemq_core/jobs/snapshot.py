@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
-from .options.job import Fallback, JobOptions, JobRef
-from .records import decoding
-from .records.decision import review_decision
-from .server.context import Scope
-from .wire import payload
-from .wire.numbers import to_int
+from ..options.job import Fallback, JobOptions, JobRef
+from ..records import decoding
+from ..records.decision import review_decision
+from ..server.context import Scope
+from ..wire import payload
+from ..wire.numbers import to_int
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from .records.jobs import ReviewDecision, Signal, Usage
-    from .worker.run import Run
+    from ..records.jobs import ReviewDecision, Signal, Usage
+    from ..worker.run import Run
 
     # What is left out is Any: `Job` alone is a whole type. Only type checkers know defaults before Python 3.13.
     DataT = TypeVar("DataT", default=Any)

@@ -11,13 +11,13 @@ from functools import cache
 from types import UnionType
 from typing import Any, Final
 
-from .errors import InvalidOptionError, ServerError
-from .options.fields import from_epoch_ms, instance_of, refuse, whole
-from .options.job import Actor
-from .options.types import JobIdLike
-from .records.jobs import AuditCheck, AuditEntry
-from .server.context import QueueBase, Scope
-from .wire.strict_json import parse_json
+from ..errors import InvalidOptionError, ServerError
+from ..options.fields import from_epoch_ms, instance_of, refuse, whole
+from ..options.job import Actor
+from ..options.types import JobIdLike
+from ..records.jobs import AuditCheck, AuditEntry
+from ..server.context import QueueBase, Scope
+from ..wire.strict_json import parse_json
 
 _GENESIS = "0" * 64
 _PAGE = 500
