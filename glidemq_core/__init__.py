@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _HOMES says, for type checkers
+    from .ai.usage_summary import get_usage_summary as get_usage_summary
     from .app import load_app as load_app
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
@@ -23,16 +24,15 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .options.job import *  # noqa: F403
     from .queue import Queue as Queue
     from .records.jobs import *  # noqa: F403
-    from .search import NumericField as NumericField
-    from .search import TagField as TagField
-    from .search import TextField as TextField
-    from .search import VectorField as VectorField
-    from .search import escape_tag as escape_tag
+    from .search.index import NumericField as NumericField
+    from .search.index import TagField as TagField
+    from .search.index import TextField as TextField
+    from .search.index import VectorField as VectorField
+    from .search.index import escape_tag as escape_tag
     from .server.connection import Connection as Connection
     from .server.connection import connect as connect
     from .server.context import JSON_SERIALIZER as JSON_SERIALIZER
     from .server.context import Serializer as Serializer
-    from .usage_summary import get_usage_summary as get_usage_summary
     from .watch import Watch as Watch
     from .worker import SyncJob as SyncJob
     from .worker import Worker as Worker
@@ -73,8 +73,8 @@ _HOMES = {
         ReviewDecision SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo
         ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
     """,
-    "search": "NumericField TagField TextField VectorField escape_tag",
-    "usage_summary": "get_usage_summary",
+    "search.index": "NumericField TagField TextField VectorField escape_tag",
+    "ai.usage_summary": "get_usage_summary",
     "watch": "Watch",
     "worker": "SyncJob Worker serve",
     "workflows": "chain chord dag group",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .ai.ledger import attempts_of, runs_of
+from .ai.usage_totals import Sum
 from .flow_walk import children_of, whole_tree
-from .ledger import attempts_of, runs_of
 from .records.decoding import USAGE_FIELDS, decode_usage, picked_fields
 from .records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
 from .server.context import Scope, readable
-from .usage_sums import Sum
 from .wire.keys import QueueKeys
 from .wire.payload import as_text
 

@@ -157,7 +157,7 @@ class Job(JobFields[DataT, ResultT]):
             tokens: tokens by category; costs: amounts by category in `cost_unit`; latency: ms or timedelta.
         Raises: InvalidOptionError, JobNotFoundError, LockBusyError.
         """
-        from .usage import report_usage
+        from .ai.usage import report_usage
 
         stored = await report_usage(
             self._scope,
@@ -185,7 +185,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def report_tokens(self, count: float) -> None:
         """Tell the token limiter what this job used. Raises InvalidOptionError below 0."""
-        from .usage import report_tokens
+        from .ai.usage import report_tokens
 
         await report_tokens(self._scope, self.id, count, self._calls)
         if self._run is not None:
@@ -198,7 +198,7 @@ class Job(JobFields[DataT, ResultT]):
         Many may be awaited together: they keep their order and share round trips.
         Raises InvalidOptionError (empty, not text), PayloadTooLargeError, JobNotFoundError.
         """
-        from .streams import append_chunk
+        from .ai.streams import append_chunk
 
         return await append_chunk(self._scope, self.id, chunk, self._calls)
 
@@ -225,7 +225,7 @@ class Job(JobFields[DataT, ResultT]):
         Raises: InvalidOptionError, also for a name of the record and a length other than the index's;
             JobNotFoundError.
         """
-        from .vector_store import store_vector
+        from .search.store import store_vector
 
         running = self._run is not None and not self._run.ended
         await store_vector(

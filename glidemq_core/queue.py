@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Generic
 
+from .ai.streams import StreamCalls
+from .ai.suspension import SuspensionCalls
+from .ai.usage import UsageCalls
 from .budgets import BudgetCalls
 from .flow_repair import FlowCalls
 from .jobs.add import AddCalls
@@ -14,12 +17,9 @@ from .jobs.snapshot import DataT, ResultT
 from .limits import LimitCalls
 from .options.job import merge_options
 from .options.worker import QueueOptions
-from .search import SearchCalls
+from .search.index import SearchCalls
 from .server.connection import Connection
 from .server.context import JSON_SERIALIZER, Scope, Serializer
-from .streams import StreamCalls
-from .suspension import SuspensionCalls
-from .usage import UsageCalls
 
 
 class Queue(

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from glidemq_core.ai.stream_hub import StreamHub
+from glidemq_core.ai.streams import append_chunk
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import StreamChunk
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import Scope
-from glidemq_core.stream_hub import StreamHub
-from glidemq_core.streams import append_chunk
 
 
 @pytest.fixture(name="queue")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.errors import ServerError
 from glidemq_core.queue import Queue
 from glidemq_core.server.context import Scope
-from glidemq_core.suspension import suspend
 
 
 async def activated(queue: Queue, name: str = "moderate", **options: Any) -> tuple[str, str, str]:

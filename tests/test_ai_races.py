@@ -15,12 +15,12 @@ from typing import Any
 from budget_kit import budget_of, fields_of
 from conftest import eventually
 
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.flow_nodes import FlowJob
 from glidemq_core.flows import FlowProducer
 from glidemq_core.options.job import Budget, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.suspension import suspend
 
 #: Each child says when it is ready, waits for a line, does its part at once and prints what it got as JSON.
 HEAD = """

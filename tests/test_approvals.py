@@ -11,14 +11,14 @@ import pytest
 from conftest import eventually
 from suspension_kit import activate, activated, field, signal_list, suspended
 
+from glidemq_core.ai.rounds import entry_text
+from glidemq_core.ai.streams import append_chunk
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError, PermissionDeniedError
 from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records.base import to_json
-from glidemq_core.rounds import entry_text
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.streams import append_chunk
-from glidemq_core.suspension import suspend
 from glidemq_core.sweeps import sweep_suspended
 from glidemq_core.worker import Worker
 

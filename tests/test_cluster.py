@@ -14,11 +14,11 @@ from suspension_kit import activated
 from test_operations_page import PAGE
 
 from glidemq_core import Actor, Queue, VectorField, errors
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.jobs.audit import restart_audit
 from glidemq_core.server import functions
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.server.resp import Wire
-from glidemq_core.suspension import suspend
 from glidemq_core.watch import Watch
 
 #: One cluster for all of them.

@@ -9,9 +9,9 @@ import pytest
 from conftest import eventually
 from test_inbox import costs
 
-from glidemq_core import vector_store
 from glidemq_core.errors import InvalidOptionError, PermissionDeniedError
 from glidemq_core.queue import Queue
+from glidemq_core.search import store
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch, scan
 from glidemq_core.wire.keys import QueueKeys
@@ -121,7 +121,7 @@ async def test_a_vector_is_refused_until_all_keys_were_looked_at(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan, "STEP_KEYS", 10)
-    monkeypatch.setattr(vector_store, "_PAGES", 10)
+    monkeypatch.setattr(store, "_PAGES", 10)
     await fill(connection, 1_000)
     for name, has_node in (("quiet", False), ("served", True)):
         queue: Queue[Any, Any] = Queue(name, connection)

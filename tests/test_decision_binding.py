@@ -12,6 +12,7 @@ import pytest
 from conftest import eventually
 from suspension_kit import activate, activated, field, signal_list, suspended
 
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import AuditError, PermissionDeniedError, ServerError
 from glidemq_core.job import Job
@@ -19,7 +20,6 @@ from glidemq_core.jobs.audit import restart_audit
 from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.suspension import suspend
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from suspension_kit import activated, signal_list
 
 from glidemq_core import Actor, Connection, Queue
-from glidemq_core.suspension import suspend
+from glidemq_core.ai.suspension import suspend
 
 EXAMPLES = settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None

@@ -10,13 +10,13 @@ import pytest
 from conftest import eventually
 from watch_kit import viewer_url
 
+from glidemq_core.ai.stream_hub import StreamHub
 from glidemq_core.errors import ClosedError, PermissionDeniedError
 from glidemq_core.flows import FlowProducer
 from glidemq_core.jobs.events import EventFeed
 from glidemq_core.queue import Queue
 from glidemq_core.server import context
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.stream_hub import StreamHub
 from glidemq_core.watch import Watch
 
 

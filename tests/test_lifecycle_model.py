@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from wire import dump
 
 from glidemq_core import sweeps
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.options.job import Ordering, RateLimit, TokenBucket
 from glidemq_core.server.connection import Connection
-from glidemq_core.suspension import suspend
 from glidemq_core.wire.keys import PRIORITY_STEP
 
 P = "glide:{q}"

@@ -14,10 +14,10 @@ from conftest import eventually
 from recording_kit import HOUR, Process, never, one, same, steady_minute, worker  # noqa: F401
 from wire import dump, recording
 
+from glidemq_core.ai.usage import report_usage
 from glidemq_core.options.job import Backoff
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.usage import report_usage
 
 # Running -----------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glidemq_core.errors import InvalidOptionError, UnsupportedServerError
-from glidemq_core.search_filter import escape_tag, parse_filter
-from glidemq_core.search_schema import BASE_FIELDS, NumericField, TagField, TextField
+from glidemq_core.search.filter import escape_tag, parse_filter
+from glidemq_core.search.schema import BASE_FIELDS, NumericField, TagField, TextField
 
 FIELDS = (
     *BASE_FIELDS,

@@ -10,7 +10,9 @@ import pytest
 from conftest import eventually
 from stream_kit import collect, running, set_state, streamed_queue, write  # noqa: F401
 
-from glidemq_core import stream_hub, stream_tail
+from glidemq_core.ai import stream_hub, stream_tail
+from glidemq_core.ai.stream_hub import StreamHub
+from glidemq_core.ai.streams import append_chunk
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
@@ -20,8 +22,6 @@ from glidemq_core.errors import (
 from glidemq_core.job import Job
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.stream_hub import StreamHub
-from glidemq_core.streams import append_chunk
 from glidemq_core.worker import Worker
 
 # Following ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from conftest import eventually
 from stream_kit import collect, running, streamed_queue  # noqa: F401
 from wire import dump, recording, replay
 
+from glidemq_core.ai.streams import append_chunk
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
@@ -17,7 +18,6 @@ from glidemq_core.errors import (
 )
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.streams import append_chunk
 from glidemq_core.wire.payload import MAX_PAYLOAD_BYTES
 
 # Recordings --------------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from conftest import eventually
 from suspension_kit import activate, activated, field, signal_list, suspended
 from wire import assert_same_records, dump, recording, replay
 
+from glidemq_core.ai.suspension import deliver_early, suspend
 from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
 from glidemq_core.options.job import Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.suspension import deliver_early, suspend
 from glidemq_core.sweeps import sweep_suspended
 from glidemq_core.wire.keys import NO_DEADLINE
 from glidemq_core.wire.payload import MAX_PAYLOAD_BYTES

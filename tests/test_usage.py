@@ -13,14 +13,14 @@ from conftest import eventually
 from usage_kit import MINUTE, NOW, added, bucket, clocked_queue  # noqa: F401
 from wire import dump, recording, replay
 
-from glidemq_core import usage as usage_module
+from glidemq_core.ai import usage as usage_module
+from glidemq_core.ai.usage import report_tokens, report_usage
+from glidemq_core.ai.usage_summary import get_usage_summary
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, LockBusyError
 from glidemq_core.queue import Queue
 from glidemq_core.records.decoding import decode_usage, hash_fields
 from glidemq_core.records.jobs import Usage
 from glidemq_core.server.connection import Connection
-from glidemq_core.usage import report_tokens, report_usage
-from glidemq_core.usage_summary import get_usage_summary
 
 
 async def job_hash(connection: Connection, job_id: str, queue: str = "usage") -> dict[str, str]:

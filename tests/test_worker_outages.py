@@ -17,6 +17,8 @@ from conftest import eventually
 from wire import dump
 from worker_kit import Outage, P, clean, in_state, never, quick
 
+from glidemq_core.ai.streams import append_chunk
+from glidemq_core.ai.usage import report_usage
 from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,
@@ -33,8 +35,6 @@ from glidemq_core.queue import Queue
 from glidemq_core.server import retry
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.server.embedded.server import EmbeddedServer
-from glidemq_core.streams import append_chunk
-from glidemq_core.usage import report_usage
 from glidemq_core.worker import Worker
 
 

@@ -96,7 +96,7 @@ async def _look(
     source: Queue[Any, Any], ref: JobRef, actor: Actor, signal: str, told: dict[JobRef, str]
 ) -> tuple[str | None, Decision | None]:
     """Read a job as it is listed: its hash, or why it may not be approved like that (told in words by its ref)."""
-    from glidemq_core.approvals import not_shown
+    from glidemq_core.ai.approvals import not_shown
     from glidemq_core.errors import JobNotFoundError, JobStateError
 
     try:

@@ -9,9 +9,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from glidemq_core.ai.ledger import get_ledger
+from glidemq_core.ai.streams import stream
+from glidemq_core.ai.usage_summary import get_usage_summary
 from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events import TRANSIENT, EventFeed, check_start
-from glidemq_core.ledger import get_ledger
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import (
@@ -39,8 +41,6 @@ from glidemq_core.records.jobs import (
 )
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection, Scope
-from glidemq_core.streams import stream
-from glidemq_core.usage_summary import get_usage_summary
 
 from .crew import Crew
 from .detail import find_job, read_job

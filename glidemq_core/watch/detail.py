@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from glidemq_core.ledger import attempts_of
+from glidemq_core.ai.ledger import attempts_of
+from glidemq_core.ai.reviews import review_hash
+from glidemq_core.ai.rounds import Round
 from glidemq_core.options.job import Fallback, JobRef
 from glidemq_core.records.decoding import (
     budget_of,
@@ -20,8 +22,6 @@ from glidemq_core.records.decoding import (
     picked_fields,
 )
 from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
-from glidemq_core.reviews import review_hash
-from glidemq_core.rounds import Round
 from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int

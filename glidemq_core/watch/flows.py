@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from glidemq_core.ai.usage_totals import Sum
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flow_rates import with_rates
 from glidemq_core.options.job import JobRef
@@ -22,7 +23,6 @@ from glidemq_core.records.decoding import (
 )
 from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.server.context import Scope
-from glidemq_core.usage_sums import Sum
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text
 

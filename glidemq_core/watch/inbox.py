@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from glidemq_core.ai.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approval_of
+from glidemq_core.ai.rounds import Round, StreamFacts, limits_of, read_round, round_start
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.decoding import picked_fields
 from glidemq_core.records.jobs import Approval
-from glidemq_core.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approval_of
-from glidemq_core.rounds import Round, StreamFacts, limits_of, read_round, round_start
 from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import as_text
 

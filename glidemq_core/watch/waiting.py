@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from glidemq_core.ai.rounds import StreamFacts, stream_facts
 from glidemq_core.errors import GlideMQError
-from glidemq_core.rounds import StreamFacts, stream_facts
 from glidemq_core.wire.keys import NO_DEADLINE
 
 from .source import Source, failed, integer, number, pairs, sliced, text

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..ai.suspension import suspend
 from ..errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ..job import Job
 from ..options.worker import WorkerOptions
 from ..server.context import Scope
 from ..server.retry import is_outage, is_server_trouble, retry_through_outage
-from ..suspension import suspend
 from .budget import verdict_of
 from .limits import WorkerLimits
 from .outcome import Settle, abort_error, completed, failed, ledger_head, lost_error, reported_tokens

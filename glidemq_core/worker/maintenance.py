@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .. import sweeps
+from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
 from ..flow_parts import mend_flows
 from ..jobs.counts import get_workers
@@ -18,7 +19,6 @@ from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
 from ..outbox import TRY_AGAIN_MS, Outbox
 from ..server.context import Scope
-from ..suspension import deliver_early
 from .dead_letters import send_dead_letter
 from .events import logger
 from .exchange import Exchange

@@ -10,8 +10,8 @@ from suspension_kit import activate, field, suspended
 
 from glidemq_console.widgets.dialog import PromptDialog
 from glidemq_core import Queue
+from glidemq_core.ai.suspension import suspend
 from glidemq_core.server.connection import Connection
-from glidemq_core.suspension import suspend
 
 from .test_approvals import approvals, screen_of, tells
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .options.fields import EPOCH, from_epoch_ms
-from .records.decoding import usage_from_json
-from .records.jobs import Attempt, Usage
-from .server.context import Scope
-from .wire.payload import as_text
-from .wire.strict_json import parse_json
+from ..options.fields import EPOCH, from_epoch_ms
+from ..records.decoding import usage_from_json
+from ..records.jobs import Attempt, Usage
+from ..server.context import Scope
+from ..wire.payload import as_text
+from ..wire.strict_json import parse_json
 
 _OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")
 _USAGE_FIELDS = tuple(field.name for field in fields(Usage))

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
-from .options.fields import refuse
+from ..options.fields import refuse
 
 #: Fields of a job's record, and those of our own: a vector there would destroy the job.
 RESERVED: Final = frozenset(

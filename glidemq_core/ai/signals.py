@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from .options.fields import UNSET, refuse, text
-from .wire.payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
+from ..options.fields import UNSET, refuse, text
+from ..wire.payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
 
 
 def signal_name(name: Any) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .jobs.audit import audit_blob
-from .options.fields import (
+from ..jobs.audit import audit_blob
+from ..options.fields import (
     EPOCH,
     UNSET,
     Instant,
@@ -22,14 +22,14 @@ from .options.fields import (
     text,
     to_epoch_ms,
 )
-from .options.job import Actor
-from .records.decoding import decode_signals
-from .records.jobs import Approval, Decision
+from ..options.job import Actor
+from ..records.decoding import decode_signals
+from ..records.jobs import Approval, Decision
+from ..server.context import Scope
+from ..wire.numbers import parse_number
+from ..wire.payload import as_text, encode_json
 from .reviews import bound_facts
-from .server.context import Scope
 from .signals import signal_head
-from .wire.numbers import parse_number
-from .wire.payload import as_text, encode_json
 
 #: How often a decision that is bound to nothing is made again because the payload changes under it.
 _TRIES = 5

@@ -13,16 +13,16 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .jobs.appending import Appender
-from .jobs.run_calls import RunCalls
-from .options.fields import Duration, refuse, to_ms
-from .options.types import JobIdLike
-from .records.jobs import StreamChunk
-from .server.connection import Connection
-from .server.context import QueueBase, Scope
+from ..jobs.appending import Appender
+from ..jobs.run_calls import RunCalls
+from ..options.fields import Duration, refuse, to_ms
+from ..options.types import JobIdLike
+from ..records.jobs import StreamChunk
+from ..server.connection import Connection
+from ..server.context import QueueBase, Scope
+from ..wire.payload import MAX_PAYLOAD_BYTES, refuse_size
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
-from .wire.payload import MAX_PAYLOAD_BYTES, refuse_size
 
 #: A server script cannot pass more values than this to one command.
 _MAX_FIELDS = 3_500

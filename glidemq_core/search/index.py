@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
-from . import search_exact, search_module
-from .errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
-from .job import Job
-from .jobs.read import load_jobs
-from .options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
-from .records.jobs import VectorHit
-from .search_filter import escape_tag, parse_filter
-from .search_hits import Hit, rank
-from .search_schema import Field, NumericField, Schema, TagField, TextField, VectorField
-from .server.connection import Connection
-from .server.context import QueueBase, Scope
+from ..errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
+from ..job import Job
+from ..jobs.read import load_jobs
+from ..options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
+from ..records.jobs import VectorHit
+from ..server.connection import Connection
+from ..server.context import QueueBase, Scope
+from . import exact, module
+from .filter import escape_tag, parse_filter
+from .hits import Hit, rank
+from .schema import Field, NumericField, Schema, TagField, TextField, VectorField
 from .vectors import field_name, pack
 
 __all__ = [
@@ -66,7 +66,7 @@ async def create_job_index(
     """Create an index over the queue's jobs: `name`, `state`, `timestamp`, `priority`, `fields` and a vector."""
     chosen = index_name(scope, name)
     schema = Schema.of(fields, vector_field)
-    options = search_module.create_words(create_options)
+    options = module.create_words(create_options)
     one_of("auto", "module", "exact")(engine, "engine")
     stored, listed = await _look(scope, chosen)
     if engine == "module" and listed is None:
@@ -74,9 +74,9 @@ async def create_job_index(
     made = stored is None and chosen not in (listed or ())
     by_module = engine != "exact" and listed is not None
     if made and by_module:
-        made = await search_module.create(scope, chosen, schema, options)
+        made = await module.create(scope, chosen, schema, options)
     elif made:
-        made = await search_exact.create(scope, chosen, schema, scan="SKIPINITIALSCAN" not in options)
+        made = await exact.create(scope, chosen, schema, scan="SKIPINITIALSCAN" not in options)
     if not made:
         message = f"a search index named '{chosen}' exists already"
         refuse("name", chosen, "a name that no index has", message)
@@ -88,9 +88,9 @@ async def drop_job_index(scope: Scope, name: str | None = None) -> None:
     """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
     index = await find_index(scope, index_name(scope, name))
     if index.schema is not None:
-        dropped = await search_exact.drop(scope, index.name, index.schema)
+        dropped = await exact.drop(scope, index.name, index.schema)
     else:
-        dropped = await search_module.drop(scope, index.name)
+        dropped = await module.drop(scope, index.name)
     _met.get(scope.connection, {}).pop((scope.keys.root, index.field), None)
     if not dropped:
         _refuse_missing(scope, index.name)
@@ -123,8 +123,8 @@ async def vector_search(
     if index.schema is not None:
         where = parse_filter(filter, index.schema.fields)
         if rescan:
-            await search_exact.rescan(scope, index.schema)
-        hits = await search_exact.nearest(scope, index.schema, target, count, where)
+            await exact.rescan(scope, index.schema)
+        hits = await exact.nearest(scope, index.schema, target, count, where)
         found = await _with_jobs(scope, hits, names)
     else:
         found = await _ask_module(scope, index, target, count, filter, score_field, timeout_ms, names)
@@ -144,7 +144,7 @@ async def _ask_module(
     """Ask until `k` jobs of this queue are found, or the index has no more."""
     asked, found = k, []
     for _ in range(1 + _ASK_AGAIN):
-        hits, answered = await search_module.nearest(
+        hits, answered = await module.nearest(
             scope,
             index.name,
             field=index.field,
@@ -196,7 +196,7 @@ async def find_index(scope: Scope, name: str) -> Index:
         schema = Schema.from_json(stored, name)
         index = Index(name, schema.vector.name, schema.vector.dimensions, schema)
     elif name in (listed or ()):
-        described = await search_module.describe(scope, name)
+        described = await module.describe(scope, name)
         if described is not None and described.field and described.covers(scope):
             index = Index(name, described.field, described.dimensions, None)
     if index is None:
@@ -264,7 +264,7 @@ async def _look(scope: Scope, name: str) -> tuple[bytes | None, set[str] | None]
     )
     if isinstance(stored, Exception):
         raise stored
-    if search_module.is_missing_module(listed) or isinstance(listed, PermissionDeniedError):
+    if module.is_missing_module(listed) or isinstance(listed, PermissionDeniedError):
         return stored, None
     if isinstance(listed, Exception):
         raise listed

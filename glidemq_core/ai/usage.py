@@ -9,18 +9,18 @@ from dataclasses import fields as record_fields
 from datetime import timedelta
 from typing import Any
 
-from .errors import LockBusyError
-from .flow_usage import get_flow_usage
-from .jobs.registry import register_usage
-from .jobs.run_calls import RunCalls
+from ..errors import LockBusyError
+from ..flow_usage import get_flow_usage
+from ..jobs.registry import register_usage
+from ..jobs.run_calls import RunCalls
+from ..options.fields import Duration, Instant, flag, refuse, text, to_ms
+from ..options.types import JobIdLike
+from ..records.jobs import Attempt, FlowUsage, Usage, UsageSummary
+from ..server.context import QueueBase, Scope
+from ..wire.numbers import number_text
+from ..wire.strict_json import compact_json
 from .ledger import get_ledger
-from .options.fields import Duration, Instant, flag, refuse, text, to_ms
-from .options.types import JobIdLike
-from .records.jobs import Attempt, FlowUsage, Usage, UsageSummary
-from .server.context import QueueBase, Scope
 from .usage_summary import get_usage_summary
-from .wire.numbers import number_text
-from .wire.strict_json import compact_json
 
 #: As a peer does: this many looks at a report lock, this far apart (s).
 _LOCK_TRIES = 200

@@ -11,12 +11,12 @@ import heapq
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
-from .errors import PermissionDeniedError, UnsupportedServerError
-from .jobs.counts import scan_hashes
-from .search_filter import Filter
-from .search_hits import Hit, rank
-from .search_schema import Schema
-from .server.context import Scope
+from ..errors import PermissionDeniedError, UnsupportedServerError
+from ..jobs.counts import scan_hashes
+from ..server.context import Scope
+from .filter import Filter
+from .hits import Hit, rank
+from .schema import Schema
 
 #: Vectors a page, and what a page of long ones may weigh.
 _PAGE: Final = 1_000

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..job import Job
+from ..jobs.audit import audit_blob
+from ..jobs.read import get_jobs
+from ..options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
+from ..options.job import Actor
+from ..options.types import JobIdLike
+from ..records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
+from ..records.jobs import Approval, Decision, SignalResult, SuspendInfo
+from ..server.context import QueueBase, Scope
 from .approvals import approve, reject
-from .job import Job
-from .jobs.audit import audit_blob
-from .jobs.read import get_jobs
-from .options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
-from .options.job import Actor
-from .options.types import JobIdLike
-from .records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
-from .records.jobs import Approval, Decision, SignalResult, SuspendInfo
 from .reviews import bound_facts, read_payload, review
-from .server.context import QueueBase, Scope
 from .signals import signal_head
 
 #: How long a signal that came before the suspension is kept, ms.

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from .job import Job
-from .options.fields import one_of, refuse
-from .search import Index, check_length, index_name, refuse_length
-from .server.connection import Connection
-from .server.context import Scope
+from ..job import Job
+from ..options.fields import one_of, refuse
+from ..server.connection import Connection
+from ..server.context import Scope
+from ..wire.numbers import to_int
+from .index import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
-from .wire.numbers import to_int
 
 if TYPE_CHECKING:
-    from .watch.crew import Crew
+    from ..watch.crew import Crew
 
 Place = Literal["job", "side"]
 OnNodeWorker = Literal["warn", "refuse", "allow"]
@@ -92,7 +92,7 @@ async def store_vector(
 
 async def _has_node_worker(scope: Scope) -> bool | None:
     """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
-    from .watch.crew import crew_of
+    from ..watch.crew import crew_of
 
     look = _looks.setdefault(scope.connection, {}).setdefault(scope.keys.root, _Look())
     async with look.looking:

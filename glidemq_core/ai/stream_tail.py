@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import GlideMQError, JobNotFoundError
-from .records.decoding import decode_chunk
-from .records.jobs import StreamChunk
-from .server.context import Scope
-from .wire.entry_ids import EntryId, id_text, parse_id
+from ..errors import GlideMQError, JobNotFoundError
+from ..records.decoding import decode_chunk
+from ..records.jobs import StreamChunk
+from ..server.context import Scope
+from ..wire.entry_ids import EntryId, id_text, parse_id
 
 if TYPE_CHECKING:
     from .stream_hub import Lane, StreamHub

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .errors import ServerError
-from .records.decoding import Fields, decode_chunk
-from .records.jobs import StreamChunk, ToolCall
+from ..errors import ServerError
+from ..records.decoding import Fields, decode_chunk
+from ..records.jobs import StreamChunk, ToolCall
+from ..wire.entry_ids import parse_id
+from ..wire.numbers import size_words
+from ..wire.payload import as_text
 from .tool_calls import tool_call_of
-from .wire.entry_ids import parse_id
-from .wire.numbers import size_words
-from .wire.payload import as_text
 
 #: A reader of plain commands.
 Ask = Callable[..., Awaitable[Any]]

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from .errors import CallTimeoutError, GlideMQError, ServerUnavailableError
-from .server.connection import Connection
-from .server.context import Scope, readable
+from ..errors import CallTimeoutError, GlideMQError, ServerUnavailableError
+from ..server.connection import Connection
+from ..server.context import Scope, readable
+from ..wire.entry_ids import EntryId, id_text, parse_id
 from .stream_tail import Page, PageSize, Tail
-from .wire.entry_ids import EntryId, id_text, parse_id
 
 T = TypeVar("T")
 

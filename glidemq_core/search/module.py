@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InvalidOptionError, ServerError
-from .options.fields import amount, flag, refuse, some_text, whole
-from .search_hits import Hit, rank
-from .search_schema import Schema
-from .server.context import Scope
-from .wire.payload import as_text
+from ..errors import InvalidOptionError, ServerError
+from ..options.fields import amount, flag, refuse, some_text, whole
+from ..server.context import Scope
+from ..wire.payload import as_text
+from .hits import Hit, rank
+from .schema import Schema
 
 
 @dataclass(frozen=True, slots=True)

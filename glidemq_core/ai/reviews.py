@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .errors import JobStateError, SerializationError
-from .jobs.audit import canonical_json
-from .options.job import JobRef
-from .records.decoding import (
+from ..errors import JobStateError, SerializationError
+from ..jobs.audit import canonical_json
+from ..options.job import JobRef
+from ..records.decoding import (
     SUSPEND_FIELDS,
     USAGE_FIELDS,
     Fields,
@@ -20,12 +20,12 @@ from .records.decoding import (
     optional_text,
     picked_fields,
 )
-from .records.jobs import Approval
+from ..records.jobs import Approval
+from ..server.context import JSON_SERIALIZER, Scope, Serializer
+from ..wire.numbers import size_words
+from ..wire.payload import as_text, decode_progress, unpack
+from ..wire.strict_json import parse_for_show
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
-from .server.context import JSON_SERIALIZER, Scope, Serializer
-from .wire.numbers import size_words
-from .wire.payload import as_text, decode_progress, unpack
-from .wire.strict_json import parse_for_show
 
 #: Fields of the hash that an `Approval` is made of, but `signals`, which may be of any length.
 APPROVAL_FIELDS: Final = (

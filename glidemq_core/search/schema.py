@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from .errors import GlideMQError
-from .options.fields import flag, one_of, refuse, text, whole
+from ..errors import GlideMQError
+from ..options.fields import flag, one_of, refuse, text, whole
+from ..wire.strict_json import compact_json, parse_json
 from .vectors import field_name, vector_name
-from .wire.strict_json import compact_json, parse_json
 
 #: Longest vector a search module takes.
 MAX_DIMENSIONS: Final = 32_768

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
-from .errors import InvalidOptionError, UnsupportedServerError
-from .search_schema import Field, NumericField, TagField, TextField
+from ..errors import InvalidOptionError, UnsupportedServerError
+from .schema import Field, NumericField, TagField, TextField
 
 #: Values of one hash by field.
 Row = Mapping[str, bytes | None]

@@ -1,0 +1,1 @@
+"""The AI primitives: token streams, suspension, approvals, signals, usage and the ledger of attempts."""

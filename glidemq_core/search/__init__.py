@@ -1,0 +1,1 @@
+"""Vector search over jobs: by a search module of the server, or exact."""
