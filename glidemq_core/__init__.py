@@ -13,12 +13,16 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .app import load_app as load_app
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
-    from .flow_nodes import DagNode as DagNode
-    from .flow_nodes import FlowJob as FlowJob
-    from .flow_nodes import JobNode as JobNode
-    from .flow_nodes import topo_sort as topo_sort
-    from .flow_nodes import validate_dag as validate_dag
-    from .flows import FlowProducer as FlowProducer
+    from .flows.nodes import DagNode as DagNode
+    from .flows.nodes import FlowJob as FlowJob
+    from .flows.nodes import JobNode as JobNode
+    from .flows.nodes import topo_sort as topo_sort
+    from .flows.nodes import validate_dag as validate_dag
+    from .flows.producer import FlowProducer as FlowProducer
+    from .flows.workflows import chain as chain
+    from .flows.workflows import chord as chord
+    from .flows.workflows import dag as dag
+    from .flows.workflows import group as group
     from .job import Job as Job
     from .jobs.events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
@@ -37,10 +41,6 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .worker import SyncJob as SyncJob
     from .worker import Worker as Worker
     from .worker import serve as serve
-    from .workflows import chain as chain
-    from .workflows import chord as chord
-    from .workflows import dag as dag
-    from .workflows import group as group
 
 #: Public names by the module that defines them.
 _HOMES = {
@@ -58,8 +58,8 @@ _HOMES = {
         SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
     """,
     "jobs.events": "QueueEvents",
-    "flow_nodes": "DagNode FlowJob JobNode topo_sort validate_dag",
-    "flows": "FlowProducer",
+    "flows.nodes": "DagNode FlowJob JobNode topo_sort validate_dag",
+    "flows.producer": "FlowProducer",
     "job": "Job",
     "options.job": """
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
@@ -77,7 +77,7 @@ _HOMES = {
     "ai.usage_summary": "get_usage_summary",
     "watch": "Watch",
     "worker": "SyncJob Worker serve",
-    "workflows": "chain chord dag group",
+    "flows.workflows": "chain chord dag group",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -7,8 +7,8 @@ from typing import Any, Generic
 from .ai.streams import StreamCalls
 from .ai.suspension import SuspensionCalls
 from .ai.usage import UsageCalls
-from .budgets import BudgetCalls
-from .flow_repair import FlowCalls
+from .flows.budgets import BudgetCalls
+from .flows.repair import FlowCalls
 from .jobs.add import AddCalls
 from .jobs.audit import AuditCalls
 from .jobs.control import ControlCalls

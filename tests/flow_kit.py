@@ -7,7 +7,7 @@ from typing import Any
 from conftest import eventually
 from wire import dump
 
-from glidemq_core.flow_nodes import DagNode, FlowJob, JobNode
+from glidemq_core.flows.nodes import DagNode, FlowJob, JobNode
 from glidemq_core.options.job import JobOptions
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker

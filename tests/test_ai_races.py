@@ -16,8 +16,8 @@ from budget_kit import budget_of, fields_of
 from conftest import eventually
 
 from glidemq_core.ai.suspension import suspend
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Budget, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection

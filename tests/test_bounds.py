@@ -11,8 +11,8 @@ from conftest import eventually
 from worker_kit import quick
 
 from glidemq_core.errors import FlowDefinitionError
-from glidemq_core.flow_nodes import DagNode
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import DagNode
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Actor, NewJob, Ordering
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker

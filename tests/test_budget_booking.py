@@ -15,8 +15,8 @@ from budget_kit import (
 )
 from conftest import eventually
 
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions
 from glidemq_core.queue import Queue

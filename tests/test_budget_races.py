@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from glidemq_core.errors import (
     UnrecoverableError,
 )
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions, JobRef
 from glidemq_core.queue import Queue

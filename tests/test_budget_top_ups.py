@@ -22,8 +22,8 @@ from glidemq_core.errors import (
     BudgetNotFoundError,
     InvalidOptionError,
 )
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Actor, Budget, JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records.budgets import decode_budget

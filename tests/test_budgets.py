@@ -21,8 +21,8 @@ from wire import assert_same_records, dump, recording, replay
 from glidemq_core.errors import (
     BudgetExceededError,
 )
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, Fallback, JobOptions, JobRef
 from glidemq_core.queue import Queue

@@ -12,8 +12,8 @@ from flow_kit import diamond, run_until, states, step
 from watch_kit import viewer_url
 
 from glidemq_core.errors import ClosedError, InvalidOptionError, ServerUnavailableError
-from glidemq_core.flow_nodes import DagNode, FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import DagNode, FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Budget, JobOptions, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import FlowList

@@ -14,8 +14,8 @@ from glidemq_core.errors import (
     JobNotFoundError,
     UnrecoverableError,
 )
-from glidemq_core.flow_nodes import FlowJob, JobNode
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob, JobNode
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import JobRef
 from glidemq_core.queue import Queue

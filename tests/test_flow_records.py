@@ -12,8 +12,8 @@ from glidemq_core.errors import (
     DuplicateJobError,
     InvalidOptionError,
 )
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobRef
 from glidemq_core.queue import Queue

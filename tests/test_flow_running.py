@@ -10,7 +10,6 @@ from conftest import eventually
 from flow_kit import everything, run_until, states, step
 from wire import replay
 
-from glidemq_core import flow_repair
 from glidemq_core.errors import (
     BulkError,
     InvalidOptionError,
@@ -18,8 +17,9 @@ from glidemq_core.errors import (
     JobStateError,
     QueueNotFoundError,
 )
-from glidemq_core.flow_nodes import DagNode, FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows import repair
+from glidemq_core.flows.nodes import DagNode, FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Actor, Budget, Deduplication, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
@@ -301,7 +301,7 @@ async def test_a_parent_that_is_removed_during_a_repair_does_not_end_it(
     tree = FlowJob("r", "q", {}, None, [FlowJob("m", "q", {}, None, [FlowJob("a", "q")])])
     root = await producer.add(tree)
     assert root.children is not None
-    inner, read = root.children[0].job, flow_repair.pending_children
+    inner, read = root.children[0].job, repair.pending_children
 
     async def slow(scope: Any, parent: JobRef) -> Any:
         found = await read(scope, parent)
@@ -309,7 +309,7 @@ async def test_a_parent_that_is_removed_during_a_repair_does_not_end_it(
             await inner.remove()
         return found
 
-    monkeypatch.setattr(flow_repair, "pending_children", slow)
+    monkeypatch.setattr(repair, "pending_children", slow)
     assert await Queue("q", connection).repair_flow(root.job.id, older_than=0) == []
     assert await root.job.get_state() == "waiting-children"
 

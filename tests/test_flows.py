@@ -18,8 +18,8 @@ from glidemq_core.errors import (
     InvalidOptionError,
     PayloadTooLargeError,
 )
-from glidemq_core.flow_nodes import DagNode, FlowJob, topo_sort, validate_dag
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import DagNode, FlowJob, topo_sort, validate_dag
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions, JobRef, Ordering, TokenBucket
 from glidemq_core.queue import Queue
@@ -69,10 +69,10 @@ async def test_data_too_large_anywhere_refuses_the_flow(
 async def test_more_than_a_call_can_hold_is_refused(
     connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glidemq_core.flow_plan.MAX_JOBS", 2)
+    monkeypatch.setattr("glidemq_core.flows.plan.MAX_JOBS", 2)
     with pytest.raises(FlowDefinitionError, match="at most 2 jobs, this one has 3"):
         await producer.add(FlowJob("r", "q", children=[FlowJob("c", "q")] * 2))
-    monkeypatch.setattr("glidemq_core.flow_plan.MAX_BYTES", 50)
+    monkeypatch.setattr("glidemq_core.flows.plan.MAX_BYTES", 50)
     with pytest.raises(PayloadTooLargeError, match="at most 50 bytes together"):
         await producer.add_dag([DagNode("a", "q", "x" * 30), DagNode("b", "q", "x" * 30)])
     assert await dump(connection) == {}

@@ -10,15 +10,15 @@ from conftest import eventually
 from test_cluster import cluster, cluster_ports  # noqa: F401
 
 from glidemq_core.errors import BulkError, CallTimeoutError, DuplicateJobError, InvalidOptionError
-from glidemq_core.flow_nodes import DagNode, FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import DagNode, FlowJob
+from glidemq_core.flows.producer import FlowProducer
+from glidemq_core.flows.workflows import dag
 from glidemq_core.job import Job
 from glidemq_core.options.job import Budget, JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
-from glidemq_core.workflows import dag
 
 pytestmark = pytest.mark.xdist_group("cluster")
 

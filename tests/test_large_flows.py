@@ -10,12 +10,12 @@ from conftest import eventually
 from flow_kit import diamond, everything, step
 from wire import dump
 
-from glidemq_core import flow_parts
 from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import CallTimeoutError, DuplicateJobError, ServerError, ServerUnavailableError
-from glidemq_core.flow_nodes import DagNode, FlowJob
-from glidemq_core.flow_parts import mend_flows
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows import parts
+from glidemq_core.flows.nodes import DagNode, FlowJob
+from glidemq_core.flows.parts import mend_flows
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Actor, Budget, JobOptions, Ordering, TokenBucket
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
@@ -109,9 +109,9 @@ async def test_a_flow_in_parts_is_the_flow_that_one_call_makes(
         return await without_tokens(connection)
 
     whole = await make()
-    monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "_PART_JOBS", 2)
-    monkeypatch.setattr(flow_parts, "_CALL_LINKS", 2)
+    monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+    monkeypatch.setattr(parts, "_PART_JOBS", 2)
+    monkeypatch.setattr(parts, "_CALL_LINKS", 2)
     assert await make() == whole
 
 
@@ -140,7 +140,7 @@ async def test_no_call_of_a_large_flow_is_large(
     await producer.add(chain)
 
     largest = max(size for sizes in calls.sizes.values() for size in sizes)
-    assert largest <= flow_parts.CALL_BYTES
+    assert largest <= parts.CALL_BYTES
     assert len(calls.sizes["make_flow"]) == 3 + 3
     assert len(calls.sizes["link_flow"]) <= 4
     assert await connection.command("SCARD", "glide:{q}:deps:1") == 600
@@ -159,9 +159,9 @@ async def test_a_failure_before_anything_can_run_leaves_nothing(
     number: int,
     how: str,
 ) -> None:
-    monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
-    monkeypatch.setattr(flow_parts, "_CALL_LINKS", 4)
+    monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+    monkeypatch.setattr(parts, "_PART_JOBS", 3)
+    monkeypatch.setattr(parts, "_CALL_LINKS", 4)
     agent = await Queue("b", connection).add("agent")
     assert agent is not None
     before = await keys_left(connection)
@@ -195,8 +195,8 @@ async def test_a_failure_afterwards_is_repeated_and_everything_runs_once(
     number: int,
     how: str,
 ) -> None:
-    monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
+    monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+    monkeypatch.setattr(parts, "_PART_JOBS", 3)
     monkeypatch.setattr(connection, "call", Calls(connection, number, how, RELEASING))
     node = await producer.add(wide(8))
 
@@ -210,28 +210,28 @@ async def test_a_failure_afterwards_is_repeated_and_everything_runs_once(
 async def test_a_cancelled_producer_of_a_flow_that_runs_finishes_it(
     connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
+    monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+    monkeypatch.setattr(parts, "_PART_JOBS", 3)
     monkeypatch.setattr(connection, "call", Calls(connection, 2, "cancelled", RELEASING))
     with pytest.raises(asyncio.CancelledError):
         await producer.add(wide(8))
-    await eventually(lambda: not flow_parts._LEFT)
+    await eventually(lambda: not parts._LEFT)
     assert await connection.command("XLEN", "glide:{q}:stream") == 8
 
 
 async def died(connection: Connection, number: int, of: tuple[str, ...]) -> None:
     """A producer is killed at some call: neither removes nor finishes anything."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-        patch.setattr(flow_parts, "_PART_JOBS", 3)
+        patch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+        patch.setattr(parts, "_PART_JOBS", 3)
         patch.setattr(connection, "call", Calls(connection, number, "cancelled", of))
-        patch.setattr(flow_parts, "_undo", asyncio.sleep)
-        patch.setattr(flow_parts.PartedFlow, "_finish", lambda self: asyncio.sleep(0))
-        patch.setattr(flow_parts.PartedFlow, "_remove", lambda self, error: asyncio.sleep(0))
+        patch.setattr(parts, "_undo", asyncio.sleep)
+        patch.setattr(parts.PartedFlow, "_finish", lambda self: asyncio.sleep(0))
+        patch.setattr(parts.PartedFlow, "_remove", lambda self, error: asyncio.sleep(0))
         async with FlowProducer(connection) as producer:
             with pytest.raises(asyncio.CancelledError):
                 await producer.add(wide(8), budget=Budget(max_total_tokens=9))
-    await eventually(lambda: not flow_parts._LEFT)
+    await eventually(lambda: not parts._LEFT)
 
 
 async def test_what_a_killed_producer_left_is_removed_while_nothing_ran(connection: Connection) -> None:
@@ -257,7 +257,7 @@ async def test_a_worker_finishes_what_a_killed_producer_left(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await died(connection, 1, RELEASING)
-    monkeypatch.setattr(flow_parts.mend_flows, "__defaults__", (-60_000,))
+    monkeypatch.setattr(parts.mend_flows, "__defaults__", (-60_000,))
     async with Worker("q", lambda job: 1, connection):
         await eventually(lambda: connection.command("ZSCORE", "glide:{q}:completed", "1"), timeout=30)
 
@@ -265,8 +265,8 @@ async def test_a_worker_finishes_what_a_killed_producer_left(
 async def test_a_producer_that_was_given_up_learns_of_it(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, producer: FlowProducer
 ) -> None:
-    monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
+    monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+    monkeypatch.setattr(parts, "_PART_JOBS", 3)
     call, made = connection.call, 0
     scope = await Queue("q", connection).scope()
 
@@ -286,8 +286,8 @@ async def test_a_producer_that_was_given_up_learns_of_it(
 async def test_an_id_that_is_taken_meanwhile_refuses_the_whole_flow(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, producer: FlowProducer
 ) -> None:
-    monkeypatch.setattr("glidemq_core.flows.CALL_JOBS", 0)
-    monkeypatch.setattr(flow_parts, "_PART_JOBS", 3)
+    monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
+    monkeypatch.setattr(parts, "_PART_JOBS", 3)
     call = connection.call
 
     async def racing(function: str, key: str, *args: Any) -> Any:

@@ -12,8 +12,8 @@ from test_cluster import cluster, cluster_ports  # noqa: F401
 from test_flows_cluster import empty  # noqa: F401
 
 from glidemq_core.errors import CallTimeoutError, ServerError, ServerUnavailableError
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.jobs import links
 from glidemq_core.jobs.links import mend_links

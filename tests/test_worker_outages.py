@@ -26,8 +26,8 @@ from glidemq_core.errors import (
     ServerError,
     ServerUnavailableError,
 )
-from glidemq_core.flow_nodes import FlowJob
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import FlowJob
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.jobs.control import append_log, update_data, update_progress
 from glidemq_core.jobs.run_calls import RunCalls
 from glidemq_core.options.job import NewJob, Ordering

@@ -10,8 +10,8 @@ from wire import assert_same_records, dump, recording
 
 from glidemq_core import chain, chord, dag, group
 from glidemq_core.errors import CycleError, InvalidOptionError
-from glidemq_core.flow_nodes import DagNode, JobNode
-from glidemq_core.flows import FlowProducer
+from glidemq_core.flows.nodes import DagNode, JobNode
+from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
 from glidemq_core.options.job import JobOptions, NewJob
 from glidemq_core.queue import Queue

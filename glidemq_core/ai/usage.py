@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..errors import LockBusyError
-from ..flow_usage import get_flow_usage
+from ..flows.usage import get_flow_usage
 from ..jobs.registry import register_usage
 from ..jobs.run_calls import RunCalls
 from ..options.fields import Duration, Instant, flag, refuse, text, to_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..flow_repair import pending_children
+from ..flows.repair import pending_children
 from ..jobs.links import OLD_ENOUGH_MS
 from ..records.jobs import Check
 from ..server.context import Scope

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..flow_parts import flows_in_parts, mend_flows
+from ..flows.parts import flows_in_parts, mend_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult

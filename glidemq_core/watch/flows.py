@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from glidemq_core.ai.usage_totals import Sum
 from glidemq_core.errors import PermissionDeniedError
-from glidemq_core.flow_rates import with_rates
+from glidemq_core.flows.budget_forecast import with_rates
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.decoding import (

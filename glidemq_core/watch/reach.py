@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from glidemq_core.flow_walk import by_queue, parse_members
+from glidemq_core.flows.walk import by_queue, parse_members
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.decoding import Fields, hash_fields
 from glidemq_core.server.commands import Arg

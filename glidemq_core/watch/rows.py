@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from glidemq_core.flow_walk import by_queue
+from glidemq_core.flows.walk import by_queue
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.decoding import (
     Fields,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import sweeps
 from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
-from ..flow_parts import mend_flows
+from ..flows.parts import mend_flows
 from ..jobs.counts import get_workers
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue

@@ -15,18 +15,18 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
-from .flow_plan import Plan, Planned, duplicate, group_spec, hash_of
-from .jobs.audit import audit_blob
-from .jobs.links import OLD_ENOUGH_MS, register_child, settle_link
-from .options.job import Actor
-from .server.commands import Arg
-from .server.connection import Connection
-from .server.context import Scope
-from .server.repeating import insist
-from .server.slots import slot_of
-from .wire.payload import as_text
-from .wire.strict_json import parse_json
+from ..errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
+from ..jobs.audit import audit_blob
+from ..jobs.links import OLD_ENOUGH_MS, register_child, settle_link
+from ..options.job import Actor
+from ..server.commands import Arg
+from ..server.connection import Connection
+from ..server.context import Scope
+from ..server.repeating import insist
+from ..server.slots import slot_of
+from ..wire.payload import as_text
+from ..wire.strict_json import parse_json
+from .plan import Plan, Planned, duplicate, group_spec, hash_of
 
 #: What one call creates at most: jobs, and bytes of them.
 CALL_JOBS = 500

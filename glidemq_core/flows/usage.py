@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .ai.ledger import attempts_of, runs_of
-from .ai.usage_totals import Sum
-from .flow_walk import children_of, whole_tree
-from .records.decoding import USAGE_FIELDS, decode_usage, picked_fields
-from .records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
-from .server.context import Scope, readable
-from .wire.keys import QueueKeys
-from .wire.payload import as_text
+from ..ai.ledger import attempts_of, runs_of
+from ..ai.usage_totals import Sum
+from ..records.decoding import USAGE_FIELDS, decode_usage, picked_fields
+from ..records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
+from ..server.context import Scope, readable
+from ..wire.keys import QueueKeys
+from ..wire.payload import as_text
+from .walk import children_of, whole_tree
 
 _PAGE = 1_000
 _FIELDS = tuple(USAGE_FIELDS.values())

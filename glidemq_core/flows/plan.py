@@ -8,22 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import DuplicateJobError
-from .flow_nodes import (
-    DagNode,
-    FlowJob,
-    cycle_error,
-    definition_error,
-    dependents_of,
-    levels_of,
-    topo_sort,
-)
-from .jobs.add import Record, created_job, encode_job, ordering_spec
-from .options.fields import queue_name
-from .options.job import JobOptions, JobRef, millitokens
-from .server.context import Scope
-from .wire.keys import QueueKeys
-from .wire.payload import refuse_size
+from ..errors import DuplicateJobError
+from ..jobs.add import Record, created_job, encode_job, ordering_spec
+from ..options.fields import queue_name
+from ..options.job import JobOptions, JobRef, millitokens
+from ..server.context import Scope
+from ..wire.keys import QueueKeys
+from ..wire.payload import refuse_size
+from .nodes import DagNode, FlowJob, cycle_error, definition_error, dependents_of, levels_of, topo_sort
 
 ScopeOf = Callable[[str], Scope]
 

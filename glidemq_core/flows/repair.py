@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from .errors import JobNotFoundError, JobStateError
-from .flow_walk import parse_members, whole_tree
-from .jobs.audit import audit_blob
-from .jobs.links import OLD_ENOUGH_MS, mend_links
-from .options.fields import Duration, refuse, to_ms
-from .options.job import Actor, JobRef
-from .options.types import JobIdLike
-from .server.context import QueueBase, Scope
-from .wire.keys import QueueKeys, done_marker
-from .wire.numbers import to_int
-from .wire.payload import as_text
+from ..errors import JobNotFoundError, JobStateError
+from ..jobs.audit import audit_blob
+from ..jobs.links import OLD_ENOUGH_MS, mend_links
+from ..options.fields import Duration, refuse, to_ms
+from ..options.job import Actor, JobRef
+from ..options.types import JobIdLike
+from ..server.context import QueueBase, Scope
+from ..wire.keys import QueueKeys, done_marker
+from ..wire.numbers import to_int
+from ..wire.payload import as_text
+from .walk import parse_members, whole_tree
 
 #: Children looked at in one round trip, and counted by one call.
 _PAGE, _COUNTED = 1_000, 100

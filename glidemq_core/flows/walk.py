@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .options.job import JobRef
-from .server.connection import Connection
-from .server.context import readable
-from .wire.keys import QueueKeys, split_member
-from .wire.payload import as_text
+from ..options.job import JobRef
+from ..server.connection import Connection
+from ..server.context import readable
+from ..wire.keys import QueueKeys, split_member
+from ..wire.payload import as_text
 
 #: Jobs of a flow that are looked at, at most.
 MAX_JOBS = 100_000

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from .flow_nodes import DagNode, FlowJob, JobNode
-from .flows import FlowProducer
-from .job import Job
-from .options.fields import refuse
-from .options.job import NewJob
-from .server.connection import Connection
+from ..job import Job
+from ..options.fields import refuse
+from ..options.job import NewJob
+from ..server.connection import Connection
+from .nodes import DagNode, FlowJob, JobNode
+from .producer import FlowProducer
 
 #: Name of the job that a group is collected in.
 GROUP_NAME = "__group__"

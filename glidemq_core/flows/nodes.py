@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import CycleError, FlowDefinitionError
-from .job import Job
-from .options.job import JobOptions
+from ..errors import CycleError, FlowDefinitionError
+from ..job import Job
+from ..options.job import JobOptions
 
 
 @dataclass(frozen=True)

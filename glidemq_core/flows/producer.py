@@ -6,20 +6,20 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from .errors import ServerError
-from .flow_nodes import DagNode, FlowJob, JobNode
-from .flow_parts import CALL_BYTES, CALL_JOBS, PartedFlow
-from .flow_plan import Plan, Planned, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
-from .job import Job
-from .jobs.links import check_parent_queue, refused_error
-from .jobs.registry import register_queue
-from .options.fields import instance_of
-from .options.job import Budget
-from .records.budgets import new_budget
-from .server.connection import Connection
-from .server.context import JSON_SERIALIZER, LazyConnection, Scope, Serializer
-from .server.slots import check_one_slot, slot_of
-from .wire.keys import QueueKeys
+from ..errors import ServerError
+from ..job import Job
+from ..jobs.links import check_parent_queue, refused_error
+from ..jobs.registry import register_queue
+from ..options.fields import instance_of
+from ..options.job import Budget
+from ..records.budgets import new_budget
+from ..server.connection import Connection
+from ..server.context import JSON_SERIALIZER, LazyConnection, Scope, Serializer
+from ..server.slots import check_one_slot, slot_of
+from ..wire.keys import QueueKeys
+from .nodes import DagNode, FlowJob, JobNode
+from .parts import CALL_BYTES, CALL_JOBS, PartedFlow
+from .plan import Plan, Planned, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
 
 
 class FlowProducer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .options.fields import from_epoch_ms
-from .records.jobs import FlowBudget, Usage
+from ..options.fields import from_epoch_ms
+from ..records.jobs import FlowBudget, Usage
 
 #: Reports of the last minutes make the rate.
 WINDOW_MS = 300_000

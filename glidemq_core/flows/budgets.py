@@ -7,18 +7,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from .errors import BudgetNotFoundError
-from .flow_walk import by_queue, parse_members, whole_tree
-from .jobs.audit import audit_blob
-from .options.fields import amount, amounts, flag, refuse
-from .options.job import Actor, Budget, JobRef
-from .options.types import JobIdLike
-from .records.budgets import decode_budget, shown_caps
-from .records.decoding import hash_fields
-from .records.jobs import FlowBudget, TopUp
-from .server.commands import Arg
-from .server.context import QueueBase, Scope
-from .wire.keys import QueueKeys
+from ..errors import BudgetNotFoundError
+from ..jobs.audit import audit_blob
+from ..options.fields import amount, amounts, flag, refuse
+from ..options.job import Actor, Budget, JobRef
+from ..options.types import JobIdLike
+from ..records.budgets import decode_budget, shown_caps
+from ..records.decoding import hash_fields
+from ..records.jobs import FlowBudget, TopUp
+from ..server.commands import Arg
+from ..server.context import QueueBase, Scope
+from ..wire.keys import QueueKeys
+from .walk import by_queue, parse_members, whole_tree
 
 #: A Node worker that read category caps before a top-up may set the flag again within this time, s.
 _STALE_CAPS_S = 1.0

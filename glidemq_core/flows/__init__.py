@@ -1,0 +1,1 @@
+"""Trees and graphs of jobs: planned, created, read, budgeted and repaired."""
