@@ -19,8 +19,8 @@ from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records.base import to_json
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.sweeps import sweep_suspended
 from glidemq_core.worker import Worker
+from glidemq_core.worker.sweeps import sweep_suspended
 
 ALICE = Actor("alice", via="test")
 BOB = Actor("bob", via="test")

@@ -17,9 +17,9 @@ from glidemq_core.jobs.control import promote_jobs
 from glidemq_core.jobs.events import QueueEvents
 from glidemq_core.options.job import Actor, JobOptions, NewJob
 from glidemq_core.queue import Queue
-from glidemq_core.sweeps import tick
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.worker import Worker
+from glidemq_core.worker.sweeps import tick
 
 # Changing ---------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from glidemq_core.jobs.control import retry_some, update_data, update_progress
 from glidemq_core.options.job import Actor, Fallback, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.sweeps import tick
+from glidemq_core.worker.sweeps import tick
 
 ACTOR = Actor("ann", via="cli")
 

@@ -12,8 +12,8 @@ from worker_kit import P
 from glidemq_core import FlowJob, FlowProducer, JobOptions
 from glidemq_core.options.job import Deduplication, JobRef, Ordering, RateLimit, TokenBucket
 from glidemq_core.server.connection import Connection
-from glidemq_core.sweeps import sweep_records, tick
 from glidemq_core.worker import Worker
+from glidemq_core.worker.sweeps import sweep_records, tick
 
 DAY = 86_400_000
 

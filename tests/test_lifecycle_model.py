@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire import dump
 
-from glidemq_core import sweeps
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.options.job import Ordering, RateLimit, TokenBucket
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import PRIORITY_STEP
+from glidemq_core.worker import sweeps
 
 P = "glide:{q}"
 Run = tuple[str, str, str]

@@ -10,13 +10,12 @@ from bench import Bench
 from conftest import eventually
 from wire import dump, replay
 
-from glidemq_core import sweeps
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.options.job import JobOptions, NewJob, Ordering, TokenBucket
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import PRIORITY_STEP
-from glidemq_core.worker import Worker
+from glidemq_core.worker import Worker, sweeps
 
 P = "glide:{q}"
 

@@ -21,9 +21,9 @@ from glidemq_core.errors import (
     ServerUnavailableError,
 )
 from glidemq_core.options.job import Actor
-from glidemq_core.outbox import MOST_REFUSALS, TRY_AGAIN_MS, Outbox
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch
+from glidemq_core.worker.outbox import MOST_REFUSALS, TRY_AGAIN_MS, Outbox
 
 FAILED = f"{P}:outbox-failed"
 # Strangers' keys, and parents of which only what a letter touches is there.

@@ -17,8 +17,8 @@ from glidemq_core.options.fields import epoch_ms
 from glidemq_core.options.job import Actor, JobRef, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.sweeps import tick
 from glidemq_core.watch import Watch
+from glidemq_core.worker.sweeps import tick
 
 NODE_COUNTS = ("waiting", "active", "delayed", "completed", "failed")
 SCENARIOS = sorted(path.stem for path in GOLDEN.glob("*.json"))

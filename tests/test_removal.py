@@ -19,7 +19,7 @@ from glidemq_core.options.job import Actor, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import Scope
-from glidemq_core.sweeps import tick
+from glidemq_core.worker.sweeps import tick
 
 QUEUE = "mail"
 ACTOR = Actor("ann", via="cli")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bench import Bench
 
-from glidemq_core import sweeps
+from glidemq_core.worker import sweeps
 
 KEY = "glide:{q}:schedulers"
 GAP = 60_000

@@ -9,7 +9,7 @@ from bench import Bench
 from recording_kit import advance
 from wire import dump, replay
 
-from glidemq_core import sweeps
+from glidemq_core.worker import sweeps
 from glidemq_core.worker.claims import owned
 
 LOCK = 30_000

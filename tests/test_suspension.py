@@ -17,10 +17,10 @@ from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, Serial
 from glidemq_core.options.job import Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.sweeps import sweep_suspended
 from glidemq_core.wire.keys import NO_DEADLINE
 from glidemq_core.wire.payload import MAX_PAYLOAD_BYTES
 from glidemq_core.worker import Worker
+from glidemq_core.worker.sweeps import sweep_suspended
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from bench import Bench
 from recording_kit import advance
 from wire import assert_same_records, dump, recording
 
-from glidemq_core import sweeps
 from glidemq_core.options.job import Ordering, RateLimit
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import NO_DEADLINE, PRIORITY_STEP
+from glidemq_core.worker import sweeps
 
 QUEUE = "mail"
 

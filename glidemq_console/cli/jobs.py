@@ -73,7 +73,7 @@ async def jobs(
     oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first.")] = False,
 ) -> None:
     """List the jobs of a queue; without --state up to the limit of each state."""
-    from glidemq_core.watch.listing import EXAMINED
+    from glidemq_core.watch.jobs.listing import EXAMINED
 
     require(not (newest and oldest), "--newest and --oldest exclude each other")
     require(cursor is None or state is not None, "--cursor continues one state: say --state too")

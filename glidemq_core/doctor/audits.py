@@ -9,7 +9,7 @@ from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import Scope
-from ..watch.source import Source, failed, integer, text
+from ..watch.reader import Source, failed, integer, text
 from ..wire.payload import as_text
 from .findings import verdict
 

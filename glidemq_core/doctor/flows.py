@@ -13,7 +13,7 @@ from .findings import plural, verdict
 
 if TYPE_CHECKING:
     from ..watch import Watch
-    from ..watch.source import Source
+    from ..watch.reader import Source
 
 #: Flows looked at, newest first, and parents whose children are asked after.
 _FLOWS = 100

@@ -9,7 +9,7 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import Scope
-from ..watch.source import Source, entries, failed, integer, pairs, sliced, text
+from ..watch.reader import Source, entries, failed, integer, pairs, sliced, text
 from ..wire.keys import WORKERS_GROUP
 from .findings import plural, verdict
 from .walk import Begun, walk_jobs

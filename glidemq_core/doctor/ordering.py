@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..records.jobs import Check
+from ..watch.reader import Source, entries, failed, integer, number, pairs, text
 from ..watch.scan import scan_step
-from ..watch.source import Source, entries, failed, integer, number, pairs, text
 from ..wire.numbers import to_int
 from .findings import verdict
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from ..errors import GlideMQError
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
-from ..outbox import Outbox
 from ..records.jobs import Check, OperationResult
 from ..server.context import Scope
-from ..watch.source import Source, failed, integer, sliced, text
+from ..watch.reader import Source, failed, integer, sliced, text
+from ..worker.outbox import Outbox
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..records.jobs import Check, WorkerInfo
-from ..watch.source import Source, failed, integer, number, pairs, sliced, text
+from ..watch.reader import Source, failed, integer, number, pairs, sliced, text
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
 from .findings import plural, verdict

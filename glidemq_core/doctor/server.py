@@ -12,7 +12,7 @@ from ..server.functions import LIBRARY
 if TYPE_CHECKING:
     from ..server.connection import Connection
     from ..watch import Watch
-    from ..watch.source import Source
+    from ..watch.reader import Source
 
 
 def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:

@@ -10,7 +10,7 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import Scope
-from ..watch.source import Source, failed, pairs, text
+from ..watch.reader import Source, failed, pairs, text
 from ..wire.numbers import to_int
 from .findings import plural, verdict
 from .walk import Begun, walk_jobs

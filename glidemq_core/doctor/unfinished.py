@@ -10,7 +10,7 @@ from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import Scope
-from ..watch.source import Source
+from ..watch.reader import Source
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from ..watch.reader import Source, failed, text
 from ..watch.scan import scan_all, scan_step
-from ..watch.source import Source, failed, text
 from ..wire.keys import queue_of
 from ..wire.numbers import to_int
 

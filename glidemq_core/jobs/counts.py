@@ -116,7 +116,7 @@ async def get_workers(scope: Scope) -> list[WorkerInfo]:
 
     Raises: PermissionDeniedError for users who may not look.
     """
-    from ..watch.crew import crew_of
+    from ..watch.workers import crew_of
 
     crew = crew_of(scope.connection, scope.keys.prefix)
     walk = await crew.walk(scope.queue, anew=True)

@@ -18,7 +18,7 @@ from .index import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
 
 if TYPE_CHECKING:
-    from ..watch.crew import Crew
+    from ..watch.workers import Crew
 
 Place = Literal["job", "side"]
 OnNodeWorker = Literal["warn", "refuse", "allow"]
@@ -92,7 +92,7 @@ async def store_vector(
 
 async def _has_node_worker(scope: Scope) -> bool | None:
     """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
-    from ..watch.crew import crew_of
+    from ..watch.workers import crew_of
 
     look = _looks.setdefault(scope.connection, {}).setdefault(scope.keys.root, _Look())
     async with look.looking:

@@ -42,21 +42,21 @@ from glidemq_core.records.jobs import (
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection, Scope
 
-from .crew import Crew
-from .detail import find_job, read_job
+from .approvals import InboxReader
 from .discovery import Discoverer
-from .flow_index import FlowIndex
-from .flows import FLOW_FIELDS, read_flow
-from .inbox import InboxReader
+from .flows.index import FlowIndex
+from .flows.loader import Reach
+from .flows.read import FLOW_FIELDS, read_flow
+from .jobs.detail import find_job, read_job
+from .jobs.filter import Wanted
+from .jobs.listing import STATES, Scanned, list_jobs
+from .jobs.rows import have_streamed, read_rows
 from .limits import read_limits, scan_token_window
-from .listing import STATES, Scanned, list_jobs
-from .reach import Reach
-from .rows import have_streamed, read_rows
+from .reader import Source, failed, pairs, text
 from .schedules import decode_scheduler
 from .snapshot import snapshots
-from .source import Source, failed, pairs, text
 from .vitals import Meter, read_metrics, read_permissions
-from .wanted import Wanted
+from .workers import Crew
 
 __all__ = ["STATES", "Watch"]
 

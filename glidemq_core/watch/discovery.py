@@ -9,8 +9,8 @@ from glidemq_core.options.fields import refuse, whole
 from glidemq_core.records.jobs import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
 
+from .reader import Pace, Source, failed, integer, text
 from .scan import scan_cluster
-from .source import Pace, Source, failed, integer, text
 
 #: Names checked for existence in one go.
 _CHECK = 256

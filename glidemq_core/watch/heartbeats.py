@@ -8,7 +8,7 @@ from glidemq_core.options.job import JobOptions
 from glidemq_core.records.decoding import Fields
 from glidemq_core.wire.numbers import to_int
 
-from .source import Source, entries, failed, text
+from .reader import Source, entries, failed, text
 
 #: Heartbeat silence after which a job counts as stalled when it names no lock of its own, ms.
 DEFAULT_LOCK_MS = 30_000

@@ -8,9 +8,9 @@ from typing import Any
 from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
 
 from .discovery import token_windows
+from .reader import Source, failed, integer, moment, number, pairs, sliced, text
 from .scan import scan_step
 from .snapshot import snapshots
-from .source import Source, failed, integer, moment, number, pairs, sliced, text
 
 #: Groups shown of one queue: those with waiting jobs first.
 _MOST_GROUPS = 50

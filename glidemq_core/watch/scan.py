@@ -8,7 +8,7 @@ from typing import Any
 from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
 from glidemq_core.wire.keys import discovery_pattern
 
-from .source import Pace, Source, text
+from .reader import Pace, Source, text
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000

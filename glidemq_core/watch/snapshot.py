@@ -13,7 +13,7 @@ from glidemq_core.wire.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
 from glidemq_core.wire.strict_json import parse_json
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
-from .source import Source, entries, failed, integer, moment, number, pairs, sliced, text
+from .reader import Source, entries, failed, integer, moment, number, pairs, sliced, text
 
 #: Full minutes, before the running one, over which rates are means.
 MINUTES = 5

@@ -12,7 +12,7 @@ from glidemq_core.server.commands import fcall_words
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import registry
 
-from .source import Source, failed, integer, moment, sliced, text
+from .reader import Source, failed, integer, moment, sliced, text
 
 _MINUTE = 60_000
 _WINDOW_S = 10.0

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from .. import sweeps
 from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
 from ..flows.parts import mend_flows
@@ -17,12 +16,13 @@ from ..jobs.counts import get_workers
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
-from ..outbox import TRY_AGAIN_MS, Outbox
 from ..server.context import Scope
+from . import sweeps
 from .dead_letters import send_dead_letter
 from .events import logger
 from .exchange import Exchange
 from .limits import WorkerLimits
+from .outbox import TRY_AGAIN_MS, Outbox
 from .outcome import Settle, trouble_error
 from .run import Run
 

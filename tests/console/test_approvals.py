@@ -23,7 +23,7 @@ from glidemq_console.widgets.prose import Prose
 from glidemq_console.widgets.statusline import PartsView, StatusLine
 from glidemq_core import Actor, Job, JobRef, NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
-from glidemq_core.sweeps import sweep_suspended
+from glidemq_core.worker.sweeps import sweep_suspended
 
 from .pilot_kit import text_on
 

@@ -12,7 +12,7 @@ from glidemq_core.ai.rounds import StreamFacts, stream_facts
 from glidemq_core.errors import GlideMQError
 from glidemq_core.wire.keys import NO_DEADLINE
 
-from .source import Source, failed, integer, number, pairs, sliced, text
+from .reader import Source, failed, integer, number, pairs, sliced, text
 
 #: Members without a suspended job that plain reads step over.
 _LEFT_OVER = 100

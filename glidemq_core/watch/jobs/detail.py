@@ -27,8 +27,8 @@ from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text, decode_data, decode_result
 
+from ..reader import Source, entries, failed, integer, number, text
 from .rows import ROW_FIELDS, read_fields, row_facts
-from .source import Source, entries, failed, integer, number, text
 
 #: Fields that may be long: they are only read up to a size.
 _LONG = (

@@ -14,13 +14,13 @@ from glidemq_core.options.fields import one_of, refuse, whole
 from glidemq_core.records.jobs import JobPage, JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 
-from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
+from ..heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
+from ..reader import Source, failed, integer, pairs, text
+from ..scan import scan_step
+from ..snapshot import STEPS, group_facts
+from .filter import EVERY_JOB, Wanted
 from .places import Candidate, FixedPlace, ListPlace, Mark, Order, Place, SortedPlace, StreamPlace
 from .rows import job_row, read_fields
-from .scan import scan_step
-from .snapshot import STEPS, group_facts
-from .source import Source, failed, integer, pairs, text
-from .wanted import EVERY_JOB, Wanted
 
 STATES = (
     "waiting",

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.keys import QueueKeys
 
+from ..reader import Source, entries, failed, integer, number, pairs, text
 from .rows import read_fields
-from .source import Source, entries, failed, integer, number, pairs, text
 
 #: Elements of a list among which the last one taken is looked for again.
 _LOOK_BACK = 10_000

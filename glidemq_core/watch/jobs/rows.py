@@ -22,8 +22,8 @@ from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.payload import as_text, decode_progress
 
-from .heartbeats import is_overdue
-from .source import Source, failed, integer, moment, number, sliced
+from ..heartbeats import is_overdue
+from ..reader import Source, failed, integer, moment, number, sliced
 
 ROW_FIELDS = (
     "name",

@@ -16,10 +16,10 @@ from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import queue_of
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
-from .rows import job_row, read_fields
+from .jobs.rows import job_row, read_fields
+from .reader import Source, failed, integer, pairs, text
 from .scan import STEP_KEYS, Step, try_all, try_step
 from .snapshot import group_facts
-from .source import Source, failed, integer, pairs, text
 
 #: Steps over the keys a call may take to find workers that nothing lists; the walk is made once a queue.
 _SCAN_CALLS = 10

@@ -11,7 +11,7 @@ from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.strict_json import same_json
 
-from .source import Source, failed, integer
+from ..reader import Source, failed, integer
 
 #: Bytes of a payload that are looked into.
 DATA_BYTES = 65_536

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .server.context import Scope
-from .wire.payload import as_texts
+from ..server.context import Scope
+from ..wire.payload import as_texts
 
 #: Pages of one sweep; what is left waits for the next one.
 _MAX_PAGES = 50

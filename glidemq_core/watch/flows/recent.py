@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from glidemq_core.options.job import JobRef
 
-from .source import Source, entries, failed, sliced, text
+from ..reader import Source, entries, failed, sliced, text
 
 #: Queues whose events one call hears at most, and how many of those in turn where nothing seems to happen.
 _QUEUES, _IN_TURN = 32, 4

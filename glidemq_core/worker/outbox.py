@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .errors import ClosedError, GlideMQError, PermissionDeniedError, ServerError
-from .server.context import Scope
-from .server.retry import LOST_REPLY, SERVER_TROUBLE
+from ..errors import ClosedError, GlideMQError, PermissionDeniedError, ServerError
+from ..server.context import Scope
+from ..server.retry import LOST_REPLY, SERVER_TROUBLE
 
 #: Refusals after which a letter is set aside.
 MOST_REFUSALS = 10

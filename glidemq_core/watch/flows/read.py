@@ -26,9 +26,9 @@ from glidemq_core.server.context import Scope
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text
 
-from .heartbeats import is_overdue
-from .reach import PARENT_FIELDS, Reach
-from .rows import is_parked
+from ..heartbeats import is_overdue
+from ..jobs.rows import is_parked
+from .loader import PARENT_FIELDS, Reach
 
 #: What is read of each job of a flow.
 FLOW_FIELDS = (

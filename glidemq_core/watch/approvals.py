@@ -17,8 +17,8 @@ from glidemq_core.records.jobs import Approval
 from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import as_text
 
-from .source import Source, failed, integer
-from .waiting import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest
+from .reader import Source, failed, integer
+from .suspended import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest
 
 #: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.
 _NEW_JOBS, _NEW_BYTES = 100, 4_194_304

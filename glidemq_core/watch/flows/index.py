@@ -14,11 +14,11 @@ from glidemq_core.records.jobs import Flow
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.numbers import to_int
 
-from .flows import ENDED, FLOW_FIELDS, parents_in, read_flow
-from .hearing import Hearing
-from .reach import PARENT_FIELDS, Part, Reach
-from .scan import scan_all, scan_step
-from .source import Source, text
+from ..reader import Source, text
+from ..scan import scan_all, scan_step
+from .loader import PARENT_FIELDS, Part, Reach
+from .read import ENDED, FLOW_FIELDS, parents_in, read_flow
+from .recent import Hearing
 
 #: Roots remembered; the oldest are forgotten first.
 _MOST_ROOTS = 10_000

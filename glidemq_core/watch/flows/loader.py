@@ -12,8 +12,8 @@ from glidemq_core.records.decoding import Fields, hash_fields
 from glidemq_core.server.commands import Arg
 from glidemq_core.wire.keys import done_marker
 
-from .rows import A_CALL, cut_fields
-from .source import Source, failed, integer, number, pairs, sliced, text
+from ..jobs.rows import A_CALL, cut_fields
+from ..reader import Source, failed, integer, number, pairs, sliced, text
 
 #: Fields that tell who waits for a job.
 PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")

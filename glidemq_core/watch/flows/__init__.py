@@ -1,0 +1,1 @@
+"""Flows for consoles: lists, trees and what is left of removed jobs."""

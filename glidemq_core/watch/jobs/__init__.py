@@ -1,0 +1,1 @@
+"""Jobs for consoles: pages, rows, filters and details."""
