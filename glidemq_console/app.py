@@ -22,19 +22,19 @@ from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_
 from .command_line import CommandLine, parse
 from .config import ConsoleConfig
 from .decider import Decider
-from .decisions import name_of
 from .defects import DefectLog
 from .feed import Feed
-from .format import plural
 from .garbage import Garbage
 from .live import LiveFeed
-from .safe import clean
+from .model.decisions import name_of
+from .model.snapshot import Snapshot, settle_link
+from .model.trail import Trail
 from .screens.base import ConsoleScreen, is_too_small
-from .standins import ascii_glyphs
-from .store import Snapshot, settle_link
+from .text.ascii_fallback import ascii_glyphs
+from .text.format import plural
+from .text.safe import clean
 from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
 from .told import Unchanged
-from .trail import Trail
 from .typeahead import TypeAhead
 from .unbroken import Unbroken
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from . import format as fmt
 from .actions import ACTIONS, Action, Context, in_scope, key_text
 from .actions.base import EVERYWHERE
-from .decisions import Pending, name_of
-from .safe import cell_fit, clean
-from .store import Link, LinkState, Snapshot
+from .model.decisions import Pending, name_of
+from .model.snapshot import Link, LinkState, Snapshot
+from .text import format as fmt
+from .text.safe import cell_fit, clean
 from .widgets.ink import Ink, Parts, width_of
 
 #: Entries of the key bar until the first answer came.

@@ -15,7 +15,7 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from .actions import ACTIONS, EVERYWHERE, Action, Context
-from .safe import clean
+from .text.safe import clean
 from .widgets.entry import Entry
 
 

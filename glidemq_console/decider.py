@@ -12,7 +12,7 @@ from textual.timer import Timer
 from glidemq_core.errors import CallTimeoutError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.options.fields import UNSET, Unset
 
-from .decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
+from .model.decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, JobRef, Queue

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from glidemq_core.errors import GlideMQError, JobNotFoundError
 
-from .safe import json_line
-from .store import epoch_ms
+from .model.snapshot import epoch_ms
+from .text.safe import json_line
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, StreamChunk

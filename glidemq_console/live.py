@@ -22,18 +22,9 @@ from .feed import Publish
 from .fleet import FleetReader
 from .flowing import FlowReader
 from .focus import read_focus
+from .model.snapshot import Interests, JobList, JobsQuery, JobView, Link, LinkState, QueueFocus, Snapshot
 from .paging import JobPager, read_page
 from .scout import StreamScout
-from .store import (
-    Interests,
-    JobList,
-    JobsQuery,
-    JobView,
-    Link,
-    LinkState,
-    QueueFocus,
-    Snapshot,
-)
 
 if TYPE_CHECKING:
     from glidemq_core import (

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .app import ConsoleApp
-from .decisions import name_of
+from .model.decisions import name_of
 
 if TYPE_CHECKING:
     from .config import ConsoleConfig

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .store import Interests, Snapshot
+from .model.snapshot import Interests, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Queue

@@ -22,7 +22,7 @@ from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
-from .safe import clean
+from .text.safe import clean
 
 DEFAULT_THEME: Final = "glidemq-dark"
 ANSI_THEME: Final = "glidemq-ansi"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from glidemq_console import format as words
+from glidemq_console.text import format as words
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from glidemq_console.safe import (
+from glidemq_console.text.safe import (
     MASK,
     MAX_MARKS,
     SafeStream,
@@ -347,7 +347,7 @@ def test_a_megabyte_made_to_stall_is_masked_before_anybody_notices() -> None:
     # length takes minutes for a single one of these texts.
     program = (
         "import json, sys\n"
-        "from glidemq_console.masking import masked_text\n"
+        "from glidemq_console.text.secrets import masked_text\n"
         "for size, before, block in json.load(sys.stdin):\n"
         "    masked_text((before + block * (size // len(block)))[:size])\n"
     )

@@ -11,7 +11,7 @@ from textual.color import Color
 from textual.theme import Theme
 
 from glidemq_console import theme as themes
-from glidemq_console.format import STATES
+from glidemq_console.text.format import STATES
 
 #: Where text stands.
 GROUNDS = ("background", "surface", "panel", "cursor-background", "cursor-blurred-background")

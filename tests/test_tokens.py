@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from stage import Stage
 
-from glidemq_console.safe import clean
+from glidemq_console.text.safe import clean
+from glidemq_console.text.wrap import Wrapper
 from glidemq_console.widgets import tokens
 from glidemq_console.widgets.tokens import TokenPane
-from glidemq_console.widgets.wrap import Wrapper
 
 # --- tokens ---
 

@@ -10,7 +10,7 @@ from .base import Action, Context, Danger, Reason, Run, on_screen
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Approval
 
-    from ..decisions import Verb
+    from ..model.decisions import Verb
     from ..screens.approvals import ApprovalsScreen
 
 

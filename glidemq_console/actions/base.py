@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..safe import clean
+from ..text.safe import clean
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow, Queue
     from glidemq_core.options.job import Actor
 
     from ..app import ConsoleApp
+    from ..model.snapshot import Snapshot
     from ..screens.base import ConsoleScreen
-    from ..store import Snapshot
 
 T = TypeVar("T")
 

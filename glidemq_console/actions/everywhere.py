@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..decisions import taken_back_words
-from ..store import LinkState
+from ..model.decisions import taken_back_words
+from ..model.snapshot import LinkState
 from .base import Action, Context, Run, on_screen
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..flow_tree import caps_of, root_of
-from ..format import plural
-from ..safe import clean
+from ..model.flows import caps_of, root_of
+from ..text.format import plural
+from ..text.safe import clean
 from ..told import Unchanged
 from . import jobs
 from .base import Action, Context, Danger, Question, Reason, on_screen
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, TopUp
 
+    from ..model.snapshot import FlowView
     from ..screens.topup import Request
-    from ..store import FlowView
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..amounts import parse_priority, parse_wait
-from ..format import duration, plural
-from ..safe import clean
+from ..text.format import duration, plural
+from ..text.parse import parse_priority, parse_wait
+from ..text.safe import clean
 from ..told import Unchanged
 from .asking import ask_value
 from .base import Action, Context, Danger, Question

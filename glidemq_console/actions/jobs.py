@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..safe import clean
+from ..text.safe import clean
 from ..told import Unchanged
 from .base import Action, Context, Danger, Question, Run, on_screen
 from .queues import queue_names

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..amounts import parse_count, parse_rate
-from ..format import window
+from ..text.format import window
+from ..text.parse import parse_count, parse_rate
 from ..told import Unchanged
 from .asking import ask_value
 from .base import Action, Context, Danger, Question, Reason, on_screen

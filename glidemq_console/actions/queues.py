@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..format import plural
-from ..safe import clean
-from ..store import pause_note
+from ..model.snapshot import pause_note
+from ..text.format import plural
+from ..text.safe import clean
 from ..told import Unchanged
 from .base import Action, Context, Danger, Question, on_screen
 

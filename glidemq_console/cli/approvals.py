@@ -55,7 +55,7 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
     if not inbox.items:
         out.note("nothing waits for approval")
         return
-    from glidemq_console.format import UNKNOWN, age, count, countdown, money
+    from glidemq_console.text.format import UNKNOWN, age, count, countdown, money
     from glidemq_core.options.fields import epoch_ms
 
     now_ms = epoch_ms(inbox.at)
@@ -95,7 +95,7 @@ def _payload(data: Any) -> str:
 
 def approval_object(session: Session, shown: Approval) -> dict[str, Any]:
     """Make the Approval object; `masked` counts the secrets that are hidden in payload, draft and tool calls."""
-    from glidemq_console.safe import mask_review
+    from glidemq_console.text.safe import mask_review
     from glidemq_core.records.jobs import to_json
 
     return mask_review(to_json(shown), session.out.reveal)
@@ -103,7 +103,7 @@ def approval_object(session: Session, shown: Approval) -> dict[str, Any]:
 
 def _arguments(session: Session, call: ToolCall) -> str:
     """Arguments of a tool call, secrets masked by the names of their fields too."""
-    from glidemq_console.safe import mask_arguments
+    from glidemq_console.text.safe import mask_arguments
 
     return call.args if session.out.reveal else mask_arguments(call.args)[0]
 
@@ -121,7 +121,7 @@ async def review(session: Session, name: parameters.Job, queue: parameters.JobQu
 
 
 def _show_whole(session: Session, shown: Approval) -> None:
-    from glidemq_console.format import UNKNOWN, byte_size, clock, money, plural
+    from glidemq_console.text.format import UNKNOWN, byte_size, clock, money, plural
     from glidemq_core.options.fields import epoch_ms
 
     out = session.out

@@ -110,8 +110,8 @@ def _state(check: AuditCheck) -> str:
 
 
 def _show(session: Session, entries: list[AuditEntry], checks: dict[str, AuditCheck]) -> None:
-    from glidemq_console.audit_text import detail_words
-    from glidemq_console.format import UNKNOWN, moment, plural
+    from glidemq_console.text.audit import detail_words
+    from glidemq_console.text.format import UNKNOWN, moment, plural
     from glidemq_core.options.fields import epoch_ms
 
     out, now_ms = session.out, time.time_ns() // 1_000_000

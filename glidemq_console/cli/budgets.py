@@ -157,7 +157,7 @@ def _without_cap(budget: FlowBudget, change: dict[str, Any]) -> list[tuple[str, 
 
 
 def _question(session: Session, flow: JobRef, planned: TopUp) -> str:
-    from glidemq_console.format import plural
+    from glidemq_console.text.format import plural
 
     caps = "; ".join(f"{label} {words}" for label, words in _raised(session, planned)) or "no cap changes"
     if planned.still_exceeded:
@@ -169,7 +169,7 @@ def _question(session: Session, flow: JobRef, planned: TopUp) -> str:
 
 def _raised(session: Session, told: TopUp) -> list[tuple[str, str]]:
     """Caps before and after, those that change."""
-    from glidemq_console.format import full, money
+    from glidemq_console.text.format import full, money
 
     unit = told.before.cost_unit and session.out.safe(told.before.cost_unit, 8)
     pairs: list[tuple[str, str, str]] = [
@@ -186,7 +186,7 @@ def _raised(session: Session, told: TopUp) -> list[tuple[str, str]]:
 
 
 def _show_top_up(session: Session, told: TopUp) -> None:
-    from glidemq_console.format import plural
+    from glidemq_console.text.format import plural
 
     out = session.out
     pairs = [("flow", out.safe(told.before.flow, 300)), *_raised(session, told)]
@@ -209,7 +209,7 @@ def _show_top_up(session: Session, told: TopUp) -> None:
 
 def _short_of(session: Session, told: TopUp) -> str:
     """Say by how much each cap is still too low."""
-    from glidemq_console.format import full
+    from glidemq_console.text.format import full
 
     after, words = told.after, []
     for cap in told.over:
@@ -238,7 +238,7 @@ def _named(session: Session, refs: tuple[JobRef, ...]) -> str:
 
 def budget_fields(session: Session, budget: FlowBudget) -> list[tuple[str, str]]:
     """Make the labelled lines of a budget; the first names the flow."""
-    from glidemq_console.format import full, money
+    from glidemq_console.text.format import full, money
 
     out = session.out
     unit = budget.cost_unit and out.safe(budget.cost_unit, 8)
@@ -273,8 +273,8 @@ def budget_fields(session: Session, budget: FlowBudget) -> list[tuple[str, str]]
 
 def _state(session: Session, budget: FlowBudget) -> str:
     """Say how the budget stands, how fast it is spent, and who is parked."""
-    from glidemq_console.flow_tree import forecast
-    from glidemq_console.format import money, rate
+    from glidemq_console.model.flows import forecast
+    from glidemq_console.text.format import money, rate
 
     words, _ = forecast(budget, time.time_ns() // 1_000_000)
     if budget.parked:

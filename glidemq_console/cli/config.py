@@ -87,7 +87,7 @@ def _effective(settings: Settings) -> dict[str, Any]:
 
 
 def _without_password(values: dict[str, Any]) -> dict[str, Any]:
-    from glidemq_console.safe import masked_text
+    from glidemq_console.text.safe import masked_text
     from glidemq_core.server.url import redact
 
     # What is no URL at all may hold a password in any place.

@@ -106,7 +106,7 @@ def _print(session: Session, event: QueueEvent) -> None:
         return
     import json
 
-    from glidemq_console.format import clock
+    from glidemq_console.text.format import clock
     from glidemq_core.options.fields import epoch_ms
 
     subject = f"{event.queue}:{event.job_id}" if event.job_id else event.queue

@@ -52,7 +52,7 @@ def _cut(flow: Flow, depth: int) -> Flow:
 
 async def _blocked(session: Session, flow: Flow) -> dict[JobRef, list[JobRef]]:
     """Find the children that keep parents from ever going on."""
-    from glidemq_console.flow_tree import suspects
+    from glidemq_console.model.flows import suspects
 
     found = {}
     for parent in suspects(flow)[:_SUSPECTS]:
@@ -63,8 +63,8 @@ async def _blocked(session: Session, flow: Flow) -> dict[JobRef, list[JobRef]]:
 
 
 def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> None:
-    from glidemq_console.flow_tree import tree_rows
-    from glidemq_console.format import full, money, plural
+    from glidemq_console.model.flows import tree_rows
+    from glidemq_console.text.format import full, money, plural
 
     out = session.out
     unit = flow.usage.cost_unit and out.safe(flow.usage.cost_unit, 8)
@@ -101,7 +101,7 @@ def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> 
 def _cells(
     session: Session, node: FlowNode, unit: str | None, blocked: dict[JobRef, list[JobRef]]
 ) -> list[str]:
-    from glidemq_console.format import UNKNOWN, count, money, state_look
+    from glidemq_console.text.format import UNKNOWN, count, money, state_look
 
     out = session.out
     shown = "stalled" if node.stalled else node.state

@@ -148,7 +148,7 @@ def _state_word(session: Session, row: JobRow) -> str:
 def show_rows(session: Session, rows: Any) -> None:
     """Write jobs as a table."""
     out = session.out
-    from glidemq_console.format import UNKNOWN, count, money
+    from glidemq_console.text.format import UNKNOWN, count, money
 
     headers = ["ID", "STATE", "NAME", "AGE", "RAN", "TRIES", "MODEL", "TOKENS", "COST", "WHY"]
     table = []
@@ -173,7 +173,7 @@ def show_rows(session: Session, rows: Any) -> None:
 
 def _times(row: JobRow) -> tuple[str, str]:
     """Age since it was added; how long its last run took or has taken."""
-    from glidemq_console.format import UNKNOWN, age, took
+    from glidemq_console.text.format import UNKNOWN, age, took
     from glidemq_core.options.fields import epoch_ms
 
     now_ms = time.time_ns() // 1_000_000
@@ -233,7 +233,7 @@ async def read_job(
 
 def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
     """Make the Job object; `masked` counts the secrets that are hidden."""
-    from glidemq_console.safe import mask
+    from glidemq_console.text.safe import mask
     from glidemq_core.records.jobs import to_json
 
     shown, hidden = mask(to_json(detail), session.out.reveal)
@@ -241,7 +241,7 @@ def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
 
 
 def _show(session: Session, detail: JobDetail) -> None:
-    from glidemq_console.format import UNKNOWN, byte_size, clock, full, money, plural
+    from glidemq_console.text.format import UNKNOWN, byte_size, clock, full, money, plural
     from glidemq_core.options.fields import epoch_ms
 
     out = session.out

@@ -58,7 +58,7 @@ async def _set(
     by: str | None,
     comment: str | None,
 ) -> list[OperationResult]:
-    from glidemq_console.audit_text import concurrency_cap, starts_cap
+    from glidemq_console.text.audit import concurrency_cap, starts_cap
     from glidemq_core.jobs import admin
     from glidemq_core.options.job import RateLimit
     from glidemq_core.records.jobs import OperationResult
@@ -100,7 +100,7 @@ async def _show_all(session: Session, wanted: tuple[str, ...]) -> None:
 
 
 def _row(session: Session, one: Limits, at_ms: int) -> list[str]:
-    from glidemq_console.format import UNKNOWN, full
+    from glidemq_console.text.format import UNKNOWN, full
 
     running = full(one.global_concurrency.used)
     if one.global_concurrency.max is not None:
@@ -117,7 +117,7 @@ def _row(session: Session, one: Limits, at_ms: int) -> list[str]:
 
 def _meter(rate: Rate, at_ms: int) -> tuple[str, str]:
     """Used of the cap in its window, and the time to its end."""
-    from glidemq_console.format import UNKNOWN, countdown, full, window
+    from glidemq_console.text.format import UNKNOWN, countdown, full, window
     from glidemq_core.options.fields import epoch_ms
 
     resets = countdown(epoch_ms(rate.resets_at) if rate.resets_at is not None else None, at_ms)
@@ -142,7 +142,7 @@ def _show_groups(session: Session, one: Limits, at_ms: int) -> None:
 
 
 def _group(session: Session, group: Group, at_ms: int) -> list[str]:
-    from glidemq_console.format import UNKNOWN, countdown, full
+    from glidemq_console.text.format import UNKNOWN, countdown, full
     from glidemq_core.options.fields import epoch_ms
 
     running = full(group.active) + (f" of {group.max_concurrency}" if group.max_concurrency else "")

@@ -138,7 +138,7 @@ class Narrator:
         return isinstance(attempts, int) and attempts <= self._attempts_seen
 
     def _suspended(self, detail: JobDetail) -> None:
-        from glidemq_console.format import moment
+        from glidemq_console.text.format import moment
 
         info = detail.suspend
         since = _ms(info.suspended_at) if info else None
@@ -156,7 +156,7 @@ class Narrator:
         )
 
     def _retrying(self, data: Any) -> None:
-        from glidemq_console.format import duration
+        from glidemq_console.text.format import duration
 
         reason, attempt, delay_ms = data.get("failed_reason"), data.get("attempts_made"), data.get("delay")
         when = (
@@ -204,7 +204,7 @@ class Narrator:
 
     def _tell(self, event: str, words: str, **facts: Any) -> None:
         if self._session.json:
-            from glidemq_console.safe import json_line
+            from glidemq_console.text.safe import json_line
 
             told = {"event": event, "queue": self._ref.queue, "id": self._ref.id, "at_ms": _now_ms(), **facts}
             self._session.out.note(json_line(told))

@@ -56,7 +56,7 @@ async def workers(
 
 
 def _worker_row(session: Session, worker: WorkerInfo) -> list[str]:
-    from glidemq_console.format import UNKNOWN, count, duration
+    from glidemq_console.text.format import UNKNOWN, count, duration
 
     out = session.out
     slots = f"{worker.active_jobs}/{worker.concurrency}" if worker.concurrency else count(worker.active_jobs)
@@ -134,7 +134,7 @@ def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
 
 
 def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
-    from glidemq_console.format import clock
+    from glidemq_console.text.format import clock
     from glidemq_core.options.fields import epoch_ms
 
     out = session.out
@@ -154,7 +154,7 @@ def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
 
 
 def _usage_row(session: Session, label: str, totals: Totals) -> list[str]:
-    from glidemq_console.format import full, money
+    from glidemq_console.text.format import full, money
 
     out = session.out
     by_jobs = sorted(totals.models.items(), key=lambda item: (-item[1], item[0]))

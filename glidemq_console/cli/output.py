@@ -24,7 +24,7 @@ def legible(text: str, *, is_tty: bool) -> bytes:
 
     Text of others then becomes question marks on a terminal, and stays as it is in files and pipes.
     """
-    from glidemq_console.spelling import missing_unicode, spelt
+    from glidemq_console.text.spelling import missing_unicode, spelt
 
     encoding = None if text.isascii() else missing_unicode()
     return to_bytes(text if encoding is None else spelt(text, encoding if is_tty else None))
@@ -66,20 +66,20 @@ class Output:
 
     def masked(self, value: Any) -> Any:
         """Hide secrets in a JSON value unless they were asked for."""
-        from glidemq_console.safe import mask
+        from glidemq_console.text.safe import mask
 
         return mask(value, self.reveal)[0]
 
     def safe(self, text: object, limit: int = 80) -> str:
         """Turn foreign text into one safe line of at most `limit` cells, secrets masked."""
-        from glidemq_console.safe import cell_fit, clean, masked_text
+        from glidemq_console.text.safe import cell_fit, clean, masked_text
 
         words = masked_text(str(text), self.reveal)
         return cell_fit(clean(words, limit=max(4 * limit, 1_000), single_line=True), limit)
 
     def pretty(self, value: Any, limit: int = 65_536) -> str:
         """Turn a user's JSON value into safe indented text, secrets masked."""
-        from glidemq_console.safe import clean
+        from glidemq_console.text.safe import clean
 
         return clean(self._indented(value), limit=limit)
 
@@ -89,7 +89,7 @@ class Output:
 
     def whole_text(self, text: str) -> str:
         """Turn foreign text into safe lines without leaving anything out, secrets masked."""
-        from glidemq_console.safe import masked_text
+        from glidemq_console.text.safe import masked_text
 
         return _uncut(masked_text(text, self.reveal))
 
@@ -104,7 +104,7 @@ class Output:
 
     def object(self, value: Any) -> None:
         """Write one JSON value on one line that is inert on a terminal."""
-        from glidemq_console.safe import json_line
+        from glidemq_console.text.safe import json_line
 
         self.write(to_bytes(json_line(value) + "\n"))
 
@@ -144,7 +144,7 @@ class Output:
 
 
 def _uncut(text: str) -> str:
-    from glidemq_console.safe import clean
+    from glidemq_console.text.safe import clean
 
     size = len(text) + 1
     return clean(text, limit=size, line_limit=size, max_lines=size)

@@ -66,7 +66,7 @@ class JsonPrinter(ChunkPrinter):
     """Every chunk of every kind, one JSON object a line."""
 
     def write(self, chunks: Sequence[StreamChunk]) -> None:
-        from glidemq_console.safe import json_line
+        from glidemq_console.text.safe import json_line
 
         self.out.write(to_bytes("".join(json_line(chunk.to_json()) + "\n" for chunk in chunks)))
 
@@ -177,7 +177,7 @@ class SafePrinter(_TextPrinter):
     """Text that no terminal can be fooled by."""
 
     def __init__(self, out: Output, kinds: Sequence[str] = KINDS) -> None:
-        from glidemq_console.safe import SafeStream
+        from glidemq_console.text.safe import SafeStream
 
         super().__init__(out, kinds)
         self._stream: Any = SafeStream()
@@ -193,7 +193,7 @@ class SafePrinter(_TextPrinter):
         return str(self._stream.finish())
 
     def whole(self, line: str) -> str:
-        from glidemq_console.safe import clean
+        from glidemq_console.text.safe import clean
 
         return clean(line, single_line=True)
 

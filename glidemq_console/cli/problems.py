@@ -107,6 +107,6 @@ def _engine_code(error: Any) -> Exit:
 
 def one_line(text: str) -> str:
     """Fold a message into one line that is safe to print."""
-    from glidemq_console.safe import clean, masked_text
+    from glidemq_console.text.safe import clean, masked_text
 
     return clean(masked_text(" ".join(text.split())), limit=2_000, single_line=True)

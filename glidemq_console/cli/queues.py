@@ -83,8 +83,8 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
             f"no queues on {session.address}" + ("" if complete else " found yet (--all searches all)")
         )
         return
-    from glidemq_console.format import age, count, money
-    from glidemq_console.store import delayed_jobs, ready_jobs
+    from glidemq_console.model.snapshot import delayed_jobs, ready_jobs
+    from glidemq_console.text.format import age, count, money
     from glidemq_core.options.fields import epoch_ms
 
     at_ms = epoch_ms(fleet.at)
@@ -134,7 +134,7 @@ def _order(row: QueueSnapshot, sort: str) -> tuple[Any, ...]:
         sort, sort
     )
     if attribute in ("waiting", "delayed"):
-        from glidemq_console.store import delayed_jobs, ready_jobs
+        from glidemq_console.model.snapshot import delayed_jobs, ready_jobs
 
         value = ready_jobs(row) if attribute == "waiting" else delayed_jobs(row)
     else:

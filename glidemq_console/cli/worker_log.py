@@ -57,7 +57,7 @@ class _SafeFormatter(logging.Formatter):
     """Errors quote what jobs hold: no log line may control the terminal it is read on."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from glidemq_console.safe import clean
+        from glidemq_console.text.safe import clean
 
         return clean(super().format(record), limit=_RECORD)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from .. import format as fmt
-from ..decisions import Pending, round_words, what_changed
-from ..differences import MARK_TOKENS, value_diff
-from ..safe import short
-from ..store import epoch_ms
+from ..model.decisions import Pending, round_words, what_changed
+from ..model.snapshot import epoch_ms
+from ..text import format as fmt
+from ..text.differences import MARK_TOKENS, value_diff
+from ..text.safe import short
 from ..widgets.columns import Column
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.prose import Paragraph

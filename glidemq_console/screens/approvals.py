@@ -16,16 +16,16 @@ from ..actions import Action, bindings
 from ..actions.approvals import ApprovalContext
 from ..command_line import CommandLine
 from ..decider import Answer
-from ..decisions import gone_words, name_of
-from ..safe import clean
-from ..store import Interests, Snapshot
+from ..model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
+from ..model.decisions import gone_words, name_of
+from ..model.snapshot import Interests, Snapshot
+from ..text.safe import clean
 from ..widgets.columns import Row
 from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList
 from ..widgets.statusline import Rule, StatusLine
 from . import approval_parts as say
 from .deciding import DecidingScreen
-from .inbox import CARD_LIMIT, SORT_COLUMNS, is_same
 from .review import Review, ReviewCard
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from .. import format as fmt
-from ..audit_text import detail_words
-from ..safe import clean
-from ..store import epoch_ms
+from ..model.snapshot import epoch_ms
+from ..text import format as fmt
+from ..text.audit import detail_words
+from ..text.safe import clean
 from ..widgets.ink import Ink, Parts
 from ..widgets.overlay import Overlay
 

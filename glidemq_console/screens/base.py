@@ -13,15 +13,15 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from .. import chrome
-from .. import format as fmt
 from ..actions import Action, Context
 from ..command_line import CommandLine
-from ..safe import clean
-from ..store import Interests, LinkState, Snapshot
+from ..model.snapshot import Interests, LinkState, Snapshot
+from ..text import format as fmt
+from ..text.safe import clean
+from ..text.wrap import Wrapper
 from ..widgets.ink import Ink, Parts, width_of
 from ..widgets.keybar import KeyBar
 from ..widgets.statusline import PartsView, Rule, StatusLine, TabBar
-from ..widgets.wrap import Wrapper
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef

@@ -5,13 +5,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from .. import format as fmt
-from ..decisions import DONE, Pending, Verb, name_of
+from ..model.approvals import Listed, Opened, Seen
+from ..model.decisions import DONE, Pending, Verb, name_of
+from ..text import format as fmt
 from ..told import Unchanged
 from ..widgets.lines import LineList
 from .approval_prompts import ask_comment, ask_reason
 from .base import ConsoleScreen
-from .inbox import Listed, Opened, Seen
 from .review import Review, ReviewCard
 
 if TYPE_CHECKING:

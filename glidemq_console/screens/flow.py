@@ -10,9 +10,9 @@ from textual.containers import Horizontal, VerticalScroll
 
 from ..actions import Context, bindings
 from ..actions.flows import FlowContext
-from ..flow_tree import TreeRow, children_of, tree_rows
-from ..safe import short
-from ..store import FlowView, Interests, Snapshot
+from ..model.flows import TreeRow, children_of, tree_rows
+from ..model.snapshot import FlowView, Interests, Snapshot
+from ..text.safe import short
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList

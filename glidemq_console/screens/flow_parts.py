@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from .. import format as fmt
-from ..flow_tree import (
-    Cap,
-    TreeRow,
-    caps_of,
-    done_of,
-    flow_state,
-    forecast,
-    root_of,
-    took_ms,
-    waits_for,
-)
-from ..safe import cell_fit, cell_pad, short
-from ..store import FlowView, epoch_ms
+from ..model.flows import Cap, TreeRow, caps_of, done_of, flow_state, forecast, root_of, took_ms, waits_for
+from ..model.snapshot import FlowView, epoch_ms
+from ..text import format as fmt
+from ..text.safe import cell_fit, cell_pad, short
 from ..widgets.gauge import gauge_parts
 from ..widgets.ink import Cell, Ink, Parts
 

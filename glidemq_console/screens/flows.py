@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from .. import format as fmt
 from ..actions import Context, bindings
 from ..actions.flows import FlowContext
 from ..command_line import CommandLine
-from ..flow_tree import flow_state, root_of
-from ..safe import clean
-from ..store import Interests, Snapshot
+from ..model.flows import flow_state, root_of
+from ..model.snapshot import Interests, Snapshot
+from ..text import format as fmt
+from ..text.safe import clean
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList

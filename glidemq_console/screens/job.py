@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
-from .. import format as fmt
 from ..actions import Context, bindings
 from ..actions.jobs import GONE
-from ..safe import short
-from ..store import Interests, JobView, Snapshot
+from ..model.snapshot import Interests, JobView, Snapshot
+from ..text import format as fmt
+from ..text.safe import short
 from ..widgets.card import PayloadCard
 from ..widgets.ink import Ink, Parts
 from ..widgets.statusline import PartsView, Rule, StatusLine

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from .. import format as fmt
 from ..actions import Context, bindings
 from ..command_line import CommandLine
-from ..paging import OF_EACH
-from ..safe import clean
-from ..store import (
+from ..model.snapshot import (
     Interests,
     JobList,
     JobsQuery,
@@ -22,6 +19,9 @@ from ..store import (
     shown_state,
     state_count,
 )
+from ..paging import OF_EACH
+from ..text import format as fmt
+from ..text.safe import clean
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.lines import MARGIN, LineList

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import format as fmt
-from ..meters import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
-from ..safe import cell_fit, cell_pad, clean
-from ..store import age_ms, epoch_ms
+from ..model.limits import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
+from ..model.snapshot import age_ms, epoch_ms
+from ..text import format as fmt
+from ..text.safe import cell_fit, cell_pad, clean
 from ..widgets.gauge import gauge_parts
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.sparkline import sparkline_parts

@@ -8,9 +8,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ..actions import bindings
-from ..meters import QueueMeters, is_known
-from ..safe import clean
-from ..store import Interests, Snapshot, filter_queues
+from ..model.limits import QueueMeters, is_known
+from ..model.snapshot import Interests, Snapshot, filter_queues
+from ..text.safe import clean
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList

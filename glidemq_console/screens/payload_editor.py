@@ -19,8 +19,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
-from ..differences import MARK_TOKENS, value_diff
-from ..safe import clean, json_line
+from ..text.differences import MARK_TOKENS, value_diff
+from ..text.safe import clean, json_line
 from ..widgets.entry import act_in_turn
 from ..widgets.ink import Ink
 from ..widgets.prose import Prose

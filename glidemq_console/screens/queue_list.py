@@ -9,8 +9,8 @@ from textual.timer import Timer
 
 from ..actions import Context
 from ..command_line import CommandLine
-from ..safe import clean
-from ..store import Snapshot
+from ..model.snapshot import Snapshot
+from ..text.safe import clean
 from ..widgets.ink import Ink, Parts
 from ..widgets.lines import LineList
 from .base import ConsoleScreen

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from .. import format as fmt
 from ..actions import Action, bindings
 from ..focus import FAILED_SAMPLE
-from ..safe import clean
-from ..store import (
+from ..model.snapshot import (
     QUEUE_KEYS,
     Interests,
     QueueFocus,
@@ -26,6 +24,8 @@ from ..store import (
     sort_queues,
     workers_text,
 )
+from ..text import format as fmt
+from ..text.safe import clean
 from ..widgets.columns import Column, Row
 from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.lines import MARGIN, LineList

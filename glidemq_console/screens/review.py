@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button
 
-from .. import format as fmt
+from ..text import format as fmt
 from ..widgets.card import PayloadCard
 from ..widgets.ink import Ink, Parts
 from ..widgets.prose import Paragraph, Prose
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from glidemq_core.records.jobs import Approval
 
-    from ..decisions import Pending
+    from ..model.decisions import Pending
 
 _LABELS = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
 _SEND_NOW = {"approve": "✓ Send now  a", "reject": "✗ Send now  r"}

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from .. import format as fmt
-from ..safe import clean, json_line, mask, mask_arguments, short
+from ..text import format as fmt
+from ..text.safe import clean, json_line, mask, mask_arguments, short
 from ..widgets.ink import Ink
 from ..widgets.prose import QUOTED, Paragraph
 

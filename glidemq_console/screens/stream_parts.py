@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from .. import format as fmt
 from ..following import Follower
-from ..safe import short
-from ..store import epoch_ms, shown_state
+from ..model.snapshot import epoch_ms, shown_state
+from ..text import format as fmt
+from ..text.safe import short
 from ..widgets.ink import Ink, Parts
 
 if TYPE_CHECKING:

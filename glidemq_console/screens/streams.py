@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
 
-from .. import format as fmt
 from .. import saving
 from ..actions import Action, Context, bindings
 from ..command_line import CommandLine
 from ..following import SPEEDS, Follower
-from ..safe import clean
-from ..store import Interests, LinkState, Snapshot
+from ..model.snapshot import Interests, LinkState, Snapshot
+from ..text import format as fmt
+from ..text.safe import clean
 from ..widgets.ink import Ink, Parts
 from ..widgets.statusline import PartsView
 from ..widgets.streampane import StreamPane

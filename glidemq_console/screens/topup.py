@@ -14,10 +14,10 @@ from textual.widgets import Button, Checkbox, Input, Static
 
 from glidemq_core.errors import GlideMQError
 
-from .. import format as fmt
-from ..amounts import parse_amount
-from ..flow_tree import Cap, caps_of
-from ..safe import cell_fit, cell_pad, clean, short
+from ..model.flows import Cap, caps_of
+from ..text import format as fmt
+from ..text.parse import parse_amount
+from ..text.safe import cell_fit, cell_pad, clean, short
 from ..widgets.dialog import Dialog
 from ..widgets.entry import Entry
 from ..widgets.ink import Ink, Parts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records.jobs import FlowBudget, TopUp
 
-    from ..store import FlowView
+    from ..model.snapshot import FlowView
 
 #: A preview is asked for once typing has rested this long.
 REST_S = 0.2

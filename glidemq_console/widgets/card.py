@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from ..safe import clean, mask
+from ..text.safe import clean, mask
 from ..theme import ink
 from .ink import Ink, strip
 from .scrolled import CURSOR_KEYS, Pane

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from ..safe import clean
+from ..text.safe import clean
 from .entry import Entry
 
 Result = TypeVar("Result")

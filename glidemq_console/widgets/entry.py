@@ -8,7 +8,7 @@ from textual import events
 from textual.widget import Widget
 from textual.widgets import Input
 
-from ..safe import clean
+from ..text.safe import clean
 
 #: Characters of one paste that are taken.
 PASTE_LIMIT = 8 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..format import gauge_cells, gauge_label, gauge_level
+from ..text.format import gauge_cells, gauge_label, gauge_level
 from .ink import Ink
 
 

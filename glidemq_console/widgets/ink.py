@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.app import App
 from textual.strip import Strip
 
-from ..safe import cell_fit, clean, stand_in_spans
+from ..text.safe import cell_fit, clean, stand_in_spans
 from ..theme import ink
 
 _DIM = Style(dim=True)

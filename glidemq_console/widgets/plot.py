@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.app import RenderResult
 from textual.color import Color
 
-from ..format import count
+from ..text.format import count
 from ..theme import ink
 from .drawn import Drawn
 

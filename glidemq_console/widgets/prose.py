@@ -9,10 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.strip import Strip
 
-from ..safe import clean
+from ..text.safe import clean
+from ..text.wrap import Wrapper
 from .ink import Ink, strip
 from .scrolled import READING_KEYS, Pane
-from .wrap import Wrapper
 
 #: Characters of one text that are drawn; what is longer says so at its end.
 LIMIT = 256 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..format import sparkline
+from ..text.format import sparkline
 from .ink import Ink
 
 

@@ -13,11 +13,11 @@ from textual.geometry import Size
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from ..format import plural
-from ..safe import SafeStream, clean
+from ..text.format import plural
+from ..text.safe import SafeStream, clean
+from ..text.wrap import Wrapper
 from .ink import Ink, Parts, strip
 from .scrolled import READING_KEYS, Scrolled
-from .wrap import Wrapper
 
 Kind = Literal["content", "reasoning", "tool", "other", "note"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from ..format import byte_size, plural
-from ..safe import MASK, cell_fit, clean
+from ..text.format import byte_size, plural
+from ..text.safe import MASK, cell_fit, clean
+from ..text.wrap import Wrapper
 from .ink import Ink
-from .wrap import Wrapper
 
 Path = tuple[str | int, ...]
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from glidemq_console.config import ConsoleConfig
-from glidemq_console.scripted import ScriptedFeed
-from glidemq_console.store import (
+from glidemq_console.model.snapshot import (
     Interests,
     JobList,
     JobView,
@@ -19,6 +18,7 @@ from glidemq_console.store import (
     QueueFocus,
     Snapshot,
 )
+from glidemq_console.scripted import ScriptedFeed
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
 from glidemq_core.records.jobs import (
     Attempt,

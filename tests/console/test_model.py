@@ -13,10 +13,7 @@ from glidemq_console import chrome
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.command_line import completions, parse
 from glidemq_console.fleet import HIDDEN_BUSY, FleetReader
-from glidemq_console.paging import PAGE_ROWS, JobPager
-from glidemq_console.screens import approval_parts
-from glidemq_console.screens.review_parts import parts_of, streamed_words
-from glidemq_console.store import (
+from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,
     LinkState,
@@ -28,6 +25,9 @@ from glidemq_console.store import (
     settle_link,
     sort_queues,
 )
+from glidemq_console.paging import PAGE_ROWS, JobPager
+from glidemq_console.screens import approval_parts
+from glidemq_console.screens.review_parts import parts_of, streamed_words
 from glidemq_console.widgets.ink import width_of
 from glidemq_core.records.jobs import (
     Approval,

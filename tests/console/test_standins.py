@@ -6,9 +6,9 @@ import pytest
 from rich.cells import cell_len
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.format import STATES
 from glidemq_console.scripted import ScriptedFeed
-from glidemq_console.spelling import STAND_INS, spelt
+from glidemq_console.text.format import STATES
+from glidemq_console.text.spelling import STAND_INS, spelt
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         WorkerInfo,
     )
 
-    from .meters import QueueMeters
+    from .limits import QueueMeters
 
 T = TypeVar("T")
 

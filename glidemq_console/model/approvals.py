@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ..store import epoch_ms
-from .review_parts import undrawable
+from ..screens.review_parts import undrawable
+from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef

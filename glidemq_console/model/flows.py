@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import format as fmt
-from .store import age_ms, epoch_ms
+from ..text import format as fmt
+from .snapshot import age_ms, epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from glidemq_core.options.fields import UNSET, Unset
 
-from . import format as fmt
-from .safe import clean
-from .store import epoch_ms
+from ..text import format as fmt
+from ..text.safe import clean
+from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef

@@ -19,11 +19,11 @@ from typing import Any, Final
 from rich.cells import cell_len, get_character_cell_size
 
 from .format import byte_size, plural
-from .masking import MASK as MASK
-from .masking import mask as mask
-from .masking import mask_arguments as mask_arguments
-from .masking import mask_review as mask_review
-from .masking import masked_text as masked_text
+from .secrets import MASK as MASK
+from .secrets import mask as mask
+from .secrets import mask_arguments as mask_arguments
+from .secrets import mask_review as mask_review
+from .secrets import masked_text as masked_text
 
 #: Characters of one text that are shown unless the caller allows more.
 DEFAULT_LIMIT: Final = 64 * 1024

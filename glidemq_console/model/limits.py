@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .store import epoch_ms
+from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import QueueSnapshot, Rate

@@ -1,0 +1,1 @@
+"""Foreign and own text: made safe, masked, measured, formatted, parsed and wrapped."""
