@@ -20,12 +20,12 @@ from glidemq_core.errors import GlideMQError
 
 from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_scope, key_text
 from .command_line import CommandLine, parse
-from .config import ConsoleConfig
+from .config.console import ConsoleConfig
 from .decider import Decider
 from .defects import DefectLog
-from .feed import Feed
-from .garbage import Garbage
-from .live import LiveFeed
+from .feed.live import LiveFeed
+from .feed.protocol import Feed
+from .gc_tuning import Garbage
 from .model.decisions import name_of
 from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail

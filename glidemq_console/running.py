@@ -12,8 +12,8 @@ from .app import ConsoleApp
 from .model.decisions import name_of
 
 if TYPE_CHECKING:
-    from .config import ConsoleConfig
-    from .garbage import Garbage
+    from .config.console import ConsoleConfig
+    from .gc_tuning import Garbage
 
 #: Signals that end a process which does not listen: what waits on the terminal would stay there, out of order.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))

@@ -23,7 +23,7 @@ import resvg_py
 from textual.pilot import Pilot
 
 from glidemq_console.app import SCREENS, ConsoleApp
-from glidemq_console.config import ConsoleConfig
+from glidemq_console.config.console import ConsoleConfig
 from glidemq_console.demo import DemoOptions
 from glidemq_core import Queue, connect
 from glidemq_core.watch import Watch

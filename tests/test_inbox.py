@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from watch_kit import viewer_url
 
-from glidemq_console.fleet import FleetReader
+from glidemq_console.feed.queue_rows import FleetReader
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import Inbox, JobRef
 from glidemq_core.server.connection import Connection, connect

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import configfile
+from ..config import file
 from .problems import Exit, Refusal, UsageProblem
 from .program import command, require
 from .session import Session
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..config.settings import Settings
 
 
 class Action(StrEnum):
@@ -47,13 +47,13 @@ def config(
     if action is Action.edit:
         return _edit(session)
     if action is Action.set:
-        path = configfile.config_path()
-        configfile.set_key(path, key or "", value or "")
+        path = file.config_path()
+        file.set_key(path, key or "", value or "")
         session.out.note(session.out.safe(f"{key} set in {path}", 4_000))
     if session.json:
         session.out.object(_object(session.settings))
     elif action is Action.path:
-        session.out.line(session.out.safe(configfile.config_path(), 4_000))
+        session.out.line(session.out.safe(file.config_path(), 4_000))
     elif action is Action.profiles:
         _profiles(session)
     elif action is Action.show:
@@ -62,7 +62,7 @@ def config(
 
 
 def _object(settings: Settings) -> dict[str, Any]:
-    content = configfile.load(settings.path)
+    content = file.load(settings.path)
     profiles = {name: _without_password(profile) for name, profile in content.get("profiles", {}).items()}
     values = {**_effective(settings), "profiles": profiles}
     return {"config": values, "sources": dict(settings.sources), "path": str(settings.path)}
@@ -118,7 +118,7 @@ def _words(value: Any) -> str:
 
 
 def _profiles(session: Session) -> None:
-    profiles = configfile.load(session.settings.path).get("profiles", {})
+    profiles = file.load(session.settings.path).get("profiles", {})
     if not profiles:
         session.out.note(f"no profiles in {session.settings.path}")
         return
@@ -133,14 +133,14 @@ def _profiles(session: Session) -> None:
 def _edit(session: Session) -> int:
     require(not session.json, "config edit opens an editor: --json has no meaning here")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    path = configfile.config_path()
+    path = file.config_path()
     if not path.exists():
-        configfile.create(path)
+        file.create(path)
     try:
         code = subprocess.call([*shlex.split(editor), str(path)])
     except (OSError, ValueError) as error:
         raise UsageProblem(f"cannot run the editor '{editor}': {error}; set EDITOR") from None
     if code != 0:
         raise Refusal(f"the editor '{editor}' ended with {code}")
-    configfile.load(path)
+    file.load(path)
     return Exit.DONE

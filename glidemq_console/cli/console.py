@@ -12,7 +12,7 @@ from .session import Session
 from .values import duration, positive_duration, some_text
 
 if TYPE_CHECKING:
-    from glidemq_console.config import ConsoleConfig
+    from glidemq_console.config.console import ConsoleConfig
 
 DEFAULT_REFRESH_MS = 1_000
 MIN_REFRESH_MS = 100
@@ -48,7 +48,7 @@ def console(
     """Open the console on the terminal."""
     require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
     _require_terminal("console", "glidemq queues --json")
-    from glidemq_console.garbage import Garbage
+    from glidemq_console.gc_tuning import Garbage
 
     garbage = Garbage()
     garbage.hold()
@@ -80,7 +80,7 @@ def console_config(
     session: Session, queues: tuple[str, ...], screen: str, refresh_ms: int | None, theme: str | None
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
-    from glidemq_console.config import ConsoleConfig
+    from glidemq_console.config.console import ConsoleConfig
     from glidemq_core.server.url import EMBEDDED, settings
 
     chosen = session.settings

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..config.settings import Given
 from .light import LightCommand, LightGroup
 from .problems import UsageProblem
-from .settings import Given
 from .values import positive_duration, some_path, some_text
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..config.settings import Given, Settings, resolve
 from .output import Output
 from .problems import Refusal, UsageProblem
-from .settings import Given, Settings, resolve
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef

@@ -15,7 +15,7 @@ from typing import Any
 from glidemq_core import EmbeddedServer, EmbeddedServerError, errors
 from glidemq_core.server.url import redact
 
-from ..garbage import Garbage
+from ..gc_tuning import Garbage
 from .options import DemoOptions
 
 #: What running jobs get when a headless demo ends, ms.
@@ -90,7 +90,7 @@ async def _with_console(options: DemoOptions) -> int:
     async with _workload(options):
         # Loaded while the workload's process starts; what it takes is paid once.
         from glidemq_console.app import ConsoleApp
-        from glidemq_console.config import ConsoleConfig
+        from glidemq_console.config.console import ConsoleConfig
         from glidemq_console.running import tell_unsent
 
         chosen: dict[str, Any] = {"user": options.user} if options.user else {}

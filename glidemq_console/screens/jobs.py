@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 
 from ..actions import Context, bindings
 from ..command_line import CommandLine
+from ..feed.job_pages import OF_EACH
 from ..model.snapshot import (
     Interests,
     JobList,
@@ -19,7 +20,6 @@ from ..model.snapshot import (
     shown_state,
     state_count,
 )
-from ..paging import OF_EACH
 from ..text import format as fmt
 from ..text.safe import clean
 from ..widgets.columns import Column, Row

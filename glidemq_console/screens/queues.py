@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ..actions import Action, bindings
-from ..focus import FAILED_SAMPLE
+from ..feed.queue_detail import FAILED_SAMPLE
 from ..model.snapshot import (
     QUEUE_KEYS,
     Interests,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from ..following import Follower
+from ..feed.token_stream import Follower
 from ..model.snapshot import epoch_ms, shown_state
 from ..text import format as fmt
 from ..text.safe import short

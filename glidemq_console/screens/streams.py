@@ -13,7 +13,7 @@ from textual.timer import Timer
 from .. import saving
 from ..actions import Action, Context, bindings
 from ..command_line import CommandLine
-from ..following import SPEEDS, Follower
+from ..feed.token_stream import SPEEDS, Follower
 from ..model.snapshot import Interests, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import clean

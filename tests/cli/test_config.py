@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from glidemq_console.app import SCREENS
-from glidemq_console.cli.configtext import edited
+from glidemq_console.config.text import edited
 from glidemq_console.theme import load_themes, user_folder
 
 from .harness import Ran, through_a_pty

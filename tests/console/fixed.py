@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from glidemq_console.config import ConsoleConfig
+from glidemq_console.config.console import ConsoleConfig
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import (
     Interests,
     JobList,
@@ -18,7 +19,6 @@ from glidemq_console.model.snapshot import (
     QueueFocus,
     Snapshot,
 )
-from glidemq_console.scripted import ScriptedFeed
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
 from glidemq_core.records.jobs import (
     Attempt,

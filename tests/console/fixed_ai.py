@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import Interests, Snapshot
-from glidemq_console.scripted import ScriptedFeed
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import (
     Approval,

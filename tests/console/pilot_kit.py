@@ -10,7 +10,7 @@ from conftest import eventually
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.config import ConsoleConfig
+from glidemq_console.config.console import ConsoleConfig
 from glidemq_console.screens.jobs import JobsScreen
 from glidemq_core import Queue
 

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, TextArea
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.config import ConsoleConfig
+from glidemq_console.config.console import ConsoleConfig
 from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.audit import AuditScreen
 from glidemq_console.screens.payload_editor import PayloadEditor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from glidemq_console.fleet import FleetReader
+from glidemq_console.feed.queue_rows import FleetReader
 from glidemq_console.model.snapshot import workers_text
 from glidemq_core import Connection, Worker
 from glidemq_core.watch import Watch

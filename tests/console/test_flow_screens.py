@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.config import ConsoleConfig
+from glidemq_console.config.console import ConsoleConfig
 from glidemq_console.screens.flow import FlowScreen
 from glidemq_console.screens.flows import FlowsScreen
 from glidemq_console.screens.job import JobScreen

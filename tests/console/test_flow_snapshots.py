@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.scripted import ScriptedFeed
+from glidemq_console.feed.scripted import ScriptedFeed
 
 from .fixed import config
 from .fixed_flows import CASES, TOP_UP

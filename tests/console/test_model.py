@@ -12,7 +12,8 @@ import pytest
 from glidemq_console import chrome
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.command_line import completions, parse
-from glidemq_console.fleet import HIDDEN_BUSY, FleetReader
+from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
+from glidemq_console.feed.queue_rows import HIDDEN_BUSY, FleetReader
 from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,
@@ -25,7 +26,6 @@ from glidemq_console.model.snapshot import (
     settle_link,
     sort_queues,
 )
-from glidemq_console.paging import PAGE_ROWS, JobPager
 from glidemq_console.screens import approval_parts
 from glidemq_console.screens.review_parts import parts_of, streamed_words
 from glidemq_console.widgets.ink import width_of

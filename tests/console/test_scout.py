@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from glidemq_console.feed.stream_finder import ASKED_A_ROUND, StreamScout
 from glidemq_console.model.snapshot import Interests
-from glidemq_console.scout import ASKED_A_ROUND, StreamScout
 from glidemq_core import JobRef
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch

@@ -11,9 +11,9 @@ from conftest import eventually
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.streams import StreamsScreen
-from glidemq_console.scripted import ScriptedFeed
 
 from .fixed import LIVE, config
 from .fixed_ai import ASKING, CHANGED, LONG, PARTLY, RUNNING, UNREADABLE, WAITING, WHOLE, feed

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.scripted import ScriptedFeed
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.text.format import STATES
 from glidemq_console.text.spelling import STAND_INS, spelt
 from glidemq_core import Queue

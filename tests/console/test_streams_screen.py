@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.config import ConsoleConfig
-from glidemq_console.following import Meter, piece_of
+from glidemq_console.config.console import ConsoleConfig
+from glidemq_console.feed.token_stream import Meter, piece_of
 from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.screens.streams import Slot, StreamsScreen
 from glidemq_console.widgets.dialog import PromptDialog

@@ -18,10 +18,10 @@ from textual.widgets import Input
 
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.app import ConsoleApp
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.base import ConsoleScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.payload_editor import PayloadEditor
-from glidemq_console.scripted import ScriptedFeed
 from glidemq_console.widgets.dialog import ConfirmDialog
 
 from .fixed import config, script

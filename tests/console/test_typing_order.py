@@ -7,8 +7,8 @@ from textual import events
 from textual.widgets import Input
 
 from glidemq_console.app import ConsoleApp
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.payload_editor import PayloadEditor
-from glidemq_console.scripted import ScriptedFeed
 
 from .fixed import config, script
 

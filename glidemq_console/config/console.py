@@ -15,7 +15,7 @@ from glidemq_core.errors import InvalidOptionError
 from glidemq_core.server.url import EMBEDDED, redact, settings
 
 if TYPE_CHECKING:
-    from .feed import Feed
+    from ..feed.protocol import Feed
 
 
 def system_clock() -> int:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .model.snapshot import Interests, Snapshot
+from ..model.snapshot import Interests, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
     from glidemq_core.records.jobs import Approval, AuditEntry, JobDetail, JobRef, StreamChunk
 
-    from .feed import Publish
+    from .protocol import Publish
 
 T = TypeVar("T")
 

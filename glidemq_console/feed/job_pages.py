@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .model.snapshot import JobList, JobsQuery, epoch_ms, state_count
+from ..model.snapshot import JobList, JobsQuery, epoch_ms, state_count
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobPage, JobRow, QueueSnapshot

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import configfile
-from .problems import UsageProblem
+from ..cli.problems import UsageProblem
+from . import file
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off", "")
@@ -75,8 +75,8 @@ class Settings:
 
 def resolve(given: Given) -> Settings:
     """Read environment and config file and decide every setting."""
-    path = configfile.config_path()
-    content = configfile.load(path)
+    path = file.config_path()
+    content = file.load(path)
     profiles: dict[str, dict[str, Any]] = content.get("profiles", {})
     name, name_source = _profile(given, content)
     if name is not None and name not in profiles:

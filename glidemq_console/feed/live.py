@@ -18,13 +18,13 @@ from glidemq_core.errors import (
     ServerUnavailableError,
 )
 
-from .feed import Publish
-from .fleet import FleetReader
-from .flowing import FlowReader
-from .focus import read_focus
-from .model.snapshot import Interests, JobList, JobsQuery, JobView, Link, LinkState, QueueFocus, Snapshot
-from .paging import JobPager, read_page
-from .scout import StreamScout
+from ..model.snapshot import Interests, JobList, JobsQuery, JobView, Link, LinkState, QueueFocus, Snapshot
+from .flow_reader import FlowReader
+from .job_pages import JobPager, read_page
+from .protocol import Publish
+from .queue_detail import read_focus
+from .queue_rows import FleetReader
+from .stream_finder import StreamScout
 
 if TYPE_CHECKING:
     from glidemq_core import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from glidemq_core.watch import Watch
 
-    from .config import ConsoleConfig
+    from ..config.console import ConsoleConfig
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .model.flows import suspects
-from .model.snapshot import FlowView
+from ..model.flows import suspects
+from ..model.snapshot import FlowView
 
 if TYPE_CHECKING:
     from glidemq_core import Connection, Flow, JobRef, Queue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .model.snapshot import Interests
+from ..model.snapshot import Interests
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow, QueueSnapshot

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from glidemq_core.errors import GlideMQError, JobNotFoundError
 
-from .model.snapshot import epoch_ms
-from .text.safe import json_line
+from ..model.snapshot import epoch_ms
+from ..text.safe import json_line
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, StreamChunk
 
-    from .feed import Feed
+    from .protocol import Feed
 
 Kind = Literal["content", "reasoning", "tool", "other", "note"]
 

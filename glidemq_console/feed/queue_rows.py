@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .model.limits import MeterBook
-from .model.snapshot import HISTORY_MINUTES, MinuteSeries, epoch_ms, minute_series
+from ..model.limits import MeterBook
+from ..model.snapshot import HISTORY_MINUTES, MinuteSeries, epoch_ms, minute_series
 
 if TYPE_CHECKING:
     from glidemq_core import QueueSnapshot, WorkerInfo

@@ -13,9 +13,9 @@ from typing import Any
 
 import typer
 
-from .configtext import edited
-from .problems import Refusal, UsageProblem
-from .values import duration
+from ..cli.problems import Refusal, UsageProblem
+from ..cli.values import duration
+from .text import edited
 
 #: What one may set at the top level and in each `[profiles.NAME]`, with the type of its value.
 KEYS: Mapping[str, type] = {
