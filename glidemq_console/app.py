@@ -19,9 +19,9 @@ from textual.screen import ModalScreen, Screen
 from glidemq_core.errors import GlideMQError
 
 from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_scope, key_text
-from .command_line import CommandLine, parse
+from .actions.commands import CommandLine, parse
+from .actions.outbox import Decider
 from .config.console import ConsoleConfig
-from .decider import Decider
 from .defects import DefectLog
 from .feed.live import LiveFeed
 from .feed.protocol import Feed

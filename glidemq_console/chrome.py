@@ -11,7 +11,7 @@ from .model.decisions import Pending, name_of
 from .model.snapshot import Link, LinkState, Snapshot
 from .text import format as fmt
 from .text.safe import cell_fit, clean
-from .widgets.ink import Ink, Parts, width_of
+from .widgets.styled import Ink, Parts, width_of
 
 #: Entries of the key bar until the first answer came.
 _BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))

@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from .actions import EVERYWHERE, Action, Context, in_scope, key_text
-from .widgets.ink import Ink, Parts
 from .widgets.overlay import Overlay
+from .widgets.styled import Ink, Parts
 
 #: Cells of the keys before what they do.
 _KEYS = 20

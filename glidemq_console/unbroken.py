@@ -12,7 +12,7 @@ from textual.worker import Worker, WorkerFailed, WorkerState
 from .screens.base import ConsoleScreen
 
 if TYPE_CHECKING:
-    from .decider import Decider
+    from .actions.outbox import Decider
     from .defects import DefectLog
 
 #: Exit code of the console when a defect ended it.

@@ -9,8 +9,8 @@ from textual.message import Message
 from textual.widget import Widget
 
 from glidemq_console.theme import DEFAULT_THEME, load_themes, register_themes, variable_defaults
-from glidemq_console.widgets.lines import LineList
-from glidemq_console.widgets.statusline import TabBar
+from glidemq_console.widgets.row_list import LineList
+from glidemq_console.widgets.status_line import TabBar
 
 
 class Stage(App[None]):

@@ -343,8 +343,8 @@ async def test_a_server_that_is_not_there_is_told_before_the_screen(
 
 
 async def test_the_same_seed_asks_the_same(connection: Connection) -> None:
-    from glidemq_console.demo.stage import WORKLOADS
-    from glidemq_console.demo.world import World
+    from glidemq_console.demo.pace import World
+    from glidemq_console.demo.server import WORKLOADS
 
     for kind in WORKLOADS:
         one, two, other = (kind(World(seed), connection) for seed in (7, 7, 8))

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from stage import Stage
 
-from glidemq_console.widgets.card import PayloadCard
 from glidemq_console.widgets.columns import Column, Row, arrange
-from glidemq_console.widgets.ink import Ink, fit, width_of
-from glidemq_console.widgets.lines import LineList
-from glidemq_console.widgets.tokens import TokenPane
+from glidemq_console.widgets.payload_view import PayloadCard
+from glidemq_console.widgets.row_list import LineList
+from glidemq_console.widgets.styled import Ink, fit, width_of
+from glidemq_console.widgets.token_pane import TokenPane
 
 COLUMNS = (
     Column(key="id", title="ID", width=6),

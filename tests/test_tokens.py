@@ -12,8 +12,8 @@ from stage import Stage
 
 from glidemq_console.text.safe import clean
 from glidemq_console.text.wrap import Wrapper
-from glidemq_console.widgets import tokens
-from glidemq_console.widgets.tokens import TokenPane
+from glidemq_console.widgets import token_pane
+from glidemq_console.widgets.token_pane import TokenPane
 
 # --- tokens ---
 
@@ -95,8 +95,8 @@ async def test_following_ends_when_the_reader_scrolls_up_and_resumes_at_the_end(
 
 
 async def test_a_pane_is_bounded_and_says_what_it_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "MAX_LINES", 100)
-    monkeypatch.setattr(tokens, "MAX_CHARACTERS", 5_000)
+    monkeypatch.setattr(token_pane, "MAX_LINES", 100)
+    monkeypatch.setattr(token_pane, "MAX_CHARACTERS", 5_000)
     app = Stage(TokenPane())
     async with app.run_test(size=(40, 10)) as pilot:
         pane = app.query_one(TokenPane)

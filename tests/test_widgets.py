@@ -7,14 +7,14 @@ import json
 import pytest
 from stage import Stage
 
-from glidemq_console.widgets.card import PayloadCard
+from glidemq_console.widgets.chart import Plot, Series
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.gauge import gauge_parts
-from glidemq_console.widgets.ink import Ink
-from glidemq_console.widgets.plot import Plot, Series
+from glidemq_console.widgets.json_tree import Tree
+from glidemq_console.widgets.payload_view import PayloadCard
 from glidemq_console.widgets.sparkline import sparkline_parts
-from glidemq_console.widgets.statusline import PartsView, Rule, StatusLine, TabBar
-from glidemq_console.widgets.tree import Tree
+from glidemq_console.widgets.status_line import PartsView, Rule, StatusLine, TabBar
+from glidemq_console.widgets.styled import Ink
 
 # --- payloads ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from . import approvals, everywhere, flows, job_changes, jobs, limits, queues, streams
+from . import approvals, everywhere, flows, job_timing, jobs, limits, queues, streams
 from .base import EVERYWHERE, Action, Context, Danger, Question
 
 __all__ = [
@@ -25,7 +25,7 @@ ACTIONS: dict[str, Action] = {
         *everywhere.ACTIONS,
         *queues.ACTIONS,
         *jobs.ACTIONS,
-        *job_changes.ACTIONS,
+        *job_timing.ACTIONS,
         *streams.ACTIONS,
         *approvals.ACTIONS,
         *flows.ACTIONS,

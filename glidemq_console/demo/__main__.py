@@ -9,9 +9,9 @@ import sys
 from glidemq_core import GlideMQError
 
 from .options import DemoOptions
+from .pace import World
 from .runner import ready_line, say, stop_on_signals
-from .stage import DemoRunsError, play, stage
-from .world import World
+from .server import DemoRunsError, play, stage
 
 
 async def main() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from glidemq_core import Job, UnrecoverableError
 
-from .world import World
+from .pace import World
 
 _PIECES = re.compile(r"\s*[\w'’-]{1,7}|\s*[^\w\s]|\s+")
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from glidemq_core import Job, NewJob
 
 from .models import answer
+from .pace import decision
 from .texts import CUSTOMERS, DRAFTS
 from .workload import Workload
-from .world import decision
 
 _MINUTE_MS = 60_000
 

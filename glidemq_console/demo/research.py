@@ -20,9 +20,9 @@ from glidemq_core import (
 )
 
 from .models import MODELS, Call, answer
+from .pace import World
 from .texts import CHAPTER, CONCLUSION, CUSTOMERS, RESEARCH
 from .workload import Workload
-from .world import World
 
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))
 _OPERATOR = Actor("demo-operator", via="demo")

@@ -38,7 +38,7 @@ def run_demo(options: DemoOptions) -> int:
 
 def ready_line(options: DemoOptions) -> str:
     """Return the first line: where the demo runs, without a password, and its queues."""
-    from .stage import QUEUES
+    from .server import QUEUES
 
     return json.dumps({"url": redact(options.url), "queues": list(QUEUES)}, ensure_ascii=False)
 
@@ -56,8 +56,8 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 async def _headless(options: DemoOptions) -> int:
-    from .stage import DemoRunsError, play, stage
-    from .world import World
+    from .pace import World
+    from .server import DemoRunsError, play, stage
 
     world, stop = World(options.seed, options.speed), asyncio.Event()
     stop_on_signals(stop)

@@ -8,8 +8,8 @@ from typing import Any
 
 from glidemq_core import Actor, GlideMQError, Job, Queue, Worker
 
+from .pace import World
 from .workload import Workload
-from .world import World
 
 #: Reasons of the reviewer, taken in turn.
 _REASONS = ("tone is too harsh", "amount is not covered by the contract", "ask the customer first")

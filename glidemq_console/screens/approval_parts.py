@@ -12,8 +12,8 @@ from ..text import format as fmt
 from ..text.differences import MARK_TOKENS, value_diff
 from ..text.safe import short
 from ..widgets.columns import Column
-from ..widgets.ink import Cell, Ink, Parts
-from ..widgets.prose import Paragraph
+from ..widgets.styled import Cell, Ink, Parts
+from ..widgets.wrapped_text import Paragraph
 from .review_parts import HEAD_REASON, streamed_words
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from ..model.snapshot import epoch_ms
 from ..text import format as fmt
 from ..text.audit import detail_words
 from ..text.safe import clean
-from ..widgets.ink import Ink, Parts
 from ..widgets.overlay import Overlay
+from ..widgets.styled import Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import AuditEntry

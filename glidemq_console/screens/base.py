@@ -14,14 +14,14 @@ from textual.widget import Widget
 
 from .. import chrome
 from ..actions import Action, Context
-from ..command_line import CommandLine
+from ..actions.commands import CommandLine
 from ..model.snapshot import Interests, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import clean
 from ..text.wrap import Wrapper
-from ..widgets.ink import Ink, Parts, width_of
-from ..widgets.keybar import KeyBar
-from ..widgets.statusline import PartsView, Rule, StatusLine, TabBar
+from ..widgets.key_bar import KeyBar
+from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
+from ..widgets.styled import Ink, Parts, width_of
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef

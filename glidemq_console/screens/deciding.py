@@ -9,7 +9,7 @@ from ..model.approvals import Listed, Opened, Seen
 from ..model.decisions import DONE, Pending, Verb, name_of
 from ..text import format as fmt
 from ..told import Unchanged
-from ..widgets.lines import LineList
+from ..widgets.row_list import LineList
 from .approval_prompts import ask_comment, ask_reason
 from .base import ConsoleScreen
 from .review import Review, ReviewCard

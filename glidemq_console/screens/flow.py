@@ -14,9 +14,9 @@ from ..model.flows import TreeRow, children_of, tree_rows
 from ..model.snapshot import FlowView, Interests, Snapshot
 from ..text.safe import short
 from ..widgets.columns import Column, Row
-from ..widgets.ink import Ink, Parts
-from ..widgets.lines import LineList
-from ..widgets.statusline import PartsView, Rule, StatusLine
+from ..widgets.row_list import LineList
+from ..widgets.status_line import PartsView, Rule, StatusLine
+from ..widgets.styled import Ink, Parts
 from . import flow_parts as say
 from .base import ConsoleScreen
 from .job import JobScreen

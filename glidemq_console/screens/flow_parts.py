@@ -12,7 +12,7 @@ from ..model.snapshot import FlowView, epoch_ms
 from ..text import format as fmt
 from ..text.safe import cell_fit, cell_pad, short
 from ..widgets.gauge import gauge_parts
-from ..widgets.ink import Cell, Ink, Parts
+from ..widgets.styled import Cell, Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

@@ -13,9 +13,9 @@ from ..actions.jobs import GONE
 from ..model.snapshot import Interests, JobView, Snapshot
 from ..text import format as fmt
 from ..text.safe import short
-from ..widgets.card import PayloadCard
-from ..widgets.ink import Ink, Parts
-from ..widgets.statusline import PartsView, Rule, StatusLine
+from ..widgets.payload_view import PayloadCard
+from ..widgets.status_line import PartsView, Rule, StatusLine
+from ..widgets.styled import Ink, Parts
 from . import job_parts as say
 from .base import ConsoleScreen
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..model.snapshot import age_ms, epoch_ms, shown_state
 from ..text import format as fmt
 from ..text.safe import clean, masked_text, short
-from ..widgets.ink import Ink, Parts
+from ..widgets.styled import Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Attempt, JobDetail

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from ..actions import Context, bindings
-from ..command_line import CommandLine
+from ..actions.commands import CommandLine
 from ..feed.job_pages import OF_EACH
 from ..model.snapshot import (
     Interests,
@@ -23,9 +23,9 @@ from ..model.snapshot import (
 from ..text import format as fmt
 from ..text.safe import clean
 from ..widgets.columns import Column, Row
-from ..widgets.ink import Cell, Ink, Parts
-from ..widgets.lines import MARGIN, LineList
-from ..widgets.statusline import Rule, TabBar
+from ..widgets.row_list import MARGIN, LineList
+from ..widgets.status_line import Rule, TabBar
+from ..widgets.styled import Cell, Ink, Parts
 from .base import ConsoleScreen
 from .job import JobScreen
 

@@ -10,8 +10,8 @@ from ..model.snapshot import age_ms, epoch_ms
 from ..text import format as fmt
 from ..text.safe import cell_fit, cell_pad, clean
 from ..widgets.gauge import gauge_parts
-from ..widgets.ink import Cell, Ink, Parts
 from ..widgets.sparkline import sparkline_parts
+from ..widgets.styled import Cell, Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Group, Limits, QueueSnapshot, Rate

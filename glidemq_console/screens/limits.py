@@ -12,9 +12,9 @@ from ..model.limits import QueueMeters, is_known
 from ..model.snapshot import Interests, Snapshot, filter_queues
 from ..text.safe import clean
 from ..widgets.columns import Column, Row
-from ..widgets.ink import Ink, Parts
-from ..widgets.lines import LineList
-from ..widgets.statusline import PartsView, Rule
+from ..widgets.row_list import LineList
+from ..widgets.status_line import PartsView, Rule
+from ..widgets.styled import Ink, Parts
 from . import limit_parts as say
 from .queue_list import QueueListScreen
 

@@ -21,9 +21,9 @@ from textual.widgets import Button, Static, TextArea
 
 from ..text.differences import MARK_TOKENS, value_diff
 from ..text.safe import clean, json_line
-from ..widgets.entry import act_in_turn
-from ..widgets.ink import Ink
-from ..widgets.prose import Prose
+from ..widgets.safe_input import act_in_turn
+from ..widgets.styled import Ink
+from ..widgets.wrapped_text import Prose
 
 #: Bytes of a payload that can be edited here.
 EDIT_LIMIT = 256 * 1024

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.timer import Timer
 
 from ..actions import Context
-from ..command_line import CommandLine
+from ..actions.commands import CommandLine
 from ..model.snapshot import Snapshot
 from ..text.safe import clean
-from ..widgets.ink import Ink, Parts
-from ..widgets.lines import LineList
+from ..widgets.row_list import LineList
+from ..widgets.styled import Ink, Parts
 from .base import ConsoleScreen
 
 if TYPE_CHECKING:

@@ -26,12 +26,12 @@ from ..model.snapshot import (
 )
 from ..text import format as fmt
 from ..text.safe import clean
+from ..widgets.chart import Plot, Series
 from ..widgets.columns import Column, Row
-from ..widgets.ink import Cell, Ink, Parts
-from ..widgets.lines import MARGIN, LineList
-from ..widgets.plot import Plot, Series
+from ..widgets.row_list import MARGIN, LineList
 from ..widgets.sparkline import sparkline_parts
-from ..widgets.statusline import PartsView, Rule
+from ..widgets.status_line import PartsView, Rule
+from ..widgets.styled import Cell, Ink, Parts
 from .limit_parts import mini_meter
 from .queue_list import QueueListScreen
 

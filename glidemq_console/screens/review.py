@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.widgets import Button
 
 from ..text import format as fmt
-from ..widgets.card import PayloadCard
-from ..widgets.ink import Ink, Parts
-from ..widgets.prose import Paragraph, Prose
-from ..widgets.scrolled import Pane
-from ..widgets.statusline import PartsView, Rule, StatusLine
+from ..widgets.payload_view import PayloadCard
+from ..widgets.scrolling import Pane
+from ..widgets.status_line import PartsView, Rule, StatusLine
+from ..widgets.styled import Ink, Parts
+from ..widgets.wrapped_text import Paragraph, Prose
 from .review_parts import CardParts, parts_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from ..feed.token_stream import Follower
 from ..model.snapshot import epoch_ms, shown_state
 from ..text import format as fmt
 from ..text.safe import short
-from ..widgets.ink import Ink, Parts
+from ..widgets.styled import Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobRow

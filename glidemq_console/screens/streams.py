@@ -12,15 +12,15 @@ from textual.timer import Timer
 
 from .. import saving
 from ..actions import Action, Context, bindings
-from ..command_line import CommandLine
+from ..actions.commands import CommandLine
 from ..feed.token_stream import SPEEDS, Follower
 from ..model.snapshot import Interests, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import clean
-from ..widgets.ink import Ink, Parts
-from ..widgets.statusline import PartsView
+from ..widgets.status_line import PartsView
 from ..widgets.streampane import StreamPane
-from ..widgets.tokens import TokenPane
+from ..widgets.styled import Ink, Parts
+from ..widgets.token_pane import TokenPane
 from . import stream_parts as say
 from .base import ConsoleScreen
 

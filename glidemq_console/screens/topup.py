@@ -19,9 +19,9 @@ from ..text import format as fmt
 from ..text.parse import parse_amount
 from ..text.safe import cell_fit, cell_pad, clean, short
 from ..widgets.dialog import Dialog
-from ..widgets.entry import Entry
-from ..widgets.ink import Ink, Parts
-from ..widgets.statusline import PartsView
+from ..widgets.safe_input import Entry
+from ..widgets.status_line import PartsView
+from ..widgets.styled import Ink, Parts
 from .flow_parts import amount_text, node_at
 
 if TYPE_CHECKING:

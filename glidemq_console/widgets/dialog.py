@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from ..text.safe import clean
-from .entry import Entry
+from .safe_input import Entry
 
 Result = TypeVar("Result")
 

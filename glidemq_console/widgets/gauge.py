@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..text.format import gauge_cells, gauge_label, gauge_level
-from .ink import Ink
+from .styled import Ink
 
 
 def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[Ink]:

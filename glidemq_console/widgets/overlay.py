@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
-from .ink import Parts
-from .statusline import PartsView
+from .status_line import PartsView
+from .styled import Parts
 
 
 class Overlay(ModalScreen[None]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..text.format import sparkline
-from .ink import Ink
+from .styled import Ink
 
 
 def sparkline_parts(

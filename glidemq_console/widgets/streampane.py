@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from .ink import Parts
-from .statusline import StatusLine
-from .tokens import TokenPane
+from .status_line import StatusLine
+from .styled import Parts
+from .token_pane import TokenPane
 
 
 class StreamPane(Vertical):

@@ -19,8 +19,8 @@ from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.audit import AuditScreen
 from glidemq_console.screens.payload_editor import PayloadEditor
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
-from glidemq_console.widgets.prose import Prose
-from glidemq_console.widgets.statusline import PartsView, StatusLine
+from glidemq_console.widgets.status_line import PartsView, StatusLine
+from glidemq_console.widgets.wrapped_text import Prose
 from glidemq_core import Actor, Job, JobRef, NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker.sweeps import sweep_suspended

@@ -21,7 +21,7 @@ from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.limits import LimitsScreen
 from glidemq_console.screens.topup import TopUpDialog
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
-from glidemq_console.widgets.statusline import PartsView
+from glidemq_console.widgets.status_line import PartsView
 from glidemq_core import (
     Budget,
     FlowJob,

@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from glidemq_console.text.safe import clean
-from glidemq_console.widgets.ink import Ink, segments, width_of, wrap
+from glidemq_console.widgets.styled import Ink, segments, width_of, wrap
 
 
 def text_of(lines: list[list[Ink]]) -> list[str]:

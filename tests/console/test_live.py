@@ -18,10 +18,10 @@ from glidemq_console.screens.approvals import ApprovalsScreen
 from glidemq_console.screens.job import JobScreen
 from glidemq_console.screens.jobs import JobsScreen
 from glidemq_console.screens.queues import QueuesScreen
-from glidemq_console.widgets.card import PayloadCard
 from glidemq_console.widgets.dialog import ConfirmDialog
-from glidemq_console.widgets.keybar import KeyBar
-from glidemq_console.widgets.statusline import PartsView, StatusLine
+from glidemq_console.widgets.key_bar import KeyBar
+from glidemq_console.widgets.payload_view import PayloadCard
+from glidemq_console.widgets.status_line import PartsView, StatusLine
 from glidemq_core import NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.functions import source

@@ -11,7 +11,7 @@ import pytest
 
 from glidemq_console import chrome
 from glidemq_console.actions import ACTIONS, Context
-from glidemq_console.command_line import completions, parse
+from glidemq_console.actions.commands import completions, parse
 from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
 from glidemq_console.feed.queue_rows import HIDDEN_BUSY, FleetReader
 from glidemq_console.model.snapshot import (
@@ -28,7 +28,7 @@ from glidemq_console.model.snapshot import (
 )
 from glidemq_console.screens import approval_parts
 from glidemq_console.screens.review_parts import parts_of, streamed_words
-from glidemq_console.widgets.ink import width_of
+from glidemq_console.widgets.styled import width_of
 from glidemq_core.records.jobs import (
     Approval,
     Fleet,

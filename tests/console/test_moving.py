@@ -13,7 +13,7 @@ from glidemq_console.screens.limits import LimitsScreen
 from glidemq_console.screens.queues import QueuesScreen
 from glidemq_console.screens.streams import StreamsScreen
 from glidemq_console.widgets.columns import Column, Row
-from glidemq_console.widgets.lines import LineList
+from glidemq_console.widgets.row_list import LineList
 from glidemq_core import FlowJob, FlowProducer, Queue
 from glidemq_core.server.connection import Connection
 

@@ -14,9 +14,9 @@ from textual.strip import Strip
 
 from ..text.safe import clean, mask
 from ..theme import ink
-from .ink import Ink, strip
-from .scrolled import CURSOR_KEYS, Pane
-from .tree import Tree, TreeLine
+from .json_tree import Tree, TreeLine
+from .scrolling import CURSOR_KEYS, Pane
+from .styled import Ink, strip
 
 #: Characters of the raw text that are drawn.
 RAW_LIMIT = 256 * 1024

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from ..theme import ink
 from .columns import GAP, GUTTER, Column, Row
-from .ink import Ink, fit, parts_of, segments, strip
+from .styled import Ink, fit, parts_of, segments, strip
 
 Layout = Sequence[tuple[Column, int]]
 

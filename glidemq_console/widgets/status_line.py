@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from .drawn import Drawn
-from .ink import Ink, Parts, fit, segments, strip, width_of, wrap
+from .styled import Ink, Parts, fit, segments, strip, width_of, wrap
 
 
 class PartsView(Drawn):

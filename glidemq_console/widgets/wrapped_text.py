@@ -11,8 +11,8 @@ from textual.strip import Strip
 
 from ..text.safe import clean
 from ..text.wrap import Wrapper
-from .ink import Ink, strip
-from .scrolled import READING_KEYS, Pane
+from .scrolling import READING_KEYS, Pane
+from .styled import Ink, strip
 
 #: Characters of one text that are drawn; what is longer says so at its end.
 LIMIT = 256 * 1024

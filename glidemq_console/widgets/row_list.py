@@ -14,9 +14,9 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from .columns import GAP, GUTTER, Column, Row, arrange
-from .ink import Ink, Parts, strip
-from .line_strips import Look, header_strip, row_strip
-from .scrolled import CURSOR_KEYS, Scrolled
+from .row_strips import Look, header_strip, row_strip
+from .scrolling import CURSOR_KEYS, Scrolled
+from .styled import Ink, Parts, strip
 
 #: Rows kept in memory when the owner hands them in by pages.
 KEPT_ROWS = 2_000

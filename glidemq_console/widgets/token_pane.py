@@ -16,8 +16,8 @@ from textual.strip import Strip
 from ..text.format import plural
 from ..text.safe import SafeStream, clean
 from ..text.wrap import Wrapper
-from .ink import Ink, Parts, strip
-from .scrolled import READING_KEYS, Scrolled
+from .scrolling import READING_KEYS, Scrolled
+from .styled import Ink, Parts, strip
 
 Kind = Literal["content", "reasoning", "tool", "other", "note"]
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from ..text.format import byte_size, plural
 from ..text.safe import MASK, cell_fit, clean
 from ..text.wrap import Wrapper
-from .ink import Ink
+from .styled import Ink
 
 Path = tuple[str | int, ...]
 

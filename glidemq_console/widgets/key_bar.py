@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from .drawn import Drawn
-from .ink import Ink, Parts, fit, strip, width_of
+from .styled import Ink, Parts, fit, strip, width_of
 
 GAP = 3
 

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from .actions import ACTIONS, EVERYWHERE, Action, Context
-from .text.safe import clean
-from .widgets.entry import Entry
+from ..text.safe import clean
+from ..widgets.safe_input import Entry
+from . import ACTIONS, EVERYWHERE, Action, Context
 
 
 def commands() -> dict[str, Action]:

@@ -9,9 +9,9 @@ from ..text.format import duration, plural
 from ..text.parse import parse_priority, parse_wait
 from ..text.safe import clean
 from ..told import Unchanged
-from .asking import ask_value
 from .base import Action, Context, Danger, Question
 from .jobs import jobs_shown, state_reason
+from .prompts import ask_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

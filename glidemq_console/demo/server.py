@@ -13,15 +13,15 @@ from glidemq_core.server.embedded.folder import Folder
 
 from .agent import Agent
 from .chat import Chat
-from .errands import Digest, Webhooks
 from .history import make_history
 from .moderation import Moderation
 from .options import DemoOptions
+from .pace import World
 from .rag import Rag, RagSteps
 from .research import Research, keep_topping_up
 from .traffic import keep_asking, keep_count, keep_deciding, open_shop
+from .webhooks import Digest, Webhooks
 from .workload import Workload
-from .world import World
 
 WORKLOADS: tuple[type[Workload], ...] = (
     Chat,
