@@ -29,7 +29,7 @@ from .gc_tuning import Garbage
 from .model.decisions import name_of
 from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail
-from .screens.base import ConsoleScreen, is_too_small
+from .screens.frame import ConsoleScreen, is_too_small
 from .text.ascii_fallback import ascii_glyphs
 from .text.format import plural
 from .text.safe import clean
@@ -51,12 +51,12 @@ class ScreenSpec:
 
 #: Every top-level screen; adding one is one line here (and its `go.` action in actions/everywhere.py).
 SCREENS = (
-    ScreenSpec("1", "queues", ".screens.queues", "QueuesScreen"),
-    ScreenSpec("2", "jobs", ".screens.jobs", "JobsScreen"),
-    ScreenSpec("3", "streams", ".screens.streams", "StreamsScreen"),
-    ScreenSpec("4", "approvals", ".screens.approvals", "ApprovalsScreen"),
-    ScreenSpec("5", "flows", ".screens.flows", "FlowsScreen"),
-    ScreenSpec("6", "limits", ".screens.limits", "LimitsScreen"),
+    ScreenSpec("1", "queues", ".screens.queues.screen", "QueuesScreen"),
+    ScreenSpec("2", "jobs", ".screens.jobs.list", "JobsScreen"),
+    ScreenSpec("3", "streams", ".screens.streams.screen", "StreamsScreen"),
+    ScreenSpec("4", "approvals", ".screens.approvals.screen", "ApprovalsScreen"),
+    ScreenSpec("5", "flows", ".screens.flows.list", "FlowsScreen"),
+    ScreenSpec("6", "limits", ".screens.limits.screen", "LimitsScreen"),
 )
 
 
@@ -323,7 +323,7 @@ class ConsoleApp(Unbroken):
         return await self.decider.send_all() and not self.decider.unsent
 
     def show_help(self) -> None:
-        from .help import HelpScreen
+        from .screens.help import HelpScreen
 
         screen = self.console_screen
         if screen is not None:

@@ -11,7 +11,7 @@ from textual import events
 from textual.timer import Timer
 from textual.worker import Worker
 
-from .screens.base import ConsoleScreen
+from .screens.frame import ConsoleScreen
 
 if TYPE_CHECKING:
     from .app import ConsoleApp

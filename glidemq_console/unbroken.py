@@ -9,7 +9,7 @@ from textual.app import App
 from textual.widget import Widget
 from textual.worker import Worker, WorkerFailed, WorkerState
 
-from .screens.base import ConsoleScreen
+from .screens.frame import ConsoleScreen
 
 if TYPE_CHECKING:
     from .actions.outbox import Decider

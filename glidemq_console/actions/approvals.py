@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from glidemq_core.records.jobs import Approval
 
     from ..model.decisions import Verb
-    from ..screens.approvals import ApprovalsScreen
+    from ..screens.approvals.screen import ApprovalsScreen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..app import ConsoleApp
     from ..model.snapshot import Snapshot
-    from ..screens.base import ConsoleScreen
+    from ..screens.frame import ConsoleScreen
 
 T = TypeVar("T")
 

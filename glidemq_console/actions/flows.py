@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, TopUp
 
     from ..model.snapshot import FlowView
-    from ..screens.topup import Request
+    from ..screens.flows.top_up import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def _cannot_top_up(context: Context) -> str | None:
 
 
 async def _top_up(context: Context) -> str:
-    from ..screens.topup import TopUpDialog
+    from ..screens.flows.top_up import TopUpDialog
 
     assert isinstance(context, FlowContext)
     assert context.flow is not None
@@ -174,7 +174,7 @@ async def _release(context: Context) -> str:
 
 
 async def _open_flow(context: Context) -> None:
-    from ..screens.flow import FlowScreen
+    from ..screens.flows.page import FlowScreen
 
     assert context.job is not None
     context.app.push_screen(FlowScreen(context.job))

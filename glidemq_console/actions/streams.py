@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from .base import Action, Context, on_screen
 
 if TYPE_CHECKING:
-    from ..screens.streams import StreamsScreen
+    from ..screens.streams.screen import StreamsScreen
 
 
 def _needs_pane(context: Context) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ..screens.review_parts import undrawable
+from ..screens.approvals.card_text import undrawable
 from .snapshot import epoch_ms
 
 if TYPE_CHECKING:

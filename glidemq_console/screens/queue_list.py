@@ -13,7 +13,7 @@ from ..model.snapshot import Snapshot
 from ..text.safe import clean
 from ..widgets.row_list import LineList
 from ..widgets.styled import Ink, Parts
-from .base import ConsoleScreen
+from .frame import ConsoleScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import QueueSnapshot

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
-from glidemq_console.screens.jobs import JobsScreen
+from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_core import Queue
 
 

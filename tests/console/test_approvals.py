@@ -15,9 +15,9 @@ from textual.widgets import Button, TextArea
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
-from glidemq_console.screens.approvals import ApprovalsScreen
-from glidemq_console.screens.audit import AuditScreen
-from glidemq_console.screens.payload_editor import PayloadEditor
+from glidemq_console.screens.approvals.audit import AuditScreen
+from glidemq_console.screens.approvals.editor import PayloadEditor
+from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.status_line import PartsView, StatusLine
 from glidemq_console.widgets.wrapped_text import Prose

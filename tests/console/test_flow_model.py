@@ -10,7 +10,7 @@ import pytest
 from glidemq_console.model.flows import caps_of, flow_state, forecast, suspects, tree_rows
 from glidemq_console.model.limits import CELL_MS, CELLS, MeterBook, held_by, is_full, share_of
 from glidemq_console.model.snapshot import FlowView
-from glidemq_console.screens.flow_parts import budget_lines, note_parts
+from glidemq_console.screens.flows.text import budget_lines, note_parts
 from glidemq_console.text.parse import parse_amount, parse_count, parse_priority, parse_rate, parse_wait
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import Flow, FlowNode, QueueSnapshot, Rate

@@ -15,11 +15,11 @@ from textual.widgets import Button
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
-from glidemq_console.screens.flow import FlowScreen
-from glidemq_console.screens.flows import FlowsScreen
-from glidemq_console.screens.job import JobScreen
-from glidemq_console.screens.limits import LimitsScreen
-from glidemq_console.screens.topup import TopUpDialog
+from glidemq_console.screens.flows.list import FlowsScreen
+from glidemq_console.screens.flows.page import FlowScreen
+from glidemq_console.screens.flows.top_up import TopUpDialog
+from glidemq_console.screens.jobs.page import JobScreen
+from glidemq_console.screens.limits.screen import LimitsScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.status_line import PartsView
 from glidemq_core import (

@@ -8,9 +8,9 @@ from poison import POISONS, poison, poison_types
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.model.snapshot import JobsQuery, LinkState
-from glidemq_console.screens.flow import FlowScreen
-from glidemq_console.screens.job import JobScreen
-from glidemq_console.screens.jobs import JobsScreen
+from glidemq_console.screens.flows.page import FlowScreen
+from glidemq_console.screens.jobs.list import JobsScreen
+from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_core import Queue
 from glidemq_core.options.job import JobRef
 from glidemq_core.server.connection import Connection

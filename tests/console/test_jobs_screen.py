@@ -7,7 +7,7 @@ from typing import Any
 from budget_kit import exceeded_flow
 from conftest import eventually
 
-from glidemq_console.screens.job import JobScreen
+from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core import FlowProducer, Job, Queue, Worker
 from glidemq_core.server.connection import Connection

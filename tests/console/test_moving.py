@@ -5,13 +5,13 @@ from __future__ import annotations
 from conftest import eventually
 from textual.screen import ModalScreen
 
-from glidemq_console.screens.flow import FlowScreen
-from glidemq_console.screens.flows import FlowsScreen
-from glidemq_console.screens.job import JobScreen
-from glidemq_console.screens.jobs import JobsScreen
-from glidemq_console.screens.limits import LimitsScreen
-from glidemq_console.screens.queues import QueuesScreen
-from glidemq_console.screens.streams import StreamsScreen
+from glidemq_console.screens.flows.list import FlowsScreen
+from glidemq_console.screens.flows.page import FlowScreen
+from glidemq_console.screens.jobs.list import JobsScreen
+from glidemq_console.screens.jobs.page import JobScreen
+from glidemq_console.screens.limits.screen import LimitsScreen
+from glidemq_console.screens.queues.screen import QueuesScreen
+from glidemq_console.screens.streams.screen import StreamsScreen
 from glidemq_console.widgets.columns import Column, Row
 from glidemq_console.widgets.row_list import LineList
 from glidemq_core import FlowJob, FlowProducer, Queue

@@ -9,9 +9,9 @@ from conftest import eventually
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
-from glidemq_console.screens.jobs import JobsScreen
+from glidemq_console.screens.flows.top_up import TopUpDialog
+from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.queue_list import QueueListScreen
-from glidemq_console.screens.topup import TopUpDialog
 from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import FlowBudget

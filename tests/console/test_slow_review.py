@@ -9,7 +9,7 @@ import pytest
 from conftest import eventually
 
 from glidemq_console.app import ConsoleApp
-from glidemq_console.screens.approvals import ApprovalsScreen
+from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import Approval
 

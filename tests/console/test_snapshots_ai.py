@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
-from glidemq_console.screens.approvals import ApprovalsScreen
-from glidemq_console.screens.streams import StreamsScreen
+from glidemq_console.screens.approvals.screen import ApprovalsScreen
+from glidemq_console.screens.streams.screen import StreamsScreen
 
 from .fixed import LIVE, config
 from .fixed_ai import ASKING, CHANGED, LONG, PARTLY, RUNNING, UNREADABLE, WAITING, WHOLE, feed

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from conftest import eventually
 
-from glidemq_console.screens import streams as screen_module
-from glidemq_console.screens.streams import MOST
+from glidemq_console.screens.streams import screen as screen_module
+from glidemq_console.screens.streams.screen import MOST
 from glidemq_core import JobRef, NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
 

@@ -19,9 +19,9 @@ from textual.widgets import Input
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
-from glidemq_console.screens.base import ConsoleScreen
-from glidemq_console.screens.job import JobScreen
-from glidemq_console.screens.payload_editor import PayloadEditor
+from glidemq_console.screens.approvals.editor import PayloadEditor
+from glidemq_console.screens.frame import ConsoleScreen
+from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.widgets.dialog import ConfirmDialog
 
 from .fixed import config, script

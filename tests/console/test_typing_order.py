@@ -8,7 +8,7 @@ from textual.widgets import Input
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
-from glidemq_console.screens.payload_editor import PayloadEditor
+from glidemq_console.screens.approvals.editor import PayloadEditor
 
 from .fixed import config, script
 

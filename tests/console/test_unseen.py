@@ -14,7 +14,7 @@ from glidemq_console.actions import ACTIONS, EVERYWHERE, in_scope
 from glidemq_console.app import SCREENS, ConsoleApp
 from glidemq_console.defects import DefectLog
 from glidemq_console.running import tell_unsent
-from glidemq_console.screens.approvals import ApprovalsScreen
+from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.options.job import Actor

@@ -11,20 +11,20 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button
 
-from ..text import format as fmt
-from ..widgets.payload_view import PayloadCard
-from ..widgets.scrolling import Pane
-from ..widgets.status_line import PartsView, Rule, StatusLine
-from ..widgets.styled import Ink, Parts
-from ..widgets.wrapped_text import Paragraph, Prose
-from .review_parts import CardParts, parts_of
+from ...text import format as fmt
+from ...widgets.payload_view import PayloadCard
+from ...widgets.scrolling import Pane
+from ...widgets.status_line import PartsView, Rule, StatusLine
+from ...widgets.styled import Ink, Parts
+from ...widgets.wrapped_text import Paragraph, Prose
+from .card_text import CardParts, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from glidemq_core.records.jobs import Approval
 
-    from ..model.decisions import Pending
+    from ...model.decisions import Pending
 
 _LABELS = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
 _SEND_NOW = {"approve": "✓ Send now  a", "reject": "✗ Send now  r"}

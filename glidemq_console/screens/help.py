@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from .actions import EVERYWHERE, Action, Context, in_scope, key_text
-from .widgets.overlay import Overlay
-from .widgets.styled import Ink, Parts
+from ..actions import EVERYWHERE, Action, Context, in_scope, key_text
+from ..widgets.overlay import Overlay
+from ..widgets.styled import Ink, Parts
 
 #: Cells of the keys before what they do.
 _KEYS = 20

@@ -12,7 +12,6 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from .. import chrome
 from ..actions import Action, Context
 from ..actions.commands import CommandLine
 from ..model.snapshot import Interests, LinkState, Snapshot
@@ -22,6 +21,7 @@ from ..text.wrap import Wrapper
 from ..widgets.key_bar import KeyBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Ink, Parts, width_of
+from . import frame_text
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -209,11 +209,11 @@ class ConsoleScreen(Screen[None]):
         self.set_class(snapshot.link.state in (LinkState.STALE, LinkState.LOST), "-old")
         self.set_class(not snapshot.has_data, "-no-data")
         width = self.app.size.width
-        left, right = chrome.header(
+        left, right = frame_text.header(
             snapshot, label=config.label, user=config.user, now_ms=now, zone=config.zone, width=width
         )
         self.query_one("#header", StatusLine).show(left, right)
-        self.query_one(TabBar).show(chrome.tabs(self.console.tabs, self.TAB, snapshot), self.TAB)
+        self.query_one(TabBar).show(frame_text.tabs(self.console.tabs, self.TAB, snapshot), self.TAB)
         if snapshot.has_data:
             self.draw(snapshot)
         else:
@@ -237,13 +237,13 @@ class ConsoleScreen(Screen[None]):
     def held_parts(self, now: int) -> Parts:
         """What is about to be sent, and how to take it back; shown wherever one is."""
         decider = self.console.decider
-        return chrome.held_parts(decider.undoable(self.undoes()), len(decider.pending), now)
+        return frame_text.held_parts(decider.undoable(self.undoes()), len(decider.pending), now)
 
     def show_keys(self) -> None:
         """Draw the key bar for what is selected now."""
         if self.is_up:
-            entries = chrome.key_entries(self.SCOPE, self.context())
-            self.query_one(KeyBar).show(entries, chrome.cost_parts(self.snapshot))
+            entries = frame_text.key_entries(self.SCOPE, self.context())
+            self.query_one(KeyBar).show(entries, frame_text.cost_parts(self.snapshot))
 
     def _show_status(self, snapshot: Snapshot, now: int) -> None:
         left: Parts = []
@@ -252,7 +252,7 @@ class ConsoleScreen(Screen[None]):
         elif snapshot.link.state is LinkState.LOST and snapshot.has_data:
             left = [
                 Ink("connection lost, ", "error", "bold"),
-                Ink(chrome.retry_words(snapshot.link, now), "error"),
+                Ink(frame_text.retry_words(snapshot.link, now), "error"),
                 Ink(" · ", "dim"),
                 Ink("^r", "focus", "bold"),
                 Ink(" tries now", "foreground"),
@@ -284,7 +284,7 @@ class ConsoleScreen(Screen[None]):
             [],
             [Ink("server   ", "dim"), Ink(address)],
             *self._reason_lines(snapshot.link.reason or ""),
-            [Ink("next try ", "dim"), Ink(chrome.retry_words(snapshot.link, now).removeprefix("retry "))],
+            [Ink("next try ", "dim"), Ink(frame_text.retry_words(snapshot.link, now).removeprefix("retry "))],
             [],
             [Ink("r", "focus", "bold"), Ink(" try now   "), Ink("q", "focus", "bold"), Ink(" quit")],
         ]

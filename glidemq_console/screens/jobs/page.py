@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
-from ..actions import Context, bindings
-from ..actions.jobs import GONE
-from ..model.snapshot import Interests, JobView, Snapshot
-from ..text import format as fmt
-from ..text.safe import short
-from ..widgets.payload_view import PayloadCard
-from ..widgets.status_line import PartsView, Rule, StatusLine
-from ..widgets.styled import Ink, Parts
-from . import job_parts as say
-from .base import ConsoleScreen
+from ...actions import Context, bindings
+from ...actions.jobs import GONE
+from ...model.snapshot import Interests, JobView, Snapshot
+from ...text import format as fmt
+from ...text.safe import short
+from ...widgets.payload_view import PayloadCard
+from ...widgets.status_line import PartsView, Rule, StatusLine
+from ...widgets.styled import Ink, Parts
+from ..frame import ConsoleScreen
+from . import page_text as say
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobDetail, JobRef

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from ..actions import Context, bindings
-from ..actions.commands import CommandLine
-from ..feed.job_pages import OF_EACH
-from ..model.snapshot import (
+from ...actions import Context, bindings
+from ...actions.commands import CommandLine
+from ...feed.job_pages import OF_EACH
+from ...model.snapshot import (
     Interests,
     JobList,
     JobsQuery,
@@ -20,14 +20,14 @@ from ..model.snapshot import (
     shown_state,
     state_count,
 )
-from ..text import format as fmt
-from ..text.safe import clean
-from ..widgets.columns import Column, Row
-from ..widgets.row_list import MARGIN, LineList
-from ..widgets.status_line import Rule, TabBar
-from ..widgets.styled import Cell, Ink, Parts
-from .base import ConsoleScreen
-from .job import JobScreen
+from ...text import format as fmt
+from ...text.safe import clean
+from ...widgets.columns import Column, Row
+from ...widgets.row_list import MARGIN, LineList
+from ...widgets.status_line import Rule, TabBar
+from ...widgets.styled import Cell, Ink, Parts
+from ..frame import ConsoleScreen
+from .page import JobScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobRow

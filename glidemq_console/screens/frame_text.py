@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
-from .actions import ACTIONS, Action, Context, in_scope, key_text
-from .actions.base import EVERYWHERE
-from .model.decisions import Pending, name_of
-from .model.snapshot import Link, LinkState, Snapshot
-from .text import format as fmt
-from .text.safe import cell_fit, clean
-from .widgets.styled import Ink, Parts, width_of
+from ..actions import ACTIONS, Action, Context, in_scope, key_text
+from ..actions.base import EVERYWHERE
+from ..model.decisions import Pending, name_of
+from ..model.snapshot import Link, LinkState, Snapshot
+from ..text import format as fmt
+from ..text.safe import cell_fit, clean
+from ..widgets.styled import Ink, Parts, width_of
 
 #: Entries of the key bar until the first answer came.
 _BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))

@@ -10,19 +10,19 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
 
-from .. import saving
-from ..actions import Action, Context, bindings
-from ..actions.commands import CommandLine
-from ..feed.token_stream import SPEEDS, Follower
-from ..model.snapshot import Interests, LinkState, Snapshot
-from ..text import format as fmt
-from ..text.safe import clean
-from ..widgets.status_line import PartsView
-from ..widgets.streampane import StreamPane
-from ..widgets.styled import Ink, Parts
-from ..widgets.token_pane import TokenPane
-from . import stream_parts as say
-from .base import ConsoleScreen
+from ...actions import Action, Context, bindings
+from ...actions.commands import CommandLine
+from ...feed.token_stream import SPEEDS, Follower
+from ...model.snapshot import Interests, LinkState, Snapshot
+from ...text import format as fmt
+from ...text.safe import clean
+from ...widgets.status_line import PartsView
+from ...widgets.styled import Ink, Parts
+from ...widgets.token_pane import TokenPane
+from ..frame import ConsoleScreen
+from . import save as saving
+from . import text as say
+from .pane import StreamPane
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow
@@ -399,7 +399,7 @@ class StreamsScreen(ConsoleScreen):
         return self.console.copy_text(self.slot.pane.tokens.text, "text") if self.slot is not None else None
 
     async def save(self) -> str | None:
-        from ..widgets.dialog import PromptDialog
+        from ...widgets.dialog import PromptDialog
 
         slot = self.slot
         if slot is None:

@@ -19,11 +19,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
-from ..text.differences import MARK_TOKENS, value_diff
-from ..text.safe import clean, json_line
-from ..widgets.safe_input import act_in_turn
-from ..widgets.styled import Ink
-from ..widgets.wrapped_text import Prose
+from ...text.differences import MARK_TOKENS, value_diff
+from ...text.safe import clean, json_line
+from ...widgets.safe_input import act_in_turn
+from ...widgets.styled import Ink
+from ...widgets.wrapped_text import Prose
 
 #: Bytes of a payload that can be edited here.
 EDIT_LIMIT = 256 * 1024

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from ..feed.token_stream import Follower
-from ..model.snapshot import epoch_ms, shown_state
-from ..text import format as fmt
-from ..text.safe import short
-from ..widgets.styled import Ink, Parts
+from ...feed.token_stream import Follower
+from ...model.snapshot import epoch_ms, shown_state
+from ...text import format as fmt
+from ...text.safe import short
+from ...widgets.styled import Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobRow

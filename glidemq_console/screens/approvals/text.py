@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from ..model.decisions import Pending, round_words, what_changed
-from ..model.snapshot import epoch_ms
-from ..text import format as fmt
-from ..text.differences import MARK_TOKENS, value_diff
-from ..text.safe import short
-from ..widgets.columns import Column
-from ..widgets.styled import Cell, Ink, Parts
-from ..widgets.wrapped_text import Paragraph
-from .review_parts import HEAD_REASON, streamed_words
+from ...model.decisions import Pending, round_words, what_changed
+from ...model.snapshot import epoch_ms
+from ...text import format as fmt
+from ...text.differences import MARK_TOKENS, value_diff
+from ...text.safe import short
+from ...widgets.columns import Column
+from ...widgets.styled import Cell, Ink, Parts
+from ...widgets.wrapped_text import Paragraph
+from .card_text import HEAD_REASON, streamed_words
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Approval

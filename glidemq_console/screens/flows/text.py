@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from ..model.flows import Cap, TreeRow, caps_of, done_of, flow_state, forecast, root_of, took_ms, waits_for
-from ..model.snapshot import FlowView, epoch_ms
-from ..text import format as fmt
-from ..text.safe import cell_fit, cell_pad, short
-from ..widgets.gauge import gauge_parts
-from ..widgets.styled import Cell, Ink, Parts
+from ...model.flows import Cap, TreeRow, caps_of, done_of, flow_state, forecast, root_of, took_ms, waits_for
+from ...model.snapshot import FlowView, epoch_ms
+from ...text import format as fmt
+from ...text.safe import cell_fit, cell_pad, short
+from ...widgets.gauge import gauge_parts
+from ...widgets.styled import Cell, Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..app import ConsoleApp
+    from ...app import ConsoleApp
 
 
 async def ask_reason(app: ConsoleApp, title: str) -> str | None:
     """Ask why; None when nothing is to be rejected."""
-    from ..widgets.dialog import PromptDialog
+    from ...widgets.dialog import PromptDialog
 
     def problem(text: str) -> str | None:
         return None if text.strip() else "a rejection needs a reason"
@@ -30,7 +30,7 @@ async def ask_reason(app: ConsoleApp, title: str) -> str | None:
 
 async def ask_comment(app: ConsoleApp, name: str, comment: str) -> str | None:
     """Ask for a comment, beginning with the one there is; None leaves it as it is."""
-    from ..widgets.dialog import PromptDialog
+    from ...widgets.dialog import PromptDialog
 
     dialog = PromptDialog(
         f"Comment on {name}",

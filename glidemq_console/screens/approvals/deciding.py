@@ -5,14 +5,14 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..model.approvals import Listed, Opened, Seen
-from ..model.decisions import DONE, Pending, Verb, name_of
-from ..text import format as fmt
-from ..told import Unchanged
-from ..widgets.row_list import LineList
-from .approval_prompts import ask_comment, ask_reason
-from .base import ConsoleScreen
-from .review import Review, ReviewCard
+from ...model.approvals import Listed, Opened, Seen
+from ...model.decisions import DONE, Pending, Verb, name_of
+from ...text import format as fmt
+from ...told import Unchanged
+from ...widgets.row_list import LineList
+from ..frame import ConsoleScreen
+from .card import Review, ReviewCard
+from .prompts import ask_comment, ask_reason
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -195,7 +195,7 @@ class DecidingScreen(ConsoleScreen):
 
     async def edit(self, shown: Approval) -> str | None:
         """Edit the payload; approve with it once the difference was looked at."""
-        from .payload_editor import EDIT_LIMIT, PayloadEditor
+        from .editor import EDIT_LIMIT, PayloadEditor
 
         bound = self._bound(shown, "approve")
         if bound is None or shown.data_error is not None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
-from ..model.snapshot import age_ms, epoch_ms, shown_state
-from ..text import format as fmt
-from ..text.safe import clean, masked_text, short
-from ..widgets.styled import Ink, Parts
+from ...model.snapshot import age_ms, epoch_ms, shown_state
+from ...text import format as fmt
+from ...text.safe import clean, masked_text, short
+from ...widgets.styled import Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Attempt, JobDetail
@@ -162,7 +162,7 @@ def _fell_back(entry: Attempt, after: Attempt | None) -> Parts:
 
 
 def _cell(text: str, width: int) -> str:
-    from ..text.safe import cell_fit, cell_pad
+    from ...text.safe import cell_fit, cell_pad
 
     return cell_pad(cell_fit(short(text, 80), width - 1), width)
 

@@ -14,21 +14,21 @@ from textual.widgets import Button, Checkbox, Input, Static
 
 from glidemq_core.errors import GlideMQError
 
-from ..model.flows import Cap, caps_of
-from ..text import format as fmt
-from ..text.parse import parse_amount
-from ..text.safe import cell_fit, cell_pad, clean, short
-from ..widgets.dialog import Dialog
-from ..widgets.safe_input import Entry
-from ..widgets.status_line import PartsView
-from ..widgets.styled import Ink, Parts
-from .flow_parts import amount_text, node_at
+from ...model.flows import Cap, caps_of
+from ...text import format as fmt
+from ...text.parse import parse_amount
+from ...text.safe import cell_fit, cell_pad, clean, short
+from ...widgets.dialog import Dialog
+from ...widgets.safe_input import Entry
+from ...widgets.status_line import PartsView
+from ...widgets.styled import Ink, Parts
+from .text import amount_text, node_at
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records.jobs import FlowBudget, TopUp
 
-    from ..model.snapshot import FlowView
+    from ...model.snapshot import FlowView
 
 #: A preview is asked for once typing has rested this long.
 REST_S = 0.2

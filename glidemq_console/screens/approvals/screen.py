@@ -12,21 +12,21 @@ from textual.widgets import Button
 
 from glidemq_core.errors import GlideMQError
 
-from ..actions import Action, bindings
-from ..actions.approvals import ApprovalContext
-from ..actions.commands import CommandLine
-from ..actions.outbox import Answer
-from ..model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
-from ..model.decisions import gone_words, name_of
-from ..model.snapshot import Interests, Snapshot
-from ..text.safe import clean
-from ..widgets.columns import Row
-from ..widgets.row_list import LineList
-from ..widgets.status_line import Rule, StatusLine
-from ..widgets.styled import Ink, Parts
-from . import approval_parts as say
+from ...actions import Action, bindings
+from ...actions.approvals import ApprovalContext
+from ...actions.commands import CommandLine
+from ...actions.outbox import Answer
+from ...model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
+from ...model.decisions import gone_words, name_of
+from ...model.snapshot import Interests, Snapshot
+from ...text.safe import clean
+from ...widgets.columns import Row
+from ...widgets.row_list import LineList
+from ...widgets.status_line import Rule, StatusLine
+from ...widgets.styled import Ink, Parts
+from . import text as say
+from .card import Review, ReviewCard
 from .deciding import DecidingScreen
-from .review import Review, ReviewCard
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef

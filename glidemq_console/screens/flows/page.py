@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 
-from ..actions import Context, bindings
-from ..actions.flows import FlowContext
-from ..model.flows import TreeRow, children_of, tree_rows
-from ..model.snapshot import FlowView, Interests, Snapshot
-from ..text.safe import short
-from ..widgets.columns import Column, Row
-from ..widgets.row_list import LineList
-from ..widgets.status_line import PartsView, Rule, StatusLine
-from ..widgets.styled import Ink, Parts
-from . import flow_parts as say
-from .base import ConsoleScreen
-from .job import JobScreen
+from ...actions import Context, bindings
+from ...actions.flows import FlowContext
+from ...model.flows import TreeRow, children_of, tree_rows
+from ...model.snapshot import FlowView, Interests, Snapshot
+from ...text.safe import short
+from ...widgets.columns import Column, Row
+from ...widgets.row_list import LineList
+from ...widgets.status_line import PartsView, Rule, StatusLine
+from ...widgets.styled import Ink, Parts
+from ..frame import ConsoleScreen
+from ..jobs.page import JobScreen
+from . import text as say
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

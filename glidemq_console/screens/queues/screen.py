@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from ..actions import Action, bindings
-from ..feed.queue_detail import FAILED_SAMPLE
-from ..model.snapshot import (
+from ...actions import Action, bindings
+from ...feed.queue_detail import FAILED_SAMPLE
+from ...model.snapshot import (
     QUEUE_KEYS,
     Interests,
     QueueFocus,
@@ -24,16 +24,16 @@ from ..model.snapshot import (
     sort_queues,
     workers_text,
 )
-from ..text import format as fmt
-from ..text.safe import clean
-from ..widgets.chart import Plot, Series
-from ..widgets.columns import Column, Row
-from ..widgets.row_list import MARGIN, LineList
-from ..widgets.sparkline import sparkline_parts
-from ..widgets.status_line import PartsView, Rule
-from ..widgets.styled import Cell, Ink, Parts
-from .limit_parts import mini_meter
-from .queue_list import QueueListScreen
+from ...text import format as fmt
+from ...text.safe import clean
+from ...widgets.chart import Plot, Series
+from ...widgets.columns import Column, Row
+from ...widgets.row_list import MARGIN, LineList
+from ...widgets.sparkline import sparkline_parts
+from ...widgets.status_line import PartsView, Rule
+from ...widgets.styled import Cell, Ink, Parts
+from ..limits.text import mini_meter
+from ..queue_list import QueueListScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import QueueSnapshot, WorkerInfo

@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from .status_line import StatusLine
-from .styled import Parts
-from .token_pane import TokenPane
+from ...widgets.status_line import StatusLine
+from ...widgets.styled import Parts
+from ...widgets.token_pane import TokenPane
 
 
 class StreamPane(Vertical):

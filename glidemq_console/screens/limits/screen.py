@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from ..actions import bindings
-from ..model.limits import QueueMeters, is_known
-from ..model.snapshot import Interests, Snapshot, filter_queues
-from ..text.safe import clean
-from ..widgets.columns import Column, Row
-from ..widgets.row_list import LineList
-from ..widgets.status_line import PartsView, Rule
-from ..widgets.styled import Ink, Parts
-from . import limit_parts as say
-from .queue_list import QueueListScreen
+from ...actions import bindings
+from ...model.limits import QueueMeters, is_known
+from ...model.snapshot import Interests, Snapshot, filter_queues
+from ...text.safe import clean
+from ...widgets.columns import Column, Row
+from ...widgets.row_list import LineList
+from ...widgets.status_line import PartsView, Rule
+from ...widgets.styled import Ink, Parts
+from ..queue_list import QueueListScreen
+from . import text as say
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Limits, QueueSnapshot

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..model.limits import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
-from ..model.snapshot import age_ms, epoch_ms
-from ..text import format as fmt
-from ..text.safe import cell_fit, cell_pad, clean
-from ..widgets.gauge import gauge_parts
-from ..widgets.sparkline import sparkline_parts
-from ..widgets.styled import Cell, Ink, Parts
+from ...model.limits import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
+from ...model.snapshot import age_ms, epoch_ms
+from ...text import format as fmt
+from ...text.safe import cell_fit, cell_pad, clean
+from ...widgets.gauge import gauge_parts
+from ...widgets.sparkline import sparkline_parts
+from ...widgets.styled import Cell, Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Group, Limits, QueueSnapshot, Rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .text.safe import clean
+from ...text.safe import clean
 
 
 def suggested(name: str) -> str:

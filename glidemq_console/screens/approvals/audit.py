@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ..model.snapshot import epoch_ms
-from ..text import format as fmt
-from ..text.audit import detail_words
-from ..text.safe import clean
-from ..widgets.overlay import Overlay
-from ..widgets.styled import Ink, Parts
+from ...model.snapshot import epoch_ms
+from ...text import format as fmt
+from ...text.audit import detail_words
+from ...text.safe import clean
+from ...widgets.overlay import Overlay
+from ...widgets.styled import Ink, Parts
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import AuditEntry
 
-    from ..app import ConsoleApp
+    from ...app import ConsoleApp
 
 
 def audit_lines(name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -> list[Parts]:

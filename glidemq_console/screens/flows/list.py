@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from ..actions import Context, bindings
-from ..actions.commands import CommandLine
-from ..actions.flows import FlowContext
-from ..model.flows import flow_state, root_of
-from ..model.snapshot import Interests, Snapshot
-from ..text import format as fmt
-from ..text.safe import clean
-from ..widgets.columns import Column, Row
-from ..widgets.row_list import LineList
-from ..widgets.styled import Ink, Parts
-from . import flow_parts as say
-from .base import ConsoleScreen
-from .flow import FlowScreen
+from ...actions import Context, bindings
+from ...actions.commands import CommandLine
+from ...actions.flows import FlowContext
+from ...model.flows import flow_state, root_of
+from ...model.snapshot import Interests, Snapshot
+from ...text import format as fmt
+from ...text.safe import clean
+from ...widgets.columns import Column, Row
+from ...widgets.row_list import LineList
+from ...widgets.styled import Ink, Parts
+from ..frame import ConsoleScreen
+from . import text as say
+from .page import FlowScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Flow

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..text import format as fmt
-from ..text.safe import clean, json_line, mask, mask_arguments, short
-from ..widgets.styled import Ink
-from ..widgets.wrapped_text import QUOTED, Paragraph
+from ...text import format as fmt
+from ...text.safe import clean, json_line, mask, mask_arguments, short
+from ...widgets.styled import Ink
+from ...widgets.wrapped_text import QUOTED, Paragraph
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Approval, ToolCall

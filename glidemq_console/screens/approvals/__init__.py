@@ -1,0 +1,1 @@
+"""What waits for a person: the list, the card, deciding, editing, the audit."""

@@ -1,0 +1,1 @@
+"""Flows: the list, the page of one, topping up its budget."""

@@ -1,0 +1,1 @@
+"""Jobs: the list of a queue, the page of one."""

@@ -1,0 +1,1 @@
+"""Queues at a glance, and the detail of one."""

@@ -1,0 +1,1 @@
+"""Live tokens: the wall of panes, one pane, saving."""
