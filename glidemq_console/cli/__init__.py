@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from .errors import Exit, ReaderGone, report
 from .output import write_error
-from .problems import Exit, ReaderGone, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .problems import ReaderGone, Refusal
+from .errors import ReaderGone, Refusal
 
 
 def to_bytes(text: str) -> bytes:

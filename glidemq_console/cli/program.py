@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config.settings import Given
-from .light import LightCommand, LightGroup
-from .problems import UsageProblem
-from .values import positive_duration, some_path, some_text
+from .errors import UsageProblem
+from .fast_parsing import LightCommand, LightGroup
+from .option_types import positive_duration, some_path, some_text
 
 if TYPE_CHECKING:
     from .session import Session

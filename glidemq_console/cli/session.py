@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..config.settings import Given, Settings, resolve
+from .errors import Refusal, UsageProblem
 from .output import Output
-from .problems import Refusal, UsageProblem
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef

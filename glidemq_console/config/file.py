@@ -13,8 +13,8 @@ from typing import Any
 
 import typer
 
-from ..cli.problems import Refusal, UsageProblem
-from ..cli.values import duration
+from ..cli.errors import Refusal, UsageProblem
+from ..cli.option_types import duration
 from .text import edited
 
 #: What one may set at the top level and in each `[profiles.NAME]`, with the type of its value.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..cli.problems import UsageProblem
+from ..cli.errors import UsageProblem
 from . import file
 
 _TRUE = ("1", "true", "yes", "on")

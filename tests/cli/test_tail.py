@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 
-from glidemq_console.cli.narrator import Narrator
+from glidemq_console.cli.tail.narrator import Narrator
 from glidemq_core import Job, Queue, Worker
 from glidemq_core.server.connection import Connection, connect
 

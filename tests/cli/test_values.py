@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from glidemq_console.cli.problems import UsageProblem
-from glidemq_console.cli.values import duration, instant, json_argument, where_clause
+from glidemq_console.cli.errors import UsageProblem
+from glidemq_console.cli.option_types import duration, instant, json_argument, where_clause
 
 from .harness import Ran
 

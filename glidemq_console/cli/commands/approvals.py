@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import parameters
-from .program import command, unless
-from .repeat import repeat
-from .session import Session
+from .. import options
+from ..program import command, unless
+from ..session import Session
+from ..watching import repeat
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Approval, Inbox, ToolCall
@@ -22,16 +22,16 @@ DEFAULT_BYTES = 4_096
 @command("approvals", limit=unless("watch"))
 async def approvals(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Jobs at most.")
     ] = 500,
-    max_bytes: parameters.MaxBytes = None,
-    watch: parameters.Watching = None,
+    max_bytes: options.MaxBytes = None,
+    watch: options.Watching = None,
 ) -> int:
     """List the jobs that wait for a person, the most urgent first."""
-    wanted = parameters.merged(names, queue)
+    wanted = options.merged(names, queue)
     found, complete = await session.chosen_queues(wanted)
     view = await session.watch()
     cut = DEFAULT_BYTES if max_bytes is None else max_bytes
@@ -109,7 +109,7 @@ def _arguments(session: Session, call: ToolCall) -> str:
 
 
 @command("review")
-async def review(session: Session, name: parameters.Job, queue: parameters.JobQueue = None) -> int:
+async def review(session: Session, name: options.Job, queue: options.JobQueue = None) -> int:
     """Show the whole of what a decision on a suspended job covers, and the hash that binds one to it."""
     ref = await session.job_ref(name, queue)
     shown = await (await session.queue(ref.queue)).review(ref.id)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import parameters
-from .program import command, never, require
-from .session import Session
-from .values import duration, positive_duration, some_text
+from .. import options as parameters
+from ..option_types import duration, positive_duration, some_text
+from ..program import command, never, require
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_console.config.console import ConsoleConfig

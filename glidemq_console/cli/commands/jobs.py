@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import parameters
-from .problems import Refusal
-from .program import command, require
-from .session import Session
-from .values import where_clause
+from .. import options
+from ..errors import Refusal
+from ..option_types import where_clause
+from ..program import command, require
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobDetail, JobPage, JobRow, QueueSnapshot
@@ -41,7 +41,7 @@ def _state(text: str) -> str:
 
 def one_queue(argument: str | None, option: list[str] | None) -> str:
     """Return the one queue named as argument or with `-q`."""
-    names = parameters.merged([argument] if argument is not None else None, option)
+    names = options.merged([argument] if argument is not None else None, option)
     require(len(names) == 1, "name one queue: as the argument QUEUE or with --queue")
     return names[0]
 
@@ -50,7 +50,7 @@ def one_queue(argument: str | None, option: list[str] | None) -> str:
 async def jobs(
     session: Session,
     queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
-    queue: parameters.QueueOption = None,
+    queue: options.QueueOption = None,
     state: Annotated[
         str | None, typer.Option("--state", "-s", metavar="STATE", parser=_state, help="Only these jobs.")
     ] = None,
@@ -187,12 +187,12 @@ def _times(row: JobRow) -> tuple[str, str]:
 @command("job")
 async def job(
     session: Session,
-    name: parameters.Job,
-    queue: parameters.JobQueue = None,
+    name: options.Job,
+    queue: options.JobQueue = None,
     logs: Annotated[
         int, typer.Option("--logs", metavar="N", min=0, max=100_000, help="Latest log lines.")
     ] = 100,
-    max_bytes: parameters.MaxBytes = None,
+    max_bytes: options.MaxBytes = None,
 ) -> None:
     """Show one job: payload, options, attempts, usage, result, logs."""
     ref = await session.job_ref(name, queue)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .program import DEFAULT_TIMEOUT_MS, command, own
-from .session import Session
+from .. import options
+from ..program import DEFAULT_TIMEOUT_MS, command, own
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
@@ -23,11 +23,11 @@ _MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "–"}
 @command("doctor", limit=own)
 async def doctor(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="First mend what can be mended.")] = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Check server, permissions, workers and queues; changes nothing without --repair."""
     from glidemq_core import errors
@@ -37,7 +37,7 @@ async def doctor(
     actor = session.actor(by, comment) if repair else None
     try:
         async with asyncio.timeout(limit_ms / 1_000):
-            checks, repairs = await _examine(session, parameters.merged(names, queue), actor)
+            checks, repairs = await _examine(session, options.merged(names, queue), actor)
     except (errors.InvalidOptionError, errors.QueueNotFoundError):
         raise
     except (TimeoutError, errors.GlideMQError) as error:

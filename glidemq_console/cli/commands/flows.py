@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .program import command
-from .session import Session
+from .. import options
+from ..program import command
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
@@ -24,8 +24,8 @@ _SUSPECTS = 20
 @command("flow")
 async def flow(
     session: Session,
-    name: parameters.Job,
-    queue: parameters.JobQueue = None,
+    name: options.Job,
+    queue: options.JobQueue = None,
     depth: Annotated[
         int | None,
         typer.Option("--depth", metavar="N", min=0, max=_NODES, help="Levels below the root at most."),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .listener import reader_gone
-from .problems import UsageProblem
-from .program import Values, command
-from .session import Session
-from .values import duration, some_text
+from .. import options
+from ..broken_pipe import reader_gone
+from ..errors import UsageProblem
+from ..option_types import duration, some_text
+from ..program import Values, command
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import QueueEvent
@@ -42,8 +42,8 @@ def _limit(values: Values) -> int | None:
 @command("events", limit=_limit)
 async def events(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="start|now|ID|DUR", help="Where to begin; DUR is how long ago."),
@@ -62,7 +62,7 @@ async def events(
     ] = True,
 ) -> None:
     """Print events of queues live, one a line."""
-    wanted = parameters.merged(names, queue)
+    wanted = options.merged(names, queue)
     job_id = None
     if job is not None:
         ref = await session.job_ref_in(job, wanted)

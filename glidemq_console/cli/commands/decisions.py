@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import parameters
+from .. import options
+from ..errors import UsageProblem
+from ..option_types import some_text, standard_input
+from ..program import command, require
+from ..session import Session
 from .approvals import DEFAULT_BYTES
-from .problems import UsageProblem
-from .program import command, require
-from .session import Session
-from .values import some_text, standard_input
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
@@ -55,8 +55,8 @@ Decide = Callable[["Queue[Any, Any]", Chosen], Awaitable["Decision"]]
 async def approve(
     session: Session,
     names: Decided,
-    queue: parameters.JobQueue = None,
-    data: parameters.Data = None,
+    queue: options.JobQueue = None,
+    data: options.Data = None,
     expect_hash: ExpectHash = None,
     unseen: Annotated[
         bool,
@@ -65,8 +65,8 @@ async def approve(
     signal_name: Annotated[
         str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
     ] = "approve",
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Approve suspended jobs; they go on at once. --data hands the job an edited payload.
 
@@ -75,7 +75,7 @@ async def approve(
     require(not (unseen and expect_hash), "--unseen and --expect-hash exclude each other")
     require(not (unseen and "-" in names), "--unseen and the hashes that - reads exclude each other")
     chosen = await _chosen(session, names, queue, expect_hash, data)
-    value = parameters.given_json(data)
+    value = options.given_json(data)
     actor = session.actor(by, comment)
     told: dict[JobRef, str] = {}
 
@@ -115,19 +115,19 @@ async def reject(
     session: Session,
     names: Decided,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the job gets to know it.")],
-    queue: parameters.JobQueue = None,
-    data: parameters.Data = None,
+    queue: options.JobQueue = None,
+    data: options.Data = None,
     expect_hash: ExpectHash = None,
     signal_name: Annotated[
         str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
     ] = "reject",
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Reject suspended jobs; they go on with the refusal."""
     require(reason.strip(), "--reason must say why")
     chosen = await _chosen(session, names, queue, expect_hash, data)
-    value = parameters.given_json(data)
+    value = options.given_json(data)
     actor = session.actor(by, comment)
 
     async def decide(source: Queue[Any, Any], one: Chosen) -> Decision:
@@ -223,20 +223,20 @@ def _told(session: Session, decision: Decision, unshown: str | None) -> str:
 @command("signal")
 async def signal(
     session: Session,
-    name: parameters.Job,
+    name: options.Job,
     signal_name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
-    queue: parameters.JobQueue = None,
-    data: parameters.Data = None,
+    queue: options.JobQueue = None,
+    data: options.Data = None,
     early: Annotated[
         bool, typer.Option("--early", help="Keep it for a job that is not suspended yet.")
     ] = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Send a signal to a suspended job; it goes on at once."""
     from glidemq_core.records.jobs import OperationResult
 
-    value = parameters.given_json(data)
+    value = options.given_json(data)
     ref = await session.job_ref(name, queue)
     source = await session.queue(ref.queue)
     sent = await source.signal(ref.id, signal_name, value, early=early, actor=session.actor(by, comment))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config import file
-from .problems import Exit, Refusal, UsageProblem
-from .program import command, require
-from .session import Session
+from ...config import file
+from ..errors import Exit, Refusal, UsageProblem
+from ..program import command, require
+from ..session import Session
 
 if TYPE_CHECKING:
-    from ..config.settings import Settings
+    from ...config.settings import Settings
 
 
 class Action(StrEnum):

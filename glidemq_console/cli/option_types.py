@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from .problems import UsageProblem
+from .errors import UsageProblem
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import parameters
+from .. import options
+from ..option_types import instant, positive_duration
+from ..program import command, require
+from ..session import Session
 from .jobs import show_rows
-from .program import command, require
-from .session import Session
-from .values import instant, positive_duration
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Totals, UsageSummary, WorkerInfo
@@ -22,11 +22,9 @@ _MODELS = 4
 
 
 @command("workers")
-async def workers(
-    session: Session, names: parameters.Queues = None, queue: parameters.QueueOption = None
-) -> None:
+async def workers(session: Session, names: options.Queues = None, queue: options.QueueOption = None) -> None:
     """Show live workers and what they run, and stalled jobs."""
-    found, _ = await session.chosen_queues(parameters.merged(names, queue))
+    found, _ = await session.chosen_queues(options.merged(names, queue))
     listed = await (await session.watch()).workers(found)
     out = session.out
     if session.json:
@@ -77,8 +75,8 @@ def _worker_row(session: Session, worker: WorkerInfo) -> list[str]:
 @command("usage")
 async def usage(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     window: Annotated[
         int | None,
         typer.Option("--window", metavar="DUR", parser=positive_duration, help="The latest so long (1h)."),
@@ -97,7 +95,7 @@ async def usage(
     require(
         window is None or since is None or until is None, "--window, --since and --until: two of them at most"
     )
-    wanted = await session.check_queues(parameters.merged(names, queue))
+    wanted = await session.check_queues(options.merged(names, queue))
     end_ms = until if until is not None else time.time_ns() // 1_000_000
     if until is None and since is not None and window is not None:
         end_ms = since + window

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .problems import Exit
-from .program import Values, command, require
-from .session import Session
-from .values import some_path
+from ..errors import Exit
+from ..option_types import some_path
+from ..program import Values, command, require
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Server

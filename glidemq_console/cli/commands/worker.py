@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from .problems import Exit, Refusal
-from .program import command, own, require
-from .session import Session
-from .values import duration
-from .worker_log import LogFormat, LogLevel, configure_logging
+from ..errors import Exit, Refusal
+from ..option_types import duration
+from ..program import command, own, require
+from ..session import Session
+from ..worker_log import LogFormat, LogLevel, configure_logging
 
 #: Beyond their grace, this is how long child processes get to hand back what they did not finish, s.
 _LAST_MOMENTS = 20

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .output import Output, to_bytes
+from ..output import Output, to_bytes
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import StreamChunk

@@ -9,8 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..session import Session
 from .printer import ChunkPrinter
-from .session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

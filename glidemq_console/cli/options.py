@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .values import json_argument, positive_duration, some_text
+from .option_types import json_argument, positive_duration, some_text
 
 Queues = Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Queues; none: all.")]
 QueueOption = Annotated[

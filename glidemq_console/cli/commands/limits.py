@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .program import command, require
-from .session import Session
-from .values import rate as parse_rate
+from .. import options
+from ..option_types import rate as parse_rate
+from ..program import command, require
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Group, Limits, OperationResult, Rate
@@ -22,8 +22,8 @@ _MOST_JOBS = 1_000_000
 @command("limits")
 async def limits(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     rpm: Annotated[
         str | None, typer.Option("--rpm", metavar="N/DUR", help="Start at most N jobs in this time.")
     ] = None,
@@ -34,12 +34,12 @@ async def limits(
             "--concurrency", metavar="N", min=0, max=_MOST_JOBS, help="Run at most N jobs at once; 0: no cap."
         ),
     ] = None,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Show starts, tokens, jobs at once and ordering groups of queues, or set what one queue allows."""
     require(rpm is None or not no_rpm, "--rpm and --no-rpm exclude each other")
-    wanted = parameters.merged(names, queue)
+    wanted = options.merged(names, queue)
     if rpm is None and not no_rpm and concurrency is None:
         await _show_all(session, wanted)
         return 0

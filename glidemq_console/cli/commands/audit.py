@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .problems import UsageProblem
-from .program import command, require
-from .session import Session
-from .values import some_text
+from .. import options
+from ..errors import UsageProblem
+from ..option_types import some_text
+from ..program import command, require
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import AuditCheck, AuditEntry
@@ -30,7 +30,7 @@ async def audit(
             metavar="[export] QUEUE", help="Queues; none: all. After export: a JSON line an entry."
         ),
     ] = None,
-    queue: parameters.QueueOption = None,
+    queue: options.QueueOption = None,
     job: Annotated[
         str | None,
         typer.Option("--job", metavar="JOB", parser=some_text, help="Only what concerns this job."),
@@ -54,8 +54,8 @@ async def audit(
     require(last is None or verify, "--expect-last belongs to --verify")
     if names and names[0] == EXPORT:
         require(not (job or verify), "export writes everything: leave out --job and --verify")
-        return await _export(session, parameters.merged(names[1:], queue))
-    wanted, job_id = parameters.merged(names, queue), None
+        return await _export(session, options.merged(names[1:], queue))
+    wanted, job_id = options.merged(names, queue), None
     if job is not None:
         ref = await session.job_ref_in(job, wanted)
         wanted, job_id = (ref.queue,), ref.id

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .listener import reader_gone
-from .narrator import Narrator
-from .printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
-from .problems import Exit
-from .program import command, own, require
-from .session import Session
+from .. import options
+from ..broken_pipe import reader_gone
+from ..errors import Exit
+from ..program import command, own, require
+from ..session import Session
+from ..tail.narrator import Narrator
+from ..tail.printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
 
 if TYPE_CHECKING:
     from glidemq_core.ai.stream_tail import Tail
@@ -31,8 +31,8 @@ def _kinds(text: str) -> tuple[str, ...]:
 @command("tail", limit=own)
 async def tail(
     session: Session,
-    name: parameters.Job,
-    queue: parameters.JobQueue = None,
+    name: options.Job,
+    queue: options.JobQueue = None,
     start: Annotated[
         str, typer.Option("--from", metavar="start|now|ID", help="Where to begin; an entry id is exclusive.")
     ] = "start",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import parameters
-from .program import command, require
-from .session import Session
+from .. import options
+from ..program import command, require
+from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef
@@ -26,13 +26,13 @@ async def retry(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="JOB", help="Jobs, or QUEUE with --all-failed.")
     ] = None,
-    queue: parameters.JobQueue = None,
+    queue: options.JobQueue = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job of the queue.")] = False,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="With --all-failed: at most this many.")
     ] = None,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Run failed jobs again."""
     from glidemq_core.jobs import control
@@ -40,7 +40,7 @@ async def retry(
     actor = session.actor(by, comment)
     require(count is None or all_failed, "--count belongs to --all-failed")
     if all_failed:
-        wanted = parameters.merged(names, [queue] if queue else None)
+        wanted = options.merged(names, [queue] if queue else None)
         require(len(wanted) == 1, "--all-failed needs one QUEUE and no jobs")
         return session.results([await _retry_all(session, wanted[0], count or 0, actor)])
     require(names, "name at least one JOB, or a QUEUE with --all-failed")
@@ -64,10 +64,10 @@ async def _retry_all(session: Session, name: str, count: int, actor: Actor) -> O
 @command("promote")
 async def promote(
     session: Session,
-    names: parameters.Jobs,
-    queue: parameters.JobQueue = None,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    names: options.Jobs,
+    queue: options.JobQueue = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Make delayed jobs ready now."""
     from glidemq_core.jobs import control
@@ -83,12 +83,12 @@ async def promote(
 @command("remove")
 async def remove(
     session: Session,
-    names: parameters.Jobs,
-    queue: parameters.JobQueue = None,
+    names: options.Jobs,
+    queue: options.JobQueue = None,
     force: Annotated[bool, typer.Option("--force", help="Active jobs too.")] = False,
-    yes: parameters.Yes = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    yes: options.Yes = False,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Remove jobs for good."""
     from glidemq_core.jobs import control

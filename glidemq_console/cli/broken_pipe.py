@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from .problems import ReaderGone
+from .errors import ReaderGone
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .parameters import QueueOption, Queues, Watching, merged
-from .problems import Refusal
-from .program import command, unless
-from .repeat import repeat
-from .session import Session
+from ..errors import Refusal
+from ..options import QueueOption, Queues, Watching, merged
+from ..program import command, unless
+from ..session import Session
+from ..watching import repeat
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Fleet, QueueSnapshot

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import parameters
+from .. import options
+from ..errors import Refusal
+from ..option_types import amount, amount_for
+from ..program import command, require
+from ..session import Session
 from .flows import DEFAULT_NODES
-from .problems import Refusal
-from .program import command, require
-from .session import Session
-from .values import amount, amount_for
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
@@ -25,8 +25,8 @@ _NAMED = 5
 @command("budget")
 async def budget(
     session: Session,
-    name: parameters.Job,
-    queue: parameters.JobQueue = None,
+    name: options.Job,
+    queue: options.JobQueue = None,
     add_tokens: Annotated[
         float | None,
         typer.Option("--add-tokens", metavar="N", parser=amount, help="Raise the cap on tokens."),
@@ -49,9 +49,9 @@ async def budget(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also retry jobs that the budget made fail.")
     ] = False,
-    yes: parameters.Yes = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    yes: options.Yes = False,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Show the budget of a flow by any of its jobs, or top it up; parked jobs then go on."""
     added = {

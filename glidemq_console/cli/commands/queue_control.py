@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from . import parameters
+from .. import options
+from ..option_types import duration
+from ..program import command, require
+from ..session import Session
 from .jobs import one_queue
-from .program import command, require
-from .session import Session
-from .values import duration
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import OperationResult
@@ -23,17 +23,17 @@ Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not
 @command("pause")
 async def pause(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     force: Force = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Pause queues: workers start no more of their jobs."""
     from glidemq_core.jobs import admin
 
     actor = session.actor(by, comment)
-    wanted = parameters.merged(names, queue)
+    wanted = options.merged(names, queue)
     results = await _switch(session, wanted, force, "pause", lambda scope: admin.pause(scope, actor=actor))
     warnings = [
         text for result in results if result.ok for text in await _deaf_workers(session, result.queue)
@@ -48,17 +48,17 @@ async def pause(
 @command("resume")
 async def resume(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     force: Force = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Resume paused queues."""
     from glidemq_core.jobs import admin
 
     actor = session.actor(by, comment)
-    wanted = parameters.merged(names, queue)
+    wanted = options.merged(names, queue)
     results = await _switch(session, wanted, force, "resume", lambda scope: admin.resume(scope, actor=actor))
     return session.results(results, warnings=[])
 
@@ -105,11 +105,11 @@ async def clean(
         typer.Option("--older-than", metavar="DUR", parser=duration, help="Finished longer ago than this."),
     ],
     queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
-    queue: parameters.QueueOption = None,
+    queue: options.QueueOption = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Jobs at most.")] = 1_000,
-    yes: parameters.Yes = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    yes: options.Yes = False,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Remove finished jobs for good."""
     from glidemq_core.records.jobs import OperationResult
@@ -135,11 +135,11 @@ async def clean(
 async def drain(
     session: Session,
     queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
-    queue: parameters.QueueOption = None,
+    queue: options.QueueOption = None,
     delayed: Annotated[bool, typer.Option("--delayed", help="Delayed jobs too.")] = False,
-    yes: parameters.Yes = False,
-    by: parameters.By = None,
-    comment: parameters.Comment = None,
+    yes: options.Yes = False,
+    by: options.By = None,
+    comment: options.Comment = None,
 ) -> int:
     """Remove all waiting jobs of a queue for good."""
     from glidemq_core.records.jobs import OperationResult

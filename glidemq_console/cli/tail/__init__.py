@@ -1,0 +1,1 @@
+"""What `glidemq tail` writes: the story of a job, and its tokens."""
