@@ -35,9 +35,9 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .search.index import escape_tag as escape_tag
     from .server.connection import Connection as Connection
     from .server.connection import connect as connect
-    from .server.context import JSON_SERIALIZER as JSON_SERIALIZER
-    from .server.context import Serializer as Serializer
     from .watch import Watch as Watch
+    from .wire.serializer import JSON_SERIALIZER as JSON_SERIALIZER
+    from .wire.serializer import Serializer as Serializer
     from .worker import SyncJob as SyncJob
     from .worker import Worker as Worker
     from .worker import serve as serve
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 #: Public names by the module that defines them.
 _HOMES = {
     "app": "load_app",
-    "server.context": "JSON_SERIALIZER Serializer",
+    "wire.serializer": "JSON_SERIALIZER Serializer",
     "server.connection": "Connection connect",
     "embedded": "EmbeddedServer",
     "errors": """

@@ -19,7 +19,8 @@ from .options.job import merge_options
 from .options.worker import QueueOptions
 from .search.index import SearchCalls
 from .server.connection import Connection
-from .server.context import JSON_SERIALIZER, Scope, Serializer
+from .server.context import Scope
+from .wire.serializer import JSON_SERIALIZER, Serializer
 
 
 class Queue(

@@ -14,8 +14,8 @@ from conftest import eventually
 from wire import assert_same_records, dump, recording
 
 from glidemq_core.server.connection import Connection
-from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import decode_data
+from glidemq_core.wire.serializer import JSON_SERIALIZER
 from glidemq_core.worker import Worker
 
 HOUR = 3_600_000

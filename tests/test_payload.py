@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
-from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.numbers import number_text, parse_number, to_int
 from glidemq_core.wire.payload import (
     MAX_PAYLOAD_BYTES,
@@ -30,6 +29,7 @@ from glidemq_core.wire.payload import (
     json_list,
     unpack,
 )
+from glidemq_core.wire.serializer import JSON_SERIALIZER
 
 GOLDEN = Path(__file__).parent / "golden"
 json_values = st.recursive(

@@ -21,9 +21,10 @@ from ..records.decoding import (
     picked_fields,
 )
 from ..records.jobs import Approval
-from ..server.context import JSON_SERIALIZER, Scope, Serializer
+from ..server.context import Scope
 from ..wire.numbers import size_words
 from ..wire.payload import as_text, decode_progress, unpack
+from ..wire.serializer import JSON_SERIALIZER, Serializer
 from ..wire.strict_json import parse_for_show
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
 

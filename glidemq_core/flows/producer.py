@@ -14,9 +14,10 @@ from ..options.fields import instance_of
 from ..options.job import Budget
 from ..records.budgets import new_budget
 from ..server.connection import Connection
-from ..server.context import JSON_SERIALIZER, LazyConnection, Scope, Serializer
+from ..server.context import LazyConnection, Scope
 from ..server.slots import check_one_slot, slot_of
 from ..wire.keys import QueueKeys
+from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .nodes import DagNode, FlowJob, JobNode
 from .parts import CALL_BYTES, CALL_JOBS, PartedFlow
 from .plan import Plan, Planned, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
 from ..errors import InvalidOptionError
+from ..wire.numbers import MAX_SAFE_INTEGER
 
 Duration = int | timedelta
 Instant = int | datetime
@@ -19,7 +20,6 @@ ValueT = TypeVar("ValueT")
 Check = Callable[[Any, str], ValueT]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_SAFE_INTEGER: Final = 2**53
 LOCK_DURATION_MS: Final = (1_000, 86_400_000)
 #: Longest wait of a job, ms: now and it together must stay below the 2^42 ms that a score keeps for a due time.
 LONGEST_DELAY_MS: Final = 2**41

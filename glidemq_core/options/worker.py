@@ -22,7 +22,7 @@ from .fields import (
 from .types import Batch, RateLimit, TokenLimit
 
 if TYPE_CHECKING:
-    from ..server.context import Serializer
+    from ..wire.serializer import Serializer
 
 #: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
 BackoffStrategy = Callable[[int, BaseException], Duration | Awaitable[Duration]]

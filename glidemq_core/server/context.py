@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from ..errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
 from ..options.fields import queue_name
 from ..options.types import JobIdLike, id_in
 from ..wire.keys import QueueKeys
+from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .connection import Call, Connection, connect
-
-
-class Serializer(Protocol):
-    """Turns job data and results into text and back; every side of a queue must use the same one."""
-
-    def serialize(self, value: Any) -> str: ...
-    def deserialize(self, text: str) -> Any: ...
-
-
-class _JsonSerializer:
-    """Compact JSON; refuses NaN and infinities, which are not JSON."""
-
-    _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-    def serialize(self, value: Any) -> str:
-        return self._encode(value)
-
-    def deserialize(self, text: str) -> Any:
-        return json.loads(text)
-
-
-JSON_SERIALIZER: Serializer = _JsonSerializer()
 
 
 @dataclass(frozen=True, slots=True)

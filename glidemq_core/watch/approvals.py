@@ -14,8 +14,8 @@ from glidemq_core.options.fields import whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.decoding import picked_fields
 from glidemq_core.records.jobs import Approval
-from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import as_text
+from glidemq_core.wire.serializer import JSON_SERIALIZER
 
 from .reader import Source, failed, integer
 from .suspended import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest

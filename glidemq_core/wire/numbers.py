@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from typing import Final
 
-from ..options.fields import MAX_SAFE_INTEGER
+#: Largest whole number that JavaScript and a double carry exactly, and its neighbours too.
+MAX_SAFE_INTEGER: Final = 2**53
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: Longer texts are not numbers anybody wrote.

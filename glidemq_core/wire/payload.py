@@ -15,7 +15,7 @@ from .numbers import number_text, parse_number, to_int
 from .strict_json import compact_json, parse_json
 
 if TYPE_CHECKING:
-    from ..server.context import Serializer
+    from ..wire.serializer import Serializer
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",

@@ -16,7 +16,8 @@ from ..options.fields import to_ms
 from ..options.job import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..options.worker import BackoffStrategy, WorkerOptions
 from ..server.connection import Connection
-from ..server.context import JSON_SERIALIZER, QueueBase, Scope, Serializer
+from ..server.context import QueueBase, Scope
+from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .ending import Ending
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange

@@ -22,10 +22,10 @@ from glidemq_core.records.decoding import (
     picked_fields,
 )
 from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
-from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text, decode_data, decode_result
+from glidemq_core.wire.serializer import JSON_SERIALIZER
 
 from ..reader import Source, entries, failed, integer, number, text
 from .rows import ROW_FIELDS, read_fields, row_facts

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from glidemq_core.records.jobs import JobRow
-from glidemq_core.server.context import JSON_SERIALIZER
 from glidemq_core.wire.payload import decode_data
+from glidemq_core.wire.serializer import JSON_SERIALIZER
 from glidemq_core.wire.strict_json import same_json
 
 from ..reader import Source, failed, integer
