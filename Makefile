@@ -27,10 +27,11 @@ test-faults: $(READY)  ## run the workload through every fault schedule, briefly
 soak: $(READY)  ## run fault schedules for an hour, or as ARGS="--for 5m --seed N" says
 	@cd tests && ../$(BIN)/python -m faults.soak $(ARGS)
 
-check: $(READY)  ## lint, formatting, types (of the programs in the pages too), generated pages
+check: $(READY)  ## lint, formatting, types (of the programs in the pages too), layers of imports, generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/check_types.py
 	$(BIN)/python docs/generate.py --check
 
@@ -45,7 +46,7 @@ bench: $(VENV)/.ready-bench  ## measure beside BullMQ and write docs/performance
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove the environment, caches and builds
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis snapshot_report.html
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis snapshot_report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv when it is there, else venv and pip. The environment is remade from pins, never resolved anew.
