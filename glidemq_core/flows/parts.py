@@ -22,7 +22,7 @@ from ..options.job import Actor
 from ..server.commands import Arg
 from ..server.connection import Connection
 from ..server.context import Scope
-from ..server.repeating import insist
+from ..server.retry import retry_lost_reply
 from ..server.slots import slot_of
 from ..wire.payload import as_text
 from ..wire.strict_json import parse_json
@@ -36,7 +36,7 @@ _CALL_LINKS = 2_000
 #: Jobs of one part.
 _PART_JOBS = 250
 #: How long a flow that has begun to run is finished against an outage, s.
-_INSIST_S = 60.0
+_RETRY_S = 60.0
 
 _KINDS = {"inner": "i", "leaf": "l", "plain": "p"}
 #: Flows that begun to run and whose caller was cancelled, while they are finished.
@@ -175,7 +175,7 @@ class PartedFlow:
 
     async def _release(self) -> None:
         try:
-            [status] = await insist(self._begin, _INSIST_S)
+            [status] = await retry_lost_reply(self._begin, _RETRY_S)
             self._check(status)
             await self._finish()
         except asyncio.CancelledError:
@@ -244,7 +244,7 @@ async def _release_all(
         return await connection.call("release_flow", places[at], now, token, _PART_JOBS, audit)
 
     while at < len(places):
-        status, *_ = await insist(release, _INSIST_S)
+        status, *_ = await retry_lost_reply(release, _RETRY_S)
         if places[at] == home:
             blob = ""
         at += status != b"more"

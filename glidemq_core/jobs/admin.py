@@ -11,7 +11,7 @@ from ..options.fields import Duration, from_epoch_ms, instance_of, one_of, posit
 from ..options.job import Actor, RateLimit
 from ..server.commands import Arg
 from ..server.context import QueueBase, Scope
-from ..server.repeating import insist
+from ..server.retry import retry_lost_reply
 from ..wire.numbers import to_int
 from ..wire.payload import as_texts
 from .audit import audit_blob
@@ -20,7 +20,7 @@ from .registry import forget_queue
 #: Jobs a server call, so that no call holds the server for long.
 _SLICE = 500
 #: How long a part of such an operation is asked for again, s.
-_INSIST_S = 10.0
+_RETRY_S = 10.0
 
 
 async def pause(scope: Scope, *, actor: Actor | None = None) -> str:
@@ -62,7 +62,7 @@ class _Parts:
         async def call() -> Any:
             return await self._scope.call(self._function, *words, *marks, blob)
 
-        reply: list[Any] = await insist(call, _INSIST_S)
+        reply: list[Any] = await retry_lost_reply(call, _RETRY_S)
         return reply
 
 

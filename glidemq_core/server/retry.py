@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -64,3 +65,18 @@ async def retry_through_outage(
             repeated = repeated or isinstance(error, LOST_REPLY)
         await asyncio.sleep(retry_wait(attempt))
         attempt += 1
+
+
+async def retry_lost_reply(call: Callable[[], Awaitable[T]], for_s: float) -> T:
+    """Make a call that may be repeated until the server has answered it.
+
+    Args:
+        for_s: seconds after which the error of a lost reply is raised instead.
+    """
+    give_up_at = time.monotonic() + for_s
+    answer, _ = await retry_through_outage(
+        lambda _: call(),
+        is_over=lambda: time.monotonic() >= give_up_at,
+        passes=lambda error: isinstance(error, LOST_REPLY),
+    )
+    return answer
