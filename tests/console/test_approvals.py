@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from hostile import CORPUS, dangerous
+from kits.hostile import CORPUS, dangerous
 from textual.pilot import Pilot
 from textual.widgets import Button, TextArea
 

