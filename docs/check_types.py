@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from snippets import blocks  # noqa: E402 - the folder of the tests must be known first
+from kits.snippets import blocks  # noqa: E402 - the folder of the tests must be known first
 
 
 def main() -> int:
