@@ -25,7 +25,7 @@ from .config.console import ConsoleConfig
 from .defects import DefectLog
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
-from .gc_tuning import Garbage
+from .gc_tuning import GcTuning
 from .model.decisions import name_of
 from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail
@@ -85,7 +85,7 @@ class ConsoleApp(Unbroken):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
-    def __init__(self, config: ConsoleConfig, garbage: Garbage | None = None) -> None:
+    def __init__(self, config: ConsoleConfig, garbage: GcTuning | None = None) -> None:
         """Make the console.
 
         Args:

@@ -16,7 +16,7 @@ THRESHOLDS = (1_000, 10, 1_000)
 
 
 @dataclass
-class Garbage:
+class GcTuning:
     """The collector of a console's process, by the clock of its owner (monotonic s)."""
 
     #: When everything was looked at last; None until `settle`.

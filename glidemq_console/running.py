@@ -13,13 +13,13 @@ from .model.decisions import name_of
 
 if TYPE_CHECKING:
     from .config.console import ConsoleConfig
-    from .gc_tuning import Garbage
+    from .gc_tuning import GcTuning
 
 #: Signals that end a process which does not listen: what waits on the terminal would stay there, out of order.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-def run_console(config: ConsoleConfig, garbage: Garbage) -> int:
+def run_console(config: ConsoleConfig, garbage: GcTuning) -> int:
     """Run the console until it is left, in a process of its own; returns the exit code."""
     app = ConsoleApp(config, garbage)
     asyncio.run(_run(app))

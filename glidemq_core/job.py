@@ -10,14 +10,14 @@ from .jobs.control_call import ControlCall
 from .jobs.snapshot import DataT, JobFields, ResultT
 from .options.job import JobRef
 from .records import decoding
-from .server.context import Scope
+from .server.context import QueueContext
 from .wire.numbers import number_text
 
 if TYPE_CHECKING:
     from .jobs.run_calls import RunCalls
     from .options.job import Actor, Duration, Instant
     from .records.jobs import Signal, Usage
-    from .worker.run import Run
+    from .worker.run import JobRun
 
 
 class Job(JobFields[DataT, ResultT]):
@@ -26,7 +26,7 @@ class Job(JobFields[DataT, ResultT]):
     __slots__ = ()
 
     @classmethod
-    def from_hash(cls, scope: Scope, job_id: str, fields: Mapping[str, bytes] | None) -> Job[Any, Any]:
+    def from_hash(cls, scope: QueueContext, job_id: str, fields: Mapping[str, bytes] | None) -> Job[Any, Any]:
         """Build from the fields of a stored hash; any may be missing, vectors in it may be no text."""
         return cls(scope, job_id, dict(fields or {}))
 
@@ -93,7 +93,7 @@ class Job(JobFields[DataT, ResultT]):
         """Return when this run should stop."""
         await self._running("wait_aborted").wait_aborted()
 
-    def _running(self, operation: str) -> Run:
+    def _running(self, operation: str) -> JobRun:
         if self._run is None or self._run.ended:
             raise JobStateError(
                 f"{operation}() can only be used while the job is active in a Worker",

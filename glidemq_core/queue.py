@@ -19,7 +19,7 @@ from .options.job import merge_options
 from .options.worker import QueueOptions
 from .search.index import SearchCalls
 from .server.connection import Connection
-from .server.context import Scope
+from .server.context import QueueContext
 from .wire.serializer import JSON_SERIALIZER, Serializer
 
 
@@ -79,7 +79,7 @@ class Queue(
         self._compression = chosen.compression
         self._dead_letter_queue = chosen.dead_letter_queue
 
-    async def _open(self) -> Scope:
+    async def _open(self) -> QueueContext:
         scope = await super()._open()
         if self._dead_letter_queue and not scope.connection.read_only:
             try:

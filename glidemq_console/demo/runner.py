@@ -15,7 +15,7 @@ from typing import Any
 from glidemq_core import EmbeddedServer, EmbeddedServerError, errors
 from glidemq_core.server.url import redact
 
-from ..gc_tuning import Garbage
+from ..gc_tuning import GcTuning
 from .options import DemoOptions
 
 #: What running jobs get when a headless demo ends, ms.
@@ -85,7 +85,7 @@ async def _headless(options: DemoOptions) -> int:
 
 
 async def _with_console(options: DemoOptions) -> int:
-    garbage = Garbage()
+    garbage = GcTuning()
     garbage.hold()
     async with _workload(options):
         # Loaded while the workload's process starts; what it takes is paid once.

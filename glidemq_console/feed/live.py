@@ -24,7 +24,7 @@ from .job_pages import JobPager, read_page
 from .protocol import Publish
 from .queue_detail import read_focus
 from .queue_rows import FleetReader
-from .stream_finder import StreamScout
+from .stream_finder import StreamFinder
 
 if TYPE_CHECKING:
     from glidemq_core import (
@@ -86,7 +86,7 @@ class LiveFeed:
         self._connection: Connection | None = None
         self._watch: Watch | None = None
         self._fleet = FleetReader((), config.clock)
-        self._scout = StreamScout()
+        self._scout = StreamFinder()
         self._flows = FlowReader(config.clock)
         self._pager: JobPager | None = None
         #: When each part of a round is next to be read.

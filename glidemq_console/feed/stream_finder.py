@@ -20,7 +20,7 @@ ASKED_A_ROUND = 8
 _ENDED = ("completed", "failed")
 
 
-class StreamScout:
+class StreamFinder:
     """Remembers which jobs stream and which have ended, so that neither is asked again."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from ..text.safe import clean
 from ..text.wrap import Wrapper
 from ..widgets.key_bar import KeyBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
-from ..widgets.styled import Ink, Parts, width_of
+from ..widgets.styled import Parts, Styled, width_of
 from . import frame_text
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class ConsoleScreen(Screen[None]):
 
     def _too_small_lines(self, now: int) -> list[Parts]:
         """What stands in the place of everything: nothing here changes anything, but what is held can be undone."""
-        lines: list[Parts] = [[Ink(f"too small: {self._needed()}")]]
+        lines: list[Parts] = [[Styled(f"too small: {self._needed()}")]]
         if held := self.held_parts(now):
             lines.append(held)
         return lines
@@ -248,45 +248,53 @@ class ConsoleScreen(Screen[None]):
     def _show_status(self, snapshot: Snapshot, now: int) -> None:
         left: Parts = []
         if self._told is not None and now - self._told[2] < TOLD_MS:
-            left = [Ink(self._told[0], self._told[1])]
+            left = [Styled(self._told[0], self._told[1])]
         elif snapshot.link.state is LinkState.LOST and snapshot.has_data:
             left = [
-                Ink("connection lost, ", "error", "bold"),
-                Ink(frame_text.retry_words(snapshot.link, now), "error"),
-                Ink(" · ", "dim"),
-                Ink("^r", "focus", "bold"),
-                Ink(" tries now", "foreground"),
-                Ink(f" · data {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
-                Ink(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
+                Styled("connection lost, ", "error", "bold"),
+                Styled(frame_text.retry_words(snapshot.link, now), "error"),
+                Styled(" · ", "dim"),
+                Styled("^r", "focus", "bold"),
+                Styled(" tries now", "foreground"),
+                Styled(f" · data {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
+                Styled(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
             ]
         elif snapshot.link.state is LinkState.STALE:
-            left = [Ink(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
+            left = [Styled(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
         elif snapshot.trouble is not None:
-            left = [Ink(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
+            left = [Styled(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
         if held := self.held_parts(now):
             # What is about to happen comes before anything else, what was just told before what always stands there.
             room = self.app.size.width - 4 - width_of(held)
             left = left if width_of(left) <= room else []
-            right = [*held, Ink("  "), *right] if width_of(left) + width_of(right) + 2 <= room else held
+            right = [*held, Styled("  "), *right] if width_of(left) + width_of(right) + 2 <= room else held
         elif left and width_of(left) + width_of(right) > self.app.size.width - 4:
             # What was just told comes before what can be read at any time.
             right = []
-        self.query_one("#status", StatusLine).show(left, [*right, Ink(" ")])
+        self.query_one("#status", StatusLine).show(left, [*right, Styled(" ")])
 
     def _before_data(self, snapshot: Snapshot, now: int) -> list[Parts]:
         """What stands in the middle before the first answer."""
         address = clean(snapshot.link.address, single_line=True, limit=200)
         if snapshot.link.state is not LinkState.LOST:
-            return [[Ink("connecting to ", "dim"), Ink(address), Ink(" …", "dim")]]
+            return [[Styled("connecting to ", "dim"), Styled(address), Styled(" …", "dim")]]
         return [
-            [Ink("cannot reach the server", "error", "bold")],
+            [Styled("cannot reach the server", "error", "bold")],
             [],
-            [Ink("server   ", "dim"), Ink(address)],
+            [Styled("server   ", "dim"), Styled(address)],
             *self._reason_lines(snapshot.link.reason or ""),
-            [Ink("next try ", "dim"), Ink(frame_text.retry_words(snapshot.link, now).removeprefix("retry "))],
+            [
+                Styled("next try ", "dim"),
+                Styled(frame_text.retry_words(snapshot.link, now).removeprefix("retry ")),
+            ],
             [],
-            [Ink("r", "focus", "bold"), Ink(" try now   "), Ink("q", "focus", "bold"), Ink(" quit")],
+            [
+                Styled("r", "focus", "bold"),
+                Styled(" try now   "),
+                Styled("q", "focus", "bold"),
+                Styled(" quit"),
+            ],
         ]
 
     def _reason_lines(self, reason: str) -> list[Parts]:
@@ -294,7 +302,9 @@ class ConsoleScreen(Screen[None]):
         wrapper.start("reason")
         wrapper.add(clean(reason, single_line=True, limit=1_000))
         leads = ("reason   ", *(" " * 9 for _ in wrapper.lines))
-        return [[Ink(lead, "dim"), Ink(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)]
+        return [
+            [Styled(lead, "dim"), Styled(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)
+        ]
 
     # --- what everything uses ------------------------------------------------------------------------------
 

@@ -11,26 +11,26 @@ from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import cell_fit, clean
-from ..widgets.styled import Ink, Parts, width_of
+from ..widgets.styled import Parts, Styled, width_of
 
 #: Entries of the key bar until the first answer came.
 _BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))
 
 
-def dot() -> Ink:
-    return Ink(" · ", "dim")
+def dot() -> Styled:
+    return Styled(" · ", "dim")
 
 
-def link_words(link: Link, now_ms: int, rtt_ms: float | None) -> Ink:
+def link_words(link: Link, now_ms: int, rtt_ms: float | None) -> Styled:
     """Say how the connection stands, in few words."""
     if link.state is LinkState.LIVE:
         rtt = "" if rtt_ms is None else f" {rtt_ms:.1f}ms" if rtt_ms < 10 else f" {rtt_ms:.0f}ms"
-        return Ink(f"live{rtt}", "success")
+        return Styled(f"live{rtt}", "success")
     if link.state is LinkState.STALE:
-        return Ink(f"stale {fmt.age(link.since_ms, now_ms)}", "warning", "bold")
+        return Styled(f"stale {fmt.age(link.since_ms, now_ms)}", "warning", "bold")
     if link.state is LinkState.LOST:
-        return Ink(f"lost, {retry_words(link, now_ms)}", "error", "bold")
-    return Ink("connecting …", "warning")
+        return Styled(f"lost, {retry_words(link, now_ms)}", "error", "bold")
+    return Styled("connecting …", "warning")
 
 
 def retry_words(link: Link, now_ms: int) -> str:
@@ -46,38 +46,44 @@ def header(
     """The first row of truth: server, mode, connection, who, when, approvals."""
     right = _header_right(snapshot, user, now_ms, zone, width)
     rtt = snapshot.stats.rtt_ms if snapshot.stats is not None else None
-    state: list[Ink] = []
+    state: list[Styled] = []
     if snapshot.link.is_exposed:
-        state += [dot(), Ink("not encrypted", "warning")]
+        state += [dot(), Styled("not encrypted", "warning")]
     reason = snapshot.why_not_write() if snapshot.link.state is LinkState.LIVE else None
     if snapshot.read_only or reason is not None:
-        state += [dot(), Ink("read-only", "warning")]
+        state += [dot(), Styled("read-only", "warning")]
     state += [dot(), link_words(snapshot.link, now_ms, rtt)]
     # How the connection stands is read before all else: the name is cut for it, the version left out.
-    room = width - 3 - width_of([Ink("glidemq  "), *state, *right])
+    room = width - 3 - width_of([Styled("glidemq  "), *state, *right])
     name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
-    left = [Ink("glidemq", "focus", "bold"), Ink("  "), Ink(cell_fit(name, max(8, room)), "", "bold")]
+    left = [
+        Styled("glidemq", "focus", "bold"),
+        Styled("  "),
+        Styled(cell_fit(name, max(8, room)), "", "bold"),
+    ]
     if snapshot.server is not None:
         mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
         version = f"valkey {clean(snapshot.server.version, single_line=True, limit=20)}{mode}"
-        if width_of([Ink(name), dot(), Ink(version)]) <= room:
-            left += [dot(), Ink(version, "dim")]
+        if width_of([Styled(name), dot(), Styled(version)]) <= room:
+            left += [dot(), Styled(version, "dim")]
     return [*left, *state], right
 
 
-def _header_right(snapshot: Snapshot, user: str, now_ms: int, zone: tzinfo | None, width: int) -> list[Ink]:
+def _header_right(
+    snapshot: Snapshot, user: str, now_ms: int, zone: tzinfo | None, width: int
+) -> list[Styled]:
     """Who, when, and how many approvals."""
-    right: list[Ink] = []
+    right: list[Styled] = []
     if width >= 100:
-        right += [Ink(clean(user, single_line=True, limit=30), "dim"), dot()]
-    right += [Ink(fmt.clock(now_ms, zone), "dim")]
+        right += [Styled(clean(user, single_line=True, limit=30), "dim"), dot()]
+    right += [Styled(fmt.clock(now_ms, zone), "dim")]
     asked = snapshot.approvals
     if asked:
         words = f"◆ {asked:,} approval{'' if asked == 1 else 's'}" if width >= 70 else f"◆ {asked:,}"
-        right += [dot(), Ink(words, "person", "bold")]
+        right += [dot(), Styled(words, "person", "bold")]
     elif asked == 0 and width >= 100:
-        right += [dot(), Ink("no approvals", "dim")]
-    return [*right, Ink(" ")]
+        right += [dot(), Styled("no approvals", "dim")]
+    return [*right, Styled(" ")]
 
 
 def _address(url: str) -> str:
@@ -95,8 +101,10 @@ def tabs(
     asked = snapshot.approvals
     for key, name in screens:
         token = "focus" if name == current else "dim"
-        badge = [Ink(f" ◆{asked:,}", "person", "bold")] if name == "approvals" and asked else []
-        shown.append((name, [Ink(key, "focus"), Ink(f" {name}", token), *badge], [Ink(key, "focus"), *badge]))
+        badge = [Styled(f" ◆{asked:,}", "person", "bold")] if name == "approvals" and asked else []
+        shown.append(
+            (name, [Styled(key, "focus"), Styled(f" {name}", token), *badge], [Styled(key, "focus"), *badge])
+        )
     return shown
 
 
@@ -115,15 +123,15 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     shown = (action for action in actions if action.footer is not None and action.id not in never)
     for action in sorted(shown, key=lambda action: action.footer or 0):
         possible = action.unavailable(context) is None
-        key = Ink(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
-        title = Ink(f" {context.screen.action_title(action)}", "foreground" if possible else "dim")
+        key = Styled(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
+        title = Styled(f" {context.screen.action_title(action)}", "foreground" if possible else "dim")
         entries.append((action.id, [key, title]))
     return entries
 
 
 def _plain_entry(action_id: str, title: str) -> tuple[str, Parts]:
-    key = Ink(key_text(ACTIONS[action_id].keys[0]), "focus", "bold")
-    return action_id, [key, Ink(f" {title}", "foreground")]
+    key = Styled(key_text(ACTIONS[action_id].keys[0]), "focus", "bold")
+    return action_id, [key, Styled(f" {title}", "foreground")]
 
 
 def held_parts(undoable: Sequence[Pending], held: int, now_ms: int) -> Parts:
@@ -139,11 +147,15 @@ def held_parts(undoable: Sequence[Pending], held: int, now_ms: int) -> Parts:
     what = name_of(undoable[0].ref) if len(undoable) == 1 else fmt.plural(len(undoable), "job")
     due = fmt.countdown(min(pending.due_ms for pending in undoable), now_ms)
     rest = f" and {held - len(undoable)} more" if held > len(undoable) else ""
-    return [Ink(f"{doing} {what} in {due}{rest}", "warning"), Ink("  z", "focus", "bold"), Ink(" undo")]
+    return [
+        Styled(f"{doing} {what} in {due}{rest}", "warning"),
+        Styled("  z", "focus", "bold"),
+        Styled(" undo"),
+    ]
 
 
 def cost_parts(snapshot: Snapshot) -> Parts:
     """What this console costs the server."""
     if snapshot.stats is None or snapshot.link.state is LinkState.LOST:
         return []
-    return [Ink(f"{snapshot.stats.commands_per_s:.1f} cmd/s ", "dim")]
+    return [Styled(f"{snapshot.stats.commands_per_s:.1f} cmd/s ", "dim")]

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from ..actions import EVERYWHERE, Action, Context, in_scope, key_text
 from ..widgets.overlay import Overlay
-from ..widgets.styled import Ink, Parts
+from ..widgets.styled import Parts, Styled
 
 #: Cells of the keys before what they do.
 _KEYS = 20
@@ -23,14 +23,15 @@ _MOVES = (
 
 def help_lines(scope: str, context: Context) -> list[Parts]:
     """Keys and what they do; what is not possible now says why."""
-    lines: list[Parts] = [[Ink("this screen", "focus", "bold")]]
+    lines: list[Parts] = [[Styled("this screen", "focus", "bold")]]
     lines += _actions(in_scope(scope), context)
-    lines += [[], [Ink("everywhere", "focus", "bold")]]
+    lines += [[], [Styled("everywhere", "focus", "bold")]]
     taken = {key for action in in_scope(scope) for key in action.keys}
     lines += _actions(in_scope(EVERYWHERE), context, taken)
-    lines += [[], [Ink("lists", "focus", "bold")]]
+    lines += [[], [Styled("lists", "focus", "bold")]]
     lines += [
-        [Ink(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), Ink(words, "dim")] for keys, words in _MOVES
+        [Styled(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), Styled(words, "dim")]
+        for keys, words in _MOVES
     ]
     return lines
 
@@ -42,11 +43,11 @@ def _actions(actions: list[Action], context: Context, taken: Collection[str] = (
         keys = " ".join(key_text(key) for key in action.keys if key not in taken) or f":{action.command}"
         reason = action.unavailable(context)
         line = [
-            Ink(f"  {keys:<{_KEYS - 2}}", "foreground" if reason is None else "dim", "bold"),
-            Ink(action.help),
+            Styled(f"  {keys:<{_KEYS - 2}}", "foreground" if reason is None else "dim", "bold"),
+            Styled(action.help),
         ]
         if reason is not None:
-            line = [line[0], Ink(action.help, "dim"), Ink(f"  ({reason})", "warning")]
+            line = [line[0], Styled(action.help, "dim"), Styled(f"  ({reason})", "warning")]
         lines.append(line)
     return lines
 

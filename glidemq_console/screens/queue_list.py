@@ -11,8 +11,8 @@ from ..actions import Context
 from ..actions.commands import CommandLine
 from ..model.snapshot import Snapshot
 from ..text.safe import clean
-from ..widgets.row_list import LineList
-from ..widgets.styled import Ink, Parts
+from ..widgets.row_list import RowList
+from ..widgets.styled import Parts, Styled
 from .frame import ConsoleScreen
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 REST_S = 0.2
 #: Below this height the detail is not beside the list: `d` opens it alone.
 DETAIL_HEIGHT = 20
-_NO_MATCH: tuple[Parts, ...] = ([], [Ink("No queue matches the filter; esc clears it.", "dim")])
+_NO_MATCH: tuple[Parts, ...] = ([], [Styled("No queue matches the filter; esc clears it.", "dim")])
 
 
 class QueueListScreen(ConsoleScreen):
-    """A `LineList` whose keys are names of queues. Subclasses list them in `_listed` and draw `_draw_detail`."""
+    """A `RowList` whose keys are names of queues. Subclasses list them in `_listed` and draw `_draw_detail`."""
 
     #: Id of the list.
     LIST: ClassVar[str]
@@ -43,8 +43,8 @@ class QueueListScreen(ConsoleScreen):
         self._listed: list[QueueSnapshot] = []
 
     @property
-    def lines(self) -> LineList:
-        return self.query_one(f"#{self.LIST}", LineList)
+    def lines(self) -> RowList:
+        return self.query_one(f"#{self.LIST}", RowList)
 
     @property
     def selected(self) -> str | None:
@@ -62,7 +62,7 @@ class QueueListScreen(ConsoleScreen):
         self.set_class(self.app.size.height < DETAIL_HEIGHT, "-short")
         super().resized()
 
-    def main_widget(self) -> LineList:
+    def main_widget(self) -> RowList:
         return self.lines
 
     def context(self) -> Context:
@@ -98,11 +98,11 @@ class QueueListScreen(ConsoleScreen):
     def _with_filter(self, parts: Parts) -> Parts:
         if not self._filter:
             return parts
-        return [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
+        return [Styled(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
 
     # --- events ---
 
-    def on_line_list_highlighted(self) -> None:
+    def on_row_list_highlighted(self) -> None:
         self.console.queue_looked_at = self.selected
         self._draw_detail(self.snapshot, self.console.now_ms())
         self.show_keys()
@@ -115,7 +115,7 @@ class QueueListScreen(ConsoleScreen):
             self._focus = self.selected
             self.console.want()
 
-    def on_line_list_chosen(self) -> None:
+    def on_row_list_chosen(self) -> None:
         self.console.action_act(self.OPEN)
 
     def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:

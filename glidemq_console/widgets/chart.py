@@ -23,11 +23,11 @@ class Series:
     token: str = "chart-first"
 
 
-class Plot(Drawn):
+class Chart(Drawn):
     """Lines over time with a title; the axes are plain and the colours those of the theme."""
 
     DEFAULT_CSS = """
-    Plot {
+    Chart {
         height: 1fr;
         width: 1fr;
         min-height: 5;

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..text.format import gauge_cells, gauge_label, gauge_level
-from .styled import Ink
+from .styled import Styled
 
 
-def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[Ink]:
+def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[Styled]:
     """Return a gauge of `width` cells between its marks, the percentage, and a dim detail.
 
     Args:
@@ -16,9 +16,9 @@ def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[
     """
     token = f"gauge-{gauge_level(share)}"
     parts = [
-        Ink("▕", "gauge-empty"),
-        Ink(gauge_cells(share, width), token),
-        Ink("▏", "gauge-empty"),
-        Ink(" " + gauge_label(share), token),
+        Styled("▕", "gauge-empty"),
+        Styled(gauge_cells(share, width), token),
+        Styled("▏", "gauge-empty"),
+        Styled(" " + gauge_label(share), token),
     ]
-    return [*parts, Ink("  " + detail, "dim")] if detail else parts
+    return [*parts, Styled("  " + detail, "dim")] if detail else parts

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from ..text.format import byte_size, plural
 from ..text.safe import MASK, cell_fit, clean
 from ..text.wrap import Wrapper
-from .styled import Ink
+from .styled import Styled
 
 Path = tuple[str | int, ...]
 
@@ -33,7 +33,7 @@ class TreeLine:
     """One line of the tree: its parts, and the value that folding it is about."""
 
     path: Path
-    parts: tuple[Ink, ...]
+    parts: tuple[Styled, ...]
     folds: bool = False
     more: bool = False
     """Stands for children that are not shown yet."""
@@ -94,22 +94,22 @@ class Tree:
             if cell_len(indent.text) + cell_len(name) > width // 2:
                 # Its value would have no room beside it: it goes below.
                 for line in _wrapped(name, width - cell_len(indent.text)):
-                    yield TreeLine((*path, key), (indent, Ink(line, "label")))
-                head = [indent, Ink("  ")]
+                    yield TreeLine((*path, key), (indent, Styled(line, "label")))
+                head = [indent, Styled("  ")]
             else:
-                label = Ink(name + " " * max(0, column - cell_len(name)) + "  ", "label")
+                label = Styled(name + " " * max(0, column - cell_len(name)) + "  ", "label")
                 head = [indent, label]
             yield from self._lines((*path, key), head, item, width)
         if len(value) > shown:
             words = f"… {len(value) - shown:,} more, enter shows {min(PAGE, len(value) - shown)}"
-            yield TreeLine(path, (indent, Ink(words, "dim")), more=True)
+            yield TreeLine(path, (indent, Styled(words, "dim")), more=True)
 
-    def _lines(self, path: Path, head: list[Ink], value: Any, width: int) -> Iterator[TreeLine]:
+    def _lines(self, path: Path, head: list[Styled], value: Any, width: int) -> Iterator[TreeLine]:
         if isinstance(value, dict | list) and value:
             opened = self.is_open(path, value)
             size = plural(len(value), "key") if isinstance(value, dict) else plural(len(value), "item")
             yield TreeLine(
-                path, (*head, Ink("▾ " if opened else "▸ ", "focus"), Ink(size, "dim")), folds=True
+                path, (*head, Styled("▾ " if opened else "▸ ", "focus"), Styled(size, "dim")), folds=True
             )
             if opened:
                 yield from self._children(path, value, width)
@@ -121,29 +121,29 @@ class Tree:
             first, *rest = _wrapped(scalar.text, room)
             yield TreeLine(path, (*head, scalar._replace(text=first)))
             for line in rest:
-                yield TreeLine(path, (Ink(" " * (width - room)), scalar._replace(text=line)))
+                yield TreeLine(path, (Styled(" " * (width - room)), scalar._replace(text=line)))
 
-    def _text(self, path: Path, head: list[Ink], value: str, width: int) -> Iterator[TreeLine]:
+    def _text(self, path: Path, head: list[Styled], value: str, width: int) -> Iterator[TreeLine]:
         room = max(8, width - sum(cell_len(part.text) for part in head))
         if value == MASK:
-            yield TreeLine(path, (*head, Ink("••••••••", "dim"), Ink("  v reveal", "dim")))
+            yield TreeLine(path, (*head, Styled("••••••••", "dim"), Styled("  v reveal", "dim")))
             return
         if len(value) <= room and "\n" not in value:
             flat = f'"{clean(value, single_line=True)}"'
             if cell_len(flat) <= room:
-                yield TreeLine(path, (*head, Ink(flat)))
+                yield TreeLine(path, (*head, Styled(flat)))
                 return
         if not self.is_open(path, value):
             start = clean(value[: 4 * room], single_line=True)
             size = f"  {byte_size(len(value.encode('utf-8', 'replace')))}"
-            brief = Ink(cell_fit(f'"{start}"', room - len(size) - 2))
-            yield TreeLine(path, (*head, Ink("▸ ", "focus"), brief, Ink(size, "dim")), folds=True)
+            brief = Styled(cell_fit(f'"{start}"', room - len(size) - 2))
+            yield TreeLine(path, (*head, Styled("▸ ", "focus"), brief, Styled(size, "dim")), folds=True)
             return
-        yield TreeLine(path, (*head, Ink("▾ ", "focus")), folds=True)
-        indent = Ink(_indent(len(path), width).text + "  ")
+        yield TreeLine(path, (*head, Styled("▾ ", "focus")), folds=True)
+        indent = Styled(_indent(len(path), width).text + "  ")
         text = clean(value, limit=TEXT_LIMIT, line_limit=TEXT_LIMIT, max_lines=TEXT_LIMIT)
         for line in _wrapped(text, width - len(indent.text)):
-            yield TreeLine(path, (indent, Ink(line)))
+            yield TreeLine(path, (indent, Styled(line)))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -153,15 +153,15 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.text for line in wrapper.lines]
 
 
-def _indent(depth: int, width: int) -> Ink:
+def _indent(depth: int, width: int) -> Styled:
     """Two cells a level; beyond a quarter of the width, the level as a number."""
     spaces = "  " * depth
-    return Ink(spaces) if len(spaces) <= width // 4 else Ink(f"level {depth}  ", "dim")
+    return Styled(spaces) if len(spaces) <= width // 4 else Styled(f"level {depth}  ", "dim")
 
 
-def _scalar(value: Any) -> Ink:
+def _scalar(value: Any) -> Styled:
     if value is None or isinstance(value, bool):
-        return Ink(json.dumps(value), "dim")
+        return Styled(json.dumps(value), "dim")
     if isinstance(value, dict | list):
-        return Ink("{}" if isinstance(value, dict) else "[]", "dim")
-    return Ink(clean(str(value), single_line=True, limit=NAME_LIMIT))
+        return Styled("{}" if isinstance(value, dict) else "[]", "dim")
+    return Styled(clean(str(value), single_line=True, limit=NAME_LIMIT))

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from .drawn import Drawn
-from .styled import Ink, Parts, fit, strip, width_of
+from .styled import Parts, Styled, fit, strip, width_of
 
 GAP = 3
 
@@ -31,8 +31,8 @@ class KeyBar(Drawn):
     def __init__(self, *, id: str | None = None) -> None:
         """Make a bar without entries."""
         super().__init__(id=id)
-        self._entries: list[tuple[str, list[Ink]]] = []
-        self._right: list[Ink] = []
+        self._entries: list[tuple[str, list[Styled]]] = []
+        self._right: list[Styled] = []
 
     @property
     def text(self) -> str:
@@ -46,7 +46,7 @@ class KeyBar(Drawn):
             self._entries, self._right = new
             self.refresh()
 
-    def _placed(self) -> list[tuple[str, list[Ink]]]:
+    def _placed(self) -> list[tuple[str, list[Styled]]]:
         if not self._entries:
             return []
         *others, last = self._entries
@@ -71,8 +71,8 @@ class KeyBar(Drawn):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        left = [Ink(" ")]
+        left = [Styled(" ")]
         for index, (_, parts) in enumerate(self._placed()):
-            left += [Ink(" " * GAP if index else ""), *parts]
+            left += [Styled(" " * GAP if index else ""), *parts]
         right = fit(self._right, min(width, width_of(self._right)))
         return strip(self.app, [*fit(left, width - width_of(right)), *right], width, self.rich_style)

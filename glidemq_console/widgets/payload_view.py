@@ -16,7 +16,7 @@ from ..text.safe import clean, mask
 from ..theme import ink
 from .json_tree import Tree, TreeLine
 from .scrolling import CURSOR_KEYS, Pane
-from .styled import Ink, strip
+from .styled import Styled, strip
 
 #: Characters of the raw text that are drawn.
 RAW_LIMIT = 256 * 1024
@@ -59,7 +59,7 @@ class PayloadCard(Pane, can_focus=True):
         self._masked: Any = None
         self._hidden = 0
         self._tree: Tree | None = None
-        self._note: list[Ink] = []
+        self._note: list[Styled] = []
         self._drawn: list[TreeLine] = []
         self._at = 0
 
@@ -96,7 +96,7 @@ class PayloadCard(Pane, can_focus=True):
         self._tree = None
         self._value = self._masked = None
         self._hidden = 0
-        self._note = [Ink(text, token)]
+        self._note = [Styled(text, token)]
         self._redraw()
 
     def _json(self) -> str:
@@ -112,7 +112,7 @@ class PayloadCard(Pane, can_focus=True):
             self._drawn = [TreeLine((), tuple(self._note))] if self._note else []
         elif self.raw:
             lines = clean(self._json(), limit=RAW_LIMIT).split("\n")
-            self._drawn = [TreeLine((), (Ink(line),)) for line in lines]
+            self._drawn = [TreeLine((), (Styled(line),)) for line in lines]
         else:
             self._drawn = self._tree.lines(width)
         self._at = max(0, min(self._at, len(self._drawn) - 1))
@@ -213,5 +213,5 @@ class PayloadCard(Pane, can_focus=True):
         at_cursor = self.has_focus and index == self._at
         if at_cursor:
             base += ink(self.app, "foreground", on="cursor-background")
-        gutter = Ink("▌ " if at_cursor else "  ", "focus")
+        gutter = Styled("▌ " if at_cursor else "  ", "focus")
         return strip(self.app, [gutter, *self._drawn[index].parts], width, base)

@@ -16,7 +16,7 @@ from textual.strip import Strip
 from .columns import GAP, GUTTER, Column, Row, arrange
 from .row_strips import Look, header_strip, row_strip
 from .scrolling import CURSOR_KEYS, Scrolled
-from .styled import Ink, Parts, strip
+from .styled import Parts, Styled, strip
 
 #: Rows kept in memory when the owner hands them in by pages.
 KEPT_ROWS = 2_000
@@ -26,7 +26,7 @@ _HEADER = 1
 MARGIN = 25
 
 
-class LineList(Scrolled, can_focus=True, inherit_bindings=False):
+class RowList(Scrolled, can_focus=True, inherit_bindings=False):
     """Rows under a header; once moved, the cursor stays on the row with its key, wherever a refresh puts that row.
 
     Before, it stays on the first row whatever that is, unless the list `holds` the row that it began with.
@@ -47,7 +47,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     """Draw everything dim: the data is older than it should be."""
 
     class _About(Message):
-        def __init__(self, lines: LineList, key: Hashable | None, index: int) -> None:
+        def __init__(self, lines: RowList, key: Hashable | None, index: int) -> None:
             super().__init__()
             self.lines = lines
             self.key = key
@@ -62,19 +62,19 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     class Needed(Message):
         """Rows `start` to `end` (exclusive) are about to be seen and unknown or old."""
 
-        def __init__(self, lines: LineList, start: int, end: int) -> None:
+        def __init__(self, lines: RowList, start: int, end: int) -> None:
             super().__init__()
             self.lines = lines
             self.start = start
             self.end = end
 
         def can_replace(self, message: Message) -> bool:
-            return isinstance(message, LineList.Needed) and message.lines is self.lines
+            return isinstance(message, RowList.Needed) and message.lines is self.lines
 
     class SortAsked(Message):
         """The title of a column was clicked."""
 
-        def __init__(self, lines: LineList, column: str) -> None:
+        def __init__(self, lines: RowList, column: str) -> None:
             super().__init__()
             self.lines = lines
             self.column = column
@@ -82,7 +82,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     class MarksChanged(Message):
         """Another set of rows is marked."""
 
-        def __init__(self, lines: LineList, keys: frozenset[Hashable]) -> None:
+        def __init__(self, lines: RowList, keys: frozenset[Hashable]) -> None:
             super().__init__()
             self.lines = lines
             self.keys = keys
@@ -203,7 +203,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
     def set_reading(self) -> None:
         """Say that the rows are being read; the one that enter asks for meanwhile is opened when it comes."""
         self._reading = True
-        self._say_empty([[], [Ink("reading …", "dim")]])
+        self._say_empty([[], [Styled("reading …", "dim")]])
 
     def _say_empty(self, lines: Sequence[Parts]) -> None:
         empty = tuple(lines)
@@ -433,7 +433,7 @@ class LineList(Scrolled, can_focus=True, inherit_bindings=False):
             return header_strip(self.app, self._layout, self._sort, width, base, focused=self.has_focus)
         index = round(self.scroll_y) + y - _HEADER
         if self._total == 0 and y - _HEADER - 1 in range(len(self._empty)):
-            return strip(self.app, [Ink(" " * GUTTER), *self._empty[y - _HEADER - 1]], width, base)
+            return strip(self.app, [Styled(" " * GUTTER), *self._empty[y - _HEADER - 1]], width, base)
         if index >= self._total:
             return Strip.blank(width, base)
         row = self._rows.get(index)

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from ..theme import ink
 from .columns import GAP, GUTTER, Column, Row
-from .styled import Ink, fit, parts_of, segments, strip
+from .styled import Styled, fit, parts_of, segments, strip
 
 Layout = Sequence[tuple[Column, int]]
 
@@ -36,16 +36,16 @@ def header_strip(
 ) -> Strip:
     """Return the titles; `sort` is the column that sorts and whether it descends."""
     token = "focus" if focused else "dim"
-    parts = [Ink(" " * GUTTER)]
+    parts = [Styled(" " * GUTTER)]
     for column, cells in layout:
         sorted_by = sort is not None and sort[0] == column.key
-        title = Ink(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
-        marker = Ink("▾" if sort and sort[1] else "▴", token) if sorted_by else Ink(" ")
+        title = Styled(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
+        marker = Styled("▾" if sort and sort[1] else "▴", token) if sorted_by else Styled(" ")
         if not column.right and cell_len(column.title) + 2 <= cells:
             # Beside its title, not at the other end of a wide column.
-            parts += [*fit([title, Ink(" "), marker], cells), Ink(" " * GAP)]
+            parts += [*fit([title, Styled(" "), marker], cells), Styled(" " * GAP)]
         else:
-            parts += [*fit([title], cells, right=column.right), marker, Ink(" " * (GAP - 1))]
+            parts += [*fit([title], cells, right=column.right), marker, Styled(" " * (GAP - 1))]
     return strip(app, parts, width, base)
 
 
@@ -55,16 +55,16 @@ def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width:
         background = "cursor-background" if look.focused else "cursor-blurred-background"
         base += ink(app, "foreground", on=background)
     parts = [
-        Ink("•" if look.is_marked else " ", "focus", "bold"),
-        Ink("▌" if look.is_cursor else " ", "focus" if look.focused else "dim"),
-        Ink(" "),
+        Styled("•" if look.is_marked else " ", "focus", "bold"),
+        Styled("▌" if look.is_cursor else " ", "focus" if look.focused else "dim"),
+        Styled(" "),
     ]
     if row is None:
-        parts.append(Ink("…", "dim"))
+        parts.append(Styled("…", "dim"))
     else:
         for column, cells in layout:
             parts += fit(parts_of(row.cells.get(column.key, "")), cells, right=column.right)
-            parts.append(Ink(" " * GAP))
+            parts.append(Styled(" " * GAP))
     drawn = segments(app, fit(parts, width), base)
     if look.stale:
         drawn = [Segment(text, (style or base) + ink(app, "dim")) for text, style, _ in drawn]

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from .drawn import Drawn
-from .styled import Ink, Parts, fit, segments, strip, width_of, wrap
+from .styled import Parts, Styled, fit, segments, strip, width_of, wrap
 
 
 class PartsView(Drawn):
@@ -38,10 +38,10 @@ class PartsView(Drawn):
         self._lines = [list(line) for line in lines]
         self._wraps = wraps
         self._hang = hang
-        self._wrapped: tuple[int, list[list[Ink]]] = (0, [])
+        self._wrapped: tuple[int, list[list[Styled]]] = (0, [])
 
     @property
-    def lines(self) -> list[list[Ink]]:
+    def lines(self) -> list[list[Styled]]:
         """The lines that are shown."""
         return self._lines
 
@@ -59,7 +59,7 @@ class PartsView(Drawn):
             self._wrapped = (0, [])
             self.refresh(layout=len(self._drawn(self.size.width)) != before)
 
-    def _drawn(self, width: int) -> list[list[Ink]]:
+    def _drawn(self, width: int) -> list[list[Styled]]:
         """The lines as they fit."""
         if not self._wraps:
             return self._lines
@@ -117,8 +117,8 @@ class StatusLine(Drawn):
         if y:
             return Strip.blank(width, base)
         right = fit(self._right, min(width, width_of(self._right)))
-        left = fit([Ink(" "), *self._left], width - width_of(right) - 2)
-        return strip(self.app, [*left, Ink(" "), *right], width, base)
+        left = fit([Styled(" "), *self._left], width - width_of(right) - 2)
+        return strip(self.app, [*left, Styled(" "), *right], width, base)
 
 
 class Rule(Drawn):
@@ -152,11 +152,11 @@ class Rule(Drawn):
         parts = []
         if self._title:
             parts = [
-                Ink("── ", "hairline"),
-                Ink(self._title, *(("focus", "bold") if self._lit else ("dim", ""))),
-                Ink(" "),
+                Styled("── ", "hairline"),
+                Styled(self._title, *(("focus", "bold") if self._lit else ("dim", ""))),
+                Styled(" "),
             ]
-        parts.append(Ink("─" * max(0, width - width_of(parts)), "hairline"))
+        parts.append(Styled("─" * max(0, width - width_of(parts)), "hairline"))
         return strip(self.app, parts, width, base)
 
 
@@ -189,7 +189,7 @@ class TabBar(Drawn):
         """Make a bar without tabs; where space is short they all go to their short form, or one by one."""
         super().__init__(id=id, classes=classes)
         self._one_by_one = one_by_one
-        self._tabs: list[tuple[str, list[Ink], list[Ink]]] = []
+        self._tabs: list[tuple[str, list[Styled], list[Styled]]] = []
         self._current = ""
 
     @property
@@ -204,7 +204,7 @@ class TabBar(Drawn):
             self._tabs, self._current = new, current
             self.refresh()
 
-    def _placed(self) -> list[tuple[str, list[Ink]]]:
+    def _placed(self) -> list[tuple[str, list[Styled]]]:
         placed = [(key, parts) for key, parts, _ in self._tabs]
         over = sum(width_of(parts) + self.GAP for _, parts in placed) - self.GAP - (self.size.width - 1)
         for at in reversed(range(len(placed))):
@@ -226,9 +226,9 @@ class TabBar(Drawn):
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
-        line = segments(self.app, [Ink(" ")], base)
+        line = segments(self.app, [Styled(" ")], base)
         for key, parts in self._placed():
             lit = key == self._current
             shown = [part._replace(attributes="bold underline") if lit else part for part in parts]
-            line += segments(self.app, [*fit(shown, width_of(shown)), Ink(" " * self.GAP)], base)
+            line += segments(self.app, [*fit(shown, width_of(shown)), Styled(" " * self.GAP)], base)
         return Strip(line).adjust_cell_length(self.size.width, base)

@@ -21,7 +21,7 @@ _WORDS = re.compile(" +|[^ ]+")
 _WHOLE = 16
 
 
-class Ink(NamedTuple):
+class Styled(NamedTuple):
     """A run of text of one look."""
 
     text: str
@@ -33,25 +33,25 @@ class Ink(NamedTuple):
     """Theme variable of the background; None leaves that of the line."""
 
 
-Parts: TypeAlias = Sequence[Ink]
-Cell: TypeAlias = "str | Ink | Parts"
+Parts: TypeAlias = Sequence[Styled]
+Cell: TypeAlias = "str | Styled | Parts"
 
 
-def parts_of(cell: Cell) -> list[Ink]:
+def parts_of(cell: Cell) -> list[Styled]:
     """Return a cell as a list of parts."""
     if isinstance(cell, str):
-        return [Ink(cell)]
-    if isinstance(cell, Ink):
+        return [Styled(cell)]
+    if isinstance(cell, Styled):
         return [cell]
     return list(cell)
 
 
-def width_of(parts: Iterable[Ink]) -> int:
+def width_of(parts: Iterable[Styled]) -> int:
     """Return how many cells the parts take."""
     return sum(cell_len(part.text) for part in parts)
 
 
-def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
+def fit(parts: Parts, width: int, *, right: bool = False) -> list[Styled]:
     """Return the parts cut (with an ellipsis) or padded to exactly `width` cells, each on one safe line."""
     if width <= 0:
         return []
@@ -60,9 +60,9 @@ def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
     if missing == 0:
         return list(parts)
     if missing > 0:
-        padding = Ink(" " * missing)
+        padding = Styled(" " * missing)
         return [padding, *parts] if right else [*parts, padding]
-    kept: list[Ink] = []
+    kept: list[Styled] = []
     room = width
     for index, part in enumerate(parts):
         size = cell_len(part.text)
@@ -77,11 +77,11 @@ def fit(parts: Parts, width: int, *, right: bool = False) -> list[Ink]:
         break
     if room > 0:
         # A wide character did not fit into the last cell.
-        kept.append(Ink(" " * room))
+        kept.append(Styled(" " * room))
     return kept
 
 
-def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Ink]]:
+def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Styled]]:
     """Return the parts as lines of at most `width` cells, long parts broken at spaces; further lines are indented.
 
     Args:
@@ -93,13 +93,13 @@ def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Ink]]:
         return [list(parts)]
     text = "".join(part.text for part in parts)
     indent = min(width // 3, len(text) - len(text.lstrip(" ")) + 2 if hang is None else hang)
-    lines: list[list[Ink]] = [[]]
+    lines: list[list[Styled]] = [[]]
     used = start = 0
     for part in parts:
         whole = cell_len(part.text) <= min(_WHOLE, width // 2)
         for word in [part.text] if whole else _WORDS.findall(part.text):
             if used + cell_len(word) > width and used > start:
-                lines.append([Ink(" " * indent)])
+                lines.append([Styled(" " * indent)])
                 used = start = indent
                 word = word.lstrip(" ")
             while word:
@@ -107,19 +107,19 @@ def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Ink]]:
                 lines[-1].append(part._replace(text=head))
                 used, word = used + cell_len(head), word[len(head) :]
                 if word:
-                    lines.append([Ink(" " * indent)])
+                    lines.append([Styled(" " * indent)])
                     used = start = indent
     return lines
 
 
-def ink_style(app: App[Any], part: Ink, base: Style) -> Style:
+def ink_style(app: App[Any], part: Styled, base: Style) -> Style:
     """Return the Rich style of a part on a base style."""
     if part.token:
         return base + ink(app, part.token, part.attributes, on=part.on)
     return base + Style.parse(part.attributes) if part.attributes else base
 
 
-def segments(app: App[Any], parts: Iterable[Ink], base: Style) -> list[Segment]:
+def segments(app: App[Any], parts: Iterable[Styled], base: Style) -> list[Segment]:
     """Return the parts as segments on a base style; stand-ins of unsafe characters are dim."""
     drawn: list[Segment] = []
     for part in parts:

@@ -17,7 +17,7 @@ from ..text.format import plural
 from ..text.safe import SafeStream, clean
 from ..text.wrap import Wrapper
 from .scrolling import READING_KEYS, Scrolled
-from .styled import Ink, Parts, strip
+from .styled import Parts, Styled, strip
 
 Kind = Literal["content", "reasoning", "tool", "other", "note"]
 
@@ -27,12 +27,12 @@ MAX_CHARACTERS: Final = 1_000_000
 #: A chunk is wrapped in pieces of this size, so that one huge chunk leaves the ring bit by bit.
 _PIECE: Final = 4_096
 
-_GUTTERS: Final[dict[str, Ink]] = {
-    "reasoning": Ink("┊ ", "reasoning"),
-    "tool": Ink("» ", "tool"),
-    "other": Ink("· ", "dim"),
+_GUTTERS: Final[dict[str, Styled]] = {
+    "reasoning": Styled("┊ ", "reasoning"),
+    "tool": Styled("» ", "tool"),
+    "other": Styled("· ", "dim"),
 }
-_NO_GUTTER: Final = Ink("  ")
+_NO_GUTTER: Final = Styled("  ")
 _LOOKS: Final[dict[str, tuple[str, str]]] = {
     "content": ("", ""),
     "reasoning": ("reasoning", "dim italic"),
@@ -299,7 +299,7 @@ class TokenPane(Scrolled, can_focus=True):
             left = max(0, width - len(words) - 2)
             return strip(
                 self.app,
-                [Ink("─" * left, "hairline"), Ink(words, "focus"), Ink("──", "hairline")],
+                [Styled("─" * left, "hairline"), Styled(words, "focus"), Styled("──", "hairline")],
                 width,
                 base,
             )
@@ -307,7 +307,7 @@ class TokenPane(Scrolled, can_focus=True):
             return Strip.blank(width, base)
         if index == 0 and (self._forgot or self._wrapped.dropped):
             return strip(
-                self.app, [_NO_GUTTER, Ink("… what came before is not kept", "dim", "italic")], width, base
+                self.app, [_NO_GUTTER, Styled("… what came before is not kept", "dim", "italic")], width, base
             )
         number = self._wrapped.dropped + index
         is_last = index == len(self._wrapped.lines) - 1
@@ -325,11 +325,11 @@ class TokenPane(Scrolled, can_focus=True):
         parts = [_NO_GUTTER if line.soft and line.kind != "reasoning" else gutter]
         position = 0
         for start, end, _ in self._matches.get(number, ()):
-            parts.append(Ink(line.text[position:start], token, attributes))
+            parts.append(Styled(line.text[position:start], token, attributes))
             here = "bold underline" if number == self._match else ""
-            parts.append(Ink(line.text[start:end], "match-foreground", here, "match-background"))
+            parts.append(Styled(line.text[start:end], "match-foreground", here, "match-background"))
             position = end
-        parts.append(Ink(line.text[position:], token, attributes))
+        parts.append(Styled(line.text[position:], token, attributes))
         if is_last and self.live:
-            parts.append(Ink("▌", "focus"))
+            parts.append(Styled("▌", "focus"))
         return parts

@@ -12,20 +12,20 @@ from textual.strip import Strip
 from ..text.safe import clean
 from ..text.wrap import Wrapper
 from .scrolling import READING_KEYS, Pane
-from .styled import Ink, strip
+from .styled import Styled, strip
 
 #: Characters of one text that are drawn; what is longer says so at its end.
 LIMIT = 256 * 1024
-_NO_GUTTER = Ink("  ")
+_NO_GUTTER = Styled("  ")
 #: Stands before every line that came from a job, so that nothing in it can look like a line of ours.
-QUOTED = Ink("│ ", "hairline")
+QUOTED = Styled("│ ", "hairline")
 
 
 class Paragraph(NamedTuple):
     """A safe text with what stands in the two cells before each of its lines."""
 
-    text: Ink
-    gutter: Ink = _NO_GUTTER
+    text: Styled
+    gutter: Styled = _NO_GUTTER
 
 
 class Prose(Pane, can_focus=True):
@@ -44,7 +44,7 @@ class Prose(Pane, can_focus=True):
         """Make an empty view."""
         super().__init__(id=id, classes=classes)
         self._paragraphs: list[Paragraph] = []
-        self._wrapped: tuple[int, list[tuple[Ink, Ink]]] = (0, [])
+        self._wrapped: tuple[int, list[tuple[Styled, Styled]]] = (0, [])
 
     @property
     def text(self) -> str:
@@ -53,9 +53,9 @@ class Prose(Pane, can_focus=True):
 
     def show(self, text: str, token: str = "") -> None:
         """Show a foreign text."""
-        self.show_paragraphs([Ink(clean(text, limit=LIMIT, line_limit=LIMIT, max_lines=LIMIT), token)])
+        self.show_paragraphs([Styled(clean(text, limit=LIMIT, line_limit=LIMIT, max_lines=LIMIT), token)])
 
-    def show_paragraphs(self, paragraphs: Sequence[Ink | Paragraph]) -> None:
+    def show_paragraphs(self, paragraphs: Sequence[Styled | Paragraph]) -> None:
         """Show safe texts below one another, each in its colour."""
         new = [one if isinstance(one, Paragraph) else Paragraph(one) for one in paragraphs]
         if new == self._paragraphs:
@@ -66,9 +66,9 @@ class Prose(Pane, can_focus=True):
         self._measure()
         self.scroll_to(y=0, animate=False, force=True)
 
-    def _lines(self, width: int) -> list[tuple[Ink, Ink]]:
+    def _lines(self, width: int) -> list[tuple[Styled, Styled]]:
         if self._wrapped[0] != width:
-            lines: list[tuple[Ink, Ink]] = []
+            lines: list[tuple[Styled, Styled]] = []
             for text, gutter in self._paragraphs:
                 wrapper = Wrapper(width)
                 wrapper.start("text")

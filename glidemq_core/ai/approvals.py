@@ -25,7 +25,7 @@ from ..options.fields import (
 from ..options.job import Actor
 from ..records.decoding import decode_signals
 from ..records.jobs import Approval, Decision
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.numbers import parse_number
 from ..wire.payload import as_text, encode_json
 from .reviews import bound_facts
@@ -52,7 +52,7 @@ class _Asked:
 
 
 async def approve(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     *,
     actor: Actor,
@@ -82,7 +82,7 @@ async def approve(
 
 
 async def reject(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     *,
     actor: Actor,
@@ -124,7 +124,7 @@ def not_shown(shown: Approval, action: str, actor: Actor, now_ms: int, signal: s
     )
 
 
-async def _decide(scope: Scope, job_id: str, asked: _Asked) -> Decision:
+async def _decide(scope: QueueContext, job_id: str, asked: _Asked) -> Decision:
     expect = None if asked.expect is None else text(asked.expect, "expect").lower()
     now = scope.now_ms()
     since = (
@@ -171,7 +171,7 @@ async def _decide(scope: Scope, job_id: str, asked: _Asked) -> Decision:
 
 
 async def _facts(
-    scope: Scope, job_id: str, expect: str | None
+    scope: QueueContext, job_id: str, expect: str | None
 ) -> tuple[str, str, tuple[str | int | bytes, ...]]:
     """SHA-1 and SHA-256 of the payload and, for a bound decision, what the deciding call has to find.
 

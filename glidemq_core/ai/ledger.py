@@ -9,7 +9,7 @@ from typing import Any
 from ..options.fields import EPOCH, from_epoch_ms
 from ..records.decoding import usage_from_json
 from ..records.jobs import Attempt, Usage
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.payload import as_text
 from ..wire.strict_json import parse_json
 
@@ -87,7 +87,7 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
     return runs
 
 
-async def get_ledger(scope: Scope, job_id: str) -> list[Attempt] | None:
+async def get_ledger(scope: QueueContext, job_id: str) -> list[Attempt] | None:
     """Read the attempts that have ended, oldest first; None: nothing was kept."""
     entries, state = await scope.gather(
         ("LRANGE", scope.keys.ledger(job_id), 0, -1), ("HGET", scope.keys.job(job_id), "state")

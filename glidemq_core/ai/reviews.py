@@ -21,7 +21,7 @@ from ..records.decoding import (
     picked_fields,
 )
 from ..records.jobs import Approval
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.numbers import size_words
 from ..wire.payload import as_text, decode_progress, unpack
 from ..wire.serializer import JSON_SERIALIZER, Serializer
@@ -175,7 +175,7 @@ def _mark(fields: Fields, stream: StreamFacts) -> str:
     return hashlib.sha1(canonical_json([*parts, stream.text]).encode()).hexdigest()
 
 
-async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None) -> Approval:
+async def review(scope: QueueContext, job_id: str, *, payload_limit: int | None = None) -> Approval:
     """Read what an approver must see; see `Queue.review`. Plain commands: it works for read-only users."""
     keys, key = scope.keys, scope.keys.job(job_id)
     values, length, deadline, stream = await scope.connection.pipeline(
@@ -213,7 +213,7 @@ async def review(scope: Scope, job_id: str, *, payload_limit: int | None = None)
     return approval
 
 
-async def _signals(scope: Scope, key: str, length: int, payload_limit: int | None) -> dict[str, bytes]:
+async def _signals(scope: QueueContext, key: str, length: int, payload_limit: int | None) -> dict[str, bytes]:
     """The field of signals, unless it is too long to be decoded."""
     if not length or length > (ALL_SIGNALS if payload_limit is None else LIST_SIGNALS):
         return {}
@@ -221,7 +221,7 @@ async def _signals(scope: Scope, key: str, length: int, payload_limit: int | Non
     return {} if stored is None else {"signals": stored}
 
 
-def _not_suspended(scope: Scope, job_id: str, state: str) -> JobStateError:
+def _not_suspended(scope: QueueContext, job_id: str, state: str) -> JobStateError:
     return JobStateError(
         f"job '{scope.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
         queue=scope.queue,
@@ -243,7 +243,7 @@ class Bound:
     facts: tuple[str | int | bytes, ...]
 
 
-async def bound_facts(scope: Scope, job_id: str) -> Bound | None:
+async def bound_facts(scope: QueueContext, job_id: str) -> Bound | None:
     """Read a job whole and return its review hash with the facts behind it; None if there is no such job."""
     names = (*BOUND_FIELDS, *ROUND_FIELDS)
     key = scope.keys.jstream(job_id)

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from ..errors import CallTimeoutError, GlideMQError, ServerUnavailableError
 from ..server.connection import Connection
-from ..server.context import Scope, readable
+from ..server.context import QueueContext, readable
 from ..wire.entry_ids import EntryId, id_text, parse_id
 from .stream_tail import Page, PageSize, Tail
 
@@ -192,7 +192,7 @@ class StreamHub:
 
     def follow(
         self,
-        scope: Scope,
+        scope: QueueContext,
         job_id: str,
         *,
         start: str = "0",

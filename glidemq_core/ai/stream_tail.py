@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from ..errors import GlideMQError, JobNotFoundError
 from ..records.decoding import decode_chunk
 from ..records.jobs import StreamChunk
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.entry_ids import EntryId, id_text, parse_id
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Tail:
     def __init__(
         self,
         hub: StreamHub,
-        scope: Scope,
+        scope: QueueContext,
         job_id: str,
         start: str,
         follow: bool,

@@ -19,7 +19,7 @@ from ..options.fields import Duration, refuse, to_ms
 from ..options.types import JobIdLike
 from ..records.jobs import StreamChunk
 from ..server.connection import Connection
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.payload import MAX_PAYLOAD_BYTES, refuse_size
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
@@ -65,7 +65,7 @@ _appenders: WeakKeyDictionary[Connection, dict[Hashable, Any]] = WeakKeyDictiona
 
 
 async def append_chunk(
-    scope: Scope, job_id: str, chunk: Mapping[str, str], calls: RunCalls | None = None
+    scope: QueueContext, job_id: str, chunk: Mapping[str, str], calls: RunCalls | None = None
 ) -> str:
     """Append one chunk to a job's stream and return its entry id.
 
@@ -88,7 +88,9 @@ async def append_chunk(
     return await appender.append(words, size)
 
 
-async def _send(scope: Scope, job_id: str, calls: RunCalls | None, chunks: list[list[bytes]]) -> list[str]:
+async def _send(
+    scope: QueueContext, job_id: str, calls: RunCalls | None, chunks: list[list[bytes]]
+) -> list[str]:
     args: list[str | bytes] = []
     for words in chunks:
         args.append(str(len(words)))
@@ -151,7 +153,12 @@ def check_entry_id(value: str, option: str, *, newest: bool = False) -> str:
 
 
 async def read_stream(
-    scope: Scope, job_id: str, *, last_id: str | None = None, count: int = 100, block: Duration | None = None
+    scope: QueueContext,
+    job_id: str,
+    *,
+    last_id: str | None = None,
+    count: int = 100,
+    block: Duration | None = None,
 ) -> list[StreamChunk]:
     """Read chunks after `last_id`, oldest first; see `Queue.read_stream`."""
     wait = to_ms(block, "block") if block and (not isinstance(block, int) or block > 0) else 0
@@ -171,7 +178,7 @@ async def read_stream(
 
 
 async def stream(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     *,
     start: str = "0",

@@ -13,7 +13,7 @@ from ..options.job import Actor
 from ..options.types import JobIdLike
 from ..records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
 from ..records.jobs import Approval, Decision, SignalResult, SuspendInfo
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from .approvals import approve, reject
 from .reviews import bound_facts, read_payload, review
 from .signals import signal_head
@@ -40,7 +40,7 @@ class SuspendOutcome:
 
 
 async def suspend(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     entry_id: str,
     processed_on: str | int,
@@ -67,7 +67,7 @@ async def suspend(
 
 
 async def send_signal(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     name: str,
     data: Any | Unset = UNSET,
@@ -88,12 +88,12 @@ async def send_signal(
     return SignalResult(outcome=outcome.decode(), revoked=revoked == b"1")
 
 
-async def deliver_early(scope: Scope) -> int:
+async def deliver_early(scope: QueueContext) -> int:
     """Deliver kept signals to jobs that a peer suspended; returns how many. Part of a worker's tick."""
     return int((await scope.call("deliver_early", scope.now_ms()))[1])
 
 
-async def get_suspend_info(scope: Scope, job_id: str) -> SuspendInfo | None:
+async def get_suspend_info(scope: QueueContext, job_id: str) -> SuspendInfo | None:
     """Read why and until when a job is suspended, with its review hash; None if it is not."""
     values, deadline = await scope.gather(
         ("HMGET", scope.keys.job(job_id), *SUSPEND_FIELDS),

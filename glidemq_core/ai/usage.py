@@ -16,7 +16,7 @@ from ..jobs.run_calls import RunCalls
 from ..options.fields import Duration, Instant, flag, refuse, text, to_ms
 from ..options.types import JobIdLike
 from ..records.jobs import Attempt, FlowUsage, Usage, UsageSummary
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.numbers import number_text
 from ..wire.strict_json import compact_json
 from .ledger import get_ledger
@@ -131,7 +131,7 @@ def _values(usage: Usage) -> dict[str, Any]:
 
 
 async def report_usage(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     usage: Usage | Mapping[str, Any] | None = None,
     *,
@@ -185,7 +185,9 @@ async def report_usage(
     return Usage(**report) if report else None
 
 
-async def _send_report(scope: Scope, job_id: str, words: tuple[str, ...], calls: RunCalls | None) -> None:
+async def _send_report(
+    scope: QueueContext, job_id: str, words: tuple[str, ...], calls: RunCalls | None
+) -> None:
     """Send an encoded report, waiting for a peer that holds the report lock."""
     mark = "" if calls is None else calls.next_mark()
 
@@ -206,7 +208,9 @@ async def _send_report(scope: Scope, job_id: str, words: tuple[str, ...], calls:
         raise scope.refusal(job_id, status)
 
 
-async def report_tokens(scope: Scope, job_id: str, count: float, calls: RunCalls | None = None) -> None:
+async def report_tokens(
+    scope: QueueContext, job_id: str, count: float, calls: RunCalls | None = None
+) -> None:
     """Tell the token limiter what a job used; the last call wins.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..watch.reader import Source, failed, integer, text
 from ..wire.payload import as_text
 from .findings import verdict
@@ -67,5 +67,5 @@ async def _damaged(source: Source, names: Sequence[str]) -> dict[str, tuple[str,
     return found
 
 
-def _scope(source: Source, name: str) -> Scope:
-    return Scope(source.connection, source.keys(name))
+def _scope(source: Source, name: str) -> QueueContext:
+    return QueueContext(source.connection, source.keys(name))

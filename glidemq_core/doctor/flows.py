@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..flows.repair import pending_children
 from ..jobs.links import OLD_ENOUGH_MS
 from ..records.jobs import Check
-from ..server.context import Scope
+from ..server.context import QueueContext
 from .findings import plural, verdict
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ async def stuck_parents(watch: Watch, source: Source, names: Sequence[str]) -> C
     waiting = [node for flow in listed.items for node in flow.nodes if node.state == "waiting-children"]
     found = []
     for node in waiting[:_PARENTS]:
-        scope = Scope(source.connection, source.keys(node.queue))
+        scope = QueueContext(source.connection, source.keys(node.queue))
         states = await pending_children(scope, node.ref)
         culprits = [
             f"{child} {state or 'is gone'}" for child, state in states.items() if state in ("failed", "")

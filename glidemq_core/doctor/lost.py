@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..watch.reader import Source, entries, failed, integer, pairs, sliced, text
 from ..wire.keys import WORKERS_GROUP
 from .findings import plural, verdict
@@ -52,7 +52,7 @@ async def requeue_lost(_: Watch, source: Source, names: Sequence[str], actor: Ac
     results = []
     for name in names:
         mine = [job for job in found if job.queue == name]
-        scope = Scope(source.connection, source.keys(name))
+        scope = QueueContext(source.connection, source.keys(name))
         for batch in sliced(mine, _BATCH):
             now_ms = source.now_ms()
             ids = [job.id for job in batch]

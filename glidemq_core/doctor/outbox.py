@@ -10,7 +10,7 @@ from ..errors import GlideMQError
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..watch.reader import Source, failed, integer, sliced, text
 from ..worker.outbox import Outbox
 from .findings import plural, verdict
@@ -73,7 +73,7 @@ async def retry_letters(
     """Give letters that were set aside one more try, and deliver what can be delivered."""
     results = []
     for name in names:
-        scope, now_ms = Scope(source.connection, source.keys(name)), source.now_ms()
+        scope, now_ms = QueueContext(source.connection, source.keys(name)), source.now_ms()
         if not await source.connection.command("ZCARD", scope.keys.outbox_failed):
             continue
         refusals: list[BaseException] = []

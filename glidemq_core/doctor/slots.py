@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..watch.reader import Source, failed, pairs, text
 from ..wire.numbers import to_int
 from .findings import plural, verdict
@@ -61,7 +61,7 @@ async def free_slots(_: Watch, source: Source, names: Sequence[str], actor: Acto
     found, _complete = await _find(source, names)
     results = []
     for group in found:
-        scope, now_ms = Scope(source.connection, source.keys(group.queue)), source.now_ms()
+        scope, now_ms = QueueContext(source.connection, source.keys(group.queue)), source.now_ms()
         detail = {"key": group.key, "was": to_int(group.active), "held": group.holders}
         blob = await audit_blob(scope, actor, "free_slots", [], now_ms, detail=detail)
         status, *_sent = await scope.call(

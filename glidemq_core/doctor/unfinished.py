@@ -9,7 +9,7 @@ from ..flows.parts import flows_in_parts, mend_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..watch.reader import Source
 from .findings import plural, verdict
 
@@ -22,7 +22,9 @@ async def unfinished_flows(_: Watch, source: Source, names: Sequence[str]) -> Ch
     oldest = source.now_ms() - OLD_ENOUGH_MS
     found = []
     for name in names:
-        for token, entry in (await flows_in_parts(Scope(source.connection, source.keys(name)))).items():
+        for token, entry in (
+            await flows_in_parts(QueueContext(source.connection, source.keys(name)))
+        ).items():
             at = entry.get("at")
             if isinstance(at, (int, float)) and at <= oldest:
                 runs = "partly runs" if entry.get("state") == "releasing" else "does not run"
@@ -41,7 +43,7 @@ async def finish_flows(_: Watch, source: Source, names: Sequence[str], actor: Ac
     """Finish flows that partly run, remove those of which nothing does, take back links without child."""
     results = []
     for name in names:
-        scope = Scope(source.connection, source.keys(name))
+        scope = QueueContext(source.connection, source.keys(name))
         for token, outcome in (await mend_flows(scope, actor=actor)).items():
             results.append(
                 OperationResult(queue=name, action="finish_flows", ok=True, outcome=outcome, message=token)

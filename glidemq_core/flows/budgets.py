@@ -16,7 +16,7 @@ from ..records.budgets import decode_budget, shown_caps
 from ..records.decoding import hash_fields
 from ..records.jobs import FlowBudget, TopUp
 from ..server.commands import Arg
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.keys import QueueKeys
 from .walk import by_queue, parse_members, whole_tree
 
@@ -25,7 +25,7 @@ _STALE_CAPS_S = 1.0
 _SLICE = 500
 
 
-async def get_flow_budget(scope: Scope, flow_id: str) -> FlowBudget | None:
+async def get_flow_budget(scope: QueueContext, flow_id: str) -> FlowBudget | None:
     """Read the budget of a flow whose root is in this queue, None without one; see `Queue.get_flow_budget`."""
     fields = hash_fields(await scope.connection.command("HGETALL", scope.keys.budget(flow_id)))
     if not fields:
@@ -36,12 +36,12 @@ async def get_flow_budget(scope: Scope, flow_id: str) -> FlowBudget | None:
     return replace(budget, parked=tuple(await get_parked_jobs(scope, flow_id)))
 
 
-async def get_parked_jobs(scope: Scope, flow_id: str) -> list[JobRef]:
+async def get_parked_jobs(scope: QueueContext, flow_id: str) -> list[JobRef]:
     """Find the jobs of a flow that its budget has paused, in any queue."""
     return (await _stopped(scope, flow_id))["parked"]
 
 
-async def _stopped(scope: Scope, flow_id: str) -> dict[str, list[JobRef]]:
+async def _stopped(scope: QueueContext, flow_id: str) -> dict[str, list[JobRef]]:
     """Find the jobs that the budget has parked and failed: among those noted, and in the whole tree."""
     connection, prefix = scope.connection, scope.keys.prefix
     noted = await connection.command("SMEMBERS", scope.keys.budget_parked(flow_id))
@@ -51,7 +51,9 @@ async def _stopped(scope: Scope, flow_id: str) -> dict[str, list[JobRef]]:
     return await sort_stopped(scope, flow_id, candidates)
 
 
-async def sort_stopped(scope: Scope, flow_id: str, candidates: Iterable[JobRef]) -> dict[str, list[JobRef]]:
+async def sort_stopped(
+    scope: QueueContext, flow_id: str, candidates: Iterable[JobRef]
+) -> dict[str, list[JobRef]]:
     """Ask which of some jobs this budget has stopped, in one round trip a page; `parked` and `failed` ones."""
     found: dict[str, list[JobRef]] = {"parked": [], "failed": []}
     budget_key = scope.keys.budget(flow_id)
@@ -76,7 +78,7 @@ def _question(root: str, words: Sequence[Arg]) -> tuple[str, str, *tuple[Arg, ..
 
 
 async def top_up_budget(
-    scope: Scope,
+    scope: QueueContext,
     flow_id: str,
     *,
     add_tokens: float = 0,
@@ -150,7 +152,7 @@ async def top_up_budget(
 
 
 async def _released(
-    scope: Scope, flow_id: str, wanted: Mapping[str, Iterable[JobRef]], *, again: bool, release: bool
+    scope: QueueContext, flow_id: str, wanted: Mapping[str, Iterable[JobRef]], *, again: bool, release: bool
 ) -> list[JobRef]:
     """Let stopped jobs go; and, with `again`, those that a flag set meanwhile from stale caps has parked."""
     released = await _let_go(scope, flow_id, wanted)
@@ -159,7 +161,7 @@ async def _released(
     return released
 
 
-async def _let_go(scope: Scope, flow_id: str, wanted: Mapping[str, Iterable[JobRef]]) -> list[JobRef]:
+async def _let_go(scope: QueueContext, flow_id: str, wanted: Mapping[str, Iterable[JobRef]]) -> list[JobRef]:
     """Release parked and retry failed jobs, each in its own slot and only if it still is what it was."""
     released: list[JobRef] = []
     for kind, jobs in wanted.items():
@@ -179,7 +181,7 @@ async def _let_go(scope: Scope, flow_id: str, wanted: Mapping[str, Iterable[JobR
     return released
 
 
-async def _flag_set_again(scope: Scope, flow_id: str) -> bool:
+async def _flag_set_again(scope: QueueContext, flow_id: str) -> bool:
     """Look once more after category caps were raised; True when a stale flag was taken back."""
     await asyncio.sleep(_STALE_CAPS_S)
     [status] = await scope.call("budget_recheck", flow_id)

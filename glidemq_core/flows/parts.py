@@ -21,7 +21,7 @@ from ..jobs.links import OLD_ENOUGH_MS, register_child, settle_link
 from ..options.job import Actor
 from ..server.commands import Arg
 from ..server.connection import Connection
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.retry import retry_lost_reply
 from ..server.slots import slot_of
 from ..wire.payload import as_text
@@ -261,7 +261,7 @@ async def _undo(connection: Connection, home: str, others: Sequence[str], token:
 
 
 async def mend_flows(
-    scope: Scope, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
+    scope: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
 ) -> dict[str, str]:
     """Finish or remove flows at home in a queue whose producer is gone; `finished` or `removed` by their tokens.
 
@@ -292,7 +292,7 @@ async def mend_flows(
     return mended
 
 
-async def flows_in_parts(scope: Scope) -> dict[str, Mapping[str, Any]]:
+async def flows_in_parts(scope: QueueContext) -> dict[str, Mapping[str, Any]]:
     """Read the flows at home in a queue that are being created, by their tokens."""
     stored = await scope.connection.command("HGETALL", scope.keys.flow_parts) or {}
     found: dict[str, Mapping[str, Any]] = {}

@@ -12,12 +12,12 @@ from ..errors import DuplicateJobError
 from ..jobs.add import Record, created_job, encode_job, ordering_spec
 from ..options.fields import queue_name
 from ..options.job import JobOptions, JobRef, millitokens
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from ..wire.payload import refuse_size
 from .nodes import DagNode, FlowJob, cycle_error, definition_error, dependents_of, levels_of, topo_sort
 
-ScopeOf = Callable[[str], Scope]
+ScopeOf = Callable[[str], QueueContext]
 
 #: Jobs of one flow, and bytes of their data: one call holds them all, and the server.
 MAX_JOBS = 100_000
@@ -30,7 +30,7 @@ MAX_WAITERS = 10_000
 class Planned:
     """A job to create. `kind`: inner (waits for children), leaf (below an inner one), plain (as by `add`)."""
 
-    scope: Scope
+    scope: QueueContext
     name: str
     record: Record
     options: JobOptions

@@ -14,7 +14,7 @@ from ..options.fields import instance_of
 from ..options.job import Budget
 from ..records.budgets import new_budget
 from ..server.connection import Connection
-from ..server.context import LazyConnection, Scope
+from ..server.context import LazyConnection, QueueContext
 from ..server.slots import check_one_slot, slot_of
 from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
@@ -106,12 +106,12 @@ class FlowProducer:
         await self.close()
 
     def _scope_of(self, connection: Connection) -> ScopeOf:
-        scopes: dict[str, Scope] = {}
+        scopes: dict[str, QueueContext] = {}
         prefix = self._prefix or connection.prefix
 
-        def scope_of(queue: str) -> Scope:
+        def scope_of(queue: str) -> QueueContext:
             if queue not in scopes:
-                scopes[queue] = Scope(connection, QueueKeys(prefix, queue), self._serializer)
+                scopes[queue] = QueueContext(connection, QueueKeys(prefix, queue), self._serializer)
             return scopes[queue]
 
         return scope_of

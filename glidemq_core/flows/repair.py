@@ -11,7 +11,7 @@ from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.fields import Duration, refuse, to_ms
 from ..options.job import Actor, JobRef
 from ..options.types import JobIdLike
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.keys import QueueKeys, done_marker
 from ..wire.numbers import to_int
 from ..wire.payload import as_text
@@ -22,7 +22,7 @@ _PAGE, _COUNTED = 1_000, 100
 
 
 async def repair_flow(
-    scope: Scope, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
+    scope: QueueContext, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
 ) -> list[JobRef]:
     """Tell waiting parents of a flow of children that completed unheard; see `Queue.repair_flow`."""
     oldest = scope.now_ms() - to_ms(older_than, "older_than")
@@ -30,7 +30,7 @@ async def repair_flow(
     told: list[JobRef] = []
     tree = await whole_tree(connection, prefix, [JobRef(scope.queue, job_id)])
     for queue in dict.fromkeys(ref.queue for ref in tree):
-        await mend_links(Scope(connection, QueueKeys(prefix, queue)), to_ms(older_than, "older_than"))
+        await mend_links(QueueContext(connection, QueueKeys(prefix, queue)), to_ms(older_than, "older_than"))
     # Bottom up: a parent that goes on does not change what its own parents wait for.
     for parent in reversed(tree):
         keys = QueueKeys(prefix, parent.queue)
@@ -45,7 +45,7 @@ async def repair_flow(
 
 
 async def release_parent(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     *,
     children: Iterable[JobRef] | None = None,
@@ -71,13 +71,13 @@ async def release_parent(
     return await _count(scope, parent, hopeless, "release_parent", actor)
 
 
-async def blocking_children(scope: Scope, job_id: str) -> list[JobRef]:
+async def blocking_children(scope: QueueContext, job_id: str) -> list[JobRef]:
     """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
     states = await pending_children(scope, JobRef(scope.queue, job_id))
     return [child for child, state in states.items() if state in ("failed", "")]
 
 
-async def pending_children(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
+async def pending_children(scope: QueueContext, parent: JobRef) -> dict[JobRef, str]:
     """Read the states of the children a job still waits for; "" for one whose record is gone."""
     connection, prefix = scope.connection, scope.keys.prefix
     keys = QueueKeys(prefix, parent.queue)
@@ -98,7 +98,7 @@ async def pending_children(scope: Scope, parent: JobRef) -> dict[JobRef, str]:
 
 
 async def _count(
-    scope: Scope, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
+    scope: QueueContext, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
 ) -> list[JobRef]:
     """Count children as done, on the parent; of very many a part a call, each audited by itself.
 
@@ -113,7 +113,7 @@ async def _count(
 
 
 async def _count_part(
-    scope: Scope, parent: JobRef, members: list[str], action: str, actor: Actor | None
+    scope: QueueContext, parent: JobRef, members: list[str], action: str, actor: Actor | None
 ) -> list[JobRef]:
     prefix = scope.keys.prefix
     keys = QueueKeys(prefix, parent.queue)
@@ -121,7 +121,7 @@ async def _count_part(
     blob = await audit_blob(scope, actor, action, [parent.id], scope.now_ms(), detail=detail)
     status, *rest = await scope.connection.call("release_parent", keys.root, parent.id, blob, *members)
     if status == b"not_found":
-        raise Scope(scope.connection, keys).missing(parent.id)
+        raise QueueContext(scope.connection, keys).missing(parent.id)
     if status == b"not_waiting":
         state = rest[0].decode("utf-8", "replace")
         raise JobStateError(

@@ -9,7 +9,7 @@ from ..ai.ledger import attempts_of, runs_of
 from ..ai.usage_totals import Sum
 from ..records.decoding import USAGE_FIELDS, decode_usage, picked_fields
 from ..records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
-from ..server.context import Scope, readable
+from ..server.context import QueueContext, readable
 from ..wire.keys import QueueKeys
 from ..wire.payload import as_text
 from .walk import children_of, whole_tree
@@ -18,7 +18,9 @@ _PAGE = 1_000
 _FIELDS = tuple(USAGE_FIELDS.values())
 
 
-async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledger: bool = False) -> FlowUsage:
+async def get_flow_usage(
+    scope: QueueContext, job_id: str, *, deep: bool = False, ledger: bool = False
+) -> FlowUsage:
     """Sum the usage of a job and its children; see `Queue.get_flow_usage`.
 
     Children are the members of `deps`, which survive the parent's removal; of removed ones counts what was kept.
@@ -34,11 +36,13 @@ async def get_flow_usage(scope: Scope, job_id: str, *, deep: bool = False, ledge
     return FlowUsage(**total.totals(), wasted=Totals(**wasted.totals()) if ledger else None)
 
 
-def _keys(scope: Scope, ref: JobRef) -> QueueKeys:
+def _keys(scope: QueueContext, ref: JobRef) -> QueueKeys:
     return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
 
 
-async def _add_usage(scope: Scope, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum) -> None:
+async def _add_usage(
+    scope: QueueContext, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum
+) -> None:
     for start in range(0, len(jobs), _PAGE):
         part = jobs[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [

@@ -30,7 +30,7 @@ from ..options.job import (
     job_options,
     millitokens,
 )
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..server.slots import check_one_slot
 from ..wire import payload
 from .links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
@@ -51,7 +51,7 @@ _PLAIN = ("{}", "0", "0", "0", "", "")
 
 
 def encode_job(
-    scope: Scope, name: str, data: Any, options: JobOptions, *, compression: str = "none"
+    scope: QueueContext, name: str, data: Any, options: JobOptions, *, compression: str = "none"
 ) -> Record:
     """Turn one job into the arguments of the add function.
 
@@ -98,7 +98,7 @@ def _is_utf8(text: str) -> bool:
         return False
 
 
-def _extra(scope: Scope, options: JobOptions) -> str:
+def _extra(scope: QueueContext, options: JobOptions) -> str:
     """What few jobs have, as the add function reads it."""
     extra: dict[str, Any] = {}
     if options.ordering is not None:
@@ -131,7 +131,7 @@ def ordering_spec(ordering: Ordering, milli: Callable[[float], int]) -> dict[str
 
 
 async def add_records(
-    scope: Scope, now_ms: int, events: bool, records: Sequence[Record]
+    scope: QueueContext, now_ms: int, events: bool, records: Sequence[Record]
 ) -> list[list[bytes]]:
     """Send encoded jobs in one call; answers one status per job, in order."""
     head = (now_ms, "1" if events else "")
@@ -152,7 +152,11 @@ class _Batches:
     """
 
     def __init__(
-        self, scope: Scope, now_ms: int, events: bool, results: list[Job[Any, Any] | GlideMQError | None]
+        self,
+        scope: QueueContext,
+        now_ms: int,
+        events: bool,
+        results: list[Job[Any, Any] | GlideMQError | None],
     ) -> None:
         self._scope, self._now_ms, self._events, self._results = scope, now_ms, events, results
         self._waiting: list[_Encoded] = []
@@ -201,7 +205,7 @@ class _Batches:
 
 
 async def add_each(
-    scope: Scope,
+    scope: QueueContext,
     jobs: Iterable[NewJob],
     *,
     events: bool = True,
@@ -364,12 +368,12 @@ class AddCalls(QueueBase):
         return [r for r in results if isinstance(r, Job)]
 
 
-def _check_parent_slot(scope: Scope, parent: JobRef, cross_slot: bool) -> None:
+def _check_parent_slot(scope: QueueContext, parent: JobRef, cross_slot: bool) -> None:
     check_one_slot(scope.connection, (scope.keys, parent_keys(scope, parent)), cross_slot)
 
 
 def _added(
-    scope: Scope, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
+    scope: QueueContext, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
 ) -> Job[Any, Any] | None:
     status = answer[0]
     if status == b"cost":
@@ -389,7 +393,7 @@ def _added(
 
 
 def created_job(
-    scope: Scope, now_ms: int, record: Record, options: JobOptions, job_id: bytes
+    scope: QueueContext, now_ms: int, record: Record, options: JobOptions, job_id: bytes
 ) -> Job[Any, Any]:
     """Return a job as it stands right after its creation, without reading it."""
     _, name, data, opts, delay, priority, attempts, lifo, _extra_json = record

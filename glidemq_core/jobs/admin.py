@@ -10,7 +10,7 @@ from ..errors import QueueBusyError
 from ..options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from ..options.job import Actor, RateLimit
 from ..server.commands import Arg
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..server.retry import retry_lost_reply
 from ..wire.numbers import to_int
 from ..wire.payload import as_texts
@@ -23,23 +23,23 @@ _SLICE = 500
 _RETRY_S = 10.0
 
 
-async def pause(scope: Scope, *, actor: Actor | None = None) -> str:
+async def pause(scope: QueueContext, *, actor: Actor | None = None) -> str:
     """Stop Python workers from starting jobs; `paused` or `already_paused`."""
     return await _set_paused(scope, "1", "pause", actor)
 
 
-async def resume(scope: Scope, *, actor: Actor | None = None) -> str:
+async def resume(scope: QueueContext, *, actor: Actor | None = None) -> str:
     """Let workers start jobs again; `resumed` or `already_running`."""
     return await _set_paused(scope, "0", "resume", actor)
 
 
-async def _set_paused(scope: Scope, flag: str, action: str, actor: Actor | None) -> str:
+async def _set_paused(scope: QueueContext, flag: str, action: str, actor: Actor | None) -> str:
     blob = await audit_blob(scope, actor, action, (), scope.now_ms())
     [outcome] = await scope.call("pause", flag, blob)
     return str(outcome.decode())
 
 
-async def is_paused(scope: Scope) -> bool:
+async def is_paused(scope: QueueContext) -> bool:
     """Whether the queue is paused. Node workers do not obey the switch."""
     return bool(await scope.connection.command("HGET", scope.keys.meta, "paused") == b"1")
 
@@ -47,7 +47,7 @@ async def is_paused(scope: Scope) -> bool:
 class _Parts:
     """An operation over many jobs, a part a call; a part whose reply was lost is asked for again, not made twice."""
 
-    def __init__(self, scope: Scope, function: str) -> None:
+    def __init__(self, scope: QueueContext, function: str) -> None:
         self._scope, self._function = scope, function
         self._name = uuid.uuid4().hex
         self._number = 0
@@ -66,7 +66,7 @@ class _Parts:
         return reply
 
 
-async def drain(scope: Scope, *, delayed: bool = False, actor: Actor | None = None) -> int:
+async def drain(scope: QueueContext, *, delayed: bool = False, actor: Actor | None = None) -> int:
     """Delete the jobs that wait (and the scheduled ones if `delayed`); running and parked ones stay."""
     parts = _Parts(scope, "drain")
     cursor, last = "-", ""
@@ -83,7 +83,7 @@ async def drain(scope: Scope, *, delayed: bool = False, actor: Actor | None = No
 
 
 async def clean(
-    scope: Scope,
+    scope: QueueContext,
     state: Literal["completed", "failed"],
     *,
     grace: Duration,
@@ -107,7 +107,7 @@ async def clean(
     return cleaned
 
 
-async def retry_jobs(scope: Scope, count: int = 0, *, actor: Actor | None = None) -> int:
+async def retry_jobs(scope: QueueContext, count: int = 0, *, actor: Actor | None = None) -> int:
     """Retry the oldest failed jobs, `count` of them or all (0); how many were."""
     whole(0)(count, "count")
     newest, parts = scope.now_ms(), _Parts(scope, "retry_all")
@@ -121,7 +121,7 @@ async def retry_jobs(scope: Scope, count: int = 0, *, actor: Actor | None = None
             return parts.count
 
 
-async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None = None) -> None:
+async def obliterate(scope: QueueContext, *, force: bool = False, actor: Actor | None = None) -> None:
     """Delete the queue: at once everything that leads to a job, then the records, a slice a call.
 
     The audit trail goes too, unless an actor is named: it then ends with this entry.
@@ -146,7 +146,7 @@ async def obliterate(scope: Scope, *, force: bool = False, actor: Actor | None =
     await forget_queue(scope)
 
 
-async def set_global_concurrency(scope: Scope, limit: int, *, actor: Actor | None = None) -> str:
+async def set_global_concurrency(scope: QueueContext, limit: int, *, actor: Actor | None = None) -> str:
     """Cap the active jobs of all workers together, 0 = off; `set` or `cleared`."""
     value = whole(0)(limit, "concurrency")
     blob = await audit_blob(
@@ -156,13 +156,15 @@ async def set_global_concurrency(scope: Scope, limit: int, *, actor: Actor | Non
     return "set" if value else "cleared"
 
 
-async def get_global_concurrency(scope: Scope) -> int | None:
+async def get_global_concurrency(scope: QueueContext) -> int | None:
     """Return the cap on active jobs; None when there is none."""
     stored = await scope.connection.command("HGET", scope.keys.meta, "globalConcurrency")
     return to_int(stored) or None
 
 
-async def set_global_rate_limit(scope: Scope, limit: RateLimit | None, *, actor: Actor | None = None) -> str:
+async def set_global_rate_limit(
+    scope: QueueContext, limit: RateLimit | None, *, actor: Actor | None = None
+) -> str:
     """Cap job starts of all workers together, None = off; `set` or `cleared`."""
     if limit is not None:
         instance_of(RateLimit)(limit, "limit")
@@ -173,7 +175,7 @@ async def set_global_rate_limit(scope: Scope, limit: RateLimit | None, *, actor:
     return str(reply[0].decode())
 
 
-async def get_global_rate_limit(scope: Scope) -> RateLimit | None:
+async def get_global_rate_limit(scope: QueueContext) -> RateLimit | None:
     """Return the cap on job starts; None when there is none."""
     stored = await scope.connection.command("HMGET", scope.keys.meta, "rateLimitMax", "rateLimitDuration")
     most, duration = map(to_int, stored)
@@ -181,7 +183,7 @@ async def get_global_rate_limit(scope: Scope) -> RateLimit | None:
 
 
 async def rate_limit_group(
-    scope: Scope,
+    scope: QueueContext,
     key: str,
     duration: Duration,
     *,

@@ -16,7 +16,7 @@ from ..options.fields import from_epoch_ms, instance_of, refuse, whole
 from ..options.job import Actor
 from ..options.types import JobIdLike
 from ..records.jobs import AuditCheck, AuditEntry
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.strict_json import parse_json
 
 _GENESIS = "0" * 64
@@ -40,7 +40,7 @@ def canonical_json(value: Any) -> str:
 
 
 async def audit_blob(
-    scope: Scope,
+    scope: QueueContext,
     actor: Actor | None,
     action: str,
     job_ids: Sequence[str],
@@ -92,7 +92,7 @@ def _check_name(option: str, name: str) -> None:
 
 
 async def get_audit(
-    scope: Scope, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+    scope: QueueContext, *, limit: int = 100, before: int | None = None, job_id: str | None = None
 ) -> list[AuditEntry]:
     """Return the newest entries, newest first; `before` is a sequence number, exclusive."""
     whole(1)(limit, "limit")
@@ -109,7 +109,7 @@ async def get_audit(
     return found
 
 
-async def verify_audit(scope: Scope, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
+async def verify_audit(scope: QueueContext, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
     """Recompute the whole chain; see `Queue.verify_audit`."""
     expected, previous, found = 1, _GENESIS, expect_last is None
     try:
@@ -142,13 +142,13 @@ def _checked(expected: int, previous: str, broken_at: int | None) -> AuditCheck:
     )
 
 
-async def export_audit(scope: Scope) -> AsyncIterator[str]:
+async def export_audit(scope: QueueContext) -> AsyncIterator[str]:
     """Iterate over the entries as they are stored, oldest first: canonical JSON, whose hashes can be recomputed."""
     async for _, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
         yield text
 
 
-async def restart_audit(scope: Scope, *, actor: Actor, seen: str = "") -> tuple[str, str]:
+async def restart_audit(scope: QueueContext, *, actor: Actor, seen: str = "") -> tuple[str, str]:
     """Set a damaged audit aside and begin a new one, whose first entry says so and names the last hash.
 
     Args:
@@ -177,7 +177,7 @@ def _fits(text: str, seq: int, previous: str) -> bool:
 
 
 async def _entries(
-    scope: Scope, command: str, start: str, end: str, page: int
+    scope: QueueContext, command: str, start: str, end: str, page: int
 ) -> AsyncIterator[tuple[str, str]]:
     while True:
         reply = await scope.connection.command(command, scope.keys.audit, start, end, "COUNT", page)
@@ -198,7 +198,7 @@ def _stream_items(reply: Any) -> list[tuple[str, str]]:
     return items
 
 
-async def _last_generated(scope: Scope) -> int:
+async def _last_generated(scope: QueueContext) -> int:
     if not await scope.connection.command("EXISTS", scope.keys.audit):
         return 0
     info = await scope.connection.command("XINFO", "STREAM", scope.keys.audit)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SerializationError
 from ..options.job import JobRef
 from ..records.decoding import decode_parents, hash_fields
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.keys import QueueKeys, split_member
 from ..wire.payload import as_text, decode_result
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..job import Job
 
 
-async def get_children_values(scope: Scope, job_id: str) -> dict[str, Any]:
+async def get_children_values(scope: QueueContext, job_id: str) -> dict[str, Any]:
     """Read the results of a job's completed children, keyed `<prefix>:{queue}:id`; others are left out.
 
     Raises: SerializationError when a result cannot be decoded.
@@ -42,7 +42,7 @@ async def get_children_values(scope: Scope, job_id: str) -> dict[str, Any]:
     return values
 
 
-async def get_parents(scope: Scope, job: Job[Any, Any]) -> list[JobRef]:
+async def get_parents(scope: QueueContext, job: Job[Any, Any]) -> list[JobRef]:
     """Read who waits for a job: the members of its parents set, else the parent its record names."""
     members = await scope.connection.command("SMEMBERS", scope.keys.parents(job.id))
     places = [split_member(as_text(member), scope.keys.prefix) for member in members or ()]

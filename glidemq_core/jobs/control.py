@@ -11,7 +11,7 @@ from ..options.fields import Duration, delay_ms, integer, refuse, whole
 from ..options.job import Actor
 from ..options.types import JobIdLike
 from ..records.jobs import JobLogs
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire import payload
 from .admin import SwitchCalls
 from .appending import Appender
@@ -24,7 +24,7 @@ _PRIORITY = whole(0, 2048)
 
 
 async def _each(
-    scope: Scope,
+    scope: QueueContext,
     function: str,
     flags: Sequence[str],
     job_ids: Iterable[str],
@@ -43,7 +43,7 @@ async def _each(
 
 
 async def remove_jobs(
-    scope: Scope, job_ids: Iterable[str], *, force: bool = False, actor: Actor | None = None
+    scope: QueueContext, job_ids: Iterable[str], *, force: bool = False, actor: Actor | None = None
 ) -> list[str]:
     """Delete jobs; outcomes `removed`, `active` (only with force) or `not_found`, in order."""
     flags = (str(scope.now_ms()), "1" if force else "")
@@ -51,7 +51,7 @@ async def remove_jobs(
 
 
 async def retry_some(
-    scope: Scope,
+    scope: QueueContext,
     job_ids: Iterable[str],
     *,
     reset_fallback: bool = False,
@@ -65,13 +65,15 @@ async def retry_some(
     return await _each(scope, "retry", flags, job_ids, "retry", actor, chosen)
 
 
-async def promote_jobs(scope: Scope, job_ids: Iterable[str], *, actor: Actor | None = None) -> list[str]:
+async def promote_jobs(
+    scope: QueueContext, job_ids: Iterable[str], *, actor: Actor | None = None
+) -> list[str]:
     """Make delayed jobs ready; outcomes `promoted`, `not_delayed` or `not_found`, in order."""
     return await _each(scope, "promote", (), job_ids, "promote", actor)
 
 
 async def _refused(
-    scope: Scope, job_id: str, operation: str, needed: str, state: str | None = None
+    scope: QueueContext, job_id: str, operation: str, needed: str, state: str | None = None
 ) -> JobStateError:
     """Say which state stood in the way, as far as it is still known."""
     if state is None:
@@ -88,7 +90,9 @@ async def _refused(
     )
 
 
-async def remove_job(scope: Scope, job_id: str, *, force: bool = False, actor: Actor | None = None) -> bool:
+async def remove_job(
+    scope: QueueContext, job_id: str, *, force: bool = False, actor: Actor | None = None
+) -> bool:
     """Delete one job; False when there is none. Raises JobStateError for an active one without `force`."""
     [outcome] = await remove_jobs(scope, [job_id], force=force, actor=actor)
     if outcome == "active":
@@ -97,7 +101,7 @@ async def remove_job(scope: Scope, job_id: str, *, force: bool = False, actor: A
 
 
 async def retry_job(
-    scope: Scope,
+    scope: QueueContext,
     job_id: str,
     *,
     reset_fallback: bool = False,
@@ -114,7 +118,7 @@ async def retry_job(
         raise await _refused(scope, job_id, "retry", "failed")
 
 
-async def promote_job(scope: Scope, job_id: str, *, actor: Actor | None = None) -> None:
+async def promote_job(scope: QueueContext, job_id: str, *, actor: Actor | None = None) -> None:
     """Make one delayed job ready. Raises JobStateError, JobNotFoundError."""
     [outcome] = await promote_jobs(scope, [job_id], actor=actor)
     if outcome == "not_found":
@@ -124,7 +128,12 @@ async def promote_job(scope: Scope, job_id: str, *, actor: Actor | None = None) 
 
 
 async def _change(
-    scope: Scope, job_id: str, function: str, value: int, detail: Mapping[str, Any], actor: Actor | None
+    scope: QueueContext,
+    job_id: str,
+    function: str,
+    value: int,
+    detail: Mapping[str, Any],
+    actor: Actor | None,
 ) -> None:
     now = scope.now_ms()
     blob = await audit_blob(scope, actor, function, [job_id], now, detail=detail)
@@ -142,7 +151,7 @@ async def _change(
 
 
 async def change_job_priority(
-    scope: Scope, job_id: str, priority: int, *, actor: Actor | None = None
+    scope: QueueContext, job_id: str, priority: int, *, actor: Actor | None = None
 ) -> None:
     """Give a job that has not started another priority, 0..2048.
 
@@ -152,7 +161,9 @@ async def change_job_priority(
     await _change(scope, job_id, "change_priority", int(priority), {"priority": int(priority)}, actor)
 
 
-async def change_job_delay(scope: Scope, job_id: str, delay: Duration, *, actor: Actor | None = None) -> None:
+async def change_job_delay(
+    scope: QueueContext, job_id: str, delay: Duration, *, actor: Actor | None = None
+) -> None:
     """Let a job that has not started wait `delay` (ms or timedelta) from now; 0 makes it ready.
 
     Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
@@ -162,7 +173,7 @@ async def change_job_delay(scope: Scope, job_id: str, delay: Duration, *, actor:
 
 
 async def revoke(
-    scope: Scope, job_id: str, *, actor: Actor | None = None
+    scope: QueueContext, job_id: str, *, actor: Actor | None = None
 ) -> Literal["revoked", "flagged", "not_found"]:
     """Fail a job that has not started, or flag one that has: Python workers then cancel it."""
     now = scope.now_ms()
@@ -177,17 +188,19 @@ async def revoke(
             return "not_found"
 
 
-async def update_data(scope: Scope, job_id: str, data: Any, calls: RunCalls | None = None) -> None:
+async def update_data(scope: QueueContext, job_id: str, data: Any, calls: RunCalls | None = None) -> None:
     """Replace the payload. Raises PayloadTooLargeError, SerializationError, JobNotFoundError."""
     await _update(scope, job_id, "data", payload.encode_data(data, scope.serializer), calls)
 
 
-async def update_progress(scope: Scope, job_id: str, progress: Any, calls: RunCalls | None = None) -> None:
+async def update_progress(
+    scope: QueueContext, job_id: str, progress: Any, calls: RunCalls | None = None
+) -> None:
     """Store progress, always as JSON, and tell listeners. Raises PayloadTooLargeError, JobNotFoundError."""
     await _update(scope, job_id, "progress", payload.encode_progress(progress), calls)
 
 
-async def _update(scope: Scope, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
+async def _update(scope: QueueContext, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
     async def update(number: str = "") -> None:
         run = calls.processed_on if calls else ""
         [status] = await scope.call("update", job_id, field, text, run, number)
@@ -197,7 +210,7 @@ async def _update(scope: Scope, job_id: str, field: str, text: str, calls: RunCa
     await (update() if calls is None else calls.replace(field, update))
 
 
-async def append_log(scope: Scope, job_id: str, line: str, calls: RunCalls | None = None) -> bool:
+async def append_log(scope: QueueContext, job_id: str, line: str, calls: RunCalls | None = None) -> bool:
     """Append a line to the job's log; False when the job is gone. Raises PayloadTooLargeError.
 
     Args:
@@ -217,7 +230,9 @@ async def append_log(scope: Scope, job_id: str, line: str, calls: RunCalls | Non
     return await appender.append(encoded, len(encoded))
 
 
-async def _send_lines(scope: Scope, job_id: str, calls: RunCalls | None, lines: list[bytes]) -> list[bool]:
+async def _send_lines(
+    scope: QueueContext, job_id: str, calls: RunCalls | None, lines: list[bytes]
+) -> list[bool]:
     mark = "" if calls is None else calls.next_mark()
 
     async def send(_: bool = False) -> Any:
@@ -229,7 +244,7 @@ async def _send_lines(scope: Scope, job_id: str, calls: RunCalls | None, lines: 
     return [reply[0] == b"ok"] * len(lines)
 
 
-async def get_job_logs(scope: Scope, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
+async def get_job_logs(scope: QueueContext, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
     """Return log lines `start`..`end` inclusive (negative: from the end), oldest first, and their number."""
     first, last = integer(start, "start"), integer(end, "end")
     key = scope.keys.log(job_id)

@@ -11,7 +11,7 @@ from ..errors import ServerError
 from ..options.fields import from_epoch_ms, integer, one_of
 from ..records.jobs import JobCounts
 from ..records.operations import Metrics, MetricsPoint, WorkerInfo, WorkerJob
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.numbers import to_int
 from ..wire.strict_json import parse_json
 
@@ -20,7 +20,7 @@ _SCAN_COUNT = 500
 _SCAN_ROUNDS = 1000
 
 
-async def scan_hashes(scope: Scope, suffix: str, *, missed: str) -> AsyncIterator[list[str]]:
+async def scan_hashes(scope: QueueContext, suffix: str, *, missed: str) -> AsyncIterator[list[str]]:
     """Walk over the hashes `P:<suffix>`, in pages without order; bounded, and warns of what it may have `missed`."""
     cursor = "0"
     for _ in range(_SCAN_ROUNDS):
@@ -36,13 +36,13 @@ async def scan_hashes(scope: Scope, suffix: str, *, missed: str) -> AsyncIterato
     )
 
 
-async def _scan_page(scope: Scope, cursor: str, suffix: str) -> tuple[str, list[str]]:
+async def _scan_page(scope: QueueContext, cursor: str, suffix: str) -> tuple[str, list[str]]:
     """One step over the hashes `P:<suffix>`; returns the next cursor ("0": done) and the keys."""
     page = await scope.read("scan", cursor, scope.keys.pattern(suffix), _SCAN_COUNT, "hash")
     return page[0].decode(), [key.decode("utf-8", "replace") for key in page[1:]]
 
 
-async def get_job_counts(scope: Scope) -> JobCounts:
+async def get_job_counts(scope: QueueContext) -> JobCounts:
     """Count jobs by state, in one call whose cost does not grow with them.
 
     `prioritized` is part of `delayed`; it and `group_waiting` are None where many priorities or ordering keys
@@ -73,18 +73,18 @@ async def get_job_counts(scope: Scope) -> JobCounts:
     )
 
 
-async def count(scope: Scope) -> int:
+async def count(scope: QueueContext) -> int:
     """Length of the stream: FIFO jobs that wait or run."""
     return int(await scope.connection.command("XLEN", scope.keys.stream))
 
 
-async def exists(scope: Scope) -> bool:
+async def exists(scope: QueueContext) -> bool:
     """Whether anything that makes up a queue is there."""
     return bool(await scope.connection.command("EXISTS", *scope.keys.signs()))
 
 
 async def get_metrics(
-    scope: Scope, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
+    scope: QueueContext, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
 ) -> Metrics:
     """Jobs per minute, oldest first, sliced `start`..`end` inclusive (negative: from the end).
 
@@ -111,7 +111,7 @@ async def get_metrics(
     return Metrics(count=int(total or 0), points=tuple(points[first : last + 1]))
 
 
-async def get_workers(scope: Scope) -> list[WorkerInfo]:
+async def get_workers(scope: QueueContext) -> list[WorkerInfo]:
     """Live workers of the queue, oldest first: all of them, however many keys have to be looked at.
 
     Raises: PermissionDeniedError for users who may not look.

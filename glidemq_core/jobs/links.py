@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
 from ..options.job import Actor, JobRef
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.slots import slot_of
 from ..wire.keys import QueueKeys, split_member
 from ..wire.payload import as_text
@@ -31,12 +31,12 @@ _PAGE = 100
 _LEFT: set[asyncio.Task[None]] = set()
 
 
-def parent_keys(scope: Scope, parent: JobRef) -> QueueKeys:
+def parent_keys(scope: QueueContext, parent: JobRef) -> QueueKeys:
     """Keys of the queue in which a parent is."""
     return QueueKeys(scope.keys.prefix, parent.queue)
 
 
-def in_reach(scope: Scope, keys: QueueKeys) -> bool:
+def in_reach(scope: QueueContext, keys: QueueKeys) -> bool:
     """Whether a call on a queue may touch another's keys: on one server always, in a cluster in the same slot."""
     return keys.root == scope.keys.root or slot_of(scope.connection, keys) == slot_of(
         scope.connection, scope.keys
@@ -47,7 +47,7 @@ def in_reach(scope: Scope, keys: QueueKeys) -> bool:
 class ChildLink:
     """A child about to be added: its record, and the parent in another slot that waits for it (None: in no other)."""
 
-    scope: Scope
+    scope: QueueContext
     record: tuple[str, ...]
     parent: JobRef | None = None
     #: The parent was told, perhaps.
@@ -71,7 +71,7 @@ class ChildLink:
             task.add_done_callback(_LEFT.discard)
 
 
-async def link_child(scope: Scope, parent: JobRef, record: tuple[str, ...]) -> ChildLink:
+async def link_child(scope: QueueContext, parent: JobRef, record: tuple[str, ...]) -> ChildLink:
     """Make a parent wait for a child that does not exist yet, if the add itself cannot; its id is reserved then.
 
     What a budgeted job starts draws on the same budget.
@@ -118,7 +118,7 @@ async def unless_left(*links: ChildLink) -> AsyncIterator[None]:
         raise
 
 
-async def register_child(scope: Scope, parent: JobRef, job_id: str) -> str:
+async def register_child(scope: QueueContext, parent: JobRef, job_id: str) -> str:
     """Tell a parent in another slot of a child; returns the key of the budget it draws on, "" without."""
     member, now = scope.keys.member(job_id), scope.now_ms()
     root = parent_keys(scope, parent).root
@@ -126,32 +126,32 @@ async def register_child(scope: Scope, parent: JobRef, job_id: str) -> str:
     return as_text(budget_key)
 
 
-async def settle_link(scope: Scope, parent: JobRef, job_id: str, what: str, blob: str = "") -> None:
+async def settle_link(scope: QueueContext, parent: JobRef, job_id: str, what: str, blob: str = "") -> None:
     """Forget that a link is being made; with `gone` its parent waits for that child no longer."""
     member = scope.keys.member(job_id)
     await scope.connection.call("settle_link", parent_keys(scope, parent).root, parent.id, member, what, blob)
 
 
-async def _resolve(scope: Scope, parent: JobRef, job_id: str, actor: Actor | None = None) -> str:
+async def _resolve(scope: QueueContext, parent: JobRef, job_id: str, actor: Actor | None = None) -> str:
     """Find out whether a child came, and see to its link; `came`, `gone` or `wait`."""
     told = parent_keys(scope, parent).member(parent.id)
     [answer] = await scope.call("withdraw_child", job_id, told)
     what = as_text(answer)
     if what != "wait":
         detail = {"child": scope.keys.member(job_id)}
-        theirs = Scope(scope.connection, parent_keys(scope, parent))
+        theirs = QueueContext(scope.connection, parent_keys(scope, parent))
         blob = await audit_blob(theirs, actor, "finish_flows", [parent.id], scope.now_ms(), detail=detail)
         await settle_link(scope, parent, job_id, what, blob)
     return what
 
 
-async def _quietly(scope: Scope, parent: JobRef, job_id: str) -> None:
+async def _quietly(scope: QueueContext, parent: JobRef, job_id: str) -> None:
     with suppress(GlideMQError):
         await _resolve(scope, parent, job_id)
 
 
 async def mend_links(
-    scope: Scope, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
+    scope: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
 ) -> list[JobRef]:
     """See to links of a queue's parents that somebody left in the middle; returns children that never came."""
     connection, prefix = scope.connection, scope.keys.prefix
@@ -167,19 +167,19 @@ async def mend_links(
             if place is None or int(since) > oldest:
                 continue
             child = JobRef(*place)
-            below = Scope(connection, QueueKeys(prefix, child.queue))
+            below = QueueContext(connection, QueueKeys(prefix, child.queue))
             if await _resolve(below, JobRef(scope.queue, parent_id), child.id, actor) == "gone":
                 gone.append(child)
         if cursor == "0":
             return gone
 
 
-async def check_parent_queue(scope: Scope, parent: JobRef) -> None:
+async def check_parent_queue(scope: QueueContext, parent: JobRef) -> None:
     """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node.
 
     Raises: QueueNotFoundError.
     """
-    above = Scope(scope.connection, parent_keys(scope, parent))
+    above = QueueContext(scope.connection, parent_keys(scope, parent))
     if await scope.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
         return
     raise QueueNotFoundError(

@@ -11,7 +11,7 @@ from ..options.fields import one_of, refuse, whole
 from ..options.types import JobIdLike
 from ..records.decoding import hash_fields, picked_fields
 from ..server.connection import Call
-from ..server.context import Scope, readable
+from ..server.context import QueueContext, readable
 from ..wire.keys import WORKERS_GROUP
 from ..wire.numbers import to_int
 from ..wire.payload import as_texts
@@ -68,14 +68,14 @@ _MAX_PENDING = 10_000
 _SEARCH_LIMIT = 10_000
 
 
-async def get_job(scope: Scope, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+async def get_job(scope: QueueContext, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
     """Read one job; None when there is none."""
     [job] = await load_jobs(scope, [job_id], exclude_data)
     return job
 
 
 async def load_jobs(
-    scope: Scope, ids: Sequence[str], exclude_data: bool = False
+    scope: QueueContext, ids: Sequence[str], exclude_data: bool = False
 ) -> list[Job[Any, Any] | None]:
     """Read jobs by id, None for those that are gone; a job's vectors may be no text."""
     jobs: list[Job[Any, Any] | None] = []
@@ -99,7 +99,7 @@ def _fields(reply: Any) -> dict[str, bytes]:
 
 
 async def get_jobs(
-    scope: Scope, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    scope: QueueContext, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
 ) -> list[Job[Any, Any]]:
     """Read the jobs of a state at places `start`..`end` (inclusive, negative end: all the rest).
 
@@ -118,7 +118,7 @@ async def get_jobs(
     return jobs
 
 
-async def _ids(scope: Scope, state: str, start: int, end: int) -> list[str]:
+async def _ids(scope: QueueContext, state: str, start: int, end: int) -> list[str]:
     if 0 <= end < start:
         return []
     keys, connection = scope.keys, scope.connection
@@ -136,7 +136,7 @@ async def _ids(scope: Scope, state: str, start: int, end: int) -> list[str]:
     return as_texts(await connection.command("ZRANGE", key, start, max(end, -1)))
 
 
-async def _parked_ids(scope: Scope, limit: int) -> list[str]:
+async def _parked_ids(scope: QueueContext, limit: int) -> list[str]:
     """Ids of parked jobs, at most `limit`; of very many ordering keys a page a call, all of them if need be."""
     ids: list[str] = []
     cursor = "0"
@@ -149,7 +149,7 @@ async def _parked_ids(scope: Scope, limit: int) -> list[str]:
     return ids
 
 
-async def _stream_ids(scope: Scope, start: int, end: int) -> list[str]:
+async def _stream_ids(scope: QueueContext, start: int, end: int) -> list[str]:
     """Job ids of the entries `start`..`end` of the stream."""
     ids: list[str] = []
     seen, cursor = 0, "-"
@@ -174,7 +174,7 @@ def _job_id(pairs: Any) -> str | None:
     return None
 
 
-async def _active_ids(scope: Scope) -> list[str]:
+async def _active_ids(scope: QueueContext) -> list[str]:
     """Running jobs: those with a pending entry, then those that came from a list.
 
     Both only make a job a candidate, its own state decides: a peer that ended a job, or has read its entry ahead, may
@@ -208,7 +208,7 @@ async def _active_ids(scope: Scope) -> list[str]:
     return await _those_active(scope, list(known))
 
 
-async def _those_active(scope: Scope, ids: Sequence[str]) -> list[str]:
+async def _those_active(scope: QueueContext, ids: Sequence[str]) -> list[str]:
     found: list[str] = []
     for start in range(0, len(ids), 500):
         part = ids[start : start + 500]
@@ -226,7 +226,7 @@ def _is_listed_active(values: Any) -> bool:
     )
 
 
-async def _scan_jobs(scope: Scope) -> AsyncIterator[list[str]]:
+async def _scan_jobs(scope: QueueContext) -> AsyncIterator[list[str]]:
     """Ids of all job hashes, in pages without order; bounded, with a warning."""
     head = len(scope.keys.job(""))
     async for keys in scan_hashes(scope, "job:*", missed="jobs may be missing from what was found"):
@@ -236,7 +236,7 @@ async def _scan_jobs(scope: Scope) -> AsyncIterator[list[str]]:
 
 
 async def search_jobs(
-    scope: Scope,
+    scope: QueueContext,
     *,
     state: str | None = None,
     name: str | None = None,
@@ -266,12 +266,12 @@ async def search_jobs(
     return found
 
 
-def _without_data(scope: Scope, job: Job[Any, Any]) -> Job[Any, Any]:
+def _without_data(scope: QueueContext, job: Job[Any, Any]) -> Job[Any, Any]:
     fields = {key: value for key, value in job.fields.items() if key not in ("data", "returnvalue")}
     return Job.from_hash(scope, job.id, fields)
 
 
-async def _candidates(scope: Scope, state: str | None) -> AsyncIterator[list[str]]:
+async def _candidates(scope: QueueContext, state: str | None) -> AsyncIterator[list[str]]:
     if state is None:
         async for page in _scan_jobs(scope):
             yield page

@@ -7,7 +7,7 @@ import math
 from weakref import WeakKeyDictionary
 
 from ..server.connection import Connection
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.keys import registry, usage_queues
 
 #: A name is written again after this long (s), in case the server lost it or somebody obliterated the queue.
@@ -17,24 +17,24 @@ _AGAIN_S = 300.0
 _due: WeakKeyDictionary[Connection, dict[tuple[str, str], float]] = WeakKeyDictionary()
 
 
-async def register_queue(scope: Scope) -> None:
+async def register_queue(scope: QueueContext) -> None:
     """Note the queue where consoles look first."""
     await _note(scope, registry(scope.keys.prefix))
 
 
-async def register_usage(scope: Scope) -> None:
+async def register_usage(scope: QueueContext) -> None:
     """Note the queue where summaries of usage look."""
     await _note(scope, usage_queues(scope.keys.prefix))
 
 
-async def forget_queue(scope: Scope) -> None:
+async def forget_queue(scope: QueueContext) -> None:
     """Take a queue that is no more off the list of queues; the next to use it notes it again."""
     key = registry(scope.keys.prefix)
     _due.get(scope.connection, {}).pop((key, scope.queue), None)
     await scope.connection.command("SREM", key, scope.queue)
 
 
-async def _note(scope: Scope, key: str) -> None:
+async def _note(scope: QueueContext, key: str) -> None:
     due, now = _due.setdefault(scope.connection, {}), asyncio.get_running_loop().time()
     if now >= due.get((key, scope.queue), -math.inf) and not scope.connection.read_only:
         await scope.connection.command("SADD", key, scope.queue)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from ..options.job import Fallback, JobOptions, JobRef
 from ..records import decoding
 from ..records.decision import review_decision
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire import payload
 from ..wire.numbers import to_int
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from ..records.jobs import ReviewDecision, Signal, Usage
-    from ..worker.run import Run
+    from ..worker.run import JobRun
 
     # What is left out is Any: `Job` alone is a whole type. Only type checkers know defaults before Python 3.13.
     DataT = TypeVar("DataT", default=Any)
@@ -49,7 +49,9 @@ class JobFields(Generic[DataT, ResultT]):
         "id",
     )
 
-    def __init__(self, scope: Scope, job_id: str, fields: dict[str, bytes], run: Run | None = None) -> None:
+    def __init__(
+        self, scope: QueueContext, job_id: str, fields: dict[str, bytes], run: JobRun | None = None
+    ) -> None:
         self._scope = scope
         self.id = job_id
         self.fields = fields

@@ -16,7 +16,7 @@ from ..errors import (
 from ..options.job import Duration, to_ms
 from ..records.jobs import JobCounts
 from ..server.connection import Connection
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.numbers import to_int
 from ..wire.payload import as_text, decode_result
 from .counts import get_job_counts
@@ -30,7 +30,7 @@ _RETRY_S: Final = 0.2
 
 
 async def wait_until_finished(
-    scope: Scope, job_id: str, poll_interval: Duration, timeout: Duration
+    scope: QueueContext, job_id: str, poll_interval: Duration, timeout: Duration
 ) -> Literal["completed", "failed"]:
     """Poll a job's state until it is final.
 
@@ -53,7 +53,7 @@ async def wait_until_finished(
         await asyncio.sleep(min(poll_s, left))
 
 
-def _timed_out(scope: Scope, job_id: str, state: str, timeout_ms: int) -> WaitTimeoutError:
+def _timed_out(scope: QueueContext, job_id: str, state: str, timeout_ms: int) -> WaitTimeoutError:
     return WaitTimeoutError(
         f"job '{scope.queue}:{job_id}' is still {state} after {timeout_ms} ms",
         queue=scope.queue,
@@ -63,7 +63,7 @@ def _timed_out(scope: Scope, job_id: str, state: str, timeout_ms: int) -> WaitTi
     )
 
 
-async def until_empty(scope: Scope) -> None:
+async def until_empty(scope: QueueContext) -> None:
     """Return when nothing waits, runs, is scheduled or parked in the queue; a server that is away is waited for."""
     while True:
         try:
@@ -75,7 +75,7 @@ async def until_empty(scope: Scope) -> None:
         await asyncio.sleep(_RETRY_S)
 
 
-async def _parked(scope: Scope, counts: JobCounts) -> bool:
+async def _parked(scope: QueueContext, counts: JobCounts) -> bool:
     """Whether jobs are parked behind their ordering keys; with many keys they are looked for, not counted."""
     if counts.group_waiting is not None:
         return counts.group_waiting > 0
@@ -85,7 +85,7 @@ async def _parked(scope: Scope, counts: JobCounts) -> bool:
 class Answers:
     """Hears how a job ends that is added while this is open; what happens before it is added cannot be missed."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: QueueContext) -> None:
         self._scope = scope
         self._reader: Connection
         self._after = "0-0"

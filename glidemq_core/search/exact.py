@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..errors import PermissionDeniedError, UnsupportedServerError
 from ..jobs.counts import scan_hashes
-from ..server.context import Scope
+from ..server.context import QueueContext
 from .filter import Filter
 from .hits import Hit, rank
 from .schema import Schema
@@ -23,7 +23,7 @@ _PAGE: Final = 1_000
 _PAGE_BYTES: Final = 16 << 20
 
 
-async def create(scope: Scope, name: str, schema: Schema, *, scan: bool) -> bool:
+async def create(scope: QueueContext, name: str, schema: Schema, *, scan: bool) -> bool:
     """Note down an index, after listing the vectors that are already there if `scan`; False: it exists."""
     if scan:
         await rescan(scope, schema)
@@ -32,7 +32,7 @@ async def create(scope: Scope, name: str, schema: Schema, *, scan: bool) -> bool
     return bool(status == b"ok")
 
 
-async def drop(scope: Scope, name: str, schema: Schema) -> bool:
+async def drop(scope: QueueContext, name: str, schema: Schema) -> bool:
     """Forget an index, and which jobs have vectors unless another index needs it; False: there is none."""
     shared = False
     async for page in _pages(scope, "vindex:*"):
@@ -43,13 +43,13 @@ async def drop(scope: Scope, name: str, schema: Schema) -> bool:
     return bool(status == b"ok")
 
 
-async def rescan(scope: Scope, schema: Schema) -> None:
+async def rescan(scope: QueueContext, schema: Schema) -> None:
     """Walk the queue's records once, bounded, and list the jobs with a vector of the field."""
     async for page in _pages(scope, "job:*"):
         await scope.call("vector_note", schema.vector.name, *page)
 
 
-async def _pages(scope: Scope, pattern: str) -> AsyncIterator[list[str]]:
+async def _pages(scope: QueueContext, pattern: str) -> AsyncIterator[list[str]]:
     """What follows the first colon in the hashes that match, in pages; warns when the walk ends early."""
     head = len(scope.keys.root) + pattern.index(":") + 2
     missed = "vectors stored by glide-mq peers may be missing from exact search"
@@ -57,7 +57,7 @@ async def _pages(scope: Scope, pattern: str) -> AsyncIterator[list[str]]:
         yield [key[head:] for key in keys]
 
 
-async def nearest(scope: Scope, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:
+async def nearest(scope: QueueContext, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:
     """Find the `k` nearest vectors among the jobs that pass the filter, nearest first.
 
     Raises UnsupportedServerError when numpy is missing.

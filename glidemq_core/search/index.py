@@ -14,7 +14,7 @@ from ..jobs.read import load_jobs
 from ..options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
 from ..records.jobs import VectorHit
 from ..server.connection import Connection
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from . import exact, module
 from .filter import escape_tag, parse_filter
 from .hits import Hit, rank
@@ -55,7 +55,7 @@ _met: WeakKeyDictionary[Connection, dict[tuple[str, str], Index | None]] = WeakK
 
 
 async def create_job_index(
-    scope: Scope,
+    scope: QueueContext,
     name: str | None = None,
     *,
     vector_field: VectorField | None = None,
@@ -84,7 +84,7 @@ async def create_job_index(
     _remember(scope, Index(chosen, vector.name, vector.dimensions, None if by_module else schema))
 
 
-async def drop_job_index(scope: Scope, name: str | None = None) -> None:
+async def drop_job_index(scope: QueueContext, name: str | None = None) -> None:
     """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
     index = await find_index(scope, index_name(scope, name))
     if index.schema is not None:
@@ -97,7 +97,7 @@ async def drop_job_index(scope: Scope, name: str | None = None) -> None:
 
 
 async def vector_search(
-    scope: Scope,
+    scope: QueueContext,
     embedding: Any,
     *,
     k: int = 10,
@@ -132,7 +132,7 @@ async def vector_search(
 
 
 async def _ask_module(
-    scope: Scope,
+    scope: QueueContext,
     index: Index,
     target: bytes,
     k: int,
@@ -163,7 +163,9 @@ async def _ask_module(
     return found
 
 
-async def _with_jobs(scope: Scope, hits: Sequence[Hit], names: Sequence[str] | None) -> list[VectorHit]:
+async def _with_jobs(
+    scope: QueueContext, hits: Sequence[Hit], names: Sequence[str] | None
+) -> list[VectorHit]:
     """Read the jobs; those that are gone are left out."""
     if names is None:
         jobs = await load_jobs(scope, [hit.job_id for hit in hits])
@@ -174,7 +176,9 @@ async def _with_jobs(scope: Scope, hits: Sequence[Hit], names: Sequence[str] | N
     ]
 
 
-async def _load_fields(scope: Scope, ids: Sequence[str], names: Sequence[str]) -> list[Job[Any, Any] | None]:
+async def _load_fields(
+    scope: QueueContext, ids: Sequence[str], names: Sequence[str]
+) -> list[Job[Any, Any] | None]:
     commands = [
         command
         for job_id in ids
@@ -188,7 +192,7 @@ async def _load_fields(scope: Scope, ids: Sequence[str], names: Sequence[str]) -
     return jobs
 
 
-async def find_index(scope: Scope, name: str) -> Index:
+async def find_index(scope: QueueContext, name: str) -> Index:
     """Look an index up. Raises IndexNotFoundError when there is none over this queue with a vector."""
     stored, listed = await _look(scope, name)
     index = None
@@ -205,7 +209,7 @@ async def find_index(scope: Scope, name: str) -> Index:
     return index
 
 
-async def index_for(scope: Scope, field: str) -> Index | None:
+async def index_for(scope: QueueContext, field: str) -> Index | None:
     """Return the index that a vector of this field would enter, as far as this process knows.
 
     Without one met before, the queue's default index is looked for once a connection.
@@ -220,7 +224,7 @@ async def index_for(scope: Scope, field: str) -> Index | None:
     return met.get((scope.keys.root, field))
 
 
-async def check_length(scope: Scope, field: str, embedding: Any, packed: bytes) -> None:
+async def check_length(scope: QueueContext, field: str, embedding: Any, packed: bytes) -> None:
     """Refuse a vector that the field's index would leave out. Raises InvalidOptionError."""
     index = await index_for(scope, field)
     if index is None or len(packed) == 4 * index.dimensions:
@@ -244,7 +248,7 @@ def refuse_length(option: str, embedding: Any, packed: bytes, index: Index) -> N
     )
 
 
-def index_name(scope: Scope, name: str | None) -> str:
+def index_name(scope: QueueContext, name: str | None) -> str:
     """Return the name of an index, the queue's default without one. Raises InvalidOptionError."""
     if name is None:
         return f"{scope.queue}-idx"
@@ -257,7 +261,7 @@ def index_name(scope: Scope, name: str | None) -> str:
 _index_name = index_name  # the parameter of `vector_search` hides it
 
 
-async def _look(scope: Scope, name: str) -> tuple[bytes | None, set[str] | None]:
+async def _look(scope: QueueContext, name: str) -> tuple[bytes | None, set[str] | None]:
     """Read an exact index's schema, and the names of the module's indexes (None: the server has no module)."""
     stored, listed = await scope.connection.pipeline(
         [("HGET", scope.keys.vindex(name), "schema"), ("FT._LIST",)]
@@ -271,11 +275,11 @@ async def _look(scope: Scope, name: str) -> tuple[bytes | None, set[str] | None]
     return stored, {item.decode("utf-8", "replace") for item in listed}
 
 
-def _remember(scope: Scope, index: Index) -> None:
+def _remember(scope: QueueContext, index: Index) -> None:
     _met.setdefault(scope.connection, {})[scope.keys.root, index.field] = index
 
 
-def _refuse_missing(scope: Scope, name: str) -> NoReturn:
+def _refuse_missing(scope: QueueContext, name: str) -> NoReturn:
     raise IndexNotFoundError(
         f"no search index '{name}' over queue '{scope.queue}'",
         hint="create_job_index() makes one",
@@ -283,7 +287,7 @@ def _refuse_missing(scope: Scope, name: str) -> NoReturn:
     )
 
 
-def _refuse_module(scope: Scope) -> NoReturn:
+def _refuse_module(scope: QueueContext) -> NoReturn:
     raise UnsupportedServerError(
         f"{scope.connection.address} has no search module",
         hint="load Valkey Search, or use engine='auto'",

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InvalidOptionError, ServerError
 from ..options.fields import amount, flag, refuse, some_text, whole
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.payload import as_text
 from .hits import Hit, rank
 from .schema import Schema
@@ -25,7 +25,7 @@ class Described:
     field: str | None
     dimensions: int
 
-    def covers(self, scope: Scope) -> bool:
+    def covers(self, scope: QueueContext) -> bool:
         """Whether jobs of this queue can be in it."""
         return any(scope.keys.job("").startswith(prefix) for prefix in self.prefixes)
 
@@ -69,7 +69,7 @@ def is_missing_index(error: ServerError) -> bool:
     )
 
 
-async def create(scope: Scope, name: str, schema: Schema, options: Sequence[str]) -> bool:
+async def create(scope: QueueContext, name: str, schema: Schema, options: Sequence[str]) -> bool:
     """Create an index as glide-mq does, so that either may use it; False: one of that name exists."""
     prefix = scope.keys.root.removesuffix("}")
     head = ["FT.CREATE", name, "ON", "HASH", "PREFIX", "1", prefix, *options]
@@ -82,7 +82,7 @@ async def create(scope: Scope, name: str, schema: Schema, options: Sequence[str]
     return True
 
 
-async def drop(scope: Scope, name: str) -> bool:
+async def drop(scope: QueueContext, name: str) -> bool:
     """Drop an index, not its jobs; False: there is none."""
     try:
         await (await scope.connection.resp2()).command("FT.DROPINDEX", name)
@@ -93,7 +93,7 @@ async def drop(scope: Scope, name: str) -> bool:
     return True
 
 
-async def describe(scope: Scope, name: str) -> Described | None:
+async def describe(scope: QueueContext, name: str) -> Described | None:
     """Ask what an index covers; None: there is none."""
     try:
         reply = await (await scope.connection.resp2()).command("FT.INFO", name)
@@ -115,7 +115,7 @@ async def describe(scope: Scope, name: str) -> Described | None:
 
 
 async def nearest(
-    scope: Scope,
+    scope: QueueContext,
     name: str,
     *,
     field: str,
@@ -158,7 +158,7 @@ async def nearest(
     return list(best.values()), len(found)
 
 
-def _job_of(scope: Scope, key: str) -> str | None:
+def _job_of(scope: QueueContext, key: str) -> str | None:
     """Job id of a key of this queue that may hold a vector."""
     for head in (scope.keys.job(""), scope.keys.vec("")):
         if key.startswith(head):

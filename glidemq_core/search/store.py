@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 from ..job import Job
 from ..options.fields import one_of, refuse
 from ..server.connection import Connection
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.numbers import to_int
 from .index import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
 
 if TYPE_CHECKING:
-    from ..watch.workers import Crew
+    from ..watch.workers import WorkerFinder
 
 Place = Literal["job", "side"]
 OnNodeWorker = Literal["warn", "refuse", "allow"]
@@ -45,7 +45,7 @@ _looks: WeakKeyDictionary[Connection, dict[str, _Look]] = WeakKeyDictionary()
 
 
 async def store_vector(
-    scope: Scope,
+    scope: QueueContext,
     job: Job[Any, Any],
     field: str,
     embedding: Any,
@@ -90,7 +90,7 @@ async def store_vector(
         job.fields.pop(name, None)
 
 
-async def _has_node_worker(scope: Scope) -> bool | None:
+async def _has_node_worker(scope: QueueContext) -> bool | None:
     """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
     from ..watch.workers import crew_of
 
@@ -112,5 +112,5 @@ async def _has_node_worker(scope: Scope) -> bool | None:
         return look.found
 
 
-async def _lists_node(crew: Crew, scope: Scope) -> bool:
+async def _lists_node(crew: WorkerFinder, scope: QueueContext) -> bool:
     return any(worker.language == "node" for worker in await crew.listed(scope.queue))

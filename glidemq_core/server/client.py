@@ -41,7 +41,7 @@ class ConnectionStats:
     rtt_ms: float | None = None
 
 
-class Link:
+class ResilientClient:
     """Sends words; loads our library when the server lacks it, repeats reads that lost their connection."""
 
     def __init__(
@@ -85,14 +85,14 @@ class Link:
         client = await driver.create(nodes.settings, secret, trust_roles=trust_roles)
         return cls(client, driver, nodes, generation=generation, trust_roles=trust_roles)
 
-    async def twin(self, *, resp2: bool) -> Link:
+    async def twin(self, *, resp2: bool) -> ResilientClient:
         """Open another client with the same settings; what both cost is counted together."""
         self.check_open()
         secret, generation = await self._settings.secret(), self._nodes.generation
         client = await self._driver.create(
             self._nodes.settings, secret, trust_roles=self.trust_roles, resp2=resp2
         )
-        twin = Link(
+        twin = ResilientClient(
             client,
             self._driver,
             self._nodes,

@@ -16,7 +16,7 @@ from ..errors import InvalidOptionError, PermissionDeniedError, ServerError, Uns
 from ..options.fields import UNSET, Unset
 from ..records.jobs import ServerInfo
 from . import functions
-from .client import Link
+from .client import ResilientClient
 from .commands import Arg, fcall_words, is_read, name_of, no_functions_error, read_only_error, to_words
 from .nodes import Nodes
 from .probe import Facts, probe
@@ -38,7 +38,7 @@ class Connection:
 
     def __init__(
         self,
-        link: Link,
+        link: ResilientClient,
         chosen: Settings,
         nodes: Nodes,
         facts: Facts,
@@ -356,7 +356,7 @@ async def _open(chosen: Settings, embedded: EmbeddedServer | None = None) -> Con
     _check_version(nodes.address, facts)
     # In a thread, because loading the driver takes long enough to be seen on a screen.
     driver = await asyncio.to_thread(import_module, f"{__package__}.driver")
-    link = await Link.open(driver, nodes, secret, trust_roles=not facts.may_ask_info)
+    link = await ResilientClient.open(driver, nodes, secret, trust_roles=not facts.may_ask_info)
     connection = Connection(link, chosen, nodes, facts, embedded=embedded)
     try:
         await connection.check_functions()

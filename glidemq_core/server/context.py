@@ -16,7 +16,7 @@ from .connection import Call, Connection, connect
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class QueueContext:
     """One queue as seen through one connection; feature modules take it as their first argument."""
 
     connection: Connection
@@ -144,7 +144,7 @@ class QueueBase:
         self._serializer = serializer
         refusal = f"{type(self).__name__} '{self.name}' is closed"
         self._lazy = LazyConnection(connection, prefix, refusal, self.name)
-        self._scope: Scope | None = None
+        self._scope: QueueContext | None = None
         self._scoping = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -159,7 +159,7 @@ class QueueBase:
         """Return the id of a job of this queue. Raises InvalidOptionError for a job of another one."""
         return id_in(self.name, job)
 
-    async def scope(self) -> Scope:
+    async def scope(self) -> QueueContext:
         """Open the connection if need be and return the scope of this queue. Raises ClosedError after `close`."""
         if self._scope is None or self._lazy.closed:
             async with self._scoping:
@@ -167,9 +167,11 @@ class QueueBase:
                     self._scope = await self._open()
         return self._scope
 
-    async def _open(self) -> Scope:
+    async def _open(self) -> QueueContext:
         connection = await self._lazy.get()
-        return Scope(connection, QueueKeys(self._prefix or connection.prefix, self.name), self._serializer)
+        return QueueContext(
+            connection, QueueKeys(self._prefix or connection.prefix, self.name), self._serializer
+        )
 
     async def close(self) -> None:
         """Close the connection if this object opened it; twice is fine."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..errors import AuthenticationError, GlideMQError, PermissionDeniedError, ServerUnavailableError
 from ..options.fields import refuse
-from .resp import NotValkeyError, ReplyError, Wire
+from .resp import NotValkeyError, ReplyError, RespConnection
 from .url import Address, Settings, format_address
 
 #: A handshake that takes longer makes us look whether the port speaks plain text, in seconds.
@@ -136,9 +136,9 @@ def _is_near(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return ip.is_loopback or any(ip.version == net.version and ip in net for net in _PRIVATE)
 
 
-async def _open(address: Address, tls: ssl.SSLContext | None) -> Wire:
+async def _open(address: Address, tls: ssl.SSLContext | None) -> RespConnection:
     host, port = address
-    opening = asyncio.ensure_future(Wire.open(host, port, tls=tls, name=host))
+    opening = asyncio.ensure_future(RespConnection.open(host, port, tls=tls, name=host))
     try:
         if tls is not None:
             await asyncio.wait([opening], timeout=_SLOW_HANDSHAKE)
@@ -167,7 +167,7 @@ async def _open(address: Address, tls: ssl.SSLContext | None) -> Wire:
 async def _speaks_plain(address: Address) -> bool:
     try:
         async with asyncio.timeout(1):
-            wire = await Wire.open(*address)
+            wire = await RespConnection.open(*address)
             try:
                 await wire.ask("PING")
             finally:
@@ -179,7 +179,7 @@ async def _speaks_plain(address: Address) -> bool:
     return True
 
 
-async def _sign_in(wire: Wire, address: Address, username: str | None, secret: str | None) -> None:
+async def _sign_in(wire: RespConnection, address: Address, username: str | None, secret: str | None) -> None:
     where = format_address(address)
     if secret is not None or username is not None:
         try:
@@ -215,7 +215,7 @@ async def _sign_in(wire: Wire, address: Address, username: str | None, secret: s
             raise
 
 
-async def _facts(wire: Wire, *, beyond_loopback: bool) -> Facts:
+async def _facts(wire: RespConnection, *, beyond_loopback: bool) -> Facts:
     started = time.perf_counter()
     info: dict[str, str] = {}
     may_ask = True
@@ -253,7 +253,7 @@ async def _facts(wire: Wire, *, beyond_loopback: bool) -> Facts:
     )
 
 
-async def _greeting(wire: Wire) -> dict[str, str]:
+async def _greeting(wire: RespConnection) -> dict[str, str]:
     """Role, version and mode of a server for users who may not run INFO, under INFO's names."""
     try:
         reply = await wire.ask("HELLO", "2")

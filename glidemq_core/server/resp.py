@@ -28,7 +28,7 @@ class NotValkeyError(Exception):
         self.start = start
 
 
-class Wire:
+class RespConnection:
     """One short-lived connection; the caller bounds every step with a timeout."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -40,15 +40,15 @@ from glidemq_core.records.jobs import (
     WorkerList,
 )
 from glidemq_core.server.connection import Connection
-from glidemq_core.server.context import LazyConnection, Scope
+from glidemq_core.server.context import LazyConnection, QueueContext
 
 from .approvals import InboxReader
 from .discovery import Discoverer
 from .flows.index import FlowIndex
-from .flows.loader import Reach
+from .flows.loader import FlowLoader
 from .flows.read import FLOW_FIELDS, read_flow
 from .jobs.detail import find_job, read_job
-from .jobs.filter import Wanted
+from .jobs.filter import JobFilter
 from .jobs.listing import STATES, Scanned, list_jobs
 from .jobs.rows import have_streamed, read_rows
 from .limits import read_limits, scan_token_window
@@ -56,7 +56,7 @@ from .reader import Source, failed, pairs, text
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .vitals import Meter, read_metrics, read_permissions
-from .workers import Crew
+from .workers import WorkerFinder
 
 __all__ = ["STATES", "Watch"]
 
@@ -194,7 +194,7 @@ class Watch:
             limit=limit,
             cursor=cursor,
             newest=newest,
-            wanted=Wanted(name=name, data=data, find=find),
+            wanted=JobFilter(name=name, data=data, find=find),
         )
 
     async def job(self, queue: str, job_id: str, *, payload_limit: int = 65_536) -> JobDetail | None:
@@ -282,7 +282,7 @@ class Watch:
         whole(1, 100_000)(max_nodes, "max_nodes")
         eyes = await self._look()
         start = JobRef(queue_name(queue, "queue"), some_text(job_id, "job_id"))
-        reach = Reach(eyes.source, FLOW_FIELDS, max_nodes + 1)
+        reach = FlowLoader(eyes.source, FLOW_FIELDS, max_nodes + 1)
         before, refs = eyes.latest_flow
         if before == start:
             await reach.know(refs)
@@ -407,9 +407,9 @@ class Watch:
             async for chunk in chunks:
                 yield chunk
 
-    async def _scope(self, queue: str) -> Scope:
+    async def _scope(self, queue: str) -> QueueContext:
         eyes = await self._look()
-        return Scope(eyes.connection, eyes.source.keys(queue_name(queue, "queue")))
+        return QueueContext(eyes.connection, eyes.source.keys(queue_name(queue, "queue")))
 
     # Where -----------------------------------------------------------------------------------------------------
 
@@ -443,7 +443,7 @@ class _Eyes:
         self.connection = connection
         self.source = Source(connection, connection.prefix, calls_per_s)
         self.queues = Discoverer(self.source, given, only=only)
-        self.crew = Crew(self.source)
+        self.crew = WorkerFinder(self.source)
         self.inbox = InboxReader(self.source)
         self.flows = FlowIndex(self.source)
         #: The flow that was read last, and its jobs: whoever follows it asks for the same again.

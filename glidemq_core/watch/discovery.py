@@ -9,7 +9,7 @@ from glidemq_core.options.fields import refuse, whole
 from glidemq_core.records.jobs import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
 
-from .reader import Pace, Source, failed, integer, text
+from .reader import Source, Throttle, failed, integer, text
 from .scan import scan_cluster
 
 #: Names checked for existence in one go.
@@ -117,7 +117,7 @@ class Discoverer:
         yield Discovery(found=known, progress=0.0, at=self._source.now())
         sizes = await self._source.ask([("DBSIZE",)])
         size = integer(sizes[0], 0)
-        pace, looked, seen = Pace(calls_per_s), 0, set[str]()
+        pace, looked, seen = Throttle(calls_per_s), 0, set[str]()
         async for keys in self._walk(keys_per_call, pace):
             looked += keys_per_call
             names = {name for key in keys if (name := queue_of(self._source.prefix, key)) is not None}
@@ -132,7 +132,7 @@ class Discoverer:
         self.complete = not self.left_out
         yield Discovery(gone=gone, progress=1.0, complete=self.complete, at=self._source.now())
 
-    async def _walk(self, keys_per_call: int, pace: Pace) -> AsyncIterator[list[str]]:
+    async def _walk(self, keys_per_call: int, pace: Throttle) -> AsyncIterator[list[str]]:
         pattern = discovery_pattern(self._source.prefix)
         if self._source.connection.is_cluster:
             async for page in scan_cluster(self._source, pattern, keys_per_call, pace):

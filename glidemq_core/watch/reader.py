@@ -30,7 +30,7 @@ class Source:
     def __init__(self, connection: Connection, prefix: str, calls_per_s: float) -> None:
         self.connection = connection
         self.prefix = prefix
-        self._pace = Pace(calls_per_s)
+        self._pace = Throttle(calls_per_s)
         self._plain_until = 0.0
         self._queued: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
         #: Kept here because the loop alone does not keep a task alive.
@@ -107,7 +107,7 @@ class Source:
         return answers
 
 
-class Pace:
+class Throttle:
     """Lets `per_s` calls a second through; what was not used adds up to one second's worth."""
 
     def __init__(self, per_s: float) -> None:

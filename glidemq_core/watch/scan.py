@@ -8,7 +8,7 @@ from typing import Any
 from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
 from glidemq_core.wire.keys import discovery_pattern
 
-from .reader import Pace, Source, text
+from .reader import Source, Throttle, text
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000
@@ -58,7 +58,7 @@ async def try_all(source: Source, cursor: str, suffix: str) -> Step | Exception:
     return _page(await source.one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
 
 
-async def scan_cluster(source: Source, pattern: str, count: int, pace: Pace) -> AsyncIterator[list[str]]:
+async def scan_cluster(source: Source, pattern: str, count: int, pace: Throttle) -> AsyncIterator[list[str]]:
     """Walk over the keys of every primary of a cluster, a page a step.
 
     Raises:

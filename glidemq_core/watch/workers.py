@@ -52,7 +52,7 @@ class Walk:
         return self.complete or isinstance(self.stopped, PermissionDeniedError)
 
 
-class Crew:
+class WorkerFinder:
     """The one way of finding workers: what lists them first, then a walk over the keys that says how far it came.
 
     Python workers stand in `P:crew`. A worker's registration bears its consumer's name, and the stream knows its
@@ -198,14 +198,14 @@ class Crew:
 
 
 #: Of each connection, by prefix: what callers that hold no watch have found so far.
-_crews: WeakKeyDictionary[Connection, dict[str, Crew]] = WeakKeyDictionary()
+_crews: WeakKeyDictionary[Connection, dict[str, WorkerFinder]] = WeakKeyDictionary()
 
 
-def crew_of(connection: Connection, prefix: str) -> Crew:
+def crew_of(connection: Connection, prefix: str) -> WorkerFinder:
     """Return the crew that all callers of a connection share which hold no watch of their own."""
     crews = _crews.setdefault(connection, {})
     if prefix not in crews:
-        crews[prefix] = Crew(Source(proxy(connection), prefix, _WALK_CALLS_PER_S))
+        crews[prefix] = WorkerFinder(Source(proxy(connection), prefix, _WALK_CALLS_PER_S))
     return crews[prefix]
 
 

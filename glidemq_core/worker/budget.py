@@ -6,15 +6,15 @@ from __future__ import annotations
 from typing import Literal
 
 from ..records.decoding import budget_of
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.retry import retry_through_outage
 from ..wire.keys import QueueKeys
-from .run import Run
+from .run import JobRun
 
 Verdict = Literal["run", "fail", "parked"]
 
 
-async def verdict_of(scope: Scope, run: Run) -> Verdict:
+async def verdict_of(scope: QueueContext, run: JobRun) -> Verdict:
     """Tell what the budget says about a job that was just claimed, and park it if it says so.
 
     Raises: GlideMQError when the server refuses to tell; an outage is waited out.
@@ -40,6 +40,6 @@ async def verdict_of(scope: Scope, run: Run) -> Verdict:
     return "parked"
 
 
-async def _check(scope: Scope, root: str, flow_id: str) -> str:
+async def _check(scope: QueueContext, root: str, flow_id: str) -> str:
     [word], _ = await retry_through_outage(lambda _: scope.connection.call("budget_check", root, flow_id))
     return str(word.decode())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..records.decoding import hash_fields
-from ..server.context import Scope, readable
+from ..server.context import QueueContext, readable
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
 _LOADED = 16
@@ -25,7 +25,7 @@ class Claim:
     stop: str = ""
 
 
-async def owned(scope: Scope, consumer: str, stamp: int) -> list[tuple[str, str]]:
+async def owned(scope: QueueContext, consumer: str, stamp: int) -> list[tuple[str, str]]:
     """Entry and id of every job that is active since `stamp` and held by this consumer, in pages without payloads."""
     found: list[tuple[str, str]] = []
     after, seen = "", 0
@@ -38,7 +38,7 @@ async def owned(scope: Scope, consumer: str, stamp: int) -> list[tuple[str, str]
             return found
 
 
-async def load_claims(scope: Scope, found: list[tuple[str, str]], stamp: int) -> list[Claim]:
+async def load_claims(scope: QueueContext, found: list[tuple[str, str]], stamp: int) -> list[Claim]:
     """Read the jobs of lost claims, a few at a time; those that somebody has ended meanwhile are left out.
 
     What their budgets said went with the reply: they have to be asked again.

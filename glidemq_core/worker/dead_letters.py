@@ -6,19 +6,19 @@ from typing import Any
 
 from ..jobs.add import add_records, encode_job
 from ..options.job import JobOptions
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.retry import retry_through_outage
 from ..wire.keys import QueueKeys
 from ..wire.numbers import to_int
 from ..wire.payload import decode_data
 from ..wire.serializer import JSON_SERIALIZER
-from .outcome import Settle
+from .outcome import SettleRecord
 
 
-async def send_dead_letter(scope: Scope, name: str, record: Settle) -> None:
+async def send_dead_letter(scope: QueueContext, name: str, record: SettleRecord) -> None:
     """Add a copy of an exhausted job to queue `name`, once however often the call has to be repeated."""
     job = record.run.job
-    target = Scope(scope.connection, QueueKeys(scope.keys.prefix, name), JSON_SERIALIZER)
+    target = QueueContext(scope.connection, QueueKeys(scope.keys.prefix, name), JSON_SERIALIZER)
     envelope: dict[str, Any] = {
         "originalQueue": scope.queue,
         "originalJobId": job.id,

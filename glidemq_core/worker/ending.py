@@ -12,12 +12,12 @@ from ..ai.suspension import suspend
 from ..errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ..job import Job
 from ..options.worker import WorkerOptions
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.retry import is_outage, is_server_trouble, retry_through_outage
 from .budget import verdict_of
 from .limits import WorkerLimits
-from .outcome import Settle, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
-from .run import DelayRequest, LimitGroupRequest, Run, SuspendRequest, WaitChildrenRequest
+from .outcome import SettleRecord, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
+from .run import DelayRequest, JobRun, LimitGroupRequest, SuspendRequest, WaitChildrenRequest
 from .threads import run_in_thread
 
 #: Continuations kept; of more suspended jobs the oldest start from the top, as they do in other workers.
@@ -36,12 +36,12 @@ class _Continuation:
         return job.fields.get("suspendedAt") == self.suspended_at and bool(job.signals)
 
 
-class Ending:
+class JobExecutor:
     """Runs processors. Ends that are calls of their own (suspend, delay, hand back, ...) are made here."""
 
     def __init__(
         self,
-        scope: Scope,
+        scope: QueueContext,
         options: WorkerOptions,
         limits: WorkerLimits,
         emit: Callable[..., None],
@@ -55,7 +55,7 @@ class Ending:
         #: on_resume continuations of jobs suspended here.
         self._continuations: dict[str, _Continuation] = {}
 
-    async def of(self, run: Run, processor: Callable[[Any], Any]) -> Settle | None:
+    async def of(self, run: JobRun, processor: Callable[[Any], Any]) -> SettleRecord | None:
         """Run the job and return its settle record; None when the run has ended by a call of its own."""
         if not run.begin():
             run.ended = True
@@ -82,7 +82,7 @@ class Ending:
         run.ended = True
         return await self._end(run, result, error)
 
-    async def without_processor(self, run: Run) -> Settle | None:
+    async def without_processor(self, run: JobRun) -> SettleRecord | None:
         """End the run of a processor that swallows its cancellation; what it still does counts for nothing."""
         run.ended = run.given_up = True
         self._emit(
@@ -94,7 +94,7 @@ class Ending:
             return None
         return await self._failure(run, abort_error(run))
 
-    async def _call(self, run: Run, processor: Callable[[Any], Any]) -> Any:
+    async def _call(self, run: JobRun, processor: Callable[[Any], Any]) -> Any:
         job = run.job
         in_thread = not is_async(processor)
         continuation = self._continuations.pop(job.id, None)
@@ -108,7 +108,7 @@ class Ending:
             return await answer if inspect.isawaitable(answer) else answer
         return await (run_in_thread(processor, job) if in_thread else processor(job))
 
-    async def _end(self, run: Run, result: Any, error: BaseException | None) -> Settle | None:
+    async def _end(self, run: JobRun, result: Any, error: BaseException | None) -> SettleRecord | None:
         if run.abort_reason in ("closing", "lost"):
             if run.abort_reason == "closing" and error is not None:
                 await self._hand_back(run)
@@ -141,7 +141,7 @@ class Ending:
                 error = bad_result
         return await self._failure(run, error)
 
-    async def _failure(self, run: Run, error: BaseException) -> Settle:
+    async def _failure(self, run: JobRun, error: BaseException) -> SettleRecord:
         limiter = self._options.limiter
         try:
             return await failed(
@@ -151,7 +151,7 @@ class Ending:
             self._emit("error", broken)
             return await failed(run, error, {}, 0)
 
-    async def _budget(self, run: Run) -> tuple[bool, Settle | None]:
+    async def _budget(self, run: JobRun) -> tuple[bool, SettleRecord | None]:
         """Whether the budget of its flow stops the job, and the settle record if it fails."""
         try:
             await self._deliver_letters()  # what was spent before this job started counts for it
@@ -172,7 +172,7 @@ class Ending:
     # Ends that are calls of their own ------------------------------------------------------------------------
 
     async def _control(
-        self, run: Run, request: DelayRequest | LimitGroupRequest | WaitChildrenRequest | SuspendRequest
+        self, run: JobRun, request: DelayRequest | LimitGroupRequest | WaitChildrenRequest | SuspendRequest
     ) -> None:
         """Carry out what the processor asked for."""
         answer, repeated = await retry_through_outage(
@@ -182,7 +182,7 @@ class Ending:
         if answer in ("lost", "not_found") and not repeated:
             self._lost(run)
 
-    async def _control_once(self, run: Run, request: Any) -> str:
+    async def _control_once(self, run: JobRun, request: Any) -> str:
         job, scope = run.job, self._scope
         mark = (job.id, run.entry, run.processed_on)
         head = ledger_head(run)
@@ -209,7 +209,7 @@ class Ending:
             )
         return str(reply[0].decode())
 
-    async def _count_tokens(self, run: Run) -> None:
+    async def _count_tokens(self, run: JobRun) -> None:
         """Count what the run reported before it ended by a call of its own; the provider has counted it too."""
         tokens = reported_tokens(run)
         if tokens:
@@ -221,7 +221,7 @@ class Ending:
                 except GlideMQError as error:  # the run has ended all the same
                     self._emit("error", error)
 
-    async def _suspend(self, run: Run, request: SuspendRequest, head: str) -> str:
+    async def _suspend(self, run: JobRun, request: SuspendRequest, head: str) -> str:
         job = run.job
         outcome = await suspend(
             self._scope,
@@ -242,14 +242,14 @@ class Ending:
             self._emit("suspended", job)
         return outcome.status
 
-    async def _hand_back(self, run: Run) -> None:
+    async def _hand_back(self, run: JobRun) -> None:
         words = (run.job.id, run.entry, run.processed_on, self._scope.now_ms())
         try:
             await retry_through_outage(lambda _: self._scope.call("hand_back", *words), passes=_passes)
         except GlideMQError as error:
             self._emit("error", error)
 
-    def _lost(self, run: Run) -> None:
+    def _lost(self, run: JobRun) -> None:
         self._emit("error", lost_error(run))
 
 

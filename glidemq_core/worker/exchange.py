@@ -16,12 +16,12 @@ from typing import Any
 from ..errors import GlideMQError
 from ..jobs.add import BATCH, BATCH_BYTES
 from ..records.decoding import hash_fields
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
 from .claims import Claim, load_claims, owned
 from .limits import WorkerLimits
-from .outcome import Settle, trouble_error
-from .run import Run
+from .outcome import SettleRecord, trouble_error
+from .run import JobRun
 
 #: First and longest wait while a queue-wide limit on running jobs is reached, s.
 _FULL_WAITS = (0.02, 0.25)
@@ -51,18 +51,18 @@ class Exchange:
 
     def __init__(
         self,
-        scope: Scope,
+        scope: QueueContext,
         consumer: str,
         *,
         concurrency: int,
         flags: str,
         limits: WorkerLimits,
         on_claim: Callable[[Claim], None],
-        on_settled: Callable[[Settle, str], None],
+        on_settled: Callable[[SettleRecord, str], None],
         on_error: Callable[[BaseException], None],
         on_dry: Callable[[bool, str, str, str], None],
         on_outbox: Callable[[], None],
-        running: Callable[[], Iterable[Run]],
+        running: Callable[[], Iterable[JobRun]],
     ) -> None:
         self._scope = scope
         self._consumer = consumer
@@ -79,13 +79,13 @@ class Exchange:
         self._in_flight = 0
         self._claiming = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._finished: list[Settle] = []
+        self._finished: list[SettleRecord] = []
         #: Results on their way, by the stamp of their call.
-        self._sent: dict[int, list[Settle]] = {}
+        self._sent: dict[int, list[SettleRecord]] = {}
         #: Stamps of calls that were repeated: the server takes no first call with one any more.
         self._repeated: set[int] = set()
         #: Results that the server could not record, until they go out again.
-        self._unrecorded: list[Settle] = []
+        self._unrecorded: list[SettleRecord] = []
         self._again: asyncio.TimerHandle | None = None
         self._most_bytes = _FIRST_BYTES
         self._pump_scheduled = False
@@ -106,7 +106,7 @@ class Exchange:
 
     # What the owner calls ------------------------------------------------------------------------------------
 
-    def settle(self, record: Settle) -> None:
+    def settle(self, record: SettleRecord) -> None:
         """Hand in a finished run; it goes out with the next call."""
         if record.tokens:
             self._limits.count(record.tokens, self._scope.now_ms())
@@ -131,7 +131,7 @@ class Exchange:
         """No call in flight and nothing waiting to be sent."""
         return not self._finished and not self._unrecorded and self._in_flight == 0
 
-    def unsettled(self) -> Iterator[Run]:
+    def unsettled(self) -> Iterator[JobRun]:
         """Runs that have ended and are not recorded yet: somebody has to keep them from being taken for stalled."""
         return (record.run for record in chain(self._finished, self._unrecorded, *self._sent.values()))
 
@@ -216,7 +216,7 @@ class Exchange:
             now += 1
         return now
 
-    async def _call(self, records: list[Settle], want: int) -> None:
+    async def _call(self, records: list[SettleRecord], want: int) -> None:
         now, looked = self._stamp(), want > 0
         self._sent[now] = records
         started, claims = self._loop.time(), None
@@ -240,7 +240,7 @@ class Exchange:
             return
         self._apply(now, records, want if looked else 0, reply, claims)
 
-    def _measure(self, records: Sequence[Settle], took_s: float) -> None:
+    def _measure(self, records: Sequence[SettleRecord], took_s: float) -> None:
         """Let calls carry as many bytes as the link carries in good time."""
         if took_s > _SLOW_S:
             self._most_bytes = max(_LEAST_BYTES, self._most_bytes // 2)
@@ -248,7 +248,7 @@ class Exchange:
             self._most_bytes = min(BATCH_BYTES, self._most_bytes * 2)
 
     async def _exchange(
-        self, now: int, records: list[Settle], want: int, *, repeated: bool = False
+        self, now: int, records: list[SettleRecord], want: int, *, repeated: bool = False
     ) -> list[Any]:
         words: list[str | bytes | int | float] = [
             now,
@@ -262,7 +262,7 @@ class Exchange:
         reply: list[Any] = await self._scope.call("exchange", *words)
         return reply
 
-    async def _refused(self, records: list[Settle], error: GlideMQError) -> None:
+    async def _refused(self, records: list[SettleRecord], error: GlideMQError) -> None:
         """The server answered with an error: wait out its own trouble, isolate a record that causes it."""
         if is_server_trouble(error) or not records:
             await asyncio.sleep(RETRY_WAITS[-1])
@@ -282,7 +282,7 @@ class Exchange:
                 self._settled([record], reply)
 
     async def _recover(
-        self, now: int, records: list[Settle], want: int
+        self, now: int, records: list[SettleRecord], want: int
     ) -> tuple[list[Any], list[Claim] | None]:
         """After a lost reply: settle again under the same stamp, then ask what this consumer owns since then.
 
@@ -320,7 +320,7 @@ class Exchange:
         return {(run.job.id, run.entry, run.processed_on) for run in (*self._running(), *self.unsettled())}
 
     def _apply(
-        self, now: int, records: list[Settle], want: int, reply: list[Any], lost: list[Claim] | None
+        self, now: int, records: list[SettleRecord], want: int, reply: list[Any], lost: list[Claim] | None
     ) -> None:
         _, claims, why, wait_ms, *_rest = reply
         stamp = str(now)
@@ -344,7 +344,7 @@ class Exchange:
             self._look_ahead(want - started, why.decode(), int(wait_ms), reply[5:8])
         self._schedule()
 
-    def _settled(self, records: Sequence[Settle], reply: list[Any]) -> None:
+    def _settled(self, records: Sequence[SettleRecord], reply: list[Any]) -> None:
         """Tell what became of results, and what else went wrong; keep those that could not be recorded."""
         for record, answer in zip(records, reply[0], strict=True):
             if answer == b"held":
@@ -398,7 +398,7 @@ class Exchange:
         self.wake()
 
 
-def _bytes(record: Settle) -> int:
+def _bytes(record: SettleRecord) -> int:
     value = record.value
     return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
 

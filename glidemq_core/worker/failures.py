@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from .error_facts import of_processor
-from .outcome import Settle
+from .outcome import SettleRecord
 
 #: Characters of the name and of the reason in a log line.
 _WORDS = 1_000
@@ -13,7 +13,7 @@ _WORDS = 1_000
 logger = logging.getLogger("glidemq.worker")
 
 
-def log_failure(record: Settle, *, runs_again: bool) -> None:
+def log_failure(record: SettleRecord, *, runs_again: bool) -> None:
     """Log a failed attempt: WARNING when the job runs again, ERROR when not."""
     job, error = record.run.job, record.error
     raised = None if error is None else of_processor(error.__traceback__)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import GlideMQError
 from ..server.connection import Connection
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.entry_ids import parse_id
 
 #: Events after which something may be ready to run.
@@ -35,7 +35,7 @@ class IdleWait:
 
     def __init__(
         self,
-        scope: Scope,
+        scope: QueueContext,
         block_ms: int,
         *,
         on_wake: Callable[[bool], None],

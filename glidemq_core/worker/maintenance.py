@@ -16,15 +16,15 @@ from ..jobs.counts import get_workers
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
-from ..server.context import Scope
+from ..server.context import QueueContext
 from . import sweeps
 from .dead_letters import send_dead_letter
 from .events import logger
 from .exchange import Exchange
 from .limits import WorkerLimits
 from .outbox import TRY_AGAIN_MS, Outbox
-from .outcome import Settle, trouble_error
-from .run import Run
+from .outcome import SettleRecord, trouble_error
+from .run import JobRun
 
 if TYPE_CHECKING:
     from .pool import Worker
@@ -47,10 +47,10 @@ class Maintenance:
     def __init__(
         self,
         worker: Worker,
-        scope: Scope,
+        scope: QueueContext,
         exchange: Exchange,
         limits: WorkerLimits,
-        running: Mapping[str, Run],
+        running: Mapping[str, JobRun],
         emit: Callable[..., None],
         on_error: Callable[[BaseException], None],
     ) -> None:
@@ -202,7 +202,7 @@ class Maintenance:
         for start in range(0, len(runs), _BEATS):
             await self._beat_for(runs[start : start + _BEATS])
 
-    async def _beat_for(self, runs: list[Run]) -> None:
+    async def _beat_for(self, runs: list[JobRun]) -> None:
         marks = [word for run in runs for word in (run.job.id, run.processed_on, run.entry)]
         answers = await self._scope.call("beat", self._scope.now_ms(), *marks)
         for run, answer in zip(runs, answers, strict=True):
@@ -344,7 +344,7 @@ class Maintenance:
         if await self._outbox.retry(self._scope.now_ms() - TRY_AGAIN_MS):
             await self.empty_outbox()
 
-    def dead_letter(self, record: Settle) -> None:
+    def dead_letter(self, record: SettleRecord) -> None:
         """Copy an exhausted job to the dead letter queue, beside the work."""
         name = self._options.dead_letter_queue
         assert name is not None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ClosedError, GlideMQError, PermissionDeniedError, ServerError
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..server.retry import LOST_REPLY, SERVER_TROUBLE
 
 #: Refusals after which a letter is set aside.
@@ -34,7 +34,7 @@ class Outbox:
         on_error: hears of every letter that could not be delivered.
     """
 
-    def __init__(self, scope: Scope, on_error: Callable[[BaseException], None]) -> None:
+    def __init__(self, scope: QueueContext, on_error: Callable[[BaseException], None]) -> None:
         self._scope = scope
         self._on_error = on_error
         self._start = 0

@@ -24,7 +24,7 @@ from ..options.job import Backoff, Duration, Retention
 from ..wire import payload
 from ..wire.numbers import parse_number
 from .error_facts import error_facts
-from .run import Run
+from .run import JobRun
 
 BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]"]
 
@@ -34,10 +34,10 @@ _LONGEST_BACKOFF_MS = 2**41
 
 
 @dataclass(slots=True)
-class Settle:
+class SettleRecord:
     """One finished run on its way to the server: `head` and `value` are what the exchange function takes."""
 
-    run: Run
+    run: JobRun
     head: str
     #: Result as stored, or the reason of the failure.
     value: str
@@ -48,7 +48,7 @@ class Settle:
     duration_ms: int = 0
 
 
-def completed(run: Run, result: Any) -> Settle:
+def completed(run: JobRun, result: Any) -> SettleRecord:
     """Build the record of a successful run. Raises SerializationError, PayloadTooLargeError for a bad result."""
     job = run.job
     text = payload.encode_result(result, job._scope.serializer)
@@ -58,12 +58,12 @@ def completed(run: Run, result: Any) -> Settle:
     ledger = ledger_head(run) if run.reported or _has_history(job.fields) else ""
     tokens = reported_tokens(run)
     head = _head(job.id, run.entry, run.processed_on, "c", "0", "0", rule, "", str(tokens or ""), ledger)
-    return Settle(run, head, text, tokens, result=result)
+    return SettleRecord(run, head, text, tokens, result=result)
 
 
 async def failed(
-    run: Run, error: BaseException, strategies: Mapping[str, BackoffStrategy], limiter_ms: int
-) -> Settle:
+    run: JobRun, error: BaseException, strategies: Mapping[str, BackoffStrategy], limiter_ms: int
+) -> SettleRecord:
     """Build the record of a failed attempt: reason, attempts allowed, backoff."""
     job, options = run.job, run.job.options
     reason, allowed, backoff = reason_of(error), options.attempts, 0
@@ -89,7 +89,7 @@ async def failed(
         ledger_head(run, error),
     )
     ran_ms = max(0, job._scope.now_ms() - run.started_ms)
-    return Settle(run, head, reason, tokens, error=error, duration_ms=ran_ms)
+    return SettleRecord(run, head, reason, tokens, error=error, duration_ms=ran_ms)
 
 
 def _head(*words: str) -> str:
@@ -104,7 +104,7 @@ def rate_limit_ms(error: RateLimitError, limiter_ms: int) -> int:
     return limiter_ms or 1_000
 
 
-def reported_tokens(run: Run) -> int:
+def reported_tokens(run: JobRun) -> int:
     """Tokens this run reported, rounded up: what the token limits count, whatever became of the run."""
     if not run.reported:
         return 0
@@ -125,7 +125,7 @@ def reason_of(error: BaseException) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")[:_REASON_CAP]
 
 
-def abort_error(run: Run) -> GlideMQError:
+def abort_error(run: JobRun) -> GlideMQError:
     """Error of a run that was stopped from outside."""
     if run.abort_reason == "timeout":
         return JobTimeoutError("Job timeout exceeded", job_id=run.job.id)
@@ -143,7 +143,7 @@ def trouble_error(queue: str, text: str) -> ServerError:
     )
 
 
-def lost_error(run: Run) -> JobLostError:
+def lost_error(run: JobRun) -> JobLostError:
     """Error of a run whose job somebody else has by now."""
     job = run.job
     return JobLostError(
@@ -182,7 +182,7 @@ def retention_rule(value: bool | int | Retention | None) -> str:
     return f"n:{value}" if value > 0 else ""
 
 
-def ledger_head(run: Run, error: BaseException | None = None) -> str:
+def ledger_head(run: JobRun, error: BaseException | None = None) -> str:
     """Who ran which attempt, and what it failed with, for the ledger entry of its end."""
     job = run.job
     facts = {

@@ -16,15 +16,15 @@ from ..options.fields import to_ms
 from ..options.job import Batch, Duration, RateLimit, TokenLimit, merge_options
 from ..options.worker import BackoffStrategy, WorkerOptions
 from ..server.connection import Connection
-from ..server.context import QueueBase, Scope
+from ..server.context import QueueBase, QueueContext
 from ..wire.serializer import JSON_SERIALIZER, Serializer
-from .ending import Ending
+from .ending import JobExecutor
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
 from .idle import IdleWait
 from .limits import WorkerLimits
 from .maintenance import Maintenance
-from .run import Run
+from .run import JobRun
 from .runner import Processor, Runner
 from .serving import first_of, serve
 
@@ -127,7 +127,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         self.started_at: datetime | None = None
         self.id = f"worker-0-{secrets.token_hex(4)}"  # until it starts and knows when
         self._events = WorkerEvents(self.options.log_errors)
-        self._running: dict[str, Run] = {}
+        self._running: dict[str, JobRun] = {}
         self._ready = asyncio.Event()
         self._failure: BaseException | None = None
         self._state = "new"
@@ -161,11 +161,11 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         self._ready.set()
         self._emit("ready")
 
-    def _set_up(self, scope: Scope) -> None:
+    def _set_up(self, scope: QueueContext) -> None:
         options = self.options
         self._events.context = contextvars.copy_context()
         limits = WorkerLimits(options.limiter, options.token_limiter)
-        ending = Ending(scope, options, limits, self._emit, lambda: self._maintenance.deliver_letters())
+        ending = JobExecutor(scope, options, limits, self._emit, lambda: self._maintenance.deliver_letters())
         self._runner = Runner(
             scope, self.id, self.processor, options, ending, self._events, running=self._running
         )

@@ -75,7 +75,7 @@ _PRECEDENCE: tuple[type[ControlRequest], ...] = (
 )
 
 
-class Run:
+class JobRun:
     """Facts of one activation. A request made by the processor stands even if it swallowed the control flow."""
 
     __slots__ = (
@@ -106,7 +106,7 @@ class Run:
         processed_on: str,
         worker: str,
         stop: str = "",
-        on_deaf: Callable[[Run], None] | None = None,
+        on_deaf: Callable[[JobRun], None] | None = None,
     ) -> None:
         #: Stream entry id, "" for a list-sourced job.
         self.entry = entry

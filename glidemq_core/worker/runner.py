@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RateLimitError
 from ..job import Job
 from ..options.worker import WorkerOptions
-from ..server.context import Scope
-from .ending import Ending
+from ..server.context import QueueContext
+from .ending import JobExecutor
 from .events import WorkerEvents
 from .failures import log_failure
-from .outcome import Settle, lost_error, rate_limit_ms
-from .run import Run
+from .outcome import SettleRecord, lost_error, rate_limit_ms
+from .run import JobRun
 
 if TYPE_CHECKING:
     from .claims import Claim
@@ -33,14 +33,14 @@ class Runner:
 
     def __init__(
         self,
-        scope: Scope,
+        scope: QueueContext,
         worker: str,
         processor: Processor,
         options: WorkerOptions,
-        ending: Ending,
+        ending: JobExecutor,
         events: WorkerEvents,
         *,
-        running: dict[str, Run],
+        running: dict[str, JobRun],
     ) -> None:
         self._scope = scope
         self._worker = worker
@@ -77,7 +77,7 @@ class Runner:
             claim.fields["state"] = b"delayed"
             self._events.emit("budget_exceeded", Job(self._scope, claim.job_id, claim.fields))
             return
-        run = Run(claim.entry, claim.processed_on, self._worker, claim.stop, self._give_up)
+        run = JobRun(claim.entry, claim.processed_on, self._worker, claim.stop, self._give_up)
         job: Job[Any, Any] = Job(self._scope, claim.job_id, claim.fields, run)
         run.job = job
         claim.fields["state"] = b"active"
@@ -95,13 +95,13 @@ class Runner:
         if claim.fields.get("opts", b"{}") != b"{}":
             self._apply_options(run)
 
-    def _apply_options(self, run: Run) -> None:
+    def _apply_options(self, run: JobRun) -> None:
         timeout_ms = run.job.options.timeout
         if timeout_ms:
             run.timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, run.abort, "timeout")
         self._maintenance.expect_lock(run.job.options.lock_duration)
 
-    async def _process(self, run: Run) -> None:
+    async def _process(self, run: JobRun) -> None:
         try:
             record = await self._ending.of(run, self._processor)
         except Exception as defect:  # noqa: BLE001 - the slot must come free; the job runs again as stalled
@@ -110,17 +110,17 @@ class Runner:
         if not run.given_up:
             self._over(run, record)
 
-    def _give_up(self, run: Run) -> None:
+    def _give_up(self, run: JobRun) -> None:
         """Nobody obeys the cancellation: end the job all the same, and free its slot."""
         if not run.ended:
             task = asyncio.get_running_loop().create_task(self._end_without(run))
             self._given_up.add(task)
             task.add_done_callback(self._given_up.discard)
 
-    async def _end_without(self, run: Run) -> None:
+    async def _end_without(self, run: JobRun) -> None:
         self._over(run, await self._ending.without_processor(run))
 
-    def _over(self, run: Run, record: Settle | None) -> None:
+    def _over(self, run: JobRun, record: SettleRecord | None) -> None:
         """A run has ended: its result goes out with the next exchange."""
         if run.timer is not None:
             run.timer.cancel()
@@ -138,7 +138,7 @@ class Runner:
                 self._exchange.hold(rate_limit_ms(record.error, limiter.duration))
             self._exchange.settle(record)
 
-    def settled(self, record: Settle, answer: str) -> None:
+    def settled(self, record: SettleRecord, answer: str) -> None:
         """Tell what the server made of a result: "ok", "retrying", "failed", or that it was not recorded."""
         job = record.run.job
         if answer in ("lost", "refused"):

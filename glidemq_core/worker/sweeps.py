@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..server.context import Scope
+from ..server.context import QueueContext
 from ..wire.payload import as_texts
 
 #: Pages of one sweep; what is left waits for the next one.
@@ -35,7 +35,7 @@ class Stalled:
     troubles: list[str] = field(default_factory=list)
 
 
-async def tick(scope: Scope) -> Tick:
+async def tick(scope: QueueContext) -> Tick:
     """Promote all that is due and wake rate-limited groups."""
     promoted, due = 0, b""
     troubles: list[str] = []
@@ -49,7 +49,7 @@ async def tick(scope: Scope) -> Tick:
 
 
 async def sweep_stalls(
-    scope: Scope, consumer: str, *, min_idle_ms: int, lock_ms: int, max_stalled: int
+    scope: QueueContext, consumer: str, *, min_idle_ms: int, lock_ms: int, max_stalled: int
 ) -> Stalled:
     """Take stream-sourced jobs away from workers that fell silent.
 
@@ -72,7 +72,7 @@ async def sweep_stalls(
     return found
 
 
-async def sweep_list_stalls(scope: Scope, *, lock_ms: int, max_stalled: int) -> Stalled:
+async def sweep_list_stalls(scope: QueueContext, *, lock_ms: int, max_stalled: int) -> Stalled:
     """Take list-sourced jobs away from Python workers that fell silent."""
     found = Stalled()
     for _ in range(_MAX_PAGES):
@@ -87,7 +87,7 @@ async def sweep_list_stalls(scope: Scope, *, lock_ms: int, max_stalled: int) -> 
     return found
 
 
-async def sweep_locks(scope: Scope, *, max_stalled: int) -> tuple[Stalled, int]:
+async def sweep_locks(scope: QueueContext, *, max_stalled: int) -> tuple[Stalled, int]:
     """Take jobs with a lock of their own away from workers that were silent for longer than that.
 
     Also returns the shortest such lock of a run that was met, ms; 0 without any.
@@ -107,7 +107,7 @@ async def sweep_locks(scope: Scope, *, max_stalled: int) -> tuple[Stalled, int]:
     return found, shortest
 
 
-async def sweep_records(scope: Scope) -> None:
+async def sweep_records(scope: QueueContext) -> None:
     """Forget deduplication ids and ordering keys that nothing needs any more."""
     for _ in range(_MAX_PAGES):
         [status] = await scope.call("forget", scope.now_ms())
@@ -115,7 +115,7 @@ async def sweep_records(scope: Scope) -> None:
             break
 
 
-async def sweep_suspended(scope: Scope, rank: int = 0) -> tuple[int, int]:
+async def sweep_suspended(scope: QueueContext, rank: int = 0) -> tuple[int, int]:
     """Fail suspended jobs past their deadline; returns how many, and the `rank` to pass the next time.
 
     `rank` walks the set a few members a call, to drop those that describe no suspension any more.
@@ -137,7 +137,7 @@ class ListWalk:
     or if nothing moved while it lasted; and two such rounds must miss the same number.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: QueueContext) -> None:
         self._scope = scope
         self._before: tuple[int, int] | None = None
         self._begin()

@@ -119,7 +119,7 @@ async def test_topping_up_releases_exactly_the_parked_jobs_and_they_complete(
                     lambda: isinstance(pilot.app.screen, FlowsScreen) and pilot.app.screen.lines.total == 2
                 )
                 lines = pilot.app.screen.query_one("#flow-list")
-                assert lines.move_to_key(mine.job.ref)  # type: ignore[attr-defined]  # a LineList
+                assert lines.move_to_key(mine.job.ref)  # type: ignore[attr-defined]  # a RowList
                 screen = await flow_page(pilot, 5)
                 await eventually(lambda: "exceeded, parked 2" in facts(screen))
 

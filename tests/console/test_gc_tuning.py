@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from glidemq_console.gc_tuning import AGAIN_S, IDLE_S, Garbage
+from glidemq_console.gc_tuning import AGAIN_S, IDLE_S, GcTuning
 
 
 class Ring:
@@ -19,15 +19,15 @@ class Ring:
 
 
 @pytest.fixture
-def garbage() -> Iterator[Garbage]:
+def garbage() -> Iterator[GcTuning]:
     thresholds = gc.get_threshold()
-    yield Garbage()
+    yield GcTuning()
     gc.set_threshold(*thresholds)
     gc.unfreeze()
     gc.enable()
 
 
-def test_nothing_is_looked_at_until_the_first_data_stand(garbage: Garbage) -> None:
+def test_nothing_is_looked_at_until_the_first_data_stand(garbage: GcTuning) -> None:
     garbage.hold()
     assert not gc.isenabled()
     assert not garbage.rest(now=100.0, last_input=0.0)
@@ -37,7 +37,7 @@ def test_nothing_is_looked_at_until_the_first_data_stand(garbage: Garbage) -> No
     assert gc.get_freeze_count() > 0
 
 
-def test_everything_is_looked_at_while_nobody_types(garbage: Garbage) -> None:
+def test_everything_is_looked_at_while_nobody_types(garbage: GcTuning) -> None:
     ring = Ring()
     gone = weakref.ref(ring)
     garbage.settle(now=0.0)

@@ -13,7 +13,7 @@ from glidemq_console.screens.limits.screen import LimitsScreen
 from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_console.screens.streams.screen import StreamsScreen
 from glidemq_console.widgets.columns import Column, Row
-from glidemq_console.widgets.row_list import LineList
+from glidemq_console.widgets.row_list import RowList
 from glidemq_core import FlowJob, FlowProducer, Queue
 from glidemq_core.server.connection import Connection
 
@@ -158,8 +158,8 @@ async def test_a_list_that_is_read_beside_holds_the_row_it_began_with() -> None:
     class Lists(App[None]):
         def compose(self) -> ComposeResult:
             column = Column(key="name", title="NAME", width=10)
-            yield LineList([column], id="top")
-            yield LineList([column], id="held", holds=True)
+            yield RowList([column], id="top")
+            yield RowList([column], id="held", holds=True)
 
         def get_theme_variable_defaults(self) -> dict[str, str]:
             from glidemq_console.theme import variable_defaults
@@ -168,11 +168,11 @@ async def test_a_list_that_is_read_beside_holds_the_row_it_began_with() -> None:
 
     app = Lists()
     async with app.run_test():
-        for lines in app.query(LineList):
+        for lines in app.query(RowList):
             lines.show([Row("b", {"name": "b"})])
             lines.show([Row("a", {"name": "a"}), Row("b", {"name": "b"})])
-        assert app.query_one("#top", LineList).cursor_key == "a"
-        assert app.query_one("#held", LineList).cursor_key == "b"
+        assert app.query_one("#top", RowList).cursor_key == "a"
+        assert app.query_one("#held", RowList).cursor_key == "b"
 
 
 def _selected_queue(screen: object) -> str | None:

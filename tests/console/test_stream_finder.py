@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glidemq_console.feed.stream_finder import ASKED_A_ROUND, StreamScout
+from glidemq_console.feed.stream_finder import ASKED_A_ROUND, StreamFinder
 from glidemq_console.model.snapshot import Interests
 from glidemq_core import JobRef
 from glidemq_core.server.connection import Connection
@@ -28,7 +28,7 @@ async def run(connection: Connection, queue: str, *streaming: int) -> None:
 
 async def test_a_job_that_streams_is_found_behind_many_that_do_not(connection: Connection) -> None:
     await run(connection, "q", 1)  # the oldest one, listed last
-    scout = StreamScout()
+    scout = StreamFinder()
 
     async with Watch(connection, queues=["q"]) as watch:
         queues = (await watch.snapshot()).queues
@@ -44,7 +44,7 @@ async def test_followed_jobs_that_run_no_more_cost_a_call_a_queue(connection: Co
     refs = tuple(JobRef("q", str(number)) for number in range(1, 10))
     for ref in refs:
         await connection.command("HSET", keys.job(ref.id), "state", "suspended")
-    scout = StreamScout()
+    scout = StreamFinder()
 
     async with Watch(connection, queues=["q"]) as watch:
         queues = (await watch.snapshot()).queues

@@ -17,7 +17,7 @@ from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server import functions
 from glidemq_core.server.connection import Connection
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import QueueKeys
 
 #: Commands that change something, as the functions use them.
@@ -42,16 +42,16 @@ ANN = Actor("ann", via="cli", comment='nightly  „Wartung“ 🌙 "quoted" \\ \
 
 
 @pytest.fixture
-def scope(connection: Connection) -> Scope:
-    return Scope(connection, QueueKeys("glide", "mail"))
+def scope(connection: Connection) -> QueueContext:
+    return QueueContext(connection, QueueKeys("glide", "mail"))
 
 
-async def _entries(scope: Scope) -> list[str]:
+async def _entries(scope: QueueContext) -> list[str]:
     stream = await scope.connection.command("XRANGE", scope.keys.audit, "-", "+")
     return [dict(map(tuple, pairs))[b"entry"].decode() for pairs in stream.values()]
 
 
-async def test_entries_are_canonical_and_chained(scope: Scope) -> None:
+async def test_entries_are_canonical_and_chained(scope: QueueContext) -> None:
     assert await pause(scope, actor=ANN) == "paused"
     assert await resume(scope, actor=Actor("bob")) == "resumed"
     first, second = await _entries(scope)
@@ -81,12 +81,12 @@ def test_no_function_changes_anything_before_it_knows_that_it_can_be_audited() -
 
 
 @pytest.mark.parametrize("size", [0, 1, 40, 54, 55, 56, 57, 63, 64, 65, 119, 120, 128, 1000, 4096])
-async def test_sha256_at_every_padding(scope: Scope, size: int) -> None:
+async def test_sha256_at_every_padding(scope: QueueContext, size: int) -> None:
     await pause(scope, actor=Actor("x", comment="ä" * size if size < 4000 else "y" * size))
     assert (await verify_audit(scope)).ok
 
 
-async def test_nothing_changed_nothing_kept(scope: Scope) -> None:
+async def test_nothing_changed_nothing_kept(scope: QueueContext) -> None:
     await resume(scope, actor=ANN)
     await remove_jobs(scope, ["404"], actor=ANN)
     await pause(scope)
@@ -95,7 +95,7 @@ async def test_nothing_changed_nothing_kept(scope: Scope) -> None:
     assert (check.ok, check.entries, check.broken_at) == (True, 0, None)
 
 
-async def test_only_changed_jobs_are_named(scope: Scope) -> None:
+async def test_only_changed_jobs_are_named(scope: QueueContext) -> None:
     for job_id in ("1", "3"):
         await scope.connection.command("HSET", scope.keys.job(job_id), "state", "completed")
         await scope.connection.command("ZADD", scope.keys.completed, 1, job_id)
@@ -106,7 +106,7 @@ async def test_only_changed_jobs_are_named(scope: Scope) -> None:
     assert await get_audit(scope, job_id="2") == []
 
 
-async def test_newest_first_and_paging(scope: Scope) -> None:
+async def test_newest_first_and_paging(scope: QueueContext) -> None:
     for _ in range(3):
         await pause(scope, actor=ANN)
         await resume(scope, actor=ANN)
@@ -117,7 +117,7 @@ async def test_newest_first_and_paging(scope: Scope) -> None:
         await get_audit(scope, limit=0)
 
 
-async def test_tampering_is_found(scope: Scope) -> None:
+async def test_tampering_is_found(scope: QueueContext) -> None:
     for _ in range(2):
         await pause(scope, actor=ANN)
         await resume(scope, actor=ANN)
@@ -158,13 +158,13 @@ async def test_tampering_is_found(scope: Scope) -> None:
         Actor("x", comment="c" * 5000),
     ],
 )
-async def test_names_that_could_mislead_are_refused(scope: Scope, actor: Actor) -> None:
+async def test_names_that_could_mislead_are_refused(scope: QueueContext, actor: Actor) -> None:
     with pytest.raises(InvalidOptionError):
         await audit_blob(scope, actor, "pause", (), 1)
 
 
 async def test_what_was_cut_off_or_written_anew_is_found_by_the_last_hash_kept_elsewhere(
-    scope: Scope,
+    scope: QueueContext,
 ) -> None:
     for _ in range(2):
         await pause(scope, actor=ANN)
@@ -194,7 +194,7 @@ async def test_what_was_cut_off_or_written_anew_is_found_by_the_last_hash_kept_e
     assert (await verify_audit(scope, expect_last=last)).broken_at == 4
 
 
-async def test_what_was_changed_before_an_error_is_audited(scope: Scope) -> None:
+async def test_what_was_changed_before_an_error_is_audited(scope: QueueContext) -> None:
     queue = Queue[Any, Any]("mail", scope.connection)
     plain, ordered = await queue.add("n", {}), await queue.add("n", {}, ordering=Ordering("k"))
     assert plain is not None

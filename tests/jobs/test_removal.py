@@ -18,7 +18,7 @@ from glidemq_core.jobs.control import remove_jobs
 from glidemq_core.options.job import Actor, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 from glidemq_core.worker.sweeps import tick
 
 QUEUE = "mail"
@@ -224,6 +224,6 @@ async def test_jobs_added_during_an_obliteration_survive(bench: Bench) -> None:
     assert await bench.add() == "3"
 
 
-def _wait_for_clock(scope: Scope, before: int) -> None:
+def _wait_for_clock(scope: QueueContext, before: int) -> None:
     while scope.now_ms() <= before:
         pass

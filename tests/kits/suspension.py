@@ -8,7 +8,7 @@ from typing import Any
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.errors import ServerError
 from glidemq_core.queue import Queue
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 
 
 async def activated(queue: Queue, name: str = "moderate", **options: Any) -> tuple[str, str, str]:
@@ -19,7 +19,7 @@ async def activated(queue: Queue, name: str = "moderate", **options: Any) -> tup
     return job.id, *(await activate(scope, job.id))
 
 
-async def activate(scope: Scope, job_id: str) -> tuple[str, str]:
+async def activate(scope: QueueContext, job_id: str) -> tuple[str, str]:
     keys, connection = scope.keys, scope.connection
     with contextlib.suppress(ServerError):  # it exists
         await connection.command("XGROUP", "CREATE", keys.stream, "workers", "0", "MKSTREAM")

@@ -18,7 +18,7 @@ from glidemq_core.ai.suspension import suspend
 from glidemq_core.jobs.audit import restart_audit
 from glidemq_core.server import functions
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.server.resp import Wire
+from glidemq_core.server.resp import RespConnection
 from glidemq_core.watch import Watch
 
 #: One cluster for all of them.
@@ -78,7 +78,7 @@ async def test_token_counters_without_a_published_cap_are_found_on_every_node(cl
 async def test_a_node_that_alone_lost_the_library_gets_it_back(
     cluster: Connection, cluster_ports: list[int]
 ) -> None:
-    wire = await Wire.open("127.0.0.1", cluster_ports[1])
+    wire = await RespConnection.open("127.0.0.1", cluster_ports[1])
     await wire.ask("FUNCTION", "FLUSH")
     await wire.close()
 

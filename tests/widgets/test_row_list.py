@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from glidemq_console.widgets.columns import Column, Row, arrange
 from glidemq_console.widgets.payload_view import PayloadCard
-from glidemq_console.widgets.row_list import LineList
-from glidemq_console.widgets.styled import Ink, fit, width_of
+from glidemq_console.widgets.row_list import RowList
+from glidemq_console.widgets.styled import Styled, fit, width_of
 from glidemq_console.widgets.token_pane import TokenPane
 
 COLUMNS = (
@@ -25,7 +25,7 @@ COLUMNS = (
 
 def rows(start: int, stop: int, offset: int = 0) -> list[Row]:
     return [
-        Row(n, {"id": str(n), "name": f"job {n}", "age": f"{n}s", "why": Ink("–", "dim")})
+        Row(n, {"id": str(n), "name": f"job {n}", "age": f"{n}s", "why": Styled("–", "dim")})
         for n in range(start + offset, stop + offset)
     ]
 
@@ -35,7 +35,7 @@ def rows(start: int, stop: int, offset: int = 0) -> list[Row]:
 
 @given(st.lists(st.text(max_size=12), max_size=5), st.integers(1, 30), st.booleans())
 def test_parts_fit_exactly(texts: list[str], width: int, right: bool) -> None:
-    fitted = fit([Ink(text) for text in texts], width, right=right)
+    fitted = fit([Styled(text) for text in texts], width, right=right)
 
     assert width_of(fitted) == width
     assert dangerous("".join(part.text for part in fitted), newlines=False) == []
@@ -54,9 +54,9 @@ def test_columns_leave_in_their_order() -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)])
 async def test_a_list_shows_header_rows_and_cursor(size: tuple[int, int]) -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test(size=size) as pilot:
-        app.query_one(LineList).show(rows(0, 3))
+        app.query_one(RowList).show(rows(0, 3))
         await pilot.press("j")
         lines = app.screen_lines()
 
@@ -67,9 +67,9 @@ async def test_a_list_shows_header_rows_and_cursor(size: tuple[int, int]) -> Non
 
 
 async def test_the_cursor_stays_on_its_row_through_a_refresh() -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test() as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.show(rows(0, 5))
         await pilot.press("down", "down")
         assert lines.cursor_key == 2
@@ -85,26 +85,26 @@ async def test_the_cursor_stays_on_its_row_through_a_refresh() -> None:
 
 
 async def test_enter_before_the_rows_are_read_opens_the_row_once_it_comes() -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test() as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         await pilot.press("enter")
         lines.set_reading()
         await pilot.press("enter")
-        assert app.heard_of(LineList.Chosen) == []
+        assert app.heard_of(RowList.Chosen) == []
 
         lines.set_empty([])
         lines.show(rows(3, 5))
         lines.show(rows(3, 5))
         await pilot.pause()
-        assert [message.key for message in app.heard_of(LineList.Chosen)] == [3]
+        assert [message.key for message in app.heard_of(RowList.Chosen)] == [3]
 
 
 @pytest.mark.parametrize("meanwhile", ["cleared", "moved", "empty"])
 async def test_an_enter_that_something_else_came_after_opens_nothing(meanwhile: str) -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test() as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.set_reading()
         await pilot.press("enter")
         if meanwhile == "cleared":
@@ -116,13 +116,13 @@ async def test_an_enter_that_something_else_came_after_opens_nothing(meanwhile: 
             lines.show([])
         lines.show(rows(0, 3))
         await pilot.pause()
-        assert app.heard_of(LineList.Chosen) == []
+        assert app.heard_of(RowList.Chosen) == []
 
 
 async def test_the_row_being_read_stands_still_on_the_screen() -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test(size=(60, 12)) as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.show(rows(0, 200))
         await pilot.pause()
         await pilot.press(*["j"] * 30)
@@ -136,13 +136,13 @@ async def test_the_row_being_read_stands_still_on_the_screen() -> None:
 
 
 async def test_a_hundred_thousand_rows_are_asked_for_by_the_page() -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test(size=(80, 24)) as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.set_page(100_000, 0, rows(0, 50))
         await pilot.press("G")
         await pilot.pause()
-        needed = app.heard_of(LineList.Needed)[-1]
+        needed = app.heard_of(RowList.Needed)[-1]
         assert (needed.end, needed.start) == (100_000, 100_000 - 23 - 25)
         assert "…" in app.screen_lines()[-1]
         assert lines.cursor_key is None
@@ -158,20 +158,20 @@ async def test_a_hundred_thousand_rows_are_asked_for_by_the_page() -> None:
 
 
 async def test_a_page_that_was_not_refreshed_is_asked_for_again() -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test(size=(80, 24)) as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.set_page(1_000, 0, rows(0, 100))
         lines.set_page(1_000, 100, rows(100, 200))
         await pilot.pause()
 
-        assert app.heard_of(LineList.Needed)[-1].start == 0
+        assert app.heard_of(RowList.Needed)[-1].start == 0
 
 
 async def test_marks_follow_the_rows_and_go_with_them() -> None:
-    app = Stage(LineList(COLUMNS, markable=True))
+    app = Stage(RowList(COLUMNS, markable=True))
     async with app.run_test() as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.show(rows(0, 5))
         await pilot.press("space", "space")
         assert lines.marks == {0, 1}
@@ -182,24 +182,24 @@ async def test_marks_follow_the_rows_and_go_with_them() -> None:
 
 
 async def test_the_mouse_does_what_keys_do() -> None:
-    app = Stage(LineList(COLUMNS))
+    app = Stage(RowList(COLUMNS))
     async with app.run_test() as pilot:
-        lines = app.query_one(LineList)
+        lines = app.query_one(RowList)
         lines.show(rows(0, 5))
-        await pilot.click(LineList, offset=(10, 3))
+        await pilot.click(RowList, offset=(10, 3))
         assert lines.cursor_key == 2
-        await pilot.double_click(LineList, offset=(10, 3))
-        assert app.heard_of(LineList.Chosen)[-1].key == 2
-        await pilot.click(LineList, offset=(4, 0))
-        assert app.heard_of(LineList.SortAsked)[-1].column == "id"
+        await pilot.double_click(RowList, offset=(10, 3))
+        assert app.heard_of(RowList.Chosen)[-1].key == 2
+        await pilot.click(RowList, offset=(4, 0))
+        assert app.heard_of(RowList.SortAsked)[-1].column == "id"
         await pilot.press("enter")
-        assert len(app.heard_of(LineList.Chosen)) == 2
+        assert len(app.heard_of(RowList.Chosen)) == 2
 
 
 async def test_the_sorted_column_says_so_and_an_empty_list_explains_itself() -> None:
-    app = Stage(LineList(COLUMNS, empty=[[Ink("No jobs. Add one with glidemq add.")]]))
+    app = Stage(RowList(COLUMNS, empty=[[Styled("No jobs. Add one with glidemq add.")]]))
     async with app.run_test() as pilot:
-        app.query_one(LineList).set_sort("age", descending=True)
+        app.query_one(RowList).set_sort("age", descending=True)
         await pilot.pause()
 
         assert "AGE▾" in app.screen_lines()[0]
@@ -208,13 +208,13 @@ async def test_the_sorted_column_says_so_and_an_empty_list_explains_itself() -> 
 
 async def test_an_empty_list_is_painted_again_only_for_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
     painted: list[int] = []
-    lines = LineList([Column(key="name", title="NAME", width=10)])
+    lines = RowList([Column(key="name", title="NAME", width=10)])
     draw = lines.render_line
     monkeypatch.setattr(lines, "render_line", lambda y: (painted.append(y), draw(y))[1])
     async with Stage(lines).run_test() as pilot:
         for words, paints in (("nothing yet", True), ("nothing yet", False), ("nothing matches", True)):
             painted.clear()
-            lines.set_empty([[Ink(words)]])
+            lines.set_empty([[Styled(words)]])
             lines.show([])
             await pilot.pause()
             assert bool(painted) is paints
@@ -223,11 +223,13 @@ async def test_an_empty_list_is_painted_again_only_for_other_words(monkeypatch: 
 @pytest.mark.parametrize("name", CORPUS)
 async def test_hostile_cells_are_drawn_inert(name: str) -> None:
     text = CORPUS[name][:5_000]
-    app = Stage(LineList(COLUMNS), TokenPane(), PayloadCard())
+    app = Stage(RowList(COLUMNS), TokenPane(), PayloadCard())
     async with app.run_test(size=(60, 30)) as pilot:
-        app.query_one(LineList).styles.height = 8
+        app.query_one(RowList).styles.height = 8
         app.query_one(TokenPane).styles.height = 8
-        app.query_one(LineList).show([Row(0, {"id": text, "name": Ink(text), "why": [Ink(text, "dim")]})])
+        app.query_one(RowList).show(
+            [Row(0, {"id": text, "name": Styled(text), "why": [Styled(text, "dim")]})]
+        )
         app.query_one(TokenPane).feed("content", text)
         app.query_one(TokenPane).feed("tool", text)
         app.query_one(TokenPane).flush()

@@ -10,33 +10,35 @@ from rich.segment import Segment
 from rich.style import Style
 
 from glidemq_console.text.safe import clean
-from glidemq_console.widgets.styled import Ink, segments, width_of, wrap
+from glidemq_console.widgets.styled import Styled, segments, width_of, wrap
 
 
-def text_of(lines: list[list[Ink]]) -> list[str]:
+def text_of(lines: list[list[Styled]]) -> list[str]:
     return ["".join(part.text for part in line) for line in lines]
 
 
 def test_a_line_that_fits_stays_as_it_is() -> None:
-    assert text_of(wrap([Ink("  one "), Ink("two")], 9)) == ["  one two"]
+    assert text_of(wrap([Styled("  one "), Styled("two")], 9)) == ["  one two"]
 
 
 def test_words_move_down_whole_and_keep_their_colour() -> None:
-    lines = wrap([Ink("  x ", "dim"), Ink("the model is at capacity, try again", "error")], 20)
+    lines = wrap([Styled("  x ", "dim"), Styled("the model is at capacity, try again", "error")], 20)
 
     assert text_of(lines) == ["  x the model is at ", "    capacity, try ", "    again"]
     assert [line[-1].token for line in lines] == ["error"] * 3
 
 
 def test_a_short_part_is_never_broken() -> None:
-    lines = wrap([Ink("  429 slow down: rate limit reached for tokens", "error"), Ink(" → fallback 1")], 48)
+    lines = wrap(
+        [Styled("  429 slow down: rate limit reached for tokens", "error"), Styled(" → fallback 1")], 48
+    )
 
     assert text_of(lines) == ["  429 slow down: rate limit reached for tokens", "    → fallback 1"]
 
 
 def test_a_word_longer_than_a_line_and_wide_characters_are_cut_by_cells() -> None:
     for text in ("x" * 50, "漢" * 30, "漢字 " + "y" * 30):
-        lines = wrap([Ink(text)], 13)
+        lines = wrap([Styled(text)], 13)
 
         assert all(width_of(line) <= 13 for line in lines)
         assert sum(cell_len(line.replace(" ", "")) for line in text_of(lines)) == cell_len(
@@ -46,7 +48,7 @@ def test_a_word_longer_than_a_line_and_wide_characters_are_cut_by_cells() -> Non
 
 def drawn(text: str) -> list[Segment]:
     """The segments of foreign text in bold, which asks no theme."""
-    return segments(cast(Any, None), [Ink(clean(text), "", "bold")], Style())
+    return segments(cast(Any, None), [Styled(clean(text), "", "bold")], Style())
 
 
 def test_markup_is_drawn_as_the_text_it_is() -> None:

@@ -7,14 +7,14 @@ import json
 import pytest
 from kits.stage import Stage
 
-from glidemq_console.widgets.chart import Plot, Series
+from glidemq_console.widgets.chart import Chart, Series
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.gauge import gauge_parts
 from glidemq_console.widgets.json_tree import Tree
 from glidemq_console.widgets.payload_view import PayloadCard
 from glidemq_console.widgets.sparkline import sparkline_parts
 from glidemq_console.widgets.status_line import PartsView, Rule, StatusLine, TabBar
-from glidemq_console.widgets.styled import Ink
+from glidemq_console.widgets.styled import Styled
 
 # --- payloads ---
 
@@ -113,9 +113,9 @@ async def test_a_payload_folds_by_key_and_mouse_and_shows_raw() -> None:
 
 
 async def test_lines_show_their_parts_at_every_width() -> None:
-    line = StatusLine([Ink("left " * 10)], [Ink("right", "person")])
+    line = StatusLine([Styled("left " * 10)], [Styled("right", "person")])
     gauge, spark = gauge_parts(1.04, 10, "104 / 100"), sparkline_parts([0, 1, 2], 6)
-    app = Stage(line, Rule("title"), PartsView([gauge, spark, [Ink("a")], [Ink("b")]]))
+    app = Stage(line, Rule("title"), PartsView([gauge, spark, [Styled("a")], [Styled("b")]]))
     async with app.run_test(size=(30, 8)) as pilot:
         await pilot.pause()
         lines = app.screen_lines()
@@ -133,7 +133,7 @@ async def test_tabs_shorten_and_are_clicked() -> None:
         bar = app.query_one(TabBar)
         bar.show(
             [
-                (name, [Ink(f"{n} {name}")], [Ink(str(n))])
+                (name, [Styled(f"{n} {name}")], [Styled(str(n))])
                 for n, name in enumerate(("queues", "jobs", "streams"), 1)
             ],
             "jobs",
@@ -147,12 +147,12 @@ async def test_tabs_shorten_and_are_clicked() -> None:
 
 @pytest.mark.parametrize("theme", ["glidemq-dark", "glidemq-ansi"])
 async def test_a_chart_draws_its_lines_and_an_empty_one_says_so(theme: str) -> None:
-    app = Stage(Plot("done a minute"), theme=theme)
+    app = Stage(Chart("done a minute"), theme=theme)
     async with app.run_test(size=(50, 12)) as pilot:
         await pilot.pause()
         assert "no data yet" in app.screen_lines()[1]
 
-        app.query_one(Plot).show(
+        app.query_one(Chart).show(
             [Series(name="done", values=(100.0, None, 250.0, 400.0))], labels=("-1h", "now")
         )
         await pilot.pause()
@@ -166,10 +166,10 @@ async def test_a_chart_draws_its_lines_and_an_empty_one_says_so(theme: str) -> N
     ("width", "title"), [(50, "done a minute  ━ done  ━ failed"), (24, "done a minute"), (12, "done a min…")]
 )
 async def test_the_titles_of_charts_side_by_side_never_touch(width: int, title: str) -> None:
-    app = Stage(Plot("done a minute"))
+    app = Stage(Chart("done a minute"))
     async with app.run_test(size=(width, 12)) as pilot:
         both = [Series(name=name, values=(1.0, 2.0)) for name in ("done", "failed")]
-        app.query_one(Plot).show(both, labels=("-1h", "now"))
+        app.query_one(Chart).show(both, labels=("-1h", "now"))
         await pilot.pause()
 
         assert app.screen_lines()[0].rstrip() == title

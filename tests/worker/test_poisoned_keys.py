@@ -19,7 +19,7 @@ from glidemq_core.errors import PermissionDeniedError, ServerError
 from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import connect
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 from glidemq_core.watch import Watch
 
 # What somebody else put under a name of the queue stays.
@@ -264,12 +264,12 @@ COMMANDS = [
 
 
 @contextlib.asynccontextmanager
-async def without(bench: Bench, server_url: str, command: str) -> AsyncIterator[Scope]:
+async def without(bench: Bench, server_url: str, command: str) -> AsyncIterator[QueueContext]:
     """The queue as a user sees it who may not run a command."""
     await bench.command("ACL", "SETUSER", "narrow", "reset", "on", ">pw", "~*", "+@all", f"-{command}")
     own = await connect(server_url.replace("://", "://narrow:pw@"))
     try:
-        yield Scope(own, bench.scope.keys)
+        yield QueueContext(own, bench.scope.keys)
     finally:
         await own.close()
         await bench.command("ACL", "DELUSER", "narrow")

@@ -48,9 +48,9 @@ def console(
     """Open the console on the terminal."""
     require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
     _require_terminal("console", "glidemq queues --json")
-    from glidemq_console.gc_tuning import Garbage
+    from glidemq_console.gc_tuning import GcTuning
 
-    garbage = Garbage()
+    garbage = GcTuning()
     garbage.hold()
     config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
     from glidemq_console.app import SCREENS

@@ -14,10 +14,10 @@ from ..session import Session
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.records.jobs import OperationResult
-    from glidemq_core.server.context import Scope
+    from glidemq_core.server.context import QueueContext
 
 #: Changes the jobs of one queue and tells one outcome a job, in order.
-Change = Callable[["Scope", Sequence[str]], Awaitable[list[str]]]
+Change = Callable[["QueueContext", Sequence[str]], Awaitable[list[str]]]
 
 
 @command("retry")

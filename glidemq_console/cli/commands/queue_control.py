@@ -15,7 +15,7 @@ from .jobs import one_queue
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import OperationResult
-    from glidemq_core.server.context import Scope
+    from glidemq_core.server.context import QueueContext
 
 Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not exist yet.")]
 
@@ -68,7 +68,7 @@ async def _switch(
     names: tuple[str, ...],
     force: bool,
     action: str,
-    change: Callable[[Scope], Awaitable[str]],
+    change: Callable[[QueueContext], Awaitable[str]],
 ) -> list[OperationResult]:
     from glidemq_core.records.jobs import OperationResult
 

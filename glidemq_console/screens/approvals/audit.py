@@ -12,7 +12,7 @@ from ...text import format as fmt
 from ...text.audit import detail_words
 from ...text.safe import clean
 from ...widgets.overlay import Overlay
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import AuditEntry
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 def audit_lines(name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -> list[Parts]:
     """The overlay's lines. `name` is safe text."""
-    lines: list[Parts] = [[Ink("audit ", "dim"), Ink(name, "", "bold")], []]
+    lines: list[Parts] = [[Styled("audit ", "dim"), Styled(name, "", "bold")], []]
     if not entries:
-        return [*lines, [Ink("No person has changed anything about this job through glidemq.", "dim")]]
+        return [*lines, [Styled("No person has changed anything about this job through glidemq.", "dim")]]
     now, zone = console.now_ms(), console.config.zone
     for entry in entries:
         by, via = (clean(text, single_line=True, limit=60) for text in (entry.by, entry.via))
         lines.append(
             [
-                Ink(f"{fmt.moment(epoch_ms(entry.at), now, zone)}  ", "dim"),
-                Ink(by, "", "bold"),
-                Ink(f"  {clean(entry.action, single_line=True, limit=40)}"),
-                Ink(f"  {clean(entry.outcome, single_line=True, limit=40)}", "dim"),
-                Ink(f"  via {via} on {clean(entry.host, single_line=True, limit=60)}", "dim"),
+                Styled(f"{fmt.moment(epoch_ms(entry.at), now, zone)}  ", "dim"),
+                Styled(by, "", "bold"),
+                Styled(f"  {clean(entry.action, single_line=True, limit=40)}"),
+                Styled(f"  {clean(entry.outcome, single_line=True, limit=40)}", "dim"),
+                Styled(f"  via {via} on {clean(entry.host, single_line=True, limit=60)}", "dim"),
             ]
         )
         if detail := detail_words(entry.detail):
-            lines.append([Ink(f"          {clean(detail, single_line=True, limit=200)}", "dim")])
+            lines.append([Styled(f"          {clean(detail, single_line=True, limit=200)}", "dim")])
         if entry.comment:
-            lines.append([Ink(f"          “{clean(entry.comment, single_line=True, limit=400)}”")])
+            lines.append([Styled(f"          “{clean(entry.comment, single_line=True, limit=400)}”")])
         if entry.shown_hash:
             lines.append(
                 [
-                    Ink(
+                    Styled(
                         f"          was shown {clean(entry.shown_hash, single_line=True, limit=16)}  entry {entry.seq}",
                         "dim",
                     )

@@ -15,7 +15,7 @@ from ...text import format as fmt
 from ...widgets.payload_view import PayloadCard
 from ...widgets.scrolling import Pane
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 from ...widgets.wrapped_text import Paragraph, Prose
 from .card_text import CardParts, parts_of
 
@@ -149,7 +149,7 @@ class Review(Vertical):
         if self.masked:
             them = "it" if self.masked == 1 else "them"
             words = f"shown; v masks {them}" if self._is_revealed else f"masked; v reveals {them}"
-            lines.append([Ink(f"{fmt.plural(self.masked, 'secret')} {words}", "warning")])
+            lines.append([Styled(f"{fmt.plural(self.masked, 'secret')} {words}", "warning")])
         self.query_one("#review-head", PartsView).show(lines)
         self._show_part("changed", changed)
         self._show_titles()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...text import format as fmt
 from ...text.safe import clean, json_line, mask, mask_arguments, short
-from ...widgets.styled import Ink
+from ...widgets.styled import Styled
 from ...widgets.wrapped_text import QUOTED, Paragraph
 
 if TYPE_CHECKING:
@@ -82,18 +82,18 @@ def _quoted(title: str, text: str, reveal: bool) -> Part:
     shown = clean(
         text if reveal else masked, limit=DRAWN_LIMIT, line_limit=DRAWN_LIMIT, max_lines=DRAWN_LIMIT
     )
-    return Part(title, (Paragraph(Ink(shown), QUOTED),), count)
+    return Part(title, (Paragraph(Styled(shown), QUOTED),), count)
 
 
 def _draft(one: Approval, reveal: bool) -> Part:
     if one.draft:
         return _quoted("draft", one.draft, reveal)
     words = "it wrote nothing since it started" if one.chunks else "it streamed nothing since it started"
-    return Part("draft", (Paragraph(Ink(words, "dim")),))
+    return Part("draft", (Paragraph(Styled(words, "dim")),))
 
 
 def _raw(one: Approval, reveal: bool) -> Part:
-    why = Paragraph(Ink(f"cannot be read: {short(one.data_error, 400)}", "error"))
+    why = Paragraph(Styled(f"cannot be read: {short(one.data_error, 400)}", "error"))
     text = _quoted("payload", one.raw or "", reveal)
     return Part("payload", (why, *text.lines), text.masked)
 
@@ -106,11 +106,11 @@ def _calls(calls: tuple[ToolCall, ...], reveal: bool) -> Part:
         total += count
         cut = ", cut" if call.cut else ""
         name = f"{short(call.name, 256) or 'a tool'}   {fmt.byte_size(call.bytes)}{cut}"
-        lines.append(Paragraph(Ink(name, "", "bold"), Ink("» ", "focus")))
+        lines.append(Paragraph(Styled(name, "", "bold"), Styled("» ", "focus")))
         shown = call.args if reveal else masked
         if shown:
             text = clean(shown, limit=DRAWN_LIMIT, line_limit=DRAWN_LIMIT, max_lines=DRAWN_LIMIT)
-            lines.append(Paragraph(Ink(text), QUOTED))
+            lines.append(Paragraph(Styled(text), QUOTED))
     return Part(f"asks for {fmt.plural(len(calls), 'tool call')}", tuple(lines), total)
 
 

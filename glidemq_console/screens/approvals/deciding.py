@@ -9,7 +9,7 @@ from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
 from ...told import Unchanged
-from ...widgets.row_list import LineList
+from ...widgets.row_list import RowList
 from ..frame import ConsoleScreen
 from .card import Review, ReviewCard
 from .prompts import ask_comment, ask_reason
@@ -37,8 +37,8 @@ class DecidingScreen(ConsoleScreen):
         self._moved_at = 0.0
 
     @property
-    def lines(self) -> LineList:
-        return self.query_one("#inbox-list", LineList)
+    def lines(self) -> RowList:
+        return self.query_one("#inbox-list", RowList)
 
     @property
     def review(self) -> Review:

@@ -22,7 +22,7 @@ from textual.widgets import Button, Static, TextArea
 from ...text.differences import MARK_TOKENS, value_diff
 from ...text.safe import clean, json_line
 from ...widgets.safe_input import act_in_turn
-from ...widgets.styled import Ink
+from ...widgets.styled import Styled
 from ...widgets.wrapped_text import Prose
 
 #: Bytes of a payload that can be edited here.
@@ -143,8 +143,8 @@ class PayloadEditor(ModalScreen[Edited | None]):
             self._problem("nothing was changed; approve it as it is with a")
             return
         self._edited = Edited(value)
-        marked = [Ink(f"{mark} {text}", MARK_TOKENS[mark]) for mark, text in lines]
-        note = Ink("what differs is masked here, because it is a secret", "dim")
+        marked = [Styled(f"{mark} {text}", MARK_TOKENS[mark]) for mark, text in lines]
+        note = Styled("what differs is masked here, because it is a secret", "dim")
         self.query_one("#difference", Prose).show_paragraphs(marked or [note])
         self._show_step(True)
 

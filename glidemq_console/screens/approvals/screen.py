@@ -21,9 +21,9 @@ from ...model.decisions import gone_words, name_of
 from ...model.snapshot import Interests, Snapshot
 from ...text.safe import clean
 from ...widgets.columns import Row
-from ...widgets.row_list import LineList
+from ...widgets.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 from . import text as say
 from .card import Review, ReviewCard
 from .deciding import DecidingScreen
@@ -68,7 +68,7 @@ class ApprovalsScreen(DecidingScreen):
         yield StatusLine(id="inbox-head")
         yield Rule(id="inbox-rule")
         with Horizontal(id="inbox"):
-            yield LineList(say.COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
+            yield RowList(say.COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
             yield Review(id="review")
 
     def on_mount(self) -> None:
@@ -76,7 +76,7 @@ class ApprovalsScreen(DecidingScreen):
 
     # --- what the frame asks -------------------------------------------------------------------------------
 
-    def main_widget(self) -> LineList | ReviewCard:
+    def main_widget(self) -> RowList | ReviewCard:
         return self.payload if self._is_card else self.lines
 
     @property
@@ -111,11 +111,11 @@ class ApprovalsScreen(DecidingScreen):
         return super().action_title(action)
 
     def status(self, snapshot: Snapshot) -> Parts:
-        parts: list[Ink] = []
+        parts: list[Styled] = []
         if self._marked:
-            parts += [Ink(f"{len(self._marked)} selected  A R", "focus"), Ink("  ")]
+            parts += [Styled(f"{len(self._marked)} selected  A R", "focus"), Styled("  ")]
         user = clean(self.console.config.user, single_line=True, limit=40)
-        return [*parts, Ink(f"acting as {user}", "dim")]
+        return [*parts, Styled(f"acting as {user}", "dim")]
 
     def held_parts(self, now: int) -> Parts:
         told_on_card = self._is_card or self.has_class("-wide")
@@ -168,7 +168,7 @@ class ApprovalsScreen(DecidingScreen):
         lines.stale = self.has_class("-old")
         lines.set_sort(SORT_COLUMNS[self._listed.sort], descending=False)
         lines.set_empty(
-            [[], [Ink("Nothing here matches the filter; esc clears it.", "dim")]]
+            [[], [Styled("Nothing here matches the filter; esc clears it.", "dim")]]
             if self._listed.filter and inbox.items
             else say.EMPTY
         )
@@ -213,11 +213,11 @@ class ApprovalsScreen(DecidingScreen):
         read = len(inbox.items) - hidden
         left = say.summary(listed, read, max(read, inbox.total - hidden), now)
         shown = f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else "all queues"
-        right = [Ink("sort ", "dim"), Ink(self._listed.sort), Ink("  ")]
-        right.append(Ink(shown, "focus" if self._listed.filter else "dim"))
+        right = [Styled("sort ", "dim"), Styled(self._listed.sort), Styled("  ")]
+        right.append(Styled(shown, "focus" if self._listed.filter else "dim"))
         if not inbox.complete:
-            right.append(Ink(" · still searching queues", "dim"))
-        self.query_one("#inbox-head", StatusLine).show(left, [*right, Ink(" ")])
+            right.append(Styled(" · still searching queues", "dim"))
+        self.query_one("#inbox-head", StatusLine).show(left, [*right, Styled(" ")])
 
     def _draw_card(self, now: int) -> None:
         current = self.current
@@ -252,13 +252,13 @@ class ApprovalsScreen(DecidingScreen):
         if pending is not None:
             note = say.held_words(pending, now, sending=decider.is_sending(shown.ref))
         elif blocked is not None:
-            note = [Ink(clean(blocked, single_line=True, limit=200), "warning")]
+            note = [Styled(clean(blocked, single_line=True, limit=200), "warning")]
         elif self.has_changed:
-            note = [Ink("the buttons wait until you have looked: enter", "warning")]
+            note = [Styled("the buttons wait until you have looked: enter", "warning")]
         elif not self.is_seen:
             note = say.unseen_words(shown, read=not self.is_cut, reading=self.is_reading)
         elif comment := self._comments.get(shown.ref):
-            note = [Ink("comment  ", "dim"), Ink(clean(comment, single_line=True, limit=200))]
+            note = [Styled("comment  ", "dim"), Styled(clean(comment, single_line=True, limit=200))]
         waits: set[str] = set()
         if blocked is not None or decider.is_sending(shown.ref) or (pending is None and self.has_changed):
             waits = {"approve", "reject"}
@@ -292,18 +292,18 @@ class ApprovalsScreen(DecidingScreen):
 
     # --- events --------------------------------------------------------------------------------------------
 
-    def on_line_list_highlighted(self) -> None:
+    def on_row_list_highlighted(self) -> None:
         self._draw_card(self.console.now_ms())
         self.show_keys()
 
-    def on_line_list_chosen(self) -> None:
+    def on_row_list_chosen(self) -> None:
         self.console.action_act("approvals.open")
 
-    def on_line_list_sort_asked(self, event: LineList.SortAsked) -> None:
+    def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
         self._listed.sort_by_column(event.column)
         self.show(self.snapshot)
 
-    def on_line_list_marks_changed(self, event: LineList.MarksChanged) -> None:
+    def on_row_list_marks_changed(self, event: RowList.MarksChanged) -> None:
         kept = {ref: one for ref, one in self._marked.items() if ref in event.keys}
         added = {ref: one for ref, one in self._listed.items.items() if ref in event.keys and ref not in kept}
         if self.shown is not None and self.shown.ref in added and not self.has_changed:

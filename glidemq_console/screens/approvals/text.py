@@ -12,7 +12,7 @@ from ...text import format as fmt
 from ...text.differences import MARK_TOKENS, value_diff
 from ...text.safe import short
 from ...widgets.columns import Column
-from ...widgets.styled import Cell, Ink, Parts
+from ...widgets.styled import Cell, Parts, Styled
 from ...widgets.wrapped_text import Paragraph
 from .card_text import HEAD_REASON, streamed_words
 
@@ -29,24 +29,24 @@ COLUMNS = (
 )
 EMPTY: tuple[Parts, ...] = (
     [],
-    [Ink("Nothing waits for you. A processor asks with job.suspend(reason=…).")],
+    [Styled("Nothing waits for you. A processor asks with job.suspend(reason=…).")],
 )
 _LEVELS = {"ok": "foreground", "warn": "warning", "high": "error", "over": "error", "unknown": "dim"}
 #: Lines of the difference that is shown of each part of a job that changed.
 CHANGED_LINES = 200
 
 
-def left_parts(one: Approval, now: int) -> Ink:
+def left_parts(one: Approval, now: int) -> Styled:
     """Time to the deadline, in the colour of its urgency."""
     deadline = epoch_ms(one.deadline_at)
     level = fmt.deadline_level(epoch_ms(one.suspended_at), deadline, now)
-    return Ink(fmt.countdown(deadline, now), _LEVELS[level], "bold" if level in ("high", "over") else "")
+    return Styled(fmt.countdown(deadline, now), _LEVELS[level], "bold" if level in ("high", "over") else "")
 
 
-def held_parts(pending: Pending, now: int, *, sending: bool) -> Ink:
+def held_parts(pending: Pending, now: int, *, sending: bool) -> Styled:
     """What is about to be sent, and when."""
     glyph, token = ("✓", "success") if pending.verb == "approve" else ("✗", "error")
-    return Ink(f"{glyph} {'…' if sending else fmt.countdown(pending.due_ms, now)}", token, "bold")
+    return Styled(f"{glyph} {'…' if sending else fmt.countdown(pending.due_ms, now)}", token, "bold")
 
 
 def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) -> dict[str, Cell]:
@@ -55,28 +55,31 @@ def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) ->
     look = "dim" if pending is not None else "foreground"
     return {
         "in": held_parts(pending, now, sending=sending) if pending is not None else left_parts(one, now),
-        "job": [Ink(f"{short(one.queue)} ", "dim" if pending is not None else ""), Ink(short(one.id), "dim")],
-        "what": Ink(short(one.name), look),
-        "why": Ink(short(one.reason) or "waits for a signal", "dim"),
-        "waits": Ink(fmt.age(epoch_ms(one.suspended_at), now), "dim"),
-        "cost": Ink(fmt.money(cost), "foreground" if cost else "dim"),
+        "job": [
+            Styled(f"{short(one.queue)} ", "dim" if pending is not None else ""),
+            Styled(short(one.id), "dim"),
+        ],
+        "what": Styled(short(one.name), look),
+        "why": Styled(short(one.reason) or "waits for a signal", "dim"),
+        "waits": Styled(fmt.age(epoch_ms(one.suspended_at), now), "dim"),
+        "cost": Styled(fmt.money(cost), "foreground" if cost else "dim"),
     }
 
 
 def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts:
     """`7 wait for a person · next in 3m 12s`; `read` of them are known, `items` match a filter."""
     if not total:
-        return [Ink("nobody is asked", "dim")]
+        return [Styled("nobody is asked", "dim")]
     verb = "waits" if total == 1 else "wait"
     words = f"{total:,} {verb} for a person"
     if total > read:
         words = f"the first {read:,} of {total:,}"  # first of all, for a narrow terminal cuts the end
-    parts = [Ink(words, "person", "bold")]
+    parts = [Styled(words, "person", "bold")]
     soonest = min((one for one in items if one.deadline_at), key=lambda one: one.deadline_at, default=None)  # type: ignore[arg-type,return-value]  # those without were left out
     if soonest is not None:
-        parts += [Ink(" · next in ", "dim"), left_parts(soonest, now)]
+        parts += [Styled(" · next in ", "dim"), left_parts(soonest, now)]
     if len(items) < read:
-        parts.append(Ink(f" · {len(items):,} match", "warning"))
+        parts.append(Styled(f" · {len(items):,} match", "warning"))
     return parts
 
 
@@ -85,22 +88,22 @@ def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
     asked, deadline = epoch_ms(one.suspended_at), epoch_ms(one.deadline_at)
     lines: list[Parts] = [
         [
-            Ink(short(one.queue, 60), "dim"),
-            Ink(" : ", "dim"),
-            Ink(short(one.id, 60), "", "bold"),
-            Ink(f"  {short(one.name, 60)}"),
+            Styled(short(one.queue, 60), "dim"),
+            Styled(" : ", "dim"),
+            Styled(short(one.id, 60), "", "bold"),
+            Styled(f"  {short(one.name, 60)}"),
         ],
-        [Ink("◆ ", "person"), Ink(short(one.reason, HEAD_REASON) or "waits for a signal", "person")],
+        [Styled("◆ ", "person"), Styled(short(one.reason, HEAD_REASON) or "waits for a signal", "person")],
         [
-            Ink("suspended ", "dim"),
-            Ink(fmt.moment(asked, now, zone)),
+            Styled("suspended ", "dim"),
+            Styled(fmt.moment(asked, now, zone)),
             *(
-                [Ink(" · no deadline", "dim")]
+                [Styled(" · no deadline", "dim")]
                 if deadline is None
                 else [
-                    Ink(" · decides by ", "dim"),
-                    Ink(fmt.moment(deadline, now, zone)),
-                    Ink(" · ", "dim"),
+                    Styled(" · decides by ", "dim"),
+                    Styled(fmt.moment(deadline, now, zone)),
+                    Styled(" · ", "dim"),
                     left_parts(one, now),
                 ]
             ),
@@ -113,16 +116,16 @@ def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
         verb = "waits" if one.waiting_behind == 1 else "wait"
         behind = f"{fmt.plural(one.waiting_behind, 'job')} {verb} behind it"
         flow = f" (budget of {short(str(one.budget), 60)})" if one.budget is not None else ""
-        lines.append([Ink(behind, "warning"), Ink(flow, "dim")])
+        lines.append([Styled(behind, "warning"), Styled(flow, "dim")])
     before = round_words(one.signals)
     if before is not None:
-        lines.append([Ink(before, "dim")])
+        lines.append([Styled(before, "dim")])
     streamed = streamed_words(one)
     if streamed is not None:
-        lines.append([Ink(streamed, "dim")])
+        lines.append([Styled(streamed, "dim")])
     if one.hidden:
         lines.append(
-            [Ink("hidden here: ", "warning", "bold"), Ink(", ".join(map(short, one.hidden)), "warning")]
+            [Styled("hidden here: ", "warning", "bold"), Styled(", ".join(map(short, one.hidden)), "warning")]
         )
     return lines
 
@@ -134,20 +137,20 @@ def spent_parts(one: Approval) -> Parts:
     words = [short(one.usage.model, 40)] if one.usage.model else []
     if one.usage.total_tokens:
         words.append(f"{fmt.full(one.usage.total_tokens)} tok")
-    parts: list[Ink] = [Ink(" · ".join(words), "dim")] if words else []
+    parts: list[Styled] = [Styled(" · ".join(words), "dim")] if words else []
     if one.usage.total_cost:
         cost = fmt.money(one.usage.total_cost, short(one.usage.cost_unit, 12) or None)
-        parts += [Ink(" · " if parts else "", "dim"), Ink(cost), Ink(" so far", "dim")]
+        parts += [Styled(" · " if parts else "", "dim"), Styled(cost), Styled(" so far", "dim")]
     return parts
 
 
 def changed_words(before: Approval, after: Approval) -> Parts:
     """Name what is not as it was when it was opened."""
     return [
-        Ink("changed since you opened it: ", "warning", "bold"),
-        Ink(", ".join(what_changed(before, after)), "warning"),
-        Ink("  enter", "focus", "bold"),
-        Ink(" when you have looked", "dim"),
+        Styled("changed since you opened it: ", "warning", "bold"),
+        Styled(", ".join(what_changed(before, after)), "warning"),
+        Styled("  enter", "focus", "bold"),
+        Styled(" when you have looked", "dim"),
     ]
 
 
@@ -168,7 +171,7 @@ def changed_lines(before: Approval, after: Approval) -> list[Paragraph]:
     ):
         for mark, text in value_diff(old, new, most=CHANGED_LINES):
             token = MARK_TOKENS[mark]
-            lines.append(Paragraph(Ink(text, token), Ink(f"{mark} ", token)))
+            lines.append(Paragraph(Styled(text, token), Styled(f"{mark} ", token)))
     return lines
 
 
@@ -180,24 +183,28 @@ def unseen_words(one: Approval, *, read: bool, reading: bool) -> Parts:
         reading: The rest of it is being read.
     """
     if reading:
-        return [Ink("the rest of it is being read …", "warning")]
+        return [Styled("the rest of it is being read …", "warning")]
     if read:
-        return [Ink("only glidemq approve --unseen approves it", "warning")]
+        return [Styled("only glidemq approve --unseen approves it", "warning")]
     missing = "its payload cannot be read" if one.data_error is not None else "not all of it is shown"
-    return [Ink(missing, "warning"), Ink("  enter", "focus", "bold"), Ink(" opens the whole", "foreground")]
+    return [
+        Styled(missing, "warning"),
+        Styled("  enter", "focus", "bold"),
+        Styled(" opens the whole", "foreground"),
+    ]
 
 
 def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
     """The line above the buttons while a decision is held back."""
     doing = "approving" if pending.verb == "approve" else "rejecting"
     if sending:
-        return [Ink(f"{doing} …", "warning")]
+        return [Styled(f"{doing} …", "warning")]
     token = "success" if pending.verb == "approve" else "error"
     return [
-        Ink(f"{doing} in {fmt.countdown(pending.due_ms, now)}", token, "bold"),
-        Ink(f"   {'a' if pending.verb == 'approve' else 'r'}", "focus"),
-        Ink(" sends now   ", "dim"),
-        Ink("z", "focus"),
-        Ink(" takes back", "dim"),
-        *([Ink(f"   “{short(pending.reason, 200)}”", "dim")] if pending.reason else []),
+        Styled(f"{doing} in {fmt.countdown(pending.due_ms, now)}", token, "bold"),
+        Styled(f"   {'a' if pending.verb == 'approve' else 'r'}", "focus"),
+        Styled(" sends now   ", "dim"),
+        Styled("z", "focus"),
+        Styled(" takes back", "dim"),
+        *([Styled(f"   “{short(pending.reason, 200)}”", "dim")] if pending.reason else []),
     ]

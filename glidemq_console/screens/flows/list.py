@@ -15,8 +15,8 @@ from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
 from ...text.safe import clean
 from ...widgets.columns import Column, Row
-from ...widgets.row_list import LineList
-from ...widgets.styled import Ink, Parts
+from ...widgets.row_list import RowList
+from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen
 from . import text as say
 from .page import FlowScreen
@@ -40,15 +40,15 @@ COLUMNS = (
 )
 _EMPTY: tuple[Parts, ...] = (
     [],
-    [Ink("No flows here yet.")],
+    [Styled("No flows here yet.")],
     [],
-    [Ink("A flow is a job that waits for others; a program makes one:", "dim")],
+    [Styled("A flow is a job that waits for others; a program makes one:", "dim")],
     [
-        Ink(
+        Styled(
             '  FlowProducer().add(FlowJob("rag", "ai", {}, children=[…]), budget=Budget(max_total_tokens=2000))'
         )
     ],
-    [Ink("or see some at work:  ", "dim"), Ink("glidemq demo")],
+    [Styled("or see some at work:  ", "dim"), Styled("glidemq demo")],
 )
 
 
@@ -66,11 +66,11 @@ class FlowsScreen(ConsoleScreen):
         self._most = 0
 
     def body(self) -> ComposeResult:
-        yield LineList(COLUMNS, id="flow-list", empty=_EMPTY)
+        yield RowList(COLUMNS, id="flow-list", empty=_EMPTY)
 
     @property
-    def lines(self) -> LineList:
-        return self.query_one("#flow-list", LineList)
+    def lines(self) -> RowList:
+        return self.query_one("#flow-list", RowList)
 
     @property
     def selected(self) -> Flow | None:
@@ -87,7 +87,7 @@ class FlowsScreen(ConsoleScreen):
 
     # --- what the frame asks ---
 
-    def main_widget(self) -> LineList:
+    def main_widget(self) -> RowList:
         return self.lines
 
     def interests(self) -> Interests:
@@ -109,15 +109,15 @@ class FlowsScreen(ConsoleScreen):
         if len(known.items) >= self._most:
             words = f"the first {len(known.items)} flows"
         parts = [
-            Ink(words, "dim"),
-            Ink(" · " + ("scan complete" if known.complete else "searching …"), "dim"),
+            Styled(words, "dim"),
+            Styled(" · " + ("scan complete" if known.complete else "searching …"), "dim"),
         ]
         stuck = sum(1 for flow in self._listed if flow_state(flow)[2] in ("error", "state-paused"))
         if stuck:
-            parts = [Ink(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), Ink(" · ", "dim"),
+            parts = [Styled(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), Styled(" · ", "dim"),
                      *parts]  # fmt: skip
         if self._filter:
-            parts = [Ink(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
+            parts = [Styled(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
         return parts
 
     def open(self, target: object) -> None:
@@ -143,7 +143,7 @@ class FlowsScreen(ConsoleScreen):
         self._listed = [flow for flow in known.items if self._matches(flow)]
         lines.stale = self.has_class("-old")
         if self._filter and known.items and not self._listed:
-            lines.set_empty([[], [Ink("No flow matches the filter; esc clears it.", "dim")]])
+            lines.set_empty([[], [Styled("No flow matches the filter; esc clears it.", "dim")]])
         else:
             lines.set_empty(_EMPTY)
         now = self.console.now_ms()
@@ -157,11 +157,11 @@ class FlowsScreen(ConsoleScreen):
 
     # --- events ---
 
-    def on_line_list_highlighted(self) -> None:
+    def on_row_list_highlighted(self) -> None:
         self.show_keys()
         self.console.want()
 
-    def on_line_list_chosen(self) -> None:
+    def on_row_list_chosen(self) -> None:
         self.console.action_act("flows.open")
 
     def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:

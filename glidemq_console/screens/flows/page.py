@@ -14,9 +14,9 @@ from ...model.flows import TreeRow, children_of, tree_rows
 from ...model.snapshot import FlowView, Interests, Snapshot
 from ...text.safe import short
 from ...widgets.columns import Column, Row
-from ...widgets.row_list import LineList
+from ...widgets.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen
 from ..jobs.page import JobScreen
 from . import text as say
@@ -67,14 +67,14 @@ class FlowScreen(ConsoleScreen):
         yield StatusLine(id="flow-head")
         yield Rule(id="flow-rule")
         with Horizontal(id="flow-panes"):
-            yield LineList(COLUMNS, id="flow-tree")
+            yield RowList(COLUMNS, id="flow-tree")
             yield Rule(id="flow-line")
             with VerticalScroll(id="flow-side", can_focus=False):
                 yield PartsView(id="flow-facts", wraps=True, hang=12)
 
     @property
-    def lines(self) -> LineList:
-        return self.query_one("#flow-tree", LineList)
+    def lines(self) -> RowList:
+        return self.query_one("#flow-tree", RowList)
 
     @property
     def view(self) -> FlowView | None:
@@ -90,7 +90,7 @@ class FlowScreen(ConsoleScreen):
 
     # --- what the frame asks ---
 
-    def main_widget(self) -> LineList:
+    def main_widget(self) -> RowList:
         return self.lines
 
     def interests(self) -> Interests:
@@ -113,7 +113,7 @@ class FlowScreen(ConsoleScreen):
         view = self.view
         if view is None or view.flow is None:
             return []
-        return [Ink(view.flow.kind, "dim")]
+        return [Styled(view.flow.kind, "dim")]
 
     def resized(self) -> None:
         self.set_class(self.app.size.width >= SIDE_WIDTH, "-wide")
@@ -125,8 +125,8 @@ class FlowScreen(ConsoleScreen):
         view, head = self.view, self.query_one("#flow-head", StatusLine)
         if view is None or view.flow is None:
             words = "reading …" if view is None else "is gone: removed, or it left when it was done"
-            head.show([Ink(short(str(self.ref)), "", "bold"), Ink(f"   {words}", "dim")])
-            self.lines.set_empty([] if view is None else [[Ink("esc goes back", "dim")]])
+            head.show([Styled(short(str(self.ref)), "", "bold"), Styled(f"   {words}", "dim")])
+            self.lines.set_empty([] if view is None else [[Styled("esc goes back", "dim")]])
             if view is not None:
                 self._rows = []
                 self.lines.show([])
@@ -150,7 +150,7 @@ class FlowScreen(ConsoleScreen):
         lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, narrow=beside)]
         if flow.kind == "single":
             lines.append(
-                [Ink("This job is part of no flow: nothing waits for it, it waits for nothing.", "dim")]
+                [Styled("This job is part of no flow: nothing waits for it, it waits for nothing.", "dim")]
             )
         if beside and (usage := say.usage_lines(flow)):
             lines += [[], *usage]
@@ -159,10 +159,10 @@ class FlowScreen(ConsoleScreen):
 
     # --- events and actions ---
 
-    def on_line_list_highlighted(self) -> None:
+    def on_row_list_highlighted(self) -> None:
         self.show_keys()
 
-    def on_line_list_chosen(self) -> None:
+    def on_row_list_chosen(self) -> None:
         self.console.action_act("flow.open")
 
     def open_selected(self) -> None:

@@ -12,7 +12,7 @@ from ...model.snapshot import FlowView, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
 from ...widgets.gauge import gauge_parts
-from ...widgets.styled import Cell, Ink, Parts
+from ...widgets.styled import Cell, Parts, Styled
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
@@ -34,10 +34,10 @@ def age_parts(flow: Flow, now: int) -> str:
     return fmt.age(created, now)
 
 
-def state_parts(flow: Flow, blocked: bool | None = None) -> list[Ink]:
+def state_parts(flow: Flow, blocked: bool | None = None) -> list[Styled]:
     """Glyph and word of the flow as a whole."""
     glyph, word, token = flow_state(flow, blocked)
-    return [Ink(f"{glyph} ", token), Ink(word, token)]
+    return [Styled(f"{glyph} ", token), Styled(word, token)]
 
 
 def amount_text(cap: Cap, value: float, unit: str | None = None) -> str:
@@ -47,17 +47,17 @@ def amount_text(cap: Cap, value: float, unit: str | None = None) -> str:
     return "0" if value == 0 else f"{value:,.0f}" if value < 100_000 else fmt.count(value)
 
 
-def budget_cell(budget: FlowBudget | None) -> list[Ink]:
+def budget_cell(budget: FlowBudget | None) -> list[Styled]:
     """The cap that is nearest to its end."""
     caps = caps_of(budget) if budget is not None else []
     if budget is None or not caps:
-        return [Ink(fmt.UNKNOWN, "dim")]
+        return [Styled(fmt.UNKNOWN, "dim")]
     worst = max(caps, key=lambda cap: cap.share)
     gauge = gauge_parts(worst.share, 8)
     token = "error" if budget.exceeded else gauge[1].token
-    figure = Ink(f" {fmt.percent(worst.share)}", token)
+    figure = Styled(f" {fmt.percent(worst.share)}", token)
     return [*(part._replace(token=token) if part.token == gauge[1].token else part for part in gauge[:3]), figure,
-            Ink(f" {short(worst.name, 30)}", "dim")]  # fmt: skip
+            Styled(f" {short(worst.name, 30)}", "dim")]  # fmt: skip
 
 
 def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
@@ -66,15 +66,15 @@ def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
     usage = flow.usage
     unit = short(usage.cost_unit, 12) or None
     return {
-        "name": Ink(short(root.name if root is not None else "", 200) or fmt.UNKNOWN),
-        "id": Ink(short(str(flow.root), 200), "dim"),
-        "kind": Ink(flow.kind, "dim"),
+        "name": Styled(short(root.name if root is not None else "", 200) or fmt.UNKNOWN),
+        "id": Styled(short(str(flow.root), 200), "dim"),
+        "kind": Styled(flow.kind, "dim"),
         "state": state_parts(flow),
-        "done": [Ink(f"{done:,}"), Ink(f" / {total:,}{'+' if flow.truncated else ''}", "dim")],
-        "tokens": Ink(fmt.count(usage.total_tokens), "" if usage.total_tokens else "dim"),
-        "cost": Ink(fmt.money(usage.total_cost, unit), "" if usage.total_cost else "dim"),
+        "done": [Styled(f"{done:,}"), Styled(f" / {total:,}{'+' if flow.truncated else ''}", "dim")],
+        "tokens": Styled(fmt.count(usage.total_tokens), "" if usage.total_tokens else "dim"),
+        "cost": Styled(fmt.money(usage.total_cost, unit), "" if usage.total_cost else "dim"),
         "budget": budget_cell(flow.budget),
-        "age": Ink(age_parts(flow, now), "dim"),
+        "age": Styled(age_parts(flow, now), "dim"),
     }
 
 
@@ -89,19 +89,19 @@ def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
     ended = root is not None and root.state in _ENDED
     unit = short(flow.usage.cost_unit, 12) or None
     left = [
-        Ink(short(root.name if root is not None else ""), "", "bold"),
-        Ink(f"   {short(str(flow.root))}   ", "dim"),
+        Styled(short(root.name if root is not None else ""), "", "bold"),
+        Styled(f"   {short(str(flow.root))}   ", "dim"),
         *(part._replace(attributes="bold") for part in state_parts(flow, bool(view.blocked))),
-        Ink(f" {'took ' if ended else ''}{age_parts(flow, now)}", "dim"),
-        Ink(f"   {done:,} of {total:,} done"),
-        *([Ink(f" ({flow.removed:,} removed)", "dim")] if flow.removed else []),
-        *([Ink(f"   only {total:,} jobs are shown", "warning")] if flow.truncated else []),
+        Styled(f" {'took ' if ended else ''}{age_parts(flow, now)}", "dim"),
+        Styled(f"   {done:,} of {total:,} done"),
+        *([Styled(f" ({flow.removed:,} removed)", "dim")] if flow.removed else []),
+        *([Styled(f"   only {total:,} jobs are shown", "warning")] if flow.truncated else []),
     ]
-    right: list[Ink] = []
+    right: list[Styled] = []
     if flow.usage.total_tokens:
-        right.append(Ink(f"{fmt.full(flow.usage.total_tokens)} tok  ", "dim"))
+        right.append(Styled(f"{fmt.full(flow.usage.total_tokens)} tok  ", "dim"))
     if flow.usage.total_cost:
-        right.append(Ink(f"{fmt.money(flow.usage.total_cost, unit)} "))
+        right.append(Styled(f"{fmt.money(flow.usage.total_cost, unit)} "))
     return left, right
 
 
@@ -113,9 +113,9 @@ def node_cells(
     name = short(node.name, 200) or fmt.UNKNOWN
     if row.again:
         return {
-            "job": [Ink(row.lead, "hairline"), Ink(f"↑ {name}", "dim")],
-            "id": Ink(short(str(node.ref), 200), "dim"),
-            "note": Ink("stands above", "dim"),
+            "job": [Styled(row.lead, "hairline"), Styled(f"↑ {name}", "dim")],
+            "id": Styled(short(str(node.ref), 200), "dim"),
+            "note": Styled("stands above", "dim"),
         }
     look = fmt.state_look("stalled" if node.stalled else node.state)
     glyph, token = (
@@ -123,15 +123,15 @@ def node_cells(
     )
     tokens, cost = node.total_tokens, node.total_cost
     return {
-        "job": [Ink(row.lead, "hairline"), Ink(f"{glyph} ", token), Ink(name)],
-        "id": Ink(short(str(node.ref), 200), "dim"),
-        "state": Ink(
+        "job": [Styled(row.lead, "hairline"), Styled(f"{glyph} ", token), Styled(name)],
+        "id": Styled(short(str(node.ref), 200), "dim"),
+        "state": Styled(
             "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20), token
         ),
-        "model": Ink(short(node.model, 80) if node.model else fmt.UNKNOWN, "dim"),
-        "took": Ink(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
-        "tokens": Ink(fmt.full(tokens), "" if tokens else "dim"),
-        "cost": Ink(fmt.money(cost), "" if cost else "dim"),
+        "model": Styled(short(node.model, 80) if node.model else fmt.UNKNOWN, "dim"),
+        "took": Styled(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
+        "tokens": Styled(fmt.full(tokens), "" if tokens else "dim"),
+        "cost": Styled(fmt.money(cost), "" if cost else "dim"),
         "note": note_parts(node, view, below),
     }
 
@@ -139,26 +139,26 @@ def node_cells(
 def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]]) -> Parts:
     """What there is to know about a job beyond its figures."""
     if node.parked:
-        return [Ink("parked by budget", "state-paused")]
+        return [Styled("parked by budget", "state-paused")]
     if node.removed:
-        return [Ink("done and removed" if node.state == "completed" else "removed", "dim")]
+        return [Styled("done and removed" if node.state == "completed" else "removed", "dim")]
     if node.ref in view.blocked:
         names = ", ".join(_name_of(view, child) for child in view.blocked[node.ref][:3])
-        return [Ink(f"cannot go on: {names}", "error")]
+        return [Styled(f"cannot go on: {names}", "error")]
     if node.state == "waiting-children":
         is_part = view.flow is not None and view.flow.truncated
-        return [Ink(f"waits for {waits_for(node, below):,}{' or more' if is_part else ''}", "dim")]
+        return [Styled(f"waits for {waits_for(node, below):,}{' or more' if is_part else ''}", "dim")]
     if node.state == "suspended":
-        return [Ink("waits for a person", "person")]
-    parts: list[Ink] = []
+        return [Styled("waits for a person", "person")]
+    parts: list[Styled] = []
     if node.fallback_index:
         why = view.fallbacks.get(node.ref)
-        parts.append(Ink(f"fallback {node.fallback_index}", "warning"))
-        parts.append(Ink(f": {short(why, 200)}" if why else "", "dim"))
+        parts.append(Styled(f"fallback {node.fallback_index}", "warning"))
+        parts.append(Styled(f": {short(why, 200)}" if why else "", "dim"))
     if node.state == "failed" and node.failed_reason:
-        parts.append(Ink(("  " if parts else "") + short(node.failed_reason, 200), "error"))
+        parts.append(Styled(("  " if parts else "") + short(node.failed_reason, 200), "error"))
     if not parts and node.attempts_made:
-        parts.append(Ink(f"{fmt.plural(node.attempts_made, 'try', 'tries')} failed", "dim"))
+        parts.append(Styled(f"{fmt.plural(node.attempts_made, 'try', 'tries')} failed", "dim"))
     return parts
 
 
@@ -179,7 +179,7 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
     flow = view.flow
     budget = flow.budget if flow is not None else None
     if budget is None:
-        return [[Ink("no budget: nothing caps what this flow spends", "dim")]]
+        return [[Styled("no budget: nothing caps what this flow spends", "dim")]]
     lines: list[Parts] = []
     unit = short(budget.cost_unit, 12) or None
     names = _label_width(budget)
@@ -190,32 +190,37 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
         if narrow:
             # The forecast says that it is exceeded; the room is for the figures.
             gauge[3] = gauge[3]._replace(text=f" {fmt.percent(cap.share)}".ljust(6))
-        lines.append([Ink(label, "label"), *gauge])
+        lines.append([Styled(label, "label"), *gauge])
     if not lines:
-        lines.append([Ink("its budget has no caps", "dim")])
+        lines.append([Styled("its budget has no caps", "dim")])
     root = root_of(flow) if flow is not None else None
     over = root is not None and root.state in _ENDED and not budget.parked
     words, token = forecast(budget, now)
     if over and not budget.exceeded:
         words = "ended, it spends nothing more"
-    burn = [Ink(cell_pad("burning", names), "label")]
+    burn = [Styled(cell_pad("burning", names), "label")]
     if budget.parked and flow is not None and not any(_may_run(node) for node in flow.nodes):
-        burn.append(Ink("nothing while its jobs are parked", "dim"))
+        burn.append(Styled("nothing while its jobs are parked", "dim"))
     elif budget.tokens_per_min is None:
-        burn.append(Ink("no reports yet", "dim"))
+        burn.append(Styled("no reports yet", "dim"))
     elif not budget.tokens_per_min and not budget.cost_per_hour:
-        burn.append(Ink("nothing lately", "dim"))
+        burn.append(Styled("nothing lately", "dim"))
     else:
-        burn.append(Ink(fmt.rate(budget.tokens_per_min, "tok/min")))
+        burn.append(Styled(fmt.rate(budget.tokens_per_min, "tok/min")))
         if budget.cost_per_hour:
-            burn.append(Ink(f"  {fmt.money(budget.cost_per_hour, unit, per='/h')}"))
+            burn.append(Styled(f"  {fmt.money(budget.cost_per_hour, unit, per='/h')}"))
     if not over:
         lines.append(burn)
     lines.append(
-        [Ink(cell_pad("forecast", names), "label"), Ink(words, token, "bold" if token == "error" else "")]
+        [
+            Styled(cell_pad("forecast", names), "label"),
+            Styled(words, token, "bold" if token == "error" else ""),
+        ]
     )
     if budget.on_exceeded == "fail" and not over:
-        lines.append([Ink(cell_pad("then", names), "label"), Ink("jobs fail instead of starting", "dim")])
+        lines.append(
+            [Styled(cell_pad("then", names), "label"), Styled("jobs fail instead of starting", "dim")]
+        )
     lines += _parked_lines(view, budget, names, now)
     return lines
 
@@ -242,15 +247,17 @@ def _parked_lines(view: FlowView, budget: FlowBudget, names: int, now: int) -> l
         lead = cell_pad("parked", names) if index == 0 else " " * names
         lines.append(
             [
-                Ink(lead, "label"),
-                Ink(short(str(ref), 60), "state-paused"),
-                Ink(name),
-                Ink("" if since is None else f"  for {fmt.age(since, now)}", "dim"),
+                Styled(lead, "label"),
+                Styled(short(str(ref), 60), "state-paused"),
+                Styled(name),
+                Styled("" if since is None else f"  for {fmt.age(since, now)}", "dim"),
             ]
         )
     if len(budget.parked) > PARKED_SHOWN:
-        lines.append([Ink(" " * names), Ink(f"and {len(budget.parked) - PARKED_SHOWN:,} more", "dim")])
-    lines.append([Ink(" " * names), Ink("T", "focus", "bold"), Ink(" tops up and lets them go on", "dim")])
+        lines.append([Styled(" " * names), Styled(f"and {len(budget.parked) - PARKED_SHOWN:,} more", "dim")])
+    lines.append(
+        [Styled(" " * names), Styled("T", "focus", "bold"), Styled(" tops up and lets them go on", "dim")]
+    )
     return lines
 
 
@@ -260,23 +267,25 @@ def blocked_lines(view: FlowView) -> list[Parts]:
     for parent, children in list(view.blocked.items())[:3]:
         node = node_at(view, parent)
         name = short(node.name, 60) if node is not None else short(str(parent), 60)
-        lines.append([Ink("✗ ", "error"), Ink(name, "", "bold"), Ink(" can never go on by itself", "error")])
+        lines.append(
+            [Styled("✗ ", "error"), Styled(name, "", "bold"), Styled(" can never go on by itself", "error")]
+        )
         for child in children[:3]:
             found = node_at(view, child)
             reason = (
                 f": {short(found.failed_reason, 200)}" if found is not None and found.failed_reason else ""
             )
-            lines.append([Ink("  "), Ink(short(str(child), 60), "dim"), Ink(f" {_name_of(view, child)}"),
-                          Ink(reason, "dim")])  # fmt: skip
+            lines.append([Styled("  "), Styled(short(str(child), 60), "dim"), Styled(f" {_name_of(view, child)}"),
+                          Styled(reason, "dim")])  # fmt: skip
         retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
         lines.append(
             [
-                Ink("  "),
-                *([Ink("R", "focus", "bold"), Ink(" retry the child  ", "dim")] if retry else []),
-                Ink("L", "focus", "bold"),
-                Ink(" go on without it  ", "dim"),
-                Ink("x", "focus", "bold"),
-                Ink(" remove it", "dim"),
+                Styled("  "),
+                *([Styled("R", "focus", "bold"), Styled(" retry the child  ", "dim")] if retry else []),
+                Styled("L", "focus", "bold"),
+                Styled(" go on without it  ", "dim"),
+                Styled("x", "focus", "bold"),
+                Styled(" remove it", "dim"),
             ]
         )
         lines.append([])
@@ -291,8 +300,8 @@ def usage_lines(flow: Flow) -> list[Parts]:
         words = "  ".join(
             f"{short(name, 20)} {fmt.full(amount)}" for name, amount in flow.usage.tokens.items()
         )
-        lines.append([Ink(cell_pad("used", names), "label"), Ink(words, "dim")])
+        lines.append([Styled(cell_pad("used", names), "label"), Styled(words, "dim")])
     if flow.usage.models:
         words = "  ".join(f"{short(name, 30)} {count:,.0f}" for name, count in flow.usage.models.items())
-        lines.append([Ink(cell_pad("models", names), "label"), Ink(words, "dim")])
+        lines.append([Styled(cell_pad("models", names), "label"), Styled(words, "dim")])
     return lines

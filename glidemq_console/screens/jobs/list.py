@@ -23,9 +23,9 @@ from ...model.snapshot import (
 from ...text import format as fmt
 from ...text.safe import clean
 from ...widgets.columns import Column, Row
-from ...widgets.row_list import MARGIN, LineList
+from ...widgets.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
-from ...widgets.styled import Cell, Ink, Parts
+from ...widgets.styled import Cell, Parts, Styled
 from ..frame import ConsoleScreen
 from .page import JobScreen
 
@@ -92,15 +92,15 @@ def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
         f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else fmt.count(row.attempts_made)
     )
     return {
-        "id": Ink(clean(row.id, single_line=True, limit=256)),
-        "state": [Ink(f"{look.glyph} ", look.token), Ink(_state_word(row, look.word), look.token)],
-        "name": Ink(clean(row.name, single_line=True, limit=256)),
-        "age": Ink(fmt.duration(created), "dim"),
-        "ran": Ink(fmt.took(ran), "dim"),
-        "tries": Ink(tries, "foreground" if row.attempts_made else "dim"),
-        "model": Ink(clean(row.model, single_line=True, limit=80) if row.model else fmt.UNKNOWN, "dim"),
-        "tokens": Ink(fmt.full(row.total_tokens), "foreground" if row.total_tokens else "dim"),
-        "cost": Ink(fmt.money(row.total_cost), "foreground" if row.total_cost else "dim"),
+        "id": Styled(clean(row.id, single_line=True, limit=256)),
+        "state": [Styled(f"{look.glyph} ", look.token), Styled(_state_word(row, look.word), look.token)],
+        "name": Styled(clean(row.name, single_line=True, limit=256)),
+        "age": Styled(fmt.duration(created), "dim"),
+        "ran": Styled(fmt.took(ran), "dim"),
+        "tries": Styled(tries, "foreground" if row.attempts_made else "dim"),
+        "model": Styled(clean(row.model, single_line=True, limit=80) if row.model else fmt.UNKNOWN, "dim"),
+        "tokens": Styled(fmt.full(row.total_tokens), "foreground" if row.total_tokens else "dim"),
+        "cost": Styled(fmt.money(row.total_cost), "foreground" if row.total_cost else "dim"),
         "why": why_parts(row, now),
     }
 
@@ -128,23 +128,23 @@ def why_parts(row: JobRow, now: int) -> Parts:
         deadline = epoch_ms(row.suspend.deadline_at)
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
         reason = clean(row.suspend.reason or "waits for a signal", single_line=True, limit=200)
-        return [Ink(reason, "person"), Ink(left, "dim")]
+        return [Styled(reason, "person"), Styled(left, "dim")]
     if row.parked:
-        return [Ink("budget ran out; f shows its flow", "state-paused")]
+        return [Styled("budget ran out; f shows its flow", "state-paused")]
     if row.stalled:
-        return [Ink("its worker is silent; another takes it over", "state-stalled")]
+        return [Styled("its worker is silent; another takes it over", "state-stalled")]
     if row.state in ("delayed", "prioritized") and row.due_at is not None:
         due = epoch_ms(row.due_at)
-        return [Ink(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
+        return [Styled(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
     if row.failed_reason:
         return _reason(row, "error" if row.state == "failed" else "dim", lead="")
-    return [Ink(fmt.UNKNOWN, "dim")]
+    return [Styled(fmt.UNKNOWN, "dim")]
 
 
-def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Ink]:
+def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Styled]:
     if not row.failed_reason:
         return []
-    return [Ink(lead + clean(row.failed_reason, single_line=True, limit=200), token)]
+    return [Styled(lead + clean(row.failed_reason, single_line=True, limit=200), token)]
 
 
 def state_of(tab: str) -> str | None:
@@ -167,11 +167,11 @@ class JobsScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         yield TabBar(one_by_one=True, id="states")
         yield Rule(id="states-rule")
-        yield LineList(COLUMNS, id="job-list")
+        yield RowList(COLUMNS, id="job-list")
 
     @property
-    def lines(self) -> LineList:
-        return self.query_one("#job-list", LineList)
+    def lines(self) -> RowList:
+        return self.query_one("#job-list", RowList)
 
     @property
     def selected(self) -> JobRow | None:
@@ -188,7 +188,7 @@ class JobsScreen(ConsoleScreen):
 
     # --- what the frame asks ---
 
-    def main_widget(self) -> LineList:
+    def main_widget(self) -> RowList:
         return self.lines
 
     def interests(self) -> Interests:
@@ -213,9 +213,9 @@ class JobsScreen(ConsoleScreen):
         elif shown.query.state is None and not shown.query.find and total and total > len(shown.rows):
             words = f"{len(shown.rows):,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
         order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
-        parts = [Ink(words + order, "dim")]
+        parts = [Styled(words + order, "dim")]
         if shown.query.find:
-            parts = [Ink(f"/{clean(shown.query.find, single_line=True)}  ", "focus"), *parts]
+            parts = [Styled(f"/{clean(shown.query.find, single_line=True)}  ", "focus"), *parts]
         return parts
 
     def open(self, target: object) -> None:
@@ -251,7 +251,7 @@ class JobsScreen(ConsoleScreen):
     def draw(self, snapshot: Snapshot) -> None:
         if self._query is None:
             if not snapshot.queues:
-                self.lines.set_empty([[], [Ink("No queue is known yet, so there are no jobs.")]])
+                self.lines.set_empty([[], [Styled("No queue is known yet, so there are no jobs.")]])
                 return
             chosen = self._first_queue(snapshot)
             self._query = JobsQuery(queue=chosen, state=self._first_state(chosen))
@@ -290,7 +290,10 @@ class JobsScreen(ConsoleScreen):
         if self.selected_state is None and not self.lines.shows("state"):
             # States are mixed and there is no room for the word.
             glyph, name = fmt.state_look(shown_state(row)), cells["id"]
-            cells["id"] = [Ink(f"{glyph.glyph} ", glyph.token), *([name] if isinstance(name, Ink) else [])]
+            cells["id"] = [
+                Styled(f"{glyph.glyph} ", glyph.token),
+                *([name] if isinstance(name, Styled) else []),
+            ]
         return cells
 
     def _draw_states(self, snapshot: Snapshot, query: JobsQuery) -> None:
@@ -302,11 +305,11 @@ class JobsScreen(ConsoleScreen):
             if state not in _ALWAYS and not count and not lit:
                 continue
             look = fmt.state_look(state)
-            figure = Ink(
+            figure = Styled(
                 f" {fmt.count(count)}", "focus" if lit else "dim" if not count or state == ALL else look.token
             )
-            name = Ink(state, "focus" if lit else "foreground" if count else "dim")
-            short = name if state == ALL else Ink(look.glyph, look.token)
+            name = Styled(state, "focus" if lit else "foreground" if count else "dim")
+            short = name if state == ALL else Styled(look.glyph, look.token)
             tabs.append((state, [name, figure], [short, figure]))
         self.query_one("#states", TabBar).show(tabs, query.state or ALL)
         self.query_one("#states-rule", Rule).show(clean(query.queue, single_line=True, limit=80), lit=True)
@@ -318,19 +321,19 @@ class JobsScreen(ConsoleScreen):
         else:
             words, command = _EMPTY[query.state or ALL]
         command = command.format(queue=clean(query.queue, single_line=True, limit=60))
-        self.lines.set_empty([[], [Ink(words)], [], [Ink(command, "dim")]])
+        self.lines.set_empty([[], [Styled(words)], [], [Styled(command, "dim")]])
 
     # --- events ---
 
-    def on_line_list_needed(self, event: LineList.Needed) -> None:
+    def on_row_list_needed(self, event: RowList.Needed) -> None:
         self._draw_rows(event.start, event.end)
         self.console.want()
 
-    def on_line_list_highlighted(self) -> None:
+    def on_row_list_highlighted(self) -> None:
         self.show_keys()
         self.console.want()
 
-    def on_line_list_chosen(self) -> None:
+    def on_row_list_chosen(self) -> None:
         self.console.action_act("jobs.open")
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:

@@ -15,7 +15,7 @@ from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen
 from . import page_text as say
 
@@ -113,9 +113,9 @@ class JobScreen(ConsoleScreen):
         if detail is None:
             name = short(str(self.ref))
             words = "reading …" if view is None else "is gone: removed, or it left when it was done"
-            head.show([Ink(name, "", "bold"), Ink(f"   {words}", "dim" if view is None else "warning")])
+            head.show([Styled(name, "", "bold"), Styled(f"   {words}", "dim" if view is None else "warning")])
             if view is not None:
-                self.query_one("#story", PartsView).show([[Ink("esc goes back to the list", "dim")]])
+                self.query_one("#story", PartsView).show([[Styled("esc goes back to the list", "dim")]])
                 title = "payload, as last seen" if self.payload.has_value else "payload"
                 self.query_one("#payload-title", Rule).show(title)
                 self._draw_titles()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...model.snapshot import age_ms, epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import clean, masked_text, short
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Attempt, JobDetail
@@ -42,21 +42,23 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
     ago = " ago" if job.state in ("completed", "failed") else ""
     word = "parked" if job.parked else look.word if look.word != "unknown" else short(job.state, 20)
     left = [
-        Ink(short(job.queue), "dim"),
-        Ink(" : ", "dim"),
-        Ink(short(job.id), "", "bold"),
-        Ink(f"   {short(job.name)}   "),
-        Ink(f"{look.glyph} {word}", look.token, "bold"),
-        *([] if age is None else [Ink(f" {fmt.duration(age)}{ago}", "dim")]),
-        *([Ink("   revoked", "warning")] if job.revoked else []),
-        *([Ink(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
+        Styled(short(job.queue), "dim"),
+        Styled(" : ", "dim"),
+        Styled(short(job.id), "", "bold"),
+        Styled(f"   {short(job.name)}   "),
+        Styled(f"{look.glyph} {word}", look.token, "bold"),
+        *([] if age is None else [Styled(f" {fmt.duration(age)}{ago}", "dim")]),
+        *([Styled("   revoked", "warning")] if job.revoked else []),
+        *([Styled(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
     ]
     return left, money_parts(job)
 
 
 def left_out(job: JobDetail) -> list[Parts]:
     """Which fields were too long to be read."""
-    return [[Ink("too long to show ", "dim"), Ink(short(words, 60), "warning")] for words in job.left_out]
+    return [
+        [Styled("too long to show ", "dim"), Styled(short(words, 60), "warning")] for words in job.left_out
+    ]
 
 
 def money_parts(job: JobDetail) -> Parts:
@@ -65,19 +67,19 @@ def money_parts(job: JobDetail) -> Parts:
     spent = [(entry.total_cost or 0.0, entry.outcome) for entry in job.ledger or ()]
     total = max(sum(cost for cost, _ in spent), job.total_cost or 0.0)
     wasted = sum(cost for cost, outcome in spent if outcome in ("failed", "lost"))
-    parts: list[Ink] = []
+    parts: list[Styled] = []
     if job.total_tokens:
-        parts.append(Ink(f"{fmt.full(job.total_tokens)} tok  ", "dim"))
+        parts.append(Styled(f"{fmt.full(job.total_tokens)} tok  ", "dim"))
     if wasted:
-        parts.append(Ink(f"wasted {fmt.money(wasted, unit)} of {fmt.money(total, unit)} ", "error"))
+        parts.append(Styled(f"wasted {fmt.money(wasted, unit)} of {fmt.money(total, unit)} ", "error"))
     elif total:
-        parts.append(Ink(f"{fmt.money(total, unit)} ", "foreground"))
+        parts.append(Styled(f"{fmt.money(total, unit)} ", "foreground"))
     return parts
 
 
 def title(text: str, note: str = "") -> Parts:
     """A section's title."""
-    return [Ink(text, "label"), Ink(f"  {note}" if note else "", "dim")]
+    return [Styled(text, "label"), Styled(f"  {note}" if note else "", "dim")]
 
 
 def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
@@ -91,22 +93,22 @@ def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
     if job.ledger is None:
         if job.state == "active":
             ran = age_ms(job.processed_at, now)
-            lines.append([Ink("  running for "), Ink(fmt.took(ran), "state-active")])
+            lines.append([Styled("  running for "), Styled(fmt.took(ran), "state-active")])
         if job.failed_reason:
-            lines.append([Ink("  ✗ ", "error"), Ink(short(job.failed_reason, 400), "error")])
+            lines.append([Styled("  ✗ ", "error"), Styled(short(job.failed_reason, 400), "error")])
         if job.model:
-            lines.append([Ink("  model ", "dim"), Ink(short(job.model))])
+            lines.append([Styled("  model ", "dim"), Styled(short(job.model))])
         if job.attempts_made or job.state in ("completed", "failed"):
-            lines.append([Ink("  single attempts are kept by Python workers only", "dim")])
+            lines.append([Styled("  single attempts are kept by Python workers only", "dim")])
         return lines
     if not job.ledger:
-        return [*lines, [Ink("  what was kept of them cannot be read", "warning")]]
+        return [*lines, [Styled("  what was kept of them cannot be read", "warning")]]
     followers = (*job.ledger[1:], None)
     for number, (entry, after) in enumerate(zip(job.ledger, followers, strict=True), 1):
         lines.append([*_attempt(number, entry, job, now, reveal), *_fell_back(entry, after)])
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
-        lines.append([Ink(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
+        lines.append([Styled(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
     return [*lines, *_traceback(job, reveal)]
 
 
@@ -122,7 +124,7 @@ def _traceback(job: JobDetail, reveal: bool) -> list[Parts]:
     return [
         [],
         title("traceback", f"of attempt {number}{more}"),
-        *([Ink(f"  {clean(line, limit=300, single_line=True)}", "dim")] for line in shown),
+        *([Styled(f"  {clean(line, limit=300, single_line=True)}", "dim")] for line in shown),
     ]
 
 
@@ -139,12 +141,12 @@ def _attempt(number: int, entry: Attempt, job: JobDetail, now: int, reveal: bool
         asked = job.options.fallbacks[entry.fallback_index - 1]
         model, provider = asked.model, asked.provider
     return [
-        Ink(f"{number:>3}  ", "dim"),
-        Ink(_cell(model or fmt.UNKNOWN, 18)),
-        Ink(_cell(provider or "", 10), "dim"),
-        Ink(f"{fmt.took(ran):>6}  "),
-        Ink(f"{cost:>6}  " if cost else "", "foreground"),
-        Ink(f"{'●' if running else glyph} {words}", "state-active" if running else token),
+        Styled(f"{number:>3}  ", "dim"),
+        Styled(_cell(model or fmt.UNKNOWN, 18)),
+        Styled(_cell(provider or "", 10), "dim"),
+        Styled(f"{fmt.took(ran):>6}  "),
+        Styled(f"{cost:>6}  " if cost else "", "foreground"),
+        Styled(f"{'●' if running else glyph} {words}", "state-active" if running else token),
     ]
 
 
@@ -158,7 +160,7 @@ def _fell_back(entry: Attempt, after: Attempt | None) -> Parts:
     """Mark an error that made a fallback fire; the next line names its model."""
     if after is None or after.fallback_index <= entry.fallback_index:
         return []
-    return [Ink(f" → fallback {after.fallback_index}", "warning")]
+    return [Styled(f" → fallback {after.fallback_index}", "warning")]
 
 
 def _cell(text: str, width: int) -> str:
@@ -169,54 +171,64 @@ def _cell(text: str, width: int) -> str:
 
 def timeline(job: JobDetail, now: int, zone: tzinfo | None) -> list[Parts]:
     """When what happened, the gaps between."""
-    parts = [Ink("added ", "dim"), Ink(fmt.moment(epoch_ms(job.created_at), now, zone))]
+    parts = [Styled("added ", "dim"), Styled(fmt.moment(epoch_ms(job.created_at), now, zone))]
     before = epoch_ms(job.created_at)
     for entry in job.ledger or ():
         started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
         if started is not None and before is not None and started - before >= 100:
-            parts.append(Ink(f" ─ +{fmt.took(started - before)}", "dim"))
+            parts.append(Styled(f" ─ +{fmt.took(started - before)}", "dim"))
         if started is not None and ended is not None:
             glyph, token = _OUTCOMES.get(entry.outcome, ("●", "dim"))
-            parts += [Ink(" ─ ", "dim"), Ink(f"{fmt.took(ended - started)} "), Ink(glyph, token)]
+            parts += [Styled(" ─ ", "dim"), Styled(f"{fmt.took(ended - started)} "), Styled(glyph, token)]
         before = ended
     if not job.ledger and job.processed_at is not None and job.state != "failed":
         started = epoch_ms(job.processed_at)
-        parts += [Ink(" ─ started ", "dim"), Ink(fmt.moment(started, now, zone))]
+        parts += [Styled(" ─ started ", "dim"), Styled(fmt.moment(started, now, zone))]
     if job.finished_at is not None:
-        parts += [Ink(f" ─ {job.state} ", "dim"), Ink(fmt.moment(epoch_ms(job.finished_at), now, zone))]
+        parts += [Styled(f" ─ {job.state} ", "dim"), Styled(fmt.moment(epoch_ms(job.finished_at), now, zone))]
     if job.parked:
-        parts += [Ink(" ─ parked", "state-paused"), Ink(" until its budget is topped up", "dim")]
+        parts += [Styled(" ─ parked", "state-paused"), Styled(" until its budget is topped up", "dim")]
     elif job.due_at is not None and job.state in ("delayed", "prioritized"):
-        parts += [Ink(" ─ starts in ", "dim"), Ink(fmt.countdown(epoch_ms(job.due_at), now), "state-delayed")]
+        parts += [
+            Styled(" ─ starts in ", "dim"),
+            Styled(fmt.countdown(epoch_ms(job.due_at), now), "state-delayed"),
+        ]
     if job.suspend is not None:
         deadline = epoch_ms(job.suspend.deadline_at)
         if deadline is not None:
-            parts += [Ink(" ─ times out in ", "dim"), Ink(fmt.countdown(deadline, now), "person")]
-    return [title("timeline"), [Ink("  "), *parts]]
+            parts += [Styled(" ─ times out in ", "dim"), Styled(fmt.countdown(deadline, now), "person")]
+    return [title("timeline"), [Styled("  "), *parts]]
 
 
 def waiting_for(job: JobDetail) -> list[Parts]:
     """The person, the children, the group that a job waits for."""
     lines: list[Parts] = []
     if job.suspend is not None:
-        lines.append([Ink("◆ ", "person"), Ink(short(job.suspend.reason) or "waits for a signal", "person")])
+        lines.append(
+            [Styled("◆ ", "person"), Styled(short(job.suspend.reason) or "waits for a signal", "person")]
+        )
     if job.children_total:
         states = ", ".join(
             f"{short(child.queue, 40)}:{short(child.id, 40)} {short(child.state, 20)}"
             for child in job.children[:4]
         )
         more = "" if job.children_total <= 4 else f" and {job.children_total - 4} more"
-        lines.append([Ink("children ", "dim"), Ink(f"{states}{more}")])
+        lines.append([Styled("children ", "dim"), Styled(f"{states}{more}")])
     if job.parent is not None:
-        lines.append([Ink("parent   ", "dim"), Ink(short(str(job.parent)))])
+        lines.append([Styled("parent   ", "dim"), Styled(short(str(job.parent)))])
     if job.budget is not None:
-        ran_out = [Ink("  ran out and parked this job", "state-paused")] if job.parked else []
-        lines.append([Ink("budget   ", "dim"), Ink(short(str(job.budget))), *ran_out])
+        ran_out = [Styled("  ran out and parked this job", "state-paused")] if job.parked else []
+        lines.append([Styled("budget   ", "dim"), Styled(short(str(job.budget))), *ran_out])
     if job.children_total or job.parent is not None or job.budget is not None:
-        lines.append([Ink("flow     ", "dim"), Ink("f", "focus", "bold"), Ink(" shows it whole", "dim")])
+        lines.append(
+            [Styled("flow     ", "dim"), Styled("f", "focus", "bold"), Styled(" shows it whole", "dim")]
+        )
     if job.ordering_key is not None:
         lines.append(
-            [Ink("group    ", "dim"), Ink(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}")]
+            [
+                Styled("group    ", "dim"),
+                Styled(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}"),
+            ]
         )
     return lines
 
@@ -229,9 +241,9 @@ def options(job: JobDetail) -> list[Parts]:
     chain = " → ".join(short(fallback.model, 40) for fallback in job.options.fallbacks)
     lines: list[Parts] = [title("options", "" if words or chain else "none")]
     if words:
-        lines.append([Ink("  " + "   ".join(words))])
+        lines.append([Styled("  " + "   ".join(words))])
     if chain:
-        lines.append([Ink("  fallbacks ", "dim"), Ink(chain)])
+        lines.append([Styled("  fallbacks ", "dim"), Styled(chain)])
     return lines
 
 
@@ -250,13 +262,13 @@ def usage(job: JobDetail) -> list[Parts]:
     entry = job.usage
     words = [f"{short(name, 30)} {fmt.full(amount)}" for name, amount in entry.tokens.items()]
     head = " ".join(part for part in (short(entry.model, 60), short(entry.provider, 40)) if part)
-    line: list[Ink] = [Ink("  "), Ink(head or fmt.UNKNOWN), Ink("   " + "  ".join(words), "dim")]
+    line: list[Styled] = [Styled("  "), Styled(head or fmt.UNKNOWN), Styled("   " + "  ".join(words), "dim")]
     if entry.total_cost is not None:
-        line.append(Ink(f"   {fmt.money(entry.total_cost, short(entry.cost_unit, 12) or None)}"))
+        line.append(Styled(f"   {fmt.money(entry.total_cost, short(entry.cost_unit, 12) or None)}"))
     if entry.latency_ms is not None:
-        line.append(Ink(f"   {fmt.took(entry.latency_ms)}", "dim"))
+        line.append(Styled(f"   {fmt.took(entry.latency_ms)}", "dim"))
     if entry.cached:
-        line.append(Ink("   cached", "dim"))
+        line.append(Styled("   cached", "dim"))
     return [title("usage"), line]
 
 
@@ -270,7 +282,7 @@ def logs(job: JobDetail) -> list[Parts]:
         if job.logs_total <= len(shown)
         else f"the latest {len(shown)} of {job.logs_total:,}"
     )
-    return [title("logs", note), *([Ink("  "), Ink(short(line, 500))] for line in shown)]
+    return [title("logs", note), *([Styled("  "), Styled(short(line, 500))] for line in shown)]
 
 
 def tokens(job: JobDetail) -> list[Parts]:
@@ -279,8 +291,8 @@ def tokens(job: JobDetail) -> list[Parts]:
         return []
     return [
         [
-            Ink("tokens   ", "label"),
-            Ink(f"{job.stream.entries:,} chunks streamed"),
-            Ink("   t follows them", "dim"),
+            Styled("tokens   ", "label"),
+            Styled(f"{job.stream.entries:,} chunks streamed"),
+            Styled("   t follows them", "dim"),
         ]
     ]

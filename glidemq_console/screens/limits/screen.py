@@ -12,9 +12,9 @@ from ...model.limits import QueueMeters, is_known
 from ...model.snapshot import Interests, Snapshot, filter_queues
 from ...text.safe import clean
 from ...widgets.columns import Column, Row
-from ...widgets.row_list import LineList
+from ...widgets.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 from ..queue_list import QueueListScreen
 from . import text as say
 
@@ -37,10 +37,10 @@ COLUMNS = (
 )
 _EMPTY: tuple[Parts, ...] = (
     [],
-    [Ink("No queues here yet, so nothing is limited.", "foreground")],
+    [Styled("No queues here yet, so nothing is limited.", "foreground")],
     [],
     [
-        Ink(
+        Styled(
             "A worker with limiter= or token_limiter= shows its caps here; m sets one for a whole queue.",
             "dim",
         )
@@ -70,7 +70,7 @@ class LimitsScreen(QueueListScreen):
     """
 
     def body(self) -> ComposeResult:
-        yield LineList(COLUMNS, id="limit-list", empty=_EMPTY)
+        yield RowList(COLUMNS, id="limit-list", empty=_EMPTY)
         with Vertical(id="limit-detail"):
             yield Rule(id="limit-title")
             with Horizontal(id="limit-panes"):

@@ -11,7 +11,7 @@ from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, clean
 from ...widgets.gauge import gauge_parts
 from ...widgets.sparkline import sparkline_parts
-from ...widgets.styled import Cell, Ink, Parts
+from ...widgets.styled import Cell, Parts, Styled
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import Group, Limits, QueueSnapshot, Rate
@@ -40,52 +40,52 @@ def _amount(value: float | None, *, long: bool = False) -> str:
     return "0" if value == 0 else fmt.count(value) if long or value >= _LONG else f"{value:,.0f}"
 
 
-def meter_cell(rate: Rate) -> list[Ink]:
+def meter_cell(rate: Rate) -> list[Styled]:
     """A meter in a row: gauge and figures; hatched with words when nobody tells the cap."""
     if not is_known(rate):
-        return [Ink(fmt.UNKNOWN, "dim")]
+        return [Styled(fmt.UNKNOWN, "dim")]
     if not rate.max:
         return [
-            Ink("▕", "gauge-empty"),
-            Ink(fmt.gauge_cells(None, ROW_UNKNOWN_GAUGE), "gauge-unknown"),
-            Ink("▏", "gauge-empty"),
-            Ink(f" {_amount(rate.used)}"),
-            Ink(" cap unknown", "dim"),
+            Styled("▕", "gauge-empty"),
+            Styled(fmt.gauge_cells(None, ROW_UNKNOWN_GAUGE), "gauge-unknown"),
+            Styled("▏", "gauge-empty"),
+            Styled(f" {_amount(rate.used)}"),
+            Styled(" cap unknown", "dim"),
         ]
     share = share_of(rate)
     parts = gauge_parts(share, ROW_GAUGE)[:3] if share is not None else _no_use()
     window = _window_parts(rate)
     figures = used_text(rate).replace(" ", "") if window else used_text(rate)
-    return [*parts, Ink(f" {figures}"), *window]
+    return [*parts, Styled(f" {figures}"), *window]
 
 
-def mini_meter(rate: Rate) -> list[Ink]:
+def mini_meter(rate: Rate) -> list[Styled]:
     """A meter where there is little room: a small gauge and its percentage, or what was counted."""
     if not is_known(rate):
-        return [Ink(fmt.UNKNOWN, "dim")]
+        return [Styled(fmt.UNKNOWN, "dim")]
     share = share_of(rate)
     gauge = gauge_parts(share, MINI_GAUGE)
     words = fmt.percent(share) if share is not None else _amount(rate.used)
-    return [*gauge[:3], Ink(f" {words}", gauge[1].token if share is not None else "dim")]
+    return [*gauge[:3], Styled(f" {words}", gauge[1].token if share is not None else "dim")]
 
 
-def _no_use() -> list[Ink]:
-    return [Ink("▕", "gauge-empty"), Ink(" " * ROW_GAUGE), Ink("▏", "gauge-empty")]
+def _no_use() -> list[Styled]:
+    return [Styled("▕", "gauge-empty"), Styled(" " * ROW_GAUGE), Styled("▏", "gauge-empty")]
 
 
-def _window_parts(rate: Rate) -> list[Ink]:
+def _window_parts(rate: Rate) -> list[Styled]:
     """Windows of a minute go without saying."""
     if not rate.window_ms or rate.window_ms == 60_000:
         return []
-    return [Ink(f" in {fmt.window(rate.window_ms)}", "dim")]
+    return [Styled(f" in {fmt.window(rate.window_ms)}", "dim")]
 
 
-def resets_cell(rate: Rate, now: int) -> Ink:
+def resets_cell(rate: Rate, now: int) -> Styled:
     """How long until the window ends."""
     ends = epoch_ms(rate.resets_at)
     if ends is None or not rate.used:
-        return Ink("", "dim")
-    return Ink(fmt.countdown(ends, now), "dim")
+        return Styled("", "dim")
+    return Styled(fmt.countdown(ends, now), "dim")
 
 
 def by_minute(history: MeterHistory) -> list[float | None]:
@@ -99,18 +99,18 @@ def by_minute(history: MeterHistory) -> list[float | None]:
 def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dict[str, Cell]:
     """The cells of one queue."""
     held = held_by(row, now)
-    waits: Cell = Ink(fmt.count(row.waiting), "dim")
+    waits: Cell = Styled(fmt.count(row.waiting), "dim")
     if held:
-        waits = Ink(fmt.count(row.waiting), "warning", "bold")
+        waits = Styled(fmt.count(row.waiting), "warning", "bold")
     history = meters or QueueMeters()
     cap = row.global_concurrency
     slots = (
-        [Ink(_amount(row.active), "warning" if "slots" in held else ""), Ink(f" / {cap:,}", "dim")]
+        [Styled(_amount(row.active), "warning" if "slots" in held else ""), Styled(f" / {cap:,}", "dim")]
         if cap is not None
-        else [Ink(fmt.count(row.active), "dim")]
+        else [Styled(fmt.count(row.active), "dim")]
     )
     return {
-        "queue": Ink(clean(row.name, single_line=True, limit=256)),
+        "queue": Styled(clean(row.name, single_line=True, limit=256)),
         "rpm": meter_cell(row.rpm),
         "rpm-resets": resets_cell(row.rpm, now),
         "rpm-spark": sparkline_parts(by_minute(history.rpm), ROW_SPARK, top=row.rpm.max),
@@ -127,16 +127,16 @@ def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dic
 
 def meter_lines(title: str, rate: Rate, history: MeterHistory, now: int, width: int) -> list[Parts]:
     """A meter in full: gauge, figures, where the cap comes from; its history below."""
-    lead = Ink(cell_pad(title, 8), "label")
+    lead = Styled(cell_pad(title, 8), "label")
     if not is_known(rate):
-        return [[lead, Ink(fmt.UNKNOWN, "dim"), Ink("  nothing is counted here", "dim")]]
-    line: list[Ink] = [lead, *gauge_parts(share_of(rate) if rate.max else None, 10 if width < 70 else 20)]
+        return [[lead, Styled(fmt.UNKNOWN, "dim"), Styled("  nothing is counted here", "dim")]]
+    line: list[Styled] = [lead, *gauge_parts(share_of(rate) if rate.max else None, 10 if width < 70 else 20)]
     figures = used_text(rate) if rate.max else f"{_amount(rate.used)} used"
     window = f" in {fmt.window(rate.window_ms)}" if rate.window_ms else ""
-    line.append(Ink(f"  {figures}{window}"))
+    line.append(Styled(f"  {figures}{window}"))
     ends = epoch_ms(rate.resets_at)
     if ends is not None and rate.used:
-        line.append(Ink(f"  resets {fmt.countdown(ends, now)}", "dim"))
+        line.append(Styled(f"  resets {fmt.countdown(ends, now)}", "dim"))
     lines: list[Parts] = [line]
     if not any(value is not None for value in history.cells):
         return [line, *_source_lines(rate)]
@@ -145,7 +145,7 @@ def meter_lines(title: str, rate: Rate, history: MeterHistory, now: int, width: 
     note = f"  {minutes} min"
     if history.blocked_ms:
         note += f"  full {fmt.duration(history.blocked_ms)} of {fmt.duration(history.watched_ms)} seen"
-    lines.append([Ink(" " * 8), *spark, Ink(note, "dim")])
+    lines.append([Styled(" " * 8), *spark, Styled(note, "dim")])
     return [*lines, *_source_lines(rate)]
 
 
@@ -155,58 +155,58 @@ def _source_lines(rate: Rate) -> list[Parts]:
         words = "no worker has published a cap, as Node workers never do"
     else:
         words = "set for the whole queue" if rate.source == "queue" else "published by its workers"
-    return [[Ink(" " * 8), Ink(words, "dim")]]
+    return [[Styled(" " * 8), Styled(words, "dim")]]
 
 
 def who_waits(row: QueueSnapshot, now: int) -> Parts:
     """Who is held back by what."""
     held = held_by(row, now)
-    lead = Ink(cell_pad("waiting", 8), "label")
+    lead = Styled(cell_pad("waiting", 8), "label")
     if not row.waiting:
-        return [lead, Ink("nobody", "dim")]
+        return [lead, Styled("nobody", "dim")]
     words = fmt.plural(row.waiting, "job")
     waited = age_ms(row.oldest_waiting_at, now)
-    oldest = Ink("" if waited is None else f"  the oldest for {fmt.duration(waited)}", "dim")
+    oldest = Styled("" if waited is None else f"  the oldest for {fmt.duration(waited)}", "dim")
     if not held:
-        return [lead, Ink(words), oldest, Ink("  no limit holds them", "dim")]
+        return [lead, Styled(words), oldest, Styled("  no limit holds them", "dim")]
     full = " and ".join(_HELD_WORDS[name] for name in held)
     ends = [at for rate in (row.rpm, row.tpm) if (at := epoch_ms(rate.resets_at)) is not None]
     until = f", {fmt.countdown(max(ends), now)} to go" if ends and held != ("slots",) else ""
-    return [lead, Ink(words, "warning", "bold"), oldest, Ink(f"  held by {full}{until}", "warning")]
+    return [lead, Styled(words, "warning", "bold"), oldest, Styled(f"  held by {full}{until}", "warning")]
 
 
 def slots_line(row: QueueSnapshot) -> Parts:
     """Jobs at once."""
-    lead = Ink(cell_pad("running", 8), "label")
+    lead = Styled(cell_pad("running", 8), "label")
     cap = row.global_concurrency
     if cap is None:
         return [
             lead,
-            Ink(f"{row.active or 0:,}"),
-            Ink("  no cap for the queue; each worker has its own", "dim"),
+            Styled(f"{row.active or 0:,}"),
+            Styled("  no cap for the queue; each worker has its own", "dim"),
         ]
     share = (row.active or 0) / cap
-    return [lead, *gauge_parts(share, 10), Ink(f"  {row.active or 0:,} / {cap:,} at once")]
+    return [lead, *gauge_parts(share, 10), Styled(f"  {row.active or 0:,} / {cap:,} at once")]
 
 
 def group_lines(limits: Limits | None, width: int, now: int) -> list[Parts]:
     """The ordering groups of a queue: slots, waiting, rate, bucket, and until when one is held."""
     if limits is None:
-        return [[Ink("reading …", "dim")]]
+        return [[Styled("reading …", "dim")]]
     if not limits.groups:
-        return [[Ink("no ordering groups", "dim")]]
+        return [[Styled("no ordering groups", "dim")]]
     total = limits.groups_total if limits.groups_total is not None else len(limits.groups)
     names = 12 if width < 66 else 16
     lines: list[Parts] = [
         [
-            Ink(cell_pad(fmt.plural(total, "group"), names), "label"),
-            Ink(f"{'slots':>9}{'wait':>6}  {'rate':<16}bucket", "dim"),
+            Styled(cell_pad(fmt.plural(total, "group"), names), "label"),
+            Styled(f"{'slots':>9}{'wait':>6}  {'rate':<16}bucket", "dim"),
         ]
     ]
     shown = limits.groups[:GROUPS_SHOWN]
     lines += [_group_line(group, names, now) for group in shown]
     if total > len(shown):
-        lines.append([Ink(f"{len(shown)} of {total:,} groups, those with waiting jobs first", "dim")])
+        lines.append([Styled(f"{len(shown)} of {total:,} groups, those with waiting jobs first", "dim")])
     return lines
 
 
@@ -216,25 +216,25 @@ def _group_line(group: Group, names: int, now: int) -> Parts:
     full = group.max_concurrency is not None and group.active >= group.max_concurrency
     busy = full and group.waiting
     parts = [
-        Ink(name),
-        Ink(f"{group.active:,}{cap}".rjust(9), "warning" if busy else "" if group.active else "dim"),
-        Ink(fmt.count(group.waiting).rjust(6), "" if group.waiting else "dim"),
+        Styled(name),
+        Styled(f"{group.active:,}{cap}".rjust(9), "warning" if busy else "" if group.active else "dim"),
+        Styled(fmt.count(group.waiting).rjust(6), "" if group.waiting else "dim"),
     ]
     rate = group.rate
     if rate is None:
-        parts.append(Ink("  " + fmt.UNKNOWN.ljust(16), "dim"))
+        parts.append(Styled("  " + fmt.UNKNOWN.ljust(16), "dim"))
     else:
         window = f" in {fmt.window(rate.window_ms)}" if rate.window_ms else ""
-        parts.append(Ink(f"  {(used_text(rate) + window).ljust(16)}"))
+        parts.append(Styled(f"  {(used_text(rate) + window).ljust(16)}"))
     if group.capacity is None:
-        parts.append(Ink(fmt.UNKNOWN, "dim"))
+        parts.append(Styled(fmt.UNKNOWN, "dim"))
     else:
         refill = f" +{fmt.count(group.refill_per_s)}/s" if group.refill_per_s else ""
         level = group.tokens if group.tokens is not None else group.capacity
-        parts += [Ink(f"{_amount(level)} / {_amount(group.capacity)}"), Ink(refill, "dim")]
+        parts += [Styled(f"{_amount(level)} / {_amount(group.capacity)}"), Styled(refill, "dim")]
     resumes = epoch_ms(group.resume_at)
     if resumes is not None:
-        parts.append(Ink(f"  held {fmt.countdown(resumes, now)}", "warning"))
+        parts.append(Styled(f"  held {fmt.countdown(resumes, now)}", "warning"))
     return parts
 
 
@@ -244,5 +244,5 @@ def summary(rows: Sequence[QueueSnapshot], now: int) -> Parts:
     limited = sum(1 for row in rows if row.rpm.max or row.tpm.max or row.global_concurrency)
     words = fmt.plural(limited, "queue") + " with a known cap"
     if held:
-        return [Ink(f"{held} held back", "warning", "bold"), Ink(f" · {words}", "dim")]
-    return [Ink(words, "dim")]
+        return [Styled(f"{held} held back", "warning", "bold"), Styled(f" · {words}", "dim")]
+    return [Styled(words, "dim")]

@@ -26,12 +26,12 @@ from ...model.snapshot import (
 )
 from ...text import format as fmt
 from ...text.safe import clean
-from ...widgets.chart import Plot, Series
+from ...widgets.chart import Chart, Series
 from ...widgets.columns import Column, Row
-from ...widgets.row_list import MARGIN, LineList
+from ...widgets.row_list import MARGIN, RowList
 from ...widgets.sparkline import sparkline_parts
 from ...widgets.status_line import PartsView, Rule
-from ...widgets.styled import Cell, Ink, Parts
+from ...widgets.styled import Cell, Parts, Styled
 from ..limits.text import mini_meter
 from ..queue_list import QueueListScreen
 
@@ -62,18 +62,18 @@ COLUMNS = (
 )
 _EMPTY: tuple[Parts, ...] = (
     [],
-    [Ink("No queues here yet.", "foreground")],
+    [Styled("No queues here yet.", "foreground")],
     [],
-    [Ink("They show up as soon as something is added:", "dim")],
-    [Ink('  glidemq add inference answer --data \'{"prompt": "…"}\'')],
-    [Ink("or see it all at work:  ", "dim"), Ink("glidemq demo")],
+    [Styled("They show up as soon as something is added:", "dim")],
+    [Styled('  glidemq add inference answer --data \'{"prompt": "…"}\'')],
+    [Styled("or see it all at work:  ", "dim"), Styled("glidemq demo")],
 )
 
 
 def number(value: float | None, token: str = "foreground", *, loud: bool = False) -> Cell:
     """A count; zeros and unknowns are dim."""
     quiet = not value
-    return Ink(fmt.count(value), "dim" if quiet else token, "bold" if loud and not quiet else "")
+    return Styled(fmt.count(value), "dim" if quiet else token, "bold" if loud and not quiet else "")
 
 
 def queue_cells(
@@ -84,8 +84,8 @@ def queue_cells(
     workers = languages or ("" if row.workers is None else fmt.count(row.workers))
     cost = fmt.money(row.cost_per_hour, row.cost_unit)
     return {
-        "queue": Ink(clean(row.name, single_line=True, limit=256), "dim" if row.paused else "foreground"),
-        "paused": Ink(fmt.state_look("paused").glyph, "state-paused") if row.paused else "",
+        "queue": Styled(clean(row.name, single_line=True, limit=256), "dim" if row.paused else "foreground"),
+        "paused": Styled(fmt.state_look("paused").glyph, "state-paused") if row.paused else "",
         "wait": number(ready_jobs(row)),
         "run": number(row.active, "state-stalled" if row.stalled else "foreground"),
         "delay": number(delayed_jobs(row)),
@@ -94,11 +94,11 @@ def queue_cells(
         "done/min": number(row.completed_per_min),
         "spark": sparkline_parts(history, SPARK),
         "tok/s": number(row.tokens_per_s),
-        "$/h": Ink(cost, "dim" if not row.cost_per_hour else "foreground"),
-        "oldest": Ink(fmt.duration(oldest), "dim"),
+        "$/h": Styled(cost, "dim" if not row.cost_per_hour else "foreground"),
+        "oldest": Styled(fmt.duration(oldest), "dim"),
         "rpm": mini_meter(row.rpm),
         "tpm": mini_meter(row.tpm),
-        "workers": Ink(workers or fmt.UNKNOWN, "dim"),
+        "workers": Styled(workers or fmt.UNKNOWN, "dim"),
     }
 
 
@@ -119,7 +119,7 @@ class QueuesScreen(QueueListScreen):
     QueuesScreen #charts { display: none; width: 2fr; padding: 0 0 0 1; }
     QueuesScreen.-charts #charts, QueuesScreen.-zoomed #charts { display: block; }
     QueuesScreen #queue-detail Horizontal { height: 1fr; }
-    QueuesScreen Plot { width: 1fr; height: 1fr; }
+    QueuesScreen Chart { width: 1fr; height: 1fr; }
     QueuesScreen #queue-facts { width: 1fr; padding: 0 0 0 2; height: 1fr; }
     QueuesScreen.-none #queue-detail { display: none; }
     """
@@ -129,13 +129,13 @@ class QueuesScreen(QueueListScreen):
         self._sorting = Sorting()
 
     def body(self) -> ComposeResult:
-        yield LineList(COLUMNS, id="queue-list", empty=_EMPTY)
+        yield RowList(COLUMNS, id="queue-list", empty=_EMPTY)
         with Vertical(id="queue-detail"):
             yield Rule(id="queue-title")
             with Horizontal():
                 with Horizontal(id="charts"):
-                    yield Plot("jobs done a minute, last hour", id="done-chart")
-                    yield Plot("run time, mean of each minute", id="time-chart", unit=fmt.took)
+                    yield Chart("jobs done a minute, last hour", id="done-chart")
+                    yield Chart("run time, mean of each minute", id="time-chart", unit=fmt.took)
                 yield PartsView(id="queue-facts")
 
     # --- what the frame asks ---
@@ -155,7 +155,7 @@ class QueuesScreen(QueueListScreen):
         search = "scan complete" if snapshot.complete else "searching …"
         if snapshot.leaves_out_queues:
             search = "there are more: name those you need, glidemq console QUEUE..."
-        return self._with_filter([Ink(words, "dim"), Ink(f" · {search}", "dim")])
+        return self._with_filter([Styled(words, "dim"), Styled(f" · {search}", "dim")])
 
     def resized(self) -> None:
         size = self.app.size
@@ -210,9 +210,9 @@ class QueuesScreen(QueueListScreen):
         done = [Series(name="done", values=focus.completed.values)]
         if any(focus.failed.values):
             done.append(Series(name="failed", values=focus.failed.values, token="error"))
-        self.query_one("#done-chart", Plot).show(done, labels=labels)
+        self.query_one("#done-chart", Chart).show(done, labels=labels)
         ran = Series(name="mean", values=focus.run_ms.values, token="chart-second")
-        self.query_one("#time-chart", Plot).show([ran], labels=labels)
+        self.query_one("#time-chart", Chart).show([ran], labels=labels)
 
     def _facts(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> list[Parts]:
         focus = snapshot.focus if snapshot.focus is not None and snapshot.focus.queue == row.name else None
@@ -222,66 +222,66 @@ class QueuesScreen(QueueListScreen):
             note = pause_note(workers or ())
             lines.append(
                 [
-                    Ink(fmt.state_look("paused").label(), "state-paused", "bold"),
-                    Ink(f"; {note}" if note else "", "warning"),
+                    Styled(fmt.state_look("paused").label(), "state-paused", "bold"),
+                    Styled(f"; {note}" if note else "", "warning"),
                 ]
             )
         oldest = age_ms(row.oldest_waiting_at, now)
         lines.append(
             [
-                Ink(f"{fmt.state_look('waiting').glyph} ", "state-waiting"),
-                Ink(fmt.count(row.waiting)),
-                Ink(" waiting", "dim"),
-                *([] if oldest is None else [Ink("  oldest ", "dim"), Ink(fmt.duration(oldest))]),
+                Styled(f"{fmt.state_look('waiting').glyph} ", "state-waiting"),
+                Styled(fmt.count(row.waiting)),
+                Styled(" waiting", "dim"),
+                *([] if oldest is None else [Styled("  oldest ", "dim"), Styled(fmt.duration(oldest))]),
             ]
         )
         if row.prioritized:
             look = fmt.state_look("prioritized")
             lines.append(
                 [
-                    Ink(f"{look.glyph} ", look.token),
-                    Ink(fmt.count(row.prioritized)),
-                    Ink(" by priority", "dim"),
+                    Styled(f"{look.glyph} ", look.token),
+                    Styled(fmt.count(row.prioritized)),
+                    Styled(" by priority", "dim"),
                 ]
             )
         longest = focus.longest_active_ms if focus is not None else None
         lines.append(
             [
-                Ink(f"{fmt.state_look('active').glyph} ", "state-active"),
-                Ink(fmt.count(row.active)),
-                Ink(" active", "dim"),
-                *([] if longest is None else [Ink("  longest ", "dim"), Ink(fmt.duration(longest))]),
+                Styled(f"{fmt.state_look('active').glyph} ", "state-active"),
+                Styled(fmt.count(row.active)),
+                Styled(" active", "dim"),
+                *([] if longest is None else [Styled("  longest ", "dim"), Styled(fmt.duration(longest))]),
             ]
         )
         if row.stalled:
             look = fmt.state_look("stalled")
-            lines.append([Ink(f"{look.glyph} {row.stalled:,} stalled", look.token, "bold"),
-                          Ink("  their worker is silent", "dim")])  # fmt: skip
+            lines.append([Styled(f"{look.glyph} {row.stalled:,} stalled", look.token, "bold"),
+                          Styled("  their worker is silent", "dim")])  # fmt: skip
         if row.suspended:
             words = "waits" if row.suspended == 1 else "wait"
             lines.append(
                 [
-                    Ink("◆ ", "person"),
-                    Ink(f"{row.suspended:,}", "person", "bold"),
-                    Ink(f" {words} for a person", "person"),
+                    Styled("◆ ", "person"),
+                    Styled(f"{row.suspended:,}", "person", "bold"),
+                    Styled(f" {words} for a person", "person"),
                 ]
             )
         lines += _errors(
             row, focus.errors if focus is not None else (), focus.errors_of if focus is not None else 0
         )
-        lines.append([Ink("workers ", "dim"), Ink(_worker_words(row, workers))])
+        lines.append([Styled("workers ", "dim"), Styled(_worker_words(row, workers))])
         if row.unreadable:
             keys = ", ".join(clean(key, single_line=True, limit=60) for key in row.unreadable)
-            lines.append([Ink(f"cannot be read: {keys}", "warning")])
+            lines.append([Styled(f"cannot be read: {keys}", "warning")])
         return lines
 
     # --- events ---
 
-    def on_line_list_needed(self, event: LineList.Needed) -> None:
+    def on_row_list_needed(self, event: RowList.Needed) -> None:
         self._draw_rows(self.snapshot, self.console.now_ms(), event.start, event.end)
         self.console.want()
 
-    def on_line_list_sort_asked(self, event: LineList.SortAsked) -> None:
+    def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
         if event.column == self._sorting.column:
             self.sort_reverse()
         else:
@@ -308,17 +308,17 @@ def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: 
     if not row.failed:
         return []
     first = [
-        Ink(f"{fmt.state_look('failed').glyph} ", "error"),
-        Ink(fmt.count(row.failed), "error"),
-        Ink(" failed", "dim"),
+        Styled(f"{fmt.state_look('failed').glyph} ", "error"),
+        Styled(fmt.count(row.failed), "error"),
+        Styled(" failed", "dim"),
     ]
     lines: list[Parts] = [first]
     for reason, count in errors[:3]:
         lines.append(
-            [Ink(f"  {count:>4} ", "foreground"), Ink(clean(reason, single_line=True, limit=60), "dim")]
+            [Styled(f"  {count:>4} ", "foreground"), Styled(clean(reason, single_line=True, limit=60), "dim")]
         )
     if row.failed > errors_of >= FAILED_SAMPLE:
-        lines.append([Ink(f"       among the latest {errors_of}", "dim")])
+        lines.append([Styled(f"       among the latest {errors_of}", "dim")])
     return lines
 
 

@@ -17,7 +17,7 @@ from ...model.snapshot import Interests, LinkState, Snapshot
 from ...text import format as fmt
 from ...text.safe import clean
 from ...widgets.status_line import PartsView
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 from ...widgets.token_pane import TokenPane
 from ..frame import ConsoleScreen
 from . import save as saving
@@ -42,15 +42,15 @@ LINGER_MS = 8_000
 SIDE_WIDTH = 100
 _NOT_KNOWN: tuple[Parts, ...] = (
     [],
-    [Ink(" What streams cannot be known without the server.", "dim")],
+    [Styled(" What streams cannot be known without the server.", "dim")],
 )
 _EMPTY: tuple[Parts, ...] = (
     [],
-    [Ink(" No job streams right now.")],
+    [Styled(" No job streams right now.")],
     [],
-    [Ink(" What runs and streams shows up here by itself.", "dim")],
-    [Ink(" "), Ink("t", "focus"), Ink(" on a job of the jobs screen follows that one.", "dim")],
-    [Ink(" A processor streams with  ", "dim"), Ink('await job.stream_chunk("content", text)')],
+    [Styled(" What runs and streams shows up here by itself.", "dim")],
+    [Styled(" "), Styled("t", "focus"), Styled(" on a job of the jobs screen follows that one.", "dim")],
+    [Styled(" A processor streams with  ", "dim"), Styled('await job.stream_chunk("content", text)')],
 )
 
 
@@ -155,14 +155,14 @@ class StreamsScreen(ConsoleScreen):
         now = self.console.now_ms()
         rate = sum(slot.follower.meter.rate(now) for slot in self._slots if not slot.follower.ended)
         pace = fmt.rate(rate, "tok/s") if rate else "no tokens now"
-        parts = [Ink(f"{fmt.plural(len(self._slots), 'stream')} · {pace}", "dim")]
+        parts = [Styled(f"{fmt.plural(len(self._slots), 'stream')} · {pace}", "dim")]
         shown = len(self._visible())
         if shown < len(self._slots):
-            parts = [Ink(f"{self._at + 1} of {len(self._slots)} · ", "dim"), *parts]
+            parts = [Styled(f"{self._at + 1} of {len(self._slots)} · ", "dim"), *parts]
         if self._auto:
-            parts.append(Ink(" · what runs", "dim"))
+            parts.append(Styled(" · what runs", "dim"))
         if self._search:
-            parts = [Ink(f"/{clean(self._search, single_line=True, limit=40)}  ", "focus"), *parts]
+            parts = [Styled(f"/{clean(self._search, single_line=True, limit=40)}  ", "focus"), *parts]
         return parts
 
     def open(self, target: object) -> None:

@@ -9,7 +9,7 @@ from ...feed.token_stream import Follower
 from ...model.snapshot import epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import short
-from ...widgets.styled import Ink, Parts
+from ...widgets.styled import Parts, Styled
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import JobRow
@@ -19,47 +19,47 @@ ENDED = ("completed", "failed")
 
 def head(
     follower: Follower, row: JobRow | None, now: int, *, lit: bool, width: int
-) -> tuple[list[Ink], list[Ink]]:
+) -> tuple[list[Styled], list[Styled]]:
     """Whose tokens, and how fast they come; what does not fit into `width` leaves."""
     left = [
-        Ink("▌" if lit else " ", "focus"),
-        Ink(f" {short(str(follower.ref))}", "foreground", "bold" if lit else ""),
+        Styled("▌" if lit else " ", "focus"),
+        Styled(f" {short(str(follower.ref))}", "foreground", "bold" if lit else ""),
     ]
     if row is not None and width >= 50:
-        left.append(Ink(f"  {short(row.name, 40)}", "dim"))
+        left.append(Styled(f"  {short(row.name, 40)}", "dim"))
         if row.model and width >= 70:
-            left.append(Ink(f"  {short(row.model, 40)}", "dim"))
-    return left, [*_speed(follower, row, now, width), Ink(" ")]
+            left.append(Styled(f"  {short(row.model, 40)}", "dim"))
+    return left, [*_speed(follower, row, now, width), Styled(" ")]
 
 
-def _speed(follower: Follower, row: JobRow | None, now: int, width: int) -> list[Ink]:
+def _speed(follower: Follower, row: JobRow | None, now: int, width: int) -> list[Styled]:
     meter = follower.meter
     if follower.speed is not None and not follower.ended:
-        parts = [Ink(f"replay {follower.speed:g}x", "focus")]
+        parts = [Styled(f"replay {follower.speed:g}x", "focus")]
     elif follower.paused:
-        parts = [Ink("paused", "warning")]
+        parts = [Styled("paused", "warning")]
     elif row is not None and row.state == "active" and not follower.ended:
         gap = meter.unusual_gap_ms(now)
         glyph = fmt.state_look("active").glyph
         if gap is not None:
-            parts = [Ink(f"no token for {fmt.duration(gap)}", "warning")]
+            parts = [Styled(f"no token for {fmt.duration(gap)}", "warning")]
         else:
-            parts = [Ink(f"{glyph} ", "state-active"), Ink(f"{fmt.count(meter.rate(now))} tok/s")]
+            parts = [Styled(f"{glyph} ", "state-active"), Styled(f"{fmt.count(meter.rate(now))} tok/s")]
     elif row is not None:
         look = fmt.state_look(shown_state(row))
         word = look.word if look.word != "unknown" else short(row.state, 20)
-        parts = [Ink(f"{look.glyph} {word}", look.token)]
+        parts = [Styled(f"{look.glyph} {word}", look.token)]
     else:
         parts = []
     if row is None:
         return parts
     first = meter.first_after_ms(epoch_ms(row.processed_at))
     if first is not None and width >= 70:
-        parts.append(Ink(f"  first token {fmt.took(first)}", "dim"))
+        parts.append(Styled(f"  first token {fmt.took(first)}", "dim"))
     if width >= 50:
-        parts.append(Ink(f"  {tokens_words(row, meter.chunks)}", "dim"))
+        parts.append(Styled(f"  {tokens_words(row, meter.chunks)}", "dim"))
     if row.total_cost and width >= 70:
-        parts.append(Ink(f"  {fmt.money(row.total_cost, short(row.cost_unit, 12) or None)}", "dim"))
+        parts.append(Styled(f"  {fmt.money(row.total_cost, short(row.cost_unit, 12) or None)}", "dim"))
     return parts
 
 
@@ -73,37 +73,37 @@ def tokens_words(row: JobRow, chunks: int) -> str:
 def end(follower: Follower, row: JobRow | None, now: int, zone: tzinfo | None) -> Parts:
     """The last line: how it ended, or what it waits for; empty while tokens may come."""
     if follower.trouble is not None:
-        return [Ink("✗ ", "error"), Ink(short(follower.trouble, 200), "error")]
+        return [Styled("✗ ", "error"), Styled(short(follower.trouble, 200), "error")]
     if row is None:
         if not follower.ended:
             return []
-        return [Ink(f"removed · {fmt.plural(follower.meter.chunks, 'chunk')} came", "dim")]
+        return [Styled(f"removed · {fmt.plural(follower.meter.chunks, 'chunk')} came", "dim")]
     look = fmt.state_look(row.state)
     if row.state in ENDED:
         finished, started = epoch_ms(row.finished_at), epoch_ms(row.processed_at)
         words = f"{look.glyph} {look.word} {fmt.moment(finished, now, zone)}"
-        parts = [Ink(words, look.token)]
+        parts = [Styled(words, look.token)]
         if row.state == "failed" and row.failed_reason:
-            parts += [Ink(" · ", "dim"), Ink(short(row.failed_reason, 200), "error")]
-        parts.append(Ink(f" · {tokens_words(row, follower.meter.chunks)}", "dim"))
+            parts += [Styled(" · ", "dim"), Styled(short(row.failed_reason, 200), "error")]
+        parts.append(Styled(f" · {tokens_words(row, follower.meter.chunks)}", "dim"))
         if finished is not None and started is not None and finished > started:
-            parts.append(Ink(f" in {fmt.took(finished - started)}", "dim"))
+            parts.append(Styled(f" in {fmt.took(finished - started)}", "dim"))
         return parts
     if row.state == "suspended" and row.suspend is not None:
         deadline = epoch_ms(row.suspend.deadline_at)
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} to decide"
         return [
-            Ink(f"{look.glyph} {short(row.suspend.reason) or 'waits for a signal'}", "person"),
-            Ink(left, "dim"),
+            Styled(f"{look.glyph} {short(row.suspend.reason) or 'waits for a signal'}", "person"),
+            Styled(left, "dim"),
         ]
     if row.state == "delayed":
         due = epoch_ms(row.due_at)
         why = f" · {short(row.failed_reason, 120)}" if row.failed_reason else ""
         when = "soon" if due is None else f"in {fmt.countdown(due, now)}"
-        return [Ink(f"{look.glyph} runs again {when}", look.token), Ink(why, "dim")]
+        return [Styled(f"{look.glyph} runs again {when}", look.token), Styled(why, "dim")]
     if row.state != "active":
         return [
-            Ink(f"{look.glyph} {short(row.state, 20)}", look.token),
-            Ink(" · tokens come when it runs", "dim"),
+            Styled(f"{look.glyph} {short(row.state, 20)}", look.token),
+            Styled(" · tokens come when it runs", "dim"),
         ]
     return []

@@ -27,7 +27,7 @@ from typing import BinaryIO
 
 from ...errors import EmbeddedServerError
 from ...options.fields import refuse
-from ..resp import Wire
+from ..resp import RespConnection
 
 HOST = "127.0.0.1"
 DEFAULT_NAME = "default"
@@ -205,10 +205,10 @@ class Folder:
         )
 
 
-async def sign_in(state: State, seconds: float = 2) -> Wire:
+async def sign_in(state: State, seconds: float = 2) -> RespConnection:
     """Open a connection to the server of a folder, signed in; the caller closes it."""
     async with asyncio.timeout(seconds):
-        wire = await Wire.open(HOST, state.port)
+        wire = await RespConnection.open(HOST, state.port)
         try:
             await wire.ask("AUTH", state.password)
         except BaseException:

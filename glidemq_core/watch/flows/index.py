@@ -16,9 +16,9 @@ from glidemq_core.wire.numbers import to_int
 
 from ..reader import Source, text
 from ..scan import scan_all, scan_step
-from .loader import PARENT_FIELDS, Part, Reach
+from .loader import PARENT_FIELDS, FlowLoader, Part
 from .read import ENDED, FLOW_FIELDS, parents_in, read_flow
-from .recent import Hearing
+from .recent import RecentJobs
 
 #: Roots remembered; the oldest are forgotten first.
 _MOST_ROOTS = 10_000
@@ -66,7 +66,7 @@ class FlowIndex:
         self._alone: dict[JobRef, float] = {}
         #: Roots that something happened to since their state was read.
         self._unsure: set[JobRef] = set()
-        self._hearing = Hearing(source)
+        self._hearing = RecentJobs(source)
         #: Queues of the flows that were read again last.
         self._involved: frozenset[str] = frozenset()
         self._cursors: dict[str, str] = {}
@@ -109,7 +109,7 @@ class FlowIndex:
     async def _settle(self, shown: Collection[JobRef] | None) -> None:
         """Learn whether flows that something happened to still go on, where they are not read again anyway."""
         unsure = [ref for ref in self._unsure if not self._is_seen(ref, shown)][:_UNSURE]
-        parts = await Reach(self._source, _FIELDS, 1, "none").take(unsure)
+        parts = await FlowLoader(self._source, _FIELDS, 1, "none").take(unsure)
         for ref, part in parts.items():
             self._unsure.discard(ref)
             if part.fields:
@@ -124,7 +124,7 @@ class FlowIndex:
         fresh = [ref for ref in chosen if self._flow(ref) is None]
         if shown is not None:
             fresh = fresh[:_NEW_FLOWS]
-        reach = Reach(self._source, FLOW_FIELDS, _NODES + 1)
+        reach = FlowLoader(self._source, FLOW_FIELDS, _NODES + 1)
         # What belonged to them will mostly do so still: one look at each queue tells.
         await reach.know(node.ref for ref in due if (flow := self._flow(ref)) for node in flow.nodes)
         due += fresh
@@ -206,7 +206,7 @@ class FlowIndex:
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
-        reach = Reach(self._source, _FIELDS, 1, "up")
+        reach = FlowLoader(self._source, _FIELDS, 1, "up")
         level = [ref for ref in candidates if ref not in self._roots]
         seen = set(level)
         while level:

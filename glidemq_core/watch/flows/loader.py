@@ -32,7 +32,7 @@ class Part:
     is_gone: bool = False
 
 
-class Reach:
+class FlowLoader:
     """What has been read for one look at some flows.
 
     Args:

@@ -22,13 +22,13 @@ from glidemq_core.records.decoding import (
     optional_text,
 )
 from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, FlowUsage
-from glidemq_core.server.context import Scope
+from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import as_text
 
 from ..heartbeats import is_overdue
 from ..jobs.rows import is_parked
-from .loader import PARENT_FIELDS, Reach
+from .loader import PARENT_FIELDS, FlowLoader
 
 #: What is read of each job of a flow.
 FLOW_FIELDS = (
@@ -66,7 +66,7 @@ class _Found:
     truncated: bool = False
 
 
-async def read_flow(reach: Reach, start: JobRef, max_nodes: int) -> Flow:
+async def read_flow(reach: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
     """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError.
 
     Flows read at one moment through the same `reach`, one of `FLOW_FIELDS`, share their calls.
@@ -77,7 +77,7 @@ async def read_flow(reach: Reach, start: JobRef, max_nodes: int) -> Flow:
         seen = await source.one("EXISTS", source.keys(start.queue).job(start.id))
         if isinstance(seen, PermissionDeniedError):
             raise seen
-        raise Scope(source.connection, source.keys(start.queue)).missing(start.id)
+        raise QueueContext(source.connection, source.keys(start.queue)).missing(start.id)
     await _descend(reach, found, max_nodes)
     await _know_removed(reach, found)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
@@ -121,7 +121,7 @@ def parents_in(fields: Fields) -> list[JobRef]:
     return list(dict.fromkeys([*decode_parents(fields), *([parent] if parent else [])]))
 
 
-async def _climb(reach: Reach, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
+async def _climb(reach: FlowLoader, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
     """Take in jobs and all above them. Who waits but is gone does not count."""
     while level:
         above: dict[JobRef, None] = {}
@@ -140,7 +140,7 @@ async def _climb(reach: Reach, found: _Found, level: Sequence[JobRef], max_nodes
                 del found.fields[ref], found.parents[ref]
 
 
-async def _descend(reach: Reach, found: _Found, max_nodes: int) -> None:
+async def _descend(reach: FlowLoader, found: _Found, max_nodes: int) -> None:
     """Take in everything that is waited for, and whoever else waits for that."""
     level = list(found.fields)
     while level:
@@ -161,7 +161,7 @@ async def _descend(reach: Reach, found: _Found, max_nodes: int) -> None:
                 found.parents[member].append(ref)
 
 
-async def _know_removed(reach: Reach, found: _Found) -> None:
+async def _know_removed(reach: FlowLoader, found: _Found) -> None:
     """Learn which jobs are gone, and which of them were done: those who waited for them have counted them."""
     gone = [ref for ref, part in (await reach.take(found.fields)).items() if part.is_gone or not part.fields]
     found.removed = set(gone)
@@ -236,7 +236,7 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: boo
 
 
 async def _budget(
-    reach: Reach, found: _Found, owners: Sequence[JobRef]
+    reach: FlowLoader, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
     """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
     source = reach.source
@@ -261,6 +261,6 @@ async def _budget(
     return set(parked), with_rates(budget, reports, created_ms=created, now_ms=now_ms, running=running)
 
 
-async def _parked(reach: Reach, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
+async def _parked(reach: FlowLoader, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
     """Of jobs with one budget, those it has parked."""
     return [ref for ref, part in (await reach.take(jobs)).items() if is_parked(jobs[ref], part.score)]

@@ -16,7 +16,7 @@ _FIRST_EVENTS, _EVENTS, _EVENT_BYTES = 50, 200, 262_144
 _COUNTERS = 512
 
 
-class Hearing:
+class RecentJobs:
     """Remembers what was heard. One command tells in which of hundreds of queues jobs were added since."""
 
     def __init__(self, source: Source) -> None:

@@ -18,7 +18,7 @@ DATA_BYTES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class JobFilter:
     """What a listed job must be like; None and empty ask for nothing."""
 
     #: Exactly this name.
@@ -62,4 +62,4 @@ class Wanted:
         return fit
 
 
-EVERY_JOB = Wanted()
+EVERY_JOB = JobFilter()

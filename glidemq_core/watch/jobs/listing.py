@@ -18,8 +18,8 @@ from ..heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from ..reader import Source, failed, integer, pairs, text
 from ..scan import scan_step
 from ..snapshot import STEPS, group_facts
-from .filter import EVERY_JOB, Wanted
-from .places import Candidate, FixedPlace, ListPlace, Mark, Order, Place, SortedPlace, StreamPlace
+from .filter import EVERY_JOB, JobFilter
+from .places import Candidate, FixedPlace, IdSource, ListPlace, Order, Position, SortedPlace, StreamPlace
 from .rows import job_row, read_fields
 
 STATES = (
@@ -62,7 +62,7 @@ _FITS = {
 class Found:
     """The places of a state and how many jobs they hold, None if that cannot be known cheaply."""
 
-    places: dict[str, Place]
+    places: dict[str, IdSource]
     total: int | None
 
 
@@ -87,7 +87,7 @@ async def list_jobs(
     limit: int = 50,
     cursor: str | None = None,
     newest: bool | None = None,
-    wanted: Wanted = EVERY_JOB,
+    wanted: JobFilter = EVERY_JOB,
 ) -> JobPage:
     """Read one page; see `Watch.jobs`."""
     whole(1, 1_000)(limit, "limit")
@@ -142,7 +142,7 @@ async def list_jobs(
 
 
 async def _merge(
-    places: Mapping[str, Place], marks: Mapping[str, Mark], count: int
+    places: Mapping[str, IdSource], marks: Mapping[str, Position], count: int
 ) -> tuple[list[tuple[str, Candidate]], bool]:
     """Take the next `count` candidates of all places in order; also whether there are more."""
     try:
@@ -163,7 +163,7 @@ async def _merge(
 
 
 async def _load(
-    source: Source, queue: str, state: str, candidates: Sequence[Candidate], wanted: Wanted
+    source: Source, queue: str, state: str, candidates: Sequence[Candidate], wanted: JobFilter
 ) -> list[JobRow | None]:
     """Rows of candidates that are what the list is about; None for the others."""
     fields = await read_fields(source, queue, [candidate.id for candidate in candidates])
@@ -197,7 +197,7 @@ async def _places(source: Source, scanned: Scanned, queue: str, state: str, down
             ]
         )
         pending, delivered = group_facts(groups)
-        places: dict[str, Place] = {
+        places: dict[str, IdSource] = {
             "s": StreamPlace(source, keys.stream, f"({delivered}", "+", down),
             # New jobs come in at the tail of `lifo` and at the head of `priority`.
             "l": ListPlace(source, keys, keys.lifo, not down, down),
@@ -220,7 +220,7 @@ async def _places(source: Source, scanned: Scanned, queue: str, state: str, down
 async def _active(source: Source, scanned: Scanned, queue: str, down: bool) -> Found:
     """Settled entries are deleted at once, so what the group has read and the stream still holds is running."""
     pending, delivered, ids, from_lists = await _running(source, scanned, queue, down)
-    places: dict[str, Place] = {"s": StreamPlace(source, source.keys(queue).stream, "-", delivered, down)}
+    places: dict[str, IdSource] = {"s": StreamPlace(source, source.keys(queue).stream, "-", delivered, down)}
     if ids:
         places["l"] = FixedPlace(tuple(ids))
     return Found(places, pending + from_lists)
@@ -281,7 +281,7 @@ async def _scheduled(source: Source, queue: str, state: str, down: bool) -> Foun
     """One place a priority: within it the score is the due time, 0 for jobs that only wait for their turn."""
     key = source.keys(queue).scheduled
     waiting_turn = state == "prioritized"
-    places: dict[str, Place] = {}
+    places: dict[str, IdSource] = {}
     if not waiting_turn:
         places["0"] = SortedPlace(source, key, down, 0, PRIORITY_STEP - 1, _due)
     start, turns = PRIORITY_STEP, 0
@@ -317,7 +317,7 @@ async def _parked(source: Source, queue: str, down: bool) -> Found:
     size, page = await source.ask([("HLEN", keys.ordering), ("HSCAN", keys.ordering, 0, "COUNT", GROUPS)])
     names = sorted(text(name) or "" for name, _ in pairs(page[1])) if not failed(page) else []
     counts = await source.ask([("ZCARD", keys.groupq(name)) for name in names])
-    places: dict[str, Place] = {}
+    places: dict[str, IdSource] = {}
     for at, (name, count) in enumerate(zip(names, counts, strict=True)):
         if integer(count):
             places[f"g{name}"] = SortedPlace(
@@ -344,13 +344,13 @@ async def _first_parents(source: Source, scanned: Scanned, queue: str, limit: in
 
 
 async def _waiting_children(
-    source: Source, queue: str, limit: int, marks: dict[str, Mark], wanted: Wanted
+    source: Source, queue: str, limit: int, marks: dict[str, Position], wanted: JobFilter
 ) -> JobPage:
     """No index has these: a bounded walk over the keys of parents, `next` where it stopped."""
     head = len(source.keys(queue).deps(""))
     at, skip = str(marks.get("scan", "0")), integer(marks.get("skip"))
     rows: list[JobRow] = []
-    following: dict[str, Mark] | None = None
+    following: dict[str, Position] | None = None
     for _ in range(_SCAN_CALLS):
         begun = at
         at, keys = await scan_step(source, queue, begun, "deps:*")
@@ -375,12 +375,12 @@ async def _waiting_children(
     )
 
 
-def _write_cursor(state: str, down: bool, marks: Mapping[str, Mark]) -> str:
+def _write_cursor(state: str, down: bool, marks: Mapping[str, Position]) -> str:
     raw = json.dumps([state, down, dict(marks)], separators=(",", ":"))
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str | None, state: str, down: bool) -> dict[str, Mark]:
+def _read_cursor(cursor: str | None, state: str, down: bool) -> dict[str, Position]:
     if cursor is None:
         return {}
     try:

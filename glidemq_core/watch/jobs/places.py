@@ -18,7 +18,7 @@ from .rows import read_fields
 
 #: Elements of a list among which the last one taken is looked for again.
 _LOOK_BACK = 10_000
-Mark = Any
+Position = Any
 Order = tuple[float, ...]
 
 
@@ -28,14 +28,14 @@ class Candidate:
 
     id: str
     order: Order
-    mark: Mark
+    mark: Position
     score: float | None = None
 
 
-class Place(Protocol):
+class IdSource(Protocol):
     """One ordered source of job ids."""
 
-    async def take(self, count: int, after: Mark) -> list[Candidate]:
+    async def take(self, count: int, after: Position) -> list[Candidate]:
         """Return up to `count` candidates after a mark, None for the first ones. Raises ValueError for a bad mark."""
         ...
 
@@ -50,7 +50,7 @@ class StreamPlace:
     high: str
     newest: bool
 
-    async def take(self, count: int, after: Mark) -> list[Candidate]:
+    async def take(self, count: int, after: Position) -> list[Candidate]:
         if after is not None and not (isinstance(after, str) and after.replace("-", "").isdecimal()):
             raise ValueError("stream mark")
         low, high = self.low, self.high
@@ -77,7 +77,7 @@ class ListPlace:
     from_head: bool
     newest: bool
 
-    async def take(self, count: int, after: Mark) -> list[Candidate]:
+    async def take(self, count: int, after: Position) -> list[Candidate]:
         taken, start = 0, None
         if after is not None:
             last, taken = str(after[0]), int(after[1])
@@ -119,7 +119,7 @@ class SortedPlace:
     high: float | str = "+inf"
     order: Callable[[float], Order] = lambda score: (score,)
 
-    async def take(self, count: int, after: Mark) -> list[Candidate]:
+    async def take(self, count: int, after: Position) -> list[Candidate]:
         below, within = await self.source.ask(
             [("ZCOUNT", self.key, "-inf", _under(self.low)), ("ZCOUNT", self.key, self.low, self.high)]
         )
@@ -152,7 +152,7 @@ class SortedPlace:
             for rank, member, score in ranked
         ]
 
-    async def _rank(self, mark: Mark) -> int:
+    async def _rank(self, mark: Position) -> int:
         """Rank after the marked member going up, or of it going down; by its score if it is gone."""
         member, score, rank = str(mark[0]), float(mark[1]), int(mark[2])
         at, now, under, upto = await self.source.ask(
@@ -174,7 +174,7 @@ class FixedPlace:
 
     ids: tuple[str, ...]
 
-    async def take(self, count: int, after: Mark) -> list[Candidate]:
+    async def take(self, count: int, after: Position) -> list[Candidate]:
         begin = 0 if after is None else int(after)
         return [Candidate(job_id, (0.0, i), i + 1) for i, job_id in enumerate(self.ids)][
             begin : begin + count
