@@ -21,22 +21,22 @@ from glidemq_core.errors import GlideMQError
 from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_scope, key_text
 from .actions.commands import CommandLine, parse
 from .actions.outbox import Decider
+from .actions.outcome import Unchanged
 from .config.console import ConsoleConfig
-from .defects import DefectLog
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
-from .gc_tuning import GcTuning
 from .model.decisions import name_of
 from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail
+from .runtime.defects import DefectLog
+from .runtime.gc_tuning import GcTuning
+from .runtime.resilient_app import Unbroken
+from .runtime.type_ahead import TypeAhead
 from .screens.frame import ConsoleScreen, is_too_small
 from .text.ascii_fallback import ascii_glyphs
 from .text.format import plural
 from .text.safe import clean
-from .theme import load_themes, no_color, pick_theme, register_themes, variable_defaults
-from .told import Unchanged
-from .typeahead import TypeAhead
-from .unbroken import Unbroken
+from .theme.files import load_themes, no_color, pick_theme, register_themes, variable_defaults
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..model.flows import caps_of, root_of
 from ..text.format import plural
 from ..text.safe import clean
-from ..told import Unchanged
 from . import jobs
 from .base import Action, Context, Danger, Question, Reason, on_screen
+from .outcome import Unchanged
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..text.format import duration, plural
 from ..text.parse import parse_priority, parse_wait
 from ..text.safe import clean
-from ..told import Unchanged
 from .base import Action, Context, Danger, Question
 from .jobs import jobs_shown, state_reason
+from .outcome import Unchanged
 from .prompts import ask_value
 
 if TYPE_CHECKING:

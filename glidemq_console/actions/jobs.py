@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..text.safe import clean
-from ..told import Unchanged
 from .base import Action, Context, Danger, Question, Run, on_screen
+from .outcome import Unchanged
 from .queues import queue_names
 
 #: The state of a job that is not there any more.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..text.format import window
 from ..text.parse import parse_count, parse_rate
-from ..told import Unchanged
 from .base import Action, Context, Danger, Question, Reason, on_screen
+from .outcome import Unchanged
 from .prompts import ask_value
 from .queues import needs_queue, queue_names, selected_queue
 

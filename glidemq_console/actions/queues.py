@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from ..model.snapshot import pause_note
 from ..text.format import plural
 from ..text.safe import clean
-from ..told import Unchanged
 from .base import Action, Context, Danger, Question, on_screen
+from .outcome import Unchanged
 
 if TYPE_CHECKING:
     from glidemq_core.records.jobs import QueueSnapshot

@@ -145,7 +145,7 @@ def _check_url(text: str) -> None:
 
 
 def _check_theme(text: str) -> None:
-    from glidemq_console.theme import load_themes, unusable
+    from glidemq_console.theme.files import load_themes, unusable
 
     if problem := unusable(text, load_themes()):
         raise UsageProblem(problem)

@@ -15,7 +15,7 @@ from typing import Any
 from glidemq_core import EmbeddedServer, EmbeddedServerError, errors
 from glidemq_core.server.url import redact
 
-from ..gc_tuning import GcTuning
+from ..runtime.gc_tuning import GcTuning
 from .options import DemoOptions
 
 #: What running jobs get when a headless demo ends, ms.
@@ -91,7 +91,7 @@ async def _with_console(options: DemoOptions) -> int:
         # Loaded while the workload's process starts; what it takes is paid once.
         from glidemq_console.app import ConsoleApp
         from glidemq_console.config.console import ConsoleConfig
-        from glidemq_console.running import tell_unsent
+        from glidemq_console.runtime.process import tell_unsent
 
         chosen: dict[str, Any] = {"user": options.user} if options.user else {}
         app = ConsoleApp(

@@ -10,7 +10,7 @@ from textual.app import RenderResult
 from textual.color import Color
 
 from ..text.format import count
-from ..theme import ink
+from ..theme.style import ink
 from .drawn import Drawn
 
 

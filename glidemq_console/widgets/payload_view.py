@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from ..text.safe import clean, mask
-from ..theme import ink
+from ..theme.style import ink
 from .json_tree import Tree, TreeLine
 from .scrolling import CURSOR_KEYS, Pane
 from .styled import Styled, strip

@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.app import App
 from textual.strip import Strip
 
-from ..theme import ink
+from ..theme.style import ink
 from .columns import GAP, GUTTER, Column, Row
 from .styled import Styled, fit, parts_of, segments, strip
 

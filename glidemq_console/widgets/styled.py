@@ -13,7 +13,7 @@ from textual.app import App
 from textual.strip import Strip
 
 from ..text.safe import cell_fit, clean, stand_in_spans
-from ..theme import ink
+from ..theme.style import ink
 
 _DIM = Style(dim=True)
 _WORDS = re.compile(" +|[^ ]+")

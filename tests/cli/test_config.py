@@ -12,7 +12,7 @@ import pytest
 
 from glidemq_console.app import SCREENS
 from glidemq_console.config.text import edited
-from glidemq_console.theme import load_themes, user_folder
+from glidemq_console.theme.files import load_themes, user_folder
 
 from .harness import Ran, through_a_pty
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from glidemq_console.defects import DefectLog
+from glidemq_console.runtime.defects import DefectLog
 
 
 @pytest.fixture(autouse=True)

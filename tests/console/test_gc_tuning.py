@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from glidemq_console.gc_tuning import AGAIN_S, IDLE_S, GcTuning
+from glidemq_console.runtime.gc_tuning import AGAIN_S, IDLE_S, GcTuning
 
 
 class Ring:

@@ -162,7 +162,7 @@ async def test_a_list_that_is_read_beside_holds_the_row_it_began_with() -> None:
             yield RowList([column], id="held", holds=True)
 
         def get_theme_variable_defaults(self) -> dict[str, str]:
-            from glidemq_console.theme import variable_defaults
+            from glidemq_console.theme.files import variable_defaults
 
             return variable_defaults()
 

@@ -12,8 +12,8 @@ from textual.strip import Strip
 
 from glidemq_console.actions import ACTIONS, EVERYWHERE, in_scope
 from glidemq_console.app import SCREENS, ConsoleApp
-from glidemq_console.defects import DefectLog
-from glidemq_console.running import tell_unsent
+from glidemq_console.runtime.defects import DefectLog
+from glidemq_console.runtime.process import tell_unsent
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError

@@ -10,8 +10,9 @@ from textual.app import App
 from textual.color import Color
 from textual.theme import Theme
 
-from glidemq_console import theme as themes
 from glidemq_console.text.format import STATES
+from glidemq_console.theme import files as themes
+from glidemq_console.theme.style import ink
 
 #: Where text stands.
 GROUNDS = ("background", "surface", "panel", "cursor-background", "cursor-blurred-background")
@@ -88,8 +89,8 @@ async def test_an_app_starts_with_every_theme(theme: Theme | None) -> None:
     async with app.run_test():
         app.theme = theme.name if theme else "nord"
 
-        assert themes.ink(app, "person", "bold").bold
-        assert themes.ink(app, "foreground", on="cursor-background").bgcolor is not None
+        assert ink(app, "person", "bold").bold
+        assert ink(app, "foreground", on="cursor-background").bgcolor is not None
 
 
 GOOD = '[colors]\nprimary = "#112233"\nforeground = "white"\nbackground = "#000"\n'
@@ -166,12 +167,14 @@ def test_no_color_is_honoured() -> None:
 
 
 def test_colours_stand_in_themes_only() -> None:
-    package = Path(themes.__file__).parent
+    package = Path(themes.__file__).parent.parent
     sources = [*package.rglob("*.py"), *package.rglob("*.tcss")]
 
     literal = re.compile(r"#[0-9a-fA-F]{6}\b|\bansi_(?:red|green|blue|yellow|magenta|cyan)\b")
     found = [
-        path.name for path in sources if path.name != "theme.py" and literal.search(path.read_text("utf-8"))
+        path.name
+        for path in sources
+        if path.parent.name != "theme" and literal.search(path.read_text("utf-8"))
     ]
 
     assert found == []

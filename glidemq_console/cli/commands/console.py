@@ -48,13 +48,13 @@ def console(
     """Open the console on the terminal."""
     require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
     _require_terminal("console", "glidemq queues --json")
-    from glidemq_console.gc_tuning import GcTuning
+    from glidemq_console.runtime.gc_tuning import GcTuning
 
     garbage = GcTuning()
     garbage.hold()
     config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
     from glidemq_console.app import SCREENS
-    from glidemq_console.running import run_console
+    from glidemq_console.runtime.process import run_console
 
     known = [spec.name for spec in SCREENS]
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
@@ -70,7 +70,7 @@ def _require_terminal(name: str, instead: str) -> None:
 
 def _check_theme(name: str | None) -> None:
     """Refuse a theme that cannot be used, before the screen is taken."""
-    from glidemq_console.theme import load_themes, unusable
+    from glidemq_console.theme.files import load_themes, unusable
 
     problem = unusable(name, load_themes())
     require(problem is None, problem or "")

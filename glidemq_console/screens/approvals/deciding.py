@@ -5,10 +5,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ...actions.outcome import Unchanged
 from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
-from ...told import Unchanged
 from ...widgets.row_list import RowList
 from ..frame import ConsoleScreen
 from .card import Review, ReviewCard

@@ -9,10 +9,10 @@ from textual.app import App
 from textual.widget import Widget
 from textual.worker import Worker, WorkerFailed, WorkerState
 
-from .screens.frame import ConsoleScreen
+from ..screens.frame import ConsoleScreen
 
 if TYPE_CHECKING:
-    from .actions.outbox import Decider
+    from ..actions.outbox import Decider
     from .defects import DefectLog
 
 #: Exit code of the console when a defect ended it.

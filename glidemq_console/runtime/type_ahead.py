@@ -11,10 +11,10 @@ from textual import events
 from textual.timer import Timer
 from textual.worker import Worker
 
-from .screens.frame import ConsoleScreen
+from ..screens.frame import ConsoleScreen
 
 if TYPE_CHECKING:
-    from .app import ConsoleApp
+    from ..app import ConsoleApp
 
 #: Between two looks whether what is waited for is there, seconds.
 LOOK_S: Final = 0.01
@@ -122,14 +122,14 @@ class TypeAhead:
 
 
 def _is_seen(screen: object) -> bool:
-    from .widgets.dialog import Dialog
+    from ..widgets.dialog import Dialog
 
     return screen.is_seen if isinstance(screen, Dialog) else True
 
 
 def _answers_unseen(screen: object, event: events.Key | events.Paste) -> bool:
     """Whether this would answer a question that was not on screen yet when it was typed; a no is taken all the same."""
-    from .widgets.dialog import ConfirmDialog
+    from ..widgets.dialog import ConfirmDialog
 
     if not isinstance(screen, ConfirmDialog) or screen.is_typed:
         return False

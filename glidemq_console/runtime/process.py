@@ -8,11 +8,11 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .app import ConsoleApp
-from .model.decisions import name_of
+from ..app import ConsoleApp
+from ..model.decisions import name_of
 
 if TYPE_CHECKING:
-    from .config.console import ConsoleConfig
+    from ..config.console import ConsoleConfig
     from .gc_tuning import GcTuning
 
 #: Signals that end a process which does not listen: what waits on the terminal would stay there, out of order.

@@ -11,18 +11,17 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from platformdirs import user_config_path
-from rich.style import Style
 from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
-from .text.safe import clean
+from ..text.safe import clean
 
 DEFAULT_THEME: Final = "glidemq-dark"
 ANSI_THEME: Final = "glidemq-ansi"
@@ -284,28 +283,3 @@ def _blend(foreground: str, background: str) -> str:
 
 def _shown(path: Path) -> str:
     return clean(str(path), single_line=True, limit=200)
-
-
-@lru_cache(maxsize=512)
-def _ink(color: str, background: str | None, attributes: str) -> Style:
-    style = Style.from_color(
-        Color.parse(color).rich_color,
-        Color.parse(background).rich_color if background else None,
-    )
-    return style + Style.parse(attributes) if attributes else style
-
-
-def ink(app: App[Any], token: str, attributes: str = "", *, on: str | None = None) -> Style:
-    """Return the Rich style of a theme variable, for widgets that draw their own lines.
-
-    A variable that no theme has is drawn as plain text: a colour is never worth a screen.
-
-    Args:
-        app: The running app, whose theme decides.
-        token: Theme variable of the text colour, without the dollar sign.
-        attributes: Rich attributes, such as `bold` or `dim italic`.
-        on: Theme variable of the background; None leaves it open.
-    """
-    variables = app.theme_variables
-    color = variables.get(token, variables["foreground"])
-    return _ink(color, variables.get(on) if on else None, attributes)

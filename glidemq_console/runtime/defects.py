@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .text.safe import clean, masked_text
+from ..text.safe import clean, masked_text
 
 #: Bytes from which on the log begins anew; the one before is kept beside it.
 LOG_LIMIT: Final = 1_048_576

@@ -1,0 +1,1 @@
+"""Themes: reading their files, and the styles that widgets take from them."""

@@ -1,0 +1,35 @@
+"""The Rich style of a theme variable, for widgets that draw their own lines."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
+
+
+@lru_cache(maxsize=512)
+def _ink(color: str, background: str | None, attributes: str) -> Style:
+    style = Style.from_color(
+        Color.parse(color).rich_color,
+        Color.parse(background).rich_color if background else None,
+    )
+    return style + Style.parse(attributes) if attributes else style
+
+
+def ink(app: App[Any], token: str, attributes: str = "", *, on: str | None = None) -> Style:
+    """Return the Rich style of a theme variable, for widgets that draw their own lines.
+
+    A variable that no theme has is drawn as plain text: a colour is never worth a screen.
+
+    Args:
+        app: The running app, whose theme decides.
+        token: Theme variable of the text colour, without the dollar sign.
+        attributes: Rich attributes, such as `bold` or `dim italic`.
+        on: Theme variable of the background; None leaves it open.
+    """
+    variables = app.theme_variables
+    color = variables.get(token, variables["foreground"])
+    return _ink(color, variables.get(on) if on else None, attributes)
