@@ -12,6 +12,7 @@ from .options.job import JobRef
 from .records import decoding
 from .server.context import QueueContext
 from .wire.numbers import number_text
+from .wire.replies import hash_fields
 
 if TYPE_CHECKING:
     from .jobs.run_calls import RunCalls
@@ -35,7 +36,7 @@ class Job(JobFields[DataT, ResultT]):
     async def refresh(self) -> None:
         """Read the record again. Raises JobNotFoundError when it is gone."""
         flat = await self._scope.connection.command("HGETALL", self._scope.keys.job(self.id))
-        fields = decoding.hash_fields(flat)
+        fields = hash_fields(flat)
         if not fields:
             raise self._scope.missing(self.id)
         self.fields = fields

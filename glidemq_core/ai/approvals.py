@@ -27,7 +27,8 @@ from ..records.decoding import decode_signals
 from ..records.jobs import Approval, Decision
 from ..server.context import QueueContext
 from ..wire.numbers import parse_number
-from ..wire.payload import as_text, encode_json
+from ..wire.payload import encode_json
+from ..wire.replies import as_text
 from .reviews import bound_facts
 from .signals import signal_head
 

@@ -10,7 +10,7 @@ from ..options.fields import EPOCH, from_epoch_ms
 from ..records.decoding import usage_from_json
 from ..records.jobs import Attempt, Usage
 from ..server.context import QueueContext
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from ..wire.strict_json import parse_json
 
 _OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")

@@ -18,12 +18,12 @@ from ..records.decoding import (
     decode_suspend,
     decode_usage,
     optional_text,
-    picked_fields,
 )
 from ..records.jobs import Approval
 from ..server.context import QueueContext
 from ..wire.numbers import size_words
-from ..wire.payload import as_text, decode_progress, unpack
+from ..wire.payload import decode_progress, unpack
+from ..wire.replies import as_text, picked_fields
 from ..wire.serializer import JSON_SERIALIZER, Serializer
 from ..wire.strict_json import parse_for_show
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts

@@ -14,7 +14,7 @@ from ..records.decoding import Fields, decode_chunk
 from ..records.jobs import StreamChunk, ToolCall
 from ..wire.entry_ids import parse_id
 from ..wire.numbers import size_words
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from .tool_calls import tool_call_of
 
 #: A reader of plain commands.

@@ -15,8 +15,9 @@ from weakref import WeakValueDictionary
 
 from ..errors import CallTimeoutError, GlideMQError, ServerUnavailableError
 from ..server.connection import Connection
-from ..server.context import QueueContext, readable
+from ..server.context import QueueContext
 from ..wire.entry_ids import EntryId, id_text, parse_id
+from ..wire.replies import readable
 from .stream_tail import Page, PageSize, Tail
 
 T = TypeVar("T")

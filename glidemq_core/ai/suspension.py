@@ -11,9 +11,10 @@ from ..jobs.read import get_jobs
 from ..options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from ..options.job import Actor
 from ..options.types import JobIdLike
-from ..records.decoding import SUSPEND_FIELDS, decode_suspend, picked_fields
+from ..records.decoding import SUSPEND_FIELDS, decode_suspend
 from ..records.jobs import Approval, Decision, SignalResult, SuspendInfo
 from ..server.context import QueueBase, QueueContext
+from ..wire.replies import picked_fields
 from .approvals import approve, reject
 from .reviews import bound_facts, read_payload, review
 from .signals import signal_head

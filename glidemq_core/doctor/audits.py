@@ -9,8 +9,8 @@ from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source, failed, integer, text
-from ..wire.payload import as_text
+from ..watch.reader import Source
+from ..wire.replies import as_text, failed, integer, text
 from .findings import verdict
 
 if TYPE_CHECKING:

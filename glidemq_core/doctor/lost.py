@@ -9,8 +9,9 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source, entries, failed, integer, pairs, sliced, text
+from ..watch.reader import Source
 from ..wire.keys import WORKERS_GROUP
+from ..wire.replies import entries, failed, integer, pairs, sliced, text
 from .findings import plural, verdict
 from .walk import Begun, walk_jobs
 

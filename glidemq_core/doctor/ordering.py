@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..records.jobs import Check
-from ..watch.reader import Source, entries, failed, integer, number, pairs, text
+from ..watch.reader import Source
 from ..watch.scan import scan_step
 from ..wire.numbers import to_int
+from ..wire.replies import entries, failed, integer, number, pairs, text
 from .findings import verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source, failed, integer, sliced, text
+from ..watch.reader import Source
+from ..wire.replies import failed, integer, sliced, text
 from ..worker.outbox import Outbox
 from .findings import plural, verdict
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..records.jobs import Check, WorkerInfo
-from ..watch.reader import Source, failed, integer, number, pairs, sliced, text
+from ..watch.reader import Source
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
+from ..wire.replies import failed, integer, number, pairs, sliced, text
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

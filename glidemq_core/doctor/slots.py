@@ -10,8 +10,9 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source, failed, pairs, text
+from ..watch.reader import Source
 from ..wire.numbers import to_int
+from ..wire.replies import failed, pairs, text
 from .findings import plural, verdict
 from .walk import Begun, walk_jobs
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from ..watch.reader import Source, failed, text
+from ..watch.reader import Source
 from ..watch.scan import scan_all, scan_step
 from ..wire.keys import queue_of
 from ..wire.numbers import to_int
+from ..wire.replies import failed, text
 
 #: Steps of one walk, a thousand keys each.
 _STEPS = 200

@@ -13,11 +13,11 @@ from ..options.fields import amount, amounts, flag, refuse
 from ..options.job import Actor, Budget, JobRef
 from ..options.types import JobIdLike
 from ..records.budgets import decode_budget, shown_caps
-from ..records.decoding import hash_fields
 from ..records.jobs import FlowBudget, TopUp
 from ..server.commands import Arg
 from ..server.context import QueueBase, QueueContext
 from ..wire.keys import QueueKeys
+from ..wire.replies import hash_fields
 from .walk import by_queue, parse_members, whole_tree
 
 #: A Node worker that read category caps before a top-up may set the flag again within this time, s.

@@ -24,7 +24,7 @@ from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..server.retry import retry_lost_reply
 from ..server.slots import slot_of
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from ..wire.strict_json import parse_json
 from .plan import Plan, Planned, duplicate, group_spec, hash_of
 

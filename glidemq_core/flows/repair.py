@@ -14,7 +14,7 @@ from ..options.types import JobIdLike
 from ..server.context import QueueBase, QueueContext
 from ..wire.keys import QueueKeys, done_marker
 from ..wire.numbers import to_int
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from .walk import parse_members, whole_tree
 
 #: Children looked at in one round trip, and counted by one call.

@@ -7,11 +7,11 @@ from typing import Any
 
 from ..ai.ledger import attempts_of, runs_of
 from ..ai.usage_totals import Sum
-from ..records.decoding import USAGE_FIELDS, decode_usage, picked_fields
+from ..records.decoding import USAGE_FIELDS, decode_usage
 from ..records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
-from ..server.context import QueueContext, readable
+from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
-from ..wire.payload import as_text
+from ..wire.replies import as_text, picked_fields, readable
 from .walk import children_of, whole_tree
 
 _PAGE = 1_000

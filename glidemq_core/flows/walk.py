@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from ..options.job import JobRef
 from ..server.connection import Connection
-from ..server.context import readable
 from ..wire.keys import QueueKeys, split_member
-from ..wire.payload import as_text
+from ..wire.replies import as_text, readable
 
 #: Jobs of a flow that are looked at, at most.
 MAX_JOBS = 100_000

@@ -13,7 +13,7 @@ from ..server.commands import Arg
 from ..server.context import QueueBase, QueueContext
 from ..server.retry import retry_lost_reply
 from ..wire.numbers import to_int
-from ..wire.payload import as_texts
+from ..wire.replies import as_texts
 from .audit import audit_blob
 from .registry import forget_queue
 

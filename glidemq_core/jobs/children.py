@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SerializationError
 from ..options.job import JobRef
-from ..records.decoding import decode_parents, hash_fields
+from ..records.decoding import decode_parents
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys, split_member
-from ..wire.payload import as_text, decode_result
+from ..wire.payload import decode_result
+from ..wire.replies import as_text, hash_fields
 
 if TYPE_CHECKING:
     from ..job import Job

@@ -8,7 +8,7 @@ from ..records.jobs import QueueEvent
 from ..server.connection import Connection
 from ..wire.entry_ids import EntryId, parse_id
 from ..wire.keys import QueueKeys
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from .events import check_start, decode_event
 
 _PAGE = 500

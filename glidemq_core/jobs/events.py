@@ -16,7 +16,8 @@ from ..server.context import QueueBase
 from ..wire.entry_ids import EntryId, id_text, parse_id
 from ..wire.keys import QueueKeys
 from ..wire.numbers import parse_number, to_int
-from ..wire.payload import as_text, decode_progress
+from ..wire.payload import decode_progress
+from ..wire.replies import as_text, pairs
 from ..wire.strict_json import parse_json
 
 #: Errors that waiting and trying again may mend.
@@ -240,7 +241,7 @@ class EventFeed:
                 raise
             await self._leave_broken(own, list(cursors))
             return {}
-        return {keys[as_text(key)]: _page(entries) for key, entries in _pairs(reply)}
+        return {keys[as_text(key)]: _page(entries) for key, entries in pairs(reply)}
 
     async def _poll(
         self, own: Connection, cursors: Mapping[str, _Cursor]
@@ -296,7 +297,7 @@ class _Facts:
 def _facts_of(reply: Any) -> _Facts | Exception:
     if isinstance(reply, Exception):
         return _Facts((0, 0), (0, 0), 0, 0) if "no such key" in str(reply).lower() else reply
-    facts = {as_text(key): value for key, value in _pairs(reply)}
+    facts = {as_text(key): value for key, value in pairs(reply)}
     last = parse_id(as_text(facts.get("last-generated-id")) or "0-0")
     first = facts.get("recorded-first-entry-id")
     if first is None:  # a server older than 7.0
@@ -306,18 +307,8 @@ def _facts_of(reply: Any) -> _Facts | Exception:
     return _Facts(parse_id(as_text(first)), last, added, max(0, added - int(facts.get("length") or 0)))
 
 
-def _pairs(reply: Any) -> list[tuple[Any, Any]]:
-    if not reply:
-        return []
-    if isinstance(reply, Mapping):
-        return list(reply.items())
-    if isinstance(reply[0], (list, tuple)):
-        return [(item[0], item[1]) for item in reply]
-    return list(zip(reply[::2], reply[1::2], strict=False))
-
-
 def _page(reply: Any) -> list[tuple[str, list[tuple[Any, Any]]]]:
-    return [(as_text(entry_id), _pairs(fields)) for entry_id, fields in _pairs(reply)]
+    return [(as_text(entry_id), pairs(fields)) for entry_id, fields in pairs(reply)]
 
 
 class QueueEvents(QueueBase):

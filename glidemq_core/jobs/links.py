@@ -19,7 +19,7 @@ from ..options.job import Actor, JobRef
 from ..server.context import QueueContext
 from ..server.slots import slot_of
 from ..wire.keys import QueueKeys, split_member
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from .audit import audit_blob
 from .counts import exists
 

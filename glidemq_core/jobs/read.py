@@ -9,12 +9,11 @@ from typing import Any
 from ..job import Job
 from ..options.fields import one_of, refuse, whole
 from ..options.types import JobIdLike
-from ..records.decoding import hash_fields, picked_fields
 from ..server.connection import Call
-from ..server.context import QueueContext, readable
+from ..server.context import QueueContext
 from ..wire.keys import WORKERS_GROUP
 from ..wire.numbers import to_int
-from ..wire.payload import as_texts
+from ..wire.replies import as_texts, hash_fields, picked_fields, readable
 from ..wire.strict_json import same_json
 from .counts import VitalCalls, scan_hashes
 

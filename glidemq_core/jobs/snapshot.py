@@ -11,6 +11,7 @@ from ..records.decision import review_decision
 from ..server.context import QueueContext
 from ..wire import payload
 from ..wire.numbers import to_int
+from ..wire.replies import as_text
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -74,7 +75,7 @@ class JobFields(Generic[DataT, ResultT]):
         return f"<Job {self.ref} {self.name!r} {self.state}>"
 
     def _text(self, name: str) -> str:
-        return payload.as_text(self.fields.get(name))
+        return as_text(self.fields.get(name))
 
     def _int(self, name: str) -> int:
         return to_int(self.fields.get(name))

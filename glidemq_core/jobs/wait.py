@@ -18,7 +18,8 @@ from ..records.jobs import JobCounts
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
-from ..wire.payload import as_text, decode_result
+from ..wire.payload import decode_result
+from ..wire.replies import as_text
 from .counts import get_job_counts
 from .read import get_jobs
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..options.job import Budget, JobRef
 from ..wire.numbers import number_text, parse_number
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from ..wire.strict_json import compact_json
 from .decoding import amounts_text, optional_text
 from .jobs import FlowBudget

@@ -10,7 +10,9 @@ from typing import Any, Final
 from ..options.fields import EPOCH, from_epoch_ms
 from ..options.job import JobOptions, JobRef
 from ..wire.keys import NO_DEADLINE, split_member
-from ..wire.payload import as_text, json_list, number_text, parse_number, to_int
+from ..wire.numbers import number_text, parse_number, to_int
+from ..wire.payload import json_list
+from ..wire.replies import as_text
 from ..wire.strict_json import compact_json, parse_json
 from .jobs import Signal, StreamChunk, SuspendInfo, Usage
 
@@ -28,20 +30,6 @@ USAGE_FIELDS: Final = {
     "cached": "usage:cached",
 }
 SUSPEND_FIELDS: Final = ("state", "suspendReason", "suspendedAt", "suspendTimeout", "signals")
-
-
-def hash_fields(reply: Mapping[bytes, bytes] | Sequence[bytes] | None) -> dict[str, bytes]:
-    """Turn a hash as the server answers it, a map or a flat list, into field name -> raw value."""
-    if not reply:
-        return {}
-    if isinstance(reply, Mapping):
-        return {as_text(name): value for name, value in reply.items()}
-    return {as_text(name): value for name, value in zip(reply[::2], reply[1::2], strict=False)}
-
-
-def picked_fields(names: Iterable[str], values: Iterable[bytes | None]) -> dict[str, bytes]:
-    """Turn the answer of HMGET into field name -> raw value, missing ones left out."""
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
 def optional_text(stored: bytes | None) -> str | None:

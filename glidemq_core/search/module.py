@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InvalidOptionError, ServerError
 from ..options.fields import amount, flag, refuse, some_text, whole
 from ..server.context import QueueContext
-from ..wire.payload import as_text
+from ..wire.replies import as_text
 from .hits import Hit, rank
 from .schema import Schema
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ..errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError, ServerError
+from ..errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError
 from ..options.fields import queue_name
 from ..options.types import JobIdLike, id_in
 from ..wire.keys import QueueKeys
@@ -198,15 +198,3 @@ async def open_target(target: str | Connection | None, prefix: str | None = None
             allowed="valkey://host:port",
         )
     return await connect(url, prefix=prefix)
-
-
-def readable(answer: Any) -> Any:
-    """Return one answer of a pipeline; None where a foreign key, or a stream without our group, stands in the way.
-
-    Raises: any other error that stands in its place.
-    """
-    if isinstance(answer, ServerError) and answer.code in ("WRONGTYPE", "NOGROUP"):
-        return None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

@@ -41,6 +41,7 @@ from glidemq_core.records.jobs import (
 )
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection, QueueContext
+from glidemq_core.wire.replies import failed, pairs, text
 
 from .approvals import InboxReader
 from .discovery import Discoverer
@@ -52,7 +53,7 @@ from .jobs.filter import JobFilter
 from .jobs.listing import STATES, Scanned, list_jobs
 from .jobs.rows import have_streamed, read_rows
 from .limits import read_limits, scan_token_window
-from .reader import Source, failed, pairs, text
+from .reader import Source
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .vitals import Meter, read_metrics, read_permissions

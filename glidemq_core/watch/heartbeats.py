@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from glidemq_core.options.job import JobOptions
 from glidemq_core.records.decoding import Fields
 from glidemq_core.wire.numbers import to_int
+from glidemq_core.wire.replies import entries, items, text
 
-from .reader import Source, entries, failed, text
+from .reader import Source
 
 #: Heartbeat silence after which a job counts as stalled when it names no lock of its own, ms.
 DEFAULT_LOCK_MS = 30_000
@@ -38,9 +37,4 @@ async def running_longest(source: Source, queue: str, delivered: str, most: int)
         ]
     )
     ids = [dict(fields).get("jobId") or "" for _, fields in entries(running)]
-    return [*ids, *(text(job_id) or "" for job_id in ids_of(listed))]
-
-
-def ids_of(reply: object) -> Sequence[object]:
-    """Return the members of a reply that should be a list; none of an error."""
-    return reply if isinstance(reply, (list, tuple)) and not failed(reply) else ()
+    return [*ids, *(text(job_id) or "" for job_id in items(listed))]

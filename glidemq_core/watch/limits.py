@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
+from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
 
 from .discovery import token_windows
-from .reader import Source, failed, integer, moment, number, pairs, sliced, text
+from .reader import Source, moment
 from .scan import scan_step
 from .snapshot import snapshots
 

@@ -13,8 +13,7 @@ from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.server.commands import Arg
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import QueueKeys
-from glidemq_core.wire.numbers import parse_number
-from glidemq_core.wire.payload import as_text
+from glidemq_core.wire.replies import number, sliced
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512
@@ -124,56 +123,7 @@ class Throttle:
             await asyncio.sleep(-self._free / self._per_s)
 
 
-def failed(answer: Any) -> bool:
-    """Tell whether an answer of a pipeline is an error."""
-    return isinstance(answer, Exception)
-
-
-def text(value: Any) -> str | None:
-    """Read text from a queue; broken UTF-8 is replaced. None where there is none."""
-    if value is None or failed(value):
-        return None
-    return as_text(value) if isinstance(value, (bytes, str)) else str(value)
-
-
-def number(value: Any) -> float | None:
-    """Read a number of whichever form; None where it is missing, not a number or not finite."""
-    if isinstance(value, (int, float)):
-        return value
-    return parse_number(value) if isinstance(value, (bytes, str)) else None
-
-
-def integer(value: Any, default: int = 0) -> int:
-    """Read a whole number; `default` where there is none."""
-    found = number(value)
-    return default if found is None else int(found)
-
-
 def moment(ms: Any) -> datetime | None:
     """Read epoch ms; None for 0, missing and beyond the calendar."""
     found = number(ms)
     return from_epoch_ms(found) if found and found > 0 else None
-
-
-def sliced(answers: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """Cut the answers of equal questions into those of each."""
-    return [answers[at : at + size] for at in range(0, len(answers), size)]
-
-
-def pairs(reply: Any) -> list[tuple[Any, Any]]:
-    """Read a flat list, a list of pairs or a map as pairs, whichever the protocol gave."""
-    if reply is None or failed(reply):
-        return []
-    if isinstance(reply, dict):
-        return list(reply.items())
-    if reply and isinstance(reply[0], (list, tuple)):
-        return [(item[0], item[1]) for item in reply]
-    return list(zip(reply[::2], reply[1::2], strict=False))
-
-
-def entries(reply: Any) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Read stream entries as `(id, fields in order)`, whichever shape the protocol gave."""
-    items = pairs(reply)
-    return [
-        (text(key) or "", [(text(k) or "", text(v) or "") for k, v in pairs(fields)]) for key, fields in items
-    ]

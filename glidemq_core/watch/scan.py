@@ -7,8 +7,9 @@ from typing import Any
 
 from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
 from glidemq_core.wire.keys import discovery_pattern
+from glidemq_core.wire.replies import text
 
-from .reader import Source, Throttle, text
+from .reader import Source, Throttle
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000

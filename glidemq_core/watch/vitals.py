@@ -11,8 +11,9 @@ from glidemq_core.records.jobs import Metrics, MetricsPoint, Permissions, WatchS
 from glidemq_core.server.commands import fcall_words
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import registry
+from glidemq_core.wire.replies import failed, integer, sliced, text
 
-from .reader import Source, failed, integer, moment, sliced, text
+from .reader import Source, moment
 
 _MINUTE = 60_000
 _WINDOW_S = 10.0

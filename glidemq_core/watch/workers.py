@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.errors import PermissionDeniedError
@@ -14,10 +13,11 @@ from glidemq_core.jobs.counts import decode_worker
 from glidemq_core.records.jobs import JobRow, WorkerInfo, WorkerList
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import queue_of
+from glidemq_core.wire.replies import failed, integer, items, pairs, text
 
 from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .jobs.rows import job_row, read_fields
-from .reader import Source, failed, integer, pairs, text
+from .reader import Source
 from .scan import STEP_KEYS, Step, try_all, try_step
 from .snapshot import group_facts
 
@@ -111,8 +111,7 @@ class WorkerFinder:
             [("XINFO", "GROUPS", keys.stream), ("ZRANGE", keys.crew, 0, _MAX_CONSUMERS - 1, "REV")]
         )
         group_names = [
-            next((text(v) or "" for k, v in pairs(group) if text(k) == "name"), "")
-            for group in _items(groups)
+            next((text(v) or "" for k, v in pairs(group) if text(k) == "name"), "") for group in items(groups)
         ]
         consumers = await self._source.ask(
             [("XINFO", "CONSUMERS", keys.stream, group) for group in group_names[:16]]
@@ -121,7 +120,7 @@ class WorkerFinder:
         acted = {
             text(facts.get("name")) or "": now - integer(facts.get("idle"))
             for group in consumers
-            for consumer in _items(group)
+            for consumer in items(group)
             if (facts := {text(key): value for key, value in pairs(consumer)})
         }
         known, dead = self._seen.setdefault(queue, set()), self._dead.get(queue, {})
@@ -130,7 +129,7 @@ class WorkerFinder:
             (name for name, at in acted.items() if at > dead.get(name, 0) + _ACTED_MS),
             key=lambda name: acted[name],
         )
-        names = [*names[-_MAX_CONSUMERS:], *(text(name) or "" for name in _items(published)), *known]
+        names = [*names[-_MAX_CONSUMERS:], *(text(name) or "" for name in items(published)), *known]
         names = list(dict.fromkeys(names))
         stored = await self._source.ask([("GET", keys.worker(name)) for name in names])
         workers = []
@@ -207,7 +206,3 @@ def crew_of(connection: Connection, prefix: str) -> WorkerFinder:
     if prefix not in crews:
         crews[prefix] = WorkerFinder(Source(proxy(connection), prefix, _WALK_CALLS_PER_S))
     return crews[prefix]
-
-
-def _items(reply: Any) -> Sequence[Any]:
-    return reply if isinstance(reply, (list, tuple)) else ()

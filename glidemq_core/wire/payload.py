@@ -7,11 +7,11 @@ import binascii
 import gzip
 import io
 import zlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from ..errors import PayloadTooLargeError, SerializationError
-from .numbers import number_text, parse_number, to_int
+from .numbers import number_text, parse_number
+from .replies import as_text
 from .strict_json import compact_json, parse_json
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_PAYLOAD_BYTES",
     "Decoded",
-    "as_text",
-    "as_texts",
     "check_size",
     "decode_data",
     "decode_progress",
@@ -31,10 +29,7 @@ __all__ = [
     "encode_progress",
     "encode_result",
     "json_list",
-    "number_text",
-    "parse_number",
     "refuse_size",
-    "to_int",
     "unpack",
 ]
 
@@ -199,18 +194,6 @@ def unpack(stored: bytes | str, *, strict: bool = False) -> str:
         return _gunzip(packed).decode("utf-8", "replace")
     except (binascii.Error, zlib.error, EOFError, gzip.BadGzipFile) as error:
         _fail("data", f"broken compressed data: {error}")
-
-
-def as_text(stored: bytes | str | None) -> str:
-    """Return stored bytes as text, broken UTF-8 marked; missing is ""."""
-    if stored is None:
-        return ""
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "replace")
-
-
-def as_texts(items: Iterable[bytes | str] | None) -> list[str]:
-    """Return a list of stored bytes as texts; none is empty."""
-    return [as_text(item) for item in items or ()]
 
 
 def json_list(stored: bytes | str | None) -> list[Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from ..records.decoding import hash_fields
-from ..server.context import QueueContext, readable
+from ..server.context import QueueContext
+from ..wire.replies import hash_fields, readable
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
 _LOADED = 16
@@ -48,11 +46,7 @@ async def load_claims(scope: QueueContext, found: list[tuple[str, str]], stamp: 
         part = found[start : start + _LOADED]
         replies = await scope.connection.pipeline([("HGETALL", scope.keys.job(job_id)) for _, job_id in part])
         for (entry, job_id), reply in zip(part, replies, strict=True):
-            fields = _fields(readable(reply))
+            fields = hash_fields(readable(reply))
             if fields.get("state") == b"active" and fields.get("processedOn") == str(stamp).encode():
                 claims.append(Claim(entry, job_id, fields, str(stamp), "ask"))
     return claims
-
-
-def _fields(reply: Any) -> dict[str, bytes]:
-    return hash_fields(reply) if isinstance(reply, Mapping) else {}

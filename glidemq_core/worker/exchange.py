@@ -15,9 +15,9 @@ from typing import Any
 
 from ..errors import GlideMQError
 from ..jobs.add import BATCH, BATCH_BYTES
-from ..records.decoding import hash_fields
 from ..server.context import QueueContext
 from ..server.retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
+from ..wire.replies import hash_fields
 from .claims import Claim, load_claims, owned
 from .limits import WorkerLimits
 from .outcome import SettleRecord, trouble_error

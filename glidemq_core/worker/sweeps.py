@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..server.context import QueueContext
-from ..wire.payload import as_texts
+from ..wire.replies import as_texts
 
 #: Pages of one sweep; what is left waits for the next one.
 _MAX_PAGES = 50

@@ -22,14 +22,13 @@ from glidemq_core.records.decoding import (
     decode_signals,
     decode_suspend,
     decode_usage,
-    hash_fields,
     instant,
-    picked_fields,
     usage_fields,
     usage_from_json,
     usage_json,
 )
 from glidemq_core.records.jobs import SuspendInfo, Usage
+from glidemq_core.wire.replies import hash_fields, picked_fields
 
 
 def recorded_hashes() -> Iterator[Any]:

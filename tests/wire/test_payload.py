@@ -17,7 +17,6 @@ from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, Serial
 from glidemq_core.wire.numbers import number_text, parse_number, to_int
 from glidemq_core.wire.payload import (
     MAX_PAYLOAD_BYTES,
-    as_text,
     check_size,
     decode_data,
     decode_progress,
@@ -29,6 +28,7 @@ from glidemq_core.wire.payload import (
     json_list,
     unpack,
 )
+from glidemq_core.wire.replies import as_text
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 
 GOLDEN = Path(__file__).parents[1] / "golden"

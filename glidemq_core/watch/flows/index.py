@@ -13,8 +13,9 @@ from glidemq_core.options.job import JobRef
 from glidemq_core.records.jobs import Flow
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.numbers import to_int
+from glidemq_core.wire.replies import text
 
-from ..reader import Source, text
+from ..reader import Source
 from ..scan import scan_all, scan_step
 from .loader import PARENT_FIELDS, FlowLoader, Part
 from .read import ENDED, FLOW_FIELDS, parents_in, read_flow

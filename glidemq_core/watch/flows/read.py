@@ -24,7 +24,7 @@ from glidemq_core.records.decoding import (
 from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.numbers import to_int
-from glidemq_core.wire.payload import as_text
+from glidemq_core.wire.replies import as_text
 
 from ..heartbeats import is_overdue
 from ..jobs.rows import is_parked

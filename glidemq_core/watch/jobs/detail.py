@@ -19,15 +19,15 @@ from glidemq_core.records.decoding import (
     decode_usage,
     instant,
     optional_text,
-    picked_fields,
 )
 from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
 from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int
-from glidemq_core.wire.payload import as_text, decode_data, decode_result
+from glidemq_core.wire.payload import decode_data, decode_result
+from glidemq_core.wire.replies import as_text, entries, failed, integer, number, picked_fields, text
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 
-from ..reader import Source, entries, failed, integer, number, text
+from ..reader import Source
 from .rows import ROW_FIELDS, read_fields, row_facts
 
 #: Fields that may be long: they are only read up to a size.

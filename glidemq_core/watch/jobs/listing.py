@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from glidemq_core.options.fields import one_of, refuse, whole
 from glidemq_core.records.jobs import JobPage, JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
+from glidemq_core.wire.replies import failed, integer, pairs, text
 
 from ..heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
-from ..reader import Source, failed, integer, pairs, text
+from ..reader import Source
 from ..scan import scan_step
 from ..snapshot import STEPS, group_facts
 from .filter import EVERY_JOB, JobFilter

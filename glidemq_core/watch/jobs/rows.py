@@ -15,15 +15,15 @@ from glidemq_core.records.decoding import (
     decode_usage,
     instant,
     optional_text,
-    picked_fields,
 )
 from glidemq_core.records.jobs import JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int
-from glidemq_core.wire.payload import as_text, decode_progress
+from glidemq_core.wire.payload import decode_progress
+from glidemq_core.wire.replies import as_text, failed, integer, number, picked_fields, sliced
 
 from ..heartbeats import is_overdue
-from ..reader import Source, failed, integer, moment, number, sliced
+from ..reader import Source, moment
 
 ROW_FIELDS = (
     "name",
