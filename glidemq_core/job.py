@@ -9,7 +9,7 @@ from .errors import JobStateError
 from .jobs.control_call import ControlCall
 from .jobs.snapshot import DataT, JobFields, ResultT
 from .options.job import JobRef
-from .records import decoding
+from .records.usage import usage_fields
 from .server.context import QueueContext
 from .wire.numbers import number_text
 from .wire.replies import hash_fields
@@ -181,7 +181,7 @@ class Job(JobFields[DataT, ResultT]):
         for name in [n for n in self.fields if n.startswith("usage:")]:
             del self.fields[name]
         if stored is not None:
-            self.fields.update(decoding.usage_fields(stored))
+            self.fields.update(usage_fields(stored))
         return stored
 
     async def report_tokens(self, count: float) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from ..options.fields import EPOCH, from_epoch_ms
-from ..records.decoding import usage_from_json
 from ..records.jobs import Attempt, Usage
+from ..records.usage import usage_from_json
 from ..server.context import QueueContext
 from ..wire.replies import as_text
 from ..wire.strict_json import parse_json
 
 _OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")
-_USAGE_FIELDS = tuple(field.name for field in fields(Usage))
 
 
 @dataclass(slots=True)
@@ -39,7 +38,6 @@ class Run:
         return same and (worker is None or self.worker is None or worker == self.worker)
 
     def record(self) -> Attempt:
-        spent = {name: getattr(self.usage, name) for name in _USAGE_FIELDS} if self.usage else {}
         return Attempt(
             attempt=self.attempt,
             started_at=from_epoch_ms(self.started) or EPOCH,
@@ -50,7 +48,7 @@ class Run:
             trace=self.trace,
             fallback_index=self.fallback,
             worker=self.worker,
-            **spent,
+            **(vars(self.usage) if self.usage else {}),
         )
 
 

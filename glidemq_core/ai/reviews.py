@@ -12,14 +12,13 @@ from ..jobs.audit import canonical_json
 from ..options.job import JobRef
 from ..records.decoding import (
     SUSPEND_FIELDS,
-    USAGE_FIELDS,
     Fields,
     budget_of,
     decode_suspend,
-    decode_usage,
     optional_text,
 )
 from ..records.jobs import Approval
+from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
 from ..wire.numbers import size_words
 from ..wire.payload import decode_progress, unpack
@@ -31,7 +30,7 @@ from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stre
 #: Fields of the hash that an `Approval` is made of, but `signals`, which may be of any length.
 APPROVAL_FIELDS: Final = (
     *(name for name in SUSPEND_FIELDS if name != "signals"),
-    *USAGE_FIELDS.values(),
+    *STORED_USAGE,
     "name",
     "data",
     "progress",

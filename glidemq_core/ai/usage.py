@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields as record_fields
 from datetime import timedelta
 from typing import Any
 
@@ -16,9 +15,9 @@ from ..jobs.run_calls import RunCalls
 from ..options.fields import Duration, Instant, flag, refuse, text, to_ms
 from ..options.types import JobIdLike
 from ..records.jobs import Attempt, FlowUsage, Usage, UsageSummary
+from ..records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
 from ..server.context import QueueBase, QueueContext
 from ..wire.numbers import number_text
-from ..wire.strict_json import compact_json
 from .ledger import get_ledger
 from .usage_summary import get_usage_summary
 
@@ -26,22 +25,13 @@ from .usage_summary import get_usage_summary
 _LOCK_TRIES = 200
 _LOCK_PAUSE = 0.025
 
-_CAMEL = {
-    "model": "model",
-    "provider": "provider",
-    "tokens": "tokens",
-    "total_tokens": "totalTokens",
-    "costs": "costs",
-    "total_cost": "totalCost",
-    "cost_unit": "costUnit",
-    "latency_ms": "latencyMs",
-    "cached": "cached",
-}
-_SNAKE = (
-    {camel: name for name, camel in _CAMEL.items()}
-    | {name: name for name in _CAMEL}
+#: Attribute of `Usage` by every name that a report may use for it.
+_NAMES = (
+    {field.wire: field.name for field in USAGE_FIELDS}
+    | {field.name: field.name for field in USAGE_FIELDS}
     | {"latency": "latency_ms"}
 )
+_WIRE = {field.name: field.wire for field in USAGE_FIELDS}
 
 
 def _number(value: Any, option: str, message: str) -> int | float:
@@ -80,7 +70,7 @@ def _latency(value: Any) -> float:
     return _number(value, "latency", "latencyMs must be a finite non-negative number")
 
 
-def check_report(given: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check a report and fill in totals; only what was given is in the answer, empty text is not.
 
     Raises:
@@ -88,10 +78,10 @@ def check_report(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     report: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in _SNAKE:
-            refuse("usage", name, ", ".join(_CAMEL), f"a usage report has no field {name!r}")
+        if name not in _WIRE:
+            refuse("usage", name, ", ".join(_WIRE), f"a usage report has no field {name!r}")
         if value is not None and value != "":
-            report[_SNAKE[name]] = value
+            report[name] = value
     for name in ("model", "provider", "cost_unit"):
         if name in report:
             text(report[name], name)
@@ -101,33 +91,13 @@ def check_report(given: Mapping[str, Any]) -> dict[str, Any]:
             if report[kind] and total not in report:
                 report[total] = _sum(report[kind])
         if total in report:
-            message = f"{_CAMEL[total]} must be a finite non-negative number"
+            message = f"{_WIRE[total]} must be a finite non-negative number"
             report[total] = _number(report[total], total, message)
     if "latency_ms" in report:
         report["latency_ms"] = _latency(report["latency_ms"])
     if "cached" in report:
         flag(report["cached"], "cached")
     return report
-
-
-def _map_json(amounts: Mapping[str, float]) -> str:
-    return "{" + ",".join(f"{compact_json(name)}:{number_text(n)}" for name, n in amounts.items()) + "}"
-
-
-def _encode(name: str, value: Any) -> tuple[str, str]:
-    """Field text of the hash, and JSON of the event."""
-    if name in ("tokens", "costs"):
-        encoded = _map_json(value)
-        return encoded, encoded
-    if name == "cached":
-        return ("1", "true") if value else ("0", "false")
-    if isinstance(value, str):
-        return value, compact_json(value)
-    return number_text(value), number_text(value)
-
-
-def _values(usage: Usage) -> dict[str, Any]:
-    return {f.name: getattr(usage, f.name) for f in record_fields(usage) if f.name in _CAMEL}
 
 
 async def report_usage(
@@ -170,18 +140,14 @@ async def report_usage(
         "latency_ms": latency,
         "cached": cached,
     }
-    whole: dict[str, Any] = {}
-    if isinstance(usage, Usage):
-        whole = {name: value for name, value in _values(usage).items() if value != {}}
-    elif isinstance(usage, Mapping):
-        whole = {_SNAKE.get(name, name): value for name, value in usage.items()}
-    elif usage is not None:
+    whole = usage_json(usage) if isinstance(usage, Usage) else {} if usage is None else usage
+    if not isinstance(whole, Mapping):
         refuse("usage", usage, "a Usage or a mapping")
-    report = check_report(whole | {name: value for name, value in keywords.items() if value is not None})
-    words = {name: _encode(name, value) for name, value in report.items()}
-    event = "{" + ",".join(f'"{_CAMEL[name]}":{json}' for name, (_, json) in words.items()) + "}"
-    columns = [words[name][0] if name in words else "" for name in _CAMEL]
-    await _send_report(scope, job_id, (*columns, event, worker or ""), calls)
+    given = {_NAMES.get(name, name): value for name, value in whole.items()}
+    report = _checked_report(given | {name: value for name, value in keywords.items() if value is not None})
+    event = ",".join(f'"{_WIRE[name]}":{event_text(value)}' for name, value in report.items())
+    columns = [hash_text(report[field.name]) if field.name in report else "" for field in USAGE_FIELDS]
+    await _send_report(scope, job_id, (*columns, "{" + event + "}", worker or ""), calls)
     return Usage(**report) if report else None
 
 

@@ -7,15 +7,14 @@ from typing import Any
 
 from ..ai.ledger import attempts_of, runs_of
 from ..ai.usage_totals import Sum
-from ..records.decoding import USAGE_FIELDS, decode_usage
 from ..records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
+from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from ..wire.replies import as_text, picked_fields, readable
 from .walk import children_of, whole_tree
 
 _PAGE = 1_000
-_FIELDS = tuple(USAGE_FIELDS.values())
 
 
 async def get_flow_usage(
@@ -46,21 +45,21 @@ async def _add_usage(
     for start in range(0, len(jobs), _PAGE):
         part = jobs[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [
-            ("HMGET", _keys(scope, ref).job(ref.id), *_FIELDS, "state") for ref in part
+            ("HMGET", _keys(scope, ref).job(ref.id), *STORED_USAGE, "state") for ref in part
         ]
         if ledger:
             commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
         answers = [readable(answer) for answer in await scope.connection.pipeline(commands)]
         gone = [place for place in range(len(part)) if not answers[place] or answers[place][-1] is None]
         kept = await scope.connection.pipeline(
-            [("HMGET", _keys(scope, part[at]).kept(part[at].id), *_FIELDS, "state") for at in gone]
+            [("HMGET", _keys(scope, part[at]).kept(part[at].id), *STORED_USAGE, "state") for at in gone]
         )
         for place, answer in zip(gone, kept, strict=True):
             answers[place] = readable(answer)
         for place in range(len(part)):
             values = answers[place]
-            *stored, state = values or [None] * (len(_FIELDS) + 1)
-            latest = decode_usage(picked_fields(_FIELDS, stored))
+            *stored, state = values or [None] * (len(STORED_USAGE) + 1)
+            latest = decode_usage(picked_fields(STORED_USAGE, stored))
             entries = answers[len(part) + place] if ledger else ()
             total.add_job(_reports(latest, entries))
             wasted.add_job(_in_vain(entries, as_text(state)))

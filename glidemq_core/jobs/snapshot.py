@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from ..options.job import Fallback, JobOptions, JobRef
 from ..records import decoding
 from ..records.decision import review_decision
+from ..records.usage import decode_usage
 from ..server.context import QueueContext
 from ..wire import payload
 from ..wire.numbers import to_int
@@ -222,7 +223,7 @@ class JobFields(Generic[DataT, ResultT]):
     @property
     def usage(self) -> Usage | None:
         """Latest usage report, of whichever attempt made it."""
-        return decoding.decode_usage(self.fields)
+        return decode_usage(self.fields)
 
     @property
     def tpm_tokens(self) -> int | None:

@@ -10,25 +10,14 @@ from typing import Any, Final
 from ..options.fields import EPOCH, from_epoch_ms
 from ..options.job import JobOptions, JobRef
 from ..wire.keys import NO_DEADLINE, split_member
-from ..wire.numbers import number_text, parse_number, to_int
+from ..wire.numbers import parse_number, to_int
 from ..wire.payload import json_list
 from ..wire.replies import as_text
-from ..wire.strict_json import compact_json, parse_json
-from .jobs import Signal, StreamChunk, SuspendInfo, Usage
+from ..wire.strict_json import parse_json
+from .jobs import Signal, StreamChunk, SuspendInfo
 
 #: A hash as stored: its values may be any bytes (vectors are).
 Fields = Mapping[str, bytes]
-USAGE_FIELDS: Final = {
-    "model": "usage:model",
-    "provider": "usage:provider",
-    "tokens": "usage:tokens",
-    "totalTokens": "usage:totalTokens",
-    "costs": "usage:costs",
-    "totalCost": "usage:totalCost",
-    "costUnit": "usage:costUnit",
-    "latencyMs": "usage:latencyMs",
-    "cached": "usage:cached",
-}
 SUSPEND_FIELDS: Final = ("state", "suspendReason", "suspendedAt", "suspendTimeout", "signals")
 
 
@@ -68,71 +57,6 @@ def budget_of(fields: Fields, prefix: str) -> JobRef | None:
     root, marker, flow_id = as_text(fields.get("budgetKey")).rpartition(":budget:")
     member = split_member(f"{root}:{flow_id}", prefix) if marker else None
     return JobRef(*member) if member else None
-
-
-def decode_usage(fields: Fields) -> Usage | None:
-    """Read the latest usage report of a job, None if there is none. Numbers keep their fractions."""
-    cached = as_text(fields.get("usage:cached"))
-    usage = Usage(
-        model=optional_text(fields.get("usage:model")),
-        provider=optional_text(fields.get("usage:provider")),
-        tokens=amounts_text(fields.get("usage:tokens")),
-        total_tokens=parse_number(fields.get("usage:totalTokens")),
-        costs=amounts_text(fields.get("usage:costs")),
-        total_cost=parse_number(fields.get("usage:totalCost")),
-        cost_unit=optional_text(fields.get("usage:costUnit")),
-        latency_ms=parse_number(fields.get("usage:latencyMs")),
-        cached={"1": True, "0": False}.get(cached),
-    )
-    return usage if usage != Usage() else None
-
-
-def usage_fields(usage: Usage) -> dict[str, bytes]:
-    """Return the hash fields of a usage report, without the minute it was booked in."""
-    report = usage_json(usage)
-    return {USAGE_FIELDS[key]: _usage_text(value).encode() for key, value in report.items()}
-
-
-def usage_json(usage: Usage) -> dict[str, Any]:
-    """Return a usage report as it stands in events and ledgers (camelCase keys), only what was reported."""
-    values = {
-        "model": usage.model,
-        "provider": usage.provider,
-        "tokens": dict(usage.tokens) or None,
-        "totalTokens": usage.total_tokens,
-        "costs": dict(usage.costs) or None,
-        "totalCost": usage.total_cost,
-        "costUnit": usage.cost_unit,
-        "latencyMs": usage.latency_ms,
-        "cached": usage.cached,
-    }
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _usage_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, dict):
-        return compact_json(value)
-    return value if isinstance(value, str) else number_text(value)
-
-
-def usage_from_json(report: Any) -> Usage | None:
-    """Read a usage report as it stands in events and ledgers (camelCase keys), None if it is empty."""
-    if not isinstance(report, Mapping):
-        return None
-    usage = Usage(
-        model=_json_text(report.get("model")),
-        provider=_json_text(report.get("provider")),
-        tokens=_amounts(report.get("tokens")),
-        total_tokens=_json_number(report.get("totalTokens")),
-        costs=_amounts(report.get("costs")),
-        total_cost=_json_number(report.get("totalCost")),
-        cost_unit=_json_text(report.get("costUnit")),
-        latency_ms=_json_number(report.get("latencyMs")),
-        cached=report["cached"] if isinstance(report.get("cached"), bool) else None,
-    )
-    return usage if usage != Usage() else None
 
 
 def decode_signals(stored: bytes | str | None) -> list[Signal]:
@@ -210,23 +134,27 @@ def _decoded_once(text: str) -> Any:
 
 
 def amounts_text(stored: bytes | None) -> dict[str, float]:
+    """Read amounts by category from JSON text; what is damaged is left out."""
     try:
-        return _amounts(parse_json(stored)) if stored else {}
+        return json_amounts(parse_json(stored)) if stored else {}
     except ValueError:
         return {}
 
 
-def _amounts(value: Any) -> dict[str, float]:
+def json_amounts(value: Any) -> dict[str, float]:
+    """Keep the finite numbers of a JSON object."""
     if not isinstance(value, Mapping):
         return {}
-    numbers = {key: _json_number(item) for key, item in value.items()}
+    numbers = {key: json_number(item) for key, item in value.items()}
     return {key: number for key, number in numbers.items() if number is not None}
 
 
-def _json_number(value: Any) -> float | None:
+def json_number(value: Any) -> float | None:
+    """Keep a JSON number that a double can hold."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if is_number and abs(value) <= sys.float_info.max else None
 
 
-def _json_text(value: Any) -> str | None:
+def json_text(value: Any) -> str | None:
+    """Keep JSON text that is not empty."""
     return value if isinstance(value, str) and value else None

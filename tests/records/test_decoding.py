@@ -21,13 +21,16 @@ from glidemq_core.records.decoding import (
     decode_parents,
     decode_signals,
     decode_suspend,
-    decode_usage,
     instant,
+)
+from glidemq_core.records.jobs import SuspendInfo, Usage
+from glidemq_core.records.usage import (
+    STORED_USAGE,
+    decode_usage,
     usage_fields,
     usage_from_json,
     usage_json,
 )
-from glidemq_core.records.jobs import SuspendInfo, Usage
 from glidemq_core.wire.replies import hash_fields, picked_fields
 
 
@@ -212,7 +215,7 @@ def test_what_is_no_time(stored: bytes | None) -> None:
 
 
 FIELD_NAMES = [
-    *decoding.USAGE_FIELDS.values(),
+    *STORED_USAGE,
     *decoding.SUSPEND_FIELDS,
     "suspendBase",
     "parentIds",

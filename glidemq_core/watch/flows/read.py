@@ -12,16 +12,15 @@ from glidemq_core.flows.budget_forecast import with_rates
 from glidemq_core.options.job import JobRef
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.decoding import (
-    USAGE_FIELDS,
     Fields,
     budget_of,
     decode_parent,
     decode_parents,
-    decode_usage,
     instant,
     optional_text,
 )
 from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, FlowUsage
+from glidemq_core.records.usage import STORED_USAGE, decode_usage
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import as_text
@@ -47,7 +46,7 @@ FLOW_FIELDS = (
     "lastActive",
     "opts",
     "usage:bucketTs",
-    *USAGE_FIELDS.values(),
+    *STORED_USAGE,
 )
 #: States in which a job runs no more by itself.
 ENDED = frozenset({"completed", "failed"})

@@ -16,11 +16,11 @@ from glidemq_core.records.decoding import (
     decode_options,
     decode_parents,
     decode_signals,
-    decode_usage,
     instant,
     optional_text,
 )
 from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
+from glidemq_core.records.usage import decode_usage
 from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.payload import decode_data, decode_result

@@ -12,11 +12,11 @@ from glidemq_core.records.decoding import (
     Fields,
     decode_parent,
     decode_suspend,
-    decode_usage,
     instant,
     optional_text,
 )
 from glidemq_core.records.jobs import JobRow
+from glidemq_core.records.usage import decode_usage
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.payload import decode_progress
