@@ -16,8 +16,8 @@ class LimitCalls(QueueBase):
 
         Python workers publish their caps; a cap that nobody published is None.
         """
+        from .reading.reader import Source
         from .watch.limits import read_limits, scan_token_window
-        from .watch.reader import Source
 
         scope = await self.scope()
         source = Source(scope.connection, scope.keys.prefix, _CALLS_PER_S)

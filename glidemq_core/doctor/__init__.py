@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, PermissionDeniedError
 from ..options.job import Actor
+from ..reading.reader import Source
 from ..records.jobs import Check, OperationResult
-from ..watch.reader import Source
 from .audits import audits, restart_audits
 from .flows import stuck_parents
 from .lost import lost_jobs, requeue_lost

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
+from ..reading.reader import Source
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source
 from ..wire.replies import as_text, failed, integer, text
 from .findings import verdict
 

@@ -12,8 +12,8 @@ from ..server.context import QueueContext
 from .findings import plural, verdict
 
 if TYPE_CHECKING:
+    from ..reading.reader import Source
     from ..watch import Watch
-    from ..watch.reader import Source
 
 #: Flows looked at, newest first, and parents whose children are asked after.
 _FLOWS = 100

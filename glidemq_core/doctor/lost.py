@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
+from ..reading.reader import Source
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source
 from ..wire.keys import WORKERS_GROUP
 from ..wire.replies import entries, failed, integer, pairs, sliced, text
 from .findings import plural, verdict

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..reading.reader import Source
+from ..reading.scan import scan_step
 from ..records.jobs import Check
-from ..watch.reader import Source
-from ..watch.scan import scan_step
 from ..wire.numbers import to_int
 from ..wire.replies import entries, failed, integer, number, pairs, text
 from .findings import verdict

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ..errors import GlideMQError
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
+from ..reading.reader import Source
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source
 from ..wire.replies import failed, integer, sliced, text
 from ..worker.outbox import Outbox
 from .findings import plural, verdict

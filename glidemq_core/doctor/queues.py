@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..reading.reader import Source
 from ..records.jobs import Check, WorkerInfo
-from ..watch.reader import Source
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
 from ..wire.replies import failed, integer, number, pairs, sliced, text

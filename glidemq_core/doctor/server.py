@@ -10,9 +10,9 @@ from ..records.jobs import Check
 from ..server.functions import LIBRARY
 
 if TYPE_CHECKING:
+    from ..reading.reader import Source
     from ..server.connection import Connection
     from ..watch import Watch
-    from ..watch.reader import Source
 
 
 def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
+from ..reading.reader import Source
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source
 from ..wire.numbers import to_int
 from ..wire.replies import failed, pairs, text
 from .findings import plural, verdict

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ..flows.parts import flows_in_parts, mend_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
+from ..reading.reader import Source
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
-from ..watch.reader import Source
 from .findings import plural, verdict
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from ..watch.reader import Source
-from ..watch.scan import scan_all, scan_step
+from ..reading.reader import Source
+from ..reading.scan import scan_all, scan_step
 from ..wire.keys import queue_of
 from ..wire.numbers import to_int
 from ..wire.replies import failed, text

@@ -16,6 +16,7 @@ from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Source
 from glidemq_core.records.jobs import (
     Attempt,
     AuditEntry,
@@ -53,7 +54,6 @@ from .jobs.filter import JobFilter
 from .jobs.listing import STATES, Scanned, list_jobs
 from .jobs.rows import have_streamed, read_rows
 from .limits import read_limits, scan_token_window
-from .reader import Source
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .vitals import Meter, read_metrics, read_permissions

@@ -12,11 +12,11 @@ from glidemq_core.ai.rounds import Round, StreamFacts, limits_of, read_round, ro
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import whole
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Source
 from glidemq_core.records.jobs import Approval
 from glidemq_core.wire.replies import as_text, failed, integer, picked_fields
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 
-from .reader import Source
 from .suspended import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest
 
 #: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.

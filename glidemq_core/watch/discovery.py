@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import refuse, whole
+from glidemq_core.reading.reader import Source, Throttle
+from glidemq_core.reading.scan import scan_cluster
 from glidemq_core.records.jobs import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
 from glidemq_core.wire.replies import failed, integer, text
-
-from .reader import Source, Throttle
-from .scan import scan_cluster
 
 #: Names checked for existence in one go.
 _CHECK = 256

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.scan import scan_step
 from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
 
 from .discovery import token_windows
-from .reader import Source, moment
-from .scan import scan_step
 from .snapshot import snapshots
 
 #: Groups shown of one queue: those with waiting jobs first.

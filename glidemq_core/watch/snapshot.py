@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
 from glidemq_core.records.jobs import QueueSnapshot, Rate
 from glidemq_core.wire.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, picked_fields, sliced, text
 from glidemq_core.wire.strict_json import parse_json
-
-from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
-from .reader import Source, moment
 
 #: Full minutes, before the running one, over which rates are means.
 MINUTES = 5

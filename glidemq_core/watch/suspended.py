@@ -10,10 +10,9 @@ from typing import Any
 
 from glidemq_core.ai.rounds import StreamFacts, stream_facts
 from glidemq_core.errors import GlideMQError
+from glidemq_core.reading.reader import Source
 from glidemq_core.wire.keys import NO_DEADLINE
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
-
-from .reader import Source
 
 #: Members without a suspended job that plain reads step over.
 _LEFT_OVER = 100

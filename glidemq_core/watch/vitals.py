@@ -7,13 +7,12 @@ from collections import deque
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.options.fields import one_of, whole
+from glidemq_core.reading.reader import Source, moment
 from glidemq_core.records.jobs import Metrics, MetricsPoint, Permissions, WatchStats
 from glidemq_core.server.commands import fcall_words
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import registry
 from glidemq_core.wire.replies import failed, integer, sliced, text
-
-from .reader import Source, moment
 
 _MINUTE = 60_000
 _WINDOW_S = 10.0

@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.jobs.counts import decode_worker
+from glidemq_core.reading.reader import Source
+from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
+from glidemq_core.reading.scan import STEP_KEYS, Step, try_all, try_step
 from glidemq_core.records.jobs import JobRow, WorkerInfo, WorkerList
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.replies import failed, integer, items, pairs, text
 
-from .heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
 from .jobs.rows import job_row, read_fields
-from .reader import Source
-from .scan import STEP_KEYS, Step, try_all, try_step
 from .snapshot import group_facts
 
 #: Steps over the keys a call may take to find workers that nothing lists; the walk is made once a queue.

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from glidemq_core.errors import JobNotFoundError
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Source
+from glidemq_core.reading.scan import scan_all, scan_step
 from glidemq_core.records.jobs import Flow
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import text
 
-from ..reader import Source
-from ..scan import scan_all, scan_step
 from .loader import PARENT_FIELDS, FlowLoader, Part
 from .read import ENDED, FLOW_FIELDS, parents_in, read_flow
 from .recent import RecentJobs

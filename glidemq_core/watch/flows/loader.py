@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from glidemq_core.flows.walk import by_queue, parse_members
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Source
 from glidemq_core.records.decoding import Fields
 from glidemq_core.server.commands import Arg
 from glidemq_core.wire.keys import done_marker
 from glidemq_core.wire.replies import failed, hash_fields, integer, number, pairs, sliced, text
 
 from ..jobs.rows import A_CALL, cut_fields
-from ..reader import Source
 
 #: Fields that tell who waits for a job.
 PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")

@@ -10,6 +10,7 @@ from glidemq_core.ai.usage_totals import Sum
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flows.budget_forecast import with_rates
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.running import is_overdue
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.decoding import (
     Fields,
@@ -25,7 +26,6 @@ from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import as_text
 
-from ..heartbeats import is_overdue
 from ..jobs.rows import is_parked
 from .loader import PARENT_FIELDS, FlowLoader
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Source
 from glidemq_core.wire.replies import entries, failed, sliced, text
-
-from ..reader import Source
 
 #: Queues whose events one call hears at most, and how many of those in turn where nothing seems to happen.
 _QUEUES, _IN_TURN = 32, 4

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glidemq_core.reading.reader import Source
 from glidemq_core.records.jobs import JobRow
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.replies import failed, integer
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 from glidemq_core.wire.strict_json import same_json
-
-from ..reader import Source
 
 #: Bytes of a payload that are looked into.
 DATA_BYTES = 65_536

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from glidemq_core.options.fields import one_of, refuse, whole
+from glidemq_core.reading.reader import Source
+from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
+from glidemq_core.reading.scan import scan_step
 from glidemq_core.records.jobs import JobPage, JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.replies import failed, integer, pairs, text
 
-from ..heartbeats import HEARTBEAT_FIELDS, is_overdue, running_longest
-from ..reader import Source
-from ..scan import scan_step
 from ..snapshot import STEPS, group_facts
 from .filter import EVERY_JOB, JobFilter
 from .places import Candidate, FixedPlace, IdSource, ListPlace, Order, Position, SortedPlace, StreamPlace

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from glidemq_core.reading.reader import Source
 from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, text
 
-from ..reader import Source
 from .rows import read_fields
 
 #: Elements of a list among which the last one taken is looked for again.

@@ -8,6 +8,8 @@ from typing import Any
 
 from glidemq_core.flows.walk import by_queue
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.running import is_overdue
 from glidemq_core.records.decoding import (
     Fields,
     decode_parent,
@@ -21,9 +23,6 @@ from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.payload import decode_progress
 from glidemq_core.wire.replies import as_text, failed, integer, number, picked_fields, sliced
-
-from ..heartbeats import is_overdue
-from ..reader import Source, moment
 
 ROW_FIELDS = (
     "name",

@@ -1,0 +1,1 @@
+"""Reading that queues and consoles share: pipelined reads, walks over keys, running jobs, workers."""
