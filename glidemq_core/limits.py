@@ -16,12 +16,12 @@ class LimitCalls(QueueBase):
 
         Python workers publish their caps; a cap that nobody published is None.
         """
-        from .reading.reader import Source
+        from .reading.reader import Reader
         from .watch.limits import read_limits, scan_token_window
 
         scope = await self.scope()
-        source = Source(scope.connection, scope.keys.prefix, _CALLS_PER_S)
-        [limits] = await read_limits(source, [scope.queue], {})
-        if limits.tpm.used is None and (window := await scan_token_window(source, scope.queue)):
-            [limits] = await read_limits(source, [scope.queue], {scope.queue: window})
+        reader = Reader(scope.connection, scope.keys.prefix, _CALLS_PER_S)
+        [limits] = await read_limits(reader, [scope.queue], {})
+        if limits.tpm.used is None and (window := await scan_token_window(reader, scope.queue)):
+            [limits] = await read_limits(reader, [scope.queue], {scope.queue: window})
         return limits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, PermissionDeniedError
 from ..options.job import Actor
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from .audits import audits, restart_audits
 from .flows import stuck_parents
@@ -28,7 +28,7 @@ __all__ = ["CHECKS", "examine", "repair", "unreachable"]
 
 #: Round trips a second that an examination takes at most.
 _CALLS_PER_S = 200
-_Asking = Callable[["Watch", Source, Sequence[str]], Awaitable[Check]]
+_Asking = Callable[["Watch", Reader, Sequence[str]], Awaitable[Check]]
 _SERVER: dict[str, _Asking] = {"permissions": permissions}
 _QUEUES: dict[str, _Asking] = {
     "key_types": key_types,
@@ -45,7 +45,7 @@ _QUEUES: dict[str, _Asking] = {
     "outbox": outbox,
     "audit": audits,
 }
-_Repairing = Callable[["Watch", Source, Sequence[str], Actor], Awaitable[list[OperationResult]]]
+_Repairing = Callable[["Watch", Reader, Sequence[str], Actor], Awaitable[list[OperationResult]]]
 #: What can be mended, in order: what is mended is audited, and a lost job that runs again may hold a slot.
 _REPAIRS: dict[str, _Repairing] = {
     "restart_audit": restart_audits,
@@ -60,7 +60,7 @@ CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUE
 
 async def examine(connection: Connection, watch: Watch, names: Sequence[str]) -> list[Check]:
     """Examine a server and some of its queues. Changes nothing; a check that may not be made is skipped."""
-    source = Source(connection, connection.prefix, _CALLS_PER_S)
+    reader = Reader(connection, connection.prefix, _CALLS_PER_S)
     rtt_ms = (await connection.ping()).total_seconds() * 1_000
     checks = [
         Check(id="connection", status="ok", summary=f"{connection.address} answers within {rtt_ms:.1f} ms"),
@@ -68,7 +68,7 @@ async def examine(connection: Connection, watch: Watch, names: Sequence[str]) ->
         functions(connection),
     ]
     found = await asyncio.gather(
-        *(_made(id, ask, watch, source, names) for id, ask in {**_SERVER, **_QUEUES}.items())
+        *(_made(id, ask, watch, reader, names) for id, ask in {**_SERVER, **_QUEUES}.items())
     )
     return [*checks, found[0], exposure(connection), *found[1:]]
 
@@ -80,11 +80,11 @@ async def repair(
 
     Every repair decides again in the server whether what was found still holds: it may be repeated at any time.
     """
-    source = Source(connection, connection.prefix, _CALLS_PER_S)
+    reader = Reader(connection, connection.prefix, _CALLS_PER_S)
     results: list[OperationResult] = []
     for action, mend in _REPAIRS.items():
         try:
-            results += await mend(watch, source, names, actor)
+            results += await mend(watch, reader, names, actor)
         except PermissionDeniedError:
             raise
         except GlideMQError as error:
@@ -96,11 +96,11 @@ async def repair(
     return results
 
 
-async def _made(id: str, ask: _Asking, watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def _made(id: str, ask: _Asking, watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     if id in _QUEUES and not names:
         return Check(id=id, status="skip", summary="no queues")
     try:
-        return await ask(watch, source, names)
+        return await ask(watch, reader, names)
     except PermissionDeniedError as error:
         return Check(id=id, status="skip", summary=f"may not look: {error.message}", fix=error.hint)
     except GlideMQError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
 from ..wire.replies import as_text, failed, integer, text
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _VERIFIED = 5_000
 
 
-async def audits(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def audits(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find audits that are damaged: whatever is audited is refused until they are set aside."""
-    found = await _damaged(source, names)
+    found = await _damaged(reader, names)
     if found is None:
         return Check(id="audit", status="skip", summary="may not look: server functions are out of reach")
     return verdict(
@@ -36,12 +36,12 @@ async def audits(_: Watch, source: Source, names: Sequence[str]) -> Check:
 
 
 async def restart_audits(
-    _: Watch, source: Source, names: Sequence[str], actor: Actor
+    _: Watch, reader: Reader, names: Sequence[str], actor: Actor
 ) -> list[OperationResult]:
     """Set damaged audits aside; the server looks again at each."""
     results = []
-    for name, (why, seen) in (await _damaged(source, names) or {}).items():
-        outcome, key = await restart_audit(_scope(source, name), actor=actor, seen=seen)
+    for name, (why, seen) in (await _damaged(reader, names) or {}).items():
+        outcome, key = await restart_audit(_scope(reader, name), actor=actor, seen=seen)
         message = f"{why}; it is kept as {key}" if key else None
         results.append(
             OperationResult(queue=name, action="restart_audit", ok=True, outcome=outcome, message=message)
@@ -49,9 +49,9 @@ async def restart_audits(
     return results
 
 
-async def _damaged(source: Source, names: Sequence[str]) -> dict[str, tuple[str, str]] | None:
+async def _damaged(reader: Reader, names: Sequence[str]) -> dict[str, tuple[str, str]] | None:
     """By queue why its audit is damaged, and its newest entry where only recomputing tells; None: nobody can tell."""
-    states = await source.functions("audit_state", [(source.keys(name).root, ()) for name in names])
+    states = await reader.call_each("audit_state", [(reader.keys(name).root, ()) for name in names])
     if states is None:
         return None
     found: dict[str, tuple[str, str]] = {}
@@ -61,11 +61,11 @@ async def _damaged(source: Source, names: Sequence[str]) -> dict[str, tuple[str,
         if text(state[0]) == "damaged":
             found[name] = (as_text(state[1]), "")
         elif 0 < integer(state[1]) <= _VERIFIED:
-            check = await verify_audit(_scope(source, name))
+            check = await verify_audit(_scope(reader, name))
             if not check.ok:
                 found[name] = (f"its chain is broken at entry {check.broken_at}", f"{as_text(state[1])}-0")
     return found
 
 
-def _scope(source: Source, name: str) -> QueueContext:
-    return QueueContext(source.connection, source.keys(name))
+def _scope(reader: Reader, name: str) -> QueueContext:
+    return QueueContext(reader.connection, reader.keys(name))

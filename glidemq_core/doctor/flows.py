@@ -12,7 +12,7 @@ from ..server.context import QueueContext
 from .findings import plural, verdict
 
 if TYPE_CHECKING:
-    from ..reading.reader import Source
+    from ..reading.reader import Reader
     from ..watch import Watch
 
 #: Flows looked at, newest first, and parents whose children are asked after.
@@ -20,14 +20,14 @@ _FLOWS = 100
 _PARENTS = 100
 
 
-async def stuck_parents(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def stuck_parents(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find parents that no child will ever release: one failed, is gone, or completed unheard."""
     listed = await watch.flows(names, limit=_FLOWS)
-    old = source.now_ms() - OLD_ENOUGH_MS
+    old = reader.now_ms() - OLD_ENOUGH_MS
     waiting = [node for flow in listed.items for node in flow.nodes if node.state == "waiting-children"]
     found = []
     for node in waiting[:_PARENTS]:
-        scope = QueueContext(source.connection, source.keys(node.queue))
+        scope = QueueContext(reader.connection, reader.keys(node.queue))
         states = await pending_children(scope, node.ref)
         culprits = [
             f"{child} {state or 'is gone'}" for child, state in states.items() if state in ("failed", "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
 from ..wire.keys import WORKERS_GROUP
@@ -28,9 +28,9 @@ _BATCH = 100
 _UNPROVEN = "too many entries in its stream to look at"
 
 
-async def lost_jobs(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def lost_jobs(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find active jobs without an entry in the stream or a place in the index of list-sourced ones."""
-    found, looked, complete, unproven = await _find(source, names)
+    found, looked, complete, unproven = await _find(reader, names)
     if not found and (unproven or not complete):
         summary = f"none among the {looked} jobs looked at; there are more"
         if unproven:
@@ -47,15 +47,15 @@ async def lost_jobs(_: Watch, source: Source, names: Sequence[str]) -> Check:
     )
 
 
-async def requeue_lost(_: Watch, source: Source, names: Sequence[str], actor: Actor) -> list[OperationResult]:
+async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Actor) -> list[OperationResult]:
     """Put lost jobs back where they wait to be run; the server decides again for each."""
-    found, *_rest = await _find(source, names)
+    found, *_rest = await _find(reader, names)
     results = []
     for name in names:
         mine = [job for job in found if job.queue == name]
-        scope = QueueContext(source.connection, source.keys(name))
+        scope = QueueContext(reader.connection, reader.keys(name))
         for batch in sliced(mine, _BATCH):
-            now_ms = source.now_ms()
+            now_ms = reader.now_ms()
             ids = [job.id for job in batch]
             blob = await audit_blob(scope, actor, "requeue_lost", ids, now_ms)
             words = [word for job in batch for word in (job.id, job.processed_on)]
@@ -80,36 +80,36 @@ async def requeue_lost(_: Watch, source: Source, names: Sequence[str], actor: Ac
     return results
 
 
-async def _find(source: Source, names: Sequence[str]) -> tuple[list[Begun], int, bool, list[str]]:
+async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[Begun], int, bool, list[str]]:
     """Lost jobs, how many were looked at, whether that was all, and queues with too long a stream."""
-    walk = await walk_jobs(source, names)
+    walk = await walk_jobs(reader, names)
     active = [job for job in walk.jobs if job.state == "active"]
     found, unproven = [], []
     for name in dict.fromkeys(job.queue for job in active):
         mine = {job.id: job for job in active if job.queue == name}
-        if not await _is_ordinary(source, name):
+        if not await _is_ordinary(reader, name):
             continue
-        held = await _held(source, name, mine)
+        held = await _held(reader, name, mine)
         if held is None:
             unproven.append(name)
             continue
-        found += await _still(source, name, [job for job_id, job in mine.items() if job_id not in held])
+        found += await _still(reader, name, [job for job_id, job in mine.items() if job_id not in held])
     return found, walk.looked, walk.complete, unproven
 
 
-async def _is_ordinary(source: Source, name: str) -> bool:
+async def _is_ordinary(reader: Reader, name: str) -> bool:
     """Whether no other group reads the stream: jobs of a broadcast are of no single run."""
-    groups = await source.one("XINFO", "GROUPS", source.keys(name).stream)
+    groups = await reader.read_one("XINFO", "GROUPS", reader.keys(name).stream)
     if failed(groups):
         return True
     names = [{text(key): text(value) for key, value in pairs(group)}.get("name") for group in groups or ()]
     return all(name == WORKERS_GROUP for name in names)
 
 
-async def _held(source: Source, name: str, wanted: dict[str, Begun]) -> set[str] | None:
+async def _held(reader: Reader, name: str, wanted: dict[str, Begun]) -> set[str] | None:
     """Those that have an entry, or that somebody may run; None where the stream is too long."""
-    keys = source.keys(name)
-    counter, indexed, *scores = await source.ask(
+    keys = reader.keys(name)
+    counter, indexed, *scores = await reader.read(
         [
             ("GET", keys.list_active),
             ("ZCARD", keys.list_runs),
@@ -117,7 +117,7 @@ async def _held(source: Source, name: str, wanted: dict[str, Begun]) -> set[str]
         ]
     )
     surplus = (0 if failed(counter) else integer(counter)) > (0 if failed(indexed) else integer(indexed))
-    silent = source.now_ms() - _SILENT_MS
+    silent = reader.now_ms() - _SILENT_MS
     held = {
         job.id
         for job, score in zip(wanted.values(), scores, strict=True)
@@ -125,7 +125,7 @@ async def _held(source: Source, name: str, wanted: dict[str, Begun]) -> set[str]
     }
     start = "-"
     for _ in range(_STEPS):
-        page = await source.one("XRANGE", keys.stream, start, "+", "COUNT", _PAGE)
+        page = await reader.read_one("XRANGE", keys.stream, start, "+", "COUNT", _PAGE)
         listed = list(entries(None if failed(page) else page))
         held |= {job_id for _, fields in listed if (job_id := dict(fields).get("jobId")) in wanted}
         if len(listed) < _PAGE:
@@ -134,10 +134,10 @@ async def _held(source: Source, name: str, wanted: dict[str, Begun]) -> set[str]
     return None
 
 
-async def _still(source: Source, name: str, suspects: Sequence[Begun]) -> list[Begun]:
+async def _still(reader: Reader, name: str, suspects: Sequence[Begun]) -> list[Begun]:
     """Suspects that are still in the run they were found in: an entry stands as long as its run."""
-    answers = await source.ask(
-        [("HMGET", source.keys(name).job(job.id), "state", "processedOn") for job in suspects]
+    answers = await reader.read(
+        [("HMGET", reader.keys(name).job(job.id), "state", "processedOn") for job in suspects]
     )
     return [
         job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..reading.scan import scan_step
 from ..records.jobs import Check
 from ..wire.numbers import to_int
@@ -22,15 +22,15 @@ _JOBS = 1_000
 _STEPS = 5
 
 
-async def ordering_keys(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def ordering_keys(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find keys whose next job can never start, because nothing holds its number any more."""
     found, unsure, looked = [], 0, 0
     for name in names:
-        suspects, seen = await _waiting(source, name)
+        suspects, seen = await _waiting(reader, name)
         looked += seen
         if not suspects:
             continue
-        held = await _held(source, name)
+        held = await _held(reader, name)
         if held is None:
             unsure += len(suspects)
             continue
@@ -45,7 +45,7 @@ async def ordering_keys(_: Watch, source: Source, names: Sequence[str]) -> Check
         return Check(id="ordering_keys", status="skip", summary=summary)
     fix = None
     if found:
-        keys = source.keys(found[0][0])
+        keys = reader.keys(found[0][0])
         skip = f"HSET '{keys.group(found[0][1])}' skip:{found[0][2]} 1"
         fix = f"skip the number: valkey-cli {skip}, then ZADD '{keys.ratelimited}' 0 '{found[0][1]}'"
     return verdict(
@@ -58,12 +58,12 @@ async def ordering_keys(_: Watch, source: Source, names: Sequence[str]) -> Check
     )
 
 
-async def _waiting(source: Source, name: str) -> tuple[dict[str, int], int]:
+async def _waiting(reader: Reader, name: str) -> tuple[dict[str, int], int]:
     """Keys whose parked jobs all come after the number that is to start, with it; and how many were looked at."""
-    keys = source.keys(name)
-    page = await source.one("HSCAN", keys.ordering, 0, "COUNT", _KEYS)
+    keys = reader.keys(name)
+    page = await reader.read_one("HSCAN", keys.ordering, 0, "COUNT", _KEYS)
     listed = [] if failed(page) else [text(key) or "" for key, _ in pairs(page[1])][:_KEYS]
-    answers = await source.ask(
+    answers = await reader.read(
         [
             question
             for key in listed
@@ -81,16 +81,16 @@ async def _waiting(source: Source, name: str) -> tuple[dict[str, int], int]:
             found[key] = after
     if not found:
         return {}, len(listed)
-    markers = await source.ask([("HEXISTS", keys.group(key), f"skip:{at}") for key, at in found.items()])
+    markers = await reader.read([("HEXISTS", keys.group(key), f"skip:{at}") for key, at in found.items()])
     # A marked number is stepped over at the next look at the key.
     left = {key: at for (key, at), marked in zip(found.items(), markers, strict=True) if not integer(marked)}
     return left, len(listed)
 
 
-async def _held(source: Source, name: str) -> dict[str, set[int]] | None:
+async def _held(reader: Reader, name: str) -> dict[str, set[int]] | None:
     """Numbers by key that jobs hold which are still to start; None where there are too many jobs to look at."""
-    keys = source.keys(name)
-    stream, scheduled, lifo, priority = await source.ask(
+    keys = reader.keys(name)
+    stream, scheduled, lifo, priority = await reader.read(
         [
             ("XRANGE", keys.stream, "-", "+", "COUNT", _JOBS),
             ("ZRANGE", keys.scheduled, 0, _JOBS - 1),
@@ -106,13 +106,13 @@ async def _held(source: Source, name: str) -> dict[str, set[int]] | None:
     candidates = {text(job_id) or "" for part in parts for job_id in part}
     cursor = "0"
     for _ in range(_STEPS):
-        cursor, found = await scan_step(source, name, cursor, "deps:*")
+        cursor, found = await scan_step(reader, name, cursor, "deps:*")
         candidates |= {key[len(keys.deps("")) :] for key in found}
         if cursor == "0":
             break
     else:
         return None
-    answers = await source.ask(
+    answers = await reader.read(
         [("HMGET", keys.job(job_id), "groupKey", "orderingSeq") for job_id in sorted(candidates)]
     )
     held: dict[str, set[int]] = {}

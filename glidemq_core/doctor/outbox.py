@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import GlideMQError
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
 from ..wire.replies import failed, integer, sliced, text
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 _NAMED = 10
 
 
-async def outbox(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def outbox(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find news for other queues that nobody delivers, or that was set aside because its target refused it."""
-    answers = await source.ask(
+    answers = await reader.read(
         [
             question
             for name in names
             for question in (
-                ("LLEN", source.keys(name).outbox),
-                ("ZCARD", source.keys(name).outbox_failed),
-                ("ZRANGE", source.keys(name).outbox_failed, 0, _NAMED - 1),
+                ("LLEN", reader.keys(name).outbox),
+                ("ZCARD", reader.keys(name).outbox_failed),
+                ("ZRANGE", reader.keys(name).outbox_failed, 0, _NAMED - 1),
             )
         ]
     )
@@ -69,13 +69,13 @@ async def outbox(watch: Watch, source: Source, names: Sequence[str]) -> Check:
 
 
 async def retry_letters(
-    _: Watch, source: Source, names: Sequence[str], actor: Actor
+    _: Watch, reader: Reader, names: Sequence[str], actor: Actor
 ) -> list[OperationResult]:
     """Give letters that were set aside one more try, and deliver what can be delivered."""
     results = []
     for name in names:
-        scope, now_ms = QueueContext(source.connection, source.keys(name)), source.now_ms()
-        if not await source.connection.command("ZCARD", scope.keys.outbox_failed):
+        scope, now_ms = QueueContext(reader.connection, reader.keys(name)), reader.now_ms()
+        if not await reader.connection.command("ZCARD", scope.keys.outbox_failed):
             continue
         refusals: list[BaseException] = []
         letters = Outbox(scope, refusals.append)

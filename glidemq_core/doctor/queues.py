@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, WorkerInfo
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
@@ -45,10 +45,10 @@ _TYPES = {
 }
 
 
-async def key_types(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def key_types(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find keys that something else has made."""
-    keys = [(getattr(source.keys(name), key), kind) for name in names for key, kind in _TYPES.items()]
-    answers = await source.ask([("TYPE", key) for key, _ in keys])
+    keys = [(getattr(reader.keys(name), key), kind) for name in names for key, kind in _TYPES.items()]
+    answers = await reader.read([("TYPE", key) for key, _ in keys])
     wrong = [
         f"{key} is a {found}, not a {kind}"
         for (key, kind), answer in zip(keys, answers, strict=True)
@@ -64,7 +64,7 @@ async def key_types(_: Watch, source: Source, names: Sequence[str]) -> Check:
     )
 
 
-async def workers(watch: Watch, _: Source, names: Sequence[str]) -> Check:
+async def workers(watch: Watch, _: Reader, names: Sequence[str]) -> Check:
     """Find queues whose jobs wait for a worker, and jobs whose worker fell silent."""
     listed, fleet = await watch.workers(names), await watch.snapshot(names)
     manned = {worker.queue for worker in listed.workers}
@@ -84,9 +84,9 @@ async def workers(watch: Watch, _: Source, names: Sequence[str]) -> Check:
     )
 
 
-async def paused(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def paused(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find paused queues with workers that do not look at the switch."""
-    answers = await source.ask([("HGET", source.keys(name).meta, "paused") for name in names])
+    answers = await reader.read([("HGET", reader.keys(name).meta, "paused") for name in names])
     held = [name for name, answer in zip(names, answers, strict=True) if text(answer) == "1"]
     deaf = _by_queue(worker for worker in (await watch.workers(held)).workers if worker.language != "python")
     found = [f"{name}: {plural(len(crew), 'Node worker')} still start jobs" for name, crew in deaf.items()]
@@ -99,9 +99,9 @@ async def paused(watch: Watch, source: Source, names: Sequence[str]) -> Check:
     )
 
 
-async def schedulers(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def schedulers(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find queues whose schedulers nobody runs: only Node workers do."""
-    answers = await source.ask([("HLEN", source.keys(name).schedulers) for name in names])
+    answers = await reader.read([("HLEN", reader.keys(name).schedulers) for name in names])
     kept = {name: integer(answer) or 0 for name, answer in zip(names, answers, strict=True)}
     scheduled = [name for name, number in kept.items() if number]
     crews = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
@@ -121,15 +121,15 @@ async def schedulers(watch: Watch, source: Source, names: Sequence[str]) -> Chec
     )
 
 
-async def suspended(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def suspended(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find members of the suspended set that are no suspended jobs, and deadlines nobody sweeps."""
-    pages = await source.ask(
+    pages = await reader.read(
         [
             question
             for name in names
             for question in (
-                ("ZRANGE", source.keys(name).suspended, 0, _MEMBERS - 1, "WITHSCORES"),
-                ("ZRANGE", source.keys(name).suspended, -_MEMBERS, -1, "WITHSCORES"),
+                ("ZRANGE", reader.keys(name).suspended, 0, _MEMBERS - 1, "WITHSCORES"),
+                ("ZRANGE", reader.keys(name).suspended, -_MEMBERS, -1, "WITHSCORES"),
             )
         ]
     )
@@ -137,9 +137,9 @@ async def suspended(_: Watch, source: Source, names: Sequence[str]) -> Check:
     for name, (first, last) in zip(names, sliced(pages, 2), strict=True):
         for member, score in [*pairs(first), *pairs(last)]:
             members[name, text(member) or ""] = number(score) or 0
-    states = await source.ask([("HGET", source.keys(name).job(job_id), "state") for name, job_id in members])
+    states = await reader.read([("HGET", reader.keys(name).job(job_id), "state") for name, job_id in members])
     orphans, late = [], []
-    now = source.now_ms()
+    now = reader.now_ms()
     for ((name, job_id), score), answer in zip(members.items(), states, strict=True):
         state = text(answer)
         if not failed(answer) and state != "suspended":
@@ -147,7 +147,7 @@ async def suspended(_: Watch, source: Source, names: Sequence[str]) -> Check:
         elif score < NO_DEADLINE and score < now - _SWEPT_MS:
             late.append(f"{name}:{job_id} is past its deadline by {round((now - score) / 1_000)} s")
     if orphans:
-        key = source.keys(orphans[0].partition(":")[0]).suspended
+        key = reader.keys(orphans[0].partition(":")[0]).suspended
         fix = f"harmless; take a member off the list with: valkey-cli ZREM '{key}' ID"
     else:
         fix = "only workers sweep deadlines: start one for the queue"
@@ -160,11 +160,11 @@ async def suspended(_: Watch, source: Source, names: Sequence[str]) -> Check:
     )
 
 
-async def list_active(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def list_active(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Compare the counter of list-sourced active jobs with our index; a surplus eats slots for ever."""
-    first = await _drift(source, names)
+    first = await _drift(reader, names)
     # Jobs start and end between two reads: only what stays is drift.
-    second = await _drift(source, list(first)) if first else {}
+    second = await _drift(reader, list(first)) if first else {}
     lasting = {name: counts for name, counts in second.items() if counts == first[name]}
     # Node workers keep no index: with them alive only a counter that is too low is certain.
     crews = _by_queue(w for w in (await watch.workers(list(lasting))).workers if w.language != "python")
@@ -182,12 +182,12 @@ async def list_active(watch: Watch, source: Source, names: Sequence[str]) -> Che
     )
 
 
-async def _drift(source: Source, names: Sequence[str]) -> dict[str, tuple[int, int]]:
-    answers = await source.ask(
+async def _drift(reader: Reader, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    answers = await reader.read(
         [
             question
             for name in names
-            for question in (("GET", source.keys(name).list_active), ("ZCARD", source.keys(name).list_runs))
+            for question in (("GET", reader.keys(name).list_active), ("ZCARD", reader.keys(name).list_runs))
         ]
     )
     found = {}

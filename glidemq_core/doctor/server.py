@@ -10,7 +10,7 @@ from ..records.jobs import Check
 from ..server.functions import LIBRARY
 
 if TYPE_CHECKING:
-    from ..reading.reader import Source
+    from ..reading.reader import Reader
     from ..server.connection import Connection
     from ..watch import Watch
 
@@ -54,7 +54,7 @@ def functions(connection: Connection) -> Check:
     )
 
 
-async def permissions(watch: Watch, source: Source, names: Sequence[str]) -> Check:
+async def permissions(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Check what this user may do."""
     found = await watch.permissions()
     if not found.can_read:
@@ -62,17 +62,17 @@ async def permissions(watch: Watch, source: Source, names: Sequence[str]) -> Che
             id="permissions",
             status="fail",
             summary=f"may not read: {found.reason}",
-            fix=f"grant +@read ~{source.prefix}:*",
+            fix=f"grant +@read ~{reader.prefix}:*",
         )
     if found.can_write:
         return Check(id="permissions", status="ok", summary="may read and write")
-    if source.connection.read_only:
+    if reader.connection.read_only:
         return Check(id="permissions", status="ok", summary="may read; read-only mode")
     return Check(
         id="permissions",
         status="warn",
         summary=f"may read, not write: {found.reason}",
-        fix=f"fine for looking on; to act grant +@all -@dangerous +function|load ~{source.prefix}:*",
+        fix=f"fine for looking on; to act grant +@all -@dangerous +function|load ~{reader.prefix}:*",
     )
 
 

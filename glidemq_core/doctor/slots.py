@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
@@ -37,9 +37,9 @@ class _Group:
     holders: int
 
 
-async def ordering_slots(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def ordering_slots(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find keys that count slots which no job holds: a key with none left starts nothing any more."""
-    found, complete = await _find(source, names)
+    found, complete = await _find(reader, names)
     if not complete:
         return Check(
             id="ordering_slots", status="skip", summary="too many jobs or keys to count the slots of"
@@ -57,12 +57,12 @@ async def ordering_slots(_: Watch, source: Source, names: Sequence[str]) -> Chec
     )
 
 
-async def free_slots(_: Watch, source: Source, names: Sequence[str], actor: Actor) -> list[OperationResult]:
+async def free_slots(_: Watch, reader: Reader, names: Sequence[str], actor: Actor) -> list[OperationResult]:
     """Set the counts of such keys right and let their parked jobs follow."""
-    found, _complete = await _find(source, names)
+    found, _complete = await _find(reader, names)
     results = []
     for group in found:
-        scope, now_ms = QueueContext(source.connection, source.keys(group.queue)), source.now_ms()
+        scope, now_ms = QueueContext(reader.connection, reader.keys(group.queue)), reader.now_ms()
         detail = {"key": group.key, "was": to_int(group.active), "held": group.holders}
         blob = await audit_blob(scope, actor, "free_slots", [], now_ms, detail=detail)
         status, *_sent = await scope.call(
@@ -82,7 +82,7 @@ async def free_slots(_: Watch, source: Source, names: Sequence[str], actor: Acto
     return results
 
 
-async def _find(source: Source, names: Sequence[str]) -> tuple[list[_Group], bool]:
+async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[_Group], bool]:
     """Keys with a surplus, and whether everything could be looked at.
 
     A start moves `nextSeq` and an end moves `active`: a key of which neither has changed meanwhile was counted right.
@@ -90,13 +90,13 @@ async def _find(source: Source, names: Sequence[str]) -> tuple[list[_Group], boo
     before: dict[tuple[str, str], tuple[str, str]] = {}
     complete = True
     for name in names:
-        listed, whole = await _keys(source, name)
+        listed, whole = await _keys(reader, name)
         complete = complete and whole
-        before |= {(name, key): counts for key, counts in (await _counts(source, name, listed)).items()}
+        before |= {(name, key): counts for key, counts in (await _counts(reader, name, listed)).items()}
     suspects = {place: counts for place, counts in before.items() if to_int(counts[0]) > 0}
     if not suspects:
         return [], complete
-    walk = await walk_jobs(source, list(dict.fromkeys(name for name, _ in suspects)))
+    walk = await walk_jobs(reader, list(dict.fromkeys(name for name, _ in suspects)))
     if not walk.complete:
         return [], False
     holders: dict[tuple[str, str], int] = {}
@@ -109,7 +109,7 @@ async def _find(source: Source, names: Sequence[str]) -> tuple[list[_Group], boo
     }
     found = []
     for name in dict.fromkeys(name for name, _ in surplus):
-        now = await _counts(source, name, [key for queue, key in surplus if queue == name])
+        now = await _counts(reader, name, [key for queue, key in surplus if queue == name])
         found += [
             _Group(name, key, *counts, holders.get((name, key), 0))
             for key, counts in now.items()
@@ -124,12 +124,12 @@ def _holds(job: Begun, next_seq: int) -> bool:
     return job.state in _KEEPING and 0 < job.seq < next_seq and not job.retried
 
 
-async def _keys(source: Source, name: str) -> tuple[list[str], bool]:
+async def _keys(reader: Reader, name: str) -> tuple[list[str], bool]:
     """Ordering keys of a queue, and whether these are all."""
     found: list[str] = []
     cursor = "0"
     for _ in range(_STEPS):
-        page = await source.one("HSCAN", source.keys(name).ordering, cursor, "COUNT", _PAGE)
+        page = await reader.read_one("HSCAN", reader.keys(name).ordering, cursor, "COUNT", _PAGE)
         if failed(page):
             return found, True
         found += [text(key) or "" for key, _ in pairs(page[1])]
@@ -139,10 +139,10 @@ async def _keys(source: Source, name: str) -> tuple[list[str], bool]:
     return found, False
 
 
-async def _counts(source: Source, name: str, listed: Sequence[str]) -> dict[str, tuple[str, str]]:
+async def _counts(reader: Reader, name: str, listed: Sequence[str]) -> dict[str, tuple[str, str]]:
     """`active` and `nextSeq` of keys as stored."""
-    answers = await source.ask(
-        [("HMGET", source.keys(name).group(key), "active", "nextSeq") for key in listed]
+    answers = await reader.read(
+        [("HMGET", reader.keys(name).group(key), "active", "nextSeq") for key in listed]
     )
     return {
         key: (text(answer[0]) or "", text(answer[1]) or "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..flows.parts import flows_in_parts, mend_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
 from .findings import plural, verdict
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from ..watch import Watch
 
 
-async def unfinished_flows(_: Watch, source: Source, names: Sequence[str]) -> Check:
+async def unfinished_flows(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find flows of which nothing has been created for a minute: their producer is gone."""
-    oldest = source.now_ms() - OLD_ENOUGH_MS
+    oldest = reader.now_ms() - OLD_ENOUGH_MS
     found = []
     for name in names:
         for token, entry in (
-            await flows_in_parts(QueueContext(source.connection, source.keys(name)))
+            await flows_in_parts(QueueContext(reader.connection, reader.keys(name)))
         ).items():
             at = entry.get("at")
             if isinstance(at, (int, float)) and at <= oldest:
@@ -39,11 +39,11 @@ async def unfinished_flows(_: Watch, source: Source, names: Sequence[str]) -> Ch
     )
 
 
-async def finish_flows(_: Watch, source: Source, names: Sequence[str], actor: Actor) -> list[OperationResult]:
+async def finish_flows(_: Watch, reader: Reader, names: Sequence[str], actor: Actor) -> list[OperationResult]:
     """Finish flows that partly run, remove those of which nothing does, take back links without child."""
     results = []
     for name in names:
-        scope = QueueContext(source.connection, source.keys(name))
+        scope = QueueContext(reader.connection, reader.keys(name))
         for token, outcome in (await mend_flows(scope, actor=actor)).items():
             results.append(
                 OperationResult(queue=name, action="finish_flows", ok=True, outcome=outcome, message=token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from ..reading.reader import Source
+from ..reading.reader import Reader
 from ..reading.scan import scan_all, scan_step
 from ..wire.keys import queue_of
 from ..wire.numbers import to_int
@@ -43,16 +43,16 @@ class Walk:
     complete: bool
 
 
-async def walk_jobs(source: Source, names: Sequence[str]) -> Walk:
+async def walk_jobs(reader: Reader, names: Sequence[str]) -> Walk:
     """Read what the jobs of some queues say of themselves, but those that are over; bounded."""
     found = Walk([], 0, False)
-    async for page in _pages(source, names):
+    async for page in _pages(reader, names):
         if page is None:
             found.complete = True
             break
         found.looked += len(page)
-        answers = await source.ask(
-            [("HMGET", source.keys(name).job(job_id), *_FIELDS) for name, job_id in page]
+        answers = await reader.read(
+            [("HMGET", reader.keys(name).job(job_id), *_FIELDS) for name, job_id in page]
         )
         for (name, job_id), answer in zip(page, answers, strict=True):
             if failed(answer) or answer is None:
@@ -76,24 +76,24 @@ async def walk_jobs(source: Source, names: Sequence[str]) -> Walk:
     return found
 
 
-async def _pages(source: Source, names: Sequence[str]) -> AsyncIterator[list[tuple[str, str]] | None]:
+async def _pages(reader: Reader, names: Sequence[str]) -> AsyncIterator[list[tuple[str, str]] | None]:
     """Pages of (queue, job id); None at last if nothing is left."""
     wanted, steps = set(names), 0
     # A standalone server is walked once for all queues, a cluster where each queue is.
-    for name in names if source.connection.is_cluster else [None]:
+    for name in names if reader.connection.is_cluster else [None]:
         cursor = "0"
         while True:
             if steps == _STEPS:
                 return
             steps += 1
             if name is None:
-                cursor, keys = await scan_all(source, cursor, "job:*")
+                cursor, keys = await scan_all(reader, cursor, "job:*")
             else:
-                cursor, keys = await scan_step(source, name, cursor, "job:*")
+                cursor, keys = await scan_step(reader, name, cursor, "job:*")
             page = [
-                (queue, _job_id(source, queue, key))
+                (queue, _job_id(reader, queue, key))
                 for key in keys
-                if (queue := queue_of(source.prefix, key))
+                if (queue := queue_of(reader.prefix, key))
             ]
             yield [(queue, job_id) for queue, job_id in page if queue in wanted and ":" not in job_id]
             if cursor == "0":
@@ -101,5 +101,5 @@ async def _pages(source: Source, names: Sequence[str]) -> AsyncIterator[list[tup
     yield None
 
 
-def _job_id(source: Source, queue: str, key: str) -> str:
-    return key[len(source.keys(queue).job("")) :]
+def _job_id(reader: Reader, queue: str, key: str) -> str:
+    return key[len(reader.keys(queue).job("")) :]

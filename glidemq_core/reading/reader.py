@@ -23,7 +23,7 @@ RETRY_FUNCTIONS_S = 60.0
 Command = Sequence[Arg]
 
 
-class Source:
+class Reader:
     """Reads for one watcher. At most `calls_per_s` round trips a second (bursts of one second's worth)."""
 
     def __init__(self, connection: Connection, prefix: str, calls_per_s: float) -> None:
@@ -45,7 +45,7 @@ class Source:
         """When an answer was read, by the caller's clock."""
         return from_epoch_ms(self.now_ms()) or EPOCH
 
-    async def ask(self, commands: Iterable[Command]) -> list[Any]:
+    async def read(self, commands: Iterable[Command]) -> list[Any]:
         """Run reads; an error stands in its place. What is asked at one moment shares round trips."""
         mine = list(commands)
         if not mine:
@@ -82,11 +82,11 @@ class Source:
             else:
                 future.cancel()
 
-    async def one(self, *command: Arg) -> Any:
+    async def read_one(self, *command: Arg) -> Any:
         """Run one read; an error answer is returned, not raised."""
-        return (await self.ask([command]))[0]
+        return (await self.read([command]))[0]
 
-    async def functions(self, name: str, calls: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any] | None:
+    async def call_each(self, name: str, calls: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any] | None:
         """Call one read-only function on many queues, `(queue prefix, arguments)` each.
 
         Returns None where functions are out of reach (ACL, read-only without our library): read plainly then.

@@ -7,7 +7,7 @@ from glidemq_core.records.decoding import Fields
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import entries, items, text
 
-from .reader import Source
+from .reader import Reader
 
 #: Heartbeat silence after which a job counts as stalled when it names no lock of its own, ms.
 DEFAULT_LOCK_MS = 30_000
@@ -23,14 +23,14 @@ def is_overdue(fields: Fields, now_ms: int) -> bool:
     return now_ms - max(to_int(fields.get("lastActive")), to_int(fields.get("processedOn"))) > lock
 
 
-async def running_longest(source: Source, queue: str, delivered: str, most: int) -> list[str]:
+async def running_longest(reader: Reader, queue: str, delivered: str, most: int) -> list[str]:
     """Return ids of the jobs that have run longest, `most` from the stream and as many that came from lists.
 
     Args:
         delivered: the last id that the workers have read from the stream.
     """
-    keys = source.keys(queue)
-    running, listed = await source.ask(
+    keys = reader.keys(queue)
+    running, listed = await reader.read(
         [
             ("XRANGE", keys.stream, "-", delivered, "COUNT", most),
             ("ZRANGE", keys.list_runs, 0, most - 1),

@@ -9,7 +9,7 @@ from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
 from glidemq_core.wire.keys import discovery_pattern
 from glidemq_core.wire.replies import text
 
-from .reader import Source, Throttle
+from .reader import Reader, Throttle
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000
@@ -20,21 +20,21 @@ _KINDS = {"w": "string", "tpm": "string", "deps": "set"}
 Step = tuple[str, list[str]]
 
 
-async def scan_step(source: Source, queue: str, cursor: str, suffix: str) -> Step:
+async def scan_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step:
     """Look at the next keys `P:<suffix>` of a queue; returns the next cursor ("0": done) and the keys found."""
-    found = await try_step(source, queue, cursor, suffix)
+    found = await try_step(reader, queue, cursor, suffix)
     return ("0", []) if isinstance(found, Exception) else found
 
 
-async def try_step(source: Source, queue: str, cursor: str, suffix: str) -> Step | Exception:
+async def try_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step | Exception:
     """As `scan_step`; or why nothing could be looked at."""
-    keys = source.keys(queue)
-    if not source.connection.is_cluster:
-        page = await source.one("SCAN", cursor, "MATCH", keys.pattern(suffix), "COUNT", STEP_KEYS)
+    keys = reader.keys(queue)
+    if not reader.connection.is_cluster:
+        page = await reader.read_one("SCAN", cursor, "MATCH", keys.pattern(suffix), "COUNT", STEP_KEYS)
         return _page(page)
     # In a cluster a function runs where the queue's slot is; a plain SCAN could go to any node.
     kind = _KINDS.get(suffix.partition(":")[0], "hash")
-    reply = await source.functions("scan", [(keys.root, (cursor, keys.pattern(suffix), STEP_KEYS, kind))])
+    reply = await reader.call_each("scan", [(keys.root, (cursor, keys.pattern(suffix), STEP_KEYS, kind))])
     if reply is None:
         return PermissionDeniedError(
             f"the keys of queue '{queue}' cannot be looked at: this user may not call our server functions",
@@ -47,19 +47,19 @@ async def try_step(source: Source, queue: str, cursor: str, suffix: str) -> Step
     return text(reply[0][0]) or "0", [text(key) or "" for key in reply[0][1:]]
 
 
-async def scan_all(source: Source, cursor: str, suffix: str) -> Step:
+async def scan_all(reader: Reader, cursor: str, suffix: str) -> Step:
     """Look at the next keys `P:<suffix>` of all queues of one server, as `scan_step` does of one queue."""
-    found = await try_all(source, cursor, suffix)
+    found = await try_all(reader, cursor, suffix)
     return ("0", []) if isinstance(found, Exception) else found
 
 
-async def try_all(source: Source, cursor: str, suffix: str) -> Step | Exception:
+async def try_all(reader: Reader, cursor: str, suffix: str) -> Step | Exception:
     """As `scan_all`; or why nothing could be looked at."""
-    pattern = discovery_pattern(source.prefix, suffix)
-    return _page(await source.one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
+    pattern = discovery_pattern(reader.prefix, suffix)
+    return _page(await reader.read_one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
 
 
-async def scan_cluster(source: Source, pattern: str, count: int, pace: Throttle) -> AsyncIterator[list[str]]:
+async def scan_cluster(reader: Reader, pattern: str, count: int, pace: Throttle) -> AsyncIterator[list[str]]:
     """Walk over the keys of every primary of a cluster, a page a step.
 
     Raises:
@@ -72,14 +72,14 @@ async def scan_cluster(source: Source, pattern: str, count: int, pace: Throttle)
     cursor: Any = glide.ClusterScanCursor()  # type: ignore[no-untyped-call]
     while not cursor.is_finished():
         await pace.wait()
-        source.connection.stats.commands += 1
+        reader.connection.stats.commands += 1
         try:
-            cursor, page = await source.connection.client.scan(
+            cursor, page = await reader.connection.client.scan(
                 cursor, match=pattern, count=count, allow_non_covered_slots=True
             )
         except GlideError as error:
             raise ServerUnavailableError(
-                f"the search for queues stopped: {error}", address=source.connection.address
+                f"the search for queues stopped: {error}", address=reader.connection.address
             ) from error
         yield [text(key) or "" for key in page]
 

@@ -16,7 +16,7 @@ from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.jobs import (
     Attempt,
     AuditEntry,
@@ -149,9 +149,9 @@ class Watch:
         """
         eyes = await self._look()
         chosen = await self._names(eyes, names)
-        at = eyes.source.now()
+        at = eyes.reader.now()
         queues: list[QueueSnapshot] = []
-        for one in await snapshots(eyes.source, chosen, eyes.queues.windows):
+        for one in await snapshots(eyes.reader, chosen, eyes.queues.windows):
             counted = eyes.crew.counts.get(one.name)
             if counted is not None and (at - counted[0]).total_seconds() < _WORKERS_FRESH_S:
                 one = replace(one, workers=counted[1])
@@ -188,7 +188,7 @@ class Watch:
         """
         eyes = await self._look()
         return await list_jobs(
-            eyes.source,
+            eyes.reader,
             eyes.scanned,
             queue_name(queue, "queue"),
             state,
@@ -205,20 +205,20 @@ class Watch:
         """
         whole(0)(payload_limit, "payload_limit")
         eyes = await self._look()
-        return await read_job(eyes.source, queue_name(queue, "queue"), job_id, payload_limit=payload_limit)
+        return await read_job(eyes.reader, queue_name(queue, "queue"), job_id, payload_limit=payload_limit)
 
     async def rows(self, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
         """Read jobs as a list shows them; None for one that is gone."""
-        return await read_rows((await self._look()).source, refs)
+        return await read_rows((await self._look()).reader, refs)
 
     async def streaming(self, refs: Sequence[JobRef]) -> set[JobRef]:
         """Tell which jobs have written to their token stream."""
-        return await have_streamed((await self._look()).source, refs)
+        return await have_streamed((await self._look()).reader, refs)
 
     async def find(self, job_id: str) -> list[JobRef]:
         """Ask all known queues for a job of this id."""
         eyes = await self._look()
-        return await find_job(eyes.source, await self._names(eyes, None), some_text(job_id, "job_id"))
+        return await find_job(eyes.reader, await self._names(eyes, None), some_text(job_id, "job_id"))
 
     async def approvals(
         self,
@@ -242,7 +242,7 @@ class Watch:
         chosen = await self._names(eyes, names)
         items, total = await eyes.inbox.read(chosen, limit=limit, payload_limit=payload_limit, shown=shown)
         complete = names is not None or eyes.queues.complete
-        return Inbox(items=items, total=total, complete=complete, at=eyes.source.now())
+        return Inbox(items=items, total=total, complete=complete, at=eyes.reader.now())
 
     async def asking(self, names: Sequence[str]) -> list[str]:
         """Tell in which of many queues somebody may wait for a person, by a command for hundreds of them.
@@ -263,16 +263,16 @@ class Watch:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""
         eyes = await self._look()
         chosen = await self._names(eyes, names)
-        found = await read_limits(eyes.source, chosen, eyes.queues.windows)
+        found = await read_limits(eyes.reader, chosen, eyes.queues.windows)
         unknown = [
             one.queue for one in found if one.tpm.used is None and one.queue not in eyes.scanned_tokens
         ]
         learned = False
         for name in unknown[:_TOKEN_SCANS]:
             eyes.scanned_tokens.add(name)
-            if window := await scan_token_window(eyes.source, name):
+            if window := await scan_token_window(eyes.reader, name):
                 eyes.queues.windows[name], learned = window, True
-        return await read_limits(eyes.source, chosen, eyes.queues.windows) if learned else found
+        return await read_limits(eyes.reader, chosen, eyes.queues.windows) if learned else found
 
     async def flow(self, queue: str, job_id: str, *, max_nodes: int = 1_000) -> Flow:
         """Read the flow a job belongs to: up to the root and down again, with usage and budget.
@@ -283,7 +283,7 @@ class Watch:
         whole(1, 100_000)(max_nodes, "max_nodes")
         eyes = await self._look()
         start = JobRef(queue_name(queue, "queue"), some_text(job_id, "job_id"))
-        reach = FlowLoader(eyes.source, FLOW_FIELDS, max_nodes + 1)
+        reach = FlowLoader(eyes.reader, FLOW_FIELDS, max_nodes + 1)
         before, refs = eyes.latest_flow
         if before == start:
             await reach.know(refs)
@@ -310,7 +310,7 @@ class Watch:
         whole(1, 10_000)(limit, "limit")
         eyes = await self._look()
         items, complete = await eyes.flows.read(await self._names(eyes, names), limit, shown)
-        return FlowList(items=tuple(items), complete=complete, at=eyes.source.now())
+        return FlowList(items=tuple(items), complete=complete, at=eyes.reader.now())
 
     # What happens ----------------------------------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class Watch:
         chosen = await self._names(eyes, names)
         feed = EventFeed(
             eyes.connection,
-            eyes.source.prefix,
+            eyes.reader.prefix,
             (lambda: eyes.queues.names) if names is None else (lambda: chosen),
             start=start,
             types=types,
@@ -355,7 +355,7 @@ class Watch:
         self, queue: str, kind: Literal["completed", "failed"], *, minutes: int = 60
     ) -> Metrics:
         """Read jobs per minute of the last `minutes`, oldest first. Raises InvalidOptionError."""
-        return await read_metrics((await self._look()).source, queue_name(queue, "queue"), kind, minutes)
+        return await read_metrics((await self._look()).reader, queue_name(queue, "queue"), kind, minutes)
 
     async def usage(
         self,
@@ -374,7 +374,7 @@ class Watch:
     async def schedulers(self, queue: str) -> dict[str, SchedulerEntry]:
         """Read the schedulers of a queue by name; what is none is left out."""
         eyes = await self._look()
-        reply = await eyes.source.one("HGETALL", eyes.source.keys(queue_name(queue, "queue")).schedulers)
+        reply = await eyes.reader.read_one("HGETALL", eyes.reader.keys(queue_name(queue, "queue")).schedulers)
         if failed(reply):
             raise reply
         found = {text(name) or "": decode_scheduler(stored) for name, stored in pairs(reply)}
@@ -410,7 +410,7 @@ class Watch:
 
     async def _scope(self, queue: str) -> QueueContext:
         eyes = await self._look()
-        return QueueContext(eyes.connection, eyes.source.keys(queue_name(queue, "queue")))
+        return QueueContext(eyes.connection, eyes.reader.keys(queue_name(queue, "queue")))
 
     # Where -----------------------------------------------------------------------------------------------------
 
@@ -418,13 +418,13 @@ class Watch:
         """Ask the server who it is, how much memory it uses and how far away it is."""
         eyes = await self._look()
         info = await eyes.connection.server_info()
-        return replace(info, at=eyes.source.now())
+        return replace(info, at=eyes.reader.now())
 
     async def permissions(self) -> Permissions:
         """Ask what this user may do here. Tries no write."""
         eyes = await self._look()
         names = eyes.queues.names
-        return await read_permissions(eyes.source, names[0] if names else "queue")
+        return await read_permissions(eyes.reader, names[0] if names else "queue")
 
     @property
     def leaves_out_queues(self) -> bool:
@@ -434,7 +434,7 @@ class Watch:
     @property
     def stats(self) -> WatchStats:
         """What this connection costs the server: commands a second over ten seconds, latest round trip."""
-        return WatchStats() if self._eyes is None else self._eyes.meter.read(self._eyes.source)
+        return WatchStats() if self._eyes is None else self._eyes.meter.read(self._eyes.reader)
 
 
 class _Eyes:
@@ -442,11 +442,11 @@ class _Eyes:
 
     def __init__(self, connection: Connection, given: Iterable[str], only: bool, calls_per_s: float) -> None:
         self.connection = connection
-        self.source = Source(connection, connection.prefix, calls_per_s)
-        self.queues = Discoverer(self.source, given, only=only)
-        self.crew = WorkerFinder(self.source)
-        self.inbox = InboxReader(self.source)
-        self.flows = FlowIndex(self.source)
+        self.reader = Reader(connection, connection.prefix, calls_per_s)
+        self.queues = Discoverer(self.reader, given, only=only)
+        self.crew = WorkerFinder(self.reader)
+        self.inbox = InboxReader(self.reader)
+        self.flows = FlowIndex(self.reader)
         #: The flow that was read last, and its jobs: whoever follows it asks for the same again.
         self.latest_flow: tuple[JobRef | None, tuple[JobRef, ...]] = (None, ())
         self.scanned = Scanned()

@@ -12,7 +12,7 @@ from glidemq_core.ai.rounds import Round, StreamFacts, limits_of, read_round, ro
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.jobs import Approval
 from glidemq_core.wire.replies import as_text, failed, integer, picked_fields
 from glidemq_core.wire.serializer import JSON_SERIALIZER
@@ -55,9 +55,9 @@ class _Kept:
 class InboxReader:
     """Reads the inbox, keeping what it read of the jobs that have not changed since."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._asking = Asking(source)
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._asking = Asking(reader)
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def read(
@@ -96,11 +96,11 @@ class InboxReader:
 
     async def asking(self, names: Sequence[str]) -> list[str]:
         """Tell in which queues somebody may wait; none in a cluster."""
-        return [] if self._source.connection.is_cluster else await self._asking.holding(names)
+        return [] if self._reader.connection.is_cluster else await self._asking.holding(names)
 
     async def _read(self, one: Waiting, payload_limit: int) -> _Kept | None:
-        keys, key = self._source.keys(one.queue), self._source.keys(one.queue).job(one.id)
-        values, length, stream = await self._source.ask(
+        keys, key = self._reader.keys(one.queue), self._reader.keys(one.queue).job(one.id)
+        values, length, stream = await self._reader.read(
             [
                 ("HMGET", key, *APPROVAL_FIELDS),
                 ("HSTRLEN", key, "signals"),
@@ -111,7 +111,7 @@ class InboxReader:
         facts, lengths = facts_of(stream), {"signals": integer(length)}
         streamed = await self._round(keys.jstream(one.id), fields, facts, payload_limit)
         if 0 < lengths["signals"] <= LIST_SIGNALS:
-            signals = await self._source.one("HGET", key, "signals")
+            signals = await self._reader.read_one("HGET", key, "signals")
             fields |= {} if failed(signals) or signals is None else {"signals": signals}
         reading = Reading(
             fields,
@@ -145,7 +145,7 @@ class InboxReader:
             return None
 
         async def ask(*words: str | int) -> Any:
-            answer = await self._source.one(*words)
+            answer = await self._reader.read_one(*words)
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -158,8 +158,8 @@ class InboxReader:
     async def _count_parked(self, keys: Iterable[tuple[str, str]]) -> None:
         """Count the jobs parked behind the ordering keys of some jobs."""
         grouped = [self._kept[key] for key in keys if self._kept[key].group]
-        counts = await self._source.ask(
-            [("ZCARD", self._source.keys(one.waiting.queue).groupq(one.group)) for one in grouped]
+        counts = await self._reader.read(
+            [("ZCARD", self._reader.keys(one.waiting.queue).groupq(one.group)) for one in grouped]
         )
         for one, count in zip(grouped, counts, strict=True):
             one.parked = integer(count)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import refuse, whole
-from glidemq_core.reading.reader import Source, Throttle
+from glidemq_core.reading.reader import Reader, Throttle
 from glidemq_core.reading.scan import scan_cluster
 from glidemq_core.records.jobs import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
@@ -26,13 +26,13 @@ class Discoverer:
     """The names known so far. Names given by the user stay, whether or not such a queue exists yet.
 
     Args:
-        source: where to read.
+        reader: where to read.
         given: names known from the start.
         only: whether no other queue is looked for.
     """
 
-    def __init__(self, source: Source, given: Iterable[str], *, only: bool = False) -> None:
-        self._source = source
+    def __init__(self, reader: Reader, given: Iterable[str], *, only: bool = False) -> None:
+        self._reader = reader
         self.given = tuple(dict.fromkeys(given))
         self._only = only
         self._found: dict[str, None] = {}
@@ -78,12 +78,12 @@ class Discoverer:
 
     async def _registered(self) -> list[str]:
         """Read the next names of both registries."""
-        prefix = self._source.prefix
+        prefix = self._reader.prefix
         names: list[str] = []
         for key in (registry(prefix), usage_queues(prefix)):
             cursor = self._registry.get(key, "0")
             for _ in range(_REGISTRY_STEPS):
-                page = await self._source.one("SSCAN", key, cursor, "COUNT", _REGISTRY_STEP)
+                page = await self._reader.read_one("SSCAN", key, cursor, "COUNT", _REGISTRY_STEP)
                 if failed(page):
                     cursor = "0"
                     break
@@ -112,36 +112,36 @@ class Discoverer:
             refuse("calls_per_s", calls_per_s, "more than 0")
         known = await self.known()
         if self._only:
-            yield Discovery(found=known, progress=1.0, complete=True, at=self._source.now())
+            yield Discovery(found=known, progress=1.0, complete=True, at=self._reader.now())
             return
-        yield Discovery(found=known, progress=0.0, at=self._source.now())
-        sizes = await self._source.ask([("DBSIZE",)])
+        yield Discovery(found=known, progress=0.0, at=self._reader.now())
+        sizes = await self._reader.read([("DBSIZE",)])
         size = integer(sizes[0], 0)
         pace, looked, seen = Throttle(calls_per_s), 0, set[str]()
         async for keys in self._walk(keys_per_call, pace):
             looked += keys_per_call
-            names = {name for key in keys if (name := queue_of(self._source.prefix, key)) is not None}
+            names = {name for key in keys if (name := queue_of(self._reader.prefix, key)) is not None}
             self._learn_windows(keys)
             fresh = sorted(names - seen - self._found.keys() - set(self.given))
             seen |= names
             existing = self._keep(await self.existing(fresh))
             if existing:
                 progress = min(0.99, looked / size) if size else None
-                yield Discovery(found=tuple(existing), progress=progress, at=self._source.now())
+                yield Discovery(found=tuple(existing), progress=progress, at=self._reader.now())
         gone = await self._forget()
         self.complete = not self.left_out
-        yield Discovery(gone=gone, progress=1.0, complete=self.complete, at=self._source.now())
+        yield Discovery(gone=gone, progress=1.0, complete=self.complete, at=self._reader.now())
 
     async def _walk(self, keys_per_call: int, pace: Throttle) -> AsyncIterator[list[str]]:
-        pattern = discovery_pattern(self._source.prefix)
-        if self._source.connection.is_cluster:
-            async for page in scan_cluster(self._source, pattern, keys_per_call, pace):
+        pattern = discovery_pattern(self._reader.prefix)
+        if self._reader.connection.is_cluster:
+            async for page in scan_cluster(self._reader, pattern, keys_per_call, pace):
                 yield page
             return
         cursor = "0"
         while True:
             await pace.wait()
-            reply = await self._source.one("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_call)
+            reply = await self._reader.read_one("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_call)
             if isinstance(reply, GlideMQError):
                 raise reply
             cursor = text(reply[0]) or "0"
@@ -154,7 +154,7 @@ class Discoverer:
         found = []
         for start in range(0, len(names), _CHECK):
             part = names[start : start + _CHECK]
-            counts = await self._source.ask([("EXISTS", *self._source.keys(name).signs()) for name in part])
+            counts = await self._reader.read([("EXISTS", *self._reader.keys(name).signs()) for name in part])
             found += [name for name, count in zip(part, counts, strict=True) if integer(count)]
         return found
 
@@ -168,20 +168,20 @@ class Discoverer:
         return tuple(name for name in gone if name not in self.given)
 
     def _learn_windows(self, keys: Iterable[str]) -> None:
-        for name, length in token_windows(self._source, keys):
+        for name, length in token_windows(self._reader, keys):
             self.windows[name] = length
 
 
-def token_windows(source: Source, keys: Iterable[str]) -> Iterator[tuple[str, int]]:
+def token_windows(reader: Reader, keys: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Yield queue and window length, ms, of the token counters among some keys.
 
     A counter `P:tpm:<n>` tells its window's length: floor(now / n), exact for windows not long past.
     """
-    now = source.now_ms()
+    now = reader.now_ms()
     for key in keys:
-        name = queue_of(source.prefix, key)
+        name = queue_of(reader.prefix, key)
         window = key.rpartition(":")[2]
-        if name is None or not window.isdecimal() or key != source.keys(name).tpm(int(window)):
+        if name is None or not window.isdecimal() or key != reader.keys(name).tpm(int(window)):
             continue
         length = now // int(window) if int(window) else 0
         if length and now - int(window) * length < int(window):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.reader import Reader, moment
 from glidemq_core.reading.scan import scan_step
 from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
@@ -31,12 +31,12 @@ _GROUP_FIELDS = (
 )
 
 
-async def scan_token_window(source: Source, name: str) -> int | None:
+async def scan_token_window(reader: Reader, name: str) -> int | None:
     """Look once, within bounds, for a token counter of a queue whose workers publish nothing; its window in ms."""
     cursor = "0"
     for _ in range(_SCANS):
-        cursor, keys = await scan_step(source, name, cursor, "tpm:*")
-        found = [length for _, length in token_windows(source, keys)]
+        cursor, keys = await scan_step(reader, name, cursor, "tpm:*")
+        found = [length for _, length in token_windows(reader, keys)]
         if found:
             return found[0]
         if cursor == "0":
@@ -44,19 +44,19 @@ async def scan_token_window(source: Source, name: str) -> int | None:
     return None
 
 
-async def read_limits(source: Source, names: Sequence[str], windows: Mapping[str, int]) -> tuple[Limits, ...]:
+async def read_limits(reader: Reader, names: Sequence[str], windows: Mapping[str, int]) -> tuple[Limits, ...]:
     """Read the limits of queues: a snapshot each, and a call each for their groups."""
-    queues = await snapshots(source, names, windows)
-    replies = await source.functions(
-        "groups", [(source.keys(name).root, (4 * _MOST_GROUPS, *_GROUP_FIELDS)) for name in names]
+    queues = await snapshots(reader, names, windows)
+    replies = await reader.call_each(
+        "groups", [(reader.keys(name).root, (4 * _MOST_GROUPS, *_GROUP_FIELDS)) for name in names]
     )
-    found = await _plain(source, names) if replies is None else [_read(reply) for reply in replies]
-    now = source.now_ms()
+    found = await _plain(reader, names) if replies is None else [_read(reply) for reply in replies]
+    now = reader.now_ms()
     answers = []
     for snapshot, (total, facts) in zip(queues, found, strict=True):
         groups = [_group(*fact, now=now) for fact in facts]
         groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
-        answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, source))
+        answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, reader))
     return tuple(answers)
 
 
@@ -71,28 +71,28 @@ def _read(reply: Any) -> _Facts:
     return integer(reply[1]), [(text(key) or "", *facts) for key, *facts in reply[2:]]
 
 
-async def _plain(source: Source, names: Sequence[str]) -> list[_Facts]:
-    found = await source.ask(
+async def _plain(reader: Reader, names: Sequence[str]) -> list[_Facts]:
+    found = await reader.read(
         [
             command
             for name in names
             for command in (
-                ("HLEN", source.keys(name).ordering),
-                ("HSCAN", source.keys(name).ordering, "0", "COUNT", 4 * _MOST_GROUPS),
+                ("HLEN", reader.keys(name).ordering),
+                ("HSCAN", reader.keys(name).ordering, "0", "COUNT", 4 * _MOST_GROUPS),
             )
         ]
     )
     totals = [None if failed(total) else integer(total) for total, _ in sliced(found, 2)]
     keys = [_group_keys(page) for _, page in sliced(found, 2)]
-    facts = await source.ask(
+    facts = await reader.read(
         [
             command
             for name, group_keys in zip(names, keys, strict=True)
             for key in group_keys
             for command in (
-                ("HMGET", source.keys(name).group(key), *_GROUP_FIELDS),
-                ("ZCARD", source.keys(name).groupq(key)),
-                ("ZSCORE", source.keys(name).ratelimited, key),
+                ("HMGET", reader.keys(name).group(key), *_GROUP_FIELDS),
+                ("ZCARD", reader.keys(name).groupq(key)),
+                ("ZSCORE", reader.keys(name).ratelimited, key),
             )
         ]
     )
@@ -143,7 +143,7 @@ def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Grou
     )
 
 
-def _limits(snapshot: QueueSnapshot, groups: tuple[Group, ...], total: int | None, source: Source) -> Limits:
+def _limits(snapshot: QueueSnapshot, groups: tuple[Group, ...], total: int | None, reader: Reader) -> Limits:
     return Limits(
         queue=snapshot.name,
         rpm=snapshot.rpm,
@@ -151,5 +151,5 @@ def _limits(snapshot: QueueSnapshot, groups: tuple[Group, ...], total: int | Non
         global_concurrency=Concurrency(used=snapshot.active, max=snapshot.global_concurrency),
         groups=groups,
         groups_total=total,
-        at=source.now(),
+        at=reader.now(),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.reader import Reader, moment
 from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
 from glidemq_core.records.jobs import QueueSnapshot, Rate
 from glidemq_core.wire.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
@@ -52,14 +52,14 @@ class _Facts(NamedTuple):
     bad: Any = None
 
 
-async def snapshots(source: Source, names: Sequence[str], windows: Mapping[str, int]) -> list[QueueSnapshot]:
+async def snapshots(reader: Reader, names: Sequence[str], windows: Mapping[str, int]) -> list[QueueSnapshot]:
     """Read all given queues; `windows`: TPM durations (ms) learned otherwise. Never raises for one queue."""
-    now = source.now_ms()
-    queues = [source.keys(name) for name in names]
+    now = reader.now_ms()
+    queues = [reader.keys(name) for name in names]
     calls = [(keys.root, (now, MINUTES, windows.get(keys.queue, ""))) for keys in queues]
-    replies = await source.functions("snapshot", calls)
+    replies = await reader.call_each("snapshot", calls)
     if replies is None:
-        facts = await asyncio.gather(*(_plain(source, keys, now, windows.get(keys.queue)) for keys in queues))
+        facts = await asyncio.gather(*(_plain(reader, keys, now, windows.get(keys.queue)) for keys in queues))
     else:
         facts = [_Facts(bad=[str(reply)]) if failed(reply) else _Facts(*reply[1:]) for reply in replies]
     return [_read(name, item, now) for name, item in zip(names, facts, strict=True)]
@@ -70,10 +70,10 @@ def _minutes(now: int) -> list[int]:
     return [current - i * 60_000 for i in range(1, MINUTES + 1)]
 
 
-async def _plain(source: Source, keys: QueueKeys, now: int, window: int | None) -> _Facts:
+async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) -> _Facts:
     """Read the same with commands that a user with nothing but `+@read` may run."""
     fields = [f"m:{minute}:{kind}" for minute in _minutes(now) for kind in "cd"]
-    replies = await source.ask(
+    replies = await reader.read(
         [
             ("XLEN", keys.stream),
             ("XINFO", "GROUPS", keys.stream),
@@ -97,11 +97,11 @@ async def _plain(source: Source, keys: QueueKeys, now: int, window: int | None) 
     ok = [None if failed(reply) else reply for reply in replies]
     limits = pairs(ok[11][1]) if ok[11] else []
     prioritized, parked, oldest, tokens, stalled = await asyncio.gather(
-        _prioritized(source, keys),
-        _parked(source, keys),
-        _oldest(source, keys, delivered),
-        _tokens(source, keys, limits, now, window),
-        _stalled(source, keys.queue, delivered, now),
+        _prioritized(reader, keys),
+        _parked(reader, keys),
+        _oldest(reader, keys, delivered),
+        _tokens(reader, keys, limits, now, window),
+        _stalled(reader, keys.queue, delivered, now),
     )
     return _Facts(
         xlen=ok[0],
@@ -128,30 +128,32 @@ async def _plain(source: Source, keys: QueueKeys, now: int, window: int | None) 
     )
 
 
-async def _prioritized(source: Source, keys: QueueKeys) -> int | None:
+async def _prioritized(reader: Reader, keys: QueueKeys) -> int | None:
     start, count = PRIORITY_STEP, 0
     for _ in range(STEPS):
-        first = await source.one("ZRANGEBYSCORE", keys.scheduled, start, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+        first = await reader.read_one(
+            "ZRANGEBYSCORE", keys.scheduled, start, "+inf", "WITHSCORES", "LIMIT", 0, 1
+        )
         found = pairs(first)
         if not found:
             return None if failed(first) else count
         band = integer(found[0][1]) // PRIORITY_STEP * PRIORITY_STEP
-        count += integer(await source.one("ZCOUNT", keys.scheduled, band, band))
+        count += integer(await reader.read_one("ZCOUNT", keys.scheduled, band, band))
         start = band + PRIORITY_STEP
     return None
 
 
-async def _parked(source: Source, keys: QueueKeys) -> int | None:
-    groups = await source.one("HLEN", keys.ordering)
+async def _parked(reader: Reader, keys: QueueKeys) -> int | None:
+    groups = await reader.read_one("HLEN", keys.ordering)
     if failed(groups) or groups > MANY:
         return None
-    names = await source.one("HKEYS", keys.ordering) if groups else []
-    counts = await source.ask([("ZCARD", keys.groupq(text(name) or "")) for name in names])
+    names = await reader.read_one("HKEYS", keys.ordering) if groups else []
+    counts = await reader.read([("ZCARD", keys.groupq(text(name) or "")) for name in names])
     return sum(map(integer, counts))
 
 
-async def _oldest(source: Source, keys: QueueKeys, delivered: str) -> int | None:
-    first, priority, lifo = await source.ask(
+async def _oldest(reader: Reader, keys: QueueKeys, delivered: str) -> int | None:
+    first, priority, lifo = await reader.read(
         [
             ("XRANGE", keys.stream, f"({delivered}", "+", "COUNT", 1),
             ("LINDEX", keys.priority, -1),
@@ -159,25 +161,25 @@ async def _oldest(source: Source, keys: QueueKeys, delivered: str) -> int | None
         ]
     )
     ids = [*(dict(fields).get("jobId") for _, fields in entries(first)), text(priority), text(lifo)]
-    times = await source.ask([("HGET", keys.job(job_id), "timestamp") for job_id in ids if job_id])
+    times = await reader.read([("HGET", keys.job(job_id), "timestamp") for job_id in ids if job_id])
     return min((at for at in map(integer, times) if at), default=None)
 
 
-async def _stalled(source: Source, queue: str, delivered: str, now: int) -> int:
-    ids = await running_longest(source, queue, delivered, LOOKED_AT)
-    answers = await source.ask(
-        [("HMGET", source.keys(queue).job(job_id), *HEARTBEAT_FIELDS) for job_id in ids]
+async def _stalled(reader: Reader, queue: str, delivered: str, now: int) -> int:
+    ids = await running_longest(reader, queue, delivered, LOOKED_AT)
+    answers = await reader.read(
+        [("HMGET", reader.keys(queue).job(job_id), *HEARTBEAT_FIELDS) for job_id in ids]
     )
     known = [picked_fields(HEARTBEAT_FIELDS, answer) for answer in answers if not failed(answer) and answer]
     return sum(is_overdue(fields, now) for fields in known)
 
 
 async def _tokens(
-    source: Source, keys: QueueKeys, limits: Sequence[tuple[Any, Any]], now: int, window: int | None
+    reader: Reader, keys: QueueKeys, limits: Sequence[tuple[Any, Any]], now: int, window: int | None
 ) -> list[Any]:
     found = [limit.tpm_ms for limit in _published(limits, now) if limit.tpm_ms > 0]
     durations = list(dict.fromkeys([*found, *([window] if window else [])]))[:8]
-    used = await source.ask([("GET", keys.tpm(now // duration)) for duration in durations])
+    used = await reader.read([("GET", keys.tpm(now // duration)) for duration in durations])
     return [part for pair in zip(durations, used, strict=True) for part in pair]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from glidemq_core.ai.rounds import StreamFacts, stream_facts
 from glidemq_core.errors import GlideMQError
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.wire.keys import NO_DEADLINE
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
 
@@ -77,8 +77,8 @@ class Page:
 class Asking:
     """Finds the most urgent suspended jobs of many queues, knowing how many of each were needed before."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._wanted: dict[str, int] = {}
         #: Queues where somebody waited at the last look.
         self._held: set[str] = set()
@@ -118,18 +118,18 @@ class Asking:
         return found[:limit] if pages else [], sum(page.total for page in pages.values())
 
     async def _holding(self, names: Sequence[str]) -> list[str]:
-        return list(names) if self._source.connection.is_cluster else await self.holding(names)
+        return list(names) if self._reader.connection.is_cluster else await self.holding(names)
 
     async def holding(self, names: Sequence[str]) -> list[str]:
         """The queues where somebody may wait: one command tells of hundreds that there nobody does.
 
         Not for a cluster, where no command asks in several slots.
         """
-        keys = {self._source.keys(name).suspended: name for name in names}
+        keys = {self._reader.keys(name).suspended: name for name in names}
         parts = sliced(list(keys), _EXIST)
         found: list[str] = []
         while parts:
-            counts = await self._source.ask([("EXISTS", *part) for part in parts])
+            counts = await self._reader.read([("EXISTS", *part) for part in parts])
             unsure: list[Sequence[str]] = []
             for part, count in zip(parts, counts, strict=True):
                 if failed(count) or integer(count) == len(part):
@@ -140,9 +140,9 @@ class Asking:
         return found
 
     async def _pages(self, calls: Sequence[tuple[str, int, str, Sequence[str]]]) -> list[Page]:
-        replies = await self._source.functions(
+        replies = await self._reader.call_each(
             "suspended",
-            [(self._source.keys(name).root, (size, whole, *ids)) for name, size, whole, ids in calls],
+            [(self._reader.keys(name).root, (size, whole, *ids)) for name, size, whole, ids in calls],
         )
         if replies is None:
             return list(await asyncio.gather(*(self._plain(*call) for call in calls)))
@@ -150,12 +150,12 @@ class Asking:
 
     async def _plain(self, name: str, limit: int, whole: str, ids: Sequence[str]) -> Page:
         """The same by plain reads; a payload has to come along to see whether it has changed."""
-        keys = self._source.keys(name)
-        members, count = await self._source.ask(
+        keys = self._reader.keys(name)
+        members, count = await self._reader.read(
             [("ZRANGE", keys.suspended, 0, limit + _LEFT_OVER - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
         )
         scored = [(text(member) or "", number(score)) for member, score in pairs(members)]
-        facts = await self._source.ask(
+        facts = await self._reader.read(
             [
                 command
                 for job_id, _ in scored
@@ -182,9 +182,9 @@ class Asking:
         )
 
     async def _look(self, one: Waiting, whole: bool) -> Look:
-        keys = self._source.keys(one.queue)
+        keys = self._reader.keys(one.queue)
         fits = whole or one.data_bytes <= LOOK_BYTES
-        fields, stream = await self._source.ask(
+        fields, stream = await self._reader.read(
             [
                 ("HMGET", keys.job(one.id), *SAID_FIELDS, "progress", *(("data",) if fits else ())),
                 ("XINFO", "STREAM", keys.jstream(one.id)),

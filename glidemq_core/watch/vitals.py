@@ -7,7 +7,7 @@ from collections import deque
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.options.fields import one_of, whole
-from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.reader import Reader, moment
 from glidemq_core.records.jobs import Metrics, MetricsPoint, Permissions, WatchStats
 from glidemq_core.server.commands import fcall_words
 from glidemq_core.server.connection import Connection
@@ -18,15 +18,15 @@ _MINUTE = 60_000
 _WINDOW_S = 10.0
 
 
-async def read_metrics(source: Source, queue: str, kind: str, minutes: int) -> Metrics:
+async def read_metrics(reader: Reader, queue: str, kind: str, minutes: int) -> Metrics:
     """Read the last `minutes` minutes, the running one too; fields are asked for by name."""
     one_of("completed", "failed")(kind, "kind")
     whole(1, 1440)(minutes, "minutes")
-    keys = source.keys(queue)
-    current = source.now_ms() // _MINUTE * _MINUTE
+    keys = reader.keys(queue)
+    current = reader.now_ms() // _MINUTE * _MINUTE
     buckets = [current - i * _MINUTE for i in range(minutes - 1, -1, -1)]
     fields = [f"m:{bucket}:{part}" for bucket in buckets for part in "cd"]
-    total, values = await source.ask(
+    total, values = await reader.read(
         [("ZCARD", f"{keys.root}:{kind}"), ("HMGET", keys.metrics(kind), *fields)]
     )
     points = []
@@ -39,37 +39,37 @@ async def read_metrics(source: Source, queue: str, kind: str, minutes: int) -> M
     return Metrics(count=integer(None if failed(total) else total), points=tuple(points))
 
 
-async def read_permissions(source: Source, queue: str) -> Permissions:
+async def read_permissions(reader: Reader, queue: str) -> Permissions:
     """Ask what the user may do, without trying a write.
 
     FCALL of a function that only reads is refused to whoever may not call ours; the function asks the access
     list about the commands that ours run.
     """
-    connection, at = source.connection, source.now()
+    connection, at = reader.connection, reader.now()
     # Whoever may only look at some queues may not see the registry of all.
-    seen = await source.ask([("EXISTS", registry(source.prefix)), ("EXISTS", source.keys(queue).meta)])
+    seen = await reader.read([("EXISTS", registry(reader.prefix)), ("EXISTS", reader.keys(queue).meta)])
     denied = [answer for answer in seen if isinstance(answer, PermissionDeniedError)]
     if len(denied) == len(seen):
         return Permissions(can_read=False, can_write=False, reason=denied[0].message, at=at)
     if connection.read_only:
         return Permissions(can_read=True, can_write=False, reason="read-only mode", at=at)
-    root = source.keys(queue).root
+    root = reader.keys(queue).root
     try:
         answer = await connection.command(*fcall_words("FCALL", "may_write", root, ()))
     except PermissionDeniedError as error:
         return Permissions(can_read=True, can_write=False, reason=error.message, at=at)
     except ServerError:
-        return await _without_library(source, root)
+        return await _without_library(reader, root)
     if text(answer[0]) == "denied":
-        reason = f"{await _user(source)} may not run {text(answer[1])} on the keys of {queue}"
+        reason = f"{await _user(reader)} may not run {text(answer[1])} on the keys of {queue}"
         return Permissions(can_read=True, can_write=False, reason=reason, at=at)
     return Permissions(can_read=True, can_write=True, at=at)
 
 
-async def _without_library(source: Source, root: str) -> Permissions:
+async def _without_library(reader: Reader, root: str) -> Permissions:
     """Our functions are not loaded: ask the access list itself, as far as it answers this user."""
-    user = await _user(source)
-    answers = await source.ask(
+    user = await _user(reader)
+    answers = await reader.read(
         [
             ("ACL", "DRYRUN", user, "HSET", f"{root}:probe", "f", "v"),
             ("ACL", "DRYRUN", user, "FUNCTION", "LOAD", "x"),
@@ -77,13 +77,13 @@ async def _without_library(source: Source, root: str) -> Permissions:
     )
     for answer in answers:
         if not failed(answer) and text(answer) != "OK":
-            return Permissions(can_read=True, can_write=False, reason=text(answer), at=source.now())
-    return Permissions(can_read=True, can_write=True, at=source.now())
+            return Permissions(can_read=True, can_write=False, reason=text(answer), at=reader.now())
+    return Permissions(can_read=True, can_write=True, at=reader.now())
 
 
-async def _user(source: Source) -> str:
+async def _user(reader: Reader) -> str:
     try:
-        return text(await source.connection.command("ACL", "WHOAMI")) or "default"
+        return text(await reader.connection.command("ACL", "WHOAMI")) or "default"
     except GlideMQError:
         return "this user"
 
@@ -95,7 +95,7 @@ class Meter:
         self._connection = connection
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), connection.stats.commands)])
 
-    def read(self, source: Source) -> WatchStats:
+    def read(self, reader: Reader) -> WatchStats:
         now, total = time.monotonic(), self._connection.stats.commands
         while len(self._samples) > 1 and self._samples[1][0] < now - _WINDOW_S:
             self._samples.popleft()
@@ -106,5 +106,5 @@ class Meter:
         return WatchStats(
             commands_per_s=max(0, total - before) / span,
             rtt_ms=self._connection.stats.rtt_ms,
-            at=source.now(),
+            at=reader.now(),
         )

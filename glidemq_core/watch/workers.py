@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.jobs.counts import decode_worker
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
 from glidemq_core.reading.scan import STEP_KEYS, Step, try_all, try_step
 from glidemq_core.records.jobs import JobRow, WorkerInfo, WorkerList
@@ -60,8 +60,8 @@ class WorkerFinder:
     at its limit, is found by the walk alone.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._seen: dict[str, set[str]] = {}
         self._walks: dict[str, Walk] = {}
         self._walking = asyncio.Lock()
@@ -74,7 +74,7 @@ class WorkerFinder:
         if not brief:
             await self._look_around(names)
         found = await asyncio.gather(*(self._of(name, brief) for name in names))
-        at = self._source.now()
+        at = self._reader.now()
         for name, (workers, _) in zip(names, found, strict=True):
             self.counts[name] = (at, len(workers))
         return WorkerList(
@@ -106,17 +106,17 @@ class WorkerFinder:
             return self._walks[queue]
 
     async def _of(self, queue: str, brief: bool) -> tuple[list[WorkerInfo], list[JobRow]]:
-        keys = self._source.keys(queue)
-        groups, published = await self._source.ask(
+        keys = self._reader.keys(queue)
+        groups, published = await self._reader.read(
             [("XINFO", "GROUPS", keys.stream), ("ZRANGE", keys.crew, 0, _MAX_CONSUMERS - 1, "REV")]
         )
         group_names = [
             next((text(v) or "" for k, v in pairs(group) if text(k) == "name"), "") for group in items(groups)
         ]
-        consumers = await self._source.ask(
+        consumers = await self._reader.read(
             [("XINFO", "CONSUMERS", keys.stream, group) for group in group_names[:16]]
         )
-        now = self._source.now_ms()
+        now = self._reader.now_ms()
         acted = {
             text(facts.get("name")) or "": now - integer(facts.get("idle"))
             for group in consumers
@@ -131,7 +131,7 @@ class WorkerFinder:
         )
         names = [*names[-_MAX_CONSUMERS:], *(text(name) or "" for name in items(published)), *known]
         names = list(dict.fromkeys(names))
-        stored = await self._source.ask([("GET", keys.worker(name)) for name in names])
+        stored = await self._reader.read([("GET", keys.worker(name)) for name in names])
         workers = []
         for name, value in zip(names, stored, strict=True):
             worker = None if failed(value) or value is None else decode_worker(queue, name, value, now)
@@ -148,7 +148,7 @@ class WorkerFinder:
 
     async def _look_around(self, queues: Sequence[str]) -> None:
         """Walk over the registrations once, some steps a call: a new Node worker may not be a consumer yet."""
-        shared = len(queues) >= _MANY and not self._source.connection.is_cluster
+        shared = len(queues) >= _MANY and not self._reader.connection.is_cluster
         async with self._walking:
             scopes = [scope for scope in (("",) if shared else queues) if not self._is_over(scope)]
             for scope in scopes[:_MANY]:
@@ -166,8 +166,8 @@ class WorkerFinder:
             walk.cursor, keys = page
             walk.looked += STEP_KEYS
             for key in keys:
-                if (queue := queue_of(self._source.prefix, key)) is not None:
-                    head = len(self._source.keys(queue).worker(""))
+                if (queue := queue_of(self._reader.prefix, key)) is not None:
+                    head = len(self._reader.keys(queue).worker(""))
                     self._seen.setdefault(queue, set()).add(key[head:])
             walk.complete = walk.cursor == "0"
 
@@ -180,15 +180,15 @@ class WorkerFinder:
 
     async def _step(self, scope: str, cursor: str) -> Step | Exception:
         if scope:
-            return await try_step(self._source, scope, cursor, "w:*")
-        return await try_all(self._source, cursor, "w:*")
+            return await try_step(self._reader, scope, cursor, "w:*")
+        return await try_all(self._reader, cursor, "w:*")
 
     async def _stalled(self, queue: str, delivered: str, now: int) -> list[JobRow]:
         """Active jobs that no heartbeat has touched for as long as their lock lasts."""
-        ids = await running_longest(self._source, queue, delivered, _ACTIVE)
-        facts = await read_fields(self._source, queue, ids, HEARTBEAT_FIELDS)
+        ids = await running_longest(self._reader, queue, delivered, _ACTIVE)
+        facts = await read_fields(self._reader, queue, ids, HEARTBEAT_FIELDS)
         overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if is_overdue(found, now)]
-        fields = await read_fields(self._source, queue, overdue)
+        fields = await read_fields(self._reader, queue, overdue)
         return [
             job_row(queue, job_id, found, now_ms=now)
             for job_id, found in zip(overdue, fields, strict=True)
@@ -204,5 +204,5 @@ def crew_of(connection: Connection, prefix: str) -> WorkerFinder:
     """Return the crew that all callers of a connection share which hold no watch of their own."""
     crews = _crews.setdefault(connection, {})
     if prefix not in crews:
-        crews[prefix] = WorkerFinder(Source(proxy(connection), prefix, _WALK_CALLS_PER_S))
+        crews[prefix] = WorkerFinder(Reader(proxy(connection), prefix, _WALK_CALLS_PER_S))
     return crews[prefix]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from glidemq_core.errors import JobNotFoundError
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.scan import scan_all, scan_step
 from glidemq_core.records.jobs import Flow
 from glidemq_core.wire.keys import queue_of
@@ -57,8 +57,8 @@ class _Root:
 class FlowIndex:
     """Roots of flows known so far. Every call hears what is new and searches a little further."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         #: One call at a time: each changes what is remembered, between its questions.
         self._reading = asyncio.Lock()
         self._roots: dict[JobRef, _Root] = {}
@@ -67,7 +67,7 @@ class FlowIndex:
         self._alone: dict[JobRef, float] = {}
         #: Roots that something happened to since their state was read.
         self._unsure: set[JobRef] = set()
-        self._hearing = RecentJobs(source)
+        self._hearing = RecentJobs(reader)
         #: Queues of the flows that were read again last.
         self._involved: frozenset[str] = frozenset()
         self._cursors: dict[str, str] = {}
@@ -91,7 +91,7 @@ class FlowIndex:
             # A flow that several jobs stand on top of is found by each of them.
             found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
             flows = sorted(found.values(), key=lambda flow: self._rank(flow.root), reverse=True)
-            scopes = names if self._source.connection.is_cluster else ("",)
+            scopes = names if self._reader.connection.is_cluster else ("",)
             return flows, all(name in self._round_ended for name in scopes)
 
     def _flow(self, ref: JobRef) -> Flow | None:
@@ -110,7 +110,7 @@ class FlowIndex:
     async def _settle(self, shown: Collection[JobRef] | None) -> None:
         """Learn whether flows that something happened to still go on, where they are not read again anyway."""
         unsure = [ref for ref in self._unsure if not self._is_seen(ref, shown)][:_UNSURE]
-        parts = await FlowLoader(self._source, _FIELDS, 1, "none").take(unsure)
+        parts = await FlowLoader(self._reader, _FIELDS, 1, "none").take(unsure)
         for ref, part in parts.items():
             self._unsure.discard(ref)
             if part.fields:
@@ -125,7 +125,7 @@ class FlowIndex:
         fresh = [ref for ref in chosen if self._flow(ref) is None]
         if shown is not None:
             fresh = fresh[:_NEW_FLOWS]
-        reach = FlowLoader(self._source, FLOW_FIELDS, _NODES + 1)
+        reach = FlowLoader(self._reader, FLOW_FIELDS, _NODES + 1)
         # What belonged to them will mostly do so still: one look at each queue tells.
         await reach.know(node.ref for ref in due if (flow := self._flow(ref)) for node in flow.nodes)
         due += fresh
@@ -181,7 +181,7 @@ class FlowIndex:
 
     async def _search(self, names: Sequence[str]) -> None:
         """Look at some more keys: all queues in one walk, in a cluster each queue by itself."""
-        cluster, now = self._source.connection.is_cluster, time.monotonic()
+        cluster, now = self._reader.connection.is_cluster, time.monotonic()
         due = [
             scope
             for scope in (names if cluster else ("",))
@@ -193,7 +193,7 @@ class FlowIndex:
             cursor, found = self._cursors.get(scope, "0"), set[JobRef]()
             for _ in range(1 if cluster else _STEPS):
                 cursor, keys = await self._step(scope, cursor)
-                found |= {ref for key in keys if (ref := _flow_of(self._source.prefix, key))}
+                found |= {ref for key in keys if (ref := _flow_of(self._reader.prefix, key))}
                 if cursor == "0":
                     self._round_ended[scope] = time.monotonic()
                     break
@@ -202,12 +202,12 @@ class FlowIndex:
 
     async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
         if scope:
-            return await scan_step(self._source, scope, cursor, "deps:*")
-        return await scan_all(self._source, cursor, "[bd][ue]*")  # budget:, deps:
+            return await scan_step(self._reader, scope, cursor, "deps:*")
+        return await scan_all(self._reader, cursor, "[bd][ue]*")  # budget:, deps:
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
-        reach = FlowLoader(self._source, _FIELDS, 1, "up")
+        reach = FlowLoader(self._reader, _FIELDS, 1, "up")
         level = [ref for ref in candidates if ref not in self._roots]
         seen = set(level)
         while level:

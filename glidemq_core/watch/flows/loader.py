@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from glidemq_core.flows.walk import by_queue, parse_members
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import Fields
 from glidemq_core.server.commands import Arg
 from glidemq_core.wire.keys import done_marker
@@ -42,8 +42,8 @@ class FlowLoader:
         direction: what is read along as far as it is in the same queue: `up`, `all` or `none`.
     """
 
-    def __init__(self, source: Source, names: Sequence[str], members: int, direction: str = "all") -> None:
-        self.source = source
+    def __init__(self, reader: Reader, names: Sequence[str], members: int, direction: str = "all") -> None:
+        self.reader = reader
         self._names = names
         self._members = members
         self._direction = direction
@@ -87,8 +87,8 @@ class FlowLoader:
     async def _tell(self) -> None:
         await asyncio.sleep(0)  # all who ask at this moment
         pairs, self._doubted, self._telling = list(self._doubted), {}, None
-        keys = self.source.keys
-        answers = await self.source.ask(
+        keys = self.reader.keys
+        answers = await self.reader.read(
             [
                 (
                     "HEXISTS",
@@ -104,7 +104,7 @@ class FlowLoader:
     async def budget(self, key: str) -> Fields:
         """Return the hash of a budget; empty if there is none."""
         if key not in self._budgets:
-            stored = await self.source.one("HGETALL", key)
+            stored = await self.reader.read_one("HGETALL", key)
             self._budgets[key] = hash_fields(stored if isinstance(stored, Mapping) else None)
         return self._budgets[key]
 
@@ -116,8 +116,8 @@ class FlowLoader:
     async def _read(self, refs: Sequence[JobRef], direction: str) -> None:
         calls = [(queue, part) for queue, ids in by_queue(refs).items() for part in sliced(ids, A_CALL)]
         head: tuple[Arg, ...] = (A_CALL, self._members, direction, len(self._names), *self._names)
-        replies = await self.source.functions(
-            "flow", [(self.source.keys(queue).root, (*head, *ids)) for queue, ids in calls]
+        replies = await self.reader.call_each(
+            "flow", [(self.reader.keys(queue).root, (*head, *ids)) for queue, ids in calls]
         )
         if replies is None:
             await self._plain(refs)
@@ -127,7 +127,7 @@ class FlowLoader:
                 raise reply
             self._budgets |= {text(key) or "": hash_fields(stored) for key, stored in pairs(reply[1])}
             for job_id, row, members, total, score, gone in reply[2:]:
-                known = parse_members(members, self.source.prefix)
+                known = parse_members(members, self.reader.prefix)
                 self._parts[JobRef(queue, text(job_id) or "")] = Part(
                     cut_fields(self._names, row),
                     known,
@@ -140,29 +140,29 @@ class FlowLoader:
                 self._parts.setdefault(JobRef(queue, job_id), Part({}, [], False, None))
 
     async def _plain(self, refs: Sequence[JobRef]) -> None:
-        answers = await self.source.ask(
+        answers = await self.reader.read(
             [
                 command
                 for ref in refs
                 for command in (
-                    ("HMGET", self.source.keys(ref.queue).job(ref.id), *self._names),
-                    ("SSCAN", self.source.keys(ref.queue).deps(ref.id), 0, "COUNT", self._members),
+                    ("HMGET", self.reader.keys(ref.queue).job(ref.id), *self._names),
+                    ("SSCAN", self.reader.keys(ref.queue).deps(ref.id), 0, "COUNT", self._members),
                 )
             ]
         )
         rows = [cut_fields(self._names, row) for row, _ in sliced(answers, 2)]
         delayed = [ref for ref, row in zip(refs, rows, strict=True) if row.get("state") == b"delayed"]
-        scores = await self.source.ask(
-            [("ZSCORE", self.source.keys(ref.queue).scheduled, ref.id) for ref in delayed]
+        scores = await self.reader.read(
+            [("ZSCORE", self.reader.keys(ref.queue).scheduled, ref.id) for ref in delayed]
         )
         due = dict(zip(delayed, scores, strict=True))
         lost = [ref for ref, row in zip(refs, rows, strict=True) if not row]
-        left = await self.source.ask(
-            [("HMGET", self.source.keys(ref.queue).kept(ref.id), *self._names) for ref in lost]
+        left = await self.reader.read(
+            [("HMGET", self.reader.keys(ref.queue).kept(ref.id), *self._names) for ref in lost]
         )
         kept = {ref: cut_fields(self._names, row) for ref, row in zip(lost, left, strict=True)}
         for ref, row, (_, page) in zip(refs, rows, sliced(answers, 2), strict=True):
-            members = [] if failed(page) else parse_members(page[1], self.source.prefix)
+            members = [] if failed(page) else parse_members(page[1], self.reader.prefix)
             has_more = not failed(page) and page[0] != b"0"
             found, gone = row or kept.get(ref, {}), not row and bool(kept.get(ref))
             self._parts[ref] = Part(found, members, has_more, number(due.get(ref)), gone)

@@ -70,13 +70,13 @@ async def read_flow(reach: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
 
     Flows read at one moment through the same `reach`, one of `FLOW_FIELDS`, share their calls.
     """
-    source, found = reach.source, _Found()
+    reader, found = reach.reader, _Found()
     await _climb(reach, found, [start], max_nodes)
     if not found.fields[start]:
-        seen = await source.one("EXISTS", source.keys(start.queue).job(start.id))
+        seen = await reader.read_one("EXISTS", reader.keys(start.queue).job(start.id))
         if isinstance(seen, PermissionDeniedError):
             raise seen
-        raise QueueContext(source.connection, source.keys(start.queue)).missing(start.id)
+        raise QueueContext(reader.connection, reader.keys(start.queue)).missing(start.id)
     await _descend(reach, found, max_nodes)
     await _know_removed(reach, found)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
@@ -90,7 +90,7 @@ async def read_flow(reach: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
             depth.get(ref, 0),
             ref in parked,
             removed=ref in found.removed,
-            now_ms=source.now_ms(),
+            now_ms=reader.now_ms(),
         )
         for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
     ]
@@ -110,7 +110,7 @@ async def read_flow(reach: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
         usage=FlowUsage(**total.totals()),
         budget=budget,
         truncated=found.truncated,
-        at=source.now(),
+        at=reader.now(),
     )
 
 
@@ -238,9 +238,9 @@ async def _budget(
     reach: FlowLoader, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
     """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
-    source = reach.source
-    owner = next((ref for one in owners if (ref := budget_of(found.fields[one], source.prefix))), None)
-    key = source.keys(owner.queue).budget(owner.id) if owner is not None else ""
+    reader = reach.reader
+    owner = next((ref for one in owners if (ref := budget_of(found.fields[one], reader.prefix))), None)
+    key = reader.keys(owner.queue).budget(owner.id) if owner is not None else ""
     stored = {} if owner is None else await reach.budget(key)
     if owner is None or not stored:
         return set(), None
@@ -256,7 +256,7 @@ async def _budget(
     ]
     created = min((to_int(fields.get("timestamp")) for fields in mine.values()), default=0)
     running = any(as_text(fields.get("state")) not in ENDED for fields in mine.values() if fields)
-    now_ms = source.now_ms()
+    now_ms = reader.now_ms()
     return set(parked), with_rates(budget, reports, created_ms=created, now_ms=now_ms, running=running)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.wire.replies import entries, failed, sliced, text
 
 #: Queues whose events one call hears at most, and how many of those in turn where nothing seems to happen.
@@ -19,8 +19,8 @@ _COUNTERS = 512
 class RecentJobs:
     """Remembers what was heard. One command tells in which of hundreds of queues jobs were added since."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         #: Id of the last event heard of each queue, "" where there was none.
         self._heard: dict[str, str] = {}
         #: Last job id of each queue, and queues where it moved since they were heard.
@@ -31,10 +31,10 @@ class RecentJobs:
     async def jobs(self, names: Sequence[str], first: Collection[str]) -> list[JobRef]:
         """Return jobs that new events tell of, the latest of each queue first; `first`: queues that matter."""
         turn = await self._choose(names, first)
-        replies = await self._source.functions(
+        replies = await self._reader.call_each(
             "heard",
             [
-                (self._source.keys(name).root, (self._heard.get(name, ""), self._count(name), _EVENT_BYTES))
+                (self._reader.keys(name).root, (self._heard.get(name, ""), self._count(name), _EVENT_BYTES))
                 for name in turn
             ],
         )
@@ -71,11 +71,11 @@ class RecentJobs:
 
     async def _look_at_counters(self, names: Sequence[str]) -> bool:
         """Note the queues that have got jobs; False where that cannot be told in a few commands."""
-        if self._source.connection.is_cluster:
+        if self._reader.connection.is_cluster:
             return False
         parts = sliced(list(names), _COUNTERS)
-        answers = await self._source.ask(
-            [("MGET", *(self._source.keys(n).id for n in part)) for part in parts]
+        answers = await self._reader.read(
+            [("MGET", *(self._reader.keys(n).id for n in part)) for part in parts]
         )
         if any(failed(answer) for answer in answers):
             return False
@@ -90,7 +90,7 @@ class RecentJobs:
         commands = [
             (
                 "XREVRANGE",
-                self._source.keys(name).events,
+                self._reader.keys(name).events,
                 "+",
                 f"({heard}" if (heard := self._heard.get(name)) else "-",
                 "COUNT",
@@ -99,7 +99,7 @@ class RecentJobs:
             for name in turn
         ]
         found = []
-        for reply in await self._source.ask(commands):
+        for reply in await self._reader.read(commands):
             events = entries(None if failed(reply) else reply)
             ids = [job_id for _, fields in events if (job_id := dict(fields).get("jobId"))]
             found.append((events[0][0] if events else "", ids))

@@ -11,7 +11,7 @@ from glidemq_core.ai.ledger import attempts_of
 from glidemq_core.ai.reviews import review_hash
 from glidemq_core.ai.rounds import Round
 from glidemq_core.options.job import Fallback, JobRef
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import (
     budget_of,
     decode_options,
@@ -66,15 +66,15 @@ LEDGER_ENTRIES = 500
 
 
 async def read_job(
-    source: Source, queue: str, job_id: str, *, payload_limit: int = 65_536
+    reader: Reader, queue: str, job_id: str, *, payload_limit: int = 65_536
 ) -> JobDetail | None:
     """Read one job, None if no record of it exists; see `Watch.job`."""
-    keys = source.keys(queue)
+    keys = reader.keys(queue)
     key = keys.job(job_id)
     [short], answers = await asyncio.gather(
-        read_fields(source, queue, [job_id], _SHORT),
+        read_fields(reader, queue, [job_id], _SHORT),
         _all(
-            source,
+            reader,
             *(("HSTRLEN", key, name) for name in ("data", *_LONG)),
             ("ZSCORE", keys.scheduled, job_id),
             ("ZSCORE", keys.suspended, job_id),
@@ -100,20 +100,20 @@ async def read_job(
     suspended = short.get("state") == b"suspended"
     (data, result_bytes, long), children = await asyncio.gather(
         _all(
-            source,
+            reader,
             ("HSTRLEN", key, "data") if truncated else ("HGET", key, "data"),
             ("HSTRLEN", key, "returnvalue"),
             ("HMGET", key, *(fitting or ("state",))),
         ),
-        _children(source, [text(member) or "" for member in members[1]] if members else []),
+        _children(reader, [text(member) or "" for member in members[1]] if members else []),
     )
     fields = {**short, **(picked_fields(fitting, long) if fitting and long else {})}
     decoded = decode_data(None if truncated else data, JSON_SERIALIZER)
     result = None
     if 0 < integer(result_bytes) <= payload_limit:
-        result = decode_result(text(await source.one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
+        result = decode_result(text(await reader.read_one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
     score = number(deadline) if suspended else number(scheduled)
-    row = row_facts(queue, job_id, fields, score, now_ms=source.now_ms())
+    row = row_facts(queue, job_id, fields, score, now_ms=reader.now_ms())
     last_id = next((entry_id for entry_id, _ in entries(last)), None)
     if row["suspend"] is not None and not (truncated or left_out or decoded.error or integer(length)):
         # Whoever sees this has seen all of it: the job streamed nothing.
@@ -140,7 +140,7 @@ async def read_job(
         parents=decode_parents(fields),
         children=children,
         children_total=integer(total),
-        budget=budget_of(fields, source.prefix),
+        budget=budget_of(fields, reader.prefix),
         fallback=chain[index - 1] if 0 < index <= len(chain) else None,
         usage=decode_usage(fields),
         tpm_tokens=to_int(fields["tpmTokens"]) if "tpmTokens" in fields else None,
@@ -152,24 +152,24 @@ async def read_job(
         logs=tuple(as_text(line[:payload_limit]) for line in logs or ()),
         logs_total=integer(logs_total),
         left_out=left_out,
-        at=source.now(),
+        at=reader.now(),
     )
 
 
-async def find_job(source: Source, names: Sequence[str], job_id: str) -> list[JobRef]:
+async def find_job(reader: Reader, names: Sequence[str], job_id: str) -> list[JobRef]:
     """Ask all given queues for a job of this id."""
-    answers = await source.ask([("EXISTS", source.keys(name).job(job_id)) for name in names])
+    answers = await reader.read([("EXISTS", reader.keys(name).job(job_id)) for name in names])
     return [JobRef(name, job_id) for name, found in zip(names, answers, strict=True) if integer(found) == 1]
 
 
-async def _all(source: Source, *commands: tuple[str | int, ...]) -> list[Any]:
+async def _all(reader: Reader, *commands: tuple[str | int, ...]) -> list[Any]:
     """Answers of reads about one job, None for what could not be read."""
-    return [None if failed(answer) else answer for answer in await source.ask(commands)]
+    return [None if failed(answer) else answer for answer in await reader.read(commands)]
 
 
-async def _children(source: Source, members: Sequence[str]) -> tuple[Child, ...]:
-    refs = [ref for ref in (split_member(member, source.prefix) for member in members) if ref][:CHILDREN]
-    states = await source.ask([("HMGET", source.keys(q).job(i), "name", "state") for q, i in refs])
+async def _children(reader: Reader, members: Sequence[str]) -> tuple[Child, ...]:
+    refs = [ref for ref in (split_member(member, reader.prefix) for member in members) if ref][:CHILDREN]
+    states = await reader.read([("HMGET", reader.keys(q).job(i), "name", "state") for q, i in refs])
     return tuple(
         Child(
             queue=queue,

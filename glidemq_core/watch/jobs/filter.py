@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.jobs import JobRow
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.replies import failed, integer
@@ -46,12 +46,12 @@ class JobFilter:
             for part in (row.id, row.name, row.model, row.failed_reason, reason)
         )
 
-    async def data_of(self, source: Source, queue: str, ids: Sequence[str]) -> set[str]:
+    async def data_of(self, reader: Reader, queue: str, ids: Sequence[str]) -> set[str]:
         """Return which payloads have the wanted values; very large ones are not looked into."""
-        keys, fit = source.keys(queue), set[str]()
-        sizes = await source.ask([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
+        keys, fit = reader.keys(queue), set[str]()
+        sizes = await reader.read([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
         small = [job_id for job_id, size in zip(ids, sizes, strict=True) if integer(size) <= DATA_BYTES]
-        stored = await source.ask([("HGET", keys.job(job_id), "data") for job_id in small])
+        stored = await reader.read([("HGET", keys.job(job_id), "data") for job_id in small])
         for job_id, value in zip(small, stored, strict=True):
             payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
             if isinstance(payload, dict) and all(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from glidemq_core.options.fields import one_of, refuse, whole
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
 from glidemq_core.reading.scan import scan_step
 from glidemq_core.records.jobs import JobPage, JobRow
@@ -80,7 +80,7 @@ class Scanned:
 
 
 async def list_jobs(
-    source: Source,
+    reader: Reader,
     scanned: Scanned,
     queue: str,
     state: str | None = None,
@@ -97,13 +97,13 @@ async def list_jobs(
             refuse("cursor", cursor, "None without a state")
         pages = await asyncio.gather(
             *(
-                list_jobs(source, scanned, queue, each, limit=limit, newest=newest, wanted=wanted)
+                list_jobs(reader, scanned, queue, each, limit=limit, newest=newest, wanted=wanted)
                 for each in STATES
             )
         )
         totals = [page.total for page in pages if page.total is not None]
         everything = tuple(row for page in pages for row in page.rows)
-        return JobPage(rows=everything, next=None, total=sum(totals), at=source.now())
+        return JobPage(rows=everything, next=None, total=sum(totals), at=reader.now())
     one_of(*STATES, STALLED)(state, "state")
     down = newest if newest is not None else state not in SOONEST_FIRST
     if state == "waiting-children":
@@ -112,11 +112,11 @@ async def list_jobs(
     if state == "waiting-children":
         plain = cursor is None and not wanted.chooses
         return await (
-            _first_parents(source, scanned, queue, limit)
+            _first_parents(reader, scanned, queue, limit)
             if plain
-            else _waiting_children(source, queue, limit, marks, wanted)
+            else _waiting_children(reader, queue, limit, marks, wanted)
         )
-    found = await _places(source, scanned, queue, state, down)
+    found = await _places(reader, scanned, queue, state, down)
     rows_found: list[JobRow] = []
     examined = 0
     more = True
@@ -126,7 +126,7 @@ async def list_jobs(
         if not taken:
             break
         examined += len(taken)
-        rows = await _load(source, queue, state, [candidate for _, candidate in taken], wanted)
+        rows = await _load(reader, queue, state, [candidate for _, candidate in taken], wanted)
         for (place, candidate), row in zip(taken, rows, strict=True):
             if len(rows_found) == limit:
                 more = True
@@ -138,7 +138,7 @@ async def list_jobs(
         rows=tuple({row.id: row for row in rows_found}.values()),
         next=_write_cursor(state, down, marks) if more else None,
         total=found.total,
-        at=source.now(),
+        at=reader.now(),
     )
 
 
@@ -164,11 +164,11 @@ async def _merge(
 
 
 async def _load(
-    source: Source, queue: str, state: str, candidates: Sequence[Candidate], wanted: JobFilter
+    reader: Reader, queue: str, state: str, candidates: Sequence[Candidate], wanted: JobFilter
 ) -> list[JobRow | None]:
     """Rows of candidates that are what the list is about; None for the others."""
-    fields = await read_fields(source, queue, [candidate.id for candidate in candidates])
-    now = source.now_ms()
+    fields = await read_fields(reader, queue, [candidate.id for candidate in candidates])
+    now = reader.now_ms()
     rows: list[JobRow | None] = []
     for candidate, values in zip(candidates, fields, strict=True):
         row = job_row(queue, candidate.id, values, candidate.score, now_ms=now) if values else None
@@ -176,7 +176,7 @@ async def _load(
         rows.append(row if fits else None)
     if wanted.data:
         kept = [row for row in rows if row is not None]
-        matches = await wanted.data_of(source, queue, [row.id for row in kept])
+        matches = await wanted.data_of(reader, queue, [row.id for row in kept])
         rows = [row if row is not None and row.id in matches else None for row in rows]
     return rows
 
@@ -186,10 +186,10 @@ def _belongs(row: JobRow, state: str) -> bool:
     return row.stalled if state == STALLED else row.state in _FITS.get(state, (state, "unknown"))
 
 
-async def _places(source: Source, scanned: Scanned, queue: str, state: str, down: bool) -> Found:
-    keys = source.keys(queue)
+async def _places(reader: Reader, scanned: Scanned, queue: str, state: str, down: bool) -> Found:
+    keys = reader.keys(queue)
     if state == "waiting":
-        length, groups, lifo, priority = await source.ask(
+        length, groups, lifo, priority = await reader.read(
             [
                 ("XLEN", keys.stream),
                 ("XINFO", "GROUPS", keys.stream),
@@ -199,50 +199,50 @@ async def _places(source: Source, scanned: Scanned, queue: str, state: str, down
         )
         pending, delivered = group_facts(groups)
         places: dict[str, IdSource] = {
-            "s": StreamPlace(source, keys.stream, f"({delivered}", "+", down),
+            "s": StreamPlace(reader, keys.stream, f"({delivered}", "+", down),
             # New jobs come in at the tail of `lifo` and at the head of `priority`.
-            "l": ListPlace(source, keys, keys.lifo, not down, down),
-            "p": ListPlace(source, keys, keys.priority, down, down),
+            "l": ListPlace(reader, keys, keys.lifo, not down, down),
+            "p": ListPlace(reader, keys, keys.priority, down, down),
         }
         return Found(places, max(0, integer(length) - pending) + integer(lifo) + integer(priority))
     if state == "active":
-        return await _active(source, scanned, queue, down)
+        return await _active(reader, scanned, queue, down)
     if state == STALLED:
-        return await _stalled(source, scanned, queue, down)
+        return await _stalled(reader, scanned, queue, down)
     if state in ("delayed", "prioritized"):
-        return await _scheduled(source, queue, state, down)
+        return await _scheduled(reader, queue, state, down)
     if state == "group-waiting":
-        return await _parked(source, queue, down)
+        return await _parked(reader, queue, down)
     key = f"{keys.root}:{state}"
-    total = await source.one("ZCARD", key)
-    return Found({"z": SortedPlace(source, key, down)}, None if failed(total) else integer(total))
+    total = await reader.read_one("ZCARD", key)
+    return Found({"z": SortedPlace(reader, key, down)}, None if failed(total) else integer(total))
 
 
-async def _active(source: Source, scanned: Scanned, queue: str, down: bool) -> Found:
+async def _active(reader: Reader, scanned: Scanned, queue: str, down: bool) -> Found:
     """Settled entries are deleted at once, so what the group has read and the stream still holds is running."""
-    pending, delivered, ids, from_lists = await _running(source, scanned, queue, down)
-    places: dict[str, IdSource] = {"s": StreamPlace(source, source.keys(queue).stream, "-", delivered, down)}
+    pending, delivered, ids, from_lists = await _running(reader, scanned, queue, down)
+    places: dict[str, IdSource] = {"s": StreamPlace(reader, reader.keys(queue).stream, "-", delivered, down)}
     if ids:
         places["l"] = FixedPlace(tuple(ids))
     return Found(places, pending + from_lists)
 
 
-async def _stalled(source: Source, scanned: Scanned, queue: str, down: bool) -> Found:
+async def _stalled(reader: Reader, scanned: Scanned, queue: str, down: bool) -> Found:
     """Those of the jobs that have run longest whose heartbeat is overdue."""
-    _, delivered, listed, _ = await _running(source, scanned, queue, down)
-    ids = list(dict.fromkeys([*await running_longest(source, queue, delivered, _ACTIVE_LISTED), *listed]))
-    now = source.now_ms()
-    facts = await read_fields(source, queue, ids, HEARTBEAT_FIELDS)
+    _, delivered, listed, _ = await _running(reader, scanned, queue, down)
+    ids = list(dict.fromkeys([*await running_longest(reader, queue, delivered, _ACTIVE_LISTED), *listed]))
+    now = reader.now_ms()
+    facts = await read_fields(reader, queue, ids, HEARTBEAT_FIELDS)
     overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if is_overdue(found, now)]
     return Found({"l": FixedPlace(tuple(reversed(overdue) if down else overdue))}, len(overdue))
 
 
 async def _running(
-    source: Source, scanned: Scanned, queue: str, down: bool
+    reader: Reader, scanned: Scanned, queue: str, down: bool
 ) -> tuple[int, str, list[str], int]:
     """Return how many jobs of the stream run and its last id that was read; ids and number of those from lists."""
-    keys = source.keys(queue)
-    groups, count, known = await source.ask(
+    keys = reader.keys(queue)
+    groups, count, known = await reader.read(
         [
             ("XINFO", "GROUPS", keys.stream),
             ("GET", keys.list_active),
@@ -253,22 +253,22 @@ async def _running(
     ids = [] if failed(known) else [text(job_id) or "" for job_id in known]
     from_lists = max(0, integer(count))
     if from_lists > len(ids):
-        ids += [job_id for job_id in await _scan_actives(source, scanned, queue) if job_id not in ids]
+        ids += [job_id for job_id in await _scan_actives(reader, scanned, queue) if job_id not in ids]
     return pending, delivered, ids, from_lists
 
 
-async def _scan_actives(source: Source, scanned: Scanned, queue: str) -> tuple[str, ...]:
+async def _scan_actives(reader: Reader, scanned: Scanned, queue: str) -> tuple[str, ...]:
     until, known = scanned.actives.get(queue, (0.0, ()))
     if time.monotonic() < until:
         return known
-    head = len(source.keys(queue).job(""))
+    head = len(reader.keys(queue).job(""))
     found: list[str] = []
     at = "0"
     names = ("state", "priority", "lifo")
     for _ in range(_SCAN_CALLS):
-        at, keys = await scan_step(source, queue, at, "job:*")
+        at, keys = await scan_step(reader, queue, at, "job:*")
         ids = [key[head:] for key in keys if not key.endswith(":usage-lock") and ":" not in key[head:]]
-        for job_id, fields in zip(ids, await read_fields(source, queue, ids, names), strict=True):
+        for job_id, fields in zip(ids, await read_fields(reader, queue, ids, names), strict=True):
             is_listed = fields.get("lifo") == b"1" or integer(fields.get("priority")) > 0
             if fields.get("state") == b"active" and is_listed:
                 found.append(job_id)
@@ -278,30 +278,30 @@ async def _scan_actives(source: Source, scanned: Scanned, queue: str) -> tuple[s
     return tuple(found)
 
 
-async def _scheduled(source: Source, queue: str, state: str, down: bool) -> Found:
+async def _scheduled(reader: Reader, queue: str, state: str, down: bool) -> Found:
     """One place a priority: within it the score is the due time, 0 for jobs that only wait for their turn."""
-    key = source.keys(queue).scheduled
+    key = reader.keys(queue).scheduled
     waiting_turn = state == "prioritized"
     places: dict[str, IdSource] = {}
     if not waiting_turn:
-        places["0"] = SortedPlace(source, key, down, 0, PRIORITY_STEP - 1, _due)
+        places["0"] = SortedPlace(reader, key, down, 0, PRIORITY_STEP - 1, _due)
     start, turns = PRIORITY_STEP, 0
     for _ in range(STEPS):
-        first = pairs(await source.one("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, 1))
+        first = pairs(await reader.read_one("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, 1))
         if not first:
             break
         band = integer(first[0][1]) // PRIORITY_STEP * PRIORITY_STEP
         low, high = (band, band) if waiting_turn else (band + 1, band + PRIORITY_STEP - 1)
         places[str(band // PRIORITY_STEP)] = SortedPlace(
-            source, key, down, low, high, _score if waiting_turn else _due
+            reader, key, down, low, high, _score if waiting_turn else _due
         )
-        turns += integer(await source.one("ZCOUNT", key, band, band))
+        turns += integer(await reader.read_one("ZCOUNT", key, band, band))
         start = band + PRIORITY_STEP
     else:
         # More priorities than are worth a round trip each: the rest in the order in which they will run.
-        places["rest"] = SortedPlace(source, key, down, start, "+inf", _score)
+        places["rest"] = SortedPlace(reader, key, down, start, "+inf", _score)
         return Found(places, None)
-    total = integer(await source.one("ZCARD", key))
+    total = integer(await reader.read_one("ZCARD", key))
     return Found(places, turns if waiting_turn else total - turns)
 
 
@@ -313,16 +313,16 @@ def _score(score: float) -> Order:
     return (score,)
 
 
-async def _parked(source: Source, queue: str, down: bool) -> Found:
-    keys = source.keys(queue)
-    size, page = await source.ask([("HLEN", keys.ordering), ("HSCAN", keys.ordering, 0, "COUNT", GROUPS)])
+async def _parked(reader: Reader, queue: str, down: bool) -> Found:
+    keys = reader.keys(queue)
+    size, page = await reader.read([("HLEN", keys.ordering), ("HSCAN", keys.ordering, 0, "COUNT", GROUPS)])
     names = sorted(text(name) or "" for name, _ in pairs(page[1])) if not failed(page) else []
-    counts = await source.ask([("ZCARD", keys.groupq(name)) for name in names])
+    counts = await reader.read([("ZCARD", keys.groupq(name)) for name in names])
     places: dict[str, IdSource] = {}
     for at, (name, count) in enumerate(zip(names, counts, strict=True)):
         if integer(count):
             places[f"g{name}"] = SortedPlace(
-                source,
+                reader,
                 keys.groupq(name),
                 down,
                 order=lambda score, at=at: (float(at), score),  # type: ignore[misc]
@@ -330,33 +330,33 @@ async def _parked(source: Source, queue: str, down: bool) -> Found:
     return Found(places, sum(map(integer, counts)) if integer(size) <= len(names) else None)
 
 
-async def _first_parents(source: Source, scanned: Scanned, queue: str, limit: int) -> JobPage:
+async def _first_parents(reader: Reader, scanned: Scanned, queue: str, limit: int) -> JobPage:
     """The first page, looked up again by the ids found a short while ago."""
     until, ids, following = scanned.parents.get((queue, limit), (0.0, (), None))
     if time.monotonic() >= until:
-        page = await _waiting_children(source, queue, limit, {}, EVERY_JOB)
+        page = await _waiting_children(reader, queue, limit, {}, EVERY_JOB)
         known = tuple(row.id for row in page.rows)
         scanned.parents[queue, limit] = (time.monotonic() + _SCAN_AGAIN_S, known, page.next)
         return page
     candidates = [Candidate(job_id, (), None) for job_id in ids]
-    rows = await _load(source, queue, "waiting-children", candidates, EVERY_JOB)
+    rows = await _load(reader, queue, "waiting-children", candidates, EVERY_JOB)
     found = tuple(row for row in rows if row is not None)
-    return JobPage(rows=found, next=following, total=None, at=source.now())
+    return JobPage(rows=found, next=following, total=None, at=reader.now())
 
 
 async def _waiting_children(
-    source: Source, queue: str, limit: int, marks: dict[str, Position], wanted: JobFilter
+    reader: Reader, queue: str, limit: int, marks: dict[str, Position], wanted: JobFilter
 ) -> JobPage:
     """No index has these: a bounded walk over the keys of parents, `next` where it stopped."""
-    head = len(source.keys(queue).deps(""))
+    head = len(reader.keys(queue).deps(""))
     at, skip = str(marks.get("scan", "0")), integer(marks.get("skip"))
     rows: list[JobRow] = []
     following: dict[str, Position] | None = None
     for _ in range(_SCAN_CALLS):
         begun = at
-        at, keys = await scan_step(source, queue, begun, "deps:*")
+        at, keys = await scan_step(reader, queue, begun, "deps:*")
         candidates = [Candidate(key[head:], (), None) for key in sorted(keys)[skip:]]
-        loaded = await _load(source, queue, "waiting-children", candidates, wanted)
+        loaded = await _load(reader, queue, "waiting-children", candidates, wanted)
         following = {"scan": at} if at != "0" else None
         for looked, row in enumerate(loaded, skip + 1):
             if row is None:
@@ -372,7 +372,7 @@ async def _waiting_children(
         rows=tuple(rows),
         next=None if following is None else _write_cursor("waiting-children", True, following),
         total=None,
-        at=source.now(),
+        at=reader.now(),
     )
 
 

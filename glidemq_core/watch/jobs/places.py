@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from glidemq_core.reading.reader import Source
+from glidemq_core.reading.reader import Reader
 from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, text
@@ -45,7 +45,7 @@ class IdSource(Protocol):
 class StreamPlace:
     """Entries of a stream between two ids (XRANGE bounds)."""
 
-    source: Source
+    reader: Reader
     key: str
     low: str
     high: str
@@ -59,7 +59,7 @@ class StreamPlace:
             low, high = (low, f"({after}") if self.newest else (f"({after}", high)
         bounds = ("XREVRANGE", self.key, high, low) if self.newest else ("XRANGE", self.key, low, high)
         found = []
-        for entry_id, fields in entries(await self.source.one(*bounds, "COUNT", count)):
+        for entry_id, fields in entries(await self.reader.read_one(*bounds, "COUNT", count)):
             ms, seq = parse_id(entry_id)
             sign = -1 if self.newest else 1
             job_id = dict(fields).get("jobId")
@@ -72,7 +72,7 @@ class StreamPlace:
 class ListPlace:
     """A list; `from_head` walks it from its head. Orders are creation times, read from the jobs."""
 
-    source: Source
+    reader: Reader
     keys: QueueKeys
     key: str
     from_head: bool
@@ -83,10 +83,10 @@ class ListPlace:
         if after is not None:
             last, taken = str(after[0]), int(after[1])
             rank = 1 if self.from_head else -1
-            found = await self.source.one("LPOS", self.key, last, "RANK", rank, "MAXLEN", _LOOK_BACK)
+            found = await self.reader.read_one("LPOS", self.key, last, "RANK", rank, "MAXLEN", _LOOK_BACK)
             start = found if isinstance(found, int) else None
         ids = [text(item) or "" for item in await self._slice(count, taken, start)]
-        rows = await read_fields(self.source, self.keys.queue, ids, ("timestamp",))
+        rows = await read_fields(self.reader, self.keys.queue, ids, ("timestamp",))
         sign = -1 if self.newest else 1
         return [
             Candidate(job_id, (sign * integer(row.get("timestamp")), 0), [job_id, taken + i])
@@ -97,13 +97,13 @@ class ListPlace:
         """Elements after index `last`, or without one after the `taken` first ones from our end."""
         if self.from_head:
             first = taken if last is None else last + 1
-            found = await self.source.one("LRANGE", self.key, first, first + count - 1)
+            found = await self.reader.read_one("LRANGE", self.key, first, first + count - 1)
         elif last is None:
-            found = await self.source.one("LRANGE", self.key, -(taken + count), -(taken + 1))
+            found = await self.reader.read_one("LRANGE", self.key, -(taken + count), -(taken + 1))
         elif last == 0:
             found = []
         else:
-            found = await self.source.one("LRANGE", self.key, max(0, last - count), last - 1)
+            found = await self.reader.read_one("LRANGE", self.key, max(0, last - count), last - 1)
         if failed(found):
             return []
         return list(found) if self.from_head else list(reversed(found))
@@ -113,7 +113,7 @@ class ListPlace:
 class SortedPlace:
     """Members of a sorted set with scores from `low` to `high`; `order` turns a score into the order shown."""
 
-    source: Source
+    reader: Reader
     key: str
     down: bool
     low: float | str = "-inf"
@@ -121,7 +121,7 @@ class SortedPlace:
     order: Callable[[float], Order] = lambda score: (score,)
 
     async def take(self, count: int, after: Position) -> list[Candidate]:
-        below, within = await self.source.ask(
+        below, within = await self.reader.read(
             [("ZCOUNT", self.key, "-inf", _under(self.low)), ("ZCOUNT", self.key, self.low, self.high)]
         )
         if failed(below) or failed(within):
@@ -136,7 +136,7 @@ class SortedPlace:
             last = min(last, first + count - 1)
         if last < first:
             return []
-        found = pairs(await self.source.one("ZRANGE", self.key, first, last, "WITHSCORES"))
+        found = pairs(await self.reader.read_one("ZRANGE", self.key, first, last, "WITHSCORES"))
         ranked = [
             (first + i, text(member) or "", number(score) or 0.0) for i, (member, score) in enumerate(found)
         ]
@@ -156,7 +156,7 @@ class SortedPlace:
     async def _rank(self, mark: Position) -> int:
         """Rank after the marked member going up, or of it going down; by its score if it is gone."""
         member, score, rank = str(mark[0]), float(mark[1]), int(mark[2])
-        at, now, under, upto = await self.source.ask(
+        at, now, under, upto = await self.reader.read(
             [
                 ("ZRANK", self.key, member),
                 ("ZSCORE", self.key, member),

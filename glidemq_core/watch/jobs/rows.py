@@ -8,7 +8,7 @@ from typing import Any
 
 from glidemq_core.flows.walk import by_queue
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Source, moment
+from glidemq_core.reading.reader import Reader, moment
 from glidemq_core.reading.running import is_overdue
 from glidemq_core.records.decoding import (
     Fields,
@@ -60,19 +60,19 @@ A_CALL = 100
 
 
 async def read_fields(
-    source: Source, queue: str, ids: Sequence[str], names: Sequence[str] = ROW_FIELDS
+    reader: Reader, queue: str, ids: Sequence[str], names: Sequence[str] = ROW_FIELDS
 ) -> list[dict[str, bytes]]:
     """Read the named fields of jobs, long values cut; `{}` for a job that is not there."""
     if not ids:
         return []
-    keys = source.keys(queue)
-    reply = await source.functions(
+    keys = reader.keys(queue)
+    reply = await reader.call_each(
         "rows", [(keys.root, (len(names), *names, *part)) for part in sliced(ids, A_CALL)]
     )
     if reply is not None and not any(failed(part) for part in reply):
         answers = [row for part in reply for row in part[1:]]
     else:
-        answers = await source.ask([("HMGET", keys.job(job_id), *names) for job_id in ids])
+        answers = await reader.read([("HMGET", keys.job(job_id), *names) for job_id in ids])
     return [cut_fields(names, answer) for answer in answers]
 
 
@@ -136,33 +136,35 @@ def is_parked(fields: Fields, score: float | None) -> bool:
     return by_node or (marked is not None and (started or 0) <= marked)
 
 
-async def read_rows(source: Source, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
+async def read_rows(reader: Reader, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
     """Read jobs of any queues as rows, by a call for each queue; None for one that is gone."""
     queues = by_queue(refs)
-    found = await asyncio.gather(*(read_fields(source, queue, ids) for queue, ids in queues.items()))
+    found = await asyncio.gather(*(read_fields(reader, queue, ids) for queue, ids in queues.items()))
     fields = {
         JobRef(queue, job_id): values
         for (queue, ids), rows in zip(queues.items(), found, strict=True)
         for job_id, values in zip(ids, rows, strict=True)
     }
-    scores = await _scores(source, fields)
-    now = source.now_ms()
+    scores = await _scores(reader, fields)
+    now = reader.now_ms()
     return {
         ref: job_row(ref.queue, ref.id, values, scores.get(ref), now_ms=now) if values else None
         for ref, values in fields.items()
     }
 
 
-async def _scores(source: Source, fields: Mapping[JobRef, Fields]) -> dict[JobRef, float | None]:
+async def _scores(reader: Reader, fields: Mapping[JobRef, Fields]) -> dict[JobRef, float | None]:
     """When jobs that wait for a time are due, or decide by: a command for each set that holds some."""
     waiting: dict[str, list[JobRef]] = {}
     for ref, values in fields.items():
-        state, keys = as_text(values.get("state")), source.keys(ref.queue)
+        state, keys = as_text(values.get("state")), reader.keys(ref.queue)
         if state in ("delayed", "prioritized"):
             waiting.setdefault(keys.scheduled, []).append(ref)
         elif state == "suspended":
             waiting.setdefault(keys.suspended, []).append(ref)
-    answers = await source.ask([("ZMSCORE", key, *(ref.id for ref in refs)) for key, refs in waiting.items()])
+    answers = await reader.read(
+        [("ZMSCORE", key, *(ref.id for ref in refs)) for key, refs in waiting.items()]
+    )
     return {
         ref: number(score)
         for refs, scores in zip(waiting.values(), answers, strict=True)
@@ -171,9 +173,9 @@ async def _scores(source: Source, fields: Mapping[JobRef, Fields]) -> dict[JobRe
     }
 
 
-async def have_streamed(source: Source, refs: Sequence[JobRef]) -> set[JobRef]:
+async def have_streamed(reader: Reader, refs: Sequence[JobRef]) -> set[JobRef]:
     """Tell which jobs have a token stream with something in it."""
-    lengths = await source.ask([("XLEN", source.keys(ref.queue).jstream(ref.id)) for ref in refs])
+    lengths = await reader.read([("XLEN", reader.keys(ref.queue).jstream(ref.id)) for ref in refs])
     return {ref for ref, length in zip(refs, lengths, strict=True) if not failed(length) and integer(length)}
 
 
