@@ -12,7 +12,7 @@ from .options.fields import Duration
 from .options.job import merge_options
 from .options.worker import WorkerOptions
 from .server.connection import Connection
-from .worker.pool import Worker
+from .worker.worker import Worker
 
 
 def load_app(target: str) -> list[Worker]:

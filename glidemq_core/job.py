@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .jobs.run_calls import RunCalls
     from .options.job import Actor, Duration, Instant
     from .records.jobs import Signal, Usage
-    from .worker.run import JobRun
+    from .worker.execution.run import JobRun
 
 
 class Job(JobFields[DataT, ResultT]):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from ..records.jobs import ReviewDecision, Signal, Usage
-    from ..worker.run import JobRun
+    from ..worker.execution.run import JobRun
 
     # What is left out is Any: `Job` alone is a whole type. Only type checkers know defaults before Python 3.13.
     DataT = TypeVar("DataT", default=Any)

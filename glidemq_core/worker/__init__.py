@@ -1,7 +1,7 @@
 """Running jobs: the public `Worker` and its rooms."""
 
-from .pool import Worker
+from .execution.threads import SyncJob
 from .serving import serve
-from .threads import SyncJob
+from .worker import Worker
 
 __all__ = ["SyncJob", "Worker", "serve"]

@@ -18,10 +18,10 @@ from ..jobs.add import BATCH, BATCH_BYTES
 from ..server.context import QueueContext
 from ..server.retry import LOST_REPLY, RETRY_WAITS, is_server_trouble, retry_wait
 from ..wire.replies import hash_fields
-from .claims import Claim, load_claims, owned
-from .limits import WorkerLimits
-from .outcome import SettleRecord, trouble_error
-from .run import JobRun
+from .exchange_call import Claim, load_claims, owned
+from .execution.outcome import SettleRecord, trouble_error
+from .execution.run import JobRun
+from .rate_limits import WorkerLimits
 
 #: First and longest wait while a queue-wide limit on running jobs is reached, s.
 _FULL_WAITS = (0.02, 0.25)

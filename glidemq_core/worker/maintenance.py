@@ -18,16 +18,16 @@ from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
 from ..server.context import QueueContext
 from . import sweeps
-from .dead_letters import send_dead_letter
 from .events import logger
 from .exchange import Exchange
-from .limits import WorkerLimits
+from .execution.dead_letters import send_dead_letter
+from .execution.outcome import SettleRecord, trouble_error
+from .execution.run import JobRun
 from .outbox import TRY_AGAIN_MS, Outbox
-from .outcome import SettleRecord, trouble_error
-from .run import JobRun
+from .rate_limits import WorkerLimits
 
 if TYPE_CHECKING:
-    from .pool import Worker
+    from .worker import Worker
 
 #: Running jobs are looked after at least this often, whatever the lock: peers steal what is silent for longer.
 _LONGEST_BEAT_MS = 15_000

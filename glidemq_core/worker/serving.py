@@ -13,7 +13,7 @@ from ..options.job import Duration, merge_options
 from ..options.worker import WorkerOptions
 
 if TYPE_CHECKING:
-    from .pool import Worker
+    from .worker import Worker
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -80,7 +80,7 @@ async def serve(
         InvalidOptionError: no worker is given, or something else.
         GlideMQError: what kept one of them from starting; those that had started are closed first.
     """
-    from .pool import Worker
+    from .worker import Worker
 
     if not workers or not all(isinstance(worker, Worker) for worker in workers):
         raise InvalidOptionError(

@@ -17,7 +17,7 @@ from conftest import eventually
 
 from glidemq_core import Job, Queue, UnrecoverableError
 from glidemq_core.server.connection import Connection, connect
-from glidemq_core.worker.pool import Worker
+from glidemq_core.worker.worker import Worker
 
 COMMAND = [sys.executable, "-m", "glidemq_console"]
 

@@ -13,7 +13,7 @@ from glidemq_core import FlowJob, FlowProducer, Queue
 from glidemq_core.doctor import CHECKS, unreachable
 from glidemq_core.errors import UnsupportedServerError
 from glidemq_core.server.connection import Connection
-from glidemq_core.worker.pool import Worker
+from glidemq_core.worker.worker import Worker
 
 from .harness import Ran, fill, process, within, words
 

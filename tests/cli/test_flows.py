@@ -11,7 +11,7 @@ from conftest import eventually
 from glidemq_core import Budget, DagNode, FlowJob, FlowProducer, Queue, UnrecoverableError
 from glidemq_core.job import Job
 from glidemq_core.server.connection import Connection
-from glidemq_core.worker.pool import Worker
+from glidemq_core.worker.worker import Worker
 
 from .harness import Ran, through_a_pty, within, words
 

@@ -11,7 +11,7 @@ import pytest
 from glidemq_core import Queue, RateLimit, TokenLimit
 from glidemq_core.options.job import Ordering
 from glidemq_core.server.connection import Connection
-from glidemq_core.worker.pool import Worker
+from glidemq_core.worker.worker import Worker
 
 from .harness import Ran, process, within, words
 

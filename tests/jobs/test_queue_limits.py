@@ -16,7 +16,7 @@ from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker
-from glidemq_core.worker.limits import WorkerLimits
+from glidemq_core.worker.rate_limits import WorkerLimits
 
 MINUTE = 60_000
 

@@ -10,7 +10,7 @@ from kits.recording import advance
 from kits.wire import dump, replay
 
 from glidemq_core.worker import sweeps
-from glidemq_core.worker.claims import owned
+from glidemq_core.worker.exchange_call import owned
 
 LOCK = 30_000
 

@@ -20,7 +20,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.options.job import Backoff
 from glidemq_core.server.connection import Connection
-from glidemq_core.worker import run as worker_run
+from glidemq_core.worker.execution import run as worker_run
 
 # What processors may do ------------------------------------------------------------------------------------------
 

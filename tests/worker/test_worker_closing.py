@@ -21,8 +21,8 @@ from kits.worker import P, in_state, is_idle, never, quick
 from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options.job import JobOptions, NewJob, Ordering, RateLimit
 from glidemq_core.server.connection import Connection
-from glidemq_core.worker import run as worker_run
-from glidemq_core.worker.runner import Runner
+from glidemq_core.worker.execution import run as worker_run
+from glidemq_core.worker.execution.runner import Runner
 
 
 @pytest.mark.parametrize("lifo", [False, True])

@@ -514,9 +514,9 @@ async def test_closing_during_an_outage_ends(
     bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The suspension cannot be told: closing gives it some seconds, then nothing goes on in the background."""
-    from glidemq_core.worker import pool
+    from glidemq_core.worker import worker as worker_module
 
-    monkeypatch.setattr(pool, "_LAST_WAIT_S", 0.2)
+    monkeypatch.setattr(worker_module, "_LAST_WAIT_S", 0.2)
     call, asked = connection.call, asyncio.Event()
 
     async def away(function: str, *args: Any) -> Any:

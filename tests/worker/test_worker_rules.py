@@ -22,7 +22,7 @@ from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.worker import Worker
-from glidemq_core.worker.outcome import backoff_ms, retention_rule
+from glidemq_core.worker.execution.outcome import backoff_ms, retention_rule
 
 P = "glide:{q}"
 

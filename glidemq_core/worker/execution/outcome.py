@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import (
+from ...errors import (
     GlideMQError,
     JobLostError,
     JobRevokedError,
@@ -19,10 +19,10 @@ from ..errors import (
     ServerError,
     UnrecoverableError,
 )
-from ..options.fields import to_ms
-from ..options.job import Backoff, Duration, Retention
-from ..wire import payload
-from ..wire.numbers import parse_number
+from ...options.fields import to_ms
+from ...options.job import Backoff, Duration, Retention
+from ...wire import payload
+from ...wire.numbers import parse_number
 from .error_facts import error_facts
 from .run import JobRun
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..records.decoding import budget_of
-from ..server.context import QueueContext
-from ..server.retry import retry_through_outage
-from ..wire.keys import QueueKeys
+from ...records.decoding import budget_of
+from ...server.context import QueueContext
+from ...server.retry import retry_through_outage
+from ...wire.keys import QueueKeys
 from .run import JobRun
 
 Verdict = Literal["run", "fail", "parked"]

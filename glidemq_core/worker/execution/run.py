@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from ..errors import (
+from ...errors import (
     DelayedError,
     GroupRateLimitError,
     InvalidOptionError,
@@ -16,15 +16,15 @@ from ..errors import (
     SuspendError,
     WaitingChildrenError,
 )
-from ..jobs.control_call import ControlCall
-from ..jobs.run_calls import RunCalls
-from ..options.fields import refuse, to_epoch_ms, to_ms
-from ..wire.keys import PRIORITY_STEP
+from ...jobs.control_call import ControlCall
+from ...jobs.run_calls import RunCalls
+from ...options.fields import refuse, to_epoch_ms, to_ms
+from ...wire.keys import PRIORITY_STEP
 
 if TYPE_CHECKING:
-    from ..job import Job
-    from ..options.job import Duration, Instant
-    from ..records.jobs import Signal
+    from ...job import Job
+    from ...options.job import Duration, Instant
+    from ...records.jobs import Signal
 
 #: Time a coroutine gets to end after its cancellation, s; then its job ends without it.
 DEAF_S = 5.0
@@ -227,7 +227,7 @@ class JobRun:
                     value=next_step,
                     allowed="None",
                 )
-            from ..wire import payload
+            from ...wire import payload
 
             data = payload.encode_data({**current, "step": next_step}, self.job._scope.serializer)
         self._ask(DelayRequest(until_ms, data))

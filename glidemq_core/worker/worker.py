@@ -18,14 +18,14 @@ from ..options.worker import BackoffStrategy, WorkerOptions
 from ..server.connection import Connection
 from ..server.context import QueueBase, QueueContext
 from ..wire.serializer import JSON_SERIALIZER, Serializer
-from .ending import JobExecutor
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
+from .execution.executor import JobExecutor
+from .execution.run import JobRun
+from .execution.runner import Processor, Runner
 from .idle import IdleWait
-from .limits import WorkerLimits
 from .maintenance import Maintenance
-from .run import JobRun
-from .runner import Processor, Runner
+from .rate_limits import WorkerLimits
 from .serving import first_of, serve
 
 #: What closing gives to runs that are to hand back their jobs, and to results on their way, s.

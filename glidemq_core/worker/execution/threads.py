@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..job import Job
+from ...job import Job
 
 
 class SyncJob:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..jobs.add import add_records, encode_job
-from ..options.job import JobOptions
-from ..server.context import QueueContext
-from ..server.retry import retry_through_outage
-from ..wire.keys import QueueKeys
-from ..wire.numbers import to_int
-from ..wire.payload import decode_data
-from ..wire.serializer import JSON_SERIALIZER
+from ...jobs.add import add_records, encode_job
+from ...options.job import JobOptions
+from ...server.context import QueueContext
+from ...server.retry import retry_through_outage
+from ...wire.keys import QueueKeys
+from ...wire.numbers import to_int
+from ...wire.payload import decode_data
+from ...wire.serializer import JSON_SERIALIZER
 from .outcome import SettleRecord
 
 

@@ -7,20 +7,20 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RateLimitError
-from ..job import Job
-from ..options.worker import WorkerOptions
-from ..server.context import QueueContext
-from .ending import JobExecutor
-from .events import WorkerEvents
+from ...errors import RateLimitError
+from ...job import Job
+from ...options.worker import WorkerOptions
+from ...server.context import QueueContext
+from ..events import WorkerEvents
+from .executor import JobExecutor
 from .failures import log_failure
 from .outcome import SettleRecord, lost_error, rate_limit_ms
 from .run import JobRun
 
 if TYPE_CHECKING:
-    from .claims import Claim
-    from .exchange import Exchange
-    from .maintenance import Maintenance
+    from ..exchange import Exchange
+    from ..exchange_call import Claim
+    from ..maintenance import Maintenance
 
 Processor = Callable[[Any], Any]
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..ai.suspension import suspend
-from ..errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
-from ..job import Job
-from ..options.worker import WorkerOptions
-from ..server.context import QueueContext
-from ..server.retry import is_outage, is_server_trouble, retry_through_outage
-from .budget import verdict_of
-from .limits import WorkerLimits
+from ...ai.suspension import suspend
+from ...errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
+from ...job import Job
+from ...options.worker import WorkerOptions
+from ...server.context import QueueContext
+from ...server.retry import is_outage, is_server_trouble, retry_through_outage
+from ..rate_limits import WorkerLimits
+from .budget_check import verdict_of
 from .outcome import SettleRecord, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, JobRun, LimitGroupRequest, SuspendRequest, WaitChildrenRequest
 from .threads import run_in_thread
