@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Generic, Literal, Unpack, overload
 
-from .ai.streams import StreamCalls
-from .ai.suspension import SuspensionCalls
-from .ai.usage import UsageCalls
-from .flows.budgets import BudgetCalls
-from .flows.repair import FlowCalls
-from .jobs.add import AddCalls
-from .jobs.audit import AuditCalls
-from .jobs.control import ControlCalls
-from .jobs.read import ReadCalls
+from .ai import approvals, ledger, reviews, streams, suspension, usage_summary
+from .flows import budgets, repair
+from .flows.usage import get_flow_usage
+from .job import Job
+from .jobs import add, admin, audit, control, counts, read, wait
+from .jobs.links import OLD_ENOUGH_MS
 from .jobs.snapshot import DataT, ResultT
-from .limits import LimitCalls
-from .options.job import merge_options
+from .options.fields import UNSET, Duration, Instant, Unset, instance_of
+from .options.job import (
+    Actor,
+    Budget,
+    JobKeywords,
+    JobOptions,
+    JobRef,
+    NewJob,
+    PlainKeywords,
+    RateLimit,
+    job_options,
+    merge_options,
+)
+from .options.types import JobIdLike
 from .options.worker import QueueOptions
-from .search.index import SearchCalls
+from .records.jobs import (
+    Approval,
+    Attempt,
+    AuditCheck,
+    AuditEntry,
+    Decision,
+    FlowBudget,
+    FlowUsage,
+    JobCounts,
+    JobLogs,
+    Limits,
+    Metrics,
+    SignalResult,
+    StreamChunk,
+    SuspendInfo,
+    TopUp,
+    UsageSummary,
+    VectorHit,
+    WorkerInfo,
+)
+from .search import index
+from .search.schema import Field, VectorField
 from .server.connection import Connection
-from .server.context import QueueContext
+from .server.context import QueueBase, QueueContext
+from .watch.limits import queue_limits
 from .wire.serializer import JSON_SERIALIZER, Serializer
 
 
-class Queue(
-    AddCalls,
-    ReadCalls,
-    ControlCalls,
-    SuspensionCalls,
-    StreamCalls,
-    UsageCalls,
-    SearchCalls,
-    AuditCalls,
-    BudgetCalls,
-    FlowCalls,
-    LimitCalls,
-    Generic[DataT, ResultT],
-):
+class Queue(QueueBase, Generic[DataT, ResultT]):
     """Producer and control side of a queue. Starts no background task; connects at first use.
 
     Args:
@@ -80,13 +101,733 @@ class Queue(
         self._dead_letter_queue = chosen.dead_letter_queue
 
     async def _open(self) -> QueueContext:
-        scope = await super()._open()
-        if self._dead_letter_queue and not scope.connection.read_only:
+        context = await super()._open()
+        if self._dead_letter_queue and not context.connection.read_only:
             try:
-                await scope.connection.command(
-                    "HSET", scope.keys.meta, "deadLetterQueueName", self._dead_letter_queue
+                await context.connection.command(
+                    "HSET", context.keys.meta, "deadLetterQueueName", self._dead_letter_queue
                 )
             except BaseException:
                 await self._lazy.release()
                 raise
-        return scope
+        return context
+
+    # Adding jobs -------------------------------------------------------------------------------------------
+
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[PlainKeywords],
+    ) -> Job[Any, Any]: ...
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[JobKeywords],
+    ) -> Job[Any, Any] | None: ...
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[JobKeywords],
+    ) -> Job[Any, Any] | None:
+        """Add a job; None when it was deduplicated or its custom id is taken.
+
+        Args:
+            name: kind of job; any text.
+            data: payload for the serializer, at most 1 MiB as text.
+            options: options as one object; a keyword beside it wins. Durations are ms or timedelta.
+            cross_slot: a `parent` may lie in another slot of a cluster: only Python workers serve both queues.
+        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
+            QueueNotFoundError for a parent in a queue that does not exist.
+        """
+        chosen = job_options(options, keywords)
+        return await add.add_job(
+            await self.scope(),
+            name,
+            data,
+            chosen,
+            events=self._events,
+            compression=self._compression,
+            cross_slot=cross_slot,
+        )
+
+    async def add_and_wait(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        wait_timeout: Duration = 30_000,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[JobKeywords],
+    ) -> Any:
+        """Add a job, wait for its end and return its result.
+
+        Args:
+            wait_timeout: ms or timedelta; the job goes on afterwards.
+        Raises: JobFailedError, WaitTimeoutError, DuplicateJobError when it was deduplicated or its id is taken,
+            JobNotFoundError when it was removed meanwhile; InvalidOptionError also for a job that would not stay
+            (`remove_on_complete`, `remove_on_fail`); else as `add`.
+        """
+        chosen = job_options(options, keywords)
+        return await wait.add_and_wait(
+            await self.scope(),
+            name,
+            data,
+            chosen,
+            wait_timeout=wait_timeout,
+            events=self._events,
+            compression=self._compression,
+            cross_slot=cross_slot,
+        )
+
+    async def add_bulk(self, jobs: Iterable[NewJob], *, cross_slot: bool = False) -> list[Job[Any, Any]]:
+        """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.
+
+        `cross_slot` as in `add`.
+
+        Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
+        Jobs that were not refused are stored all the same.
+        """
+        return await add.add_bulk(
+            await self.scope(),
+            jobs,
+            events=self._events,
+            compression=self._compression,
+            cross_slot=cross_slot,
+        )
+
+    # Reading jobs ------------------------------------------------------------------------------------------
+
+    async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+        """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
+        return await read.get_job(await self.scope(), self._own(job_id), exclude_data=exclude_data)
+
+    async def get_jobs(
+        self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    ) -> list[Job[Any, Any]]:
+        """Read jobs of a state, places `start`..`end` inclusive (negative end: all), oldest or soonest first.
+
+        States: waiting, active, delayed, completed, failed, suspended, prioritized, group-waiting.
+        Raises InvalidOptionError.
+        """
+        return await read.get_jobs(await self.scope(), state, start, end, exclude_data=exclude_data)
+
+    async def search_jobs(
+        self,
+        *,
+        state: str | None = None,
+        name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        limit: int = 100,
+        exclude_data: bool = False,
+    ) -> list[Job[Any, Any]]:
+        """Find jobs by name and by top-level values of their data; bounded, warns of more.
+
+        Raises InvalidOptionError.
+        """
+        return await read.search_jobs(
+            await self.scope(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
+        )
+
+    # The state of the queue --------------------------------------------------------------------------------
+
+    async def get_job_counts(self) -> JobCounts:
+        """Count jobs by state at a cost that does not grow with them; None where that cannot be."""
+        return await counts.get_job_counts(await self.scope())
+
+    async def count(self) -> int:
+        """Return the length of the stream: FIFO jobs that wait or run."""
+        return await counts.count(await self.scope())
+
+    async def exists(self) -> bool:
+        """Whether anything that makes up a queue is there."""
+        return await counts.exists(await self.scope())
+
+    async def get_metrics(
+        self, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
+    ) -> Metrics:
+        """Return jobs per minute, oldest first; slice inclusive, negative from the end.
+
+        Raises InvalidOptionError.
+        """
+        return await counts.get_metrics(await self.scope(), kind, start, end)
+
+    async def get_workers(self) -> list[WorkerInfo]:
+        """Return all live workers, oldest first; walks over all keys of the server, a page a call.
+
+        Raises: PermissionDeniedError for users who may not look.
+        """
+        return await counts.get_workers(await self.scope())
+
+    # Acting on a job ---------------------------------------------------------------------------------------
+
+    async def remove_job(self, job_id: JobIdLike, *, force: bool = False, actor: Actor | None = None) -> bool:
+        """Delete a job and all that describes it; False when there is none.
+
+        Raises JobStateError for an active job unless `force`.
+        """
+        return await control.remove_job(await self.scope(), self._own(job_id), force=force, actor=actor)
+
+    async def retry_job(
+        self,
+        job_id: JobIdLike,
+        *,
+        reset_fallback: bool = False,
+        clear_signals: bool = False,
+        actor: Actor | None = None,
+    ) -> None:
+        """Run a failed job again with all its attempts. Raises JobStateError, JobNotFoundError.
+
+        Args:
+            reset_fallback: start at the primary model again, not at the last fallback.
+            clear_signals: forget earlier approvals and other signals.
+        """
+        await control.retry_job(
+            await self.scope(),
+            self._own(job_id),
+            reset_fallback=reset_fallback,
+            clear_signals=clear_signals,
+            actor=actor,
+        )
+
+    async def promote_job(self, job_id: JobIdLike, *, actor: Actor | None = None) -> None:
+        """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
+        await control.promote_job(await self.scope(), self._own(job_id), actor=actor)
+
+    async def change_job_priority(
+        self, job_id: JobIdLike, priority: int, *, actor: Actor | None = None
+    ) -> None:
+        """Give a job that has not started another priority, 0..2048.
+
+        Raises InvalidOptionError, JobStateError, JobNotFoundError.
+        """
+        await control.change_job_priority(await self.scope(), self._own(job_id), priority, actor=actor)
+
+    async def change_job_delay(
+        self, job_id: JobIdLike, delay: Duration, *, actor: Actor | None = None
+    ) -> None:
+        """Let a job that has not started wait `delay` (ms or timedelta) from now.
+
+        Raises InvalidOptionError, JobStateError, JobNotFoundError.
+        """
+        await control.change_job_delay(await self.scope(), self._own(job_id), delay, actor=actor)
+
+    async def revoke(
+        self, job_id: JobIdLike, *, actor: Actor | None = None
+    ) -> Literal["revoked", "flagged", "not_found"]:
+        """Fail a job that has not started; flag one that has, which Python workers then cancel."""
+        return await control.revoke(await self.scope(), self._own(job_id), actor=actor)
+
+    async def get_job_logs(self, job_id: JobIdLike, start: int = 0, end: int = -1) -> JobLogs:
+        """Return log lines `start`..`end` inclusive, oldest first, and how many there are."""
+        return await control.get_job_logs(await self.scope(), self._own(job_id), start, end)
+
+    # Acting on the whole queue -----------------------------------------------------------------------------
+
+    async def pause(self, *, actor: Actor | None = None) -> None:
+        """Stop Python workers from starting jobs; running ones go on. Node workers do not obey."""
+        await admin.pause(await self.scope(), actor=actor)
+
+    async def resume(self, *, actor: Actor | None = None) -> None:
+        """Let workers start jobs again."""
+        await admin.resume(await self.scope(), actor=actor)
+
+    async def is_paused(self) -> bool:
+        """Whether the queue is paused."""
+        return await admin.is_paused(await self.scope())
+
+    async def drain(self, *, delayed: bool = False, actor: Actor | None = None) -> int:
+        """Delete the jobs that wait; with `delayed` the scheduled ones too. Returns how many went."""
+        return await admin.drain(await self.scope(), delayed=delayed, actor=actor)
+
+    async def clean(
+        self,
+        state: Literal["completed", "failed"],
+        *,
+        grace: Duration,
+        limit: int = 1000,
+        actor: Actor | None = None,
+    ) -> list[str]:
+        """Delete at most `limit` results older than `grace` (ms or timedelta), oldest first.
+
+        Returns their ids. Raises InvalidOptionError.
+        """
+        return await admin.clean(await self.scope(), state, grace=grace, limit=limit, actor=actor)
+
+    async def retry_jobs(self, count: int = 0, *, actor: Actor | None = None) -> int:
+        """Retry the oldest failed jobs, all with 0; returns how many. Raises InvalidOptionError."""
+        return await admin.retry_jobs(await self.scope(), count, actor=actor)
+
+    async def obliterate(self, *, force: bool = False, actor: Actor | None = None) -> None:
+        """Delete the queue and everything in it. Raises QueueBusyError while jobs are active, unless `force`.
+
+        The audit trail goes too, unless an actor is named: it then ends with this entry.
+        """
+        await admin.obliterate(await self.scope(), force=force, actor=actor)
+
+    async def set_global_concurrency(self, limit: int, *, actor: Actor | None = None) -> None:
+        """Cap the active jobs of all workers together; 0 = off. Raises InvalidOptionError."""
+        await admin.set_global_concurrency(await self.scope(), limit, actor=actor)
+
+    async def get_global_concurrency(self) -> int | None:
+        """Return the cap on active jobs; None when there is none."""
+        return await admin.get_global_concurrency(await self.scope())
+
+    async def set_global_rate_limit(self, limit: RateLimit, *, actor: Actor | None = None) -> None:
+        """Cap job starts of all workers together. Raises InvalidOptionError."""
+        instance_of(RateLimit)(limit, "limit")
+        await admin.set_global_rate_limit(await self.scope(), limit, actor=actor)
+
+    async def remove_global_rate_limit(self, *, actor: Actor | None = None) -> None:
+        """Lift the cap on job starts."""
+        await admin.set_global_rate_limit(await self.scope(), None, actor=actor)
+
+    async def get_global_rate_limit(self) -> RateLimit | None:
+        """Return the cap on job starts; None when there is none."""
+        return await admin.get_global_rate_limit(await self.scope())
+
+    async def rate_limit_group(
+        self,
+        key: str,
+        duration: Duration,
+        *,
+        extend: Literal["max", "replace"] = "max",
+        actor: Actor | None = None,
+    ) -> datetime:
+        """Hold back the parked jobs of an ordering group for `duration` (ms or timedelta); tells until when.
+
+        Args:
+            extend: `max` never shortens an earlier hold, `replace` sets it as given.
+        Raises: InvalidOptionError.
+        """
+        return await admin.rate_limit_group(await self.scope(), key, duration, extend=extend, actor=actor)
+
+    # Suspended jobs and decisions --------------------------------------------------------------------------
+
+    async def signal(
+        self,
+        job_id: JobIdLike,
+        name: str,
+        data: Any | Unset = UNSET,
+        *,
+        early: bool = False,
+        expected_suspended_at: Instant | None = None,
+        actor: Actor | None = None,
+    ) -> SignalResult:
+        """Give a suspended job a signal, which resumes it. The answer is true only if it was resumed.
+
+        Args:
+            data: anything JSON; left out it reads as `""` in the processor, None as null.
+            early: keep the signal (7 days) for an unfinished job that is not suspended yet.
+            expected_suspended_at: resume only this suspension, else answer `changed`.
+        Raises:
+            InvalidOptionError: a control character in the name.
+            SerializationError: the data is not JSON.
+            PayloadTooLargeError: over 1 MiB.
+        """
+        return await suspension.send_signal(
+            await self.scope(),
+            self._own(job_id),
+            name,
+            data,
+            early=early,
+            expected_suspended_at=expected_suspended_at,
+            actor=actor,
+        )
+
+    async def get_suspend_info(self, job_id: JobIdLike) -> SuspendInfo | None:
+        """Read why and until when a job is suspended; None: it is not."""
+        return await suspension.get_suspend_info(await self.scope(), self._own(job_id))
+
+    async def get_suspended_jobs(
+        self, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    ) -> list[Job[Any, Any]]:
+        """List suspended jobs at places `start`..`end`, soonest deadline first, then those without one."""
+        return await read.get_jobs(await self.scope(), "suspended", start, end, exclude_data=exclude_data)
+
+    async def review(self, job_id: JobIdLike, *, payload_limit: int | None = None) -> Approval:
+        """Read what an approver must see of a suspended job, with the hash that binds a decision to it.
+
+        The hash is None where not everything is shown: `hidden` is not empty, the payload is cut or cannot be read.
+
+        Args:
+            payload_limit: bytes of stored data above which `data` is left out (`truncated`); of the draft as many
+                are shown, and a few tool calls. None reads the whole.
+        Raises:
+            JobNotFoundError, JobStateError: gone, or not suspended.
+        """
+        return await reviews.review(await self.scope(), self._own(job_id), payload_limit=payload_limit)
+
+    async def approve(
+        self,
+        job_id: JobIdLike,
+        *,
+        actor: Actor,
+        data: Any | Unset = UNSET,
+        comment: str | None = None,
+        expect: str | None = None,
+        signal: str = "approve",
+        expected_suspended_at: Instant | None = None,
+        unseen: bool = False,
+    ) -> Decision:
+        """Approve a suspended job: audit entry and signal in one call. A lost race is an answer, no error.
+
+        Args:
+            data: the edited payload for the processor; the job's own data stays.
+            expect: review hash of what was shown; the decision counts only if it still fits. None binds to nothing.
+            expected_suspended_at: decide only on this suspension, else answer `changed`.
+            unseen: note in the audit that it was approved without having been shown whole.
+        Raises:
+            InvalidOptionError, SerializationError, PayloadTooLargeError.
+            AuditError: the audit cannot take the entry; nothing was decided.
+        """
+        return await approvals.approve(
+            await self.scope(),
+            self._own(job_id),
+            actor=actor,
+            data=data,
+            comment=comment,
+            expect=expect,
+            signal=signal,
+            expected_suspended_at=expected_suspended_at,
+            unseen=unseen,
+        )
+
+    async def reject(
+        self,
+        job_id: JobIdLike,
+        *,
+        actor: Actor,
+        reason: str,
+        data: Any | Unset = UNSET,
+        expect: str | None = None,
+        signal: str = "reject",
+        expected_suspended_at: Instant | None = None,
+    ) -> Decision:
+        """Reject a suspended job with a reason; otherwise as `approve`."""
+        return await approvals.reject(
+            await self.scope(),
+            self._own(job_id),
+            actor=actor,
+            reason=reason,
+            data=data,
+            expect=expect,
+            signal=signal,
+            expected_suspended_at=expected_suspended_at,
+        )
+
+    # Token streams -----------------------------------------------------------------------------------------
+
+    async def read_stream(
+        self,
+        job_id: JobIdLike,
+        *,
+        last_id: str | None = None,
+        count: int = 100,
+        block: Duration | None = None,
+    ) -> list[StreamChunk]:
+        """Read up to `count` chunks after entry `last_id` (all from the start without one), oldest first.
+
+        Args:
+            last_id: entry id, exclusive; a bare ms stands for `<ms>-0`; `$` (only new) when blocking.
+            count: with `block`, 0 means no limit; without, 0 reads nothing.
+            block: ms or timedelta to wait for the first chunk, on a connection of its own.
+        Raises:
+            InvalidOptionError: a malformed id. An unknown job gives an empty list.
+        """
+        return await streams.read_stream(
+            await self.scope(), self._own(job_id), last_id=last_id, count=count, block=block
+        )
+
+    async def stream(
+        self,
+        job_id: JobIdLike,
+        *,
+        start: str = "0",
+        follow: bool = True,
+        until_done: bool = False,
+        block: Duration = 5_000,
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """Yield the chunks of a job live and end with the job, after its last chunk.
+
+        Survives reconnects without gap or repeat. A suspended, delayed or waiting job is waited for.
+
+        Args:
+            start: entry id (exclusive), `"0"` everything, `"$"` only new chunks.
+            follow: False ends at the end of what is stored now.
+            until_done: end at the first chunk of type `done`.
+            block: ms or timedelta after which the job's state is asked for when nothing happens.
+        Raises:
+            InvalidOptionError: a malformed id.
+            JobNotFoundError: neither the job nor a stream of it exists.
+        """
+        context = await self.scope()
+        async with aclosing(
+            streams.stream(
+                context,
+                self._own(job_id),
+                start=start,
+                follow=follow,
+                until_done=until_done,
+                block=block,
+            )
+        ) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    # Usage -------------------------------------------------------------------------------------------------
+
+    async def get_flow_usage(
+        self, job_id: JobIdLike, *, deep: bool = False, ledger: bool = False
+    ) -> FlowUsage:
+        """Sum the usage of a job and its direct children, wherever they live; all zero if there is none.
+
+        Args:
+            deep: the whole flow below the job.
+            ledger: failed attempts too, as far as Python workers kept them, and what they `wasted`.
+        """
+        return await get_flow_usage(await self.scope(), self._own(job_id), deep=deep, ledger=ledger)
+
+    async def get_usage_summary(
+        self,
+        *,
+        window: Duration = 3_600_000,
+        start_time: Instant | None = None,
+        end_time: Instant | None = None,
+        queues: Iterable[str] | None = None,
+    ) -> UsageSummary:
+        """Sum the usage reported in a span of time, of all queues of the prefix or of those named.
+
+        Args:
+            window: length of the span up to its end (ms or timedelta) unless `start_time` is given.
+            start_time, end_time: instants; the end is now by default, the span 30 days at most.
+        Raises:
+            InvalidOptionError: a span that ends before it starts, or more than 100,000 buckets to read.
+        """
+        context = await self.scope()
+        return await usage_summary.get_usage_summary(
+            context.connection,
+            window=window,
+            start_time=start_time,
+            end_time=end_time,
+            queues=queues,
+            prefix=context.keys.prefix,
+        )
+
+    async def get_ledger(self, job_id: JobIdLike) -> list[Attempt] | None:
+        """Read what each attempt by a Python worker spent and how it ended; None: nothing was kept."""
+        return await ledger.get_ledger(await self.scope(), self._own(job_id))
+
+    # Search ------------------------------------------------------------------------------------------------
+
+    async def create_job_index(
+        self,
+        name: str | None = None,
+        *,
+        vector_field: VectorField | None = None,
+        fields: Sequence[Field] = (),
+        create_options: Mapping[str, Any] | None = None,
+        engine: index.Engine = "auto",
+    ) -> None:
+        """Create an index over the queue's jobs: `name`, `state`, `timestamp`, `priority`, `fields` and a vector.
+
+        Args:
+            name: `<queue>-idx` without one. The names of a search module are global to the server.
+            fields: further TagField, NumericField and TextField to filter by.
+            create_options: of the module: score, language, skip_initial_scan, min_stem_size, with_offsets,
+                no_offsets, no_stop_words, stop_words, punctuation. Exact search heeds skip_initial_scan.
+            engine: `module` (a search module of the server), `exact` (works on any server), or `auto`: the
+                module if there is one.
+        Raises:
+            InvalidOptionError: also when an index of that name exists.
+            UnsupportedServerError: engine `module` on a server without one.
+        """
+        await index.create_job_index(
+            await self.scope(),
+            name,
+            vector_field=vector_field,
+            fields=fields,
+            create_options=create_options,
+            engine=engine,
+        )
+
+    async def drop_job_index(self, name: str | None = None) -> None:
+        """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
+        await index.drop_job_index(await self.scope(), name)
+
+    async def vector_search(
+        self,
+        embedding: Any,
+        *,
+        k: int = 10,
+        filter: str = "*",
+        index_name: str | None = None,
+        return_fields: Sequence[str] | None = None,
+        score_field: str = "__score",
+        search_options: Mapping[str, Any] | None = None,
+        rescan: bool = False,
+    ) -> list[VectorHit]:
+        """Find the `k` jobs whose vectors are nearest to `embedding`, nearest first, ties by id.
+
+        Scores are distances, smaller is nearer: COSINE 1 - cos, L2 squared Euclidean, IP 1 - dot product.
+
+        Args:
+            embedding: as many numbers as the index has dimensions; sequence, or buffer of float32.
+            k: 1 to 10000.
+            filter: `*`, `@tag:{a|b}`, `@number:[a b]`, combined by juxtaposition, `|`, `-` and parentheses.
+            return_fields: read only these fields of the jobs' records; all without.
+            score_field: name of the score within the module's answer.
+            search_options: `limit` {offset, count} takes a part of the hits; `timeout` (ms) of the module.
+            rescan: look for vectors that glide-mq peers stored since an exact index was created.
+        Raises:
+            InvalidOptionError: also for a wrong length, and a filter that cannot be read.
+            IndexNotFoundError: no such index over this queue.
+            UnsupportedServerError: the filter needs a search module, or exact search lacks numpy.
+        """
+        return await index.vector_search(
+            await self.scope(),
+            embedding,
+            k=k,
+            filter=filter,
+            index_name=index_name,
+            return_fields=return_fields,
+            score_field=score_field,
+            search_options=search_options,
+            rescan=rescan,
+        )
+
+    async def get_limits(self) -> Limits:
+        """Read used and allowed starts and tokens, jobs at once, and ordering groups.
+
+        Python workers publish their caps; a cap that nobody published is None.
+        """
+        return await queue_limits(await self.scope())
+
+    # Audit -------------------------------------------------------------------------------------------------
+
+    async def get_audit(
+        self, *, limit: int = 100, before: int | None = None, job_id: JobIdLike | None = None
+    ) -> list[AuditEntry]:
+        """Return entries, newest first; `before` is a sequence number, exclusive.
+
+        Raises InvalidOptionError.
+        """
+        return await audit.get_audit(
+            await self.scope(),
+            limit=limit,
+            before=before,
+            job_id=None if job_id is None else self._own(job_id),
+        )
+
+    async def verify_audit(self, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
+        """Recompute every hash; tell whether the chain is whole and, if not, where it breaks.
+
+        Args:
+            expect_last: number and hash of what was the last entry at an earlier time: it must still be there, which
+                an audit that was cut or written anew since cannot fake.
+        """
+        return await audit.verify_audit(await self.scope(), expect_last=expect_last)
+
+    async def export_audit(self) -> AsyncIterator[str]:
+        """Iterate over the entries as they are stored, oldest first: JSON whose hashes can be recomputed."""
+        async for text in audit.export_audit(await self.scope()):
+            yield text
+
+    # Budgets of flows --------------------------------------------------------------------------------------
+
+    async def get_flow_budget(self, flow_id: JobIdLike) -> FlowBudget | None:
+        """Read caps, use and parked jobs of a flow's budget by the root's id; None without a budget."""
+        return await budgets.get_flow_budget(await self.scope(), self._own(flow_id))
+
+    async def get_parked_jobs(self, flow_id: JobIdLike) -> list[JobRef]:
+        """Find the jobs of a flow that wait because its budget is used up, in any queue."""
+        return await budgets.get_parked_jobs(await self.scope(), self._own(flow_id))
+
+    async def top_up_budget(
+        self,
+        flow_id: JobIdLike,
+        *,
+        add_tokens: float = 0,
+        add_cost: float = 0,
+        add_tokens_by: Mapping[str, float] | None = None,
+        add_costs_by: Mapping[str, float] | None = None,
+        release: bool = True,
+        retry_failed: bool = False,
+        expect: FlowBudget | Budget | None = None,
+        preview: bool = False,
+        actor: Actor | None = None,
+    ) -> TopUp:
+        """Raise caps that exist, and let the jobs go on that the budget stopped, unless a cap is still exceeded.
+
+        A cap that does not exist stays so. Two top-ups at once both count; each job is released once.
+
+        Args:
+            add_tokens, add_cost: added to the totals; `add_tokens_by`, `add_costs_by` to categories.
+            release: make parked jobs ready.
+            retry_failed: also retry jobs that failed with `Budget exceeded`.
+            expect: the budget as it was shown; with other caps by now nothing is done.
+            preview: change nothing, tell what would happen.
+        Raises: BudgetNotFoundError; InvalidOptionError for negative amounts, or when caps are not as expected.
+        """
+        return await budgets.top_up_budget(
+            await self.scope(),
+            self._own(flow_id),
+            add_tokens=add_tokens,
+            add_cost=add_cost,
+            add_tokens_by=add_tokens_by,
+            add_costs_by=add_costs_by,
+            release=release,
+            retry_failed=retry_failed,
+            expect=expect,
+            preview=preview,
+            actor=actor,
+        )
+
+    # Repairing flows ---------------------------------------------------------------------------------------
+
+    async def repair_flow(
+        self, job_id: JobIdLike, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
+    ) -> list[JobRef]:
+        """Let parents of a flow that wait for children which have completed unheard go on, from a job downwards.
+
+        Such flows are left by Node producers and workers. Returns the children that now count.
+
+        Args:
+            older_than: age of a parent (ms or timedelta); younger ones may still be being wired.
+        """
+        return await repair.repair_flow(
+            await self.scope(), self._own(job_id), older_than=older_than, actor=actor
+        )
+
+    async def get_blocking_children(self, job_id: JobIdLike) -> list[JobRef]:
+        """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
+        return await repair.blocking_children(await self.scope(), self._own(job_id))
+
+    async def release_parent(
+        self, job_id: JobIdLike, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
+    ) -> list[JobRef]:
+        """Let a waiting parent go on without children that failed or are gone; their results will be missing.
+
+        Returns the children that now count as done. The parent runs once it waits for no other.
+
+        Args:
+            children: only these; by default all that will not complete by themselves.
+        Raises: JobNotFoundError, JobStateError; InvalidOptionError for a child that may still complete.
+        """
+        return await repair.release_parent(
+            await self.scope(), self._own(job_id), children=children, actor=actor
+        )

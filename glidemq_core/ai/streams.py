@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Hashable, Mapping
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,10 +15,9 @@ from weakref import WeakKeyDictionary
 from ..jobs.appending import Appender
 from ..jobs.run_calls import RunCalls
 from ..options.fields import Duration, refuse, to_ms
-from ..options.types import JobIdLike
 from ..records.jobs import StreamChunk
 from ..server.connection import Connection
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..wire.payload import MAX_PAYLOAD_BYTES, refuse_size
 from .stream_hub import StreamHub, close_quietly
 from .stream_tail import Page, decode_page
@@ -195,57 +193,3 @@ async def stream(
             yield chunk
             if until_done and chunk.type == "done":
                 return
-
-
-class StreamCalls(QueueBase):
-    """Streams of a queue's jobs."""
-
-    async def read_stream(
-        self,
-        job_id: JobIdLike,
-        *,
-        last_id: str | None = None,
-        count: int = 100,
-        block: Duration | None = None,
-    ) -> list[StreamChunk]:
-        """Read up to `count` chunks after entry `last_id` (all from the start without one), oldest first.
-
-        Args:
-            last_id: entry id, exclusive; a bare ms stands for `<ms>-0`; `$` (only new) when blocking.
-            count: with `block`, 0 means no limit; without, 0 reads nothing.
-            block: ms or timedelta to wait for the first chunk, on a connection of its own.
-        Raises:
-            InvalidOptionError: a malformed id. An unknown job gives an empty list.
-        """
-        return await read_stream(
-            await self.scope(), self._own(job_id), last_id=last_id, count=count, block=block
-        )
-
-    async def stream(
-        self,
-        job_id: JobIdLike,
-        *,
-        start: str = "0",
-        follow: bool = True,
-        until_done: bool = False,
-        block: Duration = 5_000,
-    ) -> AsyncGenerator[StreamChunk, None]:
-        """Yield the chunks of a job live and end with the job, after its last chunk.
-
-        Survives reconnects without gap or repeat. A suspended, delayed or waiting job is waited for.
-
-        Args:
-            start: entry id (exclusive), `"0"` everything, `"$"` only new chunks.
-            follow: False ends at the end of what is stored now.
-            until_done: end at the first chunk of type `done`.
-            block: ms or timedelta after which the job's state is asked for when nothing happens.
-        Raises:
-            InvalidOptionError: a malformed id.
-            JobNotFoundError: neither the job nor a stream of it exists.
-        """
-        scope = await self.scope()
-        async with aclosing(
-            stream(scope, self._own(job_id), start=start, follow=follow, until_done=until_done, block=block)
-        ) as chunks:
-            async for chunk in chunks:
-                yield chunk

@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..job import Job
 from ..jobs.audit import audit_blob
-from ..jobs.read import get_jobs
 from ..options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from ..options.job import Actor
-from ..options.types import JobIdLike
 from ..records.decoding import SUSPEND_FIELDS, decode_suspend
-from ..records.jobs import Approval, Decision, SignalResult, SuspendInfo
-from ..server.context import QueueBase, QueueContext
+from ..records.jobs import SignalResult, SuspendInfo
+from ..server.context import QueueContext
 from ..wire.replies import picked_fields
-from .approvals import approve, reject
-from .reviews import bound_facts, read_payload, review
+from .reviews import bound_facts, read_payload
 from .signals import signal_head
 
 #: How long a signal that came before the suspension is kept, ms.
@@ -105,119 +101,3 @@ async def get_suspend_info(scope: QueueContext, job_id: str) -> SuspendInfo | No
     if info is None or bound is None or read_payload(bound.data, scope.serializer).error is not None:
         return info
     return replace(info, review_hash=bound.hash)
-
-
-class SuspensionCalls(QueueBase):
-    """Suspended jobs of a queue: reading, signalling, deciding."""
-
-    async def signal(
-        self,
-        job_id: JobIdLike,
-        name: str,
-        data: Any | Unset = UNSET,
-        *,
-        early: bool = False,
-        expected_suspended_at: Instant | None = None,
-        actor: Actor | None = None,
-    ) -> SignalResult:
-        """Give a suspended job a signal, which resumes it. The answer is true only if it was resumed.
-
-        Args:
-            data: anything JSON; left out it reads as `""` in the processor, None as null.
-            early: keep the signal (7 days) for an unfinished job that is not suspended yet.
-            expected_suspended_at: resume only this suspension, else answer `changed`.
-        Raises:
-            InvalidOptionError: a control character in the name.
-            SerializationError: the data is not JSON.
-            PayloadTooLargeError: over 1 MiB.
-        """
-        return await send_signal(
-            await self.scope(),
-            self._own(job_id),
-            name,
-            data,
-            early=early,
-            expected_suspended_at=expected_suspended_at,
-            actor=actor,
-        )
-
-    async def get_suspend_info(self, job_id: JobIdLike) -> SuspendInfo | None:
-        """Read why and until when a job is suspended; None: it is not."""
-        return await get_suspend_info(await self.scope(), self._own(job_id))
-
-    async def get_suspended_jobs(
-        self, start: int = 0, end: int = -1, *, exclude_data: bool = False
-    ) -> list[Job[Any, Any]]:
-        """List suspended jobs at places `start`..`end`, soonest deadline first, then those without one."""
-        return await get_jobs(await self.scope(), "suspended", start, end, exclude_data=exclude_data)
-
-    async def review(self, job_id: JobIdLike, *, payload_limit: int | None = None) -> Approval:
-        """Read what an approver must see of a suspended job, with the hash that binds a decision to it.
-
-        The hash is None where not everything is shown: `hidden` is not empty, the payload is cut or cannot be read.
-
-        Args:
-            payload_limit: bytes of stored data above which `data` is left out (`truncated`); of the draft as many
-                are shown, and a few tool calls. None reads the whole.
-        Raises:
-            JobNotFoundError, JobStateError: gone, or not suspended.
-        """
-        return await review(await self.scope(), self._own(job_id), payload_limit=payload_limit)
-
-    async def approve(
-        self,
-        job_id: JobIdLike,
-        *,
-        actor: Actor,
-        data: Any | Unset = UNSET,
-        comment: str | None = None,
-        expect: str | None = None,
-        signal: str = "approve",
-        expected_suspended_at: Instant | None = None,
-        unseen: bool = False,
-    ) -> Decision:
-        """Approve a suspended job: audit entry and signal in one call. A lost race is an answer, no error.
-
-        Args:
-            data: the edited payload for the processor; the job's own data stays.
-            expect: review hash of what was shown; the decision counts only if it still fits. None binds to nothing.
-            expected_suspended_at: decide only on this suspension, else answer `changed`.
-            unseen: note in the audit that it was approved without having been shown whole.
-        Raises:
-            InvalidOptionError, SerializationError, PayloadTooLargeError.
-            AuditError: the audit cannot take the entry; nothing was decided.
-        """
-        return await approve(
-            await self.scope(),
-            self._own(job_id),
-            actor=actor,
-            data=data,
-            comment=comment,
-            expect=expect,
-            signal=signal,
-            expected_suspended_at=expected_suspended_at,
-            unseen=unseen,
-        )
-
-    async def reject(
-        self,
-        job_id: JobIdLike,
-        *,
-        actor: Actor,
-        reason: str,
-        data: Any | Unset = UNSET,
-        expect: str | None = None,
-        signal: str = "reject",
-        expected_suspended_at: Instant | None = None,
-    ) -> Decision:
-        """Reject a suspended job with a reason; otherwise as `approve`."""
-        return await reject(
-            await self.scope(),
-            self._own(job_id),
-            actor=actor,
-            reason=reason,
-            data=data,
-            expect=expect,
-            signal=signal,
-            expected_suspended_at=expected_suspended_at,
-        )

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from ..errors import LockBusyError
-from ..flows.usage import get_flow_usage
 from ..jobs.registry import register_usage
 from ..jobs.run_calls import RunCalls
-from ..options.fields import Duration, Instant, flag, refuse, text, to_ms
-from ..options.types import JobIdLike
-from ..records.jobs import Attempt, FlowUsage, Usage, UsageSummary
+from ..options.fields import Duration, flag, refuse, text, to_ms
+from ..records.jobs import Usage
 from ..records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..wire.numbers import number_text
-from .ledger import get_ledger
-from .usage_summary import get_usage_summary
 
 #: As a peer does: this many looks at a report lock, this far apart (s).
 _LOCK_TRIES = 200
@@ -194,48 +190,3 @@ async def report_tokens(
             raise scope.refusal(job_id, status)
 
     await (send() if calls is None else calls.replace("tokens", send))
-
-
-class UsageCalls(QueueBase):
-    """Usage of a queue's jobs, of flows and of spans of time."""
-
-    async def get_flow_usage(
-        self, job_id: JobIdLike, *, deep: bool = False, ledger: bool = False
-    ) -> FlowUsage:
-        """Sum the usage of a job and its direct children, wherever they live; all zero if there is none.
-
-        Args:
-            deep: the whole flow below the job.
-            ledger: failed attempts too, as far as Python workers kept them, and what they `wasted`.
-        """
-        return await get_flow_usage(await self.scope(), self._own(job_id), deep=deep, ledger=ledger)
-
-    async def get_usage_summary(
-        self,
-        *,
-        window: Duration = 3_600_000,
-        start_time: Instant | None = None,
-        end_time: Instant | None = None,
-        queues: Iterable[str] | None = None,
-    ) -> UsageSummary:
-        """Sum the usage reported in a span of time, of all queues of the prefix or of those named.
-
-        Args:
-            window: length of the span up to its end (ms or timedelta) unless `start_time` is given.
-            start_time, end_time: instants; the end is now by default, the span 30 days at most.
-        Raises:
-            InvalidOptionError: a span that ends before it starts, or more than 100,000 buckets to read.
-        """
-        scope = await self.scope()
-        return await get_usage_summary(
-            scope.connection,
-            window=window,
-            start_time=start_time,
-            end_time=end_time,
-            queues=queues,
-            prefix=scope.keys.prefix,
-        )
-
-    async def get_ledger(self, job_id: JobIdLike) -> list[Attempt] | None:
-        """Read what each attempt by a Python worker spent and how it ended; None: nothing was kept."""
-        return await get_ledger(await self.scope(), self._own(job_id))

@@ -11,11 +11,10 @@ from ..errors import BudgetNotFoundError
 from ..jobs.audit import audit_blob
 from ..options.fields import amount, amounts, flag, refuse
 from ..options.job import Actor, Budget, JobRef
-from ..options.types import JobIdLike
 from ..records.budgets import decode_budget, shown_caps
 from ..records.jobs import FlowBudget, TopUp
 from ..server.commands import Arg
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from ..wire.replies import hash_fields
 from .walk import by_queue, parse_members, whole_tree
@@ -186,55 +185,3 @@ async def _flag_set_again(scope: QueueContext, flow_id: str) -> bool:
     await asyncio.sleep(_STALE_CAPS_S)
     [status] = await scope.call("budget_recheck", flow_id)
     return bool(status == b"cleared")
-
-
-class BudgetCalls(QueueBase):
-    """Budgets of flows whose root is in this queue."""
-
-    async def get_flow_budget(self, flow_id: JobIdLike) -> FlowBudget | None:
-        """Read caps, use and parked jobs of a flow's budget by the root's id; None without a budget."""
-        return await get_flow_budget(await self.scope(), self._own(flow_id))
-
-    async def get_parked_jobs(self, flow_id: JobIdLike) -> list[JobRef]:
-        """Find the jobs of a flow that wait because its budget is used up, in any queue."""
-        return await get_parked_jobs(await self.scope(), self._own(flow_id))
-
-    async def top_up_budget(
-        self,
-        flow_id: JobIdLike,
-        *,
-        add_tokens: float = 0,
-        add_cost: float = 0,
-        add_tokens_by: Mapping[str, float] | None = None,
-        add_costs_by: Mapping[str, float] | None = None,
-        release: bool = True,
-        retry_failed: bool = False,
-        expect: FlowBudget | Budget | None = None,
-        preview: bool = False,
-        actor: Actor | None = None,
-    ) -> TopUp:
-        """Raise caps that exist, and let the jobs go on that the budget stopped, unless a cap is still exceeded.
-
-        A cap that does not exist stays so. Two top-ups at once both count; each job is released once.
-
-        Args:
-            add_tokens, add_cost: added to the totals; `add_tokens_by`, `add_costs_by` to categories.
-            release: make parked jobs ready.
-            retry_failed: also retry jobs that failed with `Budget exceeded`.
-            expect: the budget as it was shown; with other caps by now nothing is done.
-            preview: change nothing, tell what would happen.
-        Raises: BudgetNotFoundError; InvalidOptionError for negative amounts, or when caps are not as expected.
-        """
-        return await top_up_budget(
-            await self.scope(),
-            self._own(flow_id),
-            add_tokens=add_tokens,
-            add_cost=add_cost,
-            add_tokens_by=add_tokens_by,
-            add_costs_by=add_costs_by,
-            release=release,
-            retry_failed=retry_failed,
-            expect=expect,
-            preview=preview,
-            actor=actor,
-        )

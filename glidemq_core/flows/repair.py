@@ -10,8 +10,7 @@ from ..jobs.audit import audit_blob
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.fields import Duration, refuse, to_ms
 from ..options.job import Actor, JobRef
-from ..options.types import JobIdLike
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..wire.keys import QueueKeys, done_marker
 from ..wire.numbers import to_int
 from ..wire.replies import as_text
@@ -133,36 +132,3 @@ async def _count_part(
             needed="waiting-children",
         )
     return parse_members([member for member in rest if member != b"released"], prefix)
-
-
-class FlowCalls(QueueBase):
-    """Mending flows whose jobs wait in this queue."""
-
-    async def repair_flow(
-        self, job_id: JobIdLike, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
-    ) -> list[JobRef]:
-        """Let parents of a flow that wait for children which have completed unheard go on, from a job downwards.
-
-        Such flows are left by Node producers and workers. Returns the children that now count.
-
-        Args:
-            older_than: age of a parent (ms or timedelta); younger ones may still be being wired.
-        """
-        return await repair_flow(await self.scope(), self._own(job_id), older_than=older_than, actor=actor)
-
-    async def get_blocking_children(self, job_id: JobIdLike) -> list[JobRef]:
-        """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
-        return await blocking_children(await self.scope(), self._own(job_id))
-
-    async def release_parent(
-        self, job_id: JobIdLike, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
-    ) -> list[JobRef]:
-        """Let a waiting parent go on without children that failed or are gone; their results will be missing.
-
-        Returns the children that now count as done. The parent runs once it waits for no other.
-
-        Args:
-            children: only these; by default all that will not complete by themselves.
-        Raises: JobNotFoundError, JobStateError; InvalidOptionError for a child that may still complete.
-        """
-        return await release_parent(await self.scope(), self._own(job_id), children=children, actor=actor)

@@ -7,30 +7,27 @@ import json
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Unpack, overload
+from typing import Any
 
 from ..errors import (
     BulkError,
     CostExceedsCapacityError,
-    DuplicateJobError,
     GlideMQError,
     InvalidOptionError,
     QueueNotFoundError,
     SerializationError,
 )
 from ..job import Job
-from ..options.fields import Duration, positive_ms, refuse
+from ..options.fields import refuse
 from ..options.job import (
-    JobKeywords,
     JobOptions,
     JobRef,
     NewJob,
     Ordering,
-    PlainKeywords,
     job_options,
     millitokens,
 )
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..server.slots import check_one_slot
 from ..wire import payload
 from .links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
@@ -87,7 +84,7 @@ def _warn_of_idle_fallbacks(options: JobOptions) -> None:
             f"attempts={options.attempts} is more than {steps + 1}, what a chain of {steps} needs: attempts from "
             f"number {steps + 2} on run without a fallback, that is with the first model again"
         )
-    warnings.warn(why, RuntimeWarning, stacklevel=4)
+    warnings.warn(why, RuntimeWarning, stacklevel=5)
 
 
 def _is_utf8(text: str) -> bool:
@@ -248,124 +245,50 @@ async def add_each(
     return results
 
 
-class AddCalls(QueueBase):
-    """The producing side of a queue."""
+async def add_job(
+    scope: QueueContext,
+    name: str,
+    data: Any,
+    options: JobOptions,
+    *,
+    events: bool = True,
+    compression: str = "none",
+    cross_slot: bool = False,
+) -> Job[Any, Any] | None:
+    """Add one job; see `Queue.add`."""
+    if options.parent is not None:
+        _check_parent_slot(scope, options.parent, cross_slot)
+    record = encode_job(scope, name, data, options, compression=compression)
+    now_ms = scope.now_ms()
+    if options.parent is None:
+        [answer] = await add_records(scope, now_ms, events, [record])
+    else:
+        link = await link_child(scope, options.parent, record)
+        record = link.record
+        async with unless_left(link):
+            [answer] = await add_records(scope, now_ms, events, [record])
+            await link.settle(came=answer[0] == b"ok")
+    await register_queue(scope)
+    return _added(scope, now_ms, record, options, answer)
 
-    _events: bool
-    _compression: str
 
-    @overload
-    async def add(
-        self,
-        name: str,
-        data: Any = None,
-        *,
-        options: None = None,
-        cross_slot: bool = False,
-        **keywords: Unpack[PlainKeywords],
-    ) -> Job[Any, Any]: ...
-    @overload
-    async def add(
-        self,
-        name: str,
-        data: Any = None,
-        *,
-        options: JobOptions | None = None,
-        cross_slot: bool = False,
-        **keywords: Unpack[JobKeywords],
-    ) -> Job[Any, Any] | None: ...
-    async def add(
-        self,
-        name: str,
-        data: Any = None,
-        *,
-        options: JobOptions | None = None,
-        cross_slot: bool = False,
-        **keywords: Unpack[JobKeywords],
-    ) -> Job[Any, Any] | None:
-        """Add a job; None when it was deduplicated or its custom id is taken.
-
-        Args:
-            name: kind of job; any text.
-            data: payload for the serializer, at most 1 MiB as text.
-            options: options as one object; a keyword beside it wins. Durations are ms or timedelta.
-            cross_slot: a `parent` may lie in another slot of a cluster: only Python workers serve both queues.
-        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
-            QueueNotFoundError for a parent in a queue that does not exist.
-        """
-        chosen = job_options(options, keywords)
-        scope = await self.scope()
-        if chosen.parent is not None:
-            _check_parent_slot(scope, chosen.parent, cross_slot)
-        record = encode_job(scope, name, data, chosen, compression=self._compression)
-        now_ms = scope.now_ms()
-        if chosen.parent is None:
-            answer = (await add_records(scope, now_ms, self._events, [record]))[0]
-        else:
-            link = await link_child(scope, chosen.parent, record)
-            record = link.record
-            async with unless_left(link):
-                answer = (await add_records(scope, now_ms, self._events, [record]))[0]
-                await link.settle(came=answer[0] == b"ok")
-        await register_queue(scope)
-        return _added(scope, now_ms, record, chosen, answer)
-
-    async def add_and_wait(
-        self,
-        name: str,
-        data: Any = None,
-        *,
-        wait_timeout: Duration = 30_000,
-        options: JobOptions | None = None,
-        cross_slot: bool = False,
-        **keywords: Unpack[JobKeywords],
-    ) -> Any:
-        """Add a job, wait for its end and return its result.
-
-        Args:
-            wait_timeout: ms or timedelta; the job goes on afterwards.
-        Raises: JobFailedError, WaitTimeoutError, DuplicateJobError when it was deduplicated or its id is taken,
-            JobNotFoundError when it was removed meanwhile; InvalidOptionError also for a job that would not stay
-            (`remove_on_complete`, `remove_on_fail`); else as `add`.
-        """
-        from .wait import Answers
-
-        timeout_ms, chosen = positive_ms(wait_timeout, "wait_timeout"), job_options(options, keywords)
-        for option in ("remove_on_complete", "remove_on_fail"):
-            if (given := getattr(chosen, option)) is not False:
-                refuse(option, given, "left out when the result is waited for")
-        async with Answers(await self.scope()) as answers:
-            job = await self.add(name, data, options=chosen, cross_slot=cross_slot)
-            if job is None:
-                raise DuplicateJobError(
-                    "the job was not added: there is one of the same custom or deduplication id",
-                    queue=self.name,
-                    job_id=chosen.job_id or "",
-                )
-            return await answers.of(job.id, timeout_ms)
-
-    async def add_bulk(self, jobs: Iterable[NewJob], *, cross_slot: bool = False) -> list[Job[Any, Any]]:
-        """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.
-
-        `cross_slot` as in `add`.
-
-        Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
-        Jobs that were not refused are stored all the same.
-        """
-        results = await add_each(
-            await self.scope(),
-            jobs,
-            events=self._events,
-            compression=self._compression,
-            cross_slot=cross_slot,
+async def add_bulk(
+    scope: QueueContext,
+    jobs: Iterable[NewJob],
+    *,
+    events: bool = True,
+    compression: str = "none",
+    cross_slot: bool = False,
+) -> list[Job[Any, Any]]:
+    """Add many jobs and leave out those that were skipped; see `Queue.add_bulk`."""
+    results = await add_each(scope, jobs, events=events, compression=compression, cross_slot=cross_slot)
+    refused = [result for result in results if isinstance(result, GlideMQError)]
+    if refused:
+        raise BulkError(
+            f"{len(refused)} of {len(results)} jobs were refused, the first because {refused[0]}",
+            results=results,
         )
-        refused = [r for r in results if isinstance(r, GlideMQError)]
-        if refused:
-            raise BulkError(
-                f"{len(refused)} of {len(results)} jobs were refused, the first because {refused[0]}",
-                results=results,
-            )
-        return [r for r in results if isinstance(r, Job)]
+    return [result for result in results if isinstance(result, Job)]
 
 
 def _check_parent_slot(scope: QueueContext, parent: JobRef, cross_slot: bool) -> None:

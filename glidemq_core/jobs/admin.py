@@ -10,7 +10,7 @@ from ..errors import QueueBusyError
 from ..options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from ..options.job import Actor, RateLimit
 from ..server.commands import Arg
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..server.retry import retry_lost_reply
 from ..wire.numbers import to_int
 from ..wire.replies import as_texts
@@ -203,85 +203,3 @@ async def rate_limit_group(
     if resume_at is None:
         refuse("duration", duration, "a time the calendar reaches")
     return resume_at
-
-
-class SwitchCalls(QueueBase):
-    """Switches and sweeping operations of a whole queue."""
-
-    async def pause(self, *, actor: Actor | None = None) -> None:
-        """Stop Python workers from starting jobs; running ones go on. Node workers do not obey."""
-        await pause(await self.scope(), actor=actor)
-
-    async def resume(self, *, actor: Actor | None = None) -> None:
-        """Let workers start jobs again."""
-        await resume(await self.scope(), actor=actor)
-
-    async def is_paused(self) -> bool:
-        """Whether the queue is paused."""
-        return await is_paused(await self.scope())
-
-    async def drain(self, *, delayed: bool = False, actor: Actor | None = None) -> int:
-        """Delete the jobs that wait; with `delayed` the scheduled ones too. Returns how many went."""
-        return await drain(await self.scope(), delayed=delayed, actor=actor)
-
-    async def clean(
-        self,
-        state: Literal["completed", "failed"],
-        *,
-        grace: Duration,
-        limit: int = 1000,
-        actor: Actor | None = None,
-    ) -> list[str]:
-        """Delete at most `limit` results older than `grace` (ms or timedelta), oldest first.
-
-        Returns their ids. Raises InvalidOptionError.
-        """
-        return await clean(await self.scope(), state, grace=grace, limit=limit, actor=actor)
-
-    async def retry_jobs(self, count: int = 0, *, actor: Actor | None = None) -> int:
-        """Retry the oldest failed jobs, all with 0; returns how many. Raises InvalidOptionError."""
-        return await retry_jobs(await self.scope(), count, actor=actor)
-
-    async def obliterate(self, *, force: bool = False, actor: Actor | None = None) -> None:
-        """Delete the queue and everything in it. Raises QueueBusyError while jobs are active, unless `force`.
-
-        The audit trail goes too, unless an actor is named: it then ends with this entry.
-        """
-        await obliterate(await self.scope(), force=force, actor=actor)
-
-    async def set_global_concurrency(self, limit: int, *, actor: Actor | None = None) -> None:
-        """Cap the active jobs of all workers together; 0 = off. Raises InvalidOptionError."""
-        await set_global_concurrency(await self.scope(), limit, actor=actor)
-
-    async def get_global_concurrency(self) -> int | None:
-        """Return the cap on active jobs; None when there is none."""
-        return await get_global_concurrency(await self.scope())
-
-    async def set_global_rate_limit(self, limit: RateLimit, *, actor: Actor | None = None) -> None:
-        """Cap job starts of all workers together. Raises InvalidOptionError."""
-        instance_of(RateLimit)(limit, "limit")
-        await set_global_rate_limit(await self.scope(), limit, actor=actor)
-
-    async def remove_global_rate_limit(self, *, actor: Actor | None = None) -> None:
-        """Lift the cap on job starts."""
-        await set_global_rate_limit(await self.scope(), None, actor=actor)
-
-    async def get_global_rate_limit(self) -> RateLimit | None:
-        """Return the cap on job starts; None when there is none."""
-        return await get_global_rate_limit(await self.scope())
-
-    async def rate_limit_group(
-        self,
-        key: str,
-        duration: Duration,
-        *,
-        extend: Literal["max", "replace"] = "max",
-        actor: Actor | None = None,
-    ) -> datetime:
-        """Hold back the parked jobs of an ordering group for `duration` (ms or timedelta); tells until when.
-
-        Args:
-            extend: `max` never shortens an earlier hold, `replace` sets it as given.
-        Raises: InvalidOptionError.
-        """
-        return await rate_limit_group(await self.scope(), key, duration, extend=extend, actor=actor)

@@ -14,9 +14,8 @@ from typing import Any, Final
 from ..errors import InvalidOptionError, ServerError
 from ..options.fields import from_epoch_ms, instance_of, refuse, whole
 from ..options.job import Actor
-from ..options.types import JobIdLike
 from ..records.jobs import AuditCheck, AuditEntry
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..wire.strict_json import parse_json
 
 _GENESIS = "0" * 64
@@ -232,35 +231,3 @@ def _decode(text: str) -> AuditEntry | None:
         )
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-class AuditCalls(QueueBase):
-    """The audit trail of a queue."""
-
-    async def get_audit(
-        self, *, limit: int = 100, before: int | None = None, job_id: JobIdLike | None = None
-    ) -> list[AuditEntry]:
-        """Return entries, newest first; `before` is a sequence number, exclusive.
-
-        Raises InvalidOptionError.
-        """
-        return await get_audit(
-            await self.scope(),
-            limit=limit,
-            before=before,
-            job_id=None if job_id is None else self._own(job_id),
-        )
-
-    async def verify_audit(self, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
-        """Recompute every hash; tell whether the chain is whole and, if not, where it breaks.
-
-        Args:
-            expect_last: number and hash of what was the last entry at an earlier time: it must still be there, which
-                an audit that was cut or written anew since cannot fake.
-        """
-        return await verify_audit(await self.scope(), expect_last=expect_last)
-
-    async def export_audit(self) -> AsyncIterator[str]:
-        """Iterate over the entries as they are stored, oldest first: JSON whose hashes can be recomputed."""
-        async for text in export_audit(await self.scope()):
-            yield text

@@ -9,11 +9,9 @@ from typing import Any, Literal
 from ..errors import JobStateError
 from ..options.fields import Duration, delay_ms, integer, refuse, whole
 from ..options.job import Actor
-from ..options.types import JobIdLike
 from ..records.jobs import JobLogs
 from ..server.context import QueueContext
 from ..wire import payload
-from .admin import SwitchCalls
 from .appending import Appender
 from .audit import audit_blob
 from .run_calls import RunCalls
@@ -250,68 +248,3 @@ async def get_job_logs(scope: QueueContext, job_id: str, start: int = 0, end: in
     key = scope.keys.log(job_id)
     lines, count = await scope.gather(("LRANGE", key, first, last), ("LLEN", key))
     return JobLogs(logs=tuple(line.decode("utf-8", "replace") for line in lines or ()), count=int(count or 0))
-
-
-class ControlCalls(SwitchCalls):
-    """Jobs by id, without loading them first; and the switches of the queue."""
-
-    async def remove_job(self, job_id: JobIdLike, *, force: bool = False, actor: Actor | None = None) -> bool:
-        """Delete a job and all that describes it; False when there is none.
-
-        Raises JobStateError for an active job unless `force`.
-        """
-        return await remove_job(await self.scope(), self._own(job_id), force=force, actor=actor)
-
-    async def retry_job(
-        self,
-        job_id: JobIdLike,
-        *,
-        reset_fallback: bool = False,
-        clear_signals: bool = False,
-        actor: Actor | None = None,
-    ) -> None:
-        """Run a failed job again with all its attempts. Raises JobStateError, JobNotFoundError.
-
-        Args:
-            reset_fallback: start at the primary model again, not at the last fallback.
-            clear_signals: forget earlier approvals and other signals.
-        """
-        await retry_job(
-            await self.scope(),
-            self._own(job_id),
-            reset_fallback=reset_fallback,
-            clear_signals=clear_signals,
-            actor=actor,
-        )
-
-    async def promote_job(self, job_id: JobIdLike, *, actor: Actor | None = None) -> None:
-        """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
-        await promote_job(await self.scope(), self._own(job_id), actor=actor)
-
-    async def change_job_priority(
-        self, job_id: JobIdLike, priority: int, *, actor: Actor | None = None
-    ) -> None:
-        """Give a job that has not started another priority, 0..2048.
-
-        Raises InvalidOptionError, JobStateError, JobNotFoundError.
-        """
-        await change_job_priority(await self.scope(), self._own(job_id), priority, actor=actor)
-
-    async def change_job_delay(
-        self, job_id: JobIdLike, delay: Duration, *, actor: Actor | None = None
-    ) -> None:
-        """Let a job that has not started wait `delay` (ms or timedelta) from now.
-
-        Raises InvalidOptionError, JobStateError, JobNotFoundError.
-        """
-        await change_job_delay(await self.scope(), self._own(job_id), delay, actor=actor)
-
-    async def revoke(
-        self, job_id: JobIdLike, *, actor: Actor | None = None
-    ) -> Literal["revoked", "flagged", "not_found"]:
-        """Fail a job that has not started; flag one that has, which Python workers then cancel."""
-        return await revoke(await self.scope(), self._own(job_id), actor=actor)
-
-    async def get_job_logs(self, job_id: JobIdLike, start: int = 0, end: int = -1) -> JobLogs:
-        """Return log lines `start`..`end` inclusive, oldest first, and how many there are."""
-        return await get_job_logs(await self.scope(), self._own(job_id), start, end)

@@ -11,7 +11,7 @@ from ..errors import ServerError
 from ..options.fields import from_epoch_ms, integer, one_of
 from ..records.jobs import JobCounts
 from ..records.operations import Metrics, MetricsPoint, WorkerInfo, WorkerJob
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from ..wire.numbers import to_int
 from ..wire.strict_json import parse_json
 
@@ -172,35 +172,3 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return int(value)
-
-
-class VitalCalls(QueueBase):
-    """Counts, metrics and workers of a queue."""
-
-    async def get_job_counts(self) -> JobCounts:
-        """Count jobs by state at a cost that does not grow with them; None where that cannot be."""
-        return await get_job_counts(await self.scope())
-
-    async def count(self) -> int:
-        """Return the length of the stream: FIFO jobs that wait or run."""
-        return await count(await self.scope())
-
-    async def exists(self) -> bool:
-        """Whether anything that makes up a queue is there."""
-        return await exists(await self.scope())
-
-    async def get_metrics(
-        self, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
-    ) -> Metrics:
-        """Return jobs per minute, oldest first; slice inclusive, negative from the end.
-
-        Raises InvalidOptionError.
-        """
-        return await get_metrics(await self.scope(), kind, start, end)
-
-    async def get_workers(self) -> list[WorkerInfo]:
-        """Return all live workers, oldest first; walks over all keys of the server, a page a call.
-
-        Raises: PermissionDeniedError for users who may not look.
-        """
-        return await get_workers(await self.scope())

@@ -8,14 +8,13 @@ from typing import Any
 
 from ..job import Job
 from ..options.fields import one_of, refuse, whole
-from ..options.types import JobIdLike
 from ..server.connection import Call
 from ..server.context import QueueContext
 from ..wire.keys import WORKERS_GROUP
 from ..wire.numbers import to_int
 from ..wire.replies import as_texts, hash_fields, picked_fields, readable
 from ..wire.strict_json import same_json
-from .counts import VitalCalls, scan_hashes
+from .counts import scan_hashes
 
 #: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (
@@ -305,38 +304,3 @@ def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapp
     return isinstance(held, Mapping) and all(
         key in held and same_json(held[key], value) for key, value in data.items()
     )
-
-
-class ReadCalls(VitalCalls):
-    """Reading a queue; nothing here changes anything."""
-
-    async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[Any, Any] | None:
-        """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
-        return await get_job(await self.scope(), self._own(job_id), exclude_data=exclude_data)
-
-    async def get_jobs(
-        self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
-    ) -> list[Job[Any, Any]]:
-        """Read jobs of a state, places `start`..`end` inclusive (negative end: all), oldest or soonest first.
-
-        States: waiting, active, delayed, completed, failed, suspended, prioritized, group-waiting.
-        Raises InvalidOptionError.
-        """
-        return await get_jobs(await self.scope(), state, start, end, exclude_data=exclude_data)
-
-    async def search_jobs(
-        self,
-        *,
-        state: str | None = None,
-        name: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        limit: int = 100,
-        exclude_data: bool = False,
-    ) -> list[Job[Any, Any]]:
-        """Find jobs by name and by top-level values of their data; bounded, warns of more.
-
-        Raises InvalidOptionError.
-        """
-        return await search_jobs(
-            await self.scope(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
-        )

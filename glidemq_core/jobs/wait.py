@@ -8,18 +8,21 @@ from typing import Any, Final, Literal, Self
 
 from ..errors import (
     CallTimeoutError,
+    DuplicateJobError,
     JobFailedError,
     SerializationError,
     ServerUnavailableError,
     WaitTimeoutError,
 )
-from ..options.job import Duration, to_ms
+from ..options.fields import Duration, positive_ms, refuse, to_ms
+from ..options.job import JobOptions
 from ..records.jobs import JobCounts
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
 from ..wire.payload import decode_result
 from ..wire.replies import as_text
+from .add import add_job
 from .counts import get_job_counts
 from .read import get_jobs
 
@@ -62,6 +65,35 @@ def _timed_out(scope: QueueContext, job_id: str, state: str, timeout_ms: int) ->
         state=state,
         timeout_ms=timeout_ms,
     )
+
+
+async def add_and_wait(
+    scope: QueueContext,
+    name: str,
+    data: Any,
+    options: JobOptions,
+    *,
+    wait_timeout: Duration,
+    events: bool = True,
+    compression: str = "none",
+    cross_slot: bool = False,
+) -> Any:
+    """Add a job, wait for its end and return its result; see `Queue.add_and_wait`."""
+    timeout_ms = positive_ms(wait_timeout, "wait_timeout")
+    for option in ("remove_on_complete", "remove_on_fail"):
+        if (given := getattr(options, option)) is not False:
+            refuse(option, given, "left out when the result is waited for")
+    async with Answers(scope) as answers:
+        job = await add_job(
+            scope, name, data, options, events=events, compression=compression, cross_slot=cross_slot
+        )
+        if job is None:
+            raise DuplicateJobError(
+                "the job was not added: there is one of the same custom or deduplication id",
+                queue=scope.queue,
+                job_id=options.job_id or "",
+            )
+        return await answers.of(job.id, timeout_ms)
 
 
 async def until_empty(scope: QueueContext) -> None:

@@ -14,7 +14,7 @@ from ..jobs.read import load_jobs
 from ..options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
 from ..records.jobs import VectorHit
 from ..server.connection import Connection
-from ..server.context import QueueBase, QueueContext
+from ..server.context import QueueContext
 from . import exact, module
 from .filter import escape_tag, parse_filter
 from .hits import Hit, rank
@@ -23,7 +23,6 @@ from .vectors import field_name, pack
 
 __all__ = [
     "NumericField",
-    "SearchCalls",
     "TagField",
     "TextField",
     "VectorField",
@@ -319,83 +318,3 @@ def _options(given: Mapping[str, Any] | None) -> tuple[int, int | None, int | No
         offset, limit = whole(0)(window["offset"], "offset"), whole(0)(window["count"], "count")
     timeout: Duration | None = given.get("timeout")
     return offset, limit, None if timeout is None else to_ms(timeout, "timeout")
-
-
-class SearchCalls(QueueBase):
-    """Search indexes and search by vectors."""
-
-    async def create_job_index(
-        self,
-        name: str | None = None,
-        *,
-        vector_field: VectorField | None = None,
-        fields: Sequence[Field] = (),
-        create_options: Mapping[str, Any] | None = None,
-        engine: Engine = "auto",
-    ) -> None:
-        """Create an index over the queue's jobs: `name`, `state`, `timestamp`, `priority`, `fields` and a vector.
-
-        Args:
-            name: `<queue>-idx` without one. The names of a search module are global to the server.
-            fields: further TagField, NumericField and TextField to filter by.
-            create_options: of the module: score, language, skip_initial_scan, min_stem_size, with_offsets,
-                no_offsets, no_stop_words, stop_words, punctuation. Exact search heeds skip_initial_scan.
-            engine: `module` (a search module of the server), `exact` (works on any server), or `auto`: the
-                module if there is one.
-        Raises:
-            InvalidOptionError: also when an index of that name exists.
-            UnsupportedServerError: engine `module` on a server without one.
-        """
-        await create_job_index(
-            await self.scope(),
-            name,
-            vector_field=vector_field,
-            fields=fields,
-            create_options=create_options,
-            engine=engine,
-        )
-
-    async def drop_job_index(self, name: str | None = None) -> None:
-        """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
-        await drop_job_index(await self.scope(), name)
-
-    async def vector_search(
-        self,
-        embedding: Any,
-        *,
-        k: int = 10,
-        filter: str = "*",
-        index_name: str | None = None,
-        return_fields: Sequence[str] | None = None,
-        score_field: str = "__score",
-        search_options: Mapping[str, Any] | None = None,
-        rescan: bool = False,
-    ) -> list[VectorHit]:
-        """Find the `k` jobs whose vectors are nearest to `embedding`, nearest first, ties by id.
-
-        Scores are distances, smaller is nearer: COSINE 1 - cos, L2 squared Euclidean, IP 1 - dot product.
-
-        Args:
-            embedding: as many numbers as the index has dimensions; sequence, or buffer of float32.
-            k: 1 to 10000.
-            filter: `*`, `@tag:{a|b}`, `@number:[a b]`, combined by juxtaposition, `|`, `-` and parentheses.
-            return_fields: read only these fields of the jobs' records; all without.
-            score_field: name of the score within the module's answer.
-            search_options: `limit` {offset, count} takes a part of the hits; `timeout` (ms) of the module.
-            rescan: look for vectors that glide-mq peers stored since an exact index was created.
-        Raises:
-            InvalidOptionError: also for a wrong length, and a filter that cannot be read.
-            IndexNotFoundError: no such index over this queue.
-            UnsupportedServerError: the filter needs a search module, or exact search lacks numpy.
-        """
-        return await vector_search(
-            await self.scope(),
-            embedding,
-            k=k,
-            filter=filter,
-            index_name=index_name,
-            return_fields=return_fields,
-            score_field=score_field,
-            search_options=search_options,
-            rescan=rescan,
-        )

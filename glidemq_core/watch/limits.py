@@ -8,6 +8,7 @@ from typing import Any
 from glidemq_core.reading.reader import Reader, moment
 from glidemq_core.reading.scan import scan_step
 from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
+from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
 
 from .discovery import token_windows
@@ -15,6 +16,8 @@ from .snapshot import snapshots
 
 #: Groups shown of one queue: those with waiting jobs first.
 _MOST_GROUPS = 50
+#: Round trips a second that reading the limits of one queue may take.
+_CALLS_PER_S = 1_000
 #: Steps of the one look for a token counter that nobody published, at most.
 _SCANS = 20
 _GROUP_FIELDS = (
@@ -58,6 +61,15 @@ async def read_limits(reader: Reader, names: Sequence[str], windows: Mapping[str
         groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
         answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, reader))
     return tuple(answers)
+
+
+async def queue_limits(context: QueueContext) -> Limits:
+    """Read the limits of one queue; see `Queue.get_limits`."""
+    reader = Reader(context.connection, context.keys.prefix, _CALLS_PER_S)
+    [limits] = await read_limits(reader, [context.queue], {})
+    if limits.tpm.used is None and (window := await scan_token_window(reader, context.queue)):
+        [limits] = await read_limits(reader, [context.queue], {context.queue: window})
+    return limits
 
 
 #: How many groups a queue has, None where that cannot be read, and of some their key, fields, parked jobs and
