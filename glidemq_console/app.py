@@ -30,7 +30,7 @@ from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
-from .runtime.resilient_app import Unbroken
+from .runtime.resilient_app import ResilientApp
 from .runtime.type_ahead import TypeAhead
 from .screens.frame import ConsoleScreen, is_too_small
 from .text.ascii_fallback import ascii_glyphs
@@ -77,7 +77,7 @@ class SnapshotReady(Message):
         return isinstance(message, SnapshotReady)
 
 
-class ConsoleApp(Unbroken):
+class ConsoleApp(ResilientApp):
     """The console."""
 
     TITLE = "glidemq"
@@ -85,15 +85,15 @@ class ConsoleApp(Unbroken):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
-    def __init__(self, config: ConsoleConfig, garbage: GcTuning | None = None) -> None:
+    def __init__(self, config: ConsoleConfig, gc_tuning: GcTuning | None = None) -> None:
         """Make the console.
 
         Args:
-            garbage: the collector of this process, when the process is the console's own.
+            gc_tuning: the garbage collector of this process, when the process is the console's own.
         """
         super().__init__(ansi_color=no_color())
         self.config = config
-        self._garbage = garbage
+        self._gc_tuning = gc_tuning
         self.now_ms = config.clock
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
@@ -162,8 +162,8 @@ class ConsoleApp(Unbroken):
         """Ages and countdowns go on when nothing comes."""
         self._take(self.snapshot)
         self._hide_dialogs()
-        if self._garbage is not None:
-            self._garbage.second(monotonic(), self.last_input)
+        if self._gc_tuning is not None:
+            self._gc_tuning.tick(monotonic(), self.last_input)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):

@@ -85,13 +85,13 @@ async def _headless(options: DemoOptions) -> int:
 
 
 async def _with_console(options: DemoOptions) -> int:
-    garbage = GcTuning()
-    garbage.hold()
+    gc_tuning = GcTuning()
+    gc_tuning.disable()
     async with _workload(options):
         # Loaded while the workload's process starts; what it takes is paid once.
         from glidemq_console.app import ConsoleApp
         from glidemq_console.config.console import ConsoleConfig
-        from glidemq_console.runtime.process import tell_unsent
+        from glidemq_console.runtime.process import report_unsent
 
         chosen: dict[str, Any] = {"user": options.user} if options.user else {}
         app = ConsoleApp(
@@ -105,7 +105,7 @@ async def _with_console(options: DemoOptions) -> int:
                 connect_options=options.connect_options,
                 **chosen,
             ),
-            garbage,
+            gc_tuning,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,7 +113,7 @@ async def _with_console(options: DemoOptions) -> int:
         if options.duration_ms is not None:
             loop.call_later(options.duration_ms / 1_000, app.exit, 0)
         await app.run_async()
-        tell_unsent(app)
+        report_unsent(app)
         return app.return_code or 0
 
 

@@ -1,4 +1,4 @@
-"""Defects: an exception that nobody expected is written to a log file and told in one line, without local variables."""
+"""Write unexpected exceptions to a log file and describe them in one line, without local variables."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ def describe(error: BaseException) -> str:
 
 
 class DefectLog:
-    """Writes defects to a file that only its owner reads; each place in the code once."""
+    """Write defects to a file that only its owner reads; each place in the code once."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._written: set[tuple[str, ...]] = set()
 
     def record(self, error: BaseException, doing: str) -> str:
-        """Write a defect down; return what to tell of it.
+        """Write a defect to the log; returns the message to show.
 
         Args:
             doing: What was being done, as "drawing queues".
         """
         path = self._path or log_path()
-        told = f"{describe(error)}, a defect while {doing}"
+        message = f"{describe(error)}, a defect while {doing}"
         place = (doing, type(error).__name__, *_places(error)[-1:])
         if place not in self._written:
             try:
                 _append(path, _entry(error, doing))
             except OSError as problem:
-                return f"{told}; not logged: {problem.strerror or problem}"
+                return f"{message}; not logged: {problem.strerror or problem}"
             self._written.add(place)
-        return f"{told}; written to {clean(str(path), single_line=True)}"
+        return f"{message}; written to {clean(str(path), single_line=True)}"
 
 
 def _entry(error: BaseException, doing: str) -> str:

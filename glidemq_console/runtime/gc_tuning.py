@@ -1,7 +1,7 @@
-"""When Python looks for unreachable cycles: a look at all that a console holds takes longer than a key may wait.
+"""Schedule Python's garbage collection: a full collection takes longer than a key press may wait.
 
-What stands is set aside, so that a look sees only what has come since; all of it is looked at while nobody
-types. Until the first data are on screen nothing is looked at.
+Existing objects are frozen, so that a collection visits only what was made since. Full collections run while
+nobody types, and none runs before the first data are on screen.
 """
 
 from __future__ import annotations
@@ -9,45 +9,45 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass
 
-#: A look at everything once nobody has typed for this long, and again after this long, s.
+#: Seconds without input before a full collection, and between two of them.
 IDLE_S, AGAIN_S = 10.0, 300.0
-#: New objects before a look at the young ones, such looks before a deeper one, those before one at all.
+#: Thresholds of the three generations, see `gc.set_threshold`.
 THRESHOLDS = (1_000, 10, 1_000)
 
 
 @dataclass
 class GcTuning:
-    """The collector of a console's process, by the clock of its owner (monotonic s)."""
+    """The garbage collector of a console's process, by the clock of its owner (monotonic s)."""
 
-    #: When everything was looked at last; None until `settle`.
-    looked: float | None = None
+    #: Time of the last full collection or freeze; None until `enable`.
+    collected: float | None = None
 
-    def hold(self) -> None:
-        """Look at nothing during the start."""
+    def disable(self) -> None:
+        """Collect nothing during the start."""
         gc.disable()
 
-    def second(self, now: float, last_input: float) -> None:
-        """Do what is due; to be called about once a second, from when something is on screen."""
-        if self.looked is None:
-            self.settle(now)
+    def tick(self, now: float, last_input: float) -> None:
+        """Do what is due; call this about once a second, from when something is on screen."""
+        if self.collected is None:
+            self.enable(now)
         else:
-            self.rest(now, last_input)
+            self.collect_if_idle(now, last_input)
 
-    def settle(self, now: float) -> None:
-        """Set aside what stands and look at what comes from here on."""
+    def enable(self, now: float) -> None:
+        """Freeze what exists and collect what is made from now on."""
         gc.freeze()
         gc.set_threshold(*THRESHOLDS)
         gc.enable()
-        self.looked = now
+        self.collected = now
 
-    def rest(self, now: float, last_input: float) -> bool:
-        """Look at everything if nobody types and it is due; tells whether it was."""
-        if self.looked is None or now - last_input < IDLE_S:
+    def collect_if_idle(self, now: float, last_input: float) -> bool:
+        """Run a full collection if nobody types and it is due; returns whether it ran."""
+        if self.collected is None or now - last_input < IDLE_S:
             return False
-        if self.looked > last_input and now - self.looked < AGAIN_S:
+        if self.collected > last_input and now - self.collected < AGAIN_S:
             return False
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        self.looked = now
+        self.collected = now
         return True

@@ -1,25 +1,23 @@
-"""What the app does with defects: it tells and logs them and goes on, or ends in order."""
+"""The base of the console app: a defect is shown and logged and the app goes on, or it ends in order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.text import Text
 from textual.app import App
 from textual.widget import Widget
 from textual.worker import Worker, WorkerFailed, WorkerState
 
+from ..actions.outbox import Decider
 from ..screens.frame import ConsoleScreen
-
-if TYPE_CHECKING:
-    from ..actions.outbox import Decider
-    from .defects import DefectLog
+from .defects import DefectLog
 
 #: Exit code of the console when a defect ended it.
 DEFECT_CODE: Final = 70
 
 
-class Unbroken(App[int]):
+class ResilientApp(App[int]):
     """An app that a defect in a screen, a widget or an action does not end."""
 
     decider: Decider
@@ -29,8 +27,13 @@ class Unbroken(App[int]):
         """Say something in the status line of the screen on top."""
         raise NotImplementedError
 
+    @property
+    def is_going(self) -> bool:
+        """Whether a screen is on top that does not show yet what it was opened for."""
+        raise NotImplementedError
+
     def defect(self, error: BaseException, doing: str) -> None:
-        """Tell and log what nobody expected; the console goes on."""
+        """Show and log an unexpected error; the console goes on."""
         self.tell(self._defects.record(error, doing), "error")
 
     def drawing_failed(self, widget: Widget, error: Exception) -> None:
@@ -45,7 +48,7 @@ class Unbroken(App[int]):
             widget.screen.widget_is_drawn(widget, True)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A defect in what a key began is told: the console stays, and nobody takes it for done."""
+        """Show a defect in an action: the console stays, and nobody takes the action for done."""
         worker = event.worker
         if event.state is WorkerState.ERROR and worker.group != "feed" and worker.error is not None:
             self.defect(worker.error, f"doing {worker.name}")

@@ -1,20 +1,19 @@
-"""Keys typed in one go: each is done before the next is looked at, and none slips past a screen that comes up."""
+"""Hold keys until the screen or dialog opened by the previous key is ready."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from textual import events
 from textual.timer import Timer
 from textual.worker import Worker
 
 from ..screens.frame import ConsoleScreen
-
-if TYPE_CHECKING:
-    from ..app import ConsoleApp
+from ..widgets.dialog import ConfirmDialog, Dialog
+from .resilient_app import ResilientApp
 
 #: Between two looks whether what is waited for is there, seconds.
 LOOK_S: Final = 0.01
@@ -31,7 +30,7 @@ _ENDS_LINE: Final = ("enter", "escape")
 class TypeAhead:
     """Holds what is typed while a key before it is on its way, or a dialog that it asked for is not on screen."""
 
-    def __init__(self, app: ConsoleApp) -> None:
+    def __init__(self, app: ResilientApp) -> None:
         self._app = app
         self._held: deque[events.Key | events.Paste] = deque()
         #: A key that works on a list and has not come back from the widgets yet.
@@ -87,7 +86,9 @@ class TypeAhead:
             if self._leaves_line and screen.line_has_focus:
                 return monotonic() - self._since < LOST_S
             return self._asking is not None and not self._asking.is_finished
-        return self._asking is not None and (screen.focused is None or not _is_seen(screen))
+        return self._asking is not None and (
+            screen.focused is None or (isinstance(screen, Dialog) and not screen.is_seen)
+        )
 
     def _keep_looking(self) -> None:
         if self._timer is None:
@@ -121,16 +122,8 @@ class TypeAhead:
             self._keep_looking()
 
 
-def _is_seen(screen: object) -> bool:
-    from ..widgets.dialog import Dialog
-
-    return screen.is_seen if isinstance(screen, Dialog) else True
-
-
 def _answers_unseen(screen: object, event: events.Key | events.Paste) -> bool:
     """Whether this would answer a question that was not on screen yet when it was typed; a no is taken all the same."""
-    from ..widgets.dialog import ConfirmDialog
-
     if not isinstance(screen, ConfirmDialog) or screen.is_typed:
         return False
     return not (isinstance(event, events.Key) and event.key in ("escape", "n"))

@@ -19,7 +19,7 @@ class Ring:
 
 
 @pytest.fixture
-def garbage() -> Iterator[GcTuning]:
+def tuning() -> Iterator[GcTuning]:
     thresholds = gc.get_threshold()
     yield GcTuning()
     gc.set_threshold(*thresholds)
@@ -27,28 +27,28 @@ def garbage() -> Iterator[GcTuning]:
     gc.enable()
 
 
-def test_nothing_is_looked_at_until_the_first_data_stand(garbage: GcTuning) -> None:
-    garbage.hold()
+def test_nothing_is_looked_at_until_the_first_data_stand(tuning: GcTuning) -> None:
+    tuning.disable()
     assert not gc.isenabled()
-    assert not garbage.rest(now=100.0, last_input=0.0)
+    assert not tuning.collect_if_idle(now=100.0, last_input=0.0)
 
-    garbage.settle(now=1.0)
+    tuning.enable(now=1.0)
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
 
 
-def test_everything_is_looked_at_while_nobody_types(garbage: GcTuning) -> None:
+def test_everything_is_looked_at_while_nobody_types(tuning: GcTuning) -> None:
     ring = Ring()
     gone = weakref.ref(ring)
-    garbage.settle(now=0.0)
+    tuning.enable(now=0.0)
     del ring
     gc.collect()
     assert gone() is not None, "what stood was set aside"
 
-    assert not garbage.rest(now=20.0, last_input=20.0 - IDLE_S / 2)
+    assert not tuning.collect_if_idle(now=20.0, last_input=20.0 - IDLE_S / 2)
     assert gone() is not None
-    assert garbage.rest(now=20.0, last_input=20.0 - IDLE_S)
+    assert tuning.collect_if_idle(now=20.0, last_input=20.0 - IDLE_S)
     assert gone() is None
 
-    assert not garbage.rest(now=21.0, last_input=10.0), "once is enough"
-    assert garbage.rest(now=21.0 + AGAIN_S, last_input=10.0)
+    assert not tuning.collect_if_idle(now=21.0, last_input=10.0), "once is enough"
+    assert tuning.collect_if_idle(now=21.0 + AGAIN_S, last_input=10.0)

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from glidemq_console.actions import ACTIONS, EVERYWHERE, in_scope
 from glidemq_console.app import SCREENS, ConsoleApp
 from glidemq_console.runtime.defects import DefectLog
-from glidemq_console.runtime.process import tell_unsent
+from glidemq_console.runtime.process import report_unsent
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError
@@ -297,6 +297,6 @@ async def test_a_decision_on_its_way_when_the_console_ends_is_listed(
         await asked.wait()
         app.exit()
 
-    tell_unsent(app)
+    report_unsent(app)
 
     assert "no answer, it may have been sent: approve " in capsys.readouterr().err

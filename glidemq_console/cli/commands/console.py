@@ -50,16 +50,16 @@ def console(
     _require_terminal("console", "glidemq queues --json")
     from glidemq_console.runtime.gc_tuning import GcTuning
 
-    garbage = GcTuning()
-    garbage.hold()
+    gc_tuning = GcTuning()
+    gc_tuning.disable()
     config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
-    from glidemq_console.app import SCREENS
+    from glidemq_console.app import SCREENS, ConsoleApp
     from glidemq_console.runtime.process import run_console
 
     known = [spec.name for spec in SCREENS]
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
     _check_theme(config.theme)
-    return int(run_console(config, garbage) or 0)
+    return run_console(ConsoleApp(config, gc_tuning))
 
 
 def _require_terminal(name: str, instead: str) -> None:
