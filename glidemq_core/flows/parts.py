@@ -26,7 +26,7 @@ from ..server.retry import retry_lost_reply
 from ..server.slots import slot_of
 from ..wire.replies import as_text
 from ..wire.strict_json import parse_json
-from .plan import Plan, Planned, duplicate, group_spec, hash_of
+from .plan import Plan, PlannedJob, duplicate, group_spec, hash_of
 
 #: What one call creates at most: jobs, and bytes of them.
 CALL_JOBS = 500
@@ -47,7 +47,6 @@ class PartedFlow:
     """A flow on its way to the server in parts.
 
     Args:
-        root: job that the flow is named after; its queue is the flow's home.
         budget: fields of the flow's own budget, None without one.
         take_ids: notes the ids of some jobs from a reply, or raises what it refuses them for.
     """
@@ -56,19 +55,19 @@ class PartedFlow:
         self,
         connection: Connection,
         plan: Plan,
-        root: Planned,
         now_ms: int,
         *,
         budget: Sequence[str] | None,
         budget_key: Callable[[], str],
-        take_ids: Callable[[Sequence[Planned], list[Any]], None],
+        take_ids: Callable[[Sequence[PlannedJob], list[Any]], None],
     ) -> None:
-        self._connection, self._plan, self._root, self._now_ms = connection, plan, root, now_ms
+        self._connection, self._plan, self._now_ms = connection, plan, now_ms
+        self._root = plan.root  # the flow is named after it, its queue is the home
         self._budget, self._budget_key, self._take_ids = budget, budget_key, take_ids
         self._token = uuid.uuid4().hex
-        self._home = root.scope.keys.root
-        self._slots: dict[str, list[Planned]] = {self._home: []}
-        places = {slot_of(connection, root.scope.keys): self._home}
+        self._home = plan.root.scope.keys.root
+        self._slots: dict[str, list[PlannedJob]] = {self._home: []}
+        places = {slot_of(connection, plan.root.scope.keys): self._home}
         for job in plan.announced:
             keys = job.scope.keys
             place = places.setdefault(slot_of(connection, keys), keys.root)
@@ -119,7 +118,7 @@ class PartedFlow:
             return ""
         return json.dumps({"key": self._budget_key(), "fields": list(self._budget)}, ensure_ascii=False)
 
-    def _words(self, job: Planned) -> list[str | bytes]:
+    def _words(self, job: PlannedJob) -> list[str | bytes]:
         fields = {**hash_of(job, self._now_ms, self._budget_key()), "state": b"waiting-children"}
         group = "" if job.options.ordering is None else json.dumps(group_spec(job), ensure_ascii=False)
         words: list[str | bytes] = [
@@ -199,10 +198,10 @@ class PartedFlow:
 
 
 def _parts(
-    jobs: Sequence[Planned], words_of: Callable[[Planned], list[str | bytes]]
-) -> Iterator[tuple[list[Planned], list[str | bytes]]]:
+    jobs: Sequence[PlannedJob], words_of: Callable[[PlannedJob], list[str | bytes]]
+) -> Iterator[tuple[list[PlannedJob], list[str | bytes]]]:
     """Cut jobs into what one call takes, with their words."""
-    part: list[Planned] = []
+    part: list[PlannedJob] = []
     words: list[str | bytes] = []
     size = 0
     for job in jobs:
@@ -218,7 +217,7 @@ def _parts(
         yield part, words
 
 
-def _links(jobs: Sequence[Planned]) -> Iterator[tuple[str, Planned, list[str]]]:
+def _links(jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, PlannedJob, list[str]]]:
     """What jobs wait for, and who several wait for, a call's worth at a time."""
     for job in jobs:
         for kind, others in (("deps", job.members), ("parents", job.dependents)):

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import DuplicateJobError
 from ..jobs.add import Record, created_job, encode_job, ordering_spec
@@ -26,98 +26,99 @@ MAX_BYTES = 256 * 1_048_576
 MAX_WAITERS = 10_000
 
 
+#: What a job is: inner ones wait for others, leaves are below an inner one, plain ones are as `add` makes them.
+JobKind = Literal["inner", "leaf", "plain"]
+
+
 @dataclass(slots=True, eq=False)
-class Planned:
-    """A job to create. `kind`: inner (waits for children), leaf (below an inner one), plain (as by `add`)."""
+class PlannedJob:
+    """A job to create; compared by identity."""
 
     scope: QueueContext
     name: str
     record: Record
     options: JobOptions
-    kind: str
+    kind: JobKind
     #: The one job that waits for it, as `parentId`; in a graph also the first in another queue.
-    parent: Planned | None = None
+    parent: PlannedJob | None = None
     #: All jobs that wait for it, where several may.
-    dependents: list[Planned] = field(default_factory=list)
-    #: What it waits for.
-    members: list[Planned] = field(default_factory=list)
+    dependents: list[PlannedJob] = field(default_factory=list)
+    #: What it waits for, in the order given.
+    members: list[PlannedJob] = field(default_factory=list)
     #: A job outside the flow that waits for the root.
     outside: JobRef | None = None
     #: Known before creation: custom, or reserved.
     id: str = ""
+    #: Place among the jobs of the plan, from 1 on.
+    number: int = 0
 
     @property
-    def waiters(self) -> list[Planned]:
+    def waiters(self) -> list[PlannedJob]:
+        """The jobs of the flow that wait for it."""
         return self.dependents or ([self.parent] if self.parent else [])
 
     @property
     def member(self) -> str:
-        """How it stands in the `deps` of those that wait for it; needs its id."""
+        """Its name in the `deps` of those that wait for it; needs its id."""
         return self.scope.keys.member(self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in the order of their ids, and in the order of placing and announcing (children first)."""
+    """The jobs of a flow: numbered in the order of their ids, and in the order of placing and announcing."""
 
-    jobs: list[Planned]
-    announced: list[Planned]
-    kind: str
+    kind: Literal["flow", "DAG"]
+    root: PlannedJob
+    jobs: list[PlannedJob]
+    announced: list[PlannedJob]
+
+    def __post_init__(self) -> None:
+        for number, job in enumerate(self.jobs, 1):
+            job.number = number
 
 
-def plan_tree(root: FlowJob, scope_of: ScopeOf) -> tuple[Plan, dict[int, list[Planned]], Planned]:
-    """Plan a tree. Also returns the planned children of each inner job by `id()`, and the root.
+def plan_tree(flow: FlowJob, scope_of: ScopeOf) -> Plan:
+    """Plan a tree. A job and its leaves have ids in a row; each job is announced after its children.
 
     Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
     """
-    top = _planned_job(root, scope_of, None)
-    children: dict[int, list[Planned]] = {}
-    jobs: list[Planned] = []
-    announced: list[Planned] = []
-    above: dict[int, FlowJob] = {}
-    stack: list[tuple[FlowJob, Planned, bool]] = [(root, top, False)]
+    root = _planned_job(flow, scope_of, None)
+    jobs: list[PlannedJob] = []
+    announced: list[PlannedJob] = []
+    #: From the root down to the job at hand, by identity: data of callers has no hash.
+    path: dict[int, FlowJob] = {}
+    stack = [(flow, root)] if flow.children else []
     while stack:
-        node, planned, expanded = stack.pop()
-        below = children.get(id(planned), [])
-        if expanded:
-            above.popitem()
-            leaves = [child for child in below if child.kind == "leaf"]
-            jobs += [planned, *leaves]
-            announced += [*leaves, planned]
+        node, job = stack.pop()
+        if job.members:  # everything below is planned
+            path.popitem()
+            leaves = [child for child in job.members if child.kind == "leaf"]
+            jobs += [job, *leaves]
+            announced += [*leaves, job]
             continue
-        if id(node) in above:
-            path = list(above.values())
-            start = list(above).index(id(node))
-            raise cycle_error("flow", [one.name for one in path[start:]] + [node.name])
-        if not node.children:
-            if planned is top:
-                jobs, announced = [top], [top]
-            continue
-        above[id(node)] = node
-        below = [_planned_job(child, scope_of, planned) for child in _children(node)]
-        children[id(planned)] = below
-        planned.members = below
-        stack.append((node, planned, True))
-        inner = [
-            (child, job, False) for child, job in zip(node.children, below, strict=True) if child.children
-        ]
-        stack += reversed(inner)
-    plan = Plan(jobs, announced, "flow")
-    _check(plan, list(reversed(announced)))
-    return plan, children, top
+        if id(node) in path:
+            names = [above.name for above in path.values()]
+            raise cycle_error("flow", [*names[list(path).index(id(node)) :], node.name])
+        path[id(node)] = node
+        job.members = [_planned_job(child, scope_of, job) for child in _children(node)]
+        stack.append((node, job))
+        below = zip(node.children, job.members, strict=True)
+        stack += reversed([(child, planned) for child, planned in below if planned.kind == "inner"])
+    plan = Plan("flow", root, jobs or [root], announced or [root])
+    _check(plan, reversed(plan.announced))
+    return plan
 
 
-def plan_dag(nodes: Iterable[DagNode], scope_of: ScopeOf) -> Plan:
-    """Plan a graph: dependents before prerequisites, level by level.
+def plan_dag(nodes: Sequence[DagNode], scope_of: ScopeOf) -> Plan:
+    """Plan a graph of at least one node: dependents before prerequisites, level by level.
 
     Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
     """
-    given = list(nodes)
-    order = topo_sort(given)
+    order = topo_sort(nodes)
     level = levels_of(order)
-    dependents = dependents_of(given)
-    by_name = {node.name: _planned(node, scope_of, "inner" if node.deps else "plain") for node in given}
-    for node in given:
+    dependents = dependents_of(nodes)
+    by_name = {node.name: _planned(node, scope_of, "inner" if node.deps else "plain") for node in nodes}
+    for node in nodes:
         job = by_name[node.name]
         job.members = [by_name[dep] for dep in node.deps]
         waiters = [by_name[name] for name in dependents[node.name]]
@@ -128,7 +129,7 @@ def plan_dag(nodes: Iterable[DagNode], scope_of: ScopeOf) -> Plan:
         # Node's workers obey the set for their own queue only, but a parent in any queue.
         job.parent = next((one for one in waiters if one.scope.queue != job.scope.queue), None)
     jobs = [by_name[node.name] for node in sorted(order, key=lambda node: -level[node.name])]
-    plan = Plan(jobs, jobs, "DAG")
+    plan = Plan("DAG", jobs[0], jobs, jobs)
     _check(plan, jobs)
     return plan
 
@@ -139,16 +140,15 @@ def _children(node: FlowJob) -> Sequence[FlowJob]:
     return node.children
 
 
-def _planned_job(node: FlowJob, scope_of: ScopeOf, parent: Planned | None) -> Planned:
+def _planned_job(node: FlowJob, scope_of: ScopeOf, parent: PlannedJob | None) -> PlannedJob:
     if not isinstance(node, FlowJob):
         raise definition_error(f"a flow is made of FlowJob, not {type(node).__name__}", "", value=node)
-    kind = "inner" if node.children else "leaf" if parent else "plain"
-    planned = _planned(node, scope_of, kind)
+    planned = _planned(node, scope_of, "inner" if node.children else "leaf" if parent else "plain")
     planned.parent = parent
     return planned
 
 
-def _planned(node: FlowJob | DagNode, scope_of: ScopeOf, kind: str) -> Planned:
+def _planned(node: FlowJob | DagNode, scope_of: ScopeOf, kind: JobKind) -> PlannedJob:
     options = node.options if node.options is not None else JobOptions()
     if not isinstance(options, JobOptions):
         raise definition_error(
@@ -156,10 +156,10 @@ def _planned(node: FlowJob | DagNode, scope_of: ScopeOf, kind: str) -> Planned:
         )
     scope = scope_of(queue_name(node.queue, "queue"))
     record = encode_job(scope, node.name, node.data, options)
-    return Planned(scope, node.name, record, options, kind, id=options.job_id or "")
+    return PlannedJob(scope, node.name, record, options, kind, id=options.job_id or "")
 
 
-def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
+def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
     """Refuse too much, an id given twice, and a job that shares its ordering key with one that waits for it."""
     if len(plan.jobs) > MAX_JOBS:
         raise definition_error(
@@ -181,11 +181,11 @@ def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
             raise duplicate(plan, job)
         if job.id:
             taken.add(job.member)
-    above: dict[int, frozenset[tuple[str, str]]] = {}
+    keys_of: dict[PlannedJob, frozenset[tuple[str, str]]] = {}
     for job in top_down:
         keys = frozenset[tuple[str, str]]()
         for waiter in job.waiters:
-            keys |= above[id(waiter)]
+            keys |= keys_of[waiter]
         if job.options.ordering is not None:
             mine = (job.scope.queue, job.options.ordering.key)
             if mine in keys:
@@ -197,10 +197,10 @@ def _check(plan: Plan, top_down: Sequence[Planned]) -> None:
                     mine[1],
                 )
             keys |= {mine}
-        above[id(job)] = keys
+        keys_of[job] = keys
 
 
-def duplicate(plan: Plan, job: Planned) -> DuplicateJobError:
+def duplicate(plan: Plan, job: PlannedJob) -> DuplicateJobError:
     """Build the error for a custom id that is taken; nothing was created."""
     return DuplicateJobError(
         f"Duplicate job ID in {plan.kind}: '{job.scope.queue}:{job.id}' is taken, nothing was added",
@@ -209,12 +209,8 @@ def duplicate(plan: Plan, job: Planned) -> DuplicateJobError:
     )
 
 
-def node_words(job: Planned, numbers: dict[int, int]) -> tuple[str, ...]:
-    """Return a job as the arguments of the function that creates a flow in one call.
-
-    Args:
-        numbers: the jobs of the flow by `id()`.
-    """
+def node_words(job: PlannedJob) -> tuple[str, ...]:
+    """Return a job as the arguments of the function that creates a flow in one call."""
     links: dict[str, Any] = {"k": job.kind}
     options = job.options
     if options.ordering is not None:
@@ -224,9 +220,9 @@ def node_words(job: Planned, numbers: dict[int, int]) -> tuple[str, ...]:
     if options.ttl:
         links["t"] = options.ttl
     if job.parent is not None:
-        links["p"], links["q"] = numbers[id(job.parent)], job.parent.scope.queue
+        links["p"], links["q"] = job.parent.number, job.parent.scope.queue
     if job.dependents:
-        links["d"] = [numbers[id(one)] for one in job.dependents]
+        links["d"] = [one.number for one in job.dependents]
         links["e"] = [one.scope.queue for one in job.dependents]
     if job.outside is not None:
         links["r"] = QueueKeys(job.scope.keys.prefix, job.outside.queue).member(job.outside.id)
@@ -234,13 +230,13 @@ def node_words(job: Planned, numbers: dict[int, int]) -> tuple[str, ...]:
     return (job.scope.keys.root, job.id, *job.record[1:8], json.dumps(links, ensure_ascii=False))
 
 
-def group_spec(job: Planned) -> dict[str, Any]:
+def group_spec(job: PlannedJob) -> dict[str, Any]:
     """Settings of the ordering group of a job that has one, as the server reads them."""
     assert job.options.ordering is not None
     return ordering_spec(job.options.ordering, _milli(job))
 
 
-def hash_of(job: Planned, now_ms: int, budget_key: str) -> dict[str, bytes]:
+def hash_of(job: PlannedJob, now_ms: int, budget_key: str) -> dict[str, bytes]:
     """Fields of a job's hash as it is created, its sequence number left out; ids are known."""
     fields = created_job(job.scope, now_ms, job.record, job.options, job.id.encode()).fields
     fields.pop("parentId", None)
@@ -265,7 +261,7 @@ def _compact(items: list[str]) -> bytes:
     return json.dumps(items, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _milli(job: Planned) -> Callable[[float], int]:
+def _milli(job: PlannedJob) -> Callable[[float], int]:
     """How a job turns tokens into thousandths: below and above others Node rounds them down."""
     return millitokens if job.kind == "plain" else _floored
 

@@ -20,7 +20,7 @@ from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .nodes import DagNode, FlowJob, JobNode
 from .parts import CALL_BYTES, CALL_JOBS, PartedFlow
-from .plan import Plan, Planned, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
+from .plan import Plan, PlannedJob, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
 
 
 class FlowProducer:
@@ -62,12 +62,12 @@ class FlowProducer:
         if budget is not None:
             instance_of(Budget)(budget, "budget")
         connection = await self._lazy.get()
-        plan, children, root = plan_tree(flow, self._scope_of(connection))
-        root.outside = root.options.parent
-        creation = _Creation(connection, plan, root, budget)
+        plan = plan_tree(flow, self._scope_of(connection))
+        plan.root.outside = plan.root.options.parent
+        creation = _Creation(connection, plan, budget)
         creation.check_slots(cross_slot)
         await creation.run()
-        return _tree(root, children, creation)
+        return _tree(creation, plan)
 
     async def add_bulk(self, flows: Iterable[FlowJob], *, cross_slot: bool = False) -> list[JobNode]:
         """Create flows one after another; stops at the first error, earlier flows stay. As `add`."""
@@ -86,10 +86,11 @@ class FlowProducer:
             SerializationError.
         """
         connection = await self._lazy.get()
-        plan = plan_dag(nodes, self._scope_of(connection))
-        if not plan.jobs:
+        given = list(nodes)
+        if not given:
             return {}
-        creation = _Creation(connection, plan, plan.jobs[0], None)
+        plan = plan_dag(given, self._scope_of(connection))
+        creation = _Creation(connection, plan, None)
         creation.check_slots(cross_slot)
         await creation.run()
         return {job.name: creation.job_of(job) for job in plan.jobs}
@@ -120,10 +121,10 @@ class FlowProducer:
 class _Creation:
     """One flow on its way to the server."""
 
-    def __init__(self, connection: Connection, plan: Plan, root: Planned, budget: Budget | None) -> None:
+    def __init__(self, connection: Connection, plan: Plan, budget: Budget | None) -> None:
         self._connection = connection
         self._plan = plan
-        self._root = root
+        self._root = plan.root
         self._budget = budget
         self._inherited = ""
         self._now_ms = connection.now_ms()
@@ -155,7 +156,6 @@ class _Creation:
             await PartedFlow(
                 self._connection,
                 self._plan,
-                self._root,
                 self._now_ms,
                 budget=None if self._budget is None else new_budget(self._budget),
                 budget_key=lambda: self._budget_key,
@@ -175,19 +175,18 @@ class _Creation:
         jobs = self._plan.jobs
         if len(jobs) > CALL_JOBS:
             return None
-        numbers = {id(job): number for number, job in enumerate(jobs, 1)}
-        order = json.dumps([numbers[id(job)] for job in self._plan.announced])
+        order = json.dumps([job.number for job in self._plan.announced])
         budget: dict[str, Any] | None = None
         if self._budget is not None:
-            budget = {"root": numbers[id(self._root)], "fields": new_budget(self._budget)}
+            budget = {"root": self._root.number, "fields": new_budget(self._budget)}
         elif self._inherited:
             budget = {"key": self._inherited}
-        words = [word for job in jobs for word in node_words(job, numbers)]
+        words = [word for job in jobs for word in node_words(job)]
         if sum(map(len, words)) > CALL_BYTES:
             return None
         return [self._now_ms, json.dumps(budget, ensure_ascii=False) if budget else "", order, *words]
 
-    def _take_ids(self, jobs: Sequence[Planned], reply: list[Any]) -> None:
+    def _take_ids(self, jobs: Sequence[PlannedJob], reply: list[Any]) -> None:
         status = reply[0]
         if status == b"refused":
             raise refused_error(self._root.outside, reply[1].decode("utf-8", "replace"))
@@ -202,22 +201,15 @@ class _Creation:
         for job, job_id in zip(jobs, reply[1:], strict=True):
             job.id = job_id.decode()
 
-    def job_of(self, planned: Planned) -> Job[Any, Any]:
+    def job_of(self, planned: PlannedJob) -> Job[Any, Any]:
         """Return a created job as it stands, without reading it."""
         return Job(planned.scope, planned.id, hash_of(planned, self._now_ms, self._budget_key))
 
 
-def _tree(root: Planned, children: dict[int, list[Planned]], creation: _Creation) -> JobNode:
-    """Mirror the described tree, bottom up."""
-    built: dict[int, JobNode] = {}
-    stack = [(root, False)]
-    while stack:
-        planned, expanded = stack.pop()
-        below = children.get(id(planned))
-        if below is None or expanded:
-            nodes = None if below is None else tuple(built[id(child)] for child in below)
-            built[id(planned)] = JobNode(creation.job_of(planned), nodes)
-        else:
-            stack.append((planned, True))
-            stack += [(child, False) for child in below]
-    return built[id(root)]
+def _tree(creation: _Creation, plan: Plan) -> JobNode:
+    """Return the created jobs in the shape of the described tree."""
+    built: dict[PlannedJob, JobNode] = {}
+    for job in plan.announced:  # children first
+        children = tuple(built[child] for child in job.members)
+        built[job] = JobNode(creation.job_of(job), children or None)
+    return built[plan.root]
