@@ -29,6 +29,7 @@ from .options.job import (
 )
 from .options.types import JobIdLike
 from .options.worker import QueueOptions
+from .reading.workers import get_workers
 from .records.jobs import (
     Approval,
     Attempt,
@@ -271,7 +272,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Raises: PermissionDeniedError for users who may not look.
         """
-        return await counts.get_workers(await self.scope())
+        return await get_workers(await self.scope())
 
     # Acting on a job ---------------------------------------------------------------------------------------
 

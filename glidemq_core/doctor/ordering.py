@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..reading.reader import Reader
-from ..reading.scan import scan_step
+from ..reading.scan import scan_steps
 from ..records.jobs import Check
 from ..wire.numbers import to_int
 from ..wire.replies import entries, failed, integer, number, pairs, text
@@ -104,13 +104,11 @@ async def _held(reader: Reader, name: str) -> dict[str, set[int]] | None:
     if any(len(part) >= _JOBS for part in parts):
         return None
     candidates = {text(job_id) or "" for part in parts for job_id in part}
-    cursor = "0"
-    for _ in range(_STEPS):
-        cursor, found = await scan_step(reader, name, cursor, "deps:*")
+    complete = False
+    async for cursor, found in scan_steps(reader, name, "deps:*", _STEPS):
         candidates |= {key[len(keys.deps("")) :] for key in found}
-        if cursor == "0":
-            break
-    else:
+        complete = cursor == "0"
+    if not complete:
         return None
     answers = await reader.read(
         [("HMGET", keys.job(job_id), "groupKey", "orderingSeq") for job_id in sorted(candidates)]

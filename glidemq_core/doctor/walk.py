@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from ..reading.reader import Reader
-from ..reading.scan import scan_all, scan_step
+from ..reading.scan import scan_steps
 from ..wire.keys import queue_of
 from ..wire.numbers import to_int
 from ..wire.replies import failed, text
@@ -77,29 +77,20 @@ async def walk_jobs(reader: Reader, names: Sequence[str]) -> Walk:
 
 
 async def _pages(reader: Reader, names: Sequence[str]) -> AsyncIterator[list[tuple[str, str]] | None]:
-    """Pages of (queue, job id); None at last if nothing is left."""
-    wanted, steps = set(names), 0
+    """Yield pages of (queue, job id); None at last if nothing is left."""
+    wanted, left = set(names), _STEPS
     # A standalone server is walked once for all queues, a cluster where each queue is.
-    for name in names if reader.connection.is_cluster else [None]:
-        cursor = "0"
-        while True:
-            if steps == _STEPS:
-                return
-            steps += 1
-            if name is None:
-                cursor, keys = await scan_all(reader, cursor, "job:*")
-            else:
-                cursor, keys = await scan_step(reader, name, cursor, "job:*")
+    for name in names if reader.connection.is_cluster else [""]:
+        complete = False
+        async for cursor, keys in scan_steps(reader, name, "job:*", left):
+            left -= 1
+            complete = cursor == "0"
             page = [
-                (queue, _job_id(reader, queue, key))
+                (queue, key[len(reader.keys(queue).job("")) :])
                 for key in keys
-                if (queue := queue_of(reader.prefix, key))
+                if (queue := queue_of(reader.prefix, key)) in wanted
             ]
-            yield [(queue, job_id) for queue, job_id in page if queue in wanted and ":" not in job_id]
-            if cursor == "0":
-                break
+            yield [(queue, job_id) for queue, job_id in page if ":" not in job_id]
+        if not complete:
+            return
     yield None
-
-
-def _job_id(reader: Reader, queue: str, key: str) -> str:
-    return key[len(reader.keys(queue).job("")) :]

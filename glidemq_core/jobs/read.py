@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from ..job import Job
 from ..options.fields import one_of, refuse, whole
-from ..server.connection import Call
+from ..reading.fields import read_fields
+from ..reading.reader import Reader
+from ..reading.running import list_runs, pick_list_runs
+from ..reading.scan import walk_keys
 from ..server.context import QueueContext
 from ..wire.keys import WORKERS_GROUP
-from ..wire.numbers import to_int
 from ..wire.replies import as_texts, hash_fields, picked_fields, readable
 from ..wire.strict_json import same_json
-from .counts import scan_hashes
 
 #: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (
@@ -178,57 +180,36 @@ async def _active_ids(scope: QueueContext) -> list[str]:
     Both only make a job a candidate, its own state decides: a peer that ended a job, or has read its entry ahead, may
     leave the entry pending for a while.
     """
-    keys, connection = scope.keys, scope.connection
-    asked: list[Call] = [
-        ("XPENDING", keys.stream, WORKERS_GROUP, "-", "+", _MAX_PENDING),
-        ("ZRANGE", keys.list_runs, 0, -1),
-        ("GET", keys.list_active),
-    ]
-    pending, indexed, listed = map(readable, await connection.pipeline(asked))
-    entries = [item[0] for item in pending or ()]
-    ids: list[str] = []
-    for start in range(0, len(entries), 500):
-        part = [("XRANGE", keys.stream, entry, entry) for entry in entries[start : start + 500]]
-        for found in await connection.pipeline(part):
-            for pairs in (readable(found) or {}).values():
-                job_id = _job_id(pairs)
-                if job_id is not None:
-                    ids.append(job_id)
-    known = dict.fromkeys(ids)
-    known.update(dict.fromkeys(as_texts(indexed or ())))
-    if to_int(listed) > len(known) - len(dict.fromkeys(ids)):
-        # Nobody indexes the list-sourced jobs of Node workers: walk the hashes, as Node does.
-        async for page in _scan_jobs(scope):
-            looks = [("HMGET", keys.job(job_id), "state", "lifo", "priority") for job_id in page]
-            for job_id, values in zip(page, await connection.pipeline(looks), strict=True):
-                if _is_listed_active(readable(values)):
-                    known.setdefault(job_id)
-    return await _those_active(scope, list(known))
+    reader = Reader.of(scope)
 
+    async def search() -> list[str]:
+        pages = [page async for page in _scan_jobs(scope)]
+        return [job_id for page in pages for job_id in await pick_list_runs(reader, scope.queue, page)]
 
-async def _those_active(scope: QueueContext, ids: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
-        states = await scope.connection.pipeline(
-            [("HGET", scope.keys.job(job_id), "state") for job_id in part]
-        )
-        found += [job_id for job_id, state in zip(part, states, strict=True) if readable(state) == b"active"]
-    return found
-
-
-def _is_listed_active(values: Any) -> bool:
-    """Whether (state, lifo, priority) are those of a running job that came from a list."""
-    return (
-        isinstance(values, list) and values[0] == b"active" and (values[1] == b"1" or to_int(values[2]) > 0)
+    pending, (listed, _) = await asyncio.gather(
+        _pending_ids(reader, scope.keys.stream), list_runs(reader, scope.queue, search)
     )
+    ids = list(dict.fromkeys([*pending, *listed]))
+    states = await read_fields(reader, scope.queue, ids, ("state",))
+    return [job_id for job_id, fields in zip(ids, states, strict=True) if fields.get("state") == b"active"]
+
+
+async def _pending_ids(reader: Reader, stream: str) -> list[str]:
+    """Job ids of the entries that workers have read and not settled."""
+    pending = readable(await reader.read_one("XPENDING", stream, WORKERS_GROUP, "-", "+", _MAX_PENDING))
+    found = await reader.read([("XRANGE", stream, item[0], item[0]) for item in pending or ()])
+    return [
+        job_id
+        for reply in found
+        for fields in (readable(reply) or {}).values()
+        if (job_id := _job_id(fields)) is not None
+    ]
 
 
 async def _scan_jobs(scope: QueueContext) -> AsyncIterator[list[str]]:
     """Ids of all job hashes, in pages without order; bounded, with a warning."""
-    head = len(scope.keys.job(""))
-    async for keys in scan_hashes(scope, "job:*", missed="jobs may be missing from what was found"):
-        ids = [key[head:] for key in keys if ":" not in key[head:]]
+    async for keys in walk_keys(scope, "job:*", missed="jobs may be missing from what was found"):
+        ids = [key[4:] for key in keys if ":" not in key[4:]]
         if ids:
             yield ids
 

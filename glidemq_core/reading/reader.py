@@ -1,4 +1,4 @@
-"""How a watcher asks: pipelined reads, and our read-only functions where they may be called."""
+"""Pipelined reads, and calls of our read-only functions where they may be called."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from glidemq_core.errors import PermissionDeniedError, UnsupportedServerError
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.server.commands import Arg
 from glidemq_core.server.connection import Connection
+from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import QueueKeys
-from glidemq_core.wire.replies import number, sliced
+from glidemq_core.wire.replies import sliced
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512
@@ -24,16 +25,25 @@ Command = Sequence[Arg]
 
 
 class Reader:
-    """Reads for one watcher. At most `calls_per_s` round trips a second (bursts of one second's worth)."""
+    """Reads queues through one connection; what is asked at one moment shares round trips.
 
-    def __init__(self, connection: Connection, prefix: str, calls_per_s: float) -> None:
+    Args:
+        calls_per_s: round trips a second at most, in bursts of one second's worth; None for no limit.
+    """
+
+    def __init__(self, connection: Connection, prefix: str, calls_per_s: float | None = None) -> None:
         self.connection = connection
         self.prefix = prefix
-        self._pace = Throttle(calls_per_s)
+        self._throttle = Throttle(calls_per_s)
         self._plain_until = 0.0
         self._queued: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
         #: Kept here because the loop alone does not keep a task alive.
         self._flushing: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def of(cls, scope: QueueContext) -> Reader:
+        """Make a reader, without limit, of the connection of a queue."""
+        return cls(scope.connection, scope.keys.prefix)
 
     def keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self.prefix, queue)
@@ -59,7 +69,7 @@ class Reader:
         return await future
 
     async def _flush(self) -> None:
-        await self._pace.wait()
+        await self._throttle.wait()
         queued, self._queued = self._queued, []
         commands = [command for mine, _ in queued for command in mine]
         answers: list[Any] = []
@@ -96,7 +106,7 @@ class Reader:
         answers: list[Any] = []
         try:
             for part in sliced([(name, root, *args) for root, args in calls], CHUNK):
-                await self._pace.wait()
+                await self._throttle.wait()
                 answers += await self.connection.read_many(part)
         except (PermissionDeniedError, UnsupportedServerError) as error:
             answers.append(error)
@@ -107,23 +117,19 @@ class Reader:
 
 
 class Throttle:
-    """Lets `per_s` calls a second through; what was not used adds up to one second's worth."""
+    """Lets `per_s` calls a second through (None: any number); what was not used adds up to one second's worth."""
 
-    def __init__(self, per_s: float) -> None:
-        self._per_s = max(0.1, per_s)
-        self._free = max(1.0, self._per_s)
+    def __init__(self, per_s: float | None) -> None:
+        self._per_s = None if per_s is None else max(0.1, per_s)
+        self._free = max(1.0, self._per_s or 0)
         self._at = time.monotonic()
 
     async def wait(self) -> None:
+        if self._per_s is None:
+            return
         now = time.monotonic()
         self._free = min(max(1.0, self._per_s), self._free + (now - self._at) * self._per_s)
         self._at = now
         self._free -= 1
         if self._free < 0:
             await asyncio.sleep(-self._free / self._per_s)
-
-
-def moment(ms: Any) -> datetime | None:
-    """Read epoch ms; None for 0, missing and beyond the calendar."""
-    found = number(ms)
-    return from_epoch_ms(found) if found and found > 0 else None

@@ -1,11 +1,13 @@
-"""One bounded step over keys: of one queue for lists that have no index, of the whole server for discovery."""
+"""Bounded steps over keys: of one queue for what has no index, of the whole server for discovery."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
 from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
+from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import discovery_pattern
 from glidemq_core.wire.replies import text
 
@@ -13,28 +15,31 @@ from .reader import Reader, Throttle
 
 #: Keys a step looks at.
 STEP_KEYS = 1_000
+#: Steps of one `walk_keys`.
+WALK_STEPS = 500
 #: Types of keys by what follows the queue's prefix; those not listed are hashes.
 _KINDS = {"w": "string", "tpm": "string", "deps": "set"}
 
-
+#: The next cursor ("0": every key has been looked at) and the keys found.
 Step = tuple[str, list[str]]
 
 
-async def scan_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step:
-    """Look at the next keys `P:<suffix>` of a queue; returns the next cursor ("0": done) and the keys found."""
-    found = await try_step(reader, queue, cursor, suffix)
-    return ("0", []) if isinstance(found, Exception) else found
-
-
 async def try_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step | Exception:
-    """As `scan_step`; or why nothing could be looked at."""
-    keys = reader.keys(queue)
+    """Look at the next keys `P:<suffix>` of a queue, or ("") of all queues of one server.
+
+    Returns:
+        The step, or why nothing could be looked at.
+    """
+    if not queue:
+        pattern = discovery_pattern(reader.prefix, suffix)
+        return _step(await reader.read_one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
+    keys, kind = reader.keys(queue), _KINDS.get(suffix.partition(":")[0], "hash")
+    pattern = keys.pattern(suffix)
     if not reader.connection.is_cluster:
-        page = await reader.read_one("SCAN", cursor, "MATCH", keys.pattern(suffix), "COUNT", STEP_KEYS)
-        return _page(page)
+        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS, "TYPE", kind)
+        return _step(await reader.read_one(*words))
     # In a cluster a function runs where the queue's slot is; a plain SCAN could go to any node.
-    kind = _KINDS.get(suffix.partition(":")[0], "hash")
-    reply = await reader.call_each("scan", [(keys.root, (cursor, keys.pattern(suffix), STEP_KEYS, kind))])
+    reply = await reader.call_each("scan", [(keys.root, (cursor, pattern, STEP_KEYS, kind))])
     if reply is None:
         return PermissionDeniedError(
             f"the keys of queue '{queue}' cannot be looked at: this user may not call our server functions",
@@ -42,24 +47,58 @@ async def try_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step
             reason="acl",
             command="FCALL_RO",
         )
-    if isinstance(reply[0], Exception):
-        return reply[0]
-    return text(reply[0][0]) or "0", [text(key) or "" for key in reply[0][1:]]
+    return _step(reply[0])
 
 
-async def scan_all(reader: Reader, cursor: str, suffix: str) -> Step:
-    """Look at the next keys `P:<suffix>` of all queues of one server, as `scan_step` does of one queue."""
-    found = await try_all(reader, cursor, suffix)
+async def scan_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step:
+    """As `try_step`; where nothing may be looked at, nothing is found and nothing is left."""
+    found = await try_step(reader, queue, cursor, suffix)
     return ("0", []) if isinstance(found, Exception) else found
 
 
-async def try_all(reader: Reader, cursor: str, suffix: str) -> Step | Exception:
-    """As `scan_all`; or why nothing could be looked at."""
-    pattern = discovery_pattern(reader.prefix, suffix)
-    return _page(await reader.read_one("SCAN", cursor, "MATCH", pattern, "COUNT", STEP_KEYS))
+async def scan_steps(
+    reader: Reader, queue: str, suffix: str, most: int, *, strict: bool = False
+) -> AsyncIterator[Step]:
+    """Yield up to `most` steps from the beginning; fewer once all keys have been looked at.
+
+    Args:
+        strict: whether to raise what keeps a step from being made; else the walk ends there.
+    """
+    cursor = "0"
+    for _ in range(most):
+        found = await try_step(reader, queue, cursor, suffix)
+        if isinstance(found, Exception):
+            if strict:
+                raise found
+            found = "0", []
+        cursor = found[0]
+        yield found
+        if cursor == "0":
+            return
 
 
-async def scan_cluster(reader: Reader, pattern: str, count: int, pace: Throttle) -> AsyncIterator[list[str]]:
+async def walk_keys(scope: QueueContext, suffix: str, *, missed: str) -> AsyncIterator[list[str]]:
+    """Yield pages of the hashes `P:<suffix>` without their prefix, in no order; bounded.
+
+    Args:
+        missed: what a warning says about the keys beyond the bound.
+    """
+    head, complete = len(scope.keys.root) + 1, False
+    async for cursor, keys in scan_steps(Reader.of(scope), scope.queue, suffix, WALK_STEPS, strict=True):
+        complete = cursor == "0"
+        if keys:
+            yield [key[head:] for key in keys]
+    if not complete:
+        warnings.warn(
+            f"the server holds too many keys to look at all of them for '{scope.queue}': {missed}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+async def scan_cluster(
+    reader: Reader, pattern: str, count: int, throttle: Throttle
+) -> AsyncIterator[list[str]]:
     """Walk over the keys of every primary of a cluster, a page a step.
 
     Raises:
@@ -71,7 +110,7 @@ async def scan_cluster(reader: Reader, pattern: str, count: int, pace: Throttle)
 
     cursor: Any = glide.ClusterScanCursor()  # type: ignore[no-untyped-call]
     while not cursor.is_finished():
-        await pace.wait()
+        await throttle.wait()
         reader.connection.stats.commands += 1
         try:
             cursor, page = await reader.connection.client.scan(
@@ -84,7 +123,7 @@ async def scan_cluster(reader: Reader, pattern: str, count: int, pace: Throttle)
         yield [text(key) or "" for key in page]
 
 
-def _page(page: Any) -> Step | Exception:
+def _step(page: Any) -> Step | Exception:
     if isinstance(page, Exception):
         return page
     return text(page[0]) or "0", [text(key) or "" for key in page[1]]

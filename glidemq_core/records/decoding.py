@@ -12,7 +12,7 @@ from ..options.job import JobOptions, JobRef
 from ..wire.keys import NO_DEADLINE, split_member
 from ..wire.numbers import parse_number, to_int
 from ..wire.payload import json_list
-from ..wire.replies import as_text
+from ..wire.replies import as_text, number
 from ..wire.strict_json import parse_json
 from .jobs import Signal, StreamChunk, SuspendInfo
 
@@ -26,10 +26,10 @@ def optional_text(stored: bytes | None) -> str | None:
     return as_text(stored) or None
 
 
-def instant(stored: bytes | str | None) -> datetime | None:
-    """Read a time; missing, empty, zero and what no calendar has are None."""
-    number = parse_number(stored)
-    return from_epoch_ms(number) if number else None
+def instant(stored: bytes | str | float | None) -> datetime | None:
+    """Read a time, epoch ms; missing, empty, zero and what no calendar has are None."""
+    found = number(stored)
+    return from_epoch_ms(found) if found else None
 
 
 def decode_options(fields: Fields) -> JobOptions:

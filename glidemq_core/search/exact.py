@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from ..errors import PermissionDeniedError, UnsupportedServerError
-from ..jobs.counts import scan_hashes
+from ..reading.scan import walk_keys
 from ..server.context import QueueContext
 from .filter import Filter
 from .hits import Hit, rank
@@ -51,9 +51,9 @@ async def rescan(scope: QueueContext, schema: Schema) -> None:
 
 async def _pages(scope: QueueContext, pattern: str) -> AsyncIterator[list[str]]:
     """What follows the first colon in the hashes that match, in pages; warns when the walk ends early."""
-    head = len(scope.keys.root) + pattern.index(":") + 2
+    head = pattern.index(":") + 1
     missed = "vectors stored by glide-mq peers may be missing from exact search"
-    async for keys in scan_hashes(scope, pattern, missed=missed):
+    async for keys in walk_keys(scope, pattern, missed=missed):
         yield [key[head:] for key in keys]
 
 

@@ -6,19 +6,17 @@ import asyncio
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from ..job import Job
 from ..options.fields import one_of, refuse
+from ..reading.workers import WorkerFinder, finder_of
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
 from .index import Index, check_length, index_name, refuse_length
 from .vectors import pack, vector_name
-
-if TYPE_CHECKING:
-    from ..watch.workers import WorkerFinder
 
 Place = Literal["job", "side"]
 OnNodeWorker = Literal["warn", "refuse", "allow"]
@@ -92,18 +90,16 @@ async def store_vector(
 
 async def _has_node_worker(scope: QueueContext) -> bool | None:
     """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
-    from ..watch.workers import crew_of
-
     look = _looks.setdefault(scope.connection, {}).setdefault(scope.keys.root, _Look())
     async with look.looking:
         started = time.monotonic()
         if started < look.until:
             return look.found
-        crew = crew_of(scope.connection, scope.keys.prefix)
-        look.found = await _lists_node(crew, scope) or None
+        finder = finder_of(scope.connection, scope.keys.prefix)
+        look.found = await _lists_node(finder, scope) or None
         if look.found is None:
-            walk = await crew.walk(scope.queue, _PAGES, anew=look.begins)
-            look.found = await _lists_node(crew, scope) or (False if walk.complete else None)
+            walk = await finder.walk(scope.queue, _PAGES, anew=look.begins)
+            look.found = await _lists_node(finder, scope) or (False if walk.complete else None)
         look.begins = look.found is not None
         ended = time.monotonic()
         look.spent += ended - started
@@ -112,5 +108,5 @@ async def _has_node_worker(scope: QueueContext) -> bool | None:
         return look.found
 
 
-async def _lists_node(crew: WorkerFinder, scope: QueueContext) -> bool:
-    return any(worker.language == "node" for worker in await crew.listed(scope.queue))
+async def _lists_node(finder: WorkerFinder, scope: QueueContext) -> bool:
+    return any(worker.language == "node" for worker in await finder.listed(scope.queue))

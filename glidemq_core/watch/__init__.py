@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -17,6 +19,7 @@ from glidemq_core.jobs.events import TRANSIENT, EventFeed, check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.workers import WorkerFinder
 from glidemq_core.records.jobs import (
     Attempt,
     AuditEntry,
@@ -57,7 +60,7 @@ from .limits import read_limits, scan_token_window
 from .schedules import decode_scheduler
 from .snapshot import snapshots
 from .vitals import Meter, read_metrics, read_permissions
-from .workers import WorkerFinder
+from .workers import read_workers
 
 __all__ = ["STATES", "Watch"]
 
@@ -152,7 +155,7 @@ class Watch:
         at = eyes.reader.now()
         queues: list[QueueSnapshot] = []
         for one in await snapshots(eyes.reader, chosen, eyes.queues.windows):
-            counted = eyes.crew.counts.get(one.name)
+            counted = eyes.worker_counts.get(one.name)
             if counted is not None and (at - counted[0]).total_seconds() < _WORKERS_FRESH_S:
                 one = replace(one, workers=counted[1])
             queues.append(one)
@@ -257,7 +260,11 @@ class Watch:
         Briefly, which costs a few commands a queue: only workers that have taken a job before, and no jobs.
         """
         eyes = await self._look()
-        return await eyes.crew.read(await self._names(eyes, names), brief=brief)
+        chosen = await self._names(eyes, names)
+        listed = await read_workers(eyes.reader, eyes.finder, chosen, brief=brief)
+        alive = Counter(worker.queue for worker in listed.workers)
+        eyes.worker_counts |= {name: (listed.at, alive[name]) for name in chosen}
+        return listed
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""
@@ -444,7 +451,9 @@ class _Eyes:
         self.connection = connection
         self.reader = Reader(connection, connection.prefix, calls_per_s)
         self.queues = Discoverer(self.reader, given, only=only)
-        self.crew = WorkerFinder(self.reader)
+        self.finder = WorkerFinder(self.reader)
+        #: When the workers of a queue were counted last, and their number.
+        self.worker_counts: dict[str, tuple[datetime, int]] = {}
         self.inbox = InboxReader(self.reader)
         self.flows = FlowIndex(self.reader)
         #: The flow that was read last, and its jobs: whoever follows it asks for the same again.

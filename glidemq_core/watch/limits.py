@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glidemq_core.reading.reader import Reader, moment
-from glidemq_core.reading.scan import scan_step
+from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.scan import scan_steps
+from glidemq_core.records.decoding import instant
 from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
@@ -17,7 +18,6 @@ from .snapshot import snapshots
 #: Groups shown of one queue: those with waiting jobs first.
 _MOST_GROUPS = 50
 #: Round trips a second that reading the limits of one queue may take.
-_CALLS_PER_S = 1_000
 #: Steps of the one look for a token counter that nobody published, at most.
 _SCANS = 20
 _GROUP_FIELDS = (
@@ -36,14 +36,9 @@ _GROUP_FIELDS = (
 
 async def scan_token_window(reader: Reader, name: str) -> int | None:
     """Look once, within bounds, for a token counter of a queue whose workers publish nothing; its window in ms."""
-    cursor = "0"
-    for _ in range(_SCANS):
-        cursor, keys = await scan_step(reader, name, cursor, "tpm:*")
-        found = [length for _, length in token_windows(reader, keys)]
-        if found:
-            return found[0]
-        if cursor == "0":
-            return None
+    async for _, keys in scan_steps(reader, name, "tpm:*", _SCANS):
+        for _, length in token_windows(reader, keys):
+            return length
     return None
 
 
@@ -65,7 +60,7 @@ async def read_limits(reader: Reader, names: Sequence[str], windows: Mapping[str
 
 async def queue_limits(context: QueueContext) -> Limits:
     """Read the limits of one queue; see `Queue.get_limits`."""
-    reader = Reader(context.connection, context.keys.prefix, _CALLS_PER_S)
+    reader = Reader.of(context)
     [limits] = await read_limits(reader, [context.queue], {})
     if limits.tpm.used is None and (window := await scan_token_window(reader, context.queue)):
         [limits] = await read_limits(reader, [context.queue], {context.queue: window})
@@ -133,7 +128,7 @@ def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Grou
             used=(count or 0) if running else 0,
             max=rate_max,
             window_ms=int(rate_ms),
-            resets_at=moment((begun or 0) + rate_ms) if running else None,
+            resets_at=instant((begun or 0) + rate_ms) if running else None,
             source="queue",
         )
     level = None
@@ -151,7 +146,7 @@ def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Grou
         tokens=None if level is None else level / 1000,
         capacity=capacity / 1000 if capacity else None,
         refill_per_s=refill / 1000 if refill and capacity else None,
-        resume_at=moment(held_until) if held_until is not None and held_until > now else None,
+        resume_at=instant(held_until) if held_until is not None and held_until > now else None,
     )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from glidemq_core.reading.reader import Reader, moment
-from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
+from glidemq_core.reading.counts import SnapshotReply
+from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.running import find_overdue, group_facts, longest_running
+from glidemq_core.records.decoding import instant
 from glidemq_core.records.jobs import QueueSnapshot, Rate
-from glidemq_core.wire.keys import PRIORITY_STEP, WORKERS_GROUP, QueueKeys
-from glidemq_core.wire.replies import entries, failed, integer, number, pairs, picked_fields, sliced, text
+from glidemq_core.wire.keys import PRIORITY_STEP, QueueKeys
+from glidemq_core.wire.replies import entries, failed, integer, number, pairs, sliced, text
 from glidemq_core.wire.strict_json import parse_json
 
 #: Full minutes, before the running one, over which rates are means.
@@ -26,32 +28,6 @@ _META = ("paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "de
 _USAGE = ("totalTokens", "totalCost", "costUnit")
 
 
-class _Facts(NamedTuple):
-    """Replies in the order of the function `snapshot`; None where something could not be read."""
-
-    xlen: Any = None
-    pending: Any = None
-    lifo: Any = None
-    priority: Any = None
-    list_active: Any = None
-    scheduled: Any = None
-    prioritized: Any = None
-    suspended: Any = None
-    completed: Any = None
-    failed: Any = None
-    group_waiting: Any = None
-    oldest: Any = None
-    meta: Any = None
-    rate: Any = None
-    limits: Any = None
-    tokens: Any = None
-    done: Any = None
-    lost: Any = None
-    usage: Any = None
-    stalled: Any = None
-    bad: Any = None
-
-
 async def snapshots(reader: Reader, names: Sequence[str], windows: Mapping[str, int]) -> list[QueueSnapshot]:
     """Read all given queues; `windows`: TPM durations (ms) learned otherwise. Never raises for one queue."""
     now = reader.now_ms()
@@ -61,7 +37,10 @@ async def snapshots(reader: Reader, names: Sequence[str], windows: Mapping[str, 
     if replies is None:
         facts = await asyncio.gather(*(_plain(reader, keys, now, windows.get(keys.queue)) for keys in queues))
     else:
-        facts = [_Facts(bad=[str(reply)]) if failed(reply) else _Facts(*reply[1:]) for reply in replies]
+        facts = [
+            SnapshotReply(bad=[str(reply)]) if failed(reply) else SnapshotReply(*reply[1:])
+            for reply in replies
+        ]
     return [_read(name, item, now) for name, item in zip(names, facts, strict=True)]
 
 
@@ -70,7 +49,7 @@ def _minutes(now: int) -> list[int]:
     return [current - i * 60_000 for i in range(1, MINUTES + 1)]
 
 
-async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) -> _Facts:
+async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) -> SnapshotReply:
     """Read the same with commands that a user with nothing but `+@read` may run."""
     fields = [f"m:{minute}:{kind}" for minute in _minutes(now) for kind in "cd"]
     replies = await reader.read(
@@ -101,9 +80,9 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         _parked(reader, keys),
         _oldest(reader, keys, delivered),
         _tokens(reader, keys, limits, now, window),
-        _stalled(reader, keys.queue, delivered, now),
+        _stalled(reader, keys.queue, delivered),
     )
-    return _Facts(
+    return SnapshotReply(
         xlen=ok[0],
         pending=pending,
         lifo=ok[2],
@@ -165,13 +144,9 @@ async def _oldest(reader: Reader, keys: QueueKeys, delivered: str) -> int | None
     return min((at for at in map(integer, times) if at), default=None)
 
 
-async def _stalled(reader: Reader, queue: str, delivered: str, now: int) -> int:
-    ids = await running_longest(reader, queue, delivered, LOOKED_AT)
-    answers = await reader.read(
-        [("HMGET", reader.keys(queue).job(job_id), *HEARTBEAT_FIELDS) for job_id in ids]
-    )
-    known = [picked_fields(HEARTBEAT_FIELDS, answer) for answer in answers if not failed(answer) and answer]
-    return sum(is_overdue(fields, now) for fields in known)
+async def _stalled(reader: Reader, queue: str, delivered: str) -> int:
+    ids = await longest_running(reader, queue, delivered, LOOKED_AT)
+    return len(await find_overdue(reader, queue, ids))
 
 
 async def _tokens(
@@ -181,15 +156,6 @@ async def _tokens(
     durations = list(dict.fromkeys([*found, *([window] if window else [])]))[:8]
     used = await reader.read([("GET", keys.tpm(now // duration)) for duration in durations])
     return [part for pair in zip(durations, used, strict=True) for part in pair]
-
-
-def group_facts(reply: Any) -> tuple[int, str]:
-    """Return pending count and last delivered id of the ordinary workers' group out of XINFO GROUPS."""
-    for group in reply if isinstance(reply, (list, tuple)) else ():
-        facts = {text(key): value for key, value in pairs(group)}
-        if text(facts.get("name")) == WORKERS_GROUP:
-            return integer(facts.get("pending")), text(facts.get("last-delivered-id")) or "0-0"
-    return 0, "0-0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,28 +191,19 @@ def _published(limits: Sequence[tuple[Any, Any]], now: int) -> list[Published]:
     return found
 
 
-def _read(name: str, facts: _Facts, now: int) -> QueueSnapshot:
+def _read(name: str, facts: SnapshotReply, now: int) -> QueueSnapshot:
     meta = [text(value) for value in facts.meta or [None] * len(_META)]
     limits = _published(pairs(facts.limits), now)
-    unread = max(0, integer(facts.xlen) - integer(facts.pending))
     done = _sum_minutes(facts.done)
     lost = _sum_minutes(facts.lost)
     usage = sliced(facts.usage or (), 3)
     concurrency = integer(meta[1])
     units = [unit for unit in (text(row[2]) for row in usage) if unit]
     return QueueSnapshot(
+        **facts.counts(),
         name=name,
         paused=meta[0] == "1",
-        waiting=unread + integer(facts.lifo) + integer(facts.priority),
-        active=integer(facts.pending) + max(0, integer(facts.list_active)),
-        delayed=integer(facts.scheduled),
-        prioritized=None if facts.prioritized is None else integer(facts.prioritized),
-        suspended=integer(facts.suspended),
-        waiting_children=None,
-        group_waiting=None if facts.group_waiting is None else integer(facts.group_waiting),
-        completed=integer(facts.completed),
-        failed=integer(facts.failed),
-        oldest_waiting_at=moment(number(facts.oldest)),
+        oldest_waiting_at=instant(facts.oldest),
         completed_per_min=done[0] / MINUTES,
         failed_per_min=lost[0] / MINUTES,
         avg_ms=done[1] / done[0] if done[0] else None,
@@ -285,7 +242,7 @@ def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now
         used=count if running else 0,
         max=cap,
         window_ms=window,
-        resets_at=moment(begun + window) if running else None,
+        resets_at=instant(begun + window) if running else None,
         source=where,
     )
 
@@ -311,7 +268,7 @@ def _tpm(counters: Sequence[tuple[Any, Any]], limits: Sequence[Published], now: 
             used=used,
             max=cap,
             window_ms=window,
-            resets_at=moment((now // window + 1) * window),
+            resets_at=instant((now // window + 1) * window),
             source="worker" if caps else None,
         )
         share = used / cap if cap else -1.0

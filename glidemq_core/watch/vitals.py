@@ -7,8 +7,9 @@ from collections import deque
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.options.fields import one_of, whole
-from glidemq_core.reading.reader import Reader, moment
-from glidemq_core.records.jobs import Metrics, MetricsPoint, Permissions, WatchStats
+from glidemq_core.reading.counts import metrics_points
+from glidemq_core.reading.reader import Reader
+from glidemq_core.records.jobs import Metrics, Permissions, WatchStats
 from glidemq_core.server.commands import fcall_words
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import registry
@@ -29,14 +30,11 @@ async def read_metrics(reader: Reader, queue: str, kind: str, minutes: int) -> M
     total, values = await reader.read(
         [("ZCARD", f"{keys.root}:{kind}"), ("HMGET", keys.metrics(kind), *fields)]
     )
-    points = []
-    for bucket, (jobs, spent) in zip(buckets, sliced([] if failed(values) else values, 2), strict=False):
-        count, at = integer(jobs), moment(bucket)
-        if count > 0 and at is not None:
-            points.append(
-                MetricsPoint(at=at, count=count, avg_ms=(2 * integer(spent) + count) // (2 * count))
-            )
-    return Metrics(count=integer(None if failed(total) else total), points=tuple(points))
+    sums = [] if failed(values) else sliced(values, 2)
+    points = metrics_points(
+        (bucket, integer(jobs), integer(spent)) for bucket, (jobs, spent) in zip(buckets, sums, strict=False)
+    )
+    return Metrics(count=integer(None if failed(total) else total), points=points)
 
 
 async def read_permissions(reader: Reader, queue: str) -> Permissions:

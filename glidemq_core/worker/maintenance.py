@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
 from ..flows.parts import mend_flows
-from ..jobs.counts import get_workers
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
+from ..reading.workers import get_workers
 from ..server.context import QueueContext
 from . import sweeps
 from .events import logger

@@ -8,8 +8,8 @@ import pytest
 from kits.watch import calls, quick_watch
 
 from glidemq_core import NewJob, Queue
-from glidemq_core.jobs import counts as vitals
 from glidemq_core.jobs import read as reading
+from glidemq_core.reading import scan
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch, discovery
 from glidemq_core.wire.keys import QueueKeys, registry
@@ -44,7 +44,8 @@ async def test_a_search_that_ends_early_says_so(
 ) -> None:
     queue = Queue("chat", connection)
     await queue.add_bulk([NewJob("answer", {}) for _ in range(601)])
-    monkeypatch.setattr(vitals, "_SCAN_ROUNDS", 1)
+    monkeypatch.setattr(scan, "STEP_KEYS", 100)
+    monkeypatch.setattr(scan, "WALK_STEPS", 1)
     with pytest.warns(RuntimeWarning, match="too many keys to look at all of them for 'chat'"):
         await queue.search_jobs(name="nobody")
     monkeypatch.setattr(reading, "_SEARCH_LIMIT", 400)

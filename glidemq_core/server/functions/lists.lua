@@ -38,8 +38,7 @@ register("list_group_waiting", { "no-writes" }, function(P, args)
   return out
 end)
 
--- One step of a SCAN on the node that holds this queue. args: cursor, pattern, COUNT, type. Reply {cursor, keys...}.
+-- One step of a SCAN on the node that holds this queue. args: cursor, pattern, COUNT, type. Reply {cursor, keys}.
 register("scan", { "no-writes" }, function(_, args)
-  local reply = call("SCAN", args[1], "MATCH", args[2], "COUNT", args[3], "TYPE", args[4])
-  return { reply[1], unpack(reply[2]) }
+  return call("SCAN", args[1], "MATCH", args[2], "COUNT", args[3], "TYPE", args[4])
 end)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from glidemq_core.errors import JobNotFoundError
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
-from glidemq_core.reading.scan import scan_all, scan_step
+from glidemq_core.reading.scan import scan_step
 from glidemq_core.records.jobs import Flow
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.numbers import to_int
@@ -201,9 +201,8 @@ class FlowIndex:
             await self._take(ref for ref in found if ref not in self._members)
 
     async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
-        if scope:
-            return await scan_step(self._reader, scope, cursor, "deps:*")
-        return await scan_all(self._reader, cursor, "[bd][ue]*")  # budget:, deps:
+        # Without a queue of its own, budgets are found along with parents.
+        return await scan_step(self._reader, scope, cursor, "deps:*" if scope else "[bd][ue]*")
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from glidemq_core.flows.walk import by_queue, parse_members
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.fields import JOBS_PER_CALL, cut_fields
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import Fields
 from glidemq_core.server.commands import Arg
 from glidemq_core.wire.keys import done_marker
 from glidemq_core.wire.replies import failed, hash_fields, integer, number, pairs, sliced, text
-
-from ..jobs.rows import A_CALL, cut_fields
 
 #: Fields that tell who waits for a job.
 PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")
@@ -114,8 +113,10 @@ class FlowLoader:
         await self._read(refs, self._direction)
 
     async def _read(self, refs: Sequence[JobRef], direction: str) -> None:
-        calls = [(queue, part) for queue, ids in by_queue(refs).items() for part in sliced(ids, A_CALL)]
-        head: tuple[Arg, ...] = (A_CALL, self._members, direction, len(self._names), *self._names)
+        calls = [
+            (queue, part) for queue, ids in by_queue(refs).items() for part in sliced(ids, JOBS_PER_CALL)
+        ]
+        head: tuple[Arg, ...] = (JOBS_PER_CALL, self._members, direction, len(self._names), *self._names)
         replies = await self.reader.call_each(
             "flow", [(self.reader.keys(queue).root, (*head, *ids)) for queue, ids in calls]
         )

@@ -11,6 +11,7 @@ from glidemq_core.ai.ledger import attempts_of
 from glidemq_core.ai.reviews import review_hash
 from glidemq_core.ai.rounds import Round
 from glidemq_core.options.job import Fallback, JobRef
+from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import (
     budget_of,
@@ -28,7 +29,7 @@ from glidemq_core.wire.payload import decode_data, decode_result
 from glidemq_core.wire.replies import as_text, entries, failed, integer, number, picked_fields, text
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 
-from .rows import ROW_FIELDS, read_fields, row_facts
+from .rows import ROW_FIELDS, row_facts
 
 #: Fields that may be long: they are only read up to a size.
 _LONG = (

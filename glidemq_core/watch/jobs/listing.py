@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 from glidemq_core.options.fields import one_of, refuse, whole
 from glidemq_core.reading.reader import Reader
-from glidemq_core.reading.running import HEARTBEAT_FIELDS, is_overdue, running_longest
-from glidemq_core.reading.scan import scan_step
+from glidemq_core.reading.running import find_overdue, group_facts, list_runs, longest_running, pick_list_runs
+from glidemq_core.reading.scan import scan_step, scan_steps
 from glidemq_core.records.jobs import JobPage, JobRow
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.replies import failed, integer, pairs, text
 
-from ..snapshot import STEPS, group_facts
+from ..snapshot import STEPS
 from .filter import EVERY_JOB, JobFilter
 from .places import Candidate, FixedPlace, IdSource, ListPlace, Order, Position, SortedPlace, StreamPlace
-from .rows import job_row, read_fields
+from .rows import job_rows
 
 STATES = (
     "waiting",
@@ -167,13 +167,13 @@ async def _load(
     reader: Reader, queue: str, state: str, candidates: Sequence[Candidate], wanted: JobFilter
 ) -> list[JobRow | None]:
     """Rows of candidates that are what the list is about; None for the others."""
-    fields = await read_fields(reader, queue, [candidate.id for candidate in candidates])
-    now = reader.now_ms()
-    rows: list[JobRow | None] = []
-    for candidate, values in zip(candidates, fields, strict=True):
-        row = job_row(queue, candidate.id, values, candidate.score, now_ms=now) if values else None
-        fits = row is not None and _belongs(row, state) and wanted.fits(row)
-        rows.append(row if fits else None)
+    read = await job_rows(
+        reader,
+        queue,
+        [candidate.id for candidate in candidates],
+        [candidate.score for candidate in candidates],
+    )
+    rows = [row if row is not None and _belongs(row, state) and wanted.fits(row) else None for row in read]
     if wanted.data:
         kept = [row for row in rows if row is not None]
         matches = await wanted.data_of(reader, queue, [row.id for row in kept])
@@ -220,7 +220,7 @@ async def _places(reader: Reader, scanned: Scanned, queue: str, state: str, down
 
 async def _active(reader: Reader, scanned: Scanned, queue: str, down: bool) -> Found:
     """Settled entries are deleted at once, so what the group has read and the stream still holds is running."""
-    pending, delivered, ids, from_lists = await _running(reader, scanned, queue, down)
+    (pending, delivered), (ids, from_lists) = await _running(reader, scanned, queue, down)
     places: dict[str, IdSource] = {"s": StreamPlace(reader, reader.keys(queue).stream, "-", delivered, down)}
     if ids:
         places["l"] = FixedPlace(tuple(ids))
@@ -229,53 +229,32 @@ async def _active(reader: Reader, scanned: Scanned, queue: str, down: bool) -> F
 
 async def _stalled(reader: Reader, scanned: Scanned, queue: str, down: bool) -> Found:
     """Those of the jobs that have run longest whose heartbeat is overdue."""
-    _, delivered, listed, _ = await _running(reader, scanned, queue, down)
-    ids = list(dict.fromkeys([*await running_longest(reader, queue, delivered, _ACTIVE_LISTED), *listed]))
-    now = reader.now_ms()
-    facts = await read_fields(reader, queue, ids, HEARTBEAT_FIELDS)
-    overdue = [job_id for job_id, found in zip(ids, facts, strict=True) if is_overdue(found, now)]
+    (_, delivered), (listed, _) = await _running(reader, scanned, queue, down)
+    ids = dict.fromkeys([*await longest_running(reader, queue, delivered, _ACTIVE_LISTED), *listed])
+    overdue = await find_overdue(reader, queue, list(ids))
     return Found({"l": FixedPlace(tuple(reversed(overdue) if down else overdue))}, len(overdue))
 
 
 async def _running(
     reader: Reader, scanned: Scanned, queue: str, down: bool
-) -> tuple[int, str, list[str], int]:
-    """Return how many jobs of the stream run and its last id that was read; ids and number of those from lists."""
-    keys = reader.keys(queue)
-    groups, count, known = await reader.read(
-        [
-            ("XINFO", "GROUPS", keys.stream),
-            ("GET", keys.list_active),
-            ("ZREVRANGE" if down else "ZRANGE", keys.list_runs, 0, _ACTIVE_LISTED - 1),
-        ]
+) -> tuple[tuple[int, str], tuple[list[str], int]]:
+    """Return facts of the workers' group, and ids and number of running jobs from lists."""
+
+    async def search() -> tuple[str, ...]:
+        until, known = scanned.actives.get(queue, (0.0, ()))
+        if time.monotonic() < until:
+            return known
+        head, found = len(reader.keys(queue).job("")), []
+        async for _, keys in scan_steps(reader, queue, "job:*", _SCAN_CALLS):
+            found += await pick_list_runs(reader, queue, [key[head:] for key in keys])
+        scanned.actives[queue] = (time.monotonic() + _SCAN_AGAIN_S, tuple(found))
+        return tuple(found)
+
+    groups, listed = await asyncio.gather(
+        reader.read_one("XINFO", "GROUPS", reader.keys(queue).stream),
+        list_runs(reader, queue, search, most=_ACTIVE_LISTED, newest=down),
     )
-    pending, delivered = group_facts(groups)
-    ids = [] if failed(known) else [text(job_id) or "" for job_id in known]
-    from_lists = max(0, integer(count))
-    if from_lists > len(ids):
-        ids += [job_id for job_id in await _scan_actives(reader, scanned, queue) if job_id not in ids]
-    return pending, delivered, ids, from_lists
-
-
-async def _scan_actives(reader: Reader, scanned: Scanned, queue: str) -> tuple[str, ...]:
-    until, known = scanned.actives.get(queue, (0.0, ()))
-    if time.monotonic() < until:
-        return known
-    head = len(reader.keys(queue).job(""))
-    found: list[str] = []
-    at = "0"
-    names = ("state", "priority", "lifo")
-    for _ in range(_SCAN_CALLS):
-        at, keys = await scan_step(reader, queue, at, "job:*")
-        ids = [key[head:] for key in keys if not key.endswith(":usage-lock") and ":" not in key[head:]]
-        for job_id, fields in zip(ids, await read_fields(reader, queue, ids, names), strict=True):
-            is_listed = fields.get("lifo") == b"1" or integer(fields.get("priority")) > 0
-            if fields.get("state") == b"active" and is_listed:
-                found.append(job_id)
-        if at == "0":
-            break
-    scanned.actives[queue] = (time.monotonic() + _SCAN_AGAIN_S, tuple(found))
-    return tuple(found)
+    return group_facts(groups), listed
 
 
 async def _scheduled(reader: Reader, queue: str, state: str, down: bool) -> Found:

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader
 from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, text
-
-from .rows import read_fields
 
 #: Elements of a list among which the last one taken is looked for again.
 _LOOK_BACK = 10_000

@@ -8,7 +8,8 @@ from typing import Any
 
 from glidemq_core.flows.walk import by_queue
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Reader, moment
+from glidemq_core.reading.fields import read_fields
+from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import is_overdue
 from glidemq_core.records.decoding import (
     Fields,
@@ -22,7 +23,7 @@ from glidemq_core.records.usage import decode_usage
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.payload import decode_progress
-from glidemq_core.wire.replies import as_text, failed, integer, number, picked_fields, sliced
+from glidemq_core.wire.replies import as_text, failed, integer, number
 
 ROW_FIELDS = (
     "name",
@@ -53,34 +54,6 @@ ROW_FIELDS = (
 )
 #: How long a job that a budget parks is put off, ms.
 _DAY_MS = 86_400_000
-#: Bytes of one field in a row; the function cuts at the same length.
-FIELD_CAP = 4096
-#: Jobs that one call of a function reads: a few ms of the server's time.
-A_CALL = 100
-
-
-async def read_fields(
-    reader: Reader, queue: str, ids: Sequence[str], names: Sequence[str] = ROW_FIELDS
-) -> list[dict[str, bytes]]:
-    """Read the named fields of jobs, long values cut; `{}` for a job that is not there."""
-    if not ids:
-        return []
-    keys = reader.keys(queue)
-    reply = await reader.call_each(
-        "rows", [(keys.root, (len(names), *names, *part)) for part in sliced(ids, A_CALL)]
-    )
-    if reply is not None and not any(failed(part) for part in reply):
-        answers = [row for part in reply for row in part[1:]]
-    else:
-        answers = await reader.read([("HMGET", keys.job(job_id), *names) for job_id in ids])
-    return [cut_fields(names, answer) for answer in answers]
-
-
-def cut_fields(names: Sequence[str], answer: Any) -> dict[str, bytes]:
-    """Turn the answer of HMGET into fields, long values cut; `{}` for a job that is not there."""
-    if failed(answer) or not answer:
-        return {}
-    return picked_fields(names, [value if value is None else value[:FIELD_CAP] for value in answer])
 
 
 def row_facts(
@@ -99,7 +72,7 @@ def row_facts(
         "attempts_made": to_int(fields.get("attemptsMade")),
         "max_attempts": to_int(fields.get("maxAttempts")),
         "delay_ms": to_int(fields.get("delay")),
-        "due_at": moment(score % PRIORITY_STEP) if scheduled and score is not None else None,
+        "due_at": instant(score % PRIORITY_STEP) if scheduled and score is not None else None,
         "created_at": instant(fields.get("timestamp")),
         "processed_at": instant(fields.get("processedOn")),
         "finished_at": instant(fields.get("finishedOn")),
@@ -139,7 +112,9 @@ def is_parked(fields: Fields, score: float | None) -> bool:
 async def read_rows(reader: Reader, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
     """Read jobs of any queues as rows, by a call for each queue; None for one that is gone."""
     queues = by_queue(refs)
-    found = await asyncio.gather(*(read_fields(reader, queue, ids) for queue, ids in queues.items()))
+    found = await asyncio.gather(
+        *(read_fields(reader, queue, ids, ROW_FIELDS) for queue, ids in queues.items())
+    )
     fields = {
         JobRef(queue, job_id): values
         for (queue, ids), rows in zip(queues.items(), found, strict=True)
@@ -182,3 +157,19 @@ async def have_streamed(reader: Reader, refs: Sequence[JobRef]) -> set[JobRef]:
 def job_row(queue: str, job_id: str, fields: Fields, score: float | None = None, *, now_ms: int) -> JobRow:
     """Put a row together from ROW_FIELDS; any of them may be missing."""
     return JobRow(**row_facts(queue, job_id, fields, score, now_ms=now_ms))
+
+
+async def job_rows(
+    reader: Reader, queue: str, ids: Sequence[str], scores: Sequence[float | None] = ()
+) -> list[JobRow | None]:
+    """Read jobs of one queue as rows; None for one that is gone.
+
+    Args:
+        scores: of each job its score in `P:scheduled` or `P:suspended`, as far as it is known.
+    """
+    found = await read_fields(reader, queue, ids, ROW_FIELDS)
+    now_ms = reader.now_ms()
+    return [
+        job_row(queue, job_id, fields, score, now_ms=now_ms) if fields else None
+        for job_id, fields, score in zip(ids, found, scores or [None] * len(ids), strict=True)
+    ]

@@ -1,0 +1,65 @@
+"""Counting jobs: what the server function `snapshot` answers, and jobs per minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from glidemq_core.options.fields import from_epoch_ms
+from glidemq_core.records.operations import MetricsPoint
+from glidemq_core.wire.replies import integer
+
+
+class SnapshotReply(NamedTuple):
+    """Parts of the reply in its order; None where something could not be read."""
+
+    xlen: Any = None
+    pending: Any = None
+    lifo: Any = None
+    priority: Any = None
+    list_active: Any = None
+    scheduled: Any = None
+    prioritized: Any = None
+    suspended: Any = None
+    completed: Any = None
+    failed: Any = None
+    group_waiting: Any = None
+    oldest: Any = None
+    meta: Any = None
+    rate: Any = None
+    limits: Any = None
+    tokens: Any = None
+    done: Any = None
+    lost: Any = None
+    usage: Any = None
+    stalled: Any = None
+    #: Names of keys of foreign types.
+    bad: Any = None
+
+    def counts(self) -> dict[str, Any]:
+        """Return the fields of JobCounts."""
+        unread = max(0, integer(self.xlen) - integer(self.pending))
+        return {
+            "waiting": unread + integer(self.lifo) + integer(self.priority),
+            "active": integer(self.pending) + max(0, integer(self.list_active)),
+            "delayed": integer(self.scheduled),
+            "prioritized": None if self.prioritized is None else integer(self.prioritized),
+            "suspended": integer(self.suspended),
+            "waiting_children": None,
+            "group_waiting": None if self.group_waiting is None else integer(self.group_waiting),
+            "completed": integer(self.completed),
+            "failed": integer(self.failed),
+        }
+
+
+def metrics_points(minutes: Iterable[tuple[int, int, int]]) -> tuple[MetricsPoint, ...]:
+    """Make points of minutes in which jobs ended.
+
+    Args:
+        minutes: start (epoch ms), number of jobs, and sum of their run times (ms) of each.
+    """
+    return tuple(
+        MetricsPoint(at=at, count=jobs, avg_ms=(2 * spent_ms + jobs) // (2 * jobs))
+        for minute, jobs, spent_ms in minutes
+        if jobs > 0 and (at := from_epoch_ms(minute)) is not None
+    )
