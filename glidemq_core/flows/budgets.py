@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Literal
 
 from ..errors import BudgetNotFoundError
 from ..jobs.audit import audit_blob
@@ -16,12 +17,18 @@ from ..records.jobs import FlowBudget, TopUp
 from ..server.commands import Arg
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
-from ..wire.replies import hash_fields
+from ..wire.numbers import to_int
+from ..wire.replies import hash_fields, readable
 from .walk import by_queue, parse_members, whole_tree
 
-#: A Node worker that read category caps before a top-up may set the flag again within this time, s.
-_STALE_CAPS_S = 1.0
+#: A Node worker reads category caps right after completing a job and books against them within this time, s: it may
+#: set the flag again after a raise. Completions are that young if they are within the other time, ms: clocks differ.
+_STALE_CAPS_S, _RECENT_MS = 1.0, 5_000
 _SLICE = 500
+
+#: What a budget does to a job that starts when it is used up.
+Stop = Literal["parked", "failed"]
+Stopped = dict[Stop, list[JobRef]]
 
 
 async def get_flow_budget(scope: QueueContext, flow_id: str) -> FlowBudget | None:
@@ -37,43 +44,40 @@ async def get_flow_budget(scope: QueueContext, flow_id: str) -> FlowBudget | Non
 
 async def get_parked_jobs(scope: QueueContext, flow_id: str) -> list[JobRef]:
     """Find the jobs of a flow that its budget has paused, in any queue."""
-    return (await _stopped(scope, flow_id))["parked"]
+    return (await _stopped(scope, flow_id, await _jobs_of(scope, flow_id)))["parked"]
 
 
-async def _stopped(scope: QueueContext, flow_id: str) -> dict[str, list[JobRef]]:
-    """Find the jobs that the budget has parked and failed: among those noted, and in the whole tree."""
+async def _jobs_of(scope: QueueContext, flow_id: str) -> list[JobRef]:
+    """Find the jobs that a budget may have stopped: the whole tree, and those noted as parked."""
     connection, prefix = scope.connection, scope.keys.prefix
     noted = await connection.command("SMEMBERS", scope.keys.budget_parked(flow_id))
-    root = JobRef(scope.queue, flow_id)
-    tree = await whole_tree(connection, prefix, [root])
-    candidates = dict.fromkeys([*tree, *parse_members(noted or (), prefix)])
-    return await sort_stopped(scope, flow_id, candidates)
+    tree = await whole_tree(connection, prefix, [JobRef(scope.queue, flow_id)])
+    return list(dict.fromkeys([*tree, *parse_members(noted or (), prefix)]))
 
 
-async def sort_stopped(
-    scope: QueueContext, flow_id: str, candidates: Iterable[JobRef]
-) -> dict[str, list[JobRef]]:
-    """Ask which of some jobs this budget has stopped, in one round trip a page; `parked` and `failed` ones."""
-    found: dict[str, list[JobRef]] = {"parked": [], "failed": []}
-    budget_key = scope.keys.budget(flow_id)
-    calls = [
-        (queue, ids[start : start + _SLICE])
-        for queue, ids in by_queue(candidates).items()
-        for start in range(0, len(ids), _SLICE)
-    ]
-    reads = [_question(QueueKeys(scope.keys.prefix, queue).root, [budget_key, *ids]) for queue, ids in calls]
-    answers = await scope.connection.read_many(reads)
-    for (queue, ids), words in zip(calls, answers, strict=True):
-        if isinstance(words, Exception):
-            raise words
-        for job_id, word in zip(ids, words, strict=True):
-            if word:
-                found[word.decode()].append(JobRef(queue, job_id))
+async def _stopped(scope: QueueContext, flow_id: str, jobs: Iterable[JobRef]) -> Stopped:
+    """Ask which of some jobs this budget has parked and failed, in one round trip."""
+    found: Stopped = {"parked": [], "failed": []}
+    parts = [*_parts(jobs)]
+    calls: list[tuple[str, str, *tuple[Arg, ...]]] = []
+    for queue, ids in parts:
+        words: Sequence[Arg] = (scope.keys.budget(flow_id), *ids)
+        calls.append(("budget_stopped", QueueKeys(scope.keys.prefix, queue).root, *words))
+    answers = await scope.connection.read_many(calls)
+    for (queue, ids), answer in zip(parts, answers, strict=True):
+        if isinstance(answer, Exception):
+            raise answer
+        for job_id, stop in zip(ids, answer, strict=True):
+            if stop:
+                found["parked" if stop == b"parked" else "failed"].append(JobRef(queue, job_id))
     return found
 
 
-def _question(root: str, words: Sequence[Arg]) -> tuple[str, str, *tuple[Arg, ...]]:
-    return ("budget_stopped", root, *words)
+def _parts(jobs: Iterable[JobRef]) -> Iterator[tuple[str, list[str]]]:
+    """Cut jobs into what one call may take: ids of one queue."""
+    for queue, ids in by_queue(jobs).items():
+        for start in range(0, len(ids), _SLICE):
+            yield queue, ids[start : start + _SLICE]
 
 
 async def top_up_budget(
@@ -90,7 +94,7 @@ async def top_up_budget(
     preview: bool = False,
     actor: Actor | None = None,
 ) -> TopUp:
-    """Raise caps of a budget and let go on what it stopped; see `Queue.top_up_budget`."""
+    """Raise caps of a budget and release the jobs that it stopped; see `Queue.top_up_budget`."""
     added = {
         "maxTotalTokens": amount(add_tokens, "add_tokens"),
         "maxTotalCost": amount(add_cost, "add_cost"),
@@ -99,79 +103,80 @@ async def top_up_budget(
     }
     for name, value in (("release", release), ("retry_failed", retry_failed), ("preview", preview)):
         flag(value, name)
+    flow = JobRef(scope.queue, flow_id)
+    stored, changes, hits = await _raise_caps(scope, flow, added, expect, actor, preview)
+    # Looked for after the flag was cleared: what was parked until then is found, and nothing is parked any more.
+    jobs = await _jobs_of(scope, flow_id)
+    stopped = await _stopped(scope, flow_id, jobs)
+    parked = stopped["parked"]
+    after = decode_budget(flow, {**hash_fields(stored), **hash_fields(changes)}, parked)
+    released: list[JobRef] = []
+    if not hits:
+        chosen: Stopped = {
+            "parked": parked if release else [],
+            "failed": stopped["failed"] if retry_failed else [],
+        }
+        if preview:
+            released = chosen["parked"] + chosen["failed"]
+        else:
+            released = await _release(scope, flow_id, chosen)
+            if {b"maxTokens", b"maxCosts"} & set(changes[::2]):
+                released += await _take_back_stale_flag(scope, flow_id, jobs, release)
+    return TopUp(
+        preview=preview,
+        before=decode_budget(flow, hash_fields(stored), parked),
+        after=replace(after, parked=tuple(job for job in parked if job not in released)),
+        still_exceeded=bool(hits),
+        released=tuple(dict.fromkeys(released)),
+        over=tuple(hit.decode() for hit in hits),
+    )
+
+
+async def _raise_caps(
+    scope: QueueContext,
+    flow: JobRef,
+    added: Mapping[str, Any],
+    expect: FlowBudget | Budget | None,
+    actor: Actor | None,
+    preview: bool,
+) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Raise caps, or only tell what that would do; returns the hash before, its changes, and caps still exceeded.
+
+    Raises: BudgetNotFoundError; InvalidOptionError when the caps are not as expected.
+    """
     if expect is not None and not isinstance(expect, (FlowBudget, Budget)):
         refuse("expect", expect, "the FlowBudget that was shown")
     detail = {name: value for name, value in added.items() if value}
-    blob = await audit_blob(scope, actor, "top_up_budget", [flow_id], scope.now_ms(), detail=detail)
-    words = (
-        flow_id,
-        json.dumps(added),
-        json.dumps(shown_caps(expect)) if expect else "",
-        scope.now_ms(),
-        blob,
-    )
+    blob = await audit_blob(scope, actor, "top_up_budget", [flow.id], scope.now_ms(), detail=detail)
+    shown = json.dumps(shown_caps(expect)) if expect else ""
+    words = (flow.id, json.dumps(added), shown, scope.now_ms(), blob)
     if preview:
-        reply = await scope.read("budget_preview", *words)
+        status, *facts = await scope.read("budget_preview", *words)
     else:
-        reply = await scope.call("budget_top_up", *words)
-    flow = JobRef(scope.queue, flow_id)
-    if reply[0] == b"not_found":
-        raise BudgetNotFoundError(f"flow '{flow}' has no budget", queue=scope.queue, flow_id=flow_id)
-    # Looked for after the flag was cleared: what was parked until then is found, and nothing is parked any more.
-    stopped = await _stopped(scope, flow_id)
-    stored, parked = hash_fields(reply[1]), stopped["parked"]
-    before = decode_budget(flow, stored, parked)
-    if reply[0] == b"changed":
+        status, *facts = await scope.call("budget_top_up", *words)
+    if status == b"not_found":
+        raise BudgetNotFoundError(f"flow '{flow}' has no budget", queue=flow.queue, flow_id=flow.id)
+    if status == b"changed":
         refuse(
             "expect",
             expect,
             "the caps as they are now",
             f"the caps of flow '{flow}' have changed meanwhile: look again, nothing was added",
         )
-    after = decode_budget(flow, {**stored, **hash_fields(reply[2])}, parked)
-    over = tuple(hit.decode() for hit in reply[3])
-    released: list[JobRef] = []
-    if not over:
-        wanted = {"parked": parked if release else [], "failed": stopped["failed"] if retry_failed else []}
-        raised = {b"maxTokens", b"maxCosts"} & set(reply[2][::2])
-        released = (
-            wanted["parked"] + wanted["failed"]
-            if preview
-            else await _released(scope, flow_id, wanted, again=bool(raised), release=release)
-        )
-    left = tuple(job for job in parked if job not in released)
-    return TopUp(
-        preview=preview,
-        before=before,
-        after=replace(after, parked=left),
-        still_exceeded=bool(over),
-        released=tuple(dict.fromkeys(released)),
-        over=over,
-    )
+    stored, changes, hits = facts
+    return stored, changes, hits
 
 
-async def _released(
-    scope: QueueContext, flow_id: str, wanted: Mapping[str, Iterable[JobRef]], *, again: bool, release: bool
-) -> list[JobRef]:
-    """Let stopped jobs go; and, with `again`, those that a flag set meanwhile from stale caps has parked."""
-    released = await _let_go(scope, flow_id, wanted)
-    if again and await _flag_set_again(scope, flow_id) and release:
-        released += await _let_go(scope, flow_id, {"parked": await get_parked_jobs(scope, flow_id)})
-    return released
-
-
-async def _let_go(scope: QueueContext, flow_id: str, wanted: Mapping[str, Iterable[JobRef]]) -> list[JobRef]:
+async def _release(scope: QueueContext, flow_id: str, chosen: Stopped) -> list[JobRef]:
     """Release parked and retry failed jobs, each in its own slot and only if it still is what it was."""
     released: list[JobRef] = []
-    for kind, jobs in wanted.items():
-        for queue, ids in by_queue(jobs).items():
+    for stop, jobs in chosen.items():
+        for queue, ids in _parts(jobs):
             root = QueueKeys(scope.keys.prefix, queue).root
-            for start in range(0, len(ids), _SLICE):
-                part = ids[start : start + _SLICE]
-                went = await scope.connection.call(
-                    "budget_release", root, scope.keys.budget(flow_id), scope.now_ms(), kind, *part
-                )
-                released += [JobRef(queue, job_id.decode()) for job_id in went]
+            went = await scope.connection.call(
+                "budget_release", root, scope.keys.budget(flow_id), scope.now_ms(), stop, *ids
+            )
+            released += [JobRef(queue, job_id.decode()) for job_id in went]
     members = [QueueKeys(scope.keys.prefix, ref.queue).member(ref.id) for ref in released]
     for start in range(0, len(members), _SLICE):
         await scope.connection.command(
@@ -180,8 +185,26 @@ async def _let_go(scope: QueueContext, flow_id: str, wanted: Mapping[str, Iterab
     return released
 
 
-async def _flag_set_again(scope: QueueContext, flow_id: str) -> bool:
-    """Look once more after category caps were raised; True when a stale flag was taken back."""
-    await asyncio.sleep(_STALE_CAPS_S)
+async def _take_back_stale_flag(
+    scope: QueueContext, flow_id: str, jobs: Sequence[JobRef], release: bool
+) -> list[JobRef]:
+    """Clear a flag that a Node worker set from caps as they were before a raise; returns the jobs released by that."""
+    if await _completed_lately(scope, jobs):
+        await asyncio.sleep(_STALE_CAPS_S)
     [status] = await scope.call("budget_recheck", flow_id)
-    return bool(status == b"cleared")
+    if status != b"cleared" or not release:
+        return []
+    return await _release(scope, flow_id, {"parked": await get_parked_jobs(scope, flow_id)})
+
+
+async def _completed_lately(scope: QueueContext, jobs: Sequence[JobRef]) -> bool:
+    """Whether a job of a flow may have completed just now; a record that is gone does not tell."""
+    oldest = scope.now_ms() - _RECENT_MS
+    for start in range(0, len(jobs), _SLICE):
+        part = jobs[start : start + _SLICE]
+        keys = [QueueKeys(scope.keys.prefix, job.queue).job(job.id) for job in part]
+        answers = await scope.connection.pipeline([("HMGET", key, "state", "finishedOn") for key in keys])
+        for state, finished in ((readable(answer) or (None, None)) for answer in answers):
+            if state is None or (state == b"completed" and to_int(finished) > oldest):
+                return True
+    return False

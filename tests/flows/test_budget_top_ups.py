@@ -226,6 +226,19 @@ async def test_a_flag_that_node_sets_again_after_a_raise_is_taken_back(
     assert await connection.command("HGET", key, "exceeded") == b"0"
 
 
+async def test_a_raise_waits_for_no_node_worker_when_nothing_has_completed_lately(
+    connection: Connection, producer: FlowProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glidemq_core.flows.budgets._STALE_CAPS_S", 3600)
+    await exceeded_flow(connection, producer, max_total_tokens=None, max_tokens={"input": 150})
+    a_minute_later = connection.now_ms() + 60_000
+    connection.now_ms = lambda: a_minute_later
+
+    top_up = await Queue("q", connection).top_up_budget("1", add_tokens_by={"input": 500})
+
+    assert top_up.released == (JobRef("q", "4"),)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
