@@ -54,8 +54,9 @@ from .flows.loader import FlowLoader
 from .flows.read import FLOW_FIELDS, read_flow
 from .jobs.detail import find_job, read_job
 from .jobs.filter import JobFilter
-from .jobs.listing import STATES, Scanned, list_jobs
+from .jobs.listing import STATES, list_jobs
 from .jobs.rows import have_streamed, read_rows
+from .jobs.states import Scanned
 from .limits import read_limits, scan_token_window
 from .schedules import decode_scheduler
 from .snapshot import snapshots
