@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn, Self, TypeVar
 
+from .ai.streams import append_chunk
+from .ai.usage import report_tokens, report_usage
 from .errors import JobStateError
-from .jobs.control_call import ControlCall
-from .jobs.snapshot import DataT, JobFields, ResultT
-from .options.job import JobRef
+from .jobs import control
+from .jobs.active_run import ActiveRun, ControlCall, RunCalls
+from .jobs.read import get_children_values, get_parents
+from .jobs.snapshot import DataT, JobSnapshot, ResultT
+from .jobs.wait import wait_until_finished
+from .options.fields import Duration, Instant
+from .options.job import Actor, JobRef
+from .records.jobs import Signal, Usage
 from .records.usage import usage_fields
+from .search.store import store_vector
 from .server.context import QueueContext
 from .wire.numbers import number_text
 from .wire.replies import hash_fields
 
-if TYPE_CHECKING:
-    from .jobs.run_calls import RunCalls
-    from .options.job import Actor, Duration, Instant
-    from .records.jobs import Signal, Usage
-    from .worker.execution.run import JobRun
+ReadT = TypeVar("ReadT")
 
 
-class Job(JobFields[DataT, ResultT]):
+class Job(JobSnapshot[DataT, ResultT]):
     """Snapshot of a job; `refresh()` reads it again, `get_state()` asks for the state now."""
 
-    __slots__ = ()
+    __slots__ = ("_run", "discarded")
+
+    def __init__(
+        self, context: QueueContext, job_id: str, fields: dict[str, bytes], run: ActiveRun | None = None
+    ) -> None:
+        super().__init__(context, job_id, fields)
+        self._run = run
+        self.discarded = False
 
     @classmethod
-    def from_hash(cls, scope: QueueContext, job_id: str, fields: Mapping[str, bytes] | None) -> Job[Any, Any]:
-        """Build from the fields of a stored hash; any may be missing, vectors in it may be no text."""
-        return cls(scope, job_id, dict(fields or {}))
+    def of(cls, snapshot: JobSnapshot[Any, Any]) -> Self:
+        """Return the job of which a snapshot was read."""
+        return cls(snapshot._context, snapshot.id, snapshot.fields)
+
+    def adopt(self, newer: Job[Any, Any]) -> None:
+        """Become another object of the same job: what was read there, and its run."""
+        self.fields, self._run = newer.fields, newer._run
+        self.discarded, self.data_error = newer.discarded, newer.data_error
+        self._forget()
 
     # Reading again -------------------------------------------------------------------------------------------
 
     async def refresh(self) -> None:
         """Read the record again. Raises JobNotFoundError when it is gone."""
-        flat = await self._scope.connection.command("HGETALL", self._scope.keys.job(self.id))
+        flat = await self._context.connection.command("HGETALL", self._context.keys.job(self.id))
         fields = hash_fields(flat)
         if not fields:
-            raise self._scope.missing(self.id)
+            raise self._context.missing(self.id)
         self.fields = fields
         self._forget()
 
     async def get_state(self) -> str:
         """Ask for the state now; `unknown` when the job is gone."""
-        state = await self._scope.connection.command("HGET", self._scope.keys.job(self.id), "state")
+        state = await self._context.connection.command("HGET", self._context.keys.job(self.id), "state")
         return state.decode() if state else "unknown"
 
     async def is_completed(self) -> bool:
@@ -69,7 +86,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def is_revoked(self) -> bool:
         """Whether someone asked for its end."""
-        flag = await self._scope.connection.command("HGET", self._scope.keys.job(self.id), "revoked")
+        flag = await self._context.connection.command("HGET", self._context.keys.job(self.id), "revoked")
         return bool(flag == b"1")
 
     async def wait_until_finished(
@@ -79,9 +96,7 @@ class Job(JobFields[DataT, ResultT]):
 
         Raises WaitTimeoutError after `timeout` (ms or timedelta), JobNotFoundError when the job vanished.
         """
-        from .jobs.wait import wait_until_finished
-
-        return await wait_until_finished(self._scope, self.id, poll_interval, timeout)
+        return await wait_until_finished(self._context, self.id, poll_interval, timeout)
 
     # While it runs -------------------------------------------------------------------------------------------
 
@@ -94,7 +109,7 @@ class Job(JobFields[DataT, ResultT]):
         """Return when this run should stop."""
         await self._running("wait_aborted").wait_aborted()
 
-    def _running(self, operation: str) -> JobRun:
+    def _running(self, operation: str) -> ActiveRun:
         if self._run is None or self._run.ended:
             raise JobStateError(
                 f"{operation}() can only be used while the job is active in a Worker",
@@ -117,25 +132,19 @@ class Job(JobFields[DataT, ResultT]):
 
     async def log(self, message: str) -> None:
         """Append one line to the job's log. Raises PayloadTooLargeError over 1 MiB."""
-        from .jobs.control import append_log
-
-        await append_log(self._scope, self.id, message, self._calls)
+        await control.append_log(self._context, self.id, message, self._calls)
 
     async def update_progress(self, progress: Any) -> None:
         """Store progress (a number or anything JSON) and tell listeners.
 
         Raises JobNotFoundError when the job was removed, PayloadTooLargeError over 1 MiB.
         """
-        from .jobs.control import update_progress
-
-        await update_progress(self._scope, self.id, progress, self._calls)
+        await control.update_progress(self._context, self.id, progress, self._calls)
         self._progress = progress
 
     async def update_data(self, data: DataT) -> None:
         """Replace the payload. Raises JobNotFoundError, PayloadTooLargeError."""
-        from .jobs.control import update_data
-
-        await update_data(self._scope, self.id, data, self._calls)
+        await control.update_data(self._context, self.id, data, self._calls)
         self._data, self.data_error = data, None
 
     async def report_usage(
@@ -158,10 +167,8 @@ class Job(JobFields[DataT, ResultT]):
             tokens: tokens by category; costs: amounts by category in `cost_unit`; latency: ms or timedelta.
         Raises: InvalidOptionError, JobNotFoundError, LockBusyError.
         """
-        from .ai.usage import report_usage
-
         stored = await report_usage(
-            self._scope,
+            self._context,
             self.id,
             usage,
             model=model,
@@ -186,9 +193,7 @@ class Job(JobFields[DataT, ResultT]):
 
     async def report_tokens(self, count: float) -> None:
         """Tell the token limiter what this job used. Raises InvalidOptionError below 0."""
-        from .ai.usage import report_tokens
-
-        await report_tokens(self._scope, self.id, count, self._calls)
+        await report_tokens(self._context, self.id, count, self._calls)
         if self._run is not None:
             self._run.reported = True
         self.fields["tpmTokens"] = number_text(count).encode()
@@ -199,9 +204,7 @@ class Job(JobFields[DataT, ResultT]):
         Many may be awaited together: they keep their order and share round trips.
         Raises InvalidOptionError (empty, not text), PayloadTooLargeError, JobNotFoundError.
         """
-        from .ai.streams import append_chunk
-
-        return await append_chunk(self._scope, self.id, chunk, self._calls)
+        return await append_chunk(self._context, self.id, chunk, self._calls)
 
     async def stream_chunk(self, type: str, content: str | None = None) -> str:
         """Append a chunk `{type, content}`; types by convention: reasoning, content, tool_call, error, done."""
@@ -226,12 +229,19 @@ class Job(JobFields[DataT, ResultT]):
         Raises: InvalidOptionError, also for a name of the record and a length other than the index's;
             JobNotFoundError.
         """
-        from .search.store import store_vector
-
-        running = self._run is not None and not self._run.ended
-        await store_vector(
-            self._scope, self, field, embedding, where=where, on_node_worker=on_node_worker, running=running
+        name, packed = await store_vector(
+            self._context,
+            self.id,
+            field,
+            embedding,
+            where=where,
+            on_node_worker=on_node_worker,
+            running=self._calls is not None,
         )
+        if where == "job":
+            self.fields[name] = packed
+        else:
+            self.fields.pop(name, None)
 
     def suspend(
         self,
@@ -302,52 +312,39 @@ class Job(JobFields[DataT, ResultT]):
 
     async def get_children_values(self) -> dict[str, Any]:
         """Results of completed children by their key `<prefix>:{queue}:id`. Raises SerializationError."""
-        from .jobs.children import get_children_values
-
-        if self._calls is not None:
-            return await self._calls.repeat(lambda _: get_children_values(self._scope, self.id))
-        return await get_children_values(self._scope, self.id)
+        return await self._read(lambda: get_children_values(self._context, self.id))
 
     async def get_parents(self) -> list[JobRef]:
         """Jobs that wait for this one (in a DAG: its dependents)."""
-        from .jobs.children import get_parents
+        return await self._read(lambda: get_parents(self._context, self.id, self.fields))
 
-        if self._calls is not None:
-            return await self._calls.repeat(lambda _: get_parents(self._scope, self))
-        return await get_parents(self._scope, self)
+    async def _read(self, call: Callable[[], Awaitable[ReadT]]) -> ReadT:
+        """Make a reading call, through an outage while the job runs."""
+        calls = self._calls
+        return await (call() if calls is None else calls.repeat(lambda _: call()))
 
     # Acting on it --------------------------------------------------------------------------------------------
 
     async def remove(self, *, force: bool = False, actor: Actor | None = None) -> bool:
         """Delete the job and all that describes it. Raises JobStateError when active, unless forced."""
-        from .jobs.control import remove_job
-
-        return await remove_job(self._scope, self.id, force=force, actor=actor)
+        return await control.remove_job(self._context, self.id, force=force, actor=actor)
 
     async def retry(
         self, *, reset_fallback: bool = False, clear_signals: bool = False, actor: Actor | None = None
     ) -> None:
         """Run a failed job again with all its attempts. Raises JobStateError, JobNotFoundError."""
-        from .jobs.control import retry_job
-
-        await retry_job(
-            self._scope, self.id, reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
+        await control.retry_job(
+            self._context, self.id, reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
         )
 
     async def promote(self, *, actor: Actor | None = None) -> None:
         """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
-        from .jobs.control import promote_job
-
-        await promote_job(self._scope, self.id, actor=actor)
+        await control.promote_job(self._context, self.id, actor=actor)
 
     async def change_priority(self, priority: int, *, actor: Actor | None = None) -> None:
         """Give a job that has not started another priority, 0..2048. Raises JobStateError, JobNotFoundError."""
-        from .jobs.control import change_job_priority
-
-        await change_job_priority(self._scope, self.id, priority, actor=actor)
+        await control.change_job_priority(self._context, self.id, priority, actor=actor)
 
     async def change_delay(self, delay: Duration, *, actor: Actor | None = None) -> None:
         """Make a job that has not started wait `delay` (ms or timedelta) from now. Raises JobStateError."""
-        from .jobs.control import change_job_delay
-
-        await change_job_delay(self._scope, self.id, delay, actor=actor)
+        await control.change_job_delay(self._context, self.id, delay, actor=actor)

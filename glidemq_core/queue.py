@@ -13,7 +13,7 @@ from .flows.usage import get_flow_usage
 from .job import Job
 from .jobs import add, admin, audit, control, counts, read, wait
 from .jobs.links import OLD_ENOUGH_MS
-from .jobs.snapshot import DataT, ResultT
+from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .options.fields import UNSET, Duration, Instant, Unset, instance_of
 from .options.job import (
     Actor,
@@ -155,7 +155,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             QueueNotFoundError for a parent in a queue that does not exist.
         """
         chosen = job_options(options, keywords)
-        return await add.add_job(
+        added = await add.add_job(
             await self.scope(),
             name,
             data,
@@ -164,6 +164,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             compression=self._compression,
             cross_slot=cross_slot,
         )
+        return None if added is None else Job.of(added)
 
     async def add_and_wait(
         self,
@@ -203,19 +204,23 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
         Jobs that were not refused are stored all the same.
         """
-        return await add.add_bulk(
+        results = await add.add_each(
             await self.scope(),
             jobs,
             events=self._events,
             compression=self._compression,
             cross_slot=cross_slot,
         )
+        outcomes = [Job.of(result) if isinstance(result, JobSnapshot) else result for result in results]
+        add.raise_refused(outcomes)
+        return [outcome for outcome in outcomes if isinstance(outcome, Job)]
 
     # Reading jobs ------------------------------------------------------------------------------------------
 
     async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[Any, Any] | None:
         """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
-        return await read.get_job(await self.scope(), self._own(job_id), exclude_data=exclude_data)
+        found = await read.get_job(await self.scope(), self._own(job_id), exclude_data=exclude_data)
+        return None if found is None else Job.of(found)
 
     async def get_jobs(
         self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
@@ -225,7 +230,8 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         States: waiting, active, delayed, completed, failed, suspended, prioritized, group-waiting.
         Raises InvalidOptionError.
         """
-        return await read.get_jobs(await self.scope(), state, start, end, exclude_data=exclude_data)
+        found = await read.get_jobs(await self.scope(), state, start, end, exclude_data=exclude_data)
+        return list(map(Job.of, found))
 
     async def search_jobs(
         self,
@@ -240,9 +246,10 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Raises InvalidOptionError.
         """
-        return await read.search_jobs(
+        found = await read.search_jobs(
             await self.scope(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
         )
+        return list(map(Job.of, found))
 
     # The state of the queue --------------------------------------------------------------------------------
 
@@ -458,7 +465,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         self, start: int = 0, end: int = -1, *, exclude_data: bool = False
     ) -> list[Job[Any, Any]]:
         """List suspended jobs at places `start`..`end`, soonest deadline first, then those without one."""
-        return await read.get_jobs(await self.scope(), "suspended", start, end, exclude_data=exclude_data)
+        return await self.get_jobs("suspended", start, end, exclude_data=exclude_data)
 
     async def review(self, job_id: JobIdLike, *, payload_limit: int | None = None) -> Approval:
         """Read what an approver must see of a suspended job, with the hash that binds a decision to it.
@@ -699,7 +706,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             IndexNotFoundError: no such index over this queue.
             UnsupportedServerError: the filter needs a search module, or exact search lacks numpy.
         """
-        return await index.vector_search(
+        hits = await index.vector_search(
             await self.scope(),
             embedding,
             k=k,
@@ -710,6 +717,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             search_options=search_options,
             rescan=rescan,
         )
+        return [VectorHit(job=Job.of(hit.job), score=hit.score) for hit in hits]
 
     async def get_limits(self) -> Limits:
         """Read used and allowed starts and tokens, jobs at once, and ordering groups.

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..jobs.active_run import RunCalls
 from ..jobs.appending import Appender
-from ..jobs.run_calls import RunCalls
 from ..options.fields import Duration, refuse, to_ms
 from ..records.jobs import StreamChunk
 from ..server.connection import Connection

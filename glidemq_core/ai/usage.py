@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from ..errors import LockBusyError
+from ..jobs.active_run import RunCalls
 from ..jobs.registry import register_usage
-from ..jobs.run_calls import RunCalls
 from ..options.fields import Duration, flag, refuse, text, to_ms
 from ..records.jobs import Usage
 from ..records.usage import USAGE_FIELDS, event_text, hash_text, usage_json

@@ -17,7 +17,6 @@ from ..errors import (
     QueueNotFoundError,
     SerializationError,
 )
-from ..job import Job
 from ..options.fields import refuse
 from ..options.job import (
     JobOptions,
@@ -32,6 +31,7 @@ from ..server.slots import check_one_slot
 from ..wire import payload
 from .links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
 from .registry import register_queue
+from .snapshot import JobSnapshot
 
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 BATCH = 250
@@ -40,6 +40,7 @@ BATCH_BYTES = 4_000_000
 _UNDER_WAY = 3
 
 Record = tuple[str, ...]
+Snapshot = JobSnapshot[Any, Any]
 #: A job on its way: its place among those asked for, its record, its options.
 _Encoded = tuple[int, Record, JobOptions]
 
@@ -153,7 +154,7 @@ class _Batches:
         scope: QueueContext,
         now_ms: int,
         events: bool,
-        results: list[Job[Any, Any] | GlideMQError | None],
+        results: list[Snapshot | GlideMQError | None],
     ) -> None:
         self._scope, self._now_ms, self._events, self._results = scope, now_ms, events, results
         self._waiting: list[_Encoded] = []
@@ -208,10 +209,10 @@ async def add_each(
     events: bool = True,
     compression: str = "none",
     cross_slot: bool = False,
-) -> list[Job[Any, Any] | GlideMQError | None]:
+) -> list[Snapshot | GlideMQError | None]:
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = scope.now_ms()
-    results: list[Job[Any, Any] | GlideMQError | None] = []
+    results: list[Snapshot | GlideMQError | None] = []
     batches = _Batches(scope, now_ms, events, results)
     links: list[tuple[int, ChildLink]] = []
     try:
@@ -239,7 +240,7 @@ async def add_each(
     finally:
         await batches.stop()
     for place, link in links:
-        await link.settle(came=isinstance(results[place], Job))
+        await link.settle(came=isinstance(results[place], JobSnapshot))
     if any(not isinstance(result, GlideMQError) for result in results):
         await register_queue(scope)
     return results
@@ -254,7 +255,7 @@ async def add_job(
     events: bool = True,
     compression: str = "none",
     cross_slot: bool = False,
-) -> Job[Any, Any] | None:
+) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
     if options.parent is not None:
         _check_parent_slot(scope, options.parent, cross_slot)
@@ -272,23 +273,14 @@ async def add_job(
     return _added(scope, now_ms, record, options, answer)
 
 
-async def add_bulk(
-    scope: QueueContext,
-    jobs: Iterable[NewJob],
-    *,
-    events: bool = True,
-    compression: str = "none",
-    cross_slot: bool = False,
-) -> list[Job[Any, Any]]:
-    """Add many jobs and leave out those that were skipped; see `Queue.add_bulk`."""
-    results = await add_each(scope, jobs, events=events, compression=compression, cross_slot=cross_slot)
+def raise_refused(results: Sequence[Any]) -> None:
+    """Raise BulkError if some of the jobs that `add_each` was given were refused."""
     refused = [result for result in results if isinstance(result, GlideMQError)]
     if refused:
         raise BulkError(
             f"{len(refused)} of {len(results)} jobs were refused, the first because {refused[0]}",
             results=results,
         )
-    return [result for result in results if isinstance(result, Job)]
 
 
 def _check_parent_slot(scope: QueueContext, parent: JobRef, cross_slot: bool) -> None:
@@ -297,7 +289,7 @@ def _check_parent_slot(scope: QueueContext, parent: JobRef, cross_slot: bool) ->
 
 def _added(
     scope: QueueContext, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
-) -> Job[Any, Any] | None:
+) -> Snapshot | None:
     status = answer[0]
     if status == b"cost":
         key = options.ordering.key if options.ordering else ""
@@ -317,7 +309,7 @@ def _added(
 
 def created_job(
     scope: QueueContext, now_ms: int, record: Record, options: JobOptions, job_id: bytes
-) -> Job[Any, Any]:
+) -> Snapshot:
     """Return a job as it stands right after its creation, without reading it."""
     _, name, data, opts, delay, priority, attempts, lifo, _extra_json = record
     state = b"delayed" if delay != "0" else b"prioritized" if priority != "0" else b"waiting"
@@ -334,7 +326,7 @@ def created_job(
         "state": state,
     }
     if not options.given:
-        return Job(scope, job_id.decode(), fields)
+        return JobSnapshot(scope, job_id.decode(), fields)
     if options.ttl:
         fields["expireAt"] = str(now_ms + options.ttl).encode()
     if options.cost:
@@ -346,4 +338,4 @@ def created_job(
     if options.parent is not None:
         fields["parentId"] = options.parent.id.encode()
         fields["parentQueue"] = options.parent.queue.encode()
-    return Job(scope, job_id.decode(), fields)
+    return JobSnapshot(scope, job_id.decode(), fields)

@@ -12,9 +12,9 @@ from ..options.job import Actor
 from ..records.jobs import JobLogs
 from ..server.context import QueueContext
 from ..wire import payload
+from .active_run import RunCalls
 from .appending import Appender
 from .audit import audit_blob
-from .run_calls import RunCalls
 
 #: Jobs a server call; more are sent in several calls, each complete and audited by itself.
 _BATCH = 200

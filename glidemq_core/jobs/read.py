@@ -7,16 +7,22 @@ import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from ..job import Job
+from ..errors import SerializationError
 from ..options.fields import one_of, refuse, whole
+from ..options.job import JobRef
 from ..reading.fields import read_fields
 from ..reading.reader import Reader
 from ..reading.running import list_runs, pick_list_runs
 from ..reading.scan import walk_keys
+from ..records.decoding import decode_parents
 from ..server.context import QueueContext
-from ..wire.keys import WORKERS_GROUP
-from ..wire.replies import as_texts, hash_fields, picked_fields, readable
+from ..wire.keys import WORKERS_GROUP, QueueKeys, split_member
+from ..wire.payload import decode_result
+from ..wire.replies import as_text, as_texts, hash_fields, picked_fields, readable
 from ..wire.strict_json import same_json
+from .snapshot import JobSnapshot
+
+Snapshot = JobSnapshot[Any, Any]
 
 #: Fields of a read without payloads, and those of our own reading.
 METADATA_FIELDS = (
@@ -68,7 +74,7 @@ _MAX_PENDING = 10_000
 _SEARCH_LIMIT = 10_000
 
 
-async def get_job(scope: QueueContext, job_id: str, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+async def get_job(scope: QueueContext, job_id: str, *, exclude_data: bool = False) -> Snapshot | None:
     """Read one job; None when there is none."""
     [job] = await load_jobs(scope, [job_id], exclude_data)
     return job
@@ -76,16 +82,16 @@ async def get_job(scope: QueueContext, job_id: str, *, exclude_data: bool = Fals
 
 async def load_jobs(
     scope: QueueContext, ids: Sequence[str], exclude_data: bool = False
-) -> list[Job[Any, Any] | None]:
+) -> list[Snapshot | None]:
     """Read jobs by id, None for those that are gone; a job's vectors may be no text."""
-    jobs: list[Job[Any, Any] | None] = []
+    jobs: list[Snapshot | None] = []
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
         asked = ("HMGET", METADATA_FIELDS) if exclude_data else ("HGETALL", ())
         commands = [(asked[0], scope.keys.job(job_id), *asked[1]) for job_id in part]
         for job_id, reply in zip(part, await scope.connection.pipeline(commands), strict=True):
             fields = _fields(readable(reply))
-            jobs.append(Job.from_hash(scope, job_id, fields) if fields else None)
+            jobs.append(JobSnapshot(scope, job_id, fields) if fields else None)
     return jobs
 
 
@@ -100,7 +106,7 @@ def _fields(reply: Any) -> dict[str, bytes]:
 
 async def get_jobs(
     scope: QueueContext, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
-) -> list[Job[Any, Any]]:
+) -> list[Snapshot]:
     """Read the jobs of a state at places `start`..`end` (inclusive, negative end: all the rest).
 
     Oldest or soonest first. `waiting` and `active` walk the stream as glide-mq does: `waiting` includes
@@ -222,7 +228,7 @@ async def search_jobs(
     data: Mapping[str, Any] | None = None,
     limit: int = 100,
     exclude_data: bool = False,
-) -> list[Job[Any, Any]]:
+) -> list[Snapshot]:
     """Find jobs whose name is `name` and whose data has these top-level values; all given must fit.
 
     Looks at 10000 jobs of the state, or walks a bounded number of keys without one; a RuntimeWarning says that there
@@ -235,7 +241,7 @@ async def search_jobs(
     if data is not None and not isinstance(data, Mapping):
         refuse("data", data, "a map of top-level keys to values")
     whole(1)(limit, "limit")
-    found: list[Job[Any, Any]] = []
+    found: list[Snapshot] = []
     async for ids in _candidates(scope, state):
         for job in await load_jobs(scope, ids, exclude_data and not data):
             if job is not None and _matches(job, state, name, data):
@@ -245,9 +251,9 @@ async def search_jobs(
     return found
 
 
-def _without_data(scope: QueueContext, job: Job[Any, Any]) -> Job[Any, Any]:
+def _without_data(scope: QueueContext, job: Snapshot) -> Snapshot:
     fields = {key: value for key, value in job.fields.items() if key not in ("data", "returnvalue")}
-    return Job.from_hash(scope, job.id, fields)
+    return JobSnapshot(scope, job.id, fields)
 
 
 async def _candidates(scope: QueueContext, state: str | None) -> AsyncIterator[list[str]]:
@@ -274,7 +280,7 @@ async def _candidates(scope: QueueContext, state: str | None) -> AsyncIterator[l
         )
 
 
-def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapping[str, Any] | None) -> bool:
+def _matches(job: Snapshot, state: str | None, name: str | None, data: Mapping[str, Any] | None) -> bool:
     if state in _HASH_DECIDES and job.state != state:
         return False
     if name is not None and job.name != name:
@@ -285,3 +291,45 @@ def _matches(job: Job[Any, Any], state: str | None, name: str | None, data: Mapp
     return isinstance(held, Mapping) and all(
         key in held and same_json(held[key], value) for key, value in data.items()
     )
+
+
+async def get_children_values(scope: QueueContext, job_id: str) -> dict[str, Any]:
+    """Read the results of a job's completed children, keyed `<prefix>:{queue}:id`; others are left out.
+
+    Raises: SerializationError when a result cannot be decoded.
+    """
+    connection, prefix = scope.connection, scope.keys.prefix
+    members = sorted(as_text(m) for m in await connection.command("SMEMBERS", scope.keys.deps(job_id)))
+    places = [(member, split_member(member, prefix)) for member in members]
+    known = [(member, place) for member, place in places if place is not None]
+    answers = await connection.pipeline(
+        [("HGET", QueueKeys(prefix, queue).job(child), "returnvalue") for _, (queue, child) in known]
+    )
+    values: dict[str, Any] = {}
+    for (member, (_, child)), answer in zip(known, answers, strict=True):
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            continue
+        decoded = decode_result(answer, scope.serializer)
+        if decoded.error:
+            raise SerializationError(
+                f"result of child '{member}': {decoded.error}", what="result", job_id=child
+            )
+        values[member] = decoded.value
+    return values
+
+
+async def get_parents(scope: QueueContext, job_id: str, known: Mapping[str, bytes]) -> list[JobRef]:
+    """Read who waits for a job: the members of its parents set, else the parents that its record names.
+
+    Args:
+        known: fields of its record as the caller has them, for a job that is gone.
+    """
+    members = await scope.connection.command("SMEMBERS", scope.keys.parents(job_id))
+    places = [split_member(as_text(member), scope.keys.prefix) for member in members or ()]
+    found = sorted(JobRef(*place) for place in places if place is not None)
+    if found:
+        return found
+    fields = hash_fields(await scope.connection.command("HGETALL", scope.keys.job(job_id)))
+    return list(decode_parents(fields or known))

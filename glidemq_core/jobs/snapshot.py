@@ -1,4 +1,4 @@
-"""What was read of a job: its stored fields, decoded when somebody looks."""
+"""A job as it was read: its stored fields, decoded when somebody looks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from ..options.job import Fallback, JobOptions, JobRef
 from ..records import decoding
 from ..records.decision import review_decision
+from ..records.jobs import ReviewDecision, Signal, Usage
 from ..records.usage import decode_usage
 from ..server.context import QueueContext
 from ..wire import payload
@@ -16,9 +17,6 @@ from ..wire.replies import as_text
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
-
-    from ..records.jobs import ReviewDecision, Signal, Usage
-    from ..worker.execution.run import JobRun
 
     # What is left out is Any: `Job` alone is a whole type. Only type checkers know defaults before Python 3.13.
     DataT = TypeVar("DataT", default=Any)
@@ -31,49 +29,28 @@ else:
 _UNREAD: Any = object()
 
 
-class JobFields(Generic[DataT, ResultT]):
-    """Snapshot of a job's record.
+class JobSnapshot(Generic[DataT, ResultT]):
+    """The record of a job as it was when it was read.
 
     Fields decode on first access. Any field may be missing on the server (records of removed jobs): text is
     then empty, numbers are 0, times None.
     """
 
-    __slots__ = (
-        "_data",
-        "_options",
-        "_progress",
-        "_result",
-        "_run",
-        "_scope",
-        "data_error",
-        "discarded",
-        "fields",
-        "id",
-    )
+    __slots__ = ("_context", "_data", "_options", "_progress", "_result", "data_error", "fields", "id")
 
-    def __init__(
-        self, scope: QueueContext, job_id: str, fields: dict[str, bytes], run: JobRun | None = None
-    ) -> None:
-        self._scope = scope
+    def __init__(self, context: QueueContext, job_id: str, fields: dict[str, bytes]) -> None:
+        self._context = context
         self.id = job_id
         self.fields = fields
-        self._run = run
-        self.discarded = False
         self.data_error: str | None = None
-        self._forget()
+        self._data = self._result = self._progress = self._options = _UNREAD
 
     def _forget(self) -> None:
         """Drop what was decoded of former fields."""
         self._data = self._result = self._progress = self._options = _UNREAD
 
-    def adopt(self, newer: JobFields[Any, Any]) -> None:
-        """Become another object of the same job: what was read there, and its run."""
-        self.fields, self._run = newer.fields, newer._run
-        self.discarded, self.data_error = newer.discarded, newer.data_error
-        self._forget()
-
     def __repr__(self) -> str:
-        return f"<Job {self.ref} {self.name!r} {self.state}>"
+        return f"<{type(self).__name__} {self.ref} {self.name!r} {self.state}>"
 
     def _text(self, name: str) -> str:
         return as_text(self.fields.get(name))
@@ -87,12 +64,12 @@ class JobFields(Generic[DataT, ResultT]):
     @property
     def queue(self) -> str:
         """Name of the queue."""
-        return self._scope.queue
+        return self._context.queue
 
     @property
     def ref(self) -> JobRef:
         """The job with its queue; prints as `queue:id`."""
-        return JobRef(self._scope.queue, self.id)
+        return JobRef(self._context.queue, self.id)
 
     @property
     def name(self) -> str:
@@ -103,7 +80,7 @@ class JobFields(Generic[DataT, ResultT]):
     def data(self) -> DataT:
         """Payload; `{}` with `data_error` set when it cannot be decoded."""
         if self._data is _UNREAD:
-            decoded = payload.decode_data(self.fields.get("data"), self._scope.serializer)
+            decoded = payload.decode_data(self.fields.get("data"), self._context.serializer)
             self._data, self.data_error = decoded.value, decoded.error
         return self._data  # type: ignore[no-any-return]  # the caller's own type
 
@@ -128,7 +105,9 @@ class JobFields(Generic[DataT, ResultT]):
     def result(self) -> ResultT | None:
         """Decoded result; None while there is none."""
         if self._result is _UNREAD:
-            self._result = payload.decode_result(self.fields.get("returnvalue"), self._scope.serializer).value
+            self._result = payload.decode_result(
+                self.fields.get("returnvalue"), self._context.serializer
+            ).value
         return self._result  # type: ignore[no-any-return]  # the caller's own type
 
     @property
@@ -263,4 +242,4 @@ class JobFields(Generic[DataT, ResultT]):
     @property
     def budget(self) -> JobRef | None:
         """Root of the flow whose budget this job draws on."""
-        return decoding.budget_of(self.fields, self._scope.keys.prefix)
+        return decoding.budget_of(self.fields, self._context.keys.prefix)

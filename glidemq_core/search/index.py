@@ -9,8 +9,8 @@ from typing import Any, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
 from ..errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedError, UnsupportedServerError
-from ..job import Job
 from ..jobs.read import load_jobs
+from ..jobs.snapshot import JobSnapshot
 from ..options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
 from ..records.jobs import VectorHit
 from ..server.connection import Connection
@@ -177,17 +177,17 @@ async def _with_jobs(
 
 async def _load_fields(
     scope: QueueContext, ids: Sequence[str], names: Sequence[str]
-) -> list[Job[Any, Any] | None]:
+) -> list[JobSnapshot[Any, Any] | None]:
     commands = [
         command
         for job_id in ids
         for command in (("EXISTS", scope.keys.job(job_id)), ("HMGET", scope.keys.job(job_id), *names))
     ]
     replies = await scope.gather(*commands) if commands else []
-    jobs: list[Job[Any, Any] | None] = []
+    jobs: list[JobSnapshot[Any, Any] | None] = []
     for job_id, there, values in zip(ids, replies[::2], replies[1::2], strict=True):
         fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-        jobs.append(Job.from_hash(scope, job_id, fields) if there else None)
+        jobs.append(JobSnapshot(scope, job_id, fields) if there else None)
     return jobs
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from ..job import Job
 from ..options.fields import one_of, refuse
 from ..reading.workers import WorkerFinder, finder_of
 from ..server.connection import Connection
@@ -44,15 +43,19 @@ _looks: WeakKeyDictionary[Connection, dict[str, _Look]] = WeakKeyDictionary()
 
 async def store_vector(
     scope: QueueContext,
-    job: Job[Any, Any],
+    job_id: str,
     field: str,
     embedding: Any,
     *,
     where: Place = "job",
     on_node_worker: OnNodeWorker = "warn",
     running: bool = False,
-) -> None:
-    """Store a vector, replacing the former one of that field in either place; `running`: inside its processor.
+) -> tuple[str, bytes]:
+    """Store a vector, replacing the former one of that field in either place.
+
+    Args:
+        running: its own processor stores it.
+    Returns: the field of the record and what was stored there, or beside it.
 
     Raises:
         InvalidOptionError: also for a field of the job's record, a length other than the index's, and
@@ -68,24 +71,21 @@ async def store_vector(
         endangered = await _has_node_worker(scope)
     default = index_name(scope, None)
     refusing = "1" if endangered is not False and on_node_worker == "refuse" else ""
-    status, *reply = await scope.call("vector_store", job.id, name, packed, where, default, refusing)
+    status, *reply = await scope.call("vector_store", job_id, name, packed, where, default, refusing)
     if status == b"not_found":
-        raise scope.missing(job.id)
+        raise scope.missing(job_id)
     if status == b"dimensions":
         refuse_length("embedding", embedding, packed, Index(default, name, to_int(reply[0]), None))
     serves = "a Node worker serves the queue" if endangered else f"nobody knows yet: {_NOT_ALL_KEYS}"
     danger = (
-        f"job '{job.ref}' is {reply[0].decode('utf-8', 'replace')} and {serves}: with a "
+        f"job '{scope.queue}:{job_id}' is {reply[0].decode('utf-8', 'replace')} and {serves}: with a "
         "vector in its record a Node worker cannot run it; where='side' is safe"
     )
     if status == b"to_run":
         refuse("where", where, "'side', or on_node_worker='allow'", danger)
     if endangered is not False and reply[0] not in (b"completed", b"failed"):
         warnings.warn(danger, RuntimeWarning, stacklevel=3)
-    if where == "job":
-        job.fields[name] = packed
-    else:
-        job.fields.pop(name, None)
+    return name, packed
 
 
 async def _has_node_worker(scope: QueueContext) -> bool | None:

@@ -28,8 +28,8 @@ from glidemq_core.errors import (
 )
 from glidemq_core.flows.nodes import FlowJob
 from glidemq_core.flows.producer import FlowProducer
+from glidemq_core.jobs.active_run import RunCalls
 from glidemq_core.jobs.control import append_log, update_data, update_progress
-from glidemq_core.jobs.run_calls import RunCalls
 from glidemq_core.options.job import NewJob, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server import retry

@@ -164,14 +164,14 @@ async def _wait(session: Session, job: Job[Any, Any]) -> int:
 
 async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int:
     from glidemq_core import GlideMQError
-    from glidemq_core import Job as JobClass
     from glidemq_core.jobs.add import add_each
+    from glidemq_core.jobs.snapshot import JobSnapshot
 
     # Everything is read and checked before anything is stored.
     numbered = list(_parsed(_lines(file), file))
     with _warnings_noted(session):
         results = await add_each(await source.scope(), [job for _, job in numbered])
-    ids = [result.id if isinstance(result, JobClass) else None for result in results]
+    ids = [result.id if isinstance(result, JobSnapshot) else None for result in results]
     failed = [
         f"line {number}: {result.message}"
         for (number, _), result in zip(numbered, results, strict=True)

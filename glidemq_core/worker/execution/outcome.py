@@ -51,7 +51,7 @@ class SettleRecord:
 def completed(run: JobRun, result: Any) -> SettleRecord:
     """Build the record of a successful run. Raises SerializationError, PayloadTooLargeError for a bad result."""
     job = run.job
-    text = payload.encode_result(result, job._scope.serializer)
+    text = payload.encode_result(result, job._context.serializer)
     rule = ""
     if job.fields.get("opts", b"{}") != b"{}":
         rule = retention_rule(job.options.remove_on_complete)
@@ -88,7 +88,7 @@ async def failed(
         str(tokens or ""),
         ledger_head(run, error),
     )
-    ran_ms = max(0, job._scope.now_ms() - run.started_ms)
+    ran_ms = max(0, job._context.now_ms() - run.started_ms)
     return SettleRecord(run, head, reason, tokens, error=error, duration_ms=ran_ms)
 
 

@@ -16,8 +16,7 @@ from ...errors import (
     SuspendError,
     WaitingChildrenError,
 )
-from ...jobs.control_call import ControlCall
-from ...jobs.run_calls import RunCalls
+from ...jobs.active_run import ControlCall, RunCalls
 from ...options.fields import refuse, to_epoch_ms, to_ms
 from ...wire.keys import PRIORITY_STEP
 
@@ -229,12 +228,12 @@ class JobRun:
                 )
             from ...wire import payload
 
-            data = payload.encode_data({**current, "step": next_step}, self.job._scope.serializer)
+            data = payload.encode_data({**current, "step": next_step}, self.job._context.serializer)
         self._ask(DelayRequest(until_ms, data))
         raise DelayedError(until_ms)
 
     async def wait_for_children(self) -> NoReturn:
-        scope = self.job._scope
+        scope = self.job._context
         deps = scope.keys.deps(self.job.id)
         if not await self.calls.repeat(lambda _: scope.connection.command("SCARD", deps)):
             raise JobStateError(
