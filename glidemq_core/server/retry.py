@@ -31,9 +31,21 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, LOST_REPLY) or getattr(error, "code", "") in SERVER_TROUBLE
 
 
-def retry_wait(attempt: int) -> float:
-    """Seconds to wait before repeat number `attempt`, counted from 0."""
-    return RETRY_WAITS[min(attempt, len(RETRY_WAITS) - 1)]
+class Backoff:
+    """Waits before the repeats of a call: each longer than the one before, up to a limit."""
+
+    def __init__(self) -> None:
+        self._attempt = 0
+
+    async def wait(self) -> None:
+        """Wait before the next repeat."""
+        seconds = RETRY_WAITS[min(self._attempt, len(RETRY_WAITS) - 1)]
+        self._attempt += 1
+        await asyncio.sleep(seconds)
+
+    def reset(self) -> None:
+        """Begin again with the shortest wait: the server has answered."""
+        self._attempt = 0
 
 
 async def retry_through_outage(
@@ -55,7 +67,7 @@ async def retry_through_outage(
     Raises:
         GlideMQError: what the call raises when the server is not to blame, or the last error when it is over.
     """
-    attempt, repeated = 0, False
+    backoff, repeated = Backoff(), False
     while True:
         try:
             return await call(repeated), repeated
@@ -63,8 +75,7 @@ async def retry_through_outage(
             if not passes(error) or (is_over is not None and is_over()):
                 raise
             repeated = repeated or isinstance(error, LOST_REPLY)
-        await asyncio.sleep(retry_wait(attempt))
-        attempt += 1
+        await backoff.wait()
 
 
 async def retry_lost_reply(call: Callable[[], Awaitable[T]], for_s: float) -> T:

@@ -1,7 +1,6 @@
 """Running jobs: the public `Worker` and its rooms."""
 
 from .execution.threads import SyncJob
-from .serving import serve
-from .worker import Worker
+from .worker import Worker, serve
 
 __all__ = ["SyncJob", "Worker", "serve"]

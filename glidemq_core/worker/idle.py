@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from ..errors import GlideMQError
 from ..server.connection import Connection
-from ..server.context import QueueContext
 from ..wire.entry_ids import parse_id
+from .context import WorkerContext
 
 #: Events after which something may be ready to run.
 WAKING = frozenset(
@@ -33,29 +33,25 @@ _RETRY_S = 1.0
 class IdleWait:
     """Blocks on the queue's stream and events until something new appears; hints only, the claim decides."""
 
-    def __init__(
-        self,
-        scope: QueueContext,
-        block_ms: int,
-        *,
-        on_wake: Callable[[bool], None],
-        on_error: Callable[[BaseException], None],
-    ) -> None:
-        self._scope = scope
-        self._block_ms = block_ms
-        self._on_wake = on_wake
-        self._on_error = on_error
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._block_ms = context.options.block_timeout
         self._reader: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._marks = ("0-0", "0-0")
 
-    def begin(self, stream_id: str, events_id: str) -> None:
-        """Wait for what comes after these entries; does nothing while it waits already."""
+    def begin(self, stream_id: str, events_id: str, on_wake: Callable[[bool], None]) -> None:
+        """Wait for what comes after these entries; does nothing while it waits already.
+
+        Args:
+            on_wake: called once something may be ready; tells whether something may have been scheduled.
+        """
         if self._task is None or self._task.done():
             self._marks = (stream_id, events_id)
-            self._task = asyncio.get_running_loop().create_task(self._wait())
+            self._task = asyncio.get_running_loop().create_task(self._wait(on_wake))
 
     async def close(self) -> None:
+        """Stop waiting and close the connection of its own."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -63,14 +59,15 @@ class IdleWait:
             await self._reader.close()
             self._reader = None
 
-    async def _wait(self) -> None:
-        keys = self._scope.keys
+    async def _wait(self, on_wake: Callable[[bool], None]) -> None:
+        queue = self._context.queue
+        keys = queue.keys
         loop = asyncio.get_running_loop()
         blind_until = loop.time() + self._block_ms / 1000
         while True:
             try:
                 if self._reader is None:
-                    self._reader = await self._scope.connection.dedicated()
+                    self._reader = await queue.connection.dedicated()
                 answer = await self._reader.command(
                     "XREAD",
                     "COUNT",
@@ -83,9 +80,9 @@ class IdleWait:
                     *self._marks,
                 )
             except GlideMQError as error:
-                self._on_error(error)
+                self._context.report(error)
                 await asyncio.sleep(_RETRY_S)
-                self._on_wake(True)
+                on_wake(True)
                 return
             wake, scheduled = False, False
             for key, page in (answer or {}).items():
@@ -99,9 +96,9 @@ class IdleWait:
                     wake = wake or bool(kinds & WAKING)
                     scheduled = scheduled or bool(kinds & _SCHEDULING)
             if wake:
-                self._on_wake(scheduled)
+                on_wake(scheduled)
                 return
             if not answer or loop.time() >= blind_until:
                 # Lists and other clocks: look once a block timeout whatever the feed says, however much it says.
-                self._on_wake(True)
+                on_wake(True)
                 return

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
-
-from ..errors import InvalidOptionError
-from ..options.job import Duration, merge_options
-from ..options.worker import WorkerOptions
-
-if TYPE_CHECKING:
-    from .worker import Worker
+from typing import Any, Protocol
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class _Listening:
+class Service(Protocol):
+    """What can be served: a worker."""
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+    async def wait_until_closed(self) -> None: ...
+
+
+class _SignalHandlers:
     """Signal handlers of the process, shared by all that serve in it: a signal stops every one of them."""
 
     def __init__(self) -> None:
         self._stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._former: dict[signal.Signals, Any] = {}
         #: One bound method, so that it can be told from a handler that came later.
-        self._handler = self._told
+        self._handler = self._stop_all
 
     def add(self, stop: asyncio.Event) -> None:
         for number in _SIGNALS:
@@ -45,71 +46,51 @@ class _Listening:
                     signal.signal(number, former)
         self._former.clear()
 
-    def _told(self, *_: Any) -> None:
+    def _stop_all(self, *_: Any) -> None:
         for loop, stop in self._stops:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(stop.set)
 
 
-_listening = _Listening()
+_handlers = _SignalHandlers()
 
 
 @contextmanager
 def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    _listening.add(stop)
+    _handlers.add(stop)
     try:
         yield
     finally:
-        _listening.remove(stop)
+        _handlers.remove(stop)
 
 
-async def serve(
-    *workers: Worker,
-    signals: bool = True,
-    grace: Duration | None = None,
-    on_ready: Callable[[], None] | None = None,
+async def serve_until_stopped(
+    services: Sequence[Service], *, signals: bool, on_ready: Callable[[], None] | None = None
 ) -> None:
-    """Start workers, serve until SIGTERM, SIGINT or until all are closed, and close them all together.
+    """Start services, serve until SIGTERM, SIGINT or until all are closed, and close them all together.
 
     Args:
-        signals: False leaves the signals to the program (a web server, for example): it ends the serving by cancelling
-            this call, or by closing the workers.
-        grace: ms or timedelta that running jobs get at the end; None leaves each worker's own.
+        signals: False leaves the signals to the program.
         on_ready: called when all have started.
-    Raises:
-        InvalidOptionError: no worker is given, or something else.
-        GlideMQError: what kept one of them from starting; those that had started are closed first.
     """
-    from .worker import Worker
-
-    if not workers or not all(isinstance(worker, Worker) for worker in workers):
-        raise InvalidOptionError(
-            "serve() takes one Worker or more, each as an argument",
-            option="workers",
-            value=workers,
-            allowed="serve(worker, ...)",
-        )
-    if grace is not None:
-        for worker in workers:
-            worker.options = merge_options(WorkerOptions, worker.options, {"grace": grace})
     stop = asyncio.Event()
     with _stopped_by_signals(stop) if signals else nullcontext():
         try:
-            for worker in workers:
-                await worker.start()
+            for service in services:
+                await service.start()
             if on_ready is not None:
                 on_ready()
-            await first_of(stop.wait(), _all_closed(workers))
+            await first_of(stop.wait(), _all_closed(services))
         finally:
-            ends = await asyncio.gather(*(worker.close() for worker in workers), return_exceptions=True)
+            ends = await asyncio.gather(*(service.close() for service in services), return_exceptions=True)
     for end in ends:
         if isinstance(end, Exception):
             raise end
 
 
-async def _all_closed(workers: tuple[Worker, ...]) -> None:
-    for worker in workers:
-        await worker.wait_until_closed()
+async def _all_closed(services: Sequence[Service]) -> None:
+    for service in services:
+        await service.wait_until_closed()
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> list[Any]:

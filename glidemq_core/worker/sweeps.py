@@ -22,7 +22,7 @@ class Tick:
     promoted: int
     next_due_ms: int | None
     #: Texts of errors that kept single jobs or groups from being promoted.
-    troubles: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +32,24 @@ class Stalled:
     requeued: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     #: Texts of errors that kept single jobs from being looked after.
-    troubles: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
-async def tick(scope: QueueContext) -> Tick:
+async def tick(queue: QueueContext) -> Tick:
     """Promote all that is due and wake rate-limited groups."""
     promoted, due = 0, b""
-    troubles: list[str] = []
+    errors: list[str] = []
     for _ in range(_MAX_PAGES):
-        status, count, due, wrong = await scope.call("tick", scope.now_ms())
+        status, count, due, wrong = await queue.call("tick", queue.now_ms())
         promoted += count
-        troubles += as_texts(wrong)
+        errors += as_texts(wrong)
         if status == b"ok":
             break
-    return Tick(promoted, int(due) if due else None, troubles)
+    return Tick(promoted, int(due) if due else None, errors)
 
 
 async def sweep_stalls(
-    scope: QueueContext, consumer: str, *, min_idle_ms: int, lock_ms: int, max_stalled: int
+    queue: QueueContext, consumer: str, *, min_idle_ms: int, lock_ms: int, max_stalled: int
 ) -> Stalled:
     """Take stream-sourced jobs away from workers that fell silent.
 
@@ -60,46 +60,46 @@ async def sweep_stalls(
     """
     found, cursor = Stalled(), "0-0"
     for _ in range(_MAX_PAGES):
-        reply = await scope.call(
-            "stalls", scope.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
+        reply = await queue.call(
+            "stalls", queue.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
         )
         found.requeued.extend(as_texts(reply[3]))
         found.failed.extend(as_texts(reply[4]))
-        found.troubles.extend(as_texts(reply[5]))
+        found.errors.extend(as_texts(reply[5]))
         cursor = reply[1].decode()
         if cursor == "0-0":
             break
     return found
 
 
-async def sweep_list_stalls(scope: QueueContext, *, lock_ms: int, max_stalled: int) -> Stalled:
+async def sweep_list_stalls(queue: QueueContext, *, lock_ms: int, max_stalled: int) -> Stalled:
     """Take list-sourced jobs away from Python workers that fell silent."""
     found = Stalled()
     for _ in range(_MAX_PAGES):
-        status, again, failed, wrong = await scope.call(
-            "list_stalls", scope.now_ms(), lock_ms, max_stalled, _LIST_PAGE
+        status, again, failed, wrong = await queue.call(
+            "list_stalls", queue.now_ms(), lock_ms, max_stalled, _LIST_PAGE
         )
         found.requeued.extend(as_texts(again))
         found.failed.extend(as_texts(failed))
-        found.troubles.extend(as_texts(wrong))
+        found.errors.extend(as_texts(wrong))
         if status == b"ok":
             break
     return found
 
 
-async def sweep_locks(scope: QueueContext, *, max_stalled: int) -> tuple[Stalled, int]:
+async def sweep_locks(queue: QueueContext, *, max_stalled: int) -> tuple[Stalled, int]:
     """Take jobs with a lock of their own away from workers that were silent for longer than that.
 
     Also returns the shortest such lock of a run that was met, ms; 0 without any.
     """
     found, cursor, shortest = Stalled(), "", 0
     for _ in range(_LOCK_PAGES):
-        _, last, lock, again, failed, wrong = await scope.call(
-            "lock_stalls", scope.now_ms(), max_stalled, cursor
+        _, last, lock, again, failed, wrong = await queue.call(
+            "lock_stalls", queue.now_ms(), max_stalled, cursor
         )
         found.requeued.extend(as_texts(again))
         found.failed.extend(as_texts(failed))
-        found.troubles.extend(as_texts(wrong))
+        found.errors.extend(as_texts(wrong))
         shortest = min(filter(None, (shortest, int(lock))), default=0)
         cursor = last.decode()
         if not cursor:
@@ -107,22 +107,22 @@ async def sweep_locks(scope: QueueContext, *, max_stalled: int) -> tuple[Stalled
     return found, shortest
 
 
-async def sweep_records(scope: QueueContext) -> None:
+async def sweep_records(queue: QueueContext) -> None:
     """Forget deduplication ids and ordering keys that nothing needs any more."""
     for _ in range(_MAX_PAGES):
-        [status] = await scope.call("forget", scope.now_ms())
+        [status] = await queue.call("forget", queue.now_ms())
         if status == b"ok":
             break
 
 
-async def sweep_suspended(scope: QueueContext, rank: int = 0) -> tuple[int, int]:
+async def sweep_suspended(queue: QueueContext, rank: int = 0) -> tuple[int, int]:
     """Fail suspended jobs past their deadline; returns how many, and the `rank` to pass the next time.
 
     `rank` walks the set a few members a call, to drop those that describe no suspension any more.
     """
     failed = 0
     for _ in range(_MAX_PAGES):
-        status, count, rank = await scope.call("suspend_sweep", scope.now_ms(), _SUSPEND_PAGE, rank)
+        status, count, rank = await queue.call("suspend_sweep", queue.now_ms(), _SUSPEND_PAGE, rank)
         failed += count
         if status == b"ok":
             break
@@ -137,8 +137,8 @@ class ListWalk:
     or if nothing moved while it lasted; and two such rounds must miss the same number.
     """
 
-    def __init__(self, scope: QueueContext) -> None:
-        self._scope = scope
+    def __init__(self, queue: QueueContext) -> None:
+        self._queue = queue
         self._before: tuple[int, int] | None = None
         self._begin()
 
@@ -148,9 +148,9 @@ class ListWalk:
 
     async def step(self, *, lock_ms: int, max_stalled: int) -> Stalled:
         """Walk some thousand keys further."""
-        scope = self._scope
-        _, cursor, seen, surplus, listed, quiet, again, failed = await scope.call(
-            "list_scan", self._cursor, scope.keys.pattern("job:*"), scope.now_ms(), lock_ms, max_stalled
+        queue = self._queue
+        _, cursor, seen, surplus, listed, quiet, again, failed = await queue.call(
+            "list_scan", self._cursor, queue.keys.pattern("job:*"), queue.now_ms(), lock_ms, max_stalled
         )
         counted = int(listed)
         self._cursor = cursor.decode()
@@ -169,7 +169,7 @@ class ListWalk:
         if missing <= 0 or ended or not proves:
             self._before = None
         elif self._before == (missing, self._counted):
-            await self._scope.call("heal_list", missing, self._counted)
+            await self._queue.call("heal_list", missing, self._counted)
             self._before = None
         else:
             self._before = (missing, self._counted)

@@ -18,15 +18,19 @@ from ..options.worker import BackoffStrategy, WorkerOptions
 from ..server.connection import Connection
 from ..server.context import QueueBase, QueueContext
 from ..wire.serializer import JSON_SERIALIZER, Serializer
+from .context import ShortestLock, WorkerContext
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
-from .execution.executor import JobExecutor
+from .execution.dead_letters import DeadLetters
+from .execution.executor import JobExecutor, Processor
 from .execution.run import JobRun
-from .execution.runner import Processor, Runner
+from .execution.runner import Runner
+from .heartbeats import Heartbeats
 from .idle import IdleWait
 from .maintenance import Maintenance
+from .outbox import Outbox
 from .rate_limits import WorkerLimits
-from .serving import first_of, serve
+from .serving import first_of, serve_until_stopped
 
 #: What closing gives to runs that are to hand back their jobs, and to results on their way, s.
 _LAST_WAIT_S = 5.0
@@ -131,8 +135,8 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         self._ready = asyncio.Event()
         self._failure: BaseException | None = None
         self._state = "new"
-        self._paused = False
-        self._all_quiet = asyncio.Event()
+        self._paused = asyncio.Event()
+        self._closed = asyncio.Event()
 
     # Life ----------------------------------------------------------------------------------------------------
 
@@ -144,57 +148,43 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             return
         self._state = "starting"
         try:
-            scope = await self.scope()
-            self.started_at = datetime.fromtimestamp(scope.now_ms() / 1000, UTC)
-            self.id = f"worker-{scope.now_ms()}-{secrets.token_hex(4)}"
-            self._set_up(scope)
+            self._assemble(await self.scope())
             await self._maintenance.start()
         except BaseException as error:
             self._state, self._failure = "closed", error
             self._ready.set()
-            self._all_quiet.set()
+            self._closed.set()
             await super().close()
             raise
         self._state = "running"
-        self._exchange.claiming_allowed = not self._paused
+        self._exchange.claiming_allowed = not self.is_paused
         self._exchange.wake()
         self._ready.set()
-        self._emit("ready")
+        self._events.emit("ready")
 
-    def _set_up(self, scope: QueueContext) -> None:
-        options = self.options
+    def _assemble(self, queue: QueueContext) -> None:
+        """Make the parts; each knows those made before it, and the context that they share."""
+        options, started_ms = self.options, queue.now_ms()
+        self.started_at = datetime.fromtimestamp(started_ms / 1000, UTC)
+        self.id = f"worker-{started_ms}-{secrets.token_hex(4)}"
         self._events.context = contextvars.copy_context()
-        limits = WorkerLimits(options.limiter, options.token_limiter)
-        ending = JobExecutor(scope, options, limits, self._emit, lambda: self._maintenance.deliver_letters())
-        self._runner = Runner(
-            scope, self.id, self.processor, options, ending, self._events, running=self._running
+        context = self._context = WorkerContext(
+            queue=queue,
+            worker_id=self.id,
+            started_ms=started_ms,
+            options=options,
+            limits=WorkerLimits(options.limiter, options.token_limiter),
+            events=self._events,
+            running=self._running,
+            paused=self._paused,
+            lock=ShortestLock(options.lock_duration),
         )
-        self._exchange = Exchange(
-            scope,
-            self.id,
-            concurrency=options.concurrency,
-            flags="".join(
-                letter
-                for letter, on in (
-                    ("e", options.events),
-                    ("m", options.metrics),
-                    ("t", limits.shared_tokens),
-                )
-                if on
-            ),
-            limits=limits,
-            on_claim=self._runner.begin,
-            on_settled=self._runner.settled,
-            on_error=self._trouble,
-            on_dry=self._nothing_ready,
-            on_outbox=lambda: self._maintenance.poke(),
-            running=self._running.values,
-        )
-        self._idle = IdleWait(scope, options.block_timeout, on_wake=self._wake, on_error=self._trouble)
-        self._maintenance = Maintenance(
-            self, scope, self._exchange, limits, self._running, self._emit, self._trouble
-        )
-        self._runner.attach(self._exchange, self._maintenance)
+        outbox = Outbox(queue, context.report)
+        self._dead_letters = DeadLetters(context)
+        self._runner = Runner(context, JobExecutor(context, self.processor, outbox), self._dead_letters)
+        self._idle_wait = IdleWait(context)
+        self._exchange = Exchange(context, self._runner, outbox, self._idle_wait)
+        self._maintenance = Maintenance(context, self._exchange, outbox, Heartbeats(context, self._exchange))
 
     async def wait_until_ready(self) -> None:
         """Return when registered and claiming. Raises what prevented it."""
@@ -208,11 +198,11 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         Args:
             signals: False leaves the signals to the program. Several workers of one program: `serve(a, b)`.
         """
-        await serve(self, signals=signals)
+        await serve_until_stopped([self], signals=signals)
 
     async def wait_until_closed(self) -> None:
         """Return when it has closed."""
-        await self._all_quiet.wait()
+        await self._closed.wait()
 
     async def close(self, *, force: bool = False) -> None:
         """Stop taking jobs, wait up to `grace` for running ones, hand the rest back, unregister; twice is fine.
@@ -223,35 +213,35 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             await self._ready.wait()
         if self._state in ("closing", "closed"):
             if self._state == "closing":
-                await self._all_quiet.wait()
+                await self._closed.wait()
             return
         if self._state != "running":
             self._state = "closed"
-            self._all_quiet.set()
+            self._closed.set()
             await super().close()
             return
         self._state = "closing"
-        self._emit("closing")
+        self._events.emit("closing")
         self._exchange.claiming_allowed = False
         self._runner.stop_starting()
         try:
             await self._wind_down(force)
         finally:
             self._state = "closed"
-            self._emit("closed")
-            self._all_quiet.set()
+            self._events.emit("closed")
+            self._closed.set()
             await self._events.drain()
             await super().close()
 
     async def _wind_down(self, force: bool) -> None:
         try:
-            await self._idle.close()
+            await self._idle_wait.close()
             if not force:
                 await self._wait_for(self._run_tasks(), self.options.grace / 1000)
         finally:
-            await self._let_go()
+            await self._stop_everything()
 
-    async def _let_go(self) -> None:
+    async def _stop_everything(self) -> None:
         """Hand back what still runs, record what has ended, and stop all that goes on in the background."""
         try:
             stopped = self._run_tasks()
@@ -262,7 +252,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
                 async with asyncio.timeout(_FLUSH_S):
                     await self._exchange.flush()
             except TimeoutError:
-                self._trouble(
+                self._context.report(
                     GlideMQError("some results could not be recorded; the jobs will run again as stalled")
                 )
             # Claimed by a call that was under way when closing began: these are handed back unstarted.
@@ -272,6 +262,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             for run in self._running.values():
                 if run.ended and run.task is not None:
                     run.task.cancel()  # it still tries to tell the server how it ended
+            await self._dead_letters.flush()
             await self._maintenance.stop()
 
     def _run_tasks(self) -> set[asyncio.Task[None]]:
@@ -295,12 +286,12 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
 
     async def pause(self, *, force: bool = False) -> None:
         """Stop taking jobs on this worker only; unless forced, return when running ones have ended and are recorded."""
-        self._paused = True
+        self._paused.set()
         if self._state != "running":
             return
         self._exchange.claiming_allowed = False
-        while not force and self._paused:
-            await self._exchange.claims_in()
+        while not force and self._paused.is_set():
+            await self._exchange.wait_for_claims()
             tasks = self._run_tasks()
             if not tasks:
                 await first_of(self._exchange.flush(), self.wait_until_closed())
@@ -310,7 +301,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
 
     async def resume(self) -> None:
         """Take jobs again."""
-        self._paused = False
+        self._paused.clear()
         if self._state == "running":
             self._exchange.claiming_allowed = True
             self._exchange.wake()
@@ -331,7 +322,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         await self.start()
         outcome = None
         if self._state == "running":
-            outcome, _ = await first_of(until_empty(await self.scope()), self._all_quiet.wait())
+            outcome, _ = await first_of(until_empty(await self.scope()), self._closed.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome
@@ -344,7 +335,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
     @property
     def is_paused(self) -> bool:
         """Whether this worker was paused (not whether the queue is)."""
-        return self._paused
+        return self._paused.is_set()
 
     @property
     def active_jobs(self) -> int:
@@ -371,23 +362,32 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
 
         return decorate
 
-    # What the exchange and the idle wait tell -------------------------------------------------------------------
 
-    def _nothing_ready(self, paused: bool, stream_id: str, events_id: str, group_due: str) -> None:
-        if self._state == "running":
-            if group_due:
-                self._maintenance.promote_by(int(float(group_due)))
-            if not paused:
-                self._runner.tell_drained()
-            self._idle.begin(stream_id, events_id)
+async def serve(
+    *workers: Worker,
+    signals: bool = True,
+    grace: Duration | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Start workers, serve until SIGTERM, SIGINT or until all are closed, and close them all together.
 
-    def _wake(self, scheduled: bool) -> None:
-        if scheduled:
-            self._maintenance.poke()
-        self._exchange.wake()
-
-    def _emit(self, event: EventName, *args: Any) -> None:
-        self._events.emit(event, *args)
-
-    def _trouble(self, error: BaseException) -> None:
-        self._events.emit("error", error)
+    Args:
+        signals: False leaves the signals to the program (a web server, for example): it ends the serving by cancelling
+            this call, or by closing the workers.
+        grace: ms or timedelta that running jobs get at the end; None leaves each worker's own.
+        on_ready: called when all have started.
+    Raises:
+        InvalidOptionError: no worker is given, or something else.
+        GlideMQError: what kept one of them from starting; those that had started are closed first.
+    """
+    if not workers or not all(isinstance(worker, Worker) for worker in workers):
+        raise InvalidOptionError(
+            "serve() takes one Worker or more, each as an argument",
+            option="workers",
+            value=workers,
+            allowed="serve(worker, ...)",
+        )
+    if grace is not None:
+        for worker in workers:
+            worker.options = merge_options(WorkerOptions, worker.options, {"grace": grace})
+    await serve_until_stopped(workers, signals=signals, on_ready=on_ready)

@@ -23,7 +23,7 @@ from glidemq_core.errors import (
 from glidemq_core.options.job import Actor
 from glidemq_core.server.connection import Connection, connect
 from glidemq_core.watch import Watch
-from glidemq_core.worker.outbox import MOST_REFUSALS, TRY_AGAIN_MS, Outbox
+from glidemq_core.worker.outbox import MOST_REFUSALS, RETRY_AFTER_MS, Outbox
 
 FAILED = f"{P}:outbox-failed"
 # Strangers' keys, and parents of which only what a letter touches is there.
@@ -44,7 +44,7 @@ async def parent(bench: Bench, job_id: str = "1", root: str = ROOT) -> None:
 
 async def rounds(outbox: Outbox, count: int) -> None:
     for _ in range(count):
-        outbox._resting.clear()  # as if a second had passed
+        outbox._paused.clear()  # as if a second had passed
         await outbox.deliver()
 
 
@@ -83,16 +83,16 @@ async def test_a_letter_is_set_aside_at_the_tenth_refusal_with_its_reason(bench:
     assert await bench.command("EXISTS", f"{P}:outbox") == 0
 
     # Not before an hour has passed, then once; the time it was first set aside stays.
-    assert await outbox.retry(bench.scope.now_ms() - TRY_AGAIN_MS) == 0
+    assert await outbox.retry(bench.scope.now_ms() - RETRY_AFTER_MS) == 0
     since = letter["since"]
-    assert await outbox.retry(since + TRY_AGAIN_MS) == 1
+    assert await outbox.retry(since + RETRY_AFTER_MS) == 1
     await rounds(outbox, 1)
     [text] = await bench.command("ZRANGE", FAILED, 0, -1)
     assert json.loads(text)["since"] == since
 
     await bench.command("DEL", f"{ROOT}:job:1")
     await parent(bench)
-    assert await outbox.retry(since + TRY_AGAIN_MS) == 1
+    assert await outbox.retry(since + RETRY_AFTER_MS) == 1
     await rounds(outbox, 1)
     assert await bench.command("EXISTS", FAILED, f"{P}:outbox") == 0
     assert await bench.command("HGET", f"{ROOT}:job:1", "depsCompleted") == b"1"

@@ -86,7 +86,7 @@ async def test_a_priority_job_added_while_idle_starts_without_waiting_for_the_in
 
     queue = Queue("q", connection)
     async with Worker("q", process, connection, promotion_interval=60_000, block_timeout=60_000) as worker:
-        await eventually(lambda: worker._exchange.dry)
+        await eventually(lambda: worker._exchange.nothing_ready)
         await queue.add("n", {}, priority=5)
         await asyncio.wait_for(started.wait(), 20)
 

@@ -66,8 +66,8 @@ async def test_a_job_stopped_before_its_first_step_is_handed_back(
     closing: list[asyncio.Task[None]] = []
     begin = Runner.begin
 
-    def interrupted(runner: Runner, claim: Any) -> None:
-        begin(runner, claim)
+    def interrupted(runner: Runner, claim: Any, on_end: Any) -> None:
+        begin(runner, claim, on_end)
         for run in worker._running.values():
             run.abort("closing")
         closing.append(asyncio.ensure_future(worker.close()))

@@ -77,7 +77,7 @@ async def test_a_chatty_queue_does_not_hide_what_nobody_announced(
             await asyncio.sleep(0.01)
 
     async with quick(process, connection, block_timeout=200) as worker:
-        await eventually(lambda: worker._exchange.dry)
+        await eventually(lambda: worker._exchange.nothing_ready)
         talking = asyncio.ensure_future(chatter())
         job = await Queue("q", connection, events=False).add("silent", lifo=True)
         assert job is not None

@@ -243,7 +243,7 @@ async def test_a_key_of_the_wrong_type_is_told_and_outlived(bench: Bench, connec
     worker = quick(process, connection)
     worker.on("error", heard.append)
     async with worker:
-        await eventually(lambda: worker._exchange.dry)
+        await eventually(lambda: worker._exchange.nothing_ready)
         await bench.command("RENAME", f"{P}:stream", "aside")
         await bench.command("SET", f"{P}:stream", "no stream")
         worker._exchange.wake()

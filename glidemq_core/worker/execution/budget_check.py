@@ -14,32 +14,32 @@ from .run import JobRun
 Verdict = Literal["run", "fail", "parked"]
 
 
-async def verdict_of(scope: QueueContext, run: JobRun) -> Verdict:
+async def verdict_of(queue: QueueContext, run: JobRun) -> Verdict:
     """Tell what the budget says about a job that was just claimed, and park it if it says so.
 
     Raises: GlideMQError when the server refuses to tell; an outage is waited out.
     """
     if run.stop == "fail":
         return "fail"
-    flow = budget_of(run.job.fields, scope.keys.prefix)
+    flow = budget_of(run.job.fields, queue.keys.prefix)
     if flow is None:
         return "run"
-    keys = QueueKeys(scope.keys.prefix, flow.queue)
-    verdict = await _check(scope, keys.root, flow.id)
+    keys = QueueKeys(queue.keys.prefix, flow.queue)
+    verdict = await _check(queue, keys.root, flow.id)
     if verdict != "pause":
         return "fail" if verdict == "fail" else "run"
-    job_id, connection = run.job.id, scope.connection
-    parked = (keys.budget_parked(flow.id), scope.keys.member(job_id))
+    job_id, connection = run.job.id, queue.connection
+    parked = (keys.budget_parked(flow.id), queue.keys.member(job_id))
     await retry_through_outage(lambda _: connection.command("SADD", *parked))
-    mark = (job_id, run.entry, run.processed_on, scope.now_ms())
-    await retry_through_outage(lambda _: scope.call("budget_park", *mark))
-    if await _check(scope, keys.root, flow.id) == "go":
+    mark = (job_id, run.entry, run.processed_on, queue.now_ms())
+    await retry_through_outage(lambda _: queue.call("budget_park", *mark))
+    if await _check(queue, keys.root, flow.id) == "go":
         # Topped up between the check and the parking: whoever did that has not seen this job.
-        release = (keys.budget(flow.id), scope.now_ms(), "parked", job_id)
-        await retry_through_outage(lambda _: scope.call("budget_release", *release))
+        release = (keys.budget(flow.id), queue.now_ms(), "parked", job_id)
+        await retry_through_outage(lambda _: queue.call("budget_release", *release))
     return "parked"
 
 
-async def _check(scope: QueueContext, root: str, flow_id: str) -> str:
-    [word], _ = await retry_through_outage(lambda _: scope.connection.call("budget_check", root, flow_id))
+async def _check(queue: QueueContext, root: str, flow_id: str) -> str:
+    [word], _ = await retry_through_outage(lambda _: queue.connection.call("budget_check", root, flow_id))
     return str(word.decode())

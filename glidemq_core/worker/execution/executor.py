@@ -1,20 +1,19 @@
-"""From a claimed job to the end of its run: call the processor, and turn whatever happens into an outcome."""
+"""Call the processor of a claimed job, and turn whatever happens into an outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ...ai.suspension import suspend
 from ...errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ...job import Job
-from ...options.worker import WorkerOptions
-from ...server.context import QueueContext
 from ...server.retry import is_outage, is_server_trouble, retry_through_outage
-from ..rate_limits import WorkerLimits
+from ..context import WorkerContext
+from ..outbox import Outbox
 from .budget_check import verdict_of
 from .outcome import SettleRecord, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, JobRun, LimitGroupRequest, SuspendRequest, WaitChildrenRequest
@@ -22,6 +21,8 @@ from .threads import run_in_thread
 
 #: Continuations kept; of more suspended jobs the oldest start from the top, as they do in other workers.
 _CONTINUATIONS = 10_000
+
+Processor = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +38,17 @@ class _Continuation:
 
 
 class JobExecutor:
-    """Runs processors. Ends that are calls of their own (suspend, delay, hand back, ...) are made here."""
+    """Calls a processor. Ends that are calls of their own (suspend, delay, hand back, ...) are made here."""
 
-    def __init__(
-        self,
-        scope: QueueContext,
-        options: WorkerOptions,
-        limits: WorkerLimits,
-        emit: Callable[..., None],
-        deliver_letters: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._scope = scope
-        self._deliver_letters = deliver_letters
-        self._options = options
-        self._limits = limits
-        self._emit = emit
+    def __init__(self, context: WorkerContext, processor: Processor, outbox: Outbox) -> None:
+        self._context = context
+        self._queue = context.queue
+        self._processor = processor
+        self._outbox = outbox
         #: on_resume continuations of jobs suspended here.
         self._continuations: dict[str, _Continuation] = {}
 
-    async def of(self, run: JobRun, processor: Callable[[Any], Any]) -> SettleRecord | None:
+    async def execute(self, run: JobRun) -> SettleRecord | None:
         """Run the job and return its settle record; None when the run has ended by a call of its own."""
         if not run.begin():
             run.ended = True
@@ -69,7 +62,7 @@ class JobExecutor:
         error: BaseException | None = None
         result: Any = None
         try:
-            result = await self._call(run, processor)
+            result = await self._call(run)
         except asyncio.CancelledError as cancelled:
             error = cancelled if run.abort_reason is None else abort_error(run)
         except JobControl as control:
@@ -82,20 +75,20 @@ class JobExecutor:
         run.ended = True
         return await self._end(run, result, error)
 
-    async def without_processor(self, run: JobRun) -> SettleRecord | None:
+    async def end_without_processor(self, run: JobRun) -> SettleRecord | None:
         """End the run of a processor that swallows its cancellation; what it still does counts for nothing."""
         run.ended = run.given_up = True
-        self._emit(
-            "error",
-            GlideMQError(f"the processor of job '{run.job.ref}' ignores its cancellation and runs on"),
+        self._context.report(
+            GlideMQError(f"the processor of job '{run.job.ref}' ignores its cancellation and runs on")
         )
         if run.abort_reason == "lost":
             self._lost(run)
             return None
         return await self._failure(run, abort_error(run))
 
-    async def _call(self, run: JobRun, processor: Callable[[Any], Any]) -> Any:
-        job = run.job
+    async def _call(self, run: JobRun) -> Any:
+        """Call the processor, or what a suspended run of this worker left to be called in its place."""
+        job, processor = run.job, self._processor
         in_thread = not is_async(processor)
         continuation = self._continuations.pop(job.id, None)
         if continuation is not None and continuation.fits(job):
@@ -109,12 +102,12 @@ class JobExecutor:
         return await (run_in_thread(processor, job) if in_thread else processor(job))
 
     async def _end(self, run: JobRun, result: Any, error: BaseException | None) -> SettleRecord | None:
-        if run.abort_reason in ("closing", "lost"):
-            if run.abort_reason == "closing" and error is not None:
+        if run.abort_reason == "lost":
+            self._lost(run)
+            return None
+        if run.abort_reason == "closing":
+            if error is not None:
                 await self._hand_back(run)
-                return None
-            if run.abort_reason == "lost":
-                self._lost(run)
                 return None
         elif run.aborted and error is None:
             error = abort_error(run)
@@ -142,28 +135,28 @@ class JobExecutor:
         return await self._failure(run, error)
 
     async def _failure(self, run: JobRun, error: BaseException) -> SettleRecord:
-        limiter = self._options.limiter
+        limiter = self._context.options.limiter
         try:
             return await failed(
-                run, error, self._options.backoff_strategies, limiter.duration if limiter else 0
+                run, error, self._context.options.backoff_strategies, limiter.duration if limiter else 0
             )
         except Exception as broken:  # noqa: BLE001 - a backoff strategy is foreign code
-            self._emit("error", broken)
+            self._context.report(broken)
             return await failed(run, error, {}, 0)
 
     async def _budget(self, run: JobRun) -> tuple[bool, SettleRecord | None]:
         """Whether the budget of its flow stops the job, and the settle record if it fails."""
         try:
-            await self._deliver_letters()  # what was spent before this job started counts for it
-            verdict = await verdict_of(self._scope, run)
+            await self._outbox.deliver_waiting()  # what was spent before this job started counts for it
+            verdict = await verdict_of(self._queue, run)
         except (asyncio.CancelledError, GlideMQError) as error:
             if isinstance(error, GlideMQError):
-                self._emit("error", error)
+                self._context.report(error)
             await self._hand_back(run)
             return True, None
         if verdict == "run":
             return False, None
-        self._emit("budget_exceeded", run.job)
+        self._context.emit("budget_exceeded", run.job)
         if verdict == "parked":
             run.job.fields["state"] = b"delayed"
             return True, None
@@ -183,24 +176,24 @@ class JobExecutor:
             self._lost(run)
 
     async def _control_once(self, run: JobRun, request: Any) -> str:
-        job, scope = run.job, self._scope
+        job, queue = run.job, self._queue
         mark = (job.id, run.entry, run.processed_on)
         head = ledger_head(run)
         if isinstance(request, SuspendRequest):
             return await self._suspend(run, request, head)
         if isinstance(request, DelayRequest):
-            reply = await scope.call(
-                "delay", *mark, scope.now_ms(), request.until_ms, request.data or "", head
+            reply = await queue.call(
+                "delay", *mark, queue.now_ms(), request.until_ms, request.data or "", head
             )
         elif isinstance(request, WaitChildrenRequest):
-            reply = await scope.call("wait_children", *mark, scope.now_ms(), head)
+            reply = await queue.call("wait_children", *mark, queue.now_ms(), head)
         else:
             if request.current_job == "fail":
                 head = ledger_head(run, GroupRateLimitError(request.duration_ms))
-            reply = await scope.call(
+            reply = await queue.call(
                 "limit_group_run",
                 *mark,
-                scope.now_ms(),
+                queue.now_ms(),
                 request.duration_ms,
                 request.current_job,
                 request.position,
@@ -213,18 +206,18 @@ class JobExecutor:
         """Count what the run reported before it ended by a call of its own; the provider has counted it too."""
         tokens = reported_tokens(run)
         if tokens:
-            now_ms = self._scope.now_ms()
-            self._limits.count(tokens, now_ms)
-            if self._limits.shared_tokens:
+            now_ms = self._queue.now_ms()
+            self._context.limits.count(tokens, now_ms)
+            if self._context.limits.shared_tokens:
                 try:
-                    await self._scope.call("count_tokens", now_ms, tokens, self._limits.header()[3])
+                    await self._queue.call("count_tokens", now_ms, tokens, self._context.limits.header()[3])
                 except GlideMQError as error:  # the run has ended all the same
-                    self._emit("error", error)
+                    self._context.report(error)
 
     async def _suspend(self, run: JobRun, request: SuspendRequest, head: str) -> str:
         job = run.job
         outcome = await suspend(
-            self._scope,
+            self._queue,
             job.id,
             run.entry,
             run.processed_on,
@@ -239,18 +232,18 @@ class JobExecutor:
                 suspended_at = str(outcome.suspended_at_ms).encode()
                 self._continuations[job.id] = _Continuation(suspended_at, request.on_resume, job)
             job.fields["state"] = b"suspended"
-            self._emit("suspended", job)
+            self._context.emit("suspended", job)
         return outcome.status
 
     async def _hand_back(self, run: JobRun) -> None:
-        words = (run.job.id, run.entry, run.processed_on, self._scope.now_ms())
+        words = (run.job.id, run.entry, run.processed_on, self._queue.now_ms())
         try:
-            await retry_through_outage(lambda _: self._scope.call("hand_back", *words), passes=_passes)
+            await retry_through_outage(lambda _: self._queue.call("hand_back", *words), passes=_passes)
         except GlideMQError as error:
-            self._emit("error", error)
+            self._context.report(error)
 
     def _lost(self, run: JobRun) -> None:
-        self._emit("error", lost_error(run))
+        self._context.report(lost_error(run))
 
 
 def _passes(error: BaseException) -> bool:

@@ -16,7 +16,6 @@ from ...errors import (
     JobRevokedError,
     JobTimeoutError,
     RateLimitError,
-    ServerError,
     UnrecoverableError,
 )
 from ...options.fields import to_ms
@@ -130,17 +129,6 @@ def abort_error(run: JobRun) -> GlideMQError:
     if run.abort_reason == "timeout":
         return JobTimeoutError("Job timeout exceeded", job_id=run.job.id)
     return JobRevokedError("revoked", job_id=run.job.id)
-
-
-def trouble_error(queue: str, text: str) -> ServerError:
-    """What a server function met beside its main business: text of the server's error."""
-    code = text.partition(" ")[0]
-    return ServerError(
-        f"queue '{queue}': {text}",
-        hint="glidemq doctor tells what is wrong",
-        command="FCALL",
-        code=code if code.isupper() else "ERR",
-    )
 
 
 def lost_error(run: JobRun) -> JobLostError:

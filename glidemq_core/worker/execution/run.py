@@ -89,6 +89,7 @@ class JobRun:
         "given_up",
         "job",
         "on_deaf",
+        "on_end",
         "processed_on",
         "reported",
         "requests",
@@ -122,6 +123,8 @@ class JobRun:
         #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
         self.timer: asyncio.TimerHandle | None = None
         self.on_deaf = on_deaf
+        #: Gets the settle record, or None when the run has ended by a call of its own.
+        self.on_end: Callable[..., None]
         #: The job ended without its processor, which runs on.
         self.given_up = False
         self.abort_reason: AbortReason | None = None
