@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from glidemq_core.reading.reader import Reader
@@ -17,9 +17,10 @@ from .snapshot import snapshots
 
 #: Groups shown of one queue: those with waiting jobs first.
 _MOST_GROUPS = 50
-#: Round trips a second that reading the limits of one queue may take.
-#: Steps of the one look for a token counter that nobody published, at most.
-_SCANS = 20
+#: Steps of one search for a token counter that nobody published, at most.
+_SEARCH_STEPS = 20
+#: Queues searched for token counters by one call at most, each only once.
+_SEARCHES = 5
 _GROUP_FIELDS = (
     "maxConcurrency",
     "active",
@@ -34,37 +35,54 @@ _GROUP_FIELDS = (
 )
 
 
-async def scan_token_window(reader: Reader, name: str) -> int | None:
-    """Look once, within bounds, for a token counter of a queue whose workers publish nothing; its window in ms."""
-    async for _, keys in scan_steps(reader, name, "tpm:*", _SCANS):
-        for _, length in token_windows(reader, keys):
-            return length
-    return None
+class LimitsReader:
+    """Reads the limits of queues, searching each queue once for token counters that nobody published.
 
+    Args:
+        windows: lengths of token windows (ms) by queue, as far as they are known; what is found is added.
+    """
 
-async def read_limits(reader: Reader, names: Sequence[str], windows: Mapping[str, int]) -> tuple[Limits, ...]:
-    """Read the limits of queues: a snapshot each, and a call each for their groups."""
-    queues = await snapshots(reader, names, windows)
-    replies = await reader.call_each(
-        "groups", [(reader.keys(name).root, (4 * _MOST_GROUPS, *_GROUP_FIELDS)) for name in names]
-    )
-    found = await _plain(reader, names) if replies is None else [_read(reply) for reply in replies]
-    now = reader.now_ms()
-    answers = []
-    for snapshot, (total, facts) in zip(queues, found, strict=True):
-        groups = [_group(*fact, now=now) for fact in facts]
-        groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
-        answers.append(_limits(snapshot, tuple(groups[:_MOST_GROUPS]), total, reader))
-    return tuple(answers)
+    def __init__(self, reader: Reader, windows: dict[str, int]) -> None:
+        self._reader = reader
+        self._windows = windows
+        self._searched: set[str] = set()
+
+    async def read(self, names: Sequence[str]) -> tuple[Limits, ...]:
+        """Read the limits: a snapshot of each queue, and a call each for their groups."""
+        found = await self._read(names)
+        unknown = [one.queue for one in found if one.tpm.used is None and one.queue not in self._searched]
+        learned = False
+        for name in unknown[:_SEARCHES]:
+            self._searched.add(name)
+            if window := await _find_token_window(self._reader, name):
+                self._windows[name], learned = window, True
+        return await self._read(names) if learned else found
+
+    async def _read(self, names: Sequence[str]) -> tuple[Limits, ...]:
+        reader = self._reader
+        queues = await snapshots(reader, names, self._windows)
+        replies = await reader.call_each(
+            "groups", [(reader.keys(name).root, (4 * _MOST_GROUPS, *_GROUP_FIELDS)) for name in names]
+        )
+        found = await _plain(reader, names) if replies is None else [_read(reply) for reply in replies]
+        return tuple(
+            _limits(snapshot, total, facts, reader)
+            for snapshot, (total, facts) in zip(queues, found, strict=True)
+        )
 
 
 async def queue_limits(context: QueueContext) -> Limits:
     """Read the limits of one queue; see `Queue.get_limits`."""
-    reader = Reader.of(context)
-    [limits] = await read_limits(reader, [context.queue], {})
-    if limits.tpm.used is None and (window := await scan_token_window(reader, context.queue)):
-        [limits] = await read_limits(reader, [context.queue], {context.queue: window})
+    [limits] = await LimitsReader(Reader.of(context), {}).read([context.queue])
     return limits
+
+
+async def _find_token_window(reader: Reader, name: str) -> int | None:
+    """Search for a token counter of a queue whose workers publish nothing; returns its window in ms."""
+    async for _, keys in scan_steps(reader, name, "tpm:*", _SEARCH_STEPS):
+        for _, length in token_windows(reader, keys):
+            return length
+    return None
 
 
 #: How many groups a queue has, None where that cannot be read, and of some their key, fields, parked jobs and
@@ -150,13 +168,17 @@ def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Grou
     )
 
 
-def _limits(snapshot: QueueSnapshot, groups: tuple[Group, ...], total: int | None, reader: Reader) -> Limits:
+def _limits(
+    snapshot: QueueSnapshot, total: int | None, facts: Sequence[tuple[str, Any, Any, Any]], reader: Reader
+) -> Limits:
+    groups = [_group(*fact, now=reader.now_ms()) for fact in facts]
+    groups.sort(key=lambda group: (-group.waiting, -group.active, group.key))
     return Limits(
         queue=snapshot.name,
         rpm=snapshot.rpm,
         tpm=snapshot.tpm,
         global_concurrency=Concurrency(used=snapshot.active, max=snapshot.global_concurrency),
-        groups=groups,
+        groups=tuple(groups[:_MOST_GROUPS]),
         groups_total=total,
         at=reader.now(),
     )

@@ -1,11 +1,13 @@
-"""Scheduler entries as stored, read tolerantly."""
+"""Schedulers of a queue, read tolerantly."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from glidemq_core.options.job import JobOptions, JobTemplate
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.jobs import SchedulerEntry
+from glidemq_core.wire.replies import failed, pairs, text
 from glidemq_core.wire.strict_json import compact_json, parse_json
 
 _NUMBERS = {
@@ -18,6 +20,15 @@ _NUMBERS = {
     "lastRun": "last_run",
     "nextRun": "next_run",
 }
+
+
+async def read_schedulers(reader: Reader, queue: str) -> dict[str, SchedulerEntry]:
+    """Read the schedulers of a queue by name; what is none is left out."""
+    reply = await reader.read_one("HGETALL", reader.keys(queue).schedulers)
+    if failed(reply):
+        raise reply
+    found = {text(name) or "": decode_scheduler(stored) for name, stored in pairs(reply)}
+    return {name: entry for name, entry in sorted(found.items()) if entry is not None}
 
 
 def decode_scheduler(stored: bytes | str) -> SchedulerEntry | None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.options.fields import one_of, whole
 from glidemq_core.reading.counts import metrics_points
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import Metrics, Permissions, WatchStats
+from glidemq_core.records.jobs import Metrics, Permissions
 from glidemq_core.server.commands import fcall_words
-from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import registry
 from glidemq_core.wire.replies import failed, integer, sliced, text
 
 _MINUTE = 60_000
-_WINDOW_S = 10.0
 
 
 async def read_metrics(reader: Reader, queue: str, kind: str, minutes: int) -> Metrics:
@@ -84,25 +79,3 @@ async def _user(reader: Reader) -> str:
         return text(await reader.connection.command("ACL", "WHOAMI")) or "default"
     except GlideMQError:
         return "this user"
-
-
-class Meter:
-    """Commands a second that a connection and its blocking twins send, over the last ten seconds."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), connection.stats.commands)])
-
-    def read(self, reader: Reader) -> WatchStats:
-        now, total = time.monotonic(), self._connection.stats.commands
-        while len(self._samples) > 1 and self._samples[1][0] < now - _WINDOW_S:
-            self._samples.popleft()
-        began, before = self._samples[0]
-        if now - self._samples[-1][0] >= 0.5:
-            self._samples.append((now, total))
-        span = max(1.0, now - began)
-        return WatchStats(
-            commands_per_s=max(0, total - before) / span,
-            rtt_ms=self._connection.stats.rtt_ms,
-            at=reader.now(),
-        )

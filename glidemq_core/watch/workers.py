@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, longest_running
@@ -21,31 +22,51 @@ _ACTIVE = 1_000
 _MANY = 5
 
 
-async def read_workers(
-    reader: Reader, finder: WorkerFinder, names: Sequence[str], *, brief: bool
-) -> WorkerList:
-    """Read workers, oldest first, and (unless briefly) stalled jobs of the given queues."""
-    if not brief:
-        shared = len(names) >= _MANY and not reader.connection.is_cluster
-        unknown = [queue for queue in (("",) if shared else names) if not finder.is_over(queue)]
+#: How long a number of workers stands, s.
+_FRESH_S = 15.0
+
+
+class WorkersReader:
+    """Reads the workers of queues, and remembers how many there were."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._finder = WorkerFinder(reader)
+        self._counts: dict[str, tuple[datetime, int]] = {}
+
+    async def read(self, names: Sequence[str], *, brief: bool) -> WorkerList:
+        """Read workers, oldest first, and (unless briefly) stalled jobs of the given queues."""
+        if not brief:
+            await self._walk(names)
+        found = await asyncio.gather(*(self._read(name, brief) for name in names))
+        at = self._reader.now()
+        self._counts |= {name: (at, len(workers)) for name, (workers, _) in zip(names, found, strict=True)}
+        workers = [worker for listed, _ in found for worker in listed]
+        return WorkerList(
+            workers=tuple(sorted(workers, key=lambda worker: (worker.started_at, worker.queue, worker.id))),
+            stalled=tuple(row for _, stalled in found for row in stalled),
+            complete=all(self._finder.is_complete(name) for name in names),
+            at=at,
+        )
+
+    def count(self, name: str) -> int | None:
+        """Return how many workers a queue had a short while ago; None if that was not looked at."""
+        at, count = self._counts.get(name, (None, None))
+        fresh = at is not None and (self._reader.now() - at).total_seconds() < _FRESH_S
+        return count if fresh else None
+
+    async def _walk(self, names: Sequence[str]) -> None:
+        """Walk over the registrations once, some steps a call: a new Node worker may not be a consumer yet."""
+        shared = len(names) >= _MANY and not self._reader.connection.is_cluster
+        unknown = [queue for queue in (("",) if shared else names) if not self._finder.is_over(queue)]
         for queue in unknown[:_MANY]:
-            await finder.walk(queue, _STEPS)
-    found = await asyncio.gather(*(_read_queue(reader, finder, name, brief) for name in names))
-    workers = [worker for workers, _ in found for worker in workers]
-    return WorkerList(
-        workers=tuple(sorted(workers, key=lambda worker: (worker.started_at, worker.queue, worker.id))),
-        stalled=tuple(row for _, stalled in found for row in stalled),
-        complete=all(finder.is_complete(name) for name in names),
-        at=reader.now(),
-    )
+            await self._finder.walk(queue, _STEPS)
 
-
-async def _read_queue(
-    reader: Reader, finder: WorkerFinder, queue: str, brief: bool
-) -> tuple[list[WorkerInfo], list[JobRow]]:
-    workers, groups = await finder.look(queue)
-    if brief:
-        return workers, []
-    ids = await longest_running(reader, queue, group_facts(groups)[1], _ACTIVE)
-    overdue = await job_rows(reader, queue, await find_overdue(reader, queue, ids))
-    return workers, [row for row in overdue if row is not None]
+    async def _read(self, queue: str, brief: bool) -> tuple[list[WorkerInfo], list[JobRow]]:
+        workers, groups = await self._finder.look(queue)
+        if brief:
+            return workers, []
+        ids = await longest_running(self._reader, queue, group_facts(groups)[1], _ACTIVE)
+        overdue = await find_overdue(self._reader, queue, ids)
+        rows = await job_rows(self._reader, queue, overdue)
+        return workers, [row for row in rows if row is not None]

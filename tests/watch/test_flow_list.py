@@ -196,8 +196,8 @@ async def test_a_lost_server_is_told_and_no_empty_list(
 
     async with Watch(server_url, queues=["q"]) as watch:
         await searched(watch)
-        eyes = await watch._look()
-        await eyes.connection.close()
+        session = await watch._open()
+        await session.connection.close()
         with pytest.raises((ClosedError, ServerUnavailableError)):
             await watch.flows()
 

@@ -67,7 +67,7 @@ class FlowIndex:
         self._alone: dict[JobRef, float] = {}
         #: Roots that something happened to since their state was read.
         self._unsure: set[JobRef] = set()
-        self._hearing = RecentJobs(reader)
+        self._recent_jobs = RecentJobs(reader)
         #: Queues of the flows that were read again last.
         self._involved: frozenset[str] = frozenset()
         self._cursors: dict[str, str] = {}
@@ -125,12 +125,12 @@ class FlowIndex:
         fresh = [ref for ref in chosen if self._flow(ref) is None]
         if shown is not None:
             fresh = fresh[:_NEW_FLOWS]
-        reach = FlowLoader(self._reader, FLOW_FIELDS, _NODES + 1)
+        loader = FlowLoader(self._reader, FLOW_FIELDS, _NODES + 1)
         # What belonged to them will mostly do so still: one look at each queue tells.
-        await reach.know(node.ref for ref in due if (flow := self._flow(ref)) for node in flow.nodes)
+        await loader.know(node.ref for ref in due if (flow := self._flow(ref)) for node in flow.nodes)
         due += fresh
         answers = await asyncio.gather(
-            *(read_flow(reach, ref, _NODES) for ref in due), return_exceptions=True
+            *(read_flow(loader, ref, _NODES) for ref in due), return_exceptions=True
         )
         for ref, answer in zip(due, answers, strict=True):
             if isinstance(answer, Flow):
@@ -164,7 +164,7 @@ class FlowIndex:
 
     async def _recent(self, names: Sequence[str]) -> list[JobRef]:
         """Hear the new events of some queues; returns jobs of no known flow, the latest first."""
-        found = await self._hearing.jobs(names, self._involved)
+        found = await self._recent_jobs.jobs(names, self._involved)
         return [ref for ref in found if not self._changed(ref) and not self._is_alone(ref)][:_JOBS]
 
     def _changed(self, ref: JobRef) -> bool:
@@ -206,12 +206,12 @@ class FlowIndex:
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
-        reach = FlowLoader(self._reader, _FIELDS, 1, "up")
+        loader = FlowLoader(self._reader, _FIELDS, 1, "up")
         level = [ref for ref in candidates if ref not in self._roots]
         seen = set(level)
         while level:
             above: set[JobRef] = set()
-            for ref, part in (await reach.take(level)).items():
+            for ref, part in (await loader.take(level)).items():
                 parents = parents_in(part.fields)
                 # A new member of a flow that is known changes it.
                 above |= {parent for parent in parents if parent not in seen and not self._changed(parent)}

@@ -10,6 +10,7 @@ from glidemq_core.ai.usage_totals import Sum
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flows.budget_forecast import with_rates
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import is_overdue
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.decoding import (
@@ -65,24 +66,42 @@ class _Found:
     truncated: bool = False
 
 
-async def read_flow(reach: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
+class FlowReader:
+    """Reads one flow after another; of the one read last it knows the jobs, as it is mostly asked for again."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._latest: tuple[JobRef | None, tuple[JobRef, ...]] = (None, ())
+
+    async def read(self, start: JobRef, max_nodes: int) -> Flow:
+        """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError."""
+        loader = FlowLoader(self._reader, FLOW_FIELDS, max_nodes + 1)
+        before, refs = self._latest
+        if before == start:
+            await loader.know(refs)
+        flow = await read_flow(loader, start, max_nodes)
+        self._latest = start, tuple(node.ref for node in flow.nodes)
+        return flow
+
+
+async def read_flow(loader: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
     """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError.
 
-    Flows read at one moment through the same `reach`, one of `FLOW_FIELDS`, share their calls.
+    Flows read at one moment through the same `loader`, one of `FLOW_FIELDS`, share their calls.
     """
-    reader, found = reach.reader, _Found()
-    await _climb(reach, found, [start], max_nodes)
+    reader, found = loader.reader, _Found()
+    await _climb(loader, found, [start], max_nodes)
     if not found.fields[start]:
         seen = await reader.read_one("EXISTS", reader.keys(start.queue).job(start.id))
         if isinstance(seen, PermissionDeniedError):
             raise seen
         raise QueueContext(reader.connection, reader.keys(start.queue)).missing(start.id)
-    await _descend(reach, found, max_nodes)
-    await _know_removed(reach, found)
+    await _descend(loader, found, max_nodes)
+    await _know_removed(loader, found)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
     root = min(tops, key=lambda ref: (to_int(found.fields[ref].get("timestamp")), ref))
     depth = _depths(found, tops)
-    parked, budget = await _budget(reach, found, [root, start])
+    parked, budget = await _budget(loader, found, [root, start])
     nodes = [
         _node(
             ref,
@@ -120,11 +139,11 @@ def parents_in(fields: Fields) -> list[JobRef]:
     return list(dict.fromkeys([*decode_parents(fields), *([parent] if parent else [])]))
 
 
-async def _climb(reach: FlowLoader, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
+async def _climb(loader: FlowLoader, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
     """Take in jobs and all above them. Who waits but is gone does not count."""
     while level:
         above: dict[JobRef, None] = {}
-        for ref, part in (await reach.take(level)).items():
+        for ref, part in (await loader.take(level)).items():
             found.fields[ref] = part.fields
             found.parents[ref] = parents_in(part.fields)
             above |= dict.fromkeys(parent for parent in found.parents[ref] if parent not in found.fields)
@@ -139,19 +158,19 @@ async def _climb(reach: FlowLoader, found: _Found, level: Sequence[JobRef], max_
                 del found.fields[ref], found.parents[ref]
 
 
-async def _descend(reach: FlowLoader, found: _Found, max_nodes: int) -> None:
+async def _descend(loader: FlowLoader, found: _Found, max_nodes: int) -> None:
     """Take in everything that is waited for, and whoever else waits for that."""
     level = list(found.fields)
     while level:
         below: dict[JobRef, None] = {}
-        for ref, part in (await reach.take(level)).items():
+        for ref, part in (await loader.take(level)).items():
             found.truncated = found.truncated or part.has_more
             found.children[ref] = part.members
             below |= dict.fromkeys(member for member in part.members if member not in found.fields)
         room = max_nodes - len(found.fields)
         found.truncated = found.truncated or len(below) > room
         before = set(found.fields)
-        await _climb(reach, found, list(below)[: max(0, room)], max_nodes)
+        await _climb(loader, found, list(below)[: max(0, room)], max_nodes)
         level = [ref for ref in found.fields if ref not in before]
     for ref, members in found.children.items():
         for member in members:
@@ -160,11 +179,11 @@ async def _descend(reach: FlowLoader, found: _Found, max_nodes: int) -> None:
                 found.parents[member].append(ref)
 
 
-async def _know_removed(reach: FlowLoader, found: _Found) -> None:
+async def _know_removed(loader: FlowLoader, found: _Found) -> None:
     """Learn which jobs are gone, and which of them were done: those who waited for them have counted them."""
-    gone = [ref for ref, part in (await reach.take(found.fields)).items() if part.is_gone or not part.fields]
+    gone = [ref for ref, part in (await loader.take(found.fields)).items() if part.is_gone or not part.fields]
     found.removed = set(gone)
-    told = await reach.counted(
+    told = await loader.counted(
         (parent, ref) for ref in gone for parent in found.parents[ref] if parent not in found.removed
     )
     done = {ref for (_, ref), counted in told.items() if counted}
@@ -235,17 +254,17 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: boo
 
 
 async def _budget(
-    reach: FlowLoader, found: _Found, owners: Sequence[JobRef]
+    loader: FlowLoader, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
     """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
-    reader = reach.reader
+    reader = loader.reader
     owner = next((ref for one in owners if (ref := budget_of(found.fields[one], reader.prefix))), None)
     key = reader.keys(owner.queue).budget(owner.id) if owner is not None else ""
-    stored = {} if owner is None else await reach.budget(key)
+    stored = {} if owner is None else await loader.budget(key)
     if owner is None or not stored:
         return set(), None
     mine = {ref: fields for ref, fields in found.fields.items() if as_text(fields.get("budgetKey")) == key}
-    parked = await _parked(reach, mine)
+    parked = await _parked(loader, mine)
     budget = decode_budget(owner, stored, parked)
     if found.truncated:
         return set(parked), budget  # rates of a part would be wrong
@@ -260,6 +279,6 @@ async def _budget(
     return set(parked), with_rates(budget, reports, created_ms=created, now_ms=now_ms, running=running)
 
 
-async def _parked(reach: FlowLoader, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
+async def _parked(loader: FlowLoader, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
     """Of jobs with one budget, those it has parked."""
-    return [ref for ref, part in (await reach.take(jobs)).items() if is_parked(jobs[ref], part.score)]
+    return [ref for ref, part in (await loader.take(jobs)).items() if is_parked(jobs[ref], part.score)]

@@ -1,0 +1,46 @@
+"""Following the events of queues, those found later too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
+
+from glidemq_core.jobs.events import TRANSIENT, EventFeed
+from glidemq_core.reading.reader import Reader
+from glidemq_core.records.jobs import QueueEvent
+
+from .discovery import Discoverer
+
+#: How often a feed of all queues asks the registries for new ones, s.
+_REGISTRY_EVERY_S = 10.0
+
+
+async def follow_events(
+    reader: Reader,
+    queues: Discoverer,
+    names: Sequence[str] | None,
+    *,
+    start: str,
+    types: Iterable[str] | None,
+) -> AsyncGenerator[QueueEvent, None]:
+    """Yield the events of some queues; without `names` of all known ones. See `Watch.events`."""
+    feed = EventFeed(
+        reader.connection,
+        reader.prefix,
+        (lambda: queues.names) if names is None else (lambda: names),
+        start=start,
+        types=types,
+        block_ms=2_000 if names is None else 5_000,
+    )
+    asked = time.monotonic()
+    try:
+        while True:
+            for event in await feed.read():
+                yield event
+            if names is None and time.monotonic() - asked > _REGISTRY_EVERY_S:
+                asked = time.monotonic()
+                with suppress(*TRANSIENT):
+                    await queues.known()
+    finally:
+        await feed.close()

@@ -1,0 +1,367 @@
+"""Watch: the queues of a server as consoles and dashboards see them, read only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from glidemq_core.ai.ledger import get_ledger
+from glidemq_core.ai.streams import stream
+from glidemq_core.ai.usage_summary import get_usage_summary
+from glidemq_core.jobs.audit import get_audit
+from glidemq_core.jobs.events import check_start
+from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
+from glidemq_core.options.job import JobRef
+from glidemq_core.records.jobs import (
+    Attempt,
+    AuditEntry,
+    Discovery,
+    Fleet,
+    Flow,
+    FlowList,
+    Inbox,
+    JobDetail,
+    JobPage,
+    JobRow,
+    Limits,
+    Metrics,
+    Permissions,
+    QueueEvent,
+    SchedulerEntry,
+    ServerInfo,
+    StreamChunk,
+    UsageSummary,
+    WatchStats,
+    WorkerList,
+)
+from glidemq_core.server.connection import Connection
+from glidemq_core.server.context import LazyConnection
+
+from .events import follow_events
+from .jobs.detail import find_job, read_job
+from .jobs.filter import JobFilter
+from .jobs.listing import list_jobs
+from .jobs.rows import have_streamed, read_rows
+from .schedules import read_schedulers
+from .session import WatchSession
+from .vitals import read_metrics, read_permissions
+
+
+class Watch:
+    """Looks at the queues of one server or cluster and never writes. Needs read rights only.
+
+    Args:
+        connection: a URL, a shared Connection, or None for `GLIDEMQ_URL`; opened at first use.
+        queues: names that are known from the start and never forgotten.
+        only: whether those are all that is looked at; no other queue is searched for.
+        calls_per_s: round trips a second at most; what was saved may be spent in a burst of one second's worth.
+    """
+
+    def __init__(
+        self,
+        connection: str | Connection | None = None,
+        *,
+        queues: Iterable[str] = (),
+        only: bool = False,
+        calls_per_s: float = 20,
+    ) -> None:
+        if isinstance(calls_per_s, bool) or not isinstance(calls_per_s, (int, float)) or not calls_per_s > 0:
+            refuse("calls_per_s", calls_per_s, "more than 0")
+        self._lazy = LazyConnection(connection, None, "this Watch is closed", "watch")
+        self._given = tuple(queue_name(name, "queues") for name in queues)
+        self._only = only
+        self._calls_per_s = calls_per_s
+        self._session: WatchSession | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection if this object opened it; twice is fine."""
+        self._session = None
+        await self._lazy.close()
+
+    async def _open(self) -> WatchSession:
+        connection = await self._lazy.get()
+        if self._session is None:
+            self._session = WatchSession(connection, self._given, self._only, self._calls_per_s)
+        return self._session
+
+    # Which queues ----------------------------------------------------------------------------------------------
+
+    async def known(self) -> tuple[str, ...]:
+        """Return the queues given, registered and found so far, by name."""
+        return await (await self._open()).queues.known()
+
+    async def existing(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return those of some names that are queues here. Raises InvalidOptionError."""
+        session = await self._open()
+        return tuple(await session.queues.existing(await session.names(names)))
+
+    async def discover(
+        self, *, calls_per_s: float = 5, keys_per_call: int = 1_000
+    ) -> AsyncIterator[Discovery]:
+        """Search all keys once, slowly; the first step tells what is known, the last what is gone.
+
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        async for step in session.queues.discover(calls_per_s=calls_per_s, keys_per_call=keys_per_call):
+            yield step
+
+    async def snapshot(self, names: Sequence[str] | None = None) -> Fleet:
+        """Read queues (all known without `names`) in one pipeline, whatever the number of their jobs.
+
+        A queue that holds keys of foreign types is told by its `unreadable`.
+        """
+        session = await self._open()
+        return await session.snapshot(await session.names(names))
+
+    # Jobs ------------------------------------------------------------------------------------------------------
+
+    async def jobs(
+        self,
+        queue: str,
+        state: str | None = None,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        newest: bool | None = None,
+        name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        find: str | None = None,
+    ) -> JobPage:
+        """List jobs of a state without payloads; without a state up to `limit` of each.
+
+        Args:
+            cursor: `next` of the page before.
+            newest: order; by default the soonest first for delayed, prioritized and suspended jobs, else the
+                newest first.
+            name: only jobs of exactly this name.
+            data: only jobs whose payload has these top-level values (payloads over 64 KiB are not looked into).
+            find: only jobs whose id, name, model, error or reason of suspension contains this, whatever the case.
+        With a filter a page looks at a thousand jobs at most: it may be short and still have a `next`.
+        `total` counts the state, filters aside; None where that is dear.
+
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        return await list_jobs(
+            session.reader,
+            session.scanned,
+            queue_name(queue, "queue"),
+            state,
+            limit=limit,
+            cursor=cursor,
+            newest=newest,
+            wanted=JobFilter(name=name, data=data, find=find),
+        )
+
+    async def job(self, queue: str, job_id: str, *, payload_limit: int = 65_536) -> JobDetail | None:
+        """Read everything about one job; None if there is no such job.
+
+        Data and result over `payload_limit` bytes are left out. Raises InvalidOptionError.
+        """
+        whole(0)(payload_limit, "payload_limit")
+        session = await self._open()
+        return await read_job(session.reader, queue_name(queue, "queue"), job_id, payload_limit=payload_limit)
+
+    async def rows(self, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
+        """Read jobs as a list shows them; None for one that is gone."""
+        return await read_rows((await self._open()).reader, refs)
+
+    async def streaming(self, refs: Sequence[JobRef]) -> set[JobRef]:
+        """Tell which jobs have written to their token stream."""
+        return await have_streamed((await self._open()).reader, refs)
+
+    async def find(self, job_id: str) -> list[JobRef]:
+        """Ask all known queues for a job of this id."""
+        session = await self._open()
+        return await find_job(session.reader, await session.names(None), some_text(job_id, "job_id"))
+
+    async def approvals(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        limit: int = 500,
+        payload_limit: int = 4_096,
+        shown: Sequence[JobRef] | None = None,
+    ) -> Inbox:
+        """Read the suspended jobs of queues (all known without `names`), soonest deadline first.
+
+        Payloads over `payload_limit` bytes are left out, drafts cut there.
+
+        Args:
+            shown: for who asks again and again, the jobs on screen, the opened one first: only their payload,
+                progress and stream are looked at again (payloads over 64 KiB of the opened one only), and of
+                jobs that are new a bounded number is read a call, those on screen before others.
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        chosen = await session.names(names)
+        items, total = await session.inbox.read(chosen, limit=limit, payload_limit=payload_limit, shown=shown)
+        complete = names is not None or session.queues.complete
+        return Inbox(items=items, total=total, complete=complete, at=session.reader.now())
+
+    async def asking(self, names: Sequence[str]) -> list[str]:
+        """Tell in which of many queues somebody may wait for a person, by a command for hundreds of them.
+
+        In a cluster that cannot be told so: it names none.
+        """
+        return await (await self._open()).inbox.asking(names)
+
+    async def workers(self, names: Sequence[str] | None = None, *, brief: bool = False) -> WorkerList:
+        """Read live workers, and active jobs whose heartbeat is overdue.
+
+        Briefly, which costs a few commands a queue: only workers that have taken a job before, and no jobs.
+        """
+        session = await self._open()
+        return await session.workers.read(await session.names(names), brief=brief)
+
+    async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
+        """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""
+        session = await self._open()
+        return await session.limits.read(await session.names(names))
+
+    async def flow(self, queue: str, job_id: str, *, max_nodes: int = 1_000) -> Flow:
+        """Read the flow a job belongs to: up to the root and down again, with usage and budget.
+
+        More than `max_nodes` jobs are left out, `truncated` tells. Removed jobs that are still waited for have
+        state `unknown`. Raises JobNotFoundError, InvalidOptionError.
+        """
+        whole(1, 100_000)(max_nodes, "max_nodes")
+        session = await self._open()
+        start = JobRef(queue_name(queue, "queue"), some_text(job_id, "job_id"))
+        return await session.flow.read(start, max_nodes)
+
+    async def flows(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        limit: int = 100,
+        shown: Collection[JobRef] | None = None,
+    ) -> FlowList:
+        """List flows by their roots, those that go on first, then those that ended, each newest first.
+
+        Recent ones are there at once, others as a slow search finds them. Each flow is read up to 200 jobs.
+
+        Args:
+            shown: for who asks again and again, roots of the flows on screen: only those are read again, and of
+                flows not read before a bounded number a call.
+        Raises InvalidOptionError.
+        """
+        whole(1, 10_000)(limit, "limit")
+        session = await self._open()
+        items, complete = await session.flows.read(await session.names(names), limit, shown)
+        return FlowList(items=tuple(items), complete=complete, at=session.reader.now())
+
+    # What happens ----------------------------------------------------------------------------------------------
+
+    async def events(
+        self, names: Sequence[str] | None = None, *, start: str = "$", types: Iterable[str] | None = None
+    ) -> AsyncIterator[QueueEvent]:
+        """Follow the events of queues; without `names` of all known ones, those found later too.
+
+        One blocking read serves all queues of a server. Lost connections are waited out; `gap` tells that
+        events were trimmed unseen.
+
+        Args:
+            start: `$` new events, `0` all that are kept, or an entry id (exclusive).
+            types: only events of these names.
+        Raises:
+            InvalidOptionError: a malformed id.
+        """
+        session = await self._open()
+        check_start(start, "start")
+        chosen = await session.names(names)
+        followed = chosen if names is not None else None
+        async with aclosing(
+            follow_events(session.reader, session.queues, followed, start=start, types=types)
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def metrics(
+        self, queue: str, kind: Literal["completed", "failed"], *, minutes: int = 60
+    ) -> Metrics:
+        """Read jobs per minute of the last `minutes`, oldest first. Raises InvalidOptionError."""
+        return await read_metrics((await self._open()).reader, queue_name(queue, "queue"), kind, minutes)
+
+    async def usage(
+        self,
+        *,
+        window: Duration = 3_600_000,
+        start_time: Instant | None = None,
+        end_time: Instant | None = None,
+        queues: Iterable[str] | None = None,
+    ) -> UsageSummary:
+        """Sum reported usage, as `Queue.get_usage_summary`. Raises InvalidOptionError."""
+        session = await self._open()
+        return await get_usage_summary(
+            session.connection, window=window, start_time=start_time, end_time=end_time, queues=queues
+        )
+
+    async def schedulers(self, queue: str) -> dict[str, SchedulerEntry]:
+        """Read the schedulers of a queue by name; what is none is left out."""
+        return await read_schedulers((await self._open()).reader, queue_name(queue, "queue"))
+
+    async def ledger(self, queue: str, job_id: str) -> list[Attempt] | None:
+        """Read what each attempt spent and how it ended; None if nothing was kept."""
+        return await get_ledger((await self._open()).context(queue), job_id)
+
+    async def audit(
+        self, queue: str, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+    ) -> list[AuditEntry]:
+        """Read who changed what, newest first. Raises InvalidOptionError."""
+        return await get_audit((await self._open()).context(queue), limit=limit, before=before, job_id=job_id)
+
+    async def stream(
+        self,
+        queue: str,
+        job_id: str,
+        *,
+        start: str = "0",
+        follow: bool = True,
+        until_done: bool = False,
+        block: Duration = 5_000,
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """Yield the chunks of a job's stream, as `Queue.stream`."""
+        context = (await self._open()).context(queue)
+        async with aclosing(
+            stream(context, job_id, start=start, follow=follow, until_done=until_done, block=block)
+        ) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    # Where -----------------------------------------------------------------------------------------------------
+
+    async def server(self) -> ServerInfo:
+        """Ask the server who it is, how much memory it uses and how far away it is."""
+        session = await self._open()
+        info = await session.connection.server_info()
+        return replace(info, at=session.reader.now())
+
+    async def permissions(self) -> Permissions:
+        """Ask what this user may do here. Tries no write."""
+        session = await self._open()
+        names = session.queues.names
+        return await read_permissions(session.reader, names[0] if names else "queue")
+
+    @property
+    def leaves_out_queues(self) -> bool:
+        """Whether more queues were found than are kept (10,000): name those that matter."""
+        return self._session is not None and self._session.queues.left_out
+
+    @property
+    def stats(self) -> WatchStats:
+        """What this connection costs the server: commands a second over ten seconds, latest round trip."""
+        return WatchStats() if self._session is None else self._session.stats()
