@@ -386,7 +386,7 @@ class LiveFeed:
                 connection = self._session()
                 scope = await Queue(ref.queue, connection).scope()
                 async with StreamHub.of(connection).follow(
-                    scope, ref.id, start=start, breath=TOKENS_EVERY_S
+                    scope, ref.id, start=start, min_interval=TOKENS_EVERY_S
                 ) as tail:
                     while chunks := await tail.read():
                         start = chunks[-1].id

@@ -1,11 +1,11 @@
-"""One reader of one token stream: pages through what is stored, then listens in a lane of its hub."""
+"""One follower of one token stream: pages through what is stored, then is given what is new."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from ..errors import GlideMQError, JobNotFoundError
 from ..records.decoding import decode_chunk
@@ -13,12 +13,11 @@ from ..records.jobs import StreamChunk
 from ..server.context import QueueContext
 from ..wire.entry_ids import EntryId, id_text, parse_id
 
-if TYPE_CHECKING:
-    from .stream_hub import Lane, StreamHub
-
+#: Runs a plain command, however long the server is away.
+Read = Callable[..., Awaitable[Any]]
 Page = Mapping[bytes, list[list[bytes]]] | None
 
-#: Chunks a reader may leave unread before it leaves its lane.
+#: Chunks a tail may leave unread before it leaves its reader.
 BUFFER = 2_000
 _PAGE = 500
 #: A reply above this makes the next ask for fewer entries: chunks may be 1 MiB each.
@@ -37,6 +36,7 @@ class PageSize:
         self.value = _PAGE
 
     def learn(self, pages: list[Page]) -> None:
+        """Ask for fewer entries after a large reply, for more after a small one."""
         size = sum(
             len(word) for page in pages if page for pairs in page.values() for pair in pairs for word in pair
         )
@@ -46,28 +46,46 @@ class PageSize:
             self.value = min(_PAGE, self.value * 2)
 
 
+async def newest_entry(read: Read, key: bytes) -> EntryId:
+    """Return the id of the latest entry of a stream, zero when there is none."""
+    reply: Page = await read("XREVRANGE", key, "+", "-", "COUNT", 1)
+    return parse_id(next(iter(reply))) if reply else (0, 0)
+
+
 class Tail:
-    """One reader of one stream: an async iterator of chunks; `read()` takes all that is there at once."""
+    """One follower of one stream: an async iterator of chunks; `read()` takes all that is there at once.
+
+    Args:
+        join: called when all that is stored was read, to be given what is new; returns how to end that.
+        read: reads from the server.
+        start, follow, block_ms, min_interval: as of `StreamHub.follow`.
+    """
 
     def __init__(
         self,
-        hub: StreamHub,
         scope: QueueContext,
         job_id: str,
+        *,
+        join: Callable[[Tail], Callable[[], None]],
+        read: Read,
         start: str,
         follow: bool,
         block_ms: int,
-        breath: float,
+        min_interval: float,
     ) -> None:
         self.scope = scope
         self.job_id = job_id
         self.key = scope.keys.jstream(job_id).encode()
         self.events_key = scope.keys.events.encode()
         self.block_ms = block_ms
-        self.breath = breath
+        self.min_interval = min_interval
         self.cursor: EntryId | None = None if start == "$" else parse_id(start)
         self.state: bytes | None = None
-        self._hub = hub
+        #: Reads in a row that failed for all who had joined.
+        self.failed_reads = 0
+        self._join = join
+        self._leave: Callable[[], None] | None = None
+        self._read = read
         self._follow = follow
         self._buffer: list[StreamChunk] = []
         self._next = 0
@@ -75,12 +93,10 @@ class Tail:
         self._known = False
         self._ended = False
         self._closed = False
-        self._lane: Lane | None = None
         self._caught_up = False
         self._last_page = False
         self._wake = asyncio.Event()
         self._error: GlideMQError | None = None
-        self.kicks = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -106,13 +122,13 @@ class Tail:
                 return taken
             if self._error is not None:
                 raise self._error
-            if self._lane is not None:
+            if self._leave is not None:
                 self._wake.clear()
                 await self._wake.wait()
             elif self._last_page:
                 break
             elif self._caught_up and not self._ended:
-                self._hub.join(self)
+                self._leave = self._join(self)
             else:
                 page = await self._page()
                 if page:
@@ -124,10 +140,10 @@ class Tail:
     async def _page(self) -> list[StreamChunk]:
         """Read the next stored entries and note whether that was all."""
         if self.cursor is None:
-            self.cursor = await self._hub.newest(self.scope.connection, self.key)
+            self.cursor = await newest_entry(self._read, self.key)
         asked = self._count.value
-        command = ("XRANGE", self.key, "(" + id_text(self.cursor), "+", "COUNT", asked)
-        reply: Page = await self._hub.patiently(lambda: self.scope.connection.command(*command))
+        after = "(" + id_text(self.cursor)
+        reply: Page = await self._read("XRANGE", self.key, after, "+", "COUNT", asked)
         self._count.learn([reply])
         chunks = decode_page(reply)
         if chunks:
@@ -141,56 +157,52 @@ class Tail:
         return chunks
 
     async def _must_exist(self) -> None:
-        keys = self.scope.keys.job(self.job_id), self.key
-        connection = self.scope.connection
-        if not await self._hub.patiently(lambda: connection.command("EXISTS", *keys)):
+        if not await self._read("EXISTS", self.scope.keys.job(self.job_id), self.key):
             ref = f"{self.scope.queue}:{self.job_id}"
             raise JobNotFoundError(
                 f"job '{ref}' not found, and no stream of it", queue=self.scope.queue, job_id=self.job_id
             )
         self._known = True
 
-    # Called by the lane --------------------------------------------------------------------------------
+    # Called by whom it has joined ----------------------------------------------------------------------
 
-    def entered(self, lane: Lane) -> None:
-        self._lane = lane
-
-    def push(self, page: Mapping[bytes, list[list[bytes]]]) -> None:
-        """Take what is new of a page; step out of the lane when too much is unread."""
+    def receive(self, page: Mapping[bytes, list[list[bytes]]]) -> None:
+        """Take what is new of a page; leave when too much is unread."""
         assert self.cursor is not None
         fresh = [decode_chunk(i, pairs) for i, pairs in page.items() if parse_id(i) > self.cursor]
         if not fresh:
             return
-        self.kicks = 0
+        self.failed_reads = 0
         self.cursor = parse_id(fresh[-1].id)
         self._buffer.extend(fresh)
         if len(self._buffer) - self._next >= BUFFER:
-            self.step_out()
+            self.leave()
         self._wake.set()
 
-    def step_out(self) -> None:
-        """Leave the lane; the next read pages from the cursor."""
-        if self._lane is not None:
-            self._lane.remove(self)
-            self._lane = None
+    def leave(self) -> None:
+        """End what joining began; the next read pages from the cursor."""
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
         self._caught_up = False
         self._wake.set()
 
-    def checked(self, state: bytes | None) -> None:
+    def note_state(self, state: bytes | None) -> None:
         """Note the job's state; gone, completed or failed ends the stream after its last chunk."""
         self.state = state
         if state in (None, b"completed", b"failed"):
             self._ended = True
-            self.step_out()
+            self.leave()
 
     def fail(self, error: GlideMQError) -> None:
+        """Leave, and let the next read raise an error."""
         self._error = error
-        self.step_out()
+        self.leave()
 
     async def close(self) -> None:
         """Stop following; twice is fine."""
         self._closed = True
-        self.step_out()
+        self.leave()
 
     async def __aenter__(self) -> Self:
         return self

@@ -19,7 +19,8 @@ from ..records.jobs import StreamChunk
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.payload import MAX_PAYLOAD_BYTES, refuse_size
-from .stream_hub import StreamHub, close_quietly
+from .stream_hub import StreamHub
+from .stream_reader import close_quietly
 from .stream_tail import Page, decode_page
 
 #: A server script cannot pass more values than this to one command.

@@ -167,8 +167,8 @@ async def test_many_streams_of_many_queues_share_few_connections(connection: Con
         jobs.append((scope, str(n)))
     tails = [hub.follow(scope, job_id) for scope, job_id in jobs]
     readings = [asyncio.create_task(collect(tail)) for tail in tails]
-    await eventually(lambda: sum(len(lane.tails) for lane in hub.lanes) == 30)
-    assert len(hub.lanes) <= stream_hub.MAX_LANES
+    await eventually(lambda: sum(len(reader.tails) for reader in hub.readers) == 30)
+    assert len(hub.readers) <= stream_hub.MAX_READERS
 
     for turn in range(5):
         await asyncio.gather(
@@ -180,7 +180,7 @@ async def test_many_streams_of_many_queues_share_few_connections(connection: Con
     assert await asyncio.gather(*readings) == [
         [f"{job_id}.{turn}" for turn in range(5)] for _, job_id in jobs
     ]
-    await eventually(lambda: not hub.lanes)
+    await eventually(lambda: not hub.readers)
 
 
 async def test_two_readers_of_one_stream_each_get_their_part(queue: Queue) -> None:
@@ -199,7 +199,7 @@ async def test_two_readers_of_one_stream_each_get_their_part(queue: Queue) -> No
     assert await asyncio.gather(*readings) == [["a", "b", "c"], ["b", "c"]]
 
 
-async def test_a_slow_reader_leaves_its_lane_and_misses_nothing(
+async def test_a_slow_tail_leaves_its_reader_and_misses_nothing(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_tail, "BUFFER", 10)
@@ -211,14 +211,14 @@ async def test_a_slow_reader_leaves_its_lane_and_misses_nothing(
     await write(scope, job_id, "0")
     first = await anext(slow)
     pending = asyncio.create_task(slow.read())
-    await eventually(lambda: any(slow in lane.tails for lane in hub.lanes))
+    await eventually(lambda: any(slow in reader.tails for reader in hub.readers))
     await write(scope, job_id, "1")
     seen = [first.text, *(chunk.text for chunk in await pending)]
 
     for n in range(2, 500):
         await append_chunk(scope, job_id, {"t": str(n)})
     await eventually(lambda: len(got) == 500)
-    assert not any(slow in lane.tails for lane in hub.lanes)
+    assert not any(slow in reader.tails for reader in hub.readers)
     await set_state(scope, job_id, "completed", "completed")
 
     assert await collect(slow, seen) == [str(n) for n in range(500)]

@@ -108,7 +108,7 @@ async def test_a_closed_feed_does_not_connect_again(connection: Connection) -> N
 
 
 @pytest.mark.parametrize("of", ["queue", "watch"])
-async def test_who_stops_reading_a_stream_leaves_its_lane_at_once(connection: Connection, of: str) -> None:
+async def test_who_stops_reading_a_stream_leaves_its_reader_at_once(connection: Connection, of: str) -> None:
     queue = Queue("q", connection)
     job = await queue.add("chat")
     assert job is not None
@@ -117,11 +117,11 @@ async def test_who_stops_reading_a_stream_leaves_its_lane_at_once(connection: Co
     hub = StreamHub.of(connection)
     assert (await anext(chunks))["t"] == "a"
     coming = asyncio.ensure_future(anext(chunks))
-    await eventually(lambda: any(lane.tails for lane in hub.lanes))
+    await eventually(lambda: any(reader.tails for reader in hub.readers))
     await job.stream({"t": "b"})
     assert (await coming)["t"] == "b"
-    assert any(lane.tails for lane in hub.lanes)
+    assert any(reader.tails for reader in hub.readers)
 
     await chunks.aclose()
 
-    assert not any(lane.tails for lane in hub.lanes)
+    assert not any(reader.tails for reader in hub.readers)
