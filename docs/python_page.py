@@ -126,17 +126,25 @@ def _called(name: str, call: Any) -> str:
             parameters.append("*")
             starred = True
         text = parameter.name
+        if parameter.kind is parameter.VAR_KEYWORD and name in _OPTIONS:
+            parameters += [option + _default(_declared(options, option)) for option in _keywords(options)]
+            continue
         if parameter.kind is parameter.VAR_KEYWORD:
             text = "**job_options"
         elif parameter.default is not parameter.empty:
-            text += _default(_declared(options, parameter))
+            text += _default(_declared(options, parameter.name, parameter.default))
         parameters.append(text)
     return f"{name}({', '.join(parameters)}){_returned(call)}"
 
 
-def _declared(options: type[Any], parameter: inspect.Parameter) -> Any:
+def _keywords(options: type[Any]) -> list[str]:
+    """The options that are keywords too, in the order of their class."""
+    return [name for name in inspect.signature(options).parameters if name not in _REFUSED]
+
+
+def _declared(options: type[Any], name: str, default: Any = None) -> Any:
     """The default that an option has in its class; None in a signature only says that it was not given."""
-    return getattr(vars(options).get(parameter.name), "_default", parameter.default)
+    return getattr(vars(options).get(name), "_default", default)
 
 
 def _returned(call: Any) -> str:

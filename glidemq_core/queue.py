@@ -25,10 +25,9 @@ from .options.job import (
     PlainKeywords,
     RateLimit,
     job_options,
-    merge_options,
 )
 from .options.types import JobIdLike
-from .options.worker import QueueOptions
+from .options.worker import QueueKeywords, QueueOptions, override_options
 from .reading.workers import get_workers
 from .records.jobs import (
     Approval,
@@ -55,7 +54,7 @@ from .search.schema import Field, VectorField
 from .server.connection import Connection
 from .server.context import QueueBase, QueueContext
 from .watch.limits import queue_limits
-from .wire.serializer import JSON_SERIALIZER, Serializer
+from .wire.serializer import JSON_SERIALIZER
 
 
 class Queue(QueueBase, Generic[DataT, ResultT]):
@@ -79,21 +78,10 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         name: str,
         connection: str | Connection | None = None,
         *,
-        prefix: str | None = None,
-        dead_letter_queue: str | None = None,
-        compression: str | None = None,
-        serializer: Serializer | None = None,
-        events: bool | None = None,
         options: QueueOptions | None = None,
+        **keywords: Unpack[QueueKeywords],
     ) -> None:
-        given: dict[str, Any] = {
-            "prefix": prefix,
-            "dead_letter_queue": dead_letter_queue,
-            "compression": compression,
-            "serializer": serializer,
-            "events": events,
-        }
-        chosen = merge_options(QueueOptions, options, {k: v for k, v in given.items() if v is not None})
+        chosen = override_options(QueueOptions, options, keywords)
         super().__init__(
             name, connection, prefix=chosen.prefix, serializer=chosen.serializer or JSON_SERIALIZER
         )

@@ -229,12 +229,17 @@ def merge_options(kind: type[OptionsT], options: OptionsT | None, keywords: Mapp
         refuse("options", options, f"a {kind.__name__}")
     if options is not None and not keywords:
         return options
-    known = field_names(kind)
-    unknown = [name for name in keywords if name not in known]
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; there are: {', '.join(known)}")
+    check_names(kind, keywords)
     merged = {**(options.__dict__ if options is not None else {}), **keywords}
     return kind(**{name: value for name, value in merged.items() if value is not None})
+
+
+def check_names(kind: type[Any], keywords: Mapping[str, Any]) -> None:
+    """Raise TypeError for a keyword that is no option of a class."""
+    known = field_names(kind)
+    for name in keywords:
+        if name not in known:
+            raise TypeError(f"unknown option {name!r}; there are: {', '.join(known)}")
 
 
 def millitokens(tokens: float) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 
+from ..wire.serializer import Serializer
 from .fields import (
     Duration,
     Option,
@@ -19,10 +20,7 @@ from .fields import (
     to_ms,
     whole,
 )
-from .types import Batch, RateLimit, TokenLimit
-
-if TYPE_CHECKING:
-    from ..wire.serializer import Serializer
+from .types import Batch, OptionsT, RateLimit, TokenLimit, check_names, merge_options
 
 #: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
 BackoffStrategy = Callable[[int, BaseException], Duration | Awaitable[Duration]]
@@ -49,6 +47,16 @@ class QueueOptions:
     compression: Option[str | None, str] = Option(one_of("none", "gzip"), "none")
     serializer: Option[Serializer | None, Serializer | None] = Option(_serializer)
     events: Option[bool | None, bool] = Option(flag, True)
+
+
+class QueueKeywords(TypedDict, total=False):
+    """The keywords of `Queue`: the fields of `QueueOptions`."""
+
+    prefix: str | None
+    dead_letter_queue: str | None
+    compression: str | None
+    serializer: Serializer | None
+    events: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +86,36 @@ class WorkerOptions:
     batch: Option[Batch | None, Batch | None] = Option(instance_of(Batch))
     grace: Option[Duration | None, int] = Option(to_ms, 30_000)
     log_errors: Option[bool | None, bool] = Option(flag, True)
+
+
+class WorkerKeywords(TypedDict, total=False):
+    """The keywords of `Worker`: the fields of `WorkerOptions`."""
+
+    concurrency: int | None
+    block_timeout: Duration | None
+    promotion_interval: Duration | None
+    lock_duration: Duration | None
+    stalled_interval: Duration | None
+    max_stalled_count: int | None
+    limiter: RateLimit | None
+    token_limiter: TokenLimit | None
+    backoff_strategies: Mapping[str, BackoffStrategy] | None
+    events: bool | None
+    metrics: bool | None
+    prefix: str | None
+    serializer: Serializer | None
+    dead_letter_queue: str | None
+    batch: Batch | None
+    grace: Duration | None
+    log_errors: bool | None
+
+
+def override_options(kind: type[OptionsT], options: OptionsT | None, keywords: Mapping[str, Any]) -> OptionsT:
+    """Merge the options of a queue or worker with keywords beside them; one that is None was not given.
+
+    Raises:
+        TypeError: unknown keyword.
+        InvalidOptionError: a value is not allowed.
+    """
+    check_names(kind, keywords)
+    return merge_options(kind, options, {name: item for name, item in keywords.items() if item is not None})

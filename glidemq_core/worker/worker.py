@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Generic, Self, overload
+from typing import Any, Generic, Self, Unpack, overload
 
 from ..errors import ClosedError, GlideMQError, InvalidOptionError
 from ..jobs.snapshot import DataT, ResultT
 from ..jobs.wait import until_empty
 from ..options.fields import to_ms
-from ..options.job import Batch, Duration, RateLimit, TokenLimit, merge_options
-from ..options.worker import BackoffStrategy, WorkerOptions
+from ..options.job import Duration
+from ..options.worker import WorkerKeywords, WorkerOptions, override_options
 from ..server.connection import Connection
 from ..server.context import QueueBase, QueueContext
-from ..wire.serializer import JSON_SERIALIZER, Serializer
+from ..wire.serializer import JSON_SERIALIZER
 from .context import ShortestLock, WorkerContext
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
@@ -67,46 +67,9 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         connection: str | Connection | None = None,
         *,
         options: WorkerOptions | None = None,
-        concurrency: int | None = None,
-        block_timeout: Duration | None = None,
-        promotion_interval: Duration | None = None,
-        lock_duration: Duration | None = None,
-        stalled_interval: Duration | None = None,
-        max_stalled_count: int | None = None,
-        limiter: RateLimit | None = None,
-        token_limiter: TokenLimit | None = None,
-        backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
-        events: bool | None = None,
-        metrics: bool | None = None,
-        prefix: str | None = None,
-        serializer: Serializer | None = None,
-        dead_letter_queue: str | None = None,
-        batch: Batch | None = None,
-        grace: Duration | None = None,
-        log_errors: bool | None = None,
+        **keywords: Unpack[WorkerKeywords],
     ) -> None:
-        given = {
-            "concurrency": concurrency,
-            "block_timeout": block_timeout,
-            "promotion_interval": promotion_interval,
-            "lock_duration": lock_duration,
-            "stalled_interval": stalled_interval,
-            "max_stalled_count": max_stalled_count,
-            "limiter": limiter,
-            "token_limiter": token_limiter,
-            "backoff_strategies": backoff_strategies,
-            "events": events,
-            "metrics": metrics,
-            "prefix": prefix,
-            "serializer": serializer,
-            "dead_letter_queue": dead_letter_queue,
-            "batch": batch,
-            "grace": grace,
-            "log_errors": log_errors,
-        }
-        self.options = merge_options(
-            WorkerOptions, options, {k: v for k, v in given.items() if v is not None}
-        )
+        self.options = override_options(WorkerOptions, options, keywords)
         if self.options.batch is not None:
             raise InvalidOptionError(
                 "batch processing is not supported: leave batch out and raise concurrency instead",
@@ -389,5 +352,5 @@ async def serve(
         )
     if grace is not None:
         for worker in workers:
-            worker.options = merge_options(WorkerOptions, worker.options, {"grace": grace})
+            worker.options = override_options(WorkerOptions, worker.options, {"grace": grace})
     await serve_until_stopped(workers, signals=signals, on_ready=on_ready)

@@ -27,8 +27,18 @@ def _signature(function: Any) -> str:
         found = inspect.signature(function)
     except (TypeError, ValueError):
         return ""
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in found.parameters.values()]
+    parameters = [q for p in found.parameters.values() for q in _keywords(function, p)]
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
     return re.sub(r"<[^>]* at 0x\w+>", "<object>", str(inspect.Signature(bare)))
+
+
+def _keywords(function: Any, parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """The parameter, or the keywords that it unpacks."""
+    unpacked = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
+    if unpacked is None:
+        return [parameter]
+    names = getattr(inspect.getmodule(function), unpacked[1]).__annotations__
+    return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in names]
 
 
 def _members(kind: type) -> Iterator[str]:

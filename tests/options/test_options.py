@@ -7,14 +7,14 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glidemq_core.errors import CostExceedsCapacityError, InvalidOptionError
-from glidemq_core.options.fields import UNSET, epoch_ms, from_epoch_ms
+from glidemq_core.options.fields import UNSET, Option, epoch_ms, from_epoch_ms
 from glidemq_core.options.job import (
     Actor,
     Backoff,
@@ -22,6 +22,7 @@ from glidemq_core.options.job import (
     Budget,
     Deduplication,
     Fallback,
+    JobKeywords,
     JobOptions,
     JobRef,
     Ordering,
@@ -38,6 +39,7 @@ from glidemq_core.options.job import (
     to_ms,
 )
 from glidemq_core.options.types import id_in
+from glidemq_core.options.worker import QueueKeywords, WorkerKeywords, override_options
 from glidemq_core.wire.strict_json import compact_json, parse_json, same_json
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -293,6 +295,30 @@ def test_unknown_keywords_are_type_errors() -> None:
         merge_options(WorkerOptions, None, {"concurency": 2})
     with pytest.raises(InvalidOptionError):
         job_options(WorkerOptions(), {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keywords"),
+    [(JobOptions, JobKeywords), (QueueOptions, QueueKeywords), (WorkerOptions, WorkerKeywords)],
+)
+def test_keywords_are_the_fields_of_their_options(kind: type, keywords: type) -> None:
+    declared = get_type_hints(kind)
+
+    taken = {
+        name: get_args(hint)[0] if get_origin(hint) is Option else hint for name, hint in declared.items()
+    }
+
+    assert taken == get_type_hints(keywords)
+
+
+def test_keywords_of_a_queue_or_worker_that_are_none_leave_the_options_as_they_are() -> None:
+    options = WorkerOptions(concurrency=3, metrics=False)
+
+    merged = override_options(WorkerOptions, options, {"metrics": None, "concurrency": 4})
+
+    assert (merged.concurrency, merged.metrics) == (4, False)
+    with pytest.raises(TypeError, match="concurency"):
+        override_options(WorkerOptions, options, {"concurency": None})
 
 
 @pytest.mark.parametrize(
