@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from glidemq_core.ai.ledger import attempts_of
 from glidemq_core.ai.reviews import review_hash
@@ -14,6 +14,7 @@ from glidemq_core.options.job import Fallback, JobRef
 from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import (
+    Fields,
     budget_of,
     decode_options,
     decode_parents,
@@ -66,17 +67,87 @@ LONGEST = 1_048_576
 LEDGER_ENTRIES = 500
 
 
+class _Facts(NamedTuple):
+    """What one round trip tells of a job beside its short fields; None for what could not be read."""
+
+    #: Bytes of the payload, then of the long fields.
+    sizes: list[int]
+    scheduled: Any
+    deadline: Any
+    stream_length: Any
+    last_entry: Any
+    logs: Any
+    logs_total: Any
+    children: Any
+    children_total: Any
+    ledger: Any
+
+
 async def read_job(
     reader: Reader, queue: str, job_id: str, *, payload_limit: int = 65_536
 ) -> JobDetail | None:
     """Read one job, None if no record of it exists; see `Watch.job`."""
-    keys = reader.keys(queue)
-    key = keys.job(job_id)
-    [short], answers = await asyncio.gather(
-        read_fields(reader, queue, [job_id], _SHORT),
-        _all(
+    key = reader.keys(queue).job(job_id)
+    [short], facts = await asyncio.gather(
+        read_fields(reader, queue, [job_id], _SHORT), _read_facts(reader, queue, job_id)
+    )
+    if not short and not any(facts.sizes):
+        return None
+    data_bytes, *sizes = facts.sizes
+    fitting = [name for name, size in zip(_LONG, sizes, strict=True) if 0 < size <= LONGEST]
+    left_out = tuple(
+        f"{name} ({size:,} bytes)" for name, size in zip(_LONG, sizes, strict=True) if size > LONGEST
+    )
+    truncated = data_bytes > payload_limit
+    (data, result_bytes, long), children = await asyncio.gather(
+        _read_all(
             reader,
-            *(("HSTRLEN", key, name) for name in ("data", *_LONG)),
+            ("HSTRLEN", key, "data") if truncated else ("HGET", key, "data"),
+            ("HSTRLEN", key, "returnvalue"),
+            ("HMGET", key, *(fitting or ("state",))),
+        ),
+        _read_children(reader, [as_text(member) for member in facts.children[1]] if facts.children else []),
+    )
+    fields = {**short, **(picked_fields(fitting, long) if fitting and long else {})}
+    decoded = decode_data(None if truncated else data, JSON_SERIALIZER)
+    result = None
+    if 0 < integer(result_bytes) <= payload_limit:
+        result = decode_result(text(await reader.read_one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
+    score = number(facts.deadline if short.get("state") == b"suspended" else facts.scheduled)
+    row = row_facts(queue, job_id, fields, score, now_ms=reader.now_ms())
+    if row["suspend"] is not None and not (
+        truncated or left_out or decoded.error or integer(facts.stream_length)
+    ):
+        # Whoever sees this has seen all of it: the job streamed nothing.
+        digest = review_hash(JobRef(queue, job_id), {**fields, "data": data or b""}, Round())
+        row["suspend"] = replace(row["suspend"], review_hash=digest)
+    return JobDetail(
+        **row,
+        **_record(fields, row["fallback_index"], reader.prefix),
+        data=None if truncated else decoded.value,
+        data_bytes=data_bytes,
+        data_error=decoded.error,
+        truncated=truncated,
+        result=result,
+        children=children,
+        children_total=integer(facts.children_total),
+        stream=StreamInfo(
+            entries=integer(facts.stream_length),
+            last_id=next((entry_id for entry_id, _ in entries(facts.last_entry)), None),
+        ),
+        ledger=tuple(attempts_of(facts.ledger, row["state"])) if facts.ledger else None,
+        logs=tuple(as_text(line[:payload_limit]) for line in facts.logs or ()),
+        logs_total=integer(facts.logs_total),
+        left_out=left_out,
+        at=reader.now(),
+    )
+
+
+async def _read_facts(reader: Reader, queue: str, job_id: str) -> _Facts:
+    keys = reader.keys(queue)
+    beside, sizes = await asyncio.gather(
+        _read_all(
+            reader,
             ("ZSCORE", keys.scheduled, job_id),
             ("ZSCORE", keys.suspended, job_id),
             ("XLEN", keys.jstream(job_id)),
@@ -87,74 +158,33 @@ async def read_job(
             ("SCARD", keys.deps(job_id)),
             ("LRANGE", keys.ledger(job_id), -LEDGER_ENTRIES, -1),
         ),
+        _read_all(reader, *(("HSTRLEN", keys.job(job_id), name) for name in ("data", *_LONG))),
     )
-    sizes = [integer(size) for size in answers[: len(_LONG) + 1]]
-    scheduled, deadline, length, last, logs, logs_total, members, total, ledger = answers[len(sizes) :]
-    if not short and not any(sizes):
-        return None
-    data_bytes = sizes[0]
-    fitting = [name for name, size in zip(_LONG, sizes[1:], strict=True) if 0 < size <= LONGEST]
-    left_out = tuple(
-        f"{name} ({size:,} bytes)" for name, size in zip(_LONG, sizes[1:], strict=True) if size > LONGEST
-    )
-    truncated = data_bytes > payload_limit
-    suspended = short.get("state") == b"suspended"
-    (data, result_bytes, long), children = await asyncio.gather(
-        _all(
-            reader,
-            ("HSTRLEN", key, "data") if truncated else ("HGET", key, "data"),
-            ("HSTRLEN", key, "returnvalue"),
-            ("HMGET", key, *(fitting or ("state",))),
-        ),
-        _children(reader, [text(member) or "" for member in members[1]] if members else []),
-    )
-    fields = {**short, **(picked_fields(fitting, long) if fitting and long else {})}
-    decoded = decode_data(None if truncated else data, JSON_SERIALIZER)
-    result = None
-    if 0 < integer(result_bytes) <= payload_limit:
-        result = decode_result(text(await reader.read_one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
-    score = number(deadline) if suspended else number(scheduled)
-    row = row_facts(queue, job_id, fields, score, now_ms=reader.now_ms())
-    last_id = next((entry_id for entry_id, _ in entries(last)), None)
-    if row["suspend"] is not None and not (truncated or left_out or decoded.error or integer(length)):
-        # Whoever sees this has seen all of it: the job streamed nothing.
-        digest = review_hash(JobRef(queue, job_id), {**fields, "data": data or b""}, Round())
-        row["suspend"] = replace(row["suspend"], review_hash=digest)
+    return _Facts([integer(size) for size in sizes], *beside)
+
+
+def _record(fields: Fields, fallback_index: int, prefix: str) -> dict[str, Any]:
+    """Return what the fields of a job tell beyond its row."""
     options = decode_options(fields)
-    index = row["fallback_index"]
     chain: Sequence[Fallback] = options.fallbacks or ()
-    return JobDetail(
-        **row,
-        data=None if truncated else decoded.value,
-        data_bytes=data_bytes,
-        data_error=decoded.error,
-        truncated=truncated,
-        options=options,
-        result=result,
-        cost=to_int(fields["cost"]) / 1000 if "cost" in fields else None,
-        expires_at=instant(fields.get("expireAt")),
-        last_active_at=instant(fields.get("lastActive")),
-        ordering_key=optional_text(fields.get("groupKey")),
-        ordering_seq=to_int(fields.get("orderingSeq")) or None,
-        lifo=fields.get("lifo") == b"1",
-        scheduler=optional_text(fields.get("schedulerName")),
-        parents=decode_parents(fields),
-        children=children,
-        children_total=integer(total),
-        budget=budget_of(fields, reader.prefix),
-        fallback=chain[index - 1] if 0 < index <= len(chain) else None,
-        usage=decode_usage(fields),
-        tpm_tokens=to_int(fields["tpmTokens"]) if "tpmTokens" in fields else None,
-        signals=tuple(decode_signals(fields.get("signals"))),
-        revoked=fields.get("revoked") == b"1",
-        stalled_count=to_int(fields.get("stalledCount")),
-        stream=StreamInfo(entries=integer(length), last_id=last_id),
-        ledger=tuple(attempts_of(ledger, row["state"])) if ledger else None,
-        logs=tuple(as_text(line[:payload_limit]) for line in logs or ()),
-        logs_total=integer(logs_total),
-        left_out=left_out,
-        at=reader.now(),
-    )
+    return {
+        "options": options,
+        "cost": to_int(fields["cost"]) / 1000 if "cost" in fields else None,
+        "expires_at": instant(fields.get("expireAt")),
+        "last_active_at": instant(fields.get("lastActive")),
+        "ordering_key": optional_text(fields.get("groupKey")),
+        "ordering_seq": to_int(fields.get("orderingSeq")) or None,
+        "lifo": fields.get("lifo") == b"1",
+        "scheduler": optional_text(fields.get("schedulerName")),
+        "parents": decode_parents(fields),
+        "budget": budget_of(fields, prefix),
+        "fallback": chain[fallback_index - 1] if 0 < fallback_index <= len(chain) else None,
+        "usage": decode_usage(fields),
+        "tpm_tokens": to_int(fields["tpmTokens"]) if "tpmTokens" in fields else None,
+        "signals": tuple(decode_signals(fields.get("signals"))),
+        "revoked": fields.get("revoked") == b"1",
+        "stalled_count": to_int(fields.get("stalledCount")),
+    }
 
 
 async def find_job(reader: Reader, names: Sequence[str], job_id: str) -> list[JobRef]:
@@ -163,12 +193,12 @@ async def find_job(reader: Reader, names: Sequence[str], job_id: str) -> list[Jo
     return [JobRef(name, job_id) for name, found in zip(names, answers, strict=True) if integer(found) == 1]
 
 
-async def _all(reader: Reader, *commands: tuple[str | int, ...]) -> list[Any]:
+async def _read_all(reader: Reader, *commands: tuple[str | int, ...]) -> list[Any]:
     """Answers of reads about one job, None for what could not be read."""
     return [None if failed(answer) else answer for answer in await reader.read(commands)]
 
 
-async def _children(reader: Reader, members: Sequence[str]) -> tuple[Child, ...]:
+async def _read_children(reader: Reader, members: Sequence[str]) -> tuple[Child, ...]:
     refs = [ref for ref in (split_member(member, reader.prefix) for member in members) if ref][:CHILDREN]
     states = await reader.read([("HMGET", reader.keys(q).job(i), "name", "state") for q, i in refs])
     return tuple(
