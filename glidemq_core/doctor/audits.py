@@ -41,7 +41,7 @@ async def restart_audits(
     """Set damaged audits aside; the server looks again at each."""
     results = []
     for name, (why, seen) in (await _damaged(reader, names) or {}).items():
-        outcome, key = await restart_audit(_scope(reader, name), actor=actor, seen=seen)
+        outcome, key = await restart_audit(_context(reader, name), actor=actor, seen=seen)
         message = f"{why}; it is kept as {key}" if key else None
         results.append(
             OperationResult(queue=name, action="restart_audit", ok=True, outcome=outcome, message=message)
@@ -61,11 +61,11 @@ async def _damaged(reader: Reader, names: Sequence[str]) -> dict[str, tuple[str,
         if text(state[0]) == "damaged":
             found[name] = (as_text(state[1]), "")
         elif 0 < integer(state[1]) <= _VERIFIED:
-            check = await verify_audit(_scope(reader, name))
+            check = await verify_audit(_context(reader, name))
             if not check.ok:
                 found[name] = (f"its chain is broken at entry {check.broken_at}", f"{as_text(state[1])}-0")
     return found
 
 
-def _scope(reader: Reader, name: str) -> QueueContext:
+def _context(reader: Reader, name: str) -> QueueContext:
     return QueueContext(reader.connection, reader.keys(name))

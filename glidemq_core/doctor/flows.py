@@ -27,8 +27,8 @@ async def stuck_parents(watch: Watch, reader: Reader, names: Sequence[str]) -> C
     waiting = [node for flow in listed.items for node in flow.nodes if node.state == "waiting-children"]
     found = []
     for node in waiting[:_PARENTS]:
-        scope = QueueContext(reader.connection, reader.keys(node.queue))
-        states = await pending_children(scope, node.ref)
+        context = QueueContext(reader.connection, reader.keys(node.queue))
+        states = await pending_children(context, node.ref)
         culprits = [
             f"{child} {state or 'is gone'}" for child, state in states.items() if state in ("failed", "")
         ]

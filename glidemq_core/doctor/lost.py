@@ -53,13 +53,13 @@ async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
     results = []
     for name in names:
         mine = [job for job in found if job.queue == name]
-        scope = QueueContext(reader.connection, reader.keys(name))
+        context = QueueContext(reader.connection, reader.keys(name))
         for batch in sliced(mine, _BATCH):
             now_ms = reader.now_ms()
             ids = [job.id for job in batch]
-            blob = await audit_blob(scope, actor, "requeue_lost", ids, now_ms)
+            blob = await audit_blob(context, actor, "requeue_lost", ids, now_ms)
             words = [word for job in batch for word in (job.id, job.processed_on)]
-            status, *outcomes = await scope.call("requeue_lost", now_ms, *words, blob)
+            status, *outcomes = await context.call("requeue_lost", now_ms, *words, blob)
             if status != b"ok":
                 results.append(
                     OperationResult(

@@ -74,13 +74,13 @@ async def retry_letters(
     """Give letters that were set aside one more try, and deliver what can be delivered."""
     results = []
     for name in names:
-        scope, now_ms = QueueContext(reader.connection, reader.keys(name)), reader.now_ms()
-        if not await reader.connection.command("ZCARD", scope.keys.outbox_failed):
+        context, now_ms = QueueContext(reader.connection, reader.keys(name)), reader.now_ms()
+        if not await reader.connection.command("ZCARD", context.keys.outbox_failed):
             continue
         refusals: list[BaseException] = []
-        letters = Outbox(scope, refusals.append)
+        letters = Outbox(context, refusals.append)
         went = 0
-        blob = await audit_blob(scope, actor, "retry_letters", [], now_ms)
+        blob = await audit_blob(context, actor, "retry_letters", [], now_ms)
         while part := await letters.retry(now_ms - 1, blob):
             went += part
             await letters.deliver()

@@ -62,10 +62,10 @@ async def free_slots(_: Watch, reader: Reader, names: Sequence[str], actor: Acto
     found, _complete = await _find(reader, names)
     results = []
     for group in found:
-        scope, now_ms = QueueContext(reader.connection, reader.keys(group.queue)), reader.now_ms()
+        context, now_ms = QueueContext(reader.connection, reader.keys(group.queue)), reader.now_ms()
         detail = {"key": group.key, "was": to_int(group.active), "held": group.holders}
-        blob = await audit_blob(scope, actor, "free_slots", [], now_ms, detail=detail)
-        status, *_sent = await scope.call(
+        blob = await audit_blob(context, actor, "free_slots", [], now_ms, detail=detail)
+        status, *_sent = await context.call(
             "mend_slots", now_ms, group.key, group.active, group.next_seq, group.holders, blob
         )
         freed = to_int(group.active) - group.holders

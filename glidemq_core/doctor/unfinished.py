@@ -43,12 +43,12 @@ async def finish_flows(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
     """Finish flows that partly run, remove those of which nothing does, take back links without child."""
     results = []
     for name in names:
-        scope = QueueContext(reader.connection, reader.keys(name))
-        for token, outcome in (await mend_flows(scope, actor=actor)).items():
+        context = QueueContext(reader.connection, reader.keys(name))
+        for token, outcome in (await mend_flows(context, actor=actor)).items():
             results.append(
                 OperationResult(queue=name, action="finish_flows", ok=True, outcome=outcome, message=token)
             )
-        for child in await mend_links(scope, actor=actor):
+        for child in await mend_links(context, actor=actor):
             results.append(
                 OperationResult(
                     queue=name, action="finish_flows", ok=True, outcome="unlinked", message=str(child)

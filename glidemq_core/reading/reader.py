@@ -41,9 +41,9 @@ class Reader:
         self._flushing: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def of(cls, scope: QueueContext) -> Reader:
+    def of(cls, context: QueueContext) -> Reader:
         """Make a reader, without limit, of the connection of a queue."""
-        return cls(scope.connection, scope.keys.prefix)
+        return cls(context.connection, context.keys.prefix)
 
     def keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self.prefix, queue)

@@ -77,20 +77,20 @@ async def scan_steps(
             return
 
 
-async def walk_keys(scope: QueueContext, suffix: str, *, missed: str) -> AsyncIterator[list[str]]:
+async def walk_keys(context: QueueContext, suffix: str, *, missed: str) -> AsyncIterator[list[str]]:
     """Yield pages of the hashes `P:<suffix>` without their prefix, in no order; bounded.
 
     Args:
         missed: what a warning says about the keys beyond the bound.
     """
-    head, complete = len(scope.keys.root) + 1, False
-    async for cursor, keys in scan_steps(Reader.of(scope), scope.queue, suffix, WALK_STEPS, strict=True):
+    head, complete = len(context.keys.root) + 1, False
+    async for cursor, keys in scan_steps(Reader.of(context), context.queue, suffix, WALK_STEPS, strict=True):
         complete = cursor == "0"
         if keys:
             yield [key[head:] for key in keys]
     if not complete:
         warnings.warn(
-            f"the server holds too many keys to look at all of them for '{scope.queue}': {missed}",
+            f"the server holds too many keys to look at all of them for '{context.queue}': {missed}",
             RuntimeWarning,
             stacklevel=2,
         )

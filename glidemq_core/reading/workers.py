@@ -160,14 +160,14 @@ def finder_of(connection: Connection, prefix: str) -> WorkerFinder:
     return finders[prefix]
 
 
-async def get_workers(scope: QueueContext) -> list[WorkerInfo]:
+async def get_workers(context: QueueContext) -> list[WorkerInfo]:
     """Return all live workers of a queue, oldest first, however many keys have to be looked at.
 
     Raises:
         PermissionDeniedError: the user may not look at the keys.
     """
-    finder = finder_of(scope.connection, scope.keys.prefix)
-    walk = await finder.walk(scope.queue, anew=True)
+    finder = finder_of(context.connection, context.keys.prefix)
+    walk = await finder.walk(context.queue, anew=True)
     if walk.stopped is not None:
         raise walk.stopped
-    return await finder.listed(scope.queue)
+    return await finder.listed(context.queue)

@@ -23,41 +23,41 @@ _PAGE: Final = 1_000
 _PAGE_BYTES: Final = 16 << 20
 
 
-async def create(scope: QueueContext, name: str, schema: Schema, *, scan: bool) -> bool:
+async def create(context: QueueContext, name: str, schema: Schema, *, scan: bool) -> bool:
     """Note down an index, after listing the vectors that are already there if `scan`; False: it exists."""
     if scan:
-        await rescan(scope, schema)
+        await rescan(context, schema)
     vector = schema.vector
-    [status] = await scope.call("index_create", name, schema.to_json(), vector.name, vector.dimensions)
+    [status] = await context.call("index_create", name, schema.to_json(), vector.name, vector.dimensions)
     return bool(status == b"ok")
 
 
-async def drop(scope: QueueContext, name: str, schema: Schema) -> bool:
+async def drop(context: QueueContext, name: str, schema: Schema) -> bool:
     """Forget an index, and which jobs have vectors unless another index needs it; False: there is none."""
     shared = False
-    async for page in _pages(scope, "vindex:*"):
-        others = [scope.keys.vindex(other) for other in page if other != name]
-        named = await scope.gather(*(("HGET", key, "field") for key in others))
+    async for page in _pages(context, "vindex:*"):
+        others = [context.keys.vindex(other) for other in page if other != name]
+        named = await context.gather(*(("HGET", key, "field") for key in others))
         shared = shared or schema.vector.name.encode() in named
-    [status] = await scope.call("index_drop", name, "1" if shared else "")
+    [status] = await context.call("index_drop", name, "1" if shared else "")
     return bool(status == b"ok")
 
 
-async def rescan(scope: QueueContext, schema: Schema) -> None:
+async def rescan(context: QueueContext, schema: Schema) -> None:
     """Walk the queue's records once, bounded, and list the jobs with a vector of the field."""
-    async for page in _pages(scope, "job:*"):
-        await scope.call("vector_note", schema.vector.name, *page)
+    async for page in _pages(context, "job:*"):
+        await context.call("vector_note", schema.vector.name, *page)
 
 
-async def _pages(scope: QueueContext, pattern: str) -> AsyncIterator[list[str]]:
+async def _pages(context: QueueContext, pattern: str) -> AsyncIterator[list[str]]:
     """What follows the first colon in the hashes that match, in pages; warns when the walk ends early."""
     head = pattern.index(":") + 1
     missed = "vectors stored by glide-mq peers may be missing from exact search"
-    async for keys in walk_keys(scope, pattern, missed=missed):
+    async for keys in walk_keys(context, pattern, missed=missed):
         yield [key[head:] for key in keys]
 
 
-async def nearest(scope: QueueContext, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:
+async def nearest(context: QueueContext, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:
     """Find the `k` nearest vectors among the jobs that pass the filter, nearest first.
 
     Raises UnsupportedServerError when numpy is missing.
@@ -68,7 +68,7 @@ async def nearest(scope: QueueContext, schema: Schema, target: bytes, k: int, wh
     best: dict[str, Hit] = {}
     cursor = b"0"
     while True:
-        cursor, gone, ids, vectors, *columns = await scope.read(
+        cursor, gone, ids, vectors, *columns = await context.read(
             "vector_page", vector.name, vector.bytes, cursor, page, *where.fields
         )
         rows = [
@@ -81,9 +81,9 @@ async def nearest(scope: QueueContext, schema: Schema, target: bytes, k: int, wh
             scores = await asyncio.to_thread(_distances, numpy, vector.distance_metric, chosen, target)
             names = (ids[row].decode("utf-8", "surrogateescape") for row in rows)
             _merge(best, zip(names, scores, strict=True), k)
-        if gone and not scope.connection.read_only:
+        if gone and not context.connection.read_only:
             with contextlib.suppress(PermissionDeniedError):  # who may only read leaves the list as it is
-                await scope.call("vector_forget", vector.name, *gone)
+                await context.call("vector_forget", vector.name, *gone)
         if cursor == b"0":
             return sorted(best.values(), key=rank)
 

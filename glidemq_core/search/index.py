@@ -54,7 +54,7 @@ _met: WeakKeyDictionary[Connection, dict[tuple[str, str], Index | None]] = WeakK
 
 
 async def create_job_index(
-    scope: QueueContext,
+    context: QueueContext,
     name: str | None = None,
     *,
     vector_field: VectorField | None = None,
@@ -63,40 +63,40 @@ async def create_job_index(
     engine: Engine = "auto",
 ) -> None:
     """Create an index over the queue's jobs: `name`, `state`, `timestamp`, `priority`, `fields` and a vector."""
-    chosen = index_name(scope, name)
+    chosen = index_name(context, name)
     schema = Schema.of(fields, vector_field)
     options = module.create_words(create_options)
     one_of("auto", "module", "exact")(engine, "engine")
-    stored, listed = await _look(scope, chosen)
+    stored, listed = await _look(context, chosen)
     if engine == "module" and listed is None:
-        _refuse_module(scope)
+        _refuse_module(context)
     made = stored is None and chosen not in (listed or ())
     by_module = engine != "exact" and listed is not None
     if made and by_module:
-        made = await module.create(scope, chosen, schema, options)
+        made = await module.create(context, chosen, schema, options)
     elif made:
-        made = await exact.create(scope, chosen, schema, scan="SKIPINITIALSCAN" not in options)
+        made = await exact.create(context, chosen, schema, scan="SKIPINITIALSCAN" not in options)
     if not made:
         message = f"a search index named '{chosen}' exists already"
         refuse("name", chosen, "a name that no index has", message)
     vector = schema.vector
-    _remember(scope, Index(chosen, vector.name, vector.dimensions, None if by_module else schema))
+    _remember(context, Index(chosen, vector.name, vector.dimensions, None if by_module else schema))
 
 
-async def drop_job_index(scope: QueueContext, name: str | None = None) -> None:
+async def drop_job_index(context: QueueContext, name: str | None = None) -> None:
     """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
-    index = await find_index(scope, index_name(scope, name))
+    index = await find_index(context, index_name(context, name))
     if index.schema is not None:
-        dropped = await exact.drop(scope, index.name, index.schema)
+        dropped = await exact.drop(context, index.name, index.schema)
     else:
-        dropped = await module.drop(scope, index.name)
-    _met.get(scope.connection, {}).pop((scope.keys.root, index.field), None)
+        dropped = await module.drop(context, index.name)
+    _met.get(context.connection, {}).pop((context.keys.root, index.field), None)
     if not dropped:
-        _refuse_missing(scope, index.name)
+        _refuse_missing(context, index.name)
 
 
 async def vector_search(
-    scope: QueueContext,
+    context: QueueContext,
     embedding: Any,
     *,
     k: int = 10,
@@ -116,22 +116,22 @@ async def vector_search(
     names = _names(return_fields)
     offset, limit, timeout_ms = _options(search_options)
     flag(rescan, "rescan")
-    index = await find_index(scope, _index_name(scope, index_name))
+    index = await find_index(context, _index_name(context, index_name))
     if len(target) != 4 * index.dimensions:
         refuse_length("embedding", embedding, target, index)
     if index.schema is not None:
         where = parse_filter(filter, index.schema.fields)
         if rescan:
-            await exact.rescan(scope, index.schema)
-        hits = await exact.nearest(scope, index.schema, target, count, where)
-        found = await _with_jobs(scope, hits, names)
+            await exact.rescan(context, index.schema)
+        hits = await exact.nearest(context, index.schema, target, count, where)
+        found = await _with_jobs(context, hits, names)
     else:
-        found = await _ask_module(scope, index, target, count, filter, score_field, timeout_ms, names)
+        found = await _ask_module(context, index, target, count, filter, score_field, timeout_ms, names)
     return found[offset : None if limit is None else offset + limit]
 
 
 async def _ask_module(
-    scope: QueueContext,
+    context: QueueContext,
     index: Index,
     target: bytes,
     k: int,
@@ -144,7 +144,7 @@ async def _ask_module(
     asked, found = k, []
     for _ in range(1 + _ASK_AGAIN):
         hits, answered = await module.nearest(
-            scope,
+            context,
             index.name,
             field=index.field,
             target=target,
@@ -153,7 +153,7 @@ async def _ask_module(
             score_field=score_field,
             timeout_ms=timeout_ms,
         )
-        found = await _with_jobs(scope, sorted(hits, key=rank)[:k], names)
+        found = await _with_jobs(context, sorted(hits, key=rank)[:k], names)
         # A vector without a score (a peer may store NaN) confuses a module's ranking: near ones may be missing.
         confused = any(math.isnan(hit.score) for hit in hits)
         if answered < asked or (len(found) >= k and not confused):
@@ -163,74 +163,74 @@ async def _ask_module(
 
 
 async def _with_jobs(
-    scope: QueueContext, hits: Sequence[Hit], names: Sequence[str] | None
+    context: QueueContext, hits: Sequence[Hit], names: Sequence[str] | None
 ) -> list[VectorHit]:
     """Read the jobs; those that are gone are left out."""
     if names is None:
-        jobs = await load_jobs(scope, [hit.job_id for hit in hits])
+        jobs = await load_jobs(context, [hit.job_id for hit in hits])
     else:
-        jobs = await _load_fields(scope, [hit.job_id for hit in hits], names)
+        jobs = await _load_fields(context, [hit.job_id for hit in hits], names)
     return [
         VectorHit(job=job, score=hit.score) for hit, job in zip(hits, jobs, strict=True) if job is not None
     ]
 
 
 async def _load_fields(
-    scope: QueueContext, ids: Sequence[str], names: Sequence[str]
+    context: QueueContext, ids: Sequence[str], names: Sequence[str]
 ) -> list[JobSnapshot[Any, Any] | None]:
     commands = [
         command
         for job_id in ids
-        for command in (("EXISTS", scope.keys.job(job_id)), ("HMGET", scope.keys.job(job_id), *names))
+        for command in (("EXISTS", context.keys.job(job_id)), ("HMGET", context.keys.job(job_id), *names))
     ]
-    replies = await scope.gather(*commands) if commands else []
+    replies = await context.gather(*commands) if commands else []
     jobs: list[JobSnapshot[Any, Any] | None] = []
     for job_id, there, values in zip(ids, replies[::2], replies[1::2], strict=True):
         fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-        jobs.append(JobSnapshot(scope, job_id, fields) if there else None)
+        jobs.append(JobSnapshot(context, job_id, fields) if there else None)
     return jobs
 
 
-async def find_index(scope: QueueContext, name: str) -> Index:
+async def find_index(context: QueueContext, name: str) -> Index:
     """Look an index up. Raises IndexNotFoundError when there is none over this queue with a vector."""
-    stored, listed = await _look(scope, name)
+    stored, listed = await _look(context, name)
     index = None
     if stored is not None:
         schema = Schema.from_json(stored, name)
         index = Index(name, schema.vector.name, schema.vector.dimensions, schema)
     elif name in (listed or ()):
-        described = await module.describe(scope, name)
-        if described is not None and described.field and described.covers(scope):
+        described = await module.describe(context, name)
+        if described is not None and described.field and described.covers(context):
             index = Index(name, described.field, described.dimensions, None)
     if index is None:
-        _refuse_missing(scope, name)
-    _remember(scope, index)
+        _refuse_missing(context, name)
+    _remember(context, index)
     return index
 
 
-async def index_for(scope: QueueContext, field: str) -> Index | None:
+async def index_for(context: QueueContext, field: str) -> Index | None:
     """Return the index that a vector of this field would enter, as far as this process knows.
 
     Without one met before, the queue's default index is looked for once a connection.
     """
-    met = _met.setdefault(scope.connection, {})
-    if (scope.keys.root, field) not in met and (scope.keys.root, "") not in met:
-        met[scope.keys.root, ""] = None
+    met = _met.setdefault(context.connection, {})
+    if (context.keys.root, field) not in met and (context.keys.root, "") not in met:
+        met[context.keys.root, ""] = None
         try:
-            await find_index(scope, _index_name(scope, None))
+            await find_index(context, _index_name(context, None))
         except IndexNotFoundError:
             return None
-    return met.get((scope.keys.root, field))
+    return met.get((context.keys.root, field))
 
 
-async def check_length(scope: QueueContext, field: str, embedding: Any, packed: bytes) -> None:
+async def check_length(context: QueueContext, field: str, embedding: Any, packed: bytes) -> None:
     """Refuse a vector that the field's index would leave out. Raises InvalidOptionError."""
-    index = await index_for(scope, field)
+    index = await index_for(context, field)
     if index is None or len(packed) == 4 * index.dimensions:
         return
-    _met[scope.connection].pop((scope.keys.root, field), None)  # it may have been made anew since
+    _met[context.connection].pop((context.keys.root, field), None)  # it may have been made anew since
     try:
-        index = await find_index(scope, index.name)
+        index = await find_index(context, index.name)
     except IndexNotFoundError:
         return
     if index.field == field and len(packed) != 4 * index.dimensions:
@@ -247,10 +247,10 @@ def refuse_length(option: str, embedding: Any, packed: bytes, index: Index) -> N
     )
 
 
-def index_name(scope: QueueContext, name: str | None) -> str:
+def index_name(context: QueueContext, name: str | None) -> str:
     """Return the name of an index, the queue's default without one. Raises InvalidOptionError."""
     if name is None:
-        return f"{scope.queue}-idx"
+        return f"{context.queue}-idx"
     allowed = "1 to 256 characters, no control characters"
     if len(some_text(name, "name")) > 256 or any(c < " " or c == "\x7f" for c in name):
         refuse("name", name, allowed)
@@ -260,10 +260,10 @@ def index_name(scope: QueueContext, name: str | None) -> str:
 _index_name = index_name  # the parameter of `vector_search` hides it
 
 
-async def _look(scope: QueueContext, name: str) -> tuple[bytes | None, set[str] | None]:
+async def _look(context: QueueContext, name: str) -> tuple[bytes | None, set[str] | None]:
     """Read an exact index's schema, and the names of the module's indexes (None: the server has no module)."""
-    stored, listed = await scope.connection.pipeline(
-        [("HGET", scope.keys.vindex(name), "schema"), ("FT._LIST",)]
+    stored, listed = await context.connection.pipeline(
+        [("HGET", context.keys.vindex(name), "schema"), ("FT._LIST",)]
     )
     if isinstance(stored, Exception):
         raise stored
@@ -274,21 +274,21 @@ async def _look(scope: QueueContext, name: str) -> tuple[bytes | None, set[str] 
     return stored, {item.decode("utf-8", "replace") for item in listed}
 
 
-def _remember(scope: QueueContext, index: Index) -> None:
-    _met.setdefault(scope.connection, {})[scope.keys.root, index.field] = index
+def _remember(context: QueueContext, index: Index) -> None:
+    _met.setdefault(context.connection, {})[context.keys.root, index.field] = index
 
 
-def _refuse_missing(scope: QueueContext, name: str) -> NoReturn:
+def _refuse_missing(context: QueueContext, name: str) -> NoReturn:
     raise IndexNotFoundError(
-        f"no search index '{name}' over queue '{scope.queue}'",
+        f"no search index '{name}' over queue '{context.queue}'",
         hint="create_job_index() makes one",
         index=name,
     )
 
 
-def _refuse_module(scope: QueueContext) -> NoReturn:
+def _refuse_module(context: QueueContext) -> NoReturn:
     raise UnsupportedServerError(
-        f"{scope.connection.address} has no search module",
+        f"{context.connection.address} has no search module",
         hint="load Valkey Search, or use engine='auto'",
         feature="search",
         found=None,

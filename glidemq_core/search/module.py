@@ -25,9 +25,9 @@ class Described:
     field: str | None
     dimensions: int
 
-    def covers(self, scope: QueueContext) -> bool:
+    def covers(self, context: QueueContext) -> bool:
         """Whether jobs of this queue can be in it."""
-        return any(scope.keys.job("").startswith(prefix) for prefix in self.prefixes)
+        return any(context.keys.job("").startswith(prefix) for prefix in self.prefixes)
 
 
 def create_words(options: Mapping[str, Any] | None) -> list[str]:
@@ -69,12 +69,12 @@ def is_missing_index(error: ServerError) -> bool:
     )
 
 
-async def create(scope: QueueContext, name: str, schema: Schema, options: Sequence[str]) -> bool:
+async def create(context: QueueContext, name: str, schema: Schema, options: Sequence[str]) -> bool:
     """Create an index as glide-mq does, so that either may use it; False: one of that name exists."""
-    prefix = scope.keys.root.removesuffix("}")
+    prefix = context.keys.root.removesuffix("}")
     head = ["FT.CREATE", name, "ON", "HASH", "PREFIX", "1", prefix, *options]
     try:
-        await (await scope.connection.resp2()).command(*head, "SCHEMA", *schema.words())
+        await (await context.connection.resp2()).command(*head, "SCHEMA", *schema.words())
     except ServerError as error:
         if "already exists" in error.message.lower():
             return False
@@ -82,10 +82,10 @@ async def create(scope: QueueContext, name: str, schema: Schema, options: Sequen
     return True
 
 
-async def drop(scope: QueueContext, name: str) -> bool:
+async def drop(context: QueueContext, name: str) -> bool:
     """Drop an index, not its jobs; False: there is none."""
     try:
-        await (await scope.connection.resp2()).command("FT.DROPINDEX", name)
+        await (await context.connection.resp2()).command("FT.DROPINDEX", name)
     except ServerError as error:
         if is_missing_index(error):
             return False
@@ -93,10 +93,10 @@ async def drop(scope: QueueContext, name: str) -> bool:
     return True
 
 
-async def describe(scope: QueueContext, name: str) -> Described | None:
+async def describe(context: QueueContext, name: str) -> Described | None:
     """Ask what an index covers; None: there is none."""
     try:
-        reply = await (await scope.connection.resp2()).command("FT.INFO", name)
+        reply = await (await context.connection.resp2()).command("FT.INFO", name)
     except ServerError as error:
         if is_missing_index(error):
             return None
@@ -115,7 +115,7 @@ async def describe(scope: QueueContext, name: str) -> Described | None:
 
 
 async def nearest(
-    scope: QueueContext,
+    context: QueueContext,
     name: str,
     *,
     field: str,
@@ -136,7 +136,7 @@ async def nearest(
     if timeout_ms is not None:
         words += ["TIMEOUT", str(timeout_ms)]
     try:
-        reply = await (await scope.connection.resp2()).command(*words, "DIALECT", "2")
+        reply = await (await context.connection.resp2()).command(*words, "DIALECT", "2")
     except ServerError as error:
         if "syntax" in error.message.lower() or "invalid filter" in error.message.lower():
             detail = error.message.partition("with an error: ")[2]
@@ -150,7 +150,7 @@ async def nearest(
     found = reply[1] if len(reply) > 1 and isinstance(reply[1], Mapping) else {}
     best: dict[str, Hit] = {}
     for key, values in found.items():
-        job_id = _job_of(scope, as_text(key))
+        job_id = _job_of(context, as_text(key))
         score = _score(values, score_field)
         if job_id is not None and score is not None:
             hit = Hit(job_id, score)  # twice, when the job has a vector in its record and one beside it
@@ -158,9 +158,9 @@ async def nearest(
     return list(best.values()), len(found)
 
 
-def _job_of(scope: QueueContext, key: str) -> str | None:
+def _job_of(context: QueueContext, key: str) -> str | None:
     """Job id of a key of this queue that may hold a vector."""
-    for head in (scope.keys.job(""), scope.keys.vec("")):
+    for head in (context.keys.job(""), context.keys.vec("")):
         if key.startswith(head):
             job_id = key[len(head) :]
             return job_id if job_id and ":" not in job_id else None

@@ -42,7 +42,7 @@ _looks: WeakKeyDictionary[Connection, dict[str, _Look]] = WeakKeyDictionary()
 
 
 async def store_vector(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     field: str,
     embedding: Any,
@@ -65,20 +65,20 @@ async def store_vector(
     name, packed = vector_name(field), pack(embedding)
     one_of("job", "side")(where, "where")
     one_of("warn", "refuse", "allow")(on_node_worker, "on_node_worker")
-    await check_length(scope, name, embedding, packed)
+    await check_length(context, name, embedding, packed)
     endangered: bool | None = False
     if where == "job" and not running and on_node_worker != "allow":
-        endangered = await _has_node_worker(scope)
-    default = index_name(scope, None)
+        endangered = await _has_node_worker(context)
+    default = index_name(context, None)
     refusing = "1" if endangered is not False and on_node_worker == "refuse" else ""
-    status, *reply = await scope.call("vector_store", job_id, name, packed, where, default, refusing)
+    status, *reply = await context.call("vector_store", job_id, name, packed, where, default, refusing)
     if status == b"not_found":
-        raise scope.missing(job_id)
+        raise context.missing(job_id)
     if status == b"dimensions":
         refuse_length("embedding", embedding, packed, Index(default, name, to_int(reply[0]), None))
     serves = "a Node worker serves the queue" if endangered else f"nobody knows yet: {_NOT_ALL_KEYS}"
     danger = (
-        f"job '{scope.queue}:{job_id}' is {reply[0].decode('utf-8', 'replace')} and {serves}: with a "
+        f"job '{context.queue}:{job_id}' is {reply[0].decode('utf-8', 'replace')} and {serves}: with a "
         "vector in its record a Node worker cannot run it; where='side' is safe"
     )
     if status == b"to_run":
@@ -88,18 +88,18 @@ async def store_vector(
     return name, packed
 
 
-async def _has_node_worker(scope: QueueContext) -> bool | None:
+async def _has_node_worker(context: QueueContext) -> bool | None:
     """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
-    look = _looks.setdefault(scope.connection, {}).setdefault(scope.keys.root, _Look())
+    look = _looks.setdefault(context.connection, {}).setdefault(context.keys.root, _Look())
     async with look.looking:
         started = time.monotonic()
         if started < look.until:
             return look.found
-        finder = finder_of(scope.connection, scope.keys.prefix)
-        look.found = await _lists_node(finder, scope) or None
+        finder = finder_of(context.connection, context.keys.prefix)
+        look.found = await _lists_node(finder, context) or None
         if look.found is None:
-            walk = await finder.walk(scope.queue, _PAGES, anew=look.begins)
-            look.found = await _lists_node(finder, scope) or (False if walk.complete else None)
+            walk = await finder.walk(context.queue, _PAGES, anew=look.begins)
+            look.found = await _lists_node(finder, context) or (False if walk.complete else None)
         look.begins = look.found is not None
         ended = time.monotonic()
         look.spent += ended - started
@@ -108,5 +108,5 @@ async def _has_node_worker(scope: QueueContext) -> bool | None:
         return look.found
 
 
-async def _lists_node(finder: WorkerFinder, scope: QueueContext) -> bool:
-    return any(worker.language == "node" for worker in await finder.listed(scope.queue))
+async def _lists_node(finder: WorkerFinder, context: QueueContext) -> bool:
+    return any(worker.language == "node" for worker in await finder.listed(context.queue))

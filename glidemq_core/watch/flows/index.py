@@ -183,26 +183,26 @@ class FlowIndex:
         """Look at some more keys: all queues in one walk, in a cluster each queue by itself."""
         cluster, now = self._reader.connection.is_cluster, time.monotonic()
         due = [
-            scope
-            for scope in (names if cluster else ("",))
-            if now - self._round_ended.get(scope, -_ROUND_EVERY_S) >= _ROUND_EVERY_S
+            queue
+            for queue in (names if cluster else ("",))
+            if now - self._round_ended.get(queue, -_ROUND_EVERY_S) >= _ROUND_EVERY_S
         ]
         # Those never searched to their end come first.
-        due.sort(key=lambda scope: self._round_ended.get(scope, 0.0))
-        for scope in due[:_STEPS]:
-            cursor, found = self._cursors.get(scope, "0"), set[JobRef]()
+        due.sort(key=lambda queue: self._round_ended.get(queue, 0.0))
+        for queue in due[:_STEPS]:
+            cursor, found = self._cursors.get(queue, "0"), set[JobRef]()
             for _ in range(1 if cluster else _STEPS):
-                cursor, keys = await self._step(scope, cursor)
+                cursor, keys = await self._step(queue, cursor)
                 found |= {ref for key in keys if (ref := _flow_of(self._reader.prefix, key))}
                 if cursor == "0":
-                    self._round_ended[scope] = time.monotonic()
+                    self._round_ended[queue] = time.monotonic()
                     break
-            self._cursors[scope] = cursor
+            self._cursors[queue] = cursor
             await self._take(ref for ref in found if ref not in self._members)
 
-    async def _step(self, scope: str, cursor: str) -> tuple[str, list[str]]:
+    async def _step(self, queue: str, cursor: str) -> tuple[str, list[str]]:
         # Without a queue of its own, budgets are found along with parents.
-        return await scan_step(self._reader, scope, cursor, "deps:*" if scope else "[bd][ue]*")
+        return await scan_step(self._reader, queue, cursor, "deps:*" if queue else "[bd][ue]*")
 
     async def _take(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
