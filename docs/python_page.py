@@ -119,32 +119,35 @@ def _manner(call: Callable[..., Any]) -> str:
 def _called(name: str, call: Any) -> str:
     parameters, starred = [], False
     options = _OPTIONS.get(name, call if inspect.isclass(call) else type)
-    for parameter in inspect.signature(call).parameters.values():
+    for parameter in _unpacked(call):
         if parameter.name in ("self", "cls", *_REFUSED):
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             parameters.append("*")
             starred = True
         text = parameter.name
-        if parameter.kind is parameter.VAR_KEYWORD and name in _OPTIONS:
-            parameters += [option + _default(_declared(options, option)) for option in _keywords(options)]
-            continue
         if parameter.kind is parameter.VAR_KEYWORD:
             text = "**job_options"
         elif parameter.default is not parameter.empty:
-            text += _default(_declared(options, parameter.name, parameter.default))
+            text += _default(_declared(options, parameter))
         parameters.append(text)
     return f"{name}({', '.join(parameters)}){_returned(call)}"
 
 
-def _keywords(options: type[Any]) -> list[str]:
-    """The options that are keywords too, in the order of their class."""
-    return [name for name in inspect.signature(options).parameters if name not in _REFUSED]
+def _unpacked(call: Any) -> Iterator[inspect.Parameter]:
+    """The parameters, with the keywords of a TypedDict one by one; those of a job are too many."""
+    for parameter in inspect.signature(call).parameters.values():
+        unpacked = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
+        if unpacked is None or unpacked[1] == "JobKeywords":
+            yield parameter
+            continue
+        for keyword in getattr(inspect.getmodule(call), unpacked[1]).__annotations__:
+            yield inspect.Parameter(keyword, inspect.Parameter.KEYWORD_ONLY, default=None)
 
 
-def _declared(options: type[Any], name: str, default: Any = None) -> Any:
+def _declared(options: type[Any], parameter: inspect.Parameter) -> Any:
     """The default that an option has in its class; None in a signature only says that it was not given."""
-    return getattr(vars(options).get(name), "_default", default)
+    return getattr(vars(options).get(parameter.name), "_default", parameter.default)
 
 
 def _returned(call: Any) -> str:

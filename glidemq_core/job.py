@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NoReturn, Self, TypeVar
+from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack
 
 from .ai.streams import append_chunk
-from .ai.usage import report_tokens, report_usage
+from .ai.usage import UsageKeywords, report_tokens, report_usage
 from .errors import JobStateError
 from .jobs import control
 from .jobs.active_run import ActiveRun, ControlCall, RunCalls
@@ -148,40 +148,18 @@ class Job(JobSnapshot[DataT, ResultT]):
         self._data, self.data_error = data, None
 
     async def report_usage(
-        self,
-        usage: Usage | Mapping[str, Any] | None = None,
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        tokens: Mapping[str, float] | None = None,
-        total_tokens: float | None = None,
-        costs: Mapping[str, float] | None = None,
-        total_cost: float | None = None,
-        cost_unit: str | None = None,
-        latency: Duration | None = None,
-        cached: bool | None = None,
+        self, usage: Usage | Mapping[str, Any] | None = None, **keywords: Unpack[UsageKeywords]
     ) -> Usage | None:
         """Report what this attempt has used so far; replaces the earlier report, fills in totals. One round trip.
 
         Args:
-            tokens: tokens by category; costs: amounts by category in `cost_unit`; latency: ms or timedelta.
+            usage: the report as one object; a keyword beside it wins.
+            keywords: `tokens` by category, `costs` by category in `cost_unit`, `latency` in ms or as a timedelta.
         Raises: InvalidOptionError, JobNotFoundError, LockBusyError.
         """
+        worker = self._run.worker if self._run else None
         stored = await report_usage(
-            self._context,
-            self.id,
-            usage,
-            model=model,
-            provider=provider,
-            tokens=tokens,
-            total_tokens=total_tokens,
-            costs=costs,
-            total_cost=total_cost,
-            cost_unit=cost_unit,
-            latency=latency,
-            cached=cached,
-            worker=self._run.worker if self._run else None,
-            calls=self._calls,
+            self._context, self.id, usage, worker=worker, calls=self._calls, **keywords
         )
         if self._run is not None:
             self._run.reported = True

@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from ..errors import LockBusyError
 from ..jobs.active_run import RunCalls
 from ..jobs.registry import register_usage
 from ..options.fields import Duration, flag, refuse, text, to_ms
+from ..options.types import check_names
 from ..records.jobs import Usage
 from ..records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
 from ..server.context import QueueContext
@@ -28,6 +29,20 @@ _NAMES = (
     | {"latency": "latency_ms"}
 )
 _WIRE = {field.name: field.wire for field in USAGE_FIELDS}
+
+
+class UsageKeywords(TypedDict, total=False):
+    """The keywords of a report: the fields of `Usage`, the latency in ms or as a timedelta."""
+
+    model: str | None
+    provider: str | None
+    tokens: Mapping[str, float] | None
+    total_tokens: float | None
+    costs: Mapping[str, float] | None
+    total_cost: float | None
+    cost_unit: str | None
+    latency: Duration | float | None
+    cached: bool | None
 
 
 def _number(value: Any, option: str, message: str) -> int | float:
@@ -101,23 +116,14 @@ async def report_usage(
     job_id: str,
     usage: Usage | Mapping[str, Any] | None = None,
     *,
-    model: str | None = None,
-    provider: str | None = None,
-    tokens: Mapping[str, float] | None = None,
-    total_tokens: float | None = None,
-    costs: Mapping[str, float] | None = None,
-    total_cost: float | None = None,
-    cost_unit: str | None = None,
-    latency: Duration | float | None = None,
-    cached: bool | None = None,
     worker: str | None = None,
     calls: RunCalls | None = None,
+    **keywords: Unpack[UsageKeywords],
 ) -> Usage | None:
     """Replace the usage report of a job, in one call; returns it with totals, None if it is empty.
 
     Args:
         usage: the report as one object; a keyword beside it wins.
-        latency: ms or timedelta.
         worker: id of the worker whose run reports, for the ledger.
         calls: those of the run that reports, which are kept up through an outage.
     Raises:
@@ -125,22 +131,16 @@ async def report_usage(
         LockBusyError: a peer held the report lock for some 5 s.
         JobLostError: the job has ended or runs elsewhere.
     """
-    keywords = {
-        "model": model,
-        "provider": provider,
-        "tokens": tokens,
-        "total_tokens": total_tokens,
-        "costs": costs,
-        "total_cost": total_cost,
-        "cost_unit": cost_unit,
-        "latency_ms": latency,
-        "cached": cached,
-    }
+    check_names(UsageKeywords.__annotations__, keywords)
+    named: Mapping[str, Any] = keywords
     whole = usage_json(usage) if isinstance(usage, Usage) else {} if usage is None else usage
     if not isinstance(whole, Mapping):
         refuse("usage", usage, "a Usage or a mapping")
     given = {_NAMES.get(name, name): value for name, value in whole.items()}
-    report = _checked_report(given | {name: value for name, value in keywords.items() if value is not None})
+    given |= {
+        _NAMES[name]: named[name] for name in UsageKeywords.__annotations__ if named.get(name) is not None
+    }
+    report = _checked_report(given)
     event = ",".join(f'"{_WIRE[name]}":{event_text(value)}' for name, value in report.items())
     columns = [hash_text(report[field.name]) if field.name in report else "" for field in USAGE_FIELDS]
     await _send_report(scope, job_id, (*columns, "{" + event + "}", worker or ""), calls)

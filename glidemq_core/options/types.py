@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
@@ -229,14 +229,13 @@ def merge_options(kind: type[OptionsT], options: OptionsT | None, keywords: Mapp
         refuse("options", options, f"a {kind.__name__}")
     if options is not None and not keywords:
         return options
-    check_names(kind, keywords)
+    check_names(field_names(kind), keywords)
     merged = {**(options.__dict__ if options is not None else {}), **keywords}
     return kind(**{name: value for name, value in merged.items() if value is not None})
 
 
-def check_names(kind: type[Any], keywords: Mapping[str, Any]) -> None:
-    """Raise TypeError for a keyword that is no option of a class."""
-    known = field_names(kind)
+def check_names(known: Collection[str], keywords: Iterable[str]) -> None:
+    """Raise TypeError for a keyword that is none of the known ones."""
     for name in keywords:
         if name not in known:
             raise TypeError(f"unknown option {name!r}; there are: {', '.join(known)}")

@@ -20,7 +20,7 @@ from .fields import (
     to_ms,
     whole,
 )
-from .types import Batch, OptionsT, RateLimit, TokenLimit, check_names, merge_options
+from .types import Batch, OptionsT, RateLimit, TokenLimit, check_names, field_names, merge_options
 
 #: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
 BackoffStrategy = Callable[[int, BaseException], Duration | Awaitable[Duration]]
@@ -117,5 +117,5 @@ def override_options(kind: type[OptionsT], options: OptionsT | None, keywords: M
         TypeError: unknown keyword.
         InvalidOptionError: a value is not allowed.
     """
-    check_names(kind, keywords)
+    check_names(field_names(kind), keywords)
     return merge_options(kind, options, {name: item for name, item in keywords.items() if item is not None})
