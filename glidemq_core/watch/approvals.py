@@ -1,4 +1,4 @@
-"""Suspended jobs of all queues by deadline. What an approver sees is read again only when it has changed."""
+"""Suspended jobs of all queues by deadline; what an approver sees is read again only when it has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from glidemq_core.records.jobs import Approval
 from glidemq_core.wire.replies import as_text, failed, integer, picked_fields
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 
-from .suspended import SAID_FIELDS, Asking, Look, Waiting, digest, facts_of, said_digest
+from .suspended import (
+    REASON_FIELDS,
+    Fingerprint,
+    SuspendedFinder,
+    SuspendedJob,
+    digest,
+    facts_of,
+    reason_digest,
+)
 
 #: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.
 _NEW_JOBS, _NEW_BYTES = 100, 4_194_304
@@ -27,8 +35,8 @@ _NEW_JOBS, _NEW_BYTES = 100, 4_194_304
 class _Kept:
     """A job as it was read."""
 
-    waiting: Waiting
-    look: Look
+    job: SuspendedJob
+    fingerprint: Fingerprint
     limit: int
     approval: Approval
     group: str
@@ -36,15 +44,19 @@ class _Kept:
     #: Jobs parked behind its ordering key.
     parked: int = 0
 
-    def fits(self, one: Waiting, limit: int) -> bool:
-        """Whether nothing is known to have changed."""
-        before = self.waiting
+    def is_current(self, one: SuspendedJob, limit: int) -> bool:
+        """Tell whether nothing is known to have changed."""
+        before = self.job
         same = (before.deadline, before.suspended_at, before.data_bytes) == (
             one.deadline,
             one.suspended_at,
             one.data_bytes,
         )
-        return same and self.limit == limit and (one.look is None or not one.look.differs(self.look))
+        return (
+            same
+            and self.limit == limit
+            and (one.fingerprint is None or not one.fingerprint.differs(self.fingerprint))
+        )
 
     @property
     def shown(self) -> Approval:
@@ -57,7 +69,7 @@ class InboxReader:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._asking = Asking(reader)
+        self._finder = SuspendedFinder(reader)
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def read(
@@ -71,18 +83,18 @@ class InboxReader:
             if shown is None
             else [key for ref in shown if (key := (ref.queue, ref.id)) in self._kept]
         )
-        looks: dict[str, list[str]] = {}
+        known: dict[str, list[str]] = {}
         for queue, job_id in looked:
-            looks.setdefault(queue, []).append(job_id)
+            known.setdefault(queue, []).append(job_id)
         opened = dict.fromkeys(names, "*") if shown is None else {ref.queue: ref.id for ref in shown[:1]}
-        found, total = await self._asking.read(names, limit, looks, opened)
+        found, total = await self._finder.read(names, limit, known, opened)
         fresh = [
             one
             for one in found
-            if (had := self._kept.get(one.key)) is None or not had.fits(one, payload_limit)
+            if (had := self._kept.get(one.key)) is None or not had.is_current(one, payload_limit)
         ]
         if shown is not None:
-            fresh = _first_of(fresh, {(ref.queue, ref.id) for ref in shown})
+            fresh = _choose(fresh, {(ref.queue, ref.id) for ref in shown})
         answers = await asyncio.gather(*(self._read(one, payload_limit) for one in fresh))
         read = {one.key: answer for one, answer in zip(fresh, answers, strict=True)}
         kept: dict[tuple[str, str], _Kept] = {}
@@ -95,10 +107,10 @@ class InboxReader:
         return tuple(entry.shown for entry in kept.values()), total
 
     async def asking(self, names: Sequence[str]) -> list[str]:
-        """Tell in which queues somebody may wait; none in a cluster."""
-        return [] if self._reader.connection.is_cluster else await self._asking.holding(names)
+        """Return the queues that may hold suspended jobs; none in a cluster."""
+        return [] if self._reader.connection.is_cluster else await self._finder.holding(names)
 
-    async def _read(self, one: Waiting, payload_limit: int) -> _Kept | None:
+    async def _read(self, one: SuspendedJob, payload_limit: int) -> _Kept | None:
         keys, key = self._reader.keys(one.queue), self._reader.keys(one.queue).job(one.id)
         values, length, stream = await self._reader.read(
             [
@@ -125,22 +137,25 @@ class InboxReader:
         approval = approval_of(ref, reading, keys.prefix, JSON_SERIALIZER, payload_limit)
         if approval is None:
             return None
-        known = replace(
-            one, suspended_at=as_text(fields.get("suspendedAt")), data_bytes=approval.data_bytes, look=None
+        job = replace(
+            one,
+            suspended_at=as_text(fields.get("suspendedAt")),
+            data_bytes=approval.data_bytes,
+            fingerprint=None,
         )
-        look = Look(
+        fingerprint = Fingerprint(
             digest(fields.get("data")),
             digest(fields.get("progress")),
             "?" if facts is None else facts.text,
-            said_digest([fields.get(name) for name in SAID_FIELDS]),
+            reason_digest([fields.get(name) for name in REASON_FIELDS]),
         )
         group = as_text(fields.get("groupKey"))
-        return _Kept(known, look, payload_limit, approval, group, bool(fields.get("parentId")))
+        return _Kept(job, fingerprint, payload_limit, approval, group, bool(fields.get("parentId")))
 
     async def _round(
         self, key: str, fields: Mapping[str, bytes], facts: StreamFacts | None, limit: int
     ) -> Round | None:
-        """What the run that suspended streamed; None where its stream cannot be read."""
+        """Read what the run that suspended streamed; None where its stream cannot be read."""
         if facts is None:
             return None
 
@@ -159,15 +174,15 @@ class InboxReader:
         """Count the jobs parked behind the ordering keys of some jobs."""
         grouped = [self._kept[key] for key in keys if self._kept[key].group]
         counts = await self._reader.read(
-            [("ZCARD", self._reader.keys(one.waiting.queue).groupq(one.group)) for one in grouped]
+            [("ZCARD", self._reader.keys(one.job.queue).groupq(one.group)) for one in grouped]
         )
         for one, count in zip(grouped, counts, strict=True):
             one.parked = integer(count)
 
 
-def _first_of(fresh: Sequence[Waiting], shown: set[tuple[str, str]]) -> list[Waiting]:
-    """What is read now of what is new: jobs on screen before others, never much at once."""
-    chosen: list[Waiting] = []
+def _choose(fresh: Sequence[SuspendedJob], shown: set[tuple[str, str]]) -> list[SuspendedJob]:
+    """Choose which new jobs are read now: those on screen before others, never much at once."""
+    chosen: list[SuspendedJob] = []
     size = 0
     for one in sorted(fresh, key=lambda one: one.key not in shown):
         size += one.data_bytes

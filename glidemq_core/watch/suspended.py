@@ -1,4 +1,4 @@
-"""Who waits for a person, of many queues: only queues where somebody does are asked, and no further than needed."""
+"""The most urgent suspended jobs of many queues: only queues that hold some are read, and no further than needed."""
 
 from __future__ import annotations
 
@@ -18,43 +18,45 @@ from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, te
 _LEFT_OVER = 100
 #: Members asked of a queue at first; more where its jobs are among the most urgent.
 _FIRST_PAGE = 16
-#: Keys that one EXISTS looks for, and how many parts those are cut into to find which exist.
+#: Keys of one EXISTS, and into how many parts they are cut to find those that exist.
 _EXIST, _PARTS = 512, 16
-#: Payloads up to so many bytes are looked at unasked; the function knows the same number.
-LOOK_BYTES = 65_536
+#: Payloads up to so many bytes are part of every fingerprint; the function knows the same number.
+FINGERPRINT_BYTES = 65_536
 #: Small fields that an approver sees or that say where the round begins; the function knows the same.
-SAID_FIELDS = ("name", "suspendReason", "suspendTimeout", "processedOn", "roundFrom")
+REASON_FIELDS = ("name", "suspendReason", "suspendTimeout", "processedOn", "roundFrom")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Prints of what an approver sees; "" of what was too long to look at. `stream` is what the server says of it.
+class Fingerprint:
+    """Digests of what an approver sees of a job; "" of what was too long to be read.
 
-    `said` is the print of its name, its reason and what else is small.
+    Attributes:
+        stream: what the server says of its token stream.
+        reason: of `REASON_FIELDS`.
     """
 
     data: str
     progress: str
     stream: str
-    said: str
+    reason: str
 
-    def differs(self, other: Look) -> bool:
-        """Whether something that was looked at both times is not the same."""
+    def differs(self, other: Fingerprint) -> bool:
+        """Tell whether something that was read both times is not the same."""
         mine, others = (self.data, self.progress), (other.data, other.progress)
         changed = any(a and b and a != b for a, b in zip(mine, others, strict=True))
-        return changed or (self.stream, self.said) != (other.stream, other.said)
+        return changed or (self.stream, self.reason) != (other.stream, other.reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A suspended job. `look` is there if it was asked for."""
+class SuspendedJob:
+    """A suspended job, with its fingerprint if that was asked for."""
 
     queue: str
     id: str
     deadline: float
     suspended_at: str
     data_bytes: int
-    look: Look | None = None
+    fingerprint: Fingerprint | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -66,39 +68,39 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Page:
-    """The most urgent jobs of one queue. `full`: there may be more."""
+class SuspendedPage:
+    """The most urgent jobs of one queue; `full`: there may be more."""
 
-    items: list[Waiting]
+    items: list[SuspendedJob]
     total: int
     full: bool
 
 
-class Asking:
-    """Finds the most urgent suspended jobs of many queues, knowing how many of each were needed before."""
+class SuspendedFinder:
+    """Finds suspended jobs by deadline, and remembers how many of each queue were needed before."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._wanted: dict[str, int] = {}
-        #: Queues where somebody waited at the last look.
+        #: Queues that held suspended jobs when they were read last.
         self._held: set[str] = set()
 
     async def read(
-        self, names: Sequence[str], limit: int, looks: Mapping[str, Sequence[str]], whole: Mapping[str, str]
-    ) -> tuple[list[Waiting], int]:
+        self, names: Sequence[str], limit: int, known: Mapping[str, Sequence[str]], whole: Mapping[str, str]
+    ) -> tuple[list[SuspendedJob], int]:
         """Return the first `limit` by deadline, and how many there are.
 
         Args:
-            looks: ids to look at, by queue.
-            whole: by queue the one id that is looked at whatever its size, or `*`.
+            known: by queue ids of jobs whose fingerprint is wanted.
+            whole: by queue the one id of them whose payload is read whatever its size, or `*`.
         """
         held = [name for name in names if name in self._held]
         asked = [*held, *await self._holding([name for name in names if name not in self._held])]
-        pages: dict[str, Page] = {}
+        pages: dict[str, SuspendedPage] = {}
         while asked:
             sizes = [min(limit, self._wanted.get(name, _FIRST_PAGE)) for name in asked]
             calls = [
-                (name, size, whole.get(name, ""), looks.get(name, ()))
+                (name, size, whole.get(name, ""), known.get(name, ()))
                 for name, size in zip(asked, sizes, strict=True)
             ]
             pages |= dict(zip(asked, await self._pages(calls), strict=True))
@@ -121,9 +123,9 @@ class Asking:
         return list(names) if self._reader.connection.is_cluster else await self.holding(names)
 
     async def holding(self, names: Sequence[str]) -> list[str]:
-        """The queues where somebody may wait: one command tells of hundreds that there nobody does.
+        """Return the queues that hold suspended jobs; one command tells of hundreds that hold none.
 
-        Not for a cluster, where no command asks in several slots.
+        Not for a cluster, where no command reads several slots.
         """
         keys = {self._reader.keys(name).suspended: name for name in names}
         parts = sliced(list(keys), _EXIST)
@@ -139,7 +141,7 @@ class Asking:
             parts = unsure
         return found
 
-    async def _pages(self, calls: Sequence[tuple[str, int, str, Sequence[str]]]) -> list[Page]:
+    async def _pages(self, calls: Sequence[tuple[str, int, str, Sequence[str]]]) -> list[SuspendedPage]:
         replies = await self._reader.call_each(
             "suspended",
             [(self._reader.keys(name).root, (size, whole, *ids)) for name, size, whole, ids in calls],
@@ -148,8 +150,8 @@ class Asking:
             return list(await asyncio.gather(*(self._plain(*call) for call in calls)))
         return [_page(name, size, reply) for (name, size, _, _), reply in zip(calls, replies, strict=True)]
 
-    async def _plain(self, name: str, limit: int, whole: str, ids: Sequence[str]) -> Page:
-        """The same by plain reads; a payload has to come along to see whether it has changed."""
+    async def _plain(self, name: str, limit: int, whole: str, ids: Sequence[str]) -> SuspendedPage:
+        """Read a page by plain commands, for users who may not call functions; fingerprints cost whole payloads."""
         keys = self._reader.keys(name)
         members, count = await self._reader.read(
             [("ZRANGE", keys.suspended, 0, limit + _LEFT_OVER - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
@@ -165,43 +167,43 @@ class Asking:
                 )
             ]
         )
-        alive: list[Waiting] = []
+        alive: list[SuspendedJob] = []
         for (job_id, score), (fields, length) in zip(scored, sliced(facts, 2), strict=True):
             if not failed(fields) and text(fields[0]) == "suspended":
                 due = NO_DEADLINE if score is None else score
-                alive.append(Waiting(name, job_id, due, text(fields[1]) or "", integer(length)))
+                alive.append(SuspendedJob(name, job_id, due, text(fields[1]) or "", integer(length)))
         gone, wanted = len(scored) - len(alive), set(ids)
         items = alive[:limit]
-        looked = [one for one in items if one.id in wanted]
-        looks = await asyncio.gather(*(self._look(one, whole in ("*", one.id)) for one in looked))
-        seen = dict(zip((one.id for one in looked), looks, strict=True))
-        return Page(
-            [replace(one, look=seen.get(one.id)) for one in items],
+        known = [one for one in items if one.id in wanted]
+        read = await asyncio.gather(*(self._fingerprint(one, whole in ("*", one.id)) for one in known))
+        seen = dict(zip((one.id for one in known), read, strict=True))
+        return SuspendedPage(
+            [replace(one, fingerprint=seen.get(one.id)) for one in items],
             max(0, (0 if failed(count) else integer(count)) - gone),
             len(items) == limit,
         )
 
-    async def _look(self, one: Waiting, whole: bool) -> Look:
+    async def _fingerprint(self, one: SuspendedJob, whole: bool) -> Fingerprint:
         keys = self._reader.keys(one.queue)
-        fits = whole or one.data_bytes <= LOOK_BYTES
+        fits = whole or one.data_bytes <= FINGERPRINT_BYTES
         fields, stream = await self._reader.read(
             [
-                ("HMGET", keys.job(one.id), *SAID_FIELDS, "progress", *(("data",) if fits else ())),
+                ("HMGET", keys.job(one.id), *REASON_FIELDS, "progress", *(("data",) if fits else ())),
                 ("XINFO", "STREAM", keys.jstream(one.id)),
             ]
         )
-        values = [*([] if failed(fields) else fields), *[None] * (len(SAID_FIELDS) + 2)]
-        count, facts = len(SAID_FIELDS), facts_of(stream)
-        return Look(
+        values = [*([] if failed(fields) else fields), *[None] * (len(REASON_FIELDS) + 2)]
+        count, facts = len(REASON_FIELDS), facts_of(stream)
+        return Fingerprint(
             digest(values[count + 1]) if fits else "",
             digest(values[count]),
             "?" if facts is None else facts.text,
-            said_digest(values[:count]),
+            reason_digest(values[:count]),
         )
 
 
 def facts_of(answer: Any) -> StreamFacts | None:
-    """What the server says of a stream; None where it says that it is none, or will not tell."""
+    """Read the answer of XINFO STREAM; None where the key is no stream or may not be read."""
     try:
         return stream_facts(answer)
     except GlideMQError:
@@ -209,31 +211,31 @@ def facts_of(answer: Any) -> StreamFacts | None:
 
 
 def digest(value: bytes | None) -> str:
-    """SHA-1 of a stored value, as a server function makes it; that of a missing one is that of an empty one."""
+    """Return the SHA-1 of a stored value, as the server function makes it; missing counts as empty."""
     return hashlib.sha1(value or b"").hexdigest()
 
 
-def said_digest(values: Sequence[bytes | None]) -> str:
-    """SHA-1 of the values of `SAID_FIELDS`, as a server function makes it."""
+def reason_digest(values: Sequence[bytes | None]) -> str:
+    """Return the SHA-1 of the values of `REASON_FIELDS`, as the server function makes it."""
     return hashlib.sha1(
         b"".join(b"%d:%b" % (len(value or b""), value or b"") for value in values)
     ).hexdigest()
 
 
-def _page(name: str, size: int, reply: Any) -> Page:
+def _page(name: str, size: int, reply: Any) -> SuspendedPage:
     if failed(reply) or text(reply[0]) != "ok":
-        return Page([], 0, False)
+        return SuspendedPage([], 0, False)
     items = []
-    for job_id, score, suspended_at, length, *looked in reply[2:]:
+    for job_id, score, suspended_at, length, *digests in reply[2:]:
         deadline = number(score)
         items.append(
-            Waiting(
+            SuspendedJob(
                 name,
                 text(job_id) or "",
                 NO_DEADLINE if deadline is None else deadline,
                 text(suspended_at) or "",
                 integer(length),
-                Look(*(text(part) or "" for part in looked)) if looked else None,
+                Fingerprint(*(text(part) or "" for part in digests)) if digests else None,
             )
         )
-    return Page(items, integer(reply[1]), len(items) == size)
+    return SuspendedPage(items, integer(reply[1]), len(items) == size)
