@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from glidemq_core.options.fields import from_epoch_ms
-from glidemq_core.records.operations import MetricsPoint
-from glidemq_core.wire.replies import integer
+from glidemq_core.options.fields import from_epoch_ms, one_of, whole
+from glidemq_core.records.operations import Metrics, MetricsPoint
+from glidemq_core.wire.replies import failed, integer, sliced
+
+from .reader import Reader
+
+_MINUTE_MS = 60_000
 
 
 class SnapshotReply(NamedTuple):
@@ -63,3 +67,21 @@ def metrics_points(minutes: Iterable[tuple[int, int, int]]) -> tuple[MetricsPoin
         for minute, jobs, spent_ms in minutes
         if jobs > 0 and (at := from_epoch_ms(minute)) is not None
     )
+
+
+async def read_metrics(reader: Reader, queue: str, kind: str, minutes: int) -> Metrics:
+    """Read jobs per minute of the last `minutes`, the running one too; fields are read by name."""
+    one_of("completed", "failed")(kind, "kind")
+    whole(1, 1440)(minutes, "minutes")
+    keys = reader.keys(queue)
+    current = reader.now_ms() // _MINUTE_MS * _MINUTE_MS
+    buckets = [current - i * _MINUTE_MS for i in range(minutes - 1, -1, -1)]
+    fields = [f"m:{bucket}:{part}" for bucket in buckets for part in "cd"]
+    total, values = await reader.read(
+        [("ZCARD", f"{keys.root}:{kind}"), ("HMGET", keys.metrics(kind), *fields)]
+    )
+    sums = [] if failed(values) else sliced(values, 2)
+    points = metrics_points(
+        (bucket, integer(jobs), integer(spent)) for bucket, (jobs, spent) in zip(buckets, sums, strict=False)
+    )
+    return Metrics(count=integer(None if failed(total) else total), points=points)

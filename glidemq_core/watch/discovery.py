@@ -1,4 +1,4 @@
-"""Which queues there are: named, registered, seen before, and found by a slow scan with a fixed budget."""
+"""The queues of a server: given, registered, and found by a slow scan with a fixed budget."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from glidemq_core.wire.replies import failed, integer, text
 
 #: Names checked for existence in one go.
 _CHECK = 256
-#: Queues kept at most; what is found beyond them is left out, and said to be.
+#: Queues kept at most; more are left out, and `left_out` says so.
 MOST_QUEUES = 10_000
 #: Names that one step over a registry returns, and steps a call takes; the next call goes on where it stopped.
 _REGISTRY_STEP, _REGISTRY_STEPS = 1_000, 10
-#: Registered names whose queue is asked for by the first call, and by each call after it.
+#: Registered names whose queue is checked by the first call, and by each later one.
 _CHECKED_FIRST, _CHECKED = 5_000, 256
 
 
 class Discoverer:
-    """The names known so far. Names given by the user stay, whether or not such a queue exists yet.
+    """Finds queues and remembers their names. Given names stay, whether or not such a queue exists yet.
 
     Args:
         reader: where to read.
@@ -36,9 +36,9 @@ class Discoverer:
         self.given = tuple(dict.fromkeys(given))
         self._only = only
         self._found: dict[str, None] = {}
-        #: Names in the registries that had no keys when they were asked for last, the longest ago first.
+        #: Registered names that had no keys when they were checked last, the longest ago first.
         self._absent: dict[str, None] = {}
-        #: How far the walk over each registry has come.
+        #: Cursor of the walk over each registry.
         self._registry: dict[str, str] = {}
         #: Whether there are more queues than are kept.
         self.left_out = False
@@ -68,7 +68,7 @@ class Discoverer:
         asked = list(self._absent)[: _CHECKED if self.asked else _CHECKED_FIRST]
         existing = set(await self.existing(asked))
         for name in asked:
-            # Another call may have asked about it meanwhile.
+            # Another call may have checked it meanwhile.
             self._absent.pop(name, None)
             if name not in existing and name not in self._found:
                 self._absent[name] = None
@@ -117,8 +117,8 @@ class Discoverer:
         yield Discovery(found=known, progress=0.0, at=self._reader.now())
         sizes = await self._reader.read([("DBSIZE",)])
         size = integer(sizes[0], 0)
-        pace, looked, seen = Throttle(calls_per_s), 0, set[str]()
-        async for keys in self._walk(keys_per_call, pace):
+        throttle, looked, seen = Throttle(calls_per_s), 0, set[str]()
+        async for keys in self._walk(keys_per_call, throttle):
             looked += keys_per_call
             names = {name for key in keys if (name := queue_of(self._reader.prefix, key)) is not None}
             self._learn_windows(keys)
@@ -132,15 +132,15 @@ class Discoverer:
         self.complete = not self.left_out
         yield Discovery(gone=gone, progress=1.0, complete=self.complete, at=self._reader.now())
 
-    async def _walk(self, keys_per_call: int, pace: Throttle) -> AsyncIterator[list[str]]:
+    async def _walk(self, keys_per_call: int, throttle: Throttle) -> AsyncIterator[list[str]]:
         pattern = discovery_pattern(self._reader.prefix)
         if self._reader.connection.is_cluster:
-            async for page in scan_cluster(self._reader, pattern, keys_per_call, pace):
+            async for page in scan_cluster(self._reader, pattern, keys_per_call, throttle):
                 yield page
             return
         cursor = "0"
         while True:
-            await pace.wait()
+            await throttle.wait()
             reply = await self._reader.read_one("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_call)
             if isinstance(reply, GlideMQError):
                 raise reply

@@ -1,4 +1,4 @@
-"""What holds queues back: windows of starts and tokens, jobs at once, ordering groups."""
+"""Limits of queues and what is used of them: starts, tokens, jobs at once, ordering groups."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ def _read(reply: Any) -> _Facts:
 
 
 async def _plain(reader: Reader, names: Sequence[str]) -> list[_Facts]:
+    """Read the groups by plain commands, for users who may not call functions."""
     found = await reader.read(
         [
             command

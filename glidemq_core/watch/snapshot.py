@@ -1,4 +1,4 @@
-"""One queue at a glance: raw replies, by our function or by plain reads, and what they say."""
+"""One queue at a glance: read by our function or by plain commands, and decoded."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from glidemq_core.wire.strict_json import parse_json
 
 #: Full minutes, before the running one, over which rates are means.
 MINUTES = 5
-#: Orders of priority and of groups up to which a sum counts as cheap; the function knows the same number.
+#: Ordering keys up to which their parked jobs are counted; the function knows the same number.
 MANY = 64
-#: Orders of priority that plain reads, a round trip each, are worth.
+#: Priorities that are counted, a round trip each.
 STEPS = 16
-#: Running jobs whose heartbeat is looked at, those that have run longest; the function knows the same number.
+#: Running jobs whose heartbeat is checked, those that have run longest; the function knows the same number.
 LOOKED_AT = 50
 _META = ("paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName")
 _USAGE = ("totalTokens", "totalCost", "costUnit")
@@ -50,7 +50,7 @@ def _minutes(now: int) -> list[int]:
 
 
 async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) -> SnapshotReply:
-    """Read the same with commands that a user with nothing but `+@read` may run."""
+    """Read the same by plain commands, for users who may not call functions."""
     fields = [f"m:{minute}:{kind}" for minute in _minutes(now) for kind in "cd"]
     replies = await reader.read(
         [
@@ -226,7 +226,7 @@ def _sum_minutes(values: Any) -> tuple[int, float]:
 
 
 def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now: int) -> Rate:
-    """Used starts of the window; the cap of the queue, else the smallest that a worker published."""
+    """Decode used starts of the window; the cap is the queue's, else the smallest that a worker published."""
     cap: float | None = number(meta[2])
     window, where = integer(meta[3]), "queue"
     if not cap or cap <= 0 or window <= 0:
@@ -234,7 +234,7 @@ def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now
         cap, window, where = (*min(own), "worker") if own else (None, 0, "")
     begun, count = (integer(value) for value in rate) if rate else (0, 0)
     if not window:
-        # Nobody says how long the window is: the count is shown while a usual one would last.
+        # The length of the window is unknown: the count is shown while a usual one would last.
         recent = begun and 0 <= now - begun < 60_000
         return Rate(used=count if recent else None)
     running = bool(begun) and now - begun < window
@@ -248,7 +248,7 @@ def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now
 
 
 def _tpm(counters: Sequence[tuple[Any, Any]], limits: Sequence[Published], now: int) -> Rate:
-    """The shared counter nearest to its cap; without a published cap the counter alone."""
+    """Choose the shared counter nearest to its cap; without a published cap the counter alone."""
     best: tuple[float, Rate] | None = None
     for duration, value in counters:
         window = integer(duration)

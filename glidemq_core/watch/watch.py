@@ -15,6 +15,7 @@ from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
+from glidemq_core.reading.counts import read_metrics
 from glidemq_core.records.jobs import (
     Attempt,
     AuditEntry,
@@ -45,9 +46,9 @@ from .jobs.detail import find_job, read_job
 from .jobs.filter import JobFilter
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows
+from .permissions import read_permissions
 from .schedules import read_schedulers
 from .session import WatchSession
-from .vitals import read_metrics, read_permissions
 
 
 class Watch:

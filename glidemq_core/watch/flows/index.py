@@ -1,4 +1,4 @@
-"""Which flows there are: those met in recent events at once, older ones by a slow search of the keys."""
+"""The flows of a server: those of recent events at once, older ones by a slow search of the keys."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _MOST_ROOTS = 10_000
 #: Steps of the search a call, and pause between two rounds of it, s.
 _STEPS = 5
 _ROUND_EVERY_S = 60.0
-#: Jobs of events that a call looks at, at most.
+#: Jobs of recent events that a call reads, at most.
 _JOBS = 1_000
-#: Jobs that were found to be part of no flow, remembered for so long, s, and at most so many.
+#: How long jobs that are part of no flow are remembered, s, and how many.
 _ALONE_S, _MOST_ALONE = 30.0, 50_000
-#: Jobs whose flow is remembered, so that an event of theirs tells that it changed.
+#: Jobs whose flow is remembered, so that an event of theirs marks it as changed.
 _MOST_MEMBERS = 50_000
 #: Jobs of each flow that a list reads.
 _NODES = 200
-#: New flows that one call reads for somebody who is shown some of them, and how many that are not shown it looks
-#: after a change at.
+#: New flows that one call reads for a caller who names those on screen, and changed ones off screen whose state
+#: it reads.
 _NEW_FLOWS, _UNSURE = 40, 500
 #: A flow without events is read again this seldom, s: its workers may emit none, a retry does not.
 #: Once all its jobs have completed, only removal is left.
@@ -45,7 +45,7 @@ _FIELDS = ("state", "timestamp", "budgetKey", *PARENT_FIELDS)
 
 @dataclass(slots=True)
 class _Root:
-    """A job that nobody waits for, with what was last read of its flow."""
+    """A job without parents, with what was last read of its flow."""
 
     created_ms: int
     ended: bool
@@ -55,7 +55,7 @@ class _Root:
 
 
 class FlowIndex:
-    """Roots of flows known so far. Every call hears what is new and searches a little further."""
+    """Roots of flows known so far; every call reads new events and searches the keys a little further."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -65,7 +65,7 @@ class FlowIndex:
         #: Root of the flow that a job belongs to.
         self._members: dict[JobRef, JobRef] = {}
         self._alone: dict[JobRef, float] = {}
-        #: Roots that something happened to since their state was read.
+        #: Roots of flows that have changed since their state was read.
         self._unsure: set[JobRef] = set()
         self._recent_jobs = RecentJobs(reader)
         #: Queues of the flows that were read again last.
@@ -81,14 +81,14 @@ class FlowIndex:
         The second value tells whether all keys have been searched once. `shown`: see `Watch.flows`.
         """
         async with self._reading:
-            await self._take(await self._recent(names))
+            await self._find_roots(await self._recent(names))
             await self._search(names)
-            await self._settle(shown)
+            await self._read_states(shown)
             mine = set(names)
             known = (ref for ref in self._roots if ref.queue in mine)
             chosen = heapq.nlargest(limit, known, key=self._rank)
             await self._refresh(chosen, shown)
-            # A flow that several jobs stand on top of is found by each of them.
+            # A flow with several roots is found by each of them.
             found = {flow.root: flow for ref in chosen if (flow := self._flow(ref)) is not None}
             flows = sorted(found.values(), key=lambda flow: self._rank(flow.root), reverse=True)
             scopes = names if self._reader.connection.is_cluster else ("",)
@@ -102,14 +102,14 @@ class FlowIndex:
         root = self._roots.get(ref)
         return (not root.ended, root.created_ms, ref) if root is not None else (True, 0, ref)
 
-    def _is_seen(self, ref: JobRef, shown: Collection[JobRef] | None) -> bool:
-        """Whether a flow is one of those that are read again when they change."""
+    def _is_followed(self, ref: JobRef, shown: Collection[JobRef] | None) -> bool:
+        """Tell whether a flow is one of those that are read again when they change."""
         flow = self._flow(ref)
         return flow is not None and (shown is None or flow.root in shown)
 
-    async def _settle(self, shown: Collection[JobRef] | None) -> None:
-        """Learn whether flows that something happened to still go on, where they are not read again anyway."""
-        unsure = [ref for ref in self._unsure if not self._is_seen(ref, shown)][:_UNSURE]
+    async def _read_states(self, shown: Collection[JobRef] | None) -> None:
+        """Read whether changed flows still go on, of those that are not read again anyway."""
+        unsure = [ref for ref in self._unsure if not self._is_followed(ref, shown)][:_UNSURE]
         parts = await FlowLoader(self._reader, _FIELDS, 1, "none").take(unsure)
         for ref, part in parts.items():
             self._unsure.discard(ref)
@@ -119,14 +119,14 @@ class FlowIndex:
                 self._forget(ref)
 
     async def _refresh(self, chosen: Sequence[JobRef], shown: Collection[JobRef] | None) -> None:
-        """Read again the flows that changed or were not looked at for long; keep no others."""
+        """Read the flows again that have changed or were not read for long; keep no others."""
         now = time.monotonic()
-        due = [ref for ref in chosen if self._roots[ref].due <= now and self._is_seen(ref, shown)]
+        due = [ref for ref in chosen if self._roots[ref].due <= now and self._is_followed(ref, shown)]
         fresh = [ref for ref in chosen if self._flow(ref) is None]
         if shown is not None:
             fresh = fresh[:_NEW_FLOWS]
         loader = FlowLoader(self._reader, FLOW_FIELDS, _NODES + 1)
-        # What belonged to them will mostly do so still: one look at each queue tells.
+        # Most of their jobs are the same as before: one call a queue reads those.
         await loader.know(node.ref for ref in due if (flow := self._flow(ref)) for node in flow.nodes)
         due += fresh
         answers = await asyncio.gather(
@@ -141,7 +141,7 @@ class FlowIndex:
                 raise answer
         for ref in self._roots.keys() - set(chosen):
             self._roots[ref].flow, self._roots[ref].due = None, 0.0
-        seen = [flow for ref in chosen if self._is_seen(ref, shown) and (flow := self._flow(ref))]
+        seen = [flow for ref in chosen if self._is_followed(ref, shown) and (flow := self._flow(ref))]
         self._involved = frozenset(node.queue for flow in seen for node in flow.nodes)
         if len(self._members) > _MOST_MEMBERS:
             self._members = {
@@ -163,12 +163,12 @@ class FlowIndex:
                 root.ended = node.state in ENDED
 
     async def _recent(self, names: Sequence[str]) -> list[JobRef]:
-        """Hear the new events of some queues; returns jobs of no known flow, the latest first."""
+        """Read the new events of some queues; returns jobs of no known flow, the latest first."""
         found = await self._recent_jobs.jobs(names, self._involved)
         return [ref for ref in found if not self._changed(ref) and not self._is_alone(ref)][:_JOBS]
 
     def _changed(self, ref: JobRef) -> bool:
-        """Let the flow of a job be read again; False if the job is of none that is known."""
+        """Mark the flow of a job as changed; False if it is of no known flow."""
         top = self._members.get(ref, ref)
         root = self._roots.get(top)
         if root is not None:
@@ -180,7 +180,7 @@ class FlowIndex:
         return time.monotonic() - self._alone.get(ref, -_ALONE_S) < _ALONE_S
 
     async def _search(self, names: Sequence[str]) -> None:
-        """Look at some more keys: all queues in one walk, in a cluster each queue by itself."""
+        """Search some more keys: of all queues in one walk, in a cluster of each queue by itself."""
         cluster, now = self._reader.connection.is_cluster, time.monotonic()
         due = [
             queue
@@ -198,14 +198,14 @@ class FlowIndex:
                     self._round_ended[queue] = time.monotonic()
                     break
             self._cursors[queue] = cursor
-            await self._take(ref for ref in found if ref not in self._members)
+            await self._find_roots(ref for ref in found if ref not in self._members)
 
     async def _step(self, queue: str, cursor: str) -> tuple[str, list[str]]:
         # Without a queue of its own, budgets are found along with parents.
         return await scan_step(self._reader, queue, cursor, "deps:*" if queue else "[bd][ue]*")
 
-    async def _take(self, candidates: Iterable[JobRef]) -> None:
-        """Climb from jobs to the roots of their flows; jobs that are no flow are left out."""
+    async def _find_roots(self, candidates: Iterable[JobRef]) -> None:
+        """Climb from jobs to the roots of their flows; jobs of no flow are left out."""
         loader = FlowLoader(self._reader, _FIELDS, 1, "up")
         level = [ref for ref in candidates if ref not in self._roots]
         seen = set(level)
@@ -216,15 +216,15 @@ class FlowIndex:
                 # A new member of a flow that is known changes it.
                 above |= {parent for parent in parents if parent not in seen and not self._changed(parent)}
                 if part.fields and not parents:
-                    self._take_top(ref, part)
+                    self._keep_root(ref, part)
             seen |= above
             level = list(above)
         surplus = len(self._roots) - _MOST_ROOTS
         for ref in heapq.nsmallest(surplus, self._roots, key=lambda ref: self._roots[ref].created_ms):
             self._forget(ref)
 
-    def _take_top(self, ref: JobRef, part: Part) -> None:
-        """Remember a job that waits for others or has a budget; another one is alone."""
+    def _keep_root(self, ref: JobRef, part: Part) -> None:
+        """Remember a root; a job without children and budget is of no flow."""
         if part.members or part.has_more or "budgetKey" in part.fields:
             ended = text(part.fields.get("state")) in ENDED
             self._roots[ref] = _Root(to_int(part.fields.get("timestamp")), ended)
@@ -235,7 +235,7 @@ class FlowIndex:
 
 
 def _flow_of(prefix: str, key: str) -> JobRef | None:
-    """The job that a key `P:deps:<id>` or `P:budget:<id>` tells of."""
+    """Return the job that a key `P:deps:<id>` or `P:budget:<id>` belongs to."""
     queue = queue_of(prefix, key)
     if queue is None:
         return None

@@ -1,4 +1,4 @@
-"""Jobs of flows with their links: many of a queue in one call, each read once, whoever asks for it."""
+"""Jobs of flows with their links: many of a queue in one call, each read once."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from glidemq_core.server.commands import Arg
 from glidemq_core.wire.keys import done_marker
 from glidemq_core.wire.replies import failed, hash_fields, integer, number, pairs, sliced, text
 
-#: Fields that tell who waits for a job.
+#: Fields that name the parents of a job.
 PARENT_FIELDS = ("parentId", "parentQueue", "parentIds", "parentQueues")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A job of a flow. `has_more`: more jobs are waited for than `members` lists."""
+    """A job of a flow and the jobs it waits for; `has_more`: there are more than `members` lists."""
 
     fields: dict[str, bytes]
     members: list[JobRef]
     has_more: bool
     #: Score of a delayed job in `P:scheduled`.
     score: float | None
-    #: The job was removed; `fields` are what was kept of it.
+    #: The job was removed; `fields` are those that were kept of it.
     is_gone: bool = False
 
 
 class FlowLoader:
-    """What has been read for one look at some flows.
+    """Loads the jobs of some flows; what is asked for at one moment is read together, each job once.
 
     Args:
         names: fields of each job; those of parents, `state` and `budgetKey` among them.
-        members: jobs waited for that are listed of each job, at most.
-        direction: what is read along as far as it is in the same queue: `up`, `all` or `none`.
+        members: children that are listed of each job, at most.
+        direction: which relatives in the same queue are read along: `up`, `all` or `none`.
     """
 
     def __init__(self, reader: Reader, names: Sequence[str], members: int, direction: str = "all") -> None:
@@ -48,44 +48,41 @@ class FlowLoader:
         self._direction = direction
         self._parts: dict[JobRef, Part] = {}
         self._budgets: dict[str, Fields] = {}
-        self._wanted: dict[JobRef, None] = {}
-        self._asking: asyncio.Task[None] | None = None
-        self._doubted: dict[tuple[JobRef, JobRef], None] = {}
+        self._missing: dict[JobRef, None] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._unchecked: dict[tuple[JobRef, JobRef], None] = {}
         self._done: dict[tuple[JobRef, JobRef], bool] = {}
-        self._telling: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     async def take(self, refs: Iterable[JobRef]) -> dict[JobRef, Part]:
-        """Return jobs; what is asked for at one moment and not known yet is read together."""
+        """Return jobs, reading those that are not known yet."""
         wanted = list(refs)
         missing = [ref for ref in wanted if ref not in self._parts]
         if missing:
-            self._wanted |= dict.fromkeys(missing)
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask())
-            await asyncio.shield(self._asking)
+            self._missing |= dict.fromkeys(missing)
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._load())
+            await asyncio.shield(self._reading)
         return {ref: self._parts[ref] for ref in wanted}
 
     async def know(self, refs: Iterable[JobRef]) -> None:
-        """Read jobs that will probably be asked for, and nothing along with them."""
+        """Read jobs that will probably be asked for, and no relatives."""
         await self._read(list(dict.fromkeys(refs)), "none")
 
     async def counted(self, pairs: Iterable[tuple[JobRef, JobRef]]) -> dict[tuple[JobRef, JobRef], bool]:
-        """Tell of pairs of a parent and a child whether the child counts as done there, whatever became of it.
-
-        What is asked for at one moment is read together.
-        """
+        """Tell of pairs of a parent and a child whether the parent counts the child as done."""
         wanted = list(pairs)
         missing = [pair for pair in wanted if pair not in self._done]
         if missing:
-            self._doubted |= dict.fromkeys(missing)
-            if self._telling is None:
-                self._telling = asyncio.create_task(self._tell())
-            await asyncio.shield(self._telling)
+            self._unchecked |= dict.fromkeys(missing)
+            if self._checking is None:
+                self._checking = asyncio.create_task(self._check())
+            await asyncio.shield(self._checking)
         return {pair: self._done[pair] for pair in wanted}
 
-    async def _tell(self) -> None:
-        await asyncio.sleep(0)  # all who ask at this moment
-        pairs, self._doubted, self._telling = list(self._doubted), {}, None
+    async def _check(self) -> None:
+        await asyncio.sleep(0)  # until everyone has asked
+        pairs, self._unchecked, self._checking = list(self._unchecked), {}, None
         keys = self.reader.keys
         answers = await self.reader.read(
             [
@@ -107,9 +104,9 @@ class FlowLoader:
             self._budgets[key] = hash_fields(stored if isinstance(stored, Mapping) else None)
         return self._budgets[key]
 
-    async def _ask(self) -> None:
-        await asyncio.sleep(0)  # all who ask at this moment
-        refs, self._wanted, self._asking = list(self._wanted), {}, None
+    async def _load(self) -> None:
+        await asyncio.sleep(0)  # until everyone has asked
+        refs, self._missing, self._reading = list(self._missing), {}, None
         await self._read(refs, self._direction)
 
     async def _read(self, refs: Sequence[JobRef], direction: str) -> None:
@@ -141,6 +138,7 @@ class FlowLoader:
                 self._parts.setdefault(JobRef(queue, job_id), Part({}, [], False, None))
 
     async def _plain(self, refs: Sequence[JobRef]) -> None:
+        """Read the same by plain commands, for users who may not call functions; relatives take calls of their own."""
         answers = await self.reader.read(
             [
                 command

@@ -1,4 +1,4 @@
-"""A flow from any of its jobs: up to whoever waits for it, and down to everything waited for."""
+"""A flow from any of its jobs: up to its parents, and down to all children."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ FLOW_FIELDS = (
     "usage:bucketTs",
     *STORED_USAGE,
 )
-#: States in which a job runs no more by itself.
+#: States in which a job has ended.
 ENDED = frozenset({"completed", "failed"})
 
 
 @dataclass(slots=True)
 class _Found:
-    """What has been seen of a flow so far."""
+    """What has been read of a flow so far."""
 
     fields: dict[JobRef, Fields] = field(default_factory=dict)
     #: Parents and children within the flow.
     parents: dict[JobRef, list[JobRef]] = field(default_factory=dict)
     children: dict[JobRef, list[JobRef]] = field(default_factory=dict)
-    #: Jobs whose records are gone, with whatever was kept of them.
+    #: Jobs whose records are gone.
     removed: set[JobRef] = field(default_factory=set)
     truncated: bool = False
 
 
 class FlowReader:
-    """Reads one flow after another; of the one read last it knows the jobs, as it is mostly asked for again."""
+    """Reads flows; remembers the jobs of the one read last, which is mostly asked for again."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -87,7 +87,7 @@ class FlowReader:
 async def read_flow(loader: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
     """Read the flow a job belongs to; see `Watch.flow`. Raises JobNotFoundError.
 
-    Flows read at one moment through the same `loader`, one of `FLOW_FIELDS`, share their calls.
+    Flows read at one moment through the same loader, one of `FLOW_FIELDS`, share their calls.
     """
     reader, found = loader.reader, _Found()
     await _climb(loader, found, [start], max_nodes)
@@ -97,7 +97,7 @@ async def read_flow(loader: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
             raise seen
         raise QueueContext(reader.connection, reader.keys(start.queue)).missing(start.id)
     await _descend(loader, found, max_nodes)
-    await _know_removed(loader, found)
+    await _mark_removed(loader, found)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
     root = min(tops, key=lambda ref: (to_int(found.fields[ref].get("timestamp")), ref))
     depth = _depths(found, tops)
@@ -140,7 +140,7 @@ def parents_in(fields: Fields) -> list[JobRef]:
 
 
 async def _climb(loader: FlowLoader, found: _Found, level: Sequence[JobRef], max_nodes: int) -> None:
-    """Take in jobs and all above them. Who waits but is gone does not count."""
+    """Add jobs and all above them; parents that are gone do not count."""
     while level:
         above: dict[JobRef, None] = {}
         for ref, part in (await loader.take(level)).items():
@@ -159,7 +159,7 @@ async def _climb(loader: FlowLoader, found: _Found, level: Sequence[JobRef], max
 
 
 async def _descend(loader: FlowLoader, found: _Found, max_nodes: int) -> None:
-    """Take in everything that is waited for, and whoever else waits for that."""
+    """Add all children, and their other parents."""
     level = list(found.fields)
     while level:
         below: dict[JobRef, None] = {}
@@ -174,20 +174,20 @@ async def _descend(loader: FlowLoader, found: _Found, max_nodes: int) -> None:
         level = [ref for ref in found.fields if ref not in before]
     for ref, members in found.children.items():
         for member in members:
-            # The set is what decides; a child's own record may be gone, or name one parent of several.
+            # The parent's set decides; a child's own record may be gone, or name one parent of several.
             if member in found.fields and ref not in found.parents[member]:
                 found.parents[member].append(ref)
 
 
-async def _know_removed(loader: FlowLoader, found: _Found) -> None:
-    """Learn which jobs are gone, and which of them were done: those who waited for them have counted them."""
+async def _mark_removed(loader: FlowLoader, found: _Found) -> None:
+    """Find the jobs that are gone, and which of them were done: their parents have counted those."""
     gone = [ref for ref, part in (await loader.take(found.fields)).items() if part.is_gone or not part.fields]
     found.removed = set(gone)
-    told = await loader.counted(
+    answers = await loader.counted(
         (parent, ref) for ref in gone for parent in found.parents[ref] if parent not in found.removed
     )
-    done = {ref for (_, ref), counted in told.items() if counted}
-    # What a job that was done and is gone had waited for was done before it.
+    done = {ref for (_, ref), counted in answers.items() if counted}
+    # The children of a job that was done were done before it.
     waiting = list(done)
     while waiting:
         below = [
@@ -204,7 +204,7 @@ async def _know_removed(loader: FlowLoader, found: _Found) -> None:
 
 
 def _depths(found: _Found, tops: Sequence[JobRef]) -> dict[JobRef, int]:
-    """Length of the longest way down to each job; what stands in a cycle is as deep as it was first met."""
+    """Return the longest distance of each job from the top; jobs in a cycle are as deep as they were first met."""
     waiting = {ref: len(parents) for ref, parents in found.parents.items()}
     below: dict[JobRef, list[JobRef]] = {}
     for child, parents in found.parents.items():
@@ -223,7 +223,7 @@ def _depths(found: _Found, tops: Sequence[JobRef]) -> dict[JobRef, int]:
 
 
 def _place(ref: JobRef, found: _Found) -> tuple[int, int, JobRef]:
-    """Jobs of one depth in the order of their making, ids as people count."""
+    """Sort key of jobs of one depth: by creation time, then by id, numbers as numbers."""
     created = to_int(found.fields[ref].get("timestamp"))
     return created, int(ref.id) if ref.id.isdecimal() and len(ref.id) < 16 else 0, ref
 
@@ -256,7 +256,7 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: boo
 async def _budget(
     loader: FlowLoader, found: _Found, owners: Sequence[JobRef]
 ) -> tuple[set[JobRef], FlowBudget | None]:
-    """Read the budget that the first of some jobs draws on, and which jobs of the flow it has parked."""
+    """Read the budget of the first of some jobs that has one, and the jobs of the flow that it has parked."""
     reader = loader.reader
     owner = next((ref for one in owners if (ref := budget_of(found.fields[one], reader.prefix))), None)
     key = reader.keys(owner.queue).budget(owner.id) if owner is not None else ""
@@ -280,5 +280,5 @@ async def _budget(
 
 
 async def _parked(loader: FlowLoader, jobs: Mapping[JobRef, Fields]) -> list[JobRef]:
-    """Of jobs with one budget, those it has parked."""
+    """Return those of some jobs with a budget that it has parked."""
     return [ref for ref, part in (await loader.take(jobs)).items() if is_parked(jobs[ref], part.score)]

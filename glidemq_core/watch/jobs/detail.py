@@ -1,4 +1,4 @@
-"""One job with everything that is known of it; payloads up to a size."""
+"""Everything that is known of one job; payloads up to a size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which jobs of a state a list wants: by name, by values of the payload, by a text that stands in what is shown."""
+"""Filters of a list of jobs: by name, by values of the payload, by a text in what is shown."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from glidemq_core.wire.replies import failed, integer
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 from glidemq_core.wire.strict_json import same_json
 
-#: Bytes of a payload that are looked into.
+#: Payloads over so many bytes are not searched.
 DATA_BYTES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
-    """What a listed job must be like; None and empty ask for nothing."""
+    """Conditions of a listed job; None and empty are no condition."""
 
     #: Exactly this name.
     name: str | None = None
@@ -29,12 +29,12 @@ class JobFilter:
     find: str | None = None
 
     @property
-    def chooses(self) -> bool:
-        """Whether any job can be left out."""
+    def has_conditions(self) -> bool:
+        """Whether there is any condition."""
         return self.name is not None or bool(self.data) or bool(self.find)
 
     def fits(self, row: JobRow) -> bool:
-        """Tell whether what is read of a job for a list is as wanted; the payload is not looked at."""
+        """Tell whether a job meets all conditions but those of its payload."""
         if self.name is not None and row.name != self.name:
             return False
         if not self.find:
@@ -47,7 +47,7 @@ class JobFilter:
         )
 
     async def data_of(self, reader: Reader, queue: str, ids: Sequence[str]) -> set[str]:
-        """Return which payloads have the wanted values; very large ones are not looked into."""
+        """Return the ids of jobs whose payload has the wanted values."""
         keys, fit = reader.keys(queue), set[str]()
         sizes = await reader.read([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
         small = [job_id for job_id, size in zip(ids, sizes, strict=True) if integer(size) <= DATA_BYTES]

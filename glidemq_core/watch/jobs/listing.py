@@ -67,7 +67,7 @@ async def list_jobs(
     one_of(*STATES, STALLED)(state, "state")
     if state == "waiting-children":
         positions = read_cursor(cursor, state, True)
-        if cursor is None and not wanted.chooses:
+        if cursor is None and not wanted.has_conditions:
             return await _first_parents(reader, scanned, queue, limit)
         return await _parents(reader, queue, limit, positions, wanted)
     order = newest if newest is not None else state not in SOONEST_FIRST
@@ -96,7 +96,7 @@ async def _fill(
     taken_rows = examined = 0
     more = True
     while more and taken_rows < limit and examined < EXAMINED:
-        count = min(_SLICE, EXAMINED - examined) if wanted.chooses else limit - taken_rows
+        count = min(_SLICE, EXAMINED - examined) if wanted.has_conditions else limit - taken_rows
         taken, more = await _merge(sources, positions, count)
         examined += len(taken)
         loaded = await _load(reader, queue, state, [candidate for _, candidate in taken], wanted)

@@ -1,4 +1,4 @@
-"""Jobs as a list shows them: small fields of many jobs in one round trip, payloads never."""
+"""Jobs as a list shows them: small fields of many jobs in one round trip, no payloads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ROW_FIELDS = (
     "budgetKey",
     "budgetPausedAt",
 )
-#: How long a job that a budget parks is put off, ms.
+#: How long a budget delays a job that it parks, ms.
 _DAY_MS = 86_400_000
 
 
@@ -129,7 +129,7 @@ async def read_rows(reader: Reader, refs: Iterable[JobRef]) -> dict[JobRef, JobR
 
 
 async def _scores(reader: Reader, fields: Mapping[JobRef, Fields]) -> dict[JobRef, float | None]:
-    """When jobs that wait for a time are due, or decide by: a command for each set that holds some."""
+    """Read the due times of delayed jobs and the deadlines of suspended ones, a command for each set."""
     waiting: dict[str, list[JobRef]] = {}
     for ref, values in fields.items():
         state, keys = as_text(values.get("state")), reader.keys(ref.queue)

@@ -1,35 +1,13 @@
-"""For header and status bar: what the user may do, what happened by the minute, what watching costs."""
+"""What this user may do."""
 
 from __future__ import annotations
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
-from glidemq_core.options.fields import one_of, whole
-from glidemq_core.reading.counts import metrics_points
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import Metrics, Permissions
+from glidemq_core.records.jobs import Permissions
 from glidemq_core.server.commands import fcall_words
 from glidemq_core.wire.keys import registry
-from glidemq_core.wire.replies import failed, integer, sliced, text
-
-_MINUTE = 60_000
-
-
-async def read_metrics(reader: Reader, queue: str, kind: str, minutes: int) -> Metrics:
-    """Read the last `minutes` minutes, the running one too; fields are asked for by name."""
-    one_of("completed", "failed")(kind, "kind")
-    whole(1, 1440)(minutes, "minutes")
-    keys = reader.keys(queue)
-    current = reader.now_ms() // _MINUTE * _MINUTE
-    buckets = [current - i * _MINUTE for i in range(minutes - 1, -1, -1)]
-    fields = [f"m:{bucket}:{part}" for bucket in buckets for part in "cd"]
-    total, values = await reader.read(
-        [("ZCARD", f"{keys.root}:{kind}"), ("HMGET", keys.metrics(kind), *fields)]
-    )
-    sums = [] if failed(values) else sliced(values, 2)
-    points = metrics_points(
-        (bucket, integer(jobs), integer(spent)) for bucket, (jobs, spent) in zip(buckets, sums, strict=False)
-    )
-    return Metrics(count=integer(None if failed(total) else total), points=points)
+from glidemq_core.wire.replies import failed, text
 
 
 async def read_permissions(reader: Reader, queue: str) -> Permissions:
@@ -39,7 +17,7 @@ async def read_permissions(reader: Reader, queue: str) -> Permissions:
     list about the commands that ours run.
     """
     connection, at = reader.connection, reader.now()
-    # Whoever may only look at some queues may not see the registry of all.
+    # A user with rights on some queues only may not read the registry of all.
     seen = await reader.read([("EXISTS", registry(reader.prefix)), ("EXISTS", reader.keys(queue).meta)])
     denied = [answer for answer in seen if isinstance(answer, PermissionDeniedError)]
     if len(denied) == len(seen):
@@ -60,7 +38,7 @@ async def read_permissions(reader: Reader, queue: str) -> Permissions:
 
 
 async def _without_library(reader: Reader, root: str) -> Permissions:
-    """Our functions are not loaded: ask the access list itself, as far as it answers this user."""
+    """Ask the access list itself, as far as it answers this user: our functions are not loaded."""
     user = await _user(reader)
     answers = await reader.read(
         [
