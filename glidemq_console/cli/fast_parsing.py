@@ -1,66 +1,71 @@
-"""Reading plain options without the validation library that typer loads for them: a third of a command's start-up."""
+"""Parse plain options without pydantic, which typer loads for them: that takes longer than all the rest of a start."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 
-class _Plain:
-    """Converts text, lists of text and what has a parser of its own; everything else is left to typer."""
+class _PlainParam:
+    """Convert text, whole numbers, choices and what has a parser; everything else is left to typer."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         many = param.multiple or param.nargs == -1
         if value is None:
             return () if many else None
-        descriptor = param.type_descriptor
-        parser = getattr(descriptor.parameter_info, "parser", None)
+        info, kind = param.type_descriptor.parameter_info, param.type_descriptor.annotation
+        parser = getattr(info, "parser", None)
         if parser is not None and isinstance(value, str):
             return parser(value)
-        texts = value if many else (value,)
-        if (
-            parser is None
-            and descriptor.annotation in (str, list[str])
-            and all(isinstance(t, str) for t in texts)
-        ):
-            return list(value) if many else value
-        if descriptor.annotation is int and type(value) is int:  # a default: nobody typed it
-            return value
+        if parser is None and many and kind == list[str] and all(isinstance(text, str) for text in value):
+            return list(value)
+        if isinstance(kind, type) and not many:
+            if type(value) is kind:  # text, or a default
+                return value
+            if issubclass(kind, StrEnum) and value in list(kind):
+                return kind(value)
+            if (
+                kind is int
+                and isinstance(value, str)
+                and value.isascii()
+                and value.isdigit()
+                and len(value) < 16
+            ):
+                number = int(value)
+                if (info.min is None or number >= info.min) and (info.max is None or number <= info.max):
+                    return number
         from typer import _coercion
 
-        return _coercion.build_runtime_param(descriptor).coerce(value, param=param, ctx=ctx)
+        return _coercion.build_runtime_param(param.type_descriptor).coerce(value, param=param, ctx=ctx)
 
 
-def _lighten(params: Any) -> None:
+def _without_pydantic(params: Sequence[Any]) -> Sequence[Any]:
     for param in params:
-        # Only where typer keeps a conversion to be made later; other versions convert as they always did.
+        # Only where typer defers the conversion; other versions of it convert as they always did.
         if getattr(param, "_runtime_param", param) is None:
-            param._runtime_param = _Plain()
+            param._runtime_param = _PlainParam()
+    return params
 
 
-def _no_type(ctx: Any) -> None:
-    """Say nothing where newer versions of typer write the Python type behind the name of an argument."""
+class LightGroup(TyperGroup):
+    """A group whose plain options are parsed without pydantic."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _without_pydantic(super().get_params(ctx))
 
 
 class LightCommand(TyperCommand):
-    """A command whose plain options cost nothing."""
+    """A command whose plain options are parsed without pydantic; its help shows no Python types."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _lighten(self.params)
-        return super().parse_args(ctx, args)
+    def get_params(self, ctx: Any) -> Any:
+        return _without_pydantic(super().get_params(ctx))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         params: list[Any] = [param for param in self.params if param.param_type_name == "argument"]
         for param in params:
             if param.metavar:
-                param.display_type_rich = _no_type
+                param.display_type_rich = lambda ctx: None
         super().format_options(ctx, formatter)
-
-
-class LightGroup(TyperGroup):
-    """A group whose plain options cost nothing."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _lighten(self.params)
-        return super().parse_args(ctx, args)

@@ -29,18 +29,18 @@ def test_the_engine_loads_its_driver_only_to_connect() -> None:
     assert "glide" not in loaded("import glidemq_core, glidemq_core.server.connection")
 
 
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_needs_neither_the_console_nor_the_driver(argument: str) -> None:
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "jobs --help", "config path", "server url --port 1"]
+)
+def test_a_command_that_only_prints_loads_neither_console_nor_driver_nor_pydantic(words: str) -> None:
     call = (
-        "import contextlib; from glidemq_console.cli import main; sys.argv = ['glidemq', '"
-        + argument
-        + "']\n"
+        f"import contextlib; from glidemq_console.cli import main; sys.argv = ['glidemq', *{words.split()}]\n"
         "with contextlib.suppress(SystemExit): main()\n"
     )
     code = f"import sys\n{call}print()\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert not set(run.stdout.splitlines()[-1].split()) & {"textual", "glide", "glide_shared"}
+    assert not set(run.stdout.splitlines()[-1].split()) & {"textual", "glide", "glide_shared", "pydantic"}
 
 
 def test_every_error_has_a_public_name() -> None:
