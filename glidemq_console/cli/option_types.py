@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 
+from ..text.parse import LONGEST_MS, parse_amount, parse_duration, parse_rate
 from .errors import UsageProblem
 
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+T = TypeVar("T")
+
 #: An epoch time in ms has this many digits from 2001 to 2286; shorter numbers are seconds ago.
 _EPOCH_MS_DIGITS = 13
-_LONGEST_MS = 100 * 365 * 86_400_000
-#: Amounts and counts beyond this are no longer exact on the wire.
-_MOST = 2**53 - 1
-_LONGEST_COUNT = 15
+
+
+def _typed(text: str, value: T | str) -> T:
+    """Return what was read from a text. Raises BadParameter with what is wrong with it."""
+    if isinstance(value, str):
+        raise typer.BadParameter(f"'{text}': {value}")
+    return value
 
 
 def duration(text: str) -> int:
     """Read `500ms 30s 5m 2h 1d`, or a plain number of seconds, as milliseconds."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"'{text}' is not a duration: write 500ms, 30s, 5m, 2h, 1d or seconds")
-    amount = float(match[1]) * _UNITS_MS[match[2] or "s"]
-    if not math.isfinite(amount) or amount > _LONGEST_MS:
-        raise typer.BadParameter(f"'{text}' is longer than 100 years")
-    return round(amount)
+    return _typed(text, parse_duration(text))
 
 
 def positive_duration(text: str) -> int:
@@ -58,13 +54,7 @@ def some_path(text: str) -> Path:
 
 def amount(text: str) -> float:
     """Read a number of tokens or an amount of money: finite, not negative."""
-    try:
-        number = float(text) if text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= _MOST:
-        raise typer.BadParameter(f"'{text}' is not an amount: write a number from 0 upwards, as 5000 or 0.25")
-    return number
+    return _typed(text, parse_amount(some_text(text)))
 
 
 def amount_for(text: str) -> tuple[str, float]:
@@ -77,10 +67,7 @@ def amount_for(text: str) -> tuple[str, float]:
 
 def rate(text: str) -> tuple[int, int]:
     """Read `60/1m`, so many starts in so long, as (starts, ms); without a duration it is a minute."""
-    starts, slash, window = text.partition("/")
-    if not (starts.isascii() and starts.isdigit() and len(starts) <= _LONGEST_COUNT and int(starts)):
-        raise typer.BadParameter(f"'{text}' is not a rate: write N/DUR, for example 60/1m, N at least 1")
-    return int(starts), positive_duration(window) if slash else _UNITS_MS["m"]
+    return _typed(text, parse_rate(text, LONGEST_MS))
 
 
 def instant(text: str) -> int:
@@ -88,8 +75,8 @@ def instant(text: str) -> int:
     text = text.strip()
     if text.isascii() and text.isdigit() and len(text) >= _EPOCH_MS_DIGITS:
         return int(text)
-    if _DURATION.fullmatch(text):
-        return time.time_ns() // 1_000_000 - duration(text)
+    if isinstance(ago_ms := parse_duration(text), int):
+        return time.time_ns() // 1_000_000 - ago_ms
     try:
         moment = datetime.fromisoformat(text)
         return int(moment.astimezone(UTC).timestamp() * 1_000)

@@ -1,44 +1,67 @@
-"""What people type into dialogs: a number, a rate with its window; each answer is a value or what is wrong with it."""
+"""Read what people type into dialogs and on the command line: counts, rates, durations, amounts.
+
+Each function returns the value, or a text that says what is wrong.
+"""
 
 from __future__ import annotations
 
-import math
 import re
+from typing import Final
 
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_RATE = re.compile(r"([\d,_ ]+?)\s*(?:(?:/|per)\s*(\d*)\s*(ms|s|min|m|h|d))?")
-_WAIT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|min|m|h|d)?", re.ASCII)
-_MOST = 10**12
-_LONGEST_WAIT_MS = 3_650 * 86_400_000
+_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?", re.ASCII)
+_RATE: Final = re.compile(r"(.*?)(?:(?:/|per)(.*))?", re.DOTALL)
+DAY_MS: Final = 86_400_000
+LONGEST_MS: Final = 100 * 365 * DAY_MS
+#: Amounts and counts beyond this are no longer exact on the wire.
+_MOST: Final = 2**53 - 1
 
 
-def parse_rate(text: str) -> tuple[int, int] | str:
-    """Read `60`, `60/10s`, `1,000 per h` as (starts, window in ms); without a window it is a minute."""
-    match = _RATE.fullmatch(text.strip().lower())
+def parse_duration(text: str) -> int | str:
+    """Read `500ms`, `30s`, `5m`, `2h`, `1d` or a plain number of seconds as milliseconds."""
+    match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        return "write how many starts a minute, as 60, or with a window, as 60/10s"
-    starts = _whole(match[1])
-    window = int(match[2] or 1) * _UNITS_MS[match[3]] if match[3] else 60_000
+        return "write a time as 500ms, 30s, 5m, 2h, 1d, or a number of seconds"
+    wait_ms = float(match[1]) * _UNITS_MS[match[2] or "s"]
+    return round(wait_ms) if wait_ms <= LONGEST_MS else "must be at most 100 years"
+
+
+def parse_wait(text: str) -> int | str:
+    """Read a duration with its unit, or `0`, as milliseconds."""
+    wait_ms = parse_duration(text)
+    if isinstance(wait_ms, str) or (wait_ms and text.strip()[-1].isdigit()):
+        return "write a time, as 30s, 5m, 2h or 1d; 0 is at once"
+    return wait_ms
+
+
+def parse_rate(text: str, longest_ms: int = DAY_MS) -> tuple[int, int] | str:
+    """Read `60`, `60/10s`, `1,000 per h` as (starts, window in ms); without a window it is a minute.
+
+    Args:
+        longest_ms: Length of the window at most.
+    """
+    match = _RATE.fullmatch(text.strip().lower())
+    assert match is not None
+    starts, window = _whole(match[1]), match[2]
     if starts is None or starts < 1:
-        return "must be a whole number of at least 1"
-    if not 0 < window <= 86_400_000:
-        return "the window must be longer than 0 and at most a day"
-    return starts, window
+        return "write how many starts a minute, as 60, or with a window, as 60/10s"
+    if window is None:
+        return starts, _UNITS_MS["m"]
+    window = window.strip()
+    window_ms = parse_duration(f"1{window}" if window[:1].isalpha() else window)
+    if isinstance(window_ms, str):
+        return f"the window: {window_ms}"
+    if not 0 < window_ms <= longest_ms:
+        return (
+            f"the window must be longer than 0 and at most {'a day' if longest_ms == DAY_MS else '100 years'}"
+        )
+    return starts, window_ms
 
 
 def parse_count(text: str) -> int | str:
     """Read a whole number of at least 1."""
     value = _whole(text)
     return "must be a whole number of at least 1" if value is None or value < 1 else value
-
-
-def parse_wait(text: str) -> int | str:
-    """Read `30s`, `5m`, `2h`, `1d` or `0` as milliseconds."""
-    match = _WAIT.fullmatch(text.strip().lower())
-    if match is None or (match[2] is None and float(match[1])):
-        return "write a time, as 30s, 5m, 2h or 1d; 0 is at once"
-    wait_ms = round(float(match[1]) * _UNITS_MS[match[2] or "ms"])
-    return wait_ms if wait_ms <= _LONGEST_WAIT_MS else "must be at most ten years"
 
 
 def parse_priority(text: str) -> int | str:
@@ -48,21 +71,19 @@ def parse_priority(text: str) -> int | str:
 
 
 def parse_amount(text: str) -> float | str:
-    """Read a number of tokens or an amount of money to add; empty is 0."""
-    plain = text.strip().lstrip("+").replace(",", "").replace("_", "")
-    if not plain:
-        return 0.0
-    factor = {"k": 1e3, "m": 1e6}.get(plain[-1].lower(), 1)
+    """Read a number of tokens or an amount of money, as `5000`, `5k` or `0.25`; empty is 0."""
+    plain = text.strip().lower().lstrip("+").replace(",", "")
+    factor = {"k": 1e3, "m": 1e6}.get(plain[-1:], 1)
     try:
-        value = float(plain[:-1] if factor != 1 else plain) * factor
+        value = float(plain[:-1] if factor > 1 else plain) * factor if plain else 0.0
     except ValueError:
-        return "must be a number, as 5000, 5k or 0.25"
-    if not math.isfinite(value) or value < 0 or value > _MOST:
-        return "must be a number from 0 upwards"
+        value = -1
+    if not plain.isascii() or "_" in plain or not 0 <= value <= _MOST:
+        return "must be a number from 0 upwards, as 5000, 5k or 0.25"
     return value
 
 
 def _whole(text: str) -> int | None:
     digits = re.sub(r"[,_ ]", "", text.strip())
-    value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 13 else None
+    value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 16 else None
     return value if value is not None and value <= _MOST else None
