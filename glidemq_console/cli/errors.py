@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from ..config.file import ConfigError, UnknownKeyError
+
 
 class Exit(IntEnum):
     """Exit codes of every command."""
@@ -21,7 +23,7 @@ class Exit(IntEnum):
 
 
 class UsageProblem(Exception):
-    """The command line, the environment or the config file cannot mean anything sensible."""
+    """The command line makes no sense."""
 
 
 class Refusal(Exception):
@@ -52,9 +54,9 @@ def report(error: BaseException) -> Report:
     """Turn whatever a command raised into what is shown for it."""
     if isinstance(error, KeyboardInterrupt):
         return Report("Interrupted", "interrupted", Exit.INTERRUPTED)
-    if isinstance(error, UsageProblem):
+    if isinstance(error, UsageProblem | ConfigError) and not isinstance(error, UnknownKeyError):
         return Report("UsageError", one_line(str(error)), Exit.USAGE)
-    if isinstance(error, Refusal):
+    if isinstance(error, Refusal | UnknownKeyError):
         return Report("Refused", one_line(str(error)), Exit.REFUSED)
     usage = _usage_message(error)
     if usage is not None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from ..cli.errors import Refusal, UsageProblem
-from ..cli.option_types import duration
-from .text import edited
+from ..text.parse import parse_duration
 
 #: What one may set at the top level and in each `[profiles.NAME]`, with the type of its value.
 KEYS: Mapping[str, type] = {
@@ -34,7 +29,14 @@ KEYS: Mapping[str, type] = {
 TOP_KEYS: Mapping[str, type] = {"profile": str, **KEYS}
 
 _KINDS = {str: "text in quotes", bool: "true or false", list: "a list of names"}
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class ConfigError(Exception):
+    """The config file or the environment cannot be used as it is."""
+
+
+class UnknownKeyError(ConfigError):
+    """A key that the config file does not have."""
 
 
 def config_path() -> Path:
@@ -54,9 +56,9 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UsageProblem(f"cannot read config file {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read config file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"config file {path} is broken: {error}") from None
+        raise ConfigError(f"config file {path} is broken: {error}") from None
     _check(content, path)
     return content
 
@@ -71,10 +73,10 @@ def _check(content: dict[str, Any], path: Path) -> None:
 
 def _check_profiles(profiles: Any, path: Path) -> None:
     if not isinstance(profiles, dict):
-        raise UsageProblem(f"config file {path}: key 'profiles' must be tables like [profiles.prod]")
+        raise ConfigError(f"config file {path}: key 'profiles' must be tables like [profiles.prod]")
     for name, profile in profiles.items():
         if not isinstance(profile, dict):
-            raise UsageProblem(f"config file {path}: key 'profiles.{name}' must be a table")
+            raise ConfigError(f"config file {path}: key 'profiles.{name}' must be a table")
         for key, value in profile.items():
             _check_value(key, value, KEYS, f"profiles.{name}.{key}", path)
 
@@ -84,41 +86,62 @@ def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str,
     if expected is None:
         near = difflib.get_close_matches(key, known, 1)
         advice = f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
-        raise UsageProblem(f"config file {path}: unknown key '{full_key}'{advice}")
+        raise ConfigError(f"config file {path}: unknown key '{full_key}'{advice}")
     names_only = expected is not list or (isinstance(value, list) and all(isinstance(v, str) for v in value))
     if not isinstance(value, expected) or not names_only:
-        raise UsageProblem(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}")
-    if key == "refresh" and isinstance(value, str):
-        try:
-            duration(value)
-        except typer.BadParameter as error:
-            raise UsageProblem(f"config file {path}: key '{full_key}': {error}") from None
+        raise ConfigError(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}")
+    if key == "refresh" and isinstance(problem := parse_duration(str(value)), str):
+        raise ConfigError(f"config file {path}: key '{full_key}': {problem}")
 
 
 def set_key(path: Path, key: str, text: str) -> None:
-    """Store one value under `key` (`theme`, `profiles.prod.url`), keeping all the others; atomic.
+    """Store one value under `key` (`theme`, `profiles.prod.url`), keeping all else and its comments; atomic.
 
-    Comments stay, unless the file is written in a way that only a whole new one can change.
+    Raises:
+        UnknownKeyError: No such key exists.
+        ConfigError: The file or the value cannot be used.
     """
-    content = load(path)
-    table, known, last, header = content, TOP_KEYS, key, ""
+    load(path)
     parts = key.split(".")
-    if len(parts) == 3 and parts[0] == "profiles" and parts[1]:
-        table = content.setdefault("profiles", {}).setdefault(parts[1], {})
-        known, last, header = KEYS, parts[2], f"[profiles.{_name(parts[1])}]"
-    elif len(parts) != 1:
-        raise Refusal(f"unknown key '{key}'; known: {', '.join(TOP_KEYS)}, profiles.NAME.KEY")
-    if last not in known:
-        raise Refusal(f"unknown key '{key}'; known: {', '.join(known)}")
-    table[last] = _value(text, known[last], key)
-    _check(content, path)
-    text = path.read_bytes().decode("utf-8") if path.exists() else ""
-    _replace(path, edited(text, header, last, _toml(table[last]), content) or _text(content))
+    is_profile = len(parts) == 3 and parts[0] == "profiles" and parts[1]
+    if not is_profile and len(parts) != 1:
+        raise UnknownKeyError(f"unknown key '{key}'; known: {', '.join(TOP_KEYS)}, profiles.NAME.KEY")
+    known = KEYS if is_profile else TOP_KEYS
+    if parts[-1] not in known:
+        raise UnknownKeyError(f"unknown key '{key}'; known: {', '.join(known)}")
+    value = _value(text, known[parts[-1]], key)
+    new = edited(path.read_bytes().decode("utf-8") if path.exists() else "", parts, value)
+    _check(tomllib.loads(new), path)
+    _replace(path, new)
+
+
+def edited(text: str, keys: Sequence[str], value: Any) -> str:
+    """Return TOML with a value set at a path of keys."""
+    import tomlkit
+    from tomlkit.items import Comment, Table, Whitespace
+
+    document = tomlkit.parse(text)
+    table: Any = document
+    for name in keys[:-1]:
+        table = table.setdefault(name, tomlkit.table(is_super_table=name == "profiles"))
+    body = document.body
+    first = next((at for at, (_, item) in enumerate(body) if isinstance(item, Table)), None)
+    if len(keys) > 1 or keys[0] in document or first is None:
+        table[keys[-1]] = value
+        return document.as_string()
+    # tomlkit would put it below the comment that belongs to the first table.
+    while first and isinstance(body[first - 1][1], Comment):
+        first -= 1
+    blank = [] if first and isinstance(body[first - 1][1], Whitespace) else [(None, tomlkit.nl())]
+    while first and isinstance(body[first - 1][1], Whitespace):
+        first -= 1
+    body[first:first] = [(tomlkit.key(keys[0]), tomlkit.item(value)), *blank]
+    return document.as_string()
 
 
 def _value(text: str, kind: type, key: str) -> Any:
     if not text.strip() and kind is not list:
-        raise UsageProblem(f"'{key}' would be empty: to remove it, glidemq config edit")
+        raise ConfigError(f"'{key}' would be empty: to remove it, glidemq config edit")
     last = key.rpartition(".")[2]
     if last == "url":
         _check_url(text)
@@ -126,7 +149,7 @@ def _value(text: str, kind: type, key: str) -> Any:
         _check_theme(text)
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise UsageProblem(f"'{key}' must be true or false")
+            raise ConfigError(f"'{key}' must be true or false")
         return text.lower() == "true"
     if kind is list:
         return [name for name in re.split(r"[,\s]+", text) if name]
@@ -141,35 +164,19 @@ def _check_url(text: str) -> None:
         if not text.startswith(EMBEDDED):
             settings(text)
     except InvalidOptionError as error:
-        raise UsageProblem(error.message) from None
+        raise ConfigError(error.message) from None
 
 
 def _check_theme(text: str) -> None:
     from glidemq_console.theme.files import load_themes, unusable
 
     if problem := unusable(text, load_themes()):
-        raise UsageProblem(problem)
+        raise ConfigError(problem)
 
 
 def create(path: Path) -> None:
     """Make an empty file."""
     _replace(path, "")
-
-
-def _text(content: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in content.items() if key != "profiles"}
-    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
-    for name, profile in content.get("profiles", {}).items():
-        lines += [
-            "",
-            f"[profiles.{_name(name)}]",
-            *(f"{key} = {_toml(value)}" for key, value in profile.items()),
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _name(profile: str) -> str:
-    return profile if _BARE_KEY.fullmatch(profile) else _toml(profile)
 
 
 def _replace(path: Path, text: str) -> None:
@@ -181,15 +188,11 @@ def _replace(path: Path, text: str) -> None:
         with open(new, "w", encoding="utf-8", newline="", opener=_private) as file:
             file.write(text)
         os.replace(new, path)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         new.unlink(missing_ok=True)
-        raise UsageProblem(f"cannot write config file {path}: {error.strerror}") from None
+        reason = "not UTF-8 text" if isinstance(error, UnicodeError) else error.strerror
+        raise ConfigError(f"cannot write config file {path}: {reason}") from None
 
 
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML; its strings, booleans and lists of strings are written as in JSON."""
-    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")

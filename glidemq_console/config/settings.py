@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..cli.errors import UsageProblem
 from . import file
+from .file import ConfigError
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off", "")
@@ -81,7 +81,7 @@ def resolve(given: Given) -> Settings:
     name, name_source = _profile(given, content)
     if name is not None and name not in profiles:
         listed = ", ".join(profiles) or "none"
-        raise UsageProblem(f"no profile '{name}' in {path} (key 'profiles.{name}'; profiles: {listed})")
+        raise ConfigError(f"no profile '{name}' in {path} (key 'profiles.{name}'; profiles: {listed})")
     sources: dict[str, str] = {"profile": name_source}
     profile = (f"profile {name}", profiles.get(name, {}) if name is not None else {})
     environment = ("environment", _environment())
@@ -151,7 +151,7 @@ def _flag(variable: str, text: str) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise UsageProblem(f"{variable} must be 1 or 0, not '{text}'")
+    raise ConfigError(f"{variable} must be 1 or 0, not '{text}'")
 
 
 def _login_name() -> str:
