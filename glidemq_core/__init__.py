@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .flows.workflows import dag as dag
     from .flows.workflows import group as group
     from .job import Job as Job
-    from .jobs.events import QueueEvents as QueueEvents
+    from .jobs.events.queue_events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
     from .queue import Queue as Queue
     from .records.jobs import *  # noqa: F403
@@ -57,7 +57,7 @@ _HOMES = {
         QueueNotFoundError RateLimitError SerializationError ServerError ServerUnavailableError
         SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
     """,
-    "jobs.events": "QueueEvents",
+    "jobs.events.queue_events": "QueueEvents",
     "flows.nodes": "DagNode FlowJob JobNode topo_sort validate_dag",
     "flows.producer": "FlowProducer",
     "job": "Job",

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 
-from glidemq_core.jobs.events import TRANSIENT, EventFeed
+from glidemq_core.jobs.events.feed import TRANSIENT, EventFeed
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records.jobs import QueueEvent
 

@@ -12,7 +12,7 @@ from glidemq_core.ai.ledger import get_ledger
 from glidemq_core.ai.streams import stream
 from glidemq_core.ai.usage_summary import get_usage_summary
 from glidemq_core.jobs.audit import get_audit
-from glidemq_core.jobs.events import check_start
+from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.counts import read_metrics

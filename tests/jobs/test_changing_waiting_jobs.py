@@ -14,7 +14,7 @@ from glidemq_core.errors import (
     JobStateError,
 )
 from glidemq_core.jobs.control import promote_jobs
-from glidemq_core.jobs.events import QueueEvents
+from glidemq_core.jobs.events.queue_events import QueueEvents
 from glidemq_core.options.job import Actor, JobOptions, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.wire.keys import PRIORITY_STEP

@@ -13,7 +13,7 @@ from kits.watch import viewer_url
 from glidemq_core.ai.stream_hub import StreamHub
 from glidemq_core.errors import ClosedError, PermissionDeniedError
 from glidemq_core.flows.producer import FlowProducer
-from glidemq_core.jobs.events import EventFeed
+from glidemq_core.jobs.events.feed import EventFeed
 from glidemq_core.queue import Queue
 from glidemq_core.server import context
 from glidemq_core.server.connection import Connection, connect

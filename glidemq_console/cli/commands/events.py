@@ -76,7 +76,7 @@ async def events(
         return (chosen is None or event.event in chosen) and (job_id is None or event.job_id == job_id)
 
     if not follow:
-        from glidemq_core.jobs.event_history import events_after, latest_events
+        from glidemq_core.jobs.events.history import events_after, latest_events
 
         connection = await session.connection()
         if start is None:

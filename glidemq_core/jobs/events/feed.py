@@ -1,24 +1,19 @@
-"""Events of queues as they happen: hints, in order, without repeats; lost ones are told as a gap."""
+"""Follow the event streams of queues: in order, without repeats; lost ones are told as a gap."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
-from ..options.fields import EPOCH, Duration, from_epoch_ms, positive_ms, refuse, text
-from ..records.jobs import QueueEvent
-from ..server.connection import Connection
-from ..server.context import QueueBase
-from ..wire.entry_ids import EntryId, id_text, parse_id
-from ..wire.keys import QueueKeys
-from ..wire.numbers import parse_number, to_int
-from ..wire.payload import decode_progress
-from ..wire.replies import as_text, pairs
-from ..wire.strict_json import parse_json
+from ...errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
+from ...records.jobs import QueueEvent
+from ...server.connection import Connection
+from ...wire.entry_ids import EntryId, id_text, parse_id
+from ...wire.keys import QueueKeys
+from ...wire.replies import as_text, pairs
+from .decode import decode_event
 
 #: Errors that waiting and trying again may mend.
 TRANSIENT = (ServerUnavailableError, CallTimeoutError)
@@ -30,58 +25,6 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 CLUSTER_POLL_S = 0.5
 #: Looks between two attempts to read a stream that was not one.
 _BROKEN_LOOKS = 20
-
-_ENTRY_ID = re.compile(r"\d{1,20}(-\d{1,20})?", re.ASCII)
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-#: Fields that are text whatever they look like.
-_TEXTS = frozenset(("name", "failedReason", "signal", "groupKey"))
-#: Events about a queue: `jobId` holds how many jobs they concern, or nothing.
-_COUNTED = frozenset(("drained", "cleaned", "retried"))
-
-
-def decode_event(queue: str, entry_id: str, fields: Iterable[tuple[bytes | str, bytes | str]]) -> QueueEvent:
-    """Read one entry of an event stream: snake_case keys, numbers and JSON decoded; anything may be missing."""
-    found = {as_text(name): as_text(value) for name, value in fields}
-    event, job_id = found.pop("event", ""), found.pop("jobId", "")
-    data = {_snake(name): _value(event, name, value) for name, value in found.items()}
-    if event in _COUNTED:
-        data["count"] = to_int(job_id)
-        job_id = ""
-    elif event in ("paused", "resumed") and "signal" not in found:
-        job_id = ""
-    return QueueEvent(
-        queue=queue,
-        id=entry_id,
-        at=from_epoch_ms(to_int(entry_id.partition("-")[0])) or EPOCH,
-        event=event,
-        job_id=job_id or None,
-        data=data,
-    )
-
-
-def _snake(name: str) -> str:
-    return _CAMEL.sub("_", name).lower()
-
-
-def _value(event: str, name: str, stored: str) -> Any:
-    if name in _TEXTS:
-        return stored
-    if event == "progress" and name == "data":
-        return decode_progress(stored)
-    number = parse_number(stored)
-    if number is not None:
-        return number
-    try:
-        return parse_json(stored)
-    except ValueError:
-        return stored
-
-
-def check_start(value: str, option: str) -> str:
-    """Accept `$`, `0` or an entry id. Raises InvalidOptionError."""
-    if value != "$" and not (isinstance(value, str) and _ENTRY_ID.fullmatch(value)):
-        refuse(option, value, "$, 0 or an entry id like 1795467240172-0")
-    return value
 
 
 @dataclass(slots=True)
@@ -309,79 +252,3 @@ def _facts_of(reply: Any) -> _Facts | Exception:
 
 def _page(reply: Any) -> list[tuple[str, list[tuple[Any, Any]]]]:
     return [(as_text(entry_id), pairs(fields)) for entry_id, fields in pairs(reply)]
-
-
-class QueueEvents(QueueBase):
-    """Events of one queue: `async for event in events`. Hints, not truth.
-
-    Reconnects and goes on after the last event seen; if entries were trimmed meanwhile, the next event has
-    `gap=True`. The iteration raises only what a retry cannot mend.
-
-    Args:
-        last_event_id: `$` only new events, `0` all that are kept, or the id of the last event seen.
-        block_timeout: ms or timedelta of one blocking read.
-        types: only events of these names.
-    Raises:
-        InvalidOptionError: a malformed id or time.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        connection: str | Connection | None = None,
-        *,
-        prefix: str | None = None,
-        last_event_id: str = "$",
-        block_timeout: Duration = 5_000,
-        types: Iterable[str] | None = None,
-    ) -> None:
-        super().__init__(name, connection, prefix=prefix)
-        self._start = check_start(last_event_id, "last_event_id")
-        self._block_ms = positive_ms(block_timeout, "block_timeout")
-        if isinstance(types, (str, bytes)):
-            refuse("types", types, "a sequence of event names")
-        self._types = None if types is None else frozenset(text(name, "types") for name in types)
-        self._feed: EventFeed | None = None
-        self._page: list[QueueEvent] = []
-
-    async def wait_until_ready(self) -> None:
-        """Connect and fix the starting point: what happens from now on will be seen."""
-        await (await self._opened_feed()).open()
-
-    def __aiter__(self) -> AsyncIterator[QueueEvent]:
-        return self
-
-    async def __anext__(self) -> QueueEvent:
-        """Wait for the next event. After `close` the iteration ends."""
-        while not self._page:
-            if self._lazy.closed:
-                raise StopAsyncIteration
-            try:
-                self._page = (await (await self._opened_feed()).read())[::-1]
-            except ClosedError:
-                if self._lazy.closed:
-                    raise StopAsyncIteration from None
-                raise
-        return self._page.pop()
-
-    async def close(self) -> None:
-        """End the iteration and close what this object opened; twice is fine."""
-        self._lazy.closed = True
-        feed, self._feed = self._feed, None
-        if feed is not None:
-            await feed.close()
-        await super().close()
-
-    async def _opened_feed(self) -> EventFeed:
-        scope = await self.scope()
-        if self._feed is None:
-            self._feed = EventFeed(
-                scope.connection,
-                scope.keys.prefix,
-                lambda: (self.name,),
-                start=self._start,
-                types=self._types,
-                block_ms=self._block_ms,
-                strict=True,
-            )
-        return self._feed

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from ..records.jobs import QueueEvent
-from ..server.connection import Connection
-from ..wire.entry_ids import EntryId, parse_id
-from ..wire.keys import QueueKeys
-from ..wire.replies import as_text
-from .events import check_start, decode_event
+from ...records.jobs import QueueEvent
+from ...server.connection import Connection
+from ...wire.entry_ids import EntryId, parse_id
+from ...wire.keys import QueueKeys
+from ...wire.replies import as_text
+from .decode import check_start, decode_event
 
 _PAGE = 500
 
