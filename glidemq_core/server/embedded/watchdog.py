@@ -15,7 +15,7 @@ from pathlib import Path
 from ...errors import EmbeddedServerError
 from ..resp import NotValkeyError, ReplyError
 from .folder import FIRST_LOCK, Folder, State, sign_in
-from .server import ask_to_stop, shut_down
+from .process import ask_to_stop, shut_down
 
 
 async def watch(folder: Folder, linger_ms: int, state: State) -> None:
