@@ -52,7 +52,7 @@ from .records.jobs import (
 from .search import index
 from .search.schema import Field, VectorField
 from .server.connection import Connection
-from .server.context import QueueBase, QueueContext
+from .server.context import QueueBase
 from .watch.limits import queue_limits
 from .wire.serializer import JSON_SERIALIZER
 
@@ -89,17 +89,11 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         self._compression = chosen.compression
         self._dead_letter_queue = chosen.dead_letter_queue
 
-    async def _open(self) -> QueueContext:
-        context = await super()._open()
-        if self._dead_letter_queue and not context.connection.read_only:
-            try:
-                await context.connection.command(
-                    "HSET", context.keys.meta, "deadLetterQueueName", self._dead_letter_queue
-                )
-            except BaseException:
-                await self._lazy.release()
-                raise
-        return context
+    async def _prepare(self, connection: Connection) -> None:
+        """Note the dead letter queue, so that consoles and workers can tell where exhausted jobs go."""
+        if self._dead_letter_queue and not connection.read_only:
+            meta = self._keys(connection).meta
+            await connection.command("HSET", meta, "deadLetterQueueName", self._dead_letter_queue)
 
     # Adding jobs -------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,7 +13,8 @@ from ..options.fields import queue_name
 from ..options.types import JobIdLike, id_in
 from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
-from .connection import Call, Connection, connect
+from .connect import connect
+from .connection import Call, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,18 @@ class LazyConnection:
         target: URL, shared Connection, or None for `GLIDEMQ_URL`.
         prefix: key prefix of a connection opened here; None takes the URL's.
         refusal, what: message and fact of the error that a use after `close` meets.
+        prepare: called with the connection before its first use; if it raises, the next use tries again.
     Raises: InvalidOptionError for another target.
     """
 
-    def __init__(self, target: str | Connection | None, prefix: str | None, refusal: str, what: str) -> None:
+    def __init__(
+        self,
+        target: str | Connection | None,
+        prefix: str | None,
+        refusal: str,
+        what: str,
+        prepare: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> None:
         if target is not None and not isinstance(target, (str, Connection)):
             raise InvalidOptionError(
                 "connection must be a URL, a Connection or None",
@@ -90,38 +100,53 @@ class LazyConnection:
         self._prefix = prefix
         self._refusal = refusal
         self._what = what
-        self._opened: Connection | None = None
+        self._prepare = prepare
+        self._prepared: Connection | None = None
         self._opening = asyncio.Lock()
 
     @property
     def current(self) -> Connection | None:
         """The connection; None while none is open."""
-        return self.target if isinstance(self.target, Connection) else self._opened
+        return self.target if isinstance(self.target, Connection) else self._prepared
 
     async def get(self) -> Connection:
         """Open the connection if need be. Raises ClosedError after `close`."""
         async with self._opening:
             self._check_open()
-            if isinstance(self.target, Connection):
-                return self.target
-            if self._opened is None:
-                opened = await open_target(self.target, self._prefix)
-                if self.closed:  # meanwhile
-                    await opened.close()
-                self._check_open()
-                self._opened = opened
-            return self._opened
+            if self._prepared is None:
+                self._prepared = await self._open()
+            return self._prepared
 
     async def close(self) -> None:
         """Close the connection if it was opened here; twice is fine."""
         self.closed = True
-        await self.release()
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared is not self.target:
+            await prepared.close()
 
-    async def release(self) -> None:
-        """Close what was opened here; the next use opens it anew."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.close()
+    async def _open(self) -> Connection:
+        target = self.target
+        connection = target if isinstance(target, Connection) else await self._connect(target)
+        try:
+            if self._prepare is not None:
+                await self._prepare(connection)
+            self._check_open()  # it may have been closed meanwhile
+        except BaseException:
+            if connection is not target:
+                await connection.close()
+            raise
+        return connection
+
+    async def _connect(self, target: str | None) -> Connection:
+        url = target or os.environ.get("GLIDEMQ_URL")
+        if not url:
+            raise InvalidOptionError(
+                "no connection given: pass a URL or a Connection, or set GLIDEMQ_URL",
+                option="connection",
+                value=None,
+                allowed="valkey://host:port",
+            )
+        return await connect(url, prefix=self._prefix)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -129,7 +154,7 @@ class LazyConnection:
 
 
 class QueueBase:
-    """Name, connection (opened at first use when given as a URL) and scope of a queue object."""
+    """Name and connection (opened at first use when given as a URL) of a queue object."""
 
     def __init__(
         self,
@@ -143,9 +168,8 @@ class QueueBase:
         self._prefix = prefix
         self._serializer = serializer
         refusal = f"{type(self).__name__} '{self.name}' is closed"
-        self._lazy = LazyConnection(connection, prefix, refusal, self.name)
-        self._scope: QueueContext | None = None
-        self._scoping = asyncio.Lock()
+        self._lazy = LazyConnection(connection, prefix, refusal, self.name, self._prepare)
+        self._queue_context: QueueContext | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -160,18 +184,20 @@ class QueueBase:
         return id_in(self.name, job)
 
     async def scope(self) -> QueueContext:
-        """Open the connection if need be and return the scope of this queue. Raises ClosedError after `close`."""
-        if self._scope is None or self._lazy.closed:
-            async with self._scoping:
-                if self._scope is None or self._lazy.closed:
-                    self._scope = await self._open()
-        return self._scope
+        """Open the connection if need be and return the context of calls on this queue.
 
-    async def _open(self) -> QueueContext:
-        connection = await self._lazy.get()
-        return QueueContext(
-            connection, QueueKeys(self._prefix or connection.prefix, self.name), self._serializer
-        )
+        Raises: ClosedError after `close`.
+        """
+        if self._queue_context is None or self._lazy.closed:
+            connection = await self._lazy.get()
+            self._queue_context = QueueContext(connection, self._keys(connection), self._serializer)
+        return self._queue_context
+
+    def _keys(self, connection: Connection) -> QueueKeys:
+        return QueueKeys(self._prefix or connection.prefix, self.name)
+
+    async def _prepare(self, connection: Connection) -> None:
+        """Do what a connection needs before its first use."""
 
     async def close(self) -> None:
         """Close the connection if this object opened it; twice is fine."""
@@ -183,18 +209,3 @@ class QueueBase:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def open_target(target: str | Connection | None, prefix: str | None = None) -> Connection:
-    """Resolve what callers pass as `connection`: a URL, a shared Connection, or None for `GLIDEMQ_URL`."""
-    if isinstance(target, Connection):
-        return target
-    url = target or os.environ.get("GLIDEMQ_URL")
-    if not url:
-        raise InvalidOptionError(
-            "no connection given: pass a URL or a Connection, or set GLIDEMQ_URL",
-            option="connection",
-            value=None,
-            allowed="valkey://host:port",
-        )
-    return await connect(url, prefix=prefix)
