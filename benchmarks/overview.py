@@ -14,7 +14,8 @@ import statistics
 import tempfile
 import time
 
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys

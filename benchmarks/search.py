@@ -20,7 +20,8 @@ import time
 import numpy
 
 from glidemq_core import Queue, VectorField
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.wire.keys import QueueKeys
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .search.index import TextField as TextField
     from .search.index import VectorField as VectorField
     from .search.index import escape_tag as escape_tag
+    from .server.connect import connect as connect
     from .server.connection import Connection as Connection
-    from .server.connection import connect as connect
     from .watch import Watch as Watch
     from .wire.serializer import JSON_SERIALIZER as JSON_SERIALIZER
     from .wire.serializer import Serializer as Serializer
@@ -46,7 +46,8 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 _HOMES = {
     "app": "load_app",
     "wire.serializer": "JSON_SERIALIZER Serializer",
-    "server.connection": "Connection connect",
+    "server.connection": "Connection",
+    "server.connect": "connect",
     "embedded": "EmbeddedServer",
     "errors": """
         AuditError AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError

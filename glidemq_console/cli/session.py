@@ -75,7 +75,7 @@ class Session:
     async def connection(self) -> Connection:
         """Connect at first use; closed with the session."""
         if self._connection is None:
-            from glidemq_core.server.connection import connect
+            from glidemq_core.server.connect import connect
 
             chosen = self.settings
             self._connection = await connect(chosen.url, prefix=chosen.prefix, **self.connect_options())

@@ -150,7 +150,7 @@ class LiveFeed:
     async def _open(self, session: AsyncExitStack) -> Watch:
         """Connect. The client library is heavy, so a thread imports it while the first frame is already up."""
         await asyncio.to_thread(importlib.import_module, "glidemq_core.watch")
-        from glidemq_core.server.connection import connect
+        from glidemq_core.server.connect import connect
         from glidemq_core.watch import Watch
 
         config = self._config

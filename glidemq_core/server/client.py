@@ -1,4 +1,4 @@
-"""One client of the driver, made sturdy: here alone words are sent, repeated and their errors translated."""
+"""One client of the driver with retries: the only place that sends commands, repeats them and translates errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..errors import (
 )
 from . import functions
 from .commands import key_of, name_of, read_only_error
+from .half_open import is_half_open
 from .nodes import Nodes
 from .probe import parse_slots
-from .silence import leads_nowhere
 from .url import Address
 
 Words = list[str | bytes]
@@ -42,7 +42,7 @@ class ConnectionStats:
 
 
 class ResilientClient:
-    """Sends words; loads our library when the server lacks it, repeats reads that lost their connection."""
+    """Sends commands; loads our library when the server lacks it, repeats reads that lost their connection."""
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class ResilientClient:
         self._slots = asyncio.Semaphore(self._settings.max_inflight)
         self._loading = asyncio.Lock()
         self._loads = 0
-        #: A call got no answer in time: its connection may lead nowhere.
+        #: A call got no answer in time: its connection may be half open.
         self._unanswered = False
-        self._reassuring: asyncio.Task[None] | None = None
-        #: Farewells of clients that were replaced.
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._asking_nodes: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        #: Former clients that are closed once the answers that they owe have had time to come.
+        self._closing: set[asyncio.Task[None]] = set()
+        self._refreshing_nodes: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, driver: Any, nodes: Nodes, secret: str | None, *, trust_roles: bool) -> Self:
@@ -114,10 +114,7 @@ class ResilientClient:
     async def pipeline(self, commands: Sequence[Words]) -> list[Any]:
         """Run plain commands in one round trip; an error stands, translated, in its place in the answer."""
         answers = await self._exec(commands)
-        return [
-            self._in_place(answer, words, key_of(words))
-            for answer, words in zip(answers, commands, strict=True)
-        ]
+        return [self._in_place(answer, words) for answer, words in zip(answers, commands, strict=True)]
 
     async def call(self, words: Words, key: str | None, *, repeat: bool) -> Any:
         """Call one of our functions; `repeat` once more when the connection breaks."""
@@ -148,11 +145,11 @@ class ResilientClient:
     async def close(self) -> None:
         """Close the client; requests on their way end in `ClosedError`."""
         self.closed = True
-        if self._asking_nodes is not None:
-            self._asking_nodes.cancel()
-        for task in self._leaving:
+        if self._refreshing_nodes is not None:
+            self._refreshing_nodes.cancel()
+        for task in self._closing:
             task.cancel()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
         await self.client.close()
 
     def check_open(self) -> None:
@@ -181,10 +178,10 @@ class ResilientClient:
         give_up_at: float | None = None
         looked = False
         while True:
-            if self._is_unsure:
-                await self._reassure()
+            if self._needs_check:
+                await self._check_server()
             if self._nodes.is_old:
-                self._ask_nodes()
+                self._refresh_nodes()
             self.stats.commands += 1
             async with self._slots:
                 client, generation = self.client, self._generation
@@ -203,19 +200,19 @@ class ResilientClient:
                 await self._find_primary(error, generation)
 
     @property
-    def _is_unsure(self) -> bool:
-        """Whether a call has to look before it is sent."""
+    def _needs_check(self) -> bool:
+        """Whether a call has to check the server before it is sent."""
         nodes = self._nodes
         return (
             self.closed
             or nodes.doubtful
             or self._unanswered
-            or self._reassuring is not None
+            or self._checking is not None
             or self._generation != nodes.generation
         )
 
     def _as_lost(self, error: Exception, client: Any) -> Exception:
-        """A client that was replaced is closed in the end: the replies that it owed are lost, nothing else."""
+        """Return the error of a client that was replaced and closed as what it is: a lost reply."""
         if isinstance(error, self._driver.ClosingError) and client is not self.client and not self.closed:
             lost: Exception = self._driver.ConnectionError("the client was replaced")
             return lost
@@ -225,8 +222,8 @@ class ResilientClient:
         """Run a pipeline; errors of single commands stand in the answer untranslated."""
         if not commands:
             return []
-        if self._is_unsure:
-            await self._reassure()
+        if self._needs_check:
+            await self._check_server()
         self.stats.commands += len(commands)
         started = time.perf_counter()
         batch = self._driver.batch(self._settings.cluster, commands)
@@ -266,19 +263,19 @@ class ResilientClient:
                     raise problem from error
             self._loads += 1
 
-    async def _reassure(self) -> None:
-        """Before a call after trouble: see that somebody is there, instead of waiting for the time-out.
+    async def _check_server(self) -> None:
+        """Before a call after an outage: check that the server is there, instead of waiting for the time-out.
 
-        However many calls wait, one look and one change of the client serve them all.
+        However many calls wait, one check and one change of the client serve them all.
         """
         self.check_open()
-        if self._reassuring is None:
-            self._reassuring = asyncio.get_running_loop().create_task(self._make_sure())
-            self._reassuring.add_done_callback(_heard)
-        await asyncio.shield(self._reassuring)
+        if self._checking is None:
+            self._checking = asyncio.get_running_loop().create_task(self._check())
+            self._checking.add_done_callback(_ignore_error)
+        await asyncio.shield(self._checking)
         self.check_open()
 
-    async def _make_sure(self) -> None:
+    async def _check(self) -> None:
         try:
             looked, unanswered = self._nodes.doubtful, self._unanswered
             if looked:
@@ -289,7 +286,7 @@ class ResilientClient:
             elif looked or unanswered:
                 await self._renew(unanswered)
         finally:
-            self._reassuring = None
+            self._checking = None
 
     async def _renew(self, unanswered: bool) -> None:
         """Change a client that the driver would keep for ever: its password is old, or it gets no answers any more."""
@@ -298,11 +295,11 @@ class ResilientClient:
             return
         secret = await self._settings.secret()
         if (asks and secret != getattr(self.client.config.credentials, "password", None)) or (
-            unanswered and await leads_nowhere(self._nodes.settings, secret, self._hears)
+            unanswered and await is_half_open(self._nodes.settings, secret, self._is_answered_by)
         ):
             await self._replace(secret)
 
-    async def _hears(self, node: Address) -> bool:
+    async def _is_answered_by(self, node: Address) -> bool:
         """Whether a node answers on the client's connection to it; a refusal is an answer."""
         self.stats.commands += 1
         try:
@@ -335,28 +332,28 @@ class ResilientClient:
         if self.closed:
             await client.close()
             return
-        leaving = asyncio.get_running_loop().create_task(self._let_go(self.client))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        closing = asyncio.get_running_loop().create_task(self._close_later(self.client))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
         self.client, self._generation = client, generation
 
-    async def _let_go(self, client: Any) -> None:
+    async def _close_later(self, client: Any) -> None:
         try:
             await asyncio.sleep(self._settings.request_timeout / 1_000)
         finally:
             await client.close()
 
-    def _ask_nodes(self) -> None:
+    def _refresh_nodes(self) -> None:
         """Ask the cluster for its nodes, beside the calls."""
-        if self._asking_nodes is None or self._asking_nodes.done():
-            self._asking_nodes = asyncio.get_running_loop().create_task(self._hear_nodes())
+        if self._refreshing_nodes is None or self._refreshing_nodes.done():
+            self._refreshing_nodes = asyncio.get_running_loop().create_task(self._update_nodes())
 
-    async def _hear_nodes(self) -> None:
+    async def _update_nodes(self) -> None:
         found: tuple[Address, ...] = ()
         with suppress(self._driver.GlideError):
             self.stats.commands += 1
             found = parse_slots(await self.client.custom_command(["CLUSTER", "SLOTS"]))
-        self._nodes.hear(found)
+        self._nodes.update(found)
 
     async def _explained(
         self, error: Exception, words: Sequence[str | bytes], key: str | None = None
@@ -385,7 +382,7 @@ class ResilientClient:
             self._unanswered = self._unanswered or isinstance(translated, TimeoutError)
         return translated
 
-    def _in_place(self, answer: Any, words: Sequence[str | bytes], key: str | None) -> Any:
+    def _in_place(self, answer: Any, words: Sequence[str | bytes], key: str | None = None) -> Any:
         return self._translated(answer, words, key) if isinstance(answer, self._driver.GlideError) else answer
 
     def _is_disconnect(self, answer: Any) -> bool:
@@ -395,7 +392,7 @@ class ResilientClient:
         return isinstance(answer, self._driver.GlideError) and self._driver.is_missing_function(answer)
 
 
-def _heard(task: asyncio.Task[None]) -> None:
-    """Take note of an error that those who waited for it no longer want."""
+def _ignore_error(task: asyncio.Task[None]) -> None:
+    """Mark the error of a task as seen: those who waited for it are gone."""
     if not task.cancelled():
         task.exception()

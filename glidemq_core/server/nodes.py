@@ -23,7 +23,7 @@ _ACCEPT_S = 1.0
 class Nodes:
     """Shared by all clients of a connection; asked again when one of them has lost the server.
 
-    A cluster's seeds may die for good: whoever looks for the cluster asks all nodes that were heard of. Of several
+    A cluster's seeds may die for good: whoever looks for the cluster asks all nodes that are known. Of several
     addresses of one server, the one is used that says that it is the primary.
     """
 
@@ -32,14 +32,14 @@ class Nodes:
         self._others: tuple[Address, ...] = ()
         self._looking: asyncio.Task[str | None] | None = None
         self._accepting: asyncio.Task[bool] | None = None
-        self._heard_at = -_KNOWN_S
+        self._updated_at = -_KNOWN_S
         #: Settings for the driver: the addresses to connect to, the best first.
         self.settings = settings
         #: Counts the changes of the primary: a client made for an older one is out of date.
         self.generation = 0
         #: One of the clients lost the server: the next call looks before it waits.
         self.doubtful = False
-        self.hear(facts.nodes_at)
+        self.update(facts.nodes_at)
 
     @property
     def address(self) -> str:
@@ -54,12 +54,12 @@ class Nodes:
     @property
     def is_old(self) -> bool:
         """Whether a cluster should be asked for its nodes again."""
-        return self._given.cluster and time.monotonic() - self._heard_at >= _KNOWN_S
+        return self._given.cluster and time.monotonic() - self._updated_at >= _KNOWN_S
 
-    def hear(self, addresses: Iterable[Address]) -> None:
-        """Remember the nodes that a cluster tells of."""
+    def update(self, addresses: Iterable[Address]) -> None:
+        """Remember the nodes that a cluster names."""
         found = [address for address in addresses if address not in self._given.addresses]
-        self._heard_at = time.monotonic()
+        self._updated_at = time.monotonic()
         if found:
             self._others = tuple(dict.fromkeys(found))[:_MOST]
             self.settings = replace(self._given, addresses=(*self._given.addresses, *self._others))
@@ -85,7 +85,7 @@ class Nodes:
             raise ServerUnavailableError(problem, address=self.address)
         self.doubtful = False
         if self._given.cluster:
-            self._heard_at = -_KNOWN_S
+            self._updated_at = -_KNOWN_S
 
     async def _find_any(self) -> str | None:
         return None if await self.accept() else f"cannot reach {self.address}"

@@ -18,7 +18,8 @@ from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateEr
 from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records.base import to_json
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 from glidemq_core.worker.sweeps import sweep_suspended
 

@@ -429,7 +429,7 @@ async def test_an_early_signal_is_kept_with_its_entry_or_not_at_all(queue: Q) ->
 
 
 async def test_a_user_who_may_not_write_the_audit_decides_nothing(queue: Q, server_url: str) -> None:
-    from glidemq_core.server.connection import connect
+    from glidemq_core.server.connect import connect
 
     job_id, _, _ = await suspended(queue)
     scope = await queue.scope()
@@ -450,7 +450,7 @@ async def test_a_user_who_may_not_write_the_audit_decides_nothing(queue: Q, serv
 async def test_the_audit_names_the_user_of_the_server_beside_what_people_call_themselves(
     queue: Q, server_url: str
 ) -> None:
-    from glidemq_core.server.connection import connect
+    from glidemq_core.server.connect import connect
 
     scope = await queue.scope()
     command = scope.connection.command

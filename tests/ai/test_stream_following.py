@@ -21,7 +21,8 @@ from glidemq_core.errors import (
 )
 from glidemq_core.job import Job
 from glidemq_core.queue import Queue
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 # Following ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from typing import Any
 from conftest import eventually
 
 from glidemq_core import Job, Queue, UnrecoverableError
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker.worker import Worker
 
 COMMAND = [sys.executable, "-m", "glidemq_console"]

@@ -14,7 +14,8 @@ from conftest import eventually
 
 from glidemq_console.cli.tail.narrator import Narrator
 from glidemq_core import Job, Queue, Worker
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 
 from .harness import COMMAND, Ran, fill, process, spawn, through_a_pty, within
 

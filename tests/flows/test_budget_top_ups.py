@@ -28,7 +28,8 @@ from glidemq_core.options.job import Actor, Budget, JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.jobs import to_json
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 
 # Topping up --------------------------------------------------------------------------------------------------

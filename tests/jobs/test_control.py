@@ -21,7 +21,8 @@ from glidemq_core.errors import (
 from glidemq_core.jobs.control import retry_some, update_data, update_progress
 from glidemq_core.options.job import Actor, Fallback, RateLimit
 from glidemq_core.queue import Queue
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker.sweeps import tick
 
 ACTOR = Actor("ann", via="cli")

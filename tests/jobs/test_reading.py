@@ -16,7 +16,8 @@ from glidemq_core.jobs.read import METADATA_FIELDS, STATES
 from glidemq_core.options.fields import epoch_ms
 from glidemq_core.options.job import Actor, JobRef, Ordering
 from glidemq_core.queue import Queue
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker.sweeps import tick
 

@@ -121,7 +121,7 @@ async def test_a_client_is_changed_once_however_many_calls_find_a_replica(
     first, second = pair
     made = 0
     async with connect(url(first, second)) as opened:
-        driver = opened._link._driver
+        driver = opened._client._driver
         create = driver.create
 
         async def counted(*args: Any, **keywords: Any) -> Any:

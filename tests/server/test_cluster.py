@@ -17,7 +17,8 @@ from glidemq_core import Actor, Queue, VectorField, errors
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.jobs.audit import restart_audit
 from glidemq_core.server import functions
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.server.resp import RespConnection
 from glidemq_core.watch import Watch
 

@@ -16,7 +16,8 @@ from conftest import eventually, free_port, server_words
 
 from glidemq_core import Job, Queue, QueueEvents, Worker, errors, get_usage_summary
 from glidemq_core.server import functions
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 
 ROOT = "glide:{q}"
 StartServer = Callable[..., int]
@@ -451,7 +452,7 @@ async def _blocked(admin: Connection, count: int) -> bool:
 async def test_a_library_that_vanishes_again_after_it_was_loaded_fails_no_call(
     admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, loaded = admin._link._load, []
+    load, loaded = admin._client._load, []
 
     async def flushed_at_once(seen: int) -> None:
         await load(seen)
@@ -459,6 +460,6 @@ async def test_a_library_that_vanishes_again_after_it_was_loaded_fails_no_call(
         if len(loaded) < 4:
             await admin.command("FUNCTION", "FLUSH")
 
-    monkeypatch.setattr(admin._link, "_load", flushed_at_once)
+    monkeypatch.setattr(admin._client, "_load", flushed_at_once)
     assert await admin.call("version", ROOT) == functions.LIBRARY.encode()
     assert len(loaded) == 4

@@ -17,13 +17,13 @@ import pytest
 from conftest import eventually, free_port
 
 from glidemq_core import errors
-from glidemq_core.server.connection import connect
+from glidemq_core.server.connect import connect
 from glidemq_core.server.embedded.folder import Folder
 from glidemq_core.server.embedded.server import EmbeddedServer
 
 USE = """
 import asyncio, sys
-from glidemq_core.server.connection import connect
+from glidemq_core.server.connect import connect
 async def main():
     async with connect("embedded:" + sys.argv[1]) as c:
         await c.command("INCR", "starts")

@@ -16,7 +16,8 @@ from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.jobs.events.feed import EventFeed
 from glidemq_core.queue import Queue
 from glidemq_core.server import context
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 
 

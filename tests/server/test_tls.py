@@ -13,7 +13,7 @@ import pytest
 
 from glidemq_core import errors
 from glidemq_core.server import functions
-from glidemq_core.server.connection import connect
+from glidemq_core.server.connect import connect
 
 # --- TLS
 

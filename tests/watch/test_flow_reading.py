@@ -264,6 +264,6 @@ async def test_what_is_kept_of_removed_jobs_is_read_without_functions_too(
 ) -> None:
     await run_with_usage(connection, producer, remove_on_complete=True, remove_on_fail=True)
     whole = await Watch(connection).flow("q", "2")
-    monkeypatch.setattr(connection._link, "functions_available", False)
+    monkeypatch.setattr(connection._client, "functions_available", False)
     plain = await Watch(connection).flow("q", "2")
     assert (plain.usage, plain.counts, plain.removed) == (whole.usage, whole.counts, whole.removed)

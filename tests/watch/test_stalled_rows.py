@@ -6,7 +6,8 @@ import pytest
 from kits.bench import Bench
 from kits.watch import quick_watch, viewer_url
 
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys
 

@@ -13,7 +13,8 @@ from kits.watch import add, calls, fill, quick_watch, viewer_url  # noqa: F401
 from kits.wire import GOLDEN, replay
 
 from glidemq_core.records.jobs import to_json
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import STATES, Watch
 from glidemq_core.wire.keys import QueueKeys
 

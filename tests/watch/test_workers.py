@@ -13,7 +13,8 @@ from glidemq_core.errors import InvalidOptionError, PermissionDeniedError
 from glidemq_core.queue import Queue
 from glidemq_core.reading import scan
 from glidemq_core.search import store
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.worker import Worker

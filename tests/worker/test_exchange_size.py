@@ -14,7 +14,8 @@ from kits.worker import P, quick
 
 from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options.job import NewJob
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker.exchange import BATCH, BATCH_BYTES
 
 JOBS = 150

@@ -21,7 +21,8 @@ from glidemq_core.errors import (
     ServerUnavailableError,
 )
 from glidemq_core.options.job import Actor
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker.outbox import MOST_REFUSALS, RETRY_AFTER_MS, Outbox
 

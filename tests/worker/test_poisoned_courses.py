@@ -15,7 +15,7 @@ from kits.worker import P, is_idle, quick
 from glidemq_core.doctor import repair
 from glidemq_core.errors import ServerError
 from glidemq_core.options.job import Actor, Ordering
-from glidemq_core.server.connection import connect
+from glidemq_core.server.connect import connect
 from glidemq_core.watch import Watch
 from worker.test_poisoned_keys import CONSUMER, orphans, unless_refused
 

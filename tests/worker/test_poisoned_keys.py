@@ -18,7 +18,7 @@ from glidemq_core.doctor import repair
 from glidemq_core.errors import PermissionDeniedError, ServerError
 from glidemq_core.options.job import Actor, Ordering
 from glidemq_core.queue import Queue
-from glidemq_core.server.connection import connect
+from glidemq_core.server.connect import connect
 from glidemq_core.server.context import QueueContext
 from glidemq_core.watch import Watch
 

@@ -13,7 +13,8 @@ from kits.worker import in_state, quick
 
 from glidemq_core.errors import CallTimeoutError, ServerUnavailableError
 from glidemq_core.options.job import NewJob
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker, events
 
 

@@ -18,7 +18,8 @@ from conftest import eventually
 
 from glidemq_core.options.job import NewJob
 from glidemq_core.queue import Queue
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
 CHILD = textwrap.dedent(

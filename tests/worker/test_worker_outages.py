@@ -33,7 +33,8 @@ from glidemq_core.jobs.control import append_log, update_data, update_progress
 from glidemq_core.options.job import NewJob, Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server import retry
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.worker import Worker
 

@@ -19,7 +19,8 @@ from kits.bench import Bench
 from glidemq_core.errors import GlideMQError
 from glidemq_core.options.job import Backoff, NewJob, Ordering, RateLimit, Retention, TokenBucket
 from glidemq_core.queue import Queue
-from glidemq_core.server.connection import Connection, connect
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 from glidemq_core.server.embedded.server import EmbeddedServer
 from glidemq_core.worker import Worker
 from glidemq_core.worker.execution.outcome import backoff_ms, retention_rule

@@ -10,7 +10,8 @@ from typing import Any
 import glide
 from glide import ClosingError, ConnectionError, GlideError, TimeoutError
 
-from .driver_errors import (
+from ..url import Settings
+from .errors import (
     is_disconnect,
     is_existing_library,
     is_missing_function,
@@ -18,7 +19,6 @@ from .driver_errors import (
     is_replica,
     translate,
 )
-from .url import Settings
 
 __all__ = [
     "ClosingError",

@@ -12,7 +12,7 @@ from glide import (
     TimeoutError,
 )
 
-from ..errors import (
+from ...errors import (
     AuditError,
     AuthenticationError,
     CallTimeoutError,
@@ -22,7 +22,7 @@ from ..errors import (
     ServerError,
     ServerUnavailableError,
 )
-from .commands import no_functions_error
+from ..commands import no_functions_error
 
 #: "An error was signalled by the server: - ResponseError: text"; "WRONGTYPE: text" for other codes.
 _SIGNALLED = re.compile(r"(?:signalled by the server\S*\s*-?\s*-\s*)(\w+)\s*:\s*(.*)", re.DOTALL)
