@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _HOMES says, for type checkers
-    from .ai.usage_summary import get_usage_summary as get_usage_summary
+    from .ai.usage.summary import get_usage_summary as get_usage_summary
     from .app import load_app as load_app
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
@@ -75,7 +75,7 @@ _HOMES = {
         ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
     """,
     "search.index": "NumericField TagField TextField VectorField escape_tag",
-    "ai.usage_summary": "get_usage_summary",
+    "ai.usage.summary": "get_usage_summary",
     "watch": "Watch",
     "worker": "SyncJob Worker serve",
     "flows.workflows": "chain chord dag group",

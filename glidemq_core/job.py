@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack
 
-from .ai.streams import append_chunk
-from .ai.usage import UsageKeywords, report_tokens, report_usage
+from .ai.streams.chunks import append_chunk
+from .ai.usage.report import UsageKeywords, report_tokens, report_usage
 from .errors import JobStateError
 from .jobs import control
 from .jobs.active_run import ActiveRun, ControlCall, RunCalls

@@ -7,7 +7,9 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Generic, Literal, Unpack, overload
 
-from .ai import approvals, ledger, reviews, streams, suspension, usage_summary
+from .ai import approvals, reviews, suspension
+from .ai.streams import chunks
+from .ai.usage import ledger, summary
 from .flows import budgets, repair
 from .flows.usage import get_flow_usage
 from .job import Job
@@ -539,7 +541,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises:
             InvalidOptionError: a malformed id. An unknown job gives an empty list.
         """
-        return await streams.read_stream(
+        return await chunks.read_stream(
             await self.scope(), self._own(job_id), last_id=last_id, count=count, block=block
         )
 
@@ -567,7 +569,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         """
         context = await self.scope()
         async with aclosing(
-            streams.stream(
+            chunks.stream(
                 context,
                 self._own(job_id),
                 start=start,
@@ -575,8 +577,8 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
                 until_done=until_done,
                 block=block,
             )
-        ) as chunks:
-            async for chunk in chunks:
+        ) as stream:
+            async for chunk in stream:
                 yield chunk
 
     # Usage -------------------------------------------------------------------------------------------------
@@ -609,7 +611,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             InvalidOptionError: a span that ends before it starts, or more than 100,000 buckets to read.
         """
         context = await self.scope()
-        return await usage_summary.get_usage_summary(
+        return await summary.get_usage_summary(
             context.connection,
             window=window,
             start_time=start_time,

@@ -380,7 +380,7 @@ class LiveFeed:
         while True:
             await self._live.wait()
             from glidemq_core import Queue
-            from glidemq_core.ai.stream_hub import StreamHub
+            from glidemq_core.ai.streams.hub import StreamHub
 
             try:
                 connection = self._session()

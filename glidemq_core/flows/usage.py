@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..ai.ledger import attempts_of, runs_of
-from ..ai.usage_totals import Sum
+from ..ai.usage.ledger import attempts_of, runs_of
+from ..ai.usage.totals import Sum
 from ..records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext

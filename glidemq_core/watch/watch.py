@@ -8,9 +8,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from glidemq_core.ai.ledger import get_ledger
-from glidemq_core.ai.streams import stream
-from glidemq_core.ai.usage_summary import get_usage_summary
+from glidemq_core.ai.streams.chunks import stream
+from glidemq_core.ai.usage.ledger import get_ledger
+from glidemq_core.ai.usage.summary import get_usage_summary
 from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole

@@ -12,7 +12,7 @@ from conftest import eventually
 from kits.suspension import activate, activated, field, signal_list, suspended
 
 from glidemq_core.ai.rounds import entry_text
-from glidemq_core.ai.streams import append_chunk
+from glidemq_core.ai.streams.chunks import append_chunk
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError, PermissionDeniedError
 from glidemq_core.options.job import Actor

@@ -10,9 +10,10 @@ import pytest
 from conftest import eventually
 from kits.stream import collect, running, set_state, streamed_queue, write  # noqa: F401
 
-from glidemq_core.ai import stream_hub, stream_tail
-from glidemq_core.ai.stream_hub import StreamHub
-from glidemq_core.ai.streams import append_chunk
+from glidemq_core.ai.streams import hub as hub_module
+from glidemq_core.ai.streams import tail as tail_module
+from glidemq_core.ai.streams.chunks import append_chunk
+from glidemq_core.ai.streams.hub import StreamHub
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,
@@ -169,7 +170,7 @@ async def test_many_streams_of_many_queues_share_few_connections(connection: Con
     tails = [hub.follow(scope, job_id) for scope, job_id in jobs]
     readings = [asyncio.create_task(collect(tail)) for tail in tails]
     await eventually(lambda: sum(len(reader.tails) for reader in hub.readers) == 30)
-    assert len(hub.readers) <= stream_hub.MAX_READERS
+    assert len(hub.readers) <= hub_module.MAX_READERS
 
     for turn in range(5):
         await asyncio.gather(
@@ -203,7 +204,7 @@ async def test_two_readers_of_one_stream_each_get_their_part(queue: Queue) -> No
 async def test_a_slow_tail_leaves_its_reader_and_misses_nothing(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_tail, "BUFFER", 10)
+    monkeypatch.setattr(tail_module, "BUFFER", 10)
     scope, job_id = await running(queue)
     hub = StreamHub(scope.connection)
     slow, quick = hub.follow(scope, job_id), hub.follow(scope, job_id)
@@ -277,7 +278,7 @@ async def test_the_shared_hub_goes_when_nobody_reads(queue: Queue) -> None:
     async for chunk in queue.stream(job_id):
         assert chunk.text == "a"
         break
-    hubs = stream_hub._hubs
+    hubs = hub_module._hubs
 
     def gone() -> bool:
         gc.collect()

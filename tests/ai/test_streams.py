@@ -10,7 +10,7 @@ from conftest import eventually
 from kits.stream import collect, running, streamed_queue  # noqa: F401
 from kits.wire import dump, recording, replay
 
-from glidemq_core.ai.streams import append_chunk
+from glidemq_core.ai.streams.chunks import append_chunk
 from glidemq_core.errors import (
     InvalidOptionError,
     JobNotFoundError,

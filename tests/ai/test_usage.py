@@ -13,9 +13,9 @@ from conftest import eventually
 from kits.usage import MINUTE, NOW, added, bucket, clocked_queue  # noqa: F401
 from kits.wire import dump, recording, replay
 
-from glidemq_core.ai import usage as usage_module
-from glidemq_core.ai.usage import report_tokens, report_usage
-from glidemq_core.ai.usage_summary import get_usage_summary
+from glidemq_core.ai.usage import report as usage_module
+from glidemq_core.ai.usage.report import report_tokens, report_usage
+from glidemq_core.ai.usage.summary import get_usage_summary
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, LockBusyError
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import Usage

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from kits.usage import MINUTE, NOW, added, bucket, clocked_queue  # noqa: F401
 
-from glidemq_core.ai.usage import report_usage
-from glidemq_core.ai.usage_summary import get_usage_minutes, get_usage_summary
+from glidemq_core.ai.usage.report import report_usage
+from glidemq_core.ai.usage.summary import get_usage_minutes, get_usage_summary
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from glidemq_core.ai.stream_hub import StreamHub
-from glidemq_core.ai.streams import append_chunk
+from glidemq_core.ai.streams.chunks import append_chunk
+from glidemq_core.ai.streams.hub import StreamHub
 from glidemq_core.queue import Queue
 from glidemq_core.records.jobs import StreamChunk
 from glidemq_core.server.connection import Connection

@@ -10,7 +10,7 @@ import pytest
 from conftest import eventually
 from kits.watch import viewer_url
 
-from glidemq_core.ai.stream_hub import StreamHub
+from glidemq_core.ai.streams.hub import StreamHub
 from glidemq_core.errors import ClosedError, PermissionDeniedError
 from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.jobs.events.feed import EventFeed

@@ -14,7 +14,7 @@ from kits.bench import Bench
 from kits.recording import HOUR, Process, never, one, same, steady_minute, worker  # noqa: F401
 from kits.wire import dump, recording
 
-from glidemq_core.ai.usage import report_usage
+from glidemq_core.ai.usage.report import report_usage
 from glidemq_core.options.job import Backoff
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection

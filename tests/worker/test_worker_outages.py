@@ -17,8 +17,8 @@ from kits.bench import Bench
 from kits.wire import dump
 from kits.worker import Outage, P, clean, in_state, never, quick
 
-from glidemq_core.ai.streams import append_chunk
-from glidemq_core.ai.usage import report_usage
+from glidemq_core.ai.streams.chunks import append_chunk
+from glidemq_core.ai.usage.report import report_usage
 from glidemq_core.errors import (
     CallTimeoutError,
     GlideMQError,

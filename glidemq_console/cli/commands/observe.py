@@ -105,7 +105,7 @@ async def usage(
     summary = await watch.usage(start_time=start_ms, end_time=end_ms, queues=wanted or None)
     minutes = None
     if by_minute:
-        from glidemq_core.ai.usage_summary import get_usage_minutes
+        from glidemq_core.ai.usage.summary import get_usage_minutes
 
         connection = await session.connection()
         minutes = await get_usage_minutes(

@@ -16,7 +16,7 @@ from ..tail.narrator import Narrator
 from ..tail.printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
 
 if TYPE_CHECKING:
-    from glidemq_core.ai.stream_tail import Tail
+    from glidemq_core.ai.streams.tail import Tail
     from glidemq_core.options.job import JobRef
 
 
@@ -56,7 +56,7 @@ async def tail(
     limit_ms = session.given.timeout
     follower = _Follower(session, printer, follow=follow)
 
-    from glidemq_core.ai.streams import check_entry_id
+    from glidemq_core.ai.streams.chunks import check_entry_id
 
     require(
         start in ("start", "now") or start[:1].isdigit(), f"--from '{start}': say start, now or an entry id"
@@ -92,7 +92,7 @@ class _Follower:
         self._narrator: Narrator | None = None
 
     async def run(self, ref: JobRef, start: str) -> int:
-        from glidemq_core.ai.stream_hub import StreamHub
+        from glidemq_core.ai.streams.hub import StreamHub
 
         source = await self._session.queue(ref.queue)
         scope = await source.scope()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from glidemq_core.ai.ledger import attempts_of
 from glidemq_core.ai.reviews import review_hash
 from glidemq_core.ai.rounds import Round
+from glidemq_core.ai.usage.ledger import attempts_of
 from glidemq_core.options.job import Fallback, JobRef
 from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import GlideMQError
-from ..server.commands import Arg
-from ..server.connection import Connection
-from ..server.retry import LOST_REPLY, Backoff, retry_through_outage
-from ..wire.entry_ids import EntryId, id_text, parse_id
-from ..wire.replies import readable
-from .stream_tail import PageSize, Tail, newest_entry
+from ...errors import GlideMQError
+from ...server.commands import Arg
+from ...server.connection import Connection
+from ...server.retry import LOST_REPLY, Backoff, retry_through_outage
+from ...wire.entry_ids import EntryId, id_text, parse_id
+from ...wire.replies import readable
+from .tail import PageSize, Tail, newest_entry
 
 #: A reply of XREAD: entries by stream.
 Pages = Mapping[bytes, Mapping[bytes, list[list[bytes]]]]

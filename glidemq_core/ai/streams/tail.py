@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import GlideMQError, JobNotFoundError
-from ..records.decoding import decode_chunk
-from ..records.jobs import StreamChunk
-from ..server.context import QueueContext
-from ..wire.entry_ids import EntryId, id_text, parse_id
+from ...errors import GlideMQError, JobNotFoundError
+from ...records.decoding import decode_chunk
+from ...records.jobs import StreamChunk
+from ...server.context import QueueContext
+from ...wire.entry_ids import EntryId, id_text, parse_id
 
 #: Runs a plain command, however long the server is away.
 Read = Callable[..., Awaitable[Any]]

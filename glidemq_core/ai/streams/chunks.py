@@ -1,6 +1,6 @@
 """Token streams of jobs: appending chunks (many in flight share round trips) and reading them.
 
-Following a stream live is the business of `stream_hub`.
+Following a stream live is in `hub`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..jobs.active_run import RunCalls
-from ..jobs.appending import Appender
-from ..options.fields import Duration, refuse, to_ms
-from ..records.jobs import StreamChunk
-from ..server.connection import Connection
-from ..server.context import QueueContext
-from ..wire.payload import MAX_PAYLOAD_BYTES, refuse_size
-from .stream_hub import StreamHub
-from .stream_reader import close_quietly
-from .stream_tail import Page, decode_page
+from ...jobs.active_run import RunCalls
+from ...jobs.appending import Appender
+from ...options.fields import Duration, refuse, to_ms
+from ...records.jobs import StreamChunk
+from ...server.connection import Connection
+from ...server.context import QueueContext
+from ...wire.payload import MAX_PAYLOAD_BYTES, refuse_size
+from .hub import StreamHub
+from .shared_reader import close_quietly
+from .tail import Page, decode_page
 
 #: A server script cannot pass more values than this to one command.
 _MAX_FIELDS = 3_500

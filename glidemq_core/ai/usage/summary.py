@@ -6,15 +6,15 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from ..errors import InvalidOptionError, PermissionDeniedError
-from ..options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
-from ..records.jobs import MinuteUsage, Totals, UsageSummary
-from ..server.connection import Connection
-from ..server.context import LazyConnection
-from ..wire.keys import QueueKeys, usage_queues
-from ..wire.numbers import parse_number
-from ..wire.replies import as_text, readable
-from .usage_totals import RESIDUE, Sum
+from ...errors import InvalidOptionError, PermissionDeniedError
+from ...options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
+from ...records.jobs import MinuteUsage, Totals, UsageSummary
+from ...server.connection import Connection
+from ...server.context import LazyConnection
+from ...wire.keys import QueueKeys, usage_queues
+from ...wire.numbers import parse_number
+from ...wire.replies import as_text, readable
+from .totals import RESIDUE, Sum
 
 BUCKET_MS = 60_000
 MAX_BUCKETS = 100_000

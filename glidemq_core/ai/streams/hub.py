@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from weakref import WeakValueDictionary
 
-from ..server.connection import Connection
-from ..server.context import QueueContext
-from .stream_reader import SharedReader, read_patiently
-from .stream_tail import Tail
+from ...server.connection import Connection
+from ...server.context import QueueContext
+from .shared_reader import SharedReader, read_patiently
+from .tail import Tail
 
 #: Readers a hub opens at most (in a cluster: one more for each further queue).
 MAX_READERS = 4

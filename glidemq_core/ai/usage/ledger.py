@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..options.fields import EPOCH, from_epoch_ms
-from ..records.jobs import Attempt, Usage
-from ..records.usage import usage_from_json
-from ..server.context import QueueContext
-from ..wire.replies import as_text
-from ..wire.strict_json import parse_json
+from ...options.fields import EPOCH, from_epoch_ms
+from ...records.jobs import Attempt, Usage
+from ...records.usage import usage_from_json
+from ...server.context import QueueContext
+from ...wire.replies import as_text
+from ...wire.strict_json import parse_json
 
 _OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, TypedDict, Unpack
 
-from ..errors import LockBusyError
-from ..jobs.active_run import RunCalls
-from ..jobs.registry import register_usage
-from ..options.fields import Duration, flag, refuse, text, to_ms
-from ..options.types import check_names
-from ..records.jobs import Usage
-from ..records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
-from ..server.context import QueueContext
-from ..wire.numbers import number_text
+from ...errors import LockBusyError
+from ...jobs.active_run import RunCalls
+from ...jobs.registry import register_usage
+from ...options.fields import Duration, flag, refuse, text, to_ms
+from ...options.types import check_names
+from ...records.jobs import Usage
+from ...records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
+from ...server.context import QueueContext
+from ...wire.numbers import number_text
 
 #: As a peer does: this many looks at a report lock, this far apart (s).
 _LOCK_TRIES = 200

@@ -1,0 +1,1 @@
+"""Token streams of jobs: appending chunks, reading them, and following many of them live."""

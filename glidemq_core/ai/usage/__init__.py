@@ -1,0 +1,1 @@
+"""Usage of jobs: reports, the ledger of attempts, sums, and summaries of spans of time."""
