@@ -49,7 +49,7 @@ _PLAIN = ("{}", "0", "0", "0", "", "")
 
 
 def encode_job(
-    scope: QueueContext, name: str, data: Any, options: JobOptions, *, compression: str = "none"
+    context: QueueContext, name: str, data: Any, options: JobOptions, *, compression: str = "none"
 ) -> Record:
     """Turn one job into the arguments of the add function.
 
@@ -57,7 +57,7 @@ def encode_job(
     """
     if not isinstance(name, str) or not _is_utf8(name):
         refuse("name", name, "text that UTF-8 can carry")
-    encoded = payload.encode_data(data, scope.serializer, compression=compression)
+    encoded = payload.encode_data(data, context.serializer, compression=compression)
     if not options.given and not options.extra:
         return ("", name, encoded, *_PLAIN)
     _warn_of_idle_fallbacks(options)
@@ -70,7 +70,7 @@ def encode_job(
         str(options.priority),
         str(options.attempts),
         "1" if options.lifo else "",
-        _extra(scope, options),
+        _extra(context, options),
     )
 
 
@@ -96,7 +96,7 @@ def _is_utf8(text: str) -> bool:
         return False
 
 
-def _extra(scope: QueueContext, options: JobOptions) -> str:
+def _extra(context: QueueContext, options: JobOptions) -> str:
     """What few jobs have, as the add function reads it."""
     extra: dict[str, Any] = {}
     if options.ordering is not None:
@@ -111,8 +111,8 @@ def _extra(scope: QueueContext, options: JobOptions) -> str:
     if options.parent is not None:
         parent = options.parent
         extra["parent"] = {"id": parent.id, "queue": parent.queue}
-        above = parent_keys(scope, parent)
-        if in_reach(scope, above):
+        above = parent_keys(context, parent)
+        if in_reach(context, above):
             extra["parent"]["root"] = above.root
     return json.dumps(extra, ensure_ascii=False) if extra else ""
 
@@ -129,17 +129,17 @@ def ordering_spec(ordering: Ordering, milli: Callable[[float], int]) -> dict[str
 
 
 async def add_records(
-    scope: QueueContext, now_ms: int, events: bool, records: Sequence[Record]
+    context: QueueContext, now_ms: int, events: bool, records: Sequence[Record]
 ) -> list[list[bytes]]:
     """Send encoded jobs in one call; answers one status per job, in order."""
     head = (now_ms, "1" if events else "")
     if all(not record[0] and record[3:] == _PLAIN for record in records):
         words = [word.encode() for record in records for word in record[1:3]]
         lengths = ",".join([str(len(word)) for word in words])
-        ids: bytes = await scope.call("add_plain", *head, len(records), lengths, b"".join(words))
+        ids: bytes = await context.call("add_plain", *head, len(records), lengths, b"".join(words))
         return [[b"ok", job_id] for job_id in ids.split(b",")]
     packed = [(name, data, json.dumps([job_id, *rest])) for job_id, name, data, *rest in records]
-    answers: list[list[bytes]] = await scope.call("add", *head, *(word for job in packed for word in job))
+    answers: list[list[bytes]] = await context.call("add", *head, *(word for job in packed for word in job))
     return answers
 
 
@@ -151,12 +151,12 @@ class _Batches:
 
     def __init__(
         self,
-        scope: QueueContext,
+        context: QueueContext,
         now_ms: int,
         events: bool,
         results: list[Snapshot | GlideMQError | None],
     ) -> None:
-        self._scope, self._now_ms, self._events, self._results = scope, now_ms, events, results
+        self._context, self._now_ms, self._events, self._results = context, now_ms, events, results
         self._waiting: list[_Encoded] = []
         self._bytes = 0
         self._under_way: deque[tuple[list[_Encoded], asyncio.Task[list[list[bytes]]]]] = deque()
@@ -171,7 +171,7 @@ class _Batches:
     async def _send(self) -> None:
         batch, self._waiting, self._bytes = self._waiting, [], 0
         await self._settle(_UNDER_WAY - 1)
-        call = add_records(self._scope, self._now_ms, self._events, [record for _, record, _ in batch])
+        call = add_records(self._context, self._now_ms, self._events, [record for _, record, _ in batch])
         self._under_way.append((batch, asyncio.create_task(call)))
         # The call leaves the process at the next turn of the loop, not when its answer is asked for.
         await asyncio.sleep(0)
@@ -184,7 +184,7 @@ class _Batches:
             self._under_way.popleft()
             for (place, record, options), answer in zip(batch, answers, strict=True):
                 try:
-                    self._results[place] = _added(self._scope, self._now_ms, record, options, answer)
+                    self._results[place] = _added(self._context, self._now_ms, record, options, answer)
                 except GlideMQError as error:
                     self._results[place] = error
 
@@ -203,7 +203,7 @@ class _Batches:
 
 
 async def add_each(
-    scope: QueueContext,
+    context: QueueContext,
     jobs: Iterable[NewJob],
     *,
     events: bool = True,
@@ -211,9 +211,9 @@ async def add_each(
     cross_slot: bool = False,
 ) -> list[Snapshot | GlideMQError | None]:
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
-    now_ms = scope.now_ms()
+    now_ms = context.now_ms()
     results: list[Snapshot | GlideMQError | None] = []
-    batches = _Batches(scope, now_ms, events, results)
+    batches = _Batches(context, now_ms, events, results)
     links: list[tuple[int, ChildLink]] = []
     try:
         for job in jobs:
@@ -221,10 +221,10 @@ async def add_each(
                 if not isinstance(job, NewJob):
                     refuse("jobs", job, "NewJob objects")
                 options = job.options or job_options(None, {})
-                record = encode_job(scope, job.name, job.data, options, compression=compression)
+                record = encode_job(context, job.name, job.data, options, compression=compression)
                 if options.parent is not None:
-                    _check_parent_slot(scope, options.parent, cross_slot)
-                    link = await link_child(scope, options.parent, record)
+                    _check_parent_slot(context, options.parent, cross_slot)
+                    link = await link_child(context, options.parent, record)
                     record = link.record
                     links.append((len(results), link))
             except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
@@ -242,12 +242,12 @@ async def add_each(
     for place, link in links:
         await link.settle(came=isinstance(results[place], JobSnapshot))
     if any(not isinstance(result, GlideMQError) for result in results):
-        await register_queue(scope)
+        await register_queue(context)
     return results
 
 
 async def add_job(
-    scope: QueueContext,
+    context: QueueContext,
     name: str,
     data: Any,
     options: JobOptions,
@@ -258,19 +258,19 @@ async def add_job(
 ) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
     if options.parent is not None:
-        _check_parent_slot(scope, options.parent, cross_slot)
-    record = encode_job(scope, name, data, options, compression=compression)
-    now_ms = scope.now_ms()
+        _check_parent_slot(context, options.parent, cross_slot)
+    record = encode_job(context, name, data, options, compression=compression)
+    now_ms = context.now_ms()
     if options.parent is None:
-        [answer] = await add_records(scope, now_ms, events, [record])
+        [answer] = await add_records(context, now_ms, events, [record])
     else:
-        link = await link_child(scope, options.parent, record)
+        link = await link_child(context, options.parent, record)
         record = link.record
         async with unless_left(link):
-            [answer] = await add_records(scope, now_ms, events, [record])
+            [answer] = await add_records(context, now_ms, events, [record])
             await link.settle(came=answer[0] == b"ok")
-    await register_queue(scope)
-    return _added(scope, now_ms, record, options, answer)
+    await register_queue(context)
+    return _added(context, now_ms, record, options, answer)
 
 
 def raise_refused(results: Sequence[Any]) -> None:
@@ -283,12 +283,12 @@ def raise_refused(results: Sequence[Any]) -> None:
         )
 
 
-def _check_parent_slot(scope: QueueContext, parent: JobRef, cross_slot: bool) -> None:
-    check_one_slot(scope.connection, (scope.keys, parent_keys(scope, parent)), cross_slot)
+def _check_parent_slot(context: QueueContext, parent: JobRef, cross_slot: bool) -> None:
+    check_one_slot(context.connection, (context.keys, parent_keys(context, parent)), cross_slot)
 
 
 def _added(
-    scope: QueueContext, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
+    context: QueueContext, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
 ) -> Snapshot | None:
     status = answer[0]
     if status == b"cost":
@@ -304,11 +304,11 @@ def _added(
         )
     if status == b"refused":
         raise refused_error(options.parent, answer[1].decode("utf-8", "replace"))
-    return created_job(scope, now_ms, record, options, answer[1]) if status == b"ok" else None
+    return created_job(context, now_ms, record, options, answer[1]) if status == b"ok" else None
 
 
 def created_job(
-    scope: QueueContext, now_ms: int, record: Record, options: JobOptions, job_id: bytes
+    context: QueueContext, now_ms: int, record: Record, options: JobOptions, job_id: bytes
 ) -> Snapshot:
     """Return a job as it stands right after its creation, without reading it."""
     _, name, data, opts, delay, priority, attempts, lifo, _extra_json = record
@@ -326,7 +326,7 @@ def created_job(
         "state": state,
     }
     if not options.given:
-        return JobSnapshot(scope, job_id.decode(), fields)
+        return JobSnapshot(context, job_id.decode(), fields)
     if options.ttl:
         fields["expireAt"] = str(now_ms + options.ttl).encode()
     if options.cost:
@@ -338,4 +338,4 @@ def created_job(
     if options.parent is not None:
         fields["parentId"] = options.parent.id.encode()
         fields["parentQueue"] = options.parent.queue.encode()
-    return JobSnapshot(scope, job_id.decode(), fields)
+    return JobSnapshot(context, job_id.decode(), fields)

@@ -23,32 +23,32 @@ _SLICE = 500
 _RETRY_S = 10.0
 
 
-async def pause(scope: QueueContext, *, actor: Actor | None = None) -> str:
+async def pause(context: QueueContext, *, actor: Actor | None = None) -> str:
     """Stop Python workers from starting jobs; `paused` or `already_paused`."""
-    return await _set_paused(scope, "1", "pause", actor)
+    return await _set_paused(context, "1", "pause", actor)
 
 
-async def resume(scope: QueueContext, *, actor: Actor | None = None) -> str:
+async def resume(context: QueueContext, *, actor: Actor | None = None) -> str:
     """Let workers start jobs again; `resumed` or `already_running`."""
-    return await _set_paused(scope, "0", "resume", actor)
+    return await _set_paused(context, "0", "resume", actor)
 
 
-async def _set_paused(scope: QueueContext, flag: str, action: str, actor: Actor | None) -> str:
-    blob = await audit_blob(scope, actor, action, (), scope.now_ms())
-    [outcome] = await scope.call("pause", flag, blob)
+async def _set_paused(context: QueueContext, flag: str, action: str, actor: Actor | None) -> str:
+    blob = await audit_blob(context, actor, action, (), context.now_ms())
+    [outcome] = await context.call("pause", flag, blob)
     return str(outcome.decode())
 
 
-async def is_paused(scope: QueueContext) -> bool:
+async def is_paused(context: QueueContext) -> bool:
     """Whether the queue is paused. Node workers do not obey the switch."""
-    return bool(await scope.connection.command("HGET", scope.keys.meta, "paused") == b"1")
+    return bool(await context.connection.command("HGET", context.keys.meta, "paused") == b"1")
 
 
 class _Parts:
     """An operation over many jobs, a part a call; a part whose reply was lost is asked for again, not made twice."""
 
-    def __init__(self, scope: QueueContext, function: str) -> None:
-        self._scope, self._function = scope, function
+    def __init__(self, context: QueueContext, function: str) -> None:
+        self._context, self._function = context, function
         self._name = uuid.uuid4().hex
         self._number = 0
         #: Jobs of the parts so far.
@@ -60,19 +60,19 @@ class _Parts:
         marks = (self._name, self._number, self.count)
 
         async def call() -> Any:
-            return await self._scope.call(self._function, *words, *marks, blob)
+            return await self._context.call(self._function, *words, *marks, blob)
 
         reply: list[Any] = await retry_lost_reply(call, _RETRY_S)
         return reply
 
 
-async def drain(scope: QueueContext, *, delayed: bool = False, actor: Actor | None = None) -> int:
+async def drain(context: QueueContext, *, delayed: bool = False, actor: Actor | None = None) -> int:
     """Delete the jobs that wait (and the scheduled ones if `delayed`); running and parked ones stay."""
-    parts = _Parts(scope, "drain")
+    parts = _Parts(context, "drain")
     cursor, last = "-", ""
     while True:
-        now = scope.now_ms()
-        blob = await audit_blob(scope, actor, "drain", (), now, detail={"delayed": delayed})
+        now = context.now_ms()
+        blob = await audit_blob(context, actor, "drain", (), now, detail={"delayed": delayed})
         status, count, at, until = await parts.make(
             now, "1" if delayed else "", _SLICE, cursor, last, blob=blob
         )
@@ -83,7 +83,7 @@ async def drain(scope: QueueContext, *, delayed: bool = False, actor: Actor | No
 
 
 async def clean(
-    scope: QueueContext,
+    context: QueueContext,
     state: Literal["completed", "failed"],
     *,
     grace: Duration,
@@ -95,10 +95,10 @@ async def clean(
     grace_ms = to_ms(grace, "grace")
     whole(0)(limit, "limit")
     cleaned: list[str] = []
-    oldest, parts = scope.now_ms() - grace_ms, _Parts(scope, "clean")
+    oldest, parts = context.now_ms() - grace_ms, _Parts(context, "clean")
     while len(cleaned) < limit:
         detail = {"state": state, "older_than_ms": grace_ms, "limit": limit}
-        blob = await audit_blob(scope, actor, "clean", (), scope.now_ms(), detail=detail)
+        blob = await audit_blob(context, actor, "clean", (), context.now_ms(), detail=detail)
         status, *ids = await parts.make(state, oldest, _SLICE, limit - len(cleaned), blob=blob)
         cleaned += as_texts(ids)
         parts.count = len(cleaned)
@@ -107,13 +107,13 @@ async def clean(
     return cleaned
 
 
-async def retry_jobs(scope: QueueContext, count: int = 0, *, actor: Actor | None = None) -> int:
+async def retry_jobs(context: QueueContext, count: int = 0, *, actor: Actor | None = None) -> int:
     """Retry the oldest failed jobs, `count` of them or all (0); how many were."""
     whole(0)(count, "count")
-    newest, parts = scope.now_ms(), _Parts(scope, "retry_all")
+    newest, parts = context.now_ms(), _Parts(context, "retry_all")
     while True:
-        now = scope.now_ms()
-        blob = await audit_blob(scope, actor, "retry", (), now, detail={"all_failed": True, "count": count})
+        now = context.now_ms()
+        blob = await audit_blob(context, actor, "retry", (), now, detail={"all_failed": True, "count": count})
         left = count - parts.count if count else ""
         status, part = await parts.make(now, newest, _SLICE, left, blob=blob)
         parts.count += part
@@ -121,69 +121,69 @@ async def retry_jobs(scope: QueueContext, count: int = 0, *, actor: Actor | None
             return parts.count
 
 
-async def obliterate(scope: QueueContext, *, force: bool = False, actor: Actor | None = None) -> None:
+async def obliterate(context: QueueContext, *, force: bool = False, actor: Actor | None = None) -> None:
     """Delete the queue: at once everything that leads to a job, then the records, a slice a call.
 
     The audit trail goes too, unless an actor is named: it then ends with this entry.
     Raises QueueBusyError while jobs are active, unless `force`.
     """
-    now = scope.now_ms()
-    blob = await audit_blob(scope, actor, "obliterate", (), now, detail={"force": force})
-    status, *active = await scope.call("obliterate", "1" if force else "", blob)
+    now = context.now_ms()
+    blob = await audit_blob(context, actor, "obliterate", (), now, detail={"force": force})
+    status, *active = await context.call("obliterate", "1" if force else "", blob)
     if status == b"busy":
         raise QueueBusyError(
-            f"queue '{scope.queue}' has {active[0]} active job(s)",
+            f"queue '{context.queue}' has {active[0]} active job(s)",
             hint="wait for them, or use force",
-            queue=scope.queue,
+            queue=context.queue,
             active=int(active[0]),
         )
     cursor = "0"
     while True:
-        reply = await scope.call("obliterate_rest", cursor, scope.keys.pattern("*"), now)
+        reply = await context.call("obliterate_rest", cursor, context.keys.pattern("*"), now)
         cursor = reply[0].decode()
         if cursor == "0":
             break
-    await forget_queue(scope)
+    await forget_queue(context)
 
 
-async def set_global_concurrency(scope: QueueContext, limit: int, *, actor: Actor | None = None) -> str:
+async def set_global_concurrency(context: QueueContext, limit: int, *, actor: Actor | None = None) -> str:
     """Cap the active jobs of all workers together, 0 = off; `set` or `cleared`."""
     value = whole(0)(limit, "concurrency")
     blob = await audit_blob(
-        scope, actor, "set_limits", (), scope.now_ms(), detail={"global_concurrency": value or None}
+        context, actor, "set_limits", (), context.now_ms(), detail={"global_concurrency": value or None}
     )
-    await scope.call("configure", "globalConcurrency", value, blob)
+    await context.call("configure", "globalConcurrency", value, blob)
     return "set" if value else "cleared"
 
 
-async def get_global_concurrency(scope: QueueContext) -> int | None:
+async def get_global_concurrency(context: QueueContext) -> int | None:
     """Return the cap on active jobs; None when there is none."""
-    stored = await scope.connection.command("HGET", scope.keys.meta, "globalConcurrency")
+    stored = await context.connection.command("HGET", context.keys.meta, "globalConcurrency")
     return to_int(stored) or None
 
 
 async def set_global_rate_limit(
-    scope: QueueContext, limit: RateLimit | None, *, actor: Actor | None = None
+    context: QueueContext, limit: RateLimit | None, *, actor: Actor | None = None
 ) -> str:
     """Cap job starts of all workers together, None = off; `set` or `cleared`."""
     if limit is not None:
         instance_of(RateLimit)(limit, "limit")
     detail = {"rpm": {"max": limit.max, "window_ms": limit.duration} if limit else None}
-    blob = await audit_blob(scope, actor, "set_limits", (), scope.now_ms(), detail=detail)
+    blob = await audit_blob(context, actor, "set_limits", (), context.now_ms(), detail=detail)
     values = (limit.max, limit.duration) if limit else ("", "")
-    reply = await scope.call("configure", "rateLimitMax", values[0], "rateLimitDuration", values[1], blob)
+    reply = await context.call("configure", "rateLimitMax", values[0], "rateLimitDuration", values[1], blob)
     return str(reply[0].decode())
 
 
-async def get_global_rate_limit(scope: QueueContext) -> RateLimit | None:
+async def get_global_rate_limit(context: QueueContext) -> RateLimit | None:
     """Return the cap on job starts; None when there is none."""
-    stored = await scope.connection.command("HMGET", scope.keys.meta, "rateLimitMax", "rateLimitDuration")
+    stored = await context.connection.command("HMGET", context.keys.meta, "rateLimitMax", "rateLimitDuration")
     most, duration = map(to_int, stored)
     return RateLimit(most, duration) if most > 0 and duration > 0 else None
 
 
 async def rate_limit_group(
-    scope: QueueContext,
+    context: QueueContext,
     key: str,
     duration: Duration,
     *,
@@ -195,10 +195,10 @@ async def rate_limit_group(
         refuse("key", key, "an ordering key of 1 to 256 characters")
     duration_ms = positive_ms(duration, "duration")
     one_of("max", "replace")(extend, "extend")
-    now = scope.now_ms()
+    now = context.now_ms()
     detail = {"key": key, "duration_ms": duration_ms, "extend": extend}
-    blob = await audit_blob(scope, actor, "limit_group", (), now, detail=detail)
-    reply = await scope.call("limit_group", key, duration_ms, extend, now, blob)
+    blob = await audit_blob(context, actor, "limit_group", (), now, detail=detail)
+    reply = await context.call("limit_group", key, duration_ms, extend, now, blob)
     resume_at = from_epoch_ms(int(reply[1]))
     if resume_at is None:
         refuse("duration", duration, "a time the calendar reaches")

@@ -39,7 +39,7 @@ def canonical_json(value: Any) -> str:
 
 
 async def audit_blob(
-    scope: QueueContext,
+    context: QueueContext,
     actor: Actor | None,
     action: str,
     job_ids: Sequence[str],
@@ -67,9 +67,9 @@ async def audit_blob(
         canonical_json(dict(detail or {})),
         canonical_json(_host()),
         [canonical_json(job_id) for job_id in job_ids],
-        canonical_json(scope.queue),
+        canonical_json(context.queue),
         canonical_json(shown_hash),
-        canonical_json(await scope.connection.user()),
+        canonical_json(await context.connection.user()),
         canonical_json(actor.via),
     ]
     return json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
@@ -91,7 +91,7 @@ def _check_name(option: str, name: str) -> None:
 
 
 async def get_audit(
-    scope: QueueContext, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+    context: QueueContext, *, limit: int = 100, before: int | None = None, job_id: str | None = None
 ) -> list[AuditEntry]:
     """Return the newest entries, newest first; `before` is a sequence number, exclusive."""
     whole(1)(limit, "limit")
@@ -99,7 +99,7 @@ async def get_audit(
     found: list[AuditEntry] = []
     if newest == "0":
         return found
-    async for _, text in _entries(scope, "XREVRANGE", newest, "-", _PAGE if job_id else min(limit, _PAGE)):
+    async for _, text in _entries(context, "XREVRANGE", newest, "-", _PAGE if job_id else min(limit, _PAGE)):
         entry = _decode(text)
         if entry is not None and (job_id is None or job_id in entry.job_ids):
             found.append(entry)
@@ -108,18 +108,18 @@ async def get_audit(
     return found
 
 
-async def verify_audit(scope: QueueContext, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
+async def verify_audit(context: QueueContext, *, expect_last: tuple[int, str] | None = None) -> AuditCheck:
     """Recompute the whole chain; see `Queue.verify_audit`."""
     expected, previous, found = 1, _GENESIS, expect_last is None
     try:
-        async for entry_id, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
+        async for entry_id, text in _entries(context, "XRANGE", "-", "+", _PAGE):
             if entry_id != f"{expected}-0" or not _fits(text, expected, previous):
                 return _checked(expected, previous, broken_at=expected)
             previous = json.loads(text)["hash"]
             found = found or (expected, previous) == expect_last
             expected += 1
         # Entries cut off at the end leave the stream's counter ahead of the last one.
-        newest = await _last_generated(scope)
+        newest = await _last_generated(context)
     except ServerError as error:
         if error.code != "WRONGTYPE":
             raise
@@ -141,13 +141,13 @@ def _checked(expected: int, previous: str, broken_at: int | None) -> AuditCheck:
     )
 
 
-async def export_audit(scope: QueueContext) -> AsyncIterator[str]:
+async def export_audit(context: QueueContext) -> AsyncIterator[str]:
     """Iterate over the entries as they are stored, oldest first: canonical JSON, whose hashes can be recomputed."""
-    async for _, text in _entries(scope, "XRANGE", "-", "+", _PAGE):
+    async for _, text in _entries(context, "XRANGE", "-", "+", _PAGE):
         yield text
 
 
-async def restart_audit(scope: QueueContext, *, actor: Actor, seen: str = "") -> tuple[str, str]:
+async def restart_audit(context: QueueContext, *, actor: Actor, seen: str = "") -> tuple[str, str]:
     """Set a damaged audit aside and begin a new one, whose first entry says so and names the last hash.
 
     Args:
@@ -155,9 +155,9 @@ async def restart_audit(scope: QueueContext, *, actor: Actor, seen: str = "") ->
             still its newest.
     Returns: `restarted` and the key under which the old one is kept, or `sound` and "".
     """
-    now = scope.now_ms()
-    blob = await audit_blob(scope, actor, "restart_audit", (), now)
-    outcome, key = await scope.call("restart_audit", now, seen, blob)
+    now = context.now_ms()
+    blob = await audit_blob(context, actor, "restart_audit", (), now)
+    outcome, key = await context.call("restart_audit", now, seen, blob)
     return outcome.decode(), key.decode()
 
 
@@ -176,10 +176,10 @@ def _fits(text: str, seq: int, previous: str) -> bool:
 
 
 async def _entries(
-    scope: QueueContext, command: str, start: str, end: str, page: int
+    context: QueueContext, command: str, start: str, end: str, page: int
 ) -> AsyncIterator[tuple[str, str]]:
     while True:
-        reply = await scope.connection.command(command, scope.keys.audit, start, end, "COUNT", page)
+        reply = await context.connection.command(command, context.keys.audit, start, end, "COUNT", page)
         items = _stream_items(reply)
         for entry_id, text in items:
             yield entry_id, text
@@ -197,10 +197,10 @@ def _stream_items(reply: Any) -> list[tuple[str, str]]:
     return items
 
 
-async def _last_generated(scope: QueueContext) -> int:
-    if not await scope.connection.command("EXISTS", scope.keys.audit):
+async def _last_generated(context: QueueContext) -> int:
+    if not await context.connection.command("EXISTS", context.keys.audit):
         return 0
-    info = await scope.connection.command("XINFO", "STREAM", scope.keys.audit)
+    info = await context.connection.command("XINFO", "STREAM", context.keys.audit)
     return int(info[b"last-generated-id"].partition(b"-")[0])
 
 

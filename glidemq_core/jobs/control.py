@@ -22,7 +22,7 @@ _PRIORITY = whole(0, 2048)
 
 
 async def _each(
-    scope: QueueContext,
+    context: QueueContext,
     function: str,
     flags: Sequence[str],
     job_ids: Iterable[str],
@@ -34,22 +34,22 @@ async def _each(
     ids, outcomes = list(job_ids), []
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]
-        blob = await audit_blob(scope, actor, action, part, scope.now_ms(), detail=detail)
-        reply = await scope.call(function, *flags, *part, blob)
+        blob = await audit_blob(context, actor, action, part, context.now_ms(), detail=detail)
+        reply = await context.call(function, *flags, *part, blob)
         outcomes += [word.decode() for word in reply[1:]]
     return outcomes
 
 
 async def remove_jobs(
-    scope: QueueContext, job_ids: Iterable[str], *, force: bool = False, actor: Actor | None = None
+    context: QueueContext, job_ids: Iterable[str], *, force: bool = False, actor: Actor | None = None
 ) -> list[str]:
     """Delete jobs; outcomes `removed`, `active` (only with force) or `not_found`, in order."""
-    flags = (str(scope.now_ms()), "1" if force else "")
-    return await _each(scope, "remove", flags, job_ids, "remove", actor, {"force": True} if force else None)
+    flags = (str(context.now_ms()), "1" if force else "")
+    return await _each(context, "remove", flags, job_ids, "remove", actor, {"force": True} if force else None)
 
 
 async def retry_some(
-    scope: QueueContext,
+    context: QueueContext,
     job_ids: Iterable[str],
     *,
     reset_fallback: bool = False,
@@ -57,30 +57,30 @@ async def retry_some(
     actor: Actor | None = None,
 ) -> list[str]:
     """Retry failed jobs; outcomes `retried`, `not_failed` or `not_found`, in order."""
-    flags = (str(scope.now_ms()), "1" if reset_fallback else "", "1" if clear_signals else "")
+    flags = (str(context.now_ms()), "1" if reset_fallback else "", "1" if clear_signals else "")
     detail = {"reset_fallback": reset_fallback, "clear_signals": clear_signals}
     chosen = {name: True for name, on in detail.items() if on}
-    return await _each(scope, "retry", flags, job_ids, "retry", actor, chosen)
+    return await _each(context, "retry", flags, job_ids, "retry", actor, chosen)
 
 
 async def promote_jobs(
-    scope: QueueContext, job_ids: Iterable[str], *, actor: Actor | None = None
+    context: QueueContext, job_ids: Iterable[str], *, actor: Actor | None = None
 ) -> list[str]:
     """Make delayed jobs ready; outcomes `promoted`, `not_delayed` or `not_found`, in order."""
-    return await _each(scope, "promote", (), job_ids, "promote", actor)
+    return await _each(context, "promote", (), job_ids, "promote", actor)
 
 
 async def _refused(
-    scope: QueueContext, job_id: str, operation: str, needed: str, state: str | None = None
+    context: QueueContext, job_id: str, operation: str, needed: str, state: str | None = None
 ) -> JobStateError:
     """Say which state stood in the way, as far as it is still known."""
     if state is None:
-        stored = await scope.connection.command("HGET", scope.keys.job(job_id), "state")
+        stored = await context.connection.command("HGET", context.keys.job(job_id), "state")
         state = stored.decode("utf-8", "replace") if stored else "unknown"
     what = operation.replace("_", " ") + (" of" if "_" in operation else "")
     return JobStateError(
-        f"cannot {what} job '{scope.queue}:{job_id}': it is {state}, not {needed}",
-        queue=scope.queue,
+        f"cannot {what} job '{context.queue}:{job_id}': it is {state}, not {needed}",
+        queue=context.queue,
         job_id=job_id,
         operation=operation,
         state=state,
@@ -89,17 +89,17 @@ async def _refused(
 
 
 async def remove_job(
-    scope: QueueContext, job_id: str, *, force: bool = False, actor: Actor | None = None
+    context: QueueContext, job_id: str, *, force: bool = False, actor: Actor | None = None
 ) -> bool:
     """Delete one job; False when there is none. Raises JobStateError for an active one without `force`."""
-    [outcome] = await remove_jobs(scope, [job_id], force=force, actor=actor)
+    [outcome] = await remove_jobs(context, [job_id], force=force, actor=actor)
     if outcome == "active":
-        raise await _refused(scope, job_id, "remove", "idle", "active")
+        raise await _refused(context, job_id, "remove", "idle", "active")
     return outcome == "removed"
 
 
 async def retry_job(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     *,
     reset_fallback: bool = False,
@@ -108,75 +108,75 @@ async def retry_job(
 ) -> None:
     """Retry one failed job. Raises JobStateError, JobNotFoundError."""
     [outcome] = await retry_some(
-        scope, [job_id], reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
+        context, [job_id], reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
     )
     if outcome == "not_found":
-        raise scope.missing(job_id)
+        raise context.missing(job_id)
     if outcome != "retried":
-        raise await _refused(scope, job_id, "retry", "failed")
+        raise await _refused(context, job_id, "retry", "failed")
 
 
-async def promote_job(scope: QueueContext, job_id: str, *, actor: Actor | None = None) -> None:
+async def promote_job(context: QueueContext, job_id: str, *, actor: Actor | None = None) -> None:
     """Make one delayed job ready. Raises JobStateError, JobNotFoundError."""
-    [outcome] = await promote_jobs(scope, [job_id], actor=actor)
+    [outcome] = await promote_jobs(context, [job_id], actor=actor)
     if outcome == "not_found":
-        raise scope.missing(job_id)
+        raise context.missing(job_id)
     if outcome != "promoted":
-        raise await _refused(scope, job_id, "promote", "delayed")
+        raise await _refused(context, job_id, "promote", "delayed")
 
 
 async def _change(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     function: str,
     value: int,
     detail: Mapping[str, Any],
     actor: Actor | None,
 ) -> None:
-    now = scope.now_ms()
-    blob = await audit_blob(scope, actor, function, [job_id], now, detail=detail)
-    status, *rest = await scope.call(function, job_id, value, now, blob)
+    now = context.now_ms()
+    blob = await audit_blob(context, actor, function, [job_id], now, detail=detail)
+    status, *rest = await context.call(function, job_id, value, now, blob)
     match status.decode():
         case "not_found":
-            raise scope.missing(job_id)
+            raise context.missing(job_id)
         case "invalid_state":
             state = rest[0].decode("utf-8", "replace") or "unknown"
-            raise await _refused(scope, job_id, function, "waiting, prioritized or delayed", state)
+            raise await _refused(context, job_id, function, "waiting, prioritized or delayed", state)
         case "pending":
-            raise await _refused(scope, job_id, function, "untouched by workers", "being started")
+            raise await _refused(context, job_id, function, "untouched by workers", "being started")
         case "not_in_stream":
-            raise await _refused(scope, job_id, function, "in reach", "deep in the backlog")
+            raise await _refused(context, job_id, function, "in reach", "deep in the backlog")
 
 
 async def change_job_priority(
-    scope: QueueContext, job_id: str, priority: int, *, actor: Actor | None = None
+    context: QueueContext, job_id: str, priority: int, *, actor: Actor | None = None
 ) -> None:
     """Give a job that has not started another priority, 0..2048.
 
     Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
     """
     _PRIORITY(priority, "priority")
-    await _change(scope, job_id, "change_priority", int(priority), {"priority": int(priority)}, actor)
+    await _change(context, job_id, "change_priority", int(priority), {"priority": int(priority)}, actor)
 
 
 async def change_job_delay(
-    scope: QueueContext, job_id: str, delay: Duration, *, actor: Actor | None = None
+    context: QueueContext, job_id: str, delay: Duration, *, actor: Actor | None = None
 ) -> None:
     """Let a job that has not started wait `delay` (ms or timedelta) from now; 0 makes it ready.
 
     Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
     """
     wait_ms = delay_ms(delay)
-    await _change(scope, job_id, "change_delay", wait_ms, {"delay_ms": wait_ms}, actor)
+    await _change(context, job_id, "change_delay", wait_ms, {"delay_ms": wait_ms}, actor)
 
 
 async def revoke(
-    scope: QueueContext, job_id: str, *, actor: Actor | None = None
+    context: QueueContext, job_id: str, *, actor: Actor | None = None
 ) -> Literal["revoked", "flagged", "not_found"]:
     """Fail a job that has not started, or flag one that has: Python workers then cancel it."""
-    now = scope.now_ms()
-    blob = await audit_blob(scope, actor, "revoke", [job_id], now)
-    [outcome] = await scope.call("revoke", job_id, now, blob)
+    now = context.now_ms()
+    blob = await audit_blob(context, actor, "revoke", [job_id], now)
+    [outcome] = await context.call("revoke", job_id, now, blob)
     match outcome.decode():
         case "revoked":
             return "revoked"
@@ -186,29 +186,29 @@ async def revoke(
             return "not_found"
 
 
-async def update_data(scope: QueueContext, job_id: str, data: Any, calls: RunCalls | None = None) -> None:
+async def update_data(context: QueueContext, job_id: str, data: Any, calls: RunCalls | None = None) -> None:
     """Replace the payload. Raises PayloadTooLargeError, SerializationError, JobNotFoundError."""
-    await _update(scope, job_id, "data", payload.encode_data(data, scope.serializer), calls)
+    await _update(context, job_id, "data", payload.encode_data(data, context.serializer), calls)
 
 
 async def update_progress(
-    scope: QueueContext, job_id: str, progress: Any, calls: RunCalls | None = None
+    context: QueueContext, job_id: str, progress: Any, calls: RunCalls | None = None
 ) -> None:
     """Store progress, always as JSON, and tell listeners. Raises PayloadTooLargeError, JobNotFoundError."""
-    await _update(scope, job_id, "progress", payload.encode_progress(progress), calls)
+    await _update(context, job_id, "progress", payload.encode_progress(progress), calls)
 
 
-async def _update(scope: QueueContext, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
+async def _update(context: QueueContext, job_id: str, field: str, text: str, calls: RunCalls | None) -> None:
     async def update(number: str = "") -> None:
         run = calls.processed_on if calls else ""
-        [status] = await scope.call("update", job_id, field, text, run, number)
+        [status] = await context.call("update", job_id, field, text, run, number)
         if status not in (b"ok", b"late"):  # late: a later one has replaced it already
-            raise scope.refusal(job_id, status)
+            raise context.refusal(job_id, status)
 
     await (update() if calls is None else calls.replace(field, update))
 
 
-async def append_log(scope: QueueContext, job_id: str, line: str, calls: RunCalls | None = None) -> bool:
+async def append_log(context: QueueContext, job_id: str, line: str, calls: RunCalls | None = None) -> bool:
     """Append a line to the job's log; False when the job is gone. Raises PayloadTooLargeError.
 
     Args:
@@ -219,32 +219,32 @@ async def append_log(scope: QueueContext, job_id: str, line: str, calls: RunCall
     payload.check_size(line, "log line")
     encoded = line.encode("utf-8", "replace")
     if calls is None:
-        [kept] = await _send_lines(scope, job_id, None, [encoded])
+        [kept] = await _send_lines(context, job_id, None, [encoded])
         return kept
     appender: Appender[bytes, bool] | None = calls.appenders.get("log")
     if appender is None:
-        send = partial(_send_lines, scope, job_id, calls)
+        send = partial(_send_lines, context, job_id, calls)
         appender = calls.appenders["log"] = Appender(calls.appenders, "log", send)
     return await appender.append(encoded, len(encoded))
 
 
 async def _send_lines(
-    scope: QueueContext, job_id: str, calls: RunCalls | None, lines: list[bytes]
+    context: QueueContext, job_id: str, calls: RunCalls | None, lines: list[bytes]
 ) -> list[bool]:
     mark = "" if calls is None else calls.next_mark()
 
     async def send(_: bool = False) -> Any:
-        return await scope.call("log", job_id, mark, *lines)
+        return await context.call("log", job_id, mark, *lines)
 
     reply = await (send() if calls is None else calls.repeat(send))
     if reply[0] == b"lost":
-        raise scope.refusal(job_id, reply[0])
+        raise context.refusal(job_id, reply[0])
     return [reply[0] == b"ok"] * len(lines)
 
 
-async def get_job_logs(scope: QueueContext, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
+async def get_job_logs(context: QueueContext, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
     """Return log lines `start`..`end` inclusive (negative: from the end), oldest first, and their number."""
     first, last = integer(start, "start"), integer(end, "end")
-    key = scope.keys.log(job_id)
-    lines, count = await scope.gather(("LRANGE", key, first, last), ("LLEN", key))
+    key = context.keys.log(job_id)
+    lines, count = await context.gather(("LRANGE", key, first, last), ("LLEN", key))
     return JobLogs(logs=tuple(line.decode("utf-8", "replace") for line in lines or ()), count=int(count or 0))

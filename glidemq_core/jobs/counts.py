@@ -13,17 +13,17 @@ from ..server.context import QueueContext
 from ..wire.numbers import to_int
 
 
-async def get_job_counts(scope: QueueContext) -> JobCounts:
+async def get_job_counts(context: QueueContext) -> JobCounts:
     """Count jobs by state, in one call whose cost does not grow with them.
 
     `prioritized` is part of `delayed`; it and `group_waiting` are None where many priorities or ordering keys
     would make the sum dear, `waiting_children` always (nothing on the wire counts them).
     """
-    reply = SnapshotReply(*(await scope.read("snapshot", scope.now_ms(), 1, ""))[1:])
+    reply = SnapshotReply(*(await context.read("snapshot", context.now_ms(), 1, ""))[1:])
     if reply.bad:
-        spoilt = ", ".join(sorted({f"{scope.keys.root}:{key.decode()}" for key in reply.bad}))
+        spoilt = ", ".join(sorted({f"{context.keys.root}:{key.decode()}" for key in reply.bad}))
         raise ServerError(
-            f"queue '{scope.queue}' holds keys of another type: {spoilt}",
+            f"queue '{context.queue}' holds keys of another type: {spoilt}",
             hint="something else uses these names; choose another prefix",
             command="FCALL_RO",
             code="WRONGTYPE",
@@ -31,18 +31,18 @@ async def get_job_counts(scope: QueueContext) -> JobCounts:
     return JobCounts(**reply.counts())
 
 
-async def count(scope: QueueContext) -> int:
+async def count(context: QueueContext) -> int:
     """Length of the stream: FIFO jobs that wait or run."""
-    return int(await scope.connection.command("XLEN", scope.keys.stream))
+    return int(await context.connection.command("XLEN", context.keys.stream))
 
 
-async def exists(scope: QueueContext) -> bool:
+async def exists(context: QueueContext) -> bool:
     """Whether anything that makes up a queue is there."""
-    return bool(await scope.connection.command("EXISTS", *scope.keys.signs()))
+    return bool(await context.connection.command("EXISTS", *context.keys.signs()))
 
 
 async def get_metrics(
-    scope: QueueContext, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
+    context: QueueContext, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
 ) -> Metrics:
     """Jobs per minute, oldest first, sliced `start`..`end` inclusive (negative: from the end).
 
@@ -50,8 +50,8 @@ async def get_metrics(
     """
     one_of("completed", "failed")(kind, "kind")
     start, end = integer(start, "start"), integer(end, "end")
-    total, stored = await scope.gather(
-        ("ZCARD", f"{scope.keys.root}:{kind}"), ("HGETALL", scope.keys.metrics(kind))
+    total, stored = await context.gather(
+        ("ZCARD", f"{context.keys.root}:{kind}"), ("HGETALL", context.keys.metrics(kind))
     )
     minutes: dict[int, dict[str, int]] = {}
     for name, value in (stored or {}).items():

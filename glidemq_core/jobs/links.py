@@ -31,15 +31,15 @@ _PAGE = 100
 _LEFT: set[asyncio.Task[None]] = set()
 
 
-def parent_keys(scope: QueueContext, parent: JobRef) -> QueueKeys:
+def parent_keys(context: QueueContext, parent: JobRef) -> QueueKeys:
     """Keys of the queue in which a parent is."""
-    return QueueKeys(scope.keys.prefix, parent.queue)
+    return QueueKeys(context.keys.prefix, parent.queue)
 
 
-def in_reach(scope: QueueContext, keys: QueueKeys) -> bool:
+def in_reach(context: QueueContext, keys: QueueKeys) -> bool:
     """Whether a call on a queue may touch another's keys: on one server always, in a cluster in the same slot."""
-    return keys.root == scope.keys.root or slot_of(scope.connection, keys) == slot_of(
-        scope.connection, scope.keys
+    return keys.root == context.keys.root or slot_of(context.connection, keys) == slot_of(
+        context.connection, context.keys
     )
 
 
@@ -47,7 +47,7 @@ def in_reach(scope: QueueContext, keys: QueueKeys) -> bool:
 class ChildLink:
     """A child about to be added: its record, and the parent in another slot that waits for it (None: in no other)."""
 
-    scope: QueueContext
+    context: QueueContext
     record: tuple[str, ...]
     parent: JobRef | None = None
     #: The parent was told, perhaps.
@@ -58,20 +58,20 @@ class ChildLink:
         if not self.is_open or self.parent is None:
             return
         if came:
-            await settle_link(self.scope, self.parent, self.record[0], "came")
+            await settle_link(self.context, self.parent, self.record[0], "came")
         else:
-            await _resolve(self.scope, self.parent, self.record[0])
+            await _resolve(self.context, self.parent, self.record[0])
         self.is_open = False
 
     def leave(self) -> None:
         """Nobody knows whether the child was added: look beside the caller's work, else `mend_links` does later."""
         if self.is_open and self.parent is not None:
-            task = asyncio.create_task(_quietly(self.scope, self.parent, self.record[0]))
+            task = asyncio.create_task(_quietly(self.context, self.parent, self.record[0]))
             _LEFT.add(task)
             task.add_done_callback(_LEFT.discard)
 
 
-async def link_child(scope: QueueContext, parent: JobRef, record: tuple[str, ...]) -> ChildLink:
+async def link_child(context: QueueContext, parent: JobRef, record: tuple[str, ...]) -> ChildLink:
     """Make a parent wait for a child that does not exist yet, if the add itself cannot; its id is reserved then.
 
     What a budgeted job starts draws on the same budget.
@@ -81,15 +81,15 @@ async def link_child(scope: QueueContext, parent: JobRef, record: tuple[str, ...
 
     Raises: QueueNotFoundError.
     """
-    link = ChildLink(scope, record)
-    if parent.queue == scope.queue:
+    link = ChildLink(context, record)
+    if parent.queue == context.queue:
         return link
-    await check_parent_queue(scope, parent)
-    above = parent_keys(scope, parent)
-    if in_reach(scope, above):
+    await check_parent_queue(context, parent)
+    above = parent_keys(context, parent)
+    if in_reach(context, above):
         return link
     told = above.member(parent.id)
-    status, *rest = await scope.call("reserve_child", record[0], scope.now_ms(), told)
+    status, *rest = await context.call("reserve_child", record[0], context.now_ms(), told)
     if status == b"duplicate":
         # The add will refuse it, and the job of that id may be counted as done already.
         return link
@@ -97,10 +97,10 @@ async def link_child(scope: QueueContext, parent: JobRef, record: tuple[str, ...
     extra = json.loads(record[-1])
     extra["parent"]["reserved"] = told
     link = ChildLink(
-        scope, (job_id, *record[1:-1], json.dumps(extra, ensure_ascii=False)), parent, is_open=True
+        context, (job_id, *record[1:-1], json.dumps(extra, ensure_ascii=False)), parent, is_open=True
     )
     async with unless_left(link):
-        budget_key = await register_child(scope, parent, job_id)
+        budget_key = await register_child(context, parent, job_id)
     if budget_key:
         extra["budget"] = budget_key
         link.record = (*link.record[:-1], json.dumps(extra, ensure_ascii=False))
@@ -118,48 +118,50 @@ async def unless_left(*links: ChildLink) -> AsyncIterator[None]:
         raise
 
 
-async def register_child(scope: QueueContext, parent: JobRef, job_id: str) -> str:
+async def register_child(context: QueueContext, parent: JobRef, job_id: str) -> str:
     """Tell a parent in another slot of a child; returns the key of the budget it draws on, "" without."""
-    member, now = scope.keys.member(job_id), scope.now_ms()
-    root = parent_keys(scope, parent).root
-    _, budget_key = await scope.connection.call("register_child", root, parent.id, member, now)
+    member, now = context.keys.member(job_id), context.now_ms()
+    root = parent_keys(context, parent).root
+    _, budget_key = await context.connection.call("register_child", root, parent.id, member, now)
     return as_text(budget_key)
 
 
-async def settle_link(scope: QueueContext, parent: JobRef, job_id: str, what: str, blob: str = "") -> None:
+async def settle_link(context: QueueContext, parent: JobRef, job_id: str, what: str, blob: str = "") -> None:
     """Forget that a link is being made; with `gone` its parent waits for that child no longer."""
-    member = scope.keys.member(job_id)
-    await scope.connection.call("settle_link", parent_keys(scope, parent).root, parent.id, member, what, blob)
+    member = context.keys.member(job_id)
+    await context.connection.call(
+        "settle_link", parent_keys(context, parent).root, parent.id, member, what, blob
+    )
 
 
-async def _resolve(scope: QueueContext, parent: JobRef, job_id: str, actor: Actor | None = None) -> str:
+async def _resolve(context: QueueContext, parent: JobRef, job_id: str, actor: Actor | None = None) -> str:
     """Find out whether a child came, and see to its link; `came`, `gone` or `wait`."""
-    told = parent_keys(scope, parent).member(parent.id)
-    [answer] = await scope.call("withdraw_child", job_id, told)
+    told = parent_keys(context, parent).member(parent.id)
+    [answer] = await context.call("withdraw_child", job_id, told)
     what = as_text(answer)
     if what != "wait":
-        detail = {"child": scope.keys.member(job_id)}
-        theirs = QueueContext(scope.connection, parent_keys(scope, parent))
-        blob = await audit_blob(theirs, actor, "finish_flows", [parent.id], scope.now_ms(), detail=detail)
-        await settle_link(scope, parent, job_id, what, blob)
+        detail = {"child": context.keys.member(job_id)}
+        theirs = QueueContext(context.connection, parent_keys(context, parent))
+        blob = await audit_blob(theirs, actor, "finish_flows", [parent.id], context.now_ms(), detail=detail)
+        await settle_link(context, parent, job_id, what, blob)
     return what
 
 
-async def _quietly(scope: QueueContext, parent: JobRef, job_id: str) -> None:
+async def _quietly(context: QueueContext, parent: JobRef, job_id: str) -> None:
     with suppress(GlideMQError):
-        await _resolve(scope, parent, job_id)
+        await _resolve(context, parent, job_id)
 
 
 async def mend_links(
-    scope: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
+    context: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
 ) -> list[JobRef]:
     """See to links of a queue's parents that somebody left in the middle; returns children that never came."""
-    connection, prefix = scope.connection, scope.keys.prefix
-    oldest = scope.now_ms() - older_than_ms
+    connection, prefix = context.connection, context.keys.prefix
+    oldest = context.now_ms() - older_than_ms
     gone: list[JobRef] = []
     cursor = "0"
     while True:
-        reply = await connection.command("HSCAN", scope.keys.linking, cursor, "COUNT", _PAGE)
+        reply = await connection.command("HSCAN", context.keys.linking, cursor, "COUNT", _PAGE)
         cursor, flat = as_text(reply[0]), [as_text(word) for word in reply[1]]
         for note, since in zip(flat[::2], flat[1::2], strict=True):
             parent_id, _, member = note.partition(":")
@@ -168,25 +170,25 @@ async def mend_links(
                 continue
             child = JobRef(*place)
             below = QueueContext(connection, QueueKeys(prefix, child.queue))
-            if await _resolve(below, JobRef(scope.queue, parent_id), child.id, actor) == "gone":
+            if await _resolve(below, JobRef(context.queue, parent_id), child.id, actor) == "gone":
                 gone.append(child)
         if cursor == "0":
             return gone
 
 
-async def check_parent_queue(scope: QueueContext, parent: JobRef) -> None:
+async def check_parent_queue(context: QueueContext, parent: JobRef) -> None:
     """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node.
 
     Raises: QueueNotFoundError.
     """
-    above = QueueContext(scope.connection, parent_keys(scope, parent))
-    if await scope.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
+    above = QueueContext(context.connection, parent_keys(context, parent))
+    if await context.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
         return
     raise QueueNotFoundError(
         f"parent '{parent}': there is no queue '{parent.queue}'",
         queue=parent.queue,
         prefix=above.keys.prefix,
-        address=scope.connection.address,
+        address=context.connection.address,
     )
 
 

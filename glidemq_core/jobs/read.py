@@ -74,24 +74,24 @@ _MAX_PENDING = 10_000
 _SEARCH_LIMIT = 10_000
 
 
-async def get_job(scope: QueueContext, job_id: str, *, exclude_data: bool = False) -> Snapshot | None:
+async def get_job(context: QueueContext, job_id: str, *, exclude_data: bool = False) -> Snapshot | None:
     """Read one job; None when there is none."""
-    [job] = await load_jobs(scope, [job_id], exclude_data)
+    [job] = await load_jobs(context, [job_id], exclude_data)
     return job
 
 
 async def load_jobs(
-    scope: QueueContext, ids: Sequence[str], exclude_data: bool = False
+    context: QueueContext, ids: Sequence[str], exclude_data: bool = False
 ) -> list[Snapshot | None]:
     """Read jobs by id, None for those that are gone; a job's vectors may be no text."""
     jobs: list[Snapshot | None] = []
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
         asked = ("HMGET", METADATA_FIELDS) if exclude_data else ("HGETALL", ())
-        commands = [(asked[0], scope.keys.job(job_id), *asked[1]) for job_id in part]
-        for job_id, reply in zip(part, await scope.connection.pipeline(commands), strict=True):
+        commands = [(asked[0], context.keys.job(job_id), *asked[1]) for job_id in part]
+        for job_id, reply in zip(part, await context.connection.pipeline(commands), strict=True):
             fields = _fields(readable(reply))
-            jobs.append(JobSnapshot(scope, job_id, fields) if fields else None)
+            jobs.append(JobSnapshot(context, job_id, fields) if fields else None)
     return jobs
 
 
@@ -105,7 +105,7 @@ def _fields(reply: Any) -> dict[str, bytes]:
 
 
 async def get_jobs(
-    scope: QueueContext, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    context: QueueContext, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
 ) -> list[Snapshot]:
     """Read the jobs of a state at places `start`..`end` (inclusive, negative end: all the rest).
 
@@ -117,37 +117,37 @@ async def get_jobs(
     whole(0)(start, "start")
     if isinstance(end, bool) or not isinstance(end, int):
         refuse("end", end, "a whole number")
-    ids = await _ids(scope, state, start, end)
-    jobs = [job for job in await load_jobs(scope, ids, exclude_data) if job is not None]
+    ids = await _ids(context, state, start, end)
+    jobs = [job for job in await load_jobs(context, ids, exclude_data) if job is not None]
     if state in _HASH_DECIDES:
         jobs = [job for job in jobs if job.state == state]
     return jobs
 
 
-async def _ids(scope: QueueContext, state: str, start: int, end: int) -> list[str]:
+async def _ids(context: QueueContext, state: str, start: int, end: int) -> list[str]:
     if 0 <= end < start:
         return []
-    keys, connection = scope.keys, scope.connection
+    keys, connection = context.keys, context.connection
     if state == "waiting":
-        return await _stream_ids(scope, start, end)
+        return await _stream_ids(context, start, end)
     if state == "active":
-        ids = await _active_ids(scope)
+        ids = await _active_ids(context)
         return ids[start:] if end < 0 else ids[start : end + 1]
     if state == "prioritized":
-        reply = await scope.read("list_prioritized", _SEARCH_LIMIT if end < 0 else end + 1)
+        reply = await context.read("list_prioritized", _SEARCH_LIMIT if end < 0 else end + 1)
         return as_texts(reply[1:])[start:]
     if state == "group-waiting":
-        return (await _parked_ids(scope, _SEARCH_LIMIT if end < 0 else end + 1))[start:]
+        return (await _parked_ids(context, _SEARCH_LIMIT if end < 0 else end + 1))[start:]
     key = {"delayed": keys.scheduled, "suspended": keys.suspended}.get(state) or f"{keys.root}:{state}"
     return as_texts(await connection.command("ZRANGE", key, start, max(end, -1)))
 
 
-async def _parked_ids(scope: QueueContext, limit: int) -> list[str]:
+async def _parked_ids(context: QueueContext, limit: int) -> list[str]:
     """Ids of parked jobs, at most `limit`; of very many ordering keys a page a call, all of them if need be."""
     ids: list[str] = []
     cursor = "0"
     while len(ids) < limit:
-        at, *page = await scope.read("list_group_waiting", limit - len(ids), cursor)
+        at, *page = await context.read("list_group_waiting", limit - len(ids), cursor)
         ids += as_texts(page)
         cursor = at.decode()
         if cursor == "0":
@@ -155,13 +155,15 @@ async def _parked_ids(scope: QueueContext, limit: int) -> list[str]:
     return ids
 
 
-async def _stream_ids(scope: QueueContext, start: int, end: int) -> list[str]:
+async def _stream_ids(context: QueueContext, start: int, end: int) -> list[str]:
     """Job ids of the entries `start`..`end` of the stream."""
     ids: list[str] = []
     seen, cursor = 0, "-"
     while end < 0 or seen <= end:
         count = 1000 if end < 0 else min(1000, end + 1 - seen)
-        page = await scope.connection.command("XRANGE", scope.keys.stream, cursor, "+", "COUNT", count) or {}
+        page = (
+            await context.connection.command("XRANGE", context.keys.stream, cursor, "+", "COUNT", count) or {}
+        )
         for place, pairs in enumerate(page.values(), seen):
             job_id = _job_id(pairs)
             if place >= start and job_id is not None:
@@ -180,23 +182,23 @@ def _job_id(pairs: Any) -> str | None:
     return None
 
 
-async def _active_ids(scope: QueueContext) -> list[str]:
+async def _active_ids(context: QueueContext) -> list[str]:
     """Running jobs: those with a pending entry, then those that came from a list.
 
     Both only make a job a candidate, its own state decides: a peer that ended a job, or has read its entry ahead, may
     leave the entry pending for a while.
     """
-    reader = Reader.of(scope)
+    reader = Reader.of(context)
 
     async def search() -> list[str]:
-        pages = [page async for page in _scan_jobs(scope)]
-        return [job_id for page in pages for job_id in await pick_list_runs(reader, scope.queue, page)]
+        pages = [page async for page in _scan_jobs(context)]
+        return [job_id for page in pages for job_id in await pick_list_runs(reader, context.queue, page)]
 
     pending, (listed, _) = await asyncio.gather(
-        _pending_ids(reader, scope.keys.stream), list_runs(reader, scope.queue, search)
+        _pending_ids(reader, context.keys.stream), list_runs(reader, context.queue, search)
     )
     ids = list(dict.fromkeys([*pending, *listed]))
-    states = await read_fields(reader, scope.queue, ids, ("state",))
+    states = await read_fields(reader, context.queue, ids, ("state",))
     return [job_id for job_id, fields in zip(ids, states, strict=True) if fields.get("state") == b"active"]
 
 
@@ -212,16 +214,16 @@ async def _pending_ids(reader: Reader, stream: str) -> list[str]:
     ]
 
 
-async def _scan_jobs(scope: QueueContext) -> AsyncIterator[list[str]]:
+async def _scan_jobs(context: QueueContext) -> AsyncIterator[list[str]]:
     """Ids of all job hashes, in pages without order; bounded, with a warning."""
-    async for keys in walk_keys(scope, "job:*", missed="jobs may be missing from what was found"):
+    async for keys in walk_keys(context, "job:*", missed="jobs may be missing from what was found"):
         ids = [key[4:] for key in keys if ":" not in key[4:]]
         if ids:
             yield ids
 
 
 async def search_jobs(
-    scope: QueueContext,
+    context: QueueContext,
     *,
     state: str | None = None,
     name: str | None = None,
@@ -242,39 +244,39 @@ async def search_jobs(
         refuse("data", data, "a map of top-level keys to values")
     whole(1)(limit, "limit")
     found: list[Snapshot] = []
-    async for ids in _candidates(scope, state):
-        for job in await load_jobs(scope, ids, exclude_data and not data):
+    async for ids in _candidates(context, state):
+        for job in await load_jobs(context, ids, exclude_data and not data):
             if job is not None and _matches(job, state, name, data):
-                found.append(_without_data(scope, job) if exclude_data and data else job)
+                found.append(_without_data(context, job) if exclude_data and data else job)
                 if len(found) == limit:
                     return found
     return found
 
 
-def _without_data(scope: QueueContext, job: Snapshot) -> Snapshot:
+def _without_data(context: QueueContext, job: Snapshot) -> Snapshot:
     fields = {key: value for key, value in job.fields.items() if key not in ("data", "returnvalue")}
-    return JobSnapshot(scope, job.id, fields)
+    return JobSnapshot(context, job.id, fields)
 
 
-async def _candidates(scope: QueueContext, state: str | None) -> AsyncIterator[list[str]]:
+async def _candidates(context: QueueContext, state: str | None) -> AsyncIterator[list[str]]:
     if state is None:
-        async for page in _scan_jobs(scope):
+        async for page in _scan_jobs(context):
             yield page
         return
     if state == "active":
-        ids = await _active_ids(scope)
+        ids = await _active_ids(context)
         yield ids[:_SEARCH_LIMIT]
         beyond = ids[_SEARCH_LIMIT:]
     else:
         for start in range(0, _SEARCH_LIMIT, _PAGE):
-            ids = await _ids(scope, state, start, start + _PAGE - 1)
+            ids = await _ids(context, state, start, start + _PAGE - 1)
             if not ids:
                 return
             yield ids
-        beyond = await _ids(scope, state, _SEARCH_LIMIT, _SEARCH_LIMIT)
+        beyond = await _ids(context, state, _SEARCH_LIMIT, _SEARCH_LIMIT)
     if beyond:
         warnings.warn(
-            f"only {_SEARCH_LIMIT} jobs of '{scope.queue}' that are {state} were looked at: there are more",
+            f"only {_SEARCH_LIMIT} jobs of '{context.queue}' that are {state} were looked at: there are more",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -293,13 +295,13 @@ def _matches(job: Snapshot, state: str | None, name: str | None, data: Mapping[s
     )
 
 
-async def get_children_values(scope: QueueContext, job_id: str) -> dict[str, Any]:
+async def get_children_values(context: QueueContext, job_id: str) -> dict[str, Any]:
     """Read the results of a job's completed children, keyed `<prefix>:{queue}:id`; others are left out.
 
     Raises: SerializationError when a result cannot be decoded.
     """
-    connection, prefix = scope.connection, scope.keys.prefix
-    members = sorted(as_text(m) for m in await connection.command("SMEMBERS", scope.keys.deps(job_id)))
+    connection, prefix = context.connection, context.keys.prefix
+    members = sorted(as_text(m) for m in await connection.command("SMEMBERS", context.keys.deps(job_id)))
     places = [(member, split_member(member, prefix)) for member in members]
     known = [(member, place) for member, place in places if place is not None]
     answers = await connection.pipeline(
@@ -311,7 +313,7 @@ async def get_children_values(scope: QueueContext, job_id: str) -> dict[str, Any
             raise answer
         if answer is None:
             continue
-        decoded = decode_result(answer, scope.serializer)
+        decoded = decode_result(answer, context.serializer)
         if decoded.error:
             raise SerializationError(
                 f"result of child '{member}': {decoded.error}", what="result", job_id=child
@@ -320,16 +322,16 @@ async def get_children_values(scope: QueueContext, job_id: str) -> dict[str, Any
     return values
 
 
-async def get_parents(scope: QueueContext, job_id: str, known: Mapping[str, bytes]) -> list[JobRef]:
+async def get_parents(context: QueueContext, job_id: str, known: Mapping[str, bytes]) -> list[JobRef]:
     """Read who waits for a job: the members of its parents set, else the parents that its record names.
 
     Args:
         known: fields of its record as the caller has them, for a job that is gone.
     """
-    members = await scope.connection.command("SMEMBERS", scope.keys.parents(job_id))
-    places = [split_member(as_text(member), scope.keys.prefix) for member in members or ()]
+    members = await context.connection.command("SMEMBERS", context.keys.parents(job_id))
+    places = [split_member(as_text(member), context.keys.prefix) for member in members or ()]
     found = sorted(JobRef(*place) for place in places if place is not None)
     if found:
         return found
-    fields = hash_fields(await scope.connection.command("HGETALL", scope.keys.job(job_id)))
+    fields = hash_fields(await context.connection.command("HGETALL", context.keys.job(job_id)))
     return list(decode_parents(fields or known))

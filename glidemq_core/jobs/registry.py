@@ -17,25 +17,25 @@ _AGAIN_S = 300.0
 _due: WeakKeyDictionary[Connection, dict[tuple[str, str], float]] = WeakKeyDictionary()
 
 
-async def register_queue(scope: QueueContext) -> None:
+async def register_queue(context: QueueContext) -> None:
     """Note the queue where consoles look first."""
-    await _note(scope, registry(scope.keys.prefix))
+    await _note(context, registry(context.keys.prefix))
 
 
-async def register_usage(scope: QueueContext) -> None:
+async def register_usage(context: QueueContext) -> None:
     """Note the queue where summaries of usage look."""
-    await _note(scope, usage_queues(scope.keys.prefix))
+    await _note(context, usage_queues(context.keys.prefix))
 
 
-async def forget_queue(scope: QueueContext) -> None:
+async def forget_queue(context: QueueContext) -> None:
     """Take a queue that is no more off the list of queues; the next to use it notes it again."""
-    key = registry(scope.keys.prefix)
-    _due.get(scope.connection, {}).pop((key, scope.queue), None)
-    await scope.connection.command("SREM", key, scope.queue)
+    key = registry(context.keys.prefix)
+    _due.get(context.connection, {}).pop((key, context.queue), None)
+    await context.connection.command("SREM", key, context.queue)
 
 
-async def _note(scope: QueueContext, key: str) -> None:
-    due, now = _due.setdefault(scope.connection, {}), asyncio.get_running_loop().time()
-    if now >= due.get((key, scope.queue), -math.inf) and not scope.connection.read_only:
-        await scope.connection.command("SADD", key, scope.queue)
-        due[key, scope.queue] = now + _AGAIN_S
+async def _note(context: QueueContext, key: str) -> None:
+    due, now = _due.setdefault(context.connection, {}), asyncio.get_running_loop().time()
+    if now >= due.get((key, context.queue), -math.inf) and not context.connection.read_only:
+        await context.connection.command("SADD", key, context.queue)
+        due[key, context.queue] = now + _AGAIN_S

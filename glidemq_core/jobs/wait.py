@@ -34,7 +34,7 @@ _RETRY_S: Final = 0.2
 
 
 async def wait_until_finished(
-    scope: QueueContext, job_id: str, poll_interval: Duration, timeout: Duration
+    context: QueueContext, job_id: str, poll_interval: Duration, timeout: Duration
 ) -> Literal["completed", "failed"]:
     """Poll a job's state until it is final.
 
@@ -44,23 +44,23 @@ async def wait_until_finished(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_ms / 1000
     while True:
-        state = as_text(await scope.connection.command("HGET", scope.keys.job(job_id), "state"))
+        state = as_text(await context.connection.command("HGET", context.keys.job(job_id), "state"))
         if state == "completed":
             return "completed"
         if state == "failed":
             return "failed"
         if not state:
-            raise scope.missing(job_id)
+            raise context.missing(job_id)
         left = deadline - loop.time()
         if left <= 0:
-            raise _timed_out(scope, job_id, state, timeout_ms)
+            raise _timed_out(context, job_id, state, timeout_ms)
         await asyncio.sleep(min(poll_s, left))
 
 
-def _timed_out(scope: QueueContext, job_id: str, state: str, timeout_ms: int) -> WaitTimeoutError:
+def _timed_out(context: QueueContext, job_id: str, state: str, timeout_ms: int) -> WaitTimeoutError:
     return WaitTimeoutError(
-        f"job '{scope.queue}:{job_id}' is still {state} after {timeout_ms} ms",
-        queue=scope.queue,
+        f"job '{context.queue}:{job_id}' is still {state} after {timeout_ms} ms",
+        queue=context.queue,
         job_id=job_id,
         state=state,
         timeout_ms=timeout_ms,
@@ -68,7 +68,7 @@ def _timed_out(scope: QueueContext, job_id: str, state: str, timeout_ms: int) ->
 
 
 async def add_and_wait(
-    scope: QueueContext,
+    context: QueueContext,
     name: str,
     data: Any,
     options: JobOptions,
@@ -83,51 +83,51 @@ async def add_and_wait(
     for option in ("remove_on_complete", "remove_on_fail"):
         if (given := getattr(options, option)) is not False:
             refuse(option, given, "left out when the result is waited for")
-    async with Answers(scope) as answers:
+    async with Answers(context) as answers:
         job = await add_job(
-            scope, name, data, options, events=events, compression=compression, cross_slot=cross_slot
+            context, name, data, options, events=events, compression=compression, cross_slot=cross_slot
         )
         if job is None:
             raise DuplicateJobError(
                 "the job was not added: there is one of the same custom or deduplication id",
-                queue=scope.queue,
+                queue=context.queue,
                 job_id=options.job_id or "",
             )
         return await answers.of(job.id, timeout_ms)
 
 
-async def until_empty(scope: QueueContext) -> None:
+async def until_empty(context: QueueContext) -> None:
     """Return when nothing waits, runs, is scheduled or parked in the queue; a server that is away is waited for."""
     while True:
         try:
-            counts = await get_job_counts(scope)
-            if not (counts.waiting or counts.active or counts.delayed or await _parked(scope, counts)):
+            counts = await get_job_counts(context)
+            if not (counts.waiting or counts.active or counts.delayed or await _parked(context, counts)):
                 return
         except (ServerUnavailableError, CallTimeoutError):
             pass
         await asyncio.sleep(_RETRY_S)
 
 
-async def _parked(scope: QueueContext, counts: JobCounts) -> bool:
+async def _parked(context: QueueContext, counts: JobCounts) -> bool:
     """Whether jobs are parked behind their ordering keys; with many keys they are looked for, not counted."""
     if counts.group_waiting is not None:
         return counts.group_waiting > 0
-    return bool(await get_jobs(scope, "group-waiting", 0, 0, exclude_data=True))
+    return bool(await get_jobs(context, "group-waiting", 0, 0, exclude_data=True))
 
 
 class Answers:
     """Hears how a job ends that is added while this is open; what happens before it is added cannot be missed."""
 
-    def __init__(self, scope: QueueContext) -> None:
-        self._scope = scope
+    def __init__(self, context: QueueContext) -> None:
+        self._context = context
         self._reader: Connection
         self._after = "0-0"
 
     async def __aenter__(self) -> Self:
-        newest = await self._scope.connection.command(
-            "XREVRANGE", self._scope.keys.events, "+", "-", "COUNT", 1
+        newest = await self._context.connection.command(
+            "XREVRANGE", self._context.keys.events, "+", "-", "COUNT", 1
         )
-        self._reader = await self._scope.connection.dedicated()
+        self._reader = await self._context.connection.dedicated()
         self._after = as_text(next(iter(newest or {}), b"0-0"))
         return self
 
@@ -145,12 +145,17 @@ class Answers:
         while True:
             left_ms = math.ceil((deadline - loop.time()) * 1000)
             told = await self._next(job_id, min(left_ms, _BLIND_MS)) if left_ms > 0 else None
-            state, result, reason, attempts = await self._scope.connection.command(
-                "HMGET", self._scope.keys.job(job_id), "state", "returnvalue", "failedReason", "attemptsMade"
+            state, result, reason, attempts = await self._context.connection.command(
+                "HMGET",
+                self._context.keys.job(job_id),
+                "state",
+                "returnvalue",
+                "failedReason",
+                "attemptsMade",
             )
             if state == b"completed" or (state is None and told is not None and "returnvalue" in told):
                 answer = decode_result(
-                    result if state else (told or {}).get("returnvalue"), self._scope.serializer
+                    result if state else (told or {}).get("returnvalue"), self._context.serializer
                 )
                 if answer.error is not None:
                     raise SerializationError(answer.error, what="result", job_id=job_id)
@@ -158,20 +163,20 @@ class Answers:
             if state == b"failed" or (state is None and told is not None and "failedReason" in told):
                 text = as_text(reason if state else (told or {}).get("failedReason")) or "failed"
                 raise JobFailedError(
-                    f"job '{self._scope.queue}:{job_id}' failed: {text}",
-                    queue=self._scope.queue,
+                    f"job '{self._context.queue}:{job_id}' failed: {text}",
+                    queue=self._context.queue,
                     job_id=job_id,
                     failed_reason=text,
                     attempts_made=to_int(attempts),
                 )
             if state is None:
-                raise self._scope.missing(job_id)
+                raise self._context.missing(job_id)
             if left_ms <= 0:
-                raise _timed_out(self._scope, job_id, as_text(state), timeout_ms)
+                raise _timed_out(self._context, job_id, as_text(state), timeout_ms)
 
     async def _next(self, job_id: str, block_ms: int) -> dict[str, str] | None:
         """The fields of the next event of the job that may be its end; None after `block_ms` without one."""
-        key = self._scope.keys.events
+        key = self._context.keys.events
         try:
             reply = await self._reader.command(
                 "XREAD", "COUNT", 100, "BLOCK", block_ms, "STREAMS", key, self._after

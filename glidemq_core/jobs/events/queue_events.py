@@ -75,11 +75,11 @@ class QueueEvents(QueueBase):
         await super().close()
 
     async def _opened_feed(self) -> EventFeed:
-        scope = await self.scope()
+        context = await self.scope()
         if self._feed is None:
             self._feed = EventFeed(
-                scope.connection,
-                scope.keys.prefix,
+                context.connection,
+                context.keys.prefix,
                 lambda: (self.name,),
                 start=self._start,
                 types=self._types,
