@@ -11,7 +11,7 @@ from ..actions import Context
 from ..actions.commands import CommandLine
 from ..model.snapshot import Snapshot
 from ..text.safe import clean
-from ..widgets.row_list import RowList
+from ..widgets.lists.row_list import RowList
 from ..widgets.styled import Parts, Styled
 from .frame import ConsoleScreen
 

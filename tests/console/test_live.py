@@ -20,7 +20,7 @@ from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_console.widgets.key_bar import KeyBar
-from glidemq_console.widgets.payload_view import PayloadCard
+from glidemq_console.widgets.payload.payload_view import PayloadCard
 from glidemq_console.widgets.status_line import PartsView, StatusLine
 from glidemq_core import NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection

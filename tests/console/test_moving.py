@@ -12,8 +12,8 @@ from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.limits.screen import LimitsScreen
 from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_console.screens.streams.screen import StreamsScreen
-from glidemq_console.widgets.columns import Column, Row
-from glidemq_console.widgets.row_list import RowList
+from glidemq_console.widgets.lists.columns import Column, Row
+from glidemq_console.widgets.lists.row_list import RowList
 from glidemq_core import FlowJob, FlowProducer, Queue
 from glidemq_core.server.connection import Connection
 

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from glidemq_console.theme.files import DEFAULT_THEME, load_themes, register_themes, variable_defaults
-from glidemq_console.widgets.row_list import RowList
+from glidemq_console.widgets.lists.row_list import RowList
 from glidemq_console.widgets.status_line import TabBar
 
 

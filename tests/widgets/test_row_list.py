@@ -9,9 +9,9 @@ from kits.hostile import CORPUS, dangerous
 from kits.stage import Stage
 from rich.cells import cell_len
 
-from glidemq_console.widgets.columns import Column, Row, arrange
-from glidemq_console.widgets.payload_view import PayloadCard
-from glidemq_console.widgets.row_list import RowList
+from glidemq_console.widgets.lists.columns import Column, Row, arrange
+from glidemq_console.widgets.lists.row_list import RowList
+from glidemq_console.widgets.payload.payload_view import PayloadCard
 from glidemq_console.widgets.styled import Styled, fit, width_of
 from glidemq_console.widgets.token_pane import TokenPane
 

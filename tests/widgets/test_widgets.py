@@ -9,10 +9,9 @@ from kits.stage import Stage
 
 from glidemq_console.widgets.chart import Chart, Series
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
-from glidemq_console.widgets.gauge import gauge_parts
-from glidemq_console.widgets.json_tree import Tree
-from glidemq_console.widgets.payload_view import PayloadCard
-from glidemq_console.widgets.sparkline import sparkline_parts
+from glidemq_console.widgets.meters import gauge_parts, sparkline_parts
+from glidemq_console.widgets.payload.json_tree import Tree
+from glidemq_console.widgets.payload.payload_view import PayloadCard
 from glidemq_console.widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from glidemq_console.widgets.styled import Styled
 

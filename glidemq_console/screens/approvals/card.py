@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Button
 
 from ...text import format as fmt
-from ...widgets.payload_view import PayloadCard
+from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.scrolling import Pane
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled

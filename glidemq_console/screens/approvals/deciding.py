@@ -9,7 +9,7 @@ from ...actions.outcome import Unchanged
 from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
-from ...widgets.row_list import RowList
+from ...widgets.lists.row_list import RowList
 from ..frame import ConsoleScreen
 from .card import Review, ReviewCard
 from .prompts import ask_comment, ask_reason

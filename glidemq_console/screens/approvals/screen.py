@@ -20,8 +20,8 @@ from ...model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
 from ...model.decisions import gone_words, name_of
 from ...model.snapshot import Interests, Snapshot
 from ...text.safe import clean
-from ...widgets.columns import Row
-from ...widgets.row_list import RowList
+from ...widgets.lists.columns import Row
+from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
 from ...widgets.styled import Parts, Styled
 from . import text as say

@@ -11,7 +11,7 @@ from ...model.snapshot import epoch_ms
 from ...text import format as fmt
 from ...text.differences import MARK_TOKENS, value_diff
 from ...text.safe import short
-from ...widgets.columns import Column
+from ...widgets.lists.columns import Column
 from ...widgets.styled import Cell, Parts, Styled
 from ...widgets.wrapped_text import Paragraph
 from .card_text import HEAD_REASON, streamed_words

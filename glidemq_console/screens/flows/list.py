@@ -14,8 +14,8 @@ from ...model.flows import flow_state, root_of
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
 from ...text.safe import clean
-from ...widgets.columns import Column, Row
-from ...widgets.row_list import RowList
+from ...widgets.lists.columns import Column, Row
+from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen
 from . import text as say

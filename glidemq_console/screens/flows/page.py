@@ -13,8 +13,8 @@ from ...actions.flows import FlowContext
 from ...model.flows import TreeRow, children_of, tree_rows
 from ...model.snapshot import FlowView, Interests, Snapshot
 from ...text.safe import short
-from ...widgets.columns import Column, Row
-from ...widgets.row_list import RowList
+from ...widgets.lists.columns import Column, Row
+from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen

@@ -11,7 +11,7 @@ from ...model.flows import Cap, TreeRow, caps_of, done_of, flow_state, forecast,
 from ...model.snapshot import FlowView, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
-from ...widgets.gauge import gauge_parts
+from ...widgets.meters import gauge_parts
 from ...widgets.styled import Cell, Parts, Styled
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from ...model.snapshot import (
 )
 from ...text import format as fmt
 from ...text.safe import clean
-from ...widgets.columns import Column, Row
-from ...widgets.row_list import MARGIN, RowList
+from ...widgets.lists.columns import Column, Row
+from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Cell, Parts, Styled
 from ..frame import ConsoleScreen

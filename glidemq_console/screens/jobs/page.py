@@ -13,7 +13,7 @@ from ...actions.jobs import GONE
 from ...model.snapshot import Interests, JobView, Snapshot
 from ...text import format as fmt
 from ...text.safe import short
-from ...widgets.payload_view import PayloadCard
+from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen

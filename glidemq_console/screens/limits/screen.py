@@ -11,8 +11,8 @@ from ...actions import bindings
 from ...model.limits import QueueMeters, is_known
 from ...model.snapshot import Interests, Snapshot, filter_queues
 from ...text.safe import clean
-from ...widgets.columns import Column, Row
-from ...widgets.row_list import RowList
+from ...widgets.lists.columns import Column, Row
+from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled
 from ..queue_list import QueueListScreen

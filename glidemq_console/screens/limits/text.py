@@ -9,8 +9,7 @@ from ...model.limits import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, 
 from ...model.snapshot import age_ms, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, clean
-from ...widgets.gauge import gauge_parts
-from ...widgets.sparkline import sparkline_parts
+from ...widgets.meters import gauge_parts, sparkline_parts
 from ...widgets.styled import Cell, Parts, Styled
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from ...model.snapshot import (
 from ...text import format as fmt
 from ...text.safe import clean
 from ...widgets.chart import Chart, Series
-from ...widgets.columns import Column, Row
-from ...widgets.row_list import MARGIN, RowList
-from ...widgets.sparkline import sparkline_parts
+from ...widgets.lists.columns import Column, Row
+from ...widgets.lists.row_list import MARGIN, RowList
+from ...widgets.meters import sparkline_parts
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Cell, Parts, Styled
 from ..limits.text import mini_meter

@@ -12,11 +12,11 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from ..text.safe import clean, mask
-from ..theme.style import ink
+from ...text.safe import clean, mask
+from ...theme.style import ink
+from ..scrolling import CURSOR_KEYS, Pane
+from ..styled import Styled, strip
 from .json_tree import Tree, TreeLine
-from .scrolling import CURSOR_KEYS, Pane
-from .styled import Styled, strip
 
 #: Characters of the raw text that are drawn.
 RAW_LIMIT = 256 * 1024

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from ..text.format import byte_size, plural
-from ..text.safe import MASK, cell_fit, clean
-from ..text.wrap import Wrapper
-from .styled import Styled
+from ...text.format import byte_size, plural
+from ...text.safe import MASK, cell_fit, clean
+from ...text.wrap import Wrapper
+from ..styled import Styled
 
 Path = tuple[str | int, ...]
 

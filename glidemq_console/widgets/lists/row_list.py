@@ -13,10 +13,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
+from ..scrolling import CURSOR_KEYS, Scrolled
+from ..styled import Parts, Styled, strip
 from .columns import GAP, GUTTER, Column, Row, arrange
 from .row_strips import Look, header_strip, row_strip
-from .scrolling import CURSOR_KEYS, Scrolled
-from .styled import Parts, Styled, strip
 
 #: Rows kept in memory when the owner hands them in by pages.
 KEPT_ROWS = 2_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from .styled import Cell
+from ..styled import Cell
 
 #: Cells between two columns.
 GAP = 2

@@ -12,9 +12,9 @@ from rich.style import Style
 from textual.app import App
 from textual.strip import Strip
 
-from ..theme.style import ink
+from ...theme.style import ink
+from ..styled import Styled, fit, parts_of, segments, strip
 from .columns import GAP, GUTTER, Column, Row
-from .styled import Styled, fit, parts_of, segments, strip
 
 Layout = Sequence[tuple[Column, int]]
 

@@ -1,8 +1,10 @@
-"""A meter: eighth blocks with the number beside them, hatched when the cap is unknown."""
+"""Meters of one line: a gauge of what is used of a cap, and a history of values."""
 
 from __future__ import annotations
 
-from ..text.format import gauge_cells, gauge_label, gauge_level
+from collections.abc import Sequence
+
+from ..text.format import gauge_cells, gauge_label, gauge_level, sparkline
 from .styled import Styled
 
 
@@ -22,3 +24,11 @@ def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[
         Styled(" " + gauge_label(share), token),
     ]
     return [*parts, Styled("  " + detail, "dim")] if detail else parts
+
+
+def sparkline_parts(
+    values: Sequence[float | None], width: int, *, token: str = "spark", top: float | None = None
+) -> list[Styled]:
+    """Return the latest values as `width` cells of bars; a history of zeros is dim."""
+    quiet = not any(value for value in values[-width:])
+    return [Styled(sparkline(values, width, top=top), "dim" if quiet else token)]

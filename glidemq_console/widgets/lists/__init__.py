@@ -1,0 +1,1 @@
+"""Lists of rows: their columns, how a row is drawn, moving and marking."""

@@ -1,0 +1,1 @@
+"""Payloads: JSON as a tree, everything else as safe text."""
