@@ -1,15 +1,16 @@
-"""What may be wrong with a server and its queues: bounded reads, each finding with what mends it, and the repairs."""
+"""Checks of a server and its queues by bounded reads, each finding with its remedy; and the repairs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, PermissionDeniedError
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
+from ..server.connection import Connection
+from ..watch import Watch
 from .audits import audits, restart_audits
 from .flows import stuck_parents
 from .lost import lost_jobs, requeue_lost
@@ -20,17 +21,13 @@ from .server import exposure, functions, permissions, unreachable, version
 from .slots import free_slots, ordering_slots
 from .unfinished import finish_flows, unfinished_flows
 
-if TYPE_CHECKING:
-    from ..server.connection import Connection
-    from ..watch import Watch
-
 __all__ = ["CHECKS", "examine", "repair", "unreachable"]
 
 #: Round trips a second that an examination takes at most.
 _CALLS_PER_S = 200
-_Asking = Callable[["Watch", Reader, Sequence[str]], Awaitable[Check]]
-_SERVER: dict[str, _Asking] = {"permissions": permissions}
-_QUEUES: dict[str, _Asking] = {
+_Checking = Callable[[Watch, Reader, Sequence[str]], Awaitable[Check]]
+_SERVER: dict[str, _Checking] = {"permissions": permissions}
+_QUEUES: dict[str, _Checking] = {
     "key_types": key_types,
     "workers": workers,
     "paused": paused,
@@ -45,8 +42,8 @@ _QUEUES: dict[str, _Asking] = {
     "outbox": outbox,
     "audit": audits,
 }
-_Repairing = Callable[["Watch", Reader, Sequence[str], Actor], Awaitable[list[OperationResult]]]
-#: What can be mended, in order: what is mended is audited, and a lost job that runs again may hold a slot.
+_Repairing = Callable[[Watch, Reader, Sequence[str], Actor], Awaitable[list[OperationResult]]]
+#: Repairs in their order: each is audited, so audits come first; a lost job that runs again may hold a slot.
 _REPAIRS: dict[str, _Repairing] = {
     "restart_audit": restart_audits,
     "finish_flows": finish_flows,
@@ -59,7 +56,10 @@ CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUE
 
 
 async def examine(connection: Connection, watch: Watch, names: Sequence[str]) -> list[Check]:
-    """Examine a server and some of its queues. Changes nothing; a check that may not be made is skipped."""
+    """Examine a server and some of its queues; changes nothing.
+
+    A check that this user may not make is skipped.
+    """
     reader = Reader(connection, connection.prefix, _CALLS_PER_S)
     rtt_ms = (await connection.ping()).total_seconds() * 1_000
     checks = [
@@ -68,7 +68,7 @@ async def examine(connection: Connection, watch: Watch, names: Sequence[str]) ->
         functions(connection),
     ]
     found = await asyncio.gather(
-        *(_made(id, ask, watch, reader, names) for id, ask in {**_SERVER, **_QUEUES}.items())
+        *(_check(id, check, watch, reader, names) for id, check in {**_SERVER, **_QUEUES}.items())
     )
     return [*checks, found[0], exposure(connection), *found[1:]]
 
@@ -76,19 +76,19 @@ async def examine(connection: Connection, watch: Watch, names: Sequence[str]) ->
 async def repair(
     connection: Connection, watch: Watch, names: Sequence[str], actor: Actor
 ) -> list[OperationResult]:
-    """Mend in some queues what the checks find and can be mended without a choice; each change is audited.
+    """Repair in some queues what the checks find and needs no choice; each change is audited.
 
-    Every repair decides again in the server whether what was found still holds: it may be repeated at any time.
+    Every repair checks again in the server whether what was found still holds: it may be repeated at any time.
     """
     reader = Reader(connection, connection.prefix, _CALLS_PER_S)
     results: list[OperationResult] = []
-    for action, mend in _REPAIRS.items():
+    for action, repairing in _REPAIRS.items():
         try:
-            results += await mend(watch, reader, names, actor)
+            results += await repairing(watch, reader, names, actor)
         except PermissionDeniedError:
             raise
         except GlideMQError as error:
-            # Damage that keeps one thing from being mended must not keep the rest.
+            # Damage that prevents one repair must not prevent the others.
             results += [
                 OperationResult(queue=name, action=action, ok=False, outcome="failed", message=error.message)
                 for name in names
@@ -96,13 +96,13 @@ async def repair(
     return results
 
 
-async def _made(id: str, ask: _Asking, watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
+async def _check(id: str, check: _Checking, watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     if id in _QUEUES and not names:
         return Check(id=id, status="skip", summary="no queues")
     try:
-        return await ask(watch, reader, names)
+        return await check(watch, reader, names)
     except PermissionDeniedError as error:
-        return Check(id=id, status="skip", summary=f"may not look: {error.message}", fix=error.hint)
+        return Check(id=id, status="skip", summary=f"not allowed: {error.message}", fix=error.hint)
     except GlideMQError as error:
-        # Damage that keeps one check from being made must not hide what the others find.
+        # Damage that prevents one check must not hide what the others find.
         return Check(id=id, status="fail", summary=f"could not be checked: {error.message}", fix=error.hint)

@@ -1,35 +1,32 @@
-"""Audits that nothing can be appended to any more, and setting them aside."""
+"""Check and repair of damaged audits, to which nothing can be appended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
+from ..watch import Watch
 from ..wire.replies import as_text, failed, integer, text
 from .findings import verdict
 
-if TYPE_CHECKING:
-    from ..watch import Watch
-
-#: Entries of a queue's audit that are recomputed; longer ones are left to `glidemq audit --verify`.
+#: Longest audit whose hashes are recomputed; longer ones are left to `glidemq audit --verify`.
 _VERIFIED = 5_000
 
 
 async def audits(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find audits that are damaged: whatever is audited is refused until they are set aside."""
+    """Find damaged audits: changes that are audited are refused until those are set aside."""
     found = await _damaged(reader, names)
     if found is None:
-        return Check(id="audit", status="skip", summary="may not look: server functions are out of reach")
+        return Check(id="audit", status="skip", summary="this user may not call our server functions")
     return verdict(
         "audit",
         [f"{name}: {why}" for name, (why, _seen) in found.items()],
-        good="audits are whole as far as they were looked at",
-        bad="damaged audits: while the newest entries are, decisions and other changes are refused",
+        good="no audit is damaged, as far as they were checked",
+        bad="damaged audits: where the newest entry is damaged, decisions and other changes are refused",
         status="fail",
         fix="glidemq doctor QUEUE --repair sets it aside and begins a new one that names its last hash",
     )
@@ -38,7 +35,7 @@ async def audits(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
 async def restart_audits(
     _: Watch, reader: Reader, names: Sequence[str], actor: Actor
 ) -> list[OperationResult]:
-    """Set damaged audits aside; the server looks again at each."""
+    """Set damaged audits aside; the server checks each again."""
     results = []
     for name, (why, seen) in (await _damaged(reader, names) or {}).items():
         outcome, key = await restart_audit(_context(reader, name), actor=actor, seen=seen)
@@ -50,7 +47,10 @@ async def restart_audits(
 
 
 async def _damaged(reader: Reader, names: Sequence[str]) -> dict[str, tuple[str, str]] | None:
-    """By queue why its audit is damaged, and its newest entry where only recomputing tells; None: nobody can tell."""
+    """Return by queue why its audit is damaged, and its newest entry where only recomputing tells.
+
+    None where this user may not call our server functions.
+    """
     states = await reader.call_each("audit_state", [(reader.keys(name).root, ()) for name in names])
     if states is None:
         return None

@@ -1,4 +1,4 @@
-"""How findings about several queues become one check."""
+"""Checks made of findings about several queues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LISTED = 10
 def verdict(
     id: str, findings: Sequence[str], *, good: str, bad: str, status: str = "warn", fix: str | None = None
 ) -> Check:
-    """Make a check: ok with `good` when nothing was found, else `status`, `bad` and the findings as detail."""
+    """Make a check: ok with the summary `good` without findings, else `status` and `bad`, findings as detail."""
     if not findings:
         return Check(id=id, status="ok", summary=good)
     more = f"\n... and {len(findings) - _LISTED} more" if len(findings) > _LISTED else ""

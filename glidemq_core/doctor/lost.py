@@ -1,54 +1,51 @@
-"""Check and repair of jobs that are active, but stand nowhere: no worker has them, and no sweep will ever meet them."""
+"""Check and repair of lost jobs: active, but in no stream and no list, so that no sweep finds them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
+from ..watch import Watch
 from ..wire.keys import WORKERS_GROUP
 from ..wire.replies import entries, failed, integer, pairs, sliced, text
 from .findings import plural, verdict
-from .walk import Begun, walk_jobs
+from .walk import StartedJob, walk_jobs
 
-if TYPE_CHECKING:
-    from ..watch import Watch
-
-#: Least silence of a list-sourced job that is in no index, ms: a Node worker may run it.
+#: A list-sourced job in no index counts as lost after so long without a heartbeat, ms: a Node worker may run it.
 _SILENT_MS = 60_000
-#: Entries of a stream that are read, a thousand a step.
+#: Pages of a stream that are read, and entries of each.
 _STEPS = 200
 _PAGE = 1_000
 #: Jobs of one repairing call.
 _BATCH = 100
-_UNPROVEN = "too many entries in its stream to look at"
+_TOO_LONG = "too many entries in its stream to check"
 
 
 async def lost_jobs(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find active jobs without an entry in the stream or a place in the index of list-sourced ones."""
-    found, looked, complete, unproven = await _find(reader, names)
-    if not found and (unproven or not complete):
-        summary = f"none among the {looked} jobs looked at; there are more"
-        if unproven:
-            summary = f"{', '.join(unproven)}: {_UNPROVEN}"
+    found, looked, complete, unchecked = await _find(reader, names)
+    if not found and (unchecked or not complete):
+        summary = f"none among the {looked} jobs checked; there are more"
+        if unchecked:
+            summary = f"{', '.join(unchecked)}: {_TOO_LONG}"
         return Check(id="lost_jobs", status="skip", summary=summary)
     return verdict(
         "lost_jobs",
         [f"{job.queue}:{job.id} is active, but in no stream or list" for job in found],
-        good="every active job has a worker or will be taken over",
+        good="every active job has a worker or will be requeued",
         bad=f"{plural(len(found), 'job')} will never end"
-        + ("" if complete else ", and there are more to look at"),
+        + ("" if complete else ", and more jobs are still to be checked"),
         status="fail",
-        fix="glidemq doctor --repair puts them back to be run again",
+        fix="glidemq doctor --repair requeues them",
     )
 
 
 async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Actor) -> list[OperationResult]:
-    """Put lost jobs back where they wait to be run; the server decides again for each."""
+    """Requeue lost jobs; the server checks each again."""
     found, *_rest = await _find(reader, names)
     results = []
     for name in names:
@@ -67,7 +64,7 @@ async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
                         action="requeue_lost",
                         ok=False,
                         outcome=status.decode(),
-                        message=_UNPROVEN,
+                        message=_TOO_LONG,
                     )
                 )
                 continue
@@ -80,25 +77,25 @@ async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
     return results
 
 
-async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[Begun], int, bool, list[str]]:
-    """Lost jobs, how many were looked at, whether that was all, and queues with too long a stream."""
+async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[StartedJob], int, bool, list[str]]:
+    """Return lost jobs, how many jobs were checked, whether those were all, and queues with too long a stream."""
     walk = await walk_jobs(reader, names)
     active = [job for job in walk.jobs if job.state == "active"]
-    found, unproven = [], []
+    found, unchecked = [], []
     for name in dict.fromkeys(job.queue for job in active):
         mine = {job.id: job for job in active if job.queue == name}
         if not await _is_ordinary(reader, name):
             continue
         held = await _held(reader, name, mine)
         if held is None:
-            unproven.append(name)
+            unchecked.append(name)
             continue
         found += await _still(reader, name, [job for job_id, job in mine.items() if job_id not in held])
-    return found, walk.looked, walk.complete, unproven
+    return found, walk.looked, walk.complete, unchecked
 
 
 async def _is_ordinary(reader: Reader, name: str) -> bool:
-    """Whether no other group reads the stream: jobs of a broadcast are of no single run."""
+    """Tell whether no other group reads the stream: several runs may share a job of a broadcast."""
     groups = await reader.read_one("XINFO", "GROUPS", reader.keys(name).stream)
     if failed(groups):
         return True
@@ -106,8 +103,8 @@ async def _is_ordinary(reader: Reader, name: str) -> bool:
     return all(name == WORKERS_GROUP for name in names)
 
 
-async def _held(reader: Reader, name: str, wanted: dict[str, Begun]) -> set[str] | None:
-    """Those that have an entry, or that somebody may run; None where the stream is too long."""
+async def _held(reader: Reader, name: str, wanted: dict[str, StartedJob]) -> set[str] | None:
+    """Return jobs that have an entry, or that a worker may be running; None where the stream is too long."""
     keys = reader.keys(name)
     counter, indexed, *scores = await reader.read(
         [
@@ -134,8 +131,8 @@ async def _held(reader: Reader, name: str, wanted: dict[str, Begun]) -> set[str]
     return None
 
 
-async def _still(reader: Reader, name: str, suspects: Sequence[Begun]) -> list[Begun]:
-    """Suspects that are still in the run they were found in: an entry stands as long as its run."""
+async def _still(reader: Reader, name: str, suspects: Sequence[StartedJob]) -> list[StartedJob]:
+    """Return suspects that are still in the run they were found in: an entry exists as long as its run."""
     answers = await reader.read(
         [("HMGET", reader.keys(name).job(job.id), "state", "processedOn") for job in suspects]
     )

@@ -1,29 +1,27 @@
-"""Check of ordering keys: one whose next number never starts holds back all its jobs for ever."""
+"""Check of ordering keys: a key whose next number no job holds starts no job any more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..reading.reader import Reader
 from ..reading.scan import scan_steps
 from ..records.jobs import Check
+from ..watch import Watch
 from ..wire.numbers import to_int
 from ..wire.replies import entries, failed, integer, number, pairs, text
-from .findings import verdict
+from .findings import plural, verdict
 
-if TYPE_CHECKING:
-    from ..watch import Watch
-
-#: Ordering keys looked at in each queue, and jobs that may hold the number a key waits for.
+#: Ordering keys that are checked in each queue, and jobs of each place that may hold the next number.
 _KEYS = 200
 _JOBS = 1_000
-#: Steps over the parents of flows, which may hold a number while they wait for children.
+#: Steps over the parents of flows, which keep their number while they wait for children.
 _STEPS = 5
 
 
 async def ordering_keys(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find keys whose next job can never start, because nothing holds its number any more."""
+    """Find keys whose next number is held by no job."""
     found, unsure, looked = [], 0, 0
     for name in names:
         suspects, seen = await _waiting(reader, name)
@@ -39,9 +37,9 @@ async def ordering_keys(_: Watch, reader: Reader, names: Sequence[str]) -> Check
             for key, following in suspects.items()
             if following not in held.get(key, ())
         ]
-    good = f"{looked} ordering keys, none is blocked"
+    good = f"{plural(looked, 'ordering key')}, none is blocked"
     if unsure and not found:
-        summary = f"{unsure} ordering keys wait for a job among too many to look at"
+        summary = f"{plural(unsure, 'ordering key')} not checked: too many jobs"
         return Check(id="ordering_keys", status="skip", summary=summary)
     fix = None
     if found:
@@ -59,7 +57,7 @@ async def ordering_keys(_: Watch, reader: Reader, names: Sequence[str]) -> Check
 
 
 async def _waiting(reader: Reader, name: str) -> tuple[dict[str, int], int]:
-    """Keys whose parked jobs all come after the number that is to start, with it; and how many were looked at."""
+    """Return keys whose parked jobs all come after the next number, with that; and how many keys were checked."""
     keys = reader.keys(name)
     page = await reader.read_one("HSCAN", keys.ordering, 0, "COUNT", _KEYS)
     listed = [] if failed(page) else [text(key) or "" for key, _ in pairs(page[1])][:_KEYS]
@@ -82,13 +80,13 @@ async def _waiting(reader: Reader, name: str) -> tuple[dict[str, int], int]:
     if not found:
         return {}, len(listed)
     markers = await reader.read([("HEXISTS", keys.group(key), f"skip:{at}") for key, at in found.items()])
-    # A marked number is stepped over at the next look at the key.
+    # A number that is marked so is skipped when the key is looked at next.
     left = {key: at for (key, at), marked in zip(found.items(), markers, strict=True) if not integer(marked)}
     return left, len(listed)
 
 
 async def _held(reader: Reader, name: str) -> dict[str, set[int]] | None:
-    """Numbers by key that jobs hold which are still to start; None where there are too many jobs to look at."""
+    """Return by key the numbers of jobs that are still to start; None where there are too many jobs."""
     keys = reader.keys(name)
     stream, scheduled, lifo, priority = await reader.read(
         [

@@ -1,10 +1,9 @@
-"""Check and repair of the outbox: news for other queues that nobody delivers, and letters that their target refuses."""
+"""Check and repair of outboxes: messages to other queues that no worker delivers or that were refused."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError
 from ..jobs.audit import audit_blob
@@ -12,19 +11,17 @@ from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
+from ..watch import Watch
 from ..wire.replies import failed, integer, sliced, text
 from ..worker.outbox import Outbox
 from .findings import plural, verdict
 
-if TYPE_CHECKING:
-    from ..watch import Watch
-
-#: Letters that were set aside and are named, of each queue.
+#: Refused messages of each queue that are listed.
 _NAMED = 10
 
 
 async def outbox(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find news for other queues that nobody delivers, or that was set aside because its target refused it."""
+    """Find messages to other queues that no worker delivers, or that were set aside because they were refused."""
     answers = await reader.read(
         [
             question
@@ -38,31 +35,31 @@ async def outbox(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     )
     lengths: dict[str, int] = {}
     aside, found = 0, []
-    for name, (length, refused, letters) in zip(names, sliced(answers, 3), strict=True):
+    for name, (length, refused, listed) in zip(names, sliced(answers, 3), strict=True):
         if not failed(length) and length:
             lengths[name] = integer(length)
         if not failed(refused) and refused:
             aside += integer(refused)
-            found += [f"{name}: {_described(text(letter) or '')}" for letter in letters]
+            found += [f"{name}: {_describe(text(message) or '')}" for message in listed]
             if integer(refused) > _NAMED:
                 found.append(f"{name}: {integer(refused) - _NAMED} more were refused")
-    manned = {
+    served = {
         worker.queue for worker in (await watch.workers(list(lengths))).workers if worker.language == "python"
     }
-    unmanned = [
-        f"{name}: {plural(length, 'message')} to flows of other queues, no Python worker to deliver them"
+    undelivered = [
+        f"{name}: {plural(length, 'message')} to flows of other queues, no Python worker delivers them"
         for name, length in lengths.items()
-        if name not in manned
+        if name not in served
     ]
-    under_way = sum(lengths.values())
+    in_outbox = sum(lengths.values())
     fix = "start a Python worker for the queue: glidemq worker MODULE:ATTR"
     if aside:
-        fix = "mend what refuses them (the reason says it); they are tried again every hour, or by doctor --repair"
+        fix = "remove the reason of the refusal; they are tried again every hour, or by doctor --repair"
     return verdict(
         "outbox",
-        found + unmanned,
-        good=f"{plural(under_way, 'message')} under way" if under_way else "empty",
-        bad="parents and budgets of other queues wait for news"
+        found + undelivered,
+        good=f"{plural(in_outbox, 'message')} to be delivered" if in_outbox else "empty",
+        bad="parents and budgets of other queues wait for messages"
         + (f", {plural(aside, 'message')} refused and set aside" if aside else ""),
         fix=fix,
     )
@@ -71,19 +68,19 @@ async def outbox(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
 async def retry_letters(
     _: Watch, reader: Reader, names: Sequence[str], actor: Actor
 ) -> list[OperationResult]:
-    """Give letters that were set aside one more try, and deliver what can be delivered."""
+    """Try refused messages once more, and deliver what can be delivered."""
     results = []
     for name in names:
         context, now_ms = QueueContext(reader.connection, reader.keys(name)), reader.now_ms()
         if not await reader.connection.command("ZCARD", context.keys.outbox_failed):
             continue
         refusals: list[BaseException] = []
-        letters = Outbox(context, refusals.append)
+        messages = Outbox(context, refusals.append)
         went = 0
         blob = await audit_blob(context, actor, "retry_letters", [], now_ms)
-        while part := await letters.retry(now_ms - 1, blob):
+        while part := await messages.retry(now_ms - 1, blob):
             went += part
-            await letters.deliver()
+            await messages.deliver()
         results.append(
             OperationResult(
                 queue=name,
@@ -101,13 +98,13 @@ def _reason(error: BaseException) -> str:
     return error.message if isinstance(error, GlideMQError) else str(error)
 
 
-def _described(letter: str) -> str:
-    """What a letter that was set aside says: for whom, and why not."""
+def _describe(message: str) -> str:
+    """Say whom a refused message is for, and why it was refused."""
     try:
-        content = json.loads(letter)
+        content = json.loads(message)
         reason = content.get("reason")
         root = str(content.get("to", ""))
         record = f"job {content['parent']}" if "parent" in content else f"budget {content.get('budget')}"
-        return f"news for {record} of {root} refused: {reason}"
+        return f"message for {record} of {root} refused: {reason}"
     except (ValueError, AttributeError, RecursionError):
         return "a message that cannot be read"

@@ -1,21 +1,18 @@
-"""Checks of queues: types of keys, workers, switches, and records that contradict each other."""
+"""Checks of queues: types of keys, workers, pause, schedulers, suspended jobs, counters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from ..reading.reader import Reader
 from ..records.jobs import Check, WorkerInfo
+from ..watch import Watch
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
 from ..wire.replies import failed, integer, number, pairs, sliced, text
 from .findings import plural, verdict
 
-if TYPE_CHECKING:
-    from ..watch import Watch
-
-#: Suspended jobs looked at in each queue: those without deadline, which no sweep ever meets, come last.
+#: Suspended jobs that are checked at either end of the order; those without a deadline, never swept, come last.
 _MEMBERS = 500
 #: A deadline that passed longer ago than this should have been swept, ms.
 _SWEPT_MS = 60_000
@@ -46,7 +43,7 @@ _TYPES = {
 
 
 async def key_types(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find keys that something else has made."""
+    """Find keys of another type than ours."""
     keys = [(getattr(reader.keys(name), key), kind) for name in names for key, kind in _TYPES.items()]
     answers = await reader.read([("TYPE", key) for key, _ in keys])
     wrong = [
@@ -57,58 +54,62 @@ async def key_types(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     return verdict(
         "key_types",
         wrong,
-        good="all keys are of their types",
-        bad=f"{plural(len(wrong), 'key')} of a foreign type",
+        good="all keys have the right type",
+        bad=f"{plural(len(wrong), 'key')} of another type",
         status="fail",
-        fix="something else uses these names: move it away, or choose another --prefix for the queues",
+        fix="another program uses these names: move its keys, or choose another --prefix for the queues",
     )
 
 
 async def workers(watch: Watch, _: Reader, names: Sequence[str]) -> Check:
-    """Find queues whose jobs wait for a worker, and jobs whose worker fell silent."""
+    """Find queues with waiting jobs and no worker, and jobs whose heartbeat is overdue."""
     listed, fleet = await watch.workers(names), await watch.snapshot(names)
-    manned = {worker.queue for worker in listed.workers}
+    served = {worker.queue for worker in listed.workers}
     waiting = {queue.name: queue.waiting for queue in fleet.queues}
     found = [
         f"{name}: {plural(waiting[name], 'job')} waiting, no live worker"
         for name in names
-        if waiting.get(name) and name not in manned
+        if waiting.get(name) and name not in served
     ]
-    found += [f"{row.queue}:{row.id} is active, its worker fell silent" for row in listed.stalled]
+    found += [f"{row.queue}:{row.id} is active, its heartbeat is overdue" for row in listed.stalled]
     return verdict(
         "workers",
         found,
         good=f"{plural(len(listed.workers), 'worker')} alive",
         bad="jobs wait for a worker",
-        fix="start workers: glidemq worker MODULE:ATTR; they also take over jobs whose worker died",
+        fix="start workers: glidemq worker MODULE:ATTR; they also requeue jobs whose worker died",
     )
 
 
 async def paused(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find paused queues with workers that do not look at the switch."""
+    """Find paused queues with Node workers, which do not know the pause."""
     answers = await reader.read([("HGET", reader.keys(name).meta, "paused") for name in names])
     held = [name for name, answer in zip(names, answers, strict=True) if text(answer) == "1"]
-    deaf = _by_queue(worker for worker in (await watch.workers(held)).workers if worker.language != "python")
-    found = [f"{name}: {plural(len(crew), 'Node worker')} still start jobs" for name, crew in deaf.items()]
+    unaware = _by_queue(
+        worker for worker in (await watch.workers(held)).workers if worker.language != "python"
+    )
+    found = [
+        f"{name}: {plural(len(nodes), 'Node worker')} still start jobs" for name, nodes in unaware.items()
+    ]
     return verdict(
         "paused",
         found,
         good=f"{plural(len(held), 'queue')} paused" if held else "no queue is paused",
-        bad="paused queues go on, Node workers do not look at the switch",
+        bad="paused queues still start jobs: Node workers do not know the pause",
         fix="stop the Node workers, or glidemq limits QUEUE --rpm 1/1d, which they obey",
     )
 
 
 async def schedulers(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find queues whose schedulers nobody runs: only Node workers do."""
+    """Find queues with schedulers and no Node worker: only those run schedulers."""
     answers = await reader.read([("HLEN", reader.keys(name).schedulers) for name in names])
     kept = {name: integer(answer) or 0 for name, answer in zip(names, answers, strict=True)}
     scheduled = [name for name, number in kept.items() if number]
-    crews = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
+    by_queue = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
     found = [
         f"{name}: {plural(kept[name], 'scheduler')}, no Node worker"
         for name in scheduled
-        if all(worker.language == "python" for worker in crews.get(name, ()))
+        if all(worker.language == "python" for worker in by_queue.get(name, ()))
     ]
     return verdict(
         "schedulers",
@@ -116,13 +117,13 @@ async def schedulers(watch: Watch, reader: Reader, names: Sequence[str]) -> Chec
         good=f"{plural(len(scheduled), 'queue')} with schedulers, each with a Node worker"
         if scheduled
         else "no queue has schedulers",
-        bad="nobody runs schedulers: Python workers do not",
+        bad="schedulers without a Node worker do not run; Python workers do not run them",
         fix="keep a Node worker on the queue",
     )
 
 
 async def suspended(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find members of the suspended set that are no suspended jobs, and deadlines nobody sweeps."""
+    """Find members of the suspended set that are no suspended jobs, and deadlines that passed without effect."""
     pages = await reader.read(
         [
             question
@@ -148,41 +149,41 @@ async def suspended(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
             late.append(f"{name}:{job_id} is past its deadline by {round((now - score) / 1_000)} s")
     if orphans:
         key = reader.keys(orphans[0].partition(":")[0]).suspended
-        fix = f"harmless; take a member off the list with: valkey-cli ZREM '{key}' ID"
+        fix = f"harmless; remove a member with: valkey-cli ZREM '{key}' ID"
     else:
-        fix = "only workers sweep deadlines: start one for the queue"
+        fix = "only workers fail jobs past their deadline: start one for the queue"
     return verdict(
         "suspended",
         orphans + late,
         good=f"{plural(len(members), 'suspended job')}" if members else "no suspended jobs",
-        bad=f"{plural(len(orphans), 'orphan')} among suspended jobs, {len(late)} past their deadline",
+        bad=f"{plural(len(orphans), 'member')} of the suspended set not suspended, {len(late)} past their deadline",
         fix=fix,
     )
 
 
 async def list_active(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Compare the counter of list-sourced active jobs with our index; a surplus eats slots for ever."""
-    first = await _drift(reader, names)
-    # Jobs start and end between two reads: only what stays is drift.
-    second = await _drift(reader, list(first)) if first else {}
+    """Compare the counter of list-sourced active jobs with our index; a surplus occupies slots for good."""
+    first = await _differences(reader, names)
+    # Jobs start and end between two reads: only a difference that stays counts.
+    second = await _differences(reader, list(first)) if first else {}
     lasting = {name: counts for name, counts in second.items() if counts == first[name]}
-    # Node workers keep no index: with them alive only a counter that is too low is certain.
-    crews = _by_queue(w for w in (await watch.workers(list(lasting))).workers if w.language != "python")
+    # Node workers keep no index: beside them only a counter that is too low is certainly wrong.
+    by_queue = _by_queue(w for w in (await watch.workers(list(lasting))).workers if w.language != "python")
     found = [
         f"{name}: counted {counter}, but {runs} of Python workers"
         for name, (counter, runs) in lasting.items()
-        if counter < runs or name not in crews
+        if counter < runs or name not in by_queue
     ]
     return verdict(
         "list_active",
         found,
         good="counters of active jobs agree",
-        bad="counters of active jobs from priority and LIFO lists are off",
-        fix="a live worker mends this within minutes; start one if none is alive",
+        bad="counters of active jobs from priority and LIFO lists are wrong",
+        fix="a live worker corrects this within minutes; start one if none is alive",
     )
 
 
-async def _drift(reader: Reader, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+async def _differences(reader: Reader, names: Sequence[str]) -> dict[str, tuple[int, int]]:
     answers = await reader.read(
         [
             question

@@ -1,22 +1,19 @@
-"""Checks of the server itself: who it is, what it can, what this user may, who can read along."""
+"""Checks of the server itself: its version, our functions, this user's rights, encryption."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..errors import GlideMQError, UnsupportedServerError
+from ..reading.reader import Reader
 from ..records.jobs import Check
+from ..server.connection import Connection
 from ..server.functions import LIBRARY
-
-if TYPE_CHECKING:
-    from ..reading.reader import Reader
-    from ..server.connection import Connection
-    from ..watch import Watch
+from ..watch import Watch
 
 
 def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
-    """Report a server that could not be asked; the other checks are skipped."""
+    """Report a server that cannot be used; the other checks are skipped."""
     if isinstance(error, UnsupportedServerError):
         answers = Check(id="connection", status="ok", summary="the server answers")
         old = Check(id="version", status="fail", summary=error.message, fix=error.hint)
@@ -29,7 +26,7 @@ def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
 
 
 def version(connection: Connection) -> Check:
-    """Tell the version; a connection to a server that is too old does not come about."""
+    """Report the version; a server that is too old is refused while connecting."""
     found = connection.server.version
     if not found[:1].isdigit():
         return Check(id="version", status="skip", summary="this user may not ask for the version")
@@ -43,14 +40,14 @@ def functions(connection: Connection) -> Check:
         return Check(id="functions", status="ok", summary=f"library {LIBRARY} is loaded")
     if connection.read_only:
         return Check(
-            id="functions", status="skip", summary="read-only: not looked for, views read plain commands"
+            id="functions", status="skip", summary="read-only: not looked for, reads use plain commands"
         )
     return Check(
         id="functions",
         status="warn",
         summary=f"this user cannot call the functions of library {LIBRARY}",
-        detail="views read plain commands instead; workers and changes do not work",
-        fix="grant +fcall +fcall_ro +function|load, or have somebody load the library who may",
+        detail="reads use plain commands instead; workers and changes do not work",
+        fix="grant +fcall +fcall_ro +function|load, or let a user with these rights load the library",
     )
 
 
@@ -72,12 +69,12 @@ async def permissions(watch: Watch, reader: Reader, names: Sequence[str]) -> Che
         id="permissions",
         status="warn",
         summary=f"may read, not write: {found.reason}",
-        fix=f"fine for looking on; to act grant +@all -@dangerous +function|load ~{reader.prefix}:*",
+        fix=f"enough to read; to act grant +@all -@dangerous +function|load ~{reader.prefix}:*",
     )
 
 
 def exposure(connection: Connection) -> Check:
-    """Check whether somebody on the way can read along."""
+    """Check whether the connection can be read by others."""
     if connection.is_exposed:
         return Check(
             id="exposure",

@@ -1,25 +1,22 @@
-"""Check and repair of ordering keys whose count of running jobs is higher than the jobs that hold a slot."""
+"""Check and repair of ordering keys that count more slots than jobs hold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
+from ..watch import Watch
 from ..wire.numbers import to_int
 from ..wire.replies import failed, pairs, text
 from .findings import plural, verdict
-from .walk import Begun, walk_jobs
+from .walk import StartedJob, walk_jobs
 
-if TYPE_CHECKING:
-    from ..watch import Watch
-
-#: Keys looked at in each queue, a thousand a step.
+#: Pages of ordering keys that are read of each queue, and keys of each.
 _STEPS = 10
 _PAGE = 1_000
 #: States in which a job that has started keeps its slot.
@@ -28,7 +25,7 @@ _KEEPING = frozenset(("waiting", "delayed", "prioritized", "suspended", "waiting
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A key that counts more running jobs than there are: what its record says, and who holds slots."""
+    """A key that counts more running jobs than there are: its record, and how many jobs hold a slot."""
 
     queue: str
     key: str
@@ -38,27 +35,25 @@ class _Group:
 
 
 async def ordering_slots(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find keys that count slots which no job holds: a key with none left starts nothing any more."""
+    """Find keys that count slots which no job holds; a key without a free slot starts no job."""
     found, complete = await _find(reader, names)
     if not complete:
-        return Check(
-            id="ordering_slots", status="skip", summary="too many jobs or keys to count the slots of"
-        )
+        return Check(id="ordering_slots", status="skip", summary="too many jobs or keys to count their slots")
     return verdict(
         "ordering_slots",
         [
             f"{group.queue}: key '{group.key}' counts {group.active} running, {group.holders} are"
             for group in found
         ],
-        good="every slot of an ordering key is held by a job",
-        bad=f"{plural(len(found), 'ordering key')} with slots that nobody holds",
+        good="every counted slot of an ordering key is held by a job",
+        bad=f"{plural(len(found), 'ordering key')} with slots that no job holds",
         status="fail",
         fix="glidemq doctor --repair frees them",
     )
 
 
 async def free_slots(_: Watch, reader: Reader, names: Sequence[str], actor: Actor) -> list[OperationResult]:
-    """Set the counts of such keys right and let their parked jobs follow."""
+    """Correct the counts of such keys, which starts their parked jobs."""
     found, _complete = await _find(reader, names)
     results = []
     for group in found:
@@ -83,9 +78,9 @@ async def free_slots(_: Watch, reader: Reader, names: Sequence[str], actor: Acto
 
 
 async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[_Group], bool]:
-    """Keys with a surplus, and whether everything could be looked at.
+    """Return keys with a surplus, and whether everything could be checked.
 
-    A start moves `nextSeq` and an end moves `active`: a key of which neither has changed meanwhile was counted right.
+    A start moves `nextSeq` and an end moves `active`: where neither has changed meanwhile, the count was right.
     """
     before: dict[tuple[str, str], tuple[str, str]] = {}
     complete = True
@@ -118,14 +113,14 @@ async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[_Group], boo
     return found, complete
 
 
-def _holds(job: Begun, next_seq: int) -> bool:
+def _holds(job: StartedJob, next_seq: int) -> bool:
     if job.state == "active":
         return True
     return job.state in _KEEPING and 0 < job.seq < next_seq and not job.retried
 
 
 async def _keys(reader: Reader, name: str) -> tuple[list[str], bool]:
-    """Ordering keys of a queue, and whether these are all."""
+    """Return ordering keys of a queue, and whether these are all."""
     found: list[str] = []
     cursor = "0"
     for _ in range(_STEPS):
@@ -140,7 +135,7 @@ async def _keys(reader: Reader, name: str) -> tuple[list[str], bool]:
 
 
 async def _counts(reader: Reader, name: str, listed: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """`active` and `nextSeq` of keys as stored."""
+    """Read `active` and `nextSeq` of keys."""
     answers = await reader.read(
         [("HMGET", reader.keys(name).group(key), "active", "nextSeq") for key in listed]
     )

@@ -1,9 +1,8 @@
-"""Check and repair of flows that a producer began to create and did not finish."""
+"""Check and repair of flows whose creation a producer began and did not finish."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..flows.parts import flows_in_parts, mend_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
@@ -11,14 +10,12 @@ from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records.jobs import Check, OperationResult
 from ..server.context import QueueContext
+from ..watch import Watch
 from .findings import plural, verdict
-
-if TYPE_CHECKING:
-    from ..watch import Watch
 
 
 async def unfinished_flows(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find flows of which nothing has been created for a minute: their producer is gone."""
+    """Find unfinished flows of which nothing was created for a minute: their producer is gone."""
     oldest = reader.now_ms() - OLD_ENOUGH_MS
     found = []
     for name in names:
@@ -32,15 +29,15 @@ async def unfinished_flows(_: Watch, reader: Reader, names: Sequence[str]) -> Ch
     return verdict(
         "unfinished_flows",
         found,
-        good="no flow is left half created",
-        bad=f"{plural(len(found), 'flow')} left half created",
+        good="every flow is created completely",
+        bad=f"{plural(len(found), 'flow')} not created completely",
         status="warn",
         fix="a Python worker of the queue finishes or removes them, or glidemq doctor --repair",
     )
 
 
 async def finish_flows(_: Watch, reader: Reader, names: Sequence[str], actor: Actor) -> list[OperationResult]:
-    """Finish flows that partly run, remove those of which nothing does, take back links without child."""
+    """Finish flows that partly run, remove those that do not run, undo links without a child."""
     results = []
     for name in names:
         context = QueueContext(reader.connection, reader.keys(name))

@@ -1,4 +1,4 @@
-"""A walk over job hashes within a budget, for what no index knows."""
+"""A bounded walk over the records of jobs, for what is in no index."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FIELDS = ("state", "groupKey", "orderingSeq", "finishedOn", "processedOn", "las
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A job that is neither new nor over, as its hash describes it."""
+class StartedJob:
+    """A job that has not ended, as its record describes it."""
 
     queue: str
     id: str
@@ -28,23 +28,23 @@ class Begun:
     #: `finishedOn` is there and empty: a manual retry, which holds no slot.
     retried: bool
     processed_on: str
-    #: Latest sign of life, epoch ms.
+    #: Latest heartbeat, epoch ms.
     beat_ms: int
-    #: It is taken from the LIFO or the priority list.
+    #: It came from the LIFO or the priority list.
     listed: bool
 
 
 @dataclass(slots=True)
 class Walk:
-    """Jobs that were met, and whether all keys were looked at."""
+    """Jobs that were found, how many were looked at, and whether all keys were."""
 
-    jobs: list[Begun]
+    jobs: list[StartedJob]
     looked: int
     complete: bool
 
 
 async def walk_jobs(reader: Reader, names: Sequence[str]) -> Walk:
-    """Read what the jobs of some queues say of themselves, but those that are over; bounded."""
+    """Read the records of all jobs of some queues that have not ended, within a bounded number of steps."""
     found = Walk([], 0, False)
     async for page in _pages(reader, names):
         if page is None:
@@ -61,7 +61,7 @@ async def walk_jobs(reader: Reader, names: Sequence[str]) -> Walk:
             if state is None or state in ("completed", "failed"):
                 continue
             found.jobs.append(
-                Begun(
+                StartedJob(
                     queue=name,
                     id=job_id,
                     state=state,

@@ -239,7 +239,7 @@ async def test_the_doctor_shows_refused_letters_and_retries_them(bench: Bench) -
 
     found = await check()
     assert found.status == "warn"
-    assert f"q: news for job 1 of {ROOT} refused: " in found.detail
+    assert f"q: message for job 1 of {ROOT} refused: " in found.detail
     assert "WRONGTYPE" in found.detail
     assert "doctor --repair" in found.fix
 
