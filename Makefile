@@ -9,6 +9,9 @@ ARGS   ?=
 WORKERS ?= 4
 FAULT_WORKERS ?= 2
 
+# Hundreds of processes start during the tests: each would compile every module it imports where this is set.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-faults soak check format screenshots bench clean
 
