@@ -21,9 +21,10 @@ class Ring:
 @pytest.fixture
 def tuning() -> Iterator[GcTuning]:
     thresholds = gc.get_threshold()
+    gc.unfreeze()
     yield GcTuning()
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
+    gc.freeze()
     gc.enable()
 
 
