@@ -8,44 +8,44 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from glidemq_core import records
 from glidemq_core.options.job import JobOptions
 from glidemq_core.options.types import Fallback, JobRef
-from glidemq_core.records import jobs
 from glidemq_core.records.base import _plan
 
 #: Names of objects on the page, and the records they are.
 OBJECTS: dict[str, type[Any]] = {
     "Ref": JobRef,
-    "Queue": jobs.QueueSnapshot,
-    "Rate": jobs.Rate,
-    "JobRow": jobs.JobRow,
-    "Job": jobs.JobDetail,
-    "Suspend": jobs.SuspendInfo,
-    "Signal": jobs.Signal,
-    "Child": jobs.Child,
+    "Queue": records.QueueSnapshot,
+    "Rate": records.Rate,
+    "JobRow": records.JobRow,
+    "Job": records.JobDetail,
+    "Suspend": records.SuspendInfo,
+    "Signal": records.Signal,
+    "Child": records.Child,
     "Fallback": Fallback,
-    "Stream": jobs.StreamInfo,
-    "Usage": jobs.Usage,
-    "Attempt": jobs.Attempt,
-    "ToolCall": jobs.ToolCall,
-    "Approval": jobs.Approval,
-    "Decision": jobs.Decision,
-    "Result": jobs.OperationResult,
-    "Totals": jobs.FlowUsage,
-    "Budget": jobs.FlowBudget,
-    "TopUp": jobs.TopUp,
-    "Flow": jobs.Flow,
-    "FlowNode": jobs.FlowNode,
-    "Limits": jobs.Limits,
-    "Concurrency": jobs.Concurrency,
-    "Group": jobs.Group,
-    "Worker": jobs.WorkerInfo,
-    "Running": jobs.WorkerJob,
-    "Event": jobs.QueueEvent,
-    "AuditEntry": jobs.AuditEntry,
-    "AuditCheck": jobs.AuditCheck,
-    "Check": jobs.Check,
-    "Server": jobs.Server,
+    "Stream": records.StreamInfo,
+    "Usage": records.Usage,
+    "Attempt": records.Attempt,
+    "ToolCall": records.ToolCall,
+    "Approval": records.Approval,
+    "Decision": records.Decision,
+    "Result": records.OperationResult,
+    "Totals": records.FlowUsage,
+    "Budget": records.FlowBudget,
+    "TopUp": records.TopUp,
+    "Flow": records.Flow,
+    "FlowNode": records.FlowNode,
+    "Limits": records.Limits,
+    "Concurrency": records.Concurrency,
+    "Group": records.Group,
+    "Worker": records.WorkerInfo,
+    "Running": records.WorkerJob,
+    "Event": records.QueueEvent,
+    "AuditEntry": records.AuditEntry,
+    "AuditCheck": records.AuditCheck,
+    "Check": records.Check,
+    "Server": records.Server,
 }
 _NAMES = {kind: name for name, kind in OBJECTS.items()}
 #: Objects that begin with the keys of another one.

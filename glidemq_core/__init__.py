@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .jobs.events.queue_events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
     from .queue import Queue as Queue
-    from .records.jobs import *  # noqa: F403
+    from .records import *  # noqa: F403
     from .search.index import NumericField as NumericField
     from .search.index import TagField as TagField
     from .search.index import TextField as TextField
@@ -67,7 +67,7 @@ _HOMES = {
         JobTemplate NewJob Ordering QueueOptions RateLimit Retention TokenBucket TokenLimit WorkerOptions
     """,
     "queue": "Queue",
-    "records.jobs": """
+    "records": """
         Approval Attempt AuditCheck AuditEntry Check Child Concurrency Decision Discovery Fleet Flow
         FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage JobRow
         Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate

@@ -15,7 +15,7 @@ from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .jobs.wait import wait_until_finished
 from .options.fields import Duration, Instant
 from .options.job import Actor, JobRef
-from .records.jobs import Signal, Usage
+from .records import Signal, Usage
 from .records.usage import usage_fields
 from .search.store import store_vector
 from .server.context import QueueContext

@@ -31,7 +31,7 @@ from .options.job import (
 from .options.types import JobIdLike
 from .options.worker import QueueKeywords, QueueOptions, override_options
 from .reading.workers import get_workers
-from .records.jobs import (
+from .records import (
     Approval,
     Attempt,
     AuditCheck,

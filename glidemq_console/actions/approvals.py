@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .base import Action, Context, Danger, Reason, Run, on_screen
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Approval
+    from glidemq_core.records import Approval
 
     from ..model.decisions import Verb
     from ..screens.approvals.screen import ApprovalsScreen

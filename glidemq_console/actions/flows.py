@@ -14,7 +14,7 @@ from .outcome import Unchanged
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, TopUp
+    from glidemq_core.records import Flow, FlowBudget, FlowNode, TopUp
 
     from ..model.snapshot import FlowView
     from ..screens.flows.top_up import Request

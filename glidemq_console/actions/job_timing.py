@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
-    from glidemq_core.records.jobs import JobRow
+    from glidemq_core.records import JobRow
 
 _NOT_STARTED = ("waiting", "prioritized", "delayed")
 #: Errors that the question about a retry names.

@@ -13,7 +13,7 @@ from .prompts import ask_value
 from .queues import needs_queue, queue_names, selected_queue
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import QueueSnapshot
+    from glidemq_core.records import QueueSnapshot
 
 
 def _has(limit: Callable[[QueueSnapshot], bool], words: str) -> Reason:

@@ -16,7 +16,7 @@ from ..model.decisions import Batch, Pending, Verb, due_at, name_of, outcome_wor
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, JobRef, Queue
-    from glidemq_core.records.jobs import Approval, Decision, JobDetail
+    from glidemq_core.records import Approval, Decision, JobDetail
 
     from ..app import ConsoleApp
 

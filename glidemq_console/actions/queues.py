@@ -11,7 +11,7 @@ from .base import Action, Context, Danger, Question, on_screen
 from .outcome import Unchanged
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import QueueSnapshot
+    from glidemq_core.records import QueueSnapshot
 
 #: Jobs that one clean removes at most; pressing again removes the next ones.
 CLEAN_LIMIT = 1_000

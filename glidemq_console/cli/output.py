@@ -60,7 +60,7 @@ class Output:
 
     def record(self, value: Any) -> None:
         """Write one record, or a mapping made of records, as a JSON object; secrets masked unless revealed."""
-        from glidemq_core.records.jobs import to_json
+        from glidemq_core.records import to_json
 
         self.object(self.masked(to_json(value)))
 

@@ -18,7 +18,7 @@ from .output import Output
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.queue import Queue
-    from glidemq_core.records.jobs import OperationResult, QueueSnapshot
+    from glidemq_core.records import OperationResult, QueueSnapshot
     from glidemq_core.server.connection import Connection
     from glidemq_core.watch import Watch
 

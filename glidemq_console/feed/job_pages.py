@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..model.snapshot import JobList, JobsQuery, epoch_ms, state_count
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import JobPage, JobRow, QueueSnapshot
+    from glidemq_core.records import JobPage, JobRow, QueueSnapshot
     from glidemq_core.watch import Watch
 
 PAGE_ROWS = 50

@@ -11,7 +11,7 @@ from ..model.snapshot import Interests, Snapshot
 if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
-    from glidemq_core.records.jobs import Approval, AuditEntry, JobDetail, JobRef, StreamChunk
+    from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, StreamChunk
 
     from .protocol import Publish
 

@@ -11,7 +11,7 @@ from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records.jobs import Approval, Inbox
+    from glidemq_core.records import Approval, Inbox
 
 #: Way to sort -> the column that is lit.
 SORT_COLUMNS: Final = {"deadline": "in", "waiting": "waits", "cost": "cost"}

@@ -14,7 +14,7 @@ from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records.jobs import Approval, Decision, JobDetail, Signal
+    from glidemq_core.records import Approval, Decision, JobDetail, Signal
 
 Verb = Literal["approve", "reject"]
 #: What a decision is called once it is made.

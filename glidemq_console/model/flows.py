@@ -11,7 +11,7 @@ from .snapshot import age_ms, epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode
+    from glidemq_core.records import Flow, FlowBudget, FlowNode
 
 #: States of a child that will not complete by itself; `unknown` is one that was removed before it was done.
 HOPELESS = ("failed", "unknown")

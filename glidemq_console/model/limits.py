@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import QueueSnapshot, Rate
+    from glidemq_core.records import QueueSnapshot, Rate
 
 #: A cell of history, and how many make the quarter of an hour that is shown.
 CELL_MS, CELLS = 15_000, 60

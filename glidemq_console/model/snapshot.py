@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import (
+    from glidemq_core.records import (
         Flow,
         FlowList,
         Inbox,

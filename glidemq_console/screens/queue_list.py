@@ -16,7 +16,7 @@ from ..widgets.styled import Parts, Styled
 from .frame import ConsoleScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import QueueSnapshot
+    from glidemq_core.records import QueueSnapshot
 
 #: The detail follows the cursor once it has rested this long.
 REST_S = 0.2

@@ -23,8 +23,8 @@ from ..options.fields import (
     to_epoch_ms,
 )
 from ..options.job import Actor
+from ..records import Approval, Decision
 from ..records.decoding import decode_signals
-from ..records.jobs import Approval, Decision
 from ..server.context import QueueContext
 from ..wire.numbers import parse_number
 from ..wire.payload import encode_json

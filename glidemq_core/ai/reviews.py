@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..errors import JobStateError, SerializationError
 from ..jobs.audit import canonical_json
 from ..options.job import JobRef
+from ..records import Approval
 from ..records.decoding import (
     SUSPEND_FIELDS,
     Fields,
@@ -17,7 +18,6 @@ from ..records.decoding import (
     decode_suspend,
     optional_text,
 )
-from ..records.jobs import Approval
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
 from ..wire.numbers import size_words

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..errors import ServerError
+from ..records import StreamChunk, ToolCall
 from ..records.decoding import Fields, decode_chunk
-from ..records.jobs import StreamChunk, ToolCall
 from ..wire.entry_ids import parse_id
 from ..wire.numbers import size_words
 from ..wire.replies import as_text

@@ -8,8 +8,8 @@ from typing import Any
 from ..jobs.audit import audit_blob
 from ..options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from ..options.job import Actor
+from ..records import SignalResult, SuspendInfo
 from ..records.decoding import SUSPEND_FIELDS, decode_suspend
-from ..records.jobs import SignalResult, SuspendInfo
 from ..server.context import QueueContext
 from ..wire.replies import picked_fields
 from .reviews import bound_facts, read_payload

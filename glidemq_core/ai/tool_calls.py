@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from ..records.jobs import StreamChunk, ToolCall
+from ..records import StreamChunk, ToolCall
 
 #: Fields that may hold the arguments alone; a chunk with anything else is shown with all its fields.
 _ARGUMENTS: Final = ("args", "arguments", "input", "content", "t", "token", "text", "delta")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ..errors import GlideMQError, PermissionDeniedError
 from ..options.job import Actor
 from ..reading.reader import Reader
-from ..records.jobs import Check, OperationResult
+from ..records import Check, OperationResult
 from ..server.connection import Connection
 from ..watch import Watch
 from .audits import audits, restart_audits

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
 from ..reading.reader import Reader
-from ..records.jobs import Check, OperationResult
+from ..records import Check, OperationResult
 from ..server.context import QueueContext
 from ..watch import Watch
 from ..wire.replies import as_text, failed, integer, text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records.jobs import Check
+from ..records import Check
 
 #: Findings that a check lists.
 _LISTED = 10

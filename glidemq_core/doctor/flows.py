@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..flows.repair import pending_children
 from ..jobs.links import OLD_ENOUGH_MS
 from ..reading.reader import Reader
-from ..records.jobs import Check
+from ..records import Check
 from ..server.context import QueueContext
 from ..watch import Watch
 from .findings import plural, verdict

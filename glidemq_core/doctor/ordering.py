@@ -7,7 +7,7 @@ from typing import Any
 
 from ..reading.reader import Reader
 from ..reading.scan import scan_steps
-from ..records.jobs import Check
+from ..records import Check
 from ..watch import Watch
 from ..wire.numbers import to_int
 from ..wire.replies import entries, failed, integer, number, pairs, text

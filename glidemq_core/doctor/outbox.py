@@ -9,7 +9,7 @@ from ..errors import GlideMQError
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
-from ..records.jobs import Check, OperationResult
+from ..records import Check, OperationResult
 from ..server.context import QueueContext
 from ..watch import Watch
 from ..wire.replies import failed, integer, sliced, text

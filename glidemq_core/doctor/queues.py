@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..reading.reader import Reader
-from ..records.jobs import Check, WorkerInfo
+from ..records import Check, WorkerInfo
 from ..watch import Watch
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int

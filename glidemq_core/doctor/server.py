@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import GlideMQError, UnsupportedServerError
 from ..reading.reader import Reader
-from ..records.jobs import Check
+from ..records import Check
 from ..server.connection import Connection
 from ..server.functions import LIBRARY
 from ..watch import Watch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
-from ..records.jobs import Check, OperationResult
+from ..records import Check, OperationResult
 from ..server.context import QueueContext
 from ..watch import Watch
 from ..wire.numbers import to_int

@@ -8,7 +8,7 @@ from ..flows.parts import flows_in_parts, mend_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..reading.reader import Reader
-from ..records.jobs import Check, OperationResult
+from ..records import Check, OperationResult
 from ..server.context import QueueContext
 from ..watch import Watch
 from .findings import plural, verdict

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..options.fields import from_epoch_ms
-from ..records.jobs import FlowBudget, Usage
+from ..records import FlowBudget, Usage
 
 #: Reports of the last minutes make the rate.
 WINDOW_MS = 300_000

@@ -12,8 +12,8 @@ from ..errors import BudgetNotFoundError
 from ..jobs.audit import audit_blob
 from ..options.fields import amount, amounts, flag, refuse
 from ..options.job import Actor, Budget, JobRef
+from ..records import FlowBudget, TopUp
 from ..records.budgets import decode_budget, shown_caps
-from ..records.jobs import FlowBudget, TopUp
 from ..server.commands import Arg
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ai.usage.ledger import attempts_of, runs_of
 from ..ai.usage.totals import Sum
-from ..records.jobs import Attempt, FlowUsage, JobRef, Totals, Usage
+from ..records import Attempt, FlowUsage, JobRef, Totals, Usage
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import GlideMQError
 from ..options.fields import Duration, Instant
-from ..records.jobs import Signal
+from ..records import Signal
 from ..server.retry import is_outage, retry_through_outage
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..errors import InvalidOptionError, ServerError
 from ..options.fields import from_epoch_ms, instance_of, refuse, whole
 from ..options.job import Actor
-from ..records.jobs import AuditCheck, AuditEntry
+from ..records import AuditCheck, AuditEntry
 from ..server.context import QueueContext
 from ..wire.strict_json import parse_json
 

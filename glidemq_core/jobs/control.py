@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..errors import JobStateError
 from ..options.fields import Duration, delay_ms, integer, refuse, whole
 from ..options.job import Actor
-from ..records.jobs import JobLogs
+from ..records import JobLogs
 from ..server.context import QueueContext
 from ..wire import payload
 from .active_run import RunCalls

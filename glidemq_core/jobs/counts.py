@@ -7,8 +7,7 @@ from typing import Literal
 from ..errors import ServerError
 from ..options.fields import integer, one_of
 from ..reading.counts import SnapshotReply, metrics_points
-from ..records.jobs import JobCounts
-from ..records.operations import Metrics
+from ..records import JobCounts, Metrics
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
 

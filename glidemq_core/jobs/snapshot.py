@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from ..options.job import Fallback, JobOptions, JobRef
-from ..records import decoding
+from ..records import ReviewDecision, Signal, Usage, decoding
 from ..records.decision import review_decision
-from ..records.jobs import ReviewDecision, Signal, Usage
 from ..records.usage import decode_usage
 from ..server.context import QueueContext
 from ..wire import payload

@@ -16,7 +16,7 @@ from ..errors import (
 )
 from ..options.fields import Duration, positive_ms, refuse, to_ms
 from ..options.job import JobOptions
-from ..records.jobs import JobCounts
+from ..records import JobCounts
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.numbers import to_int

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from glidemq_core.options.fields import from_epoch_ms, one_of, whole
-from glidemq_core.records.operations import Metrics, MetricsPoint
+from glidemq_core.records import Metrics, MetricsPoint
 from glidemq_core.wire.replies import failed, integer, sliced
 
 from .reader import Reader

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from glidemq_core.options.fields import from_epoch_ms
-from glidemq_core.records.operations import WorkerInfo, WorkerJob
+from glidemq_core.records import WorkerInfo, WorkerJob
 from glidemq_core.wire.strict_json import parse_json
 
 

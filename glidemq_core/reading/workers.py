@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.errors import PermissionDeniedError
-from glidemq_core.records.operations import WorkerInfo
+from glidemq_core.records import WorkerInfo
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import queue_of

@@ -1,1 +1,107 @@
-"""What answers look like, and how they are decoded from what is stored."""
+"""What the engine answers, as frozen records, and how it is decoded.
+
+A field `x_at` is an aware UTC datetime and stands in JSON as `x_ms`; durations are `x_ms` in both.
+"""
+
+from __future__ import annotations
+
+from ..options.job import Fallback, JobRef
+from .approvals import Approval, Decision, Inbox, ReviewDecision, Signal, SignalResult, SuspendInfo, ToolCall
+from .base import to_json
+from .flows import (
+    Flow,
+    FlowBudget,
+    FlowList,
+    FlowNode,
+    FlowUsage,
+    MinuteUsage,
+    TopUp,
+    Totals,
+    Usage,
+    UsageSummary,
+)
+from .jobs import Attempt, Child, JobDetail, JobLogs, JobPage, JobRow, StreamInfo, VectorHit
+from .operations import (
+    AuditCheck,
+    AuditEntry,
+    Check,
+    OperationResult,
+    Permissions,
+    Server,
+    ServerInfo,
+    WatchStats,
+)
+from .queues import (
+    Concurrency,
+    Discovery,
+    Fleet,
+    Group,
+    JobCounts,
+    Limits,
+    Metrics,
+    MetricsPoint,
+    QueueEvent,
+    QueueSnapshot,
+    Rate,
+    SchedulerEntry,
+    WorkerInfo,
+    WorkerJob,
+    WorkerList,
+)
+from .streams import StreamChunk
+
+__all__ = [
+    "Approval",
+    "Attempt",
+    "AuditCheck",
+    "AuditEntry",
+    "Check",
+    "Child",
+    "Concurrency",
+    "Decision",
+    "Discovery",
+    "Fallback",
+    "Fleet",
+    "Flow",
+    "FlowBudget",
+    "FlowList",
+    "FlowNode",
+    "FlowUsage",
+    "Group",
+    "Inbox",
+    "JobCounts",
+    "JobDetail",
+    "JobLogs",
+    "JobPage",
+    "JobRef",
+    "JobRow",
+    "Limits",
+    "Metrics",
+    "MetricsPoint",
+    "MinuteUsage",
+    "OperationResult",
+    "Permissions",
+    "QueueEvent",
+    "QueueSnapshot",
+    "Rate",
+    "ReviewDecision",
+    "SchedulerEntry",
+    "Server",
+    "ServerInfo",
+    "Signal",
+    "SignalResult",
+    "StreamChunk",
+    "StreamInfo",
+    "SuspendInfo",
+    "ToolCall",
+    "TopUp",
+    "Totals",
+    "Usage",
+    "UsageSummary",
+    "VectorHit",
+    "WatchStats",
+    "WorkerInfo",
+    "WorkerJob",
+    "WorkerList",
+    "to_json",
+]

@@ -10,7 +10,7 @@ from ..wire.numbers import number_text, parse_number
 from ..wire.replies import as_text
 from ..wire.strict_json import compact_json
 from .decoding import amounts_text, optional_text
-from .jobs import FlowBudget
+from .flows import FlowBudget
 
 
 def new_budget(budget: Budget) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import SerializationError
 from ..wire.payload import encode_json
+from .approvals import ReviewDecision, Signal
 from .decoding import Fields, decode_new_signals
-from .jobs import ReviewDecision, Signal
 
 
 def review_decision(fields: Fields, own_data: Callable[[], Any]) -> ReviewDecision | None:

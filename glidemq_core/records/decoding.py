@@ -14,7 +14,8 @@ from ..wire.numbers import parse_number, to_int
 from ..wire.payload import json_list
 from ..wire.replies import as_text, number
 from ..wire.strict_json import parse_json
-from .jobs import Signal, StreamChunk, SuspendInfo
+from .approvals import Signal, SuspendInfo
+from .streams import StreamChunk
 
 #: A hash as stored: its values may be any bytes (vectors are).
 Fields = Mapping[str, bytes]

@@ -9,7 +9,7 @@ from ..wire.numbers import number_text, parse_number
 from ..wire.replies import as_text
 from ..wire.strict_json import compact_json
 from .decoding import Fields, amounts_text, json_amounts, json_number, json_text, optional_text
-from .jobs import Usage
+from .flows import Usage
 
 
 class _Kind(NamedTuple):

@@ -12,7 +12,7 @@ from ..errors import IndexNotFoundError, InvalidOptionError, PermissionDeniedErr
 from ..jobs.read import load_jobs
 from ..jobs.snapshot import JobSnapshot
 from ..options.fields import Duration, flag, one_of, refuse, some_text, text, to_ms, whole
-from ..records.jobs import VectorHit
+from ..records import VectorHit
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from . import exact, module

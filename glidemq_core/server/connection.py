@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ..errors import PermissionDeniedError, ServerError, UnsupportedServerError
 from ..options.fields import UNSET, Unset
-from ..records.jobs import ServerInfo
+from ..records import ServerInfo
 from .client import ResilientClient
 from .commands import Arg, fcall_words, is_read, name_of, read_only_error, to_words
 from .nodes import Nodes

@@ -13,7 +13,7 @@ from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import Approval
+from glidemq_core.records import Approval
 from glidemq_core.wire.replies import as_text, failed, integer, picked_fields
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 

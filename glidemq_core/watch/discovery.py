@@ -8,7 +8,7 @@ from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import refuse, whole
 from glidemq_core.reading.reader import Reader, Throttle
 from glidemq_core.reading.scan import scan_cluster
-from glidemq_core.records.jobs import Discovery
+from glidemq_core.records import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
 from glidemq_core.wire.replies import failed, integer, text
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from glidemq_core.jobs.events.feed import TRANSIENT, EventFeed
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import QueueEvent
+from glidemq_core.records import QueueEvent
 
 from .discovery import Discoverer
 

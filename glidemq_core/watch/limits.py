@@ -7,8 +7,8 @@ from typing import Any
 
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.scan import scan_steps
+from glidemq_core.records import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
-from glidemq_core.records.jobs import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerError
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import Permissions
+from glidemq_core.records import Permissions
 from glidemq_core.server.commands import fcall_words
 from glidemq_core.wire.keys import registry
 from glidemq_core.wire.replies import failed, text

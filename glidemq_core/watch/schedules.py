@@ -6,7 +6,7 @@ from typing import Any
 
 from glidemq_core.options.job import JobOptions, JobTemplate
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import SchedulerEntry
+from glidemq_core.records import SchedulerEntry
 from glidemq_core.wire.replies import failed, pairs, text
 from glidemq_core.wire.strict_json import compact_json, parse_json
 

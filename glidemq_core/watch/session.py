@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from glidemq_core.options.fields import queue_name
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import Fleet, WatchStats
+from glidemq_core.records import Fleet, WatchStats
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 

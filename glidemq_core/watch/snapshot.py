@@ -10,8 +10,8 @@ from typing import Any
 from glidemq_core.reading.counts import SnapshotReply
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, longest_running
+from glidemq_core.records import QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
-from glidemq_core.records.jobs import QueueSnapshot, Rate
 from glidemq_core.wire.keys import PRIORITY_STEP, QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, sliced, text
 from glidemq_core.wire.strict_json import parse_json

@@ -16,7 +16,7 @@ from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.counts import read_metrics
-from glidemq_core.records.jobs import (
+from glidemq_core.records import (
     Attempt,
     AuditEntry,
     Discovery,

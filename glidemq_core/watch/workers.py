@@ -9,7 +9,7 @@ from datetime import datetime
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, longest_running
 from glidemq_core.reading.workers import WorkerFinder
-from glidemq_core.records.jobs import JobRow, WorkerInfo, WorkerList
+from glidemq_core.records import JobRow, WorkerInfo, WorkerList
 
 from .jobs.rows import job_rows
 

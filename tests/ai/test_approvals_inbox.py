@@ -9,7 +9,7 @@ from kits.watch import viewer_url
 
 from glidemq_console.feed.queue_rows import FleetReader
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import Inbox, JobRef
+from glidemq_core.records import Inbox, JobRef
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch

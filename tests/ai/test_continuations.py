@@ -11,7 +11,7 @@ from kits.budget import worker_of
 from glidemq_core.job import Job
 from glidemq_core.options.job import TokenLimit
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import Signal
+from glidemq_core.records import Signal
 from glidemq_core.server.connection import Connection
 
 

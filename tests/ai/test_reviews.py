@@ -15,7 +15,7 @@ from glidemq_core.ai.suspension import suspend
 from glidemq_core.job import Job
 from glidemq_core.options.job import Actor, Backoff
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import Approval
+from glidemq_core.records import Approval
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.worker import Worker

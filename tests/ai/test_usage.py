@@ -18,7 +18,7 @@ from glidemq_core.ai.usage.report import report_tokens, report_usage
 from glidemq_core.ai.usage.summary import get_usage_summary
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, LockBusyError
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import Usage
+from glidemq_core.records import Usage
 from glidemq_core.records.usage import decode_usage
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.replies import hash_fields

@@ -20,7 +20,7 @@ from glidemq_console.model.snapshot import (
     Snapshot,
 )
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
-from glidemq_core.records.jobs import (
+from glidemq_core.records import (
     Attempt,
     JobDetail,
     JobRow,

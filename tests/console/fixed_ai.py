@@ -10,7 +10,7 @@ from typing import Any
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import Interests, Snapshot
 from glidemq_core.options.job import JobRef
-from glidemq_core.records.jobs import (
+from glidemq_core.records import (
     Approval,
     AuditEntry,
     Inbox,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from glidemq_console.model.limits import CELLS, MeterHistory, QueueMeters
 from glidemq_console.model.snapshot import FlowView, Interests, Snapshot
 from glidemq_core.options.job import JobRef
-from glidemq_core.records.jobs import (
+from glidemq_core.records import (
     Concurrency,
     Flow,
     FlowBudget,

@@ -13,7 +13,7 @@ from glidemq_console.model.snapshot import FlowView
 from glidemq_console.screens.flows.text import budget_lines, note_parts
 from glidemq_console.text.parse import parse_amount, parse_count, parse_priority, parse_rate, parse_wait
 from glidemq_core.options.job import JobRef
-from glidemq_core.records.jobs import Flow, FlowNode, QueueSnapshot, Rate
+from glidemq_core.records import Flow, FlowNode, QueueSnapshot, Rate
 
 from .fixed import NOW, NOW_MS
 from .fixed_flows import (

@@ -29,7 +29,7 @@ from glidemq_console.screens import frame_text
 from glidemq_console.screens.approvals import text as approval_parts
 from glidemq_console.screens.approvals.card_text import parts_of, streamed_words
 from glidemq_console.widgets.styled import width_of
-from glidemq_core.records.jobs import (
+from glidemq_core.records import (
     Approval,
     Fleet,
     JobPage,

@@ -14,7 +14,7 @@ from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.queue_list import QueueListScreen
 from glidemq_console.widgets.dialog import ConfirmDialog
 from glidemq_core.options.job import JobRef
-from glidemq_core.records.jobs import FlowBudget
+from glidemq_core.records import FlowBudget
 
 from .fixed import config, script
 

@@ -11,7 +11,7 @@ from conftest import eventually
 from glidemq_console.app import ConsoleApp
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_core.options.job import JobRef
-from glidemq_core.records.jobs import Approval
+from glidemq_core.records import Approval
 
 from .fixed import config
 from .fixed_ai import LONG, WAITING, feed

@@ -14,7 +14,7 @@ from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import Link, LinkState, Snapshot
 from glidemq_console.screens.queue_list import REST_S
 from glidemq_console.screens.queues.screen import QueuesScreen
-from glidemq_core.records.jobs import JobDetail
+from glidemq_core.records import JobDetail
 
 from .fixed import FAILED, LIVE, NOW_MS, SUSPENDED, config, script
 

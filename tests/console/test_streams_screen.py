@@ -21,7 +21,7 @@ from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.streams.screen import Slot, StreamsScreen
 from glidemq_console.widgets.dialog import PromptDialog
 from glidemq_core import Job, JobRef, NewJob, Queue, Worker
-from glidemq_core.records.jobs import StreamChunk
+from glidemq_core.records import StreamChunk
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from kits.worker import P, quick
 from glidemq_core.doctor import examine, repair
 from glidemq_core.options.job import Actor, Deduplication, Ordering
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import Check, OperationResult
+from glidemq_core.records import Check, OperationResult
 from glidemq_core.watch import Watch
 
 ACTOR = Actor("ada")

@@ -26,8 +26,8 @@ from glidemq_core.flows.nodes import FlowJob
 from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Actor, Budget, JobRef
 from glidemq_core.queue import Queue
+from glidemq_core.records import to_json
 from glidemq_core.records.budgets import decode_budget
-from glidemq_core.records.jobs import to_json
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch

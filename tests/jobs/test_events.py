@@ -9,7 +9,7 @@ import pytest
 from glidemq_core.errors import InvalidOptionError, ServerError
 from glidemq_core.jobs.events.decode import decode_event
 from glidemq_core.jobs.events.queue_events import QueueEvents
-from glidemq_core.records.jobs import QueueEvent
+from glidemq_core.records import QueueEvent
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import QueueKeys
 

@@ -9,7 +9,7 @@ import pytest
 from glidemq_core.ai.streams.chunks import append_chunk
 from glidemq_core.ai.streams.hub import StreamHub
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import StreamChunk
+from glidemq_core.records import StreamChunk
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 

@@ -14,7 +14,7 @@ from kits.wire import GOLDEN
 
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.options.job import JobRef
-from glidemq_core.records import decoding
+from glidemq_core.records import SuspendInfo, Usage, decoding
 from glidemq_core.records.decoding import (
     decode_new_signals,
     decode_options,
@@ -23,7 +23,6 @@ from glidemq_core.records.decoding import (
     decode_suspend,
     instant,
 )
-from glidemq_core.records.jobs import SuspendInfo, Usage
 from glidemq_core.records.usage import (
     STORED_USAGE,
     decode_usage,

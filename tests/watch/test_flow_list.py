@@ -16,7 +16,7 @@ from glidemq_core.flows.nodes import DagNode, FlowJob
 from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Budget, JobOptions, NewJob
 from glidemq_core.queue import Queue
-from glidemq_core.records.jobs import FlowList
+from glidemq_core.records import FlowList
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 

@@ -12,7 +12,7 @@ from conftest import eventually
 from kits.watch import add, calls, fill, quick_watch, viewer_url  # noqa: F401
 from kits.wire import GOLDEN, replay
 
-from glidemq_core.records.jobs import to_json
+from glidemq_core.records import to_json
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import STATES, Watch

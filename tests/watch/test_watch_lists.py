@@ -10,7 +10,7 @@ from kits.wire import replay
 
 from glidemq_core import Queue
 from glidemq_core.errors import InvalidOptionError
-from glidemq_core.records.jobs import JobRef, to_json
+from glidemq_core.records import JobRef, to_json
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 from glidemq_core.wire.keys import PRIORITY_STEP, QueueKeys

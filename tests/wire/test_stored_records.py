@@ -15,9 +15,7 @@ import pytest
 import glidemq_core
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
-from glidemq_core.records import jobs
-from glidemq_core.records.decoding import decode_chunk
-from glidemq_core.records.jobs import (
+from glidemq_core.records import (
     Approval,
     Attempt,
     AuditEntry,
@@ -48,8 +46,10 @@ from glidemq_core.records.jobs import (
     Usage,
     WorkerInfo,
     WorkerJob,
+    jobs,
     to_json,
 )
+from glidemq_core.records.decoding import decode_chunk
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = datetime(2026, 11, 24, 3, 30, 0, 123_000, tzinfo=UTC)

@@ -13,7 +13,7 @@ from ..session import Session
 from ..watching import repeat
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Approval, Inbox, ToolCall
+    from glidemq_core.records import Approval, Inbox, ToolCall
 
 #: Bytes up to which payloads and drafts are listed.
 DEFAULT_BYTES = 4_096
@@ -44,7 +44,7 @@ async def approvals(
 
 
 def _show(session: Session, inbox: Inbox, complete: bool) -> None:
-    from glidemq_core.records.jobs import to_json
+    from glidemq_core.records import to_json
 
     out = session.out
     if session.json:
@@ -96,7 +96,7 @@ def _payload(data: Any) -> str:
 def approval_object(session: Session, shown: Approval) -> dict[str, Any]:
     """Make the Approval object; `masked` counts the secrets that are hidden in payload, draft and tool calls."""
     from glidemq_console.text.safe import mask_review
-    from glidemq_core.records.jobs import to_json
+    from glidemq_core.records import to_json
 
     return mask_review(to_json(shown), session.out.reveal)
 

@@ -15,7 +15,7 @@ from ..program import command, require
 from ..session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import AuditCheck, AuditEntry
+    from glidemq_core.records import AuditCheck, AuditEntry
 
 #: The first word that asks for all entries instead of a list of the newest; a queue of this name takes `-q`.
 EXPORT = "export"

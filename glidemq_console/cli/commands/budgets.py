@@ -16,7 +16,7 @@ from .flows import DEFAULT_NODES
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import FlowBudget, TopUp
+    from glidemq_core.records import FlowBudget, TopUp
 
 #: Parked jobs that are named to people.
 _NAMED = 5

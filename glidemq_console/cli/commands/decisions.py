@@ -19,7 +19,7 @@ from .approvals import DEFAULT_BYTES
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
     from glidemq_core.queue import Queue
-    from glidemq_core.records.jobs import Decision, JobRef
+    from glidemq_core.records import Decision, JobRef
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 ExpectHash = Annotated[
@@ -234,7 +234,7 @@ async def signal(
     comment: options.Comment = None,
 ) -> int:
     """Send a signal to a suspended job; it goes on at once."""
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     value = options.given_json(data)
     ref = await session.job_ref(name, queue)

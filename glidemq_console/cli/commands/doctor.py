@@ -13,7 +13,7 @@ from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
-    from glidemq_core.records.jobs import Check, OperationResult
+    from glidemq_core.records import Check, OperationResult
 
 #: Queues looked at when none is named.
 _MOST_QUEUES = 500

@@ -16,7 +16,7 @@ from ..program import Values, command
 from ..session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import QueueEvent
+    from glidemq_core.records import QueueEvent
 
 #: Events printed by --no-follow unless told otherwise.
 DEFAULT_LIMIT = 100

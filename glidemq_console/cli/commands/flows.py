@@ -13,7 +13,7 @@ from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import Flow, FlowNode
+    from glidemq_core.records import Flow, FlowNode
 
 DEFAULT_NODES = 1_000
 _NODES = 100_000

@@ -13,7 +13,7 @@ from ..session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
     from glidemq_core.server.context import QueueContext
 
 #: Changes the jobs of one queue and tells one outcome a job, in order.
@@ -52,7 +52,7 @@ async def retry(
 
 
 async def _retry_all(session: Session, name: str, count: int, actor: Actor) -> OperationResult:
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     source = await session.queue(name)
     if not await source.exists():
@@ -111,7 +111,7 @@ async def _each(
     session: Session, refs: Sequence[JobRef], action: str, success: str, change: Change
 ) -> list[OperationResult]:
     """Change jobs with one call a queue; the answers come in the order in which the jobs were named."""
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     by_queue: dict[str, list[str]] = {}
     for ref in refs:

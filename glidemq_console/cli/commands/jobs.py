@@ -15,7 +15,7 @@ from ..program import command, require
 from ..session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import JobDetail, JobPage, JobRow, QueueSnapshot
+    from glidemq_core.records import JobDetail, JobPage, JobRow, QueueSnapshot
 
 STATES = (
     "waiting",
@@ -91,7 +91,7 @@ async def jobs(
     [snapshot] = (await (await session.watch()).snapshot((source,))).queues
     unreadable = session.unreadable(snapshot)
     if session.json:
-        from glidemq_core.records.jobs import to_json
+        from glidemq_core.records import to_json
 
         rows = session.out.masked(to_json(page.rows))
         session.out.object(
@@ -234,7 +234,7 @@ async def read_job(
 def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
     """Make the Job object; `masked` counts the secrets that are hidden."""
     from glidemq_console.text.safe import mask
-    from glidemq_core.records.jobs import to_json
+    from glidemq_core.records import to_json
 
     shown, hidden = mask(to_json(detail), session.out.reveal)
     return {**shown, "masked": 0 if session.out.reveal else hidden}

@@ -13,7 +13,7 @@ from ..program import command, require
 from ..session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Group, Limits, OperationResult, Rate
+    from glidemq_core.records import Group, Limits, OperationResult, Rate
 
 #: Jobs at once beyond this are no cap.
 _MOST_JOBS = 1_000_000
@@ -61,7 +61,7 @@ async def _set(
     from glidemq_console.text.audit import concurrency_cap, starts_cap
     from glidemq_core.jobs import admin
     from glidemq_core.options.job import RateLimit
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     source = await session.queue(name)
     actor = session.actor(by, comment)

@@ -14,7 +14,7 @@ from ..session import Session
 from .jobs import show_rows
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Totals, UsageSummary, WorkerInfo
+    from glidemq_core.records import Totals, UsageSummary, WorkerInfo
 
 DEFAULT_WINDOW_MS = 3_600_000
 #: Models a line names, those with the most jobs.
@@ -28,7 +28,7 @@ async def workers(session: Session, names: options.Queues = None, queue: options
     listed = await (await session.watch()).workers(found)
     out = session.out
     if session.json:
-        from glidemq_core.records.jobs import to_json
+        from glidemq_core.records import to_json
 
         out.object(
             {
@@ -118,7 +118,7 @@ async def usage(
 
 
 def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
-    from glidemq_core.records.jobs import Totals, to_json
+    from glidemq_core.records import Totals, to_json
 
     total = {key: to_json(getattr(summary, key)) for key in to_json(Totals())}
     return {

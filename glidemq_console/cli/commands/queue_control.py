@@ -14,7 +14,7 @@ from ..session import Session
 from .jobs import one_queue
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
     from glidemq_core.server.context import QueueContext
 
 Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not exist yet.")]
@@ -70,7 +70,7 @@ async def _switch(
     action: str,
     change: Callable[[QueueContext], Awaitable[str]],
 ) -> list[OperationResult]:
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     require(names, "name at least one queue")
     sources = [await session.queue(name) for name in names]
@@ -112,7 +112,7 @@ async def clean(
     comment: options.Comment = None,
 ) -> int:
     """Remove finished jobs for good."""
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     require(state in ("completed", "failed"), f"--state must be completed or failed, not '{state}'")
     name = one_queue(queue_name, queue)
@@ -142,7 +142,7 @@ async def drain(
     comment: options.Comment = None,
 ) -> int:
     """Remove all waiting jobs of a queue for good."""
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     name = one_queue(queue_name, queue)
     source = await session.queue(name)
@@ -156,6 +156,6 @@ async def drain(
 
 
 def _no_queue(name: str, action: str) -> Any:
-    from glidemq_core.records.jobs import OperationResult
+    from glidemq_core.records import OperationResult
 
     return OperationResult(queue=name, action=action, ok=False, outcome="not_found")

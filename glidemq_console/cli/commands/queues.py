@@ -13,7 +13,7 @@ from ..session import Session
 from ..watching import repeat
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Fleet, QueueSnapshot
+    from glidemq_core.records import Fleet, QueueSnapshot
 
 SORT_KEYS = (
     "name",
@@ -74,7 +74,7 @@ async def queues(
 def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bool) -> None:
     rows = sorted(fleet.queues, key=lambda row: _order(row, sort))
     if session.json:
-        from glidemq_core.records.jobs import to_json
+        from glidemq_core.records import to_json
 
         session.out.object({"queues": to_json(rows), "complete": complete, "at_ms": to_json(fleet.at)})
         return

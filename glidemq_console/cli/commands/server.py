@@ -16,7 +16,7 @@ from ..program import Values, command, require
 from ..session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Server
+    from glidemq_core.records import Server
     from glidemq_core.server.embedded.server import EmbeddedServer
 
 #: Loading a large data folder takes its time.

@@ -14,7 +14,7 @@ from .printer import ChunkPrinter
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import JobDetail, QueueEvent
+    from glidemq_core.records import JobDetail, QueueEvent
     from glidemq_core.watch import Watch
 
 #: States that were told need no repeating; these are worth a line.

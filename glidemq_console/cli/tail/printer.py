@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..output import Output, to_bytes
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import StreamChunk
+    from glidemq_core.records import StreamChunk
 
 KINDS = ("content", "reasoning", "tool_call", "data")
 _REASONING = "\x1b[2;3m"

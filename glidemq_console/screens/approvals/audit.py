@@ -15,7 +15,7 @@ from ...widgets.overlay import Overlay
 from ...widgets.styled import Parts, Styled
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import AuditEntry
+    from glidemq_core.records import AuditEntry
 
     from ...app import ConsoleApp
 

@@ -22,7 +22,7 @@ from .card_text import CardParts, parts_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from glidemq_core.records.jobs import Approval
+    from glidemq_core.records import Approval
 
     from ...model.decisions import Pending
 

@@ -12,7 +12,7 @@ from ...widgets.styled import Styled
 from ...widgets.wrapped_text import QUOTED, Paragraph
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Approval, ToolCall
+    from glidemq_core.records import Approval, ToolCall
 
 #: Characters of one text that a card draws. What is longer was not shown whole.
 DRAWN_LIMIT: Final = 2_000_000

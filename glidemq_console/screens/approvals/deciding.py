@@ -16,7 +16,7 @@ from .prompts import ask_comment, ask_reason
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records.jobs import Approval
+    from glidemq_core.records import Approval
 
 #: A list that moved by itself takes no decision for this long: the key was meant for another row.
 SETTLE_S = 0.3

@@ -30,7 +30,7 @@ from .deciding import DecidingScreen
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records.jobs import Approval, Inbox
+    from glidemq_core.records import Approval, Inbox
 
 #: From this width on the card stands beside the list.
 SIDE_WIDTH = 100

@@ -17,7 +17,7 @@ from ...widgets.wrapped_text import Paragraph
 from .card_text import HEAD_REASON, streamed_words
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Approval
+    from glidemq_core.records import Approval
 
 COLUMNS = (
     Column(key="in", title="IN", width=8),

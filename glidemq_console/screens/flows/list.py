@@ -22,7 +22,7 @@ from . import text as say
 from .page import FlowScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Flow
+    from glidemq_core.records import Flow
 
 #: Flows are listed by so many, a page more than is seen; each is read once at least.
 PAGE, MOST = 20, 500

@@ -23,7 +23,7 @@ from . import text as say
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import FlowNode
+    from glidemq_core.records import FlowNode
 
 #: From this width on the budget stands beside the tree.
 SIDE_WIDTH = 130

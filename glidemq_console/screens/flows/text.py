@@ -16,7 +16,7 @@ from ...widgets.styled import Cell, Parts, Styled
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode
+    from glidemq_core.records import Flow, FlowBudget, FlowNode
 
 #: Parked jobs named in the pane.
 PARKED_SHOWN = 6

@@ -26,7 +26,7 @@ from .text import amount_text, node_at
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records.jobs import FlowBudget, TopUp
+    from glidemq_core.records import FlowBudget, TopUp
 
     from ...model.snapshot import FlowView
 

@@ -30,7 +30,7 @@ from ..frame import ConsoleScreen
 from .page import JobScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import JobRow
+    from glidemq_core.records import JobRow
 
 #: What the tab of every state but completed is called.
 ALL = "all"

@@ -20,7 +20,7 @@ from ..frame import ConsoleScreen
 from . import page_text as say
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import JobDetail, JobRef
+    from glidemq_core.records import JobDetail, JobRef
 
 #: Bytes of payload that `m` reads.
 WHOLE_PAYLOAD = 1 << 20

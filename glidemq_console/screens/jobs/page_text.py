@@ -12,7 +12,7 @@ from ...text.safe import clean, masked_text, short
 from ...widgets.styled import Parts, Styled
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Attempt, JobDetail
+    from glidemq_core.records import Attempt, JobDetail
 
 _OUTCOMES = {
     "completed": ("✓", "state-completed"),

@@ -19,7 +19,7 @@ from ..queue_list import QueueListScreen
 from . import text as say
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Limits, QueueSnapshot
+    from glidemq_core.records import Limits, QueueSnapshot
 
 #: From this width on the groups stand beside the meters.
 SIDE_WIDTH = 120

@@ -13,7 +13,7 @@ from ...widgets.meters import gauge_parts, sparkline_parts
 from ...widgets.styled import Cell, Parts, Styled
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import Group, Limits, QueueSnapshot, Rate
+    from glidemq_core.records import Group, Limits, QueueSnapshot, Rate
 
 #: Cells inside the marks of a gauge in a row, and when its cap is unknown and words need the room.
 ROW_GAUGE, ROW_UNKNOWN_GAUGE = 7, 4

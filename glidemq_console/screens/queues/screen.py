@@ -36,7 +36,7 @@ from ..limits.text import mini_meter
 from ..queue_list import QueueListScreen
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import QueueSnapshot, WorkerInfo
+    from glidemq_core.records import QueueSnapshot, WorkerInfo
 
 #: Sparkline cells beside the figure of done/min.
 SPARK = 10

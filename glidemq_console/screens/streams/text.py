@@ -12,7 +12,7 @@ from ...text.safe import short
 from ...widgets.styled import Parts, Styled
 
 if TYPE_CHECKING:
-    from glidemq_core.records.jobs import JobRow
+    from glidemq_core.records import JobRow
 
 ENDED = ("completed", "failed")
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from ...jobs.active_run import RunCalls
 from ...jobs.appending import Appender
 from ...options.fields import Duration, refuse, to_ms
-from ...records.jobs import StreamChunk
+from ...records import StreamChunk
 from ...server.connection import Connection
 from ...server.context import QueueContext
 from ...wire.payload import MAX_PAYLOAD_BYTES, refuse_size

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import GlideMQError, JobNotFoundError
+from ...records import StreamChunk
 from ...records.decoding import decode_chunk
-from ...records.jobs import StreamChunk
 from ...server.context import QueueContext
 from ...wire.entry_ids import EntryId, id_text, parse_id
 

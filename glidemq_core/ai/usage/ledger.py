@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...options.fields import EPOCH, from_epoch_ms
-from ...records.jobs import Attempt, Usage
+from ...records import Attempt, Usage
 from ...records.usage import usage_from_json
 from ...server.context import QueueContext
 from ...wire.replies import as_text

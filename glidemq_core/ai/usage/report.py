@@ -13,7 +13,7 @@ from ...jobs.active_run import RunCalls
 from ...jobs.registry import register_usage
 from ...options.fields import Duration, flag, refuse, text, to_ms
 from ...options.types import check_names
-from ...records.jobs import Usage
+from ...records import Usage
 from ...records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
 from ...server.context import QueueContext
 from ...wire.numbers import number_text

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import InvalidOptionError, PermissionDeniedError
 from ...options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
-from ...records.jobs import MinuteUsage, Totals, UsageSummary
+from ...records import MinuteUsage, Totals, UsageSummary
 from ...server.connection import Connection
 from ...server.context import LazyConnection
 from ...wire.keys import QueueKeys, usage_queues

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ...records.jobs import Usage
+from ...records import Usage
 
 #: Smaller amounts are what floating point leaves of something booked and booked out again.
 RESIDUE = 1e-12

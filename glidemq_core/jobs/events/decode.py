@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...options.fields import EPOCH, from_epoch_ms, refuse
-from ...records.jobs import QueueEvent
+from ...records import QueueEvent
 from ...wire.numbers import parse_number, to_int
 from ...wire.payload import decode_progress
 from ...wire.replies import as_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import CallTimeoutError, ClosedError, GlideMQError, ServerError, ServerUnavailableError
-from ...records.jobs import QueueEvent
+from ...records import QueueEvent
 from ...server.connection import Connection
 from ...wire.entry_ids import EntryId, id_text, parse_id
 from ...wire.keys import QueueKeys

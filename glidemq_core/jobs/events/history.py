@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from ...records.jobs import QueueEvent
+from ...records import QueueEvent
 from ...server.connection import Connection
 from ...wire.entry_ids import EntryId, parse_id
 from ...wire.keys import QueueKeys

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from ...errors import ClosedError
 from ...options.fields import Duration, positive_ms, refuse, text
-from ...records.jobs import QueueEvent
+from ...records import QueueEvent
 from ...server.connection import Connection
 from ...server.context import QueueBase
 from .decode import check_start

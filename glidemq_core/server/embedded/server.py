@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from ...errors import EmbeddedServerError
 from ...options.fields import Duration, positive_ms, refuse
-from ...records.jobs import Server
+from ...records import Server
 from ..resp import ReplyError
 from ..url import EMBEDDED, settings
 from .folder import FIRST_LOCK, HOST, Folder, State, resolve, sign_in

@@ -12,7 +12,7 @@ from glidemq_core.errors import JobNotFoundError
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.scan import scan_step
-from glidemq_core.records.jobs import Flow
+from glidemq_core.records import Flow
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import text

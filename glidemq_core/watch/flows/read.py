@@ -12,6 +12,7 @@ from glidemq_core.flows.budget_forecast import with_rates
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import is_overdue
+from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.records.budgets import decode_budget
 from glidemq_core.records.decoding import (
     Fields,
@@ -21,7 +22,6 @@ from glidemq_core.records.decoding import (
     instant,
     optional_text,
 )
-from glidemq_core.records.jobs import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.records.usage import STORED_USAGE, decode_usage
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.numbers import to_int

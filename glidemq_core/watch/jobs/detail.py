@@ -13,6 +13,7 @@ from glidemq_core.ai.usage.ledger import attempts_of
 from glidemq_core.options.job import Fallback, JobRef
 from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader
+from glidemq_core.records import Child, JobDetail, StreamInfo
 from glidemq_core.records.decoding import (
     Fields,
     budget_of,
@@ -22,7 +23,6 @@ from glidemq_core.records.decoding import (
     instant,
     optional_text,
 )
-from glidemq_core.records.jobs import Child, JobDetail, StreamInfo
 from glidemq_core.records.usage import decode_usage
 from glidemq_core.wire.keys import split_member
 from glidemq_core.wire.numbers import to_int

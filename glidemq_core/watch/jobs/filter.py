@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records.jobs import JobRow
+from glidemq_core.records import JobRow
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.replies import failed, integer
 from glidemq_core.wire.serializer import JSON_SERIALIZER

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from glidemq_core.options.fields import one_of, refuse, whole
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.scan import scan_step
-from glidemq_core.records.jobs import JobPage, JobRow
+from glidemq_core.records import JobPage, JobRow
 from glidemq_core.wire.replies import integer
 
 from .cursor import read_cursor, write_cursor

@@ -11,6 +11,7 @@ from glidemq_core.options.job import JobRef
 from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import is_overdue
+from glidemq_core.records import JobRow
 from glidemq_core.records.decoding import (
     Fields,
     decode_parent,
@@ -18,7 +19,6 @@ from glidemq_core.records.decoding import (
     instant,
     optional_text,
 )
-from glidemq_core.records.jobs import JobRow
 from glidemq_core.records.usage import decode_usage
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.numbers import parse_number, to_int

@@ -23,7 +23,7 @@ from ...wire.keys import PRIORITY_STEP
 if TYPE_CHECKING:
     from ...job import Job
     from ...options.job import Duration, Instant
-    from ...records.jobs import Signal
+    from ...records import Signal
 
 #: Time a coroutine gets to end after its cancellation, s; then its job ends without it.
 DEAF_S = 5.0

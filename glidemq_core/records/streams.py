@@ -1,0 +1,76 @@
+"""Chunks of token streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from ..options.fields import EPOCH, epoch_ms, from_epoch_ms
+
+_TEXT_FIELDS = ("content", "t", "token", "text", "delta")
+
+
+class StreamChunk(Mapping[str, str]):
+    """One entry of a job's token stream: a mapping of its fields; a name given twice reads as its last value.
+
+    `id` is the entry id, `pairs` the fields in their order with duplicates.
+    """
+
+    __slots__ = ("_fields", "id", "pairs")
+
+    def __init__(self, id: str, fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        self.id = id
+        self.pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in pairs)
+        self._fields = dict(self.pairs)
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"StreamChunk({self.id!r}, {self._fields!r})"
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.pairs))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, StreamChunk):
+            return (self.id, self.pairs) == (other.id, other.pairs)
+        return super().__eq__(other)
+
+    @property
+    def at(self) -> datetime:
+        """When the entry was written, by the server's clock."""
+        milliseconds = self.id.partition("-")[0]
+        return (from_epoch_ms(int(milliseconds)) if milliseconds.isdecimal() else None) or EPOCH
+
+    @property
+    def type(self) -> str:
+        """`done`, or its own type (`token` reads as `content`), or `content` if it has text, else `data`."""
+        if self._fields.get("done") == "1":
+            return "done"
+        if kind := self._fields.get("type"):
+            return "content" if kind == "token" else kind
+        return "content" if any(name in self._fields for name in _TEXT_FIELDS) else "data"
+
+    @property
+    def text(self) -> str:
+        """The first of the fields content, t, token, text, delta; "" without any."""
+        return next((self._fields[name] for name in _TEXT_FIELDS if name in self._fields), "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{id, t_ms, type, text, fields}`."""
+        return {
+            "id": self.id,
+            "t_ms": epoch_ms(self.at),
+            "type": self.type,
+            "text": self.text,
+            "fields": dict(self._fields),
+        }
