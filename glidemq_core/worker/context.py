@@ -95,6 +95,13 @@ class WorkerContext:
     paused: asyncio.Event
     lock: ShortestLock
     promotion: PromotionTimer = field(default_factory=PromotionTimer)
+    #: The loops beside the jobs; only their owner cancels them, after the last run has ended.
+    background: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the event loop ends without the worker being closed: every task was cancelled."""
+        return any(task.cancelling() for task in self.background)
 
     def emit(self, event: EventName, *args: Any) -> None:
         """Tell the handlers of an event."""

@@ -65,6 +65,8 @@ class Exchange:
         self._resend_timer: asyncio.TimerHandle | None = None
         self._most_bytes = _FIRST_BYTES
         self._pump_scheduled = False
+        #: Somebody waits for the results, also if the event loop ends.
+        self._flushing = False
         self._claim_timer: asyncio.TimerHandle | None = None
         self._full_wait = _FULL_WAITS[0]
         self._full = False
@@ -104,12 +106,16 @@ class Exchange:
 
     async def flush(self) -> None:
         """Return when everything handed in so far is settled."""
-        while not self.idle:
-            self._schedule()
-            if self._tasks:
-                await asyncio.wait(list(self._tasks), return_when=asyncio.FIRST_COMPLETED)
-            else:
-                await asyncio.sleep(0.05 if self._unrecorded else 0)
+        self._flushing = True
+        try:
+            while not self.idle:
+                self._schedule()
+                if self._tasks:
+                    await asyncio.wait(list(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    await asyncio.sleep(0.05 if self._unrecorded else 0)
+        finally:
+            self._flushing = False
 
     async def wait_for_claims(self) -> None:
         """Return when no call is under way that may still claim jobs."""
@@ -136,6 +142,8 @@ class Exchange:
     def _pump(self) -> None:
         """Start as many calls as there are lanes and something to do."""
         self._pump_scheduled = False
+        if self._context.is_abandoned and not self._flushing:
+            return  # nobody would hear the answer
         while self._in_flight < self._lanes:
             count = self._batch()
             free = self._free(count)

@@ -42,7 +42,6 @@ class Maintenance:
         self._exchange = exchange
         self._outbox = outbox
         self._heartbeats = heartbeats
-        self._tasks: list[asyncio.Task[None]] = []
         #: Shortest lock that a job of any worker was seen with, ms; 0 when none had its own.
         self._shortest_seen = 0
         self._list_walk = sweeps.ListWalk(self._queue)
@@ -54,7 +53,7 @@ class Maintenance:
         """Register, so that the worker is seen before its first job, then begin to look after the queue."""
         await self._register()
         options = self._options
-        self._tasks = [
+        self._context.background.extend(
             asyncio.create_task(loop)
             for loop in (
                 self._every(self._registration_ms, self._register),
@@ -64,13 +63,13 @@ class Maintenance:
                 self._every(self._lock_look_ms, self._sweep_locks),
                 self._every(lambda: _FORGETTING_MS, lambda: sweeps.sweep_records(self._queue)),
             )
-        ]
+        )
 
     async def stop(self) -> None:
         """Stop the loops and unregister."""
-        for task in self._tasks:
+        for task in self._context.background:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._context.background, return_exceptions=True)
         try:
             await self._queue.call("unregister_worker", self._context.worker_id)
             if self._context.limits.published(0, 0, 0):

@@ -369,6 +369,41 @@ CHILD = textwrap.dedent(
 )
 
 
+ABANDONS = textwrap.dedent(
+    """
+    import asyncio, sys
+    from glidemq_core.worker import Worker
+
+    async def main():
+        started = asyncio.Event()
+
+        async def process(job):
+            started.set()
+            await asyncio.sleep(3600)
+
+        await Worker("q", process, sys.argv[1], concurrency=2).start()
+        await started.wait()
+
+    asyncio.run(main())
+    """
+)
+
+
+async def test_a_worker_left_open_at_the_end_of_its_loop_fails_no_job(
+    bench: Bench, server_url: str, tmp_path: Path
+) -> None:
+    """The program ends without closing it: its job was cancelled, did not fail, and will be taken for stalled."""
+    ids = [await bench.add() for _ in range(4)]
+    script = tmp_path / "child.py"
+    script.write_text(ABANDONS)
+    command = [sys.executable, str(script), server_url]
+
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=30, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert [await bench.field(job_id, "failedReason") for job_id in ids] == [None] * 4
+
+
 async def test_sigterm_drains_and_hands_back(bench: Bench, server_url: str, tmp_path: Path) -> None:
     short, long, rest = [await bench.add(kind) for kind in ("short", "long", "rest")]
     script = tmp_path / "child.py"

@@ -64,6 +64,8 @@ class JobExecutor:
         try:
             result = await self._call(run)
         except asyncio.CancelledError as cancelled:
+            if run.abort_reason is None and self._context.is_abandoned:
+                return None  # cancelled with its event loop, the job has not failed: it runs again as stalled
             error = cancelled if run.abort_reason is None else abort_error(run)
         except JobControl as control:
             error = control
