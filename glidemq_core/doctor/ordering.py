@@ -61,18 +61,15 @@ async def _waiting(reader: Reader, name: str) -> tuple[dict[str, int], int]:
     keys = reader.keys(name)
     page = await reader.read_one("HSCAN", keys.ordering, 0, "COUNT", _KEYS)
     listed = [] if failed(page) else [text(key) or "" for key, _ in pairs(page[1])][:_KEYS]
-    answers = await reader.read(
-        [
-            question
-            for key in listed
-            for question in (
-                ("ZRANGE", keys.groupq(key), 0, 0, "WITHSCORES"),
-                ("HGET", keys.group(key), "nextSeq"),
-            )
-        ]
+    answers = await reader.read_each(
+        listed,
+        lambda key: [
+            ("ZRANGE", keys.groupq(key), 0, 0, "WITHSCORES"),
+            ("HGET", keys.group(key), "nextSeq"),
+        ],
     )
     found = {}
-    for key, first, following in zip(listed, answers[::2], answers[1::2], strict=True):
+    for key, (first, following) in zip(listed, answers, strict=True):
         lowest = pairs(first)
         after = 0 if failed(following) else to_int(following)
         if lowest and after > 0 and (number(lowest[0][1]) or 0) > after:

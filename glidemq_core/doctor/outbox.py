@@ -12,7 +12,7 @@ from ..reading.reader import Reader
 from ..records import Check, OperationResult
 from ..server.context import QueueContext
 from ..watch import Watch
-from ..wire.replies import failed, integer, sliced, text
+from ..wire.replies import failed, integer, text
 from ..worker.outbox import Outbox
 from .findings import plural, verdict
 
@@ -22,20 +22,17 @@ _NAMED = 10
 
 async def outbox(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find messages to other queues that no worker delivers, or that were set aside because they were refused."""
-    answers = await reader.read(
-        [
-            question
-            for name in names
-            for question in (
-                ("LLEN", reader.keys(name).outbox),
-                ("ZCARD", reader.keys(name).outbox_failed),
-                ("ZRANGE", reader.keys(name).outbox_failed, 0, _NAMED - 1),
-            )
-        ]
+    answers = await reader.read_each(
+        map(reader.keys, names),
+        lambda keys: [
+            ("LLEN", keys.outbox),
+            ("ZCARD", keys.outbox_failed),
+            ("ZRANGE", keys.outbox_failed, 0, _NAMED - 1),
+        ],
     )
     lengths: dict[str, int] = {}
     aside, found = 0, []
-    for name, (length, refused, listed) in zip(names, sliced(answers, 3), strict=True):
+    for name, (length, refused, listed) in zip(names, answers, strict=True):
         if not failed(length) and length:
             lengths[name] = integer(length)
         if not failed(refused) and refused:

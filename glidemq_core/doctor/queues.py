@@ -9,7 +9,7 @@ from ..records import Check, WorkerInfo
 from ..watch import Watch
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
-from ..wire.replies import failed, integer, number, pairs, sliced, text
+from ..wire.replies import failed, integer, number, pairs, text
 from .findings import plural, verdict
 
 #: Suspended jobs that are checked at either end of the order; those without a deadline, never swept, come last.
@@ -124,18 +124,15 @@ async def schedulers(watch: Watch, reader: Reader, names: Sequence[str]) -> Chec
 
 async def suspended(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find members of the suspended set that are no suspended jobs, and deadlines that passed without effect."""
-    pages = await reader.read(
-        [
-            question
-            for name in names
-            for question in (
-                ("ZRANGE", reader.keys(name).suspended, 0, _MEMBERS - 1, "WITHSCORES"),
-                ("ZRANGE", reader.keys(name).suspended, -_MEMBERS, -1, "WITHSCORES"),
-            )
-        ]
+    pages = await reader.read_each(
+        [reader.keys(name).suspended for name in names],
+        lambda key: [
+            ("ZRANGE", key, 0, _MEMBERS - 1, "WITHSCORES"),
+            ("ZRANGE", key, -_MEMBERS, -1, "WITHSCORES"),
+        ],
     )
     members: dict[tuple[str, str], float] = {}
-    for name, (first, last) in zip(names, sliced(pages, 2), strict=True):
+    for name, (first, last) in zip(names, pages, strict=True):
         for member, score in [*pairs(first), *pairs(last)]:
             members[name, text(member) or ""] = number(score) or 0
     states = await reader.read([("HGET", reader.keys(name).job(job_id), "state") for name, job_id in members])
@@ -184,15 +181,11 @@ async def list_active(watch: Watch, reader: Reader, names: Sequence[str]) -> Che
 
 
 async def _differences(reader: Reader, names: Sequence[str]) -> dict[str, tuple[int, int]]:
-    answers = await reader.read(
-        [
-            question
-            for name in names
-            for question in (("GET", reader.keys(name).list_active), ("ZCARD", reader.keys(name).list_runs))
-        ]
+    answers = await reader.read_each(
+        map(reader.keys, names), lambda keys: [("GET", keys.list_active), ("ZCARD", keys.list_runs)]
     )
     found = {}
-    for name, (counter, runs) in zip(names, sliced(answers, 2), strict=True):
+    for name, (counter, runs) in zip(names, answers, strict=True):
         if not failed(counter) and not failed(runs) and to_int(counter) != integer(runs):
             found[name] = (to_int(counter), integer(runs))
     return found

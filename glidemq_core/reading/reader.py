@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from glidemq_core.errors import PermissionDeniedError, UnsupportedServerError
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
@@ -22,6 +22,7 @@ CHUNK = 512
 RETRY_FUNCTIONS_S = 60.0
 
 Command = Sequence[Arg]
+T = TypeVar("T")
 
 
 class Reader:
@@ -67,6 +68,14 @@ class Reader:
             self._flushing.add(flushing)
             flushing.add_done_callback(self._flushing.discard)
         return await future
+
+    async def read_each(
+        self, things: Iterable[T], commands: Callable[[T], Sequence[Command]]
+    ) -> list[Sequence[Any]]:
+        """Run the same reads for each of many things; returns the answers of each."""
+        asked = [commands(thing) for thing in things]
+        answers = iter(await self.read(command for part in asked for command in part))
+        return [[next(answers) for _ in part] for part in asked]
 
     async def _flush(self) -> None:
         await self._throttle.wait()

@@ -15,6 +15,7 @@ from ..options.fields import Duration, flag, one_of, refuse, some_text, text, to
 from ..records import VectorHit
 from ..server.connection import Connection
 from ..server.context import QueueContext
+from ..wire.replies import picked_fields, sliced
 from . import exact, module
 from .filter import escape_tag, parse_filter
 from .hits import Hit, rank
@@ -178,17 +179,13 @@ async def _with_jobs(
 async def _load_fields(
     context: QueueContext, ids: Sequence[str], names: Sequence[str]
 ) -> list[JobSnapshot[Any, Any] | None]:
-    commands = [
-        command
-        for job_id in ids
-        for command in (("EXISTS", context.keys.job(job_id)), ("HMGET", context.keys.job(job_id), *names))
-    ]
+    keys = [context.keys.job(job_id) for job_id in ids]
+    commands = [command for key in keys for command in (("EXISTS", key), ("HMGET", key, *names))]
     replies = await context.gather(*commands) if commands else []
-    jobs: list[JobSnapshot[Any, Any] | None] = []
-    for job_id, there, values in zip(ids, replies[::2], replies[1::2], strict=True):
-        fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-        jobs.append(JobSnapshot(context, job_id, fields) if there else None)
-    return jobs
+    return [
+        JobSnapshot(context, job_id, picked_fields(names, values)) if exists else None
+        for job_id, (exists, values) in zip(ids, sliced(replies, 2), strict=True)
+    ]
 
 
 async def find_index(context: QueueContext, name: str) -> Index:

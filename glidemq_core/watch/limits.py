@@ -10,7 +10,7 @@ from glidemq_core.reading.scan import scan_steps
 from glidemq_core.records import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
 from glidemq_core.server.context import QueueContext
-from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
+from glidemq_core.wire.replies import failed, integer, number, pairs, text
 
 from .discovery import token_windows
 from .snapshot import snapshots
@@ -98,34 +98,27 @@ def _read(reply: Any) -> _Facts:
 
 async def _plain(reader: Reader, names: Sequence[str]) -> list[_Facts]:
     """Read the groups by plain commands, for users who may not call functions."""
-    found = await reader.read(
-        [
-            command
-            for name in names
-            for command in (
-                ("HLEN", reader.keys(name).ordering),
-                ("HSCAN", reader.keys(name).ordering, "0", "COUNT", 4 * _MOST_GROUPS),
-            )
-        ]
+    queues = [reader.keys(name) for name in names]
+    found = await reader.read_each(
+        queues,
+        lambda keys: [
+            ("HLEN", keys.ordering),
+            ("HSCAN", keys.ordering, "0", "COUNT", 4 * _MOST_GROUPS),
+        ],
     )
-    totals = [None if failed(total) else integer(total) for total, _ in sliced(found, 2)]
-    keys = [_group_keys(page) for _, page in sliced(found, 2)]
-    facts = await reader.read(
-        [
-            command
-            for name, group_keys in zip(names, keys, strict=True)
-            for key in group_keys
-            for command in (
-                ("HMGET", reader.keys(name).group(key), *_GROUP_FIELDS),
-                ("ZCARD", reader.keys(name).groupq(key)),
-                ("ZSCORE", reader.keys(name).ratelimited, key),
-            )
-        ]
+    groups = [(keys, key) for keys, (_, page) in zip(queues, found, strict=True) for key in _group_keys(page)]
+    facts = await reader.read_each(
+        groups,
+        lambda group: [
+            ("HMGET", group[0].group(group[1]), *_GROUP_FIELDS),
+            ("ZCARD", group[0].groupq(group[1])),
+            ("ZSCORE", group[0].ratelimited, group[1]),
+        ],
     )
-    rows = iter(sliced(facts, 3))
+    rows = iter([(key, *fact) for (_, key), fact in zip(groups, facts, strict=True)])
     return [
-        (total, [(key, *next(rows)) for key in group_keys])
-        for group_keys, total in zip(keys, totals, strict=True)
+        (None if failed(total) else integer(total), [next(rows) for _ in _group_keys(page)])
+        for total, page in found
     ]
 
 

@@ -157,18 +157,12 @@ class SuspendedFinder:
             [("ZRANGE", keys.suspended, 0, limit + _LEFT_OVER - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
         )
         scored = [(text(member) or "", number(score)) for member, score in pairs(members)]
-        facts = await self._reader.read(
-            [
-                command
-                for job_id, _ in scored
-                for command in (
-                    ("HMGET", keys.job(job_id), "state", "suspendedAt"),
-                    ("HSTRLEN", keys.job(job_id), "data"),
-                )
-            ]
+        facts = await self._reader.read_each(
+            [keys.job(job_id) for job_id, _ in scored],
+            lambda key: [("HMGET", key, "state", "suspendedAt"), ("HSTRLEN", key, "data")],
         )
         alive: list[SuspendedJob] = []
-        for (job_id, score), (fields, length) in zip(scored, sliced(facts, 2), strict=True):
+        for (job_id, score), (fields, length) in zip(scored, facts, strict=True):
             if not failed(fields) and text(fields[0]) == "suspended":
                 due = NO_DEADLINE if score is None else score
                 alive.append(SuspendedJob(name, job_id, due, text(fields[1]) or "", integer(length)))

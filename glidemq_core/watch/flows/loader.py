@@ -139,17 +139,14 @@ class FlowLoader:
 
     async def _plain(self, refs: Sequence[JobRef]) -> None:
         """Read the same by plain commands, for users who may not call functions; relatives take calls of their own."""
-        answers = await self.reader.read(
-            [
-                command
-                for ref in refs
-                for command in (
-                    ("HMGET", self.reader.keys(ref.queue).job(ref.id), *self._names),
-                    ("SSCAN", self.reader.keys(ref.queue).deps(ref.id), 0, "COUNT", self._members),
-                )
-            ]
+        answers = await self.reader.read_each(
+            refs,
+            lambda ref: [
+                ("HMGET", self.reader.keys(ref.queue).job(ref.id), *self._names),
+                ("SSCAN", self.reader.keys(ref.queue).deps(ref.id), 0, "COUNT", self._members),
+            ],
         )
-        rows = [cut_fields(self._names, row) for row, _ in sliced(answers, 2)]
+        rows = [cut_fields(self._names, row) for row, _ in answers]
         delayed = [ref for ref, row in zip(refs, rows, strict=True) if row.get("state") == b"delayed"]
         scores = await self.reader.read(
             [("ZSCORE", self.reader.keys(ref.queue).scheduled, ref.id) for ref in delayed]
@@ -160,7 +157,7 @@ class FlowLoader:
             [("HMGET", self.reader.keys(ref.queue).kept(ref.id), *self._names) for ref in lost]
         )
         kept = {ref: cut_fields(self._names, row) for ref, row in zip(lost, left, strict=True)}
-        for ref, row, (_, page) in zip(refs, rows, sliced(answers, 2), strict=True):
+        for ref, row, (_, page) in zip(refs, rows, answers, strict=True):
             members = [] if failed(page) else parse_members(page[1], self.reader.prefix)
             has_more = not failed(page) and page[0] != b"0"
             found, gone = row or kept.get(ref, {}), not row and bool(kept.get(ref))
