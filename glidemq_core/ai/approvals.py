@@ -53,7 +53,7 @@ class _Asked:
 
 
 async def approve(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     *,
     actor: Actor,
@@ -79,11 +79,11 @@ async def approve(
         expected_suspended_at=expected_suspended_at,
         unseen=flag(unseen, "unseen"),
     )
-    return await _decide(scope, job_id, asked)
+    return await _decide(context, job_id, asked)
 
 
 async def reject(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     *,
     actor: Actor,
@@ -107,7 +107,7 @@ async def reject(
         expect=expect,
         expected_suspended_at=expected_suspended_at,
     )
-    return await _decide(scope, job_id, asked)
+    return await _decide(context, job_id, asked)
 
 
 def not_shown(shown: Approval, action: str, actor: Actor, now_ms: int, signal: str | None = None) -> Decision:
@@ -125,9 +125,9 @@ def not_shown(shown: Approval, action: str, actor: Actor, now_ms: int, signal: s
     )
 
 
-async def _decide(scope: QueueContext, job_id: str, asked: _Asked) -> Decision:
+async def _decide(context: QueueContext, job_id: str, asked: _Asked) -> Decision:
     expect = None if asked.expect is None else text(asked.expect, "expect").lower()
-    now = scope.now_ms()
+    now = context.now_ms()
     since = (
         ""
         if asked.expected_suspended_at is None
@@ -137,11 +137,11 @@ async def _decide(scope: QueueContext, job_id: str, asked: _Asked) -> Decision:
     detail = {"signal": asked.signal} | ({"edited": True} if edited else {})
     detail |= {"unseen": True} if asked.unseen else {}
     blob = await audit_blob(
-        scope, asked.actor, asked.action, [job_id], now, shown_hash=asked.expect, detail=detail
+        context, asked.actor, asked.action, [job_id], now, shown_hash=asked.expect, detail=detail
     )
     reply: list[bytes] = []
     for _ in range(_TRIES):
-        sha1, sha256, facts = await _facts(scope, job_id, expect)
+        sha1, sha256, facts = await _facts(context, job_id, expect)
         if edited:
             sha256 = hashlib.sha256(encode_json(asked.data, "signal data").encode()).hexdigest()
         by = asked.actor.by
@@ -150,13 +150,13 @@ async def _decide(scope: QueueContext, job_id: str, asked: _Asked) -> Decision:
         if edited:
             content["data"] = asked.data
         head = signal_head(asked.signal, content)
-        reply = await scope.call("decide", job_id, head, asked.signal, now, blob, since, sha1, *facts)
+        reply = await context.call("decide", job_id, head, asked.signal, now, blob, since, sha1, *facts)
         if reply[0] != b"other_data":
             break
     outcome, state, suspended_at, latest, is_new, seq = (as_text(item) for item in reply)
     outcome = "changed" if outcome == "other_data" else outcome
     decision = Decision(
-        queue=scope.queue,
+        queue=context.queue,
         id=job_id,
         action=asked.action,
         ok=outcome == "sent",
@@ -172,16 +172,16 @@ async def _decide(scope: QueueContext, job_id: str, asked: _Asked) -> Decision:
 
 
 async def _facts(
-    scope: QueueContext, job_id: str, expect: str | None
+    context: QueueContext, job_id: str, expect: str | None
 ) -> tuple[str, str, tuple[str | int | bytes, ...]]:
     """SHA-1 and SHA-256 of the payload and, for a bound decision, what the deciding call has to find.
 
     These are facts just read, if they hash to `expect`, else none that fit.
     """
     if expect is None:
-        stored = await scope.connection.command("HGET", scope.keys.job(job_id), "data") or b""
+        stored = await context.connection.command("HGET", context.keys.job(job_id), "data") or b""
         return hashlib.sha1(stored).hexdigest(), hashlib.sha256(stored).hexdigest(), ()
-    bound = await bound_facts(scope, job_id)
+    bound = await bound_facts(context, job_id)
     if bound is None or bound.hash != expect:
         return "", "", _NOTHING
     return bound.data_sha1, bound.data_sha256, bound.facts

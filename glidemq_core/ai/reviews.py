@@ -174,10 +174,10 @@ def _mark(fields: Fields, stream: StreamFacts) -> str:
     return hashlib.sha1(canonical_json([*parts, stream.text]).encode()).hexdigest()
 
 
-async def review(scope: QueueContext, job_id: str, *, payload_limit: int | None = None) -> Approval:
+async def review(context: QueueContext, job_id: str, *, payload_limit: int | None = None) -> Approval:
     """Read what an approver must see; see `Queue.review`. Plain commands: it works for read-only users."""
-    keys, key = scope.keys, scope.keys.job(job_id)
-    values, length, deadline, stream = await scope.connection.pipeline(
+    keys, key = context.keys, context.keys.job(job_id)
+    values, length, deadline, stream = await context.connection.pipeline(
         (
             ("HMGET", key, *APPROVAL_FIELDS),
             ("HSTRLEN", key, "signals"),
@@ -190,40 +190,42 @@ async def review(scope: QueueContext, job_id: str, *, payload_limit: int | None 
             raise answer
     fields = picked_fields(APPROVAL_FIELDS, values)
     if not fields:
-        raise scope.missing(job_id)
+        raise context.missing(job_id)
     if as_text(fields.get("state")) != "suspended":
-        raise _not_suspended(scope, job_id, as_text(fields.get("state")) or "unknown")
+        raise _not_suspended(context, job_id, as_text(fields.get("state")) or "unknown")
     facts = stream_facts(stream)
-    fields |= await _signals(scope, key, length, payload_limit)
+    fields |= await _signals(context, key, length, payload_limit)
     parked = None
     if group := fields.get("groupKey"):
-        parked = await scope.connection.command("ZCARD", keys.groupq(as_text(group)))
+        parked = await context.connection.command("ZCARD", keys.groupq(as_text(group)))
     streamed = await read_round(
-        scope.connection.command,
+        context.connection.command,
         keys.jstream(job_id),
         round_start(fields),
         facts.last,
         limits_of(payload_limit),
     )
     reading = Reading(fields, facts, streamed, deadline, {"signals": length}, parked)
-    ref = JobRef(scope.queue, job_id)
-    approval = approval_of(ref, reading, keys.prefix, scope.serializer, payload_limit)
+    ref = JobRef(context.queue, job_id)
+    approval = approval_of(ref, reading, keys.prefix, context.serializer, payload_limit)
     assert approval is not None  # its state was looked at
     return approval
 
 
-async def _signals(scope: QueueContext, key: str, length: int, payload_limit: int | None) -> dict[str, bytes]:
+async def _signals(
+    context: QueueContext, key: str, length: int, payload_limit: int | None
+) -> dict[str, bytes]:
     """The field of signals, unless it is too long to be decoded."""
     if not length or length > (ALL_SIGNALS if payload_limit is None else LIST_SIGNALS):
         return {}
-    stored = await scope.connection.command("HGET", key, "signals")
+    stored = await context.connection.command("HGET", key, "signals")
     return {} if stored is None else {"signals": stored}
 
 
-def _not_suspended(scope: QueueContext, job_id: str, state: str) -> JobStateError:
+def _not_suspended(context: QueueContext, job_id: str, state: str) -> JobStateError:
     return JobStateError(
-        f"job '{scope.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
-        queue=scope.queue,
+        f"job '{context.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
+        queue=context.queue,
         job_id=job_id,
         operation="review",
         state=state,
@@ -242,12 +244,12 @@ class Bound:
     facts: tuple[str | int | bytes, ...]
 
 
-async def bound_facts(scope: QueueContext, job_id: str) -> Bound | None:
+async def bound_facts(context: QueueContext, job_id: str) -> Bound | None:
     """Read a job whole and return its review hash with the facts behind it; None if there is no such job."""
     names = (*BOUND_FIELDS, *ROUND_FIELDS)
-    key = scope.keys.jstream(job_id)
-    values, stream = await scope.connection.pipeline(
-        (("HMGET", scope.keys.job(job_id), *names), ("XINFO", "STREAM", key))
+    key = context.keys.jstream(job_id)
+    values, stream = await context.connection.pipeline(
+        (("HMGET", context.keys.job(job_id), *names), ("XINFO", "STREAM", key))
     )
     if isinstance(values, Exception):
         raise values
@@ -255,10 +257,10 @@ async def bound_facts(scope: QueueContext, job_id: str) -> Bound | None:
     if not fields:
         return None
     start = round_start(fields)
-    streamed = await read_round(scope.connection.command, key, start, facts.last, limits_of(None))
+    streamed = await read_round(context.connection.command, key, start, facts.last, limits_of(None))
     digests = {name: hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress")}
     return Bound(
-        review_hash(JobRef(scope.queue, job_id), fields, streamed),
+        review_hash(JobRef(context.queue, job_id), fields, streamed),
         digests["data"],
         hashlib.sha256(fields.get("data", b"")).hexdigest(),
         fields.get("data", b""),

@@ -37,7 +37,7 @@ class SuspendOutcome:
 
 
 async def suspend(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     entry_id: str,
     processed_on: str | int,
@@ -54,8 +54,8 @@ async def suspend(
         timeout_ms: ms until the job fails for good, 0 for none.
         ledger_head: JSON of started, attempt, fallback and worker; "" takes them from the job.
     """
-    status, *facts = await scope.call(
-        "suspend", job_id, entry_id, processed_on, scope.now_ms(), reason or "", timeout_ms, ledger_head
+    status, *facts = await context.call(
+        "suspend", job_id, entry_id, processed_on, context.now_ms(), reason or "", timeout_ms, ledger_head
     )
     outcome = status.decode()
     if outcome == "lost":
@@ -64,7 +64,7 @@ async def suspend(
 
 
 async def send_signal(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     name: str,
     data: Any | Unset = UNSET,
@@ -74,30 +74,30 @@ async def send_signal(
     actor: Actor | None = None,
 ) -> SignalResult:
     """Give a suspended job a signal; see `Queue.signal`."""
-    now = scope.now_ms()
+    now = context.now_ms()
     head = signal_head(name, data)
     expected = (
         "" if expected_suspended_at is None else to_epoch_ms(expected_suspended_at, "expected_suspended_at")
     )
     keep = EARLY_TTL_MS if flag(early, "early") else ""
-    blob = await audit_blob(scope, actor, "signal", [job_id], now, detail={"signal": name})
-    outcome, _, revoked, _ = await scope.call("signal", job_id, head, name, now, expected, keep, blob)
+    blob = await audit_blob(context, actor, "signal", [job_id], now, detail={"signal": name})
+    outcome, _, revoked, _ = await context.call("signal", job_id, head, name, now, expected, keep, blob)
     return SignalResult(outcome=outcome.decode(), revoked=revoked == b"1")
 
 
-async def deliver_early(scope: QueueContext) -> int:
+async def deliver_early(context: QueueContext) -> int:
     """Deliver kept signals to jobs that a peer suspended; returns how many. Part of a worker's tick."""
-    return int((await scope.call("deliver_early", scope.now_ms()))[1])
+    return int((await context.call("deliver_early", context.now_ms()))[1])
 
 
-async def get_suspend_info(scope: QueueContext, job_id: str) -> SuspendInfo | None:
+async def get_suspend_info(context: QueueContext, job_id: str) -> SuspendInfo | None:
     """Read why and until when a job is suspended, with its review hash; None if it is not."""
-    values, deadline = await scope.gather(
-        ("HMGET", scope.keys.job(job_id), *SUSPEND_FIELDS),
-        ("ZSCORE", scope.keys.suspended, job_id),
+    values, deadline = await context.gather(
+        ("HMGET", context.keys.job(job_id), *SUSPEND_FIELDS),
+        ("ZSCORE", context.keys.suspended, job_id),
     )
     info = decode_suspend(picked_fields(SUSPEND_FIELDS, values), deadline)
-    bound = None if info is None else await bound_facts(scope, job_id)
-    if info is None or bound is None or read_payload(bound.data, scope.serializer).error is not None:
+    bound = None if info is None else await bound_facts(context, job_id)
+    if info is None or bound is None or read_payload(bound.data, context.serializer).error is not None:
         return info
     return replace(info, review_hash=bound.hash)

@@ -31,39 +31,39 @@ Stop = Literal["parked", "failed"]
 Stopped = dict[Stop, list[JobRef]]
 
 
-async def get_flow_budget(scope: QueueContext, flow_id: str) -> FlowBudget | None:
+async def get_flow_budget(context: QueueContext, flow_id: str) -> FlowBudget | None:
     """Read the budget of a flow whose root is in this queue, None without one; see `Queue.get_flow_budget`."""
-    fields = hash_fields(await scope.connection.command("HGETALL", scope.keys.budget(flow_id)))
+    fields = hash_fields(await context.connection.command("HGETALL", context.keys.budget(flow_id)))
     if not fields:
         return None
-    budget = decode_budget(JobRef(scope.queue, flow_id), fields)
+    budget = decode_budget(JobRef(context.queue, flow_id), fields)
     if budget.on_exceeded != "pause":
         return budget
-    return replace(budget, parked=tuple(await get_parked_jobs(scope, flow_id)))
+    return replace(budget, parked=tuple(await get_parked_jobs(context, flow_id)))
 
 
-async def get_parked_jobs(scope: QueueContext, flow_id: str) -> list[JobRef]:
+async def get_parked_jobs(context: QueueContext, flow_id: str) -> list[JobRef]:
     """Find the jobs of a flow that its budget has paused, in any queue."""
-    return (await _stopped(scope, flow_id, await _jobs_of(scope, flow_id)))["parked"]
+    return (await _stopped(context, flow_id, await _jobs_of(context, flow_id)))["parked"]
 
 
-async def _jobs_of(scope: QueueContext, flow_id: str) -> list[JobRef]:
+async def _jobs_of(context: QueueContext, flow_id: str) -> list[JobRef]:
     """Find the jobs that a budget may have stopped: the whole tree, and those noted as parked."""
-    connection, prefix = scope.connection, scope.keys.prefix
-    noted = await connection.command("SMEMBERS", scope.keys.budget_parked(flow_id))
-    tree = await whole_tree(connection, prefix, [JobRef(scope.queue, flow_id)])
+    connection, prefix = context.connection, context.keys.prefix
+    noted = await connection.command("SMEMBERS", context.keys.budget_parked(flow_id))
+    tree = await whole_tree(connection, prefix, [JobRef(context.queue, flow_id)])
     return list(dict.fromkeys([*tree, *parse_members(noted or (), prefix)]))
 
 
-async def _stopped(scope: QueueContext, flow_id: str, jobs: Iterable[JobRef]) -> Stopped:
+async def _stopped(context: QueueContext, flow_id: str, jobs: Iterable[JobRef]) -> Stopped:
     """Ask which of some jobs this budget has parked and failed, in one round trip."""
     found: Stopped = {"parked": [], "failed": []}
     parts = [*_parts(jobs)]
     calls: list[tuple[str, str, *tuple[Arg, ...]]] = []
     for queue, ids in parts:
-        words: Sequence[Arg] = (scope.keys.budget(flow_id), *ids)
-        calls.append(("budget_stopped", QueueKeys(scope.keys.prefix, queue).root, *words))
-    answers = await scope.connection.read_many(calls)
+        words: Sequence[Arg] = (context.keys.budget(flow_id), *ids)
+        calls.append(("budget_stopped", QueueKeys(context.keys.prefix, queue).root, *words))
+    answers = await context.connection.read_many(calls)
     for (queue, ids), answer in zip(parts, answers, strict=True):
         if isinstance(answer, Exception):
             raise answer
@@ -81,7 +81,7 @@ def _parts(jobs: Iterable[JobRef]) -> Iterator[tuple[str, list[str]]]:
 
 
 async def top_up_budget(
-    scope: QueueContext,
+    context: QueueContext,
     flow_id: str,
     *,
     add_tokens: float = 0,
@@ -103,11 +103,11 @@ async def top_up_budget(
     }
     for name, value in (("release", release), ("retry_failed", retry_failed), ("preview", preview)):
         flag(value, name)
-    flow = JobRef(scope.queue, flow_id)
-    stored, changes, hits = await _raise_caps(scope, flow, added, expect, actor, preview)
+    flow = JobRef(context.queue, flow_id)
+    stored, changes, hits = await _raise_caps(context, flow, added, expect, actor, preview)
     # Looked for after the flag was cleared: what was parked until then is found, and nothing is parked any more.
-    jobs = await _jobs_of(scope, flow_id)
-    stopped = await _stopped(scope, flow_id, jobs)
+    jobs = await _jobs_of(context, flow_id)
+    stopped = await _stopped(context, flow_id, jobs)
     parked = stopped["parked"]
     after = decode_budget(flow, {**hash_fields(stored), **hash_fields(changes)}, parked)
     released: list[JobRef] = []
@@ -119,9 +119,9 @@ async def top_up_budget(
         if preview:
             released = chosen["parked"] + chosen["failed"]
         else:
-            released = await _release(scope, flow_id, chosen)
+            released = await _release(context, flow_id, chosen)
             if {b"maxTokens", b"maxCosts"} & set(changes[::2]):
-                released += await _take_back_stale_flag(scope, flow_id, jobs, release)
+                released += await _take_back_stale_flag(context, flow_id, jobs, release)
     return TopUp(
         preview=preview,
         before=decode_budget(flow, hash_fields(stored), parked),
@@ -133,7 +133,7 @@ async def top_up_budget(
 
 
 async def _raise_caps(
-    scope: QueueContext,
+    context: QueueContext,
     flow: JobRef,
     added: Mapping[str, Any],
     expect: FlowBudget | Budget | None,
@@ -147,13 +147,13 @@ async def _raise_caps(
     if expect is not None and not isinstance(expect, (FlowBudget, Budget)):
         refuse("expect", expect, "the FlowBudget that was shown")
     detail = {name: value for name, value in added.items() if value}
-    blob = await audit_blob(scope, actor, "top_up_budget", [flow.id], scope.now_ms(), detail=detail)
+    blob = await audit_blob(context, actor, "top_up_budget", [flow.id], context.now_ms(), detail=detail)
     shown = json.dumps(shown_caps(expect)) if expect else ""
-    words = (flow.id, json.dumps(added), shown, scope.now_ms(), blob)
+    words = (flow.id, json.dumps(added), shown, context.now_ms(), blob)
     if preview:
-        status, *facts = await scope.read("budget_preview", *words)
+        status, *facts = await context.read("budget_preview", *words)
     else:
-        status, *facts = await scope.call("budget_top_up", *words)
+        status, *facts = await context.call("budget_top_up", *words)
     if status == b"not_found":
         raise BudgetNotFoundError(f"flow '{flow}' has no budget", queue=flow.queue, flow_id=flow.id)
     if status == b"changed":
@@ -167,43 +167,43 @@ async def _raise_caps(
     return stored, changes, hits
 
 
-async def _release(scope: QueueContext, flow_id: str, chosen: Stopped) -> list[JobRef]:
+async def _release(context: QueueContext, flow_id: str, chosen: Stopped) -> list[JobRef]:
     """Release parked and retry failed jobs, each in its own slot and only if it still is what it was."""
     released: list[JobRef] = []
     for stop, jobs in chosen.items():
         for queue, ids in _parts(jobs):
-            root = QueueKeys(scope.keys.prefix, queue).root
-            went = await scope.connection.call(
-                "budget_release", root, scope.keys.budget(flow_id), scope.now_ms(), stop, *ids
+            root = QueueKeys(context.keys.prefix, queue).root
+            went = await context.connection.call(
+                "budget_release", root, context.keys.budget(flow_id), context.now_ms(), stop, *ids
             )
             released += [JobRef(queue, job_id.decode()) for job_id in went]
-    members = [QueueKeys(scope.keys.prefix, ref.queue).member(ref.id) for ref in released]
+    members = [QueueKeys(context.keys.prefix, ref.queue).member(ref.id) for ref in released]
     for start in range(0, len(members), _SLICE):
-        await scope.connection.command(
-            "SREM", scope.keys.budget_parked(flow_id), *members[start : start + _SLICE]
+        await context.connection.command(
+            "SREM", context.keys.budget_parked(flow_id), *members[start : start + _SLICE]
         )
     return released
 
 
 async def _take_back_stale_flag(
-    scope: QueueContext, flow_id: str, jobs: Sequence[JobRef], release: bool
+    context: QueueContext, flow_id: str, jobs: Sequence[JobRef], release: bool
 ) -> list[JobRef]:
     """Clear a flag that a Node worker set from caps as they were before a raise; returns the jobs released by that."""
-    if await _completed_lately(scope, jobs):
+    if await _completed_lately(context, jobs):
         await asyncio.sleep(_STALE_CAPS_S)
-    [status] = await scope.call("budget_recheck", flow_id)
+    [status] = await context.call("budget_recheck", flow_id)
     if status != b"cleared" or not release:
         return []
-    return await _release(scope, flow_id, {"parked": await get_parked_jobs(scope, flow_id)})
+    return await _release(context, flow_id, {"parked": await get_parked_jobs(context, flow_id)})
 
 
-async def _completed_lately(scope: QueueContext, jobs: Sequence[JobRef]) -> bool:
+async def _completed_lately(context: QueueContext, jobs: Sequence[JobRef]) -> bool:
     """Whether a job of a flow may have completed just now; a record that is gone does not tell."""
-    oldest = scope.now_ms() - _RECENT_MS
+    oldest = context.now_ms() - _RECENT_MS
     for start in range(0, len(jobs), _SLICE):
         part = jobs[start : start + _SLICE]
-        keys = [QueueKeys(scope.keys.prefix, job.queue).job(job.id) for job in part]
-        answers = await scope.connection.pipeline([("HMGET", key, "state", "finishedOn") for key in keys])
+        keys = [QueueKeys(context.keys.prefix, job.queue).job(job.id) for job in part]
+        answers = await context.connection.pipeline([("HMGET", key, "state", "finishedOn") for key in keys])
         for state, finished in ((readable(answer) or (None, None)) for answer in answers):
             if state is None or (state == b"completed" and to_int(finished) > oldest):
                 return True

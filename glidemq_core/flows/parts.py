@@ -65,14 +65,14 @@ class PartedFlow:
         self._root = plan.root  # the flow is named after it, its queue is the home
         self._budget, self._budget_key, self._take_ids = budget, budget_key, take_ids
         self._token = uuid.uuid4().hex
-        self._home = plan.root.scope.keys.root
+        self._home = plan.root.context.keys.root
         self._slots: dict[str, list[PlannedJob]] = {self._home: []}
-        places = {slot_of(connection, plan.root.scope.keys): self._home}
+        places = {slot_of(connection, plan.root.context.keys): self._home}
         for job in plan.announced:
-            keys = job.scope.keys
+            keys = job.context.keys
             place = places.setdefault(slot_of(connection, keys), keys.root)
             self._slots.setdefault(place, []).append(job)
-        self._numbered = [(places[slot_of(connection, job.scope.keys)], job) for job in plan.jobs]
+        self._numbered = [(places[slot_of(connection, job.context.keys)], job) for job in plan.jobs]
         self._others = [place for place in self._slots if place != self._home]
 
     async def create(self) -> None:
@@ -84,14 +84,14 @@ class PartedFlow:
             jobs = [job for at, job in self._numbered if at == place]
             for start in range(0, len(jobs), CALL_JOBS):
                 part = jobs[start : start + CALL_JOBS]
-                words = [word for job in part for word in (job.scope.keys.root, job.id)]
+                words = [word for job in part for word in (job.context.keys.root, job.id)]
                 reply = await self._connection.call("reserve_flow", place, self._now_ms, *words)
                 self._take_ids(part, reply)
         try:
             await self._write()
             await self._link()
             if self._root.outside is not None:
-                await register_child(self._root.scope, self._root.outside, self._root.id)
+                await register_child(self._root.context, self._root.outside, self._root.id)
         except BaseException as error:
             await self._remove(error)
             raise
@@ -122,7 +122,7 @@ class PartedFlow:
         fields = {**hash_of(job, self._now_ms, self._budget_key()), "state": b"waiting-children"}
         group = "" if job.options.ordering is None else json.dumps(group_spec(job), ensure_ascii=False)
         words: list[str | bytes] = [
-            job.scope.keys.root,
+            job.context.keys.root,
             job.id,
             _KINDS[job.kind],
             group,
@@ -137,7 +137,7 @@ class PartedFlow:
             words: list[str | int] = []
             room = _CALL_LINKS
             for kind, job, members in _links(jobs):
-                words += [kind, job.scope.keys.root, job.id, len(members), *members]
+                words += [kind, job.context.keys.root, job.id, len(members), *members]
                 room -= len(members) + 4
                 if room <= 0:
                     await self._linked(place, words)
@@ -154,7 +154,7 @@ class PartedFlow:
     def _check(self, status: bytes) -> None:
         if status == b"over":
             raise ServerError(
-                f"the flow under '{self._root.scope.queue}:{self._root.id}' took too long to create and was removed",
+                f"the flow under '{self._root.context.queue}:{self._root.id}' took too long to create and was removed",
                 command="make_flow",
                 code="OVER",
             )
@@ -164,10 +164,10 @@ class PartedFlow:
         try:
             await _undo(self._connection, self._home, self._others, self._token)
             if self._root.outside is not None:
-                await settle_link(self._root.scope, self._root.outside, self._root.id, "gone")
+                await settle_link(self._root.context, self._root.outside, self._root.id, "gone")
         except GlideMQError:
             if isinstance(error, GlideMQError):
-                name = f"{self._root.scope.queue}:{self._root.id}"
+                name = f"{self._root.context.queue}:{self._root.id}"
                 error.hint = f"nothing of the flow under '{name}' runs; a worker removes what is left of it"
 
     # From here on it can only be finished --------------------------------------------------------------------
@@ -194,7 +194,7 @@ class PartedFlow:
     async def _finish(self) -> None:
         await _release_all(self._connection, self._home, self._others, self._token)
         if self._root.outside is not None:
-            await settle_link(self._root.scope, self._root.outside, self._root.id, "came")
+            await settle_link(self._root.context, self._root.outside, self._root.id, "came")
 
 
 def _parts(
@@ -260,16 +260,16 @@ async def _undo(connection: Connection, home: str, others: Sequence[str], token:
 
 
 async def mend_flows(
-    scope: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
+    context: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
 ) -> dict[str, str]:
     """Finish or remove flows at home in a queue whose producer is gone; `finished` or `removed` by their tokens.
 
     Args:
         older_than_ms: how long nothing of such a flow has been created.
     """
-    oldest = scope.now_ms() - older_than_ms
+    oldest = context.now_ms() - older_than_ms
     mended: dict[str, str] = {}
-    for token, entry in (await flows_in_parts(scope)).items():
+    for token, entry in (await flows_in_parts(context)).items():
         at = entry.get("at")
         if (
             not isinstance(at, (int, float))
@@ -279,21 +279,21 @@ async def mend_flows(
             continue
         found = entry.get("others")
         others = [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
-        home = scope.keys.root
+        home = context.keys.root
         detail = {"flow": token, "state": entry["state"]}
-        blob = await audit_blob(scope, actor, "finish_flows", (), scope.now_ms(), detail=detail)
+        blob = await audit_blob(context, actor, "finish_flows", (), context.now_ms(), detail=detail)
         if entry["state"] == "releasing":
-            await _release_all(scope.connection, home, others, token, blob)
+            await _release_all(context.connection, home, others, token, blob)
             mended[token] = "finished"
         else:
-            await _undo(scope.connection, home, others, token, blob)
+            await _undo(context.connection, home, others, token, blob)
             mended[token] = "removed"
     return mended
 
 
-async def flows_in_parts(scope: QueueContext) -> dict[str, Mapping[str, Any]]:
+async def flows_in_parts(context: QueueContext) -> dict[str, Mapping[str, Any]]:
     """Read the flows at home in a queue that are being created, by their tokens."""
-    stored = await scope.connection.command("HGETALL", scope.keys.flow_parts) or {}
+    stored = await context.connection.command("HGETALL", context.keys.flow_parts) or {}
     found: dict[str, Mapping[str, Any]] = {}
     for token, text in stored.items():
         with suppress(ValueError):

@@ -17,7 +17,7 @@ from ..wire.keys import QueueKeys
 from ..wire.payload import refuse_size
 from .nodes import DagNode, FlowJob, cycle_error, definition_error, dependents_of, levels_of, topo_sort
 
-ScopeOf = Callable[[str], QueueContext]
+ContextOf = Callable[[str], QueueContext]
 
 #: Jobs of one flow, and bytes of their data: one call holds them all, and the server.
 MAX_JOBS = 100_000
@@ -34,7 +34,7 @@ JobKind = Literal["inner", "leaf", "plain"]
 class PlannedJob:
     """A job to create; compared by identity."""
 
-    scope: QueueContext
+    context: QueueContext
     name: str
     record: Record
     options: JobOptions
@@ -60,7 +60,7 @@ class PlannedJob:
     @property
     def member(self) -> str:
         """Its name in the `deps` of those that wait for it; needs its id."""
-        return self.scope.keys.member(self.id)
+        return self.context.keys.member(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class Plan:
             job.number = number
 
 
-def plan_tree(flow: FlowJob, scope_of: ScopeOf) -> Plan:
+def plan_tree(flow: FlowJob, context_of: ContextOf) -> Plan:
     """Plan a tree. A job and its leaves have ids in a row; each job is announced after its children.
 
     Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
     """
-    root = _planned_job(flow, scope_of, None)
+    root = _planned_job(flow, context_of, None)
     jobs: list[PlannedJob] = []
     announced: list[PlannedJob] = []
     #: From the root down to the job at hand, by identity: data of callers has no hash.
@@ -100,7 +100,7 @@ def plan_tree(flow: FlowJob, scope_of: ScopeOf) -> Plan:
             names = [above.name for above in path.values()]
             raise cycle_error("flow", [*names[list(path).index(id(node)) :], node.name])
         path[id(node)] = node
-        job.members = [_planned_job(child, scope_of, job) for child in _children(node)]
+        job.members = [_planned_job(child, context_of, job) for child in _children(node)]
         stack.append((node, job))
         below = zip(node.children, job.members, strict=True)
         stack += reversed([(child, planned) for child, planned in below if planned.kind == "inner"])
@@ -109,7 +109,7 @@ def plan_tree(flow: FlowJob, scope_of: ScopeOf) -> Plan:
     return plan
 
 
-def plan_dag(nodes: Sequence[DagNode], scope_of: ScopeOf) -> Plan:
+def plan_dag(nodes: Sequence[DagNode], context_of: ContextOf) -> Plan:
     """Plan a graph of at least one node: dependents before prerequisites, level by level.
 
     Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
@@ -117,7 +117,7 @@ def plan_dag(nodes: Sequence[DagNode], scope_of: ScopeOf) -> Plan:
     order = topo_sort(nodes)
     level = levels_of(order)
     dependents = dependents_of(nodes)
-    by_name = {node.name: _planned(node, scope_of, "inner" if node.deps else "plain") for node in nodes}
+    by_name = {node.name: _planned(node, context_of, "inner" if node.deps else "plain") for node in nodes}
     for node in nodes:
         job = by_name[node.name]
         job.members = [by_name[dep] for dep in node.deps]
@@ -127,7 +127,7 @@ def plan_dag(nodes: Sequence[DagNode], scope_of: ScopeOf) -> Plan:
             continue
         job.dependents = waiters
         # Node's workers obey the set for their own queue only, but a parent in any queue.
-        job.parent = next((one for one in waiters if one.scope.queue != job.scope.queue), None)
+        job.parent = next((one for one in waiters if one.context.queue != job.context.queue), None)
     jobs = [by_name[node.name] for node in sorted(order, key=lambda node: -level[node.name])]
     plan = Plan("DAG", jobs[0], jobs, jobs)
     _check(plan, jobs)
@@ -140,23 +140,23 @@ def _children(node: FlowJob) -> Sequence[FlowJob]:
     return node.children
 
 
-def _planned_job(node: FlowJob, scope_of: ScopeOf, parent: PlannedJob | None) -> PlannedJob:
+def _planned_job(node: FlowJob, context_of: ContextOf, parent: PlannedJob | None) -> PlannedJob:
     if not isinstance(node, FlowJob):
         raise definition_error(f"a flow is made of FlowJob, not {type(node).__name__}", "", value=node)
-    planned = _planned(node, scope_of, "inner" if node.children else "leaf" if parent else "plain")
+    planned = _planned(node, context_of, "inner" if node.children else "leaf" if parent else "plain")
     planned.parent = parent
     return planned
 
 
-def _planned(node: FlowJob | DagNode, scope_of: ScopeOf, kind: JobKind) -> PlannedJob:
+def _planned(node: FlowJob | DagNode, context_of: ContextOf, kind: JobKind) -> PlannedJob:
     options = node.options if node.options is not None else JobOptions()
     if not isinstance(options, JobOptions):
         raise definition_error(
             f'options of "{node.name}" must be JobOptions', str(node.name), "options", node.options
         )
-    scope = scope_of(queue_name(node.queue, "queue"))
-    record = encode_job(scope, node.name, node.data, options)
-    return PlannedJob(scope, node.name, record, options, kind, id=options.job_id or "")
+    context = context_of(queue_name(node.queue, "queue"))
+    record = encode_job(context, node.name, node.data, options)
+    return PlannedJob(context, node.name, record, options, kind, id=options.job_id or "")
 
 
 def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
@@ -187,7 +187,7 @@ def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
         for waiter in job.waiters:
             keys |= keys_of[waiter]
         if job.options.ordering is not None:
-            mine = (job.scope.queue, job.options.ordering.key)
+            mine = (job.context.queue, job.options.ordering.key)
             if mine in keys:
                 raise definition_error(
                     f"\"{job.name}\" has the ordering key '{mine[1]}' of a job that waits for it: "
@@ -203,8 +203,8 @@ def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
 def duplicate(plan: Plan, job: PlannedJob) -> DuplicateJobError:
     """Build the error for a custom id that is taken; nothing was created."""
     return DuplicateJobError(
-        f"Duplicate job ID in {plan.kind}: '{job.scope.queue}:{job.id}' is taken, nothing was added",
-        queue=job.scope.queue,
+        f"Duplicate job ID in {plan.kind}: '{job.context.queue}:{job.id}' is taken, nothing was added",
+        queue=job.context.queue,
         job_id=job.id,
     )
 
@@ -220,14 +220,14 @@ def node_words(job: PlannedJob) -> tuple[str, ...]:
     if options.ttl:
         links["t"] = options.ttl
     if job.parent is not None:
-        links["p"], links["q"] = job.parent.number, job.parent.scope.queue
+        links["p"], links["q"] = job.parent.number, job.parent.context.queue
     if job.dependents:
         links["d"] = [one.number for one in job.dependents]
-        links["e"] = [one.scope.queue for one in job.dependents]
+        links["e"] = [one.context.queue for one in job.dependents]
     if job.outside is not None:
-        links["r"] = QueueKeys(job.scope.keys.prefix, job.outside.queue).member(job.outside.id)
+        links["r"] = QueueKeys(job.context.keys.prefix, job.outside.queue).member(job.outside.id)
         links["q"] = job.outside.queue
-    return (job.scope.keys.root, job.id, *job.record[1:8], json.dumps(links, ensure_ascii=False))
+    return (job.context.keys.root, job.id, *job.record[1:8], json.dumps(links, ensure_ascii=False))
 
 
 def group_spec(job: PlannedJob) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def group_spec(job: PlannedJob) -> dict[str, Any]:
 
 def hash_of(job: PlannedJob, now_ms: int, budget_key: str) -> dict[str, bytes]:
     """Fields of a job's hash as it is created, its sequence number left out; ids are known."""
-    fields = created_job(job.scope, now_ms, job.record, job.options, job.id.encode()).fields
+    fields = created_job(job.context, now_ms, job.record, job.options, job.id.encode()).fields
     fields.pop("parentId", None)
     fields.pop("parentQueue", None)
     if job.kind == "inner":
@@ -246,12 +246,12 @@ def hash_of(job: PlannedJob, now_ms: int, budget_key: str) -> dict[str, bytes]:
         fields.pop("lifo", None)
     if job.options.cost:
         fields["cost"] = str(_milli(job)(job.options.cost)).encode()
-    above = job.outside or (JobRef(job.parent.scope.queue, job.parent.id) if job.parent else None)
+    above = job.outside or (JobRef(job.parent.context.queue, job.parent.id) if job.parent else None)
     if above is not None:
         fields["parentId"], fields["parentQueue"] = above.id.encode(), above.queue.encode()
     if job.dependents:
         fields["parentIds"] = _compact([one.id for one in job.dependents])
-        fields["parentQueues"] = _compact([one.scope.queue for one in job.dependents])
+        fields["parentQueues"] = _compact([one.context.queue for one in job.dependents])
     if budget_key:
         fields["budgetKey"] = budget_key.encode()
     return fields

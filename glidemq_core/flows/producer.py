@@ -20,7 +20,7 @@ from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .nodes import DagNode, FlowJob, JobNode
 from .parts import CALL_BYTES, CALL_JOBS, PartedFlow
-from .plan import Plan, PlannedJob, ScopeOf, duplicate, hash_of, node_words, plan_dag, plan_tree
+from .plan import ContextOf, Plan, PlannedJob, duplicate, hash_of, node_words, plan_dag, plan_tree
 
 
 class FlowProducer:
@@ -62,7 +62,7 @@ class FlowProducer:
         if budget is not None:
             instance_of(Budget)(budget, "budget")
         connection = await self._lazy.get()
-        plan = plan_tree(flow, self._scope_of(connection))
+        plan = plan_tree(flow, self._context_of(connection))
         plan.root.outside = plan.root.options.parent
         creation = _Creation(connection, plan, budget)
         creation.check_slots(cross_slot)
@@ -89,7 +89,7 @@ class FlowProducer:
         given = list(nodes)
         if not given:
             return {}
-        plan = plan_dag(given, self._scope_of(connection))
+        plan = plan_dag(given, self._context_of(connection))
         creation = _Creation(connection, plan, None)
         creation.check_slots(cross_slot)
         await creation.run()
@@ -106,16 +106,16 @@ class FlowProducer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _scope_of(self, connection: Connection) -> ScopeOf:
-        scopes: dict[str, QueueContext] = {}
+    def _context_of(self, connection: Connection) -> ContextOf:
+        contexts: dict[str, QueueContext] = {}
         prefix = self._prefix or connection.prefix
 
-        def scope_of(queue: str) -> QueueContext:
-            if queue not in scopes:
-                scopes[queue] = QueueContext(connection, QueueKeys(prefix, queue), self._serializer)
-            return scopes[queue]
+        def context_of(queue: str) -> QueueContext:
+            if queue not in contexts:
+                contexts[queue] = QueueContext(connection, QueueKeys(prefix, queue), self._serializer)
+            return contexts[queue]
 
-        return scope_of
+        return context_of
 
 
 class _Creation:
@@ -131,22 +131,22 @@ class _Creation:
 
     @property
     def _budget_key(self) -> str:
-        return self._root.scope.keys.budget(self._root.id) if self._budget is not None else self._inherited
+        return self._root.context.keys.budget(self._root.id) if self._budget is not None else self._inherited
 
     def check_slots(self, cross_slot: bool) -> None:
         """Refuse a flow over several slots, unless the caller vouches for it. Raises InvalidOptionError."""
-        queues = [job.scope.keys for job in self._plan.jobs]
+        queues = [job.context.keys for job in self._plan.jobs]
         if self._root.outside is not None:
-            queues.append(QueueKeys(self._root.scope.keys.prefix, self._root.outside.queue))
+            queues.append(QueueKeys(self._root.context.keys.prefix, self._root.outside.queue))
         check_one_slot(self._connection, queues, cross_slot)
 
     async def run(self) -> None:
         """Create all jobs; their ids are known afterwards."""
         outside = self._root.outside
-        keys = self._root.scope.keys
-        reached = {self._slot(job.scope.keys) for job in self._plan.jobs}
+        keys = self._root.context.keys
+        reached = {self._slot(job.context.keys) for job in self._plan.jobs}
         if outside is not None:
-            await check_parent_queue(self._root.scope, outside)
+            await check_parent_queue(self._root.context, outside)
             above = QueueKeys(keys.prefix, outside.queue)
             reached.add(self._slot(above))
             stored = await self._connection.command("HGET", above.job(outside.id), "budgetKey")
@@ -162,10 +162,10 @@ class _Creation:
                 take_ids=self._take_ids,
             ).create()
         else:
-            reply = await self._plan.jobs[0].scope.call("add_flow", *words)
+            reply = await self._plan.jobs[0].context.call("add_flow", *words)
             self._take_ids(self._plan.jobs, reply)
-        for scope in {job.scope.queue: job.scope for job in self._plan.jobs}.values():
-            await register_queue(scope)
+        for context in {job.context.queue: job.context for job in self._plan.jobs}.values():
+            await register_queue(context)
 
     def _slot(self, keys: QueueKeys) -> int:
         return slot_of(self._connection, keys)
@@ -203,7 +203,7 @@ class _Creation:
 
     def job_of(self, planned: PlannedJob) -> Job[Any, Any]:
         """Return a created job as it stands, without reading it."""
-        return Job(planned.scope, planned.id, hash_of(planned, self._now_ms, self._budget_key))
+        return Job(planned.context, planned.id, hash_of(planned, self._now_ms, self._budget_key))
 
 
 def _tree(creation: _Creation, plan: Plan) -> JobNode:

@@ -21,13 +21,13 @@ _PAGE, _COUNTED = 1_000, 100
 
 
 async def repair_flow(
-    scope: QueueContext, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
+    context: QueueContext, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
 ) -> list[JobRef]:
     """Tell waiting parents of a flow of children that completed unheard; see `Queue.repair_flow`."""
-    oldest = scope.now_ms() - to_ms(older_than, "older_than")
-    prefix, connection = scope.keys.prefix, scope.connection
+    oldest = context.now_ms() - to_ms(older_than, "older_than")
+    prefix, connection = context.keys.prefix, context.connection
     told: list[JobRef] = []
-    tree = await whole_tree(connection, prefix, [JobRef(scope.queue, job_id)])
+    tree = await whole_tree(connection, prefix, [JobRef(context.queue, job_id)])
     for queue in dict.fromkeys(ref.queue for ref in tree):
         await mend_links(QueueContext(connection, QueueKeys(prefix, queue)), to_ms(older_than, "older_than"))
     # Bottom up: a parent that goes on does not change what its own parents wait for.
@@ -36,23 +36,23 @@ async def repair_flow(
         state, created = await connection.command("HMGET", keys.job(parent.id), "state", "timestamp")
         if state != b"waiting-children" or to_int(created) > oldest:
             continue
-        states = await pending_children(scope, parent)
+        states = await pending_children(context, parent)
         done = [child for child, state in states.items() if state == "completed"]
         with suppress(JobStateError, JobNotFoundError):  # it went on or went away meanwhile: nothing to mend
-            told += await _count(scope, parent, done, "repair_flow", actor)
+            told += await _count(context, parent, done, "repair_flow", actor)
     return list(dict.fromkeys(told))  # a shared child is told to each of its parents
 
 
 async def release_parent(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     *,
     children: Iterable[JobRef] | None = None,
     actor: Actor | None = None,
 ) -> list[JobRef]:
     """Let a parent go on without children that failed or are gone; see `Queue.release_parent`."""
-    parent = JobRef(scope.queue, job_id)
-    states = await pending_children(scope, parent)
+    parent = JobRef(context.queue, job_id)
+    states = await pending_children(context, parent)
     hopeless = [child for child, state in states.items() if state in ("failed", "completed", "")]
     if children is not None:
         chosen = list(children)
@@ -67,18 +67,18 @@ async def release_parent(
             if child not in states:
                 refuse("children", child, "children it waits for", f"'{parent}' does not wait for '{child}'")
         hopeless = chosen
-    return await _count(scope, parent, hopeless, "release_parent", actor)
+    return await _count(context, parent, hopeless, "release_parent", actor)
 
 
-async def blocking_children(scope: QueueContext, job_id: str) -> list[JobRef]:
+async def blocking_children(context: QueueContext, job_id: str) -> list[JobRef]:
     """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
-    states = await pending_children(scope, JobRef(scope.queue, job_id))
+    states = await pending_children(context, JobRef(context.queue, job_id))
     return [child for child, state in states.items() if state in ("failed", "")]
 
 
-async def pending_children(scope: QueueContext, parent: JobRef) -> dict[JobRef, str]:
+async def pending_children(context: QueueContext, parent: JobRef) -> dict[JobRef, str]:
     """Read the states of the children a job still waits for; "" for one whose record is gone."""
-    connection, prefix = scope.connection, scope.keys.prefix
+    connection, prefix = context.connection, context.keys.prefix
     keys = QueueKeys(prefix, parent.queue)
     members = parse_members(await connection.command("SMEMBERS", keys.deps(parent.id)) or (), prefix)
     if not members:
@@ -89,7 +89,7 @@ async def pending_children(scope: QueueContext, parent: JobRef) -> dict[JobRef, 
         fields = [done_marker(QueueKeys(prefix, child.queue).member(child.id)) for child in part]
         markers = await connection.command("HMGET", keys.job(parent.id), *fields)
         pending = [child for child, marker in zip(part, markers, strict=True) if marker is None]
-        states = await scope.gather(
+        states = await context.gather(
             *(("HGET", QueueKeys(prefix, child.queue).job(child.id), "state") for child in pending)
         )
         found |= {child: as_text(state) for child, state in zip(pending, states, strict=True)}
@@ -97,30 +97,30 @@ async def pending_children(scope: QueueContext, parent: JobRef) -> dict[JobRef, 
 
 
 async def _count(
-    scope: QueueContext, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
+    context: QueueContext, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
 ) -> list[JobRef]:
     """Count children as done, on the parent; of very many a part a call, each audited by itself.
 
     Raises JobNotFoundError, JobStateError.
     """
-    prefix = scope.keys.prefix
+    prefix = context.keys.prefix
     members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]
     counted: list[JobRef] = []
     for start in range(0, max(1, len(members)), _COUNTED):
-        counted += await _count_part(scope, parent, members[start : start + _COUNTED], action, actor)
+        counted += await _count_part(context, parent, members[start : start + _COUNTED], action, actor)
     return sorted(counted)
 
 
 async def _count_part(
-    scope: QueueContext, parent: JobRef, members: list[str], action: str, actor: Actor | None
+    context: QueueContext, parent: JobRef, members: list[str], action: str, actor: Actor | None
 ) -> list[JobRef]:
-    prefix = scope.keys.prefix
+    prefix = context.keys.prefix
     keys = QueueKeys(prefix, parent.queue)
     detail = {"children": members}
-    blob = await audit_blob(scope, actor, action, [parent.id], scope.now_ms(), detail=detail)
-    status, *rest = await scope.connection.call("release_parent", keys.root, parent.id, blob, *members)
+    blob = await audit_blob(context, actor, action, [parent.id], context.now_ms(), detail=detail)
+    status, *rest = await context.connection.call("release_parent", keys.root, parent.id, blob, *members)
     if status == b"not_found":
-        raise QueueContext(scope.connection, keys).missing(parent.id)
+        raise QueueContext(context.connection, keys).missing(parent.id)
     if status == b"not_waiting":
         state = rest[0].decode("utf-8", "replace")
         raise JobStateError(

@@ -18,41 +18,41 @@ _PAGE = 1_000
 
 
 async def get_flow_usage(
-    scope: QueueContext, job_id: str, *, deep: bool = False, ledger: bool = False
+    context: QueueContext, job_id: str, *, deep: bool = False, ledger: bool = False
 ) -> FlowUsage:
     """Sum the usage of a job and its children; see `Queue.get_flow_usage`.
 
     Children are the members of `deps`, which survive the parent's removal; of removed ones counts what was kept.
     """
-    connection, prefix, root = scope.connection, scope.keys.prefix, JobRef(scope.queue, job_id)
+    connection, prefix, root = context.connection, context.keys.prefix, JobRef(context.queue, job_id)
     if deep:
         jobs = await whole_tree(connection, prefix, [root])
     else:
         [children] = await children_of(connection, prefix, [root])
         jobs = list(dict.fromkeys([root, *children]))
     total, wasted = Sum(), Sum()
-    await _add_usage(scope, jobs, ledger, total, wasted)
+    await _add_usage(context, jobs, ledger, total, wasted)
     return FlowUsage(**total.totals(), wasted=Totals(**wasted.totals()) if ledger else None)
 
 
-def _keys(scope: QueueContext, ref: JobRef) -> QueueKeys:
-    return scope.keys if ref.queue == scope.queue else QueueKeys(scope.keys.prefix, ref.queue)
+def _keys(context: QueueContext, ref: JobRef) -> QueueKeys:
+    return context.keys if ref.queue == context.queue else QueueKeys(context.keys.prefix, ref.queue)
 
 
 async def _add_usage(
-    scope: QueueContext, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum
+    context: QueueContext, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum
 ) -> None:
     for start in range(0, len(jobs), _PAGE):
         part = jobs[start : start + _PAGE]
         commands: list[tuple[str | int, ...]] = [
-            ("HMGET", _keys(scope, ref).job(ref.id), *STORED_USAGE, "state") for ref in part
+            ("HMGET", _keys(context, ref).job(ref.id), *STORED_USAGE, "state") for ref in part
         ]
         if ledger:
-            commands += [("LRANGE", _keys(scope, ref).ledger(ref.id), 0, -1) for ref in part]
-        answers = [readable(answer) for answer in await scope.connection.pipeline(commands)]
+            commands += [("LRANGE", _keys(context, ref).ledger(ref.id), 0, -1) for ref in part]
+        answers = [readable(answer) for answer in await context.connection.pipeline(commands)]
         gone = [place for place in range(len(part)) if not answers[place] or answers[place][-1] is None]
-        kept = await scope.connection.pipeline(
-            [("HMGET", _keys(scope, part[at]).kept(part[at].id), *STORED_USAGE, "state") for at in gone]
+        kept = await context.connection.pipeline(
+            [("HMGET", _keys(context, part[at]).kept(part[at].id), *STORED_USAGE, "state") for at in gone]
         )
         for place, answer in zip(gone, kept, strict=True):
             answers[place] = readable(answer)

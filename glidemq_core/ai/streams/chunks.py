@@ -64,7 +64,7 @@ _appenders: WeakKeyDictionary[Connection, dict[Hashable, Any]] = WeakKeyDictiona
 
 
 async def append_chunk(
-    scope: QueueContext, job_id: str, chunk: Mapping[str, str], calls: RunCalls | None = None
+    context: QueueContext, job_id: str, chunk: Mapping[str, str], calls: RunCalls | None = None
 ) -> str:
     """Append one chunk to a job's stream and return its entry id.
 
@@ -79,33 +79,33 @@ async def append_chunk(
         JobLostError: the job has ended or runs elsewhere.
     """
     words, size = encode_chunk(chunk)
-    owners = _appenders.setdefault(scope.connection, {}) if calls is None else calls.appenders
-    key = ("stream", scope.keys.root, job_id)
+    owners = _appenders.setdefault(context.connection, {}) if calls is None else calls.appenders
+    key = ("stream", context.keys.root, job_id)
     appender: Appender[list[bytes], str] | None = owners.get(key)
     if appender is None:
-        appender = owners[key] = Appender(owners, key, partial(_send, scope, job_id, calls))
+        appender = owners[key] = Appender(owners, key, partial(_send, context, job_id, calls))
     return await appender.append(words, size)
 
 
 async def _send(
-    scope: QueueContext, job_id: str, calls: RunCalls | None, chunks: list[list[bytes]]
+    context: QueueContext, job_id: str, calls: RunCalls | None, chunks: list[list[bytes]]
 ) -> list[str]:
     args: list[str | bytes] = []
     for words in chunks:
         args.append(str(len(words)))
         args.extend(words)
     if calls is None:
-        reply = await scope.call("stream_append", job_id, "", "", "", *args)
+        reply = await context.call("stream_append", job_id, "", "", "", *args)
     else:
         # A repeat looks whether the entries are there already: after the last one that this run knows of.
         since = calls.last_chunk or f"?{calls.processed_on}"
         reply = await calls.repeat_numbered(
-            lambda repeated, number: scope.call(
+            lambda repeated, number: context.call(
                 "stream_append", job_id, since if repeated else "", calls.processed_on, number, *args
             )
         )
     if reply[0] != b"ok":
-        raise scope.refusal(job_id, reply[0])
+        raise context.refusal(job_id, reply[0])
     ids = [entry_id.decode() for entry_id in reply[1:]]
     if calls is not None:
         calls.last_chunk = ids[-1]
@@ -152,7 +152,7 @@ def check_entry_id(value: str, option: str, *, newest: bool = False) -> str:
 
 
 async def read_stream(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     *,
     last_id: str | None = None,
@@ -163,21 +163,21 @@ async def read_stream(
     wait = to_ms(block, "block") if block and (not isinstance(block, int) or block > 0) else 0
     if isinstance(count, bool) or not isinstance(count, int):
         refuse("count", count, "a whole number")
-    key = scope.keys.jstream(job_id)
+    key = context.keys.jstream(job_id)
     after = check_entry_id(last_id, "last_id", newest=wait > 0) if last_id else None
     if wait:
         limit = ("COUNT", count) if count > 0 else ()
-        reply = await _blocking_read(scope.connection, key, after or "0-0", limit, wait)
+        reply = await _blocking_read(context.connection, key, after or "0-0", limit, wait)
     elif count <= 0 or after == f"{_MAX_PART}-{_MAX_PART}":
         return []
     else:
         start = f"({after}" if after else "-"
-        reply = await scope.connection.command("XRANGE", key, start, "+", "COUNT", count)
+        reply = await context.connection.command("XRANGE", key, start, "+", "COUNT", count)
     return decode_page(reply)
 
 
 async def stream(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     *,
     start: str = "0",
@@ -187,9 +187,9 @@ async def stream(
 ) -> AsyncGenerator[StreamChunk, None]:
     """Yield the chunks of a job's stream until the job ends; see `Queue.stream`."""
     check_entry_id(start, "start", newest=True)
-    hub = StreamHub.of(scope.connection)
+    hub = StreamHub.of(context.connection)
     block_ms = max(1, to_ms(block, "block"))
-    async with hub.follow(scope, job_id, start=start, follow=follow, block_ms=block_ms) as tail:
+    async with hub.follow(context, job_id, start=start, follow=follow, block_ms=block_ms) as tail:
         async for chunk in tail:
             yield chunk
             if until_done and chunk.type == "done":

@@ -37,7 +37,7 @@ class StreamHub:
 
     def follow(
         self,
-        scope: QueueContext,
+        context: QueueContext,
         job_id: str,
         *,
         start: str = "0",
@@ -54,10 +54,10 @@ class StreamHub:
             min_interval: seconds between two reads at least; a caller that draws frames needs no more reads than that.
         """
         return Tail(
-            scope,
+            context,
             job_id,
             join=self._join,
-            read=partial(read_patiently, scope.connection),
+            read=partial(read_patiently, context.connection),
             start=start,
             follow=follow,
             block_ms=block_ms,
@@ -66,7 +66,7 @@ class StreamHub:
 
     def _join(self, tail: Tail) -> Callable[[], None]:
         """Give a tail to a reader, if possible to one that can read for it at once; returns how to leave it."""
-        root = tail.scope.keys.root if self.connection.is_cluster else None
+        root = tail.context.keys.root if self.connection.is_cluster else None
         fitting = [reader for reader in self.readers if reader.root == root]
         reader = next((reader for reader in fitting if not reader.is_blocked), None)
         if reader is None and (not fitting or len(self.readers) < MAX_READERS):

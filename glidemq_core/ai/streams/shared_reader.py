@@ -119,7 +119,7 @@ class SharedReader:
         asked = [tail for tail, check in self.tails.items() if check]
         if not asked:
             return
-        commands = [("HGET", tail.scope.keys.job(tail.job_id), "state") for tail in asked]
+        commands = [("HGET", tail.context.keys.job(tail.job_id), "state") for tail in asked]
         states = [readable(state) for state in await self._connection.pipeline(commands)]
         for tail, state in zip(asked, states, strict=True):
             if tail not in self.tails:

@@ -63,7 +63,7 @@ class Tail:
 
     def __init__(
         self,
-        scope: QueueContext,
+        context: QueueContext,
         job_id: str,
         *,
         join: Callable[[Tail], Callable[[], None]],
@@ -73,10 +73,10 @@ class Tail:
         block_ms: int,
         min_interval: float,
     ) -> None:
-        self.scope = scope
+        self.context = context
         self.job_id = job_id
-        self.key = scope.keys.jstream(job_id).encode()
-        self.events_key = scope.keys.events.encode()
+        self.key = context.keys.jstream(job_id).encode()
+        self.events_key = context.keys.events.encode()
         self.block_ms = block_ms
         self.min_interval = min_interval
         self.cursor: EntryId | None = None if start == "$" else parse_id(start)
@@ -157,10 +157,10 @@ class Tail:
         return chunks
 
     async def _must_exist(self) -> None:
-        if not await self._read("EXISTS", self.scope.keys.job(self.job_id), self.key):
-            ref = f"{self.scope.queue}:{self.job_id}"
+        if not await self._read("EXISTS", self.context.keys.job(self.job_id), self.key):
+            ref = f"{self.context.queue}:{self.job_id}"
             raise JobNotFoundError(
-                f"job '{ref}' not found, and no stream of it", queue=self.scope.queue, job_id=self.job_id
+                f"job '{ref}' not found, and no stream of it", queue=self.context.queue, job_id=self.job_id
             )
         self._known = True
 

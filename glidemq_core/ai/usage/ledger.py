@@ -85,10 +85,10 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
     return runs
 
 
-async def get_ledger(scope: QueueContext, job_id: str) -> list[Attempt] | None:
+async def get_ledger(context: QueueContext, job_id: str) -> list[Attempt] | None:
     """Read the attempts that have ended, oldest first; None: nothing was kept."""
-    entries, state = await scope.gather(
-        ("LRANGE", scope.keys.ledger(job_id), 0, -1), ("HGET", scope.keys.job(job_id), "state")
+    entries, state = await context.gather(
+        ("LRANGE", context.keys.ledger(job_id), 0, -1), ("HGET", context.keys.job(job_id), "state")
     )
     return attempts_of(entries, as_text(state)) if entries else None
 

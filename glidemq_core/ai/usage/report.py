@@ -112,7 +112,7 @@ def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def report_usage(
-    scope: QueueContext,
+    context: QueueContext,
     job_id: str,
     usage: Usage | Mapping[str, Any] | None = None,
     *,
@@ -143,20 +143,20 @@ async def report_usage(
     report = _checked_report(given)
     event = ",".join(f'"{_WIRE[name]}":{event_text(value)}' for name, value in report.items())
     columns = [hash_text(report[field.name]) if field.name in report else "" for field in USAGE_FIELDS]
-    await _send_report(scope, job_id, (*columns, "{" + event + "}", worker or ""), calls)
+    await _send_report(context, job_id, (*columns, "{" + event + "}", worker or ""), calls)
     return Usage(**report) if report else None
 
 
 async def _send_report(
-    scope: QueueContext, job_id: str, words: tuple[str, ...], calls: RunCalls | None
+    context: QueueContext, job_id: str, words: tuple[str, ...], calls: RunCalls | None
 ) -> None:
     """Send an encoded report, waiting for a peer that holds the report lock."""
     mark = "" if calls is None else calls.next_mark()
 
     async def send(_repeated: bool = False) -> bytes:
-        await register_usage(scope)
+        await register_usage(context)
         for _ in range(_LOCK_TRIES):
-            reply = await scope.call("report_usage", job_id, scope.now_ms(), *words, mark)
+            reply = await context.call("report_usage", job_id, context.now_ms(), *words, mark)
             if reply[0] != b"busy":
                 break
             await asyncio.sleep(_LOCK_PAUSE)
@@ -164,14 +164,14 @@ async def _send_report(
 
     status = await (send() if calls is None else calls.repeat(send))
     if status == b"busy":
-        lock = scope.keys.usage_lock(job_id)
+        lock = context.keys.usage_lock(job_id)
         raise LockBusyError("reportUsage lock timeout; try again", lock=lock)
     if status != b"ok":
-        raise scope.refusal(job_id, status)
+        raise context.refusal(job_id, status)
 
 
 async def report_tokens(
-    scope: QueueContext, job_id: str, count: float, calls: RunCalls | None = None
+    context: QueueContext, job_id: str, count: float, calls: RunCalls | None = None
 ) -> None:
     """Tell the token limiter what a job used; the last call wins.
 
@@ -185,8 +185,8 @@ async def report_tokens(
 
     async def send(number: str = "") -> None:
         run = calls.processed_on if calls else ""
-        [status] = await scope.call("report_tokens", job_id, number_text(value), run, number)
+        [status] = await context.call("report_tokens", job_id, number_text(value), run, number)
         if status not in (b"ok", b"late"):  # late: a later one has replaced it already
-            raise scope.refusal(job_id, status)
+            raise context.refusal(job_id, status)
 
     await (send() if calls is None else calls.replace("tokens", send))
