@@ -138,6 +138,8 @@ def _kind(hint: Any) -> str:
     if hint in _NAMES:
         return _NAMES[hint]
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "s"
     if origin in (types.UnionType, typing.Union):
         return _kind(next(one for one in inner if one is not type(None))) + "?"
     if origin is tuple:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from ..jobs.audit import audit_blob
 from ..options.fields import (
@@ -25,6 +25,7 @@ from ..options.fields import (
 from ..options.job import Actor
 from ..records import Approval, Decision
 from ..records.decoding import decode_signals
+from ..records.outcomes import DecisionAction, DecisionOutcome
 from ..server.context import QueueContext
 from ..wire.numbers import parse_number
 from ..wire.payload import encode_json
@@ -39,10 +40,10 @@ _NOTHING = ("",) * 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A decision as its caller asks for it."""
+class _Request:
+    """What the caller of a decision asks for."""
 
-    action: str
+    action: DecisionAction
     actor: Actor
     message: Mapping[str, Any]
     signal: str
@@ -69,7 +70,7 @@ async def approve(
     if comment is not None:
         actor = replace(actor, comment=text(comment, "comment"))
     message = {"approved": True, "action": "approve", "comment": actor.comment}
-    asked = _Asked(
+    request = _Request(
         action="approve",
         actor=actor,
         message=message,
@@ -79,7 +80,7 @@ async def approve(
         expected_suspended_at=expected_suspended_at,
         unseen=flag(unseen, "unseen"),
     )
-    return await _decide(context, job_id, asked)
+    return await _decide(context, job_id, request)
 
 
 async def reject(
@@ -98,7 +99,7 @@ async def reject(
     if not some_text(reason, "reason").strip():
         refuse("reason", reason, "text, not blank")
     message = {"approved": False, "action": "reject", "comment": reason, "reason": reason}
-    asked = _Asked(
+    request = _Request(
         action="reject",
         actor=replace(actor, comment=reason),
         message=message,
@@ -107,11 +108,13 @@ async def reject(
         expect=expect,
         expected_suspended_at=expected_suspended_at,
     )
-    return await _decide(context, job_id, asked)
+    return await _decide(context, job_id, request)
 
 
-def not_shown(shown: Approval, action: str, actor: Actor, now_ms: int, signal: str | None = None) -> Decision:
-    """The answer to somebody who would decide on what was not shown to him; nothing is sent."""
+def not_shown(
+    shown: Approval, action: DecisionAction, actor: Actor, now_ms: int, signal: str | None = None
+) -> Decision:
+    """Build the answer to a person who would decide without having been shown all of it; nothing is sent."""
     return Decision(
         queue=shown.queue,
         id=shown.id,
@@ -125,50 +128,51 @@ def not_shown(shown: Approval, action: str, actor: Actor, now_ms: int, signal: s
     )
 
 
-async def _decide(context: QueueContext, job_id: str, asked: _Asked) -> Decision:
-    expect = None if asked.expect is None else text(asked.expect, "expect").lower()
+async def _decide(context: QueueContext, job_id: str, request: _Request) -> Decision:
+    expect = None if request.expect is None else text(request.expect, "expect").lower()
     now = context.now_ms()
     since = (
         ""
-        if asked.expected_suspended_at is None
-        else to_epoch_ms(asked.expected_suspended_at, "expected_suspended_at")
+        if request.expected_suspended_at is None
+        else to_epoch_ms(request.expected_suspended_at, "expected_suspended_at")
     )
-    edited = asked.data is not UNSET
-    detail = {"signal": asked.signal} | ({"edited": True} if edited else {})
-    detail |= {"unseen": True} if asked.unseen else {}
+    edited = request.data is not UNSET
+    detail = {"signal": request.signal} | ({"edited": True} if edited else {})
+    detail |= {"unseen": True} if request.unseen else {}
     blob = await audit_blob(
-        context, asked.actor, asked.action, [job_id], now, shown_hash=asked.expect, detail=detail
+        context, request.actor, request.action, [job_id], now, shown_hash=request.expect, detail=detail
     )
     reply: list[bytes] = []
     for _ in range(_TRIES):
         sha1, sha256, facts = await _facts(context, job_id, expect)
         if edited:
-            sha256 = hashlib.sha256(encode_json(asked.data, "signal data").encode()).hexdigest()
-        by = asked.actor.by
-        content = {**asked.message, "by": by, "reviewer": by, "at": now}
+            sha256 = hashlib.sha256(encode_json(request.data, "signal data").encode()).hexdigest()
+        by = request.actor.by
+        content = {**request.message, "by": by, "reviewer": by, "at": now}
         content |= {"review_hash": expect, "data_sha256": sha256}
         if edited:
-            content["data"] = asked.data
-        head = signal_head(asked.signal, content)
-        reply = await context.call("decide", job_id, head, asked.signal, now, blob, since, sha1, *facts)
+            content["data"] = request.data
+        head = signal_head(request.signal, content)
+        reply = await context.call("decide", job_id, head, request.signal, now, blob, since, sha1, *facts)
         if reply[0] != b"other_data":
             break
-    outcome, state, suspended_at, latest, is_new, seq = (as_text(item) for item in reply)
-    outcome = "changed" if outcome == "other_data" else outcome
+    status, state, suspended_at, latest, is_new, seq = (as_text(item) for item in reply)
+    # What the function answers, but that a payload which keeps changing is one that has changed.
+    outcome = cast(DecisionOutcome, "changed" if status == "other_data" else status)
     decision = Decision(
         queue=context.queue,
         id=job_id,
-        action=asked.action,
+        action=request.action,
         ok=outcome == "sent",
         outcome=outcome,
-        signal=asked.signal,
-        by=asked.actor.by,
+        signal=request.signal,
+        by=request.actor.by,
         at=_moment(now),
-        review_hash=asked.expect,
+        review_hash=request.expect,
         state=state or None,
         audit_seq=int(seq) if seq else None,
     )
-    return _with_first(decision, suspended_at, latest, is_new) if outcome == "not_suspended" else decision
+    return _with_decider(decision, suspended_at, latest, is_new) if outcome == "not_suspended" else decision
 
 
 async def _facts(
@@ -187,10 +191,11 @@ async def _facts(
     return bound.data_sha1, bound.data_sha256, bound.facts
 
 
-def _with_first(decision: Decision, suspended_at: str, latest: str, is_new: str) -> Decision:
-    """Name who was first: the latest signal, if it came after the suspension.
+def _with_decider(decision: Decision, suspended_at: str, latest: str, is_new: str) -> Decision:
+    """Add who decided first: the sender of the latest signal, if that came after the suspension.
 
-    Times of two machines decide that only where nobody noted how many signals there were before (`is_new` is "").
+    Args:
+        is_new: whether it did ("1", "0"); "" where nobody noted how many signals there were: then the times tell.
     """
     signals = decode_signals(f"[{latest}]") if latest else ()
     since = parse_number(suspended_at)

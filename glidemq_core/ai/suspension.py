@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from ..jobs.audit import audit_blob
 from ..options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
 from ..options.job import Actor
 from ..records import SignalResult, SuspendInfo
 from ..records.decoding import SUSPEND_FIELDS, decode_suspend
+from ..records.outcomes import SignalOutcome, SuspendStatus
 from ..server.context import QueueContext
-from ..wire.replies import picked_fields
+from ..wire.replies import as_text, picked_fields
 from .reviews import bound_facts, read_payload
 from .signals import signal_head
 
@@ -21,12 +22,14 @@ EARLY_TTL_MS = 7 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class SuspendOutcome:
-    """How a suspend call went: `suspended`, `resumed` (a kept signal was waiting), `lost` or `not_found`.
+    """How a suspend call went.
 
-    `lost`: this run does not own the job any more; nothing was changed.
+    Attributes:
+        suspended_at_ms: None unless the run has ended by suspension.
+        state: of a lost run's job.
     """
 
-    status: str
+    status: SuspendStatus
     suspended_at_ms: int | None = None
     state: str | None = None
 
@@ -57,10 +60,10 @@ async def suspend(
     status, *facts = await context.call(
         "suspend", job_id, entry_id, processed_on, context.now_ms(), reason or "", timeout_ms, ledger_head
     )
-    outcome = status.decode()
-    if outcome == "lost":
-        return SuspendOutcome(outcome, state=facts[0].decode("utf-8", "replace"))
-    return SuspendOutcome(outcome, int(facts[0]) if facts else None)
+    if status == b"lost":
+        return SuspendOutcome("lost", state=as_text(facts[0]))
+    known = cast(SuspendStatus, status.decode())  # what the function answers
+    return SuspendOutcome(known, int(facts[0]) if facts else None)
 
 
 async def send_signal(
@@ -82,7 +85,8 @@ async def send_signal(
     keep = EARLY_TTL_MS if flag(early, "early") else ""
     blob = await audit_blob(context, actor, "signal", [job_id], now, detail={"signal": name})
     outcome, _, revoked, _ = await context.call("signal", job_id, head, name, now, expected, keep, blob)
-    return SignalResult(outcome=outcome.decode(), revoked=revoked == b"1")
+    known = cast(SignalOutcome, outcome.decode())  # what the function answers
+    return SignalResult(outcome=known, revoked=revoked == b"1")
 
 
 async def deliver_early(context: QueueContext) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from ..options.job import JobRef
 from .base import answer, python_only
 from .flows import Usage
+from .outcomes import DecisionAction, DecisionOutcome, SignalOutcome
 
 
 @answer
@@ -122,9 +123,9 @@ class Decision:
 
     queue: str
     id: str
-    action: str
+    action: DecisionAction
     ok: bool
-    outcome: str
+    outcome: DecisionOutcome
     signal: str
     by: str
     at: datetime
@@ -139,10 +140,11 @@ class Decision:
 class SignalResult:
     """How a signal went (`resumed kept changed not_suspended not_found`); true only if the job was resumed.
 
-    `revoked`: the job resumes only to fail, because it was revoked meanwhile.
+    Attributes:
+        revoked: the job resumes only to fail, because it was revoked meanwhile.
     """
 
-    outcome: str
+    outcome: SignalOutcome
     revoked: bool = False
 
     def __bool__(self) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ..options.job import JobRef
 from .base import answer, python_only
+from .outcomes import OnExceeded
 
 Amounts = Mapping[str, float]
 
@@ -79,7 +80,7 @@ class FlowBudget:
     max_total_cost: float | None = None
     max_costs: Amounts = field(default_factory=dict)
     cost_unit: str | None = None
-    on_exceeded: str = "fail"
+    on_exceeded: OnExceeded = "fail"
     used_tokens: float = 0
     used_cost: float = 0
     used_tokens_by: Amounts = field(default_factory=dict)

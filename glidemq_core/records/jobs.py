@@ -10,6 +10,7 @@ from ..options.job import Fallback, JobOptions, JobRef
 from .approvals import Signal, SuspendInfo
 from .base import answer, python_only
 from .flows import Usage
+from .outcomes import AttemptOutcome
 
 
 @answer
@@ -76,7 +77,7 @@ class Attempt(Usage):
     attempt: int
     started_at: datetime
     ended_at: datetime | None = None
-    outcome: str
+    outcome: AttemptOutcome
     error: str | None = None
     error_type: str | None = None
     trace: str | None = None

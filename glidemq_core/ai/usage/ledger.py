@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, get_args
 
 from ...options.fields import EPOCH, from_epoch_ms
 from ...records import Attempt, Usage
+from ...records.outcomes import AttemptOutcome
 from ...records.usage import usage_from_json
 from ...server.context import QueueContext
 from ...wire.replies import as_text
 from ...wire.strict_json import parse_json
 
-_OUTCOMES = ("completed", "failed", "suspended", "delayed", "lost")
+_OUTCOMES: Final[tuple[AttemptOutcome, ...]] = get_args(AttemptOutcome)
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class Run:
     worker: str | None
     started: float
     ended: float | None = None
-    outcome: str | None = None
+    outcome: AttemptOutcome | None = None
     error: str | None = None
     error_type: str | None = None
     trace: str | None = None
@@ -76,8 +77,7 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
         else:
             current.started = _whole(entry.get("started")) or current.started
             current.ended = _whole(entry.get("at"))
-            outcome = entry.get("outcome")
-            current.outcome = outcome if outcome in _OUTCOMES else "lost"
+            current.outcome = next((one for one in _OUTCOMES if one == entry.get("outcome")), "lost")
             current.error = _words(entry.get("error"))
             current.error_type = _words(entry.get("error_type"))
             current.trace = _words(entry.get("trace"))
@@ -100,7 +100,8 @@ def attempts_of(entries: Iterable[bytes | str], state: str) -> list[Attempt]:
         if state == "active":
             runs.pop()
         elif state in ("completed", "failed"):
-            runs[-1].outcome = state  # ended by a peer that keeps no ledger
+            # Ended by a peer that keeps no ledger.
+            runs[-1].outcome = "completed" if state == "completed" else "failed"
     return [run.record() for run in runs]
 
 
