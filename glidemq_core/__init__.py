@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .job import Job as Job
     from .jobs.events.queue_events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
+    from .producer import Producer as Producer
     from .queue import Queue as Queue
     from .records import *  # noqa: F403
     from .search.index import NumericField as NumericField
@@ -38,8 +39,10 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .watch import Watch as Watch
     from .wire.serializer import JSON_SERIALIZER as JSON_SERIALIZER
     from .wire.serializer import Serializer as Serializer
+    from .worker import ShutdownHandle as ShutdownHandle
     from .worker import SyncJob as SyncJob
     from .worker import Worker as Worker
+    from .worker import graceful_shutdown as graceful_shutdown
     from .worker import serve as serve
 
 #: Public names by the module that defines them.
@@ -66,18 +69,19 @@ _HOMES = {
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
         JobTemplate NewJob Ordering QueueOptions RateLimit Retention TokenBucket TokenLimit WorkerOptions
     """,
+    "producer": "Producer",
     "queue": "Queue",
     "records": """
-        Approval Attempt AuditCheck AuditEntry Check Child Concurrency Decision Discovery Fleet Flow
-        FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage JobRow
-        Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate
+        Approval Attempt AuditCheck AuditEntry Check Child Concurrency DeadLetter Decision Discovery FailureGroup
+        Failures Fleet Flow FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage
+        JobRow Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate
         ReviewDecision SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo
         ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
     """,
     "search.index": "NumericField TagField TextField VectorField escape_tag",
     "ai.usage.summary": "get_usage_summary",
     "watch": "Watch",
-    "worker": "SyncJob Worker serve",
+    "worker": "ShutdownHandle SyncJob Worker graceful_shutdown serve",
     "flows.workflows": "chain chord dag group",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Generic, Literal, Unpack, overload
 
+from . import deadletters
 from .ai import approvals, reviews, suspension
 from .ai.streams import chunks
 from .ai.usage import ledger, summary
@@ -28,7 +29,7 @@ from .options.job import (
     RateLimit,
     job_options,
 )
-from .options.types import JobIdLike
+from .options.types import JobIdLike, id_in
 from .options.worker import QueueKeywords, QueueOptions, override_options
 from .reading.workers import get_workers
 from .records import (
@@ -54,7 +55,7 @@ from .records import (
 from .search import index
 from .search.schema import Field, VectorField
 from .server.connection import Connection
-from .server.context import QueueBase
+from .server.context import QueueBase, QueueContext
 from .watch.limits import queue_limits
 from .wire.serializer import JSON_SERIALIZER
 
@@ -824,3 +825,98 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         return await repair.release_parent(
             await self.scope(), self._own(job_id), children=children, actor=actor
         )
+
+    # Dead letters ------------------------------------------------------------------------------------------
+
+    async def get_dead_letter_jobs(
+        self, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    ) -> list[Job[Any, Any]]:
+        """Read the dead letters of this queue at places `start` to `end` (inclusive; negative: all), oldest first.
+
+        They are jobs of the queue that `dead_letter_queue` names, here or on the server; none is named: none.
+        Raises InvalidOptionError.
+        """
+        context, letters = await self._letters()
+        if letters is None:
+            return []
+        found = await deadletters.get_dead_letters(context, letters, start, end, exclude_data=exclude_data)
+        return [Job.of(letter) for letter in found]
+
+    async def get_dead_letter_job(
+        self, letter_id: JobIdLike, *, exclude_data: bool = False
+    ) -> Job[Any, Any] | None:
+        """Read one dead letter of this queue by its own id; None if there is none."""
+        context, letters = await self._letters()
+        if letters is None:
+            return None
+        found = await deadletters.get_dead_letter(
+            context, letters, id_in(letters.queue, letter_id), exclude_data=exclude_data
+        )
+        return None if found is None else Job.of(found)
+
+    async def remove_dead_letter_job(self, letter_id: JobIdLike, *, actor: Actor | None = None) -> bool:
+        """Discard one dead letter of this queue; False if there is none. Raises JobStateError while it runs."""
+        context, letters = await self._letters()
+        if letters is None:
+            return False
+        return await deadletters.remove_dead_letter(
+            context, letters, id_in(letters.queue, letter_id), actor=actor
+        )
+
+    async def replay_dead_letter_job(
+        self,
+        letter_id: JobIdLike,
+        *,
+        data: DataT | Unset = UNSET,
+        max_replays: int = deadletters.MAX_REPLAYS,
+        actor: Actor | None = None,
+    ) -> Job[Any, Any] | None:
+        """Add the job of a dead letter to this queue again and take the letter away; None if there is no letter.
+
+        The new job has payload and options of the failed one while that exists, without its id, delay, deduplication
+        and parent; else the letter's payload. Two calls for one letter make one job.
+
+        Args:
+            letter_id: the letter's own id, not that of the job that failed.
+            data: payload in place of the one that failed.
+            max_replays: how often one job may be put back.
+        Raises: JobStateError beyond `max_replays`; DuplicateJobError if the queue does not add the job, the letter
+            stays then; PayloadTooLargeError, SerializationError, InvalidOptionError.
+        """
+        context, letters = await self._letters()
+        if letters is None:
+            return None
+        job_id = await deadletters.replay_dead_letter(
+            context,
+            letters,
+            id_in(letters.queue, letter_id),
+            data=data,
+            max_replays=max_replays,
+            events=self._events,
+            actor=actor,
+        )
+        if job_id is None:
+            return None
+        return Job.of(await read.get_job(context, job_id) or JobSnapshot(context, job_id, {}))
+
+    async def replay_dead_letter_jobs(
+        self, *, group: str | None = None, count: int = 0, actor: Actor | None = None
+    ) -> list[str]:
+        """Put back the jobs of dead letters, oldest first; returns the ids of the new jobs.
+
+        Args:
+            group: only failures of this group, by the key that `Watch.failures` gives.
+            count: at most so many; 0 is all.
+        Letters beyond ten replays stay. Raises InvalidOptionError.
+        """
+        context, letters = await self._letters()
+        if letters is None:
+            return []
+        return await deadletters.replay_dead_letters(
+            context, letters, group=group, count=count, events=self._events, actor=actor
+        )
+
+    async def _letters(self) -> tuple[QueueContext, QueueContext | None]:
+        """Return the context of this queue and that of the queue of its dead letters."""
+        context = await self.scope()
+        return context, await deadletters.letters_queue(context, self._dead_letter_queue)

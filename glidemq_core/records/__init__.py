@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..options.job import Fallback, JobRef
 from .approvals import Approval, Decision, Inbox, ReviewDecision, Signal, SignalResult, SuspendInfo, ToolCall
 from .base import to_json
+from .failures import DeadLetter, FailureGroup, Failures
 from .flows import (
     Flow,
     FlowBudget,
@@ -58,8 +59,11 @@ __all__ = [
     "Check",
     "Child",
     "Concurrency",
+    "DeadLetter",
     "Decision",
     "Discovery",
+    "FailureGroup",
+    "Failures",
     "Fallback",
     "Fleet",
     "Flow",

@@ -13,13 +13,14 @@ from glidemq_core.ai.usage.ledger import get_ledger
 from glidemq_core.ai.usage.summary import get_usage_summary
 from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
-from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, whole
+from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, to_ms, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.counts import read_metrics
 from glidemq_core.records import (
     Attempt,
     AuditEntry,
     Discovery,
+    Failures,
     Fleet,
     Flow,
     FlowList,
@@ -42,6 +43,7 @@ from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection
 
 from .events import follow_events
+from .failures import read_failures
 from .jobs.detail import find_job, read_job
 from .jobs.filter import JobFilter
 from .jobs.listing import list_jobs
@@ -227,6 +229,20 @@ class Watch:
         """
         session = await self._open()
         return await session.workers.read(await session.names(names), brief=brief)
+
+    async def failures(
+        self, names: Sequence[str] | None = None, *, since: Duration = 3_600_000, limit: int = 200
+    ) -> Failures:
+        """Gather the newest failed jobs of queues (all known without `names`) by cause; the largest group first.
+
+        Args:
+            since: how far back to look (ms or timedelta).
+            limit: jobs that are read at most, the newest of all queues.
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        found = await read_failures(session.reader, await session.names(names), to_ms(since, "since"), limit)
+        return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""

@@ -1,12 +1,14 @@
-"""Serving until a signal comes: the one place for signals, which puts back what was there before."""
+"""Serving until a signal comes, and closing what a program names then: the one place for signals."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Protocol
+
+from ..errors import InvalidOptionError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -56,7 +58,7 @@ _handlers = _SignalHandlers()
 
 
 @contextmanager
-def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
     _handlers.add(stop)
     try:
         yield
@@ -74,7 +76,7 @@ async def serve_until_stopped(
         on_ready: called when all have started.
     """
     stop = asyncio.Event()
-    with _stopped_by_signals(stop) if signals else nullcontext():
+    with stopped_by_signals(stop) if signals else nullcontext():
         try:
             for service in services:
                 await service.start()
@@ -102,3 +104,90 @@ async def first_of(*waits: Coroutine[Any, Any, Any]) -> list[Any]:
         for task in tasks:
             task.cancel()
     return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Closeable(Protocol):
+    """What `graceful_shutdown` can close."""
+
+    def close(self) -> Awaitable[Any]:
+        """Release what it holds."""
+        ...
+
+
+class ShutdownHandle:
+    """Await it to serve until a signal has come and everything is closed."""
+
+    def __init__(self, closeables: tuple[Closeable, ...]) -> None:
+        self._closeables = closeables
+        self._stop = asyncio.Event()
+        self._listening = stopped_by_signals(self._stop)
+        self._listening.__enter__()
+        self._is_disposed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._waiting = asyncio.create_task(self._on_signal(), name="glidemq-shutdown")
+
+    async def _on_signal(self) -> None:
+        await self._stop.wait()
+        if not self._is_disposed:
+            self._begin()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        await asyncio.shield(self._waiting)
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def shutdown(self) -> None:
+        """Close everything now, at the same time; a second call waits for the first.
+
+        Raises:
+            Exception: the first error of what could not be closed, after all else is.
+        """
+        await asyncio.shield(self._begin())
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="glidemq-shutdown")
+            self._stop.set()
+        return self._closing
+
+    async def _close(self) -> None:
+        try:
+            ends = await asyncio.gather(*(one.close() for one in self._closeables), return_exceptions=True)
+        finally:
+            self._unlisten()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    def dispose(self) -> None:
+        """Give up: nothing is closed when a signal comes, and who awaits this goes on."""
+        self._unlisten()
+        self._stop.set()
+
+    def _unlisten(self) -> None:
+        if not self._is_disposed:
+            self._is_disposed = True
+            self._listening.__exit__(None, None, None)
+
+
+def graceful_shutdown(*closeables: Closeable) -> ShutdownHandle:
+    """Close workers, queues and whatever has a `close()` when SIGTERM or SIGINT comes.
+
+    Call it in a running event loop; the handlers that were there before are put back at the end. `Worker.run` and
+    `serve` do not need it.
+
+    Raises:
+        InvalidOptionError: something has no `close()`.
+    """
+    for one in closeables:
+        if not callable(getattr(one, "close", None)):
+            raise InvalidOptionError(
+                f"graceful_shutdown() takes what has a close(), not {type(one).__name__}",
+                option="closeables",
+                value=one,
+                allowed="workers, queues, producers, connections",
+            )
+    return ShutdownHandle(closeables)

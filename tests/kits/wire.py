@@ -33,6 +33,7 @@ OWN_KEYS = (
     "*:vec:*",
     "*:dedup-due",
     "*:ordering-due",
+    "*:replayed:*",
 )
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
 

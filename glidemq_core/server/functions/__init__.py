@@ -32,6 +32,7 @@ PARTS = (
     "add",
     "flow_add",
     "flow_parts",
+    "dead_letters",
     "settle",
     "claim",
     "exchange",

@@ -136,6 +136,15 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   return "ok", id
 end
 
+-- The same, with what `add` is told of a job: `packed` is a JSON array of texts (id, opts, delay, priority, attempts,
+-- lifo, extra).
+function jobs.add_packed(P, now, with_events, name, data, packed)
+  local o = cjson.decode(packed)
+  local extra = o[7] ~= "" and cjson.decode(o[7]) or {}
+  return add_one(P, now, with_events, o[1], name, data, o[2], tonumber(o[3]), tonumber(o[4]), tonumber(o[5]),
+    o[6] == "1", extra)
+end
+
 -- A batch of jobs without any options: ids in one step, nothing to decide. Few long words there and back cost less
 -- than many.
 -- args: now, events ("1"/""), number of jobs, lengths in bytes of each job's name and data, parted by commas, and
@@ -170,10 +179,7 @@ register("add", {}, function(P, args)
   local now, with_events, out = tonumber(args[1]), args[2] == "1", {}
   runs.check_places(P)
   for i = 3, #args, 3 do
-    local o = cjson.decode(args[i + 2])
-    local extra = o[7] ~= "" and cjson.decode(o[7]) or {}
-    out[#out + 1] = { add_one(P, now, with_events, o[1], args[i], args[i + 1], o[2], tonumber(o[3]), tonumber(o[4]),
-      tonumber(o[5]), o[6] == "1", extra) }
+    out[#out + 1] = { jobs.add_packed(P, now, with_events, args[i], args[i + 1], args[i + 2]) }
   end
   return out
 end)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from ...jobs.add import add_records, encode_job
-from ...options.job import JobOptions
+from ...options.job import JobOptions, JobRef
+from ...records.failures import count_of_replays, envelope
 from ...server.context import QueueContext
 from ...server.retry import retry_through_outage
 from ...wire.keys import QueueKeys
@@ -44,14 +44,14 @@ class DeadLetters:
         """Add the copy once, however often the call has to be repeated."""
         job, source = record.run.job, self._context.queue
         target = QueueContext(source.connection, QueueKeys(source.keys.prefix, name), JSON_SERIALIZER)
-        envelope: dict[str, Any] = {
-            "originalQueue": source.queue,
-            "originalJobId": job.id,
-            "data": decode_data(job.fields.get("data"), source.serializer).value,
-            "failedReason": record.value,
-            "attemptsMade": to_int(job.fields.get("attemptsMade")) - 1,
-        }
-        _, *words = encode_job(target, job.name, envelope, JobOptions())
+        content = envelope(
+            JobRef(source.queue, job.id),
+            decode_data(job.fields.get("data"), source.serializer).value,
+            failed_reason=record.value,
+            attempts_made=to_int(job.fields.get("attemptsMade")) - 1,
+            replays=count_of_replays(job.options.extra.get("replays")),
+        )
+        _, *words = encode_job(target, job.name, content, JobOptions())
         # The id first: an add that is repeated then finds the copy that it made before.
         [_, copy_id], _ = await retry_through_outage(
             lambda _: target.call("reserve_flow", source.now_ms(), target.keys.root, "")

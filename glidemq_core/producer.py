@@ -1,0 +1,95 @@
+"""The adding half of a queue, for programs that only need ids back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self, Unpack
+
+from .errors import GlideMQError
+from .jobs import add
+from .options.job import JobKeywords, JobOptions, NewJob, job_options
+from .options.worker import QueueKeywords, QueueOptions, override_options
+from .server.connection import Connection
+from .server.context import QueueBase
+from .wire.serializer import JSON_SERIALIZER
+
+
+class Producer(QueueBase):
+    """Add jobs to a queue and get their ids. Starts no background task; connects at first use.
+
+    Args:
+        name: name of the queue.
+        connection: URL (opened and owned), a shared Connection, or None for `GLIDEMQ_URL`.
+        prefix: key prefix; None takes the connection's.
+        compression: `none` or `gzip`, for the payloads of jobs added here.
+        serializer: turns payloads into text; JSON by default.
+        events: False leaves out `added` events.
+        options: the same set as one object; a keyword beside it wins.
+
+    Every call may raise what speaks of the server, and ClosedError after `close()`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connection: str | Connection | None = None,
+        *,
+        options: QueueOptions | None = None,
+        **keywords: Unpack[QueueKeywords],
+    ) -> None:
+        chosen = override_options(QueueOptions, options, keywords)
+        super().__init__(
+            name, connection, prefix=chosen.prefix, serializer=chosen.serializer or JSON_SERIALIZER
+        )
+        self._events = chosen.events
+        self._compression = chosen.compression
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._lazy.closed
+
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        **keywords: Unpack[JobKeywords],
+    ) -> str | None:
+        """Add a job as `Queue.add` does; returns its id, or None when it was deduplicated or its id is taken.
+
+        Raises: as `Queue.add`.
+        """
+        job = await add.add_job(
+            await self.scope(),
+            name,
+            data,
+            job_options(options, keywords),
+            events=self._events,
+            compression=self._compression,
+            cross_slot=cross_slot,
+        )
+        return None if job is None else job.id
+
+    async def add_bulk(self, jobs: Iterable[NewJob], *, cross_slot: bool = False) -> list[str | None]:
+        """Add many jobs with one timestamp, few round trips; one id a job, None for a skipped one, in order.
+
+        Raises: BulkError when some were refused; its `results` hold an id, None or the error for each. Jobs that were
+        not refused are stored all the same.
+        """
+        results = await add.add_each(
+            await self.scope(),
+            jobs,
+            events=self._events,
+            compression=self._compression,
+            cross_slot=cross_slot,
+        )
+        ids = [one if one is None or isinstance(one, GlideMQError) else one.id for one in results]
+        add.raise_refused(ids)
+        return [job_id for job_id in ids if not isinstance(job_id, GlideMQError)]
+
+    async def __aenter__(self) -> Self:
+        await self.scope()
+        return self

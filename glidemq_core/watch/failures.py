@@ -1,0 +1,159 @@
+"""Failed jobs of queues gathered by cause: the newest ones, small fields only."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from glidemq_core.ai.usage.ledger import attempts_of
+from glidemq_core.options.fields import EPOCH, from_epoch_ms, whole
+from glidemq_core.options.job import JobRef
+from glidemq_core.reading.fields import read_fields
+from glidemq_core.reading.reader import Reader
+from glidemq_core.records.failures import FailureGroup, Failures, failure_key, message_pattern
+from glidemq_core.wire.numbers import parse_number
+from glidemq_core.wire.replies import as_text, failed, items, number, pairs, sliced
+
+#: Members that a group names.
+_SAMPLE = 10
+#: Jobs that are read in one go.
+_PAGE = 500
+_FIELDS = ("name", "state", "failedReason", "usage:model", "usage:totalCost", "usage:costUnit")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A failed job as far as grouping needs it."""
+
+    ref: JobRef
+    failed_ms: int
+    name: str
+    error_type: str | None
+    message: str
+    model: str | None
+    cost: float | None
+    cost_unit: str | None
+
+    @property
+    def key(self) -> str:
+        """Key of its group."""
+        return failure_key(self.ref.queue, self.error_type, self.message, self.ref.id)
+
+
+def _group(key: str, members: Sequence[FailedJob]) -> FailureGroup:
+    """Return what is told of a group whose members are given newest first."""
+    newest, oldest = members[0], members[-1]
+    unit = next((job.cost_unit for job in members if job.cost is not None), None)
+    costs = [job.cost for job in members if job.cost is not None and job.cost_unit == unit]
+    return FailureGroup(
+        key=key,
+        queue=newest.ref.queue,
+        error_type=newest.error_type,
+        message=message_pattern(newest.message, newest.ref.id),
+        count=len(members),
+        first_at=_time(oldest.failed_ms),
+        last_at=_time(newest.failed_ms),
+        models=dict(Counter(job.model for job in members if job.model is not None)),
+        names=dict(Counter(job.name for job in members)),
+        wasted_cost=sum(costs) if costs else None,
+        sample=tuple(job.ref for job in members[:_SAMPLE]),
+    )
+
+
+def _time(ms: int) -> datetime:
+    return from_epoch_ms(ms) or EPOCH
+
+
+async def read_failures(reader: Reader, queues: Sequence[str], since_ms: int, limit: int) -> Failures:
+    """Gather the newest failed jobs of queues by cause, whatever the number of older ones.
+
+    Args:
+        since_ms: how far back to look, ms.
+        limit: jobs that are read at most, the newest of all queues.
+
+    Raises:
+        InvalidOptionError: `limit` is not a whole number from 1 on.
+    """
+    whole(1)(limit, "limit")
+    at = reader.now()
+    refs, complete = await _newest(reader, queues, reader.now_ms() - since_ms, limit)
+    groups: dict[str, list[FailedJob]] = {}
+    for job in await read_failed(reader, refs):
+        groups.setdefault(job.key, []).append(job)
+    records = [_group(key, members) for key, members in groups.items()]
+    records.sort(key=lambda group: (-group.count, -group.last_at.timestamp(), group.key))
+    return Failures(groups=tuple(records), jobs_read=len(refs), complete=complete, at=at)
+
+
+async def _newest(
+    reader: Reader, queues: Sequence[str], oldest_ms: int, limit: int
+) -> tuple[list[tuple[JobRef, int]], bool]:
+    """Return the newest failed jobs of queues with their times, and whether these are all since `oldest_ms`."""
+    # One more than wanted tells whether there are more.
+    newest_first = ("BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES")
+    answers = await reader.read(
+        [
+            ("ZRANGE", f"{reader.keys(queue).root}:failed", "+inf", max(0, oldest_ms), *newest_first)
+            for queue in queues
+        ]
+    )
+    found: list[tuple[JobRef, int]] = []
+    complete = True
+    for queue, answer in zip(queues, answers, strict=True):
+        if failed(answer):
+            complete = False
+            continue
+        found += [
+            (JobRef(queue, as_text(job_id)), int(number(score) or 0)) for job_id, score in pairs(answer)
+        ]
+    newest = heapq.nlargest(limit + 1, found, key=lambda one: one[1])
+    return newest[:limit], complete and len(newest) <= limit
+
+
+async def read_failed(reader: Reader, refs: Sequence[tuple[JobRef, int]]) -> list[FailedJob]:
+    """Read jobs that may have failed; those that have not, or are retried meanwhile, are left out."""
+    jobs: list[FailedJob] = []
+    for page in sliced(refs, _PAGE):
+        by_queue: dict[str, list[tuple[JobRef, int]]] = {}
+        for ref, failed_ms in page:
+            by_queue.setdefault(ref.queue, []).append((ref, failed_ms))
+        for queue, members in by_queue.items():
+            rows = await read_fields(reader, queue, [ref.id for ref, _ in members], _FIELDS)
+            ends = await reader.read(
+                [("LRANGE", reader.keys(queue).ledger(ref.id), -1, -1) for ref, _ in members]
+            )
+            for (ref, failed_ms), fields, end in zip(members, rows, ends, strict=True):
+                if fields.get("state") == b"failed":
+                    jobs.append(_failed_job(ref, failed_ms, fields, end))
+    jobs.sort(key=lambda job: -job.failed_ms)
+    return jobs
+
+
+def _failed_job(ref: JobRef, failed_ms: int, fields: dict[str, bytes], end: Any) -> FailedJob:
+    attempts = attempts_of(items(end), "failed")
+    last = attempts[-1] if attempts else None
+    return FailedJob(
+        ref=ref,
+        failed_ms=failed_ms,
+        name=as_text(fields.get("name")),
+        error_type=last.error_type if last is not None else None,
+        message=as_text(fields.get("failedReason")),
+        model=as_text(fields.get("usage:model")) or None,
+        cost=parse_number(fields.get("usage:totalCost") or b""),
+        cost_unit=as_text(fields.get("usage:costUnit")) or None,
+    )
+
+
+async def members_of(reader: Reader, queue: str, key: str, limit: int) -> list[str]:
+    """Return ids of the failed jobs of a queue that belong to a group now, newest first.
+
+    Args:
+        key: key of the group.
+        limit: failed jobs that are looked at.
+    """
+    refs, _ = await _newest(reader, [queue], 0, limit)
+    return [job.ref.id for job in await read_failed(reader, refs) if job.key == key]

@@ -1,0 +1,76 @@
+"""The producer writes what a queue writes and gives ids back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glidemq_core import (
+    BulkError,
+    ClosedError,
+    Deduplication,
+    InvalidOptionError,
+    NewJob,
+    Ordering,
+    Producer,
+    Queue,
+)
+from glidemq_core.server.connection import Connection
+
+
+async def test_it_adds_what_a_queue_adds(connection: Connection) -> None:
+    async with Producer("p", connection) as producer, Queue("q", connection) as queue:
+        for options in ({}, {"delay": 60_000}, {"priority": 3}, {"job_id": "mine"}, {"ordering": "k"}):
+            added = await producer.add("a", {"n": 1}, **options)  # type: ignore[arg-type]
+            job = await queue.add("a", {"n": 1}, **options)  # type: ignore[call-overload]
+            stored = [
+                await connection.command("HGETALL", f"glide:{{{name}}}:job:{job_id}")
+                for name, job_id in (("p", added), ("q", job.id))
+            ]
+            for fields in stored:
+                fields.pop(b"timestamp")
+            assert added == job.id
+            assert stored[0] == stored[1]
+
+
+async def test_skipped_jobs_have_no_id(connection: Connection) -> None:
+    async with Producer("p", connection) as producer:
+        assert await producer.add("a", job_id="x") == "x"
+        assert await producer.add("a", job_id="x") is None
+        assert await producer.add("a", deduplication=Deduplication("d")) is not None
+        assert await producer.add("a", deduplication=Deduplication("d")) is None
+
+
+async def test_bulk_has_one_entry_a_job(connection: Connection) -> None:
+    async with Producer("p", connection) as producer:
+        jobs: list[Any] = [NewJob("a", 1), NewJob("a", 2, _options(job_id="1")), NewJob("a", 3)]
+        assert await producer.add_bulk(jobs) == ["1", None, "2"]
+        assert await producer.add_bulk([]) == []
+
+
+async def test_refused_jobs_of_a_bulk_are_told_after_it(connection: Connection) -> None:
+    async with Producer("p", connection) as producer:
+        dear = _options(ordering=Ordering("k"), cost=1)
+        with pytest.raises(BulkError) as caught:
+            await producer.add_bulk([NewJob("a", 1, dear), "no job"])  # type: ignore[list-item]
+
+    first, second = caught.value.results
+    assert first == "1"
+    assert isinstance(second, InvalidOptionError)
+
+
+async def test_a_closed_one_says_so(connection: Connection, server_url: str) -> None:
+    producer = Producer("p", server_url)
+    await producer.add("a")
+    assert not producer.is_closed
+    await producer.close()
+    assert producer.is_closed
+    with pytest.raises(ClosedError, match="Producer 'p' is closed"):
+        await producer.add("a")
+
+
+def _options(**keywords: Any) -> Any:
+    from glidemq_core import JobOptions
+
+    return JobOptions(**keywords)
