@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import glidemq_core
+from glidemq_core import records
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
 from glidemq_core.records import (
@@ -46,7 +47,6 @@ from glidemq_core.records import (
     Usage,
     WorkerInfo,
     WorkerJob,
-    jobs,
     to_json,
 )
 from glidemq_core.records.decoding import decode_chunk
@@ -211,8 +211,8 @@ def test_deeply_nested_user_values_do_not_break_json() -> None:
 
 
 def test_records_are_frozen_and_keyword_only() -> None:
-    for name in jobs.__all__:
-        cls = getattr(jobs, name)
+    for name in records.__all__:
+        cls = getattr(records, name)
         if dataclasses.is_dataclass(cls) and name not in ("Fallback", "JobRef"):
             assert cls.__dataclass_params__.frozen, name
             assert all(field.kw_only for field in dataclasses.fields(cls)), name
