@@ -18,7 +18,7 @@ from glidemq_core.wire.replies import sliced
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512
-#: Seconds after which functions that were out of reach are tried again.
+#: After how long functions that could not be called are tried again, s.
 RETRY_FUNCTIONS_S = 60.0
 
 Command = Sequence[Arg]
@@ -57,7 +57,7 @@ class Reader:
         return from_epoch_ms(self.now_ms()) or EPOCH
 
     async def read(self, commands: Iterable[Command]) -> list[Any]:
-        """Run reads; an error stands in its place. What is asked at one moment shares round trips."""
+        """Run reads; an error stands in the place of its answer."""
         mine = list(commands)
         if not mine:
             return []
@@ -108,7 +108,8 @@ class Reader:
     async def call_each(self, name: str, calls: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any] | None:
         """Call one read-only function on many queues, `(queue prefix, arguments)` each.
 
-        Returns None where functions are out of reach (ACL, read-only without our library): read plainly then.
+        Returns None where this user cannot call them (ACL, or read-only before the library is loaded): plain commands
+        are to be used then.
         """
         if time.monotonic() < self._plain_until:
             return None

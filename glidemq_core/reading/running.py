@@ -1,4 +1,4 @@
-"""Running jobs: which jobs run, and whose worker has not been heard of for longer than their lock lasts."""
+"""Running jobs, and those whose heartbeat is overdue."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def list_runs(
     """Return ids of running jobs that came from a list, and how many are counted.
 
     Args:
-        search: looks for those that Node workers run, which no index holds; called only when the counter says
+        search: finds those that Node workers run, which no index holds; called only when the counter says
             that there are some.
         most: ids taken from the index at most; 0 for all.
         newest: whether the latest start comes first.

@@ -13,22 +13,22 @@ from glidemq_core.wire.replies import text
 
 from .reader import Reader, Throttle
 
-#: Keys a step looks at.
+#: Keys that a step searches.
 STEP_KEYS = 1_000
 #: Steps of one `walk_keys`.
 WALK_STEPS = 500
 #: Types of keys by what follows the queue's prefix; those not listed are hashes.
 _KINDS = {"w": "string", "tpm": "string", "deps": "set"}
 
-#: The next cursor ("0": every key has been looked at) and the keys found.
+#: The next cursor ("0": every key has been searched) and the keys found.
 Step = tuple[str, list[str]]
 
 
 async def try_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step | Exception:
-    """Look at the next keys `P:<suffix>` of a queue, or ("") of all queues of one server.
+    """Search the next keys for `P:<suffix>` of a queue, or ("") of all queues of one server.
 
     Returns:
-        The step, or why nothing could be looked at.
+        The step, or why it could not be made.
     """
     if not queue:
         pattern = discovery_pattern(reader.prefix, suffix)
@@ -42,7 +42,7 @@ async def try_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step
     reply = await reader.call_each("scan", [(keys.root, (cursor, pattern, STEP_KEYS, kind))])
     if reply is None:
         return PermissionDeniedError(
-            f"the keys of queue '{queue}' cannot be looked at: this user may not call our server functions",
+            f"the keys of queue '{queue}' cannot be searched: this user may not call our server functions",
             hint="ask for the ACL rights, or sign in as another user",
             reason="acl",
             command="FCALL_RO",
@@ -51,7 +51,7 @@ async def try_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step
 
 
 async def scan_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Step:
-    """As `try_step`; where nothing may be looked at, nothing is found and nothing is left."""
+    """As `try_step`; a step that cannot be made finds nothing and is the last."""
     found = await try_step(reader, queue, cursor, suffix)
     return ("0", []) if isinstance(found, Exception) else found
 
@@ -59,7 +59,7 @@ async def scan_step(reader: Reader, queue: str, cursor: str, suffix: str) -> Ste
 async def scan_steps(
     reader: Reader, queue: str, suffix: str, most: int, *, strict: bool = False
 ) -> AsyncIterator[Step]:
-    """Yield up to `most` steps from the beginning; fewer once all keys have been looked at.
+    """Yield up to `most` steps from the beginning; fewer once all keys have been searched.
 
     Args:
         strict: whether to raise what keeps a step from being made; else the walk ends there.

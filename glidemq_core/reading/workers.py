@@ -23,7 +23,7 @@ _MAX_CONSUMERS = 2_000
 _MAX_GROUPS = 16
 #: A consumer without registration is asked for again once it has been seen to act by so much later, ms.
 _ACTED_MS = 1_000
-#: Round trips a second of a walk that somebody waits for.
+#: Round trips a second of a walk that a caller waits for.
 _WALK_CALLS_PER_S = 1_000
 
 
@@ -32,14 +32,14 @@ class Walk:
     """A walk over all keys for registrations: how far it has come, for one queue or ("") for all."""
 
     cursor: str = "0"
-    #: Every key has been looked at.
+    #: Every key has been searched.
     complete: bool = False
     #: Why it could not go on.
     stopped: Exception | None = None
 
     @property
     def is_over(self) -> bool:
-        """Whether going on makes no sense: it is complete, or the user may not look."""
+        """Whether going on makes no sense: it is complete, or this user may not scan keys."""
         return self.complete or isinstance(self.stopped, PermissionDeniedError)
 
 
@@ -53,7 +53,7 @@ class WorkerFinder:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        #: Consumers whose registration was met, by queue.
+        #: Consumers whose registration was found, by queue.
         self._seen: dict[str, set[str]] = {}
         self._walks: dict[str, Walk] = {}
         self._walking = asyncio.Lock()
@@ -62,10 +62,10 @@ class WorkerFinder:
 
     async def listed(self, queue: str) -> list[WorkerInfo]:
         """Return workers as far as they are listed or have been found, oldest first; walks over no keys."""
-        workers, _ = await self.look(queue)
+        workers, _ = await self.read(queue)
         return workers
 
-    async def look(self, queue: str) -> tuple[list[WorkerInfo], Any]:
+    async def read(self, queue: str) -> tuple[list[WorkerInfo], Any]:
         """As `listed`; also the answer of XINFO GROUPS, which was needed for it."""
         keys = self._reader.keys(queue)
         groups, published = await self._reader.read(
@@ -117,7 +117,7 @@ class WorkerFinder:
 
         Args:
             queue: whose keys; "" for those of all queues of one server.
-            steps: pages of keys to look at, at most; None for all that are left.
+            steps: pages of keys to search, at most; None for all that are left.
             anew: whether to begin again.
         """
         async with self._walking:
@@ -144,7 +144,7 @@ class WorkerFinder:
         return walk is not None and walk.is_over
 
     def is_complete(self, queue: str) -> bool:
-        """Whether a walk has looked at every key of a queue."""
+        """Whether a walk has searched every key of a queue."""
         return any(walk is not None and walk.complete for walk in map(self._walks.get, (queue, "")))
 
 
@@ -161,10 +161,10 @@ def finder_of(connection: Connection, prefix: str) -> WorkerFinder:
 
 
 async def get_workers(context: QueueContext) -> list[WorkerInfo]:
-    """Return all live workers of a queue, oldest first, however many keys have to be looked at.
+    """Return all live workers of a queue, oldest first, however many keys have to be searched.
 
     Raises:
-        PermissionDeniedError: the user may not look at the keys.
+        PermissionDeniedError: this user may not scan keys.
     """
     finder = finder_of(context.connection, context.keys.prefix)
     walk = await finder.walk(context.queue, anew=True)

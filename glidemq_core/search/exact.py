@@ -1,4 +1,4 @@
-"""Exact vector search on any server: every vector of a field is looked at, in pages.
+"""Exact vector search on any server: every vector of a field is compared, in pages.
 
 A query costs O(vectors x dimensions) of work and one page of memory.
 """
@@ -18,13 +18,17 @@ from .filter import Filter
 from .hits import Hit, rank
 from .schema import Schema
 
-#: Vectors a page, and what a page of long ones may weigh.
+#: Vectors of a page, and its bytes at most.
 _PAGE: Final = 1_000
 _PAGE_BYTES: Final = 16 << 20
 
 
 async def create(context: QueueContext, name: str, schema: Schema, *, scan: bool) -> bool:
-    """Note down an index, after listing the vectors that are already there if `scan`; False: it exists."""
+    """Record an index; returns False if it exists already.
+
+    Args:
+        scan: whether vectors that are already stored are listed first.
+    """
     if scan:
         await rescan(context, schema)
     vector = schema.vector
@@ -33,7 +37,7 @@ async def create(context: QueueContext, name: str, schema: Schema, *, scan: bool
 
 
 async def drop(context: QueueContext, name: str, schema: Schema) -> bool:
-    """Forget an index, and which jobs have vectors unless another index needs it; False: there is none."""
+    """Forget an index, and the list of its vectors unless another index needs that; returns False if there is none."""
     shared = False
     async for page in _pages(context, "vindex:*"):
         others = [context.keys.vindex(other) for other in page if other != name]
@@ -44,13 +48,13 @@ async def drop(context: QueueContext, name: str, schema: Schema) -> bool:
 
 
 async def rescan(context: QueueContext, schema: Schema) -> None:
-    """Walk the queue's records once, bounded, and list the jobs with a vector of the field."""
+    """Walk over the records of the queue's jobs, bounded, and list those with a vector of the field."""
     async for page in _pages(context, "job:*"):
         await context.call("vector_note", schema.vector.name, *page)
 
 
 async def _pages(context: QueueContext, pattern: str) -> AsyncIterator[list[str]]:
-    """What follows the first colon in the hashes that match, in pages; warns when the walk ends early."""
+    """Yield pages of what follows the colon of `pattern` in the keys that match; warns when the walk ends early."""
     head = pattern.index(":") + 1
     missed = "vectors stored by glide-mq peers may be missing from exact search"
     async for keys in walk_keys(context, pattern, missed=missed):
@@ -60,7 +64,8 @@ async def _pages(context: QueueContext, pattern: str) -> AsyncIterator[list[str]
 async def nearest(context: QueueContext, schema: Schema, target: bytes, k: int, where: Filter) -> list[Hit]:
     """Find the `k` nearest vectors among the jobs that pass the filter, nearest first.
 
-    Raises UnsupportedServerError when numpy is missing.
+    Raises:
+        UnsupportedServerError: numpy is missing.
     """
     numpy = _numpy()
     vector = schema.vector
@@ -101,7 +106,7 @@ def _merge(best: dict[str, Hit], found: Iterable[tuple[str, float]], k: int) -> 
 
 
 def _distances(numpy: Any, metric: str, vectors: list[bytes], target: bytes) -> list[float]:
-    """Distances in float64 over the float32 values; equal vectors have equal distances wherever they stand."""
+    """Compute distances in float64 from float32 values, so that equal vectors have equal distances."""
     wanted = numpy.frombuffer(target, "<f4").astype("f8")
     rows = numpy.frombuffer(b"".join(vectors), "<f4").astype("f8").reshape(len(vectors), -1)
     with numpy.errstate(all="ignore"):

@@ -25,7 +25,7 @@ _STORED_NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)", r
 
 
 def escape_tag(value: str) -> str:
-    """Write a text so that it stands for itself between `{` and `}`: letters, digits and _ as they are."""
+    """Escape a text for use as a tag between `{` and `}`: all but letters, digits and _."""
     return "".join(c if c == "_" or c.isalnum() else "\\" + c for c in value)
 
 
@@ -33,7 +33,7 @@ class Condition(Protocol):
     """One part of a filter."""
 
     def matches(self, row: Row) -> bool:
-        """Whether a hash with these values passes."""
+        """Tell whether a record with these values passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,13 @@ class _Not:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that was read: `fields` are those of a hash that it looks at."""
+    """A parsed filter, and the fields of a record that it reads."""
 
     condition: Condition
     fields: tuple[str, ...]
 
     def matches(self, row: Row) -> bool:
-        """Whether a hash with these values passes."""
+        """Tell whether a record with these values passes."""
         return self.condition.matches(row)
 
 
@@ -127,7 +127,7 @@ def parse_filter(text: str, fields: Sequence[Field]) -> Filter:
     """Read a filter for an index with these fields.
 
     Raises:
-        InvalidOptionError: it is none; the message says where it breaks.
+        InvalidOptionError: it cannot be parsed; the message says at which character.
         UnsupportedServerError: only a search module understands it.
     """
     if len(text) > _MAX_LENGTH:
@@ -136,7 +136,7 @@ def parse_filter(text: str, fields: Sequence[Field]) -> Filter:
 
 
 class _Reader:
-    """Reads a filter from left to right: alternatives of rows of terms."""
+    """Parses a filter from left to right: alternatives (`|`) of rows of terms."""
 
     def __init__(self, text: str, known: Mapping[str, Field]) -> None:
         self._text = text

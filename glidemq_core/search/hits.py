@@ -1,4 +1,4 @@
-"""Hits of a vector search and the order in which they are told, whichever engine found them."""
+"""Hits of a vector search and their order, the same for both engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search indexes over a queue's jobs and the search itself, by the server's module or without one."""
+"""Search indexes over a queue's jobs, and vector search by the server's module or without one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 Engine = Literal["auto", "module", "exact"]
 
 _MAX_K = 10_000
-#: How often a module is asked again, for twice as many, when others may have taken the places of the nearest.
+#: How often a module is asked again, each time for twice as many, when hits of other queues may hide the nearest.
 _ASK_AGAIN = 5
 
 
@@ -50,8 +50,8 @@ class Index:
     schema: Schema | None
 
 
-#: Indexes met so far by queue prefix and vector field; "" notes that the default index was looked for.
-_met: WeakKeyDictionary[Connection, dict[tuple[str, str], Index | None]] = WeakKeyDictionary()
+#: Known indexes by queue prefix and vector field; "" notes that the default index was looked up.
+_known: WeakKeyDictionary[Connection, dict[tuple[str, str], Index | None]] = WeakKeyDictionary()
 
 
 async def create_job_index(
@@ -91,7 +91,7 @@ async def drop_job_index(context: QueueContext, name: str | None = None) -> None
         dropped = await exact.drop(context, index.name, index.schema)
     else:
         dropped = await module.drop(context, index.name)
-    _met.get(context.connection, {}).pop((context.keys.root, index.field), None)
+    _known.get(context.connection, {}).pop((context.keys.root, index.field), None)
     if not dropped:
         _refuse_missing(context, index.name)
 
@@ -189,7 +189,7 @@ async def _load_fields(
 
 
 async def find_index(context: QueueContext, name: str) -> Index:
-    """Look an index up. Raises IndexNotFoundError when there is none over this queue with a vector."""
+    """Look up an index over this queue with a vector. Raises IndexNotFoundError."""
     stored, listed = await _look(context, name)
     index = None
     if stored is not None:
@@ -206,18 +206,18 @@ async def find_index(context: QueueContext, name: str) -> Index:
 
 
 async def index_for(context: QueueContext, field: str) -> Index | None:
-    """Return the index that a vector of this field would enter, as far as this process knows.
+    """Return the index of a vector field, as far as this process knows.
 
-    Without one met before, the queue's default index is looked for once a connection.
+    If none is known, the queue's default index is looked up, once a connection.
     """
-    met = _met.setdefault(context.connection, {})
-    if (context.keys.root, field) not in met and (context.keys.root, "") not in met:
-        met[context.keys.root, ""] = None
+    known = _known.setdefault(context.connection, {})
+    if (context.keys.root, field) not in known and (context.keys.root, "") not in known:
+        known[context.keys.root, ""] = None
         try:
             await find_index(context, _index_name(context, None))
         except IndexNotFoundError:
             return None
-    return met.get((context.keys.root, field))
+    return known.get((context.keys.root, field))
 
 
 async def check_length(context: QueueContext, field: str, embedding: Any, packed: bytes) -> None:
@@ -225,7 +225,7 @@ async def check_length(context: QueueContext, field: str, embedding: Any, packed
     index = await index_for(context, field)
     if index is None or len(packed) == 4 * index.dimensions:
         return
-    _met[context.connection].pop((context.keys.root, field), None)  # it may have been made anew since
+    _known[context.connection].pop((context.keys.root, field), None)  # it may have been made anew since
     try:
         index = await find_index(context, index.name)
     except IndexNotFoundError:
@@ -235,7 +235,7 @@ async def check_length(context: QueueContext, field: str, embedding: Any, packed
 
 
 def refuse_length(option: str, embedding: Any, packed: bytes, index: Index) -> NoReturn:
-    """Raise InvalidOptionError: the vector has not as many numbers as the index has dimensions."""
+    """Raise the InvalidOptionError for a vector whose length is not that of the index."""
     raise InvalidOptionError(
         f"{option} has {len(packed) // 4} numbers; index '{index.name}' has {index.dimensions} dimensions",
         option=option,
@@ -272,7 +272,7 @@ async def _look(context: QueueContext, name: str) -> tuple[bytes | None, set[str
 
 
 def _remember(context: QueueContext, index: Index) -> None:
-    _met.setdefault(context.connection, {})[context.keys.root, index.field] = index
+    _known.setdefault(context.connection, {})[context.keys.root, index.field] = index
 
 
 def _refuse_missing(context: QueueContext, name: str) -> NoReturn:

@@ -19,19 +19,19 @@ from .schema import Schema
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What FT.INFO says of an index: which keys it covers, its first vector field."""
+    """An index as FT.INFO describes it: prefixes of its keys, and its first vector field."""
 
     prefixes: tuple[str, ...]
     field: str | None
     dimensions: int
 
     def covers(self, context: QueueContext) -> bool:
-        """Whether jobs of this queue can be in it."""
+        """Tell whether the index covers jobs of this queue."""
         return any(context.keys.job("").startswith(prefix) for prefix in self.prefixes)
 
 
 def create_words(options: Mapping[str, Any] | None) -> list[str]:
-    """Check `create_options` and write them as FT.CREATE takes them. Raises InvalidOptionError."""
+    """Check `create_options` and return them as arguments of FT.CREATE. Raises InvalidOptionError."""
     if options is None:
         return []
     if not isinstance(options, Mapping):
@@ -125,10 +125,12 @@ async def nearest(
     score_field: str,
     timeout_ms: int | None,
 ) -> tuple[list[Hit], int]:
-    """Find the `k` nearest vectors; those of this queue's jobs, in no order, and how many there were at all.
+    """Find the `k` nearest vectors: return those of this queue's jobs, in no order, and how many were found at all.
 
     The index's prefix has no closing brace, so that it also covers queues whose names begin with this one's.
-    Raises InvalidOptionError when the server cannot read the filter.
+
+    Raises:
+        InvalidOptionError: the server cannot parse the filter.
     """
     chosen = where if where.strip() == "*" else f"({where})"
     words: list[str | bytes] = ["FT.SEARCH", name, f"{chosen}=>[KNN {k} @{field} $BLOB AS {score_field}]"]

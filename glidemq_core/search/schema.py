@@ -1,4 +1,4 @@
-"""What a search index covers: its fields, its vector, and how that is written down."""
+"""Schema of a search index: its fields and its vector, and how both are stored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TagField:
             refuse("separator", self.separator, "one ASCII character")
 
     def words(self) -> list[str]:
-        """The field as FT.CREATE takes it."""
+        """Return the arguments of FT.CREATE for the field."""
         words = [self.name, self.kind]
         if self.separator != ",":
             words += ["SEPARATOR", self.separator]
@@ -49,7 +49,7 @@ class NumericField:
         field_name(self.name)
 
     def words(self) -> list[str]:
-        """The field as FT.CREATE takes it."""
+        """Return the arguments of FT.CREATE for the field."""
         return [self.name, self.kind]
 
 
@@ -64,7 +64,7 @@ class TextField:
         field_name(self.name)
 
     def words(self) -> list[str]:
-        """The field as FT.CREATE takes it."""
+        """Return the arguments of FT.CREATE for the field."""
         return [self.name, self.kind]
 
 
@@ -96,7 +96,7 @@ class VectorField:
         return 4 * self.dimensions
 
     def words(self) -> list[str]:
-        """The field as FT.CREATE takes it."""
+        """Return the arguments of FT.CREATE for the field."""
         attributes = ["TYPE", "FLOAT32", "DIM", str(self.dimensions)]
         attributes += ["DISTANCE_METRIC", self.distance_metric]
         return [self.name, self.kind, self.algorithm, str(len(attributes)), *attributes]
@@ -145,11 +145,11 @@ class Schema:
         return schema
 
     def words(self) -> list[str]:
-        """The schema as FT.CREATE takes it."""
+        """Return the arguments of FT.CREATE for the schema."""
         return [word for field in (*self.fields, self.vector) for word in field.words()]
 
     def to_json(self) -> str:
-        """Write the schema down."""
+        """Write the schema as JSON."""
         vector = self.vector
         return compact_json(
             {
@@ -165,7 +165,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, stored: bytes, index: str) -> Schema:
-        """Read a schema back. Raises GlideMQError when it is damaged."""
+        """Read a stored schema. Raises GlideMQError when it is damaged."""
         try:
             raw = parse_json(stored)
             return cls(tuple(_read(item) for item in raw["fields"]), VectorField(**raw["vector"]))

@@ -1,4 +1,4 @@
-"""Storing the vector of a job, in its record or, safe for glide-mq workers, beside it."""
+"""Storing the vector of a job, in its record or beside it, where glide-mq's Node workers do not read."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ from .vectors import pack, vector_name
 Place = Literal["job", "side"]
 OnNodeWorker = Literal["warn", "refuse", "allow"]
 
-#: Looking for workers walks the server's keys: what was found holds for this many times as long as the walk took.
-_PATIENCE = 20
+#: The search for Node workers walks over the server's keys; its answer stands this many times as long as it took.
+_STANDS_TIMES = 20
 _NOT_ALL_KEYS = "not all keys have been looked at for workers, the next call goes on"
-#: Pages of keys that one call looks at; the next one goes on from there.
+#: Pages of keys that one call searches; the next call goes on from there.
 _PAGES = 500
 
 
 @dataclass(slots=True)
-class _Look:
-    """What is known of the Node workers of a queue: until when (monotonic s), and how long was looked so far."""
+class _NodeWorkers:
+    """Whether Node workers serve a queue, as far as is known."""
 
-    until: float = 0.0
+    #: None while the search goes on.
     found: bool | None = None
+    #: When the answer is to be found anew, monotonic s.
+    until: float = 0.0
+    #: How long the search has taken so far, s.
     spent: float = 0.0
     begins: bool = True
-    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    searching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-_looks: WeakKeyDictionary[Connection, dict[str, _Look]] = WeakKeyDictionary()
+#: What is known of each connection's queues, by queue prefix.
+_known: WeakKeyDictionary[Connection, dict[str, _NodeWorkers]] = WeakKeyDictionary()
 
 
 async def store_vector(
@@ -54,8 +58,10 @@ async def store_vector(
     """Store a vector, replacing the former one of that field in either place.
 
     Args:
-        running: its own processor stores it.
-    Returns: the field of the record and what was stored there, or beside it.
+        running: whether the job's own processor stores it.
+
+    Returns:
+        The field of the record and what was stored there, or beside it.
 
     Raises:
         InvalidOptionError: also for a field of the job's record, a length other than the index's, and
@@ -89,23 +95,23 @@ async def store_vector(
 
 
 async def _has_node_worker(context: QueueContext) -> bool | None:
-    """Whether a glide-mq worker serves the queue; None while not all keys have been looked at."""
-    look = _looks.setdefault(context.connection, {}).setdefault(context.keys.root, _Look())
-    async with look.looking:
+    """Tell whether a Node worker serves the queue; None while the search has not seen all keys."""
+    nodes = _known.setdefault(context.connection, {}).setdefault(context.keys.root, _NodeWorkers())
+    async with nodes.searching:
         started = time.monotonic()
-        if started < look.until:
-            return look.found
+        if started < nodes.until:
+            return nodes.found
         finder = finder_of(context.connection, context.keys.prefix)
-        look.found = await _lists_node(finder, context) or None
-        if look.found is None:
-            walk = await finder.walk(context.queue, _PAGES, anew=look.begins)
-            look.found = await _lists_node(finder, context) or (False if walk.complete else None)
-        look.begins = look.found is not None
+        nodes.found = await _lists_node(finder, context) or None
+        if nodes.found is None:
+            walk = await finder.walk(context.queue, _PAGES, anew=nodes.begins)
+            nodes.found = await _lists_node(finder, context) or (False if walk.complete else None)
+        nodes.begins = nodes.found is not None
         ended = time.monotonic()
-        look.spent += ended - started
-        if look.found is not None:
-            look.until, look.spent = ended + _PATIENCE * look.spent, 0.0
-        return look.found
+        nodes.spent += ended - started
+        if nodes.found is not None:
+            nodes.until, nodes.spent = ended + _STANDS_TIMES * nodes.spent, 0.0
+        return nodes.found
 
 
 async def _lists_node(finder: WorkerFinder, context: QueueContext) -> bool:

@@ -1,4 +1,4 @@
-"""Vectors as the wire holds them: little-endian float32, in a field whose name belongs to nobody else."""
+"""Vectors as they are stored: little-endian float32, in a field whose name is not reserved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..options.fields import refuse
 
-#: Fields of a job's record, and those of our own: a vector there would destroy the job.
+#: Fields of a job's record, glide-mq's and ours: a vector there would destroy the job.
 RESERVED: Final = frozenset(
     """
     id name data opts timestamp attemptsMade delay priority maxAttempts state groupKey orderingSeq cost expireAt
@@ -27,14 +27,14 @@ _NAME_RULE = "a letter or _, then letters, digits and _"
 
 
 def field_name(value: Any, option: str = "name") -> str:
-    """Accept a name that may stand in a query."""
+    """Check a name that may be used in a query. Raises InvalidOptionError."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         refuse(option, value, _NAME_RULE)
     return value
 
 
 def vector_name(value: Any, option: str = "field") -> str:
-    """Accept the name of a field that may hold vectors. Raises InvalidOptionError."""
+    """Check the name of a field that may hold vectors. Raises InvalidOptionError."""
     name = field_name(value, option)
     if name in RESERVED:
         refuse(option, value, "a name of your own", f"{option} '{name}' belongs to the job's record")
@@ -46,7 +46,9 @@ def pack(embedding: Any, option: str = "embedding") -> bytes:
 
     Args:
         embedding: a sequence or buffer of numbers; bytes are taken for float32 already packed.
-    Raises: InvalidOptionError when it is empty, holds anything but numbers, or one that float32 cannot.
+
+    Raises:
+        InvalidOptionError: it is empty, holds anything but numbers, or a number that float32 cannot hold.
     """
     allowed = "a sequence of finite numbers, or a buffer of float32"
     numbers = array("f")

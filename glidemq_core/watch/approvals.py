@@ -27,7 +27,7 @@ from .suspended import (
     reason_digest,
 )
 
-#: New jobs that one call reads for somebody who is shown some of them, and bytes of their payloads.
+#: New jobs that one call reads for a caller who names those on screen, and bytes of their payloads.
 _NEW_JOBS, _NEW_BYTES = 100, 4_194_304
 
 
@@ -78,13 +78,13 @@ class InboxReader:
         """Return the first `limit` suspended jobs by deadline, and how many there are; see `Watch.approvals`."""
         whole(1, 10_000)(limit, "limit")
         whole(0)(payload_limit, "payload_limit")
-        looked = (
+        read_again = (
             [*self._kept]
             if shown is None
             else [key for ref in shown if (key := (ref.queue, ref.id)) in self._kept]
         )
         known: dict[str, list[str]] = {}
-        for queue, job_id in looked:
+        for queue, job_id in read_again:
             known.setdefault(queue, []).append(job_id)
         opened = dict.fromkeys(names, "*") if shown is None else {ref.queue: ref.id for ref in shown[:1]}
         found, total = await self._finder.read(names, limit, known, opened)
@@ -103,7 +103,7 @@ class InboxReader:
             if entry is not None:
                 kept[one.key] = entry
         self._kept = kept
-        await self._count_parked({*looked, *read} & kept.keys())
+        await self._count_parked({*read_again, *read} & kept.keys())
         return tuple(entry.shown for entry in kept.values()), total
 
     async def asking(self, names: Sequence[str]) -> list[str]:

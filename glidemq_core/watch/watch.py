@@ -59,7 +59,7 @@ class Watch:
     Args:
         connection: a URL, a shared Connection, or None for `GLIDEMQ_URL`; opened at first use.
         queues: names that are known from the start and never forgotten.
-        only: whether those are all that is looked at; no other queue is searched for.
+        only: whether no other queue is searched for.
         calls_per_s: round trips a second at most; what was saved may be spent in a burst of one second's worth.
     """
 
@@ -113,7 +113,7 @@ class Watch:
     async def discover(
         self, *, calls_per_s: float = 5, keys_per_call: int = 1_000
     ) -> AsyncIterator[Discovery]:
-        """Search all keys once, slowly; the first step tells what is known, the last what is gone.
+        """Search all keys once, slowly; the first step holds the known queues, the last those that are gone.
 
         Raises InvalidOptionError.
         """
@@ -124,7 +124,7 @@ class Watch:
     async def snapshot(self, names: Sequence[str] | None = None) -> Fleet:
         """Read queues (all known without `names`) in one pipeline, whatever the number of their jobs.
 
-        A queue that holds keys of foreign types is told by its `unreadable`.
+        `unreadable` of a queue names its keys of other types than ours.
         """
         session = await self._open()
         return await session.snapshot(await session.names(names))
@@ -150,10 +150,11 @@ class Watch:
             newest: order; by default the soonest first for delayed, prioritized and suspended jobs, else the
                 newest first.
             name: only jobs of exactly this name.
-            data: only jobs whose payload has these top-level values (payloads over 64 KiB are not looked into).
+            data: only jobs whose payload has these top-level values (payloads over 64 KiB are not searched).
             find: only jobs whose id, name, model, error or reason of suspension contains this, whatever the case.
-        With a filter a page looks at a thousand jobs at most: it may be short and still have a `next`.
-        `total` counts the state, filters aside; None where that is dear.
+
+        With a filter a page examines a thousand jobs at most: it may be short and still have a `next`.
+        `total` counts the state without the filter; None where that is expensive.
 
         Raises InvalidOptionError.
         """
@@ -204,9 +205,10 @@ class Watch:
         Payloads over `payload_limit` bytes are left out, drafts cut there.
 
         Args:
-            shown: for who asks again and again, the jobs on screen, the opened one first: only their payload,
-                progress and stream are looked at again (payloads over 64 KiB of the opened one only), and of
-                jobs that are new a bounded number is read a call, those on screen before others.
+            shown: for a caller who repeats the call, the jobs on screen, the opened one first: only their payload,
+                progress and stream are checked for changes (payloads over 64 KiB of the opened one only), and a
+                bounded number of new jobs is read a call, those on screen first.
+
         Raises InvalidOptionError.
         """
         session = await self._open()
@@ -216,9 +218,9 @@ class Watch:
         return Inbox(items=items, total=total, complete=complete, at=session.reader.now())
 
     async def asking(self, names: Sequence[str]) -> list[str]:
-        """Tell in which of many queues somebody may wait for a person, by a command for hundreds of them.
+        """Return those of many queues that may hold suspended jobs, by one command for hundreds of them.
 
-        In a cluster that cannot be told so: it names none.
+        Returns none in a cluster, where one command cannot read several queues.
         """
         return await (await self._open()).inbox.asking(names)
 
@@ -252,7 +254,7 @@ class Watch:
     async def flow(self, queue: str, job_id: str, *, max_nodes: int = 1_000) -> Flow:
         """Read the flow a job belongs to: up to the root and down again, with usage and budget.
 
-        More than `max_nodes` jobs are left out, `truncated` tells. Removed jobs that are still waited for have
+        Jobs beyond `max_nodes` are left out, and `truncated` is set. Removed jobs that are still waited for have
         state `unknown`. Raises JobNotFoundError, InvalidOptionError.
         """
         whole(1, 100_000)(max_nodes, "max_nodes")
@@ -272,8 +274,9 @@ class Watch:
         Recent ones are there at once, others as a slow search finds them. Each flow is read up to 200 jobs.
 
         Args:
-            shown: for who asks again and again, roots of the flows on screen: only those are read again, and of
-                flows not read before a bounded number a call.
+            shown: for a caller who repeats the call, roots of the flows on screen: only those are read again, and
+                a bounded number of new flows a call.
+
         Raises InvalidOptionError.
         """
         whole(1, 10_000)(limit, "limit")
@@ -288,8 +291,8 @@ class Watch:
     ) -> AsyncIterator[QueueEvent]:
         """Follow the events of queues; without `names` of all known ones, those found later too.
 
-        One blocking read serves all queues of a server. Lost connections are waited out; `gap` tells that
-        events were trimmed unseen.
+        One blocking read serves all queues of a server. Lost connections are waited for; `gap` marks that
+        events were trimmed unread.
 
         Args:
             start: `$` new events, `0` all that are kept, or an entry id (exclusive).

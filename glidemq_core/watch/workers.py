@@ -15,7 +15,7 @@ from .jobs.rows import job_rows
 
 #: Steps over the keys a call may take to find workers that nothing lists; the walk is made once a queue.
 _STEPS = 10
-#: Active jobs looked at for each queue, the longest running first.
+#: Active jobs of each queue whose heartbeat is checked, the longest running first.
 _ACTIVE = 1_000
 #: From so many queues on one walk over all registrations serves them; fewer are walked one by one, in a cluster so
 #: many a call.
@@ -50,7 +50,7 @@ class WorkersReader:
         )
 
     def count(self, name: str) -> int | None:
-        """Return how many workers a queue had a short while ago; None if that was not looked at."""
+        """Return how many workers a queue had a short while ago; None if that is not known."""
         at, count = self._counts.get(name, (None, None))
         fresh = at is not None and (self._reader.now() - at).total_seconds() < _FRESH_S
         return count if fresh else None
@@ -63,7 +63,7 @@ class WorkersReader:
             await self._finder.walk(queue, _STEPS)
 
     async def _read(self, queue: str, brief: bool) -> tuple[list[WorkerInfo], list[JobRow]]:
-        workers, groups = await self._finder.look(queue)
+        workers, groups = await self._finder.read(queue)
         if brief:
             return workers, []
         ids = await longest_running(self._reader, queue, group_facts(groups)[1], _ACTIVE)

@@ -85,9 +85,9 @@ register("flow", { "no-writes" }, function(P, args)
 end)
 
 -- Jobs that recent events of a queue tell of, the latest first. What is left out because there is too much of it
--- stays unheard: events may hold results of a megabyte.
--- args: id of the last event heard ("" none), how many at most, bytes at most. Reply {"ok", id of the newest, ids...}.
-register("heard", { "no-writes" }, function(P, args)
+-- is not read: events may hold results of a megabyte.
+-- args: id of the last event read ("" none), how many at most, bytes at most. Reply {"ok", id of the newest, ids...}.
+register("recent_jobs", { "no-writes" }, function(P, args)
   local most, room = tonumber(args[2]), tonumber(args[3])
   local low = args[1] == "" and "-" or "(" .. args[1]
   local out, high, count, want, seen = { "ok", "" }, "+", 0, 1, {}

@@ -32,7 +32,7 @@ class RecentJobs:
         """Return the jobs of new events, the latest of each queue first; `first`: queues that are read every time."""
         turn = await self._choose(names, first)
         replies = await self._reader.call_each(
-            "heard",
+            "recent_jobs",
             [
                 (
                     self._reader.keys(name).root,

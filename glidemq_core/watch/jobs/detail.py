@@ -59,7 +59,7 @@ _SHORT = (
     "revoked",
     "stalledCount",
 )
-#: Children and log lines that are shown; their totals are told.
+#: Children and log lines that are read, beside their numbers.
 CHILDREN = 100
 LOG_LINES = 100
 #: Bytes of a long field that are read, and entries of the ledger, the newest; what is left out is named.
@@ -68,7 +68,7 @@ LEDGER_ENTRIES = 500
 
 
 class _Facts(NamedTuple):
-    """What one round trip tells of a job beside its short fields; None for what could not be read."""
+    """What one round trip reads of a job beside its short fields; None for what could not be read."""
 
     #: Bytes of the payload, then of the long fields.
     sizes: list[int]
@@ -164,7 +164,7 @@ async def _read_facts(reader: Reader, queue: str, job_id: str) -> _Facts:
 
 
 def _record(fields: Fields, fallback_index: int, prefix: str) -> dict[str, Any]:
-    """Return what the fields of a job tell beyond its row."""
+    """Decode the fields of a job that its row leaves out."""
     options = decode_options(fields)
     chain: Sequence[Fallback] = options.fallbacks or ()
     return {

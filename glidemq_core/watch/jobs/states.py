@@ -21,7 +21,7 @@ STALLED = "stalled"
 
 #: Ordering keys whose parked jobs are listed.
 _GROUPS = 200
-#: Running jobs from lists that are listed, and running jobs whose heartbeat is looked at.
+#: Running jobs from lists that are listed, and running jobs whose heartbeat is checked.
 _RUNNING = 1_000
 #: Steps of one search for running jobs of Node workers, and how long its answer stands, s.
 SCAN_STEPS = 10
