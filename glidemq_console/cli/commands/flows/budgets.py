@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options
-from ..errors import Refusal
-from ..option_types import amount, amount_for
-from ..program import command, require
-from ..session import Session
-from .flows import DEFAULT_NODES
+from ... import options
+from ...errors import Refusal
+from ...option_types import amount, amount_for
+from ...program import command, require
+from ...session import Session
+from .read import DEFAULT_NODES
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options
-from ..program import command, unless
-from ..session import Session
-from ..watching import repeat
+from ... import options
+from ...program import command, unless
+from ...session import Session
+from ...watching import repeat
 
 if TYPE_CHECKING:
     from glidemq_core.records import Approval, Inbox, ToolCall

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options
-from ..option_types import instant, positive_duration
-from ..program import command, require
-from ..session import Session
-from .jobs import show_rows
+from ... import options
+from ...option_types import instant, positive_duration
+from ...program import command, require
+from ...session import Session
+from ..jobs.read import show_rows
 
 if TYPE_CHECKING:
     from glidemq_core.records import Totals, UsageSummary, WorkerInfo

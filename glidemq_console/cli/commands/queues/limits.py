@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import options
-from ..option_types import rate as parse_rate
-from ..program import command, require
-from ..session import Session
+from ... import options
+from ...option_types import rate as parse_rate
+from ...program import command, require
+from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records import Group, Limits, OperationResult, Rate

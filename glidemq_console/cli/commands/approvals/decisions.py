@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options
-from ..errors import UsageProblem
-from ..option_types import some_text, standard_input
-from ..program import command, require
-from ..session import Session
-from .approvals import DEFAULT_BYTES
+from ... import options
+from ...errors import UsageProblem
+from ...option_types import some_text, standard_input
+from ...program import command, require
+from ...session import Session
+from .inbox import DEFAULT_BYTES
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor

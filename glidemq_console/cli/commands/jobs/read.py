@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options
-from ..errors import Refusal
-from ..option_types import where_clause
-from ..program import command, require
-from ..session import Session
+from ... import options
+from ...errors import Refusal
+from ...option_types import where_clause
+from ...program import command, require
+from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobDetail, JobPage, JobRow, QueueSnapshot

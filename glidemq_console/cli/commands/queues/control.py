@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .. import options
-from ..option_types import duration
-from ..program import command, require
-from ..session import Session
-from .jobs import one_queue
+from ... import options
+from ...option_types import duration
+from ...program import command, require
+from ...session import Session
+from ..jobs.read import one_queue
 
 if TYPE_CHECKING:
     from glidemq_core.records import OperationResult

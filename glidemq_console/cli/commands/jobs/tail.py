@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import options
-from ..broken_pipe import reader_gone
-from ..errors import Exit
-from ..program import command, own, require
-from ..session import Session
-from ..tail.narrator import Narrator
-from ..tail.printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
+from ... import options
+from ...broken_pipe import reader_gone
+from ...errors import Exit
+from ...program import command, own, require
+from ...session import Session
+from ...tail.narrator import Narrator
+from ...tail.printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
 
 if TYPE_CHECKING:
     from glidemq_core.ai.streams.tail import Tail

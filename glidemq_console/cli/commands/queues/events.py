@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import options
-from ..broken_pipe import reader_gone
-from ..errors import UsageProblem
-from ..option_types import duration, some_text
-from ..program import Values, command
-from ..session import Session
+from ... import options
+from ...broken_pipe import reader_gone
+from ...errors import UsageProblem
+from ...option_types import duration, some_text
+from ...program import Values, command
+from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueEvent

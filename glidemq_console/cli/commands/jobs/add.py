@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options as parameters
-from ..errors import Exit, UsageProblem
-from ..option_types import decoded, duration, json_argument, json_object, parse_json
-from ..program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
-from ..session import Session
-from .jobs import job_object, read_job
+from ... import options as parameters
+from ...errors import Exit, UsageProblem
+from ...option_types import decoded, duration, json_argument, json_object, parse_json
+from ...program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
+from ...session import Session
+from .read import job_object, read_job
 
 if TYPE_CHECKING:
     from glidemq_core import Fallback, Job, JobOptions, NewJob, Queue

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Refusal
-from ..options import QueueOption, Queues, Watching, merged
-from ..program import command, unless
-from ..session import Session
-from ..watching import repeat
+from ...errors import Refusal
+from ...options import QueueOption, Queues, Watching, merged
+from ...program import command, unless
+from ...session import Session
+from ...watching import repeat
 
 if TYPE_CHECKING:
     from glidemq_core.records import Fleet, QueueSnapshot

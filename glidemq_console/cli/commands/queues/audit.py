@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import options
-from ..errors import UsageProblem
-from ..option_types import some_text
-from ..program import command, require
-from ..session import Session
+from ... import options
+from ...errors import UsageProblem
+from ...option_types import some_text
+from ...program import command, require
+from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records import AuditCheck, AuditEntry

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import options
-from ..program import command
-from ..session import Session
+from ... import options
+from ...program import command
+from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef

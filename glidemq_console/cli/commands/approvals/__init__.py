@@ -1,0 +1,1 @@
+"""Commands of suspended jobs: what waits for a person, and decisions."""

@@ -1,0 +1,1 @@
+"""Commands of flows: the tree of jobs and its budget."""

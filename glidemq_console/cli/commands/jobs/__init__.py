@@ -1,0 +1,1 @@
+"""Commands of single jobs: listing, adding, changing, following their tokens."""

@@ -1,0 +1,1 @@
+"""Commands of whole queues: their state, limits, workers, events and audit."""
