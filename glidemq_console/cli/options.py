@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from .errors import UsageProblem
 from .option_types import json_argument, positive_duration, some_text
 
+Queue = Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")]
 Queues = Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Queues; none: all.")]
 QueueOption = Annotated[
     list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="A queue, instead of the argument.")
@@ -46,6 +48,14 @@ MaxBytes = Annotated[
 def merged(names: list[str] | None, more: list[str] | None) -> tuple[str, ...]:
     """Join arguments with `-q`, each name once."""
     return tuple(dict.fromkeys([*(names or ()), *(more or ())]))
+
+
+def one_queue(argument: str | None, option: list[str] | None) -> str:
+    """Return the one queue named as argument or with `-q`."""
+    names = merged([argument] if argument is not None else None, option)
+    if len(names) != 1:
+        raise UsageProblem("name one queue: as the argument QUEUE or with --queue")
+    return names[0]
 
 
 def given_json(text: str | None) -> object:

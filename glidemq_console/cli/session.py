@@ -65,12 +65,8 @@ class Session:
     def connect_options(self) -> dict[str, Any]:
         """Keywords for `connect` beside URL and prefix; it finds `GLIDEMQ_PASSWORD` by itself."""
         chosen = self.settings
-        options: dict[str, Any] = {"password_file": chosen.password_file} if chosen.password_file else {}
-        if chosen.insecure:
-            options["insecure"] = True
-        if chosen.read_only:
-            options["read_only"] = True
-        return options
+        names = ("password_file", "insecure", "read_only")
+        return {name: value for name in names if (value := getattr(chosen, name))}
 
     async def connection(self) -> Connection:
         """Connect at first use; closed with the session."""
@@ -207,18 +203,26 @@ class Session:
         return list(dict.fromkeys([await self.job_ref(text, queue) for text in texts]))
 
     def results(self, results: Sequence[OperationResult], **more: Any) -> int:
-        """Write what became of each item and return the exit code: 1 if any was refused."""
+        """Write the outcome for each item and return the exit code: 1 if any was refused."""
         if self.json:
             self.out.record({"results": results, **more})
         else:
             for result in results:
-                name = self.out.safe(result.queue) + (
-                    f":{self.out.safe(result.id, 256)}" if result.id else ""
-                )
-                count = f" {result.count}" if result.count is not None else ""
-                message = f" ({self.out.safe(result.message, 300)})" if result.message else ""
-                self.out.line(f"{name} {result.outcome.replace('_', ' ')}{count}{message}")
+                self.out.line(self.result_line(result))
         return 0 if all(result.ok for result in results) else 1
+
+    def no_such_queue(self, name: str, action: str) -> int:
+        """Write that a queue does not exist; returns the exit code."""
+        from glidemq_core.records import OperationResult
+
+        return self.results([OperationResult(queue=name, action=action, ok=False, outcome="not_found")])
+
+    def result_line(self, result: OperationResult, action: str = "") -> str:
+        """Return one outcome as a line."""
+        name = self.out.safe(result.queue) + (f":{self.out.safe(result.id, 256)}" if result.id else "")
+        count = f" {result.count}" if result.count is not None else ""
+        message = f" ({self.out.safe(result.message, 300)})" if result.message else ""
+        return f"{name} {action}{result.outcome.replace('_', ' ')}{count}{message}"
 
     def actor(self, by: str | None, comment: str | None) -> Actor:
         """Who does this, for the audit."""

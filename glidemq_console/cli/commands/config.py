@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from ...config.settings import Settings
 
 
+#: Settings in the order of the table.
+_SHOWN = (
+    *("url", "prefix", "profile", "user", "password_file", "insecure", "read_only"),
+    *("queues", "theme", "ascii", "refresh"),
+)
+
+
 class Action(StrEnum):
     """What to do with the config."""
 
@@ -69,21 +76,8 @@ def _object(settings: Settings) -> dict[str, Any]:
 
 
 def _effective(settings: Settings) -> dict[str, Any]:
-    return _without_password(
-        {
-            "url": settings.url,
-            "prefix": settings.prefix,
-            "profile": settings.profile,
-            "user": settings.user,
-            "password_file": settings.password_file,
-            "insecure": settings.insecure,
-            "read_only": settings.read_only,
-            "queues": list(settings.queues),
-            "theme": settings.theme,
-            "ascii": settings.ascii,
-            "refresh": settings.refresh,
-        }
-    )
+    values = {key: getattr(settings, key) for key in _SHOWN}
+    return _without_password({**values, "queues": list(settings.queues)})
 
 
 def _without_password(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options as parameters
+from .. import options
 from ..option_types import duration, positive_duration, some_text
 from ..program import command, never, require
 from ..session import Session
@@ -21,8 +21,8 @@ MIN_REFRESH_MS = 100
 @command("console")
 def console(
     session: Session,
-    names: parameters.Queues = None,
-    queue: parameters.QueueOption = None,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
     screen: Annotated[
         str,
         typer.Option(
@@ -52,7 +52,7 @@ def console(
 
     gc_tuning = GcTuning()
     gc_tuning.disable()
-    config = console_config(session, parameters.merged(names, queue), screen, refresh, theme)
+    config = console_config(session, options.merged(names, queue), screen, refresh, theme)
     from glidemq_console.app import SCREENS, ConsoleApp
     from glidemq_console.runtime.process import run_console
 
@@ -131,7 +131,7 @@ def demo(
     if given.url is not None:
         # The environment's server is somebody's; only one named on the line may become a stage.
         elsewhere = {"url": given.url, "prefix": given.prefix, "connect_options": session.connect_options()}
-    options = DemoOptions(
+    demo_options = DemoOptions(
         **elsewhere,
         headless=headless,
         seed=seed,
@@ -143,4 +143,4 @@ def demo(
         user=session.settings.user,
         read_only=session.settings.read_only,
     )
-    return int(run_demo(options) or 0)
+    return int(run_demo(demo_options) or 0)

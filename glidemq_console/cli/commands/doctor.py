@@ -82,12 +82,7 @@ def _show(session: Session, checks: list[Check], repairs: list[OperationResult] 
         out.record({"ok": all(check.status != "fail" for check in checks), "checks": checks, **more})
         return
     for result in repairs or ():
-        name = out.safe(result.queue) + (f":{out.safe(result.id, 256)}" if result.id else "")
-        count = f" {result.count}" if result.count is not None else ""
-        message = f" ({out.safe(result.message, 300)})" if result.message else ""
-        out.line(
-            f"{name} {result.action.replace('_', ' ')}: {result.outcome.replace('_', ' ')}{count}{message}"
-        )
+        out.line(session.result_line(result, f"{result.action.replace('_', ' ')}: "))
     if repairs == []:
         out.line("nothing to repair")
     width = max(len(check.id) for check in checks)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ... import options as parameters
+from ... import options
 from ...errors import Exit, UsageProblem
 from ...option_types import decoded, duration, json_argument, json_object, parse_json
 from ...program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
@@ -27,7 +27,7 @@ WAIT_MS = 30_000
 BULK_MS = 600_000
 _POLL_MS = 100
 #: Refused lines of a bulk that are named.
-_TOLD = 5
+_SHOWN = 5
 
 
 def _limit(values: Values) -> int | None:
@@ -39,10 +39,10 @@ def _limit(values: Values) -> int | None:
 @command("add", limit=_limit)
 async def add(
     session: Session,
-    queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
+    queue_name: options.Queue = None,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Kind of job.")] = None,
-    queue: parameters.QueueOption = None,
-    data: parameters.Data = None,
+    queue: options.QueueOption = None,
+    data: options.Data = None,
     opts: Annotated[
         str | None,
         typer.Option("--opts", metavar="JSON", help="Options as stored: attempts, backoff, ... (ms)."),
@@ -83,9 +83,7 @@ async def add(
         # With -q the only argument left is the name.
         require(name is None or queue_name is None, "name the queue once: as QUEUE or with --queue")
         name, queue_name = name or queue_name, None
-    names = parameters.merged([queue_name] if queue_name is not None else None, queue)
-    require(len(names) == 1, "name one queue: as the argument QUEUE or with --queue")
-    source = await session.queue(names[0])
+    source = await session.queue(options.one_queue(queue_name, queue))
     single = {
         "job_id": job_id,
         "delay": delay,
@@ -102,18 +100,18 @@ async def add(
     require(name is not None, "NAME is missing: glidemq add QUEUE NAME --data JSON")
     require(job_id != "", "--id is empty: leave it out to get one")
     require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
-    options = _options(json_object(opts, "--opts") if opts is not None else {}, single)
+    job_options = _options(json_object(opts, "--opts") if opts is not None else {}, single)
     payload = json_argument(data, "--data") if data is not None else None
     with _warnings_noted(session):
-        job = await source.add(name or "", payload, options=options)
+        job = await source.add(name or "", payload, options=job_options)
     if job is None or not wait:
-        return _tell(session, source.name, job, options.job_id)
+        return _show_outcome(session, source.name, job, job_options.job_id)
     return await _wait(session, job)
 
 
 @contextmanager
 def _warnings_noted(session: Session) -> Iterator[None]:
-    """Tell each warning of the engine in one line, once."""
+    """Write each warning of the engine in one line, once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -136,12 +134,12 @@ def _fallback(text: str) -> Fallback:
     return Fallback(model, provider) if at and model and provider else Fallback(text)
 
 
-def _tell(session: Session, queue: str, job: Job[Any, Any] | None, asked_id: str | None) -> int:
+def _show_outcome(session: Session, queue: str, job: Job[Any, Any] | None, asked_id: str | None) -> int:
     outcome = "created" if job is not None else "skipped"
     job_id = job.id if job is not None else asked_id
     if session.json:
-        told = {"queue": queue, "id": job_id, "created": job is not None, "outcome": outcome}
-        session.out.object({"job": told})
+        created = {"queue": queue, "id": job_id, "created": job is not None, "outcome": outcome}
+        session.out.object({"job": created})
     else:
         ref = session.out.safe(queue) + (f":{session.out.safe(job_id, 256)}" if job_id else "")
         reason = "" if job is not None else " (its id is taken, or it is a duplicate)"
@@ -183,10 +181,10 @@ async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int
         session.out.object({"added": added, "skipped": skipped, "failed": len(failed), "ids": ids})
     else:
         session.out.line(f"{added} added, {skipped} skipped, {len(failed)} failed")
-        for problem in failed[:_TOLD]:
+        for problem in failed[:_SHOWN]:
             session.out.note(session.out.safe(problem, 300))
-        if len(failed) > _TOLD:
-            session.out.note(f"and {len(failed) - _TOLD} more")
+        if len(failed) > _SHOWN:
+            session.out.note(f"and {len(failed) - _SHOWN} more")
     return Exit.DONE if added == len(numbered) else Exit.REFUSED
 
 
@@ -219,7 +217,7 @@ def _parsed(lines: Iterable[str], file: str) -> Iterable[tuple[int, NewJob]]:
         if opts is not None and not isinstance(opts, dict):
             raise UsageProblem(f"{where}: opts must be an object")
         try:
-            options = _options(opts or {})
+            job_options = _options(opts or {})
         except InvalidOptionError as error:
             raise UsageProblem(f"{where}: {error.message}") from None
-        yield number, NewJob(value["name"], value.get("data"), options)
+        yield number, NewJob(value["name"], value.get("data"), job_options)

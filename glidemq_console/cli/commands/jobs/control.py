@@ -42,7 +42,7 @@ async def retry(
     if all_failed:
         wanted = options.merged(names, [queue] if queue else None)
         require(len(wanted) == 1, "--all-failed needs one QUEUE and no jobs")
-        return session.results([await _retry_all(session, wanted[0], count or 0, actor)])
+        return await _retry_all(session, wanted[0], count or 0, actor)
     require(names, "name at least one JOB, or a QUEUE with --all-failed")
     refs = await session.job_refs(names or (), queue)
     results = await _each(
@@ -51,14 +51,15 @@ async def retry(
     return session.results(results)
 
 
-async def _retry_all(session: Session, name: str, count: int, actor: Actor) -> OperationResult:
+async def _retry_all(session: Session, name: str, count: int, actor: Actor) -> int:
     from glidemq_core.records import OperationResult
 
     source = await session.queue(name)
     if not await source.exists():
-        return OperationResult(queue=name, action="retry", ok=False, outcome="not_found")
+        return session.no_such_queue(name, "retry")
     moved = await source.retry_jobs(count, actor=actor)
-    return OperationResult(queue=name, action="retry", ok=True, outcome="retried", count=moved)
+    result = OperationResult(queue=name, action="retry", ok=True, outcome="retried", count=moved)
+    return session.results([result])
 
 
 @command("promote")

@@ -39,17 +39,10 @@ def _state(text: str) -> str:
     return name
 
 
-def one_queue(argument: str | None, option: list[str] | None) -> str:
-    """Return the one queue named as argument or with `-q`."""
-    names = options.merged([argument] if argument is not None else None, option)
-    require(len(names) == 1, "name one queue: as the argument QUEUE or with --queue")
-    return names[0]
-
-
 @command("jobs")
 async def jobs(
     session: Session,
-    queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
+    queue_name: options.Queue = None,
     queue: options.QueueOption = None,
     state: Annotated[
         str | None, typer.Option("--state", "-s", metavar="STATE", parser=_state, help="Only these jobs.")
@@ -78,7 +71,7 @@ async def jobs(
     require(not (newest and oldest), "--newest and --oldest exclude each other")
     require(cursor is None or state is not None, "--cursor continues one state: say --state too")
     wanted = dict(where_clause(clause) for clause in where or ())
-    source = (await session.existing_queue(one_queue(queue_name, queue))).name
+    source = (await session.existing_queue(options.one_queue(queue_name, queue))).name
     page = await (await session.watch()).jobs(
         source,
         state,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,11 +10,9 @@ from ... import options
 from ...option_types import duration
 from ...program import command, require
 from ...session import Session
-from ..jobs.read import one_queue
 
 if TYPE_CHECKING:
-    from glidemq_core.records import OperationResult
-    from glidemq_core.server.context import QueueContext
+    from glidemq_core.options.job import Actor
 
 Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not exist yet.")]
 
@@ -30,19 +27,7 @@ async def pause(
     comment: options.Comment = None,
 ) -> int:
     """Pause queues: workers start no more of their jobs."""
-    from glidemq_core.jobs import admin
-
-    actor = session.actor(by, comment)
-    wanted = options.merged(names, queue)
-    results = await _switch(session, wanted, force, "pause", lambda scope: admin.pause(scope, actor=actor))
-    warnings = [
-        text for result in results if result.ok for text in await _deaf_workers(session, result.queue)
-    ]
-    code = session.results(results, warnings=warnings)
-    if not session.json:
-        for warning in warnings:
-            session.out.note(session.out.safe(warning, 400))
-    return code
+    return await _switch(session, "pause", options.merged(names, queue), force, session.actor(by, comment))
 
 
 @command("resume")
@@ -55,43 +40,42 @@ async def resume(
     comment: options.Comment = None,
 ) -> int:
     """Resume paused queues."""
-    from glidemq_core.jobs import admin
-
-    actor = session.actor(by, comment)
-    wanted = options.merged(names, queue)
-    results = await _switch(session, wanted, force, "resume", lambda scope: admin.resume(scope, actor=actor))
-    return session.results(results, warnings=[])
+    return await _switch(session, "resume", options.merged(names, queue), force, session.actor(by, comment))
 
 
 async def _switch(
-    session: Session,
-    names: tuple[str, ...],
-    force: bool,
-    action: str,
-    change: Callable[[QueueContext], Awaitable[str]],
-) -> list[OperationResult]:
+    session: Session, action: Literal["pause", "resume"], names: tuple[str, ...], force: bool, actor: Actor
+) -> int:
+    """Pause or resume queues; warns of workers that do not stop."""
+    from glidemq_core.jobs import admin
     from glidemq_core.records import OperationResult
 
     require(names, "name at least one queue")
-    sources = [await session.queue(name) for name in names]
-    results = []
-    for source in sources:
+    switch = admin.pause if action == "pause" else admin.resume
+    results, warnings = [], []
+    for source in [await session.queue(name) for name in names]:
         outcome = "not_found"
         if force or await source.exists():
-            outcome = await change(await source.scope())
+            outcome = await switch(await source.scope(), actor=actor)
         ok = outcome != "not_found"
         results.append(OperationResult(queue=source.name, action=action, ok=ok, outcome=outcome))
-    return results
+    if action == "pause":
+        warnings = [text for one in results if one.ok for text in await _node_workers(session, one.queue)]
+    code = session.results(results, warnings=warnings)
+    if not session.json:
+        for warning in warnings:
+            session.out.note(session.out.safe(warning, 400))
+    return code
 
 
-async def _deaf_workers(session: Session, queue: str) -> list[str]:
-    """Warn of workers that do not look at the switch."""
+async def _node_workers(session: Session, queue: str) -> list[str]:
+    """Warn of node workers, which do not know pausing."""
     listed = await (await session.watch()).workers((queue,))
-    deaf = sum(1 for worker in listed.workers if worker.language != "python")
-    if not deaf:
+    others = sum(1 for worker in listed.workers if worker.language != "python")
+    if not others:
         return []
-    verb = "worker does" if deaf == 1 else "workers do"
-    return [f"{queue}: paused, but {deaf} node {verb} not honour it"]
+    verb = "worker does" if others == 1 else "workers do"
+    return [f"{queue}: paused, but {others} node {verb} not honour it"]
 
 
 @command("clean")
@@ -104,7 +88,7 @@ async def clean(
         int,
         typer.Option("--older-than", metavar="DUR", parser=duration, help="Finished longer ago than this."),
     ],
-    queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
+    queue_name: options.Queue = None,
     queue: options.QueueOption = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Jobs at most.")] = 1_000,
     yes: options.Yes = False,
@@ -115,10 +99,10 @@ async def clean(
     from glidemq_core.records import OperationResult
 
     require(state in ("completed", "failed"), f"--state must be completed or failed, not '{state}'")
-    name = one_queue(queue_name, queue)
+    name = options.one_queue(queue_name, queue)
     source = await session.queue(name)
     if not await source.exists():
-        return session.results([_no_queue(name, "clean")])
+        return session.no_such_queue(name, "clean")
     kind: Literal["completed", "failed"] = "completed" if state == "completed" else "failed"
     session.confirm(f"Remove {state} jobs of queue '{session.out.safe(name)}', at most {limit}?", yes)
     ids = await source.clean(kind, grace=older_than, limit=limit, actor=session.actor(by, comment))
@@ -134,7 +118,7 @@ async def clean(
 @command("drain")
 async def drain(
     session: Session,
-    queue_name: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")] = None,
+    queue_name: options.Queue = None,
     queue: options.QueueOption = None,
     delayed: Annotated[bool, typer.Option("--delayed", help="Delayed jobs too.")] = False,
     yes: options.Yes = False,
@@ -144,18 +128,12 @@ async def drain(
     """Remove all waiting jobs of a queue for good."""
     from glidemq_core.records import OperationResult
 
-    name = one_queue(queue_name, queue)
+    name = options.one_queue(queue_name, queue)
     source = await session.queue(name)
     if not await source.exists():
-        return session.results([_no_queue(name, "drain")])
+        return session.no_such_queue(name, "drain")
     kinds = "waiting and delayed" if delayed else "waiting"
     session.confirm(f"Remove all {kinds} jobs of queue '{session.out.safe(name)}'?", yes)
     count = await source.drain(delayed=delayed, actor=session.actor(by, comment))
     result = OperationResult(queue=name, action="drain", ok=True, outcome="drained", count=count)
     return session.results([result])
-
-
-def _no_queue(name: str, action: str) -> Any:
-    from glidemq_core.records import OperationResult
-
-    return OperationResult(queue=name, action=action, ok=False, outcome="not_found")

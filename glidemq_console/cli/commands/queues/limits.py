@@ -13,7 +13,8 @@ from ...program import command, require
 from ...session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Group, Limits, OperationResult, Rate
+    from glidemq_core.options.job import Actor
+    from glidemq_core.records import Group, Limits, Rate
 
 #: Jobs at once beyond this are no cap.
 _MOST_JOBS = 1_000_000
@@ -45,8 +46,8 @@ async def limits(
         return 0
     require(len(wanted) == 1, "--rpm, --no-rpm and --concurrency need one QUEUE")
     start_cap = None if rpm is None else parse_rate(rpm)
-    results = await _set(session, wanted[0], start_cap, no_rpm, concurrency, by, comment)
-    return session.results(results)
+    actor = session.actor(by, comment)
+    return await _set(session, wanted[0], start_cap, no_rpm, concurrency, actor)
 
 
 async def _set(
@@ -55,30 +56,31 @@ async def _set(
     start_cap: tuple[int, int] | None,
     no_rpm: bool,
     concurrency: int | None,
-    by: str | None,
-    comment: str | None,
-) -> list[OperationResult]:
+    actor: Actor,
+) -> int:
     from glidemq_console.text.audit import concurrency_cap, starts_cap
     from glidemq_core.jobs import admin
     from glidemq_core.options.job import RateLimit
     from glidemq_core.records import OperationResult
 
     source = await session.queue(name)
-    actor = session.actor(by, comment)
     if not await source.exists():
-        return [OperationResult(queue=name, action="limits", ok=False, outcome="not_found")]
-    scope = await source.scope()
-    results = []
+        return session.no_such_queue(name, "limits")
+    context = await source.scope()
+    outcomes = []
     if start_cap is not None or no_rpm:
         limit = RateLimit(*start_cap) if start_cap is not None else None
-        outcome = await admin.set_global_rate_limit(scope, limit, actor=actor)
-        words = starts_cap(limit.max, limit.duration) if limit else starts_cap(None, None)
-        results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
+        outcome = await admin.set_global_rate_limit(context, limit, actor=actor)
+        outcomes.append((outcome, starts_cap(*(start_cap or (None, None)))))
     if concurrency is not None:
-        outcome = await admin.set_global_concurrency(scope, concurrency, actor=actor)
-        words = concurrency_cap(concurrency)
-        results.append(OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words))
-    return results
+        outcome = await admin.set_global_concurrency(context, concurrency, actor=actor)
+        outcomes.append((outcome, concurrency_cap(concurrency)))
+    return session.results(
+        [
+            OperationResult(queue=name, action="limits", ok=True, outcome=outcome, message=words)
+            for outcome, words in outcomes
+        ]
+    )
 
 
 async def _show_all(session: Session, wanted: tuple[str, ...]) -> None:
