@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -42,6 +42,45 @@ class Scrolled(Drawn, ScrollView):
         color: $foreground;
     }
     """
+
+
+class CursorScrolled(Scrolled):
+    """Scrolls with a cursor on one of its lines; the actions of `CURSOR_KEYS` move it."""
+
+    #: Lines above the first one that do not scroll.
+    header_lines: ClassVar[int] = 0
+    _cursor = 0
+
+    @property
+    def line_count(self) -> int:
+        """How many lines the cursor can be on."""
+        raise NotImplementedError
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on a line, the nearest there is, and scroll it into view."""
+        raise NotImplementedError
+
+    def _nearest(self, index: int) -> int:
+        return max(0, min(index, self.line_count - 1))
+
+    def _reveal(self) -> None:
+        height, top = max(1, self.size.height - self.header_lines), round(self.scroll_y)
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False, force=True)
+        elif self._cursor >= top + height:
+            self.scroll_to(y=self._cursor - height + 1, animate=False, force=True)
+
+    def action_move(self, lines: int) -> None:
+        self.move_to(self._cursor + lines)
+
+    def action_page(self, pages: float) -> None:
+        self.move_to(self._cursor + round(pages * max(1, self.size.height - self.header_lines - 1)))
+
+    def action_first(self) -> None:
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        self.move_to(self.line_count - 1)
 
 
 class Pane(Scrolled):

@@ -57,5 +57,15 @@ def arrange(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
     return widths
 
 
+def column_at(layout: Sequence[tuple[Column, int]], x: int) -> Column | None:
+    """Return the column under a cell of the line, None left or right of all."""
+    left = GUTTER
+    for column, width in layout:
+        if left <= x < left + width + GAP:
+            return column
+        left += width + GAP
+    return None
+
+
 def _needed(columns: Sequence[Column]) -> int:
     return GUTTER + sum(column.width + GAP for column in columns)

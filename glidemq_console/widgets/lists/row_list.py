@@ -13,20 +13,17 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from ..scrolling import CURSOR_KEYS, Scrolled
+from ..scrolling import CURSOR_KEYS, CursorScrolled
 from ..styled import Parts, Styled, strip
-from .columns import GAP, GUTTER, Column, Row, arrange
+from .columns import GUTTER, Column, Row, arrange, column_at
+from .pages import Pages
 from .row_strips import Look, header_strip, row_strip
 
-#: Rows kept in memory when the owner hands them in by pages.
-KEPT_ROWS = 2_000
-#: Lines above the first row.
-_HEADER = 1
 #: Rows asked for above and below what is visible.
 MARGIN = 25
 
 
-class RowList(Scrolled, can_focus=True, inherit_bindings=False):
+class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
     """Rows under a header; once moved, the cursor stays on the row with its key, wherever a refresh puts that row.
 
     Before, it stays on the first row whatever that is, unless the list `holds` the row that it began with.
@@ -42,6 +39,8 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         Binding("enter", "choose", "open", show=False),
         Binding("space", "mark", "mark", show=False),
     ]
+
+    header_lines = 1
 
     stale: reactive[bool] = reactive(False)
     """Draw everything dim: the data is older than it should be."""
@@ -115,10 +114,7 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         self._reading = False
         #: Enter came before the row: it is opened once it is there.
         self._choose_early = False
-        self._rows: dict[int, Row] = {}
-        self._fresh: set[int] = set()
-        self._total = 0
-        self._cursor = 0
+        self._rows = Pages()
         self._cursor_key: Hashable | None = None
         self._touched = False
         self._marks: set[Hashable] = set()
@@ -132,7 +128,9 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
     @property
     def total(self) -> int:
         """How many rows there are, known or not."""
-        return self._total
+        return self._rows.total
+
+    line_count = total
 
     @property
     def cursor_index(self) -> int:
@@ -152,8 +150,8 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
     @property
     def visible_range(self) -> tuple[int, int]:
         """Indexes of the rows on the screen, the second one exclusive."""
-        start = min(round(self.scroll_y), self._total)
-        return start, min(self._total, start + max(0, self.size.height - _HEADER))
+        start = min(round(self.scroll_y), self.total)
+        return start, min(self.total, start + max(0, self.size.height - self.header_lines))
 
     def shows(self, column: str) -> bool:
         """Return whether there is room for a column."""
@@ -165,7 +163,8 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
 
     def visible_keys(self) -> list[Hashable]:
         """Return the keys of the known rows on the screen."""
-        return [row.key for index in range(*self.visible_range) if (row := self._rows.get(index)) is not None]
+        keys = map(self._rows.key_at, range(*self.visible_range))
+        return [key for key in keys if key is not None]
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show exactly these rows."""
@@ -188,11 +187,7 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         """Show the first rows with the cursor on the first, as after a change of what is listed or in which order."""
         self._touched = False
         if self._cursor:
-            old, self._cursor = self._cursor, 0
-            row = self._rows.get(0)
-            self._cursor_key = row.key if row is not None else None
-            self._refresh_rows([old, 0])
-            self.post_message(self.Highlighted(self, self._cursor_key, 0))
+            self._put_cursor(0)
         self.scroll_to(y=0, animate=False, force=True)
 
     def set_empty(self, lines: Sequence[Parts]) -> None:
@@ -209,7 +204,7 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         empty = tuple(lines)
         if empty != self._empty:
             self._empty = empty
-            if self._total == 0:
+            if self.total == 0:
                 self.refresh()
 
     def set_sort(self, column: str | None, *, descending: bool = False) -> None:
@@ -228,27 +223,14 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
             self.post_message(self.MarksChanged(self, frozenset(marks)))
 
     def _update(self, total: int, start: int, rows: Sequence[Row], *, whole: bool) -> None:
-        old_key, old_index = self._cursor_key, self._cursor
-        changed = [start + i for i, row in enumerate(rows) if self._rows.get(start + i) != row]
-        if whole:
-            changed += range(len(rows), self._total)
-            self._rows = dict(enumerate(rows, start))
-            self._fresh = set(self._rows)
-            present = {row.key for row in rows}
-            self._drop_marks(self._marks - present)
-        else:
-            if total != self._total:
-                # Everything behind an added or removed row has moved: what is kept is only there to look at.
-                self._rows = {index: row for index, row in self._rows.items() if index < total}
-            self._fresh = set(range(start, start + len(rows)))
-            self._rows.update(enumerate(rows, start))
-            self._trim(start)
+        resized = total != self.total
+        changed = self._rows.take(total, start, rows, whole=whole)
         self._asked = None
-        resized = total != self._total
-        self._total = total
+        if whole:
+            self.set_marks(self._marks & {row.key for row in rows})
         if resized:
-            self.virtual_size = Size(self.size.width, total + _HEADER)
-        self._follow(old_key, old_index, start, rows, whole=whole)
+            self.virtual_size = Size(self.size.width, total + self.header_lines)
+        self._follow(start, rows, whole=whole)
         for index in changed:
             self._forget_strips(index)
         if resized and (total == 0 or len(changed) == total):
@@ -261,30 +243,16 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         if self._choose_early:
             self.action_choose()
 
-    def _trim(self, start: int) -> None:
-        if len(self._rows) > KEPT_ROWS:
-            nearest = sorted(self._rows, key=lambda index: abs(index - start))[: KEPT_ROWS // 2]
-            self._rows = {index: self._rows[index] for index in nearest}
-
-    def _drop_marks(self, gone: set[Hashable]) -> None:
-        if gone:
-            self._marks -= gone
-            self.post_message(self.MarksChanged(self, frozenset(self._marks)))
-
-    def _follow(
-        self, key: Hashable | None, old_index: int, start: int, rows: Sequence[Row], *, whole: bool
-    ) -> None:
+    def _follow(self, start: int, rows: Sequence[Row], *, whole: bool) -> None:
         """Put the cursor where its row went; if that is gone, on what now stands there."""
+        key, old_index = self._cursor_key, self._cursor
         index = old_index
         if key is not None and (self._touched or self._holds):
-            found = next((start + i for i, row in enumerate(rows) if row.key == key), None)
-            index = old_index if found is None else found
-        index = max(0, min(index, self._total - 1))
-        row = self._rows.get(index)
-        if row is None and key is not None and not whole and index == old_index:
+            index = next((start + i for i, row in enumerate(rows) if row.key == key), old_index)
+        index = self._nearest(index)
+        new_key = self._rows.key_at(index)
+        if new_key is None and not whole and index == old_index:
             new_key = key
-        else:
-            new_key = row.key if row else None
         self._cursor, self._cursor_key = index, new_key
         if index != old_index:
             self._refresh_rows([old_index, index])
@@ -298,12 +266,12 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
 
     def _ask(self) -> None:
         """Ask for rows near the viewport that are unknown or old."""
-        if not self.is_mounted or self._total == 0:
+        if not self.is_mounted or self.total == 0:
             return
         first, last = self.visible_range
-        if all(index in self._fresh for index in range(first, last)):
+        if self._rows.is_fresh(first, last):
             return
-        wanted = max(0, first - MARGIN), min(self._total, last + MARGIN)
+        wanted = max(0, first - MARGIN), min(self.total, last + MARGIN)
         if wanted != self._asked:
             self._asked = wanted
             self.post_message(self.Needed(self, *wanted))
@@ -313,48 +281,28 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
     def move_to(self, index: int) -> None:
         """Put the cursor on the row at an index and scroll it into view."""
         self._touched, self._choose_early = True, False
-        if self._total == 0:
+        if self.total == 0:
             return
-        old, self._cursor = self._cursor, max(0, min(index, self._total - 1))
-        row = self._rows.get(self._cursor)
-        key = row.key if row else None
-        if old != self._cursor or key != self._cursor_key:
-            self._cursor_key = key
-            self._refresh_rows([old, self._cursor])
-            self.post_message(self.Highlighted(self, key, self._cursor))
+        self._put_cursor(self._nearest(index))
         self._reveal()
+
+    def _put_cursor(self, index: int) -> None:
+        old, self._cursor = self._cursor, index
+        key = self._rows.key_at(index)
+        if old != index or key != self._cursor_key:
+            self._cursor_key = key
+            self._refresh_rows([old, index])
+            self.post_message(self.Highlighted(self, key, index))
 
     def move_to_key(self, key: Hashable) -> bool:
         """Put the cursor on the row with a key; return False if no such row is known."""
-        for index, row in self._rows.items():
-            if row.key == key:
-                self.move_to(index)
-                return True
-        return False
-
-    def _reveal(self) -> None:
-        height = max(1, self.size.height - _HEADER)
-        top = round(self.scroll_y)
-        if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, force=True)
-        elif self._cursor >= top + height:
-            self.scroll_to(y=self._cursor - height + 1, animate=False, force=True)
-
-    def action_move(self, rows: int) -> None:
-        self.move_to(self._cursor + rows)
-
-    def action_page(self, pages: float) -> None:
-        step = round(pages * max(1, self.size.height - _HEADER - 1))
-        self.move_to(self._cursor + step)
-
-    def action_first(self) -> None:
-        self.move_to(0)
-
-    def action_last(self) -> None:
-        self.move_to(self._total - 1)
+        index = self._rows.index_of(key)
+        if index is not None:
+            self.move_to(index)
+        return index is not None
 
     def action_choose(self) -> None:
-        self._choose_early = self._cursor_key is None and (self._reading or self._total > 0)
+        self._choose_early = self._cursor_key is None and (self._reading or self.total > 0)
         if self._cursor_key is not None:
             self.post_message(self.Chosen(self, self._cursor_key, self._cursor))
 
@@ -370,22 +318,15 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         offset = event.get_content_offset(self)
         if offset is None:
             return
-        if offset.y < _HEADER:
-            self._click_title(offset.x)
-        elif (index := round(self.scroll_y) + offset.y - _HEADER) < self._total:
+        if offset.y < self.header_lines:
+            column = column_at(self._layout, offset.x)
+            if column is not None and column.sortable:
+                self.post_message(self.SortAsked(self, column.key))
+        elif (index := round(self.scroll_y) + offset.y - self.header_lines) < self.total:
             self.move_to(index)
             if event.chain == 2:
                 self.action_choose()
         event.stop()
-
-    def _click_title(self, x: int) -> None:
-        left = GUTTER
-        for column, width in self._layout:
-            if left <= x < left + width + GAP:
-                if column.sortable:
-                    self.post_message(self.SortAsked(self, column.key))
-                return
-            left += width + GAP
 
     # --- drawing ---
 
@@ -394,7 +335,7 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self._layout = arrange(self._columns, self.size.width)
-        self.virtual_size = Size(self.size.width, self._total + _HEADER)
+        self.virtual_size = Size(self.size.width, self.total + self.header_lines)
         self._strips.clear()
         self._ask()
 
@@ -418,7 +359,7 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
         """Repaint the visible ones of these rows; -1 is the header."""
         top = round(self.scroll_y)
         for index in indexes:
-            y = 0 if index < 0 else index - top + _HEADER
+            y = 0 if index < 0 else index - top + self.header_lines
             if 0 <= y < self.size.height:
                 self.refresh(Region(0, y, self.size.width, 1))
 
@@ -429,12 +370,14 @@ class RowList(Scrolled, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         base = self.rich_style
-        if y < _HEADER:
+        if y < self.header_lines:
             return header_strip(self.app, self._layout, self._sort, width, base, focused=self.has_focus)
-        index = round(self.scroll_y) + y - _HEADER
-        if self._total == 0 and y - _HEADER - 1 in range(len(self._empty)):
-            return strip(self.app, [Styled(" " * GUTTER), *self._empty[y - _HEADER - 1]], width, base)
-        if index >= self._total:
+        index = round(self.scroll_y) + y - self.header_lines
+        if self.total == 0 and y - self.header_lines - 1 in range(len(self._empty)):
+            return strip(
+                self.app, [Styled(" " * GUTTER), *self._empty[y - self.header_lines - 1]], width, base
+            )
+        if index >= self.total:
             return Strip.blank(width, base)
         row = self._rows.get(index)
         is_cursor = index == self._cursor

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from ...text.safe import clean, mask
 from ...theme.style import ink
-from ..scrolling import CURSOR_KEYS, Pane
+from ..scrolling import CURSOR_KEYS, CursorScrolled, Pane
 from ..styled import Styled, strip
 from .json_tree import Tree, TreeLine
 
@@ -27,7 +27,7 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other or (one == other and repr(one) == repr(other))
 
 
-class PayloadCard(Pane, can_focus=True):
+class PayloadCard(CursorScrolled, Pane, can_focus=True):
     """A JSON value as a tree; `enter` folds, `v` reveals what is masked, `e` shows the raw JSON."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,7 +61,6 @@ class PayloadCard(Pane, can_focus=True):
         self._tree: Tree | None = None
         self._note: list[Styled] = []
         self._drawn: list[TreeLine] = []
-        self._at = 0
 
     @property
     def masked_count(self) -> int:
@@ -86,7 +85,7 @@ class PayloadCard(Pane, can_focus=True):
         self._masked, self._hidden = mask(value)
         self._tree = Tree(self._masked)
         self._note = []
-        self._at = 0
+        self._cursor = 0
         self.set_reactive(PayloadCard.revealed, False)
         self._redraw()
         self.scroll_to(y=0, animate=False, force=True)
@@ -115,7 +114,7 @@ class PayloadCard(Pane, can_focus=True):
             self._drawn = [TreeLine((), (Styled(line),)) for line in lines]
         else:
             self._drawn = self._tree.lines(width)
-        self._at = max(0, min(self._at, len(self._drawn) - 1))
+        self._cursor = self._nearest(self._cursor)
         resized = self.virtual_size.height != len(self._drawn)
         self.measured(len(self._drawn))
         self.refresh(layout=resized and self.styles.is_auto_height)
@@ -141,36 +140,24 @@ class PayloadCard(Pane, can_focus=True):
 
     # --- moving and folding ---
 
-    def _move_to(self, index: int) -> None:
-        self._at = max(0, min(index, len(self._drawn) - 1))
-        top, height = round(self.scroll_y), max(1, self.size.height)
-        if self._at < top:
-            self.scroll_to(y=self._at, animate=False, force=True)
-        elif self._at >= top + height:
-            self.scroll_to(y=self._at - height + 1, animate=False, force=True)
+    @property
+    def line_count(self) -> int:
+        return len(self._drawn)
+
+    def move_to(self, index: int) -> None:
+        self._cursor = self._nearest(index)
+        self._reveal()
         self.refresh()
-
-    def action_move(self, lines: int) -> None:
-        self._move_to(self._at + lines)
-
-    def action_page(self, pages: int) -> None:
-        self._move_to(self._at + pages * max(1, self.size.height - 1))
-
-    def action_first(self) -> None:
-        self._move_to(0)
-
-    def action_last(self) -> None:
-        self._move_to(len(self._drawn) - 1)
 
     def action_toggle_fold(self) -> None:
         if self._tree is not None and not self.raw and self._drawn:
-            self._tree.toggle(self._drawn[self._at])
+            self._tree.toggle(self._drawn[self._cursor])
             self._redraw()
 
     def action_fold(self, folded: bool) -> None:
         if self._tree is None or self.raw or not self._drawn:
             return
-        line = self._drawn[self._at]
+        line = self._drawn[self._cursor]
         if not line.folds:
             # A line inside: what it belongs to folds.
             parent = (
@@ -183,10 +170,10 @@ class PayloadCard(Pane, can_focus=True):
             )
             if not folded or at is None:
                 return
-            line, self._at = self._drawn[at], at
+            line, self._cursor = self._drawn[at], at
         self._tree.fold(line, folded)
         self._redraw()
-        self._move_to(self._at)
+        self.move_to(self._cursor)
 
     def action_reveal(self) -> None:
         if self._hidden:
@@ -201,7 +188,7 @@ class PayloadCard(Pane, can_focus=True):
             return
         index = round(self.scroll_y) + offset.y
         if index < len(self._drawn):
-            self._move_to(index)
+            self.move_to(index)
             self.action_toggle_fold()
         event.stop()
 
@@ -210,7 +197,7 @@ class PayloadCard(Pane, can_focus=True):
         index = round(self.scroll_y) + y
         if index >= len(self._drawn):
             return Strip.blank(width, base)
-        at_cursor = self.has_focus and index == self._at
+        at_cursor = self.has_focus and index == self._cursor
         if at_cursor:
             base += ink(self.app, "foreground", on="cursor-background")
         gutter = Styled("▌ " if at_cursor else "  ", "focus")
