@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 from glidemq_core.options.fields import from_epoch_ms, one_of, whole
 from glidemq_core.records import Metrics, MetricsPoint
-from glidemq_core.wire.replies import failed, integer, sliced
+from glidemq_core.wire.keys import PRIORITY_STEP
+from glidemq_core.wire.replies import failed, integer, pairs, sliced
 
 from .reader import Reader
 
 _MINUTE_MS = 60_000
+#: Priorities that are worth two round trips each.
+_MOST_BANDS = 16
 
 
 class SnapshotReply(NamedTuple):
@@ -54,6 +57,28 @@ class SnapshotReply(NamedTuple):
             "completed": integer(self.completed),
             "failed": integer(self.failed),
         }
+
+
+async def priority_bands(reader: Reader, key: str) -> tuple[dict[int, int], bool]:
+    """Read the priorities of delayed jobs in their order.
+
+    Args:
+        key: of the sorted set of delayed jobs.
+
+    Returns:
+        By the score at which the band of a priority begins, how many of its jobs only wait for their turn; and
+        whether these are all: there may be too many, or some that cannot be read.
+    """
+    start, bands = PRIORITY_STEP, dict[int, int]()
+    for _ in range(_MOST_BANDS):
+        first = await reader.read_one("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+        found = pairs(first)
+        if not found:
+            return bands, not failed(first)
+        band = integer(found[0][1]) // PRIORITY_STEP * PRIORITY_STEP
+        bands[band] = integer(await reader.read_one("ZCOUNT", key, band, band))
+        start = band + PRIORITY_STEP
+    return bands, False
 
 
 def metrics_points(minutes: Iterable[tuple[int, int, int]]) -> tuple[MetricsPoint, ...]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glidemq_core.reading.counts import SnapshotReply
+from glidemq_core.reading.counts import SnapshotReply, priority_bands
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, longest_running
 from glidemq_core.records import QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
-from glidemq_core.wire.keys import PRIORITY_STEP, QueueKeys
+from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, sliced, text
 from glidemq_core.wire.strict_json import parse_json
 
@@ -20,8 +20,6 @@ from glidemq_core.wire.strict_json import parse_json
 MINUTES = 5
 #: Ordering keys up to which their parked jobs are counted; the function knows the same number.
 MANY = 64
-#: Priorities that are counted, a round trip each.
-STEPS = 16
 #: Running jobs whose heartbeat is checked, those that have run longest; the function knows the same number.
 LOOKED_AT = 50
 _META = ("paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName")
@@ -75,8 +73,8 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
     pending, delivered = group_facts(replies[1])
     ok = [None if failed(reply) else reply for reply in replies]
     limits = pairs(ok[11][1]) if ok[11] else []
-    prioritized, parked, oldest, tokens, stalled = await asyncio.gather(
-        _prioritized(reader, keys),
+    (bands, complete), parked, oldest, tokens, stalled = await asyncio.gather(
+        priority_bands(reader, keys.scheduled),
         _parked(reader, keys),
         _oldest(reader, keys, delivered),
         _tokens(reader, keys, limits, now, window),
@@ -89,7 +87,7 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         priority=ok[3],
         list_active=ok[4],
         scheduled=ok[5],
-        prioritized=prioritized,
+        prioritized=sum(bands.values()) if complete else None,
         suspended=ok[6],
         completed=ok[7],
         failed=ok[8],
@@ -105,21 +103,6 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         stalled=stalled,
         bad=bad,
     )
-
-
-async def _prioritized(reader: Reader, keys: QueueKeys) -> int | None:
-    start, count = PRIORITY_STEP, 0
-    for _ in range(STEPS):
-        first = await reader.read_one(
-            "ZRANGEBYSCORE", keys.scheduled, start, "+inf", "WITHSCORES", "LIMIT", 0, 1
-        )
-        found = pairs(first)
-        if not found:
-            return None if failed(first) else count
-        band = integer(found[0][1]) // PRIORITY_STEP * PRIORITY_STEP
-        count += integer(await reader.read_one("ZCOUNT", keys.scheduled, band, band))
-        start = band + PRIORITY_STEP
-    return None
 
 
 async def _parked(reader: Reader, keys: QueueKeys) -> int | None:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from glidemq_core.reading.counts import priority_bands
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, list_runs, longest_running, pick_list_runs
 from glidemq_core.reading.scan import scan_steps
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.replies import failed, integer, pairs, text
 
-from ..snapshot import STEPS
 from .sources import IdSource, Order, from_list, from_sorted_set, from_stream, in_order
 
 STALLED = "stalled"
@@ -128,21 +128,16 @@ async def _scheduled(reader: Reader, queue: str, newest: bool, *, takes_turns: b
     sources: dict[str, IdSource] = {}
     if not takes_turns:
         sources["0"] = from_sorted_set(reader, key, newest, 0, PRIORITY_STEP - 1, order)
-    start, turns = PRIORITY_STEP, 0
-    for _ in range(STEPS):
-        first = pairs(await reader.read_one("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", 0, 1))
-        if not first:
-            break
-        band = integer(first[0][1]) // PRIORITY_STEP * PRIORITY_STEP
-        start = band + PRIORITY_STEP
-        low, high = (band, band) if takes_turns else (band + 1, start - 1)
+    bands, complete = await priority_bands(reader, key)
+    for band in bands:
+        low, high = (band, band) if takes_turns else (band + 1, band + PRIORITY_STEP - 1)
         sources[str(band // PRIORITY_STEP)] = from_sorted_set(reader, key, newest, low, high, order)
-        turns += integer(await reader.read_one("ZCOUNT", key, band, band))
-    else:
+    if not complete:
         # More priorities than are worth a round trip each: the rest in the order in which they will run.
-        sources["rest"] = from_sorted_set(reader, key, newest, start)
+        rest = max(bands, default=0) + PRIORITY_STEP
+        sources["rest"] = from_sorted_set(reader, key, newest, rest)
         return Found(sources, None)
-    total = integer(await reader.read_one("ZCARD", key))
+    total, turns = integer(await reader.read_one("ZCARD", key)), sum(bands.values())
     return Found(sources, turns if takes_turns else total - turns)
 
 
