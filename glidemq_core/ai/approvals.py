@@ -1,4 +1,4 @@
-"""Decisions about suspended jobs, bound to what was shown: signal and audit entry in one call."""
+"""Decide on suspended jobs, bound to what was shown: signal and audit entry in one call."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from ..wire.replies import as_text
 from .reviews import bound_facts
 from .signals import signal_head
 
-#: How often a decision that is bound to nothing is made again because the payload changes under it.
+#: How often a decision without a review hash is sent again because the payload has changed meanwhile.
 _TRIES = 5
-#: Facts that fit no job.
-_NOTHING = ("",) * 10
+#: Facts that match no job.
+_NO_FACTS = ("",) * 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,16 +178,16 @@ async def _decide(context: QueueContext, job_id: str, request: _Request) -> Deci
 async def _facts(
     context: QueueContext, job_id: str, expect: str | None
 ) -> tuple[str, str, tuple[str | int | bytes, ...]]:
-    """SHA-1 and SHA-256 of the payload and, for a bound decision, what the deciding call has to find.
+    """Return SHA-1 and SHA-256 of the payload and, with a review hash, the facts that the deciding call checks.
 
-    These are facts just read, if they hash to `expect`, else none that fit.
+    They are the facts as they were just read if their hash is `expect`, else facts that match no job.
     """
     if expect is None:
         stored = await context.connection.command("HGET", context.keys.job(job_id), "data") or b""
         return hashlib.sha1(stored).hexdigest(), hashlib.sha256(stored).hexdigest(), ()
     bound = await bound_facts(context, job_id)
     if bound is None or bound.hash != expect:
-        return "", "", _NOTHING
+        return "", "", _NO_FACTS
     return bound.data_sha1, bound.data_sha256, bound.facts
 
 

@@ -27,7 +27,7 @@ from ..wire.serializer import JSON_SERIALIZER, Serializer
 from ..wire.strict_json import parse_for_show
 from .rounds import Round, StreamFacts, limits_of, read_round, round_start, stream_facts
 
-#: Fields of the hash that an `Approval` is made of, but `signals`, which may be of any length.
+#: Fields of the hash that an `Approval` is made of, without `signals`, which may be of any length.
 APPROVAL_FIELDS: Final = (
     *(name for name in SUSPEND_FIELDS if name != "signals"),
     *STORED_USAGE,
@@ -41,13 +41,13 @@ APPROVAL_FIELDS: Final = (
     "roundFrom",
     "suspendBase",
 )
-#: Fields of the hash that a review hash covers, and those that say where the round begins.
+#: Fields of the hash that a review hash covers, and those that say where the round of the stream begins.
 BOUND_FIELDS: Final = ("name", "suspendedAt", "suspendReason", "data", "progress")
 ROUND_FIELDS: Final = ("processedOn", "roundFrom")
 _MARKED: Final = ("name", "suspendedAt", "suspendReason", *ROUND_FIELDS)
-#: Signals are decoded up to so many bytes, in lists and in a review of the whole.
+#: Bytes of signals that are decoded at most, in lists and in a whole review.
 LIST_SIGNALS, ALL_SIGNALS = 65_536, 4_194_304
-#: Bytes of a payload that cannot be read which a list shows, and levels of nesting that can be shown.
+#: Bytes that a list shows of a payload that cannot be read; levels of nesting that can be shown.
 _RAW, _DEPTH = 65_536, 200
 
 
@@ -60,7 +60,7 @@ def review_hash(ref: JobRef, fields: Fields, streamed: Round) -> str:
 
 
 def _exact(stored: bytes | None) -> str:
-    """Stored bytes as text from which no other bytes come."""
+    """Turn stored bytes into text; different bytes give different text."""
     try:
         return (stored or b"").decode()
     except UnicodeDecodeError:
@@ -69,7 +69,7 @@ def _exact(stored: bytes | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A payload as an approver is shown it; with an `error` there is its text in place of its value."""
+    """A payload as an approver is shown it; with an `error`, `raw` holds its text and there is no value."""
 
     data: Any = None
     error: str | None = None
@@ -77,7 +77,11 @@ class Payload:
 
 
 def read_payload(stored: bytes, serializer: Serializer, raw_limit: int | None = None) -> Payload:
-    """Read a payload for somebody who decides on it: what cannot be shown as it will be run is an error."""
+    """Read a payload for an approver; a payload that cannot be shown as the processor will see it is an error.
+
+    Args:
+        raw_limit: characters of the text that are kept with an error; None keeps all.
+    """
     if not stored:
         return Payload({})
     text = as_text(stored)
@@ -96,14 +100,14 @@ def read_payload(stored: bytes, serializer: Serializer, raw_limit: int | None = 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read of a suspended job. Lengths are those of fields that may have been too long to read."""
+    """What was read of a suspended job; `lengths` are of fields that may have been too long to read."""
 
     fields: Fields
     stream: StreamFacts
     round: Round
     deadline: float | bytes | None = None
     lengths: Mapping[str, int] = field(default_factory=dict)
-    #: Jobs that wait behind its ordering key.
+    #: Jobs that wait for its ordering key.
     parked: int | None = None
     #: Whether its stream cannot be read.
     unreadable: bool = False
@@ -112,7 +116,11 @@ class Reading:
 def approval_of(
     ref: JobRef, reading: Reading, prefix: str, serializer: Serializer, payload_limit: int | None = None
 ) -> Approval | None:
-    """Put an approval together; None unless the job is suspended."""
+    """Build an approval; None unless the job is suspended.
+
+    Args:
+        payload_limit: bytes of stored data above which the payload is left out; None shows all of it.
+    """
     fields, streamed = reading.fields, reading.round
     info = decode_suspend(fields, reading.deadline)
     if info is None:
@@ -158,7 +166,7 @@ def approval_of(
 
 
 def _noted_reason(fields: Fields) -> str | None:
-    """Reason of a suspension of ours, which leaves none of an earlier one: whatever its deadline was changed to."""
+    """Return the reason of a suspension by a Python worker, which removes earlier reasons; else None."""
     of = as_text(fields.get("suspendBase")).rpartition(":")[0]
     return (
         optional_text(fields.get("suspendReason"))
@@ -215,7 +223,7 @@ async def review(context: QueueContext, job_id: str, *, payload_limit: int | Non
 async def _signals(
     context: QueueContext, key: str, length: int, payload_limit: int | None
 ) -> dict[str, bytes]:
-    """The field of signals, unless it is too long to be decoded."""
+    """Read the field of signals, unless it is too long to be decoded."""
     if not length or length > (ALL_SIGNALS if payload_limit is None else LIST_SIGNALS):
         return {}
     stored = await context.connection.command("HGET", key, "signals")

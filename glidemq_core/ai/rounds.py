@@ -1,4 +1,4 @@
-"""The round of a suspended job: what its latest run streamed, read once for showing, hashing and checking."""
+"""The round of a suspended job: what its latest run streamed, read once to be shown and hashed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..wire.numbers import size_words
 from ..wire.replies import as_text
 from .tool_calls import tool_call_of
 
-#: A reader of plain commands.
+#: Runs a plain command.
 Ask = Callable[..., Awaitable[Any]]
 
-#: Entries, and bytes of them, at either end of a round that the deciding call reads again. Known to the functions.
+#: Entries, and bytes of them, at either end of a round that the deciding call reads again; as in the functions.
 WINDOW_ENTRIES: Final = 2_000
 WINDOW_BYTES: Final = 1_048_576
-#: Kinds of chunks that are counted each by its name, and characters of one.
+#: Kinds of chunks that are counted by name, and characters of a name.
 _KINDS, _KIND_LENGTH = 32, 40
-#: Tool calls over a limit that are named each.
+#: Tool calls over a limit that are named one by one.
 _NAMED = 3
 #: Bytes that one page of a stream aims at, and its entries at most.
 _PAGE_BYTES, _PAGE = 1_048_576, 1_000
@@ -35,7 +35,13 @@ _ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is shown of a round: bytes of the draft; tool calls, characters of one and of all; how much is read."""
+    """How much of a round is shown and read.
+
+    Attributes:
+        draft: bytes of the draft.
+        calls: tool calls.
+        call, all_calls: characters of one tool call and of all.
+    """
 
     draft: int
     calls: int
@@ -53,7 +59,7 @@ WHOLE: Final = Limits(draft=67_108_864, calls=100_000, call=67_108_864, all_call
 
 
 def limits_of(payload_limit: int | None) -> Limits:
-    """Limits for somebody who is shown so many bytes of a payload; None: everything."""
+    """Return the limits for a review that shows so many bytes of a payload; None shows everything."""
     if payload_limit is None:
         return WHOLE
     return Limits(
@@ -63,15 +69,19 @@ def limits_of(payload_limit: int | None) -> Limits:
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What the server says of a stream without reading it; `last` is its newest entry, "" if there is none."""
+    """What XINFO tells of a stream; `last` is the id of its newest entry, "" if there is none."""
 
     last: str = ""
-    #: The same as the functions write it; "" for a stream that does not exist.
+    #: The same facts as text, as the functions write it; "" for a stream that does not exist.
     text: str = ""
 
 
 def stream_facts(answer: Any) -> StreamFacts:
-    """Read an answer of XINFO STREAM. Raises the error in its place, unless the stream does not exist."""
+    """Read an answer of XINFO STREAM.
+
+    Raises:
+        GlideMQError: the answer is an error, other than that the stream does not exist.
+    """
     if isinstance(answer, ServerError) and "no such key" in str(answer):
         return StreamFacts()
     if isinstance(answer, Exception):
@@ -83,7 +93,7 @@ def stream_facts(answer: Any) -> StreamFacts:
 
 
 def round_start(fields: Fields) -> str:
-    """Id after which the round begins, noted when its run was claimed; without a valid note it is everything."""
+    """Return the id after which the round begins, noted when its run was claimed; without a note the round is all."""
     noted, _, entry_id = as_text(fields.get("roundFrom")).partition(":")
     valid = noted and noted == as_text(fields.get("processedOn")) and _ENTRY_ID.fullmatch(entry_id)
     return entry_id if valid else _BEGINNING
@@ -99,13 +109,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round as it is shown; hash and windows are those of the whole of it, if it was read to its end."""
+    """A round as it is shown; hash and windows are of the whole round if it is `complete`."""
 
     start: str = _BEGINNING
     draft: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     chunks: Mapping[str, int] = field(default_factory=dict)
-    #: Words for what a limit kept out.
+    #: Descriptions of what a limit left out.
     hidden: tuple[str, ...] = ()
     complete: bool = True
     last: str = ""
@@ -116,10 +126,10 @@ class Round:
 
 
 async def read_round(ask: Ask, key: str, start: str, newest: str, limits: Limits) -> Round:
-    """Read the entries after `start` up to `newest`, which "" stands for none."""
+    """Read the entries after `start` up to `newest`; "" if the stream is empty."""
     if not newest or parse_id(newest) <= parse_id(start):
         return Round(start)
-    reading = _Reading(start, limits)
+    reading = _RoundBuilder(start, limits)
     after, count = start, limits.first
     while True:
         page = await ask("XRANGE", key, f"({after}", newest, "COUNT", count)
@@ -134,12 +144,12 @@ async def read_round(ask: Ask, key: str, start: str, newest: str, limits: Limits
             return reading.result(complete=False)
         count = max(1, min(_PAGE, _PAGE_BYTES * found // max(1, size)))
         if limits.read is not None:
-            # A chunk may hold a megabyte or a letter: as many are read at a time as make a sensible answer.
+            # A chunk may hold a megabyte or a letter: ask for as many as make a reply of reasonable size.
             count = max(1, min(count, limits.read // 8 * found // max(1, size)))
 
 
-class _Reading:
-    """Takes the entries of a round one by one."""
+class _RoundBuilder:
+    """Builds a round from its entries."""
 
     def __init__(self, start: str, limits: Limits) -> None:
         self._start = start
@@ -161,7 +171,7 @@ class _Reading:
         self._tail_bytes = 0
 
     def add(self, entry_id: bytes, pairs: Sequence[Sequence[bytes]]) -> int:
-        """Take one entry; returns its bytes."""
+        """Add an entry; returns its size in bytes."""
         text = entry_text(entry_id, pairs)
         self._sha256.update(text)
         self._last = entry_id
@@ -172,7 +182,7 @@ class _Reading:
         return len(text)
 
     def is_enough(self) -> bool:
-        """Whether the limits let nothing more be shown."""
+        """Tell whether a limit is reached, so that no more is shown."""
         limits = self._limits
         return (
             (limits.entries is not None and self._entries >= limits.entries)
@@ -224,7 +234,7 @@ class _Reading:
             self._tail_bytes -= len(self._tail.popleft())
 
     def _show(self, chunk: StreamChunk) -> None:
-        # A call that is marked as the last chunk is a call all the same.
+        # A tool call that is also the last chunk is shown as a call.
         is_call = chunk.get("type") == "tool_call"
         kind = "tool_call" if is_call else chunk.type[:_KIND_LENGTH]
         self._kinds[kind if kind in self._kinds or len(self._kinds) < _KINDS else "other"] += 1
@@ -245,7 +255,7 @@ class _Reading:
 
 
 def entry_text(entry_id: bytes, pairs: Sequence[Sequence[bytes]]) -> bytes:
-    """Write an entry as hashes are taken of it: every word with its length; the functions write the same."""
+    """Write an entry as it is hashed, every word with its length; the server functions write the same."""
     words = [entry_id, *(word for pair in pairs for word in pair)]
     return b"%d " % len(words) + b"".join(b"%d:%b" % (len(word), word) for word in words)
 

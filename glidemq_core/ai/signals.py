@@ -1,4 +1,4 @@
-"""How a signal is written: JSON whose `data` is a string holding JSON text."""
+"""Signals as they are stored: JSON whose `data` is a string that holds JSON text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..wire.payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
 
 
 def signal_name(name: Any) -> str:
-    """Accept the name of a signal: text without control characters, may be empty."""
+    """Check the name of a signal: text without control characters; it may be empty."""
     if any(unicodedata.category(c) == "Cc" for c in text(name, "name")):
         refuse("name", name, "text without control characters")
     return str(name)

@@ -1,4 +1,4 @@
-"""Suspending jobs, and the signals that resume them. What an approver sees and decides is in `approvals`."""
+"""Suspend jobs, and send the signals that resume them. Reviews and decisions are in `reviews` and `approvals`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def send_signal(
     expected_suspended_at: Instant | None = None,
     actor: Actor | None = None,
 ) -> SignalResult:
-    """Give a suspended job a signal; see `Queue.signal`."""
+    """Send a signal to a suspended job; see `Queue.signal`."""
     now = context.now_ms()
     head = signal_head(name, data)
     expected = (
@@ -90,7 +90,7 @@ async def send_signal(
 
 
 async def deliver_early(context: QueueContext) -> int:
-    """Deliver kept signals to jobs that a peer suspended; returns how many. Part of a worker's tick."""
+    """Deliver kept signals to jobs that a Node worker suspended; returns how many. Called by a worker's maintenance."""
     return int((await context.call("deliver_early", context.now_ms()))[1])
 
 

@@ -1,4 +1,4 @@
-"""Tool calls in a token stream, as an approver is shown them: nothing that the chunk says is left out."""
+"""Tool calls in a token stream, as an approver is shown them: every field of the chunk is included."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from ..records import StreamChunk, ToolCall
 
-#: Fields that may hold the arguments alone; a chunk with anything else is shown with all its fields.
+#: Fields that hold the arguments if they stand alone; of any other chunk all fields are shown.
 _ARGUMENTS: Final = ("args", "arguments", "input", "content", "t", "token", "text", "delta")
 #: Characters of a name that are shown.
 _NAME_LIMIT: Final = 256

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ai.usage.ledger import attempts_of, runs_of
-from ..ai.usage.totals import Sum
+from ..ai.usage.totals import UsageSum
 from ..records import Attempt, FlowUsage, JobRef, Totals, Usage
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
@@ -22,7 +22,7 @@ async def get_flow_usage(
 ) -> FlowUsage:
     """Sum the usage of a job and its children; see `Queue.get_flow_usage`.
 
-    Children are the members of `deps`, which survive the parent's removal; of removed ones counts what was kept.
+    Children are the members of `deps`, which outlive the parent; of removed children the usage that was kept counts.
     """
     connection, prefix, root = context.connection, context.keys.prefix, JobRef(context.queue, job_id)
     if deep:
@@ -30,7 +30,7 @@ async def get_flow_usage(
     else:
         [children] = await children_of(connection, prefix, [root])
         jobs = list(dict.fromkeys([root, *children]))
-    total, wasted = Sum(), Sum()
+    total, wasted = UsageSum(), UsageSum()
     await _add_usage(context, jobs, ledger, total, wasted)
     return FlowUsage(**total.totals(), wasted=Totals(**wasted.totals()) if ledger else None)
 
@@ -40,7 +40,7 @@ def _keys(context: QueueContext, ref: JobRef) -> QueueKeys:
 
 
 async def _add_usage(
-    context: QueueContext, jobs: Sequence[JobRef], ledger: bool, total: Sum, wasted: Sum
+    context: QueueContext, jobs: Sequence[JobRef], ledger: bool, total: UsageSum, wasted: UsageSum
 ) -> None:
     for start in range(0, len(jobs), _PAGE):
         part = jobs[start : start + _PAGE]
@@ -62,15 +62,15 @@ async def _add_usage(
             latest = decode_usage(picked_fields(STORED_USAGE, stored))
             entries = answers[len(part) + place] if ledger else ()
             total.add_job(_reports(latest, entries))
-            wasted.add_job(_in_vain(entries, as_text(state)))
+            wasted.add_job(_wasted(entries, as_text(state)))
 
 
-def _in_vain(entries: Any, state: str) -> list[Attempt]:
-    """The attempts whose spend led to nothing."""
+def _wasted(entries: Any, state: str) -> list[Attempt]:
+    """Return the attempts that failed or were lost."""
     return [run for run in attempts_of(entries or (), state) if run.outcome in ("failed", "lost")]
 
 
 def _reports(latest: Usage | None, entries: Any) -> list[Usage]:
-    """All attempts' reports; a latest one that the ledger does not know came from a peer."""
+    """Return the reports of all attempts; the latest one is not in the ledger if a Node worker wrote it."""
     kept = [run.usage for run in runs_of(entries or ()) if run.usage]
     return kept if latest is None or (kept and kept[-1] == latest) else [*kept, latest]

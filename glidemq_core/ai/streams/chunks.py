@@ -1,4 +1,4 @@
-"""Token streams of jobs: appending chunks (many in flight share round trips) and reading them.
+"""Append chunks to token streams of jobs (calls awaited together share round trips), and read them.
 
 Following a stream live is in `hub`.
 """
@@ -33,7 +33,7 @@ _MAX_PART = 2**64 - 1
 
 
 def encode_chunk(chunk: Mapping[str, str]) -> tuple[list[bytes], int]:
-    """Check a chunk and return its names and values in turn, and its size in bytes.
+    """Check a chunk; returns its names and values in turn, and its size in bytes.
 
     Raises:
         InvalidOptionError: no mapping, not text, empty, or more than 3,500 fields.
@@ -71,11 +71,11 @@ async def append_chunk(
     Calls awaited together keep their order and share round trips.
 
     Args:
-        calls: those of the run that streams, which are kept up through an outage.
+        calls: calls of the run that streams; they are repeated through an outage.
     Raises:
         InvalidOptionError: empty, or not text.
         PayloadTooLargeError: over 1 MiB.
-        JobNotFoundError: the job was removed; nothing is recreated.
+        JobNotFoundError: the job was removed; its stream is not created again.
         JobLostError: the job has ended or runs elsewhere.
     """
     words, size = encode_chunk(chunk)
@@ -97,7 +97,7 @@ async def _send(
     if calls is None:
         reply = await context.call("stream_append", job_id, "", "", "", *args)
     else:
-        # A repeat looks whether the entries are there already: after the last one that this run knows of.
+        # A repeat looks whether its entries are stored already, after the last entry that this run knows of.
         since = calls.last_chunk or f"?{calls.processed_on}"
         reply = await calls.repeat_numbered(
             lambda repeated, number: context.call(
@@ -112,28 +112,28 @@ async def _send(
     return ids
 
 
-_parked: WeakKeyDictionary[Connection, list[Connection]] = WeakKeyDictionary()
+_idle_readers: WeakKeyDictionary[Connection, list[Connection]] = WeakKeyDictionary()
 
 
 async def _blocking_read(
     connection: Connection, key: str, after: str, limit: tuple[str | int, ...], block: int
 ) -> Page:
-    """XREAD BLOCK one stream on a connection of its own, kept a few seconds for the next such read."""
-    parked = _parked.setdefault(connection, [])
-    reader = parked.pop() if parked else await connection.dedicated()
+    """Wait for entries of one stream on a connection of its own, which is kept a few seconds for the next such read."""
+    idle = _idle_readers.setdefault(connection, [])
+    reader = idle.pop() if idle else await connection.dedicated()
     try:
         reply = await reader.command("XREAD", *limit, "BLOCK", block, "STREAMS", key, after)
     except BaseException:
-        await close_quietly(reader)  # it may be blocked still
+        await close_quietly(reader)  # its read may still block
         raise
-    parked.append(reader)
-    asyncio.get_running_loop().call_later(_IDLE_READER, _discard, parked, reader)
+    idle.append(reader)
+    asyncio.get_running_loop().call_later(_IDLE_READER, _discard, idle, reader)
     return next(iter(reply.values())) if reply else None
 
 
-def _discard(parked: list[Connection], reader: Connection) -> None:
-    if reader in parked:
-        parked.remove(reader)
+def _discard(idle: list[Connection], reader: Connection) -> None:
+    if reader in idle:
+        idle.remove(reader)
         _closing.add(task := asyncio.ensure_future(close_quietly(reader)))
         task.add_done_callback(_closing.discard)
 

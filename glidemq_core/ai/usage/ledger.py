@@ -1,4 +1,4 @@
-"""The ledger of a job: what each attempt spent and how it ended."""
+"""The ledger of a job: what each attempt used and how it ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OUTCOMES: Final[tuple[AttemptOutcome, ...]] = get_args(AttemptOutcome)
 
 @dataclass(slots=True)
 class Run:
-    """An attempt while it is put together from its entries; `outcome` None: it has no end yet."""
+    """An attempt while it is put together from its entries; without an end its `outcome` is None."""
 
     attempt: int
     fallback: int
@@ -33,7 +33,7 @@ class Run:
     usage: Usage | None = None
 
     def fits(self, entry: dict[str, Any]) -> bool:
-        """Whether an entry belongs to this run; who reports from outside a worker names none."""
+        """Tell whether an entry belongs to this run; reports from outside a worker name no worker."""
         worker = entry.get("worker")
         same = self.attempt == _whole(entry.get("attempt")) and self.fallback == _whole(entry.get("fallback"))
         return same and (worker is None or self.worker is None or worker == self.worker)
@@ -54,7 +54,7 @@ class Run:
 
 
 def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
-    """Put runs together, oldest first; a run that another one followed without an end of its own was lost."""
+    """Put runs together, oldest first; a run without an end was lost if another one follows."""
     runs: list[Run] = []
     for stored in entries:
         try:
@@ -86,7 +86,7 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
 
 
 async def get_ledger(context: QueueContext, job_id: str) -> list[Attempt] | None:
-    """Read the attempts that have ended, oldest first; None: nothing was kept."""
+    """Read the attempts that have ended, oldest first; None if there is no ledger."""
     entries, state = await context.gather(
         ("LRANGE", context.keys.ledger(job_id), 0, -1), ("HGET", context.keys.job(job_id), "state")
     )
@@ -94,13 +94,13 @@ async def get_ledger(context: QueueContext, job_id: str) -> list[Attempt] | None
 
 
 def attempts_of(entries: Iterable[bytes | str], state: str) -> list[Attempt]:
-    """Turn ledger entries into attempts; the run that is going on is not one yet."""
+    """Turn ledger entries into attempts that have ended; the run of an active job is left out."""
     runs = runs_of(entries)
     if runs and runs[-1].outcome is None:
         if state == "active":
             runs.pop()
         elif state in ("completed", "failed"):
-            # Ended by a peer that keeps no ledger.
+            # Ended by a Node worker, which keeps no ledger.
             runs[-1].outcome = "completed" if state == "completed" else "failed"
     return [run.record() for run in runs]
 

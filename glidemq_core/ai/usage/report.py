@@ -1,4 +1,4 @@
-"""Reporting what a job used, in one call, and reading it back by job, flow and span of time."""
+"""Report what a job used, in one call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ...records.usage import USAGE_FIELDS, event_text, hash_text, usage_json
 from ...server.context import QueueContext
 from ...wire.numbers import number_text
 
-#: As a peer does: this many looks at a report lock, this far apart (s).
+#: How often a call is tried while a Node client holds the report lock of a job, and the pause between two tries (s):
+#: the numbers are Node's.
 _LOCK_TRIES = 200
 _LOCK_PAUSE = 0.025
 
@@ -46,19 +47,19 @@ class UsageKeywords(TypedDict, total=False):
 
 
 def _number(value: Any, option: str, message: str) -> int | float:
-    """Accept a finite number from 0 on; numeric text and booleans are none."""
-    fine = isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Check that a value is a finite number, at least 0; text and booleans are not numbers."""
+    is_valid = isinstance(value, (int, float)) and not isinstance(value, bool)
     try:
-        fine = fine and math.isfinite(value) and value >= 0
-    except OverflowError:  # an int no double holds
-        fine = False
-    if not fine:
+        is_valid = is_valid and math.isfinite(value) and value >= 0
+    except OverflowError:  # an int that no double holds
+        is_valid = False
+    if not is_valid:
         refuse(option, value, "a finite number, at least 0", message)
     number: int | float = abs(value)  # -0.0 is 0.0
     return number
 
 
-def _map(value: Any, option: str, what: str) -> dict[str, float]:
+def _amounts(value: Any, option: str, what: str) -> dict[str, float]:
     if not isinstance(value, Mapping):
         refuse(option, value, "a mapping of category to number")
     return {
@@ -68,7 +69,7 @@ def _map(value: Any, option: str, what: str) -> dict[str, float]:
 
 
 def _sum(amounts: Mapping[str, float]) -> float:
-    """Plain sum in the order given, as every writer of the wire adds."""
+    """Add up in the order given, without the compensation of `sum`: Node clients add that way."""
     total: float = 0
     for amount in amounts.values():
         total = total + amount
@@ -82,7 +83,7 @@ def _latency(value: Any) -> float:
 
 
 def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a report and fill in totals; only what was given is in the answer, empty text is not.
+    """Check a report and fill in totals; fields that were not given, or are empty text, are left out.
 
     Raises:
         InvalidOptionError: a number that is negative, not finite or text; an unknown field.
@@ -98,7 +99,7 @@ def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
             text(report[name], name)
     for kind, total, what in (("tokens", "total_tokens", "Token count"), ("costs", "total_cost", "Cost")):
         if kind in report:
-            report[kind] = _map(report[kind], kind, what)
+            report[kind] = _amounts(report[kind], kind, what)
             if report[kind] and total not in report:
                 report[total] = _sum(report[kind])
         if total in report:
@@ -120,15 +121,19 @@ async def report_usage(
     calls: RunCalls | None = None,
     **keywords: Unpack[UsageKeywords],
 ) -> Usage | None:
-    """Replace the usage report of a job, in one call; returns it with totals, None if it is empty.
+    """Replace the usage report of a job, in one call.
 
     Args:
-        usage: the report as one object; a keyword beside it wins.
+        usage: the report as one object; a keyword beside it takes precedence.
         worker: id of the worker whose run reports, for the ledger.
-        calls: those of the run that reports, which are kept up through an outage.
+        calls: calls of the run that reports; they are repeated through an outage.
+
+    Returns:
+        The report with totals, None if it is empty.
+
     Raises:
         InvalidOptionError, JobNotFoundError: nothing was written.
-        LockBusyError: a peer held the report lock for some 5 s.
+        LockBusyError: a Node client held the report lock for some 5 s.
         JobLostError: the job has ended or runs elsewhere.
     """
     check_names(UsageKeywords.__annotations__, keywords)
@@ -150,7 +155,7 @@ async def report_usage(
 async def _send_report(
     context: QueueContext, job_id: str, words: tuple[str, ...], calls: RunCalls | None
 ) -> None:
-    """Send an encoded report, waiting for a peer that holds the report lock."""
+    """Send an encoded report; wait while a Node client holds the report lock."""
     mark = "" if calls is None else calls.next_mark()
 
     async def send(_repeated: bool = False) -> bytes:
@@ -173,20 +178,22 @@ async def _send_report(
 async def report_tokens(
     context: QueueContext, job_id: str, count: float, calls: RunCalls | None = None
 ) -> None:
-    """Tell the token limiter what a job used; the last call wins.
+    """Report the tokens of a job to the token limiter; the latest call replaces those before.
 
     Raises:
         InvalidOptionError: negative or not finite.
         JobNotFoundError, JobLostError: nothing was written.
     """
     message = "Token count must not be negative"
-    number = isinstance(count, (int, float)) and not isinstance(count, bool) and count < 0
-    value = _number(count, "count", message if number else "Token count must be a finite non-negative number")
+    is_negative = isinstance(count, (int, float)) and not isinstance(count, bool) and count < 0
+    value = _number(
+        count, "count", message if is_negative else "Token count must be a finite non-negative number"
+    )
 
     async def send(number: str = "") -> None:
         run = calls.processed_on if calls else ""
         [status] = await context.call("report_tokens", job_id, number_text(value), run, number)
-        if status not in (b"ok", b"late"):  # late: a later one has replaced it already
+        if status not in (b"ok", b"late"):  # late: a later call has replaced it already
             raise context.refusal(job_id, status)
 
     await (send() if calls is None else calls.replace("tokens", send))

@@ -1,4 +1,4 @@
-"""Usage of queues over a span of time, from their minute buckets."""
+"""Sum the usage of queues over a span of time, from their minute buckets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...server.context import LazyConnection
 from ...wire.keys import QueueKeys, usage_queues
 from ...wire.numbers import parse_number
 from ...wire.replies import as_text, readable
-from .totals import RESIDUE, Sum
+from .totals import RESIDUE, UsageSum
 
 BUCKET_MS = 60_000
 MAX_BUCKETS = 100_000
@@ -40,14 +40,14 @@ async def get_usage_summary(
         prefix: key prefix; None takes the connection's.
     """
     lazy = LazyConnection(connection, prefix, "get_usage_summary is done", "get_usage_summary")
-    total = Sum()
-    by_queue: dict[str, Sum] = {}
+    total = UsageSum()
+    by_queue: dict[str, UsageSum] = {}
     try:
         reader = await lazy.get()
         start, end = _span(reader.now_ms(), window, start_time, end_time)
         async for queue, _, bucket in _buckets(reader, prefix or reader.prefix, start, end, queues):
             total.add(bucket)
-            by_queue.setdefault(queue, Sum()).add(bucket)
+            by_queue.setdefault(queue, UsageSum()).add(bucket)
     finally:
         await lazy.close()
     per_queue = {queue: Totals(**by_queue[queue].totals()) for queue in sorted(by_queue)}
@@ -70,11 +70,11 @@ async def get_usage_minutes(
     queues: Iterable[str] | None = None,
     prefix: str | None = None,
 ) -> list[MinuteUsage]:
-    """Sum the usage of a span minute by minute, oldest first, minutes without any left out."""
+    """Sum the usage of each minute of a span, oldest first; minutes without usage are left out."""
     start, end = _span(connection.now_ms(), window, start_time, end_time)
-    minutes: dict[int, Sum] = {}
+    minutes: dict[int, UsageSum] = {}
     async for _, minute, bucket in _buckets(connection, prefix or connection.prefix, start, end, queues):
-        minutes.setdefault(minute, Sum()).add(bucket)
+        minutes.setdefault(minute, UsageSum()).add(bucket)
     return [
         MinuteUsage(at=from_epoch_ms(minute) or EPOCH, **minutes[minute].totals())
         for minute in sorted(minutes)
@@ -93,7 +93,7 @@ def _instant(value: Instant, option: str, message: str) -> int:
 def _span(
     now: int, window: Duration, start_time: Instant | None, end_time: Instant | None
 ) -> tuple[int, int]:
-    """First and last moment, ms."""
+    """Return the first and the last moment, epoch ms."""
     end = now
     if end_time is not None:
         end = _instant(end_time, "end_time", "endTime must be a finite non-negative number")
@@ -122,8 +122,8 @@ async def _names(connection: Connection, prefix: str, queues: Iterable[str] | No
 
 async def _buckets(
     connection: Connection, prefix: str, start: int, end: int, queues: Iterable[str] | None
-) -> AsyncIterator[tuple[str, int, Sum]]:
-    """Yield the buckets that hold something, both ends' minutes included."""
+) -> AsyncIterator[tuple[str, int, UsageSum]]:
+    """Yield queue, minute and sum of each bucket that is not empty; the minutes of both ends are included."""
     first, last = start - start % BUCKET_MS, end - end % BUCKET_MS
     minutes = range(first, last + 1, BUCKET_MS)
     names = await _names(connection, prefix, queues)
@@ -139,15 +139,15 @@ async def _buckets(
             answers = await connection.pipeline([("HGETALL", keys.usage(minute)) for minute in page])
             for minute, answer in zip(page, answers, strict=True):
                 if isinstance(answer, PermissionDeniedError):
-                    break  # a queue this user may not look at
+                    break  # the user may not read this queue
                 bucket = _bucket(readable(answer) or {})
                 if bucket:
                     yield name, minute, bucket
 
 
-def _bucket(stored: Mapping[bytes, bytes]) -> Sum:
-    """Read a bucket; what is zero, or what rounding left of zero, is skipped."""
-    bucket = Sum()
+def _bucket(stored: Mapping[bytes, bytes]) -> UsageSum:
+    """Read a bucket; zeros and rounding errors are skipped."""
+    bucket = UsageSum()
     for name, value in stored.items():
         field = as_text(name)
         if field == "costUnit":

@@ -1,4 +1,4 @@
-"""Adding usage up."""
+"""Sums of usage."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from ...records import Usage
 
-#: Smaller amounts are what floating point leaves of something booked and booked out again.
+#: Smaller amounts are rounding errors, left where a report was added and subtracted again.
 RESIDUE = 1e-12
 
 
-class Sum:
-    """Usage of several jobs; `record` makes the answer of it."""
+class UsageSum:
+    """Usage of several jobs, added up; `totals` gives the fields of the records."""
 
     def __init__(self) -> None:
         self.job_count = 0
@@ -24,12 +24,12 @@ class Sum:
         self.units: dict[str, None] = {}
 
     def add_job(self, reports: Iterable[Usage]) -> None:
-        """Add the reports of one job (several: of its attempts); it counts once, and once for each model."""
+        """Add the reports of one job, several if it has several attempts; it counts once, and once a model."""
         models: dict[str, None] = {}
         counted = False
         for usage in reports:
-            add_amounts(self.tokens, usage.tokens)
-            add_amounts(self.costs, usage.costs)
+            _add_amounts(self.tokens, usage.tokens)
+            _add_amounts(self.costs, usage.costs)
             self.total_tokens += usage.total_tokens or 0
             self.total_cost += usage.total_cost or 0
             if usage.cost_unit:
@@ -43,14 +43,14 @@ class Sum:
         for model in models:
             self.models[model] = self.models.get(model, 0) + 1
 
-    def add(self, other: Sum) -> None:
+    def add(self, other: UsageSum) -> None:
         """Add another sum."""
         self.job_count += other.job_count
         self.total_tokens += other.total_tokens
         self.total_cost += other.total_cost
-        add_amounts(self.tokens, other.tokens)
-        add_amounts(self.costs, other.costs)
-        add_amounts(self.models, other.models)
+        _add_amounts(self.tokens, other.tokens)
+        _add_amounts(self.costs, other.costs)
+        _add_amounts(self.models, other.models)
         self.units |= other.units
 
     def __bool__(self) -> bool:
@@ -73,7 +73,7 @@ class Sum:
         }
 
 
-def add_amounts(into: dict[str, float], amounts: Any) -> None:
+def _add_amounts(into: dict[str, float], amounts: Any) -> None:
     """Add a map of amounts to another, category by category."""
     for name, amount in amounts.items():
         into[name] = into.get(name, 0) + amount

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glidemq_core.ai.usage.totals import Sum
+from glidemq_core.ai.usage.totals import UsageSum
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flows.budget_forecast import with_rates
 from glidemq_core.options.job import JobRef
@@ -113,7 +113,7 @@ async def read_flow(loader: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
         )
         for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
     ]
-    total = Sum()
+    total = UsageSum()
     for fields in found.fields.values():
         usage = decode_usage(fields)
         total.add_job([usage] if usage else [])
