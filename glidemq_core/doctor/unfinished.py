@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..flows.parts import flows_in_parts, mend_flows
+from ..flows.parts import read_unfinished_flows, recover_flows
 from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..reading.reader import Reader
@@ -20,7 +20,7 @@ async def unfinished_flows(_: Watch, reader: Reader, names: Sequence[str]) -> Ch
     found = []
     for name in names:
         for token, entry in (
-            await flows_in_parts(QueueContext(reader.connection, reader.keys(name)))
+            await read_unfinished_flows(QueueContext(reader.connection, reader.keys(name)))
         ).items():
             at = entry.get("at")
             if isinstance(at, (int, float)) and at <= oldest:
@@ -41,7 +41,7 @@ async def finish_flows(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
     results = []
     for name in names:
         context = QueueContext(reader.connection, reader.keys(name))
-        for token, outcome in (await mend_flows(context, actor=actor)).items():
+        for token, outcome in (await recover_flows(context, actor=actor)).items():
             results.append(
                 OperationResult(queue=name, action="finish_flows", ok=True, outcome=outcome, message=token)
             )

@@ -1,4 +1,4 @@
-"""How fast a flow spends its budget, and when it will have: told only when the jobs' own reports show it."""
+"""How fast a flow spends its budget, and when it will be used up, as far as the reports of its jobs show it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..options.fields import from_epoch_ms
 from ..records import FlowBudget, Usage
 
-#: Reports of the last minutes make the rate.
+#: The rate is that of the reports of so many ms.
 WINDOW_MS = 300_000
 _MINUTE_MS = 60_000
 
@@ -25,10 +25,12 @@ def with_rates(
 
     Args:
         reports: latest report of each job with its minute, epoch ms.
-        created_ms: when the flow was made; a young one has had less time.
-        running: whether any of its jobs is still to end.
-    Rates are None while nothing was reported, 0 when nothing was lately; the forecast is None unless the flow
-    runs, spends, and is not exceeded.
+        created_ms: when the flow was created; the rate of a younger flow is that of its own time.
+        running: whether any of its jobs has not ended.
+
+    Returns:
+        The budget; rates are None while nothing was reported, 0 if nothing was reported lately. The forecast is None
+        unless the flow runs, spends, and is not exceeded.
     """
     known = list(reports)
     if not known:

@@ -1,4 +1,4 @@
-"""Budgets of flows: reading them, the jobs they stopped, and topping up."""
+"""Read the budgets of flows, find the jobs that they stopped, and top them up."""
 
 from __future__ import annotations
 
@@ -140,9 +140,11 @@ async def _raise_caps(
     actor: Actor | None,
     preview: bool,
 ) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """Raise caps, or only tell what that would do; returns the hash before, its changes, and caps still exceeded.
+    """Raise caps, or only preview that; returns the hash before, its changes, and the caps still exceeded.
 
-    Raises: BudgetNotFoundError; InvalidOptionError when the caps are not as expected.
+    Raises:
+        BudgetNotFoundError: the flow has no budget.
+        InvalidOptionError: the caps are not as expected.
     """
     if expect is not None and not isinstance(expect, (FlowBudget, Budget)):
         refuse("expect", expect, "the FlowBudget that was shown")

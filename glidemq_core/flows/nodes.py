@@ -1,4 +1,4 @@
-"""What callers describe a flow with: trees of `FlowJob`, graphs of `DagNode`; and the checks of a graph."""
+"""How callers describe a flow: trees of `FlowJob`, graphs of `DagNode`; and the checks of a graph."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class JobNode:
 def definition_error(
     message: str, node: str, option: str = "nodes", value: Any = None
 ) -> FlowDefinitionError:
-    """Build the error for a flow that cannot be."""
+    """Build the error for a flow that cannot be created."""
     return FlowDefinitionError(message, option=option, value=value, allowed="a sound flow", node=node)
 
 
@@ -62,9 +62,10 @@ def cycle_error(kind: str, cycle: list[str]) -> CycleError:
 
 
 def validate_dag(nodes: Iterable[DagNode]) -> None:
-    """Check that names are unique, dependencies exist and nothing waits for itself.
+    """Check that names are unique, dependencies exist and no node waits for itself.
 
-    Raises: FlowDefinitionError, CycleError.
+    Raises:
+        FlowDefinitionError, CycleError.
     """
     topo_sort(nodes)
 
@@ -72,7 +73,8 @@ def validate_dag(nodes: Iterable[DagNode]) -> None:
 def topo_sort(nodes: Iterable[DagNode]) -> list[DagNode]:
     """Return the nodes with prerequisites before dependents, ties in the order given.
 
-    Raises: FlowDefinitionError, CycleError.
+    Raises:
+        FlowDefinitionError, CycleError.
     """
     given = list(nodes)
     by_name = _checked_names(given)
@@ -94,7 +96,7 @@ def topo_sort(nodes: Iterable[DagNode]) -> list[DagNode]:
 
 
 def dependents_of(nodes: Sequence[DagNode]) -> dict[str, list[str]]:
-    """Return who names each node, in the order given; a name given twice counts twice."""
+    """Return the dependents of each node, in the order given; a name given twice counts twice."""
     dependents: dict[str, list[str]] = {node.name: [] for node in nodes}
     for node in nodes:
         for dep in node.deps:

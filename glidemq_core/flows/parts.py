@@ -1,9 +1,9 @@
-"""Creating a flow that one call cannot hold, or that spans slots: in parts, of which nothing runs before all stand.
+"""Create a flow that one call cannot hold, or that spans slots, in parts: nothing runs before all jobs are written.
 
 Ids are reserved, then every job is written with all its links and the budget, but waiting and in no structure; then
-what can run is released, part by part, and may start as it appears. Parts may be repeated: each job carries the flow's
-token. What fails before the first release removes everything; afterwards the flow can only be finished, and all that
-takes is on the server, so that whoever finds it (`mend_flows`) can do so when its producer is gone.
+the jobs that can run are released, part by part. Parts may be repeated: each job carries the flow's token. A failure
+before the first release removes everything; afterwards the flow can only be finished. All that this takes is on the
+server, so that `recover_flows` can do it when the producer is gone.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from ..wire.replies import as_text
 from ..wire.strict_json import parse_json
 from .plan import Plan, PlannedJob, duplicate, group_spec, hash_of
 
-#: What one call creates at most: jobs, and bytes of them.
+#: Jobs, and bytes of them, that one call creates at most.
 CALL_JOBS = 500
 CALL_BYTES = 2 * 1_048_576
 #: Links one call writes at most.
 _CALL_LINKS = 2_000
 #: Jobs of one part.
 _PART_JOBS = 250
-#: How long a flow that has begun to run is finished against an outage, s.
+#: Seconds for which calls are repeated through an outage, once a flow has begun to run.
 _RETRY_S = 60.0
 
 _KINDS = {"inner": "i", "leaf": "l", "plain": "p"}
-#: Flows that begun to run and whose caller was cancelled, while they are finished.
-_LEFT: set[asyncio.Task[None]] = set()
+#: Tasks that finish flows whose caller was cancelled after they had begun to run.
+_FINISHING: set[asyncio.Task[None]] = set()
 
 
 class PartedFlow:
-    """A flow on its way to the server in parts.
+    """Creates a flow in parts.
 
     Args:
         budget: fields of the flow's own budget, None without one.
-        take_ids: notes the ids of some jobs from a reply, or raises what it refuses them for.
+        budget_key: gives the key of the budget that the jobs draw on, "" without one; known with the ids.
+        take_ids: notes the ids of some jobs from a reply, or raises why they are refused.
     """
 
     def __init__(
@@ -78,7 +79,8 @@ class PartedFlow:
     async def create(self) -> None:
         """Create the flow; ids are known afterwards.
 
-        Raises: DuplicateJobError, ServerError and errors of the connection; nothing is left then, unless they say so.
+        Raises:
+            DuplicateJobError, ServerError, and errors of the connection: nothing is left, unless their hint says so.
         """
         for place in self._slots:
             jobs = [job for at, job in self._numbered if at == place]
@@ -101,7 +103,7 @@ class PartedFlow:
 
     async def _write(self) -> None:
         entries: dict[str, dict[str, Any]] = {place: {"home": self._home} for place in self._others}
-        # The home comes first: it knows of the others, whoever has to remove them.
+        # The home comes first: it lists the others, for a worker that may have to remove them.
         for place in (self._home, *self._others):
             entry = entries.get(place, {"state": "making", "others": self._others})
             first = [json.dumps(entry, ensure_ascii=False), self._budget_words(place)]
@@ -179,8 +181,8 @@ class PartedFlow:
             await self._finish()
         except asyncio.CancelledError:
             task = asyncio.create_task(_quietly(self._finish))
-            _LEFT.add(task)
-            task.add_done_callback(_LEFT.discard)
+            _FINISHING.add(task)
+            task.add_done_callback(_FINISHING.discard)
             raise
         except (CallTimeoutError, ServerUnavailableError) as error:
             error.hint = (
@@ -200,7 +202,7 @@ class PartedFlow:
 def _parts(
     jobs: Sequence[PlannedJob], words_of: Callable[[PlannedJob], list[str | bytes]]
 ) -> Iterator[tuple[list[PlannedJob], list[str | bytes]]]:
-    """Cut jobs into what one call takes, with their words."""
+    """Cut jobs into parts that one call takes, with their arguments."""
     part: list[PlannedJob] = []
     words: list[str | bytes] = []
     size = 0
@@ -218,7 +220,7 @@ def _parts(
 
 
 def _links(jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, PlannedJob, list[str]]]:
-    """What jobs wait for, and who several wait for, a call's worth at a time."""
+    """Yield the members and the dependents of each job, as many at a time as one call takes."""
     for job in jobs:
         for kind, others in (("deps", job.members), ("parents", job.dependents)):
             for start in range(0, len(others), _CALL_LINKS):
@@ -233,12 +235,12 @@ async def _quietly(finish: Callable[[], Awaitable[None]]) -> None:
 async def _release_all(
     connection: Connection, home: str, others: Sequence[str], token: str, blob: str = ""
 ) -> None:
-    """Let everything of a flow run that can; its home, which knows of the others, comes last."""
+    """Release the jobs of a flow that can run; its home, which lists the other places, comes last."""
     places, at = (*others, home), 0
 
     async def release() -> Any:
         now = connection.now_ms()
-        # The home's queue is the one whose trail tells of it.
+        # Only the audit of the home's queue has an entry.
         audit = blob if places[at] == home else ""
         return await connection.call("release_flow", places[at], now, token, _PART_JOBS, audit)
 
@@ -259,17 +261,20 @@ async def _undo(connection: Connection, home: str, others: Sequence[str], token:
         at += status != b"more"
 
 
-async def mend_flows(
+async def recover_flows(
     context: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
 ) -> dict[str, str]:
-    """Finish or remove flows at home in a queue whose producer is gone; `finished` or `removed` by their tokens.
+    """Finish or remove flows whose home is this queue and whose producer is gone.
 
     Args:
-        older_than_ms: how long nothing of such a flow has been created.
+        older_than_ms: time since the latest part of such a flow was created, at least.
+
+    Returns:
+        `finished` or `removed` by the tokens of the flows.
     """
     oldest = context.now_ms() - older_than_ms
-    mended: dict[str, str] = {}
-    for token, entry in (await flows_in_parts(context)).items():
+    recovered: dict[str, str] = {}
+    for token, entry in (await read_unfinished_flows(context)).items():
         at = entry.get("at")
         if (
             not isinstance(at, (int, float))
@@ -284,15 +289,15 @@ async def mend_flows(
         blob = await audit_blob(context, actor, "finish_flows", (), context.now_ms(), detail=detail)
         if entry["state"] == "releasing":
             await _release_all(context.connection, home, others, token, blob)
-            mended[token] = "finished"
+            recovered[token] = "finished"
         else:
             await _undo(context.connection, home, others, token, blob)
-            mended[token] = "removed"
-    return mended
+            recovered[token] = "removed"
+    return recovered
 
 
-async def flows_in_parts(context: QueueContext) -> dict[str, Mapping[str, Any]]:
-    """Read the flows at home in a queue that are being created, by their tokens."""
+async def read_unfinished_flows(context: QueueContext) -> dict[str, Mapping[str, Any]]:
+    """Read the flows whose home is this queue and that are not created completely, by their tokens."""
     stored = await context.connection.command("HGETALL", context.keys.flow_parts) or {}
     found: dict[str, Mapping[str, Any]] = {}
     for token, text in stored.items():

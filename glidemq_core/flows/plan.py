@@ -1,4 +1,4 @@
-"""From a described flow to the jobs to create: validated as a whole, in the order of creation, with every link."""
+"""Plan a described flow: its jobs, validated as a whole, in the order of creation, with every link."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .nodes import DagNode, FlowJob, cycle_error, definition_error, dependents_o
 
 ContextOf = Callable[[str], QueueContext]
 
-#: Jobs of one flow, and bytes of their data: one call holds them all, and the server.
+#: Jobs of one flow, and bytes of their data, at most.
 MAX_JOBS = 100_000
 MAX_BYTES = 256 * 1_048_576
-#: Jobs that may wait for one job: the call that completes it tells them all.
+#: Jobs that may wait for one job: the call that completes it informs them all.
 MAX_WAITERS = 10_000
 
 
@@ -80,7 +80,8 @@ class Plan:
 def plan_tree(flow: FlowJob, context_of: ContextOf) -> Plan:
     """Plan a tree. A job and its leaves have ids in a row; each job is announced after its children.
 
-    Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
+    Raises:
+        CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
     """
     root = _planned_job(flow, context_of, None)
     jobs: list[PlannedJob] = []
@@ -112,7 +113,8 @@ def plan_tree(flow: FlowJob, context_of: ContextOf) -> Plan:
 def plan_dag(nodes: Sequence[DagNode], context_of: ContextOf) -> Plan:
     """Plan a graph of at least one node: dependents before prerequisites, level by level.
 
-    Raises: CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
+    Raises:
+        CycleError, FlowDefinitionError, InvalidOptionError, PayloadTooLargeError, SerializationError.
     """
     order = topo_sort(nodes)
     level = levels_of(order)
@@ -160,7 +162,7 @@ def _planned(node: FlowJob | DagNode, context_of: ContextOf, kind: JobKind) -> P
 
 
 def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
-    """Refuse too much, an id given twice, and a job that shares its ordering key with one that waits for it."""
+    """Refuse a flow that is too large, ids given twice, and jobs with the ordering key of a job that waits for them."""
     if len(plan.jobs) > MAX_JOBS:
         raise definition_error(
             f"a {plan.kind} has at most {MAX_JOBS} jobs, this one has {len(plan.jobs)}", plan.jobs[0].name
@@ -231,13 +233,13 @@ def node_words(job: PlannedJob) -> tuple[str, ...]:
 
 
 def group_spec(job: PlannedJob) -> dict[str, Any]:
-    """Settings of the ordering group of a job that has one, as the server reads them."""
+    """Return the settings of a job's ordering group, which it must have, as the server reads them."""
     assert job.options.ordering is not None
     return ordering_spec(job.options.ordering, _milli(job))
 
 
 def hash_of(job: PlannedJob, now_ms: int, budget_key: str) -> dict[str, bytes]:
-    """Fields of a job's hash as it is created, its sequence number left out; ids are known."""
+    """Return the fields of a job's hash as it is created, without its sequence number; ids must be known."""
     fields = created_job(job.context, now_ms, job.record, job.options, job.id.encode()).fields
     fields.pop("parentId", None)
     fields.pop("parentQueue", None)
@@ -262,7 +264,7 @@ def _compact(items: list[str]) -> bytes:
 
 
 def _milli(job: PlannedJob) -> Callable[[float], int]:
-    """How a job turns tokens into thousandths: below and above others Node rounds them down."""
+    """Return how a job converts tokens into thousandths: Node rounds them down for jobs with links."""
     return millitokens if job.kind == "plain" else _floored
 
 

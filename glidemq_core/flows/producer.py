@@ -1,4 +1,4 @@
-"""Creating flows: trees and graphs of jobs, each as a whole or not at all."""
+"""Create flows: trees and graphs of jobs, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -44,20 +44,22 @@ class FlowProducer:
         self._serializer = serializer
 
     async def add(self, flow: FlowJob, *, budget: Budget | None = None, cross_slot: bool = False) -> JobNode:
-        """Create a tree of jobs: children run, a parent runs when all its children have completed.
+        """Create a tree of jobs: a parent runs when all its children have completed.
 
-        Everything is checked first and created in one atomic call; a flow of more than 500 jobs or 2 MiB, or over
-        several slots of a cluster, in parts, of which nothing runs before all stand. A failure before that removes
-        everything; later parts are repeated. Budget and links stand before anything can run. A root whose options
-        name a `parent` becomes a child of that job, which must still run or wait; without a budget of its own it
-        draws on that job's.
+        Everything is checked first. A flow is created in one atomic call; one of more than 500 jobs or 2 MiB, or over
+        several slots of a cluster, in parts: nothing runs before all jobs are written with their links and the budget.
+        A failure before that removes everything; later calls are repeated. A root whose options name a `parent`
+        becomes a child of that job, which must be running or waiting; without a budget of its own it draws on that
+        job's.
 
         Args:
             budget: what the flow may spend.
             cross_slot: the jobs may lie in several slots of a cluster: only Python workers serve their queues.
 
-        Raises: FlowDefinitionError, CycleError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
-            SerializationError; QueueNotFoundError for a parent in a queue that does not exist.
+        Raises:
+            CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
+                SerializationError: nothing was created.
+            QueueNotFoundError: the queue of the parent does not exist.
         """
         if budget is not None:
             instance_of(Budget)(budget, "budget")
@@ -78,12 +80,16 @@ class FlowProducer:
     ) -> dict[str, Job[Any, Any]]:
         """Create a graph of jobs: a node runs when all its `deps` have completed. Returns the jobs by name.
 
-        Created as a whole, like a tree. Where Node's workers run a node with dependents in several foreign
-        queues, only the first of those hears of its end; Python workers tell all, `repair_flow` the rest.
-        `cross_slot` as in `add`.
+        Created completely or not at all, like a tree. Where a Node worker runs a node with dependents in several
+        foreign queues, only the first of them is informed of its end; Python workers inform all, and `repair_flow`
+        mends the rest.
 
-        Raises: CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
-            SerializationError.
+        Args:
+            cross_slot: as in `add`.
+
+        Raises:
+            CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
+                SerializationError: nothing was created.
         """
         connection = await self._lazy.get()
         given = list(nodes)
@@ -119,7 +125,7 @@ class FlowProducer:
 
 
 class _Creation:
-    """One flow on its way to the server."""
+    """Creates one flow."""
 
     def __init__(self, connection: Connection, plan: Plan, budget: Budget | None) -> None:
         self._connection = connection
@@ -134,7 +140,7 @@ class _Creation:
         return self._root.context.keys.budget(self._root.id) if self._budget is not None else self._inherited
 
     def check_slots(self, cross_slot: bool) -> None:
-        """Refuse a flow over several slots, unless the caller vouches for it. Raises InvalidOptionError."""
+        """Refuse a flow over several slots, unless the caller allows it. Raises InvalidOptionError."""
         queues = [job.context.keys for job in self._plan.jobs]
         if self._root.outside is not None:
             queues.append(QueueKeys(self._root.context.keys.prefix, self._root.outside.queue))
@@ -171,7 +177,7 @@ class _Creation:
         return slot_of(self._connection, keys)
 
     def _in_one_call(self) -> list[str | int] | None:
-        """Arguments that create the flow at once; None when there would be too much of it."""
+        """Return the arguments that create the flow in one call; None if that call would be too large."""
         jobs = self._plan.jobs
         if len(jobs) > CALL_JOBS:
             return None
@@ -202,7 +208,7 @@ class _Creation:
             job.id = job_id.decode()
 
     def job_of(self, planned: PlannedJob) -> Job[Any, Any]:
-        """Return a created job as it stands, without reading it."""
+        """Return a created job as it was written, without reading it."""
         return Job(planned.context, planned.id, hash_of(planned, self._now_ms, self._budget_key))
 
 

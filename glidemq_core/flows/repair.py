@@ -1,4 +1,4 @@
-"""Mending flows: parents that wait for children whose end they never heard of, or that will never complete."""
+"""Repair flows: parents that wait for children whose end was not recorded, or that will never complete."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ..wire.numbers import to_int
 from ..wire.replies import as_text
 from .walk import parse_members, whole_tree
 
-#: Children looked at in one round trip, and counted by one call.
+#: Children that are read in one round trip, and counted by one call.
 _PAGE, _COUNTED = 1_000, 100
 
 
 async def repair_flow(
     context: QueueContext, job_id: str, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
 ) -> list[JobRef]:
-    """Tell waiting parents of a flow of children that completed unheard; see `Queue.repair_flow`."""
+    """Record completed children with waiting parents that were not informed; see `Queue.repair_flow`."""
     oldest = context.now_ms() - to_ms(older_than, "older_than")
     prefix, connection = context.keys.prefix, context.connection
-    told: list[JobRef] = []
+    counted: list[JobRef] = []
     tree = await whole_tree(connection, prefix, [JobRef(context.queue, job_id)])
     for queue in dict.fromkeys(ref.queue for ref in tree):
         await mend_links(QueueContext(connection, QueueKeys(prefix, queue)), to_ms(older_than, "older_than"))
-    # Bottom up: a parent that goes on does not change what its own parents wait for.
+    # Bottom up: releasing a parent does not change what its own parents wait for.
     for parent in reversed(tree):
         keys = QueueKeys(prefix, parent.queue)
         state, created = await connection.command("HMGET", keys.job(parent.id), "state", "timestamp")
@@ -38,9 +38,9 @@ async def repair_flow(
             continue
         states = await pending_children(context, parent)
         done = [child for child, state in states.items() if state == "completed"]
-        with suppress(JobStateError, JobNotFoundError):  # it went on or went away meanwhile: nothing to mend
-            told += await _count(context, parent, done, "repair_flow", actor)
-    return list(dict.fromkeys(told))  # a shared child is told to each of its parents
+        with suppress(JobStateError, JobNotFoundError):  # released or removed meanwhile
+            counted += await _count(context, parent, done, "repair_flow", actor)
+    return list(dict.fromkeys(counted))  # a shared child is counted by each of its parents
 
 
 async def release_parent(
@@ -50,14 +50,14 @@ async def release_parent(
     children: Iterable[JobRef] | None = None,
     actor: Actor | None = None,
 ) -> list[JobRef]:
-    """Let a parent go on without children that failed or are gone; see `Queue.release_parent`."""
+    """Release a parent from children that failed or are gone; see `Queue.release_parent`."""
     parent = JobRef(context.queue, job_id)
     states = await pending_children(context, parent)
-    hopeless = [child for child, state in states.items() if state in ("failed", "completed", "")]
+    ended = [child for child, state in states.items() if state in ("failed", "completed", "")]
     if children is not None:
         chosen = list(children)
         for child in chosen:
-            if child in states and child not in hopeless:
+            if child in states and child not in ended:
                 refuse(
                     "children",
                     child,
@@ -66,12 +66,12 @@ async def release_parent(
                 )
             if child not in states:
                 refuse("children", child, "children it waits for", f"'{parent}' does not wait for '{child}'")
-        hopeless = chosen
-    return await _count(context, parent, hopeless, "release_parent", actor)
+        ended = chosen
+    return await _count(context, parent, ended, "release_parent", actor)
 
 
 async def blocking_children(context: QueueContext, job_id: str) -> list[JobRef]:
-    """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
+    """Find the children that a job waits for in vain: failed or gone, they will not complete by themselves."""
     states = await pending_children(context, JobRef(context.queue, job_id))
     return [child for child, state in states.items() if state in ("failed", "")]
 
@@ -99,9 +99,10 @@ async def pending_children(context: QueueContext, parent: JobRef) -> dict[JobRef
 async def _count(
     context: QueueContext, parent: JobRef, children: Iterable[JobRef], action: str, actor: Actor | None
 ) -> list[JobRef]:
-    """Count children as done, on the parent; of very many a part a call, each audited by itself.
+    """Count children as done on their parent, some of them a call; each call has its audit entry.
 
-    Raises JobNotFoundError, JobStateError.
+    Raises:
+        JobNotFoundError, JobStateError.
     """
     prefix = context.keys.prefix
     members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]

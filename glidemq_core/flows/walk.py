@@ -1,4 +1,4 @@
-"""Finding the jobs of a flow by their links, bounded and safe against cycles."""
+"""Find the jobs of a flow by their links, bounded and safe against cycles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def children_of(connection: Connection, prefix: str, jobs: Sequence[JobRef
 
 
 def parse_members(members: Iterable[bytes | str], prefix: str) -> list[JobRef]:
-    """Read members of `deps`, `parents` and parked sets; what is none, or of another prefix, is left out."""
+    """Read members of `deps`, `parents` and parked sets; damaged ones, and those of other prefixes, are left out."""
     places = (split_member(as_text(member), prefix) for member in members)
     return sorted((JobRef(*place) for place in places if place), key=_natural)
 
@@ -57,5 +57,5 @@ def by_queue(jobs: Iterable[JobRef]) -> dict[str, list[str]]:
 
 
 def _natural(ref: JobRef) -> tuple[str, int, str]:
-    """Order ids as people count: 2 before 10."""
+    """Order ids by their numbers: 2 before 10."""
     return ref.queue, len(ref.id) if ref.id.isdecimal() else 1_000, ref.id

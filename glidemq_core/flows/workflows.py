@@ -1,4 +1,4 @@
-"""Usual shapes of flows in one call: chain, group, chord, graph.
+"""Common shapes of flows in one call: chain, group, chord, graph.
 
 `connection` is a producer, a shared Connection or a URL. A connection opened from a URL is closed afterwards: the
 jobs returned can then be read, but not asked anything.
@@ -29,7 +29,8 @@ async def chain(
     """Run jobs one after another: the **last** runs first, the first runs last and is the root.
 
     Each reads its predecessor's result with `get_children_values()`.
-    Raises: InvalidOptionError for an empty list, else as `FlowProducer.add`.
+    Raises:
+        InvalidOptionError: an empty list; else as `FlowProducer.add`.
     """
     if not jobs:
         refuse("jobs", jobs, "at least one job", "chain() requires at least one job")
@@ -46,7 +47,8 @@ async def group(
 ) -> JobNode:
     """Run jobs side by side, collected in a job named `__group__`, which a worker of the queue must process.
 
-    Raises: InvalidOptionError for an empty list, else as `FlowProducer.add`.
+    Raises:
+        InvalidOptionError: an empty list; else as `FlowProducer.add`.
     """
     if not jobs:
         refuse("jobs", jobs, "at least one job", "group() requires at least one job")
@@ -63,7 +65,8 @@ async def chord(
 ) -> JobNode:
     """Run jobs side by side, then `callback`, which reads their results with `get_children_values()`.
 
-    Raises: InvalidOptionError for an empty list, else as `FlowProducer.add`.
+    Raises:
+        InvalidOptionError: an empty list; else as `FlowProducer.add`.
     """
     if not jobs:
         refuse("jobs", jobs, "at least one job", "chord() requires at least one group job")
@@ -77,7 +80,11 @@ async def dag(
     prefix: str | None = None,
     cross_slot: bool = False,
 ) -> dict[str, Job[Any, Any]]:
-    """Create a graph of jobs, as `FlowProducer.add_dag`. Raises: InvalidOptionError without nodes."""
+    """Create a graph of jobs, as `FlowProducer.add_dag`.
+
+    Raises:
+        InvalidOptionError: there are no nodes; else as `FlowProducer.add_dag`.
+    """
     given = list(nodes)
     if not given:
         refuse("nodes", given, "at least one node", "dag() requires at least one node")
@@ -99,7 +106,7 @@ def _flow_job(queue: str, job: NewJob, children: Sequence[FlowJob] = ()) -> Flow
 
 @asynccontextmanager
 async def _producer(where: Where, prefix: str | None) -> AsyncIterator[FlowProducer]:
-    """The producer given, or one of our own that is closed afterwards."""
+    """Give the producer given, or one of our own that is closed afterwards."""
     if isinstance(where, FlowProducer):
         yield where
         return

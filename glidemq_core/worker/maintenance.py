@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
-from ..flows.parts import mend_flows
+from ..flows.parts import recover_flows
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
@@ -173,7 +173,7 @@ class Maintenance:
             self._retry_outbox,
             self._outbox.deliver,
             self._warn_of_schedulers,
-            lambda: mend_flows(self._queue),
+            lambda: recover_flows(self._queue),
         ]
         if self._queue.connection.is_cluster:
             looks.append(lambda: mend_links(self._queue))

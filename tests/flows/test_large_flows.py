@@ -14,7 +14,7 @@ from glidemq_core.doctor import examine, repair
 from glidemq_core.errors import CallTimeoutError, DuplicateJobError, ServerError, ServerUnavailableError
 from glidemq_core.flows import parts
 from glidemq_core.flows.nodes import DagNode, FlowJob
-from glidemq_core.flows.parts import mend_flows
+from glidemq_core.flows.parts import recover_flows
 from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Actor, Budget, JobOptions, Ordering, TokenBucket
 from glidemq_core.queue import Queue
@@ -215,7 +215,7 @@ async def test_a_cancelled_producer_of_a_flow_that_runs_finishes_it(
     monkeypatch.setattr(connection, "call", Calls(connection, 2, "cancelled", RELEASING))
     with pytest.raises(asyncio.CancelledError):
         await producer.add(wide(8))
-    await eventually(lambda: not parts._LEFT)
+    await eventually(lambda: not parts._FINISHING)
     assert await connection.command("XLEN", "glide:{q}:stream") == 8
 
 
@@ -231,16 +231,16 @@ async def died(connection: Connection, number: int, of: tuple[str, ...]) -> None
         async with FlowProducer(connection) as producer:
             with pytest.raises(asyncio.CancelledError):
                 await producer.add(wide(8), budget=Budget(max_total_tokens=9))
-    await eventually(lambda: not parts._LEFT)
+    await eventually(lambda: not parts._FINISHING)
 
 
 async def test_what_a_killed_producer_left_is_removed_while_nothing_ran(connection: Connection) -> None:
     await died(connection, 2, WRITING)
     scope = await Queue("q", connection).scope()
     assert await connection.command("XLEN", scope.keys.stream) == 0
-    assert await mend_flows(scope) == {}, "its producer may still be at it"
+    assert await recover_flows(scope) == {}, "its producer may still be at it"
 
-    assert list((await mend_flows(scope, -60_000)).values()) == ["removed"]
+    assert list((await recover_flows(scope, -60_000)).values()) == ["removed"]
     assert await keys_left(connection) == []
 
 
@@ -248,7 +248,7 @@ async def test_what_a_killed_producer_left_is_finished_once_it_runs(connection: 
     await died(connection, 1, RELEASING)
     scope = await Queue("q", connection).scope()
 
-    assert list((await mend_flows(scope, -60_000)).values()) == ["finished"]
+    assert list((await recover_flows(scope, -60_000)).values()) == ["finished"]
     assert await connection.command("XLEN", scope.keys.stream) == 8
     assert await connection.command("KEYS", "*flow-*") == []
 
@@ -257,7 +257,7 @@ async def test_a_worker_finishes_what_a_killed_producer_left(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await died(connection, 1, RELEASING)
-    monkeypatch.setattr(parts.mend_flows, "__defaults__", (-60_000,))
+    monkeypatch.setattr(parts.recover_flows, "__defaults__", (-60_000,))
     async with Worker("q", lambda job: 1, connection):
         await eventually(lambda: connection.command("ZSCORE", "glide:{q}:completed", "1"), timeout=30)
 
@@ -274,7 +274,7 @@ async def test_a_producer_that_was_given_up_learns_of_it(
         nonlocal made
         made += function == "make_flow"
         if function == "make_flow" and made == 3:
-            await mend_flows(scope, -60_000)
+            await recover_flows(scope, -60_000)
         return await call(function, key, *args)
 
     monkeypatch.setattr(connection, "call", slow)
