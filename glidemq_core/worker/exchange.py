@@ -331,7 +331,7 @@ class Exchange:
     def _settled(self, records: Sequence[SettleRecord], reply: ExchangeReply) -> None:
         """Tell what became of results, and what else went wrong; keep those that could not be recorded."""
         for record, answer in zip(records, reply.answers, strict=True):
-            if answer == b"held":
+            if answer == b"unrecorded":
                 self._unrecorded.append(record)
                 self._active += 1
             else:

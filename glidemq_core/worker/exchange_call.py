@@ -36,7 +36,7 @@ class Claim:
 class ExchangeReply(NamedTuple):
     """What an exchange answers."""
 
-    #: What became of each result: ok, retrying, failed, lost, or held when it could not be recorded.
+    #: What became of each result: ok, retrying, failed, lost, or unrecorded.
     answers: list[bytes]
     #: Claimed jobs: entry, id, flat hash, what the budget says.
     claims: list[list[Any]]

@@ -117,7 +117,7 @@ class Course:
         )
         if reply is None:
             return
-        kept = [run for run, answer in zip(ending, reply[0], strict=False) if answer == b"held"]
+        kept = [run for run, answer in zip(ending, reply[0], strict=False) if answer == b"unrecorded"]
         self.runs = kept + self.runs[len(ending) :]
         self.runs += [(c[1].decode(), c[0].decode(), str(self.now)) for c in reply[1] if c[3] != b"parked"]
 

@@ -180,12 +180,12 @@ async def test_ended_jobs_are_settled_or_kept_whatever_a_key_is(bench: Bench, na
     wanted = dict.fromkeys(started, "ok") | {"retry": "retrying", "fail": "failed"}
     if name == "a job":  # it is none any more
         wanted["plain"] = "lost"
-    assert answers == {kind: "held" if answer == held else answer for kind, answer in wanted.items()}
+    assert answers == {kind: "unrecorded" if answer == held else answer for kind, answer in wanted.items()}
     assert not await orphans(bench, name)
 
     await restore(bench, ids, name, key, kept)
     # What was held is sent again, as the worker does it.
-    again = [kind for kind, answer in answers.items() if answer == "held"]
+    again = [kind for kind, answer in answers.items() if answer == "unrecorded"]
     words = [word for kind in again for word in settled(kind, runs[started[kind]])]
     reply = await bench.scope.call("exchange", now, CONSUMER, 0, "emtr", 0, 0, 0, 0, *words)
     assert [answer.decode() for answer in reply[0]] == [wanted[kind] for kind in again]

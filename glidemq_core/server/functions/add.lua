@@ -83,13 +83,13 @@ end
 -- Put a job whose hash is written where its state belongs.
 function jobs.place(P, id, name, now, delay, priority, lifo)
   if delay > 0 then
-    call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + delay), id)
+    call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + now + delay), id)
   elseif priority > 0 then
-    call("ZADD", P .. ":scheduled", util.int(priority * STEP), id)
+    call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP), id)
   elseif lifo then
     call("RPUSH", P .. ":lifo", id)
   else
-    call("XADD", P .. ":stream", "*", "jobId", id, "name", name)
+    runs.to_stream(P, id, name)
   end
 end
 

@@ -59,7 +59,7 @@ end
 -- Park a job that has just been activated: delayed for a day, so that Node looks at it again by itself. The
 -- slot of an ordered job is kept.
 function budgets.park(P, id, key, priority, now)
-  call("ZADD", P .. ":scheduled", util.int(util.num(priority) * STEP + now + DAY), id)
+  call("ZADD", P .. ":scheduled", util.int(util.num(priority) * PRIORITY_STEP + now + DAY), id)
   call("HSET", P .. ":job:" .. id, "state", "delayed", "delay", util.int(DAY), "budgetPausedAt", util.int(now))
   local root, flow = budget_place(key)
   if root then try("SADD", root .. ":budget-parked:" .. flow, P .. ":" .. id) end
@@ -128,7 +128,7 @@ function budgets.settle(P, id, again, now, ended, made)
   local job = P .. ":job:" .. id
   local f = call("HMGET", job, unpack(FIELDS))
   if not f[1] then return false end
-  if ended and f[7] then util.guarded(budgets.unpark, P, id) end
+  if ended and f[7] then util.attempt(budgets.unpark, P, id) end
   if ended then rest(P, id, f[1]) end
   if not (f[3] or f[4] or f[5] or f[6]) or f[2] == "1" and is_booked(P, id, made) then return false end
   local spend = { tokens = f[3] or nil, totalTokens = f[4] or nil, costs = f[5] or nil, totalCost = f[6] or nil }
@@ -165,7 +165,7 @@ end)
 
 -- Park an active job for a budget of another slot. args: id, entry, processedOn, now. Reply {"ok"} | {"lost"}.
 register("budget_park", {}, function(P, args)
-  local run = runs.take(P, args[1], args[2], args[3], "priority", "budgetKey")
+  local run = runs.release(P, args[1], args[2], args[3], "priority", "budgetKey")
   if not run then return { "lost" } end
   budgets.park(P, args[1], run[2] or "", run[1], tonumber(args[4]))
   return { "ok" }
@@ -250,7 +250,7 @@ local function stopped(P, id, key)
   if f[3] and (started or 0) <= util.num(f[3]) then return "parked" end
   -- Node leaves no mark but these: the start, the delay of a day, and when it is due.
   if not started or delay < DAY - 1000 or delay > DAY then return nil end
-  return math.abs(score % STEP - started - DAY) <= 60000 and "parked" or nil
+  return math.abs(score % PRIORITY_STEP - started - DAY) <= 60000 and "parked" or nil
 end
 
 -- args: budget key, ids... Reply: a word per id, "parked" | "failed" | "".

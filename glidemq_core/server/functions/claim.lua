@@ -1,9 +1,9 @@
--- Claiming jobs: from the priority list, the LIFO list and the stream, as far as limits allow. Whatever cannot be started
--- is told and put where it is looked at again; it never keeps those behind it from being started.
+-- Claiming jobs: from the priority list, the LIFO list and the stream, as far as limits allow. What cannot be started
+-- is reported and put where it is tried again; it never keeps the jobs behind it from being started.
 
-local ASIDE = 60000 -- until a job whose start was refused is tried again, ms
-local ROOM = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
-local PAGE = 32 -- entries of the first read
+local SET_ASIDE_MS = 60000 -- until a job whose start was refused is tried again, ms
+local MOST_BYTES = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
+local FIRST_PAGE = 32 -- entries of the first read
 
 -- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
 local function fail_revoked(P, id, job, now)
@@ -11,8 +11,8 @@ local function fail_revoked(P, id, job, now)
   call("ZADD", P .. ":failed", stamp, id)
   call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
     "attemptsMade", util.int(made + 1))
-  if job.budgetKey then util.guarded(budgets.settle, P, id, true, now, true, made) end
-  util.guarded(jobs.leave_group, P, id, job, now)
+  if job.budgetKey then util.attempt(budgets.settle, P, id, true, now, true, made) end
+  util.attempt(jobs.leave_group, P, id, job, now)
   schedules.ended(P, job.schedulerName, now)
   events.emit(P, "failed", id, "failedReason", "revoked")
   metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
@@ -43,7 +43,7 @@ local function start(P, id, now, stamp, verdicts)
     jobs.expire(P, id, now)
     return nil
   end
-  if job.groupKey and groups.gate(P, id, job, now) then return nil end
+  if job.groupKey and groups.try_start(P, id, job, now) then return nil end
   if job.suspendedAt or util.num(job.attemptsMade) > 0 or util.num(job.stalledCount) > 0 then
     -- What it streamed before belongs to earlier runs: an approver is shown what comes now.
     local newest = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
@@ -70,7 +70,7 @@ local function set_aside(P, id, now, stamp)
   local key = P .. ":job:" .. id
   local f = call("HMGET", key, "state", "processedOn", "priority")
   if f[1] ~= "waiting" and not (f[1] == "active" and f[2] == stamp) then return end
-  call("ZADD", P .. ":scheduled", util.int(util.num(f[3]) * STEP + now + ASIDE), id)
+  call("ZADD", P .. ":scheduled", util.int(util.num(f[3]) * PRIORITY_STEP + now + SET_ASIDE_MS), id)
   call("HSET", key, "state", "delayed")
 end
 
@@ -125,7 +125,7 @@ local function apply_limits(P, c, batch, now)
   local limit = util.num(meta[2])
   if limit > 0 then
     local pending = try("XPENDING", P .. ":stream", GROUP)
-    local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(util.got(P .. ":list-active")))
+    local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(util.text(P .. ":list-active")))
     if room < c.want then c.want, c.why = max(0, room), "concurrency" end
   end
   local rate_max, duration = util.num(meta[3]), util.num(meta[4])
@@ -137,7 +137,7 @@ local function apply_limits(P, c, batch, now)
   end
   if batch.count_tokens then
     local window = floor(now / batch.tpm_duration)
-    if util.num(util.got(P .. ":tpm:" .. util.int(window))) >= batch.tpm_max then
+    if util.num(util.text(P .. ":tpm:" .. util.int(window))) >= batch.tpm_max then
       c.why, c.wait = "tokens", (window + 1) * batch.tpm_duration - now
       return false
     end
@@ -146,13 +146,13 @@ local function apply_limits(P, c, batch, now)
 end
 
 -- Start a job that was popped or read. False when its entry is to be removed.
-local function take(P, c, id, entry, list, now)
+local function start_popped(P, c, id, entry, list, now)
   local well, flat, verdict, bytes = pcall(start, P, id, now, c.stamp, c.verdicts)
   if not well then
-    util.trouble(flat)
-    if not util.guarded(set_aside, P, id, now, c.stamp) then
+    util.note_error(flat)
+    if not util.attempt(set_aside, P, id, now, c.stamp) then
       c.refused = true
-      return not util.guarded(put_back, P, id, entry, list)
+      return not util.attempt(put_back, P, id, entry, list)
     end
     return false
   end
@@ -168,32 +168,32 @@ local function take(P, c, id, entry, list, now)
 end
 
 local function is_full(c)
-  return c.refused or #c.jobs >= c.want or c.bytes >= ROOM
+  return c.refused or #c.jobs >= c.want or c.bytes >= MOST_BYTES
 end
 
 -- Claim from a list; true when there may be more in it.
 local function take_listed(P, c, list, consumer, now)
   for _ = 1, 20 do
     if is_full(c) then return true end
-    local missing = min(c.want - #c.jobs, PAGE)
+    local missing = min(c.want - #c.jobs, FIRST_PAGE)
     local ids = try("RPOP", P .. list, missing) or {}
     if ids.err then
-      util.trouble(ids)
+      util.note_error(ids)
       return false
     end
-    if #ids > 0 and not util.guarded(runs.check_index, P) then
+    if #ids > 0 and not util.attempt(runs.check_index, P) then
       for i = #ids, 1, -1 do call("RPUSH", P .. list, ids[i]) end
       return false
     end
     local started, before = {}, #c.jobs
     for _, id in ipairs(ids) do
-      take(P, c, id, "", list, now)
+      start_popped(P, c, id, "", list, now)
       if #c.jobs > before + #started then started[#started + 1] = id end
     end
     -- No job runs that no sweep knows of.
-    if #started > 0 and not util.guarded(runs.enter_list, P, started, c.stamp, consumer) then
+    if #started > 0 and not util.attempt(runs.enter_list, P, started, c.stamp, consumer) then
       for at = #c.jobs, before + 1, -1 do c.jobs[at] = nil end
-      for _, id in ipairs(started) do util.guarded(put_back, P, id, "", list) end
+      for _, id in ipairs(started) do util.attempt(put_back, P, id, "", list) end
       c.refused = true
     end
     if #ids < missing then return false end
@@ -203,19 +203,19 @@ end
 
 -- Claim from the stream; true when there may be more in it.
 local function take_streamed(P, c, consumer, now)
-  local drop, more, count = {}, false, PAGE
+  local drop, more, count = {}, false, FIRST_PAGE
   for round = 1, 20 do
     if is_full(c) then break end
     local missing = min(c.want - #c.jobs, count)
     local entries = read_group(P, consumer, missing)
     for _, item in ipairs(entries) do
       local fields = util.map(item[2])
-      if not (fields.jobId and take(P, c, fields.jobId, item[1], nil, now)) then drop[#drop + 1] = item[1] end
+      if not (fields.jobId and start_popped(P, c, fields.jobId, item[1], nil, now)) then drop[#drop + 1] = item[1] end
     end
     if #entries < missing then break end
     more = round == 20
     -- The next payloads are taken to be as large as these.
-    if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((ROOM - c.bytes) * #c.jobs / c.bytes))) end
+    if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((MOST_BYTES - c.bytes) * #c.jobs / c.bytes))) end
   end
   if #drop > 0 then
     util.sliced("XACK", P .. ":stream", drop, GROUP)
@@ -232,7 +232,7 @@ local function fill(P, c, batch, now)
   end
   ready = take_streamed(P, c, batch.consumer, now) or ready
   -- Bounded looks that found only jobs which may not start prove nothing about those behind.
-  if #c.jobs < c.want then c.why = (ready or c.bytes >= ROOM) and "more" or "" end
+  if #c.jobs < c.want then c.why = (ready or c.bytes >= MOST_BYTES) and "more" or "" end
 end
 
 -- Claim up to `batch.want` jobs. Returns a table: `jobs` {entry, id, flat hash, what its budget says}, `parked` the same for
@@ -240,7 +240,7 @@ end
 function claim.some(P, batch, now)
   local c = { want = batch.want, why = "", wait = 0, jobs = {}, parked = {}, bytes = 0, allowed = 0, verdicts = {},
     stamp = util.int(now) }
-  if not util.guarded(fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
-  if c.windowed and c.allowed > 0 then util.guarded(charge_window, P, c.allowed, now, c.fresh) end
+  if not util.attempt(fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
+  if c.windowed and c.allowed > 0 then util.attempt(charge_window, P, c.allowed, now, c.fresh) end
   return c
 end

@@ -96,14 +96,10 @@ function jobs.leave_group(P, id, job, now)
   if state == "active" then
     groups.release(P, key, now)
   elseif seq >= nxt then
-    groups.abandon(P, key, seq, now)
+    groups.skip_and_dispatch(P, key, seq, now)
   elseif seq > 0 and state ~= "group-waiting" and job.finishedOn ~= "" then
     groups.release(P, key, now)
   end
-end
-
-local function to_stream(P, id, name)
-  call("XADD", P .. ":stream", "*", "jobId", id, "name", name)
 end
 
 -- Run `one(id)` for args[first..#args-1], the audit blob being the last argument. Replies {"ok", outcome...} and
@@ -170,7 +166,7 @@ function jobs.retry(P, id, now, reset_fallback, clear_signals)
     return (f[1] or call("EXISTS", key) == 1) and "not_failed" or "not_found"
   end
   call("ZREM", P .. ":failed", id)
-  call("ZADD", P .. ":scheduled", util.int(util.num(f[2]) * STEP + now), id)
+  call("ZADD", P .. ":scheduled", util.int(util.num(f[2]) * PRIORITY_STEP + now), id)
   call("HSET", key, "state", "delayed", "attemptsMade", "0", "failedReason", "", "finishedOn", "")
   if reset_fallback then call("HDEL", key, "fallbackIndex") end
   if clear_signals then
@@ -199,7 +195,7 @@ function jobs.promote(P, id)
   elseif job.priority > 0 then
     call("LPUSH", P .. ":priority", id)
   else
-    to_stream(P, id, job.name)
+    runs.to_stream(P, id, job.name)
   end
   call("HSET", key, "state", "waiting", "delay", "0")
   budgets.unpark(P, id)
@@ -216,8 +212,8 @@ end)
 local function scheduled(P, id, job, now)
   local score = tonumber(call("ZSCORE", P .. ":scheduled", id) or "")
   if not score then return job.priority, now + job.delay end
-  local priority = floor(score / STEP)
-  return priority, score - priority * STEP
+  local priority = floor(score / PRIORITY_STEP)
+  return priority, score - priority * PRIORITY_STEP
 end
 
 -- args: id, priority, now, audit. Reply {"ok"} | {"unchanged"} | {"not_found"} | {"invalid_state", state} |
@@ -235,23 +231,23 @@ register("change_priority", {}, function(P, args)
       local taken = jobs.unqueue(P, id, job)
       if taken ~= "taken" then return { taken or "not_in_stream" } end
       if wanted > 0 then
-        call("ZADD", P .. ":scheduled", util.int(wanted * STEP), id)
+        call("ZADD", P .. ":scheduled", util.int(wanted * PRIORITY_STEP), id)
         state = "prioritized"
       else
-        to_stream(P, id, job.name)
+        runs.to_stream(P, id, job.name)
       end
     end
   elseif state == "prioritized" then
     if wanted == 0 then
       call("ZREM", P .. ":scheduled", id)
-      to_stream(P, id, job.name)
+      runs.to_stream(P, id, job.name)
       state = "waiting"
     else
-      call("ZADD", P .. ":scheduled", util.int(wanted * STEP), id)
+      call("ZADD", P .. ":scheduled", util.int(wanted * PRIORITY_STEP), id)
     end
   elseif state == "delayed" then
     local _, due = scheduled(P, id, job, now)
-    call("ZADD", P .. ":scheduled", util.int(wanted * STEP + due), id)
+    call("ZADD", P .. ":scheduled", util.int(wanted * PRIORITY_STEP + due), id)
   else
     return { "invalid_state", state }
   end
@@ -278,18 +274,18 @@ register("change_delay", {}, function(P, args)
     else
       priority = scheduled(P, id, job, now)
     end
-    call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + delay), id)
+    call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + now + delay), id)
     state = "delayed"
   elseif state == "delayed" then
     local priority = scheduled(P, id, job, now)
     if delay > 0 then
-      call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + delay), id)
+      call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + now + delay), id)
     elseif priority > 0 then
-      call("ZADD", P .. ":scheduled", util.int(priority * STEP), id)
+      call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP), id)
       state = "prioritized"
     else
       call("ZREM", P .. ":scheduled", id)
-      to_stream(P, id, job.name)
+      runs.to_stream(P, id, job.name)
       state = "waiting"
     end
     if delay == 0 then budgets.unpark(P, id) end

@@ -8,12 +8,12 @@ end
 
 -- A request may lie on a connection that was given up. Once its repeat has come it must claim nothing: its worker has asked
 -- what it owns and would never hear of more, so that the jobs would wait until they are taken for stalled.
-local LATE = 600000 -- how long a repeat is remembered, ms
+local REPEAT_KEPT_MS = 600000 -- how long a repeat is remembered, ms
 
 local function refuse_late(P, consumer, stamp, repeated)
   local key = P .. ":repeated:" .. consumer .. ":" .. stamp
   if repeated then
-    try("SET", key, "1", "PX", LATE)
+    try("SET", key, "1", "PX", REPEAT_KEPT_MS)
   elseif try("EXISTS", key) == 1 then
     util.refuse("LATE", "this call was repeated before it came: nothing was changed")
   end
@@ -25,8 +25,8 @@ end
 -- reported ("" none), ledger header JSON ("" none)) and its result or reason.
 -- Reply: {answers, claims {entry, id, flat hash, budget}, why fewer claims than wanted, wait ms, outbox waits (1/0), newest
 -- entry ids of stream and events, when fewer than wanted were ready, to wait for what comes after them, when a limited
--- group is to be looked at again, ms ("" for all three when not asked or none), what else went wrong...}.
--- Answers: ok retrying failed; held when the end could not be recorded and may be sent again; lost when the run does not
+-- group is to be looked at again, ms ("" for all three when not asked or none), other errors...}.
+-- Answers: ok retrying failed; unrecorded when the end could not be recorded and may be sent again; lost when the run does not
 -- own the job any more (nothing of it was recorded).
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 register("exchange", {}, function(P, args)
@@ -50,7 +50,7 @@ register("exchange", {}, function(P, args)
     reply[8] = not limited.err and limited[2] or ""
   end
   for _, job in ipairs(c and c.parked or {}) do claims[#claims + 1] = job end
-  for i, text in ipairs(util.troubles()) do reply[8 + i] = text end
+  for i, text in ipairs(util.errors()) do reply[8 + i] = text end
   return reply
 end)
 

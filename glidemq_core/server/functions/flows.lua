@@ -91,7 +91,7 @@ function flows.completed(P, id, parent_id, parent_queue, in_dag)
   if parent_id and parent_queue then tell(parent_queue == queue and P or prefix .. ":{" .. parent_queue .. "}", parent_id) end
   if in_dag then
     local refs = try("SMEMBERS", P .. ":parents:" .. id)
-    if refs.err then util.trouble(refs) end
+    if refs.err then util.note_error(refs) end
     for _, ref in ipairs(refs) do
       local root, parent = ref:match("^(.*):([^:]*)$")
       if root then tell(root, parent) end
@@ -134,7 +134,7 @@ end)
 register("wait_children", {}, function(P, args)
   local id, entry, now = args[1], args[2], tonumber(args[4])
   local total = call("SCARD", P .. ":deps:" .. id) -- before anything is changed: it may be no set
-  local run = runs.take(P, id, entry, args[3], "groupKey", "orderingSeq", "name", "depsCompleted")
+  local run = runs.release(P, id, entry, args[3], "groupKey", "orderingSeq", "name", "depsCompleted")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
   ledger.finish(P, id, args[5], "delayed", "", now, true)

@@ -6,13 +6,13 @@
 -- one call steps over, the tick goes on with the group, which it is told to look at.
 local function unmarked(g, from, take)
   local at, page = from, 1
-  while util.steps > 0 do
+  while util.steps_left > 0 do
     local names, hits = {}, 0
     for i = 1, page do names[i] = "skip:" .. util.int(at + i - 1) end
     local found = call("HMGET", g, unpack(names))
     while hits < page and found[hits + 1] do hits = hits + 1 end
     if hits > 0 and take then call("HDEL", g, unpack(names, 1, hits)) end
-    at, util.steps = at + hits, util.steps - hits
+    at, util.steps_left = at + hits, util.steps_left - hits
     if hits < page then return at end
     page = 500
   end
@@ -45,7 +45,7 @@ function groups.refill(g, capacity, rate, now)
   return tokens
 end
 
-local AGAIN = 60000 -- until parked jobs that could not be woken are looked at again, ms
+local RETRY_MS = 60000 -- until parked jobs that could not be woken are looked at again, ms
 
 function groups.park(P, id, job, seq)
   local score = seq > 0 and seq or tonumber(id) or util.num(job.timestamp)
@@ -71,7 +71,7 @@ end
 
 -- Ask whether a job may start. Returns nil and takes slot, window and tokens; or a reason, the job then being
 -- parked ("ordered", "full", "limited") or failed ("failed"). The caller removes its stream entry or list count.
-function groups.gate(P, id, job, now)
+function groups.try_start(P, id, job, now)
   local g, seq = P .. ":group:" .. job.groupKey, util.num(job.orderingSeq)
   local nxt = groups.next_seq(g)
   if seq > 0 and nxt > 0 and seq > nxt then
@@ -127,7 +127,7 @@ function groups.gate(P, id, job, now)
 end
 
 -- A parked job goes to the stream, or fails as its time is over. Returns how many went.
-local function send_on(P, id, job, now)
+local function send_parked(P, id, job, now)
   if now > 0 and job[4] and now > util.num(job[4]) then
     jobs.expire(P, id, now, true)
     return 0
@@ -181,7 +181,7 @@ function groups.dispatch(P, key, now)
     end
   end
   local wanted = room
-  room = min(room, util.left)
+  room = min(room, util.moves_left)
   local expected, released, looks = groups.next_seq(g), 0, 0
   while released < room do
     looks = looks + 1
@@ -199,10 +199,10 @@ function groups.dispatch(P, key, now)
         call("ZADD", q, popped[2], id)
         break
       end
-      local well, sent = util.guarded(send_on, P, id, job, now)
+      local well, sent = util.attempt(send_parked, P, id, job, now)
       if not well then
         call("ZADD", q, popped[2], id)
-        retry_at(P, key, now + AGAIN)
+        retry_at(P, key, now + RETRY_MS)
         break
       end
       released = released + sent
@@ -211,7 +211,7 @@ function groups.dispatch(P, key, now)
       end
     end
   end
-  util.left = util.left - released
+  util.moves_left = util.moves_left - released
   if released == room and room < wanted then retry_at(P, key, now) end
   return released
 end
@@ -240,11 +240,11 @@ function groups.release(P, key, now)
   local g = P .. ":group:" .. key
   local active = try("HGET", g, "active")
   if type(active) == "table" then
-    util.trouble(active)
+    util.note_error(active)
     return
   end
   if util.num(active) > 0 then try("HINCRBY", g, "active", -1) end
-  if not util.guarded(groups.dispatch, P, key, now) then try("ZADD", P .. ":ratelimited", util.int(now + AGAIN), key) end
+  if not util.attempt(groups.dispatch, P, key, now) then try("ZADD", P .. ":ratelimited", util.int(now + RETRY_MS), key) end
 end
 
 -- A job that never started will never start: mark its sequence number, or it would block its key for ever.
@@ -261,6 +261,6 @@ function groups.skip(P, key, seq)
 end
 
 -- The same, and let those follow that waited for it.
-function groups.abandon(P, key, seq, now)
+function groups.skip_and_dispatch(P, key, seq, now)
   if groups.skip(P, key, seq) then groups.dispatch(P, key, now) end
 end

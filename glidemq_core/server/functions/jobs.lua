@@ -59,11 +59,11 @@ function jobs.expire(P, id, now, parked)
   if f[1] == "failed" then return end
   call("ZADD", P .. ":failed", util.int(now), id)
   call("HSET", key, "state", "failed", "failedReason", "expired", "finishedOn", util.int(now))
-  util.guarded(budgets.settle, P, id, true, now, true)
+  util.attempt(budgets.settle, P, id, true, now, true)
   if parked then
     groups.skip(P, f[2], f[3])
   else
-    util.guarded(jobs.leave_group, P, id,
+    util.attempt(jobs.leave_group, P, id,
       { state = f[1] or "", groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[5] or nil }, now)
   end
   schedules.job_ended(P, id, now)

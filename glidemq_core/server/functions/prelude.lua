@@ -9,32 +9,32 @@
 local call, try, floor, max, min
 
 local GROUP = "workers"
-local STEP = 4398046511104 -- 2^42: score = priority * STEP + due
-local FAR = "9999999999999" -- score in P:suspended of a job without deadline
+local PRIORITY_STEP = 4398046511104 -- 2^42: score = priority * PRIORITY_STEP + due
+local NO_DEADLINE = "9999999999999" -- score in P:suspended of a job without deadline
 local EVENTS_CAP = 1000
 local LAST_ID = "18446744073709551615-18446744073709551615" -- a stream that has it can take no entry any more
 
 local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 local audit, settle, claim = {}, {}, {}
 
--- What went wrong in this call beside its main business, as texts and as a set.
-local troubled, TROUBLES = {}, 8
+-- Errors that this call met beside its main business, as texts and as a set; at most so many are kept.
+local noted_errors, MOST_ERRORS = {}, 8
 
 local function register(name, flags, fn)
   redis.register_function({
     function_name = "@LIB@_" .. name,
     callback = function(keys, args)
       if not call then call, try, floor, max, min = redis.call, redis.pcall, math.floor, math.max, math.min end
-      util.left, util.steps = 1000, 15000
-      if #troubled > 0 then troubled = {} end
+      util.moves_left, util.steps_left = 1000, 15000
+      if #noted_errors > 0 then noted_errors = {} end
       return fn(keys[1], args)
     end,
     flags = flags,
   })
 end
 
--- What one call may still do beside what it was asked for, so that none holds the server for long: `util.left` jobs that
--- it moves or removes, `util.steps` markers of sequence numbers that it steps over. The rest waits for another call.
+-- What one call may still do beside what it was asked for, so that none holds the server for long: `util.moves_left` jobs to
+-- move or remove, `util.steps_left` markers of sequence numbers to step over. The rest waits for another call.
 
 -- Decimal text without exponent or fraction, as every number in a hash or score must be.
 function util.int(n)
@@ -111,23 +111,24 @@ function util.writable(command, key, kind)
   end
 end
 
--- Note an error, to be told in the reply.
-function util.trouble(err)
+-- Note an error, to be named in the reply.
+function util.note_error(err)
   local text = type(err) == "table" and err.err or tostring(err)
-  if #troubled < TROUBLES and not troubled[text] then
-    troubled[#troubled + 1], troubled[text] = text, true
+  if #noted_errors < MOST_ERRORS and not noted_errors[text] then
+    noted_errors[#noted_errors + 1], noted_errors[text] = text, true
   end
 end
 
-function util.troubles()
-  return troubled
+function util.errors()
+  return noted_errors
 end
 
--- Do what must not keep the rest of a call from being done. Returns whether it went well, and its first results.
-function util.guarded(f, ...)
+-- Call f and note its error, so that the rest of the call is done all the same. Returns whether it went well, and its first
+-- results.
+function util.attempt(f, ...)
   local ok, a, b, c = pcall(f, ...)
   if ok then return true, a, b, c end
-  util.trouble(a)
+  util.note_error(a)
   return false
 end
 
@@ -140,14 +141,14 @@ function util.fields(key, ...)
 end
 
 -- Text of a plain key; nil if there is none, or something else.
-function util.got(key)
+function util.text(key)
   local text = try("GET", key)
   return type(text) == "string" and text or nil
 end
 
--- Put news for another queue, or for a record that refuses them now, into the outbox. True if it took them.
-function util.post(P, letter)
-  return (util.guarded(call, "RPUSH", P .. ":outbox", cjson.encode(letter)))
+-- Put an entry for another queue, or for a record that refuses it now, into the outbox. True if that took it.
+function util.post(P, entry)
+  return (util.attempt(call, "RPUSH", P .. ":outbox", cjson.encode(entry)))
 end
 
 -- Whether this call may touch a key of another queue: on one server always, in a cluster only in its own slot.

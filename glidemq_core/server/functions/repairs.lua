@@ -37,7 +37,7 @@ end
 
 local function run_again(P, id, job, now)
   local key = P .. ":job:" .. id
-  runs.to_source(P, id, job)
+  runs.requeue(P, id, job)
   ledger.finish(P, id, "", "lost", "stalled", now)
   budgets.settle(P, id, true, now)
   call("HSET", key, "state", "waiting", "stalledCount", util.int(job.stalls + 1))
@@ -59,7 +59,7 @@ register("requeue_lost", {}, function(P, args)
   local out, changed, lost = { "ok" }, {}, {}
   for i = 2, #args - 1, 2 do
     local id, at = args[i], #out
-    local job = runs.look(P, id)
+    local job = runs.read(P, id)
     if not job or job.state == "" then
       out[at + 1] = "not_found"
     elseif job.state ~= "active" or util.int(job.started or 0) ~= args[i + 1] then

@@ -2,7 +2,7 @@
 -- processedOn. Everything that ends a run goes through here, so that a run that was taken for stalled
 -- changes nothing any more.
 
--- Where jobs are put: something else of such a name refuses the call before it has changed anything.
+-- Refuse the call, before it has changed anything, if a key that jobs are put into is of another type.
 function runs.check_places(P)
   for _, set in ipairs({ ":scheduled", ":suspended", ":failed" }) do call("ZCARD", P .. set) end
   for _, list in ipairs({ ":lifo", ":priority" }) do call("LLEN", P .. list) end
@@ -11,7 +11,7 @@ end
 
 -- End the given run's hold on the job: entry acknowledged and deleted, or list count given back. Returns the
 -- asked hash fields, or nil when the job is not active any more or a newer run has it.
-function runs.take(P, id, entry, processed_on, ...)
+function runs.release(P, id, entry, processed_on, ...)
   runs.check_places(P)
   local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", ...)
   local mine = f[1] == "active"
@@ -23,7 +23,7 @@ function runs.take(P, id, entry, processed_on, ...)
     mine = mine and (pending == 1 or deleted == 1 and f[2] == processed_on)
   else
     mine = mine and f[2] == processed_on
-    if mine then util.guarded(runs.leave_list, P, { id }) end
+    if mine then util.attempt(runs.leave_list, P, { id }) end
   end
   if not mine then return nil end
   local out = {}
@@ -62,7 +62,7 @@ function runs.claim_score(stamp, consumer)
   return string.format("%.12f", tonumber(stamp) + tonumber(consumer:match("%x%x%x$") or "0", 16) / 4096)
 end
 
--- Something else in the place of the index or the counter is found before a job starts.
+-- Raise an error if the index or the counter is of another type: before a job starts.
 function runs.check_index(P)
   call("ZCARD", P .. ":list-runs")
   local counted = call("GET", P .. ":list-active")
@@ -87,8 +87,8 @@ function runs.leave_list(P, ids)
   if left > 0 then call("DECRBY", P .. ":list-active", min(left, #ids)) end
 end
 
--- What decides about a run that may have fallen silent; nil for a key that is no hash.
-function runs.look(P, id)
+-- Read what decides about a run that may be stalled; nil for a key that is no hash.
+function runs.read(P, id)
   local f = util.fields(P .. ":job:" .. id, "state", "lastActive", "opts", "stalledCount", "expireAt", "processedOn",
     "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
   if f[1] == nil then return nil end
@@ -115,7 +115,7 @@ function runs.to_stream(P, id, name)
 end
 
 -- Queue a job whose run is over where its fields say that it came from.
-function runs.to_source(P, id, job)
+function runs.requeue(P, id, job)
   if job.lifo then
     call("RPUSH", P .. ":lifo", id)
   elseif job.priority > 0 then
@@ -129,7 +129,7 @@ end
 -- args: id, entry, processedOn, now. Reply {"ok"} | {"lost"}.
 register("hand_back", {}, function(P, args)
   local id, entry = args[1], args[2]
-  local run = runs.take(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
+  local run = runs.release(P, id, entry, args[3], "name", "lifo", "priority", "groupKey", "orderingSeq", "finishedOn")
   if not run then return { "lost" } end
   local key = P .. ":job:" .. id
   if entry ~= "" then
@@ -141,9 +141,9 @@ register("hand_back", {}, function(P, args)
   end
   call("HSET", key, "state", "waiting")
   call("HDEL", key, "processedOn", "lastActive")
-  util.guarded(budgets.settle, P, id, true, tonumber(args[4]))
+  util.attempt(budgets.settle, P, id, true, tonumber(args[4]))
   -- A manual retry (finishedOn emptied) came back without taking a slot.
-  if run[4] and run[6] ~= "" then util.guarded(groups.undo_start, P, run[4], util.num(run[5])) end
+  if run[4] and run[6] ~= "" then util.attempt(groups.undo_start, P, run[4], util.num(run[5])) end
   return { "ok" }
 end)
 
@@ -153,9 +153,9 @@ end)
 register("delay", {}, function(P, args)
   local id, now = args[1], tonumber(args[4])
   local due = max(now, tonumber(args[5]))
-  local run = runs.take(P, id, args[2], args[3], "priority")
+  local run = runs.release(P, id, args[2], args[3], "priority")
   if not run then return { "lost" } end
-  call("ZADD", P .. ":scheduled", util.int(util.num(run[1]) * STEP + due), id)
+  call("ZADD", P .. ":scheduled", util.int(util.num(run[1]) * PRIORITY_STEP + due), id)
   local fields = { "state", "delayed", "delay", util.int(due - now) }
   if args[6] ~= "" then
     fields[#fields + 1] = "data"
@@ -176,7 +176,7 @@ register("limit_group_run", {}, function(P, args)
   local group = call("HGET", key, "groupKey")
   if not group then return { "no_group" } end
   groups.check(P, group)
-  local run = runs.take(P, id, args[2], args[3], "groupKey", "orderingSeq", "processedOn")
+  local run = runs.release(P, id, args[2], args[3], "groupKey", "orderingSeq", "processedOn")
   if not run then return { "lost" } end
   local g, q = P .. ":group:" .. run[1], P .. ":groupq:" .. run[1]
   if util.num(call("HGET", g, "active")) > 0 then call("HINCRBY", g, "active", -1) end
@@ -184,7 +184,7 @@ register("limit_group_run", {}, function(P, args)
     ledger.finish(P, id, args[9], "failed", "group rate limited", now)
     call("ZADD", P .. ":failed", util.int(now), id)
     call("HSET", key, "state", "failed", "failedReason", "group rate limited", "finishedOn", util.int(now))
-    util.guarded(budgets.settle, P, id, true, now, true)
+    util.attempt(budgets.settle, P, id, true, now, true)
     schedules.job_ended(P, id, now)
     events.emit(P, "failed", id, "failedReason", "group rate limited")
     metrics.add(P, "failed", now, 1, now - util.num(run[3], now))

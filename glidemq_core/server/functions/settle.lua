@@ -3,7 +3,7 @@
 
 local FIRST = 9 -- argument of an exchange where the settled runs begin
 -- Words of a run's head, in order; its result or reason is an argument of its own.
-local ID, ENTRY, STARTED, OUTCOME, ATTEMPTS, BACKOFF, RULE, FALLBACKS, TOKENS, HEAD, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF, RETENTION, FALLBACKS, TOKENS, LEDGER, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 local FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
   "schedulerName", "budgetKey" }
@@ -33,11 +33,11 @@ end
 -- an attempt that is counted was ours, even if the next one has begun meanwhile.
 local function earlier_answer(f, run, now, repeated)
   local stamp, well = util.int(now), run[OUTCOME] == "c"
-  if not f[1] and repeated and run[RULE] ~= "" then return well and "ok" or "failed" end
+  if not f[1] and repeated and run[RETENTION] ~= "" then return well and "ok" or "failed" end
   if well then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
   if f[1] == "failed" and f[8] == stamp then return "failed" end
   if f[1] == "delayed" and f[2] == stamp then return "retrying" end
-  local ok, head = pcall(cjson.decode, repeated and run[HEAD] or "")
+  local ok, head = pcall(cjson.decode, repeated and run[LEDGER] or "")
   return ok and f[1] and util.num(f[6]) > util.num(head.attempt) and "retrying" or "lost"
 end
 
@@ -78,7 +78,7 @@ local function decide(run, now, places)
   if run[OUTCOME] ~= "c" then
     local made, limit = util.num(f[6]) + 1, tonumber(run[ATTEMPTS])
     run.made, run.answer = util.int(made), limit > 0 and made < limit and "retrying" or "failed"
-    if run.answer == "retrying" then score = util.num(f[7]) * STEP + now + tonumber(run[BACKOFF]) end
+    if run.answer == "retrying" then score = util.num(f[7]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]) end
   end
   local members = places[run.answer]
   members[#members + 1] = util.int(score)
@@ -106,7 +106,7 @@ local function write(P, settled, places, stamp)
   end
 end
 
--- The runs that are recorded, which then have an `answer` of their own; what could not be written is "held": its job is
+-- The runs that are recorded, which then have an `answer` of their own; what could not be written is "unrecorded": its job is
 -- still running, with its entry or its place in the index, and its end may be sent again.
 local function record(P, settled, foreign, now, batch)
   local places, seen, stamp = { ok = {}, failed = {}, retrying = {} }, {}, util.int(now)
@@ -114,13 +114,13 @@ local function record(P, settled, foreign, now, batch)
     local id, entry = run[ID], run[ENTRY]
     local f = try("HMGET", P .. ":job:" .. id, unpack(FIELDS))
     local unknown = f.err and not f.err:find("WRONGTYPE", 1, true)
-    if unknown then util.trouble(f) end
+    if unknown then util.note_error(f) end
     if f.err then f = {} end
     run.fields = f
     local mine = f[1] == "active" and not seen[id]
-    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == run[STARTED] end
+    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == run[PROCESSED_ON] end
     if unknown then
-      run.answer, run.lost = "held", true
+      run.answer, run.lost = "unrecorded", true
     elseif mine then
       seen[id] = true
       decide(run, now, places)
@@ -129,31 +129,31 @@ local function record(P, settled, foreign, now, batch)
     end
   end
   for answer, members in pairs(places) do
-    if #members > 0 and not util.guarded(util.sliced, "ZADD", P .. ":" .. PLACES[answer], members) then
+    if #members > 0 and not util.attempt(util.sliced, "ZADD", P .. ":" .. PLACES[answer], members) then
       places[answer] = false
     end
   end
-  util.guarded(write, P, settled, places, stamp)
+  util.attempt(write, P, settled, places, stamp)
   for _, run in ipairs(settled) do
-    if not (run.lost or run.written) then run.answer = "held" end
+    if not (run.lost or run.written) then run.answer = "unrecorded" end
   end
 end
 
 -- Delete the entries of recorded runs; give those of the others back to their consumer.
 local function end_entries(P, settled, consumer)
-  local gone, held = {}, {}
+  local gone, unrecorded = {}, {}
   for _, run in ipairs(settled) do
     local entry = run[ENTRY]
     if entry == "" then -- of a list
-    elseif run.answer == "held" then
-      held[#held + 1] = entry
+    elseif run.answer == "unrecorded" then
+      unrecorded[#unrecorded + 1] = entry
     else
       gone[#gone + 1] = entry
     end
   end
-  if #gone > 0 then util.guarded(util.sliced, "XDEL", P .. ":stream", gone) end
-  for _, entry in ipairs(held) do
-    util.guarded(call, "XCLAIM", P .. ":stream", GROUP, consumer, 0, entry, "FORCE", "JUSTID")
+  if #gone > 0 then util.attempt(util.sliced, "XDEL", P .. ":stream", gone) end
+  for _, entry in ipairs(unrecorded) do
+    util.attempt(call, "XCLAIM", P .. ":stream", GROUP, consumer, 0, entry, "FORCE", "JUSTID")
   end
 end
 
@@ -172,12 +172,12 @@ local function follow_up(P, run, now, batch, has_parents)
     events.emit(P, "failed", id, "failedReason", run[VALUE])
   end
   if f[BUDGET] then
-    local _, waits = util.guarded(budgets.settle, P, id, not well, now, answer ~= "retrying", util.num(f[6]))
+    local _, waits = util.attempt(budgets.settle, P, id, not well, now, answer ~= "retrying", util.num(f[6]))
     outbox = waits or outbox
   end
   if answer ~= "retrying" then schedules.ended(P, f[9], now) end
-  if run[HEAD] ~= "" then
-    ledger.finish(P, id, run[HEAD], well and "completed" or "failed", well and "" or run[VALUE], now, well)
+  if run[LEDGER] ~= "" then
+    ledger.finish(P, id, run[LEDGER], well and "completed" or "failed", well and "" or run[VALUE], now, well)
   end
   return outbox
 end
@@ -202,7 +202,7 @@ function settle.all(P, args, now, batch)
   for i, run in ipairs(settled) do
     local answer = run.answer
     answers[i] = answer
-    if not run.lost and answer ~= "held" then
+    if not run.lost and answer ~= "unrecorded" then
       if run[ENTRY] == "" then listed[#listed + 1] = run[ID] end
       tokens = tokens + util.num(run[TOKENS])
       if answer ~= "retrying" then
@@ -216,15 +216,15 @@ function settle.all(P, args, now, batch)
   if batch.metrics then metrics.add(P, "completed", now, counts.ok, times.ok) end
   metrics.add(P, "failed", now, counts.failed, times.failed)
   if batch.count_tokens then settle.count_tokens(P, tokens, batch.tpm_duration, now) end
-  if #listed > 0 then util.guarded(runs.leave_list, P, listed) end
-  if #ended > 0 then util.guarded(jobs.drop_early, P, ended) end
+  if #listed > 0 then util.attempt(runs.leave_list, P, listed) end
+  if #ended > 0 then util.attempt(jobs.drop_early, P, ended) end
   local ruled = {}
   for _, run in ipairs(settled) do
-    if run[RULE] ~= "" and PLACES[run.answer] and not run.lost and run.answer ~= "retrying" then
-      ruled[#ruled + 1] = { PLACES[run.answer], run[ID], run[RULE] }
+    if run[RETENTION] ~= "" and PLACES[run.answer] and not run.lost and run.answer ~= "retrying" then
+      ruled[#ruled + 1] = { PLACES[run.answer], run[ID], run[RETENTION] }
     end
   end
-  if #ruled > 0 then util.guarded(jobs.retain, P, ruled, now) end
+  if #ruled > 0 then util.attempt(jobs.retain, P, ruled, now) end
   return answers, outbox
 end
 

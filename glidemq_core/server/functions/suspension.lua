@@ -26,7 +26,7 @@ local function resume(P, id, name, signal, json)
   -- A peer that suspends notes nothing: which signals are new must not depend on the clocks of two machines.
   if f[1] and (f[2] or ""):match("^([^:]*):") ~= f[1] then call("HSET", key, "suspendBase", f[1] .. ":" .. util.int(count)) end
   call("ZREM", P .. ":suspended", id)
-  call("XADD", P .. ":stream", "*", "jobId", id, "name", name or "")
+  runs.to_stream(P, id, name or "")
   events.emit(P, "resumed", id, "signal", signal)
 end
 
@@ -59,7 +59,7 @@ register("suspend", {}, function(P, args)
   local reason, timeout = args[5], tonumber(args[6])
   local key = P .. ":job:" .. id
   local signals = call("LLEN", P .. ":signals:" .. id) -- before anything is changed: it may be no list
-  local run = runs.take(P, id, args[2], started, "groupKey", "orderingSeq", "name")
+  local run = runs.release(P, id, args[2], started, "groupKey", "orderingSeq", "name")
   if not run then
     local f = call("HMGET", key, "state", "processedOn", "suspendedAt")
     if not f[1] then return { "not_found" } end
@@ -88,7 +88,7 @@ register("suspend", {}, function(P, args)
   end
   call("HSET", key, unpack(fields))
   if #stale > 0 then call("HDEL", key, unpack(stale)) end
-  call("ZADD", P .. ":suspended", timeout > 0 and util.int(now + timeout) or FAR, id)
+  call("ZADD", P .. ":suspended", timeout > 0 and util.int(now + timeout) or NO_DEADLINE, id)
   if util.num(run[2]) == 0 then groups.release(P, run[1], now) end
   events.emit(P, "suspended", id)
   if resume_early(P, id, run[3], now) then return { "resumed", at } end

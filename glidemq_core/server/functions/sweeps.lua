@@ -1,7 +1,7 @@
 -- What every worker does for the whole queue at its promotion tick and stall interval. Each call is atomic and
 -- bounded; any number of workers, Node's included, may sweep the same queue.
 
-local AGAIN = 60000 -- until what could not be promoted or woken is tried again, ms
+local RETRY_MS = 60000 -- until what could not be promoted or woken is tried again, ms
 
 -- A due member of P:scheduled goes to where it is fetched from. Members without a live record are dropped.
 local function promote_one(P, member, priority, now)
@@ -14,7 +14,7 @@ local function promote_one(P, member, priority, now)
   local f = call("HMGET", key, "state", "name", "lifo", "expireAt", "budgetPausedAt")
   if f[1] == "failed" and not call("ZSCORE", P .. ":failed", id) then
     -- A peer is half-way through a retry, which is three commands there: its state follows.
-    call("ZADD", P .. ":scheduled", util.int(priority * STEP + now + 1000), member)
+    call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + now + 1000), member)
     return 0
   end
   if not f[1] or not (subscription or f[1] == "delayed" or f[1] == "prioritized") then return 0 end
@@ -29,7 +29,7 @@ local function promote_one(P, member, priority, now)
   elseif priority > 0 then
     call("LPUSH", P .. ":priority", id)
   else
-    call("XADD", P .. ":stream", "*", "jobId", id, "name", f[2] or "")
+    runs.to_stream(P, id, f[2] or "")
   end
   call("HSET", key, "state", "waiting")
   if f[5] then budgets.unpark(P, id) end
@@ -39,25 +39,25 @@ end
 
 -- Lowest priority number at or above `from` that has members, with the due time of its first one.
 local function next_level(P, from)
-  local head = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(from * STEP), "+inf", "WITHSCORES", "LIMIT", 0, 1)
+  local head = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(from * PRIORITY_STEP), "+inf", "WITHSCORES", "LIMIT", 0, 1)
   if not head[1] then return nil end
   local score = tonumber(head[2])
-  local priority = floor(score / STEP)
-  return priority, score - priority * STEP
+  local priority = floor(score / PRIORITY_STEP)
+  return priority, score - priority * PRIORITY_STEP
 end
 
 local function promote(P, now, budget)
   local level, count = next_level(P, 0), 0
   while level and budget > 0 do
-    local base = level * STEP
+    local base = level * PRIORITY_STEP
     local due = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(base), util.int(base + now), "LIMIT", 0, budget)
     if #due > 0 then util.sliced("ZREM", P .. ":scheduled", due) end
     for _, member in ipairs(due) do
-      local well, promoted = util.guarded(promote_one, P, member, level, now)
+      local well, promoted = util.attempt(promote_one, P, member, level, now)
       if well then
         count = count + promoted
       else
-        call("ZADD", P .. ":scheduled", util.int(base + now + AGAIN), member)
+        call("ZADD", P .. ":scheduled", util.int(base + now + RETRY_MS), member)
       end
     end
     budget = budget - #due
@@ -80,7 +80,7 @@ local function next_due(P)
   end
   consider(tonumber(call("ZRANGE", P .. ":ratelimited", 0, 0, "WITHSCORES")[2] or ""))
   local deadline = tonumber(call("ZRANGE", P .. ":suspended", 0, 0, "WITHSCORES")[2] or "")
-  if deadline and deadline < tonumber(FAR) then consider(deadline) end
+  if deadline and deadline < tonumber(NO_DEADLINE) then consider(deadline) end
   return due and util.int(due) or ""
 end
 
@@ -94,12 +94,12 @@ register("tick", {}, function(P, args)
   local waking = call("ZRANGEBYSCORE", P .. ":ratelimited", "-inf", args[1], "LIMIT", 0, 100)
   if #waking > 0 then util.sliced("ZREM", P .. ":ratelimited", waking) end
   for _, key in ipairs(waking) do
-    if not util.guarded(groups.dispatch, P, key, now) then
-      call("ZADD", P .. ":ratelimited", util.int(now + AGAIN), key)
+    if not util.attempt(groups.dispatch, P, key, now) then
+      call("ZADD", P .. ":ratelimited", util.int(now + RETRY_MS), key)
     end
   end
-  more = more or #waking == 100 or util.left <= 0
-  return { more and "more" or "ok", count, next_due(P), util.troubles() }
+  more = more or #waking == 100 or util.moves_left <= 0
+  return { more and "more" or "ok", count, next_due(P), util.errors() }
 end)
 
 -- Stalled jobs --------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ local function stall(P, id, job, now, max_stalled, queue, again, failed)
   local is_over = job.stalls + 1 > max_stalled
   if is_over then call("ZADD", P .. ":failed", util.int(now), id) else queue(P, id, job) end
   if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
-  util.guarded(budgets.settle, P, id, true, now, is_over)
+  util.attempt(budgets.settle, P, id, true, now, is_over)
   if not is_over then
     call("HSET", key, "stalledCount", stalls, "state", "waiting")
     call("HDEL", key, "processedOn", "lastActive")
@@ -126,8 +126,8 @@ local function stall(P, id, job, now, max_stalled, queue, again, failed)
   end
   local reason = "job stalled more than maxStalledCount"
   call("HSET", key, "stalledCount", stalls, "state", "failed", "failedReason", reason, "finishedOn", util.int(now))
-  util.guarded(jobs.leave_group, P, id, job, now)
-  util.guarded(jobs.drop_early, P, { id })
+  util.attempt(jobs.leave_group, P, id, job, now)
+  util.attempt(jobs.drop_early, P, { id })
   schedules.job_ended(P, id, now)
   events.emit(P, "failed", id, "failedReason", reason)
   metrics.add(P, "failed", now, 1, now - (job.started or now))
@@ -140,7 +140,7 @@ end
 
 -- The same for a run of the stream, whose entry the caller removes; false if it had to be left as it was.
 local function stream_stall(P, id, job, now, max_stalled, again, failed)
-  return (util.guarded(stall, P, id, job, now, max_stalled, queue_streamed, again, failed))
+  return (util.attempt(stall, P, id, job, now, max_stalled, queue_streamed, again, failed))
 end
 
 local function drop_entries(P, entries)
@@ -165,7 +165,7 @@ register("stalls", {}, function(P, args)
   local again, failed, drop = {}, {}, {}
   for _, item in ipairs(page[2]) do
     local id = util.map(item[2]).jobId
-    local job = id and runs.look(P, id)
+    local job = id and runs.read(P, id)
     if not job or (job.state ~= "active" and job.state ~= "waiting") then
       drop[#drop + 1] = item[1]
     elseif runs.is_silent(job, now, tonumber(args[3])) then
@@ -173,14 +173,14 @@ register("stalls", {}, function(P, args)
     end
   end
   drop_entries(P, drop)
-  return { "ok", page[1], #page[2], again, failed, util.troubles() }
+  return { "ok", page[1], #page[2], again, failed, util.errors() }
 end)
 
 -- A silent list-sourced run ends; its job goes back to its list, and the count of list-sourced actives down.
 -- False if it had to be left as it was.
 local function list_stall(P, id, job, now, max_stalled, again, failed)
-  local ended = util.guarded(stall, P, id, job, now, max_stalled, runs.to_source, again, failed)
-  if ended then util.guarded(runs.leave_list, P, { id }) end
+  local ended = util.attempt(stall, P, id, job, now, max_stalled, runs.requeue, again, failed)
+  if ended then util.attempt(runs.leave_list, P, { id }) end
   return ended
 end
 
@@ -189,7 +189,7 @@ end
 local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
   local index, ended = P .. ":list-runs", 0
   for _, id in ipairs(call("ZRANGEBYSCORE", index, "-inf", "(" .. util.int(now - 999), "LIMIT", 0, limit)) do
-    local job = runs.look(P, id)
+    local job = runs.read(P, id)
     if not job or job.state ~= "active" then
       call("ZREM", index, id)
       ended = ended + 1
@@ -207,7 +207,7 @@ end
 register("list_stalls", {}, function(P, args)
   local again, failed, limit = {}, {}, tonumber(args[4])
   local ended = sweep_index(P, tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), limit, again, failed)
-  return { ended == limit and "more" or "ok", again, failed, util.troubles() }
+  return { ended == limit and "more" or "ok", again, failed, util.errors() }
 end)
 
 -- Jobs whose own lock ran out: a short one does so long before a stall interval has passed. Pending entries are only
@@ -224,7 +224,7 @@ register("lock_stalls", {}, function(P, args)
   for _, item in ipairs(page) do
     local entry = call("XRANGE", stream, item[1], item[1])[1]
     local id = entry and util.map(entry[2]).jobId
-    local job = id and runs.look(P, id)
+    local job = id and runs.read(P, id)
     local lock = job and job.state == "active" and runs.own_lock(job)
     if lock then
       shortest = min(shortest, lock)
@@ -235,7 +235,7 @@ register("lock_stalls", {}, function(P, args)
   end
   drop_entries(P, drop)
   local last = #page == 100 and page[100][1] or ""
-  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed, util.troubles() }
+  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed, util.errors() }
 end)
 
 -- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 5000
@@ -257,7 +257,7 @@ register("list_scan", {}, function(P, args)
     for _, key in ipairs(page[2]) do
       local id = key:sub(#P + 6)
       -- One field first: nearly every job of a long queue is not running.
-      local job = try("HGET", key, "state") == "active" and runs.look(P, id)
+      local job = try("HGET", key, "state") == "active" and runs.read(P, id)
       if job and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id) then
         pending = pending or jobs.pending(P)
         if not pending[id] and runs.is_silent(job, now, tonumber(args[4])) then
@@ -292,7 +292,7 @@ local function expire_suspension(P, id, now)
   if f[1] ~= "suspended" then return nil end
   call("ZADD", P .. ":failed", stamp, id)
   call("HSET", key, "state", "failed", "failedReason", reason, "finishedOn", stamp, "processedOn", stamp)
-  util.guarded(budgets.settle, P, id, true, now, true)
+  util.attempt(budgets.settle, P, id, true, now, true)
   if util.num(f[3]) > 0 then groups.release(P, f[2], now) end
   schedules.job_ended(P, id, now)
   events.emit(P, "failed", id, "failedReason", reason)
@@ -314,14 +314,14 @@ register("suspend_sweep", {}, function(P, args)
     util.sliced("ZREM", set, due)
   end
   for _, id in ipairs(due) do
-    local well, ran = util.guarded(expire_suspension, P, id, now)
+    local well, ran = util.attempt(expire_suspension, P, id, now)
     if well and ran then
       count, duration = count + 1, duration + ran
       ended[#ended + 1] = id
     end
   end
   metrics.add(P, "failed", now, count, duration)
-  util.guarded(jobs.drop_early, P, ended)
+  util.attempt(jobs.drop_early, P, ended)
   local page = call("ZRANGE", set, rank, rank + 19)
   local stale = {}
   for _, id in ipairs(page) do

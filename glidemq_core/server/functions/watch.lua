@@ -41,14 +41,14 @@ end
 
 -- Members of P:scheduled that only wait for their turn: due part 0. False when there are too many priorities.
 local function prioritized(read)
-  local from, count = STEP, 0
+  local from, count = PRIORITY_STEP, 0
   for _ = 1, MANY do
     local first = read("ZRANGEBYSCORE", "scheduled", util.int(from), "+inf", "WITHSCORES", "LIMIT", 0, 1)
     if not first then return false end
     if #first == 0 then return count end
-    local base = floor(tonumber(first[2]) / STEP) * STEP
+    local base = floor(tonumber(first[2]) / PRIORITY_STEP) * PRIORITY_STEP
     count = count + (read("ZCOUNT", "scheduled", util.int(base), util.int(base)) or 0)
-    from = base + STEP
+    from = base + PRIORITY_STEP
   end
   return false
 end

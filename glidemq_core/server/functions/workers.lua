@@ -12,7 +12,7 @@ end
 -- args: consumer, JSON, ms to live, DLQ name ("" none), now. Reply {"ok"}.
 register("register_worker", {}, function(P, args)
   call("SET", P .. ":w:" .. args[1], args[2], "PX", args[3])
-  util.guarded(list_worker, P .. ":crew", args[1], args[3], tonumber(args[5]))
+  util.attempt(list_worker, P .. ":crew", args[1], args[3], tonumber(args[5]))
   local made = try("XGROUP", "CREATE", P .. ":stream", GROUP, "0", "MKSTREAM")
   if made.err and not made.err:find("BUSYGROUP", 1, true) then error(made) end
   if args[4] ~= "" then call("HSET", P .. ":meta", "deadLetterQueueName", args[4]) end
@@ -51,7 +51,7 @@ register("beat", {}, function(P, args)
       end
     end
   end
-  if #listed > 0 then util.guarded(util.sliced, "ZADD", P .. ":list-runs", listed, "XX") end
+  if #listed > 0 then util.attempt(util.sliced, "ZADD", P .. ":list-runs", listed, "XX") end
   return out
 end)
 
