@@ -161,7 +161,7 @@ register("add_plain", {}, function(P, args)
     local name, data = texts:sub(at, data_at - 1), texts:sub(data_at, data_at + data_bytes - 1)
     at, id = data_at + data_bytes, id + 1
     local text = exact and util.int(id) or jobs.next_id(P, now)
-    -- The entry first: a stream that takes none leaves no record behind that nothing leads to.
+    -- The entry first: if the stream refuses it, no record is left that nothing refers to.
     call("XADD", stream, "*", "jobId", text, "name", name)
     call("HSET", job .. text, "id", text, "name", name, "data", data, "opts", "{}", "timestamp", stamp,
       "attemptsMade", "0", "delay", "0", "priority", "0", "maxAttempts", "0", "state", "waiting")

@@ -66,7 +66,7 @@ local function fits(text)
 end
 
 -- Sequence number and hash that the next entry continues from, or nil and why there can be none: the number of entries,
--- the last id and the last entry tell of most damage; a change in the middle only verification finds.
+-- the last id and the last entry show most damage; only verification finds a change in the middle.
 function audit.tail(P)
   local key = P .. ":audit"
   local found = call("TYPE", key).ok
@@ -87,7 +87,7 @@ function audit.tail(P)
   return seq, hash
 end
 
--- Called first by everything that is audited, so that what was changed can be told: ends the call when no entry can
+-- Called first by everything that is audited, so that each change gets its entry: ends the call when no entry can
 -- be appended. `blob` as for audit.append.
 function audit.ready(P, blob)
   if not blob or blob == "" then return end
@@ -96,7 +96,7 @@ function audit.ready(P, blob)
   util.writable("XADD", P .. ":audit", "stream")
 end
 
--- Append an entry. `blob`: "" (nobody to name: nothing is kept) or a JSON array of pieces that are JSON text
+-- Append an entry. `blob`: "" (no actor: nothing is kept) or a JSON array of pieces that are JSON text
 -- themselves: action, at_ms, by, comment, detail, host, [job id, ...], queue, shown_hash, user, via. `outcome`:
 -- one word; `count`: number or nil; `changed`: positions of the job ids that changed, nil for all of them; `detail`:
 -- JSON in place of the blob's. Returns the sequence number, or nil.

@@ -1,6 +1,6 @@
 -- Budgets of flows: the hash P:budget:<flow> of the root's queue, checked when a job starts and booked when an
 -- attempt ends. A budget may live in another queue: on one server it is reached directly; in a cluster a foreign
--- slot is out of reach for a call, the worker then asks there, and bookings go by the outbox.
+-- slot is out of reach for a call, the worker then asks there, and bookings are sent through the outbox.
 
 local DAY = 86400000
 local KEEP_S = 2592000 -- 30 days: what is left of a flow that ended
@@ -28,7 +28,7 @@ local function over(f)
   return hits
 end
 
--- What tells whether a cap is exceeded, of a budget that exists: a few fields, however much else its hash holds.
+-- Read the caps and the use of a budget that exists: a few fields, however much else its hash holds.
 local function caps_and_use(key)
   local names, f = { "maxTotalTokens", "usedTokens", "maxTotalCost", "usedCost", "maxTokens", "maxCosts" }, {}
   local function read(wanted)

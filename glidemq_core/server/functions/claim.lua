@@ -21,7 +21,7 @@ end
 -- Try to start one job. Returns its fields, or nil when it is gone, failed, parked or not waiting: the caller then
 -- removes its entry, unless the second is "running": the entry may be the very one that its run holds, delivered
 -- again because the consumer group was lost. Else second: what its budget says, "" to run it, "fail", "ask" (the budget
--- is out of reach), or "parked", when that has been done and the fields only tell which job it was; third, bytes of its
+-- is out of reach), or "parked", when that has been done and the fields only identify the job; third, bytes of its
 -- payload. `verdicts` remembers budgets asked in this call.
 local function start(P, id, now, stamp, verdicts)
   local key = P .. ":job:" .. id
@@ -115,7 +115,7 @@ local function read_group(P, consumer, count)
   return reply and reply[1] and reply[1][2] or {}
 end
 
--- What limits the claim `c`: lowers `want` and says why, and how long to wait. False when nothing may start.
+-- Apply the limits to the claim `c`: lowers `want`, sets why and how long to wait. False when nothing may start.
 local function apply_limits(P, c, batch, now)
   local meta = call("HMGET", P .. ":meta", "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration")
   if meta[1] == "1" then
@@ -190,7 +190,7 @@ local function take_listed(P, c, list, consumer, now)
       start_popped(P, c, id, "", list, now)
       if #c.jobs > before + #started then started[#started + 1] = id end
     end
-    -- No job runs that no sweep knows of.
+    -- A job that is not in the index must not run: no sweep would find it.
     if #started > 0 and not util.attempt(runs.enter_list, P, started, c.stamp, consumer) then
       for at = #c.jobs, before + 1, -1 do c.jobs[at] = nil end
       for _, id in ipairs(started) do util.attempt(put_back, P, id, "", list) end

@@ -128,7 +128,7 @@ local function remove(P, id, now, running)
   if not job then return "not_found" end
   if job.state == "active" then
     if not running then return "active" end
-    -- Its pending entry says where an active job came from; the fields only hint, when there is none.
+    -- The pending entry shows where an active job came from; without one, its fields are a hint.
     local entry = running()[id]
     if entry then
       call("XACK", P .. ":stream", GROUP, entry)
@@ -325,7 +325,7 @@ register("revoke", {}, function(P, args)
   return { outcome }
 end)
 
--- args: id, field ("data" or "progress"), text, processedOn of the run that says so and number of the call ("" none).
+-- args: id, field ("data" or "progress"), text, processedOn of the run that calls and number of the call ("" none).
 -- Reply {"ok"} | {"not_found"} | {"lost"} | {"late"}.
 register("update", {}, function(P, args)
   local key = P .. ":job:" .. args[1]
@@ -344,7 +344,7 @@ register("log", {}, function(P, args)
   local refused = runs.refused(P, args[1], run or "", nil, "logMark")
   if refused then return { refused } end
   if mark ~= "" then
-    -- A run appends one call after the other: the number of the last one says what was appended.
+    -- A run appends one call after the other: the number of the last one shows what was appended.
     local noted_run, noted = (call("HGET", job, "logMark") or ""):match("^(.*):(%d+)$")
     if noted_run == run and tonumber(noted) >= tonumber(number) then return { "ok", call("LLEN", log) } end
   end

@@ -6,8 +6,8 @@ local function newest(stream)
   return not last.err and last[1] and last[1][1] or "0-0"
 end
 
--- A request may lie on a connection that was given up. Once its repeat has come it must claim nothing: its worker has asked
--- what it owns and would never hear of more, so that the jobs would wait until they are taken for stalled.
+-- A request may be delayed on a connection that was given up. Once its repeat has arrived it must claim nothing: the worker
+-- has read what it owns and would not learn of more, so these jobs would wait until they count as stalled.
 local REPEAT_KEPT_MS = 600000 -- how long a repeat is remembered, ms
 
 local function refuse_late(P, consumer, stamp, repeated)
@@ -26,8 +26,8 @@ end
 -- Reply: {answers, claims {entry, id, flat hash, budget}, why fewer claims than wanted, wait ms, outbox waits (1/0), newest
 -- entry ids of stream and events, when fewer than wanted were ready, to wait for what comes after them, when a limited
 -- group is to be looked at again, ms ("" for all three when not asked or none), other errors...}.
--- Answers: ok retrying failed; unrecorded when the end could not be recorded and may be sent again; lost when the run does not
--- own the job any more (nothing of it was recorded).
+-- Answers: ok retrying failed; unrecorded when the end could not be recorded and may be sent again; lost when the run does
+-- not own the job any more (nothing of it was recorded).
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 register("exchange", {}, function(P, args)
   local now = tonumber(args[1])

@@ -2,8 +2,8 @@
 -- structure, so that nothing of them can run; only when all stand is what can run placed, part by part. Until then the
 -- list P:flow-jobs:<token> holds them ("<kind><member>", kind i: waits for children, l and p: can run), and the hash
 -- P:flow-parts the flow: in its home queue {"state": "making" | "releasing", "at": ms, "others": queue prefixes in other
--- slots, "budget": key if it has one}, in the others {"home": queue prefix, "at": ms}. Each job has the token as `flowToken`, so that a part that comes
--- twice knows its own. Who finds an old entry can finish or remove the flow: everything it needs is here.
+-- slots, "budget": key if it has one}, in the others {"home": queue prefix, "at": ms}. Each job has the token as
+-- `flowToken`, so that a part that comes twice finds its own jobs. Who finds an old entry can finish or remove the flow: everything it needs is here.
 
 local function entry_of(P, token)
   local text = call("HGET", P .. ":flow-parts", token)
@@ -87,7 +87,8 @@ register("begin_flow", {}, function(P, args)
   return { "ok" }
 end)
 
--- Place what can run. args: now, token, how many at most, audit of whoever mends it. Reply {"more" | "done", jobs placed or announced}.
+-- Place what can run. args: now, token, how many at most, audit of whoever mends it.
+-- Reply {"more" | "done", jobs placed or announced}.
 register("release_flow", {}, function(P, args)
   local now, token, list = tonumber(args[1]), args[2], P .. ":flow-jobs:" .. args[2]
   local entry = entry_of(P, token)

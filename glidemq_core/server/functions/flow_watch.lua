@@ -84,7 +84,7 @@ register("flow", { "no-writes" }, function(P, args)
   return out
 end)
 
--- Jobs that recent events of a queue tell of, the latest first. What is left out because there is too much of it
+-- Jobs that recent events of a queue name, the latest first. What is left out because there is too much of it
 -- is not read: events may hold results of a megabyte.
 -- args: id of the last event read ("" none), how many at most, bytes at most. Reply {"ok", id of the newest, ids...}.
 register("recent_jobs", { "no-writes" }, function(P, args)

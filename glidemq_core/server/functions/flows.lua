@@ -36,7 +36,7 @@ function flows.try_register(P, parent, member)
 end
 
 -- Release a parent in `waiting-children`: always the tail of the stream, whatever its priority. `...`: what else its
--- record says from then on. The entry comes first: a stream that takes none leaves the parent waiting.
+-- record says from then on. The entry comes first: if the stream refuses it, the parent stays waiting.
 local function resume_parent(P, parent, name, ...)
   runs.to_stream(P, parent, name or "")
   call("HSET", P .. ":job:" .. parent, "state", "waiting", ...)
@@ -75,8 +75,8 @@ end
 local AT_ONCE = 500 -- parents that the call which completes a child tells itself
 
 -- Tell every parent of a completed child: those within reach at once, the others, those that refuse, and those of very
--- many by the outbox, which the worker empties queue by queue (child_done may repeat). `f`: parentId, parentQueue; `in_dag`: a parents set
--- exists. True if something was put into the outbox.
+-- many through the outbox, which the worker empties queue by queue (child_done may repeat). `in_dag`: a parents set exists.
+-- True if something was put into the outbox.
 function flows.completed(P, id, parent_id, parent_queue, in_dag)
   local member, seen, sent, told = P .. ":" .. id, {}, false, 0
   local prefix, queue = P:match("^(.*):{([^{}]*)}$")
@@ -117,7 +117,7 @@ register("release_parent", {}, function(P, args)
       released = released or status == "released"
     end
   end
-  -- All were counted, but nobody let it go on.
+  -- All were counted, but the parent was not released.
   if not released and call("EXISTS", P .. ":deps:" .. id) == 1 then released = resume_if_done(P, id) end
   if released then out[#out + 1] = "released" end
   if #out > 1 then audit.append(P, args[2], released and "released" or "counted", #out - (released and 2 or 1)) end

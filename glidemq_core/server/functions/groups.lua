@@ -3,7 +3,7 @@
 -- once a job and freed once; all stored numbers are integers.
 
 -- The first number from `from` on that has no marker; `take` removes those before it. Where there are more markers than
--- one call steps over, the tick goes on with the group, which it is told to look at.
+-- one call steps over, the group is noted for the next tick, which goes on with it.
 local function unmarked(g, from, take)
   local at, page = from, 1
   while util.steps_left > 0 do
@@ -216,7 +216,7 @@ function groups.dispatch(P, key, now)
   return released
 end
 
--- Something else of the names of a group's records refuses the call before it has changed anything.
+-- Refuse the call, before it has changed anything, if a key of a group is of another type.
 function groups.check(P, key)
   call("HLEN", P .. ":group:" .. key)
   call("ZCARD", P .. ":groupq:" .. key)
@@ -255,7 +255,7 @@ function groups.skip(P, key, seq)
   local g = P .. ":group:" .. key
   if seq < util.num(call("HGET", g, "nextSeq")) then return false end
   call("HSET", g, "skip:" .. util.int(seq), "1")
-  -- Peers step over 128 markers a look, and wake nobody whom they parked behind more.
+  -- Peers step over 128 markers a look, and do not wake jobs that are parked behind more.
   if call("HLEN", g) > 100 then groups.next_seq(g) end
   return true
 end

@@ -1,4 +1,4 @@
--- Parents in other slots. Such a parent is told to wait for a child before that can run, by another call than the one
+-- Parents in other slots. Such a parent is made to wait for a child before that can run, by another call than the one
 -- that adds the child, and whoever makes these calls may die between two of them. So the child's id is reserved first
 -- (P:reserved:<id> of its queue names the parent: "open", and "used" once it was added), and the parent's queue notes
 -- the link (P:linking, "<parent>:<member>" -> since when) until it is known to be whole.
@@ -6,7 +6,7 @@
 local RESERVED_S = 86400 -- a child that comes later than this is not added
 
 -- A job is about to be added as a child. `parent`: id, queue, root where its keys are within reach, reserved where it
--- was told by a call of its own. Returns "ok" and the budget that the parent draws on, "duplicate" when the reservation
+-- was made to wait by a call of its own. Returns "ok" and the budget that the parent draws on, "duplicate" when the reservation
 -- has lapsed, or "refused" and the server's error.
 function flows.adopt(P, id, parent)
   if parent.root then
@@ -36,7 +36,7 @@ register("reserve_child", {}, function(P, args)
   return { "ok", id }
 end)
 
--- Tell a parent to wait for a child of another slot. args: parent id, member, now.
+-- Make a parent wait for a child of another slot. args: parent id, member, now.
 -- Reply {"ok", budget key of the parent or ""}.
 register("register_child", {}, function(P, args)
   call("HSET", P .. ":linking", args[1] .. ":" .. args[2], args[3])
@@ -44,7 +44,7 @@ register("register_child", {}, function(P, args)
   return { "ok", call("HGET", P .. ":job:" .. args[1], "budgetKey") or "" }
 end)
 
--- Has a reserved child come? If not, it never will after this. args: id, parent as member.
+-- Find out whether a reserved child was added; if not, it cannot be added any more. args: id, parent as member.
 -- Reply {"came"} | {"gone"} | {"wait"} (its flow is still being made).
 register("withdraw_child", {}, function(P, args)
   local id, parent, key = args[1], args[2], P .. ":reserved:" .. args[1]

@@ -4,7 +4,7 @@
 --   * `now` is always an argument: integer epoch milliseconds of the caller's clock.
 --   * Replies are arrays whose first element is a status word, e.g. {"ok", id} or {"not_found"}.
 --   * Parts share code through the tables declared here: every other part is a block of its own, whose locals end with it
---     (Lua knows 200 at a time).
+--     (Lua allows 200 at a time).
 -- While a library loads, `redis.call` and even `math` are out of reach: bound at the first call.
 local call, try, floor, max, min
 
@@ -59,7 +59,7 @@ function util.decimal(n)
   return sign .. whole .. part .. ("0"):rep(exponent - #part)
 end
 
--- A JSON map of category to finite numbers from `least` on; what is none is left out.
+-- A JSON map of category to finite numbers from `least` on; anything else is left out.
 function util.amounts(text, least)
   local out = {}
   local ok, map = pcall(cjson.decode, text or "{}")
@@ -132,7 +132,7 @@ function util.attempt(f, ...)
   return false
 end
 
--- Fields of a hash, none if the key is no hash. Any other refusal says nothing about what is there: it is raised.
+-- Fields of a hash, none if the key is no hash. Any other error is raised: it leaves open what is there.
 function util.fields(key, ...)
   local f = try("HMGET", key, ...)
   if not f.err then return f end
@@ -157,7 +157,7 @@ function util.reachable(key)
   return type(reply) ~= "table" or not reply.err
 end
 
--- Events are hints: a stream that takes none spoils nothing else.
+-- Events are hints: a stream that refuses one must not fail the call.
 function events.emit(P, event, id, ...)
   try("XADD", P .. ":events", "MAXLEN", "~", EVENTS_CAP, "*", "event", event, "jobId", id, ...)
 end

@@ -16,7 +16,7 @@ function runs.release(P, id, entry, processed_on, ...)
   local f = call("HMGET", P .. ":job:" .. id, "state", "processedOn", ...)
   local mine = f[1] == "active"
   if entry ~= "" then
-    -- Entries of healthy jobs wander between consumers; only whether it is pending at all counts. Whoever ends a run
+    -- Entries of healthy jobs move between consumers; only whether it is pending at all counts. Whoever ends a run
     -- deletes its entry in the same call: one that still exists is ours too if the group was lost meanwhile.
     local pending = call("XACK", P .. ":stream", GROUP, entry)
     local deleted = call("XDEL", P .. ":stream", entry)
@@ -31,8 +31,8 @@ function runs.release(P, id, entry, processed_on, ...)
   return out
 end
 
--- Whether a call came too late: after a later try of it, or after a repeat of a later call of its kind. A request may lie on
--- a connection that was given up for long. `number`: "<n>.<try>"; repeats note theirs in `field`, which holds `noted`.
+-- Whether a call came too late: after a later try of it, or after a repeat of a later call of its kind. A request may be
+-- delayed on a connection that was given up. `number`: "<n>.<try>"; repeats note theirs in `field`, which holds `noted`.
 local function is_late(P, id, run, number, field, noted)
   local n, repeats = number:match("^(%d+)%.(%d+)$")
   n, repeats = tonumber(n), tonumber(repeats)
@@ -45,7 +45,7 @@ local function is_late(P, id, run, number, field, noted)
   return false
 end
 
--- What a call of a run is answered with that is not carried out: "not_found"; "lost" when another run has the job or it has
+-- Reply to a call of a run that is not carried out: "not_found"; "lost" when another run has the job or it has
 -- ended; "late"; nil when it may be. `run`: its processedOn, "" for a call from outside of any run; `number`: nil for a call
 -- that is known by a mark of its own, else as above, with the field for its kind.
 function runs.refused(P, id, run, number, field)
@@ -201,7 +201,7 @@ register("limit_group_run", {}, function(P, args)
   return { "ok", util.int(groups.hold(P, run[1], id, now, tonumber(args[5]), args[8])) }
 end)
 
--- Keep the parked jobs of a group waiting until now + duration; tells when they may go on.
+-- Keep the parked jobs of a group waiting until now + duration; returns when they may go on.
 function groups.hold(P, key, id, now, duration, extend)
   local resume = now + duration
   if extend ~= "replace" then

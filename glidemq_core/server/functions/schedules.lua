@@ -1,4 +1,4 @@
--- Schedulers of other libraries whose next run counts from the end of the last one: whoever ends such a job says when.
+-- Schedulers of other libraries whose next run counts from the end of the last one: whoever ends such a job sets the next one.
 
 -- The text of an entry with another nextRun. Decoding and encoding it whole would spoil what scripts cannot tell apart
 -- in the template ({} and [], long numbers), so the number is changed in place and the result checked.

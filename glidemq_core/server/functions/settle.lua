@@ -3,7 +3,8 @@
 
 local FIRST = 9 -- argument of an exchange where the settled runs begin
 -- Words of a run's head, in order; its result or reason is an argument of its own.
-local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF, RETENTION, FALLBACKS, TOKENS, LEDGER, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
+local RETENTION, FALLBACKS, TOKENS, LEDGER, VALUE = 7, 8, 9, 10, 11
 
 local FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
   "schedulerName", "budgetKey" }
@@ -106,8 +107,8 @@ local function write(P, settled, places, stamp)
   end
 end
 
--- The runs that are recorded, which then have an `answer` of their own; what could not be written is "unrecorded": its job is
--- still running, with its entry or its place in the index, and its end may be sent again.
+-- The runs that are recorded, which then have an `answer` of their own; what could not be written is "unrecorded":
+-- its job is still running, with its entry or its place in the index, and its end may be sent again.
 local function record(P, settled, foreign, now, batch)
   local places, seen, stamp = { ok = {}, failed = {}, retrying = {} }, {}, util.int(now)
   for _, run in ipairs(settled) do
@@ -157,7 +158,7 @@ local function end_entries(P, settled, consumer)
   end
 end
 
--- What follows from a recorded end, in the order in which peers do it. True if news waits in the outbox.
+-- What follows from a recorded end, in the order in which peers do it. True if an entry waits in the outbox.
 local function follow_up(P, run, now, batch, has_parents)
   local id, f, answer = run[ID], run.fields, run.answer
   local outbox, well = false, answer == "ok"
@@ -192,7 +193,7 @@ local function have_parents(P, settled)
   return false
 end
 
--- Settle the runs that an exchange brings; returns the answers in their order, and whether news waits in the outbox.
+-- Settle the runs that an exchange brings; returns the answers in their order, and whether an entry waits in the outbox.
 function settle.all(P, args, now, batch)
   local settled, entries = read_runs(args)
   record(P, settled, acknowledge(P, entries), now, batch)

@@ -183,7 +183,7 @@ local function window(command, key, from, to, count)
   return count > 0 and redis.sha1hex(table.concat(texts)) or ""
 end
 
--- What a stream says of itself: newest entry, length, entries ever added, highest id deleted; "" when there is none.
+-- Facts of a stream: newest entry, length, entries ever added, highest id deleted; "" when there is none.
 function jobs.stream_facts(P, id)
   local info = try("XINFO", "STREAM", P .. ":jstream:" .. id)
   if info.err then
@@ -201,7 +201,7 @@ local function is_id(text)
   return #time <= 20 and #number <= 20
 end
 
--- Whether the round of a job is what was shown: where it begins, what the stream says of itself, and both ends of it.
+-- Whether the round of a job is what was shown: where it begins, the facts of the stream, and both ends of it.
 local function same_round(P, id, f, start, facts, head, head_sha1, tail, tail_sha1)
   local noted, from = (f.roundFrom or ""):match("^([^:]+):(%d+%-%d+)$")
   if not noted or noted ~= f.processedOn or not is_id(from) then from = "0-0" end

@@ -86,7 +86,7 @@ end
 
 -- Promote what is due (at most 300 jobs) and wake rate-limited groups (at most 100).
 -- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now.
--- Reply {"ok" | "more", jobs promoted, next due time in ms or "", what went wrong}.
+-- Reply {"ok" | "more", jobs promoted, next due time in ms or "", other errors}.
 -- Keeps: a member leaves P:scheduled in the call that queues its job; the score, not the hash, gives the priority.
 register("tick", {}, function(P, args)
   local now = tonumber(args[1])
@@ -104,8 +104,8 @@ end)
 
 -- Stalled jobs --------------------------------------------------------------------------------------------------
 
--- End a run whose worker fell silent: the job is queued again, by `queue`, or is over. What makes that comes first, what
--- follows from it is guarded. The caller then gives up the run's entry, or its place in the index.
+-- End a stalled run: the job is queued again, by `queue`, or is over. That comes first; what follows from it may fail.
+-- The caller then removes the run's entry, or its place in the index.
 local function stall(P, id, job, now, max_stalled, queue, again, failed)
   if job.expires and now > job.expires then
     if job.state == "active" then ledger.finish(P, id, "", "lost", "stalled", now) end
@@ -152,7 +152,7 @@ end
 -- One page (100) of entries that have been pending for long. Who they belong to means nothing, only heartbeats do.
 -- keys stream, job hashes, failed, groups. args: now, least idle ms, lock ms of jobs without their own, most stalls
 -- a job may survive, consumer, cursor ("0-0" first).
--- Reply {"ok", next cursor ("0-0": done), entries looked at, ids queued again, ids failed, what went wrong}.
+-- Reply {"ok", next cursor ("0-0": done), entries looked at, ids queued again, ids failed, other errors}.
 -- Keeps: an entry stays exactly as long as its run lives; a job whose worker beats is never touched, even past its
 -- ttl; entries of jobs that are gone or moved on are only cleaned up.
 register("stalls", {}, function(P, args)
@@ -176,7 +176,7 @@ register("stalls", {}, function(P, args)
   return { "ok", page[1], #page[2], again, failed, util.errors() }
 end)
 
--- A silent list-sourced run ends; its job goes back to its list, and the count of list-sourced actives down.
+-- End a stalled list-sourced run; its job goes back to its list, and the count of list-sourced actives down.
 -- False if it had to be left as it was.
 local function list_stall(P, id, job, now, max_stalled, again, failed)
   local ended = util.attempt(stall, P, id, job, now, max_stalled, runs.requeue, again, failed)
@@ -184,7 +184,7 @@ local function list_stall(P, id, job, now, max_stalled, again, failed)
   return ended
 end
 
--- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): those silent for longest.
+-- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): the oldest heartbeats first.
 -- Returns how many of `limit` have left the index. list-active goes down once for every job that leaves `active` here.
 local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
   local index, ended = P .. ":list-runs", 0
@@ -203,7 +203,7 @@ local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
 end
 
 -- args: now, lock ms of jobs without their own, most stalls, limit.
--- Reply {"ok" | "more", ids queued again, ids failed, what went wrong}.
+-- Reply {"ok" | "more", ids queued again, ids failed, other errors}.
 register("list_stalls", {}, function(P, args)
   local again, failed, limit = {}, {}, tonumber(args[4])
   local ended = sweep_index(P, tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), limit, again, failed)
@@ -214,7 +214,7 @@ end)
 -- looked at: claiming them would begin their idle time anew, by which peers decide when to look.
 -- args: now, most stalls, entry to go on after ("" first).
 -- Reply {"ok", last entry looked at ("": done), shortest own lock of a run that was met, ms (0 none), ids queued again, ids
--- failed, what went wrong}.
+-- failed, other errors}.
 register("lock_stalls", {}, function(P, args)
   local now, max_stalled, stream = tonumber(args[1]), tonumber(args[2]), P .. ":stream"
   local again, failed, drop, shortest = {}, {}, {}, math.huge

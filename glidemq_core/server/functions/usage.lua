@@ -85,7 +85,7 @@ function ledger.finish(P, id, head, outcome, err, now, known_only)
   if type(length) == "number" and length > LEDGER_CAP then call("LTRIM", key, -LEDGER_CAP, -1) end
 end
 
--- Number of the attempt that the newest entry speaks of; nil without any.
+-- Number of the attempt that the newest entry belongs to; nil without any.
 function ledger.last_attempt(P, id)
   local newest = try("LINDEX", P .. ":ledger:" .. id, -1)
   local ok, entry = pcall(cjson.decode, type(newest) == "string" and newest or "")
@@ -135,7 +135,8 @@ register("report_usage", {}, function(P, args)
   return { "ok" }
 end)
 
--- Tokens for the TPM counters only. args: id, number text, processedOn of the run that reports and number of the call ("" none).
+-- Tokens for the TPM counters only.
+-- args: id, number text, processedOn of the run that reports and number of the call ("" none).
 -- Reply {"ok"} | {"not_found"} | {"lost"} | {"late"}.
 register("report_tokens", {}, function(P, args)
   local refused = runs.refused(P, args[1], args[3], args[4], "tokensMark")

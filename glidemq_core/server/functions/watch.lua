@@ -76,7 +76,7 @@ local function oldest(read, delivered)
   return found and util.int(found) or false
 end
 
--- How many of the jobs that have run longest have not been heard of for longer than their lock lasts.
+-- How many of the jobs that have run longest have no heartbeat within their lock.
 local function stalled(P, read, delivered, now)
   local ids, count = {}, 0
   for _, entry in ipairs(read("XRANGE", "stream", "-", delivered, "COUNT", LOOKED_AT) or {}) do
@@ -173,7 +173,7 @@ register("rows", { "no-writes" }, function(P, args)
   return out
 end)
 
--- What tells whether anything an approver sees of a job has changed: {SHA-1 of data, SHA-1 of progress, facts of its
+-- Marks that change with anything an approver sees of a job: {SHA-1 of data, SHA-1 of progress, facts of its
 -- stream, "?" of a foreign key, SHA-1 of its small fields}. A long payload is copied and hashed only on demand, else ""
 -- stands for it.
 local function look(P, id, length, whole)
@@ -212,7 +212,7 @@ end)
 -- Who waits for a person, soonest deadline first. Members whose job is not suspended are left over from an
 -- obliterate; a bounded number is stepped over.
 -- args: limit, the id that is looked at whatever its size ("*" all, "" none), ids to look at...
--- Reply {"ok", total, {id, deadline score, suspendedAt, bytes of data, (what `look` tells)}...}.
+-- Reply {"ok", total, {id, deadline score, suspendedAt, bytes of data, (what `look` returns)}...}.
 register("suspended", { "no-writes" }, function(P, args)
   local limit, at, gone, looked = tonumber(args[1]), 0, 0, {}
   for i = 3, #args do looked[args[i]] = true end

@@ -1,6 +1,6 @@
--- What the server knows of a worker: that it lives, what it runs, what limits it.
+-- Registration, heartbeats, claims and limits of workers.
 
--- Only consoles need the list: whatever else has its name, the worker starts.
+-- Only consoles need the list: a key of another type must not keep the worker from starting.
 local function list_worker(crew, consumer, lives, now)
   call("ZREMRANGEBYSCORE", crew, "-inf", "(" .. util.int(now))
   call("ZADD", crew, util.int(now + lives), consumer)
