@@ -20,7 +20,7 @@ from glidemq_core.errors import GlideMQError
 
 from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_scope, key_text
 from .actions.commands import CommandLine, parse
-from .actions.outbox import Decider
+from .actions.outbox import DecisionOutbox
 from .actions.outcome import Unchanged
 from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
@@ -97,7 +97,7 @@ class ConsoleApp(ResilientApp):
         self.now_ms = config.clock
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
-        self.decider = Decider(self, config.undo_ms)
+        self.outbox = DecisionOutbox(self, config.undo_ms)
         self._defects = DefectLog(config.log_path)
         #: The queue under the cursor of the queues screen.
         self.queue_looked_at: str | None = None
@@ -134,7 +134,7 @@ class ConsoleApp(ResilientApp):
         self.call_after_refresh(self._start)
         for note in (self._theme_note, *self._themes.problems):
             if note:
-                self.call_after_refresh(self.tell, note, "warning")
+                self.call_after_refresh(self.show_message, note, "warning")
 
     def _start(self) -> None:
         self.run_worker(self.feed.run(self._publish), name="feed", group="feed", exclusive=True)
@@ -156,7 +156,7 @@ class ConsoleApp(ResilientApp):
         screen = self.console_screen
         if screen is not None:
             screen.show(self.snapshot)
-            self.want()
+            self.set_interests()
 
     def _second(self) -> None:
         """Ages and countdowns go on when nothing comes."""
@@ -212,7 +212,7 @@ class ConsoleApp(ResilientApp):
             return False
         reason = ACTIONS[action].unavailable(screen.context())
         if reason is not None:
-            self.tell(f"{ACTIONS[action].title}: {reason}", "warning")
+            self.show_message(f"{ACTIONS[action].title}: {reason}", "warning")
         elif action == "filter":
             screen.open_filter()
         else:
@@ -231,11 +231,11 @@ class ConsoleApp(ResilientApp):
     def has_screen(self, name: str) -> bool:
         return any(spec.name == name for spec in SCREENS)
 
-    def want(self) -> None:
+    def set_interests(self) -> None:
         """Tell the feed what the screen on top needs now."""
         screen = self.console_screen
         if screen is not None and screen.is_up:
-            self.feed.want(screen.interests())
+            self.feed.set_interests(screen.interests())
 
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows.
@@ -254,20 +254,20 @@ class ConsoleApp(ResilientApp):
                         self.pop_screen()
                     if isinstance(self.screen, ConsoleScreen):
                         self.screen.open(target)
-                self._tell_held(origin)
+                self._show_held(origin)
                 if origin != name:
                     self._trail.note(origin, name, len(self.screen_stack))
             finally:
                 self._going -= 1
-            self.want()
+            self.set_interests()
 
         self.call_after_refresh(open_target)
 
-    def _tell_held(self, left: str) -> None:
+    def _show_held(self, left: str) -> None:
         """Say on another screen what is still to be sent."""
-        held = len(self.decider.pending)
+        held = len(self.outbox.pending)
         if held and left == "approvals" != self.current_mode:
-            self.tell(f"{plural(held, 'decision')} still held back; z takes back", "warning")
+            self.show_message(f"{plural(held, 'decision')} still held back; z takes back", "warning")
 
     @property
     def is_going(self) -> bool:
@@ -276,7 +276,7 @@ class ConsoleApp(ResilientApp):
 
     def back(self) -> None:
         """Return to where one came from: the screen below, the tab before, at last the first tab."""
-        self.call_after_refresh(self._tell_held, self.current_mode)
+        self.call_after_refresh(self._show_held, self.current_mode)
         depth = len(self.screen_stack)
         origin = self._trail.back_from(self.current_mode, depth)
         is_page = depth > 1 and isinstance(self.screen_stack[-2], ConsoleScreen)
@@ -289,11 +289,11 @@ class ConsoleApp(ResilientApp):
         elif self.current_mode != SCREENS[0].name:
             self.switch_mode(SCREENS[0].name)
 
-    def tell(self, text: str, token: str = "foreground") -> None:
+    def show_message(self, text: str, token: str = "foreground") -> None:
         """Say something in the status line of the screen on top."""
         screen = self.console_screen
         if screen is not None:
-            screen.tell(text, token=token)
+            screen.show_message(text, token=token)
 
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard through the terminal; returns what to tell."""
@@ -303,7 +303,7 @@ class ConsoleApp(ResilientApp):
 
     async def may_leave(self) -> bool:
         """Ask what becomes of decisions that are not sent yet; nothing is dropped silently."""
-        held = self.decider.unsent
+        held = self.outbox.unsent
         if not held:
             return True
         from .widgets.dialog import ConfirmDialog
@@ -320,7 +320,7 @@ class ConsoleApp(ResilientApp):
         if not await self.push_screen_wait(dialog):
             return False
         # What became of a decision that does not count is told, so the console stays.
-        return await self.decider.send_all() and not self.decider.unsent
+        return await self.outbox.send_all() and not self.outbox.unsent
 
     def show_help(self) -> None:
         from .screens.help import HelpScreen
@@ -351,7 +351,7 @@ class ConsoleApp(ResilientApp):
         """Run an action, or say why that is not possible."""
         reason = action.unavailable(context)
         if reason is not None:
-            self.tell(f"{action.title}: {reason}", "warning")
+            self.show_message(f"{action.title}: {reason}", "warning")
             return
         perform = self._perform(action, context)
         worker = self.run_worker(perform, name=action.id, group="actions", exit_on_error=False)
@@ -376,13 +376,13 @@ class ConsoleApp(ResilientApp):
             told = await action.run(context)
         except GlideMQError as error:
             hint = f"; {error.hint}" if error.hint else ""
-            self.tell(f"{action.title}: {error.message}{hint}", "error")
+            self.show_message(f"{action.title}: {error.message}{hint}", "error")
         else:
             if told:
                 changed = action.danger is not Danger.NONE and not isinstance(told, Unchanged)
-                self.tell(told, "success" if changed else "foreground")
+                self.show_message(told, "success" if changed else "foreground")
             elif action.danger and self.console_screen is not None:
-                self.console_screen.forget_told()
+                self.console_screen.clear_message()
 
     def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:
         screen = self.console_screen
@@ -390,7 +390,7 @@ class ConsoleApp(ResilientApp):
             return
         parsed = parse(event.text, screen.context())
         if isinstance(parsed, str):
-            self.tell(parsed, "warning")
+            self.show_message(parsed, "warning")
         else:
             self.act(*parsed)
 

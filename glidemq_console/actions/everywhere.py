@@ -46,11 +46,11 @@ async def _theme(context: Context) -> str:
 
 
 def _cannot_undo(context: Context) -> str | None:
-    return None if context.app.decider.pending else "no decision is held back"
+    return None if context.app.outbox.pending else "no decision is held back"
 
 
 async def _undo(context: Context) -> str | None:
-    taken = context.app.decider.take_back(context.screen.undoes())
+    taken = context.app.outbox.take_back(context.screen.undoes())
     if not taken:
         return None
     context.screen.taken_back(taken[0].ref)

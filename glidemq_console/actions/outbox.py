@@ -36,7 +36,7 @@ class Answer:
     token: str
 
 
-class Decider:
+class DecisionOutbox:
     """The decisions of this console that are not sent yet."""
 
     def __init__(self, app: ConsoleApp, undo_ms: int) -> None:
@@ -112,7 +112,7 @@ class Decider:
             del self._pending[pending.ref]
             pending.batch.size -= 1
         if taken:
-            self._tell_batch(taken[0].batch)
+            self._show_batch(taken[0].batch)
             self.listener(None)
         return taken
 
@@ -157,16 +157,16 @@ class Decider:
             while len(self._answered) > REMEMBERED:
                 del self._answered[next(iter(self._answered))]
         batch = pending.batch
-        batch.told.append((answer.words, answer.token))
+        batch.messages.append((answer.words, answer.token))
         batch.sent += answer.decision is not None and answer.decision.ok
-        self._tell_batch(batch)
+        self._show_batch(batch)
         self.listener(answer)
         return answer
 
-    def _tell_batch(self, batch: Batch) -> None:
-        told = batch.result() if batch.told else None
+    def _show_batch(self, batch: Batch) -> None:
+        told = batch.result() if batch.messages else None
         if told is not None:
-            self._app.tell(*told)
+            self._app.show_message(*told)
 
     async def _ask(self, pending: Pending) -> Answer:
         """Send one decision; a lost race is an answer, a lost connection is told."""

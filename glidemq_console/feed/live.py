@@ -18,12 +18,12 @@ from glidemq_core.errors import (
     ServerUnavailableError,
 )
 
-from ..model.snapshot import Interests, JobList, JobsQuery, JobView, Link, LinkState, QueueFocus, Snapshot
+from ..model.snapshot import Interests, JobList, JobsQuery, JobView, Link, LinkState, QueueDetail, Snapshot
 from .flow_reader import FlowReader
 from .job_pages import JobPager, read_page
 from .protocol import Publish
-from .queue_detail import read_focus
-from .queue_rows import FleetReader
+from .queue_detail import read_queue_detail
+from .queue_rows import QueueRowsReader
 from .stream_finder import StreamFinder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ TOKENS_EVERY_MS = 10_000
 #: A list of flows hears of those that changed; one flow is read at the usual rate.
 FLOWS_EVERY_MS = 2_000
 #: Rows whose workers are not known yet, or no longer, are read this often, where a column shows them.
-CREWS_EVERY_MS = 1_000
+WORKERS_EVERY_MS = 1_000
 #: How often the registry of queues is asked, for queues that are new.
 KNOWN_EVERY_MS = 3_000
 #: Rows read in a round while running streams are sought.
@@ -85,8 +85,8 @@ class LiveFeed:
         self._publish: Publish = lambda _snapshot: None
         self._connection: Connection | None = None
         self._watch: Watch | None = None
-        self._fleet = FleetReader((), config.clock)
-        self._scout = StreamFinder()
+        self._rows = QueueRowsReader((), config.clock)
+        self._finder = StreamFinder()
         self._flows = FlowReader(config.clock)
         self._pager: JobPager | None = None
         #: When each part of a round is next to be read.
@@ -104,7 +104,7 @@ class LiveFeed:
     def latest(self) -> Snapshot:
         return self._latest
 
-    def want(self, interests: Interests) -> None:
+    def set_interests(self, interests: Interests) -> None:
         before, self._interests = self._interests, interests
         if before == interests:
             return
@@ -216,43 +216,43 @@ class LiveFeed:
             changes["permissions"] = await self._try(watch.permissions())
         if self._is_due("known", KNOWN_EVERY_MS):
             self._found(await self._try(self._known(watch)) or ())
-        if self._is_due("fleet", rate):
+        if self._is_due("rows", rate):
             # What is sought among running jobs shows in rows that are fresh, on screen or not.
-            sought = self._fleet.likely_running(ROWS_FOR_PICKING) if wants.pick else ()
+            sought = self._rows.likely_running(ROWS_FOR_PICKING) if wants.pick else ()
             # Those whose suspended jobs are listed too, so that list and badge count the same.
             inbox = self._latest.inbox if wants.inbox else None
             asked = sorted({one.queue for one in inbox.items})[:ROWS_WITH_INBOX] if inbox is not None else []
             if self._is_due("asking", ASKING_EVERY_MS):
-                asked += await self._try(watch.asking(self._fleet.quiet())) or []
-            await self._try(self._fleet.read(watch, _visible(wants).union(sought, asked)))
+                asked += await self._try(watch.asking(self._rows.quiet())) or []
+            await self._try(self._rows.read(watch, _visible(wants).union(sought, asked)))
         if wants.jobs is not None:
             changes["jobs"] = await self._try(self._read_list(wants.jobs, wants.window))
         if wants.job is not None and self._is_due(wants.job, rate):
             changes["job"] = await self._try(self._read_job(watch, wants.job))
         if wants.inbox and self._is_due("inbox", rate):
             changes["inbox"] = await self._try(watch.approvals(shown=wants.inbox_shown))
-        if wants.focus is not None and self._is_due(("focus", wants.focus), FOCUS_EVERY_MS):
-            changes["focus"] = await self._try(self._read_focus(watch, wants.focus))
+        if wants.queue_detail is not None and self._is_due(("detail", wants.queue_detail), FOCUS_EVERY_MS):
+            changes["queue_detail"] = await self._try(self._read_detail(watch, wants.queue_detail))
         if (wants.streams or wants.pick) and self._is_due("streams", rate):
-            changes |= await self._try(self._scout.read(watch, wants, self._fleet.rows)) or {}
+            changes |= await self._try(self._finder.read(watch, wants, self._rows.rows)) or {}
         if wants.limits is not None:
             changes |= await self._read_limits(watch, wants.limits, wants.rows)
         if wants.flows and self._is_due("flows", max(rate, FLOWS_EVERY_MS)):
             changes["flows"] = await self._try(watch.flows(limit=wants.flows, shown=wants.flows_shown))
         if wants.flow is not None and self._is_due(("flow", wants.flow), rate):
             changes["flow"] = await self._try(self._flows.read(watch, self._session(), wants.flow))
-        if await self._try(self._fleet.read_histories(watch, wants.rows)):
+        if await self._try(self._rows.read_histories(watch, wants.rows)):
             self._wake.set()
-        if wants.crews and self._is_due("crews", CREWS_EVERY_MS):
-            await self._try(self._fleet.read_crews(watch, wants.rows))
+        if wants.workers and self._is_due("workers", WORKERS_EVERY_MS):
+            await self._try(self._rows.read_workers(watch, wants.rows))
         now = self._clock()
         self._due = {part: due for part, due in self._due.items() if due > now - SERVER_EVERY_MS}
         self._emit(
-            queues=self._fleet.rows,
-            read_ms=dict(self._fleet.read_ms),
-            history=dict(self._fleet.history),
-            crews=self._fleet.crews,
-            meters=self._fleet.meters.meters(wants.rows, now),
+            queues=self._rows.rows,
+            read_ms=dict(self._rows.read_ms),
+            history=dict(self._rows.history),
+            workers=self._rows.workers,
+            meters=self._rows.meters.meters(wants.rows, now),
             stats=watch.stats,
             leaves_out_queues=watch.leaves_out_queues,
             has_data=True,
@@ -282,7 +282,7 @@ class LiveFeed:
 
     async def _read_jobs(self, query: JobsQuery, cursor: str | None, limit: int) -> JobPage:
         assert self._watch is not None
-        row = next((row for row in self._fleet.rows if row.name == query.queue), None)
+        row = next((row for row in self._rows.rows if row.name == query.queue), None)
         return await read_page(self._watch, query, row, cursor=cursor, limit=limit)
 
     async def _read_list(self, query: JobsQuery, window: tuple[int, int]) -> JobList:
@@ -305,11 +305,11 @@ class LiveFeed:
         found = await self._try(watch.limits((queue,)))
         return {"limits": found[0] if found else None}
 
-    async def _read_focus(self, watch: Watch, queue: str) -> QueueFocus:
-        crew = await self._try(watch.workers((queue,)))
-        if crew is not None:
-            self._fleet.note_crew(queue, crew.workers)
-        return await read_focus(watch, queue, crew, self._clock())
+    async def _read_detail(self, watch: Watch, queue: str) -> QueueDetail:
+        found = await self._try(watch.workers((queue,)))
+        if found is not None:
+            self._rows.note_workers(queue, found.workers)
+        return await read_queue_detail(watch, queue, found, self._clock())
 
     async def _discover(self, watch: Watch) -> None:
         """Search all keys for queues, slowly, and again after a while; what hinders it becomes a note."""
@@ -330,7 +330,7 @@ class LiveFeed:
     async def _known(self, watch: Watch) -> list[str]:
         """Return the queues that are known; one that was named only counts once it exists."""
         names = await watch.known()
-        unsure = [name for name in self._config.queues if name not in self._fleet.names]
+        unsure = [name for name in self._config.queues if name not in self._rows.names]
         missing = set(unsure).difference(await watch.existing(unsure) if unsure else ())
         if missing:
             listed = ", ".join(sorted(missing))
@@ -341,8 +341,8 @@ class LiveFeed:
 
     def _found(self, names: Iterable[str], gone: Iterable[str] = ()) -> None:
         # A search finds new ones several times a second: they come with the next round, the first ones at once.
-        if self._fleet.learn(names, gone) and not self._fleet.rows:
-            self._due.pop("fleet", None)
+        if self._rows.learn(names, gone) and not self._rows.rows:
+            self._due.pop("rows", None)
             self._wake.set()
 
     # --- for one screen or action --------------------------------------------------------------------------
@@ -416,5 +416,10 @@ def _words(error: Exception) -> str:
 
 def _visible(wants: Interests) -> set[str]:
     """Queues whose rows something on screen shows."""
-    others = (wants.focus, wants.limits, wants.jobs and wants.jobs.queue, wants.job and wants.job.queue)
+    others = (
+        wants.queue_detail,
+        wants.limits,
+        wants.jobs and wants.jobs.queue,
+        wants.job and wants.job.queue,
+    )
     return {*wants.rows, *(name for name in others if name)}

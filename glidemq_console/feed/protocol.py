@@ -26,7 +26,7 @@ class Feed(Protocol):
         """Read until cancelled; hand every new snapshot to `publish`."""
         ...
 
-    def want(self, interests: Interests) -> None:
+    def set_interests(self, interests: Interests) -> None:
         """Say what the active screen needs from now on."""
         ...
 

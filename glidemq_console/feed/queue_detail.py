@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..model.snapshot import HISTORY_MINUTES, QueueFocus, age_ms, epoch_ms, error_groups, minute_series
+from ..model.snapshot import HISTORY_MINUTES, QueueDetail, age_ms, epoch_ms, error_groups, minute_series
 
 if TYPE_CHECKING:
     from glidemq_core import WorkerList
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 FAILED_SAMPLE = 50
 
 
-async def read_focus(watch: Watch, queue: str, crew: WorkerList | None, now: int) -> QueueFocus:
-    """Read the detail of a queue in a handful of calls at once; `crew` are its workers, None when unknown."""
+async def read_queue_detail(watch: Watch, queue: str, workers: WorkerList | None, now: int) -> QueueDetail:
+    """Read the detail of a queue in a handful of calls at once; `workers` is None when unknown."""
     completed, failed, broken, active = await asyncio.gather(
         watch.metrics(queue, "completed", minutes=HISTORY_MINUTES),
         watch.metrics(queue, "failed", minutes=HISTORY_MINUTES),
@@ -25,7 +25,7 @@ async def read_focus(watch: Watch, queue: str, crew: WorkerList | None, now: int
     )
     errors, errors_of = error_groups(broken.rows)
     running = [age_ms(row.processed_at, now) or 0 for row in active.rows]
-    return QueueFocus(
+    return QueueDetail(
         queue=queue,
         at_ms=now,
         completed=minute_series(((epoch_ms(p.at) or 0, float(p.count)) for p in completed.points), now),
@@ -36,5 +36,5 @@ async def read_focus(watch: Watch, queue: str, crew: WorkerList | None, now: int
         errors=errors,
         errors_of=errors_of,
         longest_active_ms=max(running, default=None),
-        workers=tuple(crew.workers) if crew is not None else None,
+        workers=tuple(workers.workers) if workers is not None else None,
     )

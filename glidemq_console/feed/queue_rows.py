@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 HIDDEN_UNREAD, HIDDEN_BUSY, HIDDEN_IDLE = 50, 10, 3
 HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
 #: How long the workers of a row are taken for known, and rows whose workers are read in one round.
-CREW_FRESH_MS = 30_000
-CREWS_A_ROUND = 25
+WORKERS_FRESH_MS = 30_000
+WORKERS_A_ROUND = 25
 #: Histories (one call each) read in one round.
 HISTORIES_A_ROUND = 4
 
 
-class FleetReader:
+class QueueRowsReader:
     """Keeps a row for every known queue; visible ones are read every round, hidden ones rarely."""
 
     def __init__(self, names: Iterable[str], clock: Callable[[], int]) -> None:
@@ -32,19 +32,19 @@ class FleetReader:
         self.history: dict[str, MinuteSeries] = {}
         self.meters = MeterBook()
         #: Workers by queue, as they were when that queue was last asked.
-        self.crews: dict[str, tuple[WorkerInfo, ...]] = {}
+        self.workers: dict[str, tuple[WorkerInfo, ...]] = {}
         self._rows: dict[str, QueueSnapshot] = {}
-        self._crew_ms: dict[str, int] = {}
+        self._workers_ms: dict[str, int] = {}
         self._clock = clock
 
     @property
     def rows(self) -> tuple[QueueSnapshot, ...]:
         """Every row, by name."""
-        return tuple(self._with_crew(self._rows[name]) for name in sorted(self._rows))
+        return tuple(self._with_workers(self._rows[name]) for name in sorted(self._rows))
 
-    def _with_crew(self, row: QueueSnapshot) -> QueueSnapshot:
-        crew = self.crews.get(row.name)
-        return row if crew is None or row.workers is not None else replace(row, workers=len(crew))
+    def _with_workers(self, row: QueueSnapshot) -> QueueSnapshot:
+        known = self.workers.get(row.name)
+        return row if known is None or row.workers is not None else replace(row, workers=len(known))
 
     def learn(self, found: Iterable[str], gone: Iterable[str] = ()) -> bool:
         """Add queues that were found, forget those that are gone; return whether any is new."""
@@ -52,9 +52,9 @@ class FleetReader:
         self.names |= new
         for name in gone:
             self.names.discard(name)
-            for known in (self._rows, self.read_ms, self.history, self._crew_ms):
+            for known in (self._rows, self.read_ms, self.history, self._workers_ms):
                 known.pop(name, None)
-            self.note_crew(name, None)
+            self.note_workers(name, None)
         self.meters.forget(gone)
         return bool(new)
 
@@ -64,12 +64,12 @@ class FleetReader:
         names = shown | self.hidden_due(shown)
         if not names:
             return
-        fleet = await watch.snapshot(tuple(sorted(names)))
+        answer = await watch.snapshot(tuple(sorted(names)))
         now = self._clock()
-        for row in fleet.queues:
+        for row in answer.queues:
             self._rows[row.name] = row
             self.read_ms[row.name] = now
-        self.meters.note(fleet.queues, now)
+        self.meters.note(answer.queues, now)
 
     def hidden_due(self, visible: Iterable[str]) -> set[str]:
         """Choose hidden rows whose turn it is; unread ones first, then the longest unread."""
@@ -98,29 +98,33 @@ class FleetReader:
         row = self._rows.get(name)
         return row is not None and bool(row.active)
 
-    def note_crew(self, name: str, workers: Iterable[WorkerInfo] | None) -> None:
+    def note_workers(self, name: str, workers: Iterable[WorkerInfo] | None) -> None:
         """Remember the workers of a queue; None forgets it. Published mappings are never changed."""
-        others = {queue: crew for queue, crew in self.crews.items() if queue != name}
+        others = {queue: known for queue, known in self.workers.items() if queue != name}
         if workers is not None:
             others[name] = tuple(workers)
-            self._crew_ms[name] = self._clock()
-        self.crews = others
+            self._workers_ms[name] = self._clock()
+        self.workers = others
 
-    async def read_crews(self, watch: Watch, names: Iterable[str]) -> None:
+    async def read_workers(self, watch: Watch, names: Iterable[str]) -> None:
         """Ask for the workers of those of these rows that are due, the longest unread first."""
         now = self._clock()
-        due = [name for name in names if name in self._rows and now - self._crew_read(name) >= CREW_FRESH_MS]
-        chosen = sorted(due, key=self._crew_read)[:CREWS_A_ROUND]
+        due = [
+            name
+            for name in names
+            if name in self._rows and now - self._workers_read(name) >= WORKERS_FRESH_MS
+        ]
+        chosen = sorted(due, key=self._workers_read)[:WORKERS_A_ROUND]
         if not chosen:
             return
         found: dict[str, list[WorkerInfo]] = {name: [] for name in chosen}
         for worker in (await watch.workers(chosen, brief=True)).workers:
             found[worker.queue].append(worker)
         for name, workers in found.items():
-            self.note_crew(name, workers)
+            self.note_workers(name, workers)
 
-    def _crew_read(self, name: str) -> int:
-        return self._crew_ms.get(name, 0)
+    def _workers_read(self, name: str) -> int:
+        return self._workers_ms.get(name, 0)
 
     async def read_histories(self, watch: Watch, names: Iterable[str]) -> bool:
         """Fetch minute histories of some rows once their minute is over; return whether some must wait."""

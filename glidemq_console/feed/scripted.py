@@ -63,7 +63,7 @@ class ScriptedFeed:
         self.latest = self._script(self._interests)
         self._publish(self.latest)
 
-    def want(self, interests: Interests) -> None:
+    def set_interests(self, interests: Interests) -> None:
         if interests != self._interests:
             self._interests = interests
             self._emit()

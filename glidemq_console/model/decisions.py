@@ -30,16 +30,16 @@ class Batch:
     """Decisions made by one key press: their results are told together."""
 
     size: int
-    told: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0
 
     def result(self) -> tuple[str, str] | None:
         """Words and colour once every decision of the batch has its answer."""
-        if len(self.told) < self.size:
+        if len(self.messages) < self.size:
             return None
         if self.size == 1:
-            return self.told[0]
-        others = [words for words, token in self.told if token != "success"]
+            return self.messages[0]
+        others = [words for words, token in self.messages if token != "success"]
         words = f"{self.sent} of {self.size} decisions sent"
         return (words + "".join(f"; {other}" for other in others[:3]), "warning" if others else "success")
 
@@ -77,7 +77,7 @@ def name_of(ref: JobRef) -> str:
 
 def taken_back_words(taken: Sequence[Pending]) -> str:
     """Say what became of an act that was taken back, and of what of it was sent already."""
-    if len(taken) == 1 and not taken[0].batch.told:
+    if len(taken) == 1 and not taken[0].batch.messages:
         return f"{name_of(taken[0].ref)}: taken back, it still waits"
     words = (
         f"{fmt.plural(len(taken), 'decision')} taken back, {'it' if len(taken) == 1 else 'they'} still wait"

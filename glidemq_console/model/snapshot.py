@@ -76,10 +76,10 @@ class JobsQuery:
 class Interests:
     """What the active screen needs; nothing else is fetched."""
 
-    #: Rows of the fleet that are on screen.
+    #: Rows of queues that are on screen.
     rows: tuple[str, ...] = ()
     #: The queue whose detail pane is open.
-    focus: str | None = None
+    queue_detail: str | None = None
     jobs: JobsQuery | None = None
     #: First and last visible row of the job list.
     window: tuple[int, int] = (0, 50)
@@ -88,7 +88,7 @@ class Interests:
     #: Listed jobs that are on screen, the opened one first: those are looked at for changes.
     inbox_shown: tuple[JobRef, ...] = ()
     #: Whether the workers of the rows are shown.
-    crews: bool = False
+    workers: bool = False
     #: Jobs whose tokens are on screen.
     streams: tuple[JobRef, ...] = ()
     #: How many running jobs that stream are sought.
@@ -112,7 +112,7 @@ class MinuteSeries:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QueueFocus:
+class QueueDetail:
     """What the detail pane of one queue says beyond its row."""
 
     queue: str
@@ -180,14 +180,14 @@ class Snapshot:
     #: Jobs done a minute, for sparklines.
     history: Mapping[str, MinuteSeries] = field(default_factory=dict)
     #: Workers by queue, for those that were asked lately.
-    crews: Mapping[str, tuple[WorkerInfo, ...]] = field(default_factory=dict)
+    workers: Mapping[str, tuple[WorkerInfo, ...]] = field(default_factory=dict)
     #: The search for queues has seen every key.
     complete: bool = False
     #: There are more queues than are looked at.
     leaves_out_queues: bool = False
     #: At least one answer has come.
     has_data: bool = False
-    focus: QueueFocus | None = None
+    queue_detail: QueueDetail | None = None
     jobs: JobList | None = None
     job: JobView | None = None
     inbox: Inbox | None = None
@@ -247,7 +247,7 @@ def age_ms(at: datetime | None, now_ms: int) -> int | None:
     return None if then is None else max(0, now_ms - then)
 
 
-# --- the fleet ---------------------------------------------------------------------------------------------
+# --- queues ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,7 @@ def shown_state(job: JobRow) -> str:
     return "stalled" if job.stalled else job.state
 
 
-#: What each column of the fleet sorts by; unknown values stand last in both directions.
+#: What each column of the queues sorts by; unknown values stand last in both directions.
 QUEUE_KEYS: dict[str, Callable[[QueueSnapshot], Any]] = {
     "queue": lambda queue: queue.name,
     "wait": ready_jobs,

@@ -33,15 +33,15 @@ async def _run(app: ResilientApp) -> None:
 
 def _end(app: ResilientApp, number: int) -> None:
     """End in order: the terminal is restored, nothing that is held back is sent."""
-    app.decider.give_up()
+    app.outbox.give_up()
     app.exit(return_code=128 + number)
 
 
 def report_unsent(app: ResilientApp) -> None:
     """List on stderr the decisions without an answer: a crash or a signal asks nobody before it ends the console."""
-    decider = app.decider
-    lines = [f"not sent, it still waits: {one.verb} {name_of(one.ref)}" for one in decider.pending]
-    lines += [f"no answer, it may have been sent: {one.verb} {name_of(one.ref)}" for one in decider.cut_off]
+    outbox = app.outbox
+    lines = [f"not sent, it still waits: {one.verb} {name_of(one.ref)}" for one in outbox.pending]
+    lines += [f"no answer, it may have been sent: {one.verb} {name_of(one.ref)}" for one in outbox.cut_off]
     # A closed terminal takes no output.
     with suppress(OSError):
         sys.stderr.write("".join(f"{line}\n" for line in lines))

@@ -9,7 +9,7 @@ from textual.app import App
 from textual.widget import Widget
 from textual.worker import Worker, WorkerFailed, WorkerState
 
-from ..actions.outbox import Decider
+from ..actions.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
 from .defects import DefectLog
 
@@ -20,10 +20,10 @@ DEFECT_CODE: Final = 70
 class ResilientApp(App[int]):
     """An app that a defect in a screen, a widget or an action does not end."""
 
-    decider: Decider
+    outbox: DecisionOutbox
     _defects: DefectLog
 
-    def tell(self, text: str, token: str = "foreground") -> None:
+    def show_message(self, text: str, token: str = "foreground") -> None:
         """Say something in the status line of the screen on top."""
         raise NotImplementedError
 
@@ -34,7 +34,7 @@ class ResilientApp(App[int]):
 
     def defect(self, error: BaseException, doing: str) -> None:
         """Show and log an unexpected error; the console goes on."""
-        self.tell(self._defects.record(error, doing), "error")
+        self.show_message(self._defects.record(error, doing), "error")
 
     def drawing_failed(self, widget: Widget, error: Exception) -> None:
         """See `KeepsGoing`: nothing is decided on a screen of which a part is not drawn."""
@@ -56,7 +56,7 @@ class ResilientApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         """End in order: nothing that is held back is sent, and no report prints what variables held."""
         cause = error.error if isinstance(error, WorkerFailed) else error
-        self.decider.give_up()
+        self.outbox.give_up()
         self._return_code = DEFECT_CODE
         if self._exception is None:
             # What tests of an app wait for.

@@ -104,7 +104,7 @@ class TypeAhead:
         self._leaves_line = False
         if late and self._held:
             self._held.clear()
-            self._app.tell("the answer took long; what was typed meanwhile was dropped", "warning")
+            self._app.show_message("the answer took long; what was typed meanwhile was dropped", "warning")
         # Not here: this runs in the task of the timer that was just stopped.
         self._app.call_later(self._release)
 

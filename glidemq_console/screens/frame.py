@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 #: Below this the frame gives way to one plain line.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
-#: How long a told result stays.
-TOLD_MS = 8_000
+#: How long a message stays, ms.
+MESSAGE_MS = 8_000
 
 
 def is_too_small(size: Size) -> bool:
@@ -52,7 +52,7 @@ class ConsoleScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: tuple[str, str, int] | None = None
+        self._message: tuple[str, str, int] | None = None
         #: It shows what it showed before something went wrong.
         self._is_undrawn = False
         #: Widgets that could not be drawn when they were painted last.
@@ -103,7 +103,7 @@ class ConsoleScreen(Screen[None]):
 
     def action_title(self, action: Action) -> str:
         """Title of an action in the key bar, which may depend on what is selected."""
-        undoable = self.console.decider.undoable(self.undoes()) if action.id == "undo" else ()
+        undoable = self.console.outbox.undoable(self.undoes()) if action.id == "undo" else ()
         if undoable:
             return f"undo {fmt.countdown(min(one.due_ms for one in undoable), self.console.now_ms())}"
         return action.title
@@ -177,7 +177,7 @@ class ConsoleScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self.show(self.snapshot)
-        self.console.want()
+        self.console.set_interests()
 
     def on_resize(self) -> None:
         self.set_class(self.is_too_small, "-too-small")
@@ -190,7 +190,7 @@ class ConsoleScreen(Screen[None]):
     def resized(self) -> None:
         """Draw again for another size."""
         self.show(self.snapshot)
-        self.console.want()
+        self.console.set_interests()
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw the frame and the body; a defect in that is told, and the next snapshot is drawn all the same."""
@@ -236,8 +236,8 @@ class ConsoleScreen(Screen[None]):
 
     def held_parts(self, now: int) -> Parts:
         """What is about to be sent, and how to take it back; shown wherever one is."""
-        decider = self.console.decider
-        return frame_text.held_parts(decider.undoable(self.undoes()), len(decider.pending), now)
+        outbox = self.console.outbox
+        return frame_text.held_parts(outbox.undoable(self.undoes()), len(outbox.pending), now)
 
     def show_keys(self) -> None:
         """Draw the key bar for what is selected now."""
@@ -247,8 +247,8 @@ class ConsoleScreen(Screen[None]):
 
     def _show_status(self, snapshot: Snapshot, now: int) -> None:
         left: Parts = []
-        if self._told is not None and now - self._told[2] < TOLD_MS:
-            left = [Styled(self._told[0], self._told[1])]
+        if self._message is not None and now - self._message[2] < MESSAGE_MS:
+            left = [Styled(self._message[0], self._message[1])]
         elif snapshot.link.state is LinkState.LOST and snapshot.has_data:
             left = [
                 Styled("connection lost, ", "error", "bold"),
@@ -308,21 +308,21 @@ class ConsoleScreen(Screen[None]):
 
     # --- what everything uses ------------------------------------------------------------------------------
 
-    def tell(self, text: str, *, token: str = "foreground") -> None:
+    def show_message(self, text: str, *, token: str = "foreground") -> None:
         """Say a result in the status line; it fades after a few seconds."""
-        self._told = (clean(text, single_line=True, limit=300), token, self.console.now_ms())
+        self._message = (clean(text, single_line=True, limit=300), token, self.console.now_ms())
         if self.is_up:
             self._show_status(self.snapshot, self.console.now_ms())
 
-    def forget_told(self) -> None:
+    def clear_message(self) -> None:
         """Take what was told last off the status line: something else has begun."""
-        self._told = None
+        self._message = None
         self._show_status(self.snapshot, self.console.now_ms())
 
     @property
-    def told(self) -> str | None:
-        """What was told last."""
-        return self._told[0] if self._told is not None else None
+    def message(self) -> str | None:
+        """The message shown last."""
+        return self._message[0] if self._message is not None else None
 
     def focus_main(self) -> None:
         """Put the focus where the work is."""
@@ -340,7 +340,7 @@ class ConsoleScreen(Screen[None]):
         if self.query_one(CommandLine).close():
             self.focus_main()
             return
-        self._told = None
+        self._message = None
         if not self.leave():
             self.console.back()
         self._show_status(self.snapshot, self.console.now_ms())

@@ -38,7 +38,7 @@ class QueueListScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._filter = ""
-        self._focus: str | None = None
+        self._detailed: str | None = None
         self._rest: Timer | None = None
         self._listed: list[QueueSnapshot] = []
 
@@ -111,9 +111,9 @@ class QueueListScreen(ConsoleScreen):
         self._rest = self.set_timer(REST_S, self._settle)
 
     def _settle(self) -> None:
-        if self.selected != self._focus:
-            self._focus = self.selected
-            self.console.want()
+        if self.selected != self._detailed:
+            self._detailed = self.selected
+            self.console.set_interests()
 
     def on_row_list_chosen(self) -> None:
         self.console.action_act(self.OPEN)
@@ -142,4 +142,4 @@ class QueueListScreen(ConsoleScreen):
     def _redraw(self) -> None:
         """Draw after a change of what is listed, and say what is needed for it."""
         self.show(self.snapshot)
-        self.console.want()
+        self.console.set_interests()

@@ -1,4 +1,4 @@
-"""Fixed data for snapshots: one fleet, one list of jobs, single jobs, at one moment that never moves."""
+"""Fixed data for snapshots: some queues, one list of jobs, single jobs, at one moment that never moves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glidemq_console.model.snapshot import (
     Link,
     LinkState,
     MinuteSeries,
-    QueueFocus,
+    QueueDetail,
     Snapshot,
 )
 from glidemq_core.options.job import Fallback, JobOptions, JobRef
@@ -109,7 +109,7 @@ def worker(number: int, language: str) -> WorkerInfo:
     )
 
 
-FOCUS = QueueFocus(
+FOCUS = QueueDetail(
     queue="inference",
     at_ms=NOW_MS,
     completed=wave(480),
@@ -334,7 +334,7 @@ LIVE = Snapshot(
     queues=QUEUES,
     read_ms={queue.name: NOW_MS for queue in QUEUES},
     history=HISTORY,
-    crews=CREWS,
+    workers=CREWS,
     complete=True,
     has_data=True,
 )
@@ -344,7 +344,7 @@ def script(base: Snapshot = LIVE, *, job: JobDetail | None = None, rows: tuple[J
     """What a server with this data would answer to a screen."""
 
     def answer(wants: Interests) -> Snapshot:
-        focus = FOCUS if wants.focus == "inference" else None
+        queue_detail = FOCUS if wants.queue_detail == "inference" else None
         jobs = view = None
         if wants.jobs is not None:
             mine = (
@@ -360,7 +360,7 @@ def script(base: Snapshot = LIVE, *, job: JobDetail | None = None, rows: tuple[J
             )
         if not base.has_data:
             return base
-        return replace(base, focus=focus, jobs=jobs, job=view)
+        return replace(base, queue_detail=queue_detail, jobs=jobs, job=view)
 
     return answer
 

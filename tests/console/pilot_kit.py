@@ -35,7 +35,7 @@ def told(pilot: Pilot[int], words: str) -> Callable[[], bool]:
 
     def check() -> bool:
         screen = app_of(pilot).console_screen
-        return screen is not None and words in (screen.told or "")
+        return screen is not None and words in (screen.message or "")
 
     return check
 

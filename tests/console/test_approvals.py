@@ -63,9 +63,9 @@ def _may_decide(screen: ApprovalsScreen) -> bool:
 
 async def tells(pilot: Pilot[int], words: str) -> None:
     try:
-        await eventually(lambda: words in (screen_of(pilot).told or ""))
+        await eventually(lambda: words in (screen_of(pilot).message or ""))
     except AssertionError:
-        raise AssertionError(f"told {screen_of(pilot).told!r}, not {words!r}") from None
+        raise AssertionError(f"told {screen_of(pilot).message!r}, not {words!r}") from None
 
 
 @asynccontextmanager
@@ -130,11 +130,11 @@ async def test_a_second_press_sends_at_once_and_the_cursor_goes_on(server_url: s
         first = screen.shown
 
         await pilot.press("a")
-        await eventually(lambda: screen.console.decider.pending)
+        await eventually(lambda: screen.console.outbox.pending)
         assert screen.shown == first
         await pilot.press("enter")
         await pilot.pause()
-        assert screen.console.decider.pending
+        assert screen.console.outbox.pending
         await pilot.press("a")
 
         await eventually(jobs[0].is_completed)
@@ -160,7 +160,7 @@ async def test_a_small_screen_tells_how_to_take_a_decision_back(server_url: str)
         )
         assert "z undo" in screen_of(pilot).query_one("#status", StatusLine).text
         await pilot.press("z")
-        await eventually(lambda: not screen_of(pilot).console.decider.pending)
+        await eventually(lambda: not screen_of(pilot).console.outbox.pending)
 
 
 async def test_list_and_badge_count_the_same(server_url: str) -> None:
@@ -179,11 +179,11 @@ async def test_z_takes_a_decision_back(server_url: str) -> None:
         await shows(pilot, 1)
 
         await pilot.press("a")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
         await pilot.press("z")
 
         await tells(pilot, "taken back, it still waits")
-        assert not screen_of(pilot).console.decider.unsent
+        assert not screen_of(pilot).console.outbox.unsent
         assert await job.get_state() == "suspended"
         assert await queue.get_audit() == []
 
@@ -300,7 +300,7 @@ async def test_of_two_people_the_slower_is_told_who_was_faster(server_url: str) 
     async with asking(server_url) as (queue, [job], got), approvals(server_url, user="alice") as alice:
         await shows(alice, 1)
         await alice.press("a")
-        await eventually(lambda: screen_of(alice).console.decider.pending)
+        await eventually(lambda: screen_of(alice).console.outbox.pending)
 
         # A task of its own, because Textual keeps the running app in the context.
         await asyncio.create_task(reject_as_bob())
@@ -334,12 +334,12 @@ async def test_a_change_under_the_reader_stops_the_decision_until_it_was_looked_
         assert '  "amount": 900' in screen.query_one("#review-changed", Prose).text
         await pilot.press("a")
         await tells(pilot, "it changed since you opened it")
-        assert not screen.console.decider.unsent
+        assert not screen.console.outbox.unsent
 
         await pilot.press("enter")
         await eventually(lambda: not screen.has_changed)
         await pilot.press("a")
-        await eventually(lambda: screen.console.decider.pending)
+        await eventually(lambda: screen.console.outbox.pending)
         await pilot.press("a")
         await eventually(job.is_completed)
 
@@ -349,7 +349,7 @@ async def test_a_change_in_the_undo_time_is_refused_by_the_server(server_url: st
         await shows(pilot, 1)
 
         await pilot.press("a")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
         await job.update_data({"amount": 900})
         await pilot.press("a")
 
@@ -362,7 +362,7 @@ async def test_a_job_that_timed_out_is_told(connection: Connection, server_url: 
     async with asking(server_url, timeout=3_600_000) as (queue, [job], _), approvals(server_url) as pilot:
         await shows(pilot, 1)
         await pilot.press("a")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
 
         keys = (await queue.scope()).keys
         await connection.command("ZADD", keys.suspended, 1, job.id)
@@ -375,7 +375,7 @@ async def test_a_removed_job_is_told(server_url: str) -> None:
     async with asking(server_url) as (queue, [job], _), approvals(server_url) as pilot:
         await shows(pilot, 1)
         await pilot.press("a")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
 
         await queue.remove_job(job.id)
 
@@ -386,13 +386,13 @@ async def test_leaving_asks_about_decisions_that_are_held_back(server_url: str) 
     async with asking(server_url) as (_, [job], _), approvals(server_url) as pilot:
         await shows(pilot, 1)
         await pilot.press("a")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
 
         await pilot.press("q")
         await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("escape")
         await eventually(lambda: isinstance(pilot.app.screen, ApprovalsScreen))
-        assert screen_of(pilot).console.decider.pending
+        assert screen_of(pilot).console.outbox.pending
         await pilot.press("q")
         await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
@@ -501,9 +501,9 @@ async def test_what_was_told_before_is_gone_once_a_decision_is_held_back(server_
         await shows(pilot, 1)
 
         await pilot.press("a")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
 
-        await eventually(lambda: screen_of(pilot).told is None)
+        await eventually(lambda: screen_of(pilot).message is None)
 
 
 async def test_what_a_limit_kept_out_is_named_and_holds_the_approval_until_it_was_opened(
@@ -523,7 +523,7 @@ async def test_what_a_limit_kept_out_is_named_and_holds_the_approval_until_it_wa
         assert not screen.query_one("#reject", Button).disabled
         await pilot.press("a")
         await tells(pilot, "enter opens the whole")
-        assert not screen.console.decider.unsent
+        assert not screen.console.outbox.unsent
         await pilot.press("enter")
         await eventually(lambda: screen.is_seen)
         await pilot.pause()
@@ -549,7 +549,7 @@ async def test_a_payload_that_cannot_be_read_is_shown_as_text_with_the_reason_an
         assert screen.query_one("#approve", Button).disabled
         await pilot.press("a", "e")
         await pilot.pause()
-        assert not screen.console.decider.unsent
+        assert not screen.console.outbox.unsent
         await pilot.press("r")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         await pilot.press(*"no", "enter")
@@ -615,14 +615,14 @@ async def test_z_takes_back_a_whole_act_on_every_screen_where_its_countdown_stan
         app = screen_of(pilot).console
 
         await pilot.press("space", "space", "space", "A")
-        await eventually(lambda: len(app.decider.pending) == 3)
+        await eventually(lambda: len(app.outbox.pending) == 3)
         app.go(screen)
         await eventually(lambda: app.current_mode == screen and not app.is_going)
         await eventually(lambda: "approving 3 jobs in " in text_on(pilot))
         assert "z undo" in text_on(pilot)
         await pilot.press("z")
 
-        await eventually(lambda: not app.decider.unsent)
-        await eventually(lambda: "3 decisions taken back" in (app.console_screen.told or ""))  # type: ignore[union-attr]  # it is up
+        await eventually(lambda: not app.outbox.unsent)
+        await eventually(lambda: "3 decisions taken back" in (app.console_screen.message or ""))  # type: ignore[union-attr]  # it is up
         assert {await job.get_state() for job in jobs} == {"suspended"}
         assert await queue.get_audit() == []

@@ -54,7 +54,7 @@ def app_of(pilot: Pilot[int]) -> ConsoleApp:
 async def tells(pilot: Pilot[int], words: str) -> None:
     def told() -> str:
         screen = app_of(pilot).console_screen
-        return (screen.told if screen is not None else None) or ""
+        return (screen.message if screen is not None else None) or ""
 
     try:
         await eventually(lambda: words in told())

@@ -91,7 +91,7 @@ def _has_page(app: ConsoleApp, ref: JobRef) -> bool:
 
 async def _read_again(app: ConsoleApp) -> None:
     """Wait for two snapshots that were asked for by the screen as it is now."""
-    app.want()
+    app.set_interests()
     for _ in range(2):
         before = app.snapshot
         app.feed.refresh_now()

@@ -55,7 +55,7 @@ async def test_pausing_tells_that_node_workers_do_not_obey(connection: Connectio
         registration = '{"addr":"gpu-1","pid":7,"startedAt":1,"age":1,"activeJobs":0}'
         await connection.command("SET", keys.worker("node-1"), registration)
         await shows_queue(pilot, "inference")
-        await eventually(lambda: app_of(pilot).snapshot.focus is not None)
+        await eventually(lambda: app_of(pilot).snapshot.queue_detail is not None)
 
         await pilot.press("p")
 
@@ -282,7 +282,7 @@ async def test_user_without_write_rights_reads_on(connection: Connection, server
 
             await pilot.press("p")
 
-            await eventually(lambda: bool(pilot.app.screen.told))  # type: ignore[attr-defined]
+            await eventually(lambda: bool(pilot.app.screen.message))  # type: ignore[attr-defined]
             assert not await queue.is_paused()
             assert app_of(pilot).snapshot.why_not_write() is not None
     finally:

@@ -12,7 +12,7 @@ import pytest
 from glidemq_console.actions import ACTIONS, Context
 from glidemq_console.actions.commands import completions, parse
 from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
-from glidemq_console.feed.queue_rows import HIDDEN_BUSY, FleetReader
+from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRowsReader
 from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,
@@ -156,14 +156,14 @@ async def test_hidden_queues_are_read_in_turns() -> None:
         asked.append(names)
         return Fleet(queues=tuple(QueueSnapshot(name=n, active=1) for n in names), complete=True, at=AT)
 
-    fleet = FleetReader([f"q{n:02}" for n in range(40)], lambda: now)
+    reader = QueueRowsReader([f"q{n:02}" for n in range(40)], lambda: now)
     watch: Any = SimpleNamespace(snapshot=snapshot)
-    await fleet.read(watch, ["q00"])
+    await reader.read(watch, ["q00"])
     assert len(asked[-1]) == 40
 
     now = 2_000
-    await fleet.read(watch, ["q00"])
-    await fleet.read(watch, ["q00"])
+    await reader.read(watch, ["q00"])
+    await reader.read(watch, ["q00"])
 
     first, second = (set(names) - {"q00"} for names in asked[-2:])
     assert len(first) == len(second) == HIDDEN_BUSY
@@ -177,23 +177,23 @@ async def test_running_streams_are_sought_where_jobs_ran_and_elsewhere_in_turns(
         rows = tuple(QueueSnapshot(name=n, active=int(n == "q30")) for n in names)
         return Fleet(queues=rows, complete=True, at=AT)
 
-    fleet = FleetReader([f"q{n:02}" for n in range(40)], lambda: now)
+    reader = QueueRowsReader([f"q{n:02}" for n in range(40)], lambda: now)
     watch: Any = SimpleNamespace(snapshot=snapshot)
-    await fleet.read(watch, [f"q{n:02}" for n in range(40)])
+    await reader.read(watch, [f"q{n:02}" for n in range(40)])
     seen = set()
     for _ in range(5):
         now += 1_000
-        sought = fleet.likely_running(10)
+        sought = reader.likely_running(10)
         assert sought[0] == "q30"
         seen.update(sought)
-        await fleet.read(watch, sought)
+        await reader.read(watch, sought)
 
     assert len(seen) == 40
 
 
 def context(**more: Any) -> Context:
     screen: Any = SimpleNamespace(SCOPE="queues", why_not_drawn=lambda: None)
-    app: Any = SimpleNamespace(theme_names=("dark", "light"), decider=SimpleNamespace(pending=()))
+    app: Any = SimpleNamespace(theme_names=("dark", "light"), outbox=SimpleNamespace(pending=()))
     return Context(app=app, screen=screen, snapshot=LIVE, **more)
 
 

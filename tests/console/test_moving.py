@@ -132,7 +132,7 @@ async def test_a_command_names_only_queues_that_exist(connection: Connection, se
             await pilot.press("enter")
             await eventually(told(pilot, "no queue 'inferense' is known; near: inference"))
             assert isinstance(pilot.app.screen, QueuesScreen)
-            app_of(pilot).tell("")
+            app_of(pilot).show_message("")
         assert app_of(pilot).snapshot.queue("inferense") is None
     assert await connection.command("KEYS", "*inferense*") == []
 
@@ -197,5 +197,5 @@ async def test_a_dialog_that_is_left_is_not_told_as_a_success(
 
         shown = app_of(pilot).console_screen
         assert shown is not None
-        assert shown._told is not None
-        assert shown._told[1] == "foreground"
+        assert shown._message is not None
+        assert shown._message[1] == "foreground"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from glidemq_console.feed.queue_rows import FleetReader
+from glidemq_console.feed.queue_rows import QueueRowsReader
 from glidemq_console.model.snapshot import workers_text
 from glidemq_core import Connection, Worker
 from glidemq_core.watch import Watch
@@ -18,10 +18,10 @@ async def test_the_crews_of_all_rows_are_known_at_once_though_they_never_had_a_j
         for name in names[:5]:
             await stack.enter_async_context(Worker(name, lambda job: None, connection))
         watch = await stack.enter_async_context(Watch(connection))
-        fleet = FleetReader(names, connection.now_ms)
-        await fleet.read(watch, names)
+        reader = QueueRowsReader(names, connection.now_ms)
+        await reader.read(watch, names)
 
-        await fleet.read_crews(watch, names)
+        await reader.read_workers(watch, names)
 
-        assert [row.workers for row in fleet.rows] == [1, 1, 1, 1, 1, 0]
-        assert [workers_text(fleet.crews[name]) for name in names] == ["1 py"] * 5 + [""]
+        assert [row.workers for row in reader.rows] == [1, 1, 1, 1, 1, 0]
+        assert [workers_text(reader.workers[name]) for name in names] == ["1 py"] * 5 + [""]

@@ -30,13 +30,13 @@ async def test_a_rejection_that_was_held_back_does_not_meet_a_later_round(
         await pilot.press("r")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         await pilot.press(*"no", "enter")
-        await eventually(lambda: screen_of(pilot).console.decider.pending)
+        await eventually(lambda: screen_of(pilot).console.outbox.pending)
 
         # Somebody else lets it go on, and it asks again.
         await queue.signal(job_id, "go")
         entry, started = await activate(scope, job_id)
         await suspend(scope, job_id, entry, started, "once more", 0)
-        await screen_of(pilot).console.decider.send_all()
+        await screen_of(pilot).console.outbox.send_all()
 
         await tells(pilot, "changed since you opened it")
     assert await field(queue, job_id, "state") == "suspended"

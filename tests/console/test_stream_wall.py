@@ -47,6 +47,6 @@ async def test_a_tenth_stream_says_whose_pane_it_takes(connection: Connection, s
             await eventually(lambda job=job: any(slot.ref == job.ref for slot in slots(pilot)))
 
         assert len(slots(pilot)) == MOST
-        told = screen_of(pilot).told
+        told = screen_of(pilot).message
         assert told is not None
         assert "9 panes at most: that of chat:" in told

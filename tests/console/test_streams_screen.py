@@ -219,7 +219,7 @@ async def test_search_finds_and_saving_writes_safe_text_and_nothing_over(
         await says(slot, "needle")
 
         await pilot.press("slash", *"needle", "enter")
-        await eventually(lambda: "found 1 time" in (screen_of(pilot).told or ""))
+        await eventually(lambda: "found 1 time" in (screen_of(pilot).message or ""))
         await pilot.press("n")
         await pilot.press("S")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))

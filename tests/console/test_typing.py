@@ -143,7 +143,7 @@ async def test_the_console_can_be_left_while_a_screen_comes_up(name: str, steps:
         app.go(name)
         for _ in range(steps):
             await asyncio.sleep(0)
-        app.tell("told to a screen that is not there yet")
+        app.show_message("told to a screen that is not there yet")
         app.exit(0)
 
 
@@ -189,7 +189,7 @@ async def test_a_defect_in_an_action_is_told(tmp_path: Path) -> None:
         app.act(replace(ACTIONS["theme"], run=broken), screen.context())
 
         await eventually(
-            lambda: (screen.told or "").startswith(
+            lambda: (screen.message or "").startswith(
                 "ZeroDivisionError: nobody foresaw this, a defect while doing theme; written to "
             )
         )

@@ -70,7 +70,7 @@ async def test_no_key_changes_anything_on_a_terminal_that_is_too_small(
         await pilot.pause()
 
         assert asked == []
-        assert not app.decider.unsent
+        assert not app.outbox.unsent
 
 
 async def test_every_action_that_changes_says_why_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +122,15 @@ async def test_a_decision_that_is_held_can_be_taken_back_on_a_terminal_that_beca
     async with app.run_test(size=(120, 36)) as pilot:
         await ready(pilot, app)
         await pilot.press("a")
-        await eventually(lambda: app.decider.pending)
+        await eventually(lambda: app.outbox.pending)
         await pilot.resize_terminal(*SMALL)
         await eventually(lambda: "approving moderation:48207 in" in text_on(pilot))
 
         await pilot.press("a")
-        assert app.decider.pending
+        assert app.outbox.pending
         await pilot.press("z")
 
-        await eventually(lambda: not app.decider.unsent)
+        await eventually(lambda: not app.outbox.unsent)
 
 
 async def test_a_defect_in_a_screen_is_told_and_logged_and_nothing_is_decided_unseen(
@@ -149,17 +149,17 @@ async def test_a_defect_in_a_screen_is_told_and_logged_and_nothing_is_decided_un
         monkeypatch.setattr(screen, "draw", fail)
         app.feed.refresh_now()
         await eventually(
-            lambda: "KeyError: 'text-dim', a defect while drawing approvals" in (screen.told or "")
+            lambda: "KeyError: 'text-dim', a defect while drawing approvals" in (screen.message or "")
         )
         await pilot.press("a")
         await pilot.pause()
-        assert not app.decider.unsent
+        assert not app.outbox.unsent
 
         monkeypatch.setattr(screen, "draw", draw)
         app.feed.refresh_now()
         await eventually(lambda: screen.why_not_drawn() is None)
         await pilot.press("a")
-        await eventually(lambda: app.decider.pending)
+        await eventually(lambda: app.outbox.pending)
     text = log.read_text()
     assert "KeyError: 'text-dim'" in text
     assert "in fail" in text or " fail: raise" in text
@@ -180,11 +180,11 @@ async def test_a_defect_in_a_widget_costs_its_lines_and_holds_decisions(
 
         monkeypatch.setattr(broken, "render_line", fail)
         broken.refresh()
-        await eventually(lambda: "ValueError: no such cell" in (screen.told or ""))
+        await eventually(lambda: "ValueError: no such cell" in (screen.message or ""))
         assert "moderation : 48207" in text_on(pilot)
         await pilot.press("a")
         await pilot.pause()
-        assert not app.decider.unsent
+        assert not app.outbox.unsent
 
         monkeypatch.undo()
         broken.refresh()
@@ -206,7 +206,7 @@ async def test_a_defect_that_ends_the_console_sends_nothing_and_prints_no_variab
         async with app.run_test(size=(120, 36)) as pilot:
             await ready(pilot, app)
             await pilot.press("a")
-            await eventually(lambda: app.decider.pending)
+            await eventually(lambda: app.outbox.pending)
             app.call_later(fail)
             await eventually(lambda: app.return_code is not None)
 
@@ -215,7 +215,7 @@ async def test_a_defect_that_ends_the_console_sends_nothing_and_prints_no_variab
 
     assert app.return_code == 70
     assert asked == []
-    assert [pending.ref.id for pending in app.decider.unsent] == ["48207"]
+    assert [pending.ref.id for pending in app.outbox.unsent] == ["48207"]
     printed = "".join(capsys.readouterr())
     assert "glidemq console ended: ZeroDivisionError" in printed
     assert "the-secret" not in printed
@@ -266,16 +266,16 @@ async def test_nothing_is_said_of_a_decision_that_is_not_known(
     async with app.run_test(size=(120, 36)) as pilot:
         await ready(pilot, app)
         await pilot.press("a")
-        await eventually(lambda: app.decider.pending)
+        await eventually(lambda: app.outbox.pending)
         # Leaving sends it; what is not known to count keeps the console, where it is told.
         await pilot.press("q")
         await eventually(lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
-        await eventually(lambda: not app.decider.unsent and isinstance(app.screen, ApprovalsScreen))
+        await eventually(lambda: not app.outbox.unsent and isinstance(app.screen, ApprovalsScreen))
         await pilot.pause()
 
         assert app.return_code is None
-        assert words in (app.console_screen.told or "")  # type: ignore[union-attr]
+        assert words in (app.console_screen.message or "")  # type: ignore[union-attr]
 
 
 async def test_a_decision_on_its_way_when_the_console_ends_is_listed(
@@ -292,7 +292,7 @@ async def test_a_decision_on_its_way_when_the_console_ends_is_listed(
     async with app.run_test(size=(120, 36)) as pilot:
         await ready(pilot, app)
         await pilot.press("a")
-        await eventually(lambda: app.decider.pending)
+        await eventually(lambda: app.outbox.pending)
         await pilot.press("a")
         await asked.wait()
         app.exit()

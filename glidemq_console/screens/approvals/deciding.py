@@ -85,7 +85,7 @@ class DecidingScreen(ConsoleScreen):
             return "still reading" if self._listed.inbox is None else "nothing waits for you"
         if monotonic() - self._moved_at < SETTLE_S:
             return "the list has just moved on; press again"
-        if self.console.decider.of(shown.ref) is not None:
+        if self.console.outbox.of(shown.ref) is not None:
             return "a decision is on its way; z takes it back"
         if self.has_changed:
             return "it changed since you opened it; enter when you have looked"
@@ -105,9 +105,9 @@ class DecidingScreen(ConsoleScreen):
 
     def why_not_decide(self, verb: Verb = "approve") -> str | None:
         """Why a key cannot decide; a decision that is held back can be sent at once."""
-        shown, decider = self.shown, self.console.decider
-        if shown is not None and decider.of(shown.ref) is not None:
-            return "it is being sent" if decider.is_sending(shown.ref) else None
+        shown, outbox = self.shown, self.console.outbox
+        if shown is not None and outbox.of(shown.ref) is not None:
+            return "it is being sent" if outbox.is_sending(shown.ref) else None
         return self.why_not_approve() if verb == "approve" else self.why_not_change()
 
     def why_not_all(self, verb: str) -> str | None:
@@ -115,7 +115,7 @@ class DecidingScreen(ConsoleScreen):
         if self._marked:
             unseen = verb == "approve" and not any(map(self._seen.bound, self._marked.values()))
             return f"{len(self._marked)} never shown whole: enter opens them" if unseen else None
-        if any(pending.verb == verb for pending in self.console.decider.pending):
+        if any(pending.verb == verb for pending in self.console.outbox.pending):
             return None
         return "nothing is selected; space selects"
 
@@ -123,7 +123,7 @@ class DecidingScreen(ConsoleScreen):
     def _pending_shown(self) -> Pending | None:
         """The decision on the job shown that is held back or on its way."""
         shown = self.shown
-        return self.console.decider.of(shown.ref) if shown is not None else None
+        return self.console.outbox.of(shown.ref) if shown is not None else None
 
     def undoes(self) -> JobRef | None:
         shown = self.shown
@@ -140,12 +140,12 @@ class DecidingScreen(ConsoleScreen):
 
     async def decide(self, verb: Verb, shown: Approval) -> str | None:
         """Hold a decision back for its undo time, or send the one that is held back."""
-        decider = self.console.decider
-        pending = decider.of(shown.ref)
+        outbox = self.console.outbox
+        pending = outbox.of(shown.ref)
         if pending is not None:
             if pending.verb != verb:
                 return Unchanged(f"it is about to be {DONE[pending.verb]}; z takes that back")
-            decider.send_now(shown.ref)
+            outbox.send_now(shown.ref)
             return None
         bound = self._bound(shown, verb)
         if bound is None:
@@ -153,17 +153,17 @@ class DecidingScreen(ConsoleScreen):
         reason = await self._reason(verb, name_of(shown.ref))
         if reason is None:
             return Unchanged("nothing was decided")
-        decider.hold([bound], verb, comment=self._comments.get(shown.ref), reason=reason)
+        outbox.hold([bound], verb, comment=self._comments.get(shown.ref), reason=reason)
         self.show(self.snapshot)
         return None
 
     async def decide_all(self, verb: Verb) -> str | None:
         """Hold the same decision back on every selected job that is still what was selected."""
-        decider = self.console.decider
+        outbox = self.console.outbox
         if not self._marked:
-            held = [pending.ref for pending in decider.pending if pending.verb == verb]
+            held = [pending.ref for pending in outbox.pending if pending.verb == verb]
             for ref in held:
-                decider.send_now(ref)
+                outbox.send_now(ref)
             return None
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
@@ -176,7 +176,7 @@ class DecidingScreen(ConsoleScreen):
         reason = await self._reason(verb, fmt.plural(len(bound), "job"))
         if reason is None:
             return Unchanged("nothing was decided")
-        count = decider.hold(bound, verb, reason=reason)
+        count = outbox.hold(bound, verb, reason=reason)
         decided = {one.ref for one in bound}
         # What could not be decided stays selected.
         self.lines.set_marks([one.ref for one in chosen if one.ref not in decided])
@@ -210,7 +210,7 @@ class DecidingScreen(ConsoleScreen):
         if edited is None:
             return Unchanged("nothing was decided")
         comment = self._comments.get(shown.ref)
-        self.console.decider.hold([bound], "approve", comment=comment, data=edited.value)
+        self.console.outbox.hold([bound], "approve", comment=comment, data=edited.value)
         self.show(self.snapshot)
         return None
 

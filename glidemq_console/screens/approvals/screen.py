@@ -72,7 +72,7 @@ class ApprovalsScreen(DecidingScreen):
             yield Review(id="review")
 
     def on_mount(self) -> None:
-        self.console.decider.listener = self._answered
+        self.console.outbox.listener = self._answered
 
     # --- what the frame asks -------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class ApprovalsScreen(DecidingScreen):
 
     def held_parts(self, now: int) -> Parts:
         told_on_card = self._is_card or self.has_class("-wide")
-        if told_on_card and not self.is_too_small and self.console.decider.pending == (self._pending_shown,):
+        if told_on_card and not self.is_too_small and self.console.outbox.pending == (self._pending_shown,):
             return []
         return super().held_parts(now)
 
@@ -158,9 +158,9 @@ class ApprovalsScreen(DecidingScreen):
             self.set_class(True, "-none")
             return
         self._take(inbox)
-        items, decider = self._listed.in_order(), self.console.decider
+        items, outbox = self._listed.in_order(), self.console.outbox
         rows = [
-            Row(one.ref, say.cells(one, decider.of(one.ref), now, sending=decider.is_sending(one.ref)))
+            Row(one.ref, say.cells(one, outbox.of(one.ref), now, sending=outbox.is_sending(one.ref)))
             for one in items
         ]
         lines = self.lines
@@ -184,31 +184,31 @@ class ApprovalsScreen(DecidingScreen):
     def _take(self, inbox: Inbox) -> None:
         """Keep what waits and matches; see what vanished, and what a held back decision was overtaken by."""
         fresh, before = inbox is not self._listed.inbox, self._listed.items
-        waiting = self._listed.take(inbox, self.console.decider.is_answered)
+        waiting = self._listed.take(inbox, self.console.outbox.is_answered)
         if fresh and inbox.total <= len(inbox.items):
-            self._tell_gone(waiting, before)
+            self._show_gone(waiting, before)
 
-    def _tell_gone(self, waiting: dict[JobRef, Approval], before: dict[JobRef, Approval]) -> None:
-        decider = self.console.decider
-        for pending in decider.pending:
+    def _show_gone(self, waiting: dict[JobRef, Approval], before: dict[JobRef, Approval]) -> None:
+        outbox = self.console.outbox
+        for pending in outbox.pending:
             if pending.ref not in waiting:
                 # Somebody or the deadline was faster: the answer says who.
-                decider.send_now(pending.ref)
+                outbox.send_now(pending.ref)
         opened = self._opened.one
         if opened is None or opened.ref in waiting or opened.ref not in before:
             return
-        if not decider.is_answered(opened) and decider.of(opened.ref) is None:
-            self.run_worker(self._tell_who(opened.ref), group="gone", exit_on_error=False)
+        if not outbox.is_answered(opened) and outbox.of(opened.ref) is None:
+            self.run_worker(self._show_decider(opened.ref), group="gone", exit_on_error=False)
 
-    async def _tell_who(self, ref: JobRef) -> None:
+    async def _show_decider(self, ref: JobRef) -> None:
         try:
             job = await self.console.feed.job(ref, payload_limit=0)
         except GlideMQError:
             return
-        self.console.tell(gone_words(ref, job, self.console.now_ms()), "warning")
+        self.console.show_message(gone_words(ref, job, self.console.now_ms()), "warning")
 
     def _draw_head(self, inbox: Inbox, now: int) -> None:
-        hidden = len(inbox.items) - sum(not self.console.decider.is_answered(one) for one in inbox.items)
+        hidden = len(inbox.items) - sum(not self.console.outbox.is_answered(one) for one in inbox.items)
         listed = list(self._listed.items.values())
         read = len(inbox.items) - hidden
         left = say.summary(listed, read, max(read, inbox.total - hidden), now)
@@ -243,14 +243,14 @@ class ApprovalsScreen(DecidingScreen):
         return self._is_card or self.has_class("-wide")
 
     def _draw_buttons(self, now: int) -> None:
-        shown, decider = self.shown, self.console.decider
+        shown, outbox = self.shown, self.console.outbox
         if shown is None:
             return
-        pending = decider.of(shown.ref)
+        pending = outbox.of(shown.ref)
         blocked = self.snapshot.why_not_write()
         note: Parts = []
         if pending is not None:
-            note = say.held_words(pending, now, sending=decider.is_sending(shown.ref))
+            note = say.held_words(pending, now, sending=outbox.is_sending(shown.ref))
         elif blocked is not None:
             note = [Styled(clean(blocked, single_line=True, limit=200), "warning")]
         elif self.has_changed:
@@ -260,7 +260,7 @@ class ApprovalsScreen(DecidingScreen):
         elif comment := self._comments.get(shown.ref):
             note = [Styled("comment  ", "dim"), Styled(clean(comment, single_line=True, limit=200))]
         waits: set[str] = set()
-        if blocked is not None or decider.is_sending(shown.ref) or (pending is None and self.has_changed):
+        if blocked is not None or outbox.is_sending(shown.ref) or (pending is None and self.has_changed):
             waits = {"approve", "reject"}
         elif pending is None and not self.is_seen:
             waits = {"approve"}
@@ -275,7 +275,7 @@ class ApprovalsScreen(DecidingScreen):
         try:
             whole = await self.console.feed.review(one.ref, payload_limit=limit)
         except GlideMQError as error:
-            self.tell(error.message, token="warning")
+            self.show_message(error.message, token="warning")
             self.console.feed.refresh_now()
             return
         finally:

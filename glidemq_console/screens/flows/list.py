@@ -159,7 +159,7 @@ class FlowsScreen(ConsoleScreen):
 
     def on_row_list_highlighted(self) -> None:
         self.show_keys()
-        self.console.want()
+        self.console.set_interests()
 
     def on_row_list_chosen(self) -> None:
         self.console.action_act("flows.open")

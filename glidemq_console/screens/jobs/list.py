@@ -255,7 +255,7 @@ class JobsScreen(ConsoleScreen):
                 return
             chosen = self._first_queue(snapshot)
             self._query = JobsQuery(queue=chosen, state=self._first_state(chosen))
-            self.console.want()
+            self.console.set_interests()
         self._draw_states(snapshot, self._query)
         listing = snapshot.jobs
         if listing is None or listing.query != self._query:
@@ -327,11 +327,11 @@ class JobsScreen(ConsoleScreen):
 
     def on_row_list_needed(self, event: RowList.Needed) -> None:
         self._draw_rows(event.start, event.end)
-        self.console.want()
+        self.console.set_interests()
 
     def on_row_list_highlighted(self) -> None:
         self.show_keys()
-        self.console.want()
+        self.console.set_interests()
 
     def on_row_list_chosen(self) -> None:
         self.console.action_act("jobs.open")
@@ -353,7 +353,7 @@ class JobsScreen(ConsoleScreen):
             return
         self._query = query
         self.show(self.snapshot)
-        self.console.want()
+        self.console.set_interests()
 
     def open_selected(self) -> None:
         row = self.selected

@@ -80,7 +80,7 @@ class LimitsScreen(QueueListScreen):
     # --- what the frame asks ---
 
     def interests(self) -> Interests:
-        return Interests(rows=self._visible_names(), limits=self._focus)
+        return Interests(rows=self._visible_names(), limits=self._detailed)
 
     def status(self, snapshot: Snapshot) -> Parts:
         return self._with_filter(say.summary(self._listed, self.console.now_ms()))
@@ -102,8 +102,8 @@ class LimitsScreen(QueueListScreen):
         self.lines.show(
             [Row(row.name, say.limit_cells(row, snapshot.meters.get(row.name), now)) for row in self._listed]
         )
-        if self._focus is None:
-            self._focus = self.selected
+        if self._detailed is None:
+            self._detailed = self.selected
         self._draw_detail(snapshot, now)
 
     def _draw_detail(self, snapshot: Snapshot, now: int) -> None:

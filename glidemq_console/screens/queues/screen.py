@@ -1,4 +1,4 @@
-"""The fleet at a glance: one row a queue, the selected one explained below."""
+"""Queues at a glance: one row a queue, the selected one explained below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...feed.queue_detail import FAILED_SAMPLE
 from ...model.snapshot import (
     QUEUE_KEYS,
     Interests,
-    QueueFocus,
+    QueueDetail,
     Snapshot,
     Sorting,
     age_ms,
@@ -141,7 +141,9 @@ class QueuesScreen(QueueListScreen):
     # --- what the frame asks ---
 
     def interests(self) -> Interests:
-        return Interests(rows=self._visible_names(), focus=self._focus, crews=self.lines.shows("workers"))
+        return Interests(
+            rows=self._visible_names(), queue_detail=self._detailed, workers=self.lines.shows("workers")
+        )
 
     def action_title(self, action: Action) -> str:
         if action.id == "queue.pause-or-resume":
@@ -170,8 +172,8 @@ class QueuesScreen(QueueListScreen):
         self._draw_list_state(snapshot)
         self.lines.set_sort(self._sorting.column, descending=self._sorting.descending)
         self._draw_rows(snapshot, now)
-        if self._focus is None:
-            self._focus = self.selected
+        if self._detailed is None:
+            self._detailed = self.selected
         self._draw_detail(snapshot, now)
 
     def _draw_rows(
@@ -189,7 +191,7 @@ class QueuesScreen(QueueListScreen):
 
     def _row(self, queue: QueueSnapshot, snapshot: Snapshot, now: int) -> Row:
         history = snapshot.history.get(queue.name)
-        languages = workers_text(snapshot.crews.get(queue.name, ()))
+        languages = workers_text(snapshot.workers.get(queue.name, ()))
         return Row(queue.name, queue_cells(queue, history.values if history else (), languages, now))
 
     def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
@@ -197,26 +199,34 @@ class QueuesScreen(QueueListScreen):
         row = snapshot.queue(name) if name is not None else None
         if row is None:
             return
-        focus = snapshot.focus if snapshot.focus is not None and snapshot.focus.queue == name else None
+        detail = (
+            snapshot.queue_detail
+            if snapshot.queue_detail is not None and snapshot.queue_detail.queue == name
+            else None
+        )
         self.query_one("#queue-title", Rule).show(clean(row.name, single_line=True, limit=80), lit=True)
-        if focus is not None:
-            self._draw_charts(focus)
+        if detail is not None:
+            self._draw_charts(detail)
         self.query_one("#queue-facts", PartsView).show(self._facts(row, snapshot, now))
 
-    def _draw_charts(self, focus: QueueFocus) -> None:
+    def _draw_charts(self, detail: QueueDetail) -> None:
         if not (self.has_class("-charts") or self.has_class("-zoomed")):
             return
         labels = ("1h ago", "now")
-        done = [Series(name="done", values=focus.completed.values)]
-        if any(focus.failed.values):
-            done.append(Series(name="failed", values=focus.failed.values, token="error"))
+        done = [Series(name="done", values=detail.completed.values)]
+        if any(detail.failed.values):
+            done.append(Series(name="failed", values=detail.failed.values, token="error"))
         self.query_one("#done-chart", Chart).show(done, labels=labels)
-        ran = Series(name="mean", values=focus.run_ms.values, token="chart-second")
+        ran = Series(name="mean", values=detail.run_ms.values, token="chart-second")
         self.query_one("#time-chart", Chart).show([ran], labels=labels)
 
     def _facts(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> list[Parts]:
-        focus = snapshot.focus if snapshot.focus is not None and snapshot.focus.queue == row.name else None
-        workers = focus.workers if focus is not None else None
+        detail = (
+            snapshot.queue_detail
+            if snapshot.queue_detail is not None and snapshot.queue_detail.queue == row.name
+            else None
+        )
+        workers = detail.workers if detail is not None else None
         lines: list[Parts] = []
         if row.paused:
             note = pause_note(workers or ())
@@ -244,7 +254,7 @@ class QueuesScreen(QueueListScreen):
                     Styled(" by priority", "dim"),
                 ]
             )
-        longest = focus.longest_active_ms if focus is not None else None
+        longest = detail.longest_active_ms if detail is not None else None
         lines.append(
             [
                 Styled(f"{fmt.state_look('active').glyph} ", "state-active"),
@@ -267,7 +277,7 @@ class QueuesScreen(QueueListScreen):
                 ]
             )
         lines += _errors(
-            row, focus.errors if focus is not None else (), focus.errors_of if focus is not None else 0
+            row, detail.errors if detail is not None else (), detail.errors_of if detail is not None else 0
         )
         lines.append([Styled("workers ", "dim"), Styled(_worker_words(row, workers))])
         if row.unreadable:
@@ -279,7 +289,7 @@ class QueuesScreen(QueueListScreen):
 
     def on_row_list_needed(self, event: RowList.Needed) -> None:
         self._draw_rows(self.snapshot, self.console.now_ms(), event.start, event.end)
-        self.console.want()
+        self.console.set_interests()
 
     def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
         if event.column == self._sorting.column:

@@ -190,7 +190,7 @@ class StreamsScreen(ConsoleScreen):
             if len(self._slots) >= MOST:
                 leaving = min(self._slots, key=lambda slot: slot.quiet_ms or self.console.now_ms())
                 await self._drop(leaving)
-                self.tell(f"{MOST} panes at most: that of {leaving.ref} was closed", token="warning")
+                self.show_message(f"{MOST} panes at most: that of {leaving.ref} was closed", token="warning")
             known = Slot(Follower(ref, self.console.feed, self.console.now_ms), StreamPane(), row)
             self._slots.append(known)
             await self.query_one("#wall", Container).mount(known.pane)
@@ -198,7 +198,7 @@ class StreamsScreen(ConsoleScreen):
         if focus or len(self._slots) == 1:
             self._at = self._slots.index(known)
         self._arrange()
-        self.console.want()
+        self.console.set_interests()
 
     async def _drop(self, slot: Slot) -> None:
         index = self._slots.index(slot)
@@ -337,7 +337,7 @@ class StreamsScreen(ConsoleScreen):
         self._zoomed = False
         self._wall = WALLS[(WALLS.index(self._wall) + 1) % len(WALLS)]
         self._arrange()
-        self.console.want()
+        self.console.set_interests()
         return "one pane" if self._wall == 1 else f"a wall of {self._wall}"
 
     def toggle_zoom(self) -> None:
@@ -370,11 +370,11 @@ class StreamsScreen(ConsoleScreen):
             self._auto = False
             await self._drop(self.slot)
             self._arrange()
-            self.console.want()
+            self.console.set_interests()
 
     def choose_running(self) -> str:
         self._auto = True
-        self.console.want()
+        self.console.set_interests()
         return "showing what runs and streams"
 
     def open_filter(self) -> None:
@@ -386,7 +386,9 @@ class StreamsScreen(ConsoleScreen):
         for slot in self._slots:
             found += slot.pane.tokens.search(text)
         if text:
-            self.tell(f"found {fmt.plural(found, 'time')}; n next, N before" if found else "not found")
+            self.show_message(
+                f"found {fmt.plural(found, 'time')}; n next, N before" if found else "not found"
+            )
 
     def next_match(self, step: int) -> str | None:
         if not self._search:
