@@ -117,8 +117,9 @@ def _default(option: Any) -> str:
 
 def keys_page() -> str:
     """The key reference of the console."""
-    from glidemq_console.actions import ACTIONS, EVERYWHERE, Danger, key_text
+    from glidemq_console.actions.base import EVERYWHERE, Danger
     from glidemq_console.screens.help import _MOVES
+    from glidemq_console.screens.registry import ACTIONS, key_text
 
     asks = {
         Danger.NONE: "",

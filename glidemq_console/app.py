@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from time import monotonic
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import SystemCommand
@@ -16,49 +16,31 @@ from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 
-from glidemq_core.errors import GlideMQError
-
-from .actions import ACTIONS, EVERYWHERE, Action, Context, Danger, bindings, in_scope, key_text
-from .actions.commands import CommandLine, parse
+from .actions.base import EVERYWHERE, Action, Context
 from .actions.outbox import DecisionOutbox
-from .actions.outcome import Unchanged
+from .actions.perform import perform
+from .actions.protocols import PageName
 from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
-from .model.decisions import name_of
 from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
 from .runtime.resilient_app import ResilientApp
 from .runtime.type_ahead import TypeAhead
+from .screens.command_line import CommandLine
+from .screens.commands import parse
 from .screens.frame import ConsoleScreen, is_too_small
+from .screens.registry import ACTIONS, bindings, in_scope, key_text
+from .screens.table import PAGES, SCREENS, make
 from .text.ascii_fallback import ascii_glyphs
 from .text.format import plural
 from .text.safe import clean
 from .theme.files import load_themes, no_color, pick_theme, register_themes, variable_defaults
 
-
-@dataclass(frozen=True)
-class ScreenSpec:
-    """A top-level screen: key, name, where its class is (imported at the first visit)."""
-
-    key: str
-    name: str
-    module: str
-    class_name: str
-
-
-#: Every top-level screen; adding one is one line here (and its `go.` action in actions/everywhere.py).
-SCREENS = (
-    ScreenSpec("1", "queues", ".screens.queues.screen", "QueuesScreen"),
-    ScreenSpec("2", "jobs", ".screens.jobs.list", "JobsScreen"),
-    ScreenSpec("3", "streams", ".screens.streams.screen", "StreamsScreen"),
-    ScreenSpec("4", "approvals", ".screens.approvals.screen", "ApprovalsScreen"),
-    ScreenSpec("5", "flows", ".screens.flows.list", "FlowsScreen"),
-    ScreenSpec("6", "limits", ".screens.limits.screen", "LimitsScreen"),
-)
-
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
 
 #: Keys that open the line at the bottom, with their actions.
 _LINE_KEYS = {key: name for name in ("command", "filter") for key in ACTIONS[name].keys}
@@ -103,7 +85,6 @@ class ConsoleApp(ResilientApp):
         self.queue_looked_at: str | None = None
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
-        self.tabs = [(spec.key, spec.name) for spec in SCREENS]
         self._trail = Trail()
         #: Calls of `go` whose target is still to be opened.
         self._going = 0
@@ -114,7 +95,7 @@ class ConsoleApp(ResilientApp):
         name, self._theme_note = pick_theme(config.theme, self._themes)
         self.theme = name
         for spec in SCREENS:
-            self.add_mode(spec.name, _maker(spec))
+            self.add_mode(spec.name, partial(make, spec.module, spec.class_name))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults()
@@ -126,7 +107,11 @@ class ConsoleApp(ResilientApp):
     # --- life ----------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        start = self.config.screen if self.has_screen(self.config.screen) else SCREENS[0].name
+        start = (
+            self.config.screen
+            if any(spec.name == self.config.screen for spec in SCREENS)
+            else SCREENS[0].name
+        )
         self.switch_mode(start)
         if start == "jobs" and self.config.queues:
             self.call_after_refresh(self.go, "jobs", self.config.queues[0])
@@ -228,9 +213,6 @@ class ConsoleApp(ResilientApp):
             return None
         return next((s for s in reversed(self.screen_stack) if isinstance(s, ConsoleScreen)), None)
 
-    def has_screen(self, name: str) -> bool:
-        return any(spec.name == name for spec in SCREENS)
-
     def set_interests(self) -> None:
         """Tell the feed what the screen on top needs now."""
         screen = self.console_screen
@@ -289,11 +271,21 @@ class ConsoleApp(ResilientApp):
         elif self.current_mode != SCREENS[0].name:
             self.switch_mode(SCREENS[0].name)
 
+    def open_page(self, name: PageName, ref: JobRef) -> None:
+        """Lay the page of a job or of its flow over the screen on top."""
+        self.push_screen(make(*PAGES[name], ref))
+
     def show_message(self, text: str, token: str = "foreground") -> None:
-        """Say something in the status line of the screen on top."""
+        """Show a message in the status line of the screen on top."""
         screen = self.console_screen
         if screen is not None:
             screen.show_message(text, token=token)
+
+    def clear_message(self) -> None:
+        """Take the last message off the status line: something else has begun."""
+        screen = self.console_screen
+        if screen is not None:
+            screen.clear_message()
 
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard through the terminal; returns what to tell."""
@@ -301,26 +293,12 @@ class ConsoleApp(ResilientApp):
         self.copy_to_clipboard(safe)
         return f"{what} sent to the clipboard, if this terminal allows it"
 
-    async def may_leave(self) -> bool:
-        """Ask what becomes of decisions that are not sent yet; nothing is dropped silently."""
-        held = self.outbox.unsent
-        if not held:
-            return True
-        from .widgets.dialog import ConfirmDialog
+    async def leave(self) -> None:
+        """End, once every decision is sent or taken back; nothing is dropped silently."""
+        from .actions.leaving import may_leave
 
-        names = "\n".join(f"{pending.verb} {name_of(pending.ref)}" for pending in held[:10])
-        more = f"\nand {len(held) - 10} more" if len(held) > 10 else ""
-        dialog = ConfirmDialog(
-            f"{plural(len(held), 'decision')} not sent yet",
-            f"{names}{more}\n\nTo drop them, stay and press z.",
-            yes="Send and leave",
-            no="Stay",
-            danger=False,
-        )
-        if not await self.push_screen_wait(dialog):
-            return False
-        # What became of a decision that does not count is told, so the console stays.
-        return await self.outbox.send_all() and not self.outbox.unsent
+        if await may_leave(self, self.outbox):
+            self.exit(0)
 
     def show_help(self) -> None:
         from .screens.help import HelpScreen
@@ -347,42 +325,17 @@ class ConsoleApp(ResilientApp):
             action = retry
         self.act(action, screen.context())
 
-    def act(self, action: Action, context: Context) -> None:
+    def act(self, action: Action[Any], context: Context) -> None:
         """Run an action, or say why that is not possible."""
         reason = action.unavailable(context)
         if reason is not None:
             self.show_message(f"{action.title}: {reason}", "warning")
             return
-        perform = self._perform(action, context)
-        worker = self.run_worker(perform, name=action.id, group="actions", exit_on_error=False)
+        worker = self.run_worker(
+            perform(action, context), name=action.id, group="actions", exit_on_error=False
+        )
         if action.opens_dialog:
             self._typed_ahead.asks(worker)
-
-    async def _perform(self, action: Action, context: Context) -> None:
-        try:
-            question = await action.ask(context) if action.ask is not None else None
-            if question is not None:
-                from .widgets.dialog import ConfirmDialog
-
-                dialog = ConfirmDialog(
-                    question.title,
-                    question.body,
-                    yes=question.yes,
-                    no=question.no,
-                    type_this=question.type_this,
-                )
-                if not await self.push_screen_wait(dialog):
-                    return
-            told = await action.run(context)
-        except GlideMQError as error:
-            hint = f"; {error.hint}" if error.hint else ""
-            self.show_message(f"{action.title}: {error.message}{hint}", "error")
-        else:
-            if told:
-                changed = action.danger is not Danger.NONE and not isinstance(told, Unchanged)
-                self.show_message(told, "success" if changed else "foreground")
-            elif action.danger and self.console_screen is not None:
-                self.console_screen.clear_message()
 
     def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:
         screen = self.console_screen
@@ -408,7 +361,8 @@ class ConsoleApp(ResilientApp):
             words = f"{keys}   {action.help}" + (f" (not now: {reason})" if reason is not None else "")
             # The palette reads markup; names of queues stand in reasons.
             shown = Content(words).markup
-            yield SystemCommand(active.action_title(action), shown, _caller(self.action_act, action.id))
+            title = active.title_of(action.id) or action.title
+            yield SystemCommand(title, shown, partial(self.action_act, action.id))
 
     # --- themes --------------------------------------------------------------------------------------------
 
@@ -425,15 +379,3 @@ class ConsoleApp(ResilientApp):
             return f"no such theme; there are {', '.join(names)}"
         self.theme = name
         return f"theme {name}"
-
-
-def _maker(spec: ScreenSpec) -> Callable[[], Screen[None]]:
-    def make() -> Screen[None]:
-        module = importlib.import_module(spec.module, __package__)
-        return cast("Screen[None]", getattr(module, spec.class_name)())
-
-    return make
-
-
-def _caller(call: Callable[[str], None], argument: str) -> Callable[[], None]:
-    return lambda: call(argument)

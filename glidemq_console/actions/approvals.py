@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Protocol
 
-from .base import Action, Context, Danger, Reason, Run, on_screen
+from .base import Action, Context, Danger
+from .protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.records import Approval
 
     from ..model.decisions import Verb
-    from ..screens.approvals.screen import ApprovalsScreen
+
+
+class ApprovalsPage(Page, Protocol):
+    """The list of jobs that wait for a person, as its actions know it.
+
+    `shown` is the job as it was on screen when the key was pressed; what a method returns is shown.
+    """
+
+    def why_not_decide(self, verb: Verb) -> str | None: ...
+
+    def why_not_approve(self) -> str | None: ...
+
+    def why_not_change(self) -> str | None: ...
+
+    def why_not_all(self, verb: Verb) -> str | None: ...
+
+    async def decide(self, verb: Verb, shown: Approval) -> str | None: ...
+
+    async def decide_all(self, verb: Verb) -> str | None: ...
+
+    async def edit(self, shown: Approval) -> str | None: ...
+
+    async def comment(self, shown: Approval) -> str | None: ...
+
+    async def show_audit(self, shown: Approval) -> None: ...
+
+    def copy(self, shown: Approval) -> str: ...
+
+    def mark(self) -> None: ...
+
+    def open_selected(self) -> None: ...
+
+    def toggle_reveal(self) -> str: ...
+
+    def sort_next(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalContext(Context):
     """What was on screen when the key was pressed, with what a decision is bound to."""
 
+    page: ApprovalsPage
     shown: Approval | None = None
 
-
-def _with_shown(method: str, *args: Any) -> Run:
-    """Run a method of the screen on the job that was shown when the key was pressed."""
-
-    async def run(context: Context) -> str | None:
-        assert isinstance(context, ApprovalContext)
-        return await on_screen(method, *args, context.shown)(context)
-
-    return run
-
-
-def _screen(context: Context) -> ApprovalsScreen:
-    return cast("ApprovalsScreen", context.screen)
+    @property
+    def needed(self) -> Approval:
+        """The job that was shown; actions check before that there is one."""
+        assert self.shown is not None
+        return self.shown
 
 
 def _needs_one(context: Context) -> str | None:
@@ -41,33 +70,11 @@ def _needs_one(context: Context) -> str | None:
     return "still reading" if context.snapshot.inbox is None else "nothing waits for you"
 
 
-def _cannot_decide(verb: Verb) -> Reason:
-    def why_not(context: Context) -> str | None:
-        return _needs_one(context) or _screen(context).why_not_decide(verb)
-
-    return why_not
+def _cannot_decide(verb: Verb) -> Callable[[ApprovalContext], str | None]:
+    return lambda context: _needs_one(context) or context.page.why_not_decide(verb)
 
 
-def _cannot_edit(context: Context) -> str | None:
-    return _needs_one(context) or _screen(context).why_not_approve()
-
-
-def _cannot_change(context: Context) -> str | None:
-    return _needs_one(context) or _screen(context).why_not_change()
-
-
-def _needs_marks(verb: str) -> Reason:
-    def why_not(context: Context) -> str | None:
-        return _screen(context).why_not_all(verb)
-
-    return why_not
-
-
-async def _tokens(context: Context) -> None:
-    context.app.go("streams", context.job)
-
-
-ACTIONS = (
+ACTIONS: tuple[Action[ApprovalContext], ...] = (
     Action(
         id="approvals.approve",
         title="approve",
@@ -76,7 +83,8 @@ ACTIONS = (
         scope="approvals",
         danger=Danger.CHANGE,
         why_not=_cannot_decide("approve"),
-        run=_with_shown("decide", "approve"),
+        run=lambda context: context.page.decide("approve", context.needed),
+        needs=ApprovalContext,
         footer=10,
         command="approve",
     ),
@@ -88,7 +96,8 @@ ACTIONS = (
         scope="approvals",
         danger=Danger.CHANGE,
         why_not=_cannot_decide("reject"),
-        run=_with_shown("decide", "reject"),
+        run=lambda context: context.page.decide("reject", context.needed),
+        needs=ApprovalContext,
         prompts=True,
         footer=20,
         command="reject",
@@ -100,8 +109,8 @@ ACTIONS = (
         keys=("e",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_cannot_edit,
-        run=_with_shown("edit"),
+        why_not=lambda context: _needs_one(context) or context.page.why_not_approve(),
+        run=lambda context: context.page.edit(context.needed),
         prompts=True,
         footer=30,
     ),
@@ -112,8 +121,8 @@ ACTIONS = (
         keys=("c",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_cannot_change,
-        run=_with_shown("comment"),
+        why_not=lambda context: _needs_one(context) or context.page.why_not_change(),
+        run=lambda context: context.page.comment(context.needed),
         prompts=True,
         footer=60,
     ),
@@ -124,7 +133,7 @@ ACTIONS = (
         keys=("space",),
         scope="approvals",
         why_not=_needs_one,
-        run=on_screen("mark"),
+        run=lambda context: context.page.mark(),
         footer=40,
     ),
     Action(
@@ -134,8 +143,8 @@ ACTIONS = (
         keys=("A",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_needs_marks("approve"),
-        run=on_screen("decide_all", "approve"),
+        why_not=lambda context: context.page.why_not_all("approve"),
+        run=lambda context: context.page.decide_all("approve"),
     ),
     Action(
         id="approvals.reject-all",
@@ -144,8 +153,8 @@ ACTIONS = (
         keys=("R",),
         scope="approvals",
         danger=Danger.CHANGE,
-        why_not=_needs_marks("reject"),
-        run=on_screen("decide_all", "reject"),
+        why_not=lambda context: context.page.why_not_all("reject"),
+        run=lambda context: context.page.decide_all("reject"),
         prompts=True,
     ),
     Action(
@@ -155,7 +164,7 @@ ACTIONS = (
         keys=("enter",),
         scope="approvals",
         why_not=_needs_one,
-        run=on_screen("open_selected"),
+        run=lambda context: context.page.open_selected(),
         footer=45,
     ),
     Action(
@@ -165,7 +174,7 @@ ACTIONS = (
         keys=("u",),
         scope="approvals",
         why_not=_needs_one,
-        run=_with_shown("show_audit"),
+        run=lambda context: context.page.show_audit(context.needed),
         footer=65,
     ),
     Action(
@@ -175,7 +184,7 @@ ACTIONS = (
         keys=("y",),
         scope="approvals",
         why_not=_needs_one,
-        run=_with_shown("copy"),
+        run=lambda context: context.page.copy(context.needed),
         footer=66,
     ),
     Action(
@@ -185,7 +194,7 @@ ACTIONS = (
         keys=("v",),
         scope="approvals",
         why_not=_needs_one,
-        run=on_screen("toggle_reveal"),
+        run=lambda context: context.page.toggle_reveal(),
     ),
     Action(
         id="approvals.tokens",
@@ -194,7 +203,7 @@ ACTIONS = (
         keys=("t",),
         scope="approvals",
         why_not=_needs_one,
-        run=_tokens,
+        run=lambda context: context.console.go("streams", context.job),
     ),
     Action(
         id="approvals.sort",
@@ -202,7 +211,7 @@ ACTIONS = (
         help="Sort by deadline, by how long it waits, or by cost.",
         keys=("s",),
         scope="approvals",
-        run=on_screen("sort_next"),
+        run=lambda context: context.page.sort_next(),
         footer=68,
     ),
 )

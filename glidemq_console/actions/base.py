@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ..text.safe import clean
+from .protocols import Console, Page
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow, Queue
     from glidemq_core.options.job import Actor
 
-    from ..app import ConsoleApp
     from ..model.snapshot import Snapshot
-    from ..screens.frame import ConsoleScreen
 
 T = TypeVar("T")
 
@@ -50,8 +49,8 @@ class Question:
 class Context:
     """What was on screen when the key was pressed; an action works on this and nothing later."""
 
-    app: ConsoleApp
-    screen: ConsoleScreen
+    console: Console
+    page: Page
     snapshot: Snapshot
     queue: str | None = None
     job: JobRef | None = None
@@ -63,7 +62,7 @@ class Context:
 
     async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         """Make one mutation as this console's user."""
-        return await self.app.feed.change(queue, call)
+        return await self.console.feed.change(queue, call)
 
     @property
     def shown_queue(self) -> str:
@@ -76,10 +75,8 @@ class Context:
         return clean(str(self.job or ""), single_line=True, limit=120)
 
 
-Reason = Callable[[Context], str | None]
-Run = Callable[[Context], Awaitable[str | None]]
-Ask = Callable[[Context], Awaitable[Question | None]]
-Complete = Callable[[Context], Sequence[str]]
+#: The context of the screen that an action belongs to.
+C = TypeVar("C", bound=Context, contravariant=True)
 
 
 def always(_: Context) -> str | None:
@@ -87,7 +84,7 @@ def always(_: Context) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Action:
+class Action(Generic[C]):
     """One thing a person can do."""
 
     id: str
@@ -101,11 +98,11 @@ class Action:
     scope: str = EVERYWHERE
     danger: Danger = Danger.NONE
     #: Why it is not possible now, or None.
-    why_not: Reason = always
+    why_not: Callable[[C], str | None] = always
     #: The question of a dangerous action; answering no ends it.
-    ask: Ask | None = None
-    #: Do it; the text returned is told in the status line.
-    run: Run
+    ask: Callable[[C], Question | None] | None = None
+    #: Do it; the text returned is shown in the status line.
+    run: Callable[[C], Awaitable[str | None] | str | None]
     #: `run` opens a dialog: what is typed right after the key belongs there.
     prompts: bool = False
     #: Place in the footer, lower first; None leaves it out.
@@ -113,9 +110,11 @@ class Action:
     #: Name on the `:` line; None leaves it out.
     command: str | None = None
     #: What the first word after the command may be.
-    complete: Complete | None = None
-    #: What that word is: a queue or a job retargets the action.
-    takes: str | None = field(default=None)
+    complete: Callable[[C], Sequence[str]] | None = None
+    #: What the words after the command are: a queue or a job retargets the action.
+    takes: Literal["queue", "job", "text"] | None = None
+    #: The context it needs, where a command could also be typed on another screen.
+    needs: type[Context] = Context
 
     @property
     def opens_dialog(self) -> bool:
@@ -125,19 +124,9 @@ class Action:
     def unavailable(self, context: Context) -> str | None:
         """Say why this cannot be done now: permission first, then what is not on screen, then its own precondition."""
         if self.danger is not Danger.NONE:
-            reason = context.snapshot.why_not_write() or context.screen.why_not_drawn()
+            reason = context.snapshot.why_not_write() or context.page.why_not_drawn()
             if reason is not None:
                 return reason
-        return self.why_not(context)
-
-
-def on_screen(method: str, *args: Any) -> Run:
-    """Run a method of the active screen that takes `args` and returns nothing or a line to tell."""
-
-    async def run(context: Context) -> str | None:
-        answer = getattr(context.screen, method)(*args)
-        if isinstance(answer, Awaitable):
-            answer = await answer
-        return answer if isinstance(answer, str) else None
-
-    return run
+        if not isinstance(context, self.needs):
+            return f"only on the {self.scope} screen"
+        return self.why_not(context)  # type: ignore[arg-type]  # keys of a screen come with its context, `needs` sees to commands

@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..model.flows import caps_of, root_of
+from ..model.flows import TopUpRequest, caps_of, root_of
 from ..text.format import plural
 from ..text.safe import clean
 from . import jobs
-from .base import Action, Context, Danger, Question, Reason, on_screen
+from .base import Action, Context, Danger, Question
 from .outcome import Unchanged
+from .protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowBudget, FlowNode, TopUp
 
     from ..model.snapshot import FlowView
-    from ..screens.flows.top_up import Request
+
+
+#: Asks the server what a request would do, and changes nothing.
+Preview = Callable[[TopUpRequest], "Awaitable[TopUp]"]
+
+
+class FlowsPage(Page, Protocol):
+    """The list of flows or the page of one, as their actions know them."""
+
+    def open_selected(self) -> None: ...
+
+    async def ask_top_up(
+        self, name: str, budget: FlowBudget, view: FlowView | None, preview: Preview
+    ) -> TopUpRequest | None:
+        """Ask how much to add to a budget; None for nothing. `name` is safe text."""
+        ...
+
+
+class FlowPage(FlowsPage, jobs.CopyPage, Protocol):
+    """The page of one flow, as its actions know it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowContext(Context):
     """What was on screen when the key was pressed, with the flow it was about."""
 
+    page: FlowsPage
     #: The flow as its page shows it; None in the list.
     view: FlowView | None = None
     flow: Flow | None = None
 
 
-def _flow(context: Context) -> Flow | None:
-    return context.flow if isinstance(context, FlowContext) else None
+@dataclass(frozen=True, kw_only=True)
+class FlowPageContext(FlowContext, jobs.CopyContext):
+    """What was on the page of a flow when the key was pressed."""
+
+    page: FlowPage
 
 
-def _blocked(context: Context) -> dict[JobRef, tuple[JobRef, ...]]:
-    view = context.view if isinstance(context, FlowContext) else None
-    return dict(view.blocked) if view is not None else {}
+def _blocked(context: FlowContext) -> dict[JobRef, tuple[JobRef, ...]]:
+    return dict(context.view.blocked) if context.view is not None else {}
 
 
-def _node(context: Context, ref: JobRef) -> FlowNode | None:
-    flow = _flow(context)
+def _node(context: FlowContext, ref: JobRef) -> FlowNode | None:
+    flow = context.flow
     return next((node for node in flow.nodes if node.ref == ref), None) if flow is not None else None
 
 
@@ -47,7 +71,7 @@ def _shown(ref: JobRef) -> str:
     return clean(str(ref), single_line=True, limit=120)
 
 
-def _named(context: Context, ref: JobRef) -> str:
+def _named(context: FlowContext, ref: JobRef) -> str:
     node = _node(context, ref)
     name = clean(node.name, single_line=True, limit=60) if node is not None else ""
     return f"{_shown(ref)} {name}".strip()
@@ -56,8 +80,8 @@ def _named(context: Context, ref: JobRef) -> str:
 # --- budgets -----------------------------------------------------------------------------------------------
 
 
-def _cannot_top_up(context: Context) -> str | None:
-    flow = _flow(context)
+def _cannot_top_up(context: FlowContext) -> str | None:
+    flow = context.flow
     if flow is None:
         return "no flow is selected"
     if flow.budget is None:
@@ -65,20 +89,17 @@ def _cannot_top_up(context: Context) -> str | None:
     return None if caps_of(flow.budget) else "its budget has no cap that could be raised"
 
 
-async def _top_up(context: Context) -> str:
-    from ..screens.flows.top_up import TopUpDialog
-
-    assert isinstance(context, FlowContext)
+async def _top_up(context: FlowContext) -> str:
     assert context.flow is not None
     assert context.flow.budget is not None
     budget, root = context.flow.budget, root_of(context.flow)
     name = clean(root.name if root is not None else "", single_line=True, limit=60)
 
-    async def preview(request: Request) -> TopUp:
+    async def preview(request: TopUpRequest) -> TopUp:
         return await _apply(context, budget, request, preview=True)
 
-    dialog = TopUpDialog(f"{name} {_shown(budget.flow)}".strip(), budget, context.view, preview)
-    request: Request | None = await context.app.push_screen_wait(dialog)
+    asked = f"{name} {_shown(budget.flow)}".strip()
+    request = await context.page.ask_top_up(asked, budget, context.view, preview)
     if request is None:
         return Unchanged("nothing was added")
     answer = await _apply(context, budget, request, preview=False)
@@ -88,7 +109,7 @@ async def _top_up(context: Context) -> str:
     return f"{done}: {plural(len(answer.released), 'job')} released" if answer.released else done
 
 
-async def _apply(context: Context, budget: FlowBudget, request: Request, *, preview: bool) -> TopUp:
+async def _apply(context: FlowContext, budget: FlowBudget, request: TopUpRequest, *, preview: bool) -> TopUp:
     """Top up, or ask what that would do; refused when the caps are not the ones that were shown."""
     more: dict[str, Any] = {
         "add_tokens": request.add_tokens,
@@ -107,7 +128,7 @@ async def _apply(context: Context, budget: FlowBudget, request: Request, *, prev
 # --- parents that cannot go on -----------------------------------------------------------------------------
 
 
-def _stuck_parent(context: Context) -> JobRef | None:
+def _stuck_parent(context: FlowContext) -> JobRef | None:
     """The blocked parent that the selected row is about: itself, or the one its failed child keeps."""
     blocked = _blocked(context)
     if context.job in blocked:
@@ -115,7 +136,7 @@ def _stuck_parent(context: Context) -> JobRef | None:
     return next((parent for parent, children in blocked.items() if context.job in children), None)
 
 
-def _failed_job(context: Context) -> JobRef | None:
+def _failed_job(context: FlowContext) -> JobRef | None:
     """The failed job that the selected row is about: itself, or what keeps the selected parent."""
     if context.job_state == "failed":
         return context.job
@@ -125,20 +146,20 @@ def _failed_job(context: Context) -> JobRef | None:
     )
 
 
-def _cannot_retry(context: Context) -> str | None:
+def _cannot_retry(context: FlowContext) -> str | None:
     if reason := jobs.needs_job(context):
         return reason
     return None if _failed_job(context) is not None else "neither this job nor what it waits for has failed"
 
 
-async def _retry(context: Context) -> str:
+async def _retry(context: FlowContext) -> str:
     job = _failed_job(context)
     assert job is not None
     await context.change(job.queue, lambda queue, actor: queue.retry_job(job.id, actor=actor))
     return f"{_named(context, job)} waits again"
 
 
-def _cannot_release(context: Context) -> str | None:
+def _cannot_release(context: FlowContext) -> str | None:
     if reason := jobs.needs_job(context):
         return reason
     return (
@@ -146,7 +167,7 @@ def _cannot_release(context: Context) -> str | None:
     )
 
 
-async def _ask_release(context: Context) -> Question | None:
+def _ask_release(context: FlowContext) -> Question | None:
     parent = _stuck_parent(context)
     if parent is None:
         return None
@@ -159,7 +180,7 @@ async def _ask_release(context: Context) -> Question | None:
     )
 
 
-async def _release(context: Context) -> str:
+async def _release(context: FlowContext) -> str:
     parent = _stuck_parent(context)
     assert parent is not None
     children = _blocked(context)[parent]
@@ -173,32 +194,18 @@ async def _release(context: Context) -> str:
 # --- the registry ------------------------------------------------------------------------------------------
 
 
-async def _open_flow(context: Context) -> None:
-    from ..screens.flows.page import FlowScreen
-
+def _open_flow(context: Context) -> None:
     assert context.job is not None
-    context.app.push_screen(FlowScreen(context.job))
+    context.console.open_page("flow", context.job)
 
 
-def _needs_flow(context: Context) -> str | None:
-    return None if _flow(context) is not None else "no flow is selected"
-
-
-def _like(action_id: str, scope: str, footer: int | None, why_not: Reason | None = None) -> Action:
+def _like(name: str, footer: int | None) -> Action[jobs.CopyContext]:
     """An action of jobs, on the selected job of a flow."""
-    action = next(action for action in jobs.ACTIONS if action.id == action_id)
-    name = action_id.partition(".")[2]
-    return replace(
-        action,
-        id=f"{scope}.{name}",
-        scope=scope,
-        footer=footer,
-        command=None,
-        why_not=why_not or action.why_not,
-    )
+    action = next(action for action in jobs.ON_A_JOB if action.id == name)
+    return replace(action, id=f"flow.{name}", scope="flow", footer=footer, command=None)
 
 
-def _top_up_action(scope: str) -> Action:
+def _top_up_action(scope: str) -> Action[FlowContext]:
     return Action(
         id=f"{scope}.top-up",
         title="top up",
@@ -213,18 +220,21 @@ def _top_up_action(scope: str) -> Action:
     )
 
 
-ACTIONS = (
+_LIST: tuple[Action[FlowContext], ...] = (
     Action(
         id="flows.open",
         title="open",
         help="Open the selected flow: its jobs, its budget, what keeps it.",
         keys=("enter",),
         scope="flows",
-        why_not=_needs_flow,
-        run=on_screen("open_selected"),
+        why_not=lambda context: None if context.flow is not None else "no flow is selected",
+        run=lambda context: context.page.open_selected(),
         footer=10,
     ),
     _top_up_action("flows"),
+)
+
+_PAGE: tuple[Action[FlowPageContext], ...] = (
     Action(
         id="flow.open",
         title="job",
@@ -232,7 +242,7 @@ ACTIONS = (
         keys=("enter",),
         scope="flow",
         why_not=jobs.needs_job,
-        run=on_screen("open_selected"),
+        run=lambda context: context.page.open_selected(),
         footer=10,
     ),
     _top_up_action("flow"),
@@ -259,9 +269,13 @@ ACTIONS = (
         run=_release,
         footer=40,
     ),
-    _like("jobs.remove", "flow", 50),
-    _like("jobs.tokens", "flow", 60),
-    _like("jobs.copy", "flow", None),
+    _like("remove", 50),
+    _like("tokens", 60),
+    _like("copy", None),
+)
+
+#: What leads to a flow from elsewhere.
+_OPEN: tuple[Action[Context], ...] = (
     *(
         Action(
             id=f"{scope}.flow",
@@ -285,3 +299,5 @@ ACTIONS = (
         takes="job",
     ),
 )
+
+ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_PAGE, *_OPEN)

@@ -83,7 +83,7 @@ def _cannot_retry_listed(context: Context) -> str | None:
     return None if _failed_listed(context) else "no failed job is listed"
 
 
-async def _ask_retry_listed(context: Context) -> Question | None:
+def _ask_retry_listed(context: Context) -> Question | None:
     rows, listing = _failed_listed(context), context.snapshot.jobs
     if listing is None:
         return None
@@ -127,7 +127,7 @@ async def _retry_listed(context: Context) -> str:
     return told if moved else Unchanged(told)
 
 
-_BOTH = (
+_BOTH: tuple[Action[Context], ...] = (
     Action(
         id="delay",
         title="delay",
@@ -156,7 +156,7 @@ _BOTH = (
     ),
 )
 
-ACTIONS = (
+ACTIONS: tuple[Action[Context], ...] = (
     Action(
         id="jobs.retry-listed",
         title="retry listed",

@@ -2,15 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from ..text.safe import clean
-from .base import Action, Context, Danger, Question, Run, on_screen
+from .base import Action, Context, Danger, Question
 from .outcome import Unchanged
+from .protocols import Page
 from .queues import queue_names
 
 #: The state of a job that is not there any more.
 GONE = "gone"
+
+
+class CopyPage(Page, Protocol):
+    """A screen on which a job can be copied; what a method returns is shown."""
+
+    def copy(self) -> str | None: ...
+
+
+class JobListPage(CopyPage, Protocol):
+    """The list of jobs, as its actions know it."""
+
+    def open_selected(self) -> None: ...
+
+    def next_state(self, step: int) -> None: ...
+
+    def next_queue(self, step: int) -> None: ...
+
+    def turn_order(self) -> str | None: ...
+
+
+class JobPage(CopyPage, Protocol):
+    """The page of one job, as its actions know it."""
+
+    def toggle_raw(self) -> str: ...
+
+    def toggle_reveal(self) -> str: ...
+
+    async def load_whole(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyContext(Context):
+    """A key pressed where a job can be copied."""
+
+    page: CopyPage
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobListContext(CopyContext):
+    """A key pressed on the list of jobs."""
+
+    page: JobListPage
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPageContext(CopyContext):
+    """A key pressed on the page of a job."""
+
+    page: JobPage
 
 
 def needs_job(context: Context) -> str | None:
@@ -53,7 +104,7 @@ async def _promote(context: Context) -> str:
     return f"{context.shown_job} promoted: it may start now"
 
 
-async def _ask_remove(context: Context) -> Question | None:
+def _ask_remove(context: Context) -> Question | None:
     if context.job is None:
         return None
     running = context.job_state == "active"
@@ -75,22 +126,14 @@ async def _remove(context: Context) -> str:
     return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
 
 
-async def _tokens(context: Context) -> None:
-    assert context.job is not None
-    context.app.go("streams", context.job)
-
-
-def _cannot_stream(context: Context) -> str | None:
-    return needs_job(context) or (None if context.app.has_screen("streams") else "there is no streams screen")
-
-
 def jobs_shown(context: Context) -> list[str]:
     """Names of the jobs that are listed, to complete what is typed."""
     listing = context.snapshot.jobs
     return [] if listing is None else [clean(str(row.ref), single_line=True) for row in listing.rows[:200]]
 
 
-_BOTH = (
+#: What can be done with a job, in the list, on its page and in its flow.
+ON_A_JOB: tuple[Action[CopyContext], ...] = (
     Action(
         id="retry",
         title="retry",
@@ -136,8 +179,8 @@ _BOTH = (
         title="tokens",
         help="Follow the job's tokens on the streams screen.",
         keys=("t",),
-        why_not=_cannot_stream,
-        run=_tokens,
+        why_not=needs_job,
+        run=lambda context: context.console.go("streams", context.job),
         footer=50,
     ),
     Action(
@@ -146,13 +189,13 @@ _BOTH = (
         help="Copy the job's id (in the list) or its payload (on its page) to the clipboard.",
         keys=("y",),
         why_not=needs_job,
-        run=on_screen("copy"),
+        run=lambda context: context.page.copy(),
         footer=60,
     ),
 )
 
 
-def _both(scope: str) -> tuple[Action, ...]:
+def _both(scope: str) -> tuple[Action[CopyContext], ...]:
     # The `:` line knows each command once: the list's.
     return tuple(
         replace(
@@ -161,18 +204,11 @@ def _both(scope: str) -> tuple[Action, ...]:
             scope=scope,
             command=action.command if scope == "jobs" else None,
         )
-        for action in _BOTH
+        for action in ON_A_JOB
     )
 
 
-def _open(name: str) -> Run:
-    async def run(context: Context) -> None:
-        context.app.go("jobs", context.job if name == "job" else context.queue)
-
-    return run
-
-
-ACTIONS = (
+_LIST: tuple[Action[JobListContext], ...] = (
     Action(
         id="jobs.open",
         title="open",
@@ -180,7 +216,7 @@ ACTIONS = (
         keys=("enter",),
         scope="jobs",
         why_not=needs_job,
-        run=on_screen("open_selected"),
+        run=lambda context: context.page.open_selected(),
         footer=10,
     ),
     *_both("jobs"),
@@ -190,7 +226,7 @@ ACTIONS = (
         help="Show the jobs of the next state.",
         keys=("tab", "right", "l"),
         scope="jobs",
-        run=on_screen("next_state", 1),
+        run=lambda context: context.page.next_state(1),
         footer=15,
     ),
     Action(
@@ -199,7 +235,7 @@ ACTIONS = (
         help="Show the jobs of the state before.",
         keys=("shift+tab", "left", "h"),
         scope="jobs",
-        run=on_screen("next_state", -1),
+        run=lambda context: context.page.next_state(-1),
     ),
     Action(
         id="jobs.order",
@@ -207,7 +243,7 @@ ACTIONS = (
         help="Turn the order round: newest or oldest first.",
         keys=("o",),
         scope="jobs",
-        run=on_screen("turn_order"),
+        run=lambda context: context.page.turn_order(),
         footer=65,
     ),
     Action(
@@ -216,7 +252,7 @@ ACTIONS = (
         help="Show the jobs of the next queue.",
         keys=("right_square_bracket",),
         scope="jobs",
-        run=on_screen("next_queue", 1),
+        run=lambda context: context.page.next_queue(1),
     ),
     Action(
         id="jobs.previous-queue",
@@ -224,8 +260,11 @@ ACTIONS = (
         help="Show the jobs of the queue before.",
         keys=("left_square_bracket",),
         scope="jobs",
-        run=on_screen("next_queue", -1),
+        run=lambda context: context.page.next_queue(-1),
     ),
+)
+
+_PAGE: tuple[Action[JobPageContext], ...] = (
     *_both("job"),
     Action(
         id="job.raw",
@@ -233,7 +272,7 @@ ACTIONS = (
         help="Show the payload as it is stored, or laid out again.",
         keys=("e",),
         scope="job",
-        run=on_screen("toggle_raw"),
+        run=lambda context: context.page.toggle_raw(),
         footer=55,
     ),
     Action(
@@ -242,7 +281,7 @@ ACTIONS = (
         help="Show masked secrets until the page is left, or mask them again.",
         keys=("v",),
         scope="job",
-        run=on_screen("toggle_reveal"),
+        run=lambda context: context.page.toggle_reveal(),
         footer=57,
     ),
     Action(
@@ -251,14 +290,17 @@ ACTIONS = (
         help="Read the whole payload of a job whose payload was cut.",
         keys=("m",),
         scope="job",
-        run=on_screen("load_whole"),
+        run=lambda context: context.page.load_whole(),
     ),
+)
+
+_OPEN: tuple[Action[Context], ...] = (
     Action(
         id="open-job",
         title="job",
         help="Open a job by its name, as in `:job inference:42`.",
         why_not=needs_job,
-        run=_open("job"),
+        run=lambda context: context.console.go("jobs", context.job),
         command="job",
         takes="job",
         complete=jobs_shown,
@@ -267,9 +309,11 @@ ACTIONS = (
         id="open-queue",
         title="queue",
         help="Open the jobs of a queue, as in `:queue inference`.",
-        run=_open("queue"),
+        run=lambda context: context.console.go("jobs", context.queue),
         command="queue",
         takes="queue",
         complete=queue_names,
     ),
 )
+
+ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_PAGE, *_OPEN)

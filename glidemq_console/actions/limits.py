@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from ..text.format import window
 from ..text.parse import parse_count, parse_rate
-from .base import Action, Context, Danger, Question, Reason, on_screen
+from .base import Action, Context, Danger, Question
 from .outcome import Unchanged
 from .prompts import ask_value
-from .queues import needs_queue, queue_names, selected_queue
+from .queues import QueueListContext, needs_queue, queue_names, selected_queue
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
 
 
-def _has(limit: Callable[[QueueSnapshot], bool], words: str) -> Reason:
+def _has(limit: Callable[[QueueSnapshot], bool], words: str) -> Callable[[Context], str | None]:
     def why_not(context: Context) -> str | None:
         row = selected_queue(context)
         return needs_queue(context) or (None if row is not None and limit(row) else words)
@@ -52,7 +52,7 @@ async def _set_rpm(context: Context) -> str:
     return f"{context.shown_queue}: at most {parsed[0]:,} starts in {window(parsed[1])}"
 
 
-async def _ask_clear_rpm(context: Context) -> Question | None:
+def _ask_clear_rpm(context: Context) -> Question | None:
     row = selected_queue(context)
     if row is None:
         return None
@@ -90,7 +90,7 @@ async def _set_concurrency(context: Context) -> str:
     return f"{context.shown_queue}: at most {most:,} jobs at once"
 
 
-async def _ask_clear_concurrency(context: Context) -> Question | None:
+def _ask_clear_concurrency(context: Context) -> Question | None:
     row = selected_queue(context)
     if row is None:
         return None
@@ -107,7 +107,7 @@ async def _clear_concurrency(context: Context) -> str:
     return f"{context.shown_queue}: no cap on jobs at once any more"
 
 
-ACTIONS = (
+ACTIONS: tuple[Action[QueueListContext], ...] = (
     Action(
         id="limits.open",
         title="jobs",
@@ -115,7 +115,7 @@ ACTIONS = (
         keys=("enter",),
         scope="limits",
         why_not=needs_queue,
-        run=on_screen("open_selected"),
+        run=lambda context: context.page.open_selected(),
         footer=10,
     ),
     Action(
@@ -185,7 +185,7 @@ ACTIONS = (
         keys=("d",),
         scope="limits",
         why_not=needs_queue,
-        run=on_screen("toggle_detail"),
+        run=lambda context: context.page.toggle_detail(),
         footer=55,
     ),
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from textual.timer import Timer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from glidemq_core import Actor, JobRef, Queue
     from glidemq_core.records import Approval, Decision, JobDetail
 
-    from ..app import ConsoleApp
+    from ..feed.protocol import Feed
 
 #: Answered decisions that are remembered, to keep their jobs out of the list until it has been read again.
 REMEMBERED = 2_000
@@ -36,11 +36,30 @@ class Answer:
     token: str
 
 
+class Host(Protocol):
+    """What an outbox needs of the app: the feed, the time, timers and tasks, and a place for messages."""
+
+    @property
+    def feed(self) -> Feed: ...
+
+    @property
+    def now_ms(self) -> Callable[[], int]: ...
+
+    def set_timer(self, delay: float, callback: Callable[[], None]) -> Timer: ...
+
+    def run_worker(
+        self, work: Coroutine[Any, Any, Answer | None], *, group: str, exit_on_error: bool
+    ) -> object: ...
+
+    def show_message(self, text: str, token: str = "foreground") -> None: ...
+
+
 class DecisionOutbox:
     """The decisions of this console that are not sent yet."""
 
-    def __init__(self, app: ConsoleApp, undo_ms: int) -> None:
-        self._app = app
+    def __init__(self, host: Host, undo_ms: int) -> None:
+        """Make an empty outbox; decisions are held back for `undo_ms`."""
+        self._host = host
         self._undo_ms = undo_ms
         self._pending: dict[JobRef, Pending] = {}
         self._timers: dict[JobRef, Timer] = {}
@@ -86,13 +105,15 @@ class DecisionOutbox:
     ) -> int:
         """Hold the same decision on some jobs back for the undo time; return on how many."""
         chosen = [one for one in shown if self.of(one.ref) is None]
-        batch, now = Batch(len(chosen)), self._app.now_ms()
+        batch, now = Batch(len(chosen)), self._host.now_ms()
         for one in chosen:
             due = due_at(now, self._undo_ms, one)
             self._pending[one.ref] = Pending(
                 shown=one, verb=verb, due_ms=due, batch=batch, comment=comment, reason=reason, data=data
             )
-            self._timers[one.ref] = self._app.set_timer(max(0.001, (due - now) / 1000), self._sender(one.ref))
+            self._timers[one.ref] = self._host.set_timer(
+                max(0.001, (due - now) / 1000), self._sender(one.ref)
+            )
         return len(chosen)
 
     def undoable(self, ref: JobRef | None = None) -> tuple[Pending, ...]:
@@ -129,7 +150,7 @@ class DecisionOutbox:
     def send_now(self, ref: JobRef) -> None:
         """Send a decision without waiting any longer."""
         if ref in self._pending:
-            self._app.run_worker(self._send(ref), group="decisions", exit_on_error=False)
+            self._host.run_worker(self._send(ref), group="decisions", exit_on_error=False)
 
     async def send_all(self) -> bool:
         """Send everything that is held back, and wait for the answers; return whether all of it counts."""
@@ -166,7 +187,7 @@ class DecisionOutbox:
     def _show_batch(self, batch: Batch) -> None:
         told = batch.result() if batch.messages else None
         if told is not None:
-            self._app.show_message(*told)
+            self._host.show_message(*told)
 
     async def _ask(self, pending: Pending) -> Answer:
         """Send one decision; a lost race is an answer, a lost connection is told."""
@@ -178,7 +199,7 @@ class DecisionOutbox:
             return await _call(pending)(queue, actor)
 
         try:
-            decision = await self._app.feed.change(pending.ref.queue, decide)
+            decision = await self._host.feed.change(pending.ref.queue, decide)
         except GlideMQError as error:
             if begun and isinstance(error, _UNANSWERED):
                 said = f": no answer, it may have been sent; the list will tell: {error.message}"
@@ -188,13 +209,13 @@ class DecisionOutbox:
                 pending=pending, decision=None, words=f"{name_of(pending.ref)}{said}", token="error"
             )
         job = await self._look(pending.ref) if decision.outcome == "not_suspended" else None
-        words, token = outcome_words(decision, job, self._app.now_ms())
+        words, token = outcome_words(decision, job, self._host.now_ms())
         return Answer(pending=pending, decision=decision, words=words, token=token)
 
     async def _look(self, ref: JobRef) -> JobDetail | None:
         """The job as it is now, to say who was first; None when that cannot be known."""
         try:
-            return await self._app.feed.job(ref, payload_limit=0)
+            return await self._host.feed.job(ref, payload_limit=0)
         except GlideMQError:
             return None
 

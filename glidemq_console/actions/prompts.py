@@ -18,5 +18,4 @@ async def ask_value(
         return found if isinstance(found, str) else None
 
     dialog = PromptDialog(title, body, value=value, yes="Set", no="Keep", validate=problem, max_length=40)
-    answer: str | None = await context.app.push_screen_wait(dialog)
-    return answer
+    return await context.console.push_screen_wait(dialog)

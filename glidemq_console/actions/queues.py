@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..model.snapshot import pause_note
 from ..text.format import plural
 from ..text.safe import clean
-from .base import Action, Context, Danger, Question, on_screen
+from .base import Action, Context, Danger, Question
 from .outcome import Unchanged
+from .protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
 
 #: Jobs that one clean removes at most; pressing again removes the next ones.
 CLEAN_LIMIT = 1_000
+
+
+class QueueListPage(Page, Protocol):
+    """A list of queues with the detail of one, as actions know it."""
+
+    def open_selected(self) -> None: ...
+
+    def toggle_detail(self) -> None: ...
+
+
+class QueuesPage(QueueListPage, Protocol):
+    """The overview of queues, which can be sorted; what a method returns is shown."""
+
+    def sort_next(self) -> str: ...
+
+    def sort_reverse(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueListContext(Context):
+    """A key pressed on a list of queues."""
+
+    page: QueueListPage
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuesContext(QueueListContext):
+    """A key pressed on the overview of queues."""
+
+    page: QueuesPage
 
 
 def selected_queue(context: Context) -> QueueSnapshot | None:
@@ -75,7 +107,7 @@ def _cannot_retry(context: Context) -> str | None:
     return None if row.failed else f"nothing has failed in {context.shown_queue}"
 
 
-async def _ask_retry(context: Context) -> Question | None:
+def _ask_retry(context: Context) -> Question | None:
     row = selected_queue(context)
     if row is None:
         return None
@@ -104,7 +136,7 @@ def _cannot_drain(context: Context) -> str | None:
     return f"nothing waits in {context.shown_queue}{stay}"
 
 
-async def _ask_drain(context: Context) -> Question | None:
+def _ask_drain(context: Context) -> Question | None:
     row = selected_queue(context)
     if row is None or context.queue is None:
         return None
@@ -124,14 +156,14 @@ async def _drain(context: Context) -> str:
     return told if gone else Unchanged(told)
 
 
-def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
+def _clean_action(state: Literal["completed", "failed"], key: str) -> Action[Context]:
     def why_not(context: Context) -> str | None:
         row = selected_queue(context)
         if row is None:
             return "no queue is selected"
         return None if getattr(row, state) else f"{context.shown_queue} has no {state} jobs"
 
-    async def ask(context: Context) -> Question | None:
+    def ask(context: Context) -> Question | None:
         row = selected_queue(context)
         if row is None or context.queue is None:
             return None
@@ -169,7 +201,7 @@ def _clean_action(state: Literal["completed", "failed"], key: str) -> Action:
     )
 
 
-ACTIONS = (
+ACTIONS: tuple[Action[QueuesContext], ...] = (
     Action(
         id="queue.open",
         title="jobs",
@@ -177,7 +209,7 @@ ACTIONS = (
         keys=("enter",),
         scope="queues",
         why_not=needs_queue,
-        run=on_screen("open_selected"),
+        run=lambda context: context.page.open_selected(),
         footer=10,
     ),
     Action(
@@ -236,7 +268,7 @@ ACTIONS = (
         help="Sort by the next column.",
         keys=("s",),
         scope="queues",
-        run=on_screen("sort_next"),
+        run=lambda context: context.page.sort_next(),
         footer=50,
     ),
     Action(
@@ -245,7 +277,7 @@ ACTIONS = (
         help="Turn the order round.",
         keys=("S",),
         scope="queues",
-        run=on_screen("sort_reverse"),
+        run=lambda context: context.page.sort_reverse(),
     ),
     Action(
         id="queue.detail",
@@ -254,7 +286,7 @@ ACTIONS = (
         keys=("d",),
         scope="queues",
         why_not=needs_queue,
-        run=on_screen("toggle_detail"),
+        run=lambda context: context.page.toggle_detail(),
         footer=55,
     ),
     Action(

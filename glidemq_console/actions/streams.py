@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import Protocol
 
-from .base import Action, Context, on_screen
+from .base import Action, Context
+from .protocols import Page
 
-if TYPE_CHECKING:
-    from ..screens.streams.screen import StreamsScreen
+
+class StreamsPage(Page, Protocol):
+    """The wall of tokens, as its actions know it; what a method returns is shown."""
+
+    @property
+    def is_replaying(self) -> bool: ...
+
+    def toggle_pause(self) -> str | None: ...
+
+    def next_pane(self, step: int) -> None: ...
+
+    def next_wall(self) -> str: ...
+
+    def toggle_zoom(self) -> None: ...
+
+    async def toggle_replay(self) -> str | None: ...
+
+    def change_speed(self, step: int) -> str | None: ...
+
+    def next_match(self, step: int) -> str | None: ...
+
+    def copy(self) -> str | None: ...
+
+    async def save(self) -> str | None: ...
+
+    async def close_pane(self) -> None: ...
+
+    def choose_running(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamsContext(Context):
+    """A key pressed on the wall."""
+
+    page: StreamsPage
 
 
 def _needs_pane(context: Context) -> str | None:
     return None if context.job is not None else "no stream is open"
 
 
-def _needs_replay(context: Context) -> str | None:
+def _needs_replay(context: StreamsContext) -> str | None:
     if context.job is None:
         return "no stream is open"
-    return None if cast("StreamsScreen", context.screen).is_replaying else "nothing is replayed; r starts it"
+    return None if context.page.is_replaying else "nothing is replayed; r starts it"
 
 
-async def _job(context: Context) -> None:
-    context.app.go("jobs", context.job)
-
-
-async def _open(context: Context) -> None:
-    context.app.go("streams", context.job)
-
-
-ACTIONS = (
+ACTIONS: tuple[Action[StreamsContext], ...] = (
     Action(
         id="streams.pause",
         title="pause",
@@ -36,7 +63,7 @@ ACTIONS = (
         keys=("space",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("toggle_pause"),
+        run=lambda context: context.page.toggle_pause(),
         footer=10,
     ),
     Action(
@@ -46,7 +73,7 @@ ACTIONS = (
         keys=("right", "l", "tab"),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("next_pane", 1),
+        run=lambda context: context.page.next_pane(1),
         footer=20,
     ),
     Action(
@@ -56,7 +83,7 @@ ACTIONS = (
         keys=("left", "h", "shift+tab"),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("next_pane", -1),
+        run=lambda context: context.page.next_pane(-1),
     ),
     Action(
         id="streams.wall",
@@ -64,7 +91,7 @@ ACTIONS = (
         help="Show one pane, or a wall of two, four or nine.",
         keys=("w",),
         scope="streams",
-        run=on_screen("next_wall"),
+        run=lambda context: context.page.next_wall(),
         footer=30,
     ),
     Action(
@@ -74,7 +101,7 @@ ACTIONS = (
         keys=("enter",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("toggle_zoom"),
+        run=lambda context: context.page.toggle_zoom(),
         footer=45,
     ),
     Action(
@@ -84,7 +111,7 @@ ACTIONS = (
         keys=("r",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("toggle_replay"),
+        run=lambda context: context.page.toggle_replay(),
         footer=40,
     ),
     Action(
@@ -94,7 +121,7 @@ ACTIONS = (
         keys=("less_than_sign",),
         scope="streams",
         why_not=_needs_replay,
-        run=on_screen("change_speed", -1),
+        run=lambda context: context.page.change_speed(-1),
     ),
     Action(
         id="streams.faster",
@@ -103,7 +130,7 @@ ACTIONS = (
         keys=("greater_than_sign",),
         scope="streams",
         why_not=_needs_replay,
-        run=on_screen("change_speed", 1),
+        run=lambda context: context.page.change_speed(1),
     ),
     Action(
         id="streams.find-next",
@@ -112,7 +139,7 @@ ACTIONS = (
         keys=("n",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("next_match", 1),
+        run=lambda context: context.page.next_match(1),
     ),
     Action(
         id="streams.find-previous",
@@ -121,7 +148,7 @@ ACTIONS = (
         keys=("N",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("next_match", -1),
+        run=lambda context: context.page.next_match(-1),
     ),
     Action(
         id="streams.copy",
@@ -130,7 +157,7 @@ ACTIONS = (
         keys=("y",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("copy"),
+        run=lambda context: context.page.copy(),
         footer=72,
     ),
     Action(
@@ -140,7 +167,7 @@ ACTIONS = (
         keys=("S",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("save"),
+        run=lambda context: context.page.save(),
         prompts=True,
         footer=74,
     ),
@@ -151,7 +178,7 @@ ACTIONS = (
         keys=("x",),
         scope="streams",
         why_not=_needs_pane,
-        run=on_screen("close_pane"),
+        run=lambda context: context.page.close_pane(),
         footer=76,
     ),
     Action(
@@ -161,7 +188,7 @@ ACTIONS = (
         keys=("o",),
         scope="streams",
         why_not=_needs_pane,
-        run=_job,
+        run=lambda context: context.console.go("jobs", context.job),
         footer=78,
     ),
     Action(
@@ -170,13 +197,13 @@ ACTIONS = (
         help="Show whatever runs and streams right now, changing as jobs end.",
         keys=("a",),
         scope="streams",
-        run=on_screen("choose_running"),
+        run=lambda context: context.page.choose_running(),
     ),
     Action(
         id="tail",
         title="tail",
         help="Follow the tokens of a job, as in `:tail chat:42`.",
-        run=_open,
+        run=lambda context: context.console.go("streams", context.job),
         command="tail",
         takes="job",
     ),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ..screens.approvals.card_text import undrawable
+from ..text import format as fmt
 from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ SORTS: Final = tuple(SORT_COLUMNS)
 _FAR: Final = 1 << 62
 #: Jobs that were shown whole which are remembered.
 REMEMBERED: Final = 5_000
+#: Characters of one text that a card draws. What is longer was not shown whole.
+DRAWN_LIMIT: Final = 2_000_000
 #: Characters of payload and draft that are read for a card before anybody asks for the whole.
 CARD_LIMIT: Final = 65_536
 
@@ -64,6 +66,20 @@ class Listed:
         """Whether a job is still what it was when it was marked."""
         now = self.items.get(marked.ref)
         return now is not None and now.mark == marked.mark
+
+
+def undrawable(one: Approval) -> str | None:
+    """Say what of a job is too long to be drawn on a card, or None."""
+    texts: tuple[tuple[str, str | None], ...] = (
+        ("reason", one.reason),
+        ("draft", one.draft),
+        ("payload", one.raw),
+        *(("tool call", call.args) for call in one.tool_calls),
+    )
+    for what, text in texts:
+        if text is not None and len(text) > DRAWN_LIMIT:
+            return f"{what} after {fmt.byte_size(DRAWN_LIMIT)}"
+    return None
 
 
 class Seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..text import format as fmt
@@ -163,6 +163,22 @@ def caps_of(budget: FlowBudget) -> list[Cap]:
             if most > 0
         ]
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopUpRequest:
+    """What is to be added to a budget."""
+
+    add_tokens: float = 0
+    add_cost: float = 0
+    add_tokens_by: Mapping[str, float] = field(default_factory=dict)
+    add_costs_by: Mapping[str, float] = field(default_factory=dict)
+    retry_failed: bool = False
+
+    @property
+    def adds(self) -> bool:
+        """Whether any cap is raised."""
+        return bool(self.add_tokens or self.add_cost or self.add_tokens_by or self.add_costs_by)
 
 
 def forecast(budget: FlowBudget, now_ms: int) -> tuple[str, str]:

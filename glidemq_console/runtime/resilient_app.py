@@ -32,7 +32,7 @@ class ResilientApp(App[int]):
         """Whether a screen is on top that does not show yet what it was opened for."""
         raise NotImplementedError
 
-    def defect(self, error: BaseException, doing: str) -> None:
+    def report_defect(self, error: BaseException, doing: str) -> None:
         """Show and log an unexpected error; the console goes on."""
         self.show_message(self._defects.record(error, doing), "error")
 
@@ -40,7 +40,7 @@ class ResilientApp(App[int]):
         """See `KeepsGoing`: nothing is decided on a screen of which a part is not drawn."""
         if isinstance(widget.screen, ConsoleScreen):
             widget.screen.widget_is_drawn(widget, False)
-        self.call_later(self.defect, error, f"drawing {widget.id or type(widget).__name__}")
+        self.call_later(self.report_defect, error, f"drawing {widget.id or type(widget).__name__}")
 
     def drawing_went_well(self, widget: Widget) -> None:
         """See `KeepsGoing`."""
@@ -51,7 +51,7 @@ class ResilientApp(App[int]):
         """Show a defect in an action: the console stays, and nobody takes the action for done."""
         worker = event.worker
         if event.state is WorkerState.ERROR and worker.group != "feed" and worker.error is not None:
-            self.defect(worker.error, f"doing {worker.name}")
+            self.report_defect(worker.error, f"doing {worker.name}")
 
     def _handle_exception(self, error: Exception) -> None:
         """End in order: nothing that is held back is sent, and no report prints what variables held."""

@@ -12,8 +12,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from ..actions import Action, Context
-from ..actions.commands import CommandLine
+from ..actions.base import Context
+from ..actions.protocols import Console
 from ..model.snapshot import Interests, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import clean
@@ -22,11 +22,10 @@ from ..widgets.key_bar import KeyBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, width_of
 from . import frame_text
+from .command_line import CommandLine
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-
-    from ..app import ConsoleApp
 
 #: Below this the frame gives way to one plain line.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
@@ -59,9 +58,9 @@ class ConsoleScreen(Screen[None]):
         self._broken: set[Widget] = set()
 
     @property
-    def console(self) -> ConsoleApp:
-        """The app, typed."""
-        return cast("ConsoleApp", self.app)
+    def console(self) -> Console:
+        """The app, as screens know it."""
+        return cast("Console", self.app)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -84,7 +83,7 @@ class ConsoleScreen(Screen[None]):
 
     def context(self) -> Context:
         """What an action would work on now."""
-        return Context(app=self.console, screen=self, snapshot=self.snapshot)
+        return Context(console=self.console, page=self, snapshot=self.snapshot)
 
     def open(self, target: object) -> None:
         """Show something: a queue's name, a job, or what else this screen is about."""
@@ -101,12 +100,12 @@ class ConsoleScreen(Screen[None]):
         """Undo the innermost thing that is open here; False when there is none."""
         return False
 
-    def action_title(self, action: Action) -> str:
-        """Title of an action in the key bar, which may depend on what is selected."""
-        undoable = self.console.outbox.undoable(self.undoes()) if action.id == "undo" else ()
+    def title_of(self, action_id: str) -> str | None:
+        """Return the title that an action has now, where that depends on what is selected."""
+        undoable = self.console.outbox.undoable(self.undoes()) if action_id == "undo" else ()
         if undoable:
             return f"undo {fmt.countdown(min(one.due_ms for one in undoable), self.console.now_ms())}"
-        return action.title
+        return None
 
     def undoes(self) -> JobRef | None:
         """The job whose decision undo takes back here, if one is held; else it is the latest act."""
@@ -119,8 +118,8 @@ class ConsoleScreen(Screen[None]):
         """Tell whether `/` does something here: the screen has an `open_filter` of its own."""
         return type(self).open_filter is not ConsoleScreen.open_filter
 
-    def open_filter(self) -> str | None:
-        return "nothing to filter on this screen"
+    def open_filter(self) -> None:
+        """Open the line for a filter, where there is something to filter."""
 
     # --- the frame -----------------------------------------------------------------------------------------
 
@@ -133,7 +132,7 @@ class ConsoleScreen(Screen[None]):
         yield PartsView(id="lost")
         yield PartsView(id="too-small")
         yield StatusLine(id="status")
-        yield CommandLine(id="command-line")
+        yield CommandLine(self.context, id="command-line")
         yield KeyBar(id="keys")
 
     @property
@@ -170,7 +169,7 @@ class ConsoleScreen(Screen[None]):
             if not self.is_up or isinstance(message, events.Compose | events.Mount):
                 raise
             self._is_undrawn = True
-            self.console.defect(error, f"handling {type(message).__name__} on {self.SCOPE}")
+            self.console.report_defect(error, f"handling {type(message).__name__} on {self.SCOPE}")
 
     def on_mount(self) -> None:
         self.focus_main()
@@ -200,7 +199,7 @@ class ConsoleScreen(Screen[None]):
             self._show(snapshot)
         except Exception as error:  # noqa: BLE001  # whatever it is, the console goes on and tells it
             self._is_undrawn = True
-            self.console.defect(error, f"drawing {self.SCOPE}")
+            self.console.report_defect(error, f"drawing {self.SCOPE}")
         else:
             self._is_undrawn = False
 
@@ -213,7 +212,7 @@ class ConsoleScreen(Screen[None]):
             snapshot, label=config.label, user=config.user, now_ms=now, zone=config.zone, width=width
         )
         self.query_one("#header", StatusLine).show(left, right)
-        self.query_one(TabBar).show(frame_text.tabs(self.console.tabs, self.TAB, snapshot), self.TAB)
+        self.query_one(TabBar).show(frame_text.tabs(self.TAB, snapshot), self.TAB)
         if snapshot.has_data:
             self.draw(snapshot)
         else:

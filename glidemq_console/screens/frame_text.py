@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import tzinfo
+from typing import Any
 
-from ..actions import ACTIONS, Action, Context, in_scope, key_text
-from ..actions.base import EVERYWHERE
+from ..actions.base import EVERYWHERE, Action, Context
 from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import cell_fit, clean
 from ..widgets.styled import Parts, Styled, width_of
+from .registry import ACTIONS, in_scope, key_text
+from .table import SCREENS
 
 #: Entries of the key bar until the first answer came.
 _BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))
@@ -93,13 +95,11 @@ def _address(url: str) -> str:
     return url.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/") or url
 
 
-def tabs(
-    screens: Iterable[tuple[str, str]], current: str, snapshot: Snapshot
-) -> list[tuple[str, Parts, Parts]]:
+def tabs(current: str, snapshot: Snapshot) -> list[tuple[str, Parts, Parts]]:
     """Tabs of (key, parts, short parts): number and name; the short form is the number alone."""
     shown: list[tuple[str, Parts, Parts]] = []
     asked = snapshot.approvals
-    for key, name in screens:
+    for key, name in ((spec.key, spec.name) for spec in SCREENS):
         token = "focus" if name == current else "dim"
         badge = [Styled(f" ◆{asked:,}", "person", "bold")] if name == "approvals" and asked else []
         shown.append(
@@ -110,21 +110,23 @@ def tabs(
 
 def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     """What can be done here, for the key bar; what cannot is grey. Help comes last, so that it always fits."""
-    actions: Sequence[Action] = [*in_scope(scope), *in_scope(EVERYWHERE)]
+    actions: Sequence[Action[Any]] = [*in_scope(scope), *in_scope(EVERYWHERE)]
     entries: list[tuple[str, Parts]] = []
     if not context.snapshot.has_data:
         # Nothing to work on yet: what helps now, and nothing grey beside it.
         return [_plain_entry(name, title) for name, title in _BEFORE_DATA]
     # What never works on a screen is not for its key bar; esc is for pages that lie over another screen.
-    never = {"filter"} if not context.screen.filters() else set()
-    never |= set() if context.screen.IS_PAGE else {"back"}
+    never = {"filter"} if not context.page.filters() else set()
+    never |= set() if context.page.IS_PAGE else {"back"}
     # Where decisions are made its place is kept; elsewhere it comes with what can be taken back.
     never |= set() if scope == "approvals" or ACTIONS["undo"].unavailable(context) is None else {"undo"}
     shown = (action for action in actions if action.footer is not None and action.id not in never)
     for action in sorted(shown, key=lambda action: action.footer or 0):
         possible = action.unavailable(context) is None
         key = Styled(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
-        title = Styled(f" {context.screen.action_title(action)}", "foreground" if possible else "dim")
+        title = Styled(
+            f" {context.page.title_of(action.id) or action.title}", "foreground" if possible else "dim"
+        )
         entries.append((action.id, [key, title]))
     return entries
 

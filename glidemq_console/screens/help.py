@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ..actions import EVERYWHERE, Action, Context, in_scope, key_text
+from ..actions.base import EVERYWHERE, Action, Context
 from ..widgets.overlay import Overlay
 from ..widgets.styled import Parts, Styled
+from .registry import in_scope, key_text
 
 #: Cells of the keys before what they do.
 _KEYS = 20
@@ -36,7 +37,7 @@ def help_lines(scope: str, context: Context) -> list[Parts]:
     return lines
 
 
-def _actions(actions: list[Action], context: Context, taken: Collection[str] = ()) -> list[Parts]:
+def _actions(actions: list[Action[Any]], context: Context, taken: Collection[str] = ()) -> list[Parts]:
     """A line each; keys that are `taken` do something else on this screen."""
     lines: list[Parts] = []
     for action in actions:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.timer import Timer
 
-from ..actions import Context
-from ..actions.commands import CommandLine
+from ..actions.queues import QueueListContext
 from ..model.snapshot import Snapshot
 from ..text.safe import clean
 from ..widgets.lists.row_list import RowList
 from ..widgets.styled import Parts, Styled
+from .command_line import CommandLine
 from .frame import ConsoleScreen
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ class QueueListScreen(ConsoleScreen):
     def main_widget(self) -> RowList:
         return self.lines
 
-    def context(self) -> Context:
-        return replace(super().context(), queue=self.selected)
+    def context(self) -> QueueListContext:
+        return QueueListContext(console=self.console, page=self, snapshot=self.snapshot, queue=self.selected)
 
     def open(self, target: object) -> None:
         names = [queue.name for queue in self._listed]

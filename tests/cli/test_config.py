@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from glidemq_console.app import SCREENS
 from glidemq_console.config.file import edited
+from glidemq_console.screens.table import SCREENS
 from glidemq_console.theme.files import load_themes, user_folder
 
 from .harness import Ran, through_a_pty

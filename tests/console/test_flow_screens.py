@@ -287,7 +287,7 @@ async def test_rpm_and_slots_are_set_and_lifted(connection: Connection, server_u
 
 
 def _can(screen: LimitsScreen, key: str) -> bool:
-    from glidemq_console.actions import in_scope
+    from glidemq_console.screens.registry import in_scope
 
     action = next(action for action in in_scope("limits") if key in action.keys)
     return action.unavailable(screen.context()) is None

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from glidemq_console.actions import ACTIONS, Context
-from glidemq_console.actions.commands import completions, parse
+from glidemq_console.actions.base import Context
 from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
 from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRowsReader
 from glidemq_console.model.snapshot import (
@@ -28,6 +27,8 @@ from glidemq_console.model.snapshot import (
 from glidemq_console.screens import frame_text
 from glidemq_console.screens.approvals import text as approval_parts
 from glidemq_console.screens.approvals.card_text import parts_of, streamed_words
+from glidemq_console.screens.commands import completions, parse
+from glidemq_console.screens.registry import ACTIONS
 from glidemq_console.widgets.styled import width_of
 from glidemq_core.records import (
     Approval,
@@ -194,7 +195,7 @@ async def test_running_streams_are_sought_where_jobs_ran_and_elsewhere_in_turns(
 def context(**more: Any) -> Context:
     screen: Any = SimpleNamespace(SCOPE="queues", why_not_drawn=lambda: None)
     app: Any = SimpleNamespace(theme_names=("dark", "light"), outbox=SimpleNamespace(pending=()))
-    return Context(app=app, screen=screen, snapshot=LIVE, **more)
+    return Context(console=app, page=screen, snapshot=LIVE, **more)
 
 
 def test_commands_complete_with_those_of_the_screen_first() -> None:
@@ -224,7 +225,7 @@ def test_keys_are_unique_in_every_scope() -> None:
 
 
 def test_every_change_is_refused_in_a_read_only_console() -> None:
-    reading = Context(app=context().app, screen=context().screen, snapshot=replace(LIVE, read_only=True))
+    reading = Context(console=context().console, page=context().page, snapshot=replace(LIVE, read_only=True))
     changing = [action for action in ACTIONS.values() if action.danger]
 
     assert changing

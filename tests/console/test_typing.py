@@ -16,12 +16,14 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from glidemq_console.actions import ACTIONS, Context
+from glidemq_console.actions.base import Context
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.approvals.editor import PayloadEditor
 from glidemq_console.screens.frame import ConsoleScreen
 from glidemq_console.screens.jobs.page import JobScreen
+from glidemq_console.screens.registry import ACTIONS
+from glidemq_console.screens.table import SCREENS
 from glidemq_console.widgets.dialog import ConfirmDialog
 
 from .fixed import config, script
@@ -57,7 +59,7 @@ async def test_a_command_after_a_tabs_key_is_typed_on_that_tab(key: str) -> None
         type_in_one_go(app, f"{key}:pause rag-index\r")
 
         await eventually(lambda: feed.changes == [("rag-index", "pause", ())])
-        assert app.current_mode == app.tabs[int(key) - 1][1]
+        assert app.current_mode == SCREENS[int(key) - 1].name
 
 
 async def test_keys_after_a_command_work_on_what_it_opened() -> None:

@@ -10,11 +10,12 @@ from conftest import eventually
 from textual.pilot import Pilot
 from textual.strip import Strip
 
-from glidemq_console.actions import ACTIONS, EVERYWHERE, in_scope
+from glidemq_console.actions.base import EVERYWHERE
 from glidemq_console.app import SCREENS, ConsoleApp
 from glidemq_console.runtime.defects import DefectLog
 from glidemq_console.runtime.process import report_unsent
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
+from glidemq_console.screens.registry import ACTIONS, in_scope
 from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
 from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.options.job import Actor

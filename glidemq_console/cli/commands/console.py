@@ -53,8 +53,9 @@ def console(
     gc_tuning = GcTuning()
     gc_tuning.disable()
     config = console_config(session, options.merged(names, queue), screen, refresh, theme)
-    from glidemq_console.app import SCREENS, ConsoleApp
+    from glidemq_console.app import ConsoleApp
     from glidemq_console.runtime.process import run_console
+    from glidemq_console.screens.table import SCREENS
 
     known = [spec.name for spec in SCREENS]
     require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")

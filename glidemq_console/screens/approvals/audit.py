@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from ...actions.protocols import Console
 from ...model.snapshot import epoch_ms
 from ...text import format as fmt
 from ...text.audit import detail_words
@@ -17,10 +18,8 @@ from ...widgets.styled import Parts, Styled
 if TYPE_CHECKING:
     from glidemq_core.records import AuditEntry
 
-    from ...app import ConsoleApp
 
-
-def audit_lines(name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -> list[Parts]:
+def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> list[Parts]:
     """The overlay's lines. `name` is safe text."""
     lines: list[Parts] = [[Styled("audit ", "dim"), Styled(name, "", "bold")], []]
     if not entries:
@@ -58,5 +57,5 @@ class AuditScreen(Overlay):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("u,enter", "close", "close", show=False)]
 
-    def __init__(self, name: str, entries: Sequence[AuditEntry], console: ConsoleApp) -> None:
+    def __init__(self, name: str, entries: Sequence[AuditEntry], console: Console) -> None:
         super().__init__(audit_lines(name, entries, console))

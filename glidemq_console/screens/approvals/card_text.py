@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ...model.approvals import DRAWN_LIMIT
 from ...text import format as fmt
 from ...text.safe import clean, json_line, mask, mask_arguments, short
 from ...widgets.styled import Styled
@@ -14,8 +14,6 @@ from ...widgets.wrapped_text import QUOTED, Paragraph
 if TYPE_CHECKING:
     from glidemq_core.records import Approval, ToolCall
 
-#: Characters of one text that a card draws. What is longer was not shown whole.
-DRAWN_LIMIT: Final = 2_000_000
 #: Characters of the reason that stand in the head of the card; a longer one has a part of its own.
 HEAD_REASON: Final = 160
 #: Kinds of chunks that the draft and the tool calls are made of.
@@ -61,20 +59,6 @@ def parts_of(one: Approval, *, reveal: bool) -> CardParts:
         progress=_progress(one, reveal),
         raw=_raw(one, reveal) if one.data_error is not None else None,
     )
-
-
-def undrawable(one: Approval) -> str | None:
-    """Say what of a job is too long to be drawn on a card, or None."""
-    texts: Iterable[tuple[str, str | None]] = (
-        ("reason", one.reason),
-        ("draft", one.draft),
-        ("payload", one.raw),
-        *(("tool call", call.args) for call in one.tool_calls),
-    )
-    for what, text in texts:
-        if text is not None and len(text) > DRAWN_LIMIT:
-            return f"{what} after {fmt.byte_size(DRAWN_LIMIT)}"
-    return None
 
 
 def _quoted(title: str, text: str, reveal: bool) -> Part:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ...app import ConsoleApp
+from ...actions.protocols import Console
+from ...widgets.dialog import PromptDialog
 
 
-async def ask_reason(app: ConsoleApp, title: str) -> str | None:
+async def ask_reason(console: Console, title: str) -> str | None:
     """Ask why; None when nothing is to be rejected."""
-    from ...widgets.dialog import PromptDialog
 
     def problem(text: str) -> str | None:
         return None if text.strip() else "a rejection needs a reason"
@@ -24,18 +21,16 @@ async def ask_reason(app: ConsoleApp, title: str) -> str | None:
         validate=problem,
         danger=True,
     )
-    answer = await app.push_screen_wait(dialog)
+    answer = await console.push_screen_wait(dialog)
     return answer.strip() if answer is not None else None
 
 
-async def ask_comment(app: ConsoleApp, name: str, comment: str) -> str | None:
+async def ask_comment(console: Console, name: str, comment: str) -> str | None:
     """Ask for a comment, beginning with the one there is; None leaves it as it is."""
-    from ...widgets.dialog import PromptDialog
-
     dialog = PromptDialog(
         f"Comment on {name}",
         "It goes to the processor with your approval, and into the audit.",
         value=comment,
         yes="Keep it",
     )
-    return await app.push_screen_wait(dialog)
+    return await console.push_screen_wait(dialog)

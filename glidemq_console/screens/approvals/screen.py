@@ -12,9 +12,7 @@ from textual.widgets import Button
 
 from glidemq_core.errors import GlideMQError
 
-from ...actions import Action, bindings
 from ...actions.approvals import ApprovalContext
-from ...actions.commands import CommandLine
 from ...actions.outbox import Answer
 from ...model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
 from ...model.decisions import gone_words, name_of
@@ -24,6 +22,8 @@ from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
 from ...widgets.styled import Parts, Styled
+from ..command_line import CommandLine
+from ..registry import bindings
 from . import text as say
 from .card import Review, ReviewCard
 from .deciding import DecidingScreen
@@ -91,8 +91,8 @@ class ApprovalsScreen(DecidingScreen):
     def context(self) -> ApprovalContext:
         shown = self.shown
         return ApprovalContext(
-            app=self.console,
-            screen=self,
+            console=self.console,
+            page=self,
             snapshot=self.snapshot,
             queue=shown.queue if shown is not None else None,
             job=shown.ref if shown is not None else None,
@@ -100,15 +100,15 @@ class ApprovalsScreen(DecidingScreen):
             shown=shown,
         )
 
-    def action_title(self, action: Action) -> str:
+    def title_of(self, action_id: str) -> str | None:
         pending = self._pending_shown
-        if pending is not None and action.id == f"approvals.{pending.verb}":
+        if pending is not None and action_id == f"approvals.{pending.verb}":
             return "send now"
-        if action.id == "approvals.open" and self.has_changed:
+        if action_id == "approvals.open" and self.has_changed:
             return "looked"
-        if action.id == "approvals.open" and self.is_cut:
+        if action_id == "approvals.open" and self.is_cut:
             return "open the whole"
-        return super().action_title(action)
+        return super().title_of(action_id)
 
     def status(self, snapshot: Snapshot) -> Parts:
         parts: list[Styled] = []

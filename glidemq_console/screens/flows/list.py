@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from ...actions import Context, bindings
-from ...actions.commands import CommandLine
 from ...actions.flows import FlowContext
 from ...model.flows import flow_state, root_of
 from ...model.snapshot import Interests, Snapshot
@@ -17,9 +15,10 @@ from ...text.safe import clean
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled
-from ..frame import ConsoleScreen
+from ..command_line import CommandLine
+from ..registry import bindings
 from . import text as say
-from .page import FlowScreen
+from .top_up import TopUpScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records import Flow
@@ -52,7 +51,7 @@ _EMPTY: tuple[Parts, ...] = (
 )
 
 
-class FlowsScreen(ConsoleScreen):
+class FlowsScreen(TopUpScreen):
     """Every known flow."""
 
     SCOPE = "flows"
@@ -96,9 +95,9 @@ class FlowsScreen(ConsoleScreen):
             flows=self._wanted, flows_shown=tuple(flow.root for flow in self._listed if flow.root in seen)
         )
 
-    def context(self) -> Context:
+    def context(self) -> FlowContext:
         flow = self.selected
-        shown = FlowContext(app=self.console, screen=self, snapshot=self.snapshot)
+        shown = FlowContext(console=self.console, page=self, snapshot=self.snapshot)
         return shown if flow is None else replace(shown, queue=flow.root.queue, job=flow.root, flow=flow)
 
     def status(self, snapshot: Snapshot) -> Parts:
@@ -124,7 +123,7 @@ class FlowsScreen(ConsoleScreen):
         from glidemq_core.options.job import JobRef
 
         if isinstance(target, JobRef):
-            self.app.push_screen(FlowScreen(target))
+            self.console.open_page("flow", target)
 
     def leave(self) -> bool:
         if self._filter:
@@ -172,7 +171,7 @@ class FlowsScreen(ConsoleScreen):
     def open_selected(self) -> None:
         flow = self.selected
         if flow is not None:
-            self.app.push_screen(FlowScreen(flow.root))
+            self.console.open_page("flow", flow.root)
 
     def open_filter(self) -> None:
         self.query_one(CommandLine).open_for_filter(self._filter)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 
-from ...actions import Context, bindings
-from ...actions.flows import FlowContext
+from ...actions.flows import FlowPageContext
 from ...model.flows import TreeRow, children_of, tree_rows
 from ...model.snapshot import FlowView, Interests, Snapshot
 from ...text.safe import short
@@ -17,9 +16,9 @@ from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled
-from ..frame import ConsoleScreen
-from ..jobs.page import JobScreen
+from ..registry import bindings
 from . import text as say
+from .top_up import TopUpScreen
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
@@ -40,7 +39,7 @@ COLUMNS = (
 )
 
 
-class FlowScreen(ConsoleScreen):
+class FlowScreen(TopUpScreen):
     """The page of one flow, found from any of its jobs."""
 
     SCOPE = "flow"
@@ -96,11 +95,11 @@ class FlowScreen(ConsoleScreen):
     def interests(self) -> Interests:
         return Interests(flow=self.ref)
 
-    def context(self) -> Context:
+    def context(self) -> FlowPageContext:
         view, node = self.view, self.selected
-        shown = FlowContext(
-            app=self.console,
-            screen=self,
+        shown = FlowPageContext(
+            console=self.console,
+            page=self,
             snapshot=self.snapshot,
             view=view,
             flow=view.flow if view is not None else None,
@@ -168,7 +167,7 @@ class FlowScreen(ConsoleScreen):
     def open_selected(self) -> None:
         node = self.selected
         if node is not None:
-            self.app.push_screen(JobScreen(node.ref))
+            self.console.open_page("job", node.ref)
 
     def copy(self) -> str | None:
         node = self.selected

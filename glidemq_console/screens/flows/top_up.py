@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -14,7 +12,8 @@ from textual.widgets import Button, Checkbox, Input, Static
 
 from glidemq_core.errors import GlideMQError
 
-from ...model.flows import Cap, caps_of
+from ...actions.flows import Preview
+from ...model.flows import Cap, TopUpRequest, caps_of
 from ...text import format as fmt
 from ...text.parse import parse_amount
 from ...text.safe import cell_fit, cell_pad, clean, short
@@ -22,6 +21,7 @@ from ...widgets.dialog import Dialog
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled
+from ..frame import ConsoleScreen
 from .text import amount_text, node_at
 
 if TYPE_CHECKING:
@@ -36,26 +36,7 @@ REST_S = 0.2
 _NAMES, _FIGURES = 14, 24
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be added."""
-
-    add_tokens: float = 0
-    add_cost: float = 0
-    add_tokens_by: Mapping[str, float] = field(default_factory=dict)
-    add_costs_by: Mapping[str, float] = field(default_factory=dict)
-    retry_failed: bool = False
-
-    @property
-    def adds(self) -> bool:
-        """Whether any cap is raised."""
-        return bool(self.add_tokens or self.add_cost or self.add_tokens_by or self.add_costs_by)
-
-
-Preview = Callable[[Request], Awaitable["TopUp"]]
-
-
-class TopUpDialog(Dialog[Request | None]):
+class TopUpDialog(Dialog[TopUpRequest | None]):
     """One field a cap; below them what is parked, what would be released, what remains."""
 
     DEFAULT_CSS: ClassVar[str] = """
@@ -81,7 +62,7 @@ class TopUpDialog(Dialog[Request | None]):
         self._preview = preview
         self._rest: Timer | None = None
         #: The request whose preview is on screen; only that one may be sent.
-        self._previewed: Request | None = None
+        self._previewed: TopUpRequest | None = None
         #: Enter was pressed before its preview came.
         self._goes_on = False
 
@@ -113,7 +94,7 @@ class TopUpDialog(Dialog[Request | None]):
 
     # --- what was typed ---
 
-    def request(self) -> Request | str:
+    def request(self) -> TopUpRequest | str:
         """What the fields say, or what is wrong with them."""
         single: dict[str, float] = {"add_tokens": 0, "add_cost": 0}
         by: dict[str, dict[str, float]] = {"add_tokens_by": {}, "add_costs_by": {}}
@@ -126,7 +107,7 @@ class TopUpDialog(Dialog[Request | None]):
             elif amount:
                 by[cap.kind][cap.category] = amount
         boxes = self.query(Checkbox)
-        return Request(
+        return TopUpRequest(
             add_tokens=single["add_tokens"],
             add_cost=single["add_cost"],
             add_tokens_by=by["add_tokens_by"],
@@ -155,7 +136,7 @@ class TopUpDialog(Dialog[Request | None]):
             return
         self.run_worker(self._show_preview(asked), group="preview", exclusive=True, exit_on_error=False)
 
-    async def _show_preview(self, asked: Request) -> None:
+    async def _show_preview(self, asked: TopUpRequest) -> None:
         try:
             answer = await self._preview(asked)
         except GlideMQError as error:
@@ -237,3 +218,13 @@ class TopUpDialog(Dialog[Request | None]):
 
     def action_leave(self) -> None:
         self.dismiss(None)
+
+
+class TopUpScreen(ConsoleScreen):
+    """A screen on which budgets can be topped up."""
+
+    async def ask_top_up(
+        self, name: str, budget: FlowBudget, view: FlowView | None, preview: Preview
+    ) -> TopUpRequest | None:
+        """Ask how much to add to a budget; None for nothing."""
+        return await self.app.push_screen_wait(TopUpDialog(name, budget, view, preview))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from ...actions import Context, bindings
-from ...actions.commands import CommandLine
+from ...actions.jobs import JobListContext
 from ...feed.job_pages import OF_EACH
 from ...model.snapshot import (
     Interests,
@@ -26,8 +25,9 @@ from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Cell, Parts, Styled
+from ..command_line import CommandLine
 from ..frame import ConsoleScreen
-from .page import JobScreen
+from ..registry import bindings
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobRow
@@ -195,12 +195,11 @@ class JobsScreen(ConsoleScreen):
         first, last = self.lines.visible_range
         return Interests(jobs=self._query, window=(first, max(last, first + self.app.size.height)))
 
-    def context(self) -> Context:
+    def context(self) -> JobListContext:
         row = self.selected
         queue = self._query.queue if self._query is not None else None
-        if row is None:
-            return replace(super().context(), queue=queue)
-        return replace(super().context(), queue=row.queue, job=row.ref, job_state=row.state, row=row)
+        shown = JobListContext(console=self.console, page=self, snapshot=self.snapshot, queue=queue)
+        return shown if row is None else replace(shown, job=row.ref, job_state=row.state, row=row)
 
     def status(self, snapshot: Snapshot) -> Parts:
         shown = self._shown
@@ -223,7 +222,7 @@ class JobsScreen(ConsoleScreen):
 
         if isinstance(target, JobRef):
             self.open(target.queue)
-            self.app.push_screen(JobScreen(target))
+            self.console.open_page("job", target)
         elif isinstance(target, str) and (self._query is None or self._query.queue != target):
             self._ask(JobsQuery(queue=target, state=self._first_state(target)))
 
@@ -358,7 +357,7 @@ class JobsScreen(ConsoleScreen):
     def open_selected(self) -> None:
         row = self.selected
         if row is not None:
-            self.app.push_screen(JobScreen(row.ref))
+            self.console.open_page("job", row.ref)
 
     def open_filter(self) -> None:
         text = self._query.find if self._query is not None else None

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
-from ...actions import Context, bindings
-from ...actions.jobs import GONE
+from ...actions.jobs import GONE, JobPageContext
 from ...model.snapshot import Interests, JobView, Snapshot
 from ...text import format as fmt
 from ...text.safe import short
@@ -17,6 +16,7 @@ from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled
 from ..frame import ConsoleScreen
+from ..registry import bindings
 from . import page_text as say
 
 if TYPE_CHECKING:
@@ -96,10 +96,18 @@ class JobScreen(ConsoleScreen):
     def interests(self) -> Interests:
         return Interests(job=self.ref)
 
-    def context(self) -> Context:
+    def context(self) -> JobPageContext:
         detail, view = self.detail, self.view
         state = detail.state if detail is not None else None if view is None else GONE
-        return replace(super().context(), queue=self.ref.queue, job=self.ref, job_state=state, row=detail)
+        return JobPageContext(
+            console=self.console,
+            page=self,
+            snapshot=self.snapshot,
+            queue=self.ref.queue,
+            job=self.ref,
+            job_state=state,
+            row=detail,
+        )
 
     def resized(self) -> None:
         self.set_class(self.app.size.width >= SIDE_WIDTH, "-wide")

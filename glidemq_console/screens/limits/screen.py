@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from ...actions import bindings
 from ...model.limits import QueueMeters, is_known
 from ...model.snapshot import Interests, Snapshot, filter_queues
 from ...text.safe import clean
@@ -16,6 +15,7 @@ from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled
 from ..queue_list import QueueListScreen
+from ..registry import bindings
 from . import text as say
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from ...actions import Action, bindings
+from ...actions.queues import QueuesContext
 from ...feed.queue_detail import FAILED_SAMPLE
 from ...model.snapshot import (
     QUEUE_KEYS,
@@ -34,6 +34,7 @@ from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Cell, Parts, Styled
 from ..limits.text import mini_meter
 from ..queue_list import QueueListScreen
+from ..registry import bindings
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot, WorkerInfo
@@ -145,11 +146,14 @@ class QueuesScreen(QueueListScreen):
             rows=self._visible_names(), queue_detail=self._detailed, workers=self.lines.shows("workers")
         )
 
-    def action_title(self, action: Action) -> str:
-        if action.id == "queue.pause-or-resume":
+    def context(self) -> QueuesContext:
+        return QueuesContext(console=self.console, page=self, snapshot=self.snapshot, queue=self.selected)
+
+    def title_of(self, action_id: str) -> str | None:
+        if action_id == "queue.pause-or-resume":
             row = self.snapshot.queue(self.selected) if self.selected is not None else None
             return "resume" if row is not None and row.paused else "pause"
-        return action.title
+        return super().title_of(action_id)
 
     def status(self, snapshot: Snapshot) -> Parts:
         shown, known = self.lines.total, len(snapshot.queues)

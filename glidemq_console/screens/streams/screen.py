@@ -10,8 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
 
-from ...actions import Action, Context, bindings
-from ...actions.commands import CommandLine
+from ...actions.streams import StreamsContext
 from ...feed.token_stream import SPEEDS, Follower
 from ...model.snapshot import Interests, LinkState, Snapshot
 from ...text import format as fmt
@@ -19,7 +18,9 @@ from ...text.safe import clean
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled
 from ...widgets.token_pane import TokenPane
+from ..command_line import CommandLine
 from ..frame import ConsoleScreen
+from ..registry import bindings
 from . import save as saving
 from . import text as say
 from .pane import StreamPane
@@ -132,22 +133,23 @@ class StreamsScreen(ConsoleScreen):
         pick = min(self._wall, MOST) if self._auto else 0
         return Interests(streams=tuple(slot.ref for slot in self._slots), pick=pick)
 
-    def context(self) -> Context:
+    def context(self) -> StreamsContext:
+        shown = StreamsContext(console=self.console, page=self, snapshot=self.snapshot)
         slot = self.slot
         if slot is None:
-            return super().context()
+            return shown
         state = slot.row.state if slot.row is not None else None
-        return replace(super().context(), queue=slot.ref.queue, job=slot.ref, job_state=state, row=slot.row)
+        return replace(shown, queue=slot.ref.queue, job=slot.ref, job_state=state, row=slot.row)
 
-    def action_title(self, action: Action) -> str:
+    def title_of(self, action_id: str) -> str | None:
         slot = self.slot
-        if action.id == "filter":
+        if action_id == "filter":
             return "find"
-        if slot is not None and action.id == "streams.pause" and slot.follower.paused:
+        if slot is not None and action_id == "streams.pause" and slot.follower.paused:
             return "go on"
-        if slot is not None and action.id == "streams.replay" and self.is_replaying:
+        if slot is not None and action_id == "streams.replay" and self.is_replaying:
             return "live"
-        return action.title
+        return super().title_of(action_id)
 
     def status(self, snapshot: Snapshot) -> Parts:
         if not self._slots:

@@ -1,0 +1,66 @@
+"""The registry of everything that can be done: keys, footer, help, palette, `:` line and docs all read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.binding import Binding, BindingType
+
+from ..actions import everywhere
+from ..actions.base import Action
+from .table import SCREENS
+
+ACTIONS: dict[str, Action[Any]] = {
+    action.id: action
+    for action in (
+        *(everywhere.go_action(spec.name, spec.key) for spec in SCREENS),
+        *everywhere.ACTIONS,
+        *(action for spec in SCREENS for action in spec.actions),
+    )
+}
+
+_KEY_TEXT = {
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "space": "space",
+    "escape": "esc",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "plus": "+",
+    "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+def in_scope(scope: str) -> list[Action[Any]]:
+    """Actions of one scope, in the order of the registry."""
+    return [action for action in ACTIONS.values() if action.scope == scope]
+
+
+def commands() -> dict[str, Action[Any]]:
+    """Actions by their name on the `:` line."""
+    return {action.command: action for action in ACTIONS.values() if action.command is not None}
+
+
+def bindings(scope: str) -> list[BindingType]:
+    """Textual bindings of one scope; every one ends in `app.act(id)`."""
+    return [
+        Binding(",".join(action.keys), f"app.act('{action.id}')", action.title, show=False, id=action.id)
+        for action in in_scope(scope)
+        if action.keys
+    ]
+
+
+def key_text(key: str) -> str:
+    """A key as people write it: `^p`, `shift+tab`, `[`."""
+    head, _, last = key.rpartition("+")
+    text = _KEY_TEXT.get(last, last)
+    if not head:
+        return text
+    return f"^{text}" if head == "ctrl" else f"{head}+{text}"

@@ -1,0 +1,45 @@
+"""The table of screens: tabs, keys, `--screen` and the key reference read it. A new screen is one line here."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from textual.screen import Screen
+
+from ..actions import approvals, flows, job_timing, jobs, limits, queues, streams
+from ..actions.base import Action
+from ..actions.protocols import PageName
+
+
+@dataclass(frozen=True)
+class ScreenSpec:
+    """A top-level screen: its key and name, where its class is (imported at the first visit), its actions."""
+
+    key: str
+    name: str
+    module: str
+    class_name: str
+    actions: tuple[Action[Any], ...]
+
+
+SCREENS = (
+    ScreenSpec("1", "queues", "queues.screen", "QueuesScreen", queues.ACTIONS),
+    ScreenSpec("2", "jobs", "jobs.list", "JobsScreen", (*jobs.ACTIONS, *job_timing.ACTIONS)),
+    ScreenSpec("3", "streams", "streams.screen", "StreamsScreen", streams.ACTIONS),
+    ScreenSpec("4", "approvals", "approvals.screen", "ApprovalsScreen", approvals.ACTIONS),
+    ScreenSpec("5", "flows", "flows.list", "FlowsScreen", flows.ACTIONS),
+    ScreenSpec("6", "limits", "limits.screen", "LimitsScreen", limits.ACTIONS),
+)
+#: Pages that lie over a screen, made for one job: module and class.
+PAGES: dict[PageName, tuple[str, str]] = {
+    "job": ("jobs.page", "JobScreen"),
+    "flow": ("flows.page", "FlowScreen"),
+}
+
+
+def make(module: str, class_name: str, *arguments: object) -> Screen[None]:
+    """Make a screen, importing it now."""
+    made: Screen[None] = getattr(importlib.import_module(f".{module}", __package__), class_name)(*arguments)
+    return made
