@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..model.flows import suspects
 from ..model.snapshot import FlowView
+from .reading import Reading
 
 if TYPE_CHECKING:
     from glidemq_core import Connection, Flow, JobRef, Queue
@@ -25,25 +26,33 @@ MAX_REASONS = 2_000
 class FlowReader:
     """Reads a flow, and asks about its blocked parents only when some child looks hopeless."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         #: Why a job runs on a fallback, by the job and which fallback; "" where no attempt was kept.
         self._reasons: dict[tuple[JobRef, int], str] = {}
 
-    async def read(self, watch: Watch, connection: Connection, ref: JobRef) -> FlowView:
+    async def read_wanted(self, reading: Reading) -> None:
+        """Read the flow that is wanted, if it is due."""
+        ref = reading.wants.flow
+        if ref is not None and reading.is_due(("flow", ref)):
+            view = await reading.attempt(self._read(reading, ref))
+            if view is not None:
+                reading.known = replace(reading.known, flow=view)
+
+    async def _read(self, reading: Reading, ref: JobRef) -> FlowView:
         """Read the flow of a job; without one when the job is gone."""
+        watch = reading.watch
         from glidemq_core.errors import JobNotFoundError
 
         try:
             flow = await watch.flow(ref.queue, ref.id, max_nodes=MAX_NODES)
         except JobNotFoundError:
-            return FlowView(ref=ref, flow=None, at_ms=self._clock())
+            return FlowView(ref=ref, flow=None, at_ms=reading.clock())
         blocked = {}
         for parent in suspects(flow)[:MAX_BLOCKED]:
-            if children := await self._blocking(connection, parent):
+            if children := await self._blocking(reading.connection, parent):
                 blocked[parent] = children
         reasons = await self._why(watch, flow)
-        return FlowView(ref=ref, flow=flow, at_ms=self._clock(), blocked=blocked, fallbacks=reasons)
+        return FlowView(ref=ref, flow=flow, at_ms=reading.clock(), blocked=blocked, fallbacks=reasons)
 
     async def _why(self, watch: Watch, flow: Flow) -> dict[JobRef, str]:
         """The error that made the latest fallback of each job fire; asked once for each."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..model.snapshot import JobList, JobsQuery, epoch_ms, state_count
+from .reading import Reading
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobPage, JobRow, QueueSnapshot
@@ -129,3 +131,40 @@ class JobPager:
             has_more=self.has_more,
             at_ms=at_ms,
         )
+
+
+class JobListReader:
+    """Keeps the pager of the list that is wanted."""
+
+    def __init__(self) -> None:
+        self._pager: JobPager | None = None
+        #: What the pages were read with; pages of another session are read anew.
+        self._watch: Watch | None = None
+
+    def lacks(self, window: tuple[int, int]) -> bool:
+        """Tell whether rows of the window or its margin are still to be loaded."""
+        return self._pager is None or self._pager.lacks(window)
+
+    async def read(self, reading: Reading) -> None:
+        """Read the pages that are wanted, if they are due."""
+        query = reading.wants.jobs
+        if query is None:
+            return
+        if self._pager is None or self._pager.query != query or self._watch is not reading.watch:
+            self._watch = reading.watch
+            self._pager = JobPager(query, partial(_read_page, reading))
+            reading.make_due("jobs")
+        pager = self._pager
+        if reading.is_due("jobs") and await reading.attempt(_refreshed(pager, reading.wants.window)) is None:
+            return
+        reading.known = replace(reading.known, jobs=pager.listing(reading.clock()))
+
+
+async def _refreshed(pager: JobPager, window: tuple[int, int]) -> bool:
+    await pager.refresh(window)
+    return True
+
+
+async def _read_page(reading: Reading, query: JobsQuery, cursor: str | None, limit: int) -> JobPage:
+    row = next((row for row in reading.rows.rows if row.name == query.queue), None)
+    return await read_page(reading.watch, query, row, cursor=cursor, limit=limit)

@@ -23,7 +23,7 @@ WORKERS_A_ROUND = 25
 HISTORIES_A_ROUND = 4
 
 
-class QueueRowsReader:
+class QueueRows:
     """Keeps a row for every known queue; visible ones are read every round, hidden ones rarely."""
 
     def __init__(self, names: Iterable[str], clock: Callable[[], int]) -> None:

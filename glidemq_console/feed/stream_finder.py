@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model.snapshot import Interests
+from .reading import Reading
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow, QueueSnapshot
@@ -30,9 +32,18 @@ class StreamFinder:
         self._rounds = 0
         self._ended: dict[JobRef, JobRow | None] = {}
 
+    async def read_wanted(self, reading: Reading) -> None:
+        """Read the followed jobs, and which others stream, if that is wanted and due."""
+        wants = reading.wants
+        if (wants.streams or wants.pick) and reading.is_due("streams"):
+            found = await reading.attempt(self.read(reading.watch, wants, reading.rows.rows))
+            if found is not None:
+                followed, running = found
+                reading.known = replace(reading.known, streams=followed, running=running)
+
     async def read(
         self, watch: Watch, wants: Interests, queues: Sequence[QueueSnapshot]
-    ) -> dict[str, object]:
+    ) -> tuple[dict[JobRef, JobRow | None], tuple[JobRow, ...]]:
         """Return the rows of the followed jobs, and running jobs that stream if some are sought."""
         active: dict[JobRef, JobRow] = {}
         names = {ref.queue for ref in wants.streams if ref not in self._ended}
@@ -47,7 +58,7 @@ class StreamFinder:
         self._ended |= {ref: row for ref, row in followed.items() if row is None or row.state in _ENDED}
         self._ended = {ref: row for ref, row in self._ended.items() if ref in followed}
         running = await self._running(watch, active, wants) if wants.pick else ()
-        return {"streams": followed, "running": running}
+        return followed, running
 
     async def _running(
         self, watch: Watch, active: dict[JobRef, JobRow], wants: Interests

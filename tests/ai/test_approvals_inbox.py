@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from kits.watch import viewer_url
 
-from glidemq_console.feed.queue_rows import QueueRowsReader
+from glidemq_console.feed.queue_rows import QueueRows
 from glidemq_core.queue import Queue
 from glidemq_core.records import Inbox, JobRef
 from glidemq_core.server.connect import connect
@@ -184,7 +184,7 @@ async def test_a_job_that_waits_in_a_quiet_queue_is_told_at_once(connection: Con
     now = 0
 
     async with Watch(connection, calls_per_s=5_000) as watch:
-        fleet = QueueRowsReader(names, lambda: now)
+        fleet = QueueRows(names, lambda: now)
         await fleet.read(watch, names)
         await suspend(connection, "q123", {"1": 5_000})
         now += 5_000

@@ -11,7 +11,7 @@ import pytest
 
 from glidemq_console.actions.base import Context
 from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
-from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRowsReader
+from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRows
 from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,
@@ -157,7 +157,7 @@ async def test_hidden_queues_are_read_in_turns() -> None:
         asked.append(names)
         return Fleet(queues=tuple(QueueSnapshot(name=n, active=1) for n in names), complete=True, at=AT)
 
-    reader = QueueRowsReader([f"q{n:02}" for n in range(40)], lambda: now)
+    reader = QueueRows([f"q{n:02}" for n in range(40)], lambda: now)
     watch: Any = SimpleNamespace(snapshot=snapshot)
     await reader.read(watch, ["q00"])
     assert len(asked[-1]) == 40
@@ -178,7 +178,7 @@ async def test_running_streams_are_sought_where_jobs_ran_and_elsewhere_in_turns(
         rows = tuple(QueueSnapshot(name=n, active=int(n == "q30")) for n in names)
         return Fleet(queues=rows, complete=True, at=AT)
 
-    reader = QueueRowsReader([f"q{n:02}" for n in range(40)], lambda: now)
+    reader = QueueRows([f"q{n:02}" for n in range(40)], lambda: now)
     watch: Any = SimpleNamespace(snapshot=snapshot)
     await reader.read(watch, [f"q{n:02}" for n in range(40)])
     seen = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from glidemq_console.feed.queue_rows import QueueRowsReader
+from glidemq_console.feed.queue_rows import QueueRows
 from glidemq_console.model.snapshot import workers_text
 from glidemq_core import Connection, Worker
 from glidemq_core.watch import Watch
@@ -18,7 +18,7 @@ async def test_the_crews_of_all_rows_are_known_at_once_though_they_never_had_a_j
         for name in names[:5]:
             await stack.enter_async_context(Worker(name, lambda job: None, connection))
         watch = await stack.enter_async_context(Watch(connection))
-        reader = QueueRowsReader(names, connection.now_ms)
+        reader = QueueRows(names, connection.now_ms)
         await reader.read(watch, names)
 
         await reader.read_workers(watch, names)

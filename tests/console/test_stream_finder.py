@@ -28,14 +28,14 @@ async def run(connection: Connection, queue: str, *streaming: int) -> None:
 
 async def test_a_job_that_streams_is_found_behind_many_that_do_not(connection: Connection) -> None:
     await run(connection, "q", 1)  # the oldest one, listed last
-    scout = StreamFinder()
+    finder = StreamFinder()
 
     async with Watch(connection, queues=["q"]) as watch:
         queues = (await watch.snapshot()).queues
         for _ in range(3):
-            found = await scout.read(watch, Interests(pick=4), queues)
+            _, running = await finder.read(watch, Interests(pick=4), queues)
 
-    assert [row.ref for row in found["running"]] == [JobRef("q", "1")]  # type: ignore[attr-defined]  # rows
+    assert [row.ref for row in running] == [JobRef("q", "1")]
 
 
 async def test_followed_jobs_that_run_no_more_cost_a_call_a_queue(connection: Connection) -> None:
@@ -44,17 +44,16 @@ async def test_followed_jobs_that_run_no_more_cost_a_call_a_queue(connection: Co
     refs = tuple(JobRef("q", str(number)) for number in range(1, 10))
     for ref in refs:
         await connection.command("HSET", keys.job(ref.id), "state", "suspended")
-    scout = StreamFinder()
+    finder = StreamFinder()
 
     async with Watch(connection, queues=["q"]) as watch:
         queues = (await watch.snapshot()).queues
         wants = Interests(streams=(*refs, JobRef("q", "gone")))
-        await scout.read(watch, wants, queues)
+        await finder.read(watch, wants, queues)
         before = connection.stats.commands
-        found = await scout.read(watch, wants, queues)
+        followed, _ = await finder.read(watch, wants, queues)
 
-    followed = found["streams"]
-    assert [followed[ref].state for ref in refs] == ["suspended"] * 9  # type: ignore[index]  # a mapping of rows
-    assert followed[JobRef("q", "gone")] is None  # type: ignore[index]
+    assert [row.state if (row := followed[ref]) else None for ref in refs] == ["suspended"] * 9
+    assert followed[JobRef("q", "gone")] is None
     # The active jobs (their places and their rows), and the rows of the others.
     assert connection.stats.commands - before <= 7
