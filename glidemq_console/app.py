@@ -18,7 +18,7 @@ from textual.screen import ModalScreen, Screen
 
 from .actions.base import EVERYWHERE, Action, Context
 from .actions.outbox import DecisionOutbox
-from .actions.perform import perform
+from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
@@ -295,8 +295,6 @@ class ConsoleApp(ResilientApp):
 
     async def leave(self) -> None:
         """End, once every decision is sent or taken back; nothing is dropped silently."""
-        from .actions.leaving import may_leave
-
         if await may_leave(self, self.outbox):
             self.exit(0)
 

@@ -45,6 +45,12 @@ class Question:
     type_this: str | None = None
 
 
+class Unchanged(str):
+    """The message of an action that changed nothing: shown without the colour of success."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What was on screen when the key was pressed; an action works on this and nothing later."""

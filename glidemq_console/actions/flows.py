@@ -10,8 +10,7 @@ from ..model.flows import TopUpRequest, caps_of, root_of
 from ..text.format import plural
 from ..text.safe import clean
 from . import jobs
-from .base import Action, Context, Danger, Question
-from .outcome import Unchanged
+from .base import Action, Context, Danger, Question, Unchanged
 from .protocols import Page
 
 if TYPE_CHECKING:

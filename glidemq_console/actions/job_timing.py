@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..text.format import duration, plural
 from ..text.parse import parse_priority, parse_wait
 from ..text.safe import clean
-from .base import Action, Context, Danger, Question
+from .base import Action, Context, Danger, Question, Unchanged
 from .jobs import jobs_shown, state_reason
-from .outcome import Unchanged
-from .prompts import ask_value
+from .perform import ask_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..text.safe import clean
-from .base import Action, Context, Danger, Question
-from .outcome import Unchanged
+from .base import Action, Context, Danger, Question, Unchanged
 from .protocols import Page
 from .queues import queue_names
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..text.format import window
 from ..text.parse import parse_count, parse_rate
-from .base import Action, Context, Danger, Question
-from .outcome import Unchanged
-from .prompts import ask_value
+from .base import Action, Context, Danger, Question, Unchanged
+from .perform import ask_value
 from .queues import QueueListContext, needs_queue, queue_names, selected_queue
 
 if TYPE_CHECKING:

@@ -1,17 +1,24 @@
-"""Doing an action: ask its question, run it, show what came of it."""
+"""Do an action: ask its question, run it, show what came of it; and what is asked on the way out."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from glidemq_core.errors import GlideMQError
 
-from ..told import Unchanged
-from .base import Action, Context, Danger, Question
+from ..model.decisions import name_of
+from ..text.format import plural
+from .base import Action, Context, Danger, Question, Unchanged
+from .outbox import DecisionOutbox
+from .protocols import Console
 
 if TYPE_CHECKING:
     from ..widgets.dialog import ConfirmDialog
+
+
+#: Decisions that the question before leaving names.
+_NAMED = 10
 
 
 async def perform(action: Action[Any], context: Context) -> None:
@@ -41,3 +48,39 @@ def _dialog(question: Question) -> ConfirmDialog:
     return ConfirmDialog(
         question.title, question.body, yes=question.yes, no=question.no, type_this=question.type_this
     )
+
+
+async def ask_value(
+    context: Context, title: str, body: str, value: str, check: Callable[[str], object]
+) -> str | None:
+    """Ask for a line of text that `check` does not answer with what is wrong; None when nothing is to change."""
+    from ..widgets.dialog import PromptDialog
+
+    def problem(text: str) -> str | None:
+        found = check(text)
+        return found if isinstance(found, str) else None
+
+    dialog = PromptDialog(title, body, value=value, yes="Set", no="Keep", validate=problem, max_length=40)
+    return await context.console.push_screen_wait(dialog)
+
+
+async def may_leave(console: Console, outbox: DecisionOutbox) -> bool:
+    """Send what is held back, if that is wanted; return whether nothing is left that is not sent."""
+    held = outbox.unsent
+    if not held:
+        return True
+    names = "\n".join(f"{pending.verb} {name_of(pending.ref)}" for pending in held[:_NAMED])
+    more = f"\nand {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+    from ..widgets.dialog import ConfirmDialog
+
+    dialog = ConfirmDialog(
+        f"{plural(len(held), 'decision')} not sent yet",
+        f"{names}{more}\n\nTo drop them, stay and press z.",
+        yes="Send and leave",
+        no="Stay",
+        danger=False,
+    )
+    if not await console.push_screen_wait(dialog):
+        return False
+    # What became of a decision that does not count is shown, so the console stays.
+    return await outbox.send_all() and not outbox.unsent

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..model.snapshot import pause_note
 from ..text.format import plural
 from ..text.safe import clean
-from .base import Action, Context, Danger, Question
-from .outcome import Unchanged
+from .base import Action, Context, Danger, Question, Unchanged
 from .protocols import Page
 
 if TYPE_CHECKING:
