@@ -240,33 +240,11 @@ class QueuesScreen(QueueListScreen):
                     Styled(f"; {note}" if note else "", "warning"),
                 ]
             )
-        oldest = age_ms(row.oldest_waiting_at, now)
-        lines.append(
-            [
-                Styled(f"{fmt.state_look('waiting').glyph} ", "state-waiting"),
-                Styled(fmt.count(row.waiting)),
-                Styled(" waiting", "dim"),
-                *([] if oldest is None else [Styled("  oldest ", "dim"), Styled(fmt.duration(oldest))]),
-            ]
-        )
+        lines.append(_count_line("waiting", row.waiting, "oldest", age_ms(row.oldest_waiting_at, now)))
         if row.prioritized:
-            look = fmt.state_look("prioritized")
-            lines.append(
-                [
-                    Styled(f"{look.glyph} ", look.token),
-                    Styled(fmt.count(row.prioritized)),
-                    Styled(" by priority", "dim"),
-                ]
-            )
+            lines.append(_count_line("prioritized", row.prioritized, word="by priority"))
         longest = detail.longest_active_ms if detail is not None else None
-        lines.append(
-            [
-                Styled(f"{fmt.state_look('active').glyph} ", "state-active"),
-                Styled(fmt.count(row.active)),
-                Styled(" active", "dim"),
-                *([] if longest is None else [Styled("  longest ", "dim"), Styled(fmt.duration(longest))]),
-            ]
-        )
+        lines.append(_count_line("active", row.active, "longest", longest))
         if row.stalled:
             look = fmt.state_look("stalled")
             lines.append([Styled(f"{look.glyph} {row.stalled:,} stalled", look.token, "bold"),
@@ -316,6 +294,21 @@ class QueuesScreen(QueueListScreen):
         self.lines.to_top()
         self._redraw()
         return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"
+
+
+def _count_line(
+    state: str, count: int | None, extreme: str = "", extreme_ms: int | None = None, word: str | None = None
+) -> Parts:
+    """How many jobs are in a state, and the age of the oldest or longest of them."""
+    look = fmt.state_look(state)
+    parts = [
+        Styled(f"{look.glyph} ", look.token),
+        Styled(fmt.count(count)),
+        Styled(f" {word or state}", "dim"),
+    ]
+    if extreme_ms is not None:
+        parts += [Styled(f"  {extreme} ", "dim"), Styled(fmt.duration(extreme_ms))]
+    return parts
 
 
 def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: int) -> list[Parts]:
