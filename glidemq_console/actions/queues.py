@@ -74,8 +74,8 @@ async def _pause_or_resume(context: Context) -> str:
 async def _pause(context: Context) -> str:
     assert context.queue is not None
     await context.change(context.queue, lambda queue, actor: queue.pause(actor=actor))
-    detail = context.snapshot.queue_detail
-    workers = detail.workers if detail is not None and detail.queue == context.queue else None
+    detail = context.snapshot.detail_of(context.queue)
+    workers = detail.workers if detail is not None else None
     note = pause_note(workers or ())
     return f"{context.shown_queue} paused" + (f"; {note}" if note else "")
 

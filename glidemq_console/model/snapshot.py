@@ -212,6 +212,11 @@ class Snapshot:
     def queue(self, name: str) -> QueueSnapshot | None:
         return next((queue for queue in self.queues if queue.name == name), None)
 
+    def detail_of(self, name: str | None) -> QueueDetail | None:
+        """The detail of a queue, if it is the one that was read."""
+        detail = self.queue_detail
+        return detail if detail is not None and detail.queue == name else None
+
     def why_not_write(self) -> str | None:
         """Say why no mutation is possible now, or None."""
         if self.read_only:

@@ -203,11 +203,7 @@ class QueuesScreen(QueueListScreen):
         row = snapshot.queue(name) if name is not None else None
         if row is None:
             return
-        detail = (
-            snapshot.queue_detail
-            if snapshot.queue_detail is not None and snapshot.queue_detail.queue == name
-            else None
-        )
+        detail = snapshot.detail_of(name)
         self.query_one("#queue-title", Rule).show(clean(row.name, single_line=True, limit=80), lit=True)
         if detail is not None:
             self._draw_charts(detail)
@@ -225,11 +221,7 @@ class QueuesScreen(QueueListScreen):
         self.query_one("#time-chart", Chart).show([ran], labels=labels)
 
     def _facts(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> list[Parts]:
-        detail = (
-            snapshot.queue_detail
-            if snapshot.queue_detail is not None and snapshot.queue_detail.queue == row.name
-            else None
-        )
+        detail = snapshot.detail_of(row.name)
         workers = detail.workers if detail is not None else None
         lines: list[Parts] = []
         if row.paused:
