@@ -94,8 +94,25 @@ def _is_from(context: QueueContext, job: JobSnapshot) -> bool:
     return is_letter(job.data) and job.data["originalQueue"] == context.queue
 
 
-def as_letter(letters: QueueContext, job: JobSnapshot) -> DeadLetter | None:
-    """Return what a job of a queue of letters says about the job that failed; None if it is no letter."""
+async def list_letters(
+    context: QueueContext, letters: QueueContext, limit: int
+) -> tuple[list[DeadLetter], int]:
+    """Read the oldest letters of a queue, at most `limit`, and count all of them."""
+    ids: list[str] = []
+    async for page in _pages(context, letters):
+        ids += page
+    found = await load_jobs(letters, ids[:limit])
+    read = [_decoded(letters, job) for job in found if job is not None]
+    return [letter for letter in read if letter is not None], len(ids)
+
+
+async def read_letter(letters: QueueContext, letter_id: str) -> DeadLetter | None:
+    """Read one letter of whichever queue; None if there is no such job, or it is no letter."""
+    job = await get_job(letters, letter_id)
+    return None if job is None else _decoded(letters_at(letters, letters.queue), job)
+
+
+def _decoded(letters: QueueContext, job: JobSnapshot) -> DeadLetter | None:
     content = job.data
     if not is_letter(content):
         return None

@@ -43,7 +43,7 @@ from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection
 
 from .events import follow_events
-from .failures import read_failures
+from .failures import members_of, read_failures
 from .jobs.detail import find_job, read_job
 from .jobs.filter import JobFilter
 from .jobs.listing import list_jobs
@@ -245,6 +245,17 @@ class Watch:
         session = await self._open()
         found = await read_failures(session.reader, await session.names(names), to_ms(since, "since"), limit)
         return replace(found, complete=found.complete and (names is not None or session.queues.complete))
+
+    async def failed_jobs(self, queue: str, group: str, *, limit: int = 10_000) -> list[str]:
+        """Return ids of the failed jobs of a queue that belong to a group of failures, the newest first.
+
+        Args:
+            group: its key.
+            limit: failed jobs that are looked at, the newest.
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        return await members_of(session.reader, queue_name(queue, "queue"), group, whole(1)(limit, "limit"))
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""

@@ -13,6 +13,7 @@ FAMILIES = (
     "approvals.decisions",
     "queues.control",
     "jobs.control",
+    "jobs.failures",
     "flows.read",
     "flows.budgets",
     "queues.limits",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ... import options
+from ...option_types import some_text
 from ...program import command, require
 from ...session import Session
 
@@ -24,12 +25,19 @@ Change = Callable[["QueueContext", Sequence[str]], Awaitable[list[str]]]
 async def retry(
     session: Session,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="JOB", help="Jobs, or QUEUE with --all-failed.")
+        list[str] | None, typer.Argument(metavar="JOB", help="Jobs, or QUEUE with --all-failed or --group.")
     ] = None,
     queue: options.JobQueue = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job of the queue.")] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", metavar="KEY", parser=some_text, help="Failures of one cause, see `failures`."
+        ),
+    ] = None,
     count: Annotated[
-        int | None, typer.Option("--count", metavar="N", min=1, help="With --all-failed: at most this many.")
+        int | None,
+        typer.Option("--count", metavar="N", min=1, help="With --all-failed or --group: at most this many."),
     ] = None,
     by: options.By = None,
     comment: options.Comment = None,
@@ -38,12 +46,17 @@ async def retry(
     from glidemq_core.jobs import control
 
     actor = session.actor(by, comment)
-    require(count is None or all_failed, "--count belongs to --all-failed")
+    require(count is None or all_failed or group, "--count belongs to --all-failed or --group")
+    require(not (all_failed and group), "--all-failed and --group exclude each other")
+    if group:
+        wanted = options.merged(names, [queue] if queue else None)
+        require(len(wanted) == 1, "--group needs one QUEUE and no jobs")
+        return session.results(await _retry_group(session, wanted[0], group, count, actor))
     if all_failed:
         wanted = options.merged(names, [queue] if queue else None)
         require(len(wanted) == 1, "--all-failed needs one QUEUE and no jobs")
         return await _retry_all(session, wanted[0], count or 0, actor)
-    require(names, "name at least one JOB, or a QUEUE with --all-failed")
+    require(names, "name at least one JOB, or a QUEUE with --all-failed or --group")
     refs = await session.job_refs(names or (), queue)
     results = await _each(
         session, refs, "retry", "retried", lambda scope, ids: control.retry_some(scope, ids, actor=actor)
@@ -60,6 +73,39 @@ async def _retry_all(session: Session, name: str, count: int, actor: Actor) -> i
     moved = await source.retry_jobs(count, actor=actor)
     result = OperationResult(queue=name, action="retry", ok=True, outcome="retried", count=moved)
     return session.results([result])
+
+
+async def _retry_group(
+    session: Session, name: str, group: str, count: int | None, actor: Actor
+) -> list[OperationResult]:
+    """Retry the failed jobs that belong to a group now; what has changed meanwhile is skipped."""
+    from glidemq_core.jobs import control
+    from glidemq_core.records import OperationResult
+
+    source = await session.existing_queue(name)
+    ids = await (await session.watch()).failed_jobs(name, group)
+    if not ids:
+        return [
+            OperationResult(
+                queue=name,
+                action="retry",
+                ok=False,
+                outcome="not_found",
+                message="no failed job of this group",
+            )
+        ]
+    chosen = ids[:count]
+    outcomes = await control.retry_some(await source.scope(), chosen, actor=actor)
+    return [
+        OperationResult(
+            queue=name,
+            id=job_id,
+            action="retry",
+            ok=outcome == "retried",
+            outcome=outcome if outcome == "retried" else "skipped",
+        )
+        for job_id, outcome in zip(chosen, outcomes, strict=True)
+    ]
 
 
 @command("promote")

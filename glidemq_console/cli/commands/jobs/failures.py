@@ -1,0 +1,243 @@
+"""`failures`, `dlq`: what failed and why, and the dead letters that workers left of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ... import options
+from ...errors import Refusal
+from ...option_types import positive_duration
+from ...program import command, require
+from ...session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core import DeadLetter, FailureGroup, JobRef, OperationResult, Queue
+    from glidemq_core.server.context import QueueContext
+
+_HOUR_MS = 3_600_000
+#: Jobs that `failures` reads and letters that `dlq` lists unless told otherwise.
+_READ, _LISTED = 10_000, 100
+#: What the first word of `dlq` may ask for; a queue of such a name takes `-q`.
+LIST, SHOW, REPLAY, DISCARD = VERBS = ("list", "show", "replay", "discard")
+
+
+@command("failures")
+async def failures(
+    session: Session,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
+    since: Annotated[
+        int,
+        typer.Option("--since", metavar="DUR", parser=positive_duration, help="How far back to look (1h)."),
+    ] = _HOUR_MS,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Jobs read at most, the newest.")
+    ] = _READ,
+) -> None:
+    """Show failed jobs by cause; `retry QUEUE --group KEY` runs one group again."""
+    found, complete = await session.chosen_queues(options.merged(names, queue))
+    read = await (await session.watch()).failures(found, since=since, limit=limit)
+    out = session.out
+    if session.json:
+        out.record(
+            {
+                "failures": read.groups,
+                "jobs_read": read.jobs_read,
+                "complete": read.complete and complete,
+                "at_ms": read.at,
+            }
+        )
+        return
+    if read.groups:
+        rows = [_group_row(session, group) for group in read.groups]
+        headers = ["COUNT", "QUEUE", "ERROR", "FIRST", "LAST", "MODELS", "WASTED", "KEY"]
+        out.table(headers, rows, right=["COUNT", "FIRST", "LAST", "WASTED"])
+    else:
+        out.note("no failures")
+    if not read.complete:
+        out.note(f"the newest {read.jobs_read} failed jobs were looked at: --limit N looks at more")
+
+
+def _group_row(session: Session, group: FailureGroup) -> list[str]:
+    from glidemq_console.text.format import UNKNOWN, age, count, money
+
+    now, out = int(time.time() * 1_000), session.out
+    models = " ".join(f"{name} {jobs}" for name, jobs in sorted(group.models.items())[:3])
+    return [
+        count(group.count),
+        out.safe(group.queue, 30),
+        out.safe(f"{group.error_type or ''} {group.message}".strip(), 60),
+        age(group.first_at.timestamp() * 1_000, now),
+        age(group.last_at.timestamp() * 1_000, now),
+        out.safe(models, 30) or UNKNOWN,
+        UNKNOWN if group.wasted_cost is None else money(group.wasted_cost),
+        group.key,
+    ]
+
+
+@command("dlq")
+async def dlq(
+    session: Session,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[list|show|replay|discard] QUEUE|LETTER",
+            help="The QUEUE whose jobs failed; to show, replay or discard, letters as QUEUE:ID of their own.",
+        ),
+    ] = None,
+    queue: options.QueueOption = None,
+    data: options.Data = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Letters listed at most.")
+    ] = _LISTED,
+    yes: options.Yes = False,
+    by: options.By = None,
+    comment: options.Comment = None,
+) -> int:
+    """List dead letters of a queue; show, replay (--data edits the payload) or discard some."""
+    words = list(names or ())
+    verb = words.pop(0) if words and words[0] in VERBS else LIST
+    require(data is None or verb == REPLAY, "--data belongs to replay")
+    if verb == LIST:
+        wanted = options.merged(words, queue)
+        require(len(wanted) == 1, "name one QUEUE")
+        return await _list(session, wanted[0], limit)
+    require(not queue, "name letters as QUEUE:ID")
+    require(words, f"name at least one letter to {verb}, as QUEUE:ID")
+    letters = [await _find(session, await session.job_ref(word)) for word in dict.fromkeys(words)]
+    if verb == SHOW:
+        require(len(letters) == 1, "show takes one letter")
+        return _show(session, letters[0])
+    actor = session.actor(by, comment)
+    if verb == REPLAY:
+        require(data is None or len(letters) == 1, "--data belongs to one letter")
+        payload: Any = options.given_json(data)
+
+        async def replay(source: Queue, letter: DeadLetter) -> tuple[bool, str, str | None]:
+            job = await source.replay_dead_letter_job(letter.id, data=payload, actor=actor)
+            return (False, "not_found", None) if job is None else (True, "replayed", f"as {job.ref}")
+
+        return await _each(session, letters, verb, replay)
+    names_shown = ", ".join(session.out.safe(letter.ref, 60) for letter in letters[:5])
+    session.confirm(
+        f"Discard {len(letters)} dead letter{'s' if len(letters) > 1 else ''}: {names_shown}?", yes
+    )
+
+    async def discard(source: Queue, letter: DeadLetter) -> tuple[bool, str, str | None]:
+        gone = await source.remove_dead_letter_job(letter.id, actor=actor)
+        return gone, "discarded" if gone else "not_found", None
+
+    return await _each(session, letters, verb, discard)
+
+
+async def _list(session: Session, name: str, limit: int) -> int:
+    from glidemq_core import deadletters
+    from glidemq_core.records import to_json
+
+    context = await (await session.existing_queue(name)).scope()
+    holder = await deadletters.letters_queue(context, None)
+    letters: list[DeadLetter] = []
+    total = 0
+    if holder is not None:
+        letters, total = await deadletters.list_letters(context, holder, limit)
+    out = session.out
+    if session.json:
+        out.object({"letters": out.masked(to_json(letters)), "total": total})
+        return 0
+    if holder is None:
+        out.note(f"queue '{out.safe(name)}' sends no dead letters: give its workers dead_letter_queue")
+    elif not letters:
+        out.note("no dead letters")
+    else:
+        rows = [_letter_row(session, letter) for letter in letters]
+        out.table(
+            ["LETTER", "ORIGIN", "NAME", "AGE", "ATTEMPTS", "REPLAYS", "ERROR"],
+            rows,
+            right=["AGE", "ATTEMPTS", "REPLAYS"],
+        )
+        if total > len(letters):
+            out.note(f"{total - len(letters)} more: --limit N lists more")
+    return 0
+
+
+def _letter_row(session: Session, letter: DeadLetter) -> list[str]:
+    from glidemq_console.text.format import UNKNOWN, age, count
+
+    out = session.out
+    failed_ms = letter.failed_at.timestamp() * 1_000 if letter.failed_at else None
+    return [
+        out.safe(letter.ref, 40),
+        out.safe(letter.origin, 40) if letter.origin else UNKNOWN,
+        out.safe(letter.name, 30),
+        age(failed_ms, int(time.time() * 1_000)),
+        count(letter.attempts_made + 1),
+        count(letter.replays),
+        out.safe(letter.failed_reason or "", 80),
+    ]
+
+
+def _show(session: Session, letter: DeadLetter) -> int:
+    from glidemq_console.text.format import UNKNOWN, moment
+
+    out = session.out
+    if session.json:
+        out.record({"letter": letter})
+        return 0
+    now_ms = int(time.time() * 1_000)
+    failed_ms = letter.failed_at.timestamp() * 1_000 if letter.failed_at else None
+    out.fields(
+        [
+            ("letter", out.safe(letter.ref, 256)),
+            ("origin", out.safe(letter.origin, 256) if letter.origin else UNKNOWN),
+            ("name", out.safe(letter.name)),
+            ("failed", moment(failed_ms, now_ms)),
+            ("error", out.safe(letter.failed_reason or "", 1_000)),
+            ("attempts", str(letter.attempts_made + 1)),
+            ("replays", str(letter.replays)),
+            ("payload", out.pretty(letter.data)),
+        ]
+    )
+    return 0
+
+
+async def _find(session: Session, ref: JobRef) -> DeadLetter:
+    """Find a letter by its own place, or by its id and the queue of its job."""
+    from glidemq_core import deadletters
+
+    context: QueueContext = await (await session.existing_queue(ref.queue)).scope()
+    letter = await deadletters.read_letter(context, ref.id)
+    if letter is None and (holder := await deadletters.letters_queue(context, None)) is not None:
+        letter = await deadletters.read_letter(holder, ref.id)
+        if letter is not None and letter.origin is not None and letter.origin.queue != ref.queue:
+            letter = None
+    if letter is None:
+        raise Refusal(f"'{ref}' is no dead letter: it may have been replayed or discarded already")
+    return letter
+
+
+Change = Callable[["Queue", "DeadLetter"], Awaitable[tuple[bool, str, "str | None"]]]
+
+
+async def _each(session: Session, letters: list[DeadLetter], action: str, change: Change) -> int:
+    from glidemq_core import OperationResult
+    from glidemq_core.errors import DuplicateJobError, JobStateError
+    from glidemq_core.queue import Queue
+
+    results: list[OperationResult] = []
+    for letter in letters:
+        assert letter.origin is not None  # _find took it for a letter
+        source: Queue = Queue(letter.origin.queue, await session.connection(), dead_letter_queue=letter.queue)
+        try:
+            ok, outcome, message = await change(source, letter)
+        except (JobStateError, DuplicateJobError) as error:
+            ok, outcome, message = False, "refused", error.message
+        results.append(
+            OperationResult(
+                queue=letter.queue, id=letter.id, action=action, ok=ok, outcome=outcome, message=message
+            )
+        )
+    return session.results(results)

@@ -1,0 +1,152 @@
+"""`failures`, `retry --group` and `dlq`: their JSON, their exit codes, what they leave on the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import eventually
+
+from glidemq_core import Queue, Worker
+from glidemq_core.server.connection import Connection
+
+from .harness import Ran, within
+
+Run = Callable[..., Ran]
+GROUP = [
+    *["key", "queue", "error_type", "message", "count", "first_ms", "last_ms", "models", "names"],
+    *["wasted_cost", "sample"],
+]
+LETTER = [
+    *["queue", "id", "origin", "name", "data", "failed_reason", "attempts_made", "failed_ms", "replays"],
+]
+
+
+async def _fill(connection: Connection) -> None:
+    async def process(job: Any) -> None:
+        raise ValueError(f"no answer after {job.data['ms']} ms" if "ms" in job.data else "bad request")
+
+    async with (
+        Queue("chat", connection) as queue,
+        Queue("dead", connection) as dead,
+        Worker("chat", process, connection, dead_letter_queue="dead", log_errors=False),
+    ):
+        for data in ({"ms": 1}, {"ms": 22}, {"api_key": "sk-verysecretvalue123456"}):
+            await queue.add("answer", data)
+
+        async def sent() -> bool:
+            return await dead.count() == 3
+
+        await eventually(sent)
+
+
+@pytest.fixture
+def failed(server: str) -> str:
+    """A server with three failed jobs of `chat`, and their letters in `dead`."""
+    within(server, _fill)
+    return server
+
+
+def test_failures_by_cause(run: Run, failed: str) -> None:
+    ran = run("failures", "--json")
+    assert ran.code == 0
+    assert list(ran.object) == ["failures", "jobs_read", "complete", "at_ms"]
+    first, second = ran.object["failures"]
+    assert list(first) == GROUP
+    assert (first["count"], first["queue"], first["error_type"], first["message"]) == (
+        2,
+        "chat",
+        "ValueError",
+        "no answer after # ms",
+    )
+    assert second["message"] == "bad request"
+    assert (ran.object["jobs_read"], ran.object["complete"]) == (3, True)
+
+    table = run("failures", "chat")
+    assert "ValueError no answer after # ms" in table.out
+    assert first["key"] in table.out
+    assert run("failures", "chat", "--since", "0s").code == 2
+    assert run("failures", "nowhere").code == 1
+    assert "looked at" in run("failures", "--limit", "1").err
+
+
+def test_a_group_is_retried(run: Run, failed: str) -> None:
+    key = run("failures", "--json").object["failures"][0]["key"]
+    one = run("retry", "chat", "--group", key, "--count", "1", "--json")
+    assert (one.code, [result["outcome"] for result in one.object["results"]]) == (0, ["retried"])
+    rest = run("retry", "chat", "--group", key, "--json")
+    assert [result["outcome"] for result in rest.object["results"]] == ["retried"]
+    none = run("retry", "chat", "--group", key, "--json")
+    assert (none.code, none.object["results"][0]["outcome"]) == (1, "not_found")
+    assert run("retry", "chat", "--group", key, "--all-failed").code == 2
+    assert run("retry", "chat:1", "--count", "1").code == 2
+
+
+def test_letters_are_listed_and_shown(run: Run, failed: str) -> None:
+    ran = run("dlq", "chat", "--json")
+    assert ran.code == 0
+    assert list(ran.object) == ["letters", "total"]
+    assert ran.object["total"] == 3
+    first, _, last = ran.object["letters"]
+    assert list(first) == LETTER
+    assert (first["queue"], first["id"], first["origin"]) == ("dead", "1", {"queue": "chat", "id": "1"})
+    assert (first["data"], first["failed_reason"]) == ({"ms": 1}, "no answer after 1 ms")
+    assert "verysecret" not in str(last)
+    assert len(run("dlq", "list", "chat", "--limit", "1", "--json").object["letters"]) == 1
+
+    table = run("dlq", "list", "chat")
+    assert "dead:1" in table.out
+    assert "chat:1" in table.out
+    shown = run("dlq", "show", "dead:1")
+    assert "no answer after 1 ms" in shown.out
+    assert run("dlq", "show", "chat:1", "--json").object["letter"] == first
+    assert "verysecret" not in run("dlq", "show", "dead:3").out
+    assert "verysecret" in run("dlq", "show", "dead:3", "--reveal").out
+
+
+def test_letters_are_replayed_and_discarded(run: Run, failed: str) -> None:
+    ran = run("dlq", "replay", "dead:1", "--data", '{"ms": 5}', "--json")
+    assert ran.code == 0
+    [result] = ran.object["results"]
+    assert (result["action"], result["outcome"], result["message"]) == ("replay", "replayed", "as chat:4")
+    again = run("dlq", "replay", "dead:1")
+    assert (again.code, again.out) == (1, "")
+    assert "replayed or discarded already" in again.err
+
+    refused = run("dlq", "discard", "dead:2")
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    gone = run("dlq", "discard", "dead:2", "dead:3", "--yes", "--json")
+    assert [result["outcome"] for result in gone.object["results"]] == ["discarded", "discarded"]
+    assert run("dlq", "chat", "--json").object == {"letters": [], "total": 0}
+    audit = run("audit", "chat", "--json").object["entries"]
+    assert [entry["action"] for entry in audit] == ["replay"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dlq"], "name one QUEUE"),
+        (["dlq", "chat", "other"], "name one QUEUE"),
+        (["dlq", "show"], "name at least one letter to show"),
+        (["dlq", "replay", "dead:1", "dead:2", "--data", "1"], "--data belongs to one letter"),
+        (["dlq", "chat", "--data", "1"], "--data belongs to replay"),
+        (["dlq", "replay", "dead:1", "--data", "{"], "--data"),
+    ],
+)
+def test_wrong_words_are_refused(run: Run, failed: str, words: list[str], said: str) -> None:
+    ran = run(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_a_job_is_no_letter(run: Run, failed: str) -> None:
+    async def add(connection: Connection) -> None:
+        await Queue("dead", connection).add("stray", {"no": "letter"})
+        await asyncio.sleep(0)
+
+    within(failed, add)
+    assert run("dlq", "show", "dead:4").code == 1
+    assert run("dlq", "chat", "--json").object["total"] == 3
