@@ -34,7 +34,7 @@ end)
 -- Reply {"ok", id} | {"again", id} | what `add` answers for a job that it does not add.
 register("replay_dead_letter", {}, function(P, args)
   local now, key = tonumber(args[1]), P .. ":replayed:" .. args[3]
-  local before = util.got(key)
+  local before = util.text(key)
   if before then return { "again", before } end
   audit.ready(P, args[7])
   util.writable("SET", key, "string")
