@@ -19,7 +19,7 @@ _ENDS = {"hopeless": "failed"}
 
 def problems(space: Keyspace, account: Account, runs: Runs) -> list[str]:
     """Name everything that is wrong with the records of the queue."""
-    jobs = {job_id: space.hash(f"{_ROOT}:job:{job_id}") for job_id in space.states(_ROOT)}
+    jobs = {job_id: space.hash(f"{_ROOT}:job:{job_id}") for job_id in space.of_jobs(_ROOT, "state")}
     return [
         *_accepted(jobs, account),
         *_places(space, jobs),

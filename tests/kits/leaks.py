@@ -116,17 +116,17 @@ class Keyspace:
             return 0
         return sum(int(group["pending"]) for group in self._home[key].xinfo_groups(key))
 
-    def states(self, root: str) -> dict[str, str | None]:
-        """State of every job of a queue, None where a hash has none."""
+    def of_jobs(self, root: str, name: str) -> dict[str, str | None]:
+        """One field of every job of a queue, None where a hash does not have it."""
         head = f"{root}:job:"
         ids = [key[len(head) :] for key in self.keys if key.startswith(head) and self.types[key] == "hash"]
         if not ids:
             return {}
         with self._home[head + ids[0]].pipeline(transaction=False) as ask:
             for job_id in ids:
-                ask.hget(head + job_id, "state")
-            states = ask.execute()
-        return {job_id: state and _text(state) for job_id, state in zip(ids, states, strict=True)}
+                ask.hget(head + job_id, name)
+            values = ask.execute()
+        return {job_id: value and _text(value) for job_id, value in zip(ids, values, strict=True)}
 
     def leaks(self) -> list[str]:
         """Name every key, field and member that has neither an owner nor an expiry."""
@@ -135,8 +135,8 @@ class Keyspace:
 
 
 def _of_queue(space: Keyspace, root: str) -> Iterator[str]:
-    states = space.states(root)
-    keyed = {space.hash(f"{root}:job:{job_id}").get("groupKey") for job_id in states}
+    states = space.of_jobs(root, "state")
+    keyed = set(space.of_jobs(root, "groupKey").values())
     keyed |= set(space.members(f"{root}:ordering-due"))
     for key in space.keys:
         if not key.startswith(f"{root}:") or key not in space.lasting:

@@ -183,7 +183,7 @@ async def test_a_claim_that_arrives_after_its_repeat_takes_no_job(
         return await call(function, *args)
 
     connection.call = late  # type: ignore[method-assign]
-    async with quick(never, connection) as worker:
+    async with quick(never, connection, grace=10) as worker:
         first = await bench.add()
         await eventually(lambda: worker.active_jobs)
         second = await bench.add()
