@@ -10,8 +10,8 @@ from glidemq_core import GlideMQError
 
 from .options import DemoOptions
 from .pace import World
-from .runner import ready_line, say, stop_on_signals
-from .server import DemoRunsError, play, stage
+from .runner import print_line, ready_line, stop_on_signals
+from .server import DemoRunsError, demo_connection, run_workload
 
 
 async def main() -> int:
@@ -24,21 +24,21 @@ async def main() -> int:
     left = asyncio.create_task(_until_end(reader, stop))
     try:
         world = World(options.seed, options.speed)
-        async with stage(options, world, history=True) as connection:
-            await play(
+        async with demo_connection(options, world, history=True) as connection:
+            await run_workload(
                 world,
                 connection,
                 stop,
                 reviewer=False,
                 grace_ms=0,
-                on_ready=lambda: say(ready_line(options)),
+                on_ready=lambda: print_line(ready_line(options)),
             )
     except DemoRunsError:
         # The console may look at the demo that runs already.
-        say(ready_line(options))
+        print_line(ready_line(options))
         await stop.wait()
     except GlideMQError as error:
-        say(json.dumps({"error": error.message, "type": type(error).__name__, "hint": error.hint}))
+        print_line(json.dumps({"error": error.message, "type": type(error).__name__, "hint": error.hint}))
         return 1
     finally:
         left.cancel()

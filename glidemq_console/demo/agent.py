@@ -24,13 +24,13 @@ class Agent(Workload):
     asking: ClassVar[int] = 3
 
     def new(self, number: int, may_ask: bool) -> NewJob:
-        dice = self.world.dice(self.queue, number)
+        rng = self.world.rng(self.queue, number)
         harmless = [index for index, task in enumerate(TASKS) if task.danger is None]
         task = (number * 5 + self.world.seed) % len(TASKS) if may_ask else harmless[number % len(harmless)]
         data = {
             "task": TASKS[task].goal,
-            "agent": dice.choice(("ops-helper", "office-helper")),
-            "model": dice.choice(("gpt-5.4", "gemini-2.5-pro")),
+            "agent": rng.choice(("ops-helper", "office-helper")),
+            "model": rng.choice(("gpt-5.4", "gemini-2.5-pro")),
             "limits": {"max_steps": 8, "max_usd": 0.5},
             "step": "plan",
         }
@@ -47,18 +47,18 @@ class Agent(Workload):
     async def _plan(self, job: Job[Any, Any]) -> None:
         """Think, then use the harmless tools one after the other; the next step begins after a pause."""
         task, plan, tools, _, _ = _task(job)
-        dice = self.world.dice_of(job)
-        call = Call(self.world, job, model_of(job), prompt=task, dice=dice)
+        rng = self.world.rng_of(job)
+        call = Call(self.world, job, model_of(job), prompt=task, rng=rng)
         await call.begin()
-        await call.say(plan, "reasoning")
+        await call.print_line(plan, "reasoning")
         for done, (tool, arguments, result) in enumerate(tools, 1):
             await call.ask_for(tool, arguments)
-            await self.world.wait(dice.uniform(0.3, 1.2))
+            await self.world.wait(rng.uniform(0.3, 1.2))
             await job.log(f"{tool} -> {result}")
-            await call.say(f"{tool}: {result}\n")
+            await call.print_line(f"{tool}: {result}\n")
             await job.update_progress(round(60 * done / len(tools)))
         await call.report()
-        await job.move_to_delayed(self._later(dice.uniform(500, 2_500)), "act")
+        await job.move_to_delayed(self._later(rng.uniform(500, 2_500)), "act")
 
     async def _act(self, job: Job[Any, Any]) -> None:
         """Ask before the dangerous tool, if the task has one; what a person said decides about it."""
@@ -69,7 +69,7 @@ class Agent(Workload):
         decided = decision(self.world, job)
         if decided is None:
             await job.stream({"type": "tool_call", "name": tool, "content": f"{tool}({arguments})"})
-            minutes = self.world.dice(job.queue, job.id).choice((2, 10, 30, 60))
+            minutes = self.world.rng(job.queue, job.id).choice((2, 10, 30, 60))
             await job.suspend(reason=f"{tool}: {why}", timeout=minutes * 60_000)
         if decided.approved and decided.is_current:
             await self.world.wait(0.6)

@@ -31,17 +31,17 @@ class Chat(Workload):
     tpm: ClassVar[int | None] = 30_000
 
     def new(self, number: int, may_ask: bool) -> NewJob:
-        dice = self.world.dice(self.queue, number)
+        rng = self.world.rng(self.queue, number)
         first = number * 5 + self.world.seed
         # People ask one thing, or three at once.
         asked = [
-            TOPICS[(first + 3 * more) % len(TOPICS)].question for more in range(dice.choice((1, 1, 2, 3)))
+            TOPICS[(first + 3 * more) % len(TOPICS)].question for more in range(rng.choice((1, 1, 2, 3)))
         ]
         data: dict[str, Any] = {
-            "customer": dice.choice(CUSTOMERS),
-            "conversation": f"c-{dice.randrange(10_000, 99_999)}",
-            "model": dice.choice(("gpt-5.4", "gpt-5.4", "gemini-2.5-pro", "mistral-large")),
-            "temperature": dice.choice((0.2, 0.7)),
+            "customer": rng.choice(CUSTOMERS),
+            "conversation": f"c-{rng.randrange(10_000, 99_999)}",
+            "model": rng.choice(("gpt-5.4", "gpt-5.4", "gemini-2.5-pro", "mistral-large")),
+            "temperature": rng.choice((0.2, 0.7)),
             "messages": [
                 {
                     "role": "system",
@@ -51,27 +51,27 @@ class Chat(Workload):
             ],
         }
         if number % 7 == 3:
-            data["credentials"] = {"provider": "openai", "api_key": f"sk-demo{dice.getrandbits(96):024x}"}
+            data["credentials"] = {"provider": "openai", "api_key": f"sk-demo{rng.getrandbits(96):024x}"}
         options: dict[str, Any] = {"fallbacks": _CHAIN, "timeout": self.world.ms(_TIMEOUT_MS)}
         if number % 9 == 5:
-            options["priority"] = dice.randint(1, 3)
+            options["priority"] = rng.randint(1, 3)
         elif number % 13 == 8:
-            options["delay"] = self.world.ms(dice.uniform(8_000, 18_000))
+            options["delay"] = self.world.ms(rng.uniform(8_000, 18_000))
         return NewJob("answer", data, self.options(**options))
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        dice, topics = self.world.dice(self.queue, job.id), _topics(job)
-        luck = dice.random()
-        if luck < 0.015:
+        rng, topics = self.world.rng(self.queue, job.id), _topics(job)
+        chance = rng.random()
+        if chance < 0.015:
             raise ContentFilterError("content_filter: the prompt was refused by the provider")
-        if luck < 0.035:
+        if chance < 0.035:
             await self.world.wait(0.4)
             raise ProviderError("429 slow down: the account is over its quota")
-        if luck < 0.055 and not job.attempts_made:
+        if chance < 0.055 and not job.attempts_made:
             await job.log("connected, waiting for the first token")
             await asyncio.sleep(_HANG_S)  # the job's timeout ends this
         tools: tuple[tuple[str, str, str], ...] = ()
-        if dice.random() < 0.25:
+        if rng.random() < 0.25:
             tools = (("search_orders", json.dumps({"customer": job.data.get("customer")}), "3 orders found"),)
         reply = await answer(
             self.world,

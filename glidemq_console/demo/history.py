@@ -1,4 +1,4 @@
-"""Twenty minutes before the demo: the same queues at work with the clock set back, so that no chart begins empty."""
+"""Make twenty minutes of history: the same queues run with the clock set back, so that no chart begins empty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .workload import KEEP, Workload
 
 _MINUTES = 20
 _MINUTE_MS = 60_000
-#: Jobs a minute at most: the past is to be made before anyone grows impatient.
+#: Jobs a minute at most: making the history must not delay the start.
 _MOST = 60
 
 
@@ -28,7 +28,7 @@ class _Past:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self._dice = workload.world.dice("history", workload.queue)
+        self._rng = workload.world.rng("history", workload.queue)
         self._now = 0
         self._gate = asyncio.Event()
         self._began = self._ended = 0
@@ -58,13 +58,13 @@ class _Past:
             for minute in range(_MINUTES):
                 self._now = start + minute * _MINUTE_MS
                 # A slow swell with some noise; `per_s` is what it comes up to now.
-                share = 0.75 + 0.25 * math.sin(minute / 5) + self._dice.uniform(-0.12, 0.12)
+                share = 0.75 + 0.25 * math.sin(minute / 5) + self._rng.uniform(-0.12, 0.12)
                 count = min(_MOST, round(workload.per_s * 60 * share))
                 total += count
                 self._gate.clear()
                 await queue.add_bulk([self._job(total + number) for number in range(count)])
                 await self._until("_began", total)
-                self._now += round(self._dice.uniform(0.7, 1.3) * workload.usual_ms)
+                self._now += round(self._rng.uniform(0.7, 1.3) * workload.usual_ms)
                 self._gate.set()
                 await self._until("_ended", total)
 
@@ -76,13 +76,13 @@ class _Past:
         self._began += 1
         self._changed.set()
         await self._gate.wait()
-        dice = self._workload.world.dice_of(job)
-        if dice.random() < self._workload.fails:
-            raise ProviderError(dice.choice(("429 slow down", "503 overloaded", "504 gateway timeout")))
+        rng = self._workload.world.rng_of(job)
+        if rng.random() < self._workload.fails:
+            raise ProviderError(rng.choice(("429 slow down", "503 overloaded", "504 gateway timeout")))
         data = job.data
         if "model" in data or "document" in data:
             model = model_of(job) if data.get("model") in MODELS else EMBEDDER
-            tokens = {"input": dice.randint(40, 900), "output": dice.randint(30, 260) if model.usd_out else 0}
+            tokens = {"input": rng.randint(40, 900), "output": rng.randint(30, 260) if model.usd_out else 0}
             await job.report_usage(
                 model=model.name,
                 provider=model.provider,

@@ -1,4 +1,4 @@
-"""Simulated language models: they stream at a human pace, cost money, get tired and fail, and never leave here."""
+"""Simulated language models: they stream at a readable pace, report cost, fail now and then, and use no network."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def model_of(job: Job[Any, Any], default: str = "gpt-5.4") -> Model:
     return MODELS.get(str(name), MODELS[default])
 
 
-def pieces(text: str, dice: random.Random) -> Iterator[str]:
+def pieces(text: str, rng: random.Random) -> Iterator[str]:
     """Cut a text as a model would: mostly a word or a part of it, now and then two or three at once."""
     held = ""
     for piece in _PIECES.findall(text):
         held += piece
-        if dice.random() < 0.82:
+        if rng.random() < 0.82:
             yield held
             held = ""
     if held:
@@ -95,36 +95,36 @@ class Call:
     """One call of a model on behalf of a job: streams what it says and reports what that cost."""
 
     def __init__(
-        self, world: World, job: Job[Any, Any], model: Model, *, prompt: str, dice: random.Random
+        self, world: World, job: Job[Any, Any], model: Model, *, prompt: str, rng: random.Random
     ) -> None:
         self._world = world
         self._job = job
         self._model = model
-        self._dice = dice
+        self._rng = rng
         self._tokens = {"input": count_tokens(prompt), "output": 0, "reasoning": 0}
         self._begun = time.monotonic()
 
     async def begin(self, *, may_fail: bool = True) -> None:
         """Wait for the first token; some calls end here, at no cost. Raises ProviderError."""
-        await self._world.wait(self._model.first_token_s * self._dice.uniform(0.6, 1.8))
-        if may_fail and self._dice.random() < self._model.fails:
-            trouble = self._dice.choice(_TROUBLE)
+        await self._world.wait(self._model.first_token_s * self._rng.uniform(0.6, 1.8))
+        if may_fail and self._rng.random() < self._model.fails:
+            trouble = self._rng.choice(_TROUBLE)
             await self._job.log(f"{self._model.name}: {trouble}")
             await self._job.report_usage(
                 model=self._model.name, provider=self._model.provider, latency=self._latency_ms()
             )
             raise ProviderError(trouble)
 
-    async def say(self, text: str, kind: str = "content") -> None:
+    async def print_line(self, text: str, kind: str = "content") -> None:
         """Stream a text piece by piece at the model's pace; `kind` is `content` or `reasoning`."""
         counted = "reasoning" if kind == "reasoning" else "output"
-        for piece in pieces(text, self._dice):
+        for piece in pieces(text, self._rng):
             await self._job.stream_chunk(kind, piece)
             self._tokens[counted] += 1
             self._world.tally.tokens += 1
             # Bursts and stumbles, as real streams have them.
-            stumble = self._dice.uniform(0.2, 0.7) if self._dice.random() < 0.012 else 0.0
-            await self._world.wait(self._dice.expovariate(self._model.tokens_per_s) + stumble)
+            stumble = self._rng.uniform(0.2, 0.7) if self._rng.random() < 0.012 else 0.0
+            await self._world.wait(self._rng.expovariate(self._model.tokens_per_s) + stumble)
 
     async def ask_for(self, tool: str, arguments: str) -> None:
         """Stream a tool call: `tool` with its arguments as JSON text."""
@@ -176,18 +176,18 @@ async def answer(
     Raises:
         ProviderError: it failed, before its first token or in the middle.
     """
-    dice, model = world.dice_of(job), model_of(job, default)
-    call = Call(world, job, model, prompt=prompt, dice=dice)
+    rng, model = world.rng_of(job), model_of(job, default)
+    call = Call(world, job, model, prompt=prompt, rng=rng)
     await call.begin(may_fail=may_fail)
     if thoughts:
-        await call.say(thoughts, "reasoning")
+        await call.print_line(thoughts, "reasoning")
     for tool, arguments, result in tools:
         await call.ask_for(tool, arguments)
-        await world.wait(dice.uniform(0.2, 0.9))
+        await world.wait(rng.uniform(0.2, 0.9))
         await job.log(f"{tool} -> {result}")
-    if may_fail and dice.random() < model.fails / 4:
-        await call.say(text[: len(text) // 3])
+    if may_fail and rng.random() < model.fails / 4:
+        await call.print_line(text[: len(text) // 3])
         await call.cut("503 overloaded: the stream was cut")
-    await call.say(text)
+    await call.print_line(text)
     await call.report(done=done)
     return Reply(text, model.name, count_tokens(text))

@@ -25,18 +25,18 @@ class Moderation(Workload):
     asking: ClassVar[int] = 5
 
     def new(self, number: int, may_ask: bool) -> NewJob:
-        dice = self.world.dice(self.queue, number)
+        rng = self.world.rng(self.queue, number)
         title, _, why = DRAFTS[(number * 5 + self.world.seed) % len(DRAFTS)]
         data: dict[str, Any] = {
             "title": title,
-            "customer": dice.choice(CUSTOMERS),
-            "channel": dice.choice(("email", "web", "app store")),
+            "customer": rng.choice(CUSTOMERS),
+            "channel": rng.choice(("email", "web", "app store")),
             "model": "gpt-5.4-nano",
-            "review": why if may_ask and dice.random() < 0.75 else None,
+            "review": why if may_ask and rng.random() < 0.75 else None,
             # One in four is urgent; the others leave time for a coffee.
-            "deadline_ms": dice.randint(45, 150) * 1_000
+            "deadline_ms": rng.randint(45, 150) * 1_000
             if number % 4 == 2
-            else dice.randint(8, 45) * _MINUTE_MS,
+            else rng.randint(8, 45) * _MINUTE_MS,
         }
         return NewJob(
             "moderate", data, self.options(priority=2 if data["review"] and number % 3 == 0 else None)

@@ -31,7 +31,7 @@ class Tally:
         return len(self.decisions) - self.approved
 
     def summary(self) -> dict[str, Any]:
-        """Return the object of the last line; `ok` when the whole path was walked at least once."""
+        """Return the object of the last line; `ok` when each of these happened at least once."""
         return {
             "completed": self.completed,
             "failed": self.failed,
@@ -51,13 +51,13 @@ class World:
     speed: float = 1.0
     tally: Tally = field(default_factory=Tally)
 
-    def dice(self, *what: object) -> random.Random:
-        """Return the dice of one thing: the same thing always throws the same."""
+    def rng(self, *what: object) -> random.Random:
+        """Return the random numbers of one thing, the same in every run with this seed."""
         return random.Random(":".join(map(str, (self.seed, *what))))
 
-    def dice_of(self, job: Job[Any, Any]) -> random.Random:
-        """Return the dice of one attempt of a job."""
-        return self.dice(job.queue, job.id, job.attempts_made)
+    def rng_of(self, job: Job[Any, Any]) -> random.Random:
+        """Return the random numbers of one attempt of a job."""
+        return self.rng(job.queue, job.id, job.attempts_made)
 
     async def wait(self, seconds: float) -> None:
         """Sleep at the pace of the demo."""

@@ -25,7 +25,7 @@ class RagSteps(Workload):
     tpm: ClassVar[int | None] = 100_000
 
     def new(self, number: int, may_ask: bool) -> NewJob:
-        document = self.world.dice(self.queue, number).choice(DOCUMENTS)
+        document = self.world.rng(self.queue, number).choice(DOCUMENTS)
         return NewJob("embed", {"document": document, "why": "it has changed"}, self.options(attempts=5))
 
     async def process(self, job: Job[Any, Any]) -> Any:
@@ -38,17 +38,17 @@ class RagSteps(Workload):
         return {"stage": job.name, **await run[job.name](job)}
 
     async def _embed(self, job: Job[Any, Any]) -> dict[str, Any]:
-        dice = self.world.dice_of(job)
-        text = "x" * dice.randint(2_000, 14_000)
-        call = Call(self.world, job, EMBEDDER, prompt=text, dice=dice)
+        rng = self.world.rng_of(job)
+        text = "x" * rng.randint(2_000, 14_000)
+        call = Call(self.world, job, EMBEDDER, prompt=text, rng=rng)
         await call.begin(may_fail=job.attempts_made < 2)
         await call.report()
         return {"document": job.data["document"], "chunks": len(text) // 900 + 1}
 
     async def _retrieve(self, job: Job[Any, Any]) -> dict[str, Any]:
-        dice = self.world.dice_of(job)
-        await self.world.wait(dice.uniform(0.05, 0.35))
-        found = sorted((round(dice.uniform(0.55, 0.94), 3) for _ in range(4)), reverse=True)
+        rng = self.world.rng_of(job)
+        await self.world.wait(rng.uniform(0.05, 0.35))
+        found = sorted((round(rng.uniform(0.55, 0.94), 3) for _ in range(4)), reverse=True)
         return {"hits": found}
 
     async def _generate(self, job: Job[Any, Any]) -> dict[str, Any]:
@@ -66,11 +66,11 @@ class RagSteps(Workload):
         return {"model": reply.model, "tokens": reply.tokens}
 
     async def _publish(self, job: Job[Any, Any]) -> dict[str, Any]:
-        dice = self.world.dice_of(job)
-        await self.world.wait(dice.uniform(0.1, 0.4))
-        if job.attempts_made < 2 and dice.random() < 0.12:
+        rng = self.world.rng_of(job)
+        await self.world.wait(rng.uniform(0.1, 0.4))
+        if job.attempts_made < 2 and rng.random() < 0.12:
             raise ProviderError("503 knowledge base is read-only for a moment")
-        return {"url": f"https://kb.example.com/a/{dice.randrange(1_000, 9_999)}"}
+        return {"url": f"https://kb.example.com/a/{rng.randrange(1_000, 9_999)}"}
 
 
 class Rag(Workload):
@@ -84,12 +84,12 @@ class Rag(Workload):
     opening: ClassVar[int] = 2
 
     def new(self, number: int, may_ask: bool) -> NewJob:
-        dice = self.world.dice(self.queue, number)
+        rng = self.world.rng(self.queue, number)
         question, _ = LOOKUPS[(number + self.world.seed) % len(LOOKUPS)]
         data = {
             "question": question,
-            "customer": dice.choice(CUSTOMERS),
-            "documents": dice.sample(DOCUMENTS, dice.randint(2, 4)),
+            "customer": rng.choice(CUSTOMERS),
+            "documents": rng.sample(DOCUMENTS, rng.randint(2, 4)),
         }
         return NewJob("pipeline", data, self.options(attempts=2))
 

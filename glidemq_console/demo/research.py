@@ -65,8 +65,8 @@ class Research(Workload):
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         subject, chapters = RESEARCH[(number + self.world.seed) % len(RESEARCH)]
-        dice = self.world.dice(self.queue, number)
-        return NewJob("search", self._data(number, f"{subject}: {dice.choice(chapters)}"), self._step())
+        rng = self.world.rng(self.queue, number)
+        return NewJob("search", self._data(number, f"{subject}: {rng.choice(chapters)}"), self._step())
 
     async def add(self, queue: Queue[Any, Any], numbers: Iterable[int], may_ask: bool) -> None:
         """Add flows: first one of each kind, later mostly trees, and tight ones while few stand still."""
@@ -121,16 +121,16 @@ class Research(Workload):
         return [DagNode(name, self.queue, data, self._step(), needed) for name, needed in deps.items()]
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        dice, topic = self.world.dice_of(job), str(job.data.get("topic", ""))
+        rng, topic = self.world.rng_of(job), str(job.data.get("topic", ""))
         # The last attempts work: what failed for good would keep its report waiting for ever.
         may_fail = job.attempts_made < 2
         if job.name in ("search", "collect", "check-facts"):
             model = MODELS["gemini-2.5-flash"]
-            call = Call(self.world, job, model, prompt="x" * dice.randint(800, 2_400), dice=dice)
+            call = Call(self.world, job, model, prompt="x" * rng.randint(800, 2_400), rng=rng)
             await call.begin(may_fail=may_fail)
-            await self.world.wait(dice.uniform(0.3, 1.2))
+            await self.world.wait(rng.uniform(0.3, 1.2))
             await call.report()
-            return {"sources": dice.randint(2, 9)}
+            return {"sources": rng.randint(2, 9)}
         reply = await answer(
             self.world,
             job,
@@ -156,11 +156,11 @@ class Research(Workload):
                 )
 
     def _data(self, number: int, topic: str) -> dict[str, Any]:
-        dice = self.world.dice(self.queue, "data", number)
+        rng = self.world.rng(self.queue, "data", number)
         return {
             "topic": topic,
-            "customer": dice.choice(CUSTOMERS),
-            "model": dice.choice(("gpt-5.4", "gemini-2.5-pro")),
+            "customer": rng.choice(CUSTOMERS),
+            "model": rng.choice(("gpt-5.4", "gemini-2.5-pro")),
         }
 
     def _step(self, attempts: int = 3) -> JobOptions:

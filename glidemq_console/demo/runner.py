@@ -1,4 +1,4 @@
-"""The two faces of the demo: headless, or a console with the workload in a process of its own."""
+"""Run the demo headless, or as a console with the workload in a process of its own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ready_line(options: DemoOptions) -> str:
     return json.dumps({"url": redact(options.url), "queues": list(QUEUES)}, ensure_ascii=False)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Write one line to stdout at once."""
     print(line, flush=True)
 
@@ -57,19 +57,19 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 async def _headless(options: DemoOptions) -> int:
     from .pace import World
-    from .server import DemoRunsError, play, stage
+    from .server import DemoRunsError, demo_connection, run_workload
 
     world, stop = World(options.seed, options.speed), asyncio.Event()
     stop_on_signals(stop)
 
     def ready() -> None:
-        say(ready_line(options))
+        print_line(ready_line(options))
         if options.duration_ms is not None:
             asyncio.get_running_loop().call_later(options.duration_ms / 1_000, stop.set)
 
     try:
-        async with stage(options, world) as connection:
-            await play(world, connection, stop, reviewer=True, grace_ms=_GRACE_MS, on_ready=ready)
+        async with demo_connection(options, world) as connection:
+            await run_workload(world, connection, stop, reviewer=True, grace_ms=_GRACE_MS, on_ready=ready)
     except DemoRunsError:
         raise EmbeddedServerError(
             "another demo is running already",
@@ -80,7 +80,7 @@ async def _headless(options: DemoOptions) -> int:
     if options.duration_ms is None:
         return 0
     summary = world.tally.summary()
-    say(json.dumps({"summary": summary}))
+    print_line(json.dumps({"summary": summary}))
     return 0 if summary["ok"] else 1
 
 

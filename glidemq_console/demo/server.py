@@ -1,4 +1,4 @@
-"""The server of the demo and the workload on it: opened, emptied if it is the demo's own, run, and left clean."""
+"""Connect to the server of the demo, emptied first if it is its own, and run the workload on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .options import DemoOptions
 from .pace import World
 from .rag import Rag, RagSteps
 from .research import Research, keep_topping_up
-from .traffic import keep_asking, keep_count, keep_deciding, open_shop
+from .traffic import count_outcomes, keep_adding, keep_deciding, prepare_queue
 from .webhooks import Digest, Webhooks
 from .workload import Workload
 
@@ -37,11 +37,11 @@ QUEUES = tuple(workload.queue for workload in WORKLOADS)
 #: Queues that are paused when the demo begins.
 PAUSED = (Digest.queue,)
 
-#: How long the demo's own server may stay after its last user, ms, and how long we wait to see it gone, s.
+#: How long the demo's own server may stay after its last user, ms, and how long to wait until it has stopped, s.
 _LINGER_MS = 400
-_FAREWELL_S = 2.5
+_STOP_S = 2.5
 #: What workers get beyond their grace to hand back their jobs, s.
-_LEAVE_S = 4
+_HAND_BACK_S = 4
 
 
 class DemoRunsError(Exception):
@@ -67,15 +67,17 @@ async def own_server() -> AsyncIterator[str]:
         async with server:
             yield server.url
         with suppress(TimeoutError):  # someone else may go on using it
-            async with asyncio.timeout(_FAREWELL_S):
+            async with asyncio.timeout(_STOP_S):
                 await server.wait_stopped()
     finally:
         os.close(lock)
 
 
 @asynccontextmanager
-async def stage(options: DemoOptions, world: World, *, history: bool = False) -> AsyncIterator[Connection]:
-    """Open the server of the demo: its own is emptied and, on request, given a past; another one is left as it is."""
+async def demo_connection(
+    options: DemoOptions, world: World, *, history: bool = False
+) -> AsyncIterator[Connection]:
+    """Connect to the server of the demo: its own is emptied and may get a history; another is left as it is."""
     async with AsyncExitStack() as stack:
         url = options.url if options.is_guest else await stack.enter_async_context(own_server())
         connection = await stack.enter_async_context(
@@ -90,7 +92,7 @@ async def stage(options: DemoOptions, world: World, *, history: bool = False) ->
         yield connection
 
 
-async def play(
+async def run_workload(
     world: World,
     connection: Connection,
     stop: asyncio.Event,
@@ -112,34 +114,34 @@ async def play(
     for queue in queues:
         if queue.name in PAUSED:
             await queue.pause()
-    await asyncio.gather(*(open_shop(w, q) for w, q in zip(workloads, queues, strict=True)))
-    crowd: list[asyncio.Task[None]] = []
+    await asyncio.gather(*(prepare_queue(w, q) for w, q in zip(workloads, queues, strict=True)))
+    tasks: list[asyncio.Task[None]] = []
     try:
         for worker in workers:
-            keep_count(world, worker)
+            count_outcomes(world, worker)
             await worker.start()
-        crowd = [
-            asyncio.create_task(keep_asking(w, q)) for w, q in zip(workloads, queues, strict=True) if w.per_s
+        tasks = [
+            asyncio.create_task(keep_adding(w, q)) for w, q in zip(workloads, queues, strict=True) if w.per_s
         ]
         if reviewer:
             asked = [q for q, w in zip(queues, workloads, strict=True) if w.asking]
-            crowd.append(asyncio.create_task(keep_deciding(world, asked)))
-            crowd += [
+            tasks.append(asyncio.create_task(keep_deciding(world, asked)))
+            tasks += [
                 asyncio.create_task(keep_topping_up(w, q))
                 for w, q in zip(workloads, queues, strict=True)
                 if isinstance(w, Research)
             ]
         on_ready()
         end = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({end, *crowd}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({end, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         end.cancel()
         for task in done - {end}:
             task.result()
     finally:
-        for task in crowd:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*crowd, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         # A server that is gone takes no results: nobody waits for it to take them.
         with suppress(TimeoutError):
-            async with asyncio.timeout(grace_ms / 1_000 + _LEAVE_S):
+            async with asyncio.timeout(grace_ms / 1_000 + _HAND_BACK_S):
                 await asyncio.gather(*(worker.close(force=grace_ms == 0) for worker in workers))

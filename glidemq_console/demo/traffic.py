@@ -1,4 +1,4 @@
-"""The people of the demo: customers who keep asking, and in headless mode a reviewer who decides."""
+"""The traffic of the demo: jobs keep coming, and in headless mode a reviewer decides on suspended ones."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _REJECTS = 0.25
 _LONGEST = 1.7
 
 
-async def open_shop(workload: Workload, queue: Queue[Any, Any]) -> None:
+async def prepare_queue(workload: Workload, queue: Queue[Any, Any]) -> None:
     """Add the jobs that are there when the demo begins."""
     await workload.limit(queue)
     await workload.add(queue, range(1, workload.opening + 1), workload.asking > 0)
 
 
-async def keep_asking(workload: Workload, queue: Queue[Any, Any]) -> None:
+async def keep_adding(workload: Workload, queue: Queue[Any, Any]) -> None:
     """Add jobs at the pace of the workload, but no more than it can hold."""
-    dice, number = workload.world.dice("traffic", workload.queue), workload.opening
+    rng, number = workload.world.rng("traffic", workload.queue), workload.opening
     while True:
-        # Traffic comes in fits and starts, but nobody should sit before an idle screen.
-        await workload.world.wait(min(dice.expovariate(workload.per_s), _LONGEST / workload.per_s))
+        # Pauses vary, but none is so long that the screen looks idle.
+        await workload.world.wait(min(rng.expovariate(workload.per_s), _LONGEST / workload.per_s))
         counts = await queue.get_job_counts()
         if counts.waiting + (counts.prioritized or 0) >= workload.backlog:
             continue
@@ -39,8 +39,8 @@ async def keep_asking(workload: Workload, queue: Queue[Any, Any]) -> None:
 
 
 async def keep_deciding(world: World, queues: Sequence[Queue[Any, Any]]) -> None:
-    """Decide on every job that waits for a person, after a moment's thought, bound to what was read."""
-    thinking: set[asyncio.Task[None]] = set()
+    """Decide on every job that waits for a person, after a short time, bound to the review hash."""
+    deciding: set[asyncio.Task[None]] = set()
     seen: set[tuple[str, str, float | None]] = set()
     try:
         while True:
@@ -49,32 +49,32 @@ async def keep_deciding(world: World, queues: Sequence[Queue[Any, Any]]) -> None
                     key = (queue.name, job.id, job.processed_at.timestamp() if job.processed_at else None)
                     if key not in seen:
                         seen.add(key)
-                        approve = len(seen) == 1 or world.dice("review", *key[:2]).random() >= _REJECTS
+                        approve = len(seen) == 1 or world.rng("review", *key[:2]).random() >= _REJECTS
                         task = asyncio.create_task(_decide(world, queue, job.id, approve))
-                        thinking.add(task)
-                        task.add_done_callback(thinking.discard)
+                        deciding.add(task)
+                        task.add_done_callback(deciding.discard)
             await world.wait(0.3)
     finally:
-        for task in thinking:
+        for task in deciding:
             task.cancel()
 
 
 async def _decide(world: World, queue: Queue[Any, Any], job_id: str, approve: bool) -> None:
-    dice = world.dice("thinking", queue.name, job_id)
-    await world.wait(dice.uniform(0.4, 2.0))
+    rng = world.rng("thinking", queue.name, job_id)
+    await world.wait(rng.uniform(0.4, 2.0))
     try:
         shown = await queue.review(job_id)
         if approve and shown.unshown is None:
             await queue.approve(job_id, actor=_REVIEWER, expect=shown.review_hash)
         else:
-            reason = dice.choice(_REASONS)
+            reason = rng.choice(_REASONS)
             await queue.reject(job_id, actor=_REVIEWER, reason=reason, expect=shown.review_hash)
     except GlideMQError:
         # Someone else has decided, or the deadline has passed: nothing is left to decide.
         return
 
 
-def keep_count(world: World, worker: Worker) -> None:
+def count_outcomes(world: World, worker: Worker) -> None:
     """Count what becomes of the jobs of a worker."""
     tally = world.tally
 

@@ -1,4 +1,4 @@
-"""The rest of a house: webhooks in order of their customer, some urgent, some later; and a digest that is paused."""
+"""Webhooks: in order for each customer, some urgent, some delayed; and a digest queue that is paused."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ class Webhooks(Workload):
     queue_rpm: ClassVar[int | None] = 150
 
     def new(self, number: int, may_ask: bool) -> NewJob:
-        dice = self.world.dice(self.queue, number)
-        customer = dice.randrange(len(CUSTOMERS))
+        rng = self.world.rng(self.queue, number)
+        customer = rng.randrange(len(CUSTOMERS))
         data = {
-            "event": dice.choice(_EVENTS),
+            "event": rng.choice(_EVENTS),
             "customer": CUSTOMERS[customer],
             "url": f"https://hooks.customer-{customer}.example.com/v1",
-            "body": {"id": f"evt_{dice.getrandbits(48):012x}", "amount": dice.randint(5, 400)},
+            "body": {"id": f"evt_{rng.getrandbits(48):012x}", "amount": rng.randint(5, 400)},
         }
         options: dict[str, Any] = {}
         kind = number % 10
         if kind < 4:
             options["ordering"] = Ordering(f"customer-{customer}")
         elif kind < 6:
-            options["delay"] = self.world.ms(dice.uniform(5_000, 60_000))
+            options["delay"] = self.world.ms(rng.uniform(5_000, 60_000))
         elif kind == 6:
-            options["priority"] = dice.randint(1, 10)
+            options["priority"] = rng.randint(1, 10)
         backoff = Backoff("exponential", self.world.ms(1_500), 0.5)
         return NewJob("deliver", data, self.options(backoff=backoff, **options))
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        dice = self.world.dice_of(job)
-        await self.world.wait(dice.expovariate(4) + 0.05)
-        luck = dice.random()
-        if luck < 0.005:
+        rng = self.world.rng_of(job)
+        await self.world.wait(rng.expovariate(4) + 0.05)
+        chance = rng.random()
+        if chance < 0.005:
             raise UnrecoverableError("410 gone: the customer removed this endpoint")
-        if luck < 0.11:
+        if chance < 0.11:
             raise ProviderError(
-                dice.choice(("503 service unavailable", "timeout after 5 s", "502 bad gateway"))
+                rng.choice(("503 service unavailable", "timeout after 5 s", "502 bad gateway"))
             )
-        return {"status": 200, "ms": round(dice.uniform(40, 900))}
+        return {"status": 200, "ms": round(rng.uniform(40, 900))}
 
 
 class Digest(Workload):
