@@ -112,7 +112,7 @@ def flow_state(flow: Flow, blocked: bool | None = None) -> tuple[str, str, str]:
     state = root.state if root is not None else "unknown"
     if state in ("completed", "failed"):
         look = fmt.state_look(state)
-        return look.glyph, state, look.token
+        return look.glyph, state, look.style
     if blocked or (blocked is None and suspects(flow)):
         return "✗", "blocked" if blocked else "child failed", "error"
     if parked := parked_count(flow):

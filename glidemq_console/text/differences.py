@@ -14,7 +14,7 @@ from .safe import clean, mask
 DiffLine = tuple[str, str]
 
 #: Colours of the lines of a difference, by their marks.
-MARK_TOKENS: Final[Mapping[str, str]] = {"+": "success", "-": "error", " ": "dim"}
+MARK_STYLES: Final[Mapping[str, str]] = {"+": "success", "-": "error", " ": "dim"}
 #: Lines of a difference that are shown unless the caller allows more.
 DIFF_LINES: Final = 40
 #: Characters of a long line that are shown at least and at most, and how many beside those that differ.

@@ -271,7 +271,7 @@ class StateLook:
     """One cell in every common terminal."""
     ascii: str
     """Stand-in for terminals and users who ask for ASCII."""
-    token: str
+    style: str
     """Theme variable of the colour, without the dollar sign."""
 
     def label(self) -> str:
@@ -280,7 +280,7 @@ class StateLook:
 
 
 def _look(word: str, glyph: str, ascii_glyph: str) -> StateLook:
-    return StateLook(word=word, glyph=glyph, ascii=ascii_glyph, token=f"state-{word}")
+    return StateLook(word=word, glyph=glyph, ascii=ascii_glyph, style=f"state-{word}")
 
 
 STATES: Final[dict[str, StateLook]] = {
@@ -299,7 +299,7 @@ STATES: Final[dict[str, StateLook]] = {
         _look("paused", "‖", "P"),
     )
 }
-_UNKNOWN_STATE: Final = StateLook(word="unknown", glyph="?", ascii="?", token="dim")
+_UNKNOWN_STATE: Final = StateLook(word="unknown", glyph="?", ascii="?", style="dim")
 
 
 def state_look(state: str | None) -> StateLook:

@@ -19,17 +19,17 @@ def _ink(color: str, background: str | None, attributes: str) -> Style:
     return style + Style.parse(attributes) if attributes else style
 
 
-def ink(app: App[Any], token: str, attributes: str = "", *, on: str | None = None) -> Style:
+def theme_style(app: App[Any], style: str, attributes: str = "", *, on: str | None = None) -> Style:
     """Return the Rich style of a theme variable, for widgets that draw their own lines.
 
     A variable that no theme has is drawn as plain text: a colour is never worth a screen.
 
     Args:
         app: The running app, whose theme decides.
-        token: Theme variable of the text colour, without the dollar sign.
+        style: Theme variable of the text colour, without the dollar sign.
         attributes: Rich attributes, such as `bold` or `dim italic`.
         on: Theme variable of the background; None leaves it open.
     """
     variables = app.theme_variables
-    color = variables.get(token, variables["foreground"])
+    color = variables.get(style, variables["foreground"])
     return _ink(color, variables.get(on) if on else None, attributes)

@@ -10,7 +10,7 @@ from textual.app import RenderResult
 from textual.color import Color
 
 from ..text.format import count
-from ..theme.style import ink
+from ..theme.style import theme_style
 from .drawn import Drawn
 
 
@@ -20,7 +20,7 @@ class Series:
 
     name: str
     values: tuple[float | None, ...]
-    token: str = "chart-first"
+    style: str = "chart-first"
 
 
 class Chart(Drawn):
@@ -68,17 +68,17 @@ class Chart(Drawn):
 
     def _draw(self, width: int, height: int) -> Text:
         room = width - 1  # The title of the plot beside it begins in the next column.
-        title = Text(self._title, style=ink(self.app, "dim"), end="\n", no_wrap=True)
-        names = [(f"  ━ {line.name}", line.token) for line in self._series if len(self._series) > 1]
+        title = Text(self._title, style=theme_style(self.app, "dim"), end="\n", no_wrap=True)
+        names = [(f"  ━ {line.name}", line.style) for line in self._series if len(self._series) > 1]
         if title.cell_len + sum(len(name) for name, _ in names) <= room:
-            for name, token in names:
-                title.append(name, ink(self.app, token))
+            for name, style in names:
+                title.append(name, theme_style(self.app, style))
         title.truncate(room, overflow="ellipsis")
         values = [value for line in self._series for value in line.values if value is not None]
         if width < 12 or height < 4:
             return title
         if not values:
-            return title.append("\nno data yet", ink(self.app, "dim"))
+            return title.append("\nno data yet", theme_style(self.app, "dim"))
         return title.append("\n").append(self._chart(width, height - 1, max(values)))
 
     def _chart(self, width: int, height: int, highest: float) -> Text:
@@ -99,11 +99,11 @@ class Chart(Drawn):
         canvas.xticks([0, max(1, length - 1)], list(self._labels))
         for line in self._series:
             for xs, ys in _runs(line.values, length):
-                canvas.plot(xs, ys, marker="braille", color=self._color(line.token))
+                canvas.plot(xs, ys, marker="braille", color=self._color(line.style))
         return Text.from_ansi(canvas.build(), end="", no_wrap=True)
 
-    def _color(self, token: str) -> tuple[int, int, int] | str | int:
-        color = Color.parse(self.app.theme_variables[token])
+    def _color(self, style: str) -> tuple[int, int, int] | str | int:
+        color = Color.parse(self.app.theme_variables[style])
         if color.ansi is None:
             return color.rgb
         return color.ansi if color.ansi >= 0 else "default"

@@ -16,19 +16,19 @@ def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[
         width: Cells inside the marks.
         detail: What was used of what, such as `1,360 / 2,000 tok`.
     """
-    token = f"gauge-{gauge_level(share)}"
+    style = f"gauge-{gauge_level(share)}"
     parts = [
         Styled("▕", "gauge-empty"),
-        Styled(gauge_cells(share, width), token),
+        Styled(gauge_cells(share, width), style),
         Styled("▏", "gauge-empty"),
-        Styled(" " + gauge_label(share), token),
+        Styled(" " + gauge_label(share), style),
     ]
     return [*parts, Styled("  " + detail, "dim")] if detail else parts
 
 
 def sparkline_parts(
-    values: Sequence[float | None], width: int, *, token: str = "spark", top: float | None = None
+    values: Sequence[float | None], width: int, *, style: str = "spark", top: float | None = None
 ) -> list[Styled]:
     """Return the latest values as `width` cells of bars; a history of zeros is dim."""
     quiet = not any(value for value in values[-width:])
-    return [Styled(sparkline(values, width, top=top), "dim" if quiet else token)]
+    return [Styled(sparkline(values, width, top=top), "dim" if quiet else style)]

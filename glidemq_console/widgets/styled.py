@@ -13,7 +13,7 @@ from textual.app import App
 from textual.strip import Strip
 
 from ..text.safe import cell_fit, clean, stand_in_spans
-from ..theme.style import ink
+from ..theme.style import theme_style
 
 _DIM = Style(dim=True)
 _WORDS = re.compile(" +|[^ ]+")
@@ -25,7 +25,7 @@ class Styled(NamedTuple):
     """A run of text of one look."""
 
     text: str
-    token: str = ""
+    style: str = ""
     """Theme variable of the colour, without the dollar sign; empty for the widget's own colour."""
     attributes: str = ""
     """Rich attributes, such as `bold`."""
@@ -112,10 +112,10 @@ def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Styled]
     return lines
 
 
-def ink_style(app: App[Any], part: Styled, base: Style) -> Style:
+def part_style(app: App[Any], part: Styled, base: Style) -> Style:
     """Return the Rich style of a part on a base style."""
-    if part.token:
-        return base + ink(app, part.token, part.attributes, on=part.on)
+    if part.style:
+        return base + theme_style(app, part.style, part.attributes, on=part.on)
     return base + Style.parse(part.attributes) if part.attributes else base
 
 
@@ -125,7 +125,7 @@ def segments(app: App[Any], parts: Iterable[Styled], base: Style) -> list[Segmen
     for part in parts:
         if not part.text:
             continue
-        style = ink_style(app, part, base)
+        style = part_style(app, part, base)
         position = 0
         for start, end in stand_in_spans(part.text):
             if start > position:

@@ -320,16 +320,16 @@ class TokenPane(Scrolled, can_focus=True):
 
     def _parts(self, index: int, number: int, *, is_last: bool) -> Parts:
         line = self._wrapped.lines[index]
-        token, attributes = _LOOKS[line.kind]
+        style, attributes = _LOOKS[line.kind]
         gutter = _GUTTERS.get(line.kind, _NO_GUTTER)
         parts = [_NO_GUTTER if line.soft and line.kind != "reasoning" else gutter]
         position = 0
         for start, end, _ in self._matches.get(number, ()):
-            parts.append(Styled(line.text[position:start], token, attributes))
+            parts.append(Styled(line.text[position:start], style, attributes))
             here = "bold underline" if number == self._match else ""
             parts.append(Styled(line.text[start:end], "match-foreground", here, "match-background"))
             position = end
-        parts.append(Styled(line.text[position:], token, attributes))
+        parts.append(Styled(line.text[position:], style, attributes))
         if is_last and self.live:
             parts.append(Styled("▌", "focus"))
         return parts

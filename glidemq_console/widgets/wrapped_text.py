@@ -51,9 +51,9 @@ class Prose(Pane, can_focus=True):
         """What is shown, as safe text for copying."""
         return "\n".join(paragraph.text.text for paragraph in self._paragraphs)
 
-    def show(self, text: str, token: str = "") -> None:
+    def show(self, text: str, style: str = "") -> None:
         """Show a foreign text."""
-        self.show_paragraphs([Styled(clean(text, limit=LIMIT, line_limit=LIMIT, max_lines=LIMIT), token)])
+        self.show_paragraphs([Styled(clean(text, limit=LIMIT, line_limit=LIMIT, max_lines=LIMIT), style)])
 
     def show_paragraphs(self, paragraphs: Sequence[Styled | Paragraph]) -> None:
         """Show safe texts below one another, each in its colour."""

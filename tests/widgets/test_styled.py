@@ -25,7 +25,7 @@ def test_words_move_down_whole_and_keep_their_colour() -> None:
     lines = wrap([Styled("  x ", "dim"), Styled("the model is at capacity, try again", "error")], 20)
 
     assert text_of(lines) == ["  x the model is at ", "    capacity, try ", "    again"]
-    assert [line[-1].token for line in lines] == ["error"] * 3
+    assert [line[-1].style for line in lines] == ["error"] * 3
 
 
 def test_a_short_part_is_never_broken() -> None:

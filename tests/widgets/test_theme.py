@@ -12,7 +12,7 @@ from textual.theme import Theme
 
 from glidemq_console.text.format import STATES
 from glidemq_console.theme import files as themes
-from glidemq_console.theme.style import ink
+from glidemq_console.theme.style import theme_style
 
 #: Where text stands.
 GROUNDS = ("background", "surface", "panel", "cursor-background", "cursor-blurred-background")
@@ -70,7 +70,7 @@ def test_every_text_stands_out_from_every_ground(theme: Theme) -> None:
 def test_every_state_has_a_colour_and_only_a_person_is_magenta(theme: Theme) -> None:
     variables = _variables(theme)
 
-    assert {look.token for look in STATES.values()} <= set(variables)
+    assert {look.style for look in STATES.values()} <= set(variables)
     assert variables["state-suspended"] == variables["person"]
     others = [variables[name] for name in themes.VARIABLES if name not in ("person", "state-suspended")]
     assert variables["person"] not in others
@@ -89,8 +89,8 @@ async def test_an_app_starts_with_every_theme(theme: Theme | None) -> None:
     async with app.run_test():
         app.theme = theme.name if theme else "nord"
 
-        assert ink(app, "person", "bold").bold
-        assert ink(app, "foreground", on="cursor-background").bgcolor is not None
+        assert theme_style(app, "person", "bold").bold
+        assert theme_style(app, "foreground", on="cursor-background").bgcolor is not None
 
 
 GOOD = '[colors]\nprimary = "#112233"\nforeground = "white"\nbackground = "#000"\n'

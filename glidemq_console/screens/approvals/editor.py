@@ -19,7 +19,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
-from ...text.differences import MARK_TOKENS, value_diff
+from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import clean, json_line
 from ...widgets.safe_input import act_in_turn
 from ...widgets.styled import Styled
@@ -143,7 +143,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
             self._problem("nothing was changed; approve it as it is with a")
             return
         self._edited = Edited(value)
-        marked = [Styled(f"{mark} {text}", MARK_TOKENS[mark]) for mark, text in lines]
+        marked = [Styled(f"{mark} {text}", MARK_STYLES[mark]) for mark, text in lines]
         note = Styled("what differs is masked here, because it is a secret", "dim")
         self.query_one("#difference", Prose).show_paragraphs(marked or [note])
         self._show_step(True)

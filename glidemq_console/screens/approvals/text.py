@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...model.decisions import Pending, round_words, what_changed
 from ...model.snapshot import epoch_ms
 from ...text import format as fmt
-from ...text.differences import MARK_TOKENS, value_diff
+from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import short
 from ...widgets.lists.columns import Column
 from ...widgets.styled import Cell, Parts, Styled
@@ -170,7 +170,7 @@ def changed_lines(before: Approval, after: Approval) -> list[Paragraph]:
         (before.raw or "", after.raw or ""),
     ):
         for mark, text in value_diff(old, new, most=CHANGED_LINES):
-            token = MARK_TOKENS[mark]
+            token = MARK_STYLES[mark]
             lines.append(Paragraph(Styled(text, token), Styled(f"{mark} ", token)))
     return lines
 

@@ -54,9 +54,9 @@ def budget_cell(budget: FlowBudget | None) -> list[Styled]:
         return [Styled(fmt.UNKNOWN, "dim")]
     worst = max(caps, key=lambda cap: cap.share)
     gauge = gauge_parts(worst.share, 8)
-    token = "error" if budget.exceeded else gauge[1].token
+    token = "error" if budget.exceeded else gauge[1].style
     figure = Styled(f" {fmt.percent(worst.share)}", token)
-    return [*(part._replace(token=token) if part.token == gauge[1].token else part for part in gauge[:3]), figure,
+    return [*(part._replace(style=token) if part.style == gauge[1].style else part for part in gauge[:3]), figure,
             Styled(f" {short(worst.name, 30)}", "dim")]  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def node_cells(
         }
     look = fmt.state_look("stalled" if node.stalled else node.state)
     glyph, token = (
-        (fmt.state_look("paused").glyph, "state-paused") if node.parked else (look.glyph, look.token)
+        (fmt.state_look("paused").glyph, "state-paused") if node.parked else (look.glyph, look.style)
     )
     tokens, cost = node.total_tokens, node.total_cost
     return {

@@ -93,7 +93,7 @@ def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
     )
     return {
         "id": Styled(clean(row.id, single_line=True, limit=256)),
-        "state": [Styled(f"{look.glyph} ", look.token), Styled(_state_word(row, look.word), look.token)],
+        "state": [Styled(f"{look.glyph} ", look.style), Styled(_state_word(row, look.word), look.style)],
         "name": Styled(clean(row.name, single_line=True, limit=256)),
         "age": Styled(fmt.duration(created), "dim"),
         "ran": Styled(fmt.took(ran), "dim"),
@@ -290,7 +290,7 @@ class JobsScreen(ConsoleScreen):
             # States are mixed and there is no room for the word.
             glyph, name = fmt.state_look(shown_state(row)), cells["id"]
             cells["id"] = [
-                Styled(f"{glyph.glyph} ", glyph.token),
+                Styled(f"{glyph.glyph} ", glyph.style),
                 *([name] if isinstance(name, Styled) else []),
             ]
         return cells
@@ -305,10 +305,10 @@ class JobsScreen(ConsoleScreen):
                 continue
             look = fmt.state_look(state)
             figure = Styled(
-                f" {fmt.count(count)}", "focus" if lit else "dim" if not count or state == ALL else look.token
+                f" {fmt.count(count)}", "focus" if lit else "dim" if not count or state == ALL else look.style
             )
             name = Styled(state, "focus" if lit else "foreground" if count else "dim")
-            short = name if state == ALL else Styled(look.glyph, look.token)
+            short = name if state == ALL else Styled(look.glyph, look.style)
             tabs.append((state, [name, figure], [short, figure]))
         self.query_one("#states", TabBar).show(tabs, query.state or ALL)
         self.query_one("#states-rule", Rule).show(clean(query.queue, single_line=True, limit=80), lit=True)

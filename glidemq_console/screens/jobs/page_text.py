@@ -46,7 +46,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
         Styled(" : ", "dim"),
         Styled(short(job.id), "", "bold"),
         Styled(f"   {short(job.name)}   "),
-        Styled(f"{look.glyph} {word}", look.token, "bold"),
+        Styled(f"{look.glyph} {word}", look.style, "bold"),
         *([] if age is None else [Styled(f" {fmt.duration(age)}{ago}", "dim")]),
         *([Styled("   revoked", "warning")] if job.revoked else []),
         *([Styled(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),

@@ -65,7 +65,7 @@ def mini_meter(rate: Rate) -> list[Styled]:
     share = share_of(rate)
     gauge = gauge_parts(share, MINI_GAUGE)
     words = fmt.percent(share) if share is not None else _amount(rate.used)
-    return [*gauge[:3], Styled(f" {words}", gauge[1].token if share is not None else "dim")]
+    return [*gauge[:3], Styled(f" {words}", gauge[1].style if share is not None else "dim")]
 
 
 def _no_use() -> list[Styled]:

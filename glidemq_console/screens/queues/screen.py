@@ -215,9 +215,9 @@ class QueuesScreen(QueueListScreen):
         labels = ("1h ago", "now")
         done = [Series(name="done", values=detail.completed.values)]
         if any(detail.failed.values):
-            done.append(Series(name="failed", values=detail.failed.values, token="error"))
+            done.append(Series(name="failed", values=detail.failed.values, style="error"))
         self.query_one("#done-chart", Chart).show(done, labels=labels)
-        ran = Series(name="mean", values=detail.run_ms.values, token="chart-second")
+        ran = Series(name="mean", values=detail.run_ms.values, style="chart-second")
         self.query_one("#time-chart", Chart).show([ran], labels=labels)
 
     def _facts(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> list[Parts]:
@@ -239,7 +239,7 @@ class QueuesScreen(QueueListScreen):
         lines.append(_count_line("active", row.active, "longest", longest))
         if row.stalled:
             look = fmt.state_look("stalled")
-            lines.append([Styled(f"{look.glyph} {row.stalled:,} stalled", look.token, "bold"),
+            lines.append([Styled(f"{look.glyph} {row.stalled:,} stalled", look.style, "bold"),
                           Styled("  their worker is silent", "dim")])  # fmt: skip
         if row.suspended:
             words = "waits" if row.suspended == 1 else "wait"
@@ -294,7 +294,7 @@ def _count_line(
     """How many jobs are in a state, and the age of the oldest or longest of them."""
     look = fmt.state_look(state)
     parts = [
-        Styled(f"{look.glyph} ", look.token),
+        Styled(f"{look.glyph} ", look.style),
         Styled(fmt.count(count)),
         Styled(f" {word or state}", "dim"),
     ]

@@ -48,7 +48,7 @@ def _speed(follower: Follower, row: JobRow | None, now: int, width: int) -> list
     elif row is not None:
         look = fmt.state_look(shown_state(row))
         word = look.word if look.word != "unknown" else short(row.state, 20)
-        parts = [Styled(f"{look.glyph} {word}", look.token)]
+        parts = [Styled(f"{look.glyph} {word}", look.style)]
     else:
         parts = []
     if row is None:
@@ -82,7 +82,7 @@ def end(follower: Follower, row: JobRow | None, now: int, zone: tzinfo | None) -
     if row.state in ENDED:
         finished, started = epoch_ms(row.finished_at), epoch_ms(row.processed_at)
         words = f"{look.glyph} {look.word} {fmt.moment(finished, now, zone)}"
-        parts = [Styled(words, look.token)]
+        parts = [Styled(words, look.style)]
         if row.state == "failed" and row.failed_reason:
             parts += [Styled(" · ", "dim"), Styled(short(row.failed_reason, 200), "error")]
         parts.append(Styled(f" · {tokens_words(row, follower.meter.chunks)}", "dim"))
@@ -100,10 +100,10 @@ def end(follower: Follower, row: JobRow | None, now: int, zone: tzinfo | None) -
         due = epoch_ms(row.due_at)
         why = f" · {short(row.failed_reason, 120)}" if row.failed_reason else ""
         when = "soon" if due is None else f"in {fmt.countdown(due, now)}"
-        return [Styled(f"{look.glyph} runs again {when}", look.token), Styled(why, "dim")]
+        return [Styled(f"{look.glyph} runs again {when}", look.style), Styled(why, "dim")]
     if row.state != "active":
         return [
-            Styled(f"{look.glyph} {short(row.state, 20)}", look.token),
+            Styled(f"{look.glyph} {short(row.state, 20)}", look.style),
             Styled(" · tokens come when it runs", "dim"),
         ]
     return []

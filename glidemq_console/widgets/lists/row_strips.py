@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.app import App
 from textual.strip import Strip
 
-from ...theme.style import ink
+from ...theme.style import theme_style
 from ..styled import Styled, fit, parts_of, segments, strip
 from .columns import GAP, GUTTER, Column, Row
 
@@ -35,12 +35,12 @@ def header_strip(
     app: App[Any], layout: Layout, sort: tuple[str, bool] | None, width: int, base: Style, *, focused: bool
 ) -> Strip:
     """Return the titles; `sort` is the column that sorts and whether it descends."""
-    token = "focus" if focused else "dim"
+    style = "focus" if focused else "dim"
     parts = [Styled(" " * GUTTER)]
     for column, cells in layout:
         sorted_by = sort is not None and sort[0] == column.key
-        title = Styled(column.title, token if sorted_by else "dim", "bold" if sorted_by else "")
-        marker = Styled("▾" if sort and sort[1] else "▴", token) if sorted_by else Styled(" ")
+        title = Styled(column.title, style if sorted_by else "dim", "bold" if sorted_by else "")
+        marker = Styled("▾" if sort and sort[1] else "▴", style) if sorted_by else Styled(" ")
         if not column.right and cell_len(column.title) + 2 <= cells:
             # Beside its title, not at the other end of a wide column.
             parts += [*fit([title, Styled(" "), marker], cells), Styled(" " * GAP)]
@@ -53,7 +53,7 @@ def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width:
     """Return one row; an ellipsis stands for one that is not known yet."""
     if look.is_cursor:
         background = "cursor-background" if look.focused else "cursor-blurred-background"
-        base += ink(app, "foreground", on=background)
+        base += theme_style(app, "foreground", on=background)
     parts = [
         Styled("•" if look.is_marked else " ", "focus", "bold"),
         Styled("▌" if look.is_cursor else " ", "focus" if look.focused else "dim"),
@@ -67,5 +67,5 @@ def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width:
             parts.append(Styled(" " * GAP))
     drawn = segments(app, fit(parts, width), base)
     if look.stale:
-        drawn = [Segment(text, (style or base) + ink(app, "dim")) for text, style, _ in drawn]
+        drawn = [Segment(text, (style or base) + theme_style(app, "dim")) for text, style, _ in drawn]
     return Strip(drawn, width)

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from ...text.safe import clean, mask
-from ...theme.style import ink
+from ...theme.style import theme_style
 from ..scrolling import CURSOR_KEYS, CursorScrolled, Pane
 from ..styled import Styled, strip
 from .json_tree import Tree, TreeLine
@@ -90,12 +90,12 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         self._redraw()
         self.scroll_to(y=0, animate=False, force=True)
 
-    def show_note(self, text: str, token: str = "dim") -> None:
+    def show_note(self, text: str, style: str = "dim") -> None:
         """Show a line in the place of a value: none, not loaded, too large."""
         self._tree = None
         self._value = self._masked = None
         self._hidden = 0
-        self._note = [Styled(text, token)]
+        self._note = [Styled(text, style)]
         self._redraw()
 
     def _json(self) -> str:
@@ -199,6 +199,6 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
             return Strip.blank(width, base)
         at_cursor = self.has_focus and index == self._cursor
         if at_cursor:
-            base += ink(self.app, "foreground", on="cursor-background")
+            base += theme_style(self.app, "foreground", on="cursor-background")
         gutter = Styled("▌ " if at_cursor else "  ", "focus")
         return strip(self.app, [gutter, *self._drawn[index].parts], width, base)
