@@ -148,6 +148,8 @@ def _kind(hint: Any) -> str:
         return "s"
     if origin in (types.UnionType, typing.Union):
         return _kind(next(one for one in inner if one is not type(None))) + "?"
+    if origin is typing.Literal:
+        return "s"
     if origin is tuple:
         return f"[{_kind(inner[0])}]"
     if origin is not None and issubclass(origin, Mapping):

@@ -28,6 +28,8 @@ _INTERNAL = {"adopt", "fields", "of", "scope"}
 _REFUSED = {"Batch", "BatchError", "JobTemplate", "batch"}
 #: Whose options the keywords of a class are.
 _OPTIONS = {"Queue": core.QueueOptions, "Worker": core.WorkerOptions}
+#: Types that are words, as they are shown.
+_WORDS = {"FinalState": "'completed' | 'failed'", "JobState": "str"}
 _CONNECTION = ("url", "prefix", "is_cluster", "read_only", "server", "closed", "ping", "client", "close")
 #: Attributes that are set, and have no docstring.
 _ATTRIBUTES = {
@@ -156,6 +158,7 @@ def _returned(call: Any) -> str:
     told = str(inspect.signature(call).return_annotation).replace("[Any, Any]", "").replace('"', "'")
     told = told.replace("Connecting", "Connection")
     told = re.sub(r"Async(?:Generator|Iterator)\[(\w+).*", r"\1", told)
+    told = _WORDS.get(told, told)
     told = re.sub(r"^Literal\[(.*)\]$", lambda found: found[1].replace(", ", " | "), told)
     return "" if told in ("None", "ControlCall", "Any") else f" -> {told}"
 

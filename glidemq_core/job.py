@@ -16,6 +16,8 @@ from .jobs.wait import wait_until_finished
 from .options.fields import Duration, Instant
 from .options.job import Actor, JobRef
 from .records import Signal, Usage
+from .records.decoding import decode_state
+from .records.outcomes import FinalState, JobState
 from .records.usage import usage_fields
 from .search.store import store_vector
 from .server.context import QueueContext
@@ -59,10 +61,10 @@ class Job(JobSnapshot[DataT, ResultT]):
         self.fields = fields
         self._forget()
 
-    async def get_state(self) -> str:
+    async def get_state(self) -> JobState:
         """Ask for the state now; `unknown` when the job is gone."""
         state = await self._context.connection.command("HGET", self._context.keys.job(self.id), "state")
-        return state.decode() if state else "unknown"
+        return decode_state(state)
 
     async def is_completed(self) -> bool:
         """Whether it has completed."""
@@ -91,7 +93,7 @@ class Job(JobSnapshot[DataT, ResultT]):
 
     async def wait_until_finished(
         self, *, poll_interval: Duration = 500, timeout: Duration = 30_000
-    ) -> Literal["completed", "failed"]:
+    ) -> FinalState:
         """Poll until it completed or failed.
 
         Raises WaitTimeoutError after `timeout` (ms or timedelta), JobNotFoundError when the job vanished.

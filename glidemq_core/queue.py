@@ -52,6 +52,7 @@ from .records import (
     VectorHit,
     WorkerInfo,
 )
+from .records.outcomes import FinalState
 from .search import index
 from .search.schema import Field, VectorField
 from .server.connection import Connection
@@ -250,9 +251,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         """Whether anything that makes up a queue is there."""
         return await counts.exists(await self.scope())
 
-    async def get_metrics(
-        self, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
-    ) -> Metrics:
+    async def get_metrics(self, kind: FinalState, start: int = 0, end: int = -1) -> Metrics:
         """Return jobs per minute, oldest first; slice inclusive, negative from the end.
 
         Raises InvalidOptionError.
@@ -349,7 +348,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def clean(
         self,
-        state: Literal["completed", "failed"],
+        state: FinalState,
         *,
         grace: Duration,
         limit: int = 1000,

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..records import Check
+from ..records.outcomes import CheckStatus
 
 #: Findings that a check lists.
 _LISTED = 10
 
 
 def verdict(
-    id: str, findings: Sequence[str], *, good: str, bad: str, status: str = "warn", fix: str | None = None
+    id: str,
+    findings: Sequence[str],
+    *,
+    good: str,
+    bad: str,
+    status: CheckStatus = "warn",
+    fix: str | None = None,
 ) -> Check:
     """Make a check: ok with the summary `good` without findings, else `status` and `bad`, findings as detail."""
     if not findings:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..errors import QueueBusyError
 from ..options.fields import Duration, from_epoch_ms, instance_of, one_of, positive_ms, refuse, to_ms, whole
 from ..options.job import Actor, RateLimit
+from ..records.outcomes import FinalState
 from ..server.commands import Arg
 from ..server.context import QueueContext
 from ..server.retry import retry_lost_reply
@@ -84,7 +85,7 @@ async def drain(context: QueueContext, *, delayed: bool = False, actor: Actor | 
 
 async def clean(
     context: QueueContext,
-    state: Literal["completed", "failed"],
+    state: FinalState,
     *,
     grace: Duration,
     limit: int = 1000,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from ..errors import ServerError
 from ..options.fields import integer, one_of
 from ..reading.counts import SnapshotReply, metrics_points
 from ..records import JobCounts, Metrics
+from ..records.outcomes import FinalState
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
 
@@ -40,9 +39,7 @@ async def exists(context: QueueContext) -> bool:
     return bool(await context.connection.command("EXISTS", *context.keys.signs()))
 
 
-async def get_metrics(
-    context: QueueContext, kind: Literal["completed", "failed"], start: int = 0, end: int = -1
-) -> Metrics:
+async def get_metrics(context: QueueContext, kind: FinalState, start: int = 0, end: int = -1) -> Metrics:
     """Jobs per minute, oldest first, sliced `start`..`end` inclusive (negative: from the end).
 
     Raises InvalidOptionError.

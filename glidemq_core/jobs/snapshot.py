@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from ..options.job import Fallback, JobOptions, JobRef
 from ..records import ReviewDecision, Signal, Usage, decoding
 from ..records.decision import review_decision
+from ..records.outcomes import JobState
 from ..records.usage import decode_usage
 from ..server.context import QueueContext
 from ..wire import payload
@@ -91,9 +92,9 @@ class JobSnapshot(Generic[DataT, ResultT]):
         return self._options  # type: ignore[no-any-return]  # filled right above
 
     @property
-    def state(self) -> str:
+    def state(self) -> JobState:
         """State when it was read (`waiting`, `active`, ...); `unknown` without one."""
-        return self._text("state") or "unknown"
+        return decoding.decode_state(self.fields.get("state"))
 
     @property
     def attempts_made(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from ..errors import (
     CallTimeoutError,
@@ -17,6 +17,7 @@ from ..errors import (
 from ..options.fields import Duration, positive_ms, refuse, to_ms
 from ..options.job import JobOptions
 from ..records import JobCounts
+from ..records.outcomes import FinalState
 from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
@@ -35,7 +36,7 @@ _RETRY_S: Final = 0.2
 
 async def wait_until_finished(
     context: QueueContext, job_id: str, poll_interval: Duration, timeout: Duration
-) -> Literal["completed", "failed"]:
+) -> FinalState:
     """Poll a job's state until it is final.
 
     Raises: WaitTimeoutError after `timeout`; JobNotFoundError when there is no such job (any more).

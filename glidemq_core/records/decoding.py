@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..options.fields import EPOCH, from_epoch_ms
 from ..options.job import JobOptions, JobRef
@@ -15,6 +15,7 @@ from ..wire.payload import json_list
 from ..wire.replies import as_text, number
 from ..wire.strict_json import parse_json
 from .approvals import Signal, SuspendInfo
+from .outcomes import JobState
 from .streams import StreamChunk
 
 #: A hash as stored: its values may be any bytes (vectors are).
@@ -31,6 +32,11 @@ def instant(stored: bytes | str | float | None) -> datetime | None:
     """Read a time, epoch ms; missing, empty, zero and what no calendar has are None."""
     found = number(stored)
     return from_epoch_ms(found) if found else None
+
+
+def decode_state(stored: bytes | None) -> JobState:
+    """Read the state of a job, `unknown` without one."""
+    return cast(JobState, as_text(stored) or "unknown")  # a word that no peer writes is shown as it stands
 
 
 def decode_options(fields: Fields) -> JobOptions:

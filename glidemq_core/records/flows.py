@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ..options.job import JobRef
 from .base import answer, python_only
-from .outcomes import OnExceeded
+from .outcomes import FlowKind, JobState, OnExceeded
 
 Amounts = Mapping[str, float]
 
@@ -114,7 +114,7 @@ class FlowNode:
     queue: str
     id: str
     name: str
-    state: str
+    state: JobState
     depth: int = 0
     parents: tuple[JobRef, ...] = ()
     parked: bool = False
@@ -145,7 +145,7 @@ class Flow:
     """A whole flow from its root down; `kind` is single, tree or dag."""
 
     root: JobRef
-    kind: str
+    kind: FlowKind
     nodes: tuple[FlowNode, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     #: Jobs among them whose records are gone.

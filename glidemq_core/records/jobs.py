@@ -10,7 +10,7 @@ from ..options.job import Fallback, JobOptions, JobRef
 from .approvals import Signal, SuspendInfo
 from .base import answer, python_only
 from .flows import Usage
-from .outcomes import AttemptOutcome
+from .outcomes import AttemptOutcome, JobState
 
 
 @answer
@@ -20,7 +20,7 @@ class JobRow:
     id: str
     queue: str
     name: str
-    state: str
+    state: JobState
     priority: int = 0
     attempts_made: int = 0
     max_attempts: int = 0
@@ -56,7 +56,7 @@ class Child:
     queue: str
     id: str
     name: str
-    state: str
+    state: JobState
 
 
 @answer

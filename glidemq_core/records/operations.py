@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from .base import answer, python_only
+from .outcomes import CheckStatus, ServerMode
 
 
 @answer
@@ -70,7 +71,7 @@ class Check:
     """One finding of the doctor: ok, warn, fail or skip, and what mends it."""
 
     id: str
-    status: str
+    status: CheckStatus
     summary: str
     detail: str | None = None
     fix: str | None = None
@@ -93,7 +94,7 @@ class ServerInfo:
     """The server behind a connection; `mode` is standalone or cluster."""
 
     version: str
-    mode: str = "standalone"
+    mode: ServerMode = "standalone"
     nodes: int = 1
     used_memory_bytes: int | None = None
     latency_ms: float | None = None

@@ -1,9 +1,24 @@
-"""Closed sets of words for how things go, as server functions answer and hashes hold them."""
+"""The closed sets of words that records carry: states of jobs, outcomes, kinds."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+#: `unknown` is a job whose record is gone; one that its budget parked is `delayed`.
+JobState = Literal[
+    "waiting",
+    "active",
+    "delayed",
+    "completed",
+    "failed",
+    "suspended",
+    "prioritized",
+    "group-waiting",
+    "waiting-children",
+    "unknown",
+]
+#: The states in which a job stays.
+FinalState = Literal["completed", "failed"]
 #: `kept`: the job was not suspended yet; `changed`: it is in another suspension than the one that was meant.
 SignalOutcome = Literal["resumed", "kept", "changed", "not_suspended", "not_found"]
 #: `changed`: it is not what was shown any more; `not_shown`: not all of it was shown, so nothing was sent.
@@ -14,3 +29,9 @@ SuspendStatus = Literal["suspended", "resumed", "lost", "not_found"]
 AttemptOutcome = Literal["completed", "failed", "suspended", "delayed", "lost"]
 #: What a budget that is used up does to jobs that start.
 OnExceeded = Literal["fail", "pause"]
+CheckStatus = Literal["ok", "warn", "fail", "skip"]
+FlowKind = Literal["single", "tree", "dag"]
+#: Who published a cap.
+RateSource = Literal["queue", "worker"]
+ServerMode = Literal["standalone", "cluster"]
+WorkerLanguage = Literal["node", "python"]

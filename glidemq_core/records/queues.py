@@ -10,6 +10,7 @@ from typing import Any
 from ..options.job import JobTemplate
 from .base import answer, python_only
 from .jobs import JobRow
+from .outcomes import RateSource, WorkerLanguage
 
 
 @answer
@@ -35,7 +36,7 @@ class Rate:
     max: float | None = None
     window_ms: int | None = None
     resets_at: datetime | None = None
-    source: str | None = None
+    source: RateSource | None = None
 
 
 @answer
@@ -138,7 +139,7 @@ class WorkerInfo:
     started_at: datetime
     age_ms: int
     active_jobs: int = 0
-    language: str = "node"
+    language: WorkerLanguage = "node"
     version: str | None = None
     concurrency: int | None = None
     paused: bool | None = None

@@ -12,6 +12,7 @@ from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, longest_running
 from glidemq_core.records import QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
+from glidemq_core.records.outcomes import RateSource
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, sliced, text
 from glidemq_core.wire.strict_json import parse_json
@@ -211,10 +212,11 @@ def _sum_minutes(values: Any) -> tuple[int, float]:
 def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now: int) -> Rate:
     """Decode used starts of the window; the cap is the queue's, else the smallest that a worker published."""
     cap: float | None = number(meta[2])
-    window, where = integer(meta[3]), "queue"
+    window = integer(meta[3])
+    source: RateSource = "queue"
     if not cap or cap <= 0 or window <= 0:
         own = [(limit.rpm_max, limit.rpm_ms) for limit in limits if limit.rpm_max and limit.rpm_ms > 0]
-        cap, window, where = (*min(own), "worker") if own else (None, 0, "")
+        (cap, window), source = min(own, default=(None, 0)), "worker"
     begun, count = (integer(value) for value in rate) if rate else (0, 0)
     if not window:
         # The length of the window is unknown: the count is shown while a usual one would last.
@@ -226,7 +228,7 @@ def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now
         max=cap,
         window_ms=window,
         resets_at=instant(begun + window) if running else None,
-        source=where,
+        source=source,
     )
 
 

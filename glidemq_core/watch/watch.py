@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable,
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from glidemq_core.ai.streams.chunks import stream
 from glidemq_core.ai.usage.ledger import get_ledger
@@ -39,6 +39,7 @@ from glidemq_core.records import (
     WatchStats,
     WorkerList,
 )
+from glidemq_core.records.outcomes import FinalState
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection
 
@@ -321,9 +322,7 @@ class Watch:
             async for event in events:
                 yield event
 
-    async def metrics(
-        self, queue: str, kind: Literal["completed", "failed"], *, minutes: int = 60
-    ) -> Metrics:
+    async def metrics(self, queue: str, kind: FinalState, *, minutes: int = 60) -> Metrics:
         """Read jobs per minute of the last `minutes`, oldest first. Raises InvalidOptionError."""
         return await read_metrics((await self._open()).reader, queue_name(queue, "queue"), kind, minutes)
 

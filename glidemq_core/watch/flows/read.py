@@ -19,6 +19,7 @@ from glidemq_core.records.decoding import (
     budget_of,
     decode_parent,
     decode_parents,
+    decode_state,
     instant,
     optional_text,
 )
@@ -234,7 +235,7 @@ def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: boo
         queue=ref.queue,
         id=ref.id,
         name=as_text(fields.get("name")),
-        state=as_text(fields.get("state")) or "unknown",
+        state=decode_state(fields.get("state")),
         depth=depth,
         parents=tuple(parents_in(fields)),
         parked=parked,

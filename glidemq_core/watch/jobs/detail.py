@@ -20,6 +20,7 @@ from glidemq_core.records.decoding import (
     decode_options,
     decode_parents,
     decode_signals,
+    decode_state,
     instant,
     optional_text,
 )
@@ -206,7 +207,7 @@ async def _read_children(reader: Reader, members: Sequence[str]) -> tuple[Child,
             queue=queue,
             id=job_id,
             name=as_text(None if failed(found) else found[0]),
-            state=as_text(None if failed(found) else found[1]) or "unknown",
+            state=decode_state(None if failed(found) else found[1]),
         )
         for (queue, job_id), found in sorted(zip(refs, states, strict=True), key=lambda item: item[0])
     )

@@ -15,6 +15,7 @@ from glidemq_core.records import JobRow
 from glidemq_core.records.decoding import (
     Fields,
     decode_parent,
+    decode_state,
     decode_suspend,
     instant,
     optional_text,
@@ -60,7 +61,7 @@ def row_facts(
     queue: str, job_id: str, fields: Fields, score: float | None = None, *, now_ms: int
 ) -> dict[str, Any]:
     """Return the fields of a JobRow; `score` is that in `P:scheduled`, or of a suspended job its deadline."""
-    state = as_text(fields.get("state")) or "unknown"
+    state = decode_state(fields.get("state"))
     usage = decode_usage(fields)
     scheduled = state in ("delayed", "prioritized") and score is not None
     return {

@@ -123,7 +123,7 @@ def _cut_states(page: JobPage, snapshot: QueueSnapshot, limit: int) -> str:
         "completed": snapshot.completed,
         "failed": snapshot.failed,
     }
-    listed = Counter(row.state for row in page.rows)
+    listed: Counter[str] = Counter(row.state for row in page.rows)
     words = []
     for state in (name for name in STATES if listed[name] >= limit):
         total = totals.get(state)
