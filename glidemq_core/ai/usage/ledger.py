@@ -8,10 +8,11 @@ from typing import Any, Final, get_args
 
 from ...options.fields import EPOCH, from_epoch_ms
 from ...records import Attempt, Usage
+from ...records.decoding import json_text
 from ...records.outcomes import AttemptOutcome
 from ...records.usage import usage_from_json
 from ...server.context import QueueContext
-from ...wire.replies import as_text
+from ...wire.replies import as_text, integer
 from ...wire.strict_json import parse_json
 
 _OUTCOMES: Final[tuple[AttemptOutcome, ...]] = get_args(AttemptOutcome)
@@ -35,7 +36,9 @@ class Run:
     def fits(self, entry: dict[str, Any]) -> bool:
         """Tell whether an entry belongs to this run; reports from outside a worker name no worker."""
         worker = entry.get("worker")
-        same = self.attempt == _whole(entry.get("attempt")) and self.fallback == _whole(entry.get("fallback"))
+        same = self.attempt == integer(entry.get("attempt")) and self.fallback == integer(
+            entry.get("fallback")
+        )
         return same and (worker is None or self.worker is None or worker == self.worker)
 
     def record(self) -> Attempt:
@@ -73,15 +76,15 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
             runs.append(current)
         if entry["k"] == "usage":
             current.usage = usage_from_json(entry.get("usage"))
-            current.worker = current.worker or _words(entry.get("worker"))
+            current.worker = current.worker or json_text(entry.get("worker"))
         else:
-            current.started = _whole(entry.get("started")) or current.started
-            current.ended = _whole(entry.get("at"))
+            current.started = integer(entry.get("started")) or current.started
+            current.ended = integer(entry.get("at"))
             current.outcome = next((one for one in _OUTCOMES if one == entry.get("outcome")), "lost")
-            current.error = _words(entry.get("error"))
-            current.error_type = _words(entry.get("error_type"))
-            current.trace = _words(entry.get("trace"))
-            current.worker = current.worker or _words(entry.get("worker"))
+            current.error = json_text(entry.get("error"))
+            current.error_type = json_text(entry.get("error_type"))
+            current.trace = json_text(entry.get("trace"))
+            current.worker = current.worker or json_text(entry.get("worker"))
     return runs
 
 
@@ -107,16 +110,8 @@ def attempts_of(entries: Iterable[bytes | str], state: str) -> list[Attempt]:
 
 def _opened(entry: dict[str, Any]) -> Run:
     return Run(
-        attempt=_whole(entry.get("attempt")),
-        fallback=_whole(entry.get("fallback")),
-        worker=_words(entry.get("worker")),
-        started=_whole(entry.get("at")),
+        attempt=integer(entry.get("attempt")),
+        fallback=integer(entry.get("fallback")),
+        worker=json_text(entry.get("worker")),
+        started=integer(entry.get("at")),
     )
-
-
-def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
-
-
-def _words(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
