@@ -51,29 +51,33 @@ def _minutes(now: int) -> list[int]:
 async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) -> SnapshotReply:
     """Read the same by plain commands, for users who may not call functions."""
     fields = [f"m:{minute}:{kind}" for minute in _minutes(now) for kind in "cd"]
+    commands = {
+        "xlen": ("XLEN", keys.stream),
+        "lifo": ("LLEN", keys.lifo),
+        "priority": ("LLEN", keys.priority),
+        "list_active": ("GET", keys.list_active),
+        "scheduled": ("ZCARD", keys.scheduled),
+        "suspended": ("ZCARD", keys.suspended),
+        "completed": ("ZCARD", keys.completed),
+        "failed": ("ZCARD", keys.failed),
+        "meta": ("HMGET", keys.meta, *_META),
+        "rate": ("HMGET", keys.rate, "windowStart", "count"),
+        "done": ("HMGET", keys.metrics("completed"), *fields),
+        "lost": ("HMGET", keys.metrics("failed"), *fields),
+    }
     replies = await reader.read(
         [
-            ("XLEN", keys.stream),
+            *commands.values(),
             ("XINFO", "GROUPS", keys.stream),
-            ("LLEN", keys.lifo),
-            ("LLEN", keys.priority),
-            ("GET", keys.list_active),
-            ("ZCARD", keys.scheduled),
-            ("ZCARD", keys.suspended),
-            ("ZCARD", keys.completed),
-            ("ZCARD", keys.failed),
-            ("HMGET", keys.meta, *_META),
-            ("HMGET", keys.rate, "windowStart", "count"),
             ("HSCAN", keys.limits, 0, "COUNT", 1000),
-            ("HMGET", keys.metrics("completed"), *fields),
-            ("HMGET", keys.metrics("failed"), *fields),
             *(("HMGET", keys.usage(minute), *_USAGE) for minute in _minutes(now)),
         ]
     )
     bad = [str(reply) for reply in replies if failed(reply) and "no such key" not in str(reply).lower()]
-    pending, delivered = group_facts(replies[1])
-    ok = [None if failed(reply) else reply for reply in replies]
-    limits = pairs(ok[11][1]) if ok[11] else []
+    found = [None if failed(reply) else reply for reply in replies]
+    groups, published, *usage = found[len(commands) :]
+    pending, delivered = group_facts(groups)
+    limits = pairs(published[1]) if published else []
     (bands, complete), parked, oldest, tokens, stalled = await asyncio.gather(
         priority_bands(reader, keys.scheduled),
         _parked(reader, keys),
@@ -82,25 +86,14 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         _stalled(reader, keys.queue, delivered),
     )
     return SnapshotReply(
-        xlen=ok[0],
+        **dict(zip(commands, found, strict=False)),
         pending=pending,
-        lifo=ok[2],
-        priority=ok[3],
-        list_active=ok[4],
-        scheduled=ok[5],
         prioritized=sum(bands.values()) if complete else None,
-        suspended=ok[6],
-        completed=ok[7],
-        failed=ok[8],
         group_waiting=parked,
         oldest=oldest,
-        meta=ok[9],
-        rate=ok[10],
         limits=[part for pair in limits for part in pair],
         tokens=tokens,
-        done=ok[12],
-        lost=ok[13],
-        usage=[value for row in ok[14:] for value in row or [None] * len(_USAGE)],
+        usage=[value for row in usage for value in row or [None] * len(_USAGE)],
         stalled=stalled,
         bad=bad,
     )
