@@ -165,7 +165,7 @@ class ResilientClient:
                 return await self._send(words)
             except self._driver.GlideError as error:
                 if self._driver.is_missing_function(error):
-                    # It may vanish again before our call: somebody flushes, or another call has loaded it too early.
+                    # It may be gone again before our call: flushed again, or loaded by another call before it.
                     await self._load(loads)
                 elif repeat and self._driver.is_disconnect(error):
                     repeat = False
@@ -358,7 +358,7 @@ class ResilientClient:
     async def _explained(
         self, error: Exception, words: Sequence[str | bytes], key: str | None = None
     ) -> GlideMQError:
-        """Translate an error, and tell a silent server from one that is gone."""
+        """Translate an error; a timeout of a server that is gone is a lost connection."""
         problem = self._translated(error, words, key)
         if isinstance(problem, TimeoutError) and not await self._nodes.accept():
             address = self._nodes.address

@@ -129,7 +129,7 @@ async def _connect_embedded(url: str, keywords: dict[str, Any]) -> Connection:
     server, query = EmbeddedServer.of_url(url)
     own = ("username", "password", "password_file")
     given = {name: value for name, value in keywords.items() if name not in own}
-    settings("valkey://localhost" + query, **given)  # what is wrong is told before a file is made
+    settings("valkey://localhost" + query, **given)  # refuse before a file is made
     try:
         await server.start()
         return await _open(replace(settings(server.url + query, **given), url=url), on_close=server.close)

@@ -23,7 +23,7 @@ _ACCEPT_S = 1.0
 class Nodes:
     """Shared by all clients of a connection; asked again when one of them has lost the server.
 
-    A cluster's seeds may die for good: whoever looks for the cluster asks all nodes that are known. Of several
+    A cluster's seeds may be gone for good: a look for the cluster asks all nodes that are known. Of several
     addresses of one server, the one is used that says that it is the primary.
     """
 

@@ -8,7 +8,7 @@ from typing import Self
 
 Reply = str | int | None | list["Reply"]
 
-#: No answer to what we ask here is near this size; a stranger on the port may send anything.
+#: No answer to what we ask here is near this size; another program on the port may send anything.
 _LIMIT = 1 << 20
 
 
@@ -88,5 +88,5 @@ class RespConnection:
         return (await self._reader.readexactly(number + 2))[:-2].decode("utf-8", "replace")
 
     async def close(self) -> None:
-        """Close without waiting for the other side's farewell."""
+        """Close without waiting for the other side."""
         self._writer.transport.abort()

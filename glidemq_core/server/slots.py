@@ -1,4 +1,4 @@
-"""Slots of a cluster: which queues one call can reach, and what may be linked across them."""
+"""Slots of a cluster: which queues one call can reach, and what may be linked across slots."""
 
 from __future__ import annotations
 

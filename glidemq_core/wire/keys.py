@@ -44,7 +44,7 @@ def queue_of(prefix: str, key: str) -> str | None:
 
 
 def done_marker(member: str) -> str:
-    """Field of a parent's hash that tells that a child is done."""
+    """Field of a parent's hash that marks a child as done."""
     return f"depdone:{member}"
 
 

@@ -7,15 +7,13 @@ import binascii
 import gzip
 import io
 import zlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from ..errors import PayloadTooLargeError, SerializationError
 from .numbers import number_text, parse_number
 from .replies import as_text
+from .serializer import Serializer
 from .strict_json import compact_json, parse_json
-
-if TYPE_CHECKING:
-    from ..wire.serializer import Serializer
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",

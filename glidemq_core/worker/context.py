@@ -24,7 +24,7 @@ class Alarm:
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
-        """End the sleep, or the next one if nobody sleeps."""
+        """End the sleep, or the next one if none goes on."""
         self._rung.set()
 
     async def sleep(self, seconds: float) -> bool:
@@ -43,7 +43,7 @@ class Alarm:
 
 
 class PromotionTimer(Alarm):
-    """Wakes the promotion of scheduled jobs; whoever schedules something may ask for an earlier look."""
+    """Wakes the promotion of scheduled jobs; other parts may ask for an earlier look."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,11 +104,11 @@ class WorkerContext:
         return any(task.cancelling() for task in self.background)
 
     def emit(self, event: EventName, *args: Any) -> None:
-        """Tell the handlers of an event."""
+        """Pass an event to its handlers."""
         self.events.emit(event, *args)
 
     def report(self, error: BaseException) -> None:
-        """Tell the handlers of `error`, or the log."""
+        """Pass an error to the handlers of `error`, or to the log."""
         self.events.emit("error", error)
 
     def report_texts(self, texts: list[str]) -> None:

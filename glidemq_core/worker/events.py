@@ -1,4 +1,4 @@
-"""What a worker tells its own process: handlers run in order, beside the work."""
+"""Events of a worker for its own process: handlers run in order, beside the work."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _DRAIN_S = 5.0
 _LIMIT = 10_000
 #: Events of the worker itself: few, and never dropped.
 _KEPT: Final = frozenset({"ready", "drained", "closing", "closed"})
-#: Errors of an outage, and words about dropped events, are told this often at most, s.
-_TELL_EVERY_S = 1.0
+#: Errors of an outage, and reports of dropped events, are passed on this often at most, s.
+_REPORT_EVERY_S = 1.0
 
 logger = logging.getLogger("glidemq.worker")
 
 
-class Pace:
-    """Lets something through once in a while and counts what it held back."""
+class IntervalGate:
+    """Lets something pass once an interval and counts what it held back."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
@@ -67,11 +67,11 @@ class Pace:
 
 
 #: All workers of the process share one line a second about a server that is away.
-_log_pace = Pace(_TELL_EVERY_S)
+_log_gate = IntervalGate(_REPORT_EVERY_S)
 
 
 class WorkerEvents:
-    """Queue of events and the one task that hands them to handlers. Costs nothing while nobody listens."""
+    """Queue of events and the one task that hands them to handlers. Costs nothing while there are no handlers."""
 
     def __init__(self, log_errors: bool) -> None:
         self._handlers: dict[str, list[Handler]] = {}
@@ -80,8 +80,8 @@ class WorkerEvents:
         self._handling: asyncio.Task[Any] | None = None
         self._log_errors = log_errors
         self._dropped: Counter[str] = Counter()
-        self._drop_pace = Pace(_TELL_EVERY_S)
-        self._outage_pace = Pace(_TELL_EVERY_S)
+        self._drop_gate = IntervalGate(_REPORT_EVERY_S)
+        self._outage_gate = IntervalGate(_REPORT_EVERY_S)
         self.context = contextvars.copy_context()
 
     def add(self, event: str, handler: Handler) -> None:
@@ -101,7 +101,7 @@ class WorkerEvents:
         return event in self._handlers
 
     def emit(self, event: EventName, *args: Any) -> None:
-        if event == "error" and not self._may_tell(args[0]):
+        if event == "error" and not self._passes(args[0]):
             return
         if event not in self._handlers:
             return
@@ -126,18 +126,18 @@ class WorkerEvents:
         if self._dropped:
             logger.warning("%s", self._take_dropped("closed"))
 
-    def _may_tell(self, error: BaseException) -> bool:
-        """Log an error nobody listens to; of an outage, one a second passes, with the number held back."""
+    def _passes(self, error: BaseException) -> bool:
+        """Whether handlers get an error; logs one that has no handler. Of an outage, one a second passes."""
         if "error" in self._handlers:
-            pace = self._outage_pace
+            gate = self._outage_gate
         elif self._log_errors:
-            pace = _log_pace
+            gate = _log_gate
         else:
             return False
         if is_outage(error):
-            if not pace.due():
+            if not gate.due():
                 return False
-            if held := pace.take():
+            if held := gate.take():
                 error.add_note(f"({held} more since the last one)")
         if "error" not in self._handlers:
             notes = " ".join(getattr(error, "__notes__", ()))
@@ -154,7 +154,7 @@ class WorkerEvents:
         while self._queue:
             event, args = self._queue.popleft()
             await self._handle(event, args)
-            if self._dropped and self._drop_pace.due():
+            if self._dropped and self._drop_gate.due():
                 words = self._take_dropped("running")
                 logger.warning("%s", words)
                 await self._handle("error", (GlideMQError(words),))

@@ -2,8 +2,8 @@
 
 At most `_lanes` calls are in flight; results gather meanwhile. Half-size claims in two lanes keep server and
 client busy at the same time. No Event, Future or task per job beyond the processor's own. A call carries results in
-their order, up to a number and a size that follows what the link can carry, so that heartbeats get through between
-two of them.
+their order, up to a number and a size that follows what the connection can carry, so that heartbeats get through
+between two of them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .outbox import Outbox
 _FULL_WAITS = (0.02, 0.25)
 #: Longest wait while a queue-wide limit on starts is reached, s.
 _LONGEST_LOOK = 5.0
-#: Wait after a claim that met something it could not start, and before results that could not be recorded are sent
+#: Wait after a claim with a job that could not be started, and before results that could not be recorded are sent
 #: again, s.
-_TROUBLE_WAIT = 1.0
+_FAILED_CLAIM_WAIT = 1.0
 _UNRECORDED_WAIT = 2.0
 #: Bytes of results that a call carries at first and at least, and how long one should take at most: slower ones carry
 #: less, quick ones more, s.
@@ -65,7 +65,7 @@ class Exchange:
         self._resend_timer: asyncio.TimerHandle | None = None
         self._most_bytes = _FIRST_BYTES
         self._pump_scheduled = False
-        #: Somebody waits for the results, also if the event loop ends.
+        #: `flush` waits for the results, also if the event loop ends.
         self._flushing = False
         self._claim_timer: asyncio.TimerHandle | None = None
         self._full_wait = _FULL_WAITS[0]
@@ -101,7 +101,7 @@ class Exchange:
         return not self._finished and not self._unrecorded and self._in_flight == 0
 
     def unsettled(self) -> Iterator[JobRun]:
-        """Runs that have ended and are not recorded yet: somebody has to keep them from being taken for stalled."""
+        """Runs that have ended and are not recorded yet: they need heartbeats, or they would count as stalled."""
         return (record.run for record in chain(self._finished, self._unrecorded, *self._sent.values()))
 
     async def flush(self) -> None:
@@ -143,7 +143,7 @@ class Exchange:
         """Start as many calls as there are lanes and something to do."""
         self._pump_scheduled = False
         if self._context.is_abandoned and not self._flushing:
-            return  # nobody would hear the answer
+            return  # no reply would be read any more
         while self._in_flight < self._lanes:
             count = self._batch()
             free = self._free(count)
@@ -231,14 +231,14 @@ class Exchange:
         return now
 
     def _measure(self, records: Sequence[SettleRecord], took_s: float) -> None:
-        """Let calls carry as many bytes as the link carries in good time."""
+        """Let calls carry as many bytes as the connection carries in good time."""
         if took_s > _SLOW_S:
             self._most_bytes = max(_LEAST_BYTES, self._most_bytes // 2)
         elif took_s < _SLOW_S / 4:
             self._most_bytes = min(BATCH_BYTES, self._most_bytes * 2)
 
     async def _refused(self, records: list[SettleRecord], error: GlideMQError) -> None:
-        """The server answered with an error: wait out its own trouble, isolate a record that causes it."""
+        """The server answered with an error: wait if its state is the cause, else isolate the record that causes it."""
         if is_server_trouble(error) or not records:
             await asyncio.sleep(RETRY_WAITS[-1])
             self._finished = records + self._finished
@@ -261,8 +261,8 @@ class Exchange:
     ) -> tuple[ExchangeReply, list[Claim]]:
         """After a lost reply: settle again under the same stamp, then ask what this consumer owns since then.
 
-        Earlier calls may bear the same stamp: what they claimed is known here already. What was too much for the link
-        is sent in ever smaller parts.
+        Earlier calls may bear the same stamp: what they claimed is known here already. What was too much for the
+        connection is sent in ever smaller parts.
         """
         self._repeated.add(now)
         backoff, size = Backoff(), max(1, len(records))
@@ -329,7 +329,7 @@ class Exchange:
         self._schedule()
 
     def _settled(self, records: Sequence[SettleRecord], reply: ExchangeReply) -> None:
-        """Tell what became of results, and what else went wrong; keep those that could not be recorded."""
+        """Report what became of results, and other errors; keep those that could not be recorded."""
         for record, answer in zip(records, reply.answers, strict=True):
             if answer == b"unrecorded":
                 self._unrecorded.append(record)
@@ -366,7 +366,7 @@ class Exchange:
             self.limited_slots = missing
             self._claim_after(self._limits.spread(reply.wait_ms) / 1000)
         elif reply.reason == "trouble":
-            self._claim_after(_TROUBLE_WAIT)
+            self._claim_after(_FAILED_CLAIM_WAIT)
         elif reply.reason != "more":
             self.nothing_ready = True
             if reply.stream_id:

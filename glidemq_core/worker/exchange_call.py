@@ -113,7 +113,7 @@ async def owned(queue: QueueContext, consumer: str, stamp: int) -> list[tuple[st
 
 
 async def load_claims(queue: QueueContext, found: list[tuple[str, str]], stamp: int) -> list[Claim]:
-    """Read the jobs of lost claims, a few at a time; those that somebody has ended meanwhile are left out.
+    """Read the jobs of lost claims, a few at a time; those that have ended meanwhile are left out.
 
     What their budgets said went with the reply: they have to be asked again.
     """

@@ -1,4 +1,4 @@
-"""Heartbeats of the runs that go on here: they keep the locks of their jobs, and tell which runs are to stop."""
+"""Heartbeats of the runs of this worker: they renew the locks of their jobs, and bring back which runs are to stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Heartbeats:
 
     async def beat(self) -> None:
         """Send a heartbeat for every running job; learns which were revoked, and which are not ours any more."""
-        # Those whose results are still on their way, too: a slow link must not make them look dead.
+        # Those whose results are still on their way, too: a slow connection must not make them look stalled.
         runs = [*self._context.running.values(), *self._exchange.unsettled()]
         for start in range(0, len(runs), _BATCH):
             await self._beat_for(runs[start : start + _BATCH])

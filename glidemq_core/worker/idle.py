@@ -44,7 +44,7 @@ class IdleWait:
         """Wait for what comes after these entries; does nothing while it waits already.
 
         Args:
-            on_wake: called once something may be ready; tells whether something may have been scheduled.
+            on_wake: called once something may be ready, with whether something may have been scheduled.
         """
         if self._task is None or self._task.done():
             self._marks = (stream_id, events_id)

@@ -166,7 +166,7 @@ class Maintenance:
     # Stalls --------------------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
-        """Look for what somebody left; a record that spoils one look keeps nothing from the others."""
+        """Run every sweep; a record that fails one of them does not stop the others."""
         looks: list[Callable[[], Awaitable[object]]] = [
             self._sweep_stalls,
             self._sweep_list_stalls,

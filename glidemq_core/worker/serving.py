@@ -27,13 +27,13 @@ class _SignalHandlers:
     def __init__(self) -> None:
         self._stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._former: dict[signal.Signals, Any] = {}
-        #: One bound method, so that it can be told from a handler that came later.
+        #: One bound method, so that a handler set later can be recognised.
         self._handler = self._stop_all
 
     def add(self, stop: asyncio.Event) -> None:
         for number in _SIGNALS:
             if number not in self._former:
-                with suppress(ValueError):  # not the main thread: whoever runs that one calls close()
+                with suppress(ValueError):  # not the main thread: the program calls close() itself
                     self._former[number] = signal.signal(number, self._handler)
         self._stops.append((asyncio.get_running_loop(), stop))
 

@@ -1,4 +1,4 @@
-"""The worker: takes jobs of one queue, runs them, and looks after the queue while it is there."""
+"""The worker: takes jobs of one queue, runs them, and maintains the queue meanwhile."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             await self._exchange.stop()
             for run in self._running.values():
                 if run.ended and run.task is not None:
-                    run.task.cancel()  # it still tries to tell the server how it ended
+                    run.task.cancel()  # it still tries to record how it ended
             await self._dead_letters.flush()
             await self._maintenance.stop()
 

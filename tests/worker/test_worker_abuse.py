@@ -180,7 +180,7 @@ async def test_a_deaf_processor_keeps_neither_job_nor_slot(
     bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """It swallows its cancellation and runs on: the job ends without it, and what it returns later is nothing."""
-    monkeypatch.setattr(worker_run, "DEAF_S", 0.1)
+    monkeypatch.setattr(worker_run, "UNRESPONSIVE_S", 0.1)
     free, heard, failed = asyncio.Event(), [], []
 
     async def process(job: Any) -> Any:

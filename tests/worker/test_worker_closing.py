@@ -324,7 +324,7 @@ async def test_pausing_returns_when_the_results_are_recorded(bench: Bench, conne
 async def test_a_deaf_processor_does_not_keep_a_pause(
     bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_run, "DEAF_S", 0.1)
+    monkeypatch.setattr(worker_run, "UNRESPONSIVE_S", 0.1)
     free = asyncio.Event()
 
     async def process(_: Any) -> None:

@@ -20,7 +20,7 @@ from glidemq_core.worker import Worker, events
 
 @pytest.fixture(autouse=True)
 def fresh_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_log_pace", events.Pace(1.0))
+    monkeypatch.setattr(events, "_log_gate", events.IntervalGate(1.0))
 
 
 async def _nothing(_: Any) -> None: ...
@@ -74,7 +74,7 @@ async def test_an_outage_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
         for one in told:
             one.emit("error", error)
     assert len(caplog.records) == 1
-    events._log_pace._next = 0.0  # a second later
+    events._log_gate._next = 0.0  # a second later
     told[0].emit("error", CallTimeoutError("no answer", command="x", timeout_ms=1))
     assert caplog.messages[1:] == ["CallTimeoutError: no answer (149 more since the last one)"]
     for _ in range(3):

@@ -32,7 +32,7 @@ from ..resp import RespConnection
 HOST = "127.0.0.1"
 DEFAULT_NAME = "default"
 
-#: The lock that is taken first; its file tells a folder as ours.
+#: The lock that is taken first; its file marks a folder as ours.
 FIRST_LOCK = "start"
 LOCKS = (FIRST_LOCK, "server", "users", "watchdog")
 _ELSEWHERE = "name another one: GLIDEMQ_DATA=FOLDER for all, embedded:/a/path for this one"

@@ -26,7 +26,7 @@ def spawn(folder: Folder, binary: Path, state: State, life: int) -> subprocess.P
     """Run the server, detached.
 
     Args:
-        life: descriptor of the lock that tells everybody that it lives; the server inherits it.
+        life: descriptor of the lock that shows that the server runs; the server inherits it.
     """
     try:
         if folder.log.exists() and folder.log.stat().st_size > 1_000_000:
@@ -119,7 +119,7 @@ def _pids(folder: Folder) -> list[int]:
 
 
 async def identity(state: State) -> tuple[str | None, int | None]:
-    """Version and process id as the server itself tells them."""
+    """Version and process id, asked of the server itself."""
     try:
         wire = await sign_in(state)
         try:

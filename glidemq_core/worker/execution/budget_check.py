@@ -1,5 +1,5 @@
-"""Jobs that the budget of their flow stops. Most are stopped in the claiming call; a budget in another slot of a
-cluster is out of its reach and asked here."""
+"""Check the budget of a job's flow. Most jobs are checked in the claiming call, which cannot read a budget in another
+slot of a cluster."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Verdict = Literal["run", "fail", "parked"]
 
 
 async def verdict_of(queue: QueueContext, run: JobRun) -> Verdict:
-    """Tell what the budget says about a job that was just claimed, and park it if it says so.
+    """Return what the budget decides about a job that was just claimed; parks the job if it is to wait.
 
-    Raises: GlideMQError when the server refuses to tell; an outage is waited out.
+    Raises: GlideMQError when the server refuses the check; an outage is waited out.
     """
     if run.stop == "fail":
         return "fail"

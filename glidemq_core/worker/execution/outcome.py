@@ -1,4 +1,4 @@
-"""What the end of a processor means on the wire: a settle record for the next exchange."""
+"""Turn the end of a processor into a settle record for the next exchange."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def abort_error(run: JobRun) -> GlideMQError:
 
 
 def lost_error(run: JobRun) -> JobLostError:
-    """Error of a run whose job somebody else has by now."""
+    """Error of a run that does not own its job any more."""
     job = run.job
     return JobLostError(
         f"job '{job.ref}' is not owned by this run any more; its outcome was not recorded",

@@ -1,4 +1,4 @@
-"""One activation of a job by this worker: who it is on the server, and what the processor asked for."""
+"""One activation of a job by this worker: its identity on the server, and what the processor requested."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ...errors import (
     DelayedError,
@@ -16,17 +16,15 @@ from ...errors import (
     SuspendError,
     WaitingChildrenError,
 )
+from ...job import Job
 from ...jobs.active_run import ControlCall, RunCalls
-from ...options.fields import refuse, to_epoch_ms, to_ms
+from ...options.fields import Duration, Instant, refuse, to_epoch_ms, to_ms
+from ...records import Signal
 from ...wire.keys import PRIORITY_STEP
-
-if TYPE_CHECKING:
-    from ...job import Job
-    from ...options.job import Duration, Instant
-    from ...records import Signal
+from ...wire.payload import encode_data
 
 #: Time a coroutine gets to end after its cancellation, s; then its job ends without it.
-DEAF_S = 5.0
+UNRESPONSIVE_S = 5.0
 
 AbortReason = Literal["timeout", "revoked", "aborted", "closing", "lost"]
 
@@ -88,8 +86,8 @@ class JobRun:
         "entry",
         "given_up",
         "job",
-        "on_deaf",
         "on_end",
+        "on_unresponsive",
         "processed_on",
         "reported",
         "requests",
@@ -106,7 +104,7 @@ class JobRun:
         processed_on: str,
         worker: str,
         stop: str = "",
-        on_deaf: Callable[[JobRun], None] | None = None,
+        on_unresponsive: Callable[[JobRun], None] | None = None,
     ) -> None:
         #: Stream entry id, "" for a list-sourced job.
         self.entry = entry
@@ -122,7 +120,7 @@ class JobRun:
         self.task: asyncio.Task[None] | None = None
         #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
         self.timer: asyncio.TimerHandle | None = None
-        self.on_deaf = on_deaf
+        self.on_unresponsive = on_unresponsive
         #: Gets the settle record, or None when the run has ended by a call of its own.
         self.on_end: Callable[..., None]
         #: The job ended without its processor, which runs on.
@@ -158,10 +156,10 @@ class JobRun:
         # A task cancelled before its first step never runs at all, and could not end the run.
         if self.task is not None and self._begun:
             self.task.cancel()
-            if self.on_deaf is not None and reason != "closing":
+            if self.on_unresponsive is not None and reason != "closing":
                 if self.timer is not None:
                     self.timer.cancel()
-                self.timer = asyncio.get_running_loop().call_later(DEAF_S, self.on_deaf, self)
+                self.timer = asyncio.get_running_loop().call_later(UNRESPONSIVE_S, self.on_unresponsive, self)
         return True
 
     def begin(self) -> bool:
@@ -229,9 +227,7 @@ class JobRun:
                     value=next_step,
                     allowed="None",
                 )
-            from ...wire import payload
-
-            data = payload.encode_data({**current, "step": next_step}, self.job._context.serializer)
+            data = encode_data({**current, "step": next_step}, self.job._context.serializer)
         self._ask(DelayRequest(until_ms, data))
         raise DelayedError(until_ms)
 
