@@ -19,7 +19,7 @@ from ..server.context import QueueContext
 from ..wire.keys import WORKERS_GROUP, QueueKeys, split_member
 from ..wire.payload import decode_result
 from ..wire.replies import as_text, as_texts, hash_fields, picked_fields, readable
-from ..wire.strict_json import same_json
+from ..wire.strict_json import has_values
 from .snapshot import JobSnapshot
 
 Snapshot = JobSnapshot[Any, Any]
@@ -287,12 +287,7 @@ def _matches(job: Snapshot, state: str | None, name: str | None, data: Mapping[s
         return False
     if name is not None and job.name != name:
         return False
-    if not data:
-        return True
-    held = job.data
-    return isinstance(held, Mapping) and all(
-        key in held and same_json(held[key], value) for key, value in data.items()
-    )
+    return not data or has_values(job.data, data)
 
 
 async def get_children_values(context: QueueContext, job_id: str) -> dict[str, Any]:

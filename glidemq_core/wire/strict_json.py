@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -72,6 +73,13 @@ def same_json(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_json, one, other))
     return bool(one == other)
+
+
+def has_values(payload: Any, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a payload is an object with these top-level values, compared as JSON does."""
+    return isinstance(payload, Mapping) and all(
+        key in payload and same_json(payload[key], value) for key, value in wanted.items()
+    )
 
 
 def _refuse_constant(name: str) -> None:

@@ -50,9 +50,7 @@ class FlowLoader:
         self._budgets: dict[str, Fields] = {}
         self._missing: dict[JobRef, None] = {}
         self._reading: asyncio.Task[None] | None = None
-        self._unchecked: dict[tuple[JobRef, JobRef], None] = {}
         self._done: dict[tuple[JobRef, JobRef], bool] = {}
-        self._checking: asyncio.Task[None] | None = None
 
     async def take(self, refs: Iterable[JobRef]) -> dict[JobRef, Part]:
         """Return jobs, reading those that are not known yet."""
@@ -71,31 +69,15 @@ class FlowLoader:
 
     async def counted(self, pairs: Iterable[tuple[JobRef, JobRef]]) -> dict[tuple[JobRef, JobRef], bool]:
         """Tell of pairs of a parent and a child whether the parent counts the child as done."""
-        wanted = list(pairs)
-        missing = [pair for pair in wanted if pair not in self._done]
-        if missing:
-            self._unchecked |= dict.fromkeys(missing)
-            if self._checking is None:
-                self._checking = asyncio.create_task(self._check())
-            await asyncio.shield(self._checking)
-        return {pair: self._done[pair] for pair in wanted}
-
-    async def _check(self) -> None:
-        await asyncio.sleep(0)  # until everyone has asked
-        pairs, self._unchecked, self._checking = list(self._unchecked), {}, None
-        keys = self.reader.keys
+        wanted, keys = list(pairs), self.reader.keys
+        unknown = [pair for pair in wanted if pair not in self._done]
         answers = await self.reader.read(
-            [
-                (
-                    "HEXISTS",
-                    keys(parent.queue).job(parent.id),
-                    done_marker(keys(child.queue).member(child.id)),
-                )
-                for parent, child in pairs
-            ]
+            ("HEXISTS", keys(parent.queue).job(parent.id), done_marker(keys(child.queue).member(child.id)))
+            for parent, child in unknown
         )
-        for pair, answer in zip(pairs, answers, strict=True):
+        for pair, answer in zip(unknown, answers, strict=True):
             self._done[pair] = not failed(answer) and bool(answer)
+        return {pair: self._done[pair] for pair in wanted}
 
     async def budget(self, key: str) -> Fields:
         """Return the hash of a budget; empty if there is none."""

@@ -11,7 +11,7 @@ from glidemq_core.records import JobRow
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.replies import failed, integer
 from glidemq_core.wire.serializer import JSON_SERIALIZER
-from glidemq_core.wire.strict_json import same_json
+from glidemq_core.wire.strict_json import has_values
 
 #: Payloads over so many bytes are not searched.
 DATA_BYTES = 65_536
@@ -54,10 +54,7 @@ class JobFilter:
         stored = await reader.read([("HGET", keys.job(job_id), "data") for job_id in small])
         for job_id, value in zip(small, stored, strict=True):
             payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
-            if isinstance(payload, dict) and all(
-                key in payload and same_json(payload[key], wanted)
-                for key, wanted in (self.data or {}).items()
-            ):
+            if has_values(payload, self.data or {}):
                 fit.add(job_id)
         return fit
 
