@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import eventually
 from kits.snippets import ROOT, blocks, environment, inline_commands
 
+from glidemq_console.cli import main
+from glidemq_console.cli.program import GLOBAL_PARAMETERS
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
@@ -82,20 +85,19 @@ async def test_programs_and_commands_work_together(
             shell(line, tmp_path, server_url)
 
 
-def test_commands_in_the_text_exist() -> None:
-    from glidemq_console.cli.program import GLOBAL_PARAMETERS
-
+def test_commands_in_the_text_exist(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     lines = inline_commands(README)
     assert any(line[0] == "tail" and "embedded:demo" in line for line in lines)
     known = {f"--{name.replace('_', '-')}" for name in GLOBAL_PARAMETERS}
     for name, *words in lines:
-        described = subprocess.run(
-            ["glidemq", name, "--help"], env=environment("", ROOT), capture_output=True
-        )
-        assert described.returncode == 0, name
+        assert main([name, "--help"]) == 0, name
+        described = capsys.readouterr().out
         for word in words:
             if word.startswith("-"):
-                assert word in known or f" {word} " in described.stdout.decode(), (name, word)
+                assert word in known or f" {word} " in described, (name, word)
 
 
 def test_make_targets_exist() -> None:
