@@ -100,21 +100,9 @@ def settings(
         )
     if password_file is not None:
         password = _read_password(password_file)
-    files = {
-        "ca": _file("ca", ca, query),
-        "cert": _file("cert", cert, query),
-        "key": _file("key", key, query),
-    }
-    if any(files.values()) and not tls:
-        _refuse("ca", None, "ca, cert and key need TLS", "a URL that begins valkeys:// or rediss://")
-    if bool(files["cert"]) != bool(files["key"]):
-        _refuse("cert", files["cert"], "cert and key belong together", "both or none")
+    files = _tls_files(tls, query, ca, cert, key)
     zone = _first(az, query.get("az"))
-    reading = read_from or ("az" if zone else "primary")
-    if reading not in READ_FROM:
-        _refuse("read_from", reading, f"read_from={reading!r} is unknown", " ".join(READ_FROM))
-    if reading.startswith("az") and not zone:
-        _refuse("az", None, f"read_from={reading!r} needs an availability zone", "az=NAME")
+    reading = _checked_reading(read_from or ("az" if zone else "primary"), zone)
     chosen_prefix = _first(prefix, query.get("prefix"))
     return Settings(
         addresses=addresses,
@@ -134,6 +122,35 @@ def settings(
         request_timeout=positive_ms(request_timeout, "request_timeout"),
         connect_timeout=positive_ms(connect_timeout, "connect_timeout"),
     )
+
+
+def _tls_files(
+    tls: bool,
+    query: dict[str, str],
+    ca: str | os.PathLike[str] | None,
+    cert: str | os.PathLike[str] | None,
+    key: str | os.PathLike[str] | None,
+) -> dict[str, str | None]:
+    """Return the paths of TLS files. Raises InvalidOptionError for files without TLS, or one of a pair."""
+    files = {
+        "ca": _file("ca", ca, query),
+        "cert": _file("cert", cert, query),
+        "key": _file("key", key, query),
+    }
+    if any(files.values()) and not tls:
+        _refuse("ca", None, "ca, cert and key need TLS", "a URL that begins valkeys:// or rediss://")
+    if bool(files["cert"]) != bool(files["key"]):
+        _refuse("cert", files["cert"], "cert and key belong together", "both or none")
+    return files
+
+
+def _checked_reading(reading: str, zone: str | None) -> str:
+    """Return where to read from. Raises InvalidOptionError for an unknown word, or one that needs a zone."""
+    if reading not in READ_FROM:
+        _refuse("read_from", reading, f"read_from={reading!r} is unknown", " ".join(READ_FROM))
+    if reading.startswith("az") and not zone:
+        _refuse("az", None, f"read_from={reading!r} needs an availability zone", "az=NAME")
+    return reading
 
 
 def redact(url: str) -> str:

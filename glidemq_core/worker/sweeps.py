@@ -34,15 +34,21 @@ class Stalled:
     #: Texts of errors that kept single jobs from being looked after.
     errors: list[str] = field(default_factory=list)
 
+    def add(self, requeued: list[bytes], failed: list[bytes], errors: list[bytes]) -> None:
+        """Add what one page of a sweep has found."""
+        self.requeued.extend(as_texts(requeued))
+        self.failed.extend(as_texts(failed))
+        self.errors.extend(as_texts(errors))
+
 
 async def tick(queue: QueueContext) -> Tick:
     """Promote all that is due and wake rate-limited groups."""
     promoted, due = 0, b""
     errors: list[str] = []
     for _ in range(_MAX_PAGES):
-        status, count, due, wrong = await queue.call("tick", queue.now_ms())
+        status, count, due, met = await queue.call("tick", queue.now_ms())
         promoted += count
-        errors += as_texts(wrong)
+        errors += as_texts(met)
         if status == b"ok":
             break
     return Tick(promoted, int(due) if due else None, errors)
@@ -60,13 +66,11 @@ async def sweep_stalls(
     """
     found, cursor = Stalled(), "0-0"
     for _ in range(_MAX_PAGES):
-        reply = await queue.call(
+        _, following, _, again, failed, errors = await queue.call(
             "stalls", queue.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
         )
-        found.requeued.extend(as_texts(reply[3]))
-        found.failed.extend(as_texts(reply[4]))
-        found.errors.extend(as_texts(reply[5]))
-        cursor = reply[1].decode()
+        found.add(again, failed, errors)
+        cursor = following.decode()
         if cursor == "0-0":
             break
     return found
@@ -76,12 +80,10 @@ async def sweep_list_stalls(queue: QueueContext, *, lock_ms: int, max_stalled: i
     """Take list-sourced jobs away from Python workers that fell silent."""
     found = Stalled()
     for _ in range(_MAX_PAGES):
-        status, again, failed, wrong = await queue.call(
+        status, again, failed, errors = await queue.call(
             "list_stalls", queue.now_ms(), lock_ms, max_stalled, _LIST_PAGE
         )
-        found.requeued.extend(as_texts(again))
-        found.failed.extend(as_texts(failed))
-        found.errors.extend(as_texts(wrong))
+        found.add(again, failed, errors)
         if status == b"ok":
             break
     return found
@@ -94,12 +96,10 @@ async def sweep_locks(queue: QueueContext, *, max_stalled: int) -> tuple[Stalled
     """
     found, cursor, shortest = Stalled(), "", 0
     for _ in range(_LOCK_PAGES):
-        _, last, lock, again, failed, wrong = await queue.call(
+        _, last, lock, again, failed, errors = await queue.call(
             "lock_stalls", queue.now_ms(), max_stalled, cursor
         )
-        found.requeued.extend(as_texts(again))
-        found.failed.extend(as_texts(failed))
-        found.errors.extend(as_texts(wrong))
+        found.add(again, failed, errors)
         shortest = min(filter(None, (shortest, int(lock))), default=0)
         cursor = last.decode()
         if not cursor:
