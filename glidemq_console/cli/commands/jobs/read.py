@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,6 +84,7 @@ async def jobs(
     )
     [snapshot] = (await (await session.watch()).snapshot((source,))).queues
     unreadable = session.unreadable(snapshot)
+    filtered = name is not None or bool(wanted)
     if session.json:
         from glidemq_core.records import to_json
 
@@ -90,15 +92,9 @@ async def jobs(
         session.out.object(
             {"queue": source, "state": state, "jobs": rows, "total": page.total, "next": page.next}
         )
-    elif page.rows:
-        show_rows(session, page.rows)
-    elif not unreadable and page.next is None:
-        such = "such " if name is not None or wanted else ""
-        session.out.note(f"no {such}{state + ' ' if state else ''}jobs in {session.out.safe(source)}")
-    if not session.json and page.next is not None:
-        found = "more" if page.rows else f"none in the first {EXAMINED:,}, look further"
-        session.out.note(f"{found}: --cursor {session.out.safe(page.next, 200)}")
-    filtered = name is not None or bool(wanted)
+    else:
+        nothing = f"no {'such ' if filtered else ''}{state + ' ' if state else ''}jobs in {session.out.safe(source)}"
+        _show_page(session, page, None if unreadable else nothing)
     if state is None and not filtered and not session.json and (cut := _cut_states(page, snapshot, limit)):
         session.out.note(f"{cut}: --limit shows more, --state STATE all")
     if state is None and filtered and (page.total or 0) > EXAMINED:
@@ -108,6 +104,19 @@ async def jobs(
     if unreadable:
         # What could be read stands on stdout all the same.
         raise Refusal(unreadable)
+
+
+def _show_page(session: Session, page: JobPage, nothing: str | None) -> None:
+    """Write the jobs and how to go on, or what to say when there are none."""
+    from glidemq_core.watch.jobs.listing import EXAMINED
+
+    if page.rows:
+        show_rows(session, page.rows)
+    elif nothing and page.next is None:
+        session.out.note(nothing)
+    if page.next is not None:
+        found = "more" if page.rows else f"none in the first {EXAMINED:,}, look further"
+        session.out.note(f"{found}: --cursor {session.out.safe(page.next, 200)}")
 
 
 def _cut_states(page: JobPage, snapshot: QueueSnapshot, limit: int) -> str:
@@ -275,12 +284,7 @@ def _show(session: Session, detail: JobDetail) -> None:
     pairs += [
         (f"signal {at(s.received_at)}", f"{out.safe(s.name)} {out.pretty(s.data)}") for s in detail.signals
     ]
-    for run in detail.ledger or ():
-        kind = f" {out.safe(run.error_type, 80)}:" if run.error_type else ""
-        words = f"{run.outcome} {out.safe(run.model or '', 40)}{kind} {out.safe(run.error or '', 200)}"
-        pairs.append((f"attempt {run.attempt}", words.strip()))
-    if trace := next((run.trace for run in reversed(detail.ledger or ()) if run.trace), None):
-        pairs.append(("traceback", "\n".join(out.safe(line, 300) for line in trace.splitlines())))
+    pairs += _attempts(session, detail)
     pairs.append(("options", out.pretty(detail.options.to_json())))
     if detail.left_out:
         pairs.append(("left out", out.safe(", ".join(detail.left_out), 400)))
@@ -297,3 +301,14 @@ def _show(session: Session, detail: JobDetail) -> None:
         lines = "\n".join(out.safe(line, 400) for line in detail.logs)
         pairs.append((f"logs {len(detail.logs)}/{detail.logs_total}", lines or UNKNOWN))
     out.fields(pairs)
+
+
+def _attempts(session: Session, detail: JobDetail) -> Iterator[tuple[str, str]]:
+    """Yield a line an attempt, and the latest traceback."""
+    out = session.out
+    for run in detail.ledger or ():
+        kind = f" {out.safe(run.error_type, 80)}:" if run.error_type else ""
+        words = f"{run.outcome} {out.safe(run.model or '', 40)}{kind} {out.safe(run.error or '', 200)}"
+        yield f"attempt {run.attempt}", words.strip()
+    if trace := next((run.trace for run in reversed(detail.ledger or ()) if run.trace), None):
+        yield "traceback", "\n".join(out.safe(line, 300) for line in trace.splitlines())

@@ -60,21 +60,13 @@ async def audit(
         ref = await session.job_ref_in(job, wanted)
         wanted, job_id = (ref.queue,), ref.id
     require(last is None or len(wanted) == 1, "--expect-last belongs to one QUEUE")
-    from glidemq_core.errors import ServerError
-
     found, _ = await session.chosen_queues(wanted)
     entries: list[AuditEntry] = []
     checks: dict[str, AuditCheck] = {}
     for name in found:
-        source = await session.queue(name)
         if verify:
-            checks[name] = await source.verify_audit(expect_last=last)
-        try:
-            entries += await source.get_audit(limit=limit, job_id=job_id)
-        except ServerError as error:
-            if error.code != "WRONGTYPE":
-                raise
-            session.out.note(f"{session.out.safe(name)}: {error.message}")
+            checks[name] = await (await session.queue(name)).verify_audit(expect_last=last)
+        entries += await _entries(session, name, limit, job_id)
     entries = sorted(entries, key=lambda entry: (entry.at, entry.queue, entry.seq), reverse=True)[:limit]
     if session.json:
         chains = {name: _state(check) for name, check in checks.items()}
@@ -83,6 +75,19 @@ async def audit(
     else:
         _show(session, entries, checks)
     return 0 if all(check.ok for check in checks.values()) else 1
+
+
+async def _entries(session: Session, name: str, limit: int, job_id: str | None) -> list[AuditEntry]:
+    """Read the newest entries of a queue; none where the audit's key is of a foreign type."""
+    from glidemq_core.errors import ServerError
+
+    try:
+        return await (await session.queue(name)).get_audit(limit=limit, job_id=job_id)
+    except ServerError as error:
+        if error.code != "WRONGTYPE":
+            raise
+        session.out.note(f"{session.out.safe(name)}: {error.message}")
+        return []
 
 
 def _read_last(text: str) -> tuple[int, str]:
