@@ -172,9 +172,9 @@ def _ask_release(context: FlowContext) -> Question | None:
         return None
     children = "\n".join(_named(context, child) for child in _blocked(context)[parent][:8])
     return Question(
-        title=f"Let {_named(context, parent)} go on?",
+        title=f"Release {_named(context, parent)}?",
         body=f"It will not wait any more for\n{children}\nand runs without their results. This cannot be undone.",
-        yes="Let it go on",
+        yes="Release",
         no="Keep waiting",
     )
 
@@ -258,8 +258,8 @@ _PAGE: tuple[Action[FlowPageContext], ...] = (
     ),
     Action(
         id="flow.release",
-        title="let go on",
-        help="Let a parent go on without the children that failed or are gone.",
+        title="release parent",
+        help="Release a parent from the children that failed or are gone: it runs without them.",
         keys=("L",),
         scope="flow",
         danger=Danger.CONFIRM,

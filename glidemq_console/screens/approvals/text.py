@@ -69,7 +69,7 @@ def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) ->
 def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts:
     """`7 wait for a person · next in 3m 12s`; `read` of them are known, `items` match a filter."""
     if not total:
-        return [Styled("nobody is asked", "dim")]
+        return [Styled("nothing is waiting for approval", "dim")]
     verb = "waits" if total == 1 else "wait"
     words = f"{total:,} {verb} for a person"
     if total > read:
