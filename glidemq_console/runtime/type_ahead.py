@@ -39,8 +39,10 @@ class TypeAhead:
         self._asking: Worker[None] | None = None
         #: The line at the bottom is about to close.
         self._leaves_line = False
-        #: When any of these began (monotonic s).
+        #: When any of these began (monotonic s), moved on by the time in which this process got no turn.
         self._since = 0.0
+        #: When the latest look was (monotonic s).
+        self._looked_at = 0.0
         self._timer: Timer | None = None
         #: What waited and goes its way now.
         self._released: events.Event | None = None
@@ -92,9 +94,14 @@ class TypeAhead:
 
     def _keep_looking(self) -> None:
         if self._timer is None:
+            self._looked_at = monotonic()
             self._timer = self._app.set_interval(LOOK_S, self._look)
 
     def _look(self) -> None:
+        now = monotonic()
+        # On a busy machine a key is not lost, nor a screen late, while nothing here could run.
+        self._since += max(0.0, now - self._looked_at - 2 * LOOK_S)
+        self._looked_at = now
         late = self._app.is_running and self._is_waiting
         if late and monotonic() - self._since < PATIENCE_S:
             return
