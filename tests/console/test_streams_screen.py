@@ -18,7 +18,8 @@ from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
 from glidemq_console.feed.token_stream import Meter, piece_of
 from glidemq_console.screens.jobs.list import JobsScreen
-from glidemq_console.screens.streams.screen import Slot, StreamsScreen
+from glidemq_console.screens.streams.pane import Slot
+from glidemq_console.screens.streams.screen import StreamsScreen
 from glidemq_console.widgets.dialog import PromptDialog
 from glidemq_core import Job, JobRef, NewJob, Queue, Worker
 from glidemq_core.records import StreamChunk

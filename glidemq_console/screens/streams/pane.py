@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from ...feed.token_stream import Follower
 from ...widgets.status_line import StatusLine
 from ...widgets.styled import Parts
 from ...widgets.token_pane import TokenPane
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef, JobRow
 
 
 class StreamPane(Vertical):
@@ -40,3 +47,18 @@ class StreamPane(Vertical):
         self.head.show(left, right)
         self.end.show(end)
         self.set_class(bool(end), "-end")
+
+
+@dataclass(eq=False)
+class Slot:
+    """A followed stream and the pane it is drawn in."""
+
+    follower: Follower
+    pane: StreamPane
+    row: JobRow | None = None
+    #: Since when nothing comes: its job has ended, or waits for something.
+    quiet_ms: int | None = None
+
+    @property
+    def ref(self) -> JobRef:
+        return self.follower.ref

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,7 +23,7 @@ from ..frame import ConsoleScreen
 from ..registry import bindings
 from . import save as saving
 from . import text as say
-from .pane import StreamPane
+from .pane import Slot, StreamPane
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow
@@ -41,33 +41,6 @@ YIELD_S, MOST_YIELDED = 0.06, 3 * TURNS
 LINGER_MS = 8_000
 #: Below this width two panes stand on top of one another.
 SIDE_WIDTH = 100
-_NOT_KNOWN: tuple[Parts, ...] = (
-    [],
-    [Styled(" What streams cannot be known without the server.", "dim")],
-)
-_EMPTY: tuple[Parts, ...] = (
-    [],
-    [Styled(" No job streams right now.")],
-    [],
-    [Styled(" What runs and streams shows up here by itself.", "dim")],
-    [Styled(" "), Styled("t", "focus"), Styled(" on a job of the jobs screen follows that one.", "dim")],
-    [Styled(" A processor streams with  ", "dim"), Styled('await job.stream_chunk("content", text)')],
-)
-
-
-@dataclass(eq=False)
-class Slot:
-    """A followed stream and the pane it is drawn in."""
-
-    follower: Follower
-    pane: StreamPane
-    row: JobRow | None = None
-    #: Since when nothing comes: its job has ended, or waits for something.
-    quiet_ms: int | None = None
-
-    @property
-    def ref(self) -> JobRef:
-        return self.follower.ref
 
 
 class StreamsScreen(ConsoleScreen):
@@ -98,7 +71,7 @@ class StreamsScreen(ConsoleScreen):
 
     def body(self) -> ComposeResult:
         yield Container(id="wall")
-        yield PartsView(_EMPTY, id="no-streams")
+        yield PartsView(say.EMPTY, id="no-streams")
 
     def on_mount(self) -> None:
         self._timer = self.set_interval(FRAME_S / TURNS, self._draw_turn)
@@ -253,7 +226,7 @@ class StreamsScreen(ConsoleScreen):
             self._cast(snapshot.running, now)
         self.set_class(not self._slots, "-none")
         is_lost = snapshot.link.state is LinkState.LOST
-        self.query_one("#no-streams", PartsView).show(_NOT_KNOWN if is_lost else _EMPTY)
+        self.query_one("#no-streams", PartsView).show(say.NOT_KNOWN if is_lost else say.EMPTY)
         self._draw_figures()
 
     def _cast(self, running: tuple[JobRow, ...], now: int) -> None:

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from glidemq_core.records import JobRow
 
 ENDED = ("completed", "failed")
+NOT_KNOWN: tuple[Parts, ...] = (
+    [],
+    [Styled(" What streams cannot be known without the server.", "dim")],
+)
+EMPTY: tuple[Parts, ...] = (
+    [],
+    [Styled(" No job streams right now.")],
+    [],
+    [Styled(" What runs and streams shows up here by itself.", "dim")],
+    [Styled(" "), Styled("t", "focus"), Styled(" on a job of the jobs screen follows that one.", "dim")],
+    [Styled(" A processor streams with  ", "dim"), Styled('await job.stream_chunk("content", text)')],
+)
 
 
 def head(
