@@ -114,12 +114,13 @@ class ConsoleScreen(Screen[None]):
     def taken_back(self, ref: JobRef) -> None:
         """Show a job whose decision was taken back."""
 
-    def filters(self) -> bool:
-        """Tell whether `/` does something here: the screen has an `open_filter` of its own."""
-        return type(self).open_filter is not ConsoleScreen.open_filter
+    @property
+    def filter_text(self) -> str | None:
+        """What is filtered by or searched for; None where there is nothing to filter."""
+        return None
 
-    def open_filter(self) -> None:
-        """Open the line for a filter, where there is something to filter."""
+    def set_filter(self, text: str) -> None:
+        """Filter by another text; empty for none."""
 
     # --- the frame -----------------------------------------------------------------------------------------
 
@@ -304,6 +305,32 @@ class ConsoleScreen(Screen[None]):
         return [
             [Styled(lead, "dim"), Styled(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)
         ]
+
+    # --- the filter ----------------------------------------------------------------------------------------
+
+    def filters(self) -> bool:
+        """Tell whether `/` does something here."""
+        return self.filter_text is not None
+
+    def open_filter(self) -> None:
+        """Open the line at the bottom with the filter that there is."""
+        self.query_one(CommandLine).open_for_filter(self.filter_text or "")
+
+    def clear_filter(self) -> bool:
+        """Take the filter away; False when there is none."""
+        if not self.filter_text:
+            return False
+        self.set_filter("")
+        return True
+
+    def with_filter(self, parts: Parts) -> Parts:
+        """Put the filter before what the status line says of the list."""
+        if not self.filter_text:
+            return parts
+        return [Styled(f"/{clean(self.filter_text, single_line=True)}  ", "focus"), *parts]
+
+    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
+        self.set_filter(event.text)
 
     # --- what everything uses ------------------------------------------------------------------------------
 

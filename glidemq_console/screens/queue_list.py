@@ -8,10 +8,8 @@ from textual.timer import Timer
 
 from ..actions.queues import QueueListContext
 from ..model.snapshot import Snapshot
-from ..text.safe import clean
 from ..widgets.lists.row_list import RowList
 from ..widgets.styled import Parts, Styled
-from .command_line import CommandLine
 from .frame import ConsoleScreen
 
 if TYPE_CHECKING:
@@ -76,10 +74,7 @@ class QueueListScreen(ConsoleScreen):
         if self.has_class("-zoomed"):
             self.toggle_detail()
             return True
-        if self._filter:
-            self._set_filter("")
-            return True
-        return False
+        return self.clear_filter()
 
     # --- drawing ---
 
@@ -93,11 +88,6 @@ class QueueListScreen(ConsoleScreen):
         is_filtered_out = self._filter and not self._listed and snapshot.queues
         self.lines.set_empty(_NO_MATCH if is_filtered_out else self.NO_QUEUES)
         self.set_class(not self._listed, "-none")
-
-    def _with_filter(self, parts: Parts) -> Parts:
-        if not self._filter:
-            return parts
-        return [Styled(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
 
     # --- events ---
 
@@ -117,19 +107,17 @@ class QueueListScreen(ConsoleScreen):
     def on_row_list_chosen(self) -> None:
         self.console.action_act(self.OPEN)
 
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self._set_filter(event.text)
-
     # --- actions ---
 
     def open_selected(self) -> None:
         if self.selected is not None:
             self.console.go("jobs", self.selected)
 
-    def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._filter)
+    @property
+    def filter_text(self) -> str:
+        return self._filter
 
-    def _set_filter(self, text: str) -> None:
+    def set_filter(self, text: str) -> None:
         self._filter = text
         self.lines.to_top()
         self._redraw()

@@ -22,7 +22,6 @@ from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
 from ...widgets.styled import Parts, Styled
-from ..command_line import CommandLine
 from ..registry import bindings
 from . import text as say
 from .card import Review, ReviewCard
@@ -134,8 +133,7 @@ class ApprovalsScreen(DecidingScreen):
         if not self.lines.has_focus:
             self.focus_main()
             return True
-        if self._listed.filter:
-            self._set_filter("")
+        if self.clear_filter():
             return True
         if self._marked:
             self.lines.set_marks(())
@@ -318,9 +316,6 @@ class ApprovalsScreen(DecidingScreen):
     def on_payload_card_revealed(self) -> None:
         self.show(self.snapshot)
 
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self._set_filter(event.text)
-
     def _answered(self, answer: Answer | None) -> None:
         """A decision has its answer, or was taken back."""
         if answer is not None:
@@ -328,7 +323,11 @@ class ApprovalsScreen(DecidingScreen):
         if self.is_up:
             self.show(self.snapshot)
 
-    def _set_filter(self, text: str) -> None:
+    @property
+    def filter_text(self) -> str:
+        return self._listed.filter
+
+    def set_filter(self, text: str) -> None:
         self._listed.filter = text
         self.show(self.snapshot)
 
@@ -383,9 +382,6 @@ class ApprovalsScreen(DecidingScreen):
         self.review.reveal(not self.review.is_revealed)
         self.show(self.snapshot)
         return "secrets revealed; v masks them" if self.review.is_revealed else "secrets masked"
-
-    def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._listed.filter)
 
     def sort_next(self) -> str:
         self._listed.sort_next()

@@ -11,11 +11,9 @@ from ...actions.flows import FlowContext
 from ...model.flows import flow_state, root_of
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
-from ...text.safe import clean
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled
-from ..command_line import CommandLine
 from ..registry import bindings
 from . import text as say
 from .top_up import TopUpScreen
@@ -115,9 +113,7 @@ class FlowsScreen(TopUpScreen):
         if stuck:
             parts = [Styled(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), Styled(" · ", "dim"),
                      *parts]  # fmt: skip
-        if self._filter:
-            parts = [Styled(f"/{clean(self._filter, single_line=True)}  ", "focus"), *parts]
-        return parts
+        return self.with_filter(parts)
 
     def open(self, target: object) -> None:
         from glidemq_core.options.job import JobRef
@@ -126,10 +122,7 @@ class FlowsScreen(TopUpScreen):
             self.console.open_page("flow", target)
 
     def leave(self) -> bool:
-        if self._filter:
-            self._set_filter("")
-            return True
-        return False
+        return self.clear_filter()
 
     # --- drawing ---
 
@@ -163,9 +156,6 @@ class FlowsScreen(TopUpScreen):
     def on_row_list_chosen(self) -> None:
         self.console.action_act("flows.open")
 
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self._set_filter(event.text)
-
     # --- actions ---
 
     def open_selected(self) -> None:
@@ -173,10 +163,11 @@ class FlowsScreen(TopUpScreen):
         if flow is not None:
             self.console.open_page("flow", flow.root)
 
-    def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._filter)
+    @property
+    def filter_text(self) -> str:
+        return self._filter
 
-    def _set_filter(self, text: str) -> None:
+    def set_filter(self, text: str) -> None:
         self._filter = text
         self.lines.to_top()
         self.show(self.snapshot)

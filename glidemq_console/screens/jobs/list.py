@@ -25,7 +25,6 @@ from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Cell, Parts, Styled
-from ..command_line import CommandLine
 from ..frame import ConsoleScreen
 from ..registry import bindings
 
@@ -213,9 +212,7 @@ class JobsScreen(ConsoleScreen):
             words = f"{len(shown.rows):,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
         order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
         parts = [Styled(words + order, "dim")]
-        if shown.query.find:
-            parts = [Styled(f"/{clean(shown.query.find, single_line=True)}  ", "focus"), *parts]
-        return parts
+        return self.with_filter(parts)
 
     def open(self, target: object) -> None:
         from glidemq_core.options.job import JobRef
@@ -227,10 +224,7 @@ class JobsScreen(ConsoleScreen):
             self._ask(JobsQuery(queue=target, state=self._first_state(target)))
 
     def leave(self) -> bool:
-        if self._query is not None and self._query.find:
-            self._ask(replace(self._query, find=None))
-            return True
-        return False
+        return self.clear_filter()
 
     def _first_queue(self, snapshot: Snapshot) -> str:
         """The queue to begin with: the one named at the start, else the one looked at on the queues screen."""
@@ -340,10 +334,6 @@ class JobsScreen(ConsoleScreen):
             event.stop()
             self._ask(replace(self._query, state=state_of(event.key), newest=None))
 
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        if self._query is not None:
-            self._ask(replace(self._query, find=event.text.strip() or None))
-
     # --- actions ---
 
     def _ask(self, query: JobsQuery) -> None:
@@ -359,9 +349,13 @@ class JobsScreen(ConsoleScreen):
         if row is not None:
             self.console.open_page("job", row.ref)
 
-    def open_filter(self) -> None:
-        text = self._query.find if self._query is not None else None
-        self.query_one(CommandLine).open_for_filter(text or "")
+    @property
+    def filter_text(self) -> str:
+        return (self._query.find if self._query is not None else None) or ""
+
+    def set_filter(self, text: str) -> None:
+        if self._query is not None:
+            self._ask(replace(self._query, find=text.strip() or None))
 
     def next_state(self, step: int) -> None:
         if self._query is None:

@@ -83,7 +83,7 @@ class LimitsScreen(QueueListScreen):
         return Interests(rows=self._visible_names(), limits=self._detailed)
 
     def status(self, snapshot: Snapshot) -> Parts:
-        return self._with_filter(say.summary(self._listed, self.console.now_ms()))
+        return self.with_filter(say.summary(self._listed, self.console.now_ms()))
 
     def resized(self) -> None:
         size = self.app.size

@@ -161,7 +161,7 @@ class QueuesScreen(QueueListScreen):
         search = "scan complete" if snapshot.complete else "searching …"
         if snapshot.leaves_out_queues:
             search = "there are more: name those you need, glidemq console QUEUE..."
-        return self._with_filter([Styled(words, "dim"), Styled(f" · {search}", "dim")])
+        return self.with_filter([Styled(words, "dim"), Styled(f" · {search}", "dim")])
 
     def resized(self) -> None:
         size = self.app.size

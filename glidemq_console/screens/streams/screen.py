@@ -148,8 +148,7 @@ class StreamsScreen(ConsoleScreen):
             self.run_worker(self._follow(target, focus=True), group="wall", exit_on_error=False)
 
     def leave(self) -> bool:
-        if self._search:
-            self._find("")
+        if self.clear_filter():
             return True
         if self._zoomed:
             self.toggle_zoom()
@@ -290,9 +289,6 @@ class StreamsScreen(ConsoleScreen):
                 self._draw_figures()
                 self.show_keys()
 
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self._find(event.text)
-
     # --- actions -------------------------------------------------------------------------------------------
 
     def toggle_pause(self) -> str | None:
@@ -352,10 +348,11 @@ class StreamsScreen(ConsoleScreen):
         self.console.set_interests()
         return "showing what runs and streams"
 
-    def open_filter(self) -> None:
-        self.query_one(CommandLine).open_for_filter(self._search)
+    @property
+    def filter_text(self) -> str:
+        return self._search
 
-    def _find(self, text: str) -> None:
+    def set_filter(self, text: str) -> None:
         self._search = text
         found = 0
         for slot in self._slots:
