@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.timer import Timer
 
 from ..actions.queues import QueueListContext
-from ..model.snapshot import Snapshot
+from ..model.snapshot import Snapshot, filter_queues
+from ..text.safe import clean
 from ..widgets.lists.row_list import RowList
+from ..widgets.status_line import Rule
 from ..widgets.styled import Parts, Styled
 from .frame import ConsoleScreen
 
@@ -23,10 +25,11 @@ _NO_MATCH: tuple[Parts, ...] = ([], [Styled("No queue matches the filter; esc cl
 
 
 class QueueListScreen(ConsoleScreen):
-    """A `RowList` whose keys are names of queues. Subclasses list them in `_listed` and draw `_draw_detail`."""
+    """A `RowList` whose keys are names of queues. Subclasses order them, and draw their rows and one detail."""
 
-    #: Id of the list.
+    #: Id of the list, and of the title of the detail.
     LIST: ClassVar[str]
+    TITLE: ClassVar[str]
     #: What the list says when no queue is known.
     NO_QUEUES: ClassVar[tuple[Parts, ...]]
     #: The action that enter stands for.
@@ -78,9 +81,33 @@ class QueueListScreen(ConsoleScreen):
 
     # --- drawing ---
 
-    def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
+    def _in_order(self, queues: list[QueueSnapshot]) -> list[QueueSnapshot]:
+        """Put the queues that match the filter in the order of the list."""
+        raise NotImplementedError
+
+    def _draw_rows(self, snapshot: Snapshot, now: int) -> None:
+        """Show `_listed`."""
+        raise NotImplementedError
+
+    def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
         """Explain the selected queue."""
         raise NotImplementedError
+
+    def draw(self, snapshot: Snapshot) -> None:
+        now = self.console.now_ms()
+        self._listed = self._in_order(filter_queues(snapshot.queues, self._filter))
+        self._draw_list_state(snapshot)
+        self._draw_rows(snapshot, now)
+        if self._detailed is None:
+            self._detailed = self.selected
+        self._draw_selected(snapshot, now)
+
+    def _draw_selected(self, snapshot: Snapshot, now: int) -> None:
+        row = snapshot.queue(self.selected) if self.selected is not None else None
+        if row is not None:
+            title = clean(row.name, single_line=True, limit=80)
+            self.query_one(f"#{self.TITLE}", Rule).show(title, lit=True)
+            self._draw_detail(row, snapshot, now)
 
     def _draw_list_state(self, snapshot: Snapshot) -> None:
         """Show whether the list is old, and why it is empty when it is."""
@@ -93,7 +120,7 @@ class QueueListScreen(ConsoleScreen):
 
     def on_row_list_highlighted(self) -> None:
         self.console.queue_looked_at = self.selected
-        self._draw_detail(self.snapshot, self.console.now_ms())
+        self._draw_selected(self.snapshot, self.console.now_ms())
         self.show_keys()
         if self._rest is not None:
             self._rest.stop()

@@ -8,8 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ...model.limits import QueueMeters, is_known
-from ...model.snapshot import Interests, Snapshot, filter_queues
-from ...text.safe import clean
+from ...model.snapshot import Interests, Snapshot
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
@@ -54,7 +53,7 @@ class LimitsScreen(QueueListScreen):
     SCOPE = "limits"
     BINDINGS = bindings(SCOPE)
     TAB = "limits"
-    LIST, NO_QUEUES, OPEN = "limit-list", _EMPTY, "limits.open"
+    LIST, TITLE, NO_QUEUES, OPEN = "limit-list", "limit-title", _EMPTY, "limits.open"
     DEFAULT_CSS: ClassVar[str] = """
     LimitsScreen #limit-detail { height: 12; }
     LimitsScreen.-tall #limit-detail { height: 50%; min-height: 14; }
@@ -93,27 +92,18 @@ class LimitsScreen(QueueListScreen):
 
     # --- drawing ---
 
-    def draw(self, snapshot: Snapshot) -> None:
-        now = self.console.now_ms()
-        queues = filter_queues(snapshot.queues, self._filter)
+    def _in_order(self, queues: list[QueueSnapshot]) -> list[QueueSnapshot]:
         # What has or counts something first, by name: an order that no value changes while it is read.
-        self._listed = sorted(queues, key=lambda row: (not _has_limits(row), row.name))
-        self._draw_list_state(snapshot)
+        return sorted(queues, key=lambda row: (not _has_limits(row), row.name))
+
+    def _draw_rows(self, snapshot: Snapshot, now: int) -> None:
         self.lines.show(
             [Row(row.name, say.limit_cells(row, snapshot.meters.get(row.name), now)) for row in self._listed]
         )
-        if self._detailed is None:
-            self._detailed = self.selected
-        self._draw_detail(snapshot, now)
 
-    def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
-        name = self.selected
-        row = snapshot.queue(name) if name is not None else None
-        if row is None:
-            return
+    def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
         width = self.app.size.width
         pane = width // 2 if self.has_class("-wide") else width
-        self.query_one("#limit-title", Rule).show(clean(row.name, single_line=True, limit=80), lit=True)
         meters = snapshot.meters.get(row.name) or QueueMeters()
         lines: list[Parts] = []
         for title, rate, history in (("RPM", row.rpm, meters.rpm), ("TPM", row.tpm, meters.tpm)):

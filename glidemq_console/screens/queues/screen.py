@@ -17,7 +17,6 @@ from ...model.snapshot import (
     Sorting,
     age_ms,
     delayed_jobs,
-    filter_queues,
     index_of_key,
     pause_note,
     ready_jobs,
@@ -109,7 +108,7 @@ class QueuesScreen(QueueListScreen):
     SCOPE = "queues"
     BINDINGS = bindings(SCOPE)
     TAB = "queues"
-    LIST, NO_QUEUES, OPEN = "queue-list", _EMPTY, "queue.open"
+    LIST, TITLE, NO_QUEUES, OPEN = "queue-list", "queue-title", _EMPTY, "queue.open"
     DEFAULT_CSS: ClassVar[str] = """
     QueuesScreen #queue-detail { height: 8; }
     QueuesScreen.-charts #queue-detail { height: 42%; min-height: 14; }
@@ -170,15 +169,9 @@ class QueuesScreen(QueueListScreen):
 
     # --- drawing ---
 
-    def draw(self, snapshot: Snapshot) -> None:
-        now = self.console.now_ms()
-        self._listed = sort_queues(filter_queues(snapshot.queues, self._filter), self._sorting)
-        self._draw_list_state(snapshot)
+    def _in_order(self, queues: list[QueueSnapshot]) -> list[QueueSnapshot]:
         self.lines.set_sort(self._sorting.column, descending=self._sorting.descending)
-        self._draw_rows(snapshot, now)
-        if self._detailed is None:
-            self._detailed = self.selected
-        self._draw_detail(snapshot, now)
+        return sort_queues(queues, self._sorting)
 
     def _draw_rows(
         self, snapshot: Snapshot, now: int, start: int | None = None, end: int | None = None
@@ -198,13 +191,8 @@ class QueuesScreen(QueueListScreen):
         languages = workers_text(snapshot.workers.get(queue.name, ()))
         return Row(queue.name, queue_cells(queue, history.values if history else (), languages, now))
 
-    def _draw_detail(self, snapshot: Snapshot, now: int) -> None:
-        name = self.selected
-        row = snapshot.queue(name) if name is not None else None
-        if row is None:
-            return
-        detail = snapshot.detail_of(name)
-        self.query_one("#queue-title", Rule).show(clean(row.name, single_line=True, limit=80), lit=True)
+    def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
+        detail = snapshot.detail_of(row.name)
         if detail is not None:
             self._draw_charts(detail)
         self.query_one("#queue-facts", PartsView).show(self._facts(row, snapshot, now))
