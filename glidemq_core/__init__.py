@@ -72,11 +72,12 @@ _HOMES = {
     "producer": "Producer",
     "queue": "Queue",
     "records": """
-        Approval Attempt AuditCheck AuditEntry Check Child Concurrency DeadLetter Decision Discovery FailureGroup
-        Failures Fleet Flow FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs JobPage
-        JobRow Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot Rate
-        ReviewDecision SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo SuspendInfo
-        ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats WorkerInfo WorkerJob WorkerList to_json
+        Approval Attempt AuditCheck AuditEntry Blocker Check Child Concurrency DeadLetter Decision Discovery
+        FailureGroup Failures Fleet Flow FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs
+        JobPage JobRow Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot
+        Rate ReviewDecision SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo
+        SuspendInfo ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats Why WorkerInfo WorkerJob
+        WorkerList to_json
     """,
     "search.index": "NumericField TagField TextField VectorField escape_tag",
     "ai.usage.summary": "get_usage_summary",

@@ -21,7 +21,7 @@ from .flows import (
     Usage,
     UsageSummary,
 )
-from .jobs import Attempt, Child, JobDetail, JobLogs, JobPage, JobRow, StreamInfo, VectorHit
+from .jobs import Attempt, Blocker, Child, JobDetail, JobLogs, JobPage, JobRow, StreamInfo, VectorHit, Why
 from .operations import (
     AuditCheck,
     AuditEntry,
@@ -56,6 +56,7 @@ __all__ = [
     "Attempt",
     "AuditCheck",
     "AuditEntry",
+    "Blocker",
     "Check",
     "Child",
     "Concurrency",
@@ -104,6 +105,7 @@ __all__ = [
     "UsageSummary",
     "VectorHit",
     "WatchStats",
+    "Why",
     "WorkerInfo",
     "WorkerJob",
     "WorkerList",

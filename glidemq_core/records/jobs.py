@@ -10,7 +10,7 @@ from ..options.job import Fallback, JobOptions, JobRef
 from .approvals import Signal, SuspendInfo
 from .base import answer, python_only
 from .flows import Usage
-from .outcomes import AttemptOutcome, JobState
+from .outcomes import AttemptOutcome, BlockerKind, JobState
 
 
 @answer
@@ -146,3 +146,40 @@ class VectorHit:
 
     job: Any
     score: float
+
+
+@answer
+class Blocker:
+    """One thing that keeps a job, or a queue, from going on.
+
+    Args:
+        kind: which sort of thing.
+        summary: one sentence about it.
+        since_at: since when it holds, if that is known.
+        clears_at: when it ends by itself, if that is known.
+        command: what mends it, if anything does.
+    """
+
+    kind: BlockerKind
+    summary: str
+    since_at: datetime | None = None
+    clears_at: datetime | None = None
+    command: str | None = None
+
+
+@answer
+class Why:
+    """Why a job is not running, or what holds a queue back; the most decisive blocker first.
+
+    Args:
+        job: the job; None when a queue was asked about.
+        state: its state, `unknown` if its record names none; None for a queue.
+        ahead: jobs that start before it, as far as they were counted; None where that cannot be told.
+    """
+
+    queue: str
+    job: JobRef | None
+    state: JobState | None
+    blockers: tuple[Blocker, ...]
+    ahead: int | None
+    at: datetime

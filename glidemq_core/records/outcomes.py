@@ -35,3 +35,28 @@ FlowKind = Literal["single", "tree", "dag"]
 RateSource = Literal["queue", "worker"]
 ServerMode = Literal["standalone", "cluster"]
 WorkerLanguage = Literal["node", "python"]
+
+#: What may keep a job or a queue from going on.
+BlockerKind = Literal[
+    "ahead",
+    "backoff",
+    "budget_exceeded",
+    "budget_parked",
+    "children",
+    "delayed",
+    "ended",
+    "expired_soon",
+    "global_concurrency",
+    "group_blocked",
+    "group_concurrency",
+    "group_rate",
+    "no_worker",
+    "queue_paused",
+    "rate_limited_by_worker",
+    "rpm",
+    "running",
+    "stalled",
+    "suspended",
+    "tpm",
+    "workers_busy",
+]

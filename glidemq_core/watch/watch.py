@@ -15,6 +15,7 @@ from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, to_ms, whole
 from glidemq_core.options.job import JobRef
+from glidemq_core.options.types import JobIdLike, id_in
 from glidemq_core.reading.counts import read_metrics
 from glidemq_core.records import (
     Attempt,
@@ -37,6 +38,7 @@ from glidemq_core.records import (
     StreamChunk,
     UsageSummary,
     WatchStats,
+    Why,
     WorkerList,
 )
 from glidemq_core.records.outcomes import FinalState
@@ -52,6 +54,7 @@ from .jobs.rows import have_streamed, read_rows
 from .permissions import read_permissions
 from .schedules import read_schedulers
 from .session import WatchSession
+from .why import why_job, why_queue
 
 
 class Watch:
@@ -232,6 +235,16 @@ class Watch:
         """
         session = await self._open()
         return await session.workers.read(await session.names(names), brief=brief)
+
+    async def why(self, queue: str, job_id: JobIdLike | None = None) -> Why:
+        """Tell why a job is not running, or without `job_id` what holds back the queue as a whole.
+
+        Raises JobNotFoundError, InvalidOptionError.
+        """
+        session, name = await self._open(), queue_name(queue, "queue")
+        if job_id is None:
+            return await why_queue(session, name)
+        return await why_job(session, name, id_in(name, job_id))
 
     async def failures(
         self, names: Sequence[str] | None = None, *, since: Duration = 3_600_000, limit: int = 200

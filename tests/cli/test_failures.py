@@ -1,4 +1,4 @@
-"""`failures`, `retry --group` and `dlq`: their JSON, their exit codes, what they leave on the server."""
+"""`failures`, `retry --group`, `dlq` and `why`: their JSON, their exit codes, what they leave on the server."""
 
 from __future__ import annotations
 
@@ -150,3 +150,22 @@ def test_a_job_is_no_letter(run: Run, failed: str) -> None:
     within(failed, add)
     assert run("dlq", "show", "dead:4").code == 1
     assert run("dlq", "chat", "--json").object["total"] == 3
+
+
+def test_why(run: Run, failed: str) -> None:
+    ran = run("why", "chat:1", "--json")
+    assert ran.code == 0
+    why = ran.object["why"]
+    assert list(why) == ["queue", "job", "state", "blockers", "ahead", "at_ms"]
+    assert (why["job"], why["state"]) == ({"queue": "chat", "id": "1"}, "failed")
+    [blocker] = why["blockers"]
+    assert list(blocker) == ["kind", "summary", "since_ms", "clears_ms", "command"]
+    assert (blocker["kind"], blocker["command"]) == ("ended", "glidemq retry chat:1")
+
+    words = run("why", "chat:1").out
+    assert "chat:1 is failed" in words
+    assert "glidemq retry chat:1" in words
+    queue = run("why", "chat", "--json").object["why"]
+    assert (queue["job"], queue["state"]) == (None, None)
+    assert run("why", "chat:99").code == 1
+    assert run("why", "nowhere").code == 1

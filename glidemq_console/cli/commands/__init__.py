@@ -14,6 +14,7 @@ FAMILIES = (
     "queues.control",
     "jobs.control",
     "jobs.failures",
+    "jobs.why",
     "flows.read",
     "flows.budgets",
     "queues.limits",
