@@ -31,8 +31,11 @@ CHANGE = st.one_of(
 
 
 async def state_of(connection: Connection, key: str, stream: str) -> Any:
-    """What a decision is bound to, read plainly; where the round begins in it."""
-    fields = await connection.command("HMGET", key, *BOUND, "roundFrom")
+    """What a decision is bound to, read plainly; where the round begins in it.
+
+    An empty field is shown as one that is missing.
+    """
+    fields = [field or b"" for field in await connection.command("HMGET", key, *BOUND, "roundFrom")]
     entries = await connection.command("XRANGE", stream, "-", "+")
     return fields, [(entry_id, pairs) for entry_id, pairs in entries.items()]
 
