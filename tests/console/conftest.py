@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from glidemq_console.runtime import type_ahead
 from glidemq_console.runtime.defects import DefectLog
 
 
@@ -16,6 +17,13 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS", "GLIDEMQ_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+
+
+@pytest.fixture(autouse=True)
+def patient_typing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed in one go waits for its screen however busy the machine is."""
+    monkeypatch.setattr(type_ahead, "LOST_S", 3.0)
+    monkeypatch.setattr(type_ahead, "PATIENCE_S", 30.0)
 
 
 @pytest.fixture(autouse=True)
