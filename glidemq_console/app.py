@@ -34,7 +34,7 @@ from .screens.commands import parse
 from .screens.frame import ConsoleScreen, is_too_small
 from .screens.registry import ACTIONS, bindings, in_scope, key_text
 from .screens.table import PAGES, SCREENS, make
-from .text.ascii_fallback import ascii_glyphs
+from .text.ascii_fallback import ascii_filter
 from .text.format import plural
 from .text.safe import clean
 from .theme.files import load_themes, no_color, pick_theme, register_themes, variable_defaults
@@ -89,7 +89,7 @@ class ConsoleApp(ResilientApp):
         #: Calls of `go` whose target is still to be opened.
         self._going = 0
         self._typed_ahead = TypeAhead(self)
-        self._stand_ins = ascii_glyphs(config.ascii_glyphs)
+        self._ascii_filter = ascii_filter(config.ascii_glyphs)
         self._themes = load_themes()
         register_themes(self, self._themes)
         name, self._theme_note = pick_theme(config.theme, self._themes)
@@ -102,7 +102,7 @@ class ConsoleApp(ResilientApp):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
-        return filters if self._stand_ins is None else [*filters, self._stand_ins]
+        return filters if self._ascii_filter is None else [*filters, self._ascii_filter]
 
     # --- life ----------------------------------------------------------------------------------------------
 

@@ -24,10 +24,10 @@ def legible(text: str, *, is_tty: bool) -> bytes:
 
     Text of others then becomes question marks on a terminal, and stays as it is in files and pipes.
     """
-    from glidemq_console.text.spelling import missing_unicode, spelt
+    from glidemq_console.text.encoding import encoding_without_unicode, to_ascii
 
-    encoding = None if text.isascii() else missing_unicode()
-    return to_bytes(text if encoding is None else spelt(text, encoding if is_tty else None))
+    encoding = None if text.isascii() else encoding_without_unicode()
+    return to_bytes(text if encoding is None else to_ascii(text, encoding if is_tty else None))
 
 
 def write_error(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The filter that draws the console in ASCII: for terminals that have no Unicode, and for who asks."""
+"""The filter that draws the console in ASCII, for terminals without Unicode and on request."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from .spelling import missing_unicode, spelt
+from .encoding import encoding_without_unicode, to_ascii
 
 
-class AsciiGlyphs(LineFilter):
-    """Puts the stand-ins in the place of the glyphs, after everything else was drawn."""
+class AsciiFilter(LineFilter):
+    """Replace glyphs by their ASCII fallback after everything else was drawn."""
 
     def __init__(self, encoding: str | None = None) -> None:
         """Make the filter.
@@ -25,14 +25,14 @@ class AsciiGlyphs(LineFilter):
         return [
             segment
             if segment.control or segment.text.isascii()
-            else Segment(spelt(segment.text, self._encoding), segment.style)
+            else Segment(to_ascii(segment.text, self._encoding), segment.style)
             for segment in segments
         ]
 
 
-def ascii_glyphs(wanted: bool) -> AsciiGlyphs | None:
-    """Return the filter when it is wanted or the terminal cannot do without; else None."""
-    encoding = missing_unicode()
+def ascii_filter(wanted: bool) -> AsciiFilter | None:
+    """Return the filter when it is wanted or the terminal has no Unicode; else None."""
+    encoding = encoding_without_unicode()
     if encoding is not None:
-        return AsciiGlyphs(encoding)
-    return AsciiGlyphs() if wanted else None
+        return AsciiFilter(encoding)
+    return AsciiFilter() if wanted else None

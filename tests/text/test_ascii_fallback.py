@@ -9,30 +9,30 @@ from rich.cells import cell_len
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
+from glidemq_console.text.encoding import ASCII_FALLBACK, to_ascii
 from glidemq_console.text.format import STATES
-from glidemq_console.text.spelling import STAND_INS, spelt
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
 
 def test_every_stand_in_is_one_ascii_cell_like_what_it_stands_for() -> None:
-    for glyph, stand_in in STAND_INS.items():
+    for glyph, stand_in in ASCII_FALLBACK.items():
         assert cell_len(glyph) == 1
         assert stand_in.isascii()
         assert stand_in.isprintable()
         assert len(stand_in) == 1
-    assert {look.glyph: look.ascii for look in STATES.values()}.items() <= STAND_INS.items()
+    assert {look.glyph: look.ascii for look in STATES.values()}.items() <= ASCII_FALLBACK.items()
 
 
 @pytest.mark.parametrize("text", ["◆ 三品 é", "e\u0301 🙂 ✓", "─┬─ ▕██▊ ▏", "", "plain"])
 def test_what_a_terminal_cannot_show_keeps_its_width(text: str) -> None:
-    drawn = spelt(text, "iso8859-1")
+    drawn = to_ascii(text, "iso8859-1")
     assert cell_len(drawn) == cell_len(text)
     assert drawn.encode("latin-1").decode("latin-1") == drawn
 
 
 def test_only_the_signs_are_replaced_where_the_terminal_has_unicode() -> None:
-    assert spelt("◆ 三品 é …") == "! 三品 é ~"
+    assert to_ascii("◆ 三品 é …") == "! 三品 é ~"
 
 
 @pytest.mark.parametrize("keys", [(), ("enter",), ("enter", "enter"), ("question_mark",), ("colon",)])

@@ -1,4 +1,4 @@
-"""What the terminal can show, and how our signs are spelt where it has no Unicode."""
+"""What the terminal can show, and the ASCII fallback of our glyphs where it has no Unicode."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LINES: Final = {chr(code): "+" for code in range(0x2500, 0x2580)}
 _BLOCKS: Final = {chr(code): "#" for code in range(0x2580, 0x25A0)}
 #: Dots of curves: bits 0, 1, 3 and 4 of the code are the upper half of the cell, the others the lower one.
 _DOTS: Final = {chr(0x2800 + dots): " '.:"[bool(dots & 0x1B) + 2 * bool(dots & 0xE4)] for dots in range(256)}
-#: What is drawn -> what stands for it, one cell each. The states bring their own (`format.STATES`).
-STAND_INS: Final[dict[str, str]] = {
+#: Glyph -> the ASCII character drawn in its place, one cell each. The states bring their own (`format.STATES`).
+ASCII_FALLBACK: Final[dict[str, str]] = {
     **_LINES,
     **_BLOCKS,
     **_DOTS,
@@ -25,15 +25,15 @@ STAND_INS: Final[dict[str, str]] = {
     **dict(zip("¤⇄¶◌↵⇥", "????/>", strict=True)),
     **{look.glyph: look.ascii for look in STATES.values()},
 }
-_TABLE: Final = str.maketrans(STAND_INS)
+_TABLE: Final = str.maketrans(ASCII_FALLBACK)
 
 
-def spelt(text: str, encoding: str | None = None) -> str:
-    """Return a text of the same width with stand-ins for our signs.
+def to_ascii(text: str, encoding: str | None = None) -> str:
+    """Return a text of the same width with the ASCII fallback of our glyphs.
 
     Args:
         text: What is drawn.
-        encoding: What the terminal can show; what it cannot, and has no stand-in, becomes question marks.
+        encoding: What the terminal can show; what it cannot, and has no fallback, becomes question marks.
             None: everything.
     """
     if text.isascii():
@@ -64,7 +64,7 @@ def terminal_encoding() -> str:
     return (getattr(sys.__stderr__, "encoding", None) or "utf-8").lower()
 
 
-def missing_unicode() -> str | None:
+def encoding_without_unicode() -> str | None:
     """Return the encoding of a terminal that has no Unicode, None for one that has."""
     encoding = terminal_encoding()
     return None if encoding.startswith("utf") else encoding
