@@ -764,7 +764,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         preview: bool = False,
         actor: Actor | None = None,
     ) -> TopUp:
-        """Raise caps that exist, and let the jobs go on that the budget stopped, unless a cap is still exceeded.
+        """Raise caps that exist and release the jobs that the budget stopped, unless a cap is still exceeded.
 
         A cap that does not exist stays so. Two top-ups at once both count; each job is released once.
 
@@ -795,7 +795,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
     async def repair_flow(
         self, job_id: JobIdLike, *, older_than: Duration = OLD_ENOUGH_MS, actor: Actor | None = None
     ) -> list[JobRef]:
-        """Let parents of a flow that wait for children which have completed unheard go on, from a job downwards.
+        """Release parents of a flow from children whose completion they were never told of, from a job downwards.
 
         Such flows are left by Node producers and workers. Returns the children that now count.
 
@@ -813,7 +813,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
     async def release_parent(
         self, job_id: JobIdLike, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
     ) -> list[JobRef]:
-        """Let a waiting parent go on without children that failed or are gone; their results will be missing.
+        """Release a waiting parent from children that failed or are gone; their results will be missing.
 
         Returns the children that now count as done. The parent runs once it waits for no other.
 

@@ -46,7 +46,7 @@ async def is_paused(context: QueueContext) -> bool:
 
 
 class _Parts:
-    """An operation over many jobs, a part a call; a part whose reply was lost is asked for again, not made twice."""
+    """Run an operation over many jobs in parts, one call each; a part whose reply was lost is not carried out twice."""
 
     def __init__(self, context: QueueContext, function: str) -> None:
         self._context, self._function = context, function

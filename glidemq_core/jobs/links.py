@@ -1,4 +1,4 @@
-"""Children of a job in another queue: their parent is told to wait for them before they can run.
+"""Link a new job to a parent in another queue, so that the parent waits for it before it can run.
 
 Where one call reaches both queues (one server, or one slot), the add itself tells the parent. Between slots it takes
 several calls, and who makes them may be cancelled, cut off or killed between two. So the child's id is reserved, the
@@ -32,12 +32,12 @@ _LEFT: set[asyncio.Task[None]] = set()
 
 
 def parent_keys(context: QueueContext, parent: JobRef) -> QueueKeys:
-    """Keys of the queue in which a parent is."""
+    """Return the keys of the parent's queue."""
     return QueueKeys(context.keys.prefix, parent.queue)
 
 
 def in_reach(context: QueueContext, keys: QueueKeys) -> bool:
-    """Whether a call on a queue may touch another's keys: on one server always, in a cluster in the same slot."""
+    """Tell whether a call on a queue may touch another's keys: always on one server, in a cluster in the same slot."""
     return keys.root == context.keys.root or slot_of(context.connection, keys) == slot_of(
         context.connection, context.keys
     )
@@ -54,7 +54,7 @@ class ChildLink:
     is_open: bool = False
 
     async def settle(self, *, came: bool) -> None:
-        """The child was added or refused; one that was refused has perhaps been added by somebody else."""
+        """Close the link once the child was added or refused; a refused one may have been added by another call."""
         if not self.is_open or self.parent is None:
             return
         if came:
@@ -64,7 +64,7 @@ class ChildLink:
         self.is_open = False
 
     def leave(self) -> None:
-        """Nobody knows whether the child was added: look beside the caller's work, else `mend_links` does later."""
+        """Find out in the background whether the child was added; if that fails, `mend_links` does it later."""
         if self.is_open and self.parent is not None:
             task = asyncio.create_task(_quietly(self.context, self.parent, self.record[0]))
             _LEFT.add(task)
@@ -109,7 +109,7 @@ async def link_child(context: QueueContext, parent: JobRef, record: tuple[str, .
 
 @asynccontextmanager
 async def unless_left(*links: ChildLink) -> AsyncIterator[None]:
-    """See to open links when what they were made for is cancelled or fails."""
+    """Resolve open links when the add they were made for is cancelled or fails."""
     try:
         yield
     except BaseException:
@@ -135,7 +135,7 @@ async def settle_link(context: QueueContext, parent: JobRef, job_id: str, what: 
 
 
 async def _resolve(context: QueueContext, parent: JobRef, job_id: str, actor: Actor | None = None) -> str:
-    """Find out whether a child came, and see to its link; `came`, `gone` or `wait`."""
+    """Find out whether a child was added and close its link; returns `came`, `gone` or `wait`."""
     told = parent_keys(context, parent).member(parent.id)
     [answer] = await context.call("withdraw_child", job_id, told)
     what = as_text(answer)
@@ -155,7 +155,7 @@ async def _quietly(context: QueueContext, parent: JobRef, job_id: str) -> None:
 async def mend_links(
     context: QueueContext, older_than_ms: int = OLD_ENOUGH_MS, *, actor: Actor | None = None
 ) -> list[JobRef]:
-    """See to links of a queue's parents that somebody left in the middle; returns children that never came."""
+    """Close links that were interrupted; returns the children that were never added."""
     connection, prefix = context.connection, context.keys.prefix
     oldest = context.now_ms() - older_than_ms
     gone: list[JobRef] = []

@@ -117,7 +117,7 @@ async def _parked(context: QueueContext, counts: JobCounts) -> bool:
 
 
 class Answers:
-    """Hears how a job ends that is added while this is open; what happens before it is added cannot be missed."""
+    """Waits for the result of a job that is added while this is open, so that its end cannot be missed."""
 
     def __init__(self, context: QueueContext) -> None:
         self._context = context

@@ -42,7 +42,7 @@ class _Cursor:
 
 
 class EventFeed:
-    """Reads the event streams of queues over one connection of its own.
+    """Read the event streams of queues over a connection of its own.
 
     Args:
         names: asked before each read, so that queues may join and leave.
