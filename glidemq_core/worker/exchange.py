@@ -377,7 +377,7 @@ class Exchange:
         if reply.group_due:
             self._context.promotion.ring_by(int(float(reply.group_due)))
         if reply.reason != "paused":
-            self._runner.tell_drained()
+            self._runner.emit_drained()
         self._idle_wait.begin(reply.stream_id, reply.events_id, self._woken)
 
     def _woken(self, scheduled: bool) -> None:

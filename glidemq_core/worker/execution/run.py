@@ -232,12 +232,12 @@ class JobRun:
         raise DelayedError(until_ms)
 
     async def wait_for_children(self) -> NoReturn:
-        scope = self.job._context
-        deps = scope.keys.deps(self.job.id)
-        if not await self.calls.repeat(lambda _: scope.connection.command("SCARD", deps)):
+        context = self.job._context
+        deps = context.keys.deps(self.job.id)
+        if not await self.calls.repeat(lambda _: context.connection.command("SCARD", deps)):
             raise JobStateError(
                 f"job '{self.job.ref}' has no children to wait for: add them with parent= first",
-                queue=scope.queue,
+                queue=context.queue,
                 job_id=self.job.id,
                 operation="move_to_waiting_children",
                 state="active",

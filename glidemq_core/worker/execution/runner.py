@@ -38,7 +38,7 @@ class Runner:
         """From now on a claimed job goes back to the queue without being started."""
         self._closing = True
 
-    def tell_drained(self) -> None:
+    def emit_drained(self) -> None:
         """Nothing is ready: emit `drained` once, until another job begins."""
         if not (self._context.running or self._drained):
             self._drained = True
