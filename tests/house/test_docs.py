@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from kits.snippets import ROOT, blocks, dead_links, run_python
+from kits.snippets import ROOT, blocks, dead_links, run_programs
 
 from glidemq_core import Connection
 
@@ -20,7 +20,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 async def test_the_page_runs(page: Path, connection: Connection, server_url: str, tmp_path: Path) -> None:
     shown = [block.text for block in blocks(page, "output")]
     for _ in range(2 if shown else 1):  # whoever runs a program again reads the same
-        printed = [run_python(block, server_url, tmp_path) for block in blocks(page, "python")]
+        printed = run_programs(blocks(page, "python"), server_url, tmp_path)
         assert not shown or printed == shown
 
 

@@ -66,18 +66,30 @@ def environment(url: str, folder: Path) -> dict[str, str]:
     }
 
 
-def run_python(block: Block, url: str, folder: Path) -> str:
-    """Run a block as a program of its own and return what it printed."""
-    file = folder / (block.title or "snippet.py")
-    file.write_text(block.text, encoding="utf-8")
+#: Runs the files it is given one after the other, each as a program, and ends the output of each by a mark.
+_RUN = """
+import runpy, sys
+for name in sys.argv[1:]:
+    runpy.run_path(name, run_name="__main__")
+    print(end="\\x1e", flush=True)
+"""
+
+
+def run_programs(programs: list[Block], url: str, folder: Path) -> list[str]:
+    """Run blocks as programs, one after the other, and return what each printed."""
+    names = [block.title or f"snippet_{number}.py" for number, block in enumerate(programs)]
+    assert len(set(names)) == len(names), "two programs of a page have the same file name"
+    for name, block in zip(names, programs, strict=True):
+        (folder / name).write_text(block.text, encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, file.name],
+        [sys.executable, "-c", _RUN, *names],
         cwd=folder,
         env=environment(url, folder),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
-    assert ran.returncode == 0, f"{block.text}\n{ran.stderr}"
+    printed = ran.stdout.split("\x1e")[:-1]
+    assert ran.returncode == 0, f"{programs[len(printed)].text}\n{ran.stderr}"
     assert not ran.stderr
-    return ran.stdout
+    return printed
