@@ -1,4 +1,4 @@
-"""Noticing that whoever reads our standard output is gone, also while there is nothing to write."""
+"""Detect that the reader of standard output is gone, also while there is nothing to write."""
 
 from __future__ import annotations
 

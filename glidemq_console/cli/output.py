@@ -109,7 +109,7 @@ class Output:
         self.write(to_bytes(json_line(value) + "\n"))
 
     def note(self, text: str) -> None:
-        """Narrate one line on stderr; whoever does not read it is not our concern."""
+        """Write one line to stderr; a closed stderr is no error."""
         write_error(text)
 
     def dim(self, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 #: Characters of one log record.
 _RECORD = 20_000
-#: What a worker tells beside the message of a failed attempt.
+#: Fields of a failed attempt that are logged beside its message.
 _EXTRAS = ("job", "attempt", "duration_ms")
 
 

@@ -1,4 +1,4 @@
-"""Words for what an audit entry changed; untrusted text, to be cleaned by who shows it."""
+"""Describe what an audit entry changed; the text is untrusted, callers clean it before they show it."""
 
 from __future__ import annotations
 

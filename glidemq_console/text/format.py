@@ -264,13 +264,13 @@ def _bar_index(share: float) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class StateLook:
-    """How a state is told: by word, glyph and colour, in that order of trust."""
+    """How a state is shown: by word, glyph and colour, in this order of importance."""
 
     word: str
     glyph: str
     """One cell in every common terminal."""
     ascii: str
-    """Stand-in for terminals and users who ask for ASCII."""
+    """ASCII fallback of the glyph."""
     style: str
     """Theme variable of the colour, without the dollar sign."""
 

@@ -1,4 +1,4 @@
-"""A chart of one or two histories, drawn again only when it is told to: a chart costs more than all else on screen."""
+"""A chart of one or two histories, redrawn on request only: it costs more than all else on screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every widget that draws itself shares: a defect in its drawing costs its own lines, not the console."""
+"""The base of widgets that draw their own lines: an exception blanks the widget, the console goes on."""
 
 from __future__ import annotations
 

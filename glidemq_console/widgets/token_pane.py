@@ -1,4 +1,4 @@
-"""A pane of live tokens: reasoning, content, tool calls and other data told apart, bounded, and calm to read."""
+"""A pane of live tokens: reasoning, content, tool calls and other data in their own styles, with bounded memory."""
 
 from __future__ import annotations
 

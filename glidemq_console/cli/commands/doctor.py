@@ -51,7 +51,7 @@ async def doctor(
                 timeout_ms=limit_ms,
             )
         )
-        # What could be told stands on stdout all the same; the error decides the exit code.
+        # What is known is written to stdout all the same; the error decides the exit code.
         _show(session, unreachable(problem, CHECKS[1:]), [] if repair else None)
         raise problem from None
     _show(session, checks, repairs)

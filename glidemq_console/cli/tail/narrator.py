@@ -1,4 +1,4 @@
-"""What becomes of a job while its tokens are printed, told on stderr: events are the hint, the record the truth."""
+"""Report on stderr what happens to a job while its tokens are printed: an event makes it read the job again."""
 
 from __future__ import annotations
 

@@ -77,25 +77,25 @@ async def approve(
     chosen = await _chosen(session, names, queue, expect_hash, data)
     value = options.given_json(data)
     actor = session.actor(by, comment)
-    told: dict[JobRef, str] = {}
+    unshown: dict[JobRef, str] = {}
 
     async def decide(source: Queue[Any, Any], one: Chosen) -> Decision:
         expect = one.expect
         if expect is None and not unseen:
-            expect, refused = await _look(source, one.ref, actor, signal_name, told)
+            expect, refused = await _look(source, one.ref, actor, signal_name, unshown)
             if refused is not None:
                 return refused
         return await source.approve(
             one.ref.id, actor=actor, data=value, expect=expect, signal=signal_name, unseen=unseen
         )
 
-    return await _decide(session, chosen, decide, told)
+    return await _decide(session, chosen, decide, unshown)
 
 
 async def _look(
-    source: Queue[Any, Any], ref: JobRef, actor: Actor, signal: str, told: dict[JobRef, str]
+    source: Queue[Any, Any], ref: JobRef, actor: Actor, signal: str, unshown: dict[JobRef, str]
 ) -> tuple[str | None, Decision | None]:
-    """Read a job as it is listed: its hash, or why it may not be approved like that (told in words by its ref)."""
+    """Read a job as it is listed: its hash, or why it may not be approved like that (in `unshown`, by its ref)."""
     from glidemq_core.ai.approvals import not_shown
     from glidemq_core.errors import JobNotFoundError, JobStateError
 
@@ -105,7 +105,7 @@ async def _look(
         return None, None  # the decision itself says what became of it
     if shown.unshown is None:
         return shown.review_hash, None
-    told[ref] = shown.unshown
+    unshown[ref] = shown.unshown
     now_ms = (await source.scope()).now_ms()
     return None, not_shown(shown, "approve", actor, now_ms, signal)
 

@@ -118,27 +118,27 @@ async def _top_up(
 
     source = await session.queue(flow.queue)
     if preview:
-        told = await source.top_up_budget(flow.id, **change, preview=True)
+        top_up = await source.top_up_budget(flow.id, **change, preview=True)
     elif yes:
-        told = await source.top_up_budget(flow.id, **change, actor=actor)
+        top_up = await source.top_up_budget(flow.id, **change, actor=actor)
     else:
         planned = await source.top_up_budget(flow.id, **change, preview=True)
         session.confirm(_question(session, flow, planned), yes)
         try:
-            told = await source.top_up_budget(flow.id, **change, expect=planned.before, actor=actor)
+            top_up = await source.top_up_budget(flow.id, **change, expect=planned.before, actor=actor)
         except InvalidOptionError as error:
             if error.option != "expect":
                 raise
             raise Refusal(error.message) from None
     if session.json:
-        session.out.record({"top_up": told})
+        session.out.record({"top_up": top_up})
     else:
-        _show_top_up(session, told)
-    for option, missing in _without_cap(told.before, change):
+        _show_top_up(session, top_up)
+    for option, missing in _without_cap(top_up.before, change):
         session.out.note(
             session.out.safe(f"{option}: the budget has no cap on {missing}, none was made", 200)
         )
-    return 1 if told.still_exceeded else 0
+    return 1 if top_up.still_exceeded else 0
 
 
 def _without_cap(budget: FlowBudget, change: dict[str, Any]) -> list[tuple[str, str]]:
@@ -167,52 +167,52 @@ def _question(session: Session, flow: JobRef, planned: TopUp) -> str:
     return f"Top up the budget of flow {session.out.safe(flow, 200)} ({caps}; {outcome})?"
 
 
-def _raised(session: Session, told: TopUp) -> list[tuple[str, str]]:
+def _raised(session: Session, top_up: TopUp) -> list[tuple[str, str]]:
     """Caps before and after, those that change."""
     from glidemq_console.text.format import full, money
 
-    unit = told.before.cost_unit and session.out.safe(told.before.cost_unit, 8)
+    unit = top_up.before.cost_unit and session.out.safe(top_up.before.cost_unit, 8)
     pairs: list[tuple[str, str, str]] = [
-        ("tokens", full(told.before.max_total_tokens), full(told.after.max_total_tokens)),
-        ("cost", money(told.before.max_total_cost, unit), money(told.after.max_total_cost, unit)),
+        ("tokens", full(top_up.before.max_total_tokens), full(top_up.after.max_total_tokens)),
+        ("cost", money(top_up.before.max_total_cost, unit), money(top_up.after.max_total_cost, unit)),
     ]
-    for category, cap in told.before.max_tokens.items():
+    for category, cap in top_up.before.max_tokens.items():
         label = f"tokens of {session.out.safe(category, 40)}"
-        pairs.append((label, full(cap), full(told.after.max_tokens.get(category))))
-    for category, cap in told.before.max_costs.items():
+        pairs.append((label, full(cap), full(top_up.after.max_tokens.get(category))))
+    for category, cap in top_up.before.max_costs.items():
         label = f"cost of {session.out.safe(category, 40)}"
-        pairs.append((label, money(cap, unit), money(told.after.max_costs.get(category), unit)))
+        pairs.append((label, money(cap, unit), money(top_up.after.max_costs.get(category), unit)))
     return [(label, f"{before} -> {after}") for label, before, after in pairs if before != after]
 
 
-def _show_top_up(session: Session, told: TopUp) -> None:
+def _show_top_up(session: Session, top_up: TopUp) -> None:
     from glidemq_console.text.format import plural
 
     out = session.out
-    pairs = [("flow", out.safe(told.before.flow, 300)), *_raised(session, told)]
-    would = "would " if told.preview else ""
-    if told.still_exceeded:
+    pairs = [("flow", out.safe(top_up.before.flow, 300)), *_raised(session, top_up)]
+    would = "would " if top_up.preview else ""
+    if top_up.still_exceeded:
         pairs.append(
-            ("state", f"{would}stay{'' if told.preview else 's'} exceeded: {_short_of(session, told)}")
+            ("state", f"{would}stay{'' if top_up.preview else 's'} exceeded: {_short_of(session, top_up)}")
         )
     else:
-        verb = "would go on" if told.preview else "goes on" if len(told.released) == 1 else "go on"
-        named = _named(session, told.released)
+        verb = "would go on" if top_up.preview else "goes on" if len(top_up.released) == 1 else "go on"
+        named = _named(session, top_up.released)
         pairs.append(
-            ("released", f"{plural(len(told.released), 'job')} {verb}{f': {named}' if named else ''}")
+            ("released", f"{plural(len(top_up.released), 'job')} {verb}{f': {named}' if named else ''}")
         )
-    if told.after.parked:
-        still = f"{plural(len(told.after.parked), 'job')}: {_named(session, told.after.parked)}"
+    if top_up.after.parked:
+        still = f"{plural(len(top_up.after.parked), 'job')}: {_named(session, top_up.after.parked)}"
         pairs.append(("still parked", still))
     out.fields(pairs)
 
 
-def _short_of(session: Session, told: TopUp) -> str:
+def _short_of(session: Session, top_up: TopUp) -> str:
     """Say by how much each cap is still too low."""
     from glidemq_console.text.format import full
 
-    after, words = told.after, []
-    for cap in told.over:
+    after, words = top_up.after, []
+    for cap in top_up.over:
         kind, _, category = cap.partition(":")
         tokens = kind in ("maxTotalTokens", "maxTokens")
         caps, used = (

@@ -21,7 +21,7 @@ from .read import job_object, read_job
 if TYPE_CHECKING:
     from glidemq_core import Fallback, Job, JobOptions, NewJob, Queue
 
-#: How long `--wait` waits unless told otherwise.
+#: How long `--wait` waits by default.
 WAIT_MS = 30_000
 #: How long a bulk may take.
 BULK_MS = 600_000

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glidemq_core.records import OperationResult
     from glidemq_core.server.context import QueueContext
 
-#: Changes the jobs of one queue and tells one outcome a job, in order.
+#: Changes jobs of one queue and returns an outcome for each, in order.
 Change = Callable[["QueueContext", Sequence[str]], Awaitable[list[str]]]
 
 
@@ -166,8 +166,8 @@ async def _each(
     sources = {name: await session.queue(name) for name in by_queue}
     outcomes: dict[tuple[str, str], str] = {}
     for name, ids in by_queue.items():
-        told = await change(await sources[name].scope(), ids)
-        outcomes.update({(name, job_id): outcome for job_id, outcome in zip(ids, told, strict=True)})
+        answers = await change(await sources[name].scope(), ids)
+        outcomes.update({(name, job_id): outcome for job_id, outcome in zip(ids, answers, strict=True)})
     return [
         OperationResult(
             queue=ref.queue,

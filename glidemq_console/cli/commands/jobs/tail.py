@@ -83,7 +83,7 @@ def _printer(session: Session, kinds: tuple[str, ...], *, raw: bool, safe: bool)
 
 
 class _Follower:
-    """Prints one stream while a narrator tells what becomes of the job."""
+    """Print one stream while a narrator reports what happens to the job."""
 
     def __init__(self, session: Session, printer: ChunkPrinter, *, follow: bool) -> None:
         self._session = session

@@ -18,7 +18,7 @@ from ...session import Session
 if TYPE_CHECKING:
     from glidemq_core.records import QueueEvent
 
-#: Events printed by --no-follow unless told otherwise.
+#: Events printed by --no-follow by default.
 DEFAULT_LIMIT = 100
 _ENTRY_ID = re.compile(r"\d{13,20}(-\d{1,20})?", re.ASCII)
 
