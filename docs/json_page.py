@@ -12,6 +12,7 @@ from glidemq_core import records
 from glidemq_core.options.job import JobOptions
 from glidemq_core.options.types import Fallback, JobRef
 from glidemq_core.records.base import _plan
+from glidemq_core.schedules.entry import Scheduler
 
 #: Names of objects on the page, and the records they are.
 OBJECTS: dict[str, type[Any]] = {
@@ -43,6 +44,7 @@ OBJECTS: dict[str, type[Any]] = {
     "Limits": records.Limits,
     "Concurrency": records.Concurrency,
     "Group": records.Group,
+    "Scheduler": Scheduler,
     "Worker": records.WorkerInfo,
     "Running": records.WorkerJob,
     "Event": records.QueueEvent,
@@ -75,6 +77,10 @@ ANSWERS = [
     ("budget --add-...", "{top_up TopUp}"),
     ("limits", "{limits [Limits], at_ms i}"),
     ("limits --rpm ...", "{results [Result]}"),
+    ("schedulers", "{schedulers [Scheduler], at_ms i}"),
+    ("scheduler set", "{scheduler Scheduler}"),
+    ("scheduler remove", "{results [Result]}"),
+    ("scheduler run", "{job {queue s, id s, created b, outcome s}}"),
     ("workers", "{workers [Worker], stalled [JobRow], complete b, at_ms i}"),
     ("events", "an Event a line"),
     (

@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .producer import Producer as Producer
     from .queue import Queue as Queue
     from .records import *  # noqa: F403
+    from .schedules.entry import Scheduler as Scheduler
+    from .schedules.entry import SchedulerEntry as SchedulerEntry
     from .search.index import NumericField as NumericField
     from .search.index import TagField as TagField
     from .search.index import TextField as TextField
@@ -58,7 +60,7 @@ _HOMES = {
         FlowDefinitionError GlideMQError GroupRateLimitError IndexNotFoundError InvalidOptionError
         JobControl JobFailedError JobLostError JobNotFoundError JobRevokedError JobStateError
         JobTimeoutError LockBusyError PayloadTooLargeError PermissionDeniedError QueueBusyError
-        QueueNotFoundError RateLimitError SerializationError ServerError ServerUnavailableError
+        QueueNotFoundError RateLimitError SchedulerNotFoundError SerializationError ServerError ServerUnavailableError
         SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
     """,
     "jobs.events.queue_events": "QueueEvents",
@@ -75,10 +77,11 @@ _HOMES = {
         Approval Attempt AuditCheck AuditEntry Blocker Check Child Concurrency DeadLetter Decision Discovery
         FailureGroup Failures Fleet Flow FlowBudget FlowList FlowNode FlowUsage Group Inbox JobCounts JobDetail JobLogs
         JobPage JobRow Limits Metrics MetricsPoint MinuteUsage OperationResult Permissions QueueEvent QueueSnapshot
-        Rate ReviewDecision SchedulerEntry Server ServerInfo Signal SignalResult StreamChunk StreamInfo
+        Rate ReviewDecision Server ServerInfo Signal SignalResult StreamChunk StreamInfo
         SuspendInfo ToolCall TopUp Totals Usage UsageSummary VectorHit WatchStats Why WorkerInfo WorkerJob
         WorkerList to_json
     """,
+    "schedules.entry": "Scheduler SchedulerEntry",
     "search.index": "NumericField TagField TextField VectorField escape_tag",
     "ai.usage.summary": "get_usage_summary",
     "watch": "Watch",

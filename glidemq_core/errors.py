@@ -191,6 +191,13 @@ class IndexNotFoundError(GlideMQError):
     index: str
 
 
+class SchedulerNotFoundError(GlideMQError):
+    """The queue has no scheduler of that name."""
+
+    queue: str
+    scheduler: str
+
+
 class LockBusyError(GlideMQError):
     """Someone else holds the lock."""
 

@@ -24,6 +24,7 @@ from .options.job import (
     JobKeywords,
     JobOptions,
     JobRef,
+    JobTemplate,
     NewJob,
     PlainKeywords,
     RateLimit,
@@ -53,6 +54,9 @@ from .records import (
     WorkerInfo,
 )
 from .records.outcomes import FinalState
+from .schedules import calls as schedules
+from .schedules.definition import define
+from .schedules.entry import SchedulerEntry
 from .search import index
 from .search.schema import Field, VectorField
 from .server.connection import Connection
@@ -709,6 +713,75 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Python workers publish their caps; a cap that nobody published is None.
         """
         return await queue_limits(await self.scope())
+
+    # Schedulers --------------------------------------------------------------------------------------------
+
+    async def upsert_job_scheduler(
+        self,
+        name: str,
+        *,
+        pattern: str | None = None,
+        every: Duration | None = None,
+        repeat_after_complete: Duration | None = None,
+        tz: str | None = None,
+        start_date: Instant | None = None,
+        end_date: Instant | None = None,
+        limit: int | None = None,
+        template: JobTemplate | None = None,
+        actor: Actor | None = None,
+    ) -> SchedulerEntry:
+        """Create a scheduler, or change the one of this name; workers then make its jobs.
+
+        With the same timing it keeps its count and its next run, so that a program may call this at every start.
+
+        Args:
+            pattern: cron expression of five fields (minute hour day month weekday, 0 is Sunday); day of month and
+                weekday must both match.
+            every: interval between runs.
+            repeat_after_complete: pause between the end of a job and the next one.
+            tz: IANA time zone of `pattern`; None is UTC.
+            start_date, end_date: no run before and after.
+            limit: jobs to make in all.
+            template: the job to make; its data is stored as JSON. Of its options priority, attempts, ttl, lifo and
+                what workers read take effect; delay, ordering, cost, deduplication and parent do not.
+        Raises: InvalidOptionError (not exactly one of the three kinds, an unknown zone, no run within the dates);
+            SerializationError, PayloadTooLargeError; LockBusyError when a peer holds the schedulers for 5 s.
+        """
+        context = await self.scope()
+        definition = define(
+            pattern=pattern,
+            every=every,
+            repeat_after_complete=repeat_after_complete,
+            tz=tz,
+            start_date=start_date,
+            end_date=end_date,
+            limit=limit,
+            template=template,
+            serializer=context.serializer,
+        )
+        return await schedules.upsert_scheduler(context, name, definition, actor=actor)
+
+    async def remove_job_scheduler(self, name: str, *, actor: Actor | None = None) -> bool:
+        """Remove a scheduler, not its jobs; False when there is none.
+
+        Raises LockBusyError when a peer holds the schedulers for 5 s.
+        """
+        return await schedules.remove_scheduler(await self.scope(), name, actor=actor)
+
+    async def get_job_scheduler(self, name: str) -> SchedulerEntry | None:
+        """Read a scheduler; None when there is none."""
+        return await schedules.get_scheduler(await self.scope(), name)
+
+    async def get_job_schedulers(self) -> dict[str, SchedulerEntry]:
+        """Read all schedulers by name."""
+        return await schedules.get_schedulers(await self.scope())
+
+    async def run_job_scheduler(self, name: str, *, actor: Actor | None = None) -> Job[Any, Any]:
+        """Add a scheduler's job now, besides its runs: its next run, its count and its limit stay as they are.
+
+        Raises: SchedulerNotFoundError; SerializationError, PayloadTooLargeError for what its template holds.
+        """
+        return Job.of(await schedules.run_scheduler(await self.scope(), name, actor=actor))
 
     # Audit -------------------------------------------------------------------------------------------------
 

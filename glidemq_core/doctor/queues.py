@@ -14,6 +14,8 @@ from .findings import plural, verdict
 
 #: Suspended jobs that are checked at either end of the order; those without a deadline, never swept, come last.
 _MEMBERS = 500
+#: Schedulers of a queue up to which each is looked at.
+_SCHEDULERS = 1_000
 #: A deadline that passed longer ago than this should have been swept, ms.
 _SWEPT_MS = 60_000
 _TYPES = {
@@ -101,24 +103,29 @@ async def paused(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
 
 
 async def schedulers(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
-    """Find queues with schedulers and no Node worker: only those run schedulers."""
+    """Find schedulers that nobody runs: without a worker, overdue in spite of one, or of a timing that is none."""
     answers = await reader.read([("HLEN", reader.keys(name).schedulers) for name in names])
-    kept = {name: integer(answer) or 0 for name, answer in zip(names, answers, strict=True)}
-    scheduled = [name for name, number in kept.items() if number]
-    by_queue = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
+    sizes = {name: integer(answer) for name, answer in zip(names, answers, strict=True)}
+    scheduled = [name for name, size in sizes.items() if size]
+    staffed = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
     found = [
-        f"{name}: {plural(kept[name], 'scheduler')}, no Node worker"
-        for name in scheduled
-        if all(worker.language == "python" for worker in by_queue.get(name, ()))
+        f"{name}: {plural(sizes[name], 'scheduler')}, no worker" for name in scheduled if name not in staffed
     ]
+    looked_at = [name for name in scheduled if sizes[name] <= _SCHEDULERS]
+    for one in await watch.all_schedulers(looked_at) if looked_at else ():
+        if one.problem is not None:
+            found.append(f"{one.queue}: scheduler '{one.name}': {one.problem}")
+        elif one.missed and one.queue in staffed:
+            overdue = f"{plural(one.missed, 'run')} overdue"
+            found.append(f"{one.queue}: scheduler '{one.name}' has {overdue} in spite of a worker")
     return verdict(
         "schedulers",
         found,
-        good=f"{plural(len(scheduled), 'queue')} with schedulers, each with a Node worker"
+        good=f"{plural(len(scheduled), 'queue')} with schedulers, each with a worker"
         if scheduled
         else "no queue has schedulers",
-        bad="schedulers without a Node worker do not run; Python workers do not run them",
-        fix="keep a Node worker on the queue",
+        bad="schedulers that nobody runs",
+        fix="start a worker for the queue, or look at its log; glidemq schedulers shows them",
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from ..options.job import JobTemplate
 from .base import answer, python_only
 from .jobs import JobRow
 from .outcomes import RateSource, WorkerLanguage
@@ -189,20 +188,3 @@ class Metrics:
     count: int
     points: tuple[MetricsPoint, ...] = ()
     resolution: int = 60_000
-
-
-@answer
-class SchedulerEntry:
-    """A scheduler; times are epoch ms, `next_run` 0 waits for the current job."""
-
-    pattern: str | None = None
-    every: int | None = None
-    repeat_after_complete: int | None = None
-    tz: str | None = None
-    start_date: int | None = None
-    end_date: int | None = None
-    limit: int | None = None
-    iteration_count: int | None = None
-    template: JobTemplate | None = None
-    last_run: int | None = None
-    next_run: int | None = None

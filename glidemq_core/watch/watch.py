@@ -33,7 +33,6 @@ from glidemq_core.records import (
     Metrics,
     Permissions,
     QueueEvent,
-    SchedulerEntry,
     ServerInfo,
     StreamChunk,
     UsageSummary,
@@ -42,6 +41,7 @@ from glidemq_core.records import (
     WorkerList,
 )
 from glidemq_core.records.outcomes import FinalState
+from glidemq_core.schedules.entry import Scheduler, SchedulerEntry
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection
 
@@ -52,7 +52,7 @@ from .jobs.filter import JobFilter
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows
 from .permissions import read_permissions
-from .schedules import read_schedulers
+from .schedules import list_schedulers, read_schedulers
 from .session import WatchSession
 from .why import why_job, why_queue
 
@@ -357,6 +357,10 @@ class Watch:
         """Read the schedulers of a queue by name; what is none is left out."""
         return await read_schedulers((await self._open()).reader, queue_name(queue, "queue"))
 
+    async def all_schedulers(self, names: Sequence[str] | None = None) -> tuple[Scheduler, ...]:
+        """Read the schedulers of many queues, of all known ones without `names`, by queue and name."""
+        return await list_schedulers(await self._open(), names)
+
     async def ledger(self, queue: str, job_id: str) -> list[Attempt] | None:
         """Read what each attempt spent and how it ended; None if nothing was kept."""
         return await get_ledger((await self._open()).context(queue), job_id)
@@ -390,8 +394,7 @@ class Watch:
     async def server(self) -> ServerInfo:
         """Ask the server who it is, how much memory it uses and how far away it is."""
         session = await self._open()
-        info = await session.connection.server_info()
-        return replace(info, at=session.reader.now())
+        return replace(await session.connection.server_info(), at=session.reader.now())
 
     async def permissions(self) -> Permissions:
         """Ask what this user may do here. Tries no write."""

@@ -14,10 +14,9 @@ from ..flows.parts import recover_flows
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
-from ..reading.workers import get_workers
+from ..schedules.tick import SchedulerTick
 from . import sweeps
 from .context import WorkerContext
-from .events import logger
 from .exchange import Exchange
 from .heartbeats import Heartbeats
 from .outbox import RETRY_AFTER_MS, Outbox
@@ -46,7 +45,7 @@ class Maintenance:
         self._shortest_seen = 0
         self._list_walk = sweeps.ListWalk(self._queue)
         self._walk_lists_at_ms = 0
-        self._looked_at_schedulers = False
+        self._schedulers = SchedulerTick(self._queue, context.worker_id, self._options.promotion_interval)
         self._suspended_rank = 0
 
     async def start(self) -> None:
@@ -142,15 +141,19 @@ class Maintenance:
             await timer.sleep_until(at_ms, now_ms)
 
     async def _promote(self) -> int | None:
-        """Promote what is due, sweep deadlines, deliver kept signals and the outbox; when to come again, epoch ms."""
-        tick = await sweeps.tick(self._queue)
+        """Promote what is due, make runs of schedulers, sweep deadlines, deliver kept signals and the outbox.
+
+        Returns when to come again, epoch ms.
+        """
+        tick = await sweeps.tick(self._queue, self._schedulers.question(self._queue.now_ms()))
         self._report_once(tick.errors)
+        self._report_once(await self._schedulers.run(tick.schedulers, tick.at_ms))
         _, self._suspended_rank = await sweeps.sweep_suspended(self._queue, self._suspended_rank)
         delivered = await deliver_early(self._queue)
         await self._outbox.deliver_waiting()
         if tick.promoted or delivered:
             self._exchange.wake()
-        return tick.next_due_ms
+        return min(filter(None, (tick.next_due_ms, self._schedulers.due_ms)), default=None)
 
     async def _walk_lists(self) -> None:
         """Look for list-sourced jobs of Node workers, once an interval: retries may promote many times a second."""
@@ -172,7 +175,6 @@ class Maintenance:
             self._sweep_list_stalls,
             self._retry_outbox,
             self._outbox.deliver,
-            self._warn_of_schedulers,
             lambda: recover_flows(self._queue),
         ]
         if self._queue.connection.is_cluster:
@@ -200,19 +202,6 @@ class Maintenance:
         """Give entries that were set aside another try."""
         if await self._outbox.retry(self._queue.now_ms() - RETRY_AFTER_MS):
             await self._outbox.deliver()
-
-    async def _warn_of_schedulers(self) -> None:
-        """Warn once, at the start, that nobody runs the queue's schedulers: Python workers do not."""
-        if self._looked_at_schedulers or not self._options.log_errors:
-            return
-        count = await self._queue.connection.command("HLEN", self._queue.keys.schedulers)
-        if count and all(worker.language == "python" for worker in await get_workers(self._queue)):
-            logger.warning(
-                "queue '%s' has schedulers (%d) and no Node worker: nobody runs them, Python workers do not",
-                self._queue.queue,
-                count,
-            )
-        self._looked_at_schedulers = True
 
     def _lock_look_ms(self) -> int:
         shortest = min(filter(None, (self._shortest_seen, self._context.lock.ms)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..server.context import QueueContext
 from ..wire.replies import as_texts
@@ -21,6 +23,9 @@ class Tick:
 
     promoted: int
     next_due_ms: int | None
+    #: When it began, and what it found of schedulers, for `SchedulerTick.run`.
+    at_ms: int
+    schedulers: Sequence[Any]
     #: Texts of errors that kept single jobs or groups from being promoted.
     errors: list[str] = field(default_factory=list)
 
@@ -41,17 +46,20 @@ class Stalled:
         self.errors.extend(as_texts(errors))
 
 
-async def tick(queue: QueueContext) -> Tick:
-    """Promote all that is due and wake rate-limited groups."""
-    promoted, due = 0, b""
+async def tick(queue: QueueContext, turn: tuple[str, str] = ("", "")) -> Tick:
+    """Promote all that is due and wake rate-limited groups; look for due schedulers as `turn` says."""
+    promoted, due, at_ms = 0, b"", queue.now_ms()
     errors: list[str] = []
-    for _ in range(_MAX_PAGES):
-        status, count, due, met = await queue.call("tick", queue.now_ms())
+    schedulers: list[Any] = []
+    for page in range(_MAX_PAGES):
+        now_ms, asked = (queue.now_ms(), ("", "")) if page else (at_ms, turn)
+        status, count, due, met, found = await queue.call("tick", now_ms, *asked)
         promoted += count
         errors += as_texts(met)
+        schedulers += found
         if status == b"ok":
             break
-    return Tick(promoted, int(due) if due else None, errors)
+    return Tick(promoted, int(due) if due else None, at_ms, schedulers, errors)
 
 
 async def sweep_stalls(

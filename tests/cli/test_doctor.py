@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -78,15 +79,30 @@ def test_keys_of_a_foreign_type_are_named(run: Run, server: str) -> None:
 
 
 def test_schedulers_that_nobody_runs_are_named(run: Run, server: str) -> None:
-    """Python workers do not run them; a Node worker beside them does."""
+    """Any worker runs them, in whichever language it is written."""
     within(server, fill)
-    send(server, "HSET", "glide:{chat}:schedulers", "nightly", '{"pattern":"0 3 * * *","nextRun":1}')
+    due = time.time_ns() // 1_000_000 + 60_000
+    send(server, "HSET", "glide:{chat}:schedulers", "nightly", f'{{"pattern":"0 3 * * *","nextRun":{due}}}')
     found = examined(run("doctor", "chat", "--json"))["schedulers"]
-    assert (found["status"], found["detail"]) == ("warn", "chat: 1 scheduler, no Node worker")
+    assert (found["status"], found["detail"]) == ("warn", "chat: 1 scheduler, no worker")
+    for language in ("", ',"language":"python"'):
+        record = f'{{"addr":"host","pid":7,"startedAt":1795467240172,"activeJobs":0{language}}}'
+        send(server, "SET", "glide:{chat}:w:worker-1795467240172-0badcafe", record)
+        found = examined(run("doctor", "chat", "--json"))["schedulers"]
+        assert (found["status"], found["summary"]) == ("ok", "1 queue with schedulers, each with a worker")
+
+
+def test_schedulers_that_are_late_or_broken_are_named(run: Run, server: str) -> None:
+    within(server, fill)
     record = '{"addr":"host","pid":7,"startedAt":1795467240172,"activeJobs":0}'
     send(server, "SET", "glide:{chat}:w:worker-1795467240172-0badcafe", record)
+    late = time.time_ns() // 1_000_000 - 90_000
+    key = "glide:{chat}:schedulers"
+    send(server, "HSET", key, "late", f'{{"every":60000,"nextRun":{late}}}', "bad", '{"pattern":"0 0 * * 7"}')
     found = examined(run("doctor", "chat", "--json"))["schedulers"]
-    assert (found["status"], found["summary"]) == ("ok", "1 queue with schedulers, each with a Node worker")
+    assert found["status"] == "warn"
+    assert "chat: scheduler 'late' has 2 runs overdue in spite of a worker" in found["detail"]
+    assert "chat: scheduler 'bad': pattern '0 0 * * 7': weekday 7 is not within 0-6" in found["detail"]
 
 
 def test_orphans_among_the_suspended_are_named(run: Run, server: str) -> None:

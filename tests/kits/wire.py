@@ -34,6 +34,7 @@ OWN_KEYS = (
     "*:dedup-due",
     "*:ordering-due",
     "*:replayed:*",
+    "*:turn:*",
 )
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.worker import P, in_state
+from kits.worker import in_state
 
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
@@ -61,19 +61,3 @@ async def test_an_error_that_cannot_name_itself_is_logged(
     async with Worker("q", process, connection):
         await eventually(lambda: caplog.records)
     assert caplog.records[0].getMessage() == "job q:1 (a) failed in attempt 1: Mute"
-
-
-@pytest.mark.parametrize("node", [False, True])
-async def test_schedulers_that_nobody_runs_are_told_when_a_worker_starts(
-    bench: Bench, connection: Connection, caplog: pytest.LogCaptureFixture, node: bool
-) -> None:
-    async def process(_: Any) -> None: ...
-
-    await bench.command("HSET", f"{P}:schedulers", "nightly", '{"pattern":"0 3 * * *","nextRun":1}')
-    if node:
-        record = '{"addr":"host","pid":7,"startedAt":1795467240172,"activeJobs":0}'
-        await bench.command("SET", f"{P}:w:worker-1795467240172-0badcafe", record, "PX", 60_000)
-    async with Worker("q", process, connection, stalled_interval=1_000) as worker:
-        await eventually(lambda: worker._maintenance._looked_at_schedulers)
-    expected = "queue 'q' has schedulers (1) and no Node worker: nobody runs them, Python workers do not"
-    assert caplog.messages == ([] if node else [expected])

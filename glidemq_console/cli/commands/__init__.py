@@ -18,6 +18,7 @@ FAMILIES = (
     "flows.read",
     "flows.budgets",
     "queues.limits",
+    "queues.schedulers",
     "jobs.add",
     "worker",
     "queues.workers_usage",

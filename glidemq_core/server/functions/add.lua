@@ -93,7 +93,8 @@ function jobs.place(P, id, name, now, delay, priority, lifo)
   end
 end
 
--- One job. `extra` carries what few jobs have: ordering, cost, deduplication, parent, ttl, budget.
+-- One job. `extra` carries what few jobs have: ordering, cost, deduplication, parent, ttl, budget, scheduler (whose next
+-- run counts from the job's end).
 local function add_one(P, now, with_events, id, name, data, opts, delay, priority, attempts, lifo, extra)
   if extra.dedup and deduplicated(P, extra.dedup, now, with_events) then return "skipped" end
   if id ~= "" and call("EXISTS", P .. ":job:" .. id) == 1 then return "duplicate" end
@@ -121,6 +122,7 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   if extra.cost then field("cost", util.int(extra.cost)) end
   if extra.ttl then field("expireAt", util.int(now + extra.ttl)) end
   if lifo then field("lifo", "1") end
+  if extra.scheduler then field("schedulerName", extra.scheduler) end
   if parent then
     field("parentId", parent.id)
     field("parentQueue", parent.queue)
@@ -171,8 +173,7 @@ register("add_plain", {}, function(P, args)
   return table.concat(ids, ",")
 end)
 
--- args: now, events ("1"/""), then per job: name, data, JSON array of texts: id, opts, delay, priority, attempts,
--- lifo ("1"/""), extra JSON or "".
+-- args: now, events ("1"/""), then per job: name, data, its options packed.
 -- Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"} | {"refused", error}, in order.
 -- A refused job leaves nothing behind; the others are stored.
 register("add", {}, function(P, args)

@@ -146,6 +146,23 @@ function util.text(key)
   return type(text) == "string" and text or nil
 end
 
+-- Calls that may be repeated after a lost reply name themselves (`op`) and count their parts (`number`, from 1): the reply
+-- of the latest part is kept for a while, so that nothing is done twice.
+local PART_S = 60
+
+-- The reply of this part, if it was carried out before.
+function util.made_before(P, op, number)
+  local kept = call("GET", P .. ":part:" .. op)
+  local n, reply = (kept or ""):match("^(%d+) (.*)$")
+  return n == number and cjson.decode(reply) or nil
+end
+
+-- Keep and return the reply of a part.
+function util.made(P, op, number, reply)
+  call("SET", P .. ":part:" .. op, number .. " " .. cjson.encode(reply), "EX", PART_S)
+  return reply
+end
+
 -- Put an entry for another queue, or for a record that refuses it now, into the outbox. True if that took it.
 function util.post(P, entry)
   return (util.attempt(call, "RPUSH", P .. ":outbox", cjson.encode(entry)))

@@ -43,19 +43,6 @@ end)
 -- then it is audited, then done: the first part appends an entry without count, the last one another with the count of
 -- all; an operation that one part does appends one.
 
-local PART_S = 60
-
-local function made_before(P, op, number)
-  local kept = call("GET", P .. ":part:" .. op)
-  local n, reply = (kept or ""):match("^(%d+) (.*)$")
-  return n == number and cjson.decode(reply) or nil
-end
-
-local function made(P, op, number, reply)
-  call("SET", P .. ":part:" .. op, number .. " " .. cjson.encode(reply), "EX", PART_S)
-  return reply
-end
-
 -- `before`: jobs of earlier parts, `count`: of this one, `done`: it is the last.
 local function audit_part(P, blob, outcome, number, before, count, done)
   audit.ready(P, blob)
@@ -122,7 +109,7 @@ end
 -- args: now, delayed ("1"), limit, cursor ("-" first), last entry id ("" first), op, number, jobs removed before, audit.
 -- Reply {"more" | "done", jobs removed, cursor, last entry id}.
 register("drain", {}, function(P, args)
-  local earlier = made_before(P, args[6], args[7])
+  local earlier = util.made_before(P, args[6], args[7])
   if earlier then return earlier end
   local now, limit, last = tonumber(args[1]), tonumber(args[3]), args[5]
   if last == "" then
@@ -152,14 +139,14 @@ register("drain", {}, function(P, args)
   if taken.scheduled and #taken.scheduled > 0 then util.sliced("ZREM", P .. ":scheduled", taken.scheduled) end
   discard(P, gone, now)
   if #gone > 0 then events.emit(P, "drained", util.int(#gone)) end
-  return made(P, args[6], args[7], { done and "done" or "more", #gone, cursor, last })
+  return util.made(P, args[6], args[7], { done and "done" or "more", #gone, cursor, last })
 end)
 
 -- Delete the oldest results. An id left behind by a job that moved on is only taken out of the set.
 -- args: "completed"|"failed", highest score, limit, jobs still wanted, op, number, jobs deleted before, audit.
 -- Reply {"more" | "done", ids...}.
 register("clean", {}, function(P, args)
-  local earlier = made_before(P, args[5], args[6])
+  local earlier = util.made_before(P, args[5], args[6])
   if earlier then return earlier end
   local state, wanted = args[1], tonumber(args[4])
   local set, limit = P .. ":" .. state, min(tonumber(args[3]), wanted)
@@ -173,13 +160,13 @@ register("clean", {}, function(P, args)
   if #old > 0 then util.sliced("ZREM", set, old) end
   jobs.purge(P, gone, true)
   if #gone > 0 then events.emit(P, "cleaned", util.int(#gone)) end
-  return made(P, args[5], args[6], { done and "done" or "more", unpack(gone) })
+  return util.made(P, args[5], args[6], { done and "done" or "more", unpack(gone) })
 end)
 
 -- Retry the oldest failures. args: now, highest score, limit, jobs still wanted ("" all), op, number, jobs retried before,
 -- audit. Reply {"more" | "done", jobs retried}. Members without a failed job behind them are dropped.
 register("retry_all", {}, function(P, args)
-  local earlier = made_before(P, args[5], args[6])
+  local earlier = util.made_before(P, args[5], args[6])
   if earlier then return earlier end
   local now, wanted, failed, stale = tonumber(args[1]), tonumber(args[4]), {}, {}
   local limit = min(tonumber(args[3]), wanted or math.huge)
@@ -193,7 +180,7 @@ register("retry_all", {}, function(P, args)
   if #stale > 0 then util.sliced("ZREM", P .. ":failed", stale) end
   for _, id in ipairs(failed) do jobs.retry(P, id, now) end
   if #failed > 0 then events.emit(P, "retried", util.int(#failed)) end
-  return made(P, args[5], args[6], { done and "done" or "more", #failed })
+  return util.made(P, args[5], args[6], { done and "done" or "more", #failed })
 end)
 
 local STRUCTURES = { "stream", "scheduled", "completed", "failed", "events", "meta", "dedup", "rate", "schedulers",

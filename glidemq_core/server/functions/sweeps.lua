@@ -85,8 +85,8 @@ local function next_due(P)
 end
 
 -- Promote what is due (at most 300 jobs) and wake rate-limited groups (at most 100).
--- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now.
--- Reply {"ok" | "more", jobs promoted, next due time in ms or "", other errors}.
+-- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now, turn and name of the worker for schedules.due.
+-- Reply {"ok" | "more", jobs promoted, next due time in ms or "", other errors, what schedules.due found}.
 -- Keeps: a member leaves P:scheduled in the call that queues its job; the score, not the hash, gives the priority.
 register("tick", {}, function(P, args)
   local now = tonumber(args[1])
@@ -99,7 +99,8 @@ register("tick", {}, function(P, args)
     end
   end
   more = more or #waking == 100 or util.moves_left <= 0
-  return { more and "more" or "ok", count, next_due(P), util.errors() }
+  local _, due = util.attempt(schedules.due, P, now, args[2] or "", args[3])
+  return { more and "more" or "ok", count, next_due(P), util.errors(), due or {} }
 end)
 
 -- Stalled jobs --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ... import options
 from ...option_types import some_text
 from ...program import command, require
 from ...session import Session
+from ..queues.schedulers import warn_of_waiting_schedulers
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor, JobRef
@@ -142,6 +143,9 @@ async def remove(
 
     actor = session.actor(by, comment)
     refs = await session.job_refs(names, queue)
+    for name, ids in _by_queue(refs).items():
+        scope = await (await session.queue(name)).scope()
+        await warn_of_waiting_schedulers(session, scope, ids)
     listed = ", ".join(session.out.safe(ref, 60) for ref in refs[:5]) + (", ..." if len(refs) > 5 else "")
     session.confirm(f"Remove {len(refs)} job{'s' if len(refs) > 1 else ''} for good: {listed}?", yes)
     results = await _each(
@@ -154,15 +158,20 @@ async def remove(
     return session.results(results)
 
 
+def _by_queue(refs: Sequence[JobRef]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for ref in refs:
+        found.setdefault(ref.queue, []).append(ref.id)
+    return found
+
+
 async def _each(
     session: Session, refs: Sequence[JobRef], action: str, success: str, change: Change
 ) -> list[OperationResult]:
     """Change jobs with one call a queue; the answers come in the order in which the jobs were named."""
     from glidemq_core.records import OperationResult
 
-    by_queue: dict[str, list[str]] = {}
-    for ref in refs:
-        by_queue.setdefault(ref.queue, []).append(ref.id)
+    by_queue = _by_queue(refs)
     sources = {name: await session.queue(name) for name in by_queue}
     outcomes: dict[tuple[str, str], str] = {}
     for name, ids in by_queue.items():

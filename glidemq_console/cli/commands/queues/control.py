@@ -10,6 +10,7 @@ from ... import options
 from ...option_types import duration
 from ...program import command, require
 from ...session import Session
+from .schedulers import warn_of_waiting_schedulers
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
@@ -104,6 +105,7 @@ async def clean(
     if not await source.exists():
         return session.no_such_queue(name, "clean")
     kind: Literal["completed", "failed"] = "completed" if state == "completed" else "failed"
+    await warn_of_waiting_schedulers(session, await source.scope())
     session.confirm(f"Remove {state} jobs of queue '{session.out.safe(name)}', at most {limit}?", yes)
     ids = await source.clean(kind, grace=older_than, limit=limit, actor=session.actor(by, comment))
     return session.results(
@@ -132,6 +134,7 @@ async def drain(
     source = await session.queue(name)
     if not await source.exists():
         return session.no_such_queue(name, "drain")
+    await warn_of_waiting_schedulers(session, await source.scope())
     kinds = "waiting and delayed" if delayed else "waiting"
     session.confirm(f"Remove all {kinds} jobs of queue '{session.out.safe(name)}'?", yes)
     count = await source.drain(delayed=delayed, actor=session.actor(by, comment))

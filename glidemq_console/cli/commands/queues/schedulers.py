@@ -1,0 +1,222 @@
+"""`schedulers`, `scheduler set|remove|run`: what makes jobs by the clock, and changing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ... import options
+from ...errors import Exit
+from ...option_types import instant, json_argument, json_object, positive_duration, some_text
+from ...program import command, require
+from ...session import Session
+
+if TYPE_CHECKING:
+    from glidemq_core.queue import Queue
+    from glidemq_core.schedules.entry import Scheduler
+    from glidemq_core.server.context import QueueContext
+
+
+class Action(StrEnum):
+    """What to do with a scheduler."""
+
+    set = "set"
+    remove = "remove"
+    run = "run"
+
+
+@command("schedulers")
+async def schedulers(
+    session: Session, names: options.Queues = None, queue: options.QueueOption = None
+) -> None:
+    """Show schedulers: when they run, how often they did, and runs that nobody made."""
+    found, _ = await session.chosen_queues(options.merged(names, queue))
+    watch = await session.watch()
+    rows = await watch.all_schedulers(found)
+    at_ms = time.time_ns() // 1_000_000
+    out = session.out
+    if session.json:
+        out.record({"schedulers": rows, "at_ms": at_ms})
+        return
+    if not rows:
+        out.note(f"no schedulers on {session.address}")
+        return
+    headers = ["QUEUE", "SCHEDULER", "JOB", "RUNS", "MADE", "LAST", "NEXT", "MISSED"]
+    out.table(headers, [_row(session, one, at_ms) for one in rows], right=["MADE", "MISSED"])
+    for one in rows:
+        if one.problem is not None:
+            out.note(out.safe(f"{one.queue}: scheduler '{one.name}' cannot run: {one.problem}", 400))
+
+
+def _row(session: Session, one: Scheduler, at_ms: int) -> list[str]:
+    from glidemq_console.text.format import UNKNOWN, age, countdown, full
+    from glidemq_core.options.fields import epoch_ms
+
+    safe = session.out.safe
+    made = full(one.iteration_count) if one.limit is None else f"{one.iteration_count} of {full(one.limit)}"
+    waits = one.next_at is None and one.repeat_after_complete_ms is not None
+    return [
+        safe(one.queue, 40),
+        safe(one.name, 40),
+        safe(one.job, 40),
+        safe(one.described, 80),
+        made,
+        age(epoch_ms(one.last_at), at_ms) if one.last_at is not None else UNKNOWN,
+        "when its job ends" if waits else countdown(epoch_ms(one.next_at) if one.next_at else None, at_ms),
+        full(one.missed) if one.missed else "",
+    ]
+
+
+Cron = Annotated[
+    str | None,
+    typer.Option(
+        "--cron",
+        metavar="EXPR",
+        help="Minute hour day month weekday (0 is Sunday); day and weekday must both match.",
+    ),
+]
+Zone = Annotated[
+    str | None, typer.Option("--tz", metavar="TZ", help="Time zone of --cron, as Europe/Berlin (UTC).")
+]
+Every = Annotated[
+    int | None, typer.Option("--every", metavar="DUR", parser=positive_duration, help="At this interval.")
+]
+AfterComplete = Annotated[
+    int | None,
+    typer.Option(
+        "--after-complete",
+        metavar="DUR",
+        parser=positive_duration,
+        help="This long after the last job ended.",
+    ),
+]
+Start = Annotated[
+    int | None,
+    typer.Option("--start", metavar="I", parser=instant, help="No run before: ISO 8601 or epoch ms."),
+]
+End = Annotated[
+    int | None,
+    typer.Option("--end", metavar="I", parser=instant, help="No run after: ISO 8601 or epoch ms."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Jobs to make in all.")]
+JobName = Annotated[
+    str | None, typer.Option("--job", metavar="NAME", help="Name of the job to make (the scheduler's).")
+]
+Opts = Annotated[
+    str | None,
+    typer.Option("--opts", metavar="JSON", help="Its options as stored: attempts, priority, ... (ms)."),
+]
+
+
+@command("scheduler")
+async def scheduler(
+    session: Session,
+    action: Annotated[
+        Action, typer.Argument(help="set creates or changes; run adds a job now.", show_choices=True)
+    ],
+    queue_name: Annotated[str, typer.Argument(metavar="QUEUE", parser=some_text, help="The queue.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", parser=some_text, help="The scheduler.")],
+    cron: Cron = None,
+    tz: Zone = None,
+    every: Every = None,
+    after_complete: AfterComplete = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = None,
+    job: JobName = None,
+    data: options.Data = None,
+    opts: Opts = None,
+    yes: options.Yes = False,
+    by: options.By = None,
+    comment: options.Comment = None,
+) -> int:
+    """Set, remove or run a scheduler. Workers of the queue make its jobs."""
+    source, actor = await session.queue(queue_name), session.actor(by, comment)
+    modes = [value for value in (cron, every, after_complete) if value is not None]
+    if action is Action.set:
+        require(len(modes) == 1, "say when: one of --cron, --every and --after-complete")
+        require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
+        await source.upsert_job_scheduler(
+            name,
+            pattern=cron,
+            every=every,
+            repeat_after_complete=after_complete,
+            tz=tz,
+            start_date=start,
+            end_date=end,
+            limit=limit,
+            template=_template(job, data, opts),
+            actor=actor,
+        )
+        return await _show_set(session, source, name)
+    others = [value for value in (tz, start, end, limit, job, data, opts) if value is not None]
+    require(not modes and not others, f"{action} takes no schedule and no job: leave out the other options")
+    if action is Action.run:
+        return _show_run(session, source.name, (await source.run_job_scheduler(name, actor=actor)).id)
+    quoted = f"'{session.out.safe(name)}' of queue '{session.out.safe(source.name)}'"
+    session.confirm(f"Remove scheduler {quoted}? Its jobs stay.", yes)
+    return _show_removed(session, source.name, name, await source.remove_job_scheduler(name, actor=actor))
+
+
+def _template(job: str | None, data: str | None, opts: str | None) -> Any:
+    from glidemq_core.options.job import JobOptions, JobTemplate
+
+    if job is None and data is None and opts is None:
+        return None
+    return JobTemplate(
+        name=job,
+        data=json_argument(data, "--data") if data is not None else None,
+        options=JobOptions.from_json(json_object(opts, "--opts")) if opts is not None else None,
+    )
+
+
+async def _show_set(session: Session, source: Queue[Any, Any], name: str) -> int:
+    watch = await session.watch()
+    found = [one for one in await watch.all_schedulers((source.name,)) if one.name == name]
+    if session.json:
+        session.out.record({"scheduler": found[0] if found else None})
+        return Exit.DONE
+    for one in found:
+        row = _row(session, one, time.time_ns() // 1_000_000)
+        session.out.line(f"{row[0]}: scheduler {row[1]} set: {row[3]}, next in {row[6]}")
+    return Exit.DONE
+
+
+def _show_run(session: Session, queue: str, job_id: str) -> int:
+    if session.json:
+        job = {"queue": queue, "id": job_id, "created": True, "outcome": "created"}
+        session.out.object({"job": job})
+    else:
+        session.out.line(f"{session.out.safe(queue)}:{session.out.safe(job_id, 256)} created")
+    return Exit.DONE
+
+
+def _show_removed(session: Session, queue: str, name: str, removed: bool) -> int:
+    from glidemq_core.records import OperationResult
+
+    outcome = "removed" if removed else "not_found"
+    result = OperationResult(
+        queue=queue, action="remove_scheduler", ok=removed, outcome=outcome, message=f"scheduler '{name}'"
+    )
+    return session.results([result])
+
+
+async def warn_of_waiting_schedulers(
+    session: Session, context: QueueContext, job_ids: Sequence[str] | None = None
+) -> None:
+    """Tell before jobs are removed which schedulers wait for the end of one of them, or of some job of the queue."""
+    from glidemq_core.schedules.calls import waiting_schedulers
+
+    for name in await waiting_schedulers(context, job_ids):
+        whose = "its job" if job_ids is None else "one of these jobs"
+        session.out.note(
+            session.out.safe(
+                f"warning: scheduler '{name}' of queue '{context.queue}' waits for the end of {whose}: "
+                "if that is removed, the next run counts from now",
+                400,
+            )
+        )
