@@ -152,7 +152,7 @@ class QueuesScreen(QueueListScreen):
         if action_id == "queue.pause-or-resume":
             row = self.snapshot.queue(self.selected) if self.selected is not None else None
             return "resume" if row is not None and row.paused else "pause"
-        return super().title_of(action_id)
+        return None
 
     def status(self, snapshot: Snapshot) -> Parts:
         shown, known = self.lines.total, len(snapshot.queues)
