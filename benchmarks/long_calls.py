@@ -138,8 +138,8 @@ async def retry_all(connection: Connection, count: int) -> None:
 async def promotion(connection: Connection, count: int) -> None:
     """Promoting a backlog that is due at once."""
     await fill(connection, "delayed", count)
-    scope = await Queue("q", connection).scope()
-    while (await scope.call("tick", scope.now_ms()))[0] == b"more":
+    context = await Queue("q", connection).context()
+    while (await context.call("tick", context.now_ms()))[0] == b"more":
         pass
 
 
@@ -160,11 +160,11 @@ async def removal(connection: Connection, count: int) -> None:
         await fill(connection, kind, count)
         queue = Queue("q", connection)
         middle = [f"f{count // 2 + n}" for n in range(200)]
-        scope = await queue.scope()
+        context = await queue.context()
         from glidemq_core.jobs.control import remove_jobs, revoke
 
-        await remove_jobs(scope, middle, actor=_ACTOR)
-        await revoke(scope, f"f{count // 2 + 300}")
+        await remove_jobs(context, middle, actor=_ACTOR)
+        await revoke(context, f"f{count // 2 + 300}")
 
 
 async def skip_markers(connection: Connection, count: int) -> None:
@@ -194,21 +194,21 @@ async def wide_group(connection: Connection, count: int) -> None:
         "HSET", "glide:{q}:group:one", "active", "0", "maxConcurrency", "0", "nextSeq", "1"
     )
     await connection.command("ZADD", "glide:{q}:ratelimited", 1, "one")
-    scope = await Queue("q", connection).scope()
+    context = await Queue("q", connection).context()
     for _ in range(5):
-        await scope.call("tick", scope.now_ms())
+        await context.call("tick", context.now_ms())
 
 
 async def bookings(connection: Connection, count: int) -> None:
     """Bookings of a budget from another slot, after very many."""
     async with FlowProducer(connection) as producer:
         await producer.add(FlowJob("root", "q"), budget=Budget(max_total_tokens=1e9))
-    scope = await Queue("q", connection).scope()
+    context = await Queue("q", connection).context()
     marks = [word for n in range(count) for word in (n, f"glide:{{far}}:{n}:{n}")]
     for start in range(0, len(marks), 2_000):
-        await connection.command("ZADD", scope.keys.budget_booked("1"), *marks[start : start + 2_000])
+        await connection.command("ZADD", context.keys.budget_booked("1"), *marks[start : start + 2_000])
     for n in range(100):
-        await scope.call("budget_book", "1", '{"totalTokens":"1"}', f"glide:{{far}}:n{n}:{count}")
+        await context.call("budget_book", "1", '{"totalTokens":"1"}', f"glide:{{far}}:n{n}:{count}")
 
 
 async def overview(connection: Connection, count: int) -> None:

@@ -24,7 +24,7 @@ Their fields are the keys in [what `--json` writes](json.md), but for times: `x_
 here."""
 
 #: What is nobody's business outside, and what is refused until it is there.
-_INTERNAL = {"adopt", "fields", "of", "scope"}
+_INTERNAL = {"adopt", "fields", "of", "context"}
 _REFUSED = {"Batch", "BatchError", "JobTemplate", "batch"}
 #: Whose options the keywords of a class are.
 _OPTIONS = {"Queue": core.QueueOptions, "Worker": core.WorkerOptions}

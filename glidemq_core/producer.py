@@ -63,7 +63,7 @@ class Producer(QueueBase):
         Raises: as `Queue.add`.
         """
         job = await add.add_job(
-            await self.scope(),
+            await self.context(),
             name,
             data,
             job_options(options, keywords),
@@ -80,7 +80,7 @@ class Producer(QueueBase):
         not refused are stored all the same.
         """
         results = await add.add_each(
-            await self.scope(),
+            await self.context(),
             jobs,
             events=self._events,
             compression=self._compression,
@@ -91,5 +91,5 @@ class Producer(QueueBase):
         return [job_id for job_id in ids if not isinstance(job_id, GlideMQError)]
 
     async def __aenter__(self) -> Self:
-        await self.scope()
+        await self.context()
         return self

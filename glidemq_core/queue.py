@@ -146,7 +146,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         """
         chosen = job_options(options, keywords)
         added = await add.add_job(
-            await self.scope(),
+            await self.context(),
             name,
             data,
             chosen,
@@ -176,7 +176,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         """
         chosen = job_options(options, keywords)
         return await wait.add_and_wait(
-            await self.scope(),
+            await self.context(),
             name,
             data,
             chosen,
@@ -195,7 +195,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Jobs that were not refused are stored all the same.
         """
         results = await add.add_each(
-            await self.scope(),
+            await self.context(),
             jobs,
             events=self._events,
             compression=self._compression,
@@ -209,7 +209,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[Any, Any] | None:
         """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
-        found = await read.get_job(await self.scope(), self._own(job_id), exclude_data=exclude_data)
+        found = await read.get_job(await self.context(), self._own(job_id), exclude_data=exclude_data)
         return None if found is None else Job.of(found)
 
     async def get_jobs(
@@ -220,7 +220,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         States: waiting, active, delayed, completed, failed, suspended, prioritized, group-waiting.
         Raises InvalidOptionError.
         """
-        found = await read.get_jobs(await self.scope(), state, start, end, exclude_data=exclude_data)
+        found = await read.get_jobs(await self.context(), state, start, end, exclude_data=exclude_data)
         return list(map(Job.of, found))
 
     async def search_jobs(
@@ -237,7 +237,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises InvalidOptionError.
         """
         found = await read.search_jobs(
-            await self.scope(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
+            await self.context(), state=state, name=name, data=data, limit=limit, exclude_data=exclude_data
         )
         return list(map(Job.of, found))
 
@@ -245,29 +245,29 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def get_job_counts(self) -> JobCounts:
         """Count jobs by state at a cost that does not grow with them; None where that cannot be."""
-        return await counts.get_job_counts(await self.scope())
+        return await counts.get_job_counts(await self.context())
 
     async def count(self) -> int:
         """Return the length of the stream: FIFO jobs that wait or run."""
-        return await counts.count(await self.scope())
+        return await counts.count(await self.context())
 
     async def exists(self) -> bool:
         """Whether anything that makes up a queue is there."""
-        return await counts.exists(await self.scope())
+        return await counts.exists(await self.context())
 
     async def get_metrics(self, kind: FinalState, start: int = 0, end: int = -1) -> Metrics:
         """Return jobs per minute, oldest first; slice inclusive, negative from the end.
 
         Raises InvalidOptionError.
         """
-        return await counts.get_metrics(await self.scope(), kind, start, end)
+        return await counts.get_metrics(await self.context(), kind, start, end)
 
     async def get_workers(self) -> list[WorkerInfo]:
         """Return all live workers, oldest first; walks over all keys of the server, a page a call.
 
         Raises: PermissionDeniedError for users who may not look.
         """
-        return await get_workers(await self.scope())
+        return await get_workers(await self.context())
 
     # Acting on a job ---------------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Raises JobStateError for an active job unless `force`.
         """
-        return await control.remove_job(await self.scope(), self._own(job_id), force=force, actor=actor)
+        return await control.remove_job(await self.context(), self._own(job_id), force=force, actor=actor)
 
     async def retry_job(
         self,
@@ -293,7 +293,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             clear_signals: forget earlier approvals and other signals.
         """
         await control.retry_job(
-            await self.scope(),
+            await self.context(),
             self._own(job_id),
             reset_fallback=reset_fallback,
             clear_signals=clear_signals,
@@ -302,7 +302,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def promote_job(self, job_id: JobIdLike, *, actor: Actor | None = None) -> None:
         """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
-        await control.promote_job(await self.scope(), self._own(job_id), actor=actor)
+        await control.promote_job(await self.context(), self._own(job_id), actor=actor)
 
     async def change_job_priority(
         self, job_id: JobIdLike, priority: int, *, actor: Actor | None = None
@@ -311,7 +311,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Raises InvalidOptionError, JobStateError, JobNotFoundError.
         """
-        await control.change_job_priority(await self.scope(), self._own(job_id), priority, actor=actor)
+        await control.change_job_priority(await self.context(), self._own(job_id), priority, actor=actor)
 
     async def change_job_delay(
         self, job_id: JobIdLike, delay: Duration, *, actor: Actor | None = None
@@ -320,35 +320,35 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Raises InvalidOptionError, JobStateError, JobNotFoundError.
         """
-        await control.change_job_delay(await self.scope(), self._own(job_id), delay, actor=actor)
+        await control.change_job_delay(await self.context(), self._own(job_id), delay, actor=actor)
 
     async def revoke(
         self, job_id: JobIdLike, *, actor: Actor | None = None
     ) -> Literal["revoked", "flagged", "not_found"]:
         """Fail a job that has not started; flag one that has, which Python workers then cancel."""
-        return await control.revoke(await self.scope(), self._own(job_id), actor=actor)
+        return await control.revoke(await self.context(), self._own(job_id), actor=actor)
 
     async def get_job_logs(self, job_id: JobIdLike, start: int = 0, end: int = -1) -> JobLogs:
         """Return log lines `start`..`end` inclusive, oldest first, and how many there are."""
-        return await control.get_job_logs(await self.scope(), self._own(job_id), start, end)
+        return await control.get_job_logs(await self.context(), self._own(job_id), start, end)
 
     # Acting on the whole queue -----------------------------------------------------------------------------
 
     async def pause(self, *, actor: Actor | None = None) -> None:
         """Stop Python workers from starting jobs; running ones go on. Node workers do not obey."""
-        await admin.pause(await self.scope(), actor=actor)
+        await admin.pause(await self.context(), actor=actor)
 
     async def resume(self, *, actor: Actor | None = None) -> None:
         """Let workers start jobs again."""
-        await admin.resume(await self.scope(), actor=actor)
+        await admin.resume(await self.context(), actor=actor)
 
     async def is_paused(self) -> bool:
         """Whether the queue is paused."""
-        return await admin.is_paused(await self.scope())
+        return await admin.is_paused(await self.context())
 
     async def drain(self, *, delayed: bool = False, actor: Actor | None = None) -> int:
         """Delete the jobs that wait; with `delayed` the scheduled ones too. Returns how many went."""
-        return await admin.drain(await self.scope(), delayed=delayed, actor=actor)
+        return await admin.drain(await self.context(), delayed=delayed, actor=actor)
 
     async def clean(
         self,
@@ -362,39 +362,39 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Returns their ids. Raises InvalidOptionError.
         """
-        return await admin.clean(await self.scope(), state, grace=grace, limit=limit, actor=actor)
+        return await admin.clean(await self.context(), state, grace=grace, limit=limit, actor=actor)
 
     async def retry_jobs(self, count: int = 0, *, actor: Actor | None = None) -> int:
         """Retry the oldest failed jobs, all with 0; returns how many. Raises InvalidOptionError."""
-        return await admin.retry_jobs(await self.scope(), count, actor=actor)
+        return await admin.retry_jobs(await self.context(), count, actor=actor)
 
     async def obliterate(self, *, force: bool = False, actor: Actor | None = None) -> None:
         """Delete the queue and everything in it. Raises QueueBusyError while jobs are active, unless `force`.
 
         The audit trail goes too, unless an actor is named: it then ends with this entry.
         """
-        await admin.obliterate(await self.scope(), force=force, actor=actor)
+        await admin.obliterate(await self.context(), force=force, actor=actor)
 
     async def set_global_concurrency(self, limit: int, *, actor: Actor | None = None) -> None:
         """Cap the active jobs of all workers together; 0 = off. Raises InvalidOptionError."""
-        await admin.set_global_concurrency(await self.scope(), limit, actor=actor)
+        await admin.set_global_concurrency(await self.context(), limit, actor=actor)
 
     async def get_global_concurrency(self) -> int | None:
         """Return the cap on active jobs; None when there is none."""
-        return await admin.get_global_concurrency(await self.scope())
+        return await admin.get_global_concurrency(await self.context())
 
     async def set_global_rate_limit(self, limit: RateLimit, *, actor: Actor | None = None) -> None:
         """Cap job starts of all workers together. Raises InvalidOptionError."""
         instance_of(RateLimit)(limit, "limit")
-        await admin.set_global_rate_limit(await self.scope(), limit, actor=actor)
+        await admin.set_global_rate_limit(await self.context(), limit, actor=actor)
 
     async def remove_global_rate_limit(self, *, actor: Actor | None = None) -> None:
         """Lift the cap on job starts."""
-        await admin.set_global_rate_limit(await self.scope(), None, actor=actor)
+        await admin.set_global_rate_limit(await self.context(), None, actor=actor)
 
     async def get_global_rate_limit(self) -> RateLimit | None:
         """Return the cap on job starts; None when there is none."""
-        return await admin.get_global_rate_limit(await self.scope())
+        return await admin.get_global_rate_limit(await self.context())
 
     async def rate_limit_group(
         self,
@@ -410,7 +410,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             extend: `max` never shortens an earlier hold, `replace` sets it as given.
         Raises: InvalidOptionError.
         """
-        return await admin.rate_limit_group(await self.scope(), key, duration, extend=extend, actor=actor)
+        return await admin.rate_limit_group(await self.context(), key, duration, extend=extend, actor=actor)
 
     # Suspended jobs and decisions --------------------------------------------------------------------------
 
@@ -436,7 +436,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             PayloadTooLargeError: over 1 MiB.
         """
         return await suspension.send_signal(
-            await self.scope(),
+            await self.context(),
             self._own(job_id),
             name,
             data,
@@ -447,7 +447,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def get_suspend_info(self, job_id: JobIdLike) -> SuspendInfo | None:
         """Read why and until when a job is suspended; None: it is not."""
-        return await suspension.get_suspend_info(await self.scope(), self._own(job_id))
+        return await suspension.get_suspend_info(await self.context(), self._own(job_id))
 
     async def get_suspended_jobs(
         self, start: int = 0, end: int = -1, *, exclude_data: bool = False
@@ -466,7 +466,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises:
             JobNotFoundError, JobStateError: gone, or not suspended.
         """
-        return await reviews.review(await self.scope(), self._own(job_id), payload_limit=payload_limit)
+        return await reviews.review(await self.context(), self._own(job_id), payload_limit=payload_limit)
 
     async def approve(
         self,
@@ -492,7 +492,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             AuditError: the audit cannot take the entry; nothing was decided.
         """
         return await approvals.approve(
-            await self.scope(),
+            await self.context(),
             self._own(job_id),
             actor=actor,
             data=data,
@@ -516,7 +516,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
     ) -> Decision:
         """Reject a suspended job with a reason; otherwise as `approve`."""
         return await approvals.reject(
-            await self.scope(),
+            await self.context(),
             self._own(job_id),
             actor=actor,
             reason=reason,
@@ -546,7 +546,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             InvalidOptionError: a malformed id. An unknown job gives an empty list.
         """
         return await chunks.read_stream(
-            await self.scope(), self._own(job_id), last_id=last_id, count=count, block=block
+            await self.context(), self._own(job_id), last_id=last_id, count=count, block=block
         )
 
     async def stream(
@@ -571,7 +571,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             InvalidOptionError: a malformed id.
             JobNotFoundError: neither the job nor a stream of it exists.
         """
-        context = await self.scope()
+        context = await self.context()
         async with aclosing(
             chunks.stream(
                 context,
@@ -596,7 +596,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             deep: the whole flow below the job.
             ledger: failed attempts too, as far as Python workers kept them, and what they `wasted`.
         """
-        return await get_flow_usage(await self.scope(), self._own(job_id), deep=deep, ledger=ledger)
+        return await get_flow_usage(await self.context(), self._own(job_id), deep=deep, ledger=ledger)
 
     async def get_usage_summary(
         self,
@@ -614,7 +614,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises:
             InvalidOptionError: a span that ends before it starts, or more than 100,000 buckets to read.
         """
-        context = await self.scope()
+        context = await self.context()
         return await summary.get_usage_summary(
             context.connection,
             window=window,
@@ -626,7 +626,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def get_ledger(self, job_id: JobIdLike) -> list[Attempt] | None:
         """Read what each attempt by a Python worker spent and how it ended; None: nothing was kept."""
-        return await ledger.get_ledger(await self.scope(), self._own(job_id))
+        return await ledger.get_ledger(await self.context(), self._own(job_id))
 
     # Search ------------------------------------------------------------------------------------------------
 
@@ -653,7 +653,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             UnsupportedServerError: engine `module` on a server without one.
         """
         await index.create_job_index(
-            await self.scope(),
+            await self.context(),
             name,
             vector_field=vector_field,
             fields=fields,
@@ -663,7 +663,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def drop_job_index(self, name: str | None = None) -> None:
         """Drop an index; jobs and their vectors stay. Raises IndexNotFoundError."""
-        await index.drop_job_index(await self.scope(), name)
+        await index.drop_job_index(await self.context(), name)
 
     async def vector_search(
         self,
@@ -695,7 +695,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             UnsupportedServerError: the filter needs a search module, or exact search lacks numpy.
         """
         hits = await index.vector_search(
-            await self.scope(),
+            await self.context(),
             embedding,
             k=k,
             filter=filter,
@@ -712,7 +712,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Python workers publish their caps; a cap that nobody published is None.
         """
-        return await queue_limits(await self.scope())
+        return await queue_limits(await self.context())
 
     # Schedulers --------------------------------------------------------------------------------------------
 
@@ -747,7 +747,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises: InvalidOptionError (not exactly one of the three kinds, an unknown zone, no run within the dates);
             SerializationError, PayloadTooLargeError; LockBusyError when a peer holds the schedulers for 5 s.
         """
-        context = await self.scope()
+        context = await self.context()
         definition = define(
             pattern=pattern,
             every=every,
@@ -766,22 +766,22 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
         Raises LockBusyError when a peer holds the schedulers for 5 s.
         """
-        return await schedules.remove_scheduler(await self.scope(), name, actor=actor)
+        return await schedules.remove_scheduler(await self.context(), name, actor=actor)
 
     async def get_job_scheduler(self, name: str) -> SchedulerEntry | None:
         """Read a scheduler; None when there is none."""
-        return await schedules.get_scheduler(await self.scope(), name)
+        return await schedules.get_scheduler(await self.context(), name)
 
     async def get_job_schedulers(self) -> dict[str, SchedulerEntry]:
         """Read all schedulers by name."""
-        return await schedules.get_schedulers(await self.scope())
+        return await schedules.get_schedulers(await self.context())
 
     async def run_job_scheduler(self, name: str, *, actor: Actor | None = None) -> Job[Any, Any]:
         """Add a scheduler's job now, besides its runs: its next run, its count and its limit stay as they are.
 
         Raises: SchedulerNotFoundError; SerializationError, PayloadTooLargeError for what its template holds.
         """
-        return Job.of(await schedules.run_scheduler(await self.scope(), name, actor=actor))
+        return Job.of(await schedules.run_scheduler(await self.context(), name, actor=actor))
 
     # Audit -------------------------------------------------------------------------------------------------
 
@@ -793,7 +793,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises InvalidOptionError.
         """
         return await audit.get_audit(
-            await self.scope(),
+            await self.context(),
             limit=limit,
             before=before,
             job_id=None if job_id is None else self._own(job_id),
@@ -806,22 +806,22 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             expect_last: number and hash of what was the last entry at an earlier time: it must still be there, which
                 an audit that was cut or written anew since cannot fake.
         """
-        return await audit.verify_audit(await self.scope(), expect_last=expect_last)
+        return await audit.verify_audit(await self.context(), expect_last=expect_last)
 
     async def export_audit(self) -> AsyncIterator[str]:
         """Iterate over the entries as they are stored, oldest first: JSON whose hashes can be recomputed."""
-        async for text in audit.export_audit(await self.scope()):
+        async for text in audit.export_audit(await self.context()):
             yield text
 
     # Budgets of flows --------------------------------------------------------------------------------------
 
     async def get_flow_budget(self, flow_id: JobIdLike) -> FlowBudget | None:
         """Read caps, use and parked jobs of a flow's budget by the root's id; None without a budget."""
-        return await budgets.get_flow_budget(await self.scope(), self._own(flow_id))
+        return await budgets.get_flow_budget(await self.context(), self._own(flow_id))
 
     async def get_parked_jobs(self, flow_id: JobIdLike) -> list[JobRef]:
         """Find the jobs of a flow that wait because its budget is used up, in any queue."""
-        return await budgets.get_parked_jobs(await self.scope(), self._own(flow_id))
+        return await budgets.get_parked_jobs(await self.context(), self._own(flow_id))
 
     async def top_up_budget(
         self,
@@ -850,7 +850,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises: BudgetNotFoundError; InvalidOptionError for negative amounts, or when caps are not as expected.
         """
         return await budgets.top_up_budget(
-            await self.scope(),
+            await self.context(),
             self._own(flow_id),
             add_tokens=add_tokens,
             add_cost=add_cost,
@@ -876,12 +876,12 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             older_than: age of a parent (ms or timedelta); younger ones may still be being wired.
         """
         return await repair.repair_flow(
-            await self.scope(), self._own(job_id), older_than=older_than, actor=actor
+            await self.context(), self._own(job_id), older_than=older_than, actor=actor
         )
 
     async def get_blocking_children(self, job_id: JobIdLike) -> list[JobRef]:
         """Find the children that keep a job waiting and will not complete by themselves: failed, or gone."""
-        return await repair.blocking_children(await self.scope(), self._own(job_id))
+        return await repair.blocking_children(await self.context(), self._own(job_id))
 
     async def release_parent(
         self, job_id: JobIdLike, *, children: Iterable[JobRef] | None = None, actor: Actor | None = None
@@ -895,7 +895,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises: JobNotFoundError, JobStateError; InvalidOptionError for a child that may still complete.
         """
         return await repair.release_parent(
-            await self.scope(), self._own(job_id), children=children, actor=actor
+            await self.context(), self._own(job_id), children=children, actor=actor
         )
 
     # Dead letters ------------------------------------------------------------------------------------------
@@ -990,5 +990,5 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
 
     async def _letters(self) -> tuple[QueueContext, QueueContext | None]:
         """Return the context of this queue and that of the queue of its dead letters."""
-        context = await self.scope()
+        context = await self.context()
         return context, await deadletters.letters_queue(context, self._dead_letter_queue)

@@ -152,7 +152,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 async def bench(request: pytest.FixtureRequest, connection: Connection) -> Bench:
     """A queue of the emptied server, named as the module's `QUEUE` says, or `q`."""
     made = Bench(connection, getattr(request.module, "QUEUE", "q"))
-    made.scope = await made.queue.scope()
+    made.scope = await made.queue.context()
     return made
 
 

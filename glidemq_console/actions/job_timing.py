@@ -117,7 +117,7 @@ async def _retry_listed(context: Context) -> str:
     ids = [row.id for row in _failed_listed(context)]
 
     async def retry(queue: Queue[Any, Any], actor: Actor) -> list[str]:
-        return await retry_some(await queue.scope(), ids, actor=actor)
+        return await retry_some(await queue.context(), ids, actor=actor)
 
     outcomes = await context.change(context.queue, retry)
     moved = sum(outcome == "retried" for outcome in outcomes)

@@ -231,9 +231,9 @@ class LiveFeed:
 
             try:
                 connection = self._reading.connection
-                scope = await Queue(ref.queue, connection).scope()
+                context = await Queue(ref.queue, connection).context()
                 async with StreamHub.of(connection).follow(
-                    scope, ref.id, start=start, min_interval=TOKENS_EVERY_S
+                    context, ref.id, start=start, min_interval=TOKENS_EVERY_S
                 ) as tail:
                     while chunks := await tail.read():
                         start = chunks[-1].id

@@ -183,7 +183,7 @@ class QueueBase:
         """Return the id of a job of this queue. Raises InvalidOptionError for a job of another one."""
         return id_in(self.name, job)
 
-    async def scope(self) -> QueueContext:
+    async def context(self) -> QueueContext:
         """Open the connection if need be and return the context of calls on this queue.
 
         Raises: ClosedError after `close`.
@@ -204,7 +204,7 @@ class QueueBase:
         await self._lazy.close()
 
     async def __aenter__(self) -> Self:
-        await self.scope()
+        await self.context()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -111,7 +111,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             return
         self._state = "starting"
         try:
-            self._assemble(await self.scope())
+            self._assemble(await self.context())
             await self._maintenance.start()
         except BaseException as error:
             self._state, self._failure = "closed", error
@@ -285,7 +285,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         await self.start()
         outcome = None
         if self._state == "running":
-            outcome, _ = await first_of(until_empty(await self.scope()), self._closed.wait())
+            outcome, _ = await first_of(until_empty(await self.context()), self._closed.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome

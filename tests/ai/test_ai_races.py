@@ -62,7 +62,7 @@ async def run_together(url: str, folder: Path, parts: dict[str, str]) -> dict[st
 
 async def suspended_jobs(queue: Queue[Any, Any], connection: Connection, count: int, timeout: int) -> None:
     """Suspend jobs 1 to `count` as a worker would."""
-    scope = await queue.scope()
+    scope = await queue.context()
     await queue.add_bulk([NewJob("n", number) for number in range(count)])
     claims: list[Any] = []
     while len(claims) < count:
@@ -125,7 +125,7 @@ async def test_a_signal_and_the_deadline_meet_in_other_processes(
     """
     sweep = """
         async def part(connection, queue, name):
-            scope, swept = await queue.scope(), 0
+            scope, swept = await queue.context(), 0
             while await connection.command("ZCARD", scope.keys.suspended):
                 status, count, rank = await scope.call("suspend_sweep", scope.now_ms(), 1, 0)
                 swept += count

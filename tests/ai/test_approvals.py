@@ -34,7 +34,7 @@ def queue(connection: Connection) -> Queue:
 
 async def streamed(queue: Queue) -> tuple[str, str]:
     """A suspended job with a draft from this run and an older one; returns its id and the hash of the review."""
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, entry, started = await activated(queue)
     key = scope.keys.jstream(job_id)
     await scope.connection.command("XADD", key, "1000-0", "type", "content", "content", "old run")
@@ -66,7 +66,7 @@ async def test_a_review_holds_what_an_approver_must_see(queue: Queue) -> None:
     assert (approval.reason, approval.timeout_ms) == ("check", 60_000)
     assert approval.data_bytes == len('{"draft":"hello"}')
     assert not approval.truncated
-    scope = await queue.scope()
+    scope = await queue.context()
     entries = await scope.connection.command("XRANGE", scope.keys.jstream(job_id), "(1000-0", "+")
     texts = [entry_text(entry_id, pairs) for entry_id, pairs in entries.items()]
     facts = {
@@ -168,13 +168,13 @@ async def test_of_two_approvers_exactly_one_decides_and_the_other_learns_who(que
         assert (lost.decided_by, lost.state) == (won.by, "waiting")
         assert lost.decided_at == won.at
         assert len(await signal_list(queue, job_id)) == 1
-        await activate(await queue.scope(), job_id)
+        await activate(await queue.context(), job_id)
 
 
 @pytest.mark.parametrize("what", ["stream", "data", "progress", "name", "reason", "suspension", "hash"])
 async def test_a_decision_counts_only_for_what_was_shown(queue: Queue, what: str) -> None:
     job_id, shown = await streamed(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     key = scope.keys.job(job_id)
     if what == "stream":
         await append_chunk(scope, job_id, {"t": "more"})
@@ -195,7 +195,7 @@ async def test_a_decision_counts_only_for_what_was_shown(queue: Queue, what: str
 async def test_a_decision_about_a_job_that_is_gone_or_timed_out_says_so(queue: Queue) -> None:
     gone = await queue.approve("77", actor=ALICE, expect="0" * 64)
     job_id, _, _ = await suspended(queue, timeout=1)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("ZADD", scope.keys.suspended, 1, job_id)
     await sweep_suspended(scope)
     late = await queue.approve(job_id, actor=ALICE)
@@ -236,7 +236,7 @@ async def test_an_approved_job_goes_on_in_its_worker_and_the_ledger_knows_both_r
 
     job = await queue.add("moderate", {})
     assert job is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     async with Worker("q", process, scope.connection):
         info = await eventually(lambda: queue.get_suspend_info(job.id))
         approval = await queue.review(job.id)

@@ -35,7 +35,7 @@ def queue(connection: Connection) -> Q:
 
 async def streamed(queue: Q, texts: list[str]) -> tuple[str, str]:
     """A suspended job with a draft in ids of its own; returns its id and the hash of the review."""
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, entry, started = await activated(queue)
     await write(queue, job_id, texts)
     await suspend(scope, job_id, entry, started, "check", 0)
@@ -45,7 +45,7 @@ async def streamed(queue: Q, texts: list[str]) -> tuple[str, str]:
 
 
 async def write(queue: Q, job_id: str, texts: list[str]) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     key = scope.keys.jstream(job_id)
     for first in range(0, len(texts), 500):
         await scope.connection.pipeline(
@@ -58,7 +58,7 @@ async def write(queue: Q, job_id: str, texts: list[str]) -> None:
 
 async def undecided(queue: Q, job_id: str) -> bool:
     """Whether nothing has happened to a suspended job."""
-    scope = await queue.scope()
+    scope = await queue.context()
     return (
         await field(queue, job_id, "state") == "suspended"
         and await signal_list(queue, job_id) == []
@@ -71,7 +71,7 @@ TEXTS = ["Dear ", "customer, ", "you get ", "10 dollars"]
 
 async def rewritten(queue: Q, job_id: str, texts: list[str]) -> None:
     """Write the stream anew so that the server says of it what it said before."""
-    scope = await queue.scope()
+    scope = await queue.context()
     key, command = scope.keys.jstream(job_id), scope.connection.command
     before = await command("XINFO", "STREAM", key)
     await command("DEL", key)
@@ -90,7 +90,7 @@ async def rewritten(queue: Q, job_id: str, texts: list[str]) -> None:
 @pytest.mark.parametrize("at", ["1-0", "2-0", "4-0"])
 async def test_a_draft_whose_entries_were_deleted_is_not_what_was_shown(queue: Q, at: str) -> None:
     job_id, shown = await streamed(queue, TEXTS)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("XDEL", scope.keys.jstream(job_id), at)
 
     assert (await queue.approve(job_id, actor=ALICE, expect=shown)).outcome == "changed"
@@ -111,7 +111,7 @@ async def test_a_draft_that_was_rewritten_under_the_same_ids_is_not_what_was_sho
 
 async def decide_after(queue: Q, job_id: str, shown: str, between: Callable[[], Any]) -> str:
     """Decide while something happens between the reading of the facts and the deciding call."""
-    scope = await queue.scope()
+    scope = await queue.context()
     connection, call = scope.connection, scope.connection.call
 
     async def delayed(function: str, *words: Any) -> Any:
@@ -134,7 +134,7 @@ async def test_what_changes_after_the_facts_were_read_is_seen_in_the_deciding_ca
 ) -> None:
     texts = [f"{n} " for n in range(5_000)]
     job_id, shown = await streamed(queue, texts)
-    scope = await queue.scope()
+    scope = await queue.context()
     key, stream = scope.keys.job(job_id), scope.keys.jstream(job_id)
 
     async def change() -> None:
@@ -180,7 +180,7 @@ async def test_rounds_of_any_size_can_be_decided(queue: Q, texts: list[str]) -> 
 async def test_an_approval_of_another_round_does_not_count(queue: Q) -> None:
     job_id, shown = await streamed(queue, TEXTS)
     assert (await queue.approve(job_id, actor=ALICE, expect=shown)).ok
-    scope = await queue.scope()
+    scope = await queue.context()
     entry, started = await activate(scope, job_id)
     await suspend(scope, job_id, entry, started, "check", 0)
 
@@ -193,7 +193,7 @@ async def test_a_decision_can_be_bound_to_the_suspension_alone(queue: Q) -> None
     job_id, _, _ = await suspended(queue)
     info = await queue.get_suspend_info(job_id)
     assert info is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("HINCRBY", scope.keys.job(job_id), "suspendedAt", 1)
     at = info.suspended_at
 
@@ -211,7 +211,7 @@ async def test_a_decision_can_be_bound_to_the_suspension_alone(queue: Q) -> None
 
 async def test_an_unbound_approval_names_the_payload_that_was_there_when_it_was_made(queue: Q) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     call, left = scope.connection.call, [1, 2]
 
     async def changing(function: str, *words: Any) -> Any:
@@ -266,7 +266,7 @@ async def test_twenty_approvers_at_once_make_one_decision(queue: Q) -> None:
 
 async def damage(queue: Q, how: str) -> None:
     """Make the audit such that nothing can be appended to it."""
-    scope = await queue.scope()
+    scope = await queue.context()
     key, command = scope.keys.audit, scope.connection.command
     if how == "foreign":
         await command("DEL", key)
@@ -304,7 +304,7 @@ async def test_a_damaged_audit_blocks_decisions_and_nothing_is_half_done(queue: 
     for _ in range(3):
         await queue.rate_limit_group("a", 10, actor=ALICE)
     await damage(queue, how)
-    scope = await queue.scope()
+    scope = await queue.context()
     before = await scope.connection.command("XLEN", scope.keys.stream)
     asked = [
         lambda: queue.approve(job_id, actor=ALICE),
@@ -333,7 +333,7 @@ async def test_the_doctor_sets_a_damaged_audit_aside_and_the_new_one_names_its_l
     job_id, _, _ = await suspended(queue)
     for _ in range(3):
         await queue.rate_limit_group("a", 10, actor=ALICE)
-    scope = await queue.scope()
+    scope = await queue.context()
     key, command = scope.keys.audit, scope.connection.command
     last = (await queue.get_audit(limit=1))[0].hash
     if how == "rewritten in the middle":
@@ -375,7 +375,7 @@ async def numbered(queue: Q) -> AsyncIterator[tuple[int, str]]:
 
 async def test_a_whole_audit_is_not_set_aside(queue: Q) -> None:
     await queue.pause(actor=ALICE)
-    scope = await queue.scope()
+    scope = await queue.context()
 
     for seen in ("", "2-0"):
         assert await restart_audit(scope, actor=ALICE, seen=seen) == ("sound", "")
@@ -386,7 +386,7 @@ async def test_a_whole_audit_is_not_set_aside(queue: Q) -> None:
 @pytest.mark.parametrize("suffix", ["signals", "stream", "events", "suspended"])
 async def test_a_foreign_key_in_the_way_of_a_decision_leaves_no_trace(queue: Q, suffix: str) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     key = scope.keys.signals(job_id) if suffix == "signals" else getattr(scope.keys, suffix)
     await scope.connection.command("DEL", key)
     await scope.connection.command("SET", key, "foreign")
@@ -405,7 +405,7 @@ async def test_a_foreign_key_in_the_way_of_a_decision_leaves_no_trace(queue: Q, 
 @pytest.mark.parametrize("suffix", ["stream", "events"])
 async def test_a_stream_that_takes_no_entry_any_more_leaves_no_trace(queue: Q, suffix: str) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("XADD", getattr(scope.keys, suffix), LAST_ID, "a", "b")
 
     with pytest.raises(ServerError, match="can take no further entries"):
@@ -418,7 +418,7 @@ async def test_a_stream_that_takes_no_entry_any_more_leaves_no_trace(queue: Q, s
 async def test_an_early_signal_is_kept_with_its_entry_or_not_at_all(queue: Q) -> None:
     job = await queue.add("n", {})
     assert job is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("SET", scope.keys.early_index, "foreign")
 
     with pytest.raises(ServerError, match="nothing was changed"):
@@ -432,7 +432,7 @@ async def test_a_user_who_may_not_write_the_audit_decides_nothing(queue: Q, serv
     from glidemq_core.server.connect import connect
 
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     command = scope.connection.command
     # Everything but writing to the audit, which may be read.
     rights = ["on", ">pw", "+@all", "~glide:{q}:[b-z]*", "~glide:{q}", "~glide:{q}:a[a-tv-z]*"]
@@ -452,7 +452,7 @@ async def test_the_audit_names_the_user_of_the_server_beside_what_people_call_th
 ) -> None:
     from glidemq_core.server.connect import connect
 
-    scope = await queue.scope()
+    scope = await queue.context()
     command = scope.connection.command
     await command("ACL", "SETUSER", "ops", "on", ">pw", "+@all", "~*")
     await command("ACL", "SETUSER", "mute", "on", ">pw", "+@all", "-acl", "~*")
@@ -485,7 +485,7 @@ async def decided(queue: Q, change: Callable[[str], Any]) -> list[Any]:
 
     job = await queue.add("n", {"amount": 10})
     assert job is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     async with Worker("q", process, scope.connection):
         await eventually(lambda: queue.get_suspend_info(job.id))
         await queue.pause()
@@ -515,7 +515,7 @@ async def test_a_payload_that_was_changed_after_the_approval_is_not_current(queu
     async def swap(job_id: str) -> None:
         shown = await queue.review(job_id)
         assert (await queue.approve(job_id, actor=ALICE, expect=shown.review_hash)).ok
-        scope = await queue.scope()
+        scope = await queue.context()
         await scope.connection.command("HSET", scope.keys.job(job_id), "data", '{"amount":10000}')
 
     _, then = await decided(queue, swap)
@@ -528,7 +528,7 @@ async def test_an_edited_payload_comes_with_the_decision(queue: Q) -> None:
 
     async def edit(job_id: str) -> None:
         assert (await queue.approve(job_id, actor=ALICE, data=edited)).ok
-        scope = await queue.scope()
+        scope = await queue.context()
         await scope.connection.command("HSET", scope.keys.job(job_id), "data", '{"amount":10000}')
 
     _, then = await decided(queue, edit)
@@ -570,7 +570,7 @@ async def test_a_decision_of_an_earlier_round_is_none_of_this_one(queue: Q) -> N
 
     job = await queue.add("n", {})
     assert job is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     async with Worker("q", process, scope.connection):
         await eventually(lambda: queue.get_suspend_info(job.id))
         assert (await queue.approve(job.id, actor=ALICE)).ok
@@ -586,7 +586,7 @@ async def test_a_job_that_a_node_worker_suspended_knows_its_decision_whatever_th
     queue: Q, ahead: int
 ) -> None:
     job_id, entry, _ = await activated(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     keys, command = scope.keys, scope.connection.command
     earlier = json.dumps([{"name": "note", "data": "1", "receivedAt": scope.now_ms() + ahead}])
     at = scope.now_ms() + ahead
@@ -609,7 +609,7 @@ async def test_a_job_that_a_node_worker_suspended_knows_its_decision_whatever_th
 
 async def test_a_stranger_among_the_signals_does_not_hide_the_decision(queue: Q) -> None:
     job_id, entry, started = await activated(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("RPUSH", scope.keys.signals(job_id), "5")
     await suspend(scope, job_id, entry, started, "look", 0)
     seen: list[Any] = []
@@ -626,7 +626,7 @@ async def test_a_stranger_among_the_signals_does_not_hide_the_decision(queue: Q)
 
 async def test_a_note_of_the_round_that_no_entry_can_have_counts_for_nothing(queue: Q) -> None:
     job_id, _ = await streamed(queue, TEXTS)
-    scope = await queue.scope()
+    scope = await queue.context()
     started = await field(queue, job_id, "processedOn")
     await scope.connection.command("HSET", scope.keys.job(job_id), "roundFrom", f"{started}:{'0' * 25}-1")
 

@@ -88,7 +88,7 @@ async def test_a_decision_counts_exactly_if_the_job_is_what_was_shown(
 ) -> None:
     await connection.command("FLUSHALL")
     queue = Queue[Any, Any]("q", connection)
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, entry, started = await activated(queue)
     key, stream = scope.keys.job(job_id), scope.keys.jstream(job_id)
     for number, chunk in enumerate(chunks, 1):

@@ -30,7 +30,7 @@ def queue(connection: Connection) -> Queue[Any, Any]:
 
 async def asks_after(queue: Queue[Any, Any], chunks: list[dict[str, str]]) -> str:
     """A suspended job that streamed the given chunks."""
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, entry, started = await activated(queue)
     key = scope.keys.jstream(job_id)
     for first in range(0, len(chunks), 500):
@@ -173,7 +173,7 @@ async def test_a_payload_that_cannot_be_read_is_shown_as_text_and_never_as_empty
     queue: Queue[Any, Any], connection: Connection, stored: str | bytes, why: str
 ) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("HSET", scope.keys.job(job_id), "data", stored)
 
     for shown in (await queue.review(job_id), await listed(connection, 10_000)):
@@ -210,7 +210,7 @@ async def test_signals_of_forty_megabytes_are_named_instead_of_decoded(
     queue: Queue[Any, Any], connection: Connection
 ) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     signals = json.dumps([{"name": "x", "data": '"' + "y" * 1_000_000 + '"', "receivedAt": 1}] * 5)
     await scope.connection.command("HSET", scope.keys.job(job_id), "signals", signals)
 
@@ -222,7 +222,7 @@ async def test_long_progress_is_named_in_the_list_and_shown_in_the_review(
     queue: Queue[Any, Any], connection: Connection
 ) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("HSET", scope.keys.job(job_id), "progress", json.dumps("p" * 70_000))
 
     shown = await listed(connection)
@@ -235,7 +235,7 @@ async def test_a_foreign_key_in_the_place_of_the_stream_holds_the_decision(
     queue: Queue[Any, Any], connection: Connection
 ) -> None:
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await connection.command("SET", scope.keys.jstream(job_id), "not a stream")
 
     shown = await listed(connection)
@@ -276,7 +276,7 @@ async def test_the_first_run_of_a_job_notes_nothing_and_a_note_of_another_run_co
     queue: Queue[Any, Any], connection: Connection
 ) -> None:
     job_id = await asks_after(queue, [{"type": "content", "content": "seen"}])
-    scope = await queue.scope()
+    scope = await queue.context()
     key = scope.keys.job(job_id)
     started = await connection.command("HGET", key, "processedOn")
     assert await connection.command("HEXISTS", key, "roundFrom") == 0
@@ -293,7 +293,7 @@ async def test_a_reason_is_shown_though_the_deadline_was_moved(
     queue: Queue[Any, Any], connection: Connection
 ) -> None:
     job_id, _, _ = await suspended(queue, reason="pays 1,000,000", timeout=60_000)
-    scope = await queue.scope()
+    scope = await queue.context()
 
     await connection.command("ZADD", scope.keys.suspended, "XX", "9999999999999", job_id)
 

@@ -94,7 +94,7 @@ async def test_retention_takes_stream_and_signals_with_the_job(queue: Queue) -> 
         if not job.signals:
             await job.suspend()
 
-    scope = await queue.scope()
+    scope = await queue.context()
     job = await queue.add("n", remove_on_complete=True)
     assert job is not None
     assert (await queue.signal(job.id, "go", early=True)).outcome == "kept"
@@ -164,7 +164,7 @@ async def test_many_streams_of_many_queues_share_few_connections(connection: Con
     hub = StreamHub(connection)
     jobs = []
     for n in range(30):
-        scope = await Queue(f"q{n % 10}", connection).scope()
+        scope = await Queue(f"q{n % 10}", connection).context()
         await connection.command("HSET", scope.keys.job(str(n)), "state", "active")
         jobs.append((scope, str(n)))
     tails = [hub.follow(scope, job_id) for scope, job_id in jobs]
@@ -267,7 +267,7 @@ async def test_a_read_only_connection_follows_and_writes_nothing(queue: Queue, s
         looking = Queue("q", viewer)
         reading = asyncio.create_task(collect(looking.stream(job_id)))
         with pytest.raises(PermissionDeniedError):
-            await append_chunk(await looking.scope(), job_id, {"t": "no"})
+            await append_chunk(await looking.context(), job_id, {"t": "no"})
         await set_state(scope, job_id, "completed", "completed")
         assert await reading == ["a"]
 

@@ -72,7 +72,7 @@ async def test_suspending_and_signalling_writes_the_recorded_records(
     recorded = recording(name)
     stored = recorded["keys"][f"glide:{{{name}}}:job:1"]["value"]
     queue = Queue(name, connection)
-    scope = await queue.scope()
+    scope = await queue.context()
     await queue.add(stored["name"], {})
     entry, started = await activate(scope, "1")
     await suspend(scope, "1", entry, started, stored["suspendReason"], int(stored.get("suspendTimeout", 0)))
@@ -90,7 +90,7 @@ async def test_suspending_and_signalling_writes_the_recorded_records(
 async def test_suspending_writes_the_recorded_records(connection: Connection) -> None:
     queue = Queue("suspended", connection)
     job_id, entry, started = await activated(queue)
-    await suspend(await queue.scope(), job_id, entry, started, "awaiting-human-review", 3_600_000)
+    await suspend(await queue.context(), job_id, entry, started, "awaiting-human-review", 3_600_000)
 
     assert_same_records(
         recording("suspended"), await dump(connection, "glide:{suspended}:*"), ignore=("*:w:*",)
@@ -104,7 +104,7 @@ async def test_suspending_writes_the_recorded_records(connection: Connection) ->
 async def test_a_second_suspension_shows_nothing_of_the_first(queue: Queue) -> None:
     job_id, _, _ = await suspended(queue, reason="first", timeout=60_000)
     await queue.signal(job_id, "go")
-    scope = await queue.scope()
+    scope = await queue.context()
     entry, started = await activate(scope, job_id)
 
     await suspend(scope, job_id, entry, started, None, 0)
@@ -118,7 +118,7 @@ async def test_a_second_suspension_shows_nothing_of_the_first(queue: Queue) -> N
 
 async def test_a_repeated_suspend_call_gives_the_same_answer_and_changes_nothing(queue: Queue) -> None:
     job_id, entry, started = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     before = await dump(scope.connection)
 
     again = await suspend(scope, job_id, entry, started, "review", 0)
@@ -129,7 +129,7 @@ async def test_a_repeated_suspend_call_gives_the_same_answer_and_changes_nothing
 
 async def test_a_run_that_was_taken_for_stalled_cannot_suspend_the_next_run(queue: Queue) -> None:
     job_id, entry, started = await activated(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("XACK", scope.keys.stream, "workers", entry)
     await scope.connection.command("XDEL", scope.keys.stream, entry)
     await scope.connection.command("XADD", scope.keys.stream, "*", "jobId", job_id, "name", "moderate")
@@ -144,7 +144,7 @@ async def test_a_run_that_was_taken_for_stalled_cannot_suspend_the_next_run(queu
 
 async def test_suspending_a_removed_job_does_not_bring_it_back(queue: Queue) -> None:
     job_id, entry, started = await activated(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await scope.connection.command("DEL", scope.keys.job(job_id))
 
     assert (await suspend(scope, job_id, entry, started, None, 0)).status == "not_found"
@@ -153,7 +153,7 @@ async def test_suspending_a_removed_job_does_not_bring_it_back(queue: Queue) -> 
 
 
 async def test_a_list_sourced_job_suspends_and_gives_back_its_count(queue: Queue) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     job = await queue.add("moderate", {}, lifo=True)
     assert job is not None
     await scope.connection.command("RPOP", scope.keys.lifo)
@@ -168,7 +168,7 @@ async def test_a_list_sourced_job_suspends_and_gives_back_its_count(queue: Queue
 
 
 async def test_an_ordered_job_keeps_its_slot_while_it_is_suspended(queue: Queue) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, entry, started = await activated(queue, ordering=Ordering("k"))
     await scope.connection.command("HSET", scope.keys.group("k"), "active", 1, "nextSeq", 2)
 
@@ -188,7 +188,7 @@ async def test_missing_data_null_and_text_differ_on_the_wire(queue: Queue) -> No
         [stored] = await signal_list(queue, job_id)
         written.append(json.loads(stored)["data"])
         assert await field(queue, job_id, "signals") == f"[{stored}]"
-        await activate(await queue.scope(), job_id)
+        await activate(await queue.context(), job_id)
 
     assert written == ["", "null", '{"a":"ü"}', '"plain"']
 
@@ -245,7 +245,7 @@ async def test_signals_that_are_too_large_or_no_json_are_refused(queue: Queue) -
 
 
 async def test_a_signal_and_the_timeout_sweep_race_to_one_end(queue: Queue) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     for _ in range(10):
         job_id, _, _ = await suspended(queue, timeout=1)
         await scope.connection.command("ZADD", scope.keys.suspended, 1, job_id)
@@ -267,12 +267,12 @@ async def test_an_early_signal_is_lost_unless_asked_to_be_kept(queue: Queue) -> 
     job_id, entry, started = await activated(queue)
 
     assert (await queue.signal(job_id, "go")).outcome == "not_suspended"
-    assert (await suspend(await queue.scope(), job_id, entry, started, None, 0)).status == "suspended"
+    assert (await suspend(await queue.context(), job_id, entry, started, None, 0)).status == "suspended"
 
 
 async def test_a_kept_signal_is_delivered_in_the_suspending_call(queue: Queue) -> None:
     job_id, entry, started = await activated(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     kept = await queue.signal(job_id, "first", {"n": 1}, early=True)
     await queue.signal(job_id, "second", early=True)
     assert (kept.outcome, bool(kept)) == ("kept", False)
@@ -295,7 +295,7 @@ async def test_a_kept_signal_is_delivered_in_the_suspending_call(queue: Queue) -
 
 
 async def test_a_kept_signal_reaches_a_job_that_a_node_worker_suspended(queue: Queue) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, entry, _ = await activated(queue)
     await queue.signal(job_id, "go", early=True)
     assert await deliver_early(scope) == 0
@@ -314,7 +314,7 @@ async def test_a_kept_signal_reaches_a_job_that_a_node_worker_suspended(queue: Q
 
 
 async def test_kept_signals_go_with_their_job(queue: Queue) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, _, _ = await activated(queue)
     await queue.signal(job_id, "go", early=True)
     await scope.connection.command("HSET", scope.keys.job(job_id), "state", "completed")
@@ -330,7 +330,7 @@ async def test_kept_signals_go_with_their_job(queue: Queue) -> None:
 
 @pytest.mark.leaves_records
 async def test_left_over_members_show_no_unrelated_jobs(queue: Queue) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     job_id, _, _ = await suspended(queue)
     other = await queue.add("other", {})
     assert other is not None
@@ -348,7 +348,7 @@ async def test_a_suspension_that_nobody_answers_fails_in_time(queue: Queue) -> N
 
     job = await queue.add("moderate", {}, attempts=3)
     assert job is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     async with Worker("q", process, scope.connection, promotion_interval=50):
         await eventually(job.is_failed)
 

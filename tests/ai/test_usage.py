@@ -78,7 +78,7 @@ async def test_the_same_reports_write_the_recorded_fields_bucket_and_events(
     queue: Queue, connection: Connection
 ) -> None:
     recorded = recording("usage")["keys"]
-    scope = await queue.scope()
+    scope = await queue.context()
     await added(queue, 3)
 
     await report_usage(
@@ -124,7 +124,7 @@ async def test_the_same_reports_write_the_recorded_fields_bucket_and_events(
 
 
 async def test_a_report_replaces_the_one_before_as_a_whole(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     await report_usage(scope, job_id, model="a", tokens={"input": 5}, costs={"total": 0.5}, cost_unit="usd")
     connection.now_ms = lambda: NOW + 60_000
@@ -151,7 +151,7 @@ async def test_a_report_replaces_the_one_before_as_a_whole(queue: Queue, connect
 
 
 async def test_an_empty_report_takes_the_usage_away(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     await report_usage(scope, job_id, model="a", total_tokens=3)
 
@@ -164,7 +164,7 @@ async def test_an_empty_report_takes_the_usage_away(queue: Queue, connection: Co
 
 
 async def test_totals_are_plain_sums_and_given_totals_win(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     first, second, third = await added(queue, 3)
 
     summed = await report_usage(scope, first, costs={"a": 0.1, "b": 0.2})
@@ -184,7 +184,7 @@ async def test_totals_are_plain_sums_and_given_totals_win(queue: Queue, connecti
 
 
 async def test_numbers_are_written_without_exponent(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
 
     await report_usage(scope, job_id, total_tokens=1e21, costs={"tiny": 1e-7})
@@ -211,7 +211,7 @@ async def test_numbers_are_written_without_exponent(queue: Queue, connection: Co
 async def test_bad_numbers_are_refused_before_anything_is_written(
     queue: Queue, connection: Connection, report: dict[str, Any], message: str
 ) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
 
     with pytest.raises(InvalidOptionError) as caught:
@@ -223,13 +223,13 @@ async def test_bad_numbers_are_refused_before_anything_is_written(
 
 async def test_an_unknown_field_of_a_report_is_refused(queue: Queue) -> None:
     with pytest.raises(InvalidOptionError, match="totalTokenz"):
-        await report_usage(await queue.scope(), "1", {"totalTokenz": 5})
+        await report_usage(await queue.context(), "1", {"totalTokenz": 5})
 
 
 async def test_a_report_may_be_given_in_nodes_spelling(queue: Queue) -> None:
     [job_id] = await added(queue)
     stored = await report_usage(
-        await queue.scope(),
+        await queue.context(),
         job_id,
         {"model": "m", "totalTokens": 5, "latencyMs": 7},
         latency=timedelta(seconds=1),
@@ -238,7 +238,7 @@ async def test_a_report_may_be_given_in_nodes_spelling(queue: Queue) -> None:
 
 
 async def test_reporting_on_a_removed_job_writes_nothing(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     with pytest.raises(JobNotFoundError):
         await report_usage(scope, "9", model="m", total_tokens=1)
     with pytest.raises(JobNotFoundError):
@@ -247,7 +247,7 @@ async def test_reporting_on_a_removed_job_writes_nothing(queue: Queue, connectio
 
 
 async def test_a_held_report_lock_is_waited_for(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     lock = scope.keys.usage_lock(job_id)
     await connection.command("SET", lock, "token")
@@ -276,7 +276,7 @@ async def test_a_lock_that_stays_is_told(
     queue: Queue, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage_module, "_LOCK_PAUSE", 0)
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     await connection.command("SET", scope.keys.usage_lock(job_id), "token")
 
@@ -286,7 +286,7 @@ async def test_a_lock_that_stays_is_told(
 
 
 async def test_what_node_could_not_book_out_is_booked_out(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     key = scope.keys.job(job_id)
     await connection.command(
@@ -300,7 +300,7 @@ async def test_what_node_could_not_book_out_is_booked_out(queue: Queue, connecti
 
 
 async def test_tokens_for_the_limiter_are_kept_as_text(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
 
     await report_tokens(scope, job_id, 12.5)
@@ -322,15 +322,19 @@ async def flow(queue: Queue, connection: Connection) -> str:
     root, child, grandchild = await added(queue, 3)
     far = await other.add("n", {})
     assert far is not None
-    scope = await queue.scope()
+    scope = await queue.context()
     deps = scope.keys.deps
-    members = (scope.keys.member(child), (await other.scope()).keys.member(far.id), scope.keys.member("gone"))
+    members = (
+        scope.keys.member(child),
+        (await other.context()).keys.member(far.id),
+        scope.keys.member("gone"),
+    )
     await connection.command("SADD", deps(root), *members)
     await connection.command("SADD", deps(child), scope.keys.member(grandchild), scope.keys.member(root))
     await report_usage(scope, root, model="a", tokens={"input": 1}, costs={"total": 0.25}, cost_unit="usd")
     await report_usage(scope, child, model="a", tokens={"input": 10})
     await report_usage(
-        await other.scope(), far.id, model="b", total_tokens=100, total_cost=1, cost_unit="eur"
+        await other.context(), far.id, model="b", total_tokens=100, total_cost=1, cost_unit="eur"
     )
     await report_usage(scope, grandchild, total_tokens=1000)
     return root

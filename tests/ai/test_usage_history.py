@@ -32,7 +32,7 @@ async def end(connection: Connection, job_id: str, **entry: Any) -> None:
 
 
 async def test_the_ledger_tells_what_each_attempt_spent(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     assert await queue.get_ledger(job_id) is None
     await report_usage(scope, job_id, model="a", total_tokens=5, worker="w")
@@ -66,7 +66,7 @@ async def test_the_ledger_tells_what_each_attempt_spent(queue: Queue, connection
 async def test_a_run_without_an_end_is_lost_once_another_one_follows(
     queue: Queue, connection: Connection
 ) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     await connection.command("HSET", scope.keys.job(job_id), "state", "active")
     await report_usage(scope, job_id, total_tokens=5, worker="crashed")
@@ -82,7 +82,7 @@ async def test_a_run_without_an_end_is_lost_once_another_one_follows(
 
 
 async def test_the_ledger_is_bounded_and_expires(queue: Queue, connection: Connection) -> None:
-    scope = await queue.scope()
+    scope = await queue.context()
     [job_id] = await added(queue)
     key = scope.keys.ledger(job_id)
     await connection.command("RPUSH", key, *["{}"] * 1000)
@@ -134,8 +134,8 @@ async def test_no_queues_named_reads_all_that_ever_reported(queue: Queue, connec
     job = await other.add("n", {})
     assert job is not None
     [job_id] = await added(queue)
-    await report_usage(await queue.scope(), job_id, total_tokens=1)
-    await report_usage(await other.scope(), job.id, total_tokens=2)
+    await report_usage(await queue.context(), job_id, total_tokens=1)
+    await report_usage(await other.context(), job.id, total_tokens=2)
 
     assert (await queue.get_usage_summary()).queues == ("b", "usage")
     assert (await get_usage_summary(connection)).total_tokens == 3
@@ -147,7 +147,7 @@ async def test_a_summary_needs_no_more_than_a_url(
     queue: Queue, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [job_id] = await added(queue)
-    await report_usage(await queue.scope(), job_id, total_tokens=1)
+    await report_usage(await queue.context(), job_id, total_tokens=1)
 
     assert (await get_usage_summary(server_url, end_time=NOW)).total_tokens == 1
     assert (await get_usage_summary(server_url, end_time=NOW, prefix="other")).queues == ()

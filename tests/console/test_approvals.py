@@ -364,9 +364,9 @@ async def test_a_job_that_timed_out_is_told(connection: Connection, server_url: 
         await pilot.press("a")
         await eventually(lambda: screen_of(pilot).console.outbox.pending)
 
-        keys = (await queue.scope()).keys
+        keys = (await queue.context()).keys
         await connection.command("ZADD", keys.suspended, 1, job.id)
-        await sweep_suspended(await queue.scope())
+        await sweep_suspended(await queue.context())
 
         await tells(pilot, "too late: timed out")
 
@@ -537,7 +537,7 @@ async def test_a_payload_that_cannot_be_read_is_shown_as_text_with_the_reason_an
     connection: Connection, server_url: str
 ) -> None:
     async with asking(server_url) as (queue, [job], _), approvals(server_url, undo_ms=1) as pilot:
-        keys = (await queue.scope()).keys
+        keys = (await queue.context()).keys
         await connection.command("HSET", keys.job(job.id), "data", '{"amount": 1' + "0" * 5_000 + "}")
         screen = screen_of(pilot)
         await eventually(lambda: screen.shown is not None and screen.shown.data_error is not None)

@@ -333,7 +333,7 @@ async def test_hostile_names_are_inert_in_flows_and_limits(connection: Connectio
                 max_total_tokens=10, max_tokens={text[:60]: 5 for text in texts[:20]}, cost_unit=texts[1][:40]
             ),
         )
-        keys = (await queue.scope()).keys
+        keys = (await queue.context()).keys
         for text in texts[:20]:
             await connection.command("HSET", keys.ordering, text, 1)
         async with console(server_url, "flows") as pilot:

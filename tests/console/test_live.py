@@ -51,7 +51,7 @@ async def test_p_pauses_and_resumes_the_queue(connection: Connection, server_url
 async def test_pausing_tells_that_node_workers_do_not_obey(connection: Connection, server_url: str) -> None:
     async with Queue("inference", connection) as queue, console(server_url) as pilot:
         await queue.add("answer", {})
-        keys = (await queue.scope()).keys
+        keys = (await queue.context()).keys
         registration = '{"addr":"gpu-1","pid":7,"startedAt":1,"age":1,"activeJobs":0}'
         await connection.command("SET", keys.worker("node-1"), registration)
         await shows_queue(pilot, "inference")

@@ -23,7 +23,7 @@ async def test_a_rejection_that_was_held_back_does_not_meet_a_later_round(
 ) -> None:
     queue = Queue[Any, Any]("q", connection)
     job_id, _, _ = await suspended(queue)
-    scope = await queue.scope()
+    scope = await queue.context()
     await connection.command("HSET", scope.keys.job(job_id), "data", "no json")
     async with approvals(server_url) as pilot:
         await eventually(lambda: screen_of(pilot).why_not_decide("reject") is None)

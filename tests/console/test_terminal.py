@@ -145,7 +145,7 @@ async def seed(connection: Connection) -> None:
 
             await eventually(done, timeout=60)
         await queue.add_bulk([NewJob(text[:200] or "empty", {}) for text in texts])
-        keys = (await queue.scope()).keys
+        keys = (await queue.context()).keys
         evil = '{"addr":"\\u001b]52;c;eA==\\u0007","pid":7,"startedAt":1,"age":1,"activeJobs":0}'
         await connection.command("SET", keys.worker("\x1b]0;owned\x07"), evil)
         await connection.command("HSET", "glide:{evil\x1b]52;c;eA==\x07}:meta", "concurrency", "1")

@@ -207,7 +207,7 @@ async def test_a_booking_costs_the_same_however_many_there_were(
     await producer.add(
         FlowJob("one", "q"), budget=Budget(max_total_tokens=10_000, max_tokens={"input": 9_000})
     )
-    keys = (await Queue("q", connection).scope()).keys
+    keys = (await Queue("q", connection).context()).keys
     before = await connection.command("HLEN", keys.budget("1"))
     spend = '{"tokens":"{\\"input\\":1}","totalTokens":"1"}'
 
@@ -225,7 +225,7 @@ async def test_a_booking_costs_the_same_however_many_there_were(
 
 async def test_marks_of_bookings_go_after_a_month(connection: Connection, producer: FlowProducer) -> None:
     await producer.add(FlowJob("one", "q"), budget=Budget(max_total_tokens=10_000))
-    keys = (await Queue("q", connection).scope()).keys
+    keys = (await Queue("q", connection).context()).keys
     month = 30 * 86_400_000
     for at in (1_000, 2_000, month + 5_000):
         await connection.call("budget_book", keys.root, "1", '{"totalTokens":"1"}', f"glide:{{far}}:1:{at}")

@@ -183,7 +183,7 @@ async def test_only_what_is_still_stopped_is_let_go(connection: Connection, prod
     """Between looking and letting go a job may have gone on, and wait for something else by now."""
     await exceeded_flow(connection, producer)
     queue = Queue[Any, Any]("q", connection)
-    scope = await queue.scope()
+    scope = await queue.context()
     [parked] = await queue.get_parked_jobs("1")
     await queue.promote_job(parked.id)
     await queue.change_job_delay(parked.id, 5_000)

@@ -147,7 +147,7 @@ async def test_a_failed_child_blocks_its_parent_as_recorded(
         return job.name
 
     await producer.add(rag(queue))
-    last = Job(await Queue(queue, connection).scope(), "4", {})
+    last = Job(await Queue(queue, connection).context(), "4", {})
     await run_until(queue, connection, process, last.is_completed)
 
     assert_same_records(recording(queue), await dump(connection), ignore=WORKING)

@@ -236,7 +236,7 @@ async def died(connection: Connection, number: int, of: tuple[str, ...]) -> None
 
 async def test_what_a_killed_producer_left_is_removed_while_nothing_ran(connection: Connection) -> None:
     await died(connection, 2, WRITING)
-    scope = await Queue("q", connection).scope()
+    scope = await Queue("q", connection).context()
     assert await connection.command("XLEN", scope.keys.stream) == 0
     assert await recover_flows(scope) == {}, "its producer may still be at it"
 
@@ -246,7 +246,7 @@ async def test_what_a_killed_producer_left_is_removed_while_nothing_ran(connecti
 
 async def test_what_a_killed_producer_left_is_finished_once_it_runs(connection: Connection) -> None:
     await died(connection, 1, RELEASING)
-    scope = await Queue("q", connection).scope()
+    scope = await Queue("q", connection).context()
 
     assert list((await recover_flows(scope, -60_000)).values()) == ["finished"]
     assert await connection.command("XLEN", scope.keys.stream) == 8
@@ -268,7 +268,7 @@ async def test_a_producer_that_was_given_up_learns_of_it(
     monkeypatch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
     monkeypatch.setattr(parts, "_PART_JOBS", 3)
     call, made = connection.call, 0
-    scope = await Queue("q", connection).scope()
+    scope = await Queue("q", connection).context()
 
     async def slow(function: str, key: str, *args: Any) -> Any:
         nonlocal made

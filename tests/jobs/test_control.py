@@ -240,7 +240,7 @@ async def test_logs(bench: Bench) -> None:
 
 async def test_group_limit_from_outside(connection: Connection) -> None:
     queue = Queue("group_rate_limited_by_queue", connection)
-    scope = await queue.scope()
+    scope = await queue.context()
     before = scope.now_ms()
     resumes = await queue.rate_limit_group("tenant", 3_600_000)
     assert datetime.fromtimestamp(before / 1000, UTC) <= resumes

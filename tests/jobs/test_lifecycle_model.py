@@ -279,7 +279,7 @@ class Model:
 async def test_every_job_is_in_one_place(connection: Connection, calls: list[tuple[str, int]]) -> None:
     await connection.command("FLUSHALL")
     bench = Bench(connection, "q")
-    bench.scope = await bench.queue.scope()
+    bench.scope = await bench.queue.context()
     clock = connection.now_ms
     model = Model(bench)
     try:

@@ -138,7 +138,7 @@ async def test_no_parent_waits_for_a_child_that_never_came(
         assert cut.made[:step] == list(LINKING[:step])
         await eventually(lambda: not links._LEFT)
     if healed_by == "a sweep":
-        await mend_links((await Queue("b", empty).scope()), -60_000)
+        await mend_links((await Queue("b", empty).context()), -60_000)
 
     came = await jobs_of(empty, "a", "1", "mine")
     assert await links_of(empty) == came
@@ -153,7 +153,7 @@ async def test_no_parent_waits_for_a_child_that_never_came(
 async def test_a_child_that_was_given_up_comes_no_more(empty: Connection) -> None:  # noqa: F811
     """A call that hung on the way for long must not bring a child that nobody waits for."""
     parent = await parent_in(empty)
-    scope = await Queue("a", empty).scope()
+    scope = await Queue("a", empty).context()
     held: list[tuple[Any, ...]] = []
     call = empty.call
 

@@ -23,7 +23,9 @@ async def document(queue: Queue[Any, Any], embedding: Any, **fields: Any) -> Job
     assert job is not None
     if fields:
         pairs = [word for name, value in fields.items() for word in (name, value)]
-        await (await queue.scope()).connection.command("HSET", f"glide:{{{queue.name}}}:job:{job.id}", *pairs)
+        await (await queue.context()).connection.command(
+            "HSET", f"glide:{{{queue.name}}}:job:{job.id}", *pairs
+        )
     await job.store_vector("embedding", embedding)
     return job
 

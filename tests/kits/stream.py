@@ -23,7 +23,7 @@ async def streamed_queue(connection: Connection) -> AsyncIterator[Queue]:
 
 async def running(queue: Queue) -> tuple[QueueContext, str]:
     """A job that is active as far as its hash says."""
-    scope = await queue.scope()
+    scope = await queue.context()
     job = await queue.add("chat", {})
     assert job is not None
     await set_state(scope, job.id, "active")

@@ -13,7 +13,7 @@ from glidemq_core.server.context import QueueContext
 
 async def activated(queue: Queue, name: str = "moderate", **options: Any) -> tuple[str, str, str]:
     """Add a job and start it as a worker of any kind does: entry pending, hash active."""
-    scope = await queue.scope()
+    scope = await queue.context()
     job = await queue.add(name, {"draft": "hello"}, **options)
     assert job is not None
     return job.id, *(await activate(scope, job.id))
@@ -37,18 +37,20 @@ async def suspended(
     queue: Queue, *, reason: str | None = "review", timeout: int = 0, **options: Any
 ) -> tuple[str, str, str]:
     job_id, entry, started = await activated(queue, **options)
-    assert (await suspend(await queue.scope(), job_id, entry, started, reason, timeout)).status == "suspended"
+    assert (
+        await suspend(await queue.context(), job_id, entry, started, reason, timeout)
+    ).status == "suspended"
     return job_id, entry, started
 
 
 async def field(queue: Queue, job_id: str, name: str) -> str | None:
-    scope = await queue.scope()
+    scope = await queue.context()
     value = await scope.connection.command("HGET", scope.keys.job(job_id), name)
     return None if value is None else value.decode()
 
 
 async def signal_list(queue: Queue, job_id: str) -> list[str]:
-    scope = await queue.scope()
+    scope = await queue.context()
     return [
         item.decode() for item in await scope.connection.command("LRANGE", scope.keys.signals(job_id), 0, -1)
     ]

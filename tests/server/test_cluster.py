@@ -142,7 +142,7 @@ async def test_a_decision_in_a_cluster_is_bound_to_what_was_shown(cluster: Conne
     for name in ("a", "b", "c"):
         queue = Queue[Any, Any](name, cluster)
         job_id, entry, started = await activated(queue)
-        scope = await queue.scope()
+        scope = await queue.context()
         await scope.connection.command("XADD", scope.keys.jstream(job_id), "*", "t", "Dear customer")
         await suspend(scope, job_id, entry, started, "look", 0)
         shown = await queue.review(job_id)

@@ -182,7 +182,7 @@ async def test_letters_of_each_target_arrive_in_their_order(
     async with connect(server_url) as connection:
         await connection.command("FLUSHALL")
         bench = Bench(connection, "q")
-        bench.scope = await bench.queue.scope()
+        bench.scope = await bench.queue.context()
         for target, member in plan:
             await post(bench, member, parent=str(target))
         call, arrived = connection.call, []

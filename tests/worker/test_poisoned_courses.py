@@ -145,7 +145,7 @@ async def test_every_job_ends_whatever_came_and_went(server_url: str, steps: lis
     async with connect(server_url) as connection:
         await connection.command("FLUSHALL")
         bench = Bench(connection, "q")
-        bench.scope = await bench.queue.scope()
+        bench.scope = await bench.queue.context()
         course = Course(bench)
         for what, which in steps:
             await course.step(what, which)

@@ -112,7 +112,7 @@ async def test_an_expired_job(connection: Connection) -> None:
 async def test_a_stalled_job(connection: Connection) -> None:
     name = "stalled_reclaimed"
     bench = Bench(connection, name)
-    bench.scope = await bench.queue.scope()
+    bench.scope = await bench.queue.context()
     await bench.scope.call("register_worker", "worker-1-0badcafe", "{}", 1, "", bench.scope.now_ms())
     await bench.add(lock_duration=1000)
     assert await bench.claim()

@@ -182,7 +182,7 @@ async def test_usage(connection: Connection) -> None:
 async def test_report_usage_twice_from_outside(connection: Connection) -> None:
     """A report replaces the one before, also in the bucket: `models` may stay at 0."""
     bench = Bench(connection, "usage2")
-    bench.scope = await bench.queue.scope()
+    bench.scope = await bench.queue.context()
     job_id = await bench.add()
     await report_usage(bench.scope, job_id, model="m1", tokens={"input": 5})
     await report_usage(bench.scope, job_id, model="m2", tokens={"input": 7})

@@ -213,7 +213,7 @@ async def test_a_worker_that_lost_a_reply_finds_its_list_jobs_and_no_others(benc
 async def test_list_jobs_of_node_workers_are_found_by_the_walk(bench: Bench) -> None:
     await replay(bench.connection, "active_lifo")
     node = Bench(bench.connection, "active_lifo")
-    node.scope = await node.queue.scope()
+    node.scope = await node.queue.context()
     walk = sweeps.ListWalk(node.scope)
     started = int(await node.field("2", "lastActive") or 0)
     node.connection.now_ms = lambda: started + 1000  # type: ignore[method-assign]

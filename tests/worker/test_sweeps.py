@@ -21,7 +21,7 @@ QUEUE = "mail"
 
 async def test_promotion_writes_what_node_writes(connection: Connection) -> None:
     bench = Bench(connection, "add_priority_promoted")
-    bench.scope = await bench.queue.scope()
+    bench.scope = await bench.queue.context()
     await bench.scope.call("register_worker", "worker-1-0badcafe", "{}", 1000, "", bench.scope.now_ms())
     for priority in (9, 3, 7):
         await bench.add(f"p{priority}", {"p": priority}, priority=priority)
@@ -179,7 +179,7 @@ async def suspend(bench: Bench, timeout: int, **options: Any) -> str:
 
 async def test_deadline_writes_what_node_writes(connection: Connection) -> None:
     bench = Bench(connection, "suspend_timed_out")
-    bench.scope = await bench.queue.scope()
+    bench.scope = await bench.queue.context()
     job_id = await suspend(bench, 100, name="moderate")
     assert await sweeps.sweep_suspended(bench.scope) == (0, 0)
     advance(bench.connection, 101)

@@ -48,7 +48,7 @@ async def test_a_bucket_refills_to_the_thousandth(
     """Level, time and remainder after one look are those that Node stores."""
     await connection.command("FLUSHALL")
     bench = Bench(connection, "q")
-    bench.scope = await bench.queue.scope()
+    bench.scope = await bench.queue.context()
     now = 1_795_467_250_000
     bucket = Ordering("k", concurrency=9, token_bucket=TokenBucket(capacity / 1000, rate / 1000))
     job_id = await bench.add(ordering=bucket, cost=capacity / 1000)

@@ -79,9 +79,9 @@ class Narrator:
     async def _newest_event(self) -> str:
         from glidemq_core.errors import GlideMQError
 
-        scope = await (await self._session.queue(self._ref.queue)).scope()
+        context = await (await self._session.queue(self._ref.queue)).context()
         try:
-            newest = await scope.connection.command("XREVRANGE", scope.keys.events, "+", "-", "COUNT", 1)
+            newest = await context.connection.command("XREVRANGE", context.keys.events, "+", "-", "COUNT", 1)
         except GlideMQError:
             return "$"
         return next((entry.decode() for entry in newest or ()), "0")

@@ -75,7 +75,7 @@ class QueueEvents(QueueBase):
         await super().close()
 
     async def _opened_feed(self) -> EventFeed:
-        context = await self.scope()
+        context = await self.context()
         if self._feed is None:
             self._feed = EventFeed(
                 context.connection,

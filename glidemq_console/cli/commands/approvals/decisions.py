@@ -106,7 +106,7 @@ async def _look(
     if shown.unshown is None:
         return shown.review_hash, None
     unshown[ref] = shown.unshown
-    now_ms = (await source.scope()).now_ms()
+    now_ms = (await source.context()).now_ms()
     return None, not_shown(shown, "approve", actor, now_ms, signal)
 
 

@@ -168,7 +168,7 @@ async def _add_bulk(session: Session, source: Queue[Any, Any], file: str) -> int
     # Everything is read and checked before anything is stored.
     numbered = list(_parsed(_lines(file), file))
     with _warnings_noted(session):
-        results = await add_each(await source.scope(), [job for _, job in numbered])
+        results = await add_each(await source.context(), [job for _, job in numbered])
     ids = [result.id if isinstance(result, JobSnapshot) else None for result in results]
     failed = [
         f"line {number}: {result.message}"

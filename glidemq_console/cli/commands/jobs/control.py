@@ -60,7 +60,7 @@ async def retry(
     require(names, "name at least one JOB, or a QUEUE with --all-failed or --group")
     refs = await session.job_refs(names or (), queue)
     results = await _each(
-        session, refs, "retry", "retried", lambda scope, ids: control.retry_some(scope, ids, actor=actor)
+        session, refs, "retry", "retried", lambda context, ids: control.retry_some(context, ids, actor=actor)
     )
     return session.results(results)
 
@@ -96,7 +96,7 @@ async def _retry_group(
             )
         ]
     chosen = ids[:count]
-    outcomes = await control.retry_some(await source.scope(), chosen, actor=actor)
+    outcomes = await control.retry_some(await source.context(), chosen, actor=actor)
     return [
         OperationResult(
             queue=name,
@@ -123,7 +123,11 @@ async def promote(
     actor = session.actor(by, comment)
     refs = await session.job_refs(names, queue)
     results = await _each(
-        session, refs, "promote", "promoted", lambda scope, ids: control.promote_jobs(scope, ids, actor=actor)
+        session,
+        refs,
+        "promote",
+        "promoted",
+        lambda context, ids: control.promote_jobs(context, ids, actor=actor),
     )
     return session.results(results)
 
@@ -144,8 +148,8 @@ async def remove(
     actor = session.actor(by, comment)
     refs = await session.job_refs(names, queue)
     for name, ids in _by_queue(refs).items():
-        scope = await (await session.queue(name)).scope()
-        await warn_of_waiting_schedulers(session, scope, ids)
+        context = await (await session.queue(name)).context()
+        await warn_of_waiting_schedulers(session, context, ids)
     listed = ", ".join(session.out.safe(ref, 60) for ref in refs[:5]) + (", ..." if len(refs) > 5 else "")
     session.confirm(f"Remove {len(refs)} job{'s' if len(refs) > 1 else ''} for good: {listed}?", yes)
     results = await _each(
@@ -153,7 +157,7 @@ async def remove(
         refs,
         "remove",
         "removed",
-        lambda scope, ids: control.remove_jobs(scope, ids, force=force, actor=actor),
+        lambda context, ids: control.remove_jobs(context, ids, force=force, actor=actor),
     )
     return session.results(results)
 
@@ -175,7 +179,7 @@ async def _each(
     sources = {name: await session.queue(name) for name in by_queue}
     outcomes: dict[tuple[str, str], str] = {}
     for name, ids in by_queue.items():
-        answers = await change(await sources[name].scope(), ids)
+        answers = await change(await sources[name].context(), ids)
         outcomes.update({(name, job_id): outcome for job_id, outcome in zip(ids, answers, strict=True)})
     return [
         OperationResult(

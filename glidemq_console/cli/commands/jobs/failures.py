@@ -138,7 +138,7 @@ async def _list(session: Session, name: str, limit: int) -> int:
     from glidemq_core import deadletters
     from glidemq_core.records import to_json
 
-    context = await (await session.existing_queue(name)).scope()
+    context = await (await session.existing_queue(name)).context()
     holder = await deadletters.letters_queue(context, None)
     letters: list[DeadLetter] = []
     total = 0
@@ -208,7 +208,7 @@ async def _find(session: Session, ref: JobRef) -> DeadLetter:
     """Find a letter by its own place, or by its id and the queue of its job."""
     from glidemq_core import deadletters
 
-    context: QueueContext = await (await session.existing_queue(ref.queue)).scope()
+    context: QueueContext = await (await session.existing_queue(ref.queue)).context()
     letter = await deadletters.read_letter(context, ref.id)
     if letter is None and (holder := await deadletters.letters_queue(context, None)) is not None:
         letter = await deadletters.read_letter(holder, ref.id)

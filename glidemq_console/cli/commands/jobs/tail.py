@@ -95,10 +95,10 @@ class _Follower:
         from glidemq_core.ai.streams.hub import StreamHub
 
         source = await self._session.queue(ref.queue)
-        scope = await source.scope()
+        context = await source.context()
         self._narrator = Narrator(self._session, await self._session.watch(), ref, self._printer)
-        async with StreamHub.of(scope.connection).follow(
-            scope, ref.id, start=start, follow=self._follow
+        async with StreamHub.of(context.connection).follow(
+            context, ref.id, start=start, follow=self._follow
         ) as stream:
             if not self._follow:
                 await self._narrator.look()

@@ -57,7 +57,7 @@ async def _switch(
     for source in [await session.queue(name) for name in names]:
         outcome = "not_found"
         if force or await source.exists():
-            outcome = await switch(await source.scope(), actor=actor)
+            outcome = await switch(await source.context(), actor=actor)
         ok = outcome != "not_found"
         results.append(OperationResult(queue=source.name, action=action, ok=ok, outcome=outcome))
     if action == "pause":
@@ -105,7 +105,7 @@ async def clean(
     if not await source.exists():
         return session.no_such_queue(name, "clean")
     kind: Literal["completed", "failed"] = "completed" if state == "completed" else "failed"
-    await warn_of_waiting_schedulers(session, await source.scope())
+    await warn_of_waiting_schedulers(session, await source.context())
     session.confirm(f"Remove {state} jobs of queue '{session.out.safe(name)}', at most {limit}?", yes)
     ids = await source.clean(kind, grace=older_than, limit=limit, actor=session.actor(by, comment))
     return session.results(
@@ -134,7 +134,7 @@ async def drain(
     source = await session.queue(name)
     if not await source.exists():
         return session.no_such_queue(name, "drain")
-    await warn_of_waiting_schedulers(session, await source.scope())
+    await warn_of_waiting_schedulers(session, await source.context())
     kinds = "waiting and delayed" if delayed else "waiting"
     session.confirm(f"Remove all {kinds} jobs of queue '{session.out.safe(name)}'?", yes)
     count = await source.drain(delayed=delayed, actor=session.actor(by, comment))

@@ -66,7 +66,7 @@ async def _set(
     source = await session.queue(name)
     if not await source.exists():
         return session.no_such_queue(name, "limits")
-    context = await source.scope()
+    context = await source.context()
     outcomes = []
     if start_cap is not None or no_rpm:
         limit = RateLimit(*start_cap) if start_cap is not None else None
