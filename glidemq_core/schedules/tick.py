@@ -35,13 +35,26 @@ class SchedulerTick:
         self._turn_ms = max(1, int(interval_ms * _TURN))
         #: When something is due next, as far as this worker knows: the one that has the turn does.
         self.due_ms: int | None = None
+        #: When this worker asks for the turn again; until then it looks only for what it knows to be due.
+        self._ask_at_ms = 0
+        self._has_asked = False
         #: Hashes of entries that nobody can run, by name: each is told once.
         self._unusable: dict[str, int] = {}
 
     def question(self, now_ms: int) -> tuple[str, str]:
-        """Return how the tick shall ask for due schedulers: how long a turn lasts ("0": without one), and for whom."""
-        known = self.due_ms is not None and self.due_ms <= now_ms
-        return "0" if known else str(self._turn_ms), self._worker_id
+        """Return how the tick shall ask for due schedulers, and for whom.
+
+        The first is how long a turn lasts, ms; "0" looks without one, "" does not look.
+        """
+        turn = ""
+        if now_ms >= self._ask_at_ms:
+            # Also when something is known to be due: whoever has the turn by now knows it too, and one is enough.
+            self._ask_at_ms = now_ms + self._turn_ms
+            turn = str(self._turn_ms)
+        elif self.due_ms is not None and self.due_ms <= now_ms:
+            turn = "0"
+        self._has_asked = turn != ""
+        return turn, self._worker_id
 
     async def run(self, found: Sequence[Any], now_ms: int) -> list[str]:
         """Make the runs that are due.
@@ -53,25 +66,35 @@ class SchedulerTick:
         Returns:
             What kept single schedulers from being run.
         """
+        if not self._has_asked:
+            return []
         self.due_ms = None
         if not found or found[0] == b"taken":
             return []
         troubles: list[str] = []
-        is_idle = True
-        while True:
-            _, next_ms, cursor, *entries = found
-            self._expect(int(next_ms) if next_ms else None)
-            words, due = self._work_out(entries, now_ms, troubles)
-            if words:
-                is_idle &= not await self._make(words, due, now_ms, troubles)
-            if cursor == b"0":
-                break
-            found = await self._context.read("schedule_look", now_ms, cursor)
+        try:
+            is_idle = not await self._walk(found, now_ms, troubles)
+        except BaseException:
+            self.due_ms = None
+            raise
         if self.due_ms is not None and self.due_ms <= now_ms and is_idle:
             self.due_ms = None  # nobody can run what is left: the next turn is soon enough
         elif self.due_ms is not None:
             self.due_ms = max(self.due_ms, now_ms + _SHORTEST_MS)
         return troubles
+
+    async def _walk(self, page: Sequence[Any], now_ms: int, troubles: list[str]) -> bool:
+        """Make the due runs of this page and of those after it; return whether any entry moved on."""
+        moved = False
+        while True:
+            _, next_ms, cursor, *entries = page
+            self._expect(int(next_ms) if next_ms else None)
+            words, due = self._work_out(entries, now_ms, troubles)
+            if words:
+                moved |= await self._make(words, due, now_ms, troubles)
+            if cursor == b"0":
+                return moved
+            page = await self._context.call("schedule_look", now_ms, cursor)
 
     def _work_out(
         self, entries: Sequence[bytes], now_ms: int, troubles: list[str]

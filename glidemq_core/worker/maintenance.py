@@ -147,13 +147,17 @@ class Maintenance:
         """
         tick = await sweeps.tick(self._queue, self._schedulers.question(self._queue.now_ms()))
         self._report_once(tick.errors)
-        self._report_once(await self._schedulers.run(tick.schedulers, tick.at_ms))
+        await self._context.attempt(lambda: self._make_runs(tick))
         _, self._suspended_rank = await sweeps.sweep_suspended(self._queue, self._suspended_rank)
         delivered = await deliver_early(self._queue)
         await self._outbox.deliver_waiting()
         if tick.promoted or delivered:
             self._exchange.wake()
         return min(filter(None, (tick.next_due_ms, self._schedulers.due_ms)), default=None)
+
+    async def _make_runs(self, tick: sweeps.Tick) -> None:
+        """Make the runs of schedulers that a tick found due; what goes wrong keeps nothing else from being done."""
+        self._report_once(await self._schedulers.run(tick.schedulers, tick.at_ms))
 
     async def _walk_lists(self) -> None:
         """Look for list-sourced jobs of Node workers, once an interval: retries may promote many times a second."""

@@ -12,7 +12,7 @@ from kits.bench import Bench
 from kits.wire import assert_same_records, dump, recording
 from kits.worker import Outage, quick
 
-from glidemq_core import JobOptions, JobTemplate, Queue, Worker
+from glidemq_core import JobOptions, JobTemplate, Queue, ServerError, Worker
 from glidemq_core.schedules.tick import SchedulerTick
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
@@ -261,17 +261,11 @@ class Calls:
     def __init__(self, connection: Connection) -> None:
         self.names: list[str] = []
         self._call = connection.call
-        self._read = connection.read
         connection.call = self._called  # type: ignore[method-assign]
-        connection.read = self._asked  # type: ignore[method-assign]
 
     async def _called(self, function: str, *args: Any) -> Any:
         self.names.append(function)
         return await self._call(function, *args)
-
-    async def _asked(self, function: str, *args: Any) -> Any:
-        self.names.append(function)
-        return await self._read(function, *args)
 
 
 async def test_the_price_of_a_tick(bench: Bench, clock: list[int], tick: Ticker) -> None:
@@ -293,14 +287,42 @@ async def test_the_price_of_a_tick(bench: Bench, clock: list[int], tick: Ticker)
 
 
 async def test_a_turn_ends(bench: Bench, clock: list[int], tick: Ticker) -> None:
-    await bench.queue.upsert_job_scheduler("s", every=1_000)
+    """Who lost it leaves the runs to the one that has it, and asks again when its own would have ended."""
+    await bench.queue.upsert_job_scheduler("s", every=10_000)
     other = Ticker(bench.scope, "w2")
     await tick()
     assert 3_000 < await bench.command("PTTL", "glide:{q}:turn:scheduler") <= 4_000
     await bench.command("DEL", "glide:{q}:turn:scheduler")
     await other()
     await tick()
-    assert (tick.schedulers.due_ms, other.schedulers.due_ms) == (None, NOW + 1_000)
+    assert (tick.schedulers.due_ms, other.schedulers.due_ms) == (NOW + 10_000, NOW + 10_000)
+    clock[0] += 4_000
+    await tick()
+    assert (tick.schedulers.due_ms, other.schedulers.due_ms) == (None, NOW + 10_000)
+
+
+async def test_ticks_that_come_often_look_once_a_turn(bench: Bench, clock: list[int], tick: Ticker) -> None:
+    await bench.queue.upsert_job_scheduler("s", every=60_000)
+    await tick()
+    for _ in range(3):
+        clock[0] += 1_000
+        assert tick.schedulers.question(clock[0])[0] == ""
+        await tick()
+        assert tick.schedulers.due_ms == NOW + 60_000
+    clock[0] += 1_000
+    assert tick.schedulers.question(clock[0])[0] == "4000"
+
+
+async def test_a_tick_that_fails_is_not_made_again_at_once(
+    bench: Bench, clock: list[int], tick: Ticker
+) -> None:
+    texts = [word for n in range(150) for word in (f"s{n}", '{"every":60000,"nextRun":5}')]
+    await bench.command("HSET", KEY, *texts)
+    await bench.command("SET", "glide:{q}:lifo", "x")
+    with pytest.raises(ServerError, match="WRONGTYPE"):
+        await tick()
+    assert tick.schedulers.due_ms is None
+    await bench.command("DEL", "glide:{q}:lifo")
 
 
 async def test_no_turn_is_taken_where_there_are_no_schedulers(bench: Bench, tick: Ticker) -> None:
@@ -317,6 +339,7 @@ async def test_a_run_that_several_found_is_made_by_one(bench: Bench, clock: list
     clock[0] += 1_000
     for ticker in tickers:
         ticker.schedulers.due_ms = clock[0]
+        ticker.schedulers._ask_at_ms = 2 * NOW
     await asyncio.gather(*(ticker() for ticker in tickers))
     assert await bench.queue.count() == 1
     found = await entry(bench, "s")
@@ -362,7 +385,9 @@ async def test_an_edit_between_looking_and_making_wins(bench: Bench, clock: list
     await bench.queue.upsert_job_scheduler("s", every=5_000)
     await tick.schedulers.run(found.schedulers, found.at_ms)
     assert await bench.queue.count() == 0
+    clock[0] += 5_000
     found = await sweeps.tick(bench.scope, tick.schedulers.question(clock[0]))
+    assert found.schedulers[0] == b"looked"
     await bench.queue.remove_job_scheduler("s")
     await tick.schedulers.run(found.schedulers, found.at_ms)
     assert await bench.queue.get_job_schedulers() == {}
