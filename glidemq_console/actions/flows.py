@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..model.flows import TopUpRequest, caps_of, root_of
 from ..text.format import plural
 from ..text.safe import clean
-from . import jobs
 from .base import Action, Context, Danger, Question, Unchanged
+from .jobs import control as jobs
 from .protocols import Page
 
 if TYPE_CHECKING:

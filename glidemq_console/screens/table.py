@@ -8,8 +8,10 @@ from typing import Any
 
 from textual.screen import Screen
 
-from ..actions import approvals, flows, job_timing, jobs, limits, queues, streams
+from ..actions import approvals, flows, limits, queues, streams
 from ..actions.base import Action
+from ..actions.jobs import control as jobs
+from ..actions.jobs import timing as job_timing
 from ..actions.protocols import PageName
 
 

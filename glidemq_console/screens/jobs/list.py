@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from ...actions.jobs import JobListContext
+from ...actions.jobs.control import JobListContext
 from ...feed.job_pages import OF_EACH
 from ...model.snapshot import (
     Interests,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
-from ...actions.jobs import GONE, JobPageContext
+from ...actions.jobs.control import GONE, JobPageContext
 from ...model.snapshot import Interests, JobView, Snapshot
 from ...text import format as fmt
 from ...text.safe import short

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ..text.safe import clean
-from .base import Action, Context, Danger, Question, Unchanged
-from .protocols import Page
-from .queues import queue_names
+from ...text.safe import clean
+from ..base import Action, Context, Danger, Question, Unchanged
+from ..protocols import Page
+from ..queues import queue_names
 
 #: The state of a job that is not there any more.
 GONE = "gone"

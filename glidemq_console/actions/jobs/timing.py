@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..text.format import duration, plural
-from ..text.parse import parse_priority, parse_wait
-from ..text.safe import clean
-from .base import Action, Context, Danger, Question, Unchanged
-from .jobs import jobs_shown, state_reason
-from .perform import ask_value
+from ...text.format import duration, plural
+from ...text.parse import parse_priority, parse_wait
+from ...text.safe import clean
+from ..base import Action, Context, Danger, Question, Unchanged
+from ..perform import ask_value
+from .control import jobs_shown, state_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

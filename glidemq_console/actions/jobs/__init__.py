@@ -1,0 +1,1 @@
+"""What can be done with jobs: `control.py` changes and copies them, `timing.py` says when they run."""
