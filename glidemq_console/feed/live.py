@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerUnavailableError
 
 from ..model.snapshot import Interests, LinkState, Snapshot
-from .job_pages import JobListReader
 from .protocol import Publish
-from .queues_reader import learn
-from .readers import readers
+from .readers.job_pages import JobListReader
+from .readers.queues import learn
+from .readers.table import readers
 from .reading import SESSION_ERRORS, Reading, words_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from glidemq_console.actions.base import Context
-from glidemq_console.feed.job_pages import PAGE_ROWS, JobPager
 from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRows
+from glidemq_console.feed.readers.job_pages import PAGE_ROWS, JobPager
 from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glidemq_console.feed.stream_finder import ASKED_A_ROUND, StreamFinder
+from glidemq_console.feed.readers.stream_finder import ASKED_A_ROUND, StreamFinder
 from glidemq_console.model.snapshot import Interests
 from glidemq_core import JobRef
 from glidemq_core.server.connection import Connection

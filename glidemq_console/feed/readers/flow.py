@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..model.flows import suspects
-from ..model.snapshot import FlowView
-from .reading import Reading
+from ...model.flows import suspects
+from ...model.snapshot import FlowView
+from ..reading import Reading
 
 if TYPE_CHECKING:
     from glidemq_core import Connection, Flow, JobRef, Queue

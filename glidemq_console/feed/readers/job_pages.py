@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..model.snapshot import JobList, JobsQuery, epoch_ms, state_count
-from .reading import Reading
+from ...model.snapshot import JobList, JobsQuery, epoch_ms, state_count
+from ..reading import Reading
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobPage, JobRow, QueueSnapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..model.snapshot import HISTORY_MINUTES, QueueDetail, age_ms, epoch_ms, error_groups, minute_series
+from ...model.snapshot import HISTORY_MINUTES, QueueDetail, age_ms, epoch_ms, error_groups, minute_series
 
 if TYPE_CHECKING:
     from glidemq_core import WorkerList

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..model.snapshot import Interests
-from .reading import Reading
+from ...model.snapshot import Interests
+from ..reading import Reading
 
 #: How often the registry of queues is read, for queues that are new.
 KNOWN_EVERY_MS = 3_000

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..model.snapshot import Interests
-from .reading import Reading
+from ...model.snapshot import Interests
+from ..reading import Reading
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow, QueueSnapshot

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..model.snapshot import JobView
-from .flow_reader import FlowReader
+from ...model.snapshot import JobView
+from ..reading import Reader, Reading
+from .flow import FlowReader
 from .job_pages import JobListReader
 from .queue_detail import read_queue_detail
-from .queues_reader import read_columns, read_rows
-from .reading import Reader, Reading
+from .queues import read_columns, read_rows
 from .stream_finder import StreamFinder
 
 SERVER_EVERY_MS = 30_000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from ...actions.jobs.control import JobListContext
-from ...feed.job_pages import OF_EACH
+from ...feed.readers.job_pages import OF_EACH
 from ...model.snapshot import (
     Interests,
     JobList,

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ...actions.queues import QueuesContext
-from ...feed.queue_detail import FAILED_SAMPLE
+from ...feed.readers.queue_detail import FAILED_SAMPLE
 from ...model.snapshot import (
     QUEUE_KEYS,
     Interests,
