@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .ai.usage.summary import get_usage_summary as get_usage_summary
-    from .app import load_app as load_app
+    from .app.load import load_app as load_app
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
     from .flows.nodes import DagNode as DagNode
@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 
 #: Public names by the module that defines them.
 _HOMES = {
-    "app": "load_app",
+    "app.load": "load_app",
     "wire.serializer": "JSON_SERIALIZER Serializer",
     "server.connection": "Connection",
     "server.connect": "connect",

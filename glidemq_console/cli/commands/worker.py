@@ -47,7 +47,7 @@ async def worker(
     require(all(app.partition(":")), f"'{app}' is not MODULE:ATTR, for example app:worker")
     if processes > 1:
         return await _supervise(session, processes, grace)
-    from glidemq_core.app import load_app, needs_connection, prepare
+    from glidemq_core.app.load import load_app, needs_connection, prepare
     from glidemq_core.errors import InvalidOptionError
     from glidemq_core.worker import serve
 

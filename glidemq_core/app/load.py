@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InvalidOptionError
-from .options.fields import Duration
-from .options.job import merge_options
-from .options.worker import WorkerOptions
-from .server.connection import Connection
-from .worker.worker import Worker
+from ..errors import InvalidOptionError
+from ..options.fields import Duration
+from ..options.job import merge_options
+from ..options.worker import WorkerOptions
+from ..server.connection import Connection
+from ..worker.worker import Worker
 
 
 def load_app(target: str) -> list[Worker]:

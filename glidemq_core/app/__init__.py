@@ -1,0 +1,1 @@
+"""Writing and loading applications: handlers with typed payloads, and workers found by name."""
