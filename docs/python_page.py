@@ -49,13 +49,25 @@ _ATTRIBUTES = {
         "closed": "Whether it is closed.",
     },
 }
-_CLASSES = ("Queue", "Job", "Worker", "FlowProducer", "QueueEvents", "Watch", "Connection", "EmbeddedServer")
+_CLASSES = (
+    "Queue",
+    "Producer",
+    "Job",
+    "Worker",
+    "Handlers",
+    "FlowProducer",
+    "QueueEvents",
+    "Watch",
+    "Connection",
+    "EmbeddedServer",
+)
 _SMALL = """
     JobOptions Backoff Fallback Ordering TokenBucket RateLimit TokenLimit Retention Deduplication Budget NewJob FlowJob
     DagNode JobRef Actor QueueOptions WorkerOptions VectorField TagField NumericField TextField
 """
 _PLAIN = """
-    connect get_usage_summary chain group chord dag validate_dag topo_sort escape_tag load_app serve to_json
+    connect get_usage_summary chain group chord dag validate_dag topo_sort escape_tag load_app serve
+    graceful_shutdown to_json
 """
 
 

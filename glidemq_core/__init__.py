@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .ai.usage.summary import get_usage_summary as get_usage_summary
+    from .app.handlers import Handlers as Handlers
     from .app.load import load_app as load_app
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 
 #: Public names by the module that defines them.
 _HOMES = {
+    "app.handlers": "Handlers",
     "app.load": "load_app",
     "wire.serializer": "JSON_SERIALIZER Serializer",
     "server.connection": "Connection",

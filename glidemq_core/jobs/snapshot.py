@@ -84,6 +84,10 @@ class JobSnapshot(Generic[DataT, ResultT]):
             self._data, self.data_error = decoded.value, decoded.error
         return self._data  # type: ignore[no-any-return]  # the caller's own type
 
+    def take_data(self, value: DataT) -> None:
+        """Hand out this value as `data` from now on, until the record is read again."""
+        self._data = value
+
     @property
     def options(self) -> JobOptions:
         """Options as the producer gave them."""

@@ -7,12 +7,13 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Generic
 
 from ...job import Job
+from ...jobs.snapshot import DataT, ResultT
 
 
-class SyncJob:
+class SyncJob(Generic[DataT, ResultT]):
     """A job as a plain function sees it: same attributes, same methods, blocking. Only for the run's own thread."""
 
     def __init__(self, job: Job[Any, Any], loop: asyncio.AbstractEventLoop) -> None:
