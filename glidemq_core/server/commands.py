@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import PermissionDeniedError, UnsupportedServerError
 from ..wire.keys import absent
+from ..wire.replies import as_text
 from . import functions
 
 Arg = str | bytes | int | float
@@ -20,33 +21,17 @@ _READS = frozenset(
     """.split()  # noqa: SIM905 - one table, not ninety lines
 )
 _READING_SUBCOMMANDS = frozenset(
-    {
-        ("ACL", "WHOAMI"),
-        ("ACL", "DRYRUN"),
-        ("ACL", "GETUSER"),
-        ("CLIENT", "ID"),
-        ("CLIENT", "INFO"),
-        ("CLIENT", "LIST"),
-        ("CLUSTER", "INFO"),
-        ("CLUSTER", "NODES"),
-        ("CLUSTER", "SHARDS"),
-        ("CLUSTER", "SLOTS"),
-        ("COMMAND", "INFO"),
-        ("CONFIG", "GET"),
-        ("FUNCTION", "LIST"),
-        ("MEMORY", "USAGE"),
-        ("OBJECT", "ENCODING"),
-    }
+    """
+    ACL|WHOAMI ACL|DRYRUN ACL|GETUSER CLIENT|ID CLIENT|INFO CLIENT|LIST CLUSTER|INFO CLUSTER|NODES CLUSTER|SHARDS
+    CLUSTER|SLOTS COMMAND|INFO CONFIG|GET FUNCTION|LIST MEMORY|USAGE OBJECT|ENCODING
+    """.split()  # noqa: SIM905
 )
 
 
 def is_read(words: Sequence[str | bytes]) -> bool:
     """Tell whether a command is known to change nothing; what is not known here is taken for a change."""
-    first, *rest = (
-        word.decode("utf-8", "replace").upper() if isinstance(word, bytes) else word.upper()
-        for word in words[:2]
-    )
-    return first in _READS or (bool(rest) and (first, rest[0]) in _READING_SUBCOMMANDS)
+    said = [as_text(word).upper() for word in words[:2]]
+    return said[0] in _READS or "|".join(said) in _READING_SUBCOMMANDS
 
 
 def to_words(args: Sequence[Arg]) -> list[str | bytes]:
@@ -65,7 +50,7 @@ def fcall_words(command: str, function: str, key: str | None, args: Sequence[Arg
         command,
         functions.name(function),
         *keys,
-        *(a if isinstance(a, (str, bytes)) else str(a) for a in args),
+        *to_words(args),
     ]
 
 

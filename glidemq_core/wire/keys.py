@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 DEFAULT_PREFIX = "glide"
 
 #: Consumer group that every ordinary worker reads `P:stream` with.
@@ -10,6 +12,19 @@ WORKERS_GROUP = "workers"
 NO_DEADLINE = 9_999_999_999_999
 #: `P:scheduled` score = priority * PRIORITY_STEP + due time in ms.
 PRIORITY_STEP = 2**42
+
+#: Keys any of which makes the queue one that exists.
+_SIGNS = "id stream scheduled schedulers completed failed priority lifo suspended meta".split()  # noqa: SIM905
+#: Keys without an argument, of the wire and of our own.
+_SINGLE = """
+    id stream scheduled priority lifo list-active completed failed events meta ordering ratelimited rate dedup
+    schedulers suspended limits crew audit outbox outbox-failed early-index list-runs dedup-due ordering-due linking
+    flow-parts
+    """.split()  # noqa: SIM905
+_SUFFIXES = {suffix.replace("-", "_"): suffix for suffix in _SINGLE} | {
+    "scheduler_lock": "schedulers:lock:__tick__",
+    "sweep_lock": "suspended:lock:__sweep__",
+}
 
 _GLOB = str.maketrans({c: "\\" + c for c in "\\*?[]"})
 
@@ -57,6 +72,12 @@ def split_member(member: str, prefix: str) -> tuple[str, str] | None:
     return head[len(opening) : -1], job_id
 
 
+def _key_of(kind: str) -> Callable[[QueueKeys, str | int], str]:
+    """Make the method that names the key of one thing of a kind: `keys.job("7")` is `P:job:7`."""
+    infix = f":{kind}:"
+    return lambda keys, what: f"{keys.root}{infix}{what}"
+
+
 class QueueKeys:
     """Key names of one queue. `root` is the *queue prefix* `<prefix>:{<queue>}` that also stands inside values."""
 
@@ -69,79 +90,39 @@ class QueueKeys:
 
     def __getattr__(self, name: str) -> str:
         """Names without an argument: `keys.stream` is `P:stream`, `keys.list_active` is `P:list-active`."""
-        suffix = _PLAIN.get(name)
+        suffix = _SUFFIXES.get(name)
         if suffix is None:
             raise AttributeError(name)
         return f"{self.root}:{suffix}"
 
-    def job(self, job_id: str) -> str:
-        return f"{self.root}:job:{job_id}"
-
-    def log(self, job_id: str) -> str:
-        return f"{self.root}:log:{job_id}"
-
-    def jstream(self, job_id: str) -> str:
-        return f"{self.root}:jstream:{job_id}"
-
-    def signals(self, job_id: str) -> str:
-        return f"{self.root}:signals:{job_id}"
-
-    def deps(self, job_id: str) -> str:
-        return f"{self.root}:deps:{job_id}"
-
-    def parents(self, job_id: str) -> str:
-        return f"{self.root}:parents:{job_id}"
-
-    def ledger(self, job_id: str) -> str:
-        return f"{self.root}:ledger:{job_id}"
-
-    def early(self, job_id: str) -> str:
-        return f"{self.root}:early:{job_id}"
-
-    def vec(self, job_id: str) -> str:
-        return f"{self.root}:vec:{job_id}"
+    # Of a job, by its id:
+    job = _key_of("job")
+    log = _key_of("log")
+    jstream = _key_of("jstream")
+    signals = _key_of("signals")
+    deps = _key_of("deps")
+    parents = _key_of("parents")
+    ledger = _key_of("ledger")
+    early = _key_of("early")
+    vec = _key_of("vec")
+    kept = _key_of("kept")
+    reserved = _key_of("reserved")
+    # Of a flow, by the id of its root:
+    budget = _key_of("budget")
+    budget_parked = _key_of("budget-parked")
+    budget_booked = _key_of("budget-booked")
+    # Of a worker by its name, an ordering key, a minute (epoch ms), a window, a kind, an index, a field of vectors:
+    worker = _key_of("w")
+    group = _key_of("group")
+    groupq = _key_of("groupq")
+    usage = _key_of("usage")
+    tpm = _key_of("tpm")
+    metrics = _key_of("metrics")
+    vindex = _key_of("vindex")
+    vectors = _key_of("vectors")
 
     def usage_lock(self, job_id: str) -> str:
         return f"{self.root}:job:{job_id}:usage-lock"
-
-    def budget(self, flow_id: str) -> str:
-        return f"{self.root}:budget:{flow_id}"
-
-    def budget_parked(self, flow_id: str) -> str:
-        return f"{self.root}:budget-parked:{flow_id}"
-
-    def budget_booked(self, flow_id: str) -> str:
-        return f"{self.root}:budget-booked:{flow_id}"
-
-    def worker(self, consumer: str) -> str:
-        return f"{self.root}:w:{consumer}"
-
-    def group(self, key: str) -> str:
-        return f"{self.root}:group:{key}"
-
-    def groupq(self, key: str) -> str:
-        return f"{self.root}:groupq:{key}"
-
-    def usage(self, minute_ms: int) -> str:
-        return f"{self.root}:usage:{minute_ms}"
-
-    def tpm(self, window: int) -> str:
-        return f"{self.root}:tpm:{window}"
-
-    def metrics(self, kind: str) -> str:
-        return f"{self.root}:metrics:{kind}"
-
-    def kept(self, job_id: str) -> str:
-        return f"{self.root}:kept:{job_id}"
-
-    def reserved(self, job_id: str) -> str:
-        return f"{self.root}:reserved:{job_id}"
-
-    def vindex(self, name: str) -> str:
-        return f"{self.root}:vindex:{name}"
-
-    def vectors(self, field: str) -> str:
-        return f"{self.root}:vectors:{field}"
 
     def member(self, job_id: str) -> str:
         """The form in which a job of this queue stands in `deps`, `parents` and parked sets."""
@@ -154,50 +135,3 @@ class QueueKeys:
     def pattern(self, suffix: str) -> str:
         """SCAN pattern below this queue, its own name taken literally."""
         return f"{self.root.translate(_GLOB)}:{suffix}"
-
-
-_SIGNS = (
-    "id",
-    "stream",
-    "scheduled",
-    "schedulers",
-    "completed",
-    "failed",
-    "priority",
-    "lifo",
-    "suspended",
-    "meta",
-)
-
-_PLAIN = {
-    "id": "id",
-    "stream": "stream",
-    "scheduled": "scheduled",
-    "priority": "priority",
-    "lifo": "lifo",
-    "list_active": "list-active",
-    "completed": "completed",
-    "failed": "failed",
-    "events": "events",
-    "meta": "meta",
-    "ordering": "ordering",
-    "ratelimited": "ratelimited",
-    "rate": "rate",
-    "dedup": "dedup",
-    "schedulers": "schedulers",
-    "scheduler_lock": "schedulers:lock:__tick__",
-    "suspended": "suspended",
-    "sweep_lock": "suspended:lock:__sweep__",
-    # Ours; glide-mq uses none of these suffixes.
-    "limits": "limits",
-    "crew": "crew",
-    "audit": "audit",
-    "outbox": "outbox",
-    "outbox_failed": "outbox-failed",
-    "early_index": "early-index",
-    "list_runs": "list-runs",
-    "dedup_due": "dedup-due",
-    "ordering_due": "ordering-due",
-    "linking": "linking",
-    "flow_parts": "flow-parts",
-}

@@ -15,22 +15,6 @@ from .replies import as_text
 from .serializer import Serializer
 from .strict_json import compact_json, parse_json
 
-__all__ = [
-    "MAX_PAYLOAD_BYTES",
-    "Decoded",
-    "check_size",
-    "decode_data",
-    "decode_progress",
-    "decode_result",
-    "encode_data",
-    "encode_json",
-    "encode_progress",
-    "encode_result",
-    "json_list",
-    "refuse_size",
-    "unpack",
-]
-
 #: Limit of data, results, log lines, progress and stream chunks, in bytes of UTF-8 before compression.
 MAX_PAYLOAD_BYTES: Final = 1_048_576
 _COMPRESSED = "gz:"
