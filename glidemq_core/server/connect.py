@@ -11,7 +11,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-from ..errors import InvalidOptionError
+from ..options.fields import refuse
 from . import functions
 from .client import ResilientClient
 from .commands import no_functions_error
@@ -112,12 +112,7 @@ def connect(
 
 async def _connect(url: str | None, keywords: dict[str, Any]) -> Connection:
     if not url:
-        raise InvalidOptionError(
-            "no server given: pass a URL or set GLIDEMQ_URL",
-            option="url",
-            value=None,
-            allowed="valkey://host:port",
-        )
+        refuse("url", None, "valkey://host:port", "no server given: pass a URL or set GLIDEMQ_URL")
     if isinstance(url, str) and url.startswith(EMBEDDED):
         return await _connect_embedded(url, keywords)
     return await _open(settings(url, **keywords))
@@ -165,18 +160,15 @@ def _checked_mode(chosen: Settings, facts: Facts) -> Settings:
         # Several addresses are a cluster's seeds, or one server and its replicas.
         chosen = replace(chosen, cluster=False)
     if chosen.cluster and facts.version is not None and not facts.is_cluster_node:
-        raise InvalidOptionError(
-            f"{chosen.address} is no cluster: leave out ?cluster=1",
-            option="cluster",
-            value=True,
-            allowed="leave out ?cluster=1",
+        refuse(
+            "cluster", True, "leave out ?cluster=1", f"{chosen.address} is no cluster: leave out ?cluster=1"
         )
     if facts.is_cluster_node and not chosen.cluster:
-        raise InvalidOptionError(
+        refuse(
+            "cluster",
+            False,
+            "?cluster=1",
             f"{chosen.address} is a node of a cluster: add ?cluster=1 to the URL",
-            option="cluster",
-            value=False,
-            allowed="?cluster=1",
         )
     return chosen
 

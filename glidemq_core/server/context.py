@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ..errors import ClosedError, InvalidOptionError, JobLostError, JobNotFoundError
-from ..options.fields import queue_name
+from ..errors import ClosedError, JobLostError, JobNotFoundError
+from ..options.fields import queue_name, refuse
 from ..options.types import JobIdLike, id_in
 from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
@@ -89,11 +89,11 @@ class LazyConnection:
         prepare: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
         if target is not None and not isinstance(target, (str, Connection)):
-            raise InvalidOptionError(
+            refuse(
+                "connection",
+                type(target).__name__,
+                "URL, Connection, None",
                 "connection must be a URL, a Connection or None",
-                option="connection",
-                value=type(target).__name__,
-                allowed="URL, Connection, None",
             )
         self.target = target
         self.closed = False
@@ -140,11 +140,11 @@ class LazyConnection:
     async def _connect(self, target: str | None) -> Connection:
         url = target or os.environ.get("GLIDEMQ_URL")
         if not url:
-            raise InvalidOptionError(
+            refuse(
+                "connection",
+                None,
+                "valkey://host:port",
                 "no connection given: pass a URL or a Connection, or set GLIDEMQ_URL",
-                option="connection",
-                value=None,
-                allowed="valkey://host:port",
             )
         return await connect(url, prefix=self._prefix)
 

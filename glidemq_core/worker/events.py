@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from ..errors import GlideMQError, InvalidOptionError
+from ..errors import GlideMQError
 from ..options.fields import refuse
 from ..server.retry import is_outage
 
@@ -87,12 +87,7 @@ class WorkerEvents:
     def add(self, event: str, handler: Handler) -> None:
         if event not in get_args(EventName):
             allowed = ", ".join(get_args(EventName))
-            raise InvalidOptionError(
-                f"unknown worker event '{event}'; there are: {allowed}",
-                option="event",
-                value=event,
-                allowed=allowed,
-            )
+            refuse("event", event, allowed, f"unknown worker event '{event}'; there are: {allowed}")
         if not callable(handler):
             refuse("handler", handler, "a function")
         self._handlers.setdefault(event, []).append(handler)

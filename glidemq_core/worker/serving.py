@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator,
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Protocol
 
-from ..errors import InvalidOptionError
+from ..options.fields import refuse
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -184,10 +184,10 @@ def graceful_shutdown(*closeables: Closeable) -> ShutdownHandle:
     """
     for one in closeables:
         if not callable(getattr(one, "close", None)):
-            raise InvalidOptionError(
+            refuse(
+                "closeables",
+                one,
+                "workers, queues, producers, connections",
                 f"graceful_shutdown() takes what has a close(), not {type(one).__name__}",
-                option="closeables",
-                value=one,
-                allowed="workers, queues, producers, connections",
             )
     return ShutdownHandle(closeables)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, Unpack, overload
 
-from ..errors import ClosedError, GlideMQError, InvalidOptionError
+from ..errors import ClosedError, GlideMQError
 from ..jobs.snapshot import DataT, ResultT
 from ..jobs.wait import until_empty
-from ..options.fields import to_ms
+from ..options.fields import refuse, to_ms
 from ..options.job import Duration
 from ..options.worker import WorkerKeywords, WorkerOptions, override_options
 from ..server.connection import Connection
@@ -71,18 +71,18 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
     ) -> None:
         self.options = override_options(WorkerOptions, options, keywords)
         if self.options.batch is not None:
-            raise InvalidOptionError(
+            refuse(
+                "batch",
+                self.options.batch,
+                "None",
                 "batch processing is not supported: leave batch out and raise concurrency instead",
-                option="batch",
-                value=self.options.batch,
-                allowed="None",
             )
         if not callable(processor):
-            raise InvalidOptionError(
+            refuse(
+                "processor",
+                processor,
+                "a function of one argument",
                 f"processor must be a function, not {type(processor).__name__}",
-                option="processor",
-                value=processor,
-                allowed="a function of one argument",
             )
         super().__init__(
             name,
@@ -344,11 +344,8 @@ async def serve(
         GlideMQError: what kept one of them from starting; those that had started are closed first.
     """
     if not workers or not all(isinstance(worker, Worker) for worker in workers):
-        raise InvalidOptionError(
-            "serve() takes one Worker or more, each as an argument",
-            option="workers",
-            value=workers,
-            allowed="serve(worker, ...)",
+        refuse(
+            "workers", workers, "serve(worker, ...)", "serve() takes one Worker or more, each as an argument"
         )
     if grace is not None:
         for worker in workers:

@@ -11,7 +11,6 @@ from typing import Any, Literal, NoReturn
 from ...errors import (
     DelayedError,
     GroupRateLimitError,
-    InvalidOptionError,
     JobStateError,
     SuspendError,
     WaitingChildrenError,
@@ -207,9 +206,7 @@ class JobRun:
         on_resume: Callable[[Sequence[Signal]], Any] | None,
     ) -> NoReturn:
         if reason is not None and not isinstance(reason, str):
-            raise InvalidOptionError(
-                "reason must be text", option="reason", value=reason, allowed="text or None"
-            )
+            refuse("reason", reason, "text or None", "reason must be text")
         self._ask(SuspendRequest(reason, to_ms(timeout, "timeout") if timeout else 0, on_resume))
         raise SuspendError(reason or "")
 
@@ -221,12 +218,7 @@ class JobRun:
         if next_step is not None:
             current = self.job.data
             if not isinstance(current, dict):
-                raise InvalidOptionError(
-                    "next_step needs job data that is an object",
-                    option="next_step",
-                    value=next_step,
-                    allowed="None",
-                )
+                refuse("next_step", next_step, "None", "next_step needs job data that is an object")
             data = encode_data({**current, "step": next_step}, self.job._context.serializer)
         self._ask(DelayRequest(until_ms, data))
         raise DelayedError(until_ms)
@@ -248,11 +240,11 @@ class JobRun:
 
     def limit_group(self, duration: Duration, current_job: str, position: str, extend: str) -> NoReturn:
         if not self.job.ordering_key:
-            raise InvalidOptionError(
+            refuse(
+                "ordering",
+                None,
+                "a job with an ordering key",
                 f"job '{self.job.ref}' has no ordering key, so there is no group to hold",
-                option="ordering",
-                value=None,
-                allowed="a job with an ordering key",
             )
         for option, value, allowed in (
             ("current_job", current_job, ("requeue", "fail")),
@@ -260,16 +252,9 @@ class JobRun:
             ("extend", extend, ("max", "replace")),
         ):
             if value not in allowed:
-                raise InvalidOptionError(
-                    f"{option} must be one of {', '.join(allowed)}",
-                    option=option,
-                    value=value,
-                    allowed=" ".join(allowed),
-                )
+                refuse(option, value, " ".join(allowed), f"{option} must be one of {', '.join(allowed)}")
         duration_ms = to_ms(duration, "duration")
         if duration_ms <= 0:
-            raise InvalidOptionError(
-                "duration must be above 0", option="duration", value=duration, allowed="above 0 ms"
-            )
+            refuse("duration", duration, "above 0 ms", "duration must be above 0")
         self._ask(LimitGroupRequest(duration_ms, current_job, position, extend))
         raise GroupRateLimitError(duration_ms)
