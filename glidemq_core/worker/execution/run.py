@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 from ...errors import (
@@ -71,68 +71,41 @@ _PRECEDENCE: tuple[type[ControlRequest], ...] = (
 )
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class JobRun:
     """Facts of one activation. A request made by the processor stands even if it swallowed the control flow."""
 
-    __slots__ = (
-        "_abort_event",
-        "_begun",
-        "_calls",
-        "abort_reason",
-        "context",
-        "controls",
-        "ended",
-        "entry",
-        "given_up",
-        "job",
-        "on_end",
-        "on_unresponsive",
-        "processed_on",
-        "reported",
-        "requests",
-        "started_ms",
-        "stop",
-        "task",
-        "timer",
-        "worker",
-    )
+    #: Stream entry id, "" for a list-sourced job.
+    entry: str
+    #: `processedOn` as stored: the mark of this activation.
+    processed_on: str
+    worker: str
+    #: What the claim says about the job's budget: "" none is in the way, "fail", or "ask".
+    stop: str
+    on_unresponsive: Callable[[JobRun], None]
+    job: Job[Any, Any] = field(init=False)
+    #: Context variables of this run alone.
+    context: contextvars.Context = field(init=False)
+    #: Gets the settle record, or None when the run has ended by a call of its own.
+    on_end: Callable[..., None] = field(init=False)
+    task: asyncio.Task[None] | None = None
+    #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
+    timer: asyncio.TimerHandle | None = None
+    #: The job ended without its processor, which runs on.
+    given_up: bool = False
+    abort_reason: AbortReason | None = None
+    requests: list[ControlRequest] | None = None
+    #: Control calls that the processor has made, awaited or not.
+    controls: list[ControlCall] | None = None
+    reported: bool = False
+    ended: bool = False
+    _abort_event: asyncio.Event | None = None
+    _begun: bool = False
+    _calls: RunCalls | None = None
 
-    def __init__(
-        self,
-        entry: str,
-        processed_on: str,
-        worker: str,
-        stop: str = "",
-        on_unresponsive: Callable[[JobRun], None] | None = None,
-    ) -> None:
-        #: Stream entry id, "" for a list-sourced job.
-        self.entry = entry
-        #: Context variables of this run alone.
-        self.context: contextvars.Context
-        #: `processedOn` as stored: the mark of this activation.
-        self.processed_on = processed_on
-        self.started_ms = int(processed_on)
-        self.worker = worker
-        #: What the claim says about the job's budget: "" none is in the way, "fail", or "ask".
-        self.stop = stop
-        self.job: Job[Any, Any]
-        self.task: asyncio.Task[None] | None = None
-        #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
-        self.timer: asyncio.TimerHandle | None = None
-        self.on_unresponsive = on_unresponsive
-        #: Gets the settle record, or None when the run has ended by a call of its own.
-        self.on_end: Callable[..., None]
-        #: The job ended without its processor, which runs on.
-        self.given_up = False
-        self.abort_reason: AbortReason | None = None
-        self._abort_event: asyncio.Event | None = None
-        self.requests: list[ControlRequest] | None = None
-        #: Control calls that the processor has made, awaited or not.
-        self.controls: list[ControlCall] | None = None
-        self.reported = False
-        self.ended = False
-        self._begun = False
-        self._calls: RunCalls | None = None
+    @property
+    def started_ms(self) -> int:
+        return int(self.processed_on)
 
     @property
     def aborted(self) -> bool:
@@ -155,7 +128,7 @@ class JobRun:
         # A task cancelled before its first step never runs at all, and could not end the run.
         if self.task is not None and self._begun:
             self.task.cancel()
-            if self.on_unresponsive is not None and reason != "closing":
+            if reason != "closing":
                 if self.timer is not None:
                     self.timer.cancel()
                 self.timer = asyncio.get_running_loop().call_later(UNRESPONSIVE_S, self.on_unresponsive, self)
