@@ -18,8 +18,7 @@ from ..errors import (
 )
 from . import functions
 from .commands import key_of, name_of, read_only_error
-from .half_open import is_half_open
-from .nodes import Nodes
+from .nodes import Nodes, is_half_open
 from .probe import parse_slots
 from .url import Address
 

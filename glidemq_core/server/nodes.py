@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from ..errors import GlideMQError, ServerUnavailableError
-from .probe import Facts, probe_each
+from .probe import Facts, probe, probe_each
 from .url import Address, Settings, format_address
 
 #: How long a cluster's nodes are taken for known, and how many of them are kept beside the seeds.
@@ -18,6 +18,8 @@ _KNOWN_S = 60.0
 _MOST = 100
 #: How long a node may take to accept a connection, s.
 _ACCEPT_S = 1.0
+#: How long a new connection may take to be answered, and how much longer the client's own, s.
+_ANSWER_S = 2.0
 
 
 class Nodes:
@@ -144,3 +146,52 @@ def _shared(running: asyncio.Task[Any] | None, start: Callable[[], Coroutine[Any
     if running is None or running.done():
         running = asyncio.get_running_loop().create_task(start())
     return running
+
+
+async def is_half_open(
+    settings: Settings, secret: str | None, is_answered_by: Callable[[Address], Awaitable[bool]]
+) -> bool:
+    """Tell a half-open connection from a server that is slow: some node answers a new connection, and not the client's.
+
+    A connection whose other end is gone without closing it (a firewall that forgot it, a machine that lost its power)
+    looks open: the driver would wait for its replies for ever.
+
+    Args:
+        is_answered_by: asks a node over the client's own connection; False when no answer came in time.
+    """
+    addresses = settings.addresses if settings.cluster else settings.addresses[:1]
+    return any(
+        await asyncio.gather(
+            *(_is_half_open_to(settings, secret, node, is_answered_by) for node in addresses)
+        )
+    )
+
+
+async def _is_half_open_to(
+    settings: Settings,
+    secret: str | None,
+    node: Address,
+    is_answered_by: Callable[[Address], Awaitable[bool]],
+) -> bool:
+    own = asyncio.ensure_future(is_answered_by(node))
+    fresh = asyncio.ensure_future(_answers(settings, secret, node))
+    try:
+        await asyncio.wait({own, fresh}, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+        if own.done() and own.result():
+            return False
+        await asyncio.wait({fresh}, timeout=_ANSWER_S)
+        if not (fresh.done() and fresh.result()):
+            return False
+        await asyncio.wait({own}, timeout=_ANSWER_S)
+        return not (own.done() and own.result())
+    finally:
+        for task in (own, fresh):
+            task.cancel()
+        await asyncio.gather(own, fresh, return_exceptions=True)
+
+
+async def _answers(settings: Settings, secret: str | None, node: Address) -> bool:
+    with suppress(GlideMQError):
+        await probe(replace(settings, addresses=(node,)), secret)
+        return True
+    return False

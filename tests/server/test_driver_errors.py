@@ -6,7 +6,7 @@ import pytest
 from glide import ClosingError, ConnectionError, GlideError, RequestError, TimeoutError
 
 from glidemq_core import errors
-from glidemq_core.server.driver.errors import is_disconnect, is_moving, is_replica, translate
+from glidemq_core.server.driver import is_disconnect, is_moving, is_replica, translate
 
 SIGNALLED = "An error was signalled by the server: - "
 
