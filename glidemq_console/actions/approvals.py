@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .base import Action, Context, Danger
+from .base import Actions, Context, Danger, PageContext
 from .protocols import Page
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ class ApprovalsPage(Page, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApprovalContext(Context):
+class ApprovalContext(PageContext[ApprovalsPage]):
     """What was on screen when the key was pressed, with what a decision is bound to."""
 
-    page: ApprovalsPage
     shown: Approval | None = None
 
     @property
@@ -71,147 +70,127 @@ def _needs_one(context: Context) -> str | None:
 
 
 def _cannot_decide(verb: Verb) -> Callable[[ApprovalContext], str | None]:
-    return lambda context: _needs_one(context) or context.page.why_not_decide(verb)
+    def why_not(context: ApprovalContext) -> str | None:
+        # Typed as a command it may come from another screen.
+        if context.page.SCOPE != "approvals":
+            return "only on the approvals screen"
+        return _needs_one(context) or context.page.why_not_decide(verb)
+
+    return why_not
 
 
-ACTIONS: tuple[Action[ApprovalContext], ...] = (
-    Action(
-        id="approvals.approve",
-        title="approve",
-        help="Approve the job as shown; pressed again, send the decision at once.",
-        keys=("a",),
-        scope="approvals",
-        danger=Danger.CHANGE,
-        why_not=_cannot_decide("approve"),
-        run=lambda context: context.page.decide("approve", context.needed),
-        needs=ApprovalContext,
-        footer=10,
-        command="approve",
-    ),
-    Action(
-        id="approvals.reject",
-        title="reject",
-        help="Reject the job as shown, with a reason; pressed again, send the decision at once.",
-        keys=("r",),
-        scope="approvals",
-        danger=Danger.CHANGE,
-        why_not=_cannot_decide("reject"),
-        run=lambda context: context.page.decide("reject", context.needed),
-        needs=ApprovalContext,
-        prompts=True,
-        footer=20,
-        command="reject",
-    ),
-    Action(
-        id="approvals.edit",
-        title="edit",
-        help="Edit the payload, look at the difference, and approve with it.",
-        keys=("e",),
-        scope="approvals",
-        danger=Danger.CHANGE,
-        why_not=lambda context: _needs_one(context) or context.page.why_not_approve(),
-        run=lambda context: context.page.edit(context.needed),
-        prompts=True,
-        footer=30,
-    ),
-    Action(
-        id="approvals.comment",
-        title="comment",
-        help="Write a comment that goes with the approval.",
-        keys=("c",),
-        scope="approvals",
-        danger=Danger.CHANGE,
-        why_not=lambda context: _needs_one(context) or context.page.why_not_change(),
-        run=lambda context: context.page.comment(context.needed),
-        prompts=True,
-        footer=60,
-    ),
-    Action(
-        id="approvals.mark",
-        title="select",
-        help="Select the job, or take it out of the selection.",
-        keys=("space",),
-        scope="approvals",
-        why_not=_needs_one,
-        run=lambda context: context.page.mark(),
-        footer=40,
-    ),
-    Action(
-        id="approvals.approve-all",
-        title="approve selected",
-        help="Approve every selected job; pressed again, send what is held back at once.",
-        keys=("A",),
-        scope="approvals",
-        danger=Danger.CHANGE,
-        why_not=lambda context: context.page.why_not_all("approve"),
-        run=lambda context: context.page.decide_all("approve"),
-    ),
-    Action(
-        id="approvals.reject-all",
-        title="reject selected",
-        help="Reject every selected job with one reason; pressed again, send what is held back at once.",
-        keys=("R",),
-        scope="approvals",
-        danger=Danger.CHANGE,
-        why_not=lambda context: context.page.why_not_all("reject"),
-        run=lambda context: context.page.decide_all("reject"),
-        prompts=True,
-    ),
-    Action(
-        id="approvals.open",
-        title="open",
-        help="Open the job, and all of it where something was left out; take note of what changed.",
-        keys=("enter",),
-        scope="approvals",
-        why_not=_needs_one,
-        run=lambda context: context.page.open_selected(),
-        footer=45,
-    ),
-    Action(
-        id="approvals.audit",
-        title="audit",
-        help="Show who decided what on this job before.",
-        keys=("u",),
-        scope="approvals",
-        why_not=_needs_one,
-        run=lambda context: context.page.show_audit(context.needed),
-        footer=65,
-    ),
-    Action(
-        id="approvals.copy",
-        title="copy",
-        help="Copy the draft, or the payload when there is none, to the clipboard.",
-        keys=("y",),
-        scope="approvals",
-        why_not=_needs_one,
-        run=lambda context: context.page.copy(context.needed),
-        footer=66,
-    ),
-    Action(
-        id="approvals.reveal",
-        title="reveal",
-        help="Show masked secrets of payload, draft and tool calls, or mask them again.",
-        keys=("v",),
-        scope="approvals",
-        why_not=_needs_one,
-        run=lambda context: context.page.toggle_reveal(),
-    ),
-    Action(
-        id="approvals.tokens",
-        title="tokens",
-        help="Follow the job's tokens on the streams screen.",
-        keys=("t",),
-        scope="approvals",
-        why_not=_needs_one,
-        run=lambda context: context.console.go("streams", context.job),
-    ),
-    Action(
-        id="approvals.sort",
-        title="sort",
-        help="Sort by deadline, by how long it waits, or by cost.",
-        keys=("s",),
-        scope="approvals",
-        run=lambda context: context.page.sort_next(),
-        footer=68,
-    ),
+ACTIONS: Actions[ApprovalContext] = Actions("approvals")
+
+
+@ACTIONS(
+    "approvals.approve",
+    "a",
+    danger=Danger.CHANGE,
+    why_not=_cannot_decide("approve"),
+    footer=10,
+    command="approve",
 )
+async def _approve(context: ApprovalContext) -> str | None:
+    """Approve the job as shown; pressed again, send the decision at once."""
+    return await context.page.decide("approve", context.needed)
+
+
+@ACTIONS(
+    "approvals.reject",
+    "r",
+    danger=Danger.CHANGE,
+    why_not=_cannot_decide("reject"),
+    prompts=True,
+    footer=20,
+    command="reject",
+)
+async def _reject(context: ApprovalContext) -> str | None:
+    """Reject the job as shown, with a reason; pressed again, send the decision at once."""
+    return await context.page.decide("reject", context.needed)
+
+
+def _cannot_edit(context: ApprovalContext) -> str | None:
+    return _needs_one(context) or context.page.why_not_approve()
+
+
+@ACTIONS("approvals.edit", "e", danger=Danger.CHANGE, why_not=_cannot_edit, prompts=True, footer=30)
+async def _edit(context: ApprovalContext) -> str | None:
+    """Edit the payload, look at the difference, and approve with it."""
+    return await context.page.edit(context.needed)
+
+
+def _cannot_comment(context: ApprovalContext) -> str | None:
+    return _needs_one(context) or context.page.why_not_change()
+
+
+@ACTIONS("approvals.comment", "c", danger=Danger.CHANGE, why_not=_cannot_comment, prompts=True, footer=60)
+async def _comment(context: ApprovalContext) -> str | None:
+    """Write a comment that goes with the approval."""
+    return await context.page.comment(context.needed)
+
+
+@ACTIONS("approvals.mark", "space", title="select", why_not=_needs_one, footer=40)
+def _mark(context: ApprovalContext) -> None:
+    """Select the job, or take it out of the selection."""
+    context.page.mark()
+
+
+@ACTIONS(
+    "approvals.approve-all",
+    "A",
+    title="approve selected",
+    danger=Danger.CHANGE,
+    why_not=lambda context: context.page.why_not_all("approve"),
+)
+async def _approve_all(context: ApprovalContext) -> str | None:
+    """Approve every selected job; pressed again, send what is held back at once."""
+    return await context.page.decide_all("approve")
+
+
+@ACTIONS(
+    "approvals.reject-all",
+    "R",
+    title="reject selected",
+    danger=Danger.CHANGE,
+    why_not=lambda context: context.page.why_not_all("reject"),
+    prompts=True,
+)
+async def _reject_all(context: ApprovalContext) -> str | None:
+    """Reject every selected job with one reason; pressed again, send what is held back at once."""
+    return await context.page.decide_all("reject")
+
+
+@ACTIONS("approvals.open", "enter", why_not=_needs_one, footer=45)
+def _open(context: ApprovalContext) -> None:
+    """Open the job, and all of it where something was left out; take note of what changed."""
+    context.page.open_selected()
+
+
+@ACTIONS("approvals.audit", "u", why_not=_needs_one, footer=65)
+async def _audit(context: ApprovalContext) -> None:
+    """Show who decided what on this job before."""
+    await context.page.show_audit(context.needed)
+
+
+@ACTIONS("approvals.copy", "y", why_not=_needs_one, footer=66)
+def _copy(context: ApprovalContext) -> str:
+    """Copy the draft, or the payload when there is none, to the clipboard."""
+    return context.page.copy(context.needed)
+
+
+@ACTIONS("approvals.reveal", "v", why_not=_needs_one)
+def _reveal(context: ApprovalContext) -> str:
+    """Show masked secrets of payload, draft and tool calls, or mask them again."""
+    return context.page.toggle_reveal()
+
+
+@ACTIONS("approvals.tokens", "t", why_not=_needs_one)
+def _tokens(context: Context) -> None:
+    """Follow the job's tokens on the streams screen."""
+    context.console.go("streams", context.job)
+
+
+@ACTIONS("approvals.sort", "s", footer=68)
+def _sort(context: ApprovalContext) -> str:
+    """Sort by deadline, by how long it waits, or by cost."""
+    return context.page.sort_next()

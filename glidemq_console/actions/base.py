@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
-from ..text.safe import clean
+from ..text.safe import short
 from .protocols import Console, Page
 
 if TYPE_CHECKING:
@@ -73,20 +73,57 @@ class Context:
     @property
     def shown_queue(self) -> str:
         """Name of the queue, safe to draw."""
-        return clean(self.queue or "", single_line=True, limit=80)
+        return short(self.queue, 80)
 
     @property
     def shown_job(self) -> str:
         """`queue:id`, safe to draw."""
-        return clean(str(self.job or ""), single_line=True, limit=120)
+        return short(str(self.job or ""))
+
+    @property
+    def needed_queue(self) -> str:
+        """The selected queue; actions check before that there is one."""
+        assert self.queue is not None
+        return self.queue
+
+    @property
+    def needed_job(self) -> JobRef:
+        """The selected job; actions check before that there is one."""
+        assert self.job is not None
+        return self.job
 
 
+P_co = TypeVar("P_co", bound=Page, covariant=True)
 #: The context of the screen that an action belongs to.
 C = TypeVar("C", bound=Context, contravariant=True)
 
 
-def always(_: Context) -> str | None:
-    return None
+@dataclass(frozen=True, kw_only=True)
+class PageContext(Context, Generic[P_co]):
+    """The context of actions that call methods which only some screens have."""
+
+    page: P_co
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the words after a command are: a queue or a job retargets the action."""
+
+    kind: Literal["queue", "job", "text"]
+    #: What the first word may be.
+    complete: Callable[[Context], Sequence[str]] = lambda _: ()
+
+
+class Options(TypedDict, Generic[C], total=False):
+    """What few actions need, see `Action`."""
+
+    danger: Danger
+    why_not: Callable[[C], str | None]
+    ask: Callable[[C], Question]
+    prompts: bool
+    footer: int
+    command: str
+    takes: Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +141,9 @@ class Action(Generic[C]):
     scope: str = EVERYWHERE
     danger: Danger = Danger.NONE
     #: Why it is not possible now, or None.
-    why_not: Callable[[C], str | None] = always
+    why_not: Callable[[C], str | None] = lambda _: None
     #: The question of a dangerous action; answering no ends it.
-    ask: Callable[[C], Question | None] | None = None
+    ask: Callable[[C], Question] | None = None
     #: Do it; the text returned is shown in the status line.
     run: Callable[[C], Awaitable[str | None] | str | None]
     #: `run` opens a dialog: what is typed right after the key belongs there.
@@ -115,24 +152,47 @@ class Action(Generic[C]):
     footer: int | None = None
     #: Name on the `:` line; None leaves it out.
     command: str | None = None
-    #: What the first word after the command may be.
-    complete: Callable[[C], Sequence[str]] | None = None
-    #: What the words after the command are: a queue or a job retargets the action.
-    takes: Literal["queue", "job", "text"] | None = None
-    #: The context it needs, where a command could also be typed on another screen.
-    needs: type[Context] = Context
+    #: What the words after the command are; None allows none.
+    takes: Words | None = None
 
     @property
     def opens_dialog(self) -> bool:
         """Whether it asks something before it is done."""
         return self.prompts or self.ask is not None
 
-    def unavailable(self, context: Context) -> str | None:
+    def unavailable(self, context: C) -> str | None:
         """Say why this cannot be done now: permission first, then what is not on screen, then its own precondition."""
         if self.danger is not Danger.NONE:
             reason = context.snapshot.why_not_write() or context.page.why_not_drawn()
             if reason is not None:
                 return reason
-        if not isinstance(context, self.needs):
-            return f"only on the {self.scope} screen"
-        return self.why_not(context)  # type: ignore[arg-type]  # keys of a screen come with its context, `needs` sees to commands
+        return self.why_not(context)
+
+
+class Actions(list[Action[C]]):
+    """The actions of one screen, in the order of its help. Calling it makes an action of the function below.
+
+    The title is the last part of the id unless another is given, the help is the docstring of the function.
+    """
+
+    def __init__(self, scope: str = EVERYWHERE) -> None:
+        super().__init__()
+        self._scope = scope
+
+    def __call__(
+        self, id: str, *keys: str, title: str | None = None, **options: Unpack[Options[C]]
+    ) -> Callable[[Callable[[C], Awaitable[str | None] | str | None]], Action[C]]:
+        def add(run: Callable[[C], Awaitable[str | None] | str | None]) -> Action[C]:
+            action = Action(
+                id=id,
+                keys=keys,
+                scope=self._scope,
+                title=title or id.rpartition(".")[2].replace("-", " "),
+                help=run.__doc__ or "",
+                run=run,
+                **options,
+            )
+            self.append(action)
+            return action
+
+        return add

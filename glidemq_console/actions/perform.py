@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glidemq_core.errors import GlideMQError
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..widgets.dialog import ConfirmDialog
 
 
+T = TypeVar("T", int, tuple[int, int])
+#: What is shown when a dialog was left without a new value.
+UNCHANGED = Unchanged("nothing was changed")
 #: Decisions that the question before leaving names.
 _NAMED = 10
 
@@ -25,8 +28,7 @@ async def perform(action: Action[Any], context: Context) -> None:
     """Do an action on what was on screen; an error of the engine becomes a message."""
     console = context.console
     try:
-        question = action.ask(context) if action.ask is not None else None
-        if question is not None and not await console.push_screen_wait(_dialog(question)):
+        if action.ask is not None and not await console.push_screen_wait(_dialog(action.ask(context))):
             return
         answer = action.run(context)
         message = await answer if isinstance(answer, Awaitable) else answer
@@ -51,17 +53,19 @@ def _dialog(question: Question) -> ConfirmDialog:
 
 
 async def ask_value(
-    context: Context, title: str, body: str, value: str, check: Callable[[str], object]
-) -> str | None:
-    """Ask for a line of text that `check` does not answer with what is wrong; None when nothing is to change."""
+    context: Context, title: str, body: str, value: str, parse: Callable[[str], T | str]
+) -> T | None:
+    """Ask for a value that `parse` reads from a line, or says what is wrong; None when nothing is to change."""
     from ..widgets.dialog import PromptDialog
 
     def problem(text: str) -> str | None:
-        found = check(text)
+        found = parse(text)
         return found if isinstance(found, str) else None
 
     dialog = PromptDialog(title, body, value=value, yes="Set", no="Keep", validate=problem, max_length=40)
-    return await context.console.push_screen_wait(dialog)
+    answer = await context.console.push_screen_wait(dialog)
+    found = "" if answer is None else parse(answer)
+    return None if isinstance(found, str) else found
 
 
 async def may_leave(console: Console, outbox: DecisionOutbox) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
-from .base import Action, Context
+from .base import Action, Actions, Context, PageContext, Words
 from .protocols import Page
 
 
@@ -38,11 +37,9 @@ class StreamsPage(Page, Protocol):
     def choose_running(self) -> str: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamsContext(Context):
-    """A key pressed on the wall."""
-
-    page: StreamsPage
+StreamsContext: TypeAlias = PageContext[StreamsPage]
+_WALL: Actions[StreamsContext] = Actions("streams")
+_OPEN: Actions[Context] = Actions()
 
 
 def _needs_pane(context: Context) -> str | None:
@@ -50,161 +47,104 @@ def _needs_pane(context: Context) -> str | None:
 
 
 def _needs_replay(context: StreamsContext) -> str | None:
-    if context.job is None:
-        return "no stream is open"
-    return None if context.page.is_replaying else "nothing is replayed; r starts it"
+    reason = _needs_pane(context)
+    return reason or (None if context.page.is_replaying else "nothing is replayed; r starts it")
 
 
-ACTIONS: tuple[Action[StreamsContext], ...] = (
-    Action(
-        id="streams.pause",
-        title="pause",
-        help="Hold the tokens of this pane back, or go on where it was left.",
-        keys=("space",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.toggle_pause(),
-        footer=10,
-    ),
-    Action(
-        id="streams.next",
-        title="pane",
-        help="Go to the next pane.",
-        keys=("right", "l", "tab"),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.next_pane(1),
-        footer=20,
-    ),
-    Action(
-        id="streams.previous",
-        title="previous pane",
-        help="Go to the pane before.",
-        keys=("left", "h", "shift+tab"),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.next_pane(-1),
-    ),
-    Action(
-        id="streams.wall",
-        title="wall",
-        help="Show one pane, or a wall of two, four or nine.",
-        keys=("w",),
-        scope="streams",
-        run=lambda context: context.page.next_wall(),
-        footer=30,
-    ),
-    Action(
-        id="streams.zoom",
-        title="zoom",
-        help="Give this pane the whole screen, or go back to the wall.",
-        keys=("enter",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.toggle_zoom(),
-        footer=45,
-    ),
-    Action(
-        id="streams.replay",
-        title="replay",
-        help="Show the stream again at the pace it came; pressed again, go back to live.",
-        keys=("r",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.toggle_replay(),
-        footer=40,
-    ),
-    Action(
-        id="streams.slower",
-        title="slower",
-        help="Replay at half the speed.",
-        keys=("less_than_sign",),
-        scope="streams",
-        why_not=_needs_replay,
-        run=lambda context: context.page.change_speed(-1),
-    ),
-    Action(
-        id="streams.faster",
-        title="faster",
-        help="Replay at twice the speed.",
-        keys=("greater_than_sign",),
-        scope="streams",
-        why_not=_needs_replay,
-        run=lambda context: context.page.change_speed(1),
-    ),
-    Action(
-        id="streams.find-next",
-        title="next match",
-        help="Go to the next place where the text you searched for (/) stands.",
-        keys=("n",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.next_match(1),
-    ),
-    Action(
-        id="streams.find-previous",
-        title="previous match",
-        help="Go to the place before where the text stands.",
-        keys=("N",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.next_match(-1),
-    ),
-    Action(
-        id="streams.copy",
-        title="copy",
-        help="Copy the text of this pane to the clipboard.",
-        keys=("y",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.copy(),
-        footer=72,
-    ),
-    Action(
-        id="streams.save",
-        title="save",
-        help="Save the text of this pane to a file, made safe to read on a terminal.",
-        keys=("S",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.save(),
-        prompts=True,
-        footer=74,
-    ),
-    Action(
-        id="streams.close",
-        title="close",
-        help="Close this pane.",
-        keys=("x",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.page.close_pane(),
-        footer=76,
-    ),
-    Action(
-        id="streams.job",
-        title="job",
-        help="Open the page of this job.",
-        keys=("o",),
-        scope="streams",
-        why_not=_needs_pane,
-        run=lambda context: context.console.go("jobs", context.job),
-        footer=78,
-    ),
-    Action(
-        id="streams.auto",
-        title="running",
-        help="Show whatever runs and streams right now, changing as jobs end.",
-        keys=("a",),
-        scope="streams",
-        run=lambda context: context.page.choose_running(),
-    ),
-    Action(
-        id="tail",
-        title="tail",
-        help="Follow the tokens of a job, as in `:tail chat:42`.",
-        run=lambda context: context.console.go("streams", context.job),
-        command="tail",
-        takes="job",
-    ),
-)
+@_WALL("streams.pause", "space", why_not=_needs_pane, footer=10)
+def _pause(context: StreamsContext) -> str | None:
+    """Hold the tokens of this pane back, or go on where it was left."""
+    return context.page.toggle_pause()
+
+
+@_WALL("streams.next", "right", "l", "tab", title="pane", why_not=_needs_pane, footer=20)
+def _next(context: StreamsContext) -> None:
+    """Go to the next pane."""
+    context.page.next_pane(1)
+
+
+@_WALL("streams.previous", "left", "h", "shift+tab", title="previous pane", why_not=_needs_pane)
+def _previous(context: StreamsContext) -> None:
+    """Go to the pane before."""
+    context.page.next_pane(-1)
+
+
+@_WALL("streams.wall", "w", footer=30)
+def _wall(context: StreamsContext) -> str:
+    """Show one pane, or a wall of two, four or nine."""
+    return context.page.next_wall()
+
+
+@_WALL("streams.zoom", "enter", why_not=_needs_pane, footer=45)
+def _zoom(context: StreamsContext) -> None:
+    """Give this pane the whole screen, or go back to the wall."""
+    context.page.toggle_zoom()
+
+
+@_WALL("streams.replay", "r", why_not=_needs_pane, footer=40)
+async def _replay(context: StreamsContext) -> str | None:
+    """Show the stream again at the pace it came; pressed again, go back to live."""
+    return await context.page.toggle_replay()
+
+
+@_WALL("streams.slower", "less_than_sign", why_not=_needs_replay)
+def _slower(context: StreamsContext) -> str | None:
+    """Replay at half the speed."""
+    return context.page.change_speed(-1)
+
+
+@_WALL("streams.faster", "greater_than_sign", why_not=_needs_replay)
+def _faster(context: StreamsContext) -> str | None:
+    """Replay at twice the speed."""
+    return context.page.change_speed(1)
+
+
+@_WALL("streams.find-next", "n", title="next match", why_not=_needs_pane)
+def _find_next(context: StreamsContext) -> str | None:
+    """Go to the next place where the text you searched for (/) stands."""
+    return context.page.next_match(1)
+
+
+@_WALL("streams.find-previous", "N", title="previous match", why_not=_needs_pane)
+def _find_previous(context: StreamsContext) -> str | None:
+    """Go to the place before where the text stands."""
+    return context.page.next_match(-1)
+
+
+@_WALL("streams.copy", "y", why_not=_needs_pane, footer=72)
+def _copy(context: StreamsContext) -> str | None:
+    """Copy the text of this pane to the clipboard."""
+    return context.page.copy()
+
+
+@_WALL("streams.save", "S", why_not=_needs_pane, prompts=True, footer=74)
+async def _save(context: StreamsContext) -> str | None:
+    """Save the text of this pane to a file, made safe to read on a terminal."""
+    return await context.page.save()
+
+
+@_WALL("streams.close", "x", why_not=_needs_pane, footer=76)
+async def _close(context: StreamsContext) -> None:
+    """Close this pane."""
+    await context.page.close_pane()
+
+
+@_WALL("streams.job", "o", why_not=_needs_pane, footer=78)
+def _job(context: Context) -> None:
+    """Open the page of this job."""
+    context.console.go("jobs", context.job)
+
+
+@_WALL("streams.auto", "a", title="running")
+def _auto(context: StreamsContext) -> str:
+    """Show whatever runs and streams right now, changing as jobs end."""
+    return context.page.choose_running()
+
+
+@_OPEN("tail", command="tail", takes=Words("job"))
+def _tail(context: Context) -> None:
+    """Follow the tokens of a job, as in `:tail chat:42`."""
+    context.console.go("streams", context.job)
+
+
+ACTIONS: tuple[Action[Any], ...] = (*_WALL, *_OPEN)

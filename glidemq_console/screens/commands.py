@@ -20,9 +20,9 @@ def completions(text: str, context: Context) -> list[str]:
         names = [command for command in known if command.startswith(name)]
         return sorted(names, key=lambda command: (known[command].scope not in here, len(command), command))
     action = known.get(name)
-    if action is None or action.complete is None:
+    if action is None or action.takes is None:
         return []
-    return [f"{name} {word}" for word in action.complete(context) if word.startswith(rest.lstrip())]
+    return [f"{name} {word}" for word in action.takes.complete(context) if word.startswith(rest.lstrip())]
 
 
 def parse(text: str, context: Context) -> tuple[Action[Any], Context] | str:
@@ -32,12 +32,14 @@ def parse(text: str, context: Context) -> tuple[Action[Any], Context] | str:
     if action is None:
         return f"no command '{clean(name, single_line=True, limit=40)}'; tab completes, ? shows every key"
     context = replace(context, words=tuple(words))
-    if words and action.takes is None:
+    if not words:
+        return action, context
+    if action.takes is None:
         more = "; queue NAME opens the jobs of one" if action.command == "jobs" else ""
         return f"'{action.command}' stands alone{more}"
-    if not words or action.takes == "text":
+    if action.takes.kind == "text":
         return action, context
-    if action.takes == "queue":
+    if action.takes.kind == "queue":
         return _at_queue(action, context, " ".join(words))
     return _at_job(action, context, " ".join(words))
 

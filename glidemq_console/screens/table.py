@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class ScreenSpec:
     name: str
     module: str
     class_name: str
-    actions: tuple[Action[Any], ...]
+    actions: Sequence[Action[Any]]
 
 
 SCREENS = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
 
 from ...text.safe import clean
-from ..base import Action, Context, Danger, Question, Unchanged
+from ..base import Action, Actions, C, Context, Danger, PageContext, Question, Unchanged, Words
 from ..protocols import Page
-from ..queues import queue_names
+from ..queues import QUEUE
 
 #: The state of a job that is not there any more.
 GONE = "gone"
@@ -42,25 +42,15 @@ class JobPage(CopyPage, Protocol):
     async def load_whole(self) -> str: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class CopyContext(Context):
-    """A key pressed where a job can be copied."""
+CopyContext: TypeAlias = PageContext[CopyPage]
+JobListContext: TypeAlias = PageContext[JobListPage]
+JobPageContext: TypeAlias = PageContext[JobPage]
 
-    page: CopyPage
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobListContext(CopyContext):
-    """A key pressed on the list of jobs."""
-
-    page: JobListPage
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobPageContext(CopyContext):
-    """A key pressed on the page of a job."""
-
-    page: JobPage
+#: What can be done with a job, in the list, on its page and in its flow.
+ON_A_JOB: Actions[CopyContext] = Actions()
+_LIST: Actions[JobListContext] = Actions("jobs")
+_PAGE: Actions[JobPageContext] = Actions("job")
+_OPEN: Actions[Context] = Actions()
 
 
 def needs_job(context: Context) -> str | None:
@@ -68,14 +58,6 @@ def needs_job(context: Context) -> str | None:
     if context.job is None:
         return "no job is selected"
     return "it is gone" if context.job_state == GONE else None
-
-
-def _cannot_retry(context: Context) -> str | None:
-    return state_reason(context, "retried", ("failed",))
-
-
-def _cannot_promote(context: Context) -> str | None:
-    return state_reason(context, "promoted", ("delayed", "prioritized"))
 
 
 def state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | None:
@@ -89,23 +71,56 @@ def state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | 
     return f"only {which} jobs can be {done}; this one is {clean(context.job_state, single_line=True)}"
 
 
+def _cannot_retry(context: Context) -> str | None:
+    return state_reason(context, "retried", ("failed",))
+
+
+def _cannot_promote(context: Context) -> str | None:
+    return state_reason(context, "promoted", ("delayed", "prioritized"))
+
+
+def _jobs_shown(context: Context) -> list[str]:
+    """Names of the jobs that are listed, to complete what is typed."""
+    listing = context.snapshot.jobs
+    return [] if listing is None else [clean(str(row.ref), single_line=True) for row in listing.rows[:200]]
+
+
+#: A job is typed after the command.
+JOB = Words("job", _jobs_shown)
+
+
+def on_screen(scope: str, actions: Actions[C]) -> list[Action[C]]:
+    """Give actions on a job to a screen. The `:` line knows each command once: the list's."""
+    return [
+        replace(
+            action,
+            id=f"{scope}.{action.id}",
+            scope=scope,
+            command=action.command if scope == "jobs" else None,
+        )
+        for action in actions
+    ]
+
+
+@ON_A_JOB("retry", "R", danger=Danger.CHANGE, why_not=_cannot_retry, footer=20, command="retry", takes=JOB)
 async def _retry(context: Context) -> str:
-    job = context.job
-    assert job is not None
+    """Let a failed job run again."""
+    job = context.needed_job
     await context.change(job.queue, lambda queue, actor: queue.retry_job(job.id, actor=actor))
     return f"{context.shown_job} waits again"
 
 
+@ON_A_JOB(
+    "promote", "P", danger=Danger.CHANGE, why_not=_cannot_promote, footer=30, command="promote", takes=JOB
+)
 async def _promote(context: Context) -> str:
-    job = context.job
-    assert job is not None
+    """Let a delayed job start now."""
+    job = context.needed_job
     await context.change(job.queue, lambda queue, actor: queue.promote_job(job.id, actor=actor))
     return f"{context.shown_job} promoted: it may start now"
 
 
-def _ask_remove(context: Context) -> Question | None:
-    if context.job is None:
-        return None
+def _ask_remove(context: Context) -> Question:
     running = context.job_state == "active"
     return Question(
         title=f"Remove {context.shown_job}?",
@@ -115,204 +130,113 @@ def _ask_remove(context: Context) -> Question | None:
     )
 
 
-async def _remove(context: Context) -> str:
-    job = context.job
-    assert job is not None
-    force = context.job_state == "active"
+@ON_A_JOB(
+    "remove",
+    "x",
+    "delete",
+    danger=Danger.CONFIRM,
+    why_not=needs_job,
+    ask=_ask_remove,
+    footer=40,
+    command="remove",
+    takes=JOB,
+)
+async def remove(context: Context) -> str:
+    """Remove the job with everything it holds."""
+    job, force = context.needed_job, context.job_state == "active"
     gone = await context.change(
         job.queue, lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor)
     )
     return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
 
 
-def jobs_shown(context: Context) -> list[str]:
-    """Names of the jobs that are listed, to complete what is typed."""
-    listing = context.snapshot.jobs
-    return [] if listing is None else [clean(str(row.ref), single_line=True) for row in listing.rows[:200]]
+@ON_A_JOB("tokens", "t", why_not=needs_job, footer=50)
+def follow(context: Context) -> None:
+    """Follow the job's tokens on the streams screen."""
+    context.console.go("streams", context.job)
 
 
-#: What can be done with a job, in the list, on its page and in its flow.
-ON_A_JOB: tuple[Action[CopyContext], ...] = (
-    Action(
-        id="retry",
-        title="retry",
-        help="Let a failed job run again.",
-        keys=("R",),
-        danger=Danger.CHANGE,
-        why_not=_cannot_retry,
-        run=_retry,
-        footer=20,
-        command="retry",
-        takes="job",
-        complete=jobs_shown,
-    ),
-    Action(
-        id="promote",
-        title="promote",
-        help="Let a delayed job start now.",
-        keys=("P",),
-        danger=Danger.CHANGE,
-        why_not=_cannot_promote,
-        run=_promote,
-        footer=30,
-        command="promote",
-        takes="job",
-        complete=jobs_shown,
-    ),
-    Action(
-        id="remove",
-        title="remove",
-        help="Remove the job with everything it holds.",
-        keys=("x", "delete"),
-        danger=Danger.CONFIRM,
-        why_not=needs_job,
-        ask=_ask_remove,
-        run=_remove,
-        footer=40,
-        command="remove",
-        takes="job",
-        complete=jobs_shown,
-    ),
-    Action(
-        id="tokens",
-        title="tokens",
-        help="Follow the job's tokens on the streams screen.",
-        keys=("t",),
-        why_not=needs_job,
-        run=lambda context: context.console.go("streams", context.job),
-        footer=50,
-    ),
-    Action(
-        id="copy",
-        title="copy",
-        help="Copy the job's id (in the list) or its payload (on its page) to the clipboard.",
-        keys=("y",),
-        why_not=needs_job,
-        run=lambda context: context.page.copy(),
-        footer=60,
-    ),
-)
+@ON_A_JOB("copy", "y", why_not=needs_job, footer=60)
+def copy(context: CopyContext) -> str | None:
+    """Copy the job's id (in the list) or its payload (on its page) to the clipboard."""
+    return context.page.copy()
 
 
-def _both(scope: str) -> tuple[Action[CopyContext], ...]:
-    # The `:` line knows each command once: the list's.
-    return tuple(
-        replace(
-            action,
-            id=f"{scope}.{action.id}",
-            scope=scope,
-            command=action.command if scope == "jobs" else None,
-        )
-        for action in ON_A_JOB
-    )
+# --- the list ----------------------------------------------------------------------------------------------
 
 
-_LIST: tuple[Action[JobListContext], ...] = (
-    Action(
-        id="jobs.open",
-        title="open",
-        help="Open the page of the selected job.",
-        keys=("enter",),
-        scope="jobs",
-        why_not=needs_job,
-        run=lambda context: context.page.open_selected(),
-        footer=10,
-    ),
-    *_both("jobs"),
-    Action(
-        id="jobs.next-state",
-        title="state",
-        help="Show the jobs of the next state.",
-        keys=("tab", "right", "l"),
-        scope="jobs",
-        run=lambda context: context.page.next_state(1),
-        footer=15,
-    ),
-    Action(
-        id="jobs.previous-state",
-        title="previous state",
-        help="Show the jobs of the state before.",
-        keys=("shift+tab", "left", "h"),
-        scope="jobs",
-        run=lambda context: context.page.next_state(-1),
-    ),
-    Action(
-        id="jobs.order",
-        title="order",
-        help="Turn the order round: newest or oldest first.",
-        keys=("o",),
-        scope="jobs",
-        run=lambda context: context.page.turn_order(),
-        footer=65,
-    ),
-    Action(
-        id="jobs.next-queue",
-        title="next queue",
-        help="Show the jobs of the next queue.",
-        keys=("right_square_bracket",),
-        scope="jobs",
-        run=lambda context: context.page.next_queue(1),
-    ),
-    Action(
-        id="jobs.previous-queue",
-        title="previous queue",
-        help="Show the jobs of the queue before.",
-        keys=("left_square_bracket",),
-        scope="jobs",
-        run=lambda context: context.page.next_queue(-1),
-    ),
-)
+@_LIST("jobs.open", "enter", why_not=needs_job, footer=10)
+def _open(context: JobListContext) -> None:
+    """Open the page of the selected job."""
+    context.page.open_selected()
 
-_PAGE: tuple[Action[JobPageContext], ...] = (
-    *_both("job"),
-    Action(
-        id="job.raw",
-        title="raw",
-        help="Show the payload as it is stored, or laid out again.",
-        keys=("e",),
-        scope="job",
-        run=lambda context: context.page.toggle_raw(),
-        footer=55,
-    ),
-    Action(
-        id="job.reveal",
-        title="reveal",
-        help="Show masked secrets until the page is left, or mask them again.",
-        keys=("v",),
-        scope="job",
-        run=lambda context: context.page.toggle_reveal(),
-        footer=57,
-    ),
-    Action(
-        id="job.more",
-        title="more",
-        help="Read the whole payload of a job whose payload was cut.",
-        keys=("m",),
-        scope="job",
-        run=lambda context: context.page.load_whole(),
-    ),
-)
 
-_OPEN: tuple[Action[Context], ...] = (
-    Action(
-        id="open-job",
-        title="job",
-        help="Open a job by its name, as in `:job inference:42`.",
-        why_not=needs_job,
-        run=lambda context: context.console.go("jobs", context.job),
-        command="job",
-        takes="job",
-        complete=jobs_shown,
-    ),
-    Action(
-        id="open-queue",
-        title="queue",
-        help="Open the jobs of a queue, as in `:queue inference`.",
-        run=lambda context: context.console.go("jobs", context.queue),
-        command="queue",
-        takes="queue",
-        complete=queue_names,
-    ),
-)
+_LIST += on_screen("jobs", ON_A_JOB)
+
+
+@_LIST("jobs.next-state", "tab", "right", "l", title="state", footer=15)
+def _next_state(context: JobListContext) -> None:
+    """Show the jobs of the next state."""
+    context.page.next_state(1)
+
+
+@_LIST("jobs.previous-state", "shift+tab", "left", "h")
+def _previous_state(context: JobListContext) -> None:
+    """Show the jobs of the state before."""
+    context.page.next_state(-1)
+
+
+@_LIST("jobs.order", "o", footer=65)
+def _order(context: JobListContext) -> str | None:
+    """Turn the order round: newest or oldest first."""
+    return context.page.turn_order()
+
+
+@_LIST("jobs.next-queue", "right_square_bracket")
+def _next_queue(context: JobListContext) -> None:
+    """Show the jobs of the next queue."""
+    context.page.next_queue(1)
+
+
+@_LIST("jobs.previous-queue", "left_square_bracket")
+def _previous_queue(context: JobListContext) -> None:
+    """Show the jobs of the queue before."""
+    context.page.next_queue(-1)
+
+
+# --- the page of one job, and what leads to it -------------------------------------------------------------
+
+_PAGE += on_screen("job", ON_A_JOB)
+
+
+@_PAGE("job.raw", "e", footer=55)
+def _raw(context: JobPageContext) -> str:
+    """Show the payload as it is stored, or laid out again."""
+    return context.page.toggle_raw()
+
+
+@_PAGE("job.reveal", "v", footer=57)
+def _reveal(context: JobPageContext) -> str:
+    """Show masked secrets until the page is left, or mask them again."""
+    return context.page.toggle_reveal()
+
+
+@_PAGE("job.more", "m")
+async def _more(context: JobPageContext) -> str:
+    """Read the whole payload of a job whose payload was cut."""
+    return await context.page.load_whole()
+
+
+@_OPEN("open-job", title="job", why_not=needs_job, command="job", takes=JOB)
+def _open_job(context: Context) -> None:
+    """Open a job by its name, as in `:job inference:42`."""
+    context.console.go("jobs", context.job)
+
+
+@_OPEN("open-queue", title="queue", command="queue", takes=QUEUE)
+def _open_queue(context: Context) -> None:
+    """Open the jobs of a queue, as in `:queue inference`."""
+    context.console.go("jobs", context.queue)
+
 
 ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_PAGE, *_OPEN)

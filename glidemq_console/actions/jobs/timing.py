@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ...text.format import duration, plural
 from ...text.parse import parse_priority, parse_wait
-from ...text.safe import clean
-from ..base import Action, Context, Danger, Question, Unchanged
-from ..perform import ask_value
-from .control import jobs_shown, state_reason
+from ...text.safe import short
+from ..base import Actions, Context, Danger, Question, Unchanged
+from ..perform import UNCHANGED, ask_value
+from .control import JOB, on_screen, state_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
     from glidemq_core.records import JobRow
 
+ACTIONS: Actions[Context] = Actions("jobs")
+_ON_A_JOB: Actions[Context] = Actions()
 _NOT_STARTED = ("waiting", "prioritized", "delayed")
 #: Errors that the question about a retry names.
 _ERRORS_NAMED = 3
@@ -30,40 +32,46 @@ def _cannot_change(context: Context) -> str | None:
     return state_reason(context, "changed", _NOT_STARTED)
 
 
+@_ON_A_JOB(
+    "delay", "d", danger=Danger.CHANGE, why_not=_cannot_change, prompts=True, command="set-delay", takes=JOB
+)
 async def _delay(context: Context) -> str:
-    job = context.job
-    assert job is not None
-    given = await ask_value(
+    """Let a job that has not started wait for some time, or start now."""
+    job = context.needed_job
+    wait_ms = await ask_value(
         context,
         f"Let {context.shown_job} wait",
         "How long from now, as 30s, 5m, 2h or 1d; 0 makes it ready at once.",
         "",
         parse_wait,
     )
-    if given is None:
-        return Unchanged("nothing was changed")
-    wait_ms = parse_wait(given)
-    if isinstance(wait_ms, str):
-        return wait_ms
+    if wait_ms is None:
+        return UNCHANGED
     await context.change(job.queue, lambda queue, actor: queue.change_job_delay(job.id, wait_ms, actor=actor))
     return f"{context.shown_job} " + (f"starts in {duration(wait_ms)}" if wait_ms else "may start now")
 
 
+@_ON_A_JOB(
+    "priority",
+    "p",
+    danger=Danger.CHANGE,
+    why_not=_cannot_change,
+    prompts=True,
+    command="set-priority",
+    takes=JOB,
+)
 async def _priority(context: Context) -> str:
-    job, row = context.job, context.row
-    assert job is not None
-    given = await ask_value(
+    """Let a job that has not started go before others, or take its priority away."""
+    job, row = context.needed_job, context.row
+    priority = await ask_value(
         context,
         f"Priority of {context.shown_job}",
         "1 starts first, 2048 last of those with a priority; 0 takes the priority away.",
         str(row.priority) if row is not None and row.priority else "",
         parse_priority,
     )
-    if given is None:
-        return Unchanged("nothing was changed")
-    priority = parse_priority(given)
-    if isinstance(priority, str):
-        return priority
+    if priority is None:
+        return UNCHANGED
     await context.change(
         job.queue, lambda queue, actor: queue.change_job_priority(job.id, priority, actor=actor)
     )
@@ -82,12 +90,11 @@ def _cannot_retry_listed(context: Context) -> str | None:
     return None if _failed_listed(context) else "no failed job is listed"
 
 
-def _ask_retry_listed(context: Context) -> Question | None:
+def _ask_retry_listed(context: Context) -> Question:
     rows, listing = _failed_listed(context), context.snapshot.jobs
-    if listing is None:
-        return None
+    assert listing is not None
     sought = listing.query.find
-    about = f" that have “{clean(sought, single_line=True, limit=40)}”" if sought else ""
+    about = f" that have “{short(sought, 40)}”" if sought else ""
     more = " More are there than are loaded; only these are retried." if listing.has_more else ""
     return Question(
         title=f"Retry {plural(len(rows), 'failed job')} of {context.shown_queue}{about}?",
@@ -99,76 +106,35 @@ def _ask_retry_listed(context: Context) -> Question | None:
 
 def _reasons(rows: Iterable[JobRow]) -> str:
     """The most frequent errors, a line each."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        reason = clean(row.failed_reason or "no reason", single_line=True, limit=50)
-        counts[reason] = counts.get(reason, 0) + 1
-    often = sorted(counts.items(), key=lambda pair: -pair[1])
+    often = Counter(short(row.failed_reason or "no reason", 50) for row in rows).most_common()
     lines = [f"{count:>4}  {reason}" for reason, count in often[:_ERRORS_NAMED]]
     if len(often) > _ERRORS_NAMED:
         lines.append(f"      and {plural(len(often) - _ERRORS_NAMED, 'other error')}")
     return "\n".join(lines)
 
 
+@ACTIONS(
+    "jobs.retry-listed",
+    "A",
+    danger=Danger.CONFIRM,
+    why_not=_cannot_retry_listed,
+    ask=_ask_retry_listed,
+    command="retry-listed",
+)
 async def _retry_listed(context: Context) -> str:
+    """Retry every failed job that is listed: filter (/) by an error first, and only those are."""
     from glidemq_core.jobs.control import retry_some
 
-    assert context.queue is not None
     ids = [row.id for row in _failed_listed(context)]
 
     async def retry(queue: Queue[Any, Any], actor: Actor) -> list[str]:
         return await retry_some(await queue.context(), ids, actor=actor)
 
-    outcomes = await context.change(context.queue, retry)
+    outcomes = await context.change(context.needed_queue, retry)
     moved = sum(outcome == "retried" for outcome in outcomes)
     rest = f"; {plural(len(ids) - moved, 'job')} had moved on" if moved < len(ids) else ""
-    told = f"{context.shown_queue}: {plural(moved, 'job')} retried{rest}"
-    return told if moved else Unchanged(told)
+    message = f"{context.shown_queue}: {plural(moved, 'job')} retried{rest}"
+    return message if moved else Unchanged(message)
 
 
-_BOTH: tuple[Action[Context], ...] = (
-    Action(
-        id="delay",
-        title="delay",
-        help="Let a job that has not started wait for some time, or start now.",
-        keys=("d",),
-        danger=Danger.CHANGE,
-        why_not=_cannot_change,
-        run=_delay,
-        prompts=True,
-        command="set-delay",
-        takes="job",
-        complete=jobs_shown,
-    ),
-    Action(
-        id="priority",
-        title="priority",
-        help="Let a job that has not started go before others, or take its priority away.",
-        keys=("p",),
-        danger=Danger.CHANGE,
-        why_not=_cannot_change,
-        run=_priority,
-        prompts=True,
-        command="set-priority",
-        takes="job",
-        complete=jobs_shown,
-    ),
-)
-
-ACTIONS: tuple[Action[Context], ...] = (
-    Action(
-        id="jobs.retry-listed",
-        title="retry listed",
-        help="Retry every failed job that is listed: filter (/) by an error first, and only those are.",
-        keys=("A",),
-        scope="jobs",
-        danger=Danger.CONFIRM,
-        why_not=_cannot_retry_listed,
-        ask=_ask_retry_listed,
-        run=_retry_listed,
-        command="retry-listed",
-    ),
-    # The `:` line knows each command once: the list's.
-    *(replace(action, id=f"jobs.{action.id}", scope="jobs") for action in _BOTH),
-    *(replace(action, id=f"job.{action.id}", scope="job", command=None) for action in _BOTH),
-)
+ACTIONS += (*on_screen("jobs", _ON_A_JOB), *on_screen("job", _ON_A_JOB))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from ...actions.flows import FlowContext
+from ...actions.flows import FlowListContext
 from ...model.flows import flow_state, root_of
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
@@ -93,9 +93,9 @@ class FlowsScreen(TopUpScreen):
             flows=self._wanted, flows_shown=tuple(flow.root for flow in self._listed if flow.root in seen)
         )
 
-    def context(self) -> FlowContext:
+    def context(self) -> FlowListContext:
         flow = self.selected
-        shown = FlowContext(console=self.console, page=self, snapshot=self.snapshot)
+        shown = FlowListContext(console=self.console, page=self, snapshot=self.snapshot)
         return shown if flow is None else replace(shown, queue=flow.root.queue, job=flow.root, flow=flow)
 
     def status(self, snapshot: Snapshot) -> Parts:
