@@ -100,8 +100,11 @@ class WorkerContext:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the event loop ends without the worker being closed: every task was cancelled."""
-        return any(task.cancelling() for task in self.background)
+        """Whether the event loop ends without the worker being closed: every task was cancelled.
+
+        A time limit that runs out cancels a single one for a moment.
+        """
+        return bool(self.background) and all(task.done() or task.cancelling() for task in self.background)
 
     def emit(self, event: EventName, *args: Any) -> None:
         """Pass an event to its handlers."""
