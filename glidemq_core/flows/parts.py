@@ -24,7 +24,7 @@ from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..server.retry import retry_lost_reply
 from ..server.slots import slot_of
-from ..wire.replies import as_text
+from ..wire.replies import as_text, sliced
 from ..wire.strict_json import parse_json
 from .plan import Plan, PlannedJob, duplicate, group_spec, hash_of
 
@@ -38,6 +38,7 @@ _PART_JOBS = 250
 #: Seconds for which calls are repeated through an outage, once a flow has begun to run.
 _RETRY_S = 60.0
 
+_RELEASE, _UNDO = "release_flow", "undo_flow"
 _KINDS = {"inner": "i", "leaf": "l", "plain": "p"}
 #: Tasks that finish flows whose caller was cancelled after they had begun to run.
 _FINISHING: set[asyncio.Task[None]] = set()
@@ -83,9 +84,7 @@ class PartedFlow:
             DuplicateJobError, ServerError, and errors of the connection: nothing is left, unless their hint says so.
         """
         for place in self._slots:
-            jobs = [job for at, job in self._numbered if at == place]
-            for start in range(0, len(jobs), CALL_JOBS):
-                part = jobs[start : start + CALL_JOBS]
+            for part in sliced([job for at, job in self._numbered if at == place], CALL_JOBS):
                 words = [word for job in part for word in (job.context.keys.root, job.id)]
                 reply = await self._connection.call("reserve_flow", place, self._now_ms, *words)
                 self._take_ids(part, reply)
@@ -123,16 +122,8 @@ class PartedFlow:
     def _words(self, job: PlannedJob) -> list[str | bytes]:
         fields = {**hash_of(job, self._now_ms, self._budget_key()), "state": b"waiting-children"}
         group = "" if job.options.ordering is None else json.dumps(group_spec(job), ensure_ascii=False)
-        words: list[str | bytes] = [
-            job.context.keys.root,
-            job.id,
-            _KINDS[job.kind],
-            group,
-            str(2 * len(fields)),
-        ]
-        for name, value in fields.items():
-            words += [name, value]
-        return words
+        head = (job.context.keys.root, job.id, _KINDS[job.kind], group, str(2 * len(fields)))
+        return [*head, *(word for pair in fields.items() for word in pair)]
 
     async def _link(self) -> None:
         for place, jobs in self._slots.items():
@@ -148,9 +139,8 @@ class PartedFlow:
                 await self._linked(place, words)
 
     async def _linked(self, place: str, words: Sequence[str | int]) -> None:
-        [status] = await self._connection.call(
-            "link_flow", place, self._connection.now_ms(), self._token, *words
-        )
+        now = self._connection.now_ms()
+        [status] = await self._connection.call("link_flow", place, now, self._token, *words)
         self._check(status)
 
     def _check(self, status: bytes) -> None:
@@ -164,7 +154,7 @@ class PartedFlow:
     async def _remove(self, error: BaseException) -> None:
         """Remove what was created before a later step failed."""
         try:
-            await _undo(self._connection, self._home, self._others, self._token)
+            await _in_all_places(self._connection, _UNDO, self._home, self._others, self._token)
             if self._root.outside is not None:
                 await settle_link(self._root.context, self._root.outside, self._root.id, "gone")
         except GlideMQError:
@@ -185,16 +175,15 @@ class PartedFlow:
             task.add_done_callback(_FINISHING.discard)
             raise
         except (CallTimeoutError, ServerUnavailableError) as error:
-            error.hint = (
-                "the flow stands; a worker of its queue, or glidemq doctor --repair, lets the rest of it run"
-            )
+            finishers = "a worker of its queue, or glidemq doctor --repair,"
+            error.hint = f"the flow stands; {finishers} lets the rest of it run"
             raise
 
     async def _begin(self) -> Any:
         return await self._connection.call("begin_flow", self._home, self._connection.now_ms(), self._token)
 
     async def _finish(self) -> None:
-        await _release_all(self._connection, self._home, self._others, self._token)
+        await _in_all_places(self._connection, _RELEASE, self._home, self._others, self._token)
         if self._root.outside is not None:
             await settle_link(self._root.context, self._root.outside, self._root.id, "came")
 
@@ -223,8 +212,8 @@ def _links(jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, PlannedJob, list[s
     """Yield the members and the dependents of each job, as many at a time as one call takes."""
     for job in jobs:
         for kind, others in (("deps", job.members), ("parents", job.dependents)):
-            for start in range(0, len(others), _CALL_LINKS):
-                yield kind, job, [other.member for other in others[start : start + _CALL_LINKS]]
+            for part in sliced(others, _CALL_LINKS):
+                yield kind, job, [other.member for other in part]
 
 
 async def _quietly(finish: Callable[[], Awaitable[None]]) -> None:
@@ -232,31 +221,21 @@ async def _quietly(finish: Callable[[], Awaitable[None]]) -> None:
         await finish()
 
 
-async def _release_all(
-    connection: Connection, home: str, others: Sequence[str], token: str, blob: str = ""
+async def _in_all_places(
+    connection: Connection, function: str, home: str, others: Sequence[str], token: str, blob: str = ""
 ) -> None:
-    """Release the jobs of a flow that can run; its home, which lists the other places, comes last."""
+    """Release the jobs of a flow, or undo it; its home, which lists the other places, comes last."""
     places, at = (*others, home), 0
 
-    async def release() -> Any:
-        now = connection.now_ms()
+    async def call() -> Any:
         # Only the audit of the home's queue has an entry.
         audit = blob if places[at] == home else ""
-        return await connection.call("release_flow", places[at], now, token, _PART_JOBS, audit)
+        return await connection.call(function, places[at], connection.now_ms(), token, _PART_JOBS, audit)
 
     while at < len(places):
-        status, *_ = await retry_lost_reply(release, _RETRY_S)
+        # Once a flow has begun to run it can only be finished: that goes on through an outage.
+        status, *_ = await (retry_lost_reply(call, _RETRY_S) if function == _RELEASE else call())
         if places[at] == home:
-            blob = ""
-        at += status != b"more"
-
-
-async def _undo(connection: Connection, home: str, others: Sequence[str], token: str, blob: str = "") -> None:
-    places, at = (*others, home), 0
-    while at < len(places):
-        audit, now = blob if places[at] == home else "", connection.now_ms()
-        status, *_ = await connection.call("undo_flow", places[at], now, token, _PART_JOBS, audit)
-        if audit:
             blob = ""
         at += status != b"more"
 
@@ -275,24 +254,16 @@ async def recover_flows(
     oldest = context.now_ms() - older_than_ms
     recovered: dict[str, str] = {}
     for token, entry in (await read_unfinished_flows(context)).items():
-        at = entry.get("at")
-        if (
-            not isinstance(at, (int, float))
-            or at > oldest
-            or entry.get("state") not in ("making", "releasing")
-        ):
+        at, state = entry.get("at"), entry["state"]
+        if not isinstance(at, (int, float)) or at > oldest or state not in ("making", "releasing"):
             continue
         found = entry.get("others")
         others = [place for place in found if isinstance(place, str)] if isinstance(found, list) else []
-        home = context.keys.root
-        detail = {"flow": token, "state": entry["state"]}
+        detail = {"flow": token, "state": state}
         blob = await audit_blob(context, actor, "finish_flows", (), context.now_ms(), detail=detail)
-        if entry["state"] == "releasing":
-            await _release_all(context.connection, home, others, token, blob)
-            recovered[token] = "finished"
-        else:
-            await _undo(context.connection, home, others, token, blob)
-            recovered[token] = "removed"
+        function, outcome = (_RELEASE, "finished") if state == "releasing" else (_UNDO, "removed")
+        await _in_all_places(context.connection, function, context.keys.root, others, token, blob)
+        recovered[token] = outcome
     return recovered
 
 

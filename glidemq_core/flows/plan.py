@@ -153,9 +153,8 @@ def _planned_job(node: FlowJob, context_of: ContextOf, parent: PlannedJob | None
 def _planned(node: FlowJob | DagNode, context_of: ContextOf, kind: JobKind) -> PlannedJob:
     options = node.options if node.options is not None else JobOptions()
     if not isinstance(options, JobOptions):
-        raise definition_error(
-            f'options of "{node.name}" must be JobOptions', str(node.name), "options", node.options
-        )
+        message = f'options of "{node.name}" must be JobOptions'
+        raise definition_error(message, str(node.name), "options", node.options)
     context = context_of(queue_name(node.queue, "queue"))
     record = encode_job(context, node.name, node.data, options)
     return PlannedJob(context, node.name, record, options, kind, id=options.job_id or "")
@@ -164,9 +163,8 @@ def _planned(node: FlowJob | DagNode, context_of: ContextOf, kind: JobKind) -> P
 def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
     """Refuse a flow that is too large, ids given twice, and jobs with the ordering key of a job that waits for them."""
     if len(plan.jobs) > MAX_JOBS:
-        raise definition_error(
-            f"a {plan.kind} has at most {MAX_JOBS} jobs, this one has {len(plan.jobs)}", plan.jobs[0].name
-        )
+        message = f"a {plan.kind} has at most {MAX_JOBS} jobs, this one has {len(plan.jobs)}"
+        raise definition_error(message, plan.jobs[0].name)
     size = sum(len(job.record[2]) for job in plan.jobs)
     if size > MAX_BYTES:
         message = f"the data of a {plan.kind} is at most {MAX_BYTES} bytes together, this is {size}"
@@ -174,11 +172,8 @@ def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
     taken: set[str] = set()
     for job in plan.jobs:
         if len(job.dependents) > MAX_WAITERS:
-            raise definition_error(
-                f'{len(job.dependents)} nodes wait for "{job.name}", at most {MAX_WAITERS} may',
-                job.name,
-                "deps",
-            )
+            message = f'{len(job.dependents)} nodes wait for "{job.name}", at most {MAX_WAITERS} may'
+            raise definition_error(message, job.name, "deps")
         if job.id and job.member in taken:
             raise duplicate(plan, job)
         if job.id:
@@ -191,13 +186,9 @@ def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
         if job.options.ordering is not None:
             mine = (job.context.queue, job.options.ordering.key)
             if mine in keys:
-                raise definition_error(
-                    f"\"{job.name}\" has the ordering key '{mine[1]}' of a job that waits for it: "
-                    "both would wait for ever",
-                    job.name,
-                    "ordering",
-                    mine[1],
-                )
+                message = f"\"{job.name}\" has the ordering key '{mine[1]}' of a job that waits for it: "
+                message += "both would wait for ever"
+                raise definition_error(message, job.name, "ordering", mine[1])
             keys |= {mine}
         keys_of[job] = keys
 
@@ -265,8 +256,4 @@ def _compact(items: list[str]) -> bytes:
 
 def _milli(job: PlannedJob) -> Callable[[float], int]:
     """Return how a job converts tokens into thousandths: Node rounds them down for jobs with links."""
-    return millitokens if job.kind == "plain" else _floored
-
-
-def _floored(tokens: float) -> int:
-    return math.floor(tokens * 1000)
+    return millitokens if job.kind == "plain" else lambda tokens: math.floor(tokens * 1000)

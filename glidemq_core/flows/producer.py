@@ -67,9 +67,12 @@ class FlowProducer:
         plan = plan_tree(flow, self._context_of(connection))
         plan.root.outside = plan.root.options.parent
         creation = _Creation(connection, plan, budget)
-        creation.check_slots(cross_slot)
-        await creation.run()
-        return _tree(creation, plan)
+        await creation.run(cross_slot)
+        built: dict[PlannedJob, JobNode] = {}
+        for job in plan.announced:  # children first
+            children = tuple(built[child] for child in job.members)
+            built[job] = JobNode(creation.job_of(job), children or None)
+        return built[plan.root]
 
     async def add_bulk(self, flows: Iterable[FlowJob], *, cross_slot: bool = False) -> list[JobNode]:
         """Create flows one after another; stops at the first error, earlier flows stay. As `add`."""
@@ -97,8 +100,7 @@ class FlowProducer:
             return {}
         plan = plan_dag(given, self._context_of(connection))
         creation = _Creation(connection, plan, None)
-        creation.check_slots(cross_slot)
-        await creation.run()
+        await creation.run(cross_slot)
         return {job.name: creation.job_of(job) for job in plan.jobs}
 
     async def close(self) -> None:
@@ -139,25 +141,23 @@ class _Creation:
     def _budget_key(self) -> str:
         return self._root.context.keys.budget(self._root.id) if self._budget is not None else self._inherited
 
-    def check_slots(self, cross_slot: bool) -> None:
-        """Refuse a flow over several slots, unless the caller allows it. Raises InvalidOptionError."""
-        queues = [job.context.keys for job in self._plan.jobs]
-        if self._root.outside is not None:
-            queues.append(QueueKeys(self._root.context.keys.prefix, self._root.outside.queue))
-        check_one_slot(self._connection, queues, cross_slot)
+    async def run(self, cross_slot: bool) -> None:
+        """Create all jobs; their ids are known afterwards.
 
-    async def run(self) -> None:
-        """Create all jobs; their ids are known afterwards."""
+        Args:
+            cross_slot: whether they may lie in several slots; else InvalidOptionError is raised.
+        """
         outside = self._root.outside
-        keys = self._root.context.keys
-        reached = {self._slot(job.context.keys) for job in self._plan.jobs}
+        queues = [job.context.keys for job in self._plan.jobs]
+        if outside is not None:
+            queues.append(QueueKeys(self._root.context.keys.prefix, outside.queue))
+        check_one_slot(self._connection, queues, cross_slot)
         if outside is not None:
             await check_parent_queue(self._root.context, outside)
-            above = QueueKeys(keys.prefix, outside.queue)
-            reached.add(self._slot(above))
-            stored = await self._connection.command("HGET", above.job(outside.id), "budgetKey")
+            stored = await self._connection.command("HGET", queues[-1].job(outside.id), "budgetKey")
             self._inherited = stored.decode() if stored else ""
-        words = None if len(reached) > 1 else self._in_one_call()
+        slots = {slot_of(self._connection, keys) for keys in queues}
+        words = None if len(slots) > 1 else self._in_one_call()
         if words is None:
             await PartedFlow(
                 self._connection,
@@ -172,9 +172,6 @@ class _Creation:
             self._take_ids(self._plan.jobs, reply)
         for context in {job.context.queue: job.context for job in self._plan.jobs}.values():
             await register_queue(context)
-
-    def _slot(self, keys: QueueKeys) -> int:
-        return slot_of(self._connection, keys)
 
     def _in_one_call(self) -> list[str | int] | None:
         """Return the arguments that create the flow in one call; None if that call would be too large."""
@@ -210,12 +207,3 @@ class _Creation:
     def job_of(self, planned: PlannedJob) -> Job[Any, Any]:
         """Return a created job as it was written, without reading it."""
         return Job(planned.context, planned.id, hash_of(planned, self._now_ms, self._budget_key))
-
-
-def _tree(creation: _Creation, plan: Plan) -> JobNode:
-    """Return the created jobs in the shape of the described tree."""
-    built: dict[PlannedJob, JobNode] = {}
-    for job in plan.announced:  # children first
-        children = tuple(built[child] for child in job.members)
-        built[job] = JobNode(creation.job_of(job), children or None)
-    return built[plan.root]

@@ -13,7 +13,7 @@ from ..options.job import Actor, JobRef
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys, done_marker
 from ..wire.numbers import to_int
-from ..wire.replies import as_text
+from ..wire.replies import as_text, sliced
 from .walk import parse_members, whole_tree
 
 #: Children that are read in one round trip, and counted by one call.
@@ -58,12 +58,8 @@ async def release_parent(
         chosen = list(children)
         for child in chosen:
             if child in states and child not in ended:
-                refuse(
-                    "children",
-                    child,
-                    "children that failed or are gone",
-                    f"child '{child}' is {states[child]} and may still complete",
-                )
+                message = f"child '{child}' is {states[child]} and may still complete"
+                refuse("children", child, "children that failed or are gone", message)
             if child not in states:
                 refuse("children", child, "children it waits for", f"'{parent}' does not wait for '{child}'")
         ended = chosen
@@ -81,11 +77,8 @@ async def pending_children(context: QueueContext, parent: JobRef) -> dict[JobRef
     connection, prefix = context.connection, context.keys.prefix
     keys = QueueKeys(prefix, parent.queue)
     members = parse_members(await connection.command("SMEMBERS", keys.deps(parent.id)) or (), prefix)
-    if not members:
-        return {}
     found: dict[JobRef, str] = {}
-    for start in range(0, len(members), _PAGE):
-        part = members[start : start + _PAGE]
+    for part in sliced(members, _PAGE):
         fields = [done_marker(QueueKeys(prefix, child.queue).member(child.id)) for child in part]
         markers = await connection.command("HMGET", keys.job(parent.id), *fields)
         pending = [child for child, marker in zip(part, markers, strict=True) if marker is None]
@@ -105,31 +98,24 @@ async def _count(
         JobNotFoundError, JobStateError.
     """
     prefix = context.keys.prefix
+    keys = QueueKeys(prefix, parent.queue)
     members = [QueueKeys(prefix, child.queue).member(child.id) for child in children]
     counted: list[JobRef] = []
-    for start in range(0, max(1, len(members)), _COUNTED):
-        counted += await _count_part(context, parent, members[start : start + _COUNTED], action, actor)
+    for part in sliced(members, _COUNTED) or [[]]:
+        detail = {"children": part}
+        blob = await audit_blob(context, actor, action, [parent.id], context.now_ms(), detail=detail)
+        status, *rest = await context.connection.call("release_parent", keys.root, parent.id, blob, *part)
+        if status == b"not_found":
+            raise QueueContext(context.connection, keys).missing(parent.id)
+        if status == b"not_waiting":
+            state = as_text(rest[0])
+            raise JobStateError(
+                f"job '{parent}' is {state}, it does not wait for children",
+                queue=parent.queue,
+                job_id=parent.id,
+                operation=action,
+                state=state,
+                needed="waiting-children",
+            )
+        counted += parse_members([member for member in rest if member != b"released"], prefix)
     return sorted(counted)
-
-
-async def _count_part(
-    context: QueueContext, parent: JobRef, members: list[str], action: str, actor: Actor | None
-) -> list[JobRef]:
-    prefix = context.keys.prefix
-    keys = QueueKeys(prefix, parent.queue)
-    detail = {"children": members}
-    blob = await audit_blob(context, actor, action, [parent.id], context.now_ms(), detail=detail)
-    status, *rest = await context.connection.call("release_parent", keys.root, parent.id, blob, *members)
-    if status == b"not_found":
-        raise QueueContext(context.connection, keys).missing(parent.id)
-    if status == b"not_waiting":
-        state = rest[0].decode("utf-8", "replace")
-        raise JobStateError(
-            f"job '{parent}' is {state}, it does not wait for children",
-            queue=parent.queue,
-            job_id=parent.id,
-            operation=action,
-            state=state,
-            needed="waiting-children",
-        )
-    return parse_members([member for member in rest if member != b"released"], prefix)

@@ -7,11 +7,11 @@ from typing import Any
 
 from ..ai.usage.ledger import attempts_of, runs_of
 from ..ai.usage.totals import UsageSum
-from ..records import Attempt, FlowUsage, JobRef, Totals, Usage
+from ..records import FlowUsage, JobRef, Totals, Usage
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
-from ..wire.replies import as_text, picked_fields, readable
+from ..wire.replies import as_text, picked_fields, readable, sliced
 from .walk import children_of, whole_tree
 
 _PAGE = 1_000
@@ -35,42 +35,34 @@ async def get_flow_usage(
     return FlowUsage(**total.totals(), wasted=Totals(**wasted.totals()) if ledger else None)
 
 
-def _keys(context: QueueContext, ref: JobRef) -> QueueKeys:
-    return context.keys if ref.queue == context.queue else QueueKeys(context.keys.prefix, ref.queue)
-
-
 async def _add_usage(
     context: QueueContext, jobs: Sequence[JobRef], ledger: bool, total: UsageSum, wasted: UsageSum
 ) -> None:
-    for start in range(0, len(jobs), _PAGE):
-        part = jobs[start : start + _PAGE]
+    fields = (*STORED_USAGE, "state")
+    for part in sliced(jobs, _PAGE):
+        keys = [QueueKeys(context.keys.prefix, ref.queue) for ref in part]
         commands: list[tuple[str | int, ...]] = [
-            ("HMGET", _keys(context, ref).job(ref.id), *STORED_USAGE, "state") for ref in part
+            ("HMGET", mine.job(ref.id), *fields) for mine, ref in zip(keys, part, strict=True)
         ]
         if ledger:
-            commands += [("LRANGE", _keys(context, ref).ledger(ref.id), 0, -1) for ref in part]
+            commands += [("LRANGE", mine.ledger(ref.id), 0, -1) for mine, ref in zip(keys, part, strict=True)]
         answers = [readable(answer) for answer in await context.connection.pipeline(commands)]
         gone = [place for place in range(len(part)) if not answers[place] or answers[place][-1] is None]
         kept = await context.connection.pipeline(
-            [("HMGET", _keys(context, part[at]).kept(part[at].id), *STORED_USAGE, "state") for at in gone]
+            [("HMGET", keys[place].kept(part[place].id), *fields) for place in gone]
         )
         for place, answer in zip(gone, kept, strict=True):
             answers[place] = readable(answer)
         for place in range(len(part)):
-            values = answers[place]
-            *stored, state = values or [None] * (len(STORED_USAGE) + 1)
+            *stored, state = answers[place] or [None] * len(fields)
             latest = decode_usage(picked_fields(STORED_USAGE, stored))
-            entries = answers[len(part) + place] if ledger else ()
+            entries = (answers[len(part) + place] if ledger else None) or ()
             total.add_job(_reports(latest, entries))
-            wasted.add_job(_wasted(entries, as_text(state)))
-
-
-def _wasted(entries: Any, state: str) -> list[Attempt]:
-    """Return the attempts that failed or were lost."""
-    return [run for run in attempts_of(entries or (), state) if run.outcome in ("failed", "lost")]
+            attempts = attempts_of(entries, as_text(state))
+            wasted.add_job(attempt for attempt in attempts if attempt.outcome in ("failed", "lost"))
 
 
 def _reports(latest: Usage | None, entries: Any) -> list[Usage]:
     """Return the reports of all attempts; the latest one is not in the ledger if a Node worker wrote it."""
-    kept = [run.usage for run in runs_of(entries or ()) if run.usage]
+    kept = [run.usage for run in runs_of(entries) if run.usage]
     return kept if latest is None or (kept and kept[-1] == latest) else [*kept, latest]

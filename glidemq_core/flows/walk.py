@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..options.job import JobRef
 from ..server.connection import Connection
 from ..wire.keys import QueueKeys, split_member
-from ..wire.replies import as_text, readable
+from ..wire.replies import as_text, readable, sliced
 
 #: Jobs of a flow that are looked at, at most.
 MAX_JOBS = 100_000
@@ -17,11 +17,10 @@ _PAGE = 1_000
 async def children_of(connection: Connection, prefix: str, jobs: Sequence[JobRef]) -> list[list[JobRef]]:
     """Read what each job waits for: the members of its `deps`, in order of queue and id."""
     found: list[list[JobRef]] = []
-    for start in range(0, len(jobs), _PAGE):
-        part = jobs[start : start + _PAGE]
+    for part in sliced(jobs, _PAGE):
         commands = [("SMEMBERS", QueueKeys(prefix, ref.queue).deps(ref.id)) for ref in part]
-        for members in await connection.pipeline(commands):
-            found.append(parse_members(readable(members) or (), prefix))
+        answers = await connection.pipeline(commands)
+        found += [parse_members(readable(members) or (), prefix) for members in answers]
     return found
 
 

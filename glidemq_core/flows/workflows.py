@@ -34,12 +34,11 @@ async def chain(
     """
     if not jobs:
         refuse("jobs", jobs, "at least one job", "chain() requires at least one job")
-    node: FlowJob | None = None
+    below: tuple[FlowJob, ...] = ()
     for job in reversed(jobs):
-        node = _flow_job(queue, job, () if node is None else (node,))
-    assert node is not None
+        below = (_flow_job(queue, job, below),)
     async with _producer(connection, prefix) as producer:
-        return await producer.add(node)
+        return await producer.add(below[0])
 
 
 async def group(

@@ -225,7 +225,6 @@ async def died(connection: Connection, number: int, of: tuple[str, ...]) -> None
         patch.setattr("glidemq_core.flows.producer.CALL_JOBS", 0)
         patch.setattr(parts, "_PART_JOBS", 3)
         patch.setattr(connection, "call", Calls(connection, number, "cancelled", of))
-        patch.setattr(parts, "_undo", asyncio.sleep)
         patch.setattr(parts.PartedFlow, "_finish", lambda self: asyncio.sleep(0))
         patch.setattr(parts.PartedFlow, "_remove", lambda self, error: asyncio.sleep(0))
         async with FlowProducer(connection) as producer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from glidemq_core.ai.usage.totals import UsageSum
 from glidemq_core.errors import PermissionDeniedError
-from glidemq_core.flows.budget_forecast import with_rates
+from glidemq_core.flows.budgets import with_rates
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import is_overdue
