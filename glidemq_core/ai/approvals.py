@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -20,7 +20,6 @@ from ..options.fields import (
     refuse,
     some_text,
     text,
-    to_epoch_ms,
 )
 from ..options.job import Actor
 from ..records import Approval, Decision
@@ -31,26 +30,12 @@ from ..wire.numbers import parse_number
 from ..wire.payload import encode_json
 from ..wire.replies import as_text
 from .reviews import bound_facts
-from .signals import signal_head
+from .suspension import expected_ms, signal_head
 
 #: How often a decision without a review hash is sent again because the payload has changed meanwhile.
 _TRIES = 5
 #: Facts that match no job.
 _NO_FACTS = ("",) * 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """What the caller of a decision asks for."""
-
-    action: DecisionAction
-    actor: Actor
-    message: Mapping[str, Any]
-    signal: str
-    data: Any
-    expect: str | None
-    expected_suspended_at: Instant | None
-    unseen: bool = False
 
 
 async def approve(
@@ -70,17 +55,9 @@ async def approve(
     if comment is not None:
         actor = replace(actor, comment=text(comment, "comment"))
     message = {"approved": True, "action": "approve", "comment": actor.comment}
-    request = _Request(
-        action="approve",
-        actor=actor,
-        message=message,
-        signal=signal,
-        data=data,
-        expect=expect,
-        expected_suspended_at=expected_suspended_at,
-        unseen=flag(unseen, "unseen"),
-    )
-    return await _decide(context, job_id, request)
+    audited = {"unseen": True} if flag(unseen, "unseen") else {}
+    asked = data, expect, expected_suspended_at
+    return await _decide(context, job_id, "approve", actor, message, signal, *asked, audited)
 
 
 async def reject(
@@ -99,16 +76,8 @@ async def reject(
     if not some_text(reason, "reason").strip():
         refuse("reason", reason, "text, not blank")
     message = {"approved": False, "action": "reject", "comment": reason, "reason": reason}
-    request = _Request(
-        action="reject",
-        actor=replace(actor, comment=reason),
-        message=message,
-        signal=signal,
-        data=data,
-        expect=expect,
-        expected_suspended_at=expected_suspended_at,
-    )
-    return await _decide(context, job_id, request)
+    actor, asked = replace(actor, comment=reason), (data, expect, expected_suspended_at)
+    return await _decide(context, job_id, "reject", actor, message, signal, *asked, {})
 
 
 def not_shown(
@@ -128,32 +97,33 @@ def not_shown(
     )
 
 
-async def _decide(context: QueueContext, job_id: str, request: _Request) -> Decision:
-    expect = None if request.expect is None else text(request.expect, "expect").lower()
-    now = context.now_ms()
-    since = (
-        ""
-        if request.expected_suspended_at is None
-        else to_epoch_ms(request.expected_suspended_at, "expected_suspended_at")
-    )
-    edited = request.data is not UNSET
-    detail = {"signal": request.signal} | ({"edited": True} if edited else {})
-    detail |= {"unseen": True} if request.unseen else {}
-    blob = await audit_blob(
-        context, request.actor, request.action, [job_id], now, shown_hash=request.expect, detail=detail
-    )
+async def _decide(
+    context: QueueContext,
+    job_id: str,
+    action: DecisionAction,
+    actor: Actor,
+    message: Mapping[str, Any],
+    signal: str,
+    data: Any,
+    shown_hash: str | None,
+    expected_suspended_at: Instant | None,
+    audited: dict[str, Any],
+) -> Decision:
+    """Send a decision; `message` is what only its kind of signal says, `audited` is added to its audit entry."""
+    expect = None if shown_hash is None else text(shown_hash, "expect").lower()
+    now, by, since = context.now_ms(), actor.by, expected_ms(expected_suspended_at)
+    edited = {} if data is UNSET else {"data": data}
+    detail = {"signal": signal, **({"edited": True} if edited else {}), **audited}
+    blob = await audit_blob(context, actor, action, [job_id], now, shown_hash=shown_hash, detail=detail)
     reply: list[bytes] = []
     for _ in range(_TRIES):
         sha1, sha256, facts = await _facts(context, job_id, expect)
         if edited:
-            sha256 = hashlib.sha256(encode_json(request.data, "signal data").encode()).hexdigest()
-        by = request.actor.by
-        content = {**request.message, "by": by, "reviewer": by, "at": now}
-        content |= {"review_hash": expect, "data_sha256": sha256}
-        if edited:
-            content["data"] = request.data
-        head = signal_head(request.signal, content)
-        reply = await context.call("decide", job_id, head, request.signal, now, blob, since, sha1, *facts)
+            sha256 = hashlib.sha256(encode_json(data, "signal data").encode()).hexdigest()
+        content = {**message, "by": by, "reviewer": by, "at": now}
+        content |= {"review_hash": expect, "data_sha256": sha256, **edited}
+        head = signal_head(signal, content)
+        reply = await context.call("decide", job_id, head, signal, now, blob, since, sha1, *facts)
         if reply[0] != b"other_data":
             break
     status, state, suspended_at, latest, is_new, seq = (as_text(item) for item in reply)
@@ -162,13 +132,13 @@ async def _decide(context: QueueContext, job_id: str, request: _Request) -> Deci
     decision = Decision(
         queue=context.queue,
         id=job_id,
-        action=request.action,
+        action=action,
         ok=outcome == "sent",
         outcome=outcome,
-        signal=request.signal,
-        by=request.actor.by,
+        signal=signal,
+        by=by,
         at=_moment(now),
-        review_hash=request.expect,
+        review_hash=shown_hash,
         state=state or None,
         audit_seq=int(seq) if seq else None,
     )

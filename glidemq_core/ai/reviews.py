@@ -11,13 +11,7 @@ from ..errors import JobStateError, SerializationError
 from ..jobs.audit import canonical_json
 from ..options.job import JobRef
 from ..records import Approval
-from ..records.decoding import (
-    SUSPEND_FIELDS,
-    Fields,
-    budget_of,
-    decode_suspend,
-    optional_text,
-)
+from ..records.decoding import SUSPEND_FIELDS, Fields, budget_of, decode_suspend, optional_text
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext
 from ..wire.numbers import size_words
@@ -88,14 +82,12 @@ def read_payload(stored: bytes, serializer: Serializer, raw_limit: int | None = 
     try:
         stored.decode()
         text = unpack(stored, strict=True)
-        value = parse_for_show(text, _DEPTH) if serializer is JSON_SERIALIZER else None
-        if serializer is not JSON_SERIALIZER:
-            value = serializer.deserialize(text)
+        is_json = serializer is JSON_SERIALIZER
+        return Payload(parse_for_show(text, _DEPTH) if is_json else serializer.deserialize(text))
     except SerializationError as error:
         return Payload(None, str(error), text[:raw_limit])
     except Exception as error:  # noqa: BLE001 - a serializer of the caller may raise anything
         return Payload(None, f"data: {error or type(error).__name__}", text[:raw_limit])
-    return Payload(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +160,8 @@ def approval_of(
 def _noted_reason(fields: Fields) -> str | None:
     """Return the reason of a suspension by a Python worker, which removes earlier reasons; else None."""
     of = as_text(fields.get("suspendBase")).rpartition(":")[0]
-    return (
-        optional_text(fields.get("suspendReason"))
-        if of and of == as_text(fields.get("suspendedAt"))
-        else None
-    )
+    is_noted = of and of == as_text(fields.get("suspendedAt"))
+    return optional_text(fields.get("suspendReason")) if is_noted else None
 
 
 def _mark(fields: Fields, stream: StreamFacts) -> str:
@@ -199,20 +188,23 @@ async def review(context: QueueContext, job_id: str, *, payload_limit: int | Non
     fields = picked_fields(APPROVAL_FIELDS, values)
     if not fields:
         raise context.missing(job_id)
-    if as_text(fields.get("state")) != "suspended":
-        raise _not_suspended(context, job_id, as_text(fields.get("state")) or "unknown")
+    state = as_text(fields.get("state")) or "unknown"
+    if state != "suspended":
+        raise JobStateError(
+            f"job '{context.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
+            queue=context.queue,
+            job_id=job_id,
+            operation="review",
+            state=state,
+            needed="suspended",
+        )
     facts = stream_facts(stream)
     fields |= await _signals(context, key, length, payload_limit)
     parked = None
     if group := fields.get("groupKey"):
         parked = await context.connection.command("ZCARD", keys.groupq(as_text(group)))
-    streamed = await read_round(
-        context.connection.command,
-        keys.jstream(job_id),
-        round_start(fields),
-        facts.last,
-        limits_of(payload_limit),
-    )
+    ask, start, limits = context.connection.command, round_start(fields), limits_of(payload_limit)
+    streamed = await read_round(ask, keys.jstream(job_id), start, facts.last, limits)
     reading = Reading(fields, facts, streamed, deadline, {"signals": length}, parked)
     ref = JobRef(context.queue, job_id)
     approval = approval_of(ref, reading, keys.prefix, context.serializer, payload_limit)
@@ -228,17 +220,6 @@ async def _signals(
         return {}
     stored = await context.connection.command("HGET", key, "signals")
     return {} if stored is None else {"signals": stored}
-
-
-def _not_suspended(context: QueueContext, job_id: str, state: str) -> JobStateError:
-    return JobStateError(
-        f"job '{context.queue}:{job_id}' is {state}, not suspended: there is nothing to decide",
-        queue=context.queue,
-        job_id=job_id,
-        operation="review",
-        state=state,
-        needed="suspended",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,22 +247,13 @@ async def bound_facts(context: QueueContext, job_id: str) -> Bound | None:
         return None
     start = round_start(fields)
     streamed = await read_round(context.connection.command, key, start, facts.last, limits_of(None))
-    digests = {name: hashlib.sha1(fields.get(name, b"")).hexdigest() for name in ("data", "progress")}
+    data, head, tail = fields.get("data", b""), streamed.head, streamed.tail
+    shown = [fields.get(name, b"") for name in ("name", "suspendedAt", "suspendReason")]
+    progress = hashlib.sha1(fields.get("progress", b"")).hexdigest()
     return Bound(
         review_hash(JobRef(context.queue, job_id), fields, streamed),
-        digests["data"],
-        hashlib.sha256(fields.get("data", b"")).hexdigest(),
-        fields.get("data", b""),
-        (
-            fields.get("name", b""),
-            fields.get("suspendedAt", b""),
-            fields.get("suspendReason", b""),
-            digests["progress"],
-            start,
-            facts.text,
-            streamed.head.entries,
-            streamed.head.sha1,
-            streamed.tail.entries,
-            streamed.tail.sha1,
-        ),
+        hashlib.sha1(data).hexdigest(),
+        hashlib.sha256(data).hexdigest(),
+        data,
+        (*shown, progress, start, facts.text, head.entries, head.sha1, tail.entries, tail.sha1),
     )

@@ -15,7 +15,7 @@ from ..records.decoding import Fields, decode_chunk
 from ..wire.entry_ids import parse_id
 from ..wire.numbers import size_words
 from ..wire.replies import as_text
-from .tool_calls import tool_call_of
+from ..wire.strict_json import compact_json
 
 #: Runs a plain command.
 Ask = Callable[..., Awaitable[Any]]
@@ -27,6 +27,10 @@ WINDOW_BYTES: Final = 1_048_576
 _KINDS, _KIND_LENGTH = 32, 40
 #: Tool calls over a limit that are named one by one.
 _NAMED = 3
+#: Fields that hold the arguments if they stand alone; of any other chunk all fields are shown.
+_ARGUMENTS: Final = ("args", "arguments", "input", "content", "t", "token", "text", "delta")
+#: Characters of a name that are shown.
+_NAME_LIMIT: Final = 256
 #: Bytes that one page of a stream aims at, and its entries at most.
 _PAGE_BYTES, _PAGE = 1_048_576, 1_000
 _BEGINNING: Final = "0-0"
@@ -262,3 +266,26 @@ def entry_text(entry_id: bytes, pairs: Sequence[Sequence[bytes]]) -> bytes:
 
 def _window(texts: Sequence[bytes]) -> Window:
     return Window(len(texts), hashlib.sha1(b"".join(texts)).hexdigest()) if texts else Window()
+
+
+def tool_call_of(chunk: StreamChunk, limit: int | None = None) -> ToolCall:
+    """Read a chunk of type `tool_call`; every field of it is included.
+
+    Args:
+        limit: characters of the arguments that are kept; None keeps all.
+    """
+    name = chunk.get("name", "")
+    rest = [(field, value) for field, value in chunk.pairs if field not in ("type", "name")]
+    if len(rest) == 1 and rest[0][0] in _ARGUMENTS:
+        args = rest[0][1]
+    elif len(dict(rest)) == len(rest):
+        args = compact_json(dict(rest)) if rest else ""
+    else:
+        args = compact_json(rest)
+    kept = args if limit is None else args[:limit]
+    return ToolCall(
+        name=name[:_NAME_LIMIT] if limit is not None else name,
+        args=kept,
+        bytes=sum(len(field.encode()) + len(value.encode()) for field, value in chunk.pairs),
+        cut=len(kept) < len(args) or (limit is not None and len(name) > _NAME_LIMIT),
+    )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ..jobs.audit import audit_blob
-from ..options.fields import UNSET, Instant, Unset, flag, to_epoch_ms
+from ..options.fields import UNSET, Instant, Unset, flag, refuse, text, to_epoch_ms
 from ..options.job import Actor
 from ..records import SignalResult, SuspendInfo
 from ..records.decoding import SUSPEND_FIELDS, decode_suspend
 from ..records.outcomes import SignalOutcome, SuspendStatus
 from ..server.context import QueueContext
+from ..wire.payload import MAX_PAYLOAD_BYTES, encode_json, refuse_size
 from ..wire.replies import as_text, picked_fields
 from .reviews import bound_facts, read_payload
-from .signals import signal_head
 
 #: How long a signal that came before the suspension is kept, ms.
 EARLY_TTL_MS = 7 * 86_400_000
@@ -79,9 +80,7 @@ async def send_signal(
     """Send a signal to a suspended job; see `Queue.signal`."""
     now = context.now_ms()
     head = signal_head(name, data)
-    expected = (
-        "" if expected_suspended_at is None else to_epoch_ms(expected_suspended_at, "expected_suspended_at")
-    )
+    expected = expected_ms(expected_suspended_at)
     keep = EARLY_TTL_MS if flag(early, "early") else ""
     blob = await audit_blob(context, actor, "signal", [job_id], now, detail={"signal": name})
     outcome, _, revoked, _ = await context.call("signal", job_id, head, name, now, expected, keep, blob)
@@ -105,3 +104,35 @@ async def get_suspend_info(context: QueueContext, job_id: str) -> SuspendInfo | 
     if info is None or bound is None or read_payload(bound.data, context.serializer).error is not None:
         return info
     return replace(info, review_hash=bound.hash)
+
+
+def expected_ms(expected_suspended_at: Instant | None) -> int | str:
+    """Return when a suspension must have begun for a signal to count, epoch ms; "" for any time."""
+    if expected_suspended_at is None:
+        return ""
+    return to_epoch_ms(expected_suspended_at, "expected_suspended_at")
+
+
+def signal_name(name: Any) -> str:
+    """Check the name of a signal: text without control characters; it may be empty."""
+    if any(unicodedata.category(c) == "Cc" for c in text(name, "name")):
+        refuse("name", name, "text without control characters")
+    return str(name)
+
+
+def signal_head(name: str, data: Any) -> str:
+    """Encode a signal up to the value of `receivedAt`, which the server function appends.
+
+    It is stored as JSON whose `data` is a string that holds JSON text, "" if there is none.
+
+    Raises:
+        InvalidOptionError: a control character in the name.
+        SerializationError: the data is not JSON.
+        PayloadTooLargeError: name and data together over 1 MiB.
+    """
+    encoded = "" if data is UNSET else encode_json(data, "signal data")
+    size = len(signal_name(name).encode()) + len(encoded.encode())
+    if size > MAX_PAYLOAD_BYTES:
+        refuse_size("signal", size, option="data")
+    pair = encode_json({"name": name, "data": encoded}, "signal")
+    return pair[:-1] + ',"receivedAt":'

@@ -92,8 +92,7 @@ async def _send(
 ) -> list[str]:
     args: list[str | bytes] = []
     for words in chunks:
-        args.append(str(len(words)))
-        args.extend(words)
+        args += [str(len(words)), *words]
     if calls is None:
         reply = await context.call("stream_append", job_id, "", "", "", *args)
     else:

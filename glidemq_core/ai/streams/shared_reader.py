@@ -11,7 +11,7 @@ from ...server.commands import Arg
 from ...server.connection import Connection
 from ...server.retry import LOST_REPLY, Backoff, retry_through_outage
 from ...wire.entry_ids import EntryId, id_text, parse_id
-from ...wire.replies import readable
+from ...wire.replies import as_text, readable
 from .tail import PageSize, Tail, newest_entry
 
 #: A reply of XREAD: entries by stream.
@@ -182,11 +182,8 @@ class SharedReader:
             if not page:
                 continue
             self._events_from = now + _EVENTS_EVERY
-            ended = set()
-            for pairs in page.values():
-                event = {pair[0]: pair[1] for pair in pairs}
-                if event.get(b"event") in _ENDINGS:
-                    ended.add(event.get(b"jobId", b"").decode("utf-8", "replace"))
+            events = [{pair[0]: pair[1] for pair in pairs} for pairs in page.values()]
+            ended = {as_text(event.get(b"jobId")) for event in events if event.get(b"event") in _ENDINGS}
             behind = len(page) >= count
             self._events[key] = parse_id(list(page)[-1])
             if behind:  # more than is worth reading: go to the newest and ask for the states instead

@@ -35,11 +35,11 @@ class Run:
 
     def fits(self, entry: dict[str, Any]) -> bool:
         """Tell whether an entry belongs to this run; reports from outside a worker name no worker."""
-        worker = entry.get("worker")
-        same = self.attempt == integer(entry.get("attempt")) and self.fallback == integer(
-            entry.get("fallback")
+        same = (integer(entry.get("attempt")), integer(entry.get("fallback"))) == (
+            self.attempt,
+            self.fallback,
         )
-        return same and (worker is None or self.worker is None or worker == self.worker)
+        return same and (self.worker is None or entry.get("worker") in (None, self.worker))
 
     def record(self) -> Attempt:
         return Attempt(
@@ -72,11 +72,16 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
         if current is None or not current.fits(entry) or not (is_open or is_late):
             if current is not None and is_open:
                 current.outcome = "lost"
-            current = _opened(entry)
+            current = Run(
+                attempt=integer(entry.get("attempt")),
+                fallback=integer(entry.get("fallback")),
+                worker=json_text(entry.get("worker")),
+                started=integer(entry.get("at")),
+            )
             runs.append(current)
+        current.worker = current.worker or json_text(entry.get("worker"))
         if entry["k"] == "usage":
             current.usage = usage_from_json(entry.get("usage"))
-            current.worker = current.worker or json_text(entry.get("worker"))
         else:
             current.started = integer(entry.get("started")) or current.started
             current.ended = integer(entry.get("at"))
@@ -84,7 +89,6 @@ def runs_of(entries: Iterable[bytes | str]) -> list[Run]:
             current.error = json_text(entry.get("error"))
             current.error_type = json_text(entry.get("error_type"))
             current.trace = json_text(entry.get("trace"))
-            current.worker = current.worker or json_text(entry.get("worker"))
     return runs
 
 
@@ -106,12 +110,3 @@ def attempts_of(entries: Iterable[bytes | str], state: str) -> list[Attempt]:
             # Ended by a Node worker, which keeps no ledger.
             runs[-1].outcome = "completed" if state == "completed" else "failed"
     return [run.record() for run in runs]
-
-
-def _opened(entry: dict[str, Any]) -> Run:
-    return Run(
-        attempt=integer(entry.get("attempt")),
-        fallback=integer(entry.get("fallback")),
-        worker=json_text(entry.get("worker")),
-        started=integer(entry.get("at")),
-    )

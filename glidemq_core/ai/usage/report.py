@@ -76,12 +76,6 @@ def _sum(amounts: Mapping[str, float]) -> float:
     return total
 
 
-def _latency(value: Any) -> float:
-    if isinstance(value, timedelta):
-        return to_ms(value, "latency")
-    return _number(value, "latency", "latencyMs must be a finite non-negative number")
-
-
 def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check a report and fill in totals; fields that were not given, or are empty text, are left out.
 
@@ -105,8 +99,11 @@ def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
         if total in report:
             message = f"{_WIRE[total]} must be a finite non-negative number"
             report[total] = _number(report[total], total, message)
-    if "latency_ms" in report:
-        report["latency_ms"] = _latency(report["latency_ms"])
+    if isinstance(latency := report.get("latency_ms"), timedelta):
+        report["latency_ms"] = to_ms(latency, "latency")
+    elif latency is not None:
+        message = "latencyMs must be a finite non-negative number"
+        report["latency_ms"] = _number(latency, "latency", message)
     if "cached" in report:
         flag(report["cached"], "cached")
     return report
@@ -184,11 +181,9 @@ async def report_tokens(
         InvalidOptionError: negative or not finite.
         JobNotFoundError, JobLostError: nothing was written.
     """
-    message = "Token count must not be negative"
     is_negative = isinstance(count, (int, float)) and not isinstance(count, bool) and count < 0
-    value = _number(
-        count, "count", message if is_negative else "Token count must be a finite non-negative number"
-    )
+    rule = "not be negative" if is_negative else "be a finite non-negative number"
+    value = _number(count, "count", f"Token count must {rule}")
 
     async def send(number: str = "") -> None:
         run = calls.processed_on if calls else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
 
 from ...errors import InvalidOptionError, PermissionDeniedError
 from ...options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
@@ -13,7 +12,7 @@ from ...server.connection import Connection
 from ...server.context import LazyConnection
 from ...wire.keys import QueueKeys, usage_queues
 from ...wire.numbers import parse_number
-from ...wire.replies import as_text, readable
+from ...wire.replies import as_text, readable, sliced
 from .totals import RESIDUE, UsageSum
 
 BUCKET_MS = 60_000
@@ -75,10 +74,8 @@ async def get_usage_minutes(
     minutes: dict[int, UsageSum] = {}
     async for _, minute, bucket in _buckets(connection, prefix or connection.prefix, start, end, queues):
         minutes.setdefault(minute, UsageSum()).add(bucket)
-    return [
-        MinuteUsage(at=from_epoch_ms(minute) or EPOCH, **minutes[minute].totals())
-        for minute in sorted(minutes)
-    ]
+    found = sorted(minutes.items())
+    return [MinuteUsage(at=from_epoch_ms(minute) or EPOCH, **bucket.totals()) for minute, bucket in found]
 
 
 def _instant(value: Instant, option: str, message: str) -> int:
@@ -134,8 +131,7 @@ async def _buckets(
         refuse("window", reads, f"up to {MAX_BUCKETS} buckets", message)
     for name in names:
         keys = QueueKeys(prefix, name)
-        for at in range(0, len(minutes), _PAGE):
-            page = minutes[at : at + _PAGE]
+        for page in sliced(minutes, _PAGE):
             answers = await connection.pipeline([("HGETALL", keys.usage(minute)) for minute in page])
             for minute, answer in zip(page, answers, strict=True):
                 if isinstance(answer, PermissionDeniedError):
@@ -165,8 +161,5 @@ def _bucket(stored: Mapping[bytes, bytes]) -> UsageSum:
         elif field == "totalCost":
             bucket.total_cost = amount
         elif colon and kind in ("tokens", "costs", "models"):
-            into: dict[str, Any] = {"tokens": bucket.tokens, "costs": bucket.costs, "models": bucket.models}[
-                kind
-            ]
-            into[category] = amount
+            getattr(bucket, kind)[category] = amount
     return bucket

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...records import Usage
@@ -11,17 +12,17 @@ from ...records import Usage
 RESIDUE = 1e-12
 
 
+@dataclass(slots=True)
 class UsageSum:
     """Usage of several jobs, added up; `totals` gives the fields of the records."""
 
-    def __init__(self) -> None:
-        self.job_count = 0
-        self.tokens: dict[str, float] = {}
-        self.total_tokens: float = 0
-        self.costs: dict[str, float] = {}
-        self.total_cost: float = 0
-        self.models: dict[str, float] = {}
-        self.units: dict[str, None] = {}
+    job_count: int = 0
+    tokens: dict[str, float] = field(default_factory=dict)
+    total_tokens: float = 0
+    costs: dict[str, float] = field(default_factory=dict)
+    total_cost: float = 0
+    models: dict[str, float] = field(default_factory=dict)
+    units: dict[str, None] = field(default_factory=dict)
 
     def add_job(self, reports: Iterable[Usage]) -> None:
         """Add the reports of one job, several if it has several attempts; it counts once, and once a model."""
@@ -36,12 +37,10 @@ class UsageSum:
                 self.units[usage.cost_unit] = None
             if usage.model:
                 models[usage.model] = None
-            counted = counted or bool(
-                usage.model or usage.tokens or usage.costs or usage.total_tokens or usage.total_cost
-            )
+            amounts = usage.tokens or usage.costs or usage.total_tokens or usage.total_cost
+            counted = counted or bool(usage.model or amounts)
         self.job_count += counted
-        for model in models:
-            self.models[model] = self.models.get(model, 0) + 1
+        _add_amounts(self.models, dict.fromkeys(models, 1))
 
     def add(self, other: UsageSum) -> None:
         """Add another sum."""
@@ -54,23 +53,14 @@ class UsageSum:
         self.units |= other.units
 
     def __bool__(self) -> bool:
-        return bool(
-            self.job_count or self.total_tokens or self.total_cost or self.tokens or self.costs or self.models
-        )
+        amounts = self.total_tokens or self.total_cost or self.tokens or self.costs or self.models
+        return bool(self.job_count or amounts)
 
     def totals(self) -> dict[str, Any]:
         """Return the fields of a Totals record."""
-        units = tuple(self.units)
-        return {
-            "job_count": self.job_count,
-            "tokens": dict(self.tokens),
-            "total_tokens": self.total_tokens,
-            "costs": dict(self.costs),
-            "total_cost": self.total_cost,
-            "cost_unit": units[0] if units else None,
-            "models": dict(self.models),
-            "cost_units": units,
-        }
+        totals = asdict(self)
+        units = tuple(totals.pop("units"))
+        return {**totals, "cost_unit": units[0] if units else None, "cost_units": units}
 
 
 def _add_amounts(into: dict[str, float], amounts: Any) -> None:
