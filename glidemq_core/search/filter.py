@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 from ..errors import InvalidOptionError, UnsupportedServerError
+from ..wire.replies import as_text
 from .schema import Field, NumericField, TagField, TextField
 
 #: Values of one hash by field.
@@ -29,25 +30,17 @@ def escape_tag(value: str) -> str:
     return "".join(c if c == "_" or c.isalnum() else "\\" + c for c in value)
 
 
-class Condition(Protocol):
-    """One part of a filter."""
-
-    def matches(self, row: Row) -> bool:
-        """Tell whether a record with these values passes."""
+#: Tells whether a record with these values passes one part of a filter.
+Condition = Callable[[Row], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Everything:
-    def matches(self, row: Row) -> bool:
-        return True
+def _everything(_: Row) -> bool:
+    return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Nothing:
+def _nothing(_: Row) -> bool:
     """A field that the index does not know, or knows as another kind."""
-
-    def matches(self, row: Row) -> bool:
-        return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +49,13 @@ class _Tagged:
     whole: frozenset[bytes]
     heads: tuple[bytes, ...]
 
-    def matches(self, row: Row) -> bool:
+    def __call__(self, row: Row) -> bool:
         stored = row.get(self.field.name)
         if stored is None:
             return False
         folded = stored if self.field.case_sensitive else stored.lower()
-        for part in folded.split(self.field.separator.encode()):
-            tag = part.strip(_BLANK)
-            if tag in self.whole or tag.startswith(self.heads):
-                return True
-        return False
+        tags = (part.strip(_BLANK) for part in folded.split(self.field.separator.encode()))
+        return any(tag in self.whole or tag.startswith(self.heads) for tag in tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +66,8 @@ class _Within:
     open_low: bool
     open_high: bool
 
-    def matches(self, row: Row) -> bool:
-        stored = row.get(self.field)
-        text = (stored or b"").decode("utf-8", "replace").strip()
+    def __call__(self, row: Row) -> bool:
+        text = as_text(row.get(self.field)).strip()
         if not _STORED_NUMBER.fullmatch(text):
             return False
         number = float(text)
@@ -88,39 +77,11 @@ class _Within:
 
 
 @dataclass(frozen=True, slots=True)
-class _All:
-    parts: tuple[Condition, ...]
-
-    def matches(self, row: Row) -> bool:
-        return all(part.matches(row) for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Any:
-    parts: tuple[Condition, ...]
-
-    def matches(self, row: Row) -> bool:
-        return any(part.matches(row) for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Not:
-    part: Condition
-
-    def matches(self, row: Row) -> bool:
-        return not self.part.matches(row)
-
-
-@dataclass(frozen=True, slots=True)
 class Filter:
     """A parsed filter, and the fields of a record that it reads."""
 
-    condition: Condition
+    matches: Condition
     fields: tuple[str, ...]
-
-    def matches(self, row: Row) -> bool:
-        """Tell whether a record with these values passes."""
-        return self.condition.matches(row)
 
 
 def parse_filter(text: str, fields: Sequence[Field]) -> Filter:
@@ -155,13 +116,13 @@ class _Reader:
         while self._peek() == "|":
             self._at += 1
             parts.append(self._terms(depth))
-        return parts[0] if len(parts) == 1 else _Any(tuple(parts))
+        return parts[0] if len(parts) == 1 else lambda row: any(part(row) for part in parts)
 
     def _terms(self, depth: int) -> Condition:
         parts = [self._term(depth)]
         while self._peek() not in ("", "|", ")"):
             parts.append(self._term(depth))
-        return parts[0] if len(parts) == 1 else _All(tuple(parts))
+        return parts[0] if len(parts) == 1 else lambda row: all(part(row) for part in parts)
 
     def _term(self, depth: int) -> Condition:
         if depth > _MAX_DEPTH:
@@ -169,7 +130,8 @@ class _Reader:
         sign = self._peek()
         if sign == "-":
             self._at += 1
-            return _Not(self._term(depth + 1))
+            denied = self._term(depth + 1)
+            return lambda row: not denied(row)
         if sign == "(":
             self._at += 1
             inner = self._alternatives(depth + 1)
@@ -181,7 +143,7 @@ class _Reader:
             return self._clause()
         if sign == "*" and self._text.translate(_WRAPPING) == "*":
             self._at += 1
-            return _Everything()
+            return _everything
         if sign in ("", "|", ")", "{", "}", "[", "]", ":", "*"):
             self._fail("a term such as @name:{value} or @priority:[0 5]")
         return self._beyond("text outside of a field")
@@ -198,15 +160,15 @@ class _Reader:
         opening = self._peek()
         if opening == "{":
             tagged = self._tags(field if isinstance(field, TagField) else TagField(head[1]))
-            condition: Condition = tagged if isinstance(field, TagField) else _Nothing()
+            condition: Condition = tagged if isinstance(field, TagField) else _nothing
         elif opening == "[":
             within = self._range(head[1])
-            condition = within if isinstance(field, NumericField) else _Nothing()
+            condition = within if isinstance(field, NumericField) else _nothing
         elif opening in ("", "|", ")", "]", "}"):
             self._fail("{...} or [... ...]")
         else:
             self._beyond("text in a field")
-        if field is not None and not isinstance(condition, _Nothing):
+        if field is not None and condition is not _nothing:
             self._used.setdefault(field.name)
         return condition
 

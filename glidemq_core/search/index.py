@@ -70,7 +70,13 @@ async def create_job_index(
     one_of("auto", "module", "exact")(engine, "engine")
     stored, listed = await _look(context, chosen)
     if engine == "module" and listed is None:
-        _refuse_module(context)
+        raise UnsupportedServerError(
+            f"{context.connection.address} has no search module",
+            hint="load Valkey Search, or use engine='auto'",
+            feature="search",
+            found=None,
+            needed="a search module",
+        )
     made = stored is None and chosen not in (listed or ())
     by_module = engine != "exact" and listed is not None
     if made and by_module:
@@ -145,14 +151,7 @@ async def _ask_module(
     asked, found = k, []
     for _ in range(1 + _ASK_AGAIN):
         hits, answered = await module.nearest(
-            context,
-            index.name,
-            field=index.field,
-            target=target,
-            k=asked,
-            where=where,
-            score_field=score_field,
-            timeout_ms=timeout_ms,
+            context, index.name, index.field, target, asked, where, score_field, timeout_ms
         )
         found = await _with_jobs(context, sorted(hits, key=rank)[:k], names)
         # A vector without a score (a peer may store NaN) confuses a module's ranking: near ones may be missing.
@@ -167,13 +166,10 @@ async def _with_jobs(
     context: QueueContext, hits: Sequence[Hit], names: Sequence[str] | None
 ) -> list[VectorHit]:
     """Read the jobs; those that are gone are left out."""
-    if names is None:
-        jobs = await load_jobs(context, [hit.job_id for hit in hits])
-    else:
-        jobs = await _load_fields(context, [hit.job_id for hit in hits], names)
-    return [
-        VectorHit(job=job, score=hit.score) for hit, job in zip(hits, jobs, strict=True) if job is not None
-    ]
+    ids = [hit.job_id for hit in hits]
+    jobs = await (load_jobs(context, ids) if names is None else _load_fields(context, ids, names))
+    found = zip(hits, jobs, strict=True)
+    return [VectorHit(job=job, score=hit.score) for hit, job in found if job is not None]
 
 
 async def _load_fields(
@@ -248,9 +244,8 @@ def index_name(context: QueueContext, name: str | None) -> str:
     """Return the name of an index, the queue's default without one. Raises InvalidOptionError."""
     if name is None:
         return f"{context.queue}-idx"
-    allowed = "1 to 256 characters, no control characters"
     if len(some_text(name, "name")) > 256 or any(c < " " or c == "\x7f" for c in name):
-        refuse("name", name, allowed)
+        refuse("name", name, "1 to 256 characters, no control characters")
     return name
 
 
@@ -280,16 +275,6 @@ def _refuse_missing(context: QueueContext, name: str) -> NoReturn:
         f"no search index '{name}' over queue '{context.queue}'",
         hint="create_job_index() makes one",
         index=name,
-    )
-
-
-def _refuse_module(context: QueueContext) -> NoReturn:
-    raise UnsupportedServerError(
-        f"{context.connection.address} has no search module",
-        hint="load Valkey Search, or use engine='auto'",
-        feature="search",
-        found=None,
-        needed="a search module",
     )
 
 

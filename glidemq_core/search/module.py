@@ -16,6 +16,10 @@ from ..wire.replies import as_text
 from .hits import Hit, rank
 from .schema import Schema
 
+#: What a server says of an index that is there already, and of one that is not.
+_EXISTS = ("already exists",)
+_MISSING = ("unknown: index name", "unknown index name", "no such index", "not found")
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -61,46 +65,33 @@ def is_missing_module(answer: object) -> bool:
     return isinstance(answer, ServerError) and "unknown command" in answer.message.lower()
 
 
-def is_missing_index(error: ServerError) -> bool:
-    """Tell whether an FT.* command found no index of that name."""
-    text = error.message.lower()
-    return any(
-        mark in text for mark in ("unknown: index name", "unknown index name", "no such index", "not found")
-    )
-
-
 async def create(context: QueueContext, name: str, schema: Schema, options: Sequence[str]) -> bool:
     """Create an index as glide-mq does, so that either may use it; False: one of that name exists."""
     prefix = context.keys.root.removesuffix("}")
     head = ["FT.CREATE", name, "ON", "HASH", "PREFIX", "1", prefix, *options]
-    try:
-        await (await context.connection.resp2()).command(*head, "SCHEMA", *schema.words())
-    except ServerError as error:
-        if "already exists" in error.message.lower():
-            return False
-        raise
-    return True
+    return await _ask(context, _EXISTS, *head, "SCHEMA", *schema.words()) is not None
 
 
 async def drop(context: QueueContext, name: str) -> bool:
     """Drop an index, not its jobs; False: there is none."""
+    return await _ask(context, _MISSING, "FT.DROPINDEX", name) is not None
+
+
+async def _ask(context: QueueContext, expected: tuple[str, ...], *words: str) -> Any:
+    """Run an FT.* command about one index; None if it was refused with one of the expected texts."""
     try:
-        await (await context.connection.resp2()).command("FT.DROPINDEX", name)
+        return await (await context.connection.resp2()).command(*words)
     except ServerError as error:
-        if is_missing_index(error):
-            return False
+        if any(text in error.message.lower() for text in expected):
+            return None
         raise
-    return True
 
 
 async def describe(context: QueueContext, name: str) -> Described | None:
     """Ask what an index covers; None: there is none."""
-    try:
-        reply = await (await context.connection.resp2()).command("FT.INFO", name)
-    except ServerError as error:
-        if is_missing_index(error):
-            return None
-        raise
+    reply = await _ask(context, _MISSING, "FT.INFO", name)
+    if reply is None:
+        return None
     info = _pairs(reply)
     prefixes = _pairs(info.get("index_definition")).get("prefixes") or ()
     field, dimensions = None, 0
@@ -117,7 +108,6 @@ async def describe(context: QueueContext, name: str) -> Described | None:
 async def nearest(
     context: QueueContext,
     name: str,
-    *,
     field: str,
     target: bytes,
     k: int,
@@ -142,12 +132,8 @@ async def nearest(
     except ServerError as error:
         if "syntax" in error.message.lower() or "invalid filter" in error.message.lower():
             detail = error.message.partition("with an error: ")[2]
-            raise InvalidOptionError(
-                f"filter: the server cannot read it: {detail}",
-                option="filter",
-                value=where,
-                allowed="a filter expression or '*'",
-            ) from error
+            message, allowed = f"filter: the server cannot read it: {detail}", "a filter expression or '*'"
+            raise InvalidOptionError(message, option="filter", value=where, allowed=allowed) from error
         raise
     found = reply[1] if len(reply) > 1 and isinstance(reply[1], Mapping) else {}
     best: dict[str, Hit] = {}

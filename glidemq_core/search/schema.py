@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final
 
 from ..errors import GlideMQError
@@ -16,11 +16,23 @@ MAX_DIMENSIONS: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)
-class TagField:
+class _NamedField:
+    kind: ClassVar = ""
+    name: str
+
+    def __post_init__(self) -> None:
+        field_name(self.name)
+
+    def words(self) -> list[str]:
+        """Return the arguments of FT.CREATE for the field."""
+        return [self.name, self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class TagField(_NamedField):
     """Field of one or more tags, compared as a whole, without regard to case unless `case_sensitive`."""
 
     kind: ClassVar = "TAG"
-    name: str
     separator: str = ","
     case_sensitive: bool = False
 
@@ -31,7 +43,6 @@ class TagField:
             refuse("separator", self.separator, "one ASCII character")
 
     def words(self) -> list[str]:
-        """Return the arguments of FT.CREATE for the field."""
         words = [self.name, self.kind]
         if self.separator != ",":
             words += ["SEPARATOR", self.separator]
@@ -39,37 +50,21 @@ class TagField:
 
 
 @dataclass(frozen=True, slots=True)
-class NumericField:
+class NumericField(_NamedField):
     """Field that holds a number."""
 
     kind: ClassVar = "NUMERIC"
-    name: str
-
-    def __post_init__(self) -> None:
-        field_name(self.name)
-
-    def words(self) -> list[str]:
-        """Return the arguments of FT.CREATE for the field."""
-        return [self.name, self.kind]
 
 
 @dataclass(frozen=True, slots=True)
-class TextField:
+class TextField(_NamedField):
     """Field of running text; only a search module can filter by it."""
 
     kind: ClassVar = "TEXT"
-    name: str
-
-    def __post_init__(self) -> None:
-        field_name(self.name)
-
-    def words(self) -> list[str]:
-        """Return the arguments of FT.CREATE for the field."""
-        return [self.name, self.kind]
 
 
 @dataclass(frozen=True, slots=True)
-class VectorField:
+class VectorField(_NamedField):
     """Field of float32 vectors.
 
     Args:
@@ -79,7 +74,6 @@ class VectorField:
     """
 
     kind: ClassVar = "VECTOR"
-    name: str
     dimensions: int
     algorithm: str = "HNSW"
     distance_metric: str = "COSINE"
@@ -96,7 +90,6 @@ class VectorField:
         return 4 * self.dimensions
 
     def words(self) -> list[str]:
-        """Return the arguments of FT.CREATE for the field."""
         attributes = ["TYPE", "FLOAT32", "DIM", str(self.dimensions)]
         attributes += ["DISTANCE_METRIC", self.distance_metric]
         return [self.name, self.kind, self.algorithm, str(len(attributes)), *attributes]
@@ -150,38 +143,21 @@ class Schema:
 
     def to_json(self) -> str:
         """Write the schema as JSON."""
-        vector = self.vector
-        return compact_json(
-            {
-                "fields": [_written(field) for field in self.fields],
-                "vector": {
-                    "name": vector.name,
-                    "dimensions": vector.dimensions,
-                    "algorithm": vector.algorithm,
-                    "distance_metric": vector.distance_metric,
-                },
-            }
-        )
+        fields = []
+        for field in self.fields:
+            name, *rest = asdict(field).items()
+            fields.append(dict([name, ("type", field.kind), *rest]))
+        return compact_json({"fields": fields, "vector": asdict(self.vector)})
 
     @classmethod
     def from_json(cls, stored: bytes, index: str) -> Schema:
         """Read a stored schema. Raises GlideMQError when it is damaged."""
         try:
             raw = parse_json(stored)
-            return cls(tuple(_read(item) for item in raw["fields"]), VectorField(**raw["vector"]))
+            given = [dict(item) for item in raw["fields"]]
+            fields = tuple(_KINDS[item.pop("type")](**item) for item in given)
+            return cls(fields, VectorField(**raw["vector"]))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GlideMQError(
                 f"the record of search index '{index}' cannot be read", hint="drop it and create it again"
             ) from error
-
-
-def _written(field: Field) -> dict[str, Any]:
-    written: dict[str, Any] = {"name": field.name, "type": field.kind}
-    if isinstance(field, TagField):
-        written |= {"separator": field.separator, "case_sensitive": field.case_sensitive}
-    return written
-
-
-def _read(raw: dict[str, Any]) -> Field:
-    given = dict(raw)
-    return _KINDS[given.pop("type")](**given)
