@@ -12,14 +12,14 @@ from ..records import Check, OperationResult
 from ..server.connection import Connection
 from ..watch import Watch
 from .audits import audits, restart_audits
-from .flows import stuck_parents
+from .findings import result
+from .flows import finish_flows, stuck_parents, unfinished_flows
 from .lost import lost_jobs, requeue_lost
 from .ordering import ordering_keys
 from .outbox import outbox, retry_letters
 from .queues import key_types, list_active, paused, schedulers, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
 from .slots import free_slots, ordering_slots
-from .unfinished import finish_flows, unfinished_flows
 
 __all__ = ["CHECKS", "examine", "repair", "unreachable"]
 
@@ -89,10 +89,7 @@ async def repair(
             raise
         except GlideMQError as error:
             # Damage that prevents one repair must not prevent the others.
-            results += [
-                OperationResult(queue=name, action=action, ok=False, outcome="failed", message=error.message)
-                for name in names
-            ]
+            results += [result(action, name, "failed", ok=False, message=error.message) for name in names]
     return results
 
 

@@ -8,10 +8,9 @@ from ..jobs.audit import restart_audit, verify_audit
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records import Check, OperationResult
-from ..server.context import QueueContext
 from ..watch import Watch
 from ..wire.replies import as_text, failed, integer, text
-from .findings import verdict
+from .findings import result, verdict
 
 #: Longest audit whose hashes are recomputed; longer ones are left to `glidemq audit --verify`.
 _VERIFIED = 5_000
@@ -38,11 +37,9 @@ async def restart_audits(
     """Set damaged audits aside; the server checks each again."""
     results = []
     for name, (why, seen) in (await _damaged(reader, names) or {}).items():
-        outcome, key = await restart_audit(_context(reader, name), actor=actor, seen=seen)
+        outcome, key = await restart_audit(reader.context(name), actor=actor, seen=seen)
         message = f"{why}; it is kept as {key}" if key else None
-        results.append(
-            OperationResult(queue=name, action="restart_audit", ok=True, outcome=outcome, message=message)
-        )
+        results.append(result("restart_audit", name, outcome, message=message))
     return results
 
 
@@ -61,11 +58,7 @@ async def _damaged(reader: Reader, names: Sequence[str]) -> dict[str, tuple[str,
         if text(state[0]) == "damaged":
             found[name] = (as_text(state[1]), "")
         elif 0 < integer(state[1]) <= _VERIFIED:
-            check = await verify_audit(_context(reader, name))
+            check = await verify_audit(reader.context(name))
             if not check.ok:
                 found[name] = (f"its chain is broken at entry {check.broken_at}", f"{as_text(state[1])}-0")
     return found
-
-
-def _context(reader: Reader, name: str) -> QueueContext:
-    return QueueContext(reader.connection, reader.keys(name))

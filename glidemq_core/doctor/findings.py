@@ -1,10 +1,11 @@
-"""Checks made of findings about several queues."""
+"""Checks made of findings about several queues, and results of repairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from ..records import Check
+from ..records import Check, OperationResult
 from ..records.outcomes import CheckStatus
 
 #: Findings that a check lists.
@@ -25,6 +26,11 @@ def verdict(
         return Check(id=id, status="ok", summary=good)
     more = f"\n... and {len(findings) - _LISTED} more" if len(findings) > _LISTED else ""
     return Check(id=id, status=status, summary=bad, detail="\n".join(findings[:_LISTED]) + more, fix=fix)
+
+
+def result(action: str, queue: str, outcome: str, *, ok: bool = True, **more: Any) -> OperationResult:
+    """Make the result of a repair; `more` are other fields of it."""
+    return OperationResult(action=action, queue=queue, outcome=outcome, ok=ok, **more)
 
 
 def plural(number: int, noun: str) -> str:

@@ -8,11 +8,10 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records import Check, OperationResult
-from ..server.context import QueueContext
 from ..watch import Watch
 from ..wire.keys import WORKERS_GROUP
-from ..wire.replies import entries, failed, integer, pairs, sliced, text
-from .findings import plural, verdict
+from ..wire.replies import entries, failed, integer, number, pairs, sliced, text
+from .findings import plural, result, verdict
 from .walk import StartedJob, walk_jobs
 
 #: A list-sourced job in no index counts as lost after so long without a heartbeat, ms: a Node worker may run it.
@@ -50,7 +49,7 @@ async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
     results = []
     for name in names:
         mine = [job for job in found if job.queue == name]
-        context = QueueContext(reader.connection, reader.keys(name))
+        context = reader.context(name)
         for batch in sliced(mine, _BATCH):
             now_ms = reader.now_ms()
             ids = [job.id for job in batch]
@@ -58,20 +57,10 @@ async def requeue_lost(_: Watch, reader: Reader, names: Sequence[str], actor: Ac
             words = [word for job in batch for word in (job.id, job.processed_on)]
             status, *outcomes = await context.call("requeue_lost", now_ms, *words, blob)
             if status != b"ok":
-                results.append(
-                    OperationResult(
-                        queue=name,
-                        action="requeue_lost",
-                        ok=False,
-                        outcome=status.decode(),
-                        message=_TOO_LONG,
-                    )
-                )
+                results.append(result("requeue_lost", name, status.decode(), ok=False, message=_TOO_LONG))
                 continue
             results += [
-                OperationResult(
-                    queue=name, id=job_id, action="requeue_lost", ok=True, outcome=outcome.decode()
-                )
+                result("requeue_lost", name, outcome.decode(), id=job_id)
                 for job_id, outcome in zip(ids, outcomes, strict=True)
             ]
     return results
@@ -113,17 +102,17 @@ async def _held(reader: Reader, name: str, wanted: dict[str, StartedJob]) -> set
             *(("ZSCORE", keys.list_runs, job_id) for job_id in wanted),
         ]
     )
-    surplus = (0 if failed(counter) else integer(counter)) > (0 if failed(indexed) else integer(indexed))
+    surplus = integer(counter) > integer(indexed)
     silent = reader.now_ms() - _SILENT_MS
     held = {
         job.id
         for job, score in zip(wanted.values(), scores, strict=True)
-        if (score is not None and not failed(score)) or (job.listed and (surplus or job.beat_ms > silent))
+        if number(score) is not None or (job.listed and (surplus or job.beat_ms > silent))
     }
     start = "-"
     for _ in range(_STEPS):
         page = await reader.read_one("XRANGE", keys.stream, start, "+", "COUNT", _PAGE)
-        listed = list(entries(None if failed(page) else page))
+        listed = entries(page)
         held |= {job_id for _, fields in listed if (job_id := dict(fields).get("jobId")) in wanted}
         if len(listed) < _PAGE:
             return held

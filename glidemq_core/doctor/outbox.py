@@ -10,11 +10,10 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records import Check, OperationResult
-from ..server.context import QueueContext
 from ..watch import Watch
-from ..wire.replies import failed, integer, text
+from ..wire.replies import integer, text
 from ..worker.outbox import Outbox
-from .findings import plural, verdict
+from .findings import plural, result, verdict
 
 #: Refused messages of each queue that are listed.
 _NAMED = 10
@@ -33,13 +32,13 @@ async def outbox(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     lengths: dict[str, int] = {}
     aside, found = 0, []
     for name, (length, refused, listed) in zip(names, answers, strict=True):
-        if not failed(length) and length:
-            lengths[name] = integer(length)
-        if not failed(refused) and refused:
-            aside += integer(refused)
+        if waiting := integer(length):
+            lengths[name] = waiting
+        if count := integer(refused):
+            aside += count
             found += [f"{name}: {_describe(text(message) or '')}" for message in listed]
-            if integer(refused) > _NAMED:
-                found.append(f"{name}: {integer(refused) - _NAMED} more were refused")
+            if count > _NAMED:
+                found.append(f"{name}: {count - _NAMED} more were refused")
     served = {
         worker.queue for worker in (await watch.workers(list(lengths))).workers if worker.language == "python"
     }
@@ -68,7 +67,7 @@ async def retry_letters(
     """Try refused messages once more, and deliver what can be delivered."""
     results = []
     for name in names:
-        context, now_ms = QueueContext(reader.connection, reader.keys(name)), reader.now_ms()
+        context, now_ms = reader.context(name), reader.now_ms()
         if not await reader.connection.command("ZCARD", context.keys.outbox_failed):
             continue
         refusals: list[BaseException] = []
@@ -78,21 +77,11 @@ async def retry_letters(
         while part := await messages.retry(now_ms - 1, blob):
             went += part
             await messages.deliver()
-        results.append(
-            OperationResult(
-                queue=name,
-                action="retry_letters",
-                ok=not refusals,
-                outcome="refused" if refusals else "delivered",
-                count=went,
-                message=_reason(refusals[0]) if refusals else None,
-            )
-        )
+        refused = refusals[0] if refusals else None
+        message = refused.message if isinstance(refused, GlideMQError) else refused and str(refused)
+        outcome = "refused" if refusals else "delivered"
+        results.append(result("retry_letters", name, outcome, ok=not refusals, count=went, message=message))
     return results
-
-
-def _reason(error: BaseException) -> str:
-    return error.message if isinstance(error, GlideMQError) else str(error)
 
 
 def _describe(message: str) -> str:

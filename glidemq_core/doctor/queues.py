@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from ..reading.reader import Reader
-from ..records import Check, WorkerInfo
+from ..records import Check
 from ..watch import Watch
 from ..wire.keys import NO_DEADLINE
 from ..wire.numbers import to_int
@@ -87,12 +88,8 @@ async def paused(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
     """Find paused queues with Node workers, which do not know the pause."""
     answers = await reader.read([("HGET", reader.keys(name).meta, "paused") for name in names])
     held = [name for name, answer in zip(names, answers, strict=True) if text(answer) == "1"]
-    unaware = _by_queue(
-        worker for worker in (await watch.workers(held)).workers if worker.language != "python"
-    )
-    found = [
-        f"{name}: {plural(len(nodes), 'Node worker')} still start jobs" for name, nodes in unaware.items()
-    ]
+    unaware = await _node_workers(watch, held)
+    found = [f"{name}: {plural(nodes, 'Node worker')} still start jobs" for name, nodes in unaware.items()]
     return verdict(
         "paused",
         found,
@@ -107,7 +104,7 @@ async def schedulers(watch: Watch, reader: Reader, names: Sequence[str]) -> Chec
     answers = await reader.read([("HLEN", reader.keys(name).schedulers) for name in names])
     sizes = {name: integer(answer) for name, answer in zip(names, answers, strict=True)}
     scheduled = [name for name, size in sizes.items() if size]
-    staffed = _by_queue((await watch.workers(scheduled)).workers) if scheduled else {}
+    staffed = {worker.queue for worker in (await watch.workers(scheduled)).workers}
     found = [
         f"{name}: {plural(sizes[name], 'scheduler')}, no worker" for name in scheduled if name not in staffed
     ]
@@ -172,11 +169,11 @@ async def list_active(watch: Watch, reader: Reader, names: Sequence[str]) -> Che
     second = await _differences(reader, list(first)) if first else {}
     lasting = {name: counts for name, counts in second.items() if counts == first[name]}
     # Node workers keep no index: beside them only a counter that is too low is certainly wrong.
-    by_queue = _by_queue(w for w in (await watch.workers(list(lasting))).workers if w.language != "python")
+    nodes = await _node_workers(watch, list(lasting))
     found = [
         f"{name}: counted {counter}, but {runs} of Python workers"
         for name, (counter, runs) in lasting.items()
-        if counter < runs or name not in by_queue
+        if counter < runs or not nodes[name]
     ]
     return verdict(
         "list_active",
@@ -198,8 +195,7 @@ async def _differences(reader: Reader, names: Sequence[str]) -> dict[str, tuple[
     return found
 
 
-def _by_queue(workers: Iterable[WorkerInfo]) -> dict[str, list[WorkerInfo]]:
-    found: dict[str, list[WorkerInfo]] = {}
-    for worker in workers:
-        found.setdefault(worker.queue, []).append(worker)
-    return found
+async def _node_workers(watch: Watch, names: Sequence[str]) -> Counter[str]:
+    """Count the Node workers of some queues."""
+    listed = await watch.workers(names)
+    return Counter(worker.queue for worker in listed.workers if worker.language != "python")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,10 @@ from ..jobs.audit import audit_blob
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records import Check, OperationResult
-from ..server.context import QueueContext
 from ..watch import Watch
 from ..wire.numbers import to_int
 from ..wire.replies import failed, pairs, text
-from .findings import plural, verdict
+from .findings import plural, result, verdict
 from .walk import StartedJob, walk_jobs
 
 #: Pages of ordering keys that are read of each queue, and keys of each.
@@ -41,10 +41,7 @@ async def ordering_slots(_: Watch, reader: Reader, names: Sequence[str]) -> Chec
         return Check(id="ordering_slots", status="skip", summary="too many jobs or keys to count their slots")
     return verdict(
         "ordering_slots",
-        [
-            f"{group.queue}: key '{group.key}' counts {group.active} running, {group.holders} are"
-            for group in found
-        ],
+        [f"{one.queue}: key '{one.key}' counts {one.active} running, {one.holders} are" for one in found],
         good="every counted slot of an ordering key is held by a job",
         bad=f"{plural(len(found), 'ordering key')} with slots that no job holds",
         status="fail",
@@ -57,23 +54,15 @@ async def free_slots(_: Watch, reader: Reader, names: Sequence[str], actor: Acto
     found, _complete = await _find(reader, names)
     results = []
     for group in found:
-        context, now_ms = QueueContext(reader.connection, reader.keys(group.queue)), reader.now_ms()
+        context, now_ms = reader.context(group.queue), reader.now_ms()
         detail = {"key": group.key, "was": to_int(group.active), "held": group.holders}
         blob = await audit_blob(context, actor, "free_slots", [], now_ms, detail=detail)
         status, *_sent = await context.call(
             "mend_slots", now_ms, group.key, group.active, group.next_seq, group.holders, blob
         )
         freed = to_int(group.active) - group.holders
-        results.append(
-            OperationResult(
-                queue=group.queue,
-                action="free_slots",
-                ok=True,
-                outcome=status.decode(),
-                count=freed if status == b"mended" else None,
-                message=f"key '{group.key}'",
-            )
-        )
+        count, message = freed if status == b"mended" else None, f"key '{group.key}'"
+        results.append(result("free_slots", group.queue, status.decode(), count=count, message=message))
     return results
 
 
@@ -94,19 +83,16 @@ async def _find(reader: Reader, names: Sequence[str]) -> tuple[list[_Group], boo
     walk = await walk_jobs(reader, list(dict.fromkeys(name for name, _ in suspects)))
     if not walk.complete:
         return [], False
-    holders: dict[tuple[str, str], int] = {}
-    for job in walk.jobs:
-        place = (job.queue, job.group)
-        if place in suspects and _holds(job, to_int(suspects[place][1])):
-            holders[place] = holders.get(place, 0) + 1
-    surplus = {
-        place: counts for place, counts in suspects.items() if to_int(counts[0]) > holders.get(place, 0)
-    }
+    places = (((job.queue, job.group), job) for job in walk.jobs)
+    holders = Counter(
+        place for place, job in places if place in suspects and _holds(job, to_int(suspects[place][1]))
+    )
+    surplus = {place: counts for place, counts in suspects.items() if to_int(counts[0]) > holders[place]}
     found = []
     for name in dict.fromkeys(name for name, _ in surplus):
         now = await _counts(reader, name, [key for queue, key in surplus if queue == name])
         found += [
-            _Group(name, key, *counts, holders.get((name, key), 0))
+            _Group(name, key, *counts, holders[name, key])
             for key, counts in now.items()
             if counts == surplus[name, key]
         ]

@@ -49,6 +49,9 @@ class Reader:
     def keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self.prefix, queue)
 
+    def context(self, queue: str) -> QueueContext:
+        return QueueContext(self.connection, self.keys(queue))
+
     def now_ms(self) -> int:
         return self.connection.now_ms()
 
