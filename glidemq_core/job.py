@@ -12,7 +12,7 @@ from .jobs import control
 from .jobs.active_run import ActiveRun, ControlCall, RunCalls
 from .jobs.read import get_children_values, get_parents
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
-from .jobs.wait import wait_until_finished
+from .jobs.wait import wait_for_result, wait_until_finished
 from .options.fields import Duration, Instant
 from .options.job import Actor, JobRef
 from .records import Signal, Usage
@@ -99,6 +99,16 @@ class Job(JobSnapshot[DataT, ResultT]):
         Raises WaitTimeoutError after `timeout` (ms or timedelta), JobNotFoundError when the job vanished.
         """
         return await wait_until_finished(self._context, self.id, poll_interval, timeout)
+
+    async def wait(self, *, timeout: Duration = 30_000) -> ResultT:
+        """Wait for its end, woken by events, and return its result.
+
+        Args:
+            timeout: ms or timedelta; the job goes on afterwards.
+        Raises: JobFailedError, WaitTimeoutError; JobNotFoundError when it was removed; SerializationError for a result
+            that cannot be read; InvalidOptionError.
+        """
+        return await wait_for_result(self._context, self.id, timeout)  # type: ignore[no-any-return]  # as annotated
 
     # While it runs -------------------------------------------------------------------------------------------
 

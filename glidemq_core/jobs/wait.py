@@ -97,6 +97,13 @@ async def add_and_wait(
         return await answers.of(job.id, timeout_ms)
 
 
+async def wait_for_result(context: QueueContext, job_id: str, timeout: Duration) -> Any:
+    """Wait for the end of a job and return its result; see `Job.wait`."""
+    timeout_ms = positive_ms(timeout, "timeout")
+    async with Answers(context) as answers:
+        return await answers.of(job_id, timeout_ms, is_new=False)
+
+
 async def until_empty(context: QueueContext) -> None:
     """Return when nothing waits, runs, is scheduled or parked in the queue; a server that is away is waited for."""
     while True:
@@ -135,17 +142,21 @@ class Answers:
     async def __aexit__(self, *_: object) -> None:
         await self._reader.close()
 
-    async def of(self, job_id: str, timeout_ms: int) -> Any:
+    async def of(self, job_id: str, timeout_ms: int, *, is_new: bool = True) -> Any:
         """Return the result of the job.
 
         Events only say when to look: they may be switched off, and the feed is trimmed.
+
+        Args:
+            is_new: whether it was added since this is open; else it may have ended long ago.
         Raises: JobFailedError, JobNotFoundError when it was removed, WaitTimeoutError.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_ms / 1000
         while True:
             left_ms = math.ceil((deadline - loop.time()) * 1000)
-            told = await self._next(job_id, min(left_ms, _BLIND_MS)) if left_ms > 0 else None
+            told = await self._next(job_id, min(left_ms, _BLIND_MS)) if is_new and left_ms > 0 else None
+            is_new = True
             state, result, reason, attempts = await self._context.connection.command(
                 "HMGET",
                 self._context.keys.job(job_id),

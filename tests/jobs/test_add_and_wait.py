@@ -14,6 +14,7 @@ from glidemq_core.errors import (
     InvalidOptionError,
     JobFailedError,
     JobNotFoundError,
+    UnrecoverableError,
     WaitTimeoutError,
 )
 from glidemq_core.jobs import wait
@@ -95,3 +96,27 @@ async def test_what_cannot_be_waited_for_is_refused(connection: Connection) -> N
     for options in ({"job_id": "mine"}, {"deduplication": Deduplication("d")}):
         with pytest.raises(DuplicateJobError):
             await queue.add_and_wait("x", **options)
+
+
+async def test_a_job_is_waited_for_after_it_was_added(connection: Connection) -> None:
+    async def process(job: Any) -> int:
+        if job.data == 0:
+            raise UnrecoverableError("nothing")
+        await asyncio.sleep(0.05)
+        return int(job.data) * 2
+
+    async with Queue("q", connection) as queue, Worker("q", process, connection, log_errors=False):
+        job = await queue.add("double", 4)
+        assert await job.wait() == 8
+        assert await job.wait(timeout=1) == 8  # it has ended long ago
+        failing = await queue.add("double", 0)
+        with pytest.raises(JobFailedError, match="nothing"):
+            await failing.wait(timeout=5_000)
+        later = await queue.add("double", 1, delay=60_000)
+        with pytest.raises(WaitTimeoutError):
+            await later.wait(timeout=50)
+        await later.remove()
+        with pytest.raises(JobNotFoundError):
+            await later.wait()
+        with pytest.raises(InvalidOptionError):
+            await job.wait(timeout=0)
