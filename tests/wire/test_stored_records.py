@@ -211,8 +211,7 @@ def test_deeply_nested_user_values_do_not_break_json() -> None:
 
 
 def test_records_are_frozen_and_keyword_only() -> None:
-    for name in records.__all__:
-        cls = getattr(records, name)
+    for name, cls in vars(records).items():
         if dataclasses.is_dataclass(cls) and name not in ("Fallback", "JobRef"):
             assert cls.__dataclass_params__.frozen, name
             assert all(field.kw_only for field in dataclasses.fields(cls)), name
