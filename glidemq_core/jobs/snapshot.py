@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from ..options.job import Fallback, JobOptions, JobRef
 from ..records import ReviewDecision, Signal, Usage, decoding
-from ..records.decision import review_decision
 from ..records.outcomes import JobState
 from ..records.usage import decode_usage
 from ..server.context import QueueContext
@@ -231,7 +230,7 @@ class JobSnapshot(Generic[DataT, ResultT]):
         This is what a processor should go by: a signal may come from anybody, and `is_current` tells whether the
         payload is still the one that was decided on.
         """
-        return review_decision(self.fields, lambda: self.data)
+        return decoding.review_decision(self.fields, lambda: self.data)
 
     @property
     def revoked(self) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
+from ..errors import SerializationError
 from ..options.fields import EPOCH, from_epoch_ms
 from ..options.job import JobOptions, JobRef
 from ..wire.keys import NO_DEADLINE, split_member
 from ..wire.numbers import parse_number, to_int
-from ..wire.payload import json_list
+from ..wire.payload import encode_json, json_list
 from ..wire.replies import as_text, number
 from ..wire.strict_json import parse_json
-from .approvals import Signal, SuspendInfo
+from .approvals import ReviewDecision, Signal, SuspendInfo
 from .outcomes import JobState
 from .streams import StreamChunk
 
@@ -111,6 +113,56 @@ def decode_new_signals(fields: Fields) -> list[Signal]:
     return [signal for signal in decode_signals(fields.get("signals")) if signal.received_at >= since]
 
 
+def review_decision(fields: Fields, own_data: Callable[[], Any]) -> ReviewDecision | None:
+    """Read the newest decision since the latest suspension; None if nobody decided.
+
+    Only what `approve` and `reject` sent is a decision, whatever else a signal says.
+
+    Args:
+        own_data: reads the job's own payload, for a decision that did not edit it.
+    """
+    signal = next(filter(_is_decision, reversed(decode_new_signals(fields))), None)
+    return None if signal is None else _decision(fields, signal, own_data)
+
+
+def _is_decision(signal: Signal) -> bool:
+    said = signal.data
+    return (
+        isinstance(said, dict)
+        and said.get("action") in ("approve", "reject")
+        and said.get("approved") is (said["action"] == "approve")
+        and isinstance(said.get("by"), str)
+        and isinstance(said.get("data_sha256"), str)
+    )
+
+
+def _decision(fields: Fields, signal: Signal, own_data: Callable[[], Any]) -> ReviewDecision:
+    said: dict[str, Any] = signal.data
+    edited = "data" in said
+    found = _sha256_of(said["data"]) if edited else hashlib.sha256(fields.get("data", b"")).hexdigest()
+    return ReviewDecision(
+        approved=said["approved"],
+        by=said["by"],
+        comment=_text(said.get("comment")),
+        reason=_text(said.get("reason")),
+        data=said["data"] if edited else own_data(),
+        at=signal.received_at,
+        review_hash=_text(said.get("review_hash")),
+        is_current=found == said["data_sha256"],
+    )
+
+
+def _sha256_of(data: Any) -> str | None:
+    try:
+        return hashlib.sha256(encode_json(data, "signal data").encode()).hexdigest()
+    except SerializationError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def decode_chunk(entry_id: bytes | str, pairs: Iterable[Sequence[bytes]]) -> StreamChunk:
     """Read a stream entry given as pairs of name and value."""
     return StreamChunk(as_text(entry_id), [(as_text(name), as_text(value)) for name, value in pairs])
@@ -127,7 +179,7 @@ def _signal(entry: dict[str, Any]) -> Signal:
     usable = isinstance(received, (int, float)) and not isinstance(received, bool)
     name, data = entry.get("name"), entry.get("data", "")
     return Signal(
-        name=name if isinstance(name, str) else "",
+        name=_text(name) or "",
         data=_decoded_once(data) if isinstance(data, str) else data,
         received_at=(from_epoch_ms(received) if usable and received is not None else None) or EPOCH,
     )
