@@ -16,14 +16,10 @@ from .flows import FlowBudget
 def new_budget(budget: Budget) -> list[str]:
     """Return the flat hash of a fresh budget: nothing used, only the caps that were given."""
     fields = ["usedTokens", "0", "usedCost", "0", "exceeded", "0", "onExceeded", budget.on_exceeded]
-    stored = budget.to_json()
-    for name, value in stored.items():
-        if name == "onExceeded":
-            continue
-        if isinstance(value, dict):
-            fields += [name, compact_json(value)]
-        else:
-            fields += [name, value if isinstance(value, str) else number_text(value)]
+    for name, value in budget.to_json().items():
+        if name != "onExceeded":
+            as_json = compact_json(value) if isinstance(value, dict) else value
+            fields += [name, as_json if isinstance(as_json, str) else number_text(as_json)]
     return fields
 
 

@@ -62,26 +62,16 @@ STORED_USAGE: Final = tuple(field.stored for field in USAGE_FIELDS)
 
 def decode_usage(fields: Fields) -> Usage | None:
     """Read the latest usage report of a job, None if there is none. Numbers keep their fractions."""
-    return _usage(
-        {
-            field.name: field.kind.from_hash(fields[field.stored])
-            for field in USAGE_FIELDS
-            if field.stored in fields
-        }
-    )
+    found = [field for field in USAGE_FIELDS if field.stored in fields]
+    return _usage({field.name: field.kind.from_hash(fields[field.stored]) for field in found})
 
 
 def usage_from_json(report: Any) -> Usage | None:
     """Read a usage report of an event or a ledger (camelCase keys), None if it is empty."""
     if not isinstance(report, Mapping):
         return None
-    return _usage(
-        {
-            field.name: field.kind.from_json(report[field.wire])
-            for field in USAGE_FIELDS
-            if field.wire in report
-        }
-    )
+    found = [field for field in USAGE_FIELDS if field.wire in report]
+    return _usage({field.name: field.kind.from_json(report[field.wire]) for field in found})
 
 
 def _usage(values: dict[str, Any]) -> Usage | None:
