@@ -150,12 +150,13 @@ def _called(name: str, call: Any) -> str:
 
 def _unpacked(call: Any) -> Iterator[inspect.Parameter]:
     """The parameters, with the keywords of a TypedDict one by one; those of a job are too many."""
+    maker = call.__init__ if isinstance(call, type) else call
     for parameter in inspect.signature(call).parameters.values():
         unpacked = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
         if unpacked is None or unpacked[1] == "JobKeywords":
             yield parameter
             continue
-        for keyword in getattr(inspect.getmodule(call), unpacked[1]).__annotations__:
+        for keyword in maker.__globals__[unpacked[1]].__annotations__:
             yield inspect.Parameter(keyword, inspect.Parameter.KEYWORD_ONLY, default=None)
 
 

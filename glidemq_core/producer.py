@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 from .errors import GlideMQError
 from .jobs import add
@@ -14,7 +14,23 @@ from .server.context import QueueBase
 from .wire.serializer import JSON_SERIALIZER
 
 
-class Producer(QueueBase):
+class AddingQueue(QueueBase):
+    """What `Queue` and `Producer` share: settings with which jobs are added."""
+
+    def __init__(
+        self,
+        name: str,
+        connection: str | Connection | None = None,
+        *,
+        options: QueueOptions | None = None,
+        **keywords: Unpack[QueueKeywords],
+    ) -> None:
+        self._options = override_options(QueueOptions, options, keywords)
+        serializer = self._options.serializer or JSON_SERIALIZER
+        super().__init__(name, connection, prefix=self._options.prefix, serializer=serializer)
+
+
+class Producer(AddingQueue):
     """Add jobs to a queue and get their ids. Starts no background task; connects at first use.
 
     Args:
@@ -28,21 +44,6 @@ class Producer(QueueBase):
 
     Every call may raise what speaks of the server, and ClosedError after `close()`.
     """
-
-    def __init__(
-        self,
-        name: str,
-        connection: str | Connection | None = None,
-        *,
-        options: QueueOptions | None = None,
-        **keywords: Unpack[QueueKeywords],
-    ) -> None:
-        chosen = override_options(QueueOptions, options, keywords)
-        super().__init__(
-            name, connection, prefix=chosen.prefix, serializer=chosen.serializer or JSON_SERIALIZER
-        )
-        self._events = chosen.events
-        self._compression = chosen.compression
 
     @property
     def is_closed(self) -> bool:
@@ -62,14 +63,9 @@ class Producer(QueueBase):
 
         Raises: as `Queue.add`.
         """
+        chosen = job_options(options, keywords)
         job = await add.add_job(
-            await self.context(),
-            name,
-            data,
-            job_options(options, keywords),
-            events=self._events,
-            compression=self._compression,
-            cross_slot=cross_slot,
+            await self.context(), name, data, chosen, self._options, cross_slot=cross_slot
         )
         return None if job is None else job.id
 
@@ -79,17 +75,7 @@ class Producer(QueueBase):
         Raises: BulkError when some were refused; its `results` hold an id, None or the error for each. Jobs that were
         not refused are stored all the same.
         """
-        results = await add.add_each(
-            await self.context(),
-            jobs,
-            events=self._events,
-            compression=self._compression,
-            cross_slot=cross_slot,
-        )
+        results = await add.add_each(await self.context(), jobs, self._options, cross_slot=cross_slot)
         ids = [one if one is None or isinstance(one, GlideMQError) else one.id for one in results]
         add.raise_refused(ids)
         return [job_id for job_id in ids if not isinstance(job_id, GlideMQError)]
-
-    async def __aenter__(self) -> Self:
-        await self.context()
-        return self

@@ -31,7 +31,7 @@ from .options.job import (
     job_options,
 )
 from .options.types import JobIdLike, id_in
-from .options.worker import QueueKeywords, QueueOptions, override_options
+from .producer import AddingQueue
 from .reading.workers import get_workers
 from .records import (
     Approval,
@@ -60,12 +60,11 @@ from .schedules.entry import SchedulerEntry
 from .search import index
 from .search.schema import Field, VectorField
 from .server.connection import Connection
-from .server.context import QueueBase, QueueContext
+from .server.context import QueueContext
 from .watch.limits import queue_limits
-from .wire.serializer import JSON_SERIALIZER
 
 
-class Queue(QueueBase, Generic[DataT, ResultT]):
+class Queue(AddingQueue, Generic[DataT, ResultT]):
     """Producer and control side of a queue. Starts no background task; connects at first use.
 
     Args:
@@ -81,27 +80,11 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
     PermissionDeniedError, ServerError), ClosedError after `close()`, and InvalidOptionError for a wrong `actor`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        connection: str | Connection | None = None,
-        *,
-        options: QueueOptions | None = None,
-        **keywords: Unpack[QueueKeywords],
-    ) -> None:
-        chosen = override_options(QueueOptions, options, keywords)
-        super().__init__(
-            name, connection, prefix=chosen.prefix, serializer=chosen.serializer or JSON_SERIALIZER
-        )
-        self._events = chosen.events
-        self._compression = chosen.compression
-        self._dead_letter_queue = chosen.dead_letter_queue
-
     async def _prepare(self, connection: Connection) -> None:
         """Note the dead letter queue, so that consoles and workers can tell where exhausted jobs go."""
-        if self._dead_letter_queue and not connection.read_only:
-            meta = self._keys(connection).meta
-            await connection.command("HSET", meta, "deadLetterQueueName", self._dead_letter_queue)
+        target = self._options.dead_letter_queue
+        if target and not connection.read_only:
+            await connection.command("HSET", self._keys(connection).meta, "deadLetterQueueName", target)
 
     # Adding jobs -------------------------------------------------------------------------------------------
 
@@ -146,13 +129,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         """
         chosen = job_options(options, keywords)
         added = await add.add_job(
-            await self.context(),
-            name,
-            data,
-            chosen,
-            events=self._events,
-            compression=self._compression,
-            cross_slot=cross_slot,
+            await self.context(), name, data, chosen, self._options, cross_slot=cross_slot
         )
         return None if added is None else Job.of(added)
 
@@ -180,9 +157,8 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             name,
             data,
             chosen,
+            self._options,
             wait_timeout=wait_timeout,
-            events=self._events,
-            compression=self._compression,
             cross_slot=cross_slot,
         )
 
@@ -194,13 +170,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
         Jobs that were not refused are stored all the same.
         """
-        results = await add.add_each(
-            await self.context(),
-            jobs,
-            events=self._events,
-            compression=self._compression,
-            cross_slot=cross_slot,
-        )
+        results = await add.add_each(await self.context(), jobs, self._options, cross_slot=cross_slot)
         outcomes = [Job.of(result) if isinstance(result, JobSnapshot) else result for result in results]
         add.raise_refused(outcomes)
         return [outcome for outcome in outcomes if isinstance(outcome, Job)]
@@ -964,7 +934,7 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
             id_in(letters.queue, letter_id),
             data=data,
             max_replays=max_replays,
-            events=self._events,
+            events=self._options.events,
             actor=actor,
         )
         if job_id is None:
@@ -985,10 +955,10 @@ class Queue(QueueBase, Generic[DataT, ResultT]):
         if letters is None:
             return []
         return await deadletters.replay_dead_letters(
-            context, letters, group=group, count=count, events=self._events, actor=actor
+            context, letters, group=group, count=count, events=self._options.events, actor=actor
         )
 
     async def _letters(self) -> tuple[QueueContext, QueueContext | None]:
         """Return the context of this queue and that of the queue of its dead letters."""
         context = await self.context()
-        return context, await deadletters.letters_queue(context, self._dead_letter_queue)
+        return context, await deadletters.letters_queue(context, self._options.dead_letter_queue)

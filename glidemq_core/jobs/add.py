@@ -18,14 +18,8 @@ from ..errors import (
     SerializationError,
 )
 from ..options.fields import refuse
-from ..options.job import (
-    JobOptions,
-    JobRef,
-    NewJob,
-    Ordering,
-    job_options,
-    millitokens,
-)
+from ..options.job import JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
+from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
 from ..wire import payload
@@ -44,6 +38,7 @@ Snapshot = JobSnapshot[Any, Any]
 #: A job on its way: its place among those asked for, its record, its options.
 _Encoded = tuple[int, Record, JobOptions]
 
+_DEFAULTS = QueueOptions()
 #: What follows id, name and data in the record of a job without options.
 _PLAIN = ("{}", "0", "0", "0", "", "")
 
@@ -205,15 +200,14 @@ class _Batches:
 async def add_each(
     context: QueueContext,
     jobs: Iterable[NewJob],
+    settings: QueueOptions = _DEFAULTS,
     *,
-    events: bool = True,
-    compression: str = "none",
     cross_slot: bool = False,
 ) -> list[Snapshot | GlideMQError | None]:
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = context.now_ms()
     results: list[Snapshot | GlideMQError | None] = []
-    batches = _Batches(context, now_ms, events, results)
+    batches = _Batches(context, now_ms, settings.events, results)
     links: list[tuple[int, ChildLink]] = []
     try:
         for job in jobs:
@@ -221,7 +215,7 @@ async def add_each(
                 if not isinstance(job, NewJob):
                     refuse("jobs", job, "NewJob objects")
                 options = job.options or job_options(None, {})
-                record = encode_job(context, job.name, job.data, options, compression=compression)
+                record = encode_job(context, job.name, job.data, options, compression=settings.compression)
                 if options.parent is not None:
                     _check_parent_slot(context, options.parent, cross_slot)
                     link = await link_child(context, options.parent, record)
@@ -251,23 +245,22 @@ async def add_job(
     name: str,
     data: Any,
     options: JobOptions,
+    settings: QueueOptions = _DEFAULTS,
     *,
-    events: bool = True,
-    compression: str = "none",
     cross_slot: bool = False,
 ) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
     if options.parent is not None:
         _check_parent_slot(context, options.parent, cross_slot)
-    record = encode_job(context, name, data, options, compression=compression)
+    record = encode_job(context, name, data, options, compression=settings.compression)
     now_ms = context.now_ms()
     if options.parent is None:
-        [answer] = await add_records(context, now_ms, events, [record])
+        [answer] = await add_records(context, now_ms, settings.events, [record])
     else:
         link = await link_child(context, options.parent, record)
         record = link.record
         async with unless_left(link):
-            [answer] = await add_records(context, now_ms, events, [record])
+            [answer] = await add_records(context, now_ms, settings.events, [record])
             await link.settle(came=answer[0] == b"ok")
     await register_queue(context)
     return _added(context, now_ms, record, options, answer)

@@ -16,6 +16,7 @@ from ..errors import (
 )
 from ..options.fields import Duration, positive_ms, refuse, to_ms
 from ..options.job import JobOptions
+from ..options.worker import QueueOptions
 from ..records import JobCounts
 from ..records.outcomes import FinalState
 from ..server.connection import Connection
@@ -73,10 +74,9 @@ async def add_and_wait(
     name: str,
     data: Any,
     options: JobOptions,
+    settings: QueueOptions,
     *,
     wait_timeout: Duration,
-    events: bool = True,
-    compression: str = "none",
     cross_slot: bool = False,
 ) -> Any:
     """Add a job, wait for its end and return its result; see `Queue.add_and_wait`."""
@@ -85,9 +85,7 @@ async def add_and_wait(
         if (given := getattr(options, option)) is not False:
             refuse(option, given, "left out when the result is waited for")
     async with Answers(context) as answers:
-        job = await add_job(
-            context, name, data, options, events=events, compression=compression, cross_slot=cross_slot
-        )
+        job = await add_job(context, name, data, options, settings, cross_slot=cross_slot)
         if job is None:
             raise DuplicateJobError(
                 "the job was not added: there is one of the same custom or deduplication id",

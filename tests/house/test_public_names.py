@@ -37,7 +37,8 @@ def _keywords(function: Any, parameter: inspect.Parameter) -> list[inspect.Param
     unpacked = re.fullmatch(r"Unpack\[(\w+)\]", str(parameter.annotation))
     if unpacked is None:
         return [parameter]
-    names = getattr(inspect.getmodule(function), unpacked[1]).__annotations__
+    maker = function.__init__ if isinstance(function, type) else function
+    names = maker.__globals__[unpacked[1]].__annotations__
     return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in names]
 
 
