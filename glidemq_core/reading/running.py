@@ -97,10 +97,6 @@ async def pick_list_runs(reader: Reader, queue: str, ids: Sequence[str]) -> list
     return [
         job_id
         for job_id, fields in zip(ids, found, strict=True)
-        if fields.get("state") == b"active" and came_from_list(fields)
+        if fields.get("state") == b"active"
+        and (fields.get("lifo") == b"1" or to_int(fields.get("priority")) > 0)
     ]
-
-
-def came_from_list(fields: Fields) -> bool:
-    """Tell by `lifo` and `priority` whether a job is taken from a list, not from the stream."""
-    return fields.get("lifo") == b"1" or to_int(fields.get("priority")) > 0

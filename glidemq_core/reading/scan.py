@@ -67,12 +67,10 @@ async def scan_steps(
     cursor = "0"
     for _ in range(most):
         found = await try_step(reader, queue, cursor, suffix)
-        if isinstance(found, Exception):
-            if strict:
-                raise found
-            found = "0", []
-        cursor = found[0]
-        yield found
+        if strict and isinstance(found, Exception):
+            raise found
+        cursor, keys = ("0", []) if isinstance(found, Exception) else found
+        yield cursor, keys
         if cursor == "0":
             return
 

@@ -1,23 +1,25 @@
-"""Finding the live workers of queues: what lists them first, then a walk over the keys."""
+"""Finding the live workers of queues: what lists them first, then a walk over the keys; and their registrations."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
 from glidemq_core.errors import PermissionDeniedError
-from glidemq_core.records import WorkerInfo
+from glidemq_core.options.fields import from_epoch_ms
+from glidemq_core.records import WorkerInfo, WorkerJob
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import queue_of
 from glidemq_core.wire.replies import failed, integer, items, pairs, text
+from glidemq_core.wire.strict_json import parse_json
 
 from . import scan
 from .reader import Reader
-from .registrations import decode_worker
 
 _MAX_CONSUMERS = 2_000
 _MAX_GROUPS = 16
@@ -171,3 +173,52 @@ async def get_workers(context: QueueContext) -> list[WorkerInfo]:
     if walk.stopped is not None:
         raise walk.stopped
     return await finder.listed(context.queue)
+
+
+def decode_worker(queue: str, name: str, stored: Any, now_ms: int) -> WorkerInfo | None:
+    """Read one registration `P:w:<consumer>`; None for what is none (`addr`, `pid` and `startedAt` make it one)."""
+    try:
+        raw = parse_json(stored) if isinstance(stored, bytes) else None
+    except ValueError:
+        return None
+    if not isinstance(raw, dict) or not isinstance(raw.get("addr"), str):
+        return None
+    pid, started = _whole(raw.get("pid")), _whole(raw.get("startedAt"))
+    started_at = from_epoch_ms(started) if started is not None else None
+    if pid is None or started is None or started_at is None:
+        return None
+    seen = _whole(raw.get("seenAt"))
+    return WorkerInfo(
+        queue=queue,
+        id=name,
+        host=raw["addr"],
+        pid=pid,
+        started_at=started_at,
+        age_ms=max(0, now_ms - started),
+        active_jobs=_whole(raw.get("activeJobs")) or 0,
+        language="python" if raw.get("language") == "python" else "node",
+        version=raw["version"] if isinstance(raw.get("version"), str) else None,
+        concurrency=_whole(raw.get("concurrency")),
+        paused=raw["paused"] if isinstance(raw.get("paused"), bool) else None,
+        seen_at=from_epoch_ms(seen) if seen is not None else None,
+        jobs=_jobs(raw.get("jobs")),
+    )
+
+
+def _jobs(listed: Any) -> tuple[WorkerJob, ...] | None:
+    """Running jobs as a Python worker lists them in its registration; None where it lists none at all."""
+    if not isinstance(listed, list):
+        return None
+    found = []
+    for item in listed:
+        started = _whole(item.get("startedAt")) if isinstance(item, dict) else None
+        at = from_epoch_ms(started) if started is not None else None
+        if at is not None:
+            found.append(WorkerJob(id=str(item.get("id", "")), name=str(item.get("name", "")), started_at=at))
+    return tuple(found)
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return int(value)

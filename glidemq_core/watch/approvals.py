@@ -10,6 +10,7 @@ from typing import Any
 from glidemq_core.ai.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approval_of
 from glidemq_core.ai.rounds import Round, StreamFacts, limits_of, read_round, round_start
 from glidemq_core.errors import GlideMQError
+from glidemq_core.flows.walk import by_queue
 from glidemq_core.options.fields import whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
@@ -46,17 +47,9 @@ class _Kept:
 
     def is_current(self, one: SuspendedJob, limit: int) -> bool:
         """Tell whether nothing is known to have changed."""
-        before = self.job
-        same = (before.deadline, before.suspended_at, before.data_bytes) == (
-            one.deadline,
-            one.suspended_at,
-            one.data_bytes,
-        )
-        return (
-            same
-            and self.limit == limit
-            and (one.fingerprint is None or not one.fingerprint.differs(self.fingerprint))
-        )
+        if self.limit != limit or self.job != replace(one, fingerprint=None):
+            return False
+        return one.fingerprint is None or not one.fingerprint.differs(self.fingerprint)
 
     @property
     def shown(self) -> Approval:
@@ -70,7 +63,7 @@ class InboxReader:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._finder = SuspendedFinder(reader)
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._kept: dict[JobRef, _Kept] = {}
 
     async def read(
         self, names: Sequence[str], *, limit: int, payload_limit: int, shown: Sequence[JobRef] | None
@@ -78,33 +71,23 @@ class InboxReader:
         """Return the first `limit` suspended jobs by deadline, and how many there are; see `Watch.approvals`."""
         whole(1, 10_000)(limit, "limit")
         whole(0)(payload_limit, "payload_limit")
-        read_again = (
-            [*self._kept]
-            if shown is None
-            else [key for ref in shown if (key := (ref.queue, ref.id)) in self._kept]
-        )
-        known: dict[str, list[str]] = {}
-        for queue, job_id in read_again:
-            known.setdefault(queue, []).append(job_id)
+        read_again = [ref for ref in (self._kept if shown is None else shown) if ref in self._kept]
+        known = by_queue(read_again)
         opened = dict.fromkeys(names, "*") if shown is None else {ref.queue: ref.id for ref in shown[:1]}
         found, total = await self._finder.read(names, limit, known, opened)
         fresh = [
             one
             for one in found
-            if (had := self._kept.get(one.key)) is None or not had.is_current(one, payload_limit)
+            if (had := self._kept.get(one.ref)) is None or not had.is_current(one, payload_limit)
         ]
         if shown is not None:
-            fresh = _choose(fresh, {(ref.queue, ref.id) for ref in shown})
+            fresh = _choose(fresh, set(shown))
         answers = await asyncio.gather(*(self._read(one, payload_limit) for one in fresh))
-        read = {one.key: answer for one, answer in zip(fresh, answers, strict=True)}
-        kept: dict[tuple[str, str], _Kept] = {}
-        for one in found:
-            entry = read[one.key] if one.key in read else self._kept.get(one.key)
-            if entry is not None:
-                kept[one.key] = entry
-        self._kept = kept
-        await self._count_parked({*read_again, *read} & kept.keys())
-        return tuple(entry.shown for entry in kept.values()), total
+        read = {one.ref: answer for one, answer in zip(fresh, answers, strict=True)}
+        latest = {**self._kept, **read}
+        self._kept = {one.ref: kept for one in found if (kept := latest.get(one.ref)) is not None}
+        await self._count_parked({*read_again, *read} & self._kept.keys())
+        return tuple(kept.shown for kept in self._kept.values()), total
 
     async def asking(self, names: Sequence[str]) -> list[str]:
         """Return the queues that may hold suspended jobs; none in a cluster."""
@@ -112,7 +95,7 @@ class InboxReader:
 
     async def _read(self, one: SuspendedJob, payload_limit: int) -> _Kept | None:
         keys, key = self._reader.keys(one.queue), self._reader.keys(one.queue).job(one.id)
-        values, length, stream = await self._reader.read(
+        values, length, answer = await self._reader.read(
             [
                 ("HMGET", key, *APPROVAL_FIELDS),
                 ("HSTRLEN", key, "signals"),
@@ -120,29 +103,18 @@ class InboxReader:
             ]
         )
         fields = {} if failed(values) or not values else picked_fields(APPROVAL_FIELDS, values)
-        facts, lengths = facts_of(stream), {"signals": integer(length)}
+        facts, lengths = facts_of(answer), {"signals": integer(length)}
         streamed = await self._round(keys.jstream(one.id), fields, facts, payload_limit)
         if 0 < lengths["signals"] <= LIST_SIGNALS:
             signals = await self._reader.read_one("HGET", key, "signals")
             fields |= {} if failed(signals) or signals is None else {"signals": signals}
-        reading = Reading(
-            fields,
-            facts or StreamFacts(),
-            streamed or Round(),
-            one.deadline,
-            lengths,
-            unreadable=streamed is None,
-        )
-        ref = JobRef(one.queue, one.id)
-        approval = approval_of(ref, reading, keys.prefix, JSON_SERIALIZER, payload_limit)
+        stream, shown = facts or StreamFacts(), streamed or Round()
+        reading = Reading(fields, stream, shown, one.deadline, lengths, unreadable=streamed is None)
+        approval = approval_of(one.ref, reading, keys.prefix, JSON_SERIALIZER, payload_limit)
         if approval is None:
             return None
-        job = replace(
-            one,
-            suspended_at=as_text(fields.get("suspendedAt")),
-            data_bytes=approval.data_bytes,
-            fingerprint=None,
-        )
+        begun, size = as_text(fields.get("suspendedAt")), approval.data_bytes
+        job = replace(one, suspended_at=begun, data_bytes=size, fingerprint=None)
         fingerprint = Fingerprint(
             digest(fields.get("data")),
             digest(fields.get("progress")),
@@ -170,9 +142,9 @@ class InboxReader:
         except GlideMQError:
             return None
 
-    async def _count_parked(self, keys: Iterable[tuple[str, str]]) -> None:
+    async def _count_parked(self, refs: Iterable[JobRef]) -> None:
         """Count the jobs parked behind the ordering keys of some jobs."""
-        grouped = [self._kept[key] for key in keys if self._kept[key].group]
+        grouped = [self._kept[ref] for ref in refs if self._kept[ref].group]
         counts = await self._reader.read(
             [("ZCARD", self._reader.keys(one.job.queue).groupq(one.group)) for one in grouped]
         )
@@ -180,11 +152,11 @@ class InboxReader:
             one.parked = integer(count)
 
 
-def _choose(fresh: Sequence[SuspendedJob], shown: set[tuple[str, str]]) -> list[SuspendedJob]:
+def _choose(fresh: Sequence[SuspendedJob], shown: set[JobRef]) -> list[SuspendedJob]:
     """Choose which new jobs are read now: those on screen before others, never much at once."""
     chosen: list[SuspendedJob] = []
     size = 0
-    for one in sorted(fresh, key=lambda one: one.key not in shown):
+    for one in sorted(fresh, key=lambda one: one.ref not in shown):
         size += one.data_bytes
         if chosen and (size > _NEW_BYTES or len(chosen) == _NEW_JOBS):
             break

@@ -10,7 +10,7 @@ from glidemq_core.reading.reader import Reader, Throttle
 from glidemq_core.reading.scan import scan_cluster
 from glidemq_core.records import Discovery
 from glidemq_core.wire.keys import discovery_pattern, queue_of, registry, usage_queues
-from glidemq_core.wire.replies import failed, integer, text
+from glidemq_core.wire.replies import failed, integer, sliced, text
 
 #: Names checked for existence in one go.
 _CHECK = 256
@@ -121,7 +121,7 @@ class Discoverer:
         async for keys in self._walk(keys_per_call, throttle):
             looked += keys_per_call
             names = {name for key in keys if (name := queue_of(self._reader.prefix, key)) is not None}
-            self._learn_windows(keys)
+            self.windows |= dict(token_windows(self._reader, keys))
             fresh = sorted(names - seen - self._found.keys() - set(self.given))
             seen |= names
             existing = self._keep(await self.existing(fresh))
@@ -152,8 +152,7 @@ class Discoverer:
     async def existing(self, names: Sequence[str]) -> list[str]:
         """Return those of some names that are queues."""
         found = []
-        for start in range(0, len(names), _CHECK):
-            part = names[start : start + _CHECK]
+        for part in sliced(names, _CHECK):
             counts = await self._reader.read([("EXISTS", *self._reader.keys(name).signs()) for name in part])
             found += [name for name, count in zip(part, counts, strict=True) if integer(count)]
         return found
@@ -166,10 +165,6 @@ class Discoverer:
             self._found.pop(name, None)  # another search may have come first
             self.windows.pop(name, None)
         return tuple(name for name in gone if name not in self.given)
-
-    def _learn_windows(self, keys: Iterable[str]) -> None:
-        for name, length in token_windows(self._reader, keys):
-            self.windows[name] = length
 
 
 def token_windows(reader: Reader, keys: Iterable[str]) -> Iterator[tuple[str, int]]:

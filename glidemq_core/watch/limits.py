@@ -10,7 +10,7 @@ from glidemq_core.reading.scan import scan_steps
 from glidemq_core.records import Concurrency, Group, Limits, QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
 from glidemq_core.server.context import QueueContext
-from glidemq_core.wire.replies import failed, integer, number, pairs, text
+from glidemq_core.wire.replies import failed, integer, items, number, pairs, text
 
 from .discovery import token_windows
 from .snapshot import snapshots
@@ -123,15 +123,11 @@ async def _plain(reader: Reader, names: Sequence[str]) -> list[_Facts]:
 
 
 def _group_keys(page: Any) -> list[str]:
-    if failed(page) or not isinstance(page, (list, tuple)) or len(page) < 2:
-        return []
-    return sorted(text(key) or "" for key, _ in pairs(page[1]))
+    return sorted(text(key) or "" for key, _ in pairs(page[1])) if len(items(page)) > 1 else []
 
 
 def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Group:
-    values = (
-        [number(value) for value in fields] if isinstance(fields, (list, tuple)) and fields else [None] * 10
-    )
+    values = [number(value) for value in items(fields)] or [None] * len(_GROUP_FIELDS)
     limit, active, rate_max, rate_ms, begun, count, capacity, refill, tokens, refilled = values
     rate = None
     if rate_max and rate_ms:
@@ -148,12 +144,12 @@ def _group(key: str, fields: Any, parked: Any, resume: Any, *, now: int) -> Grou
         level = capacity if tokens is None else tokens
         if tokens is not None and refilled is not None and refill:
             level = min(capacity, tokens + max(0, now - refilled) * refill / 1000)
-    held_until = number(resume) if not failed(resume) else None
+    held_until = number(resume)
     return Group(
         key=key,
         active=int(active or 0),
         max_concurrency=int(limit) if limit else None,
-        waiting=0 if failed(parked) else integer(parked),
+        waiting=integer(parked),
         rate=rate,
         tokens=None if level is None else level / 1000,
         capacity=capacity / 1000 if capacity else None,

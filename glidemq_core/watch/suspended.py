@@ -10,6 +10,7 @@ from typing import Any
 
 from glidemq_core.ai.rounds import StreamFacts, stream_facts
 from glidemq_core.errors import GlideMQError
+from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
 from glidemq_core.wire.keys import NO_DEADLINE
 from glidemq_core.wire.replies import failed, integer, number, pairs, sliced, text
@@ -59,8 +60,8 @@ class SuspendedJob:
     fingerprint: Fingerprint | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.queue, self.id
+    def ref(self) -> JobRef:
+        return JobRef(self.queue, self.id)
 
     @property
     def order(self) -> tuple[float, str, str]:
@@ -94,8 +95,9 @@ class SuspendedFinder:
             known: by queue ids of jobs whose fingerprint is wanted.
             whole: by queue the one id of them whose payload is read whatever its size, or `*`.
         """
-        held = [name for name in names if name in self._held]
-        asked = [*held, *await self._holding([name for name in names if name not in self._held])]
+        asked = [name for name in names if name in self._held]
+        others = [name for name in names if name not in self._held]
+        asked += others if self._reader.connection.is_cluster else await self.holding(others)
         pages: dict[str, SuspendedPage] = {}
         while asked:
             sizes = [min(limit, self._wanted.get(name, _FIRST_PAGE)) for name in asked]
@@ -118,9 +120,6 @@ class SuspendedFinder:
         self._held |= {name for name, page in pages.items() if page.total}
         self._wanted = {name: size for name, size in self._wanted.items() if name in self._held}
         return found[:limit] if pages else [], sum(page.total for page in pages.values())
-
-    async def _holding(self, names: Sequence[str]) -> list[str]:
-        return list(names) if self._reader.connection.is_cluster else await self.holding(names)
 
     async def holding(self, names: Sequence[str]) -> list[str]:
         """Return the queues that hold suspended jobs; one command tells of hundreds that hold none.
@@ -156,7 +155,7 @@ class SuspendedFinder:
         members, count = await self._reader.read(
             [("ZRANGE", keys.suspended, 0, limit + _LEFT_OVER - 1, "WITHSCORES"), ("ZCARD", keys.suspended)]
         )
-        scored = [(text(member) or "", number(score)) for member, score in pairs(members)]
+        scored = [(text(member) or "", score) for member, score in pairs(members)]
         facts = await self._reader.read_each(
             [keys.job(job_id) for job_id, _ in scored],
             lambda key: [("HMGET", key, "state", "suspendedAt"), ("HSTRLEN", key, "data")],
@@ -164,8 +163,8 @@ class SuspendedFinder:
         alive: list[SuspendedJob] = []
         for (job_id, score), (fields, length) in zip(scored, facts, strict=True):
             if not failed(fields) and text(fields[0]) == "suspended":
-                due = NO_DEADLINE if score is None else score
-                alive.append(SuspendedJob(name, job_id, due, text(fields[1]) or "", integer(length)))
+                since = text(fields[1]) or ""
+                alive.append(SuspendedJob(name, job_id, _deadline(score), since, integer(length)))
         gone, wanted = len(scored) - len(alive), set(ids)
         items = alive[:limit]
         known = [one for one in items if one.id in wanted]
@@ -173,7 +172,7 @@ class SuspendedFinder:
         seen = dict(zip((one.id for one in known), read, strict=True))
         return SuspendedPage(
             [replace(one, fingerprint=seen.get(one.id)) for one in items],
-            max(0, (0 if failed(count) else integer(count)) - gone),
+            max(0, integer(count) - gone),
             len(items) == limit,
         )
 
@@ -211,9 +210,12 @@ def digest(value: bytes | None) -> str:
 
 def reason_digest(values: Sequence[bytes | None]) -> str:
     """Return the SHA-1 of the values of `REASON_FIELDS`, as the server function makes it."""
-    return hashlib.sha1(
-        b"".join(b"%d:%b" % (len(value or b""), value or b"") for value in values)
-    ).hexdigest()
+    return digest(b"".join(b"%d:%b" % (len(value or b""), value or b"") for value in values))
+
+
+def _deadline(score: Any) -> float:
+    found = number(score)
+    return NO_DEADLINE if found is None else found
 
 
 def _page(name: str, size: int, reply: Any) -> SuspendedPage:
@@ -221,15 +223,7 @@ def _page(name: str, size: int, reply: Any) -> SuspendedPage:
         return SuspendedPage([], 0, False)
     items = []
     for job_id, score, suspended_at, length, *digests in reply[2:]:
-        deadline = number(score)
-        items.append(
-            SuspendedJob(
-                name,
-                text(job_id) or "",
-                NO_DEADLINE if deadline is None else deadline,
-                text(suspended_at) or "",
-                integer(length),
-                Fingerprint(*(text(part) or "" for part in digests)) if digests else None,
-            )
-        )
+        fingerprint = Fingerprint(*(text(part) or "" for part in digests)) if digests else None
+        facts = text(suspended_at) or "", integer(length), fingerprint
+        items.append(SuspendedJob(name, text(job_id) or "", _deadline(score), *facts))
     return SuspendedPage(items, integer(reply[1]), len(items) == size)

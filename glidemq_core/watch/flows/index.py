@@ -144,9 +144,8 @@ class FlowIndex:
         seen = [flow for ref in chosen if self._is_followed(ref, shown) and (flow := self._flow(ref))]
         self._involved = frozenset(node.queue for flow in seen for node in flow.nodes)
         if len(self._members) > _MOST_MEMBERS:
-            self._members = {
-                node.ref: ref for ref in chosen if (flow := self._flow(ref)) for node in flow.nodes
-            }
+            known = ((ref, flow) for ref in chosen if (flow := self._flow(ref)))
+            self._members = {node.ref: ref for ref, flow in known for node in flow.nodes}
 
     def _forget(self, ref: JobRef) -> None:
         del self._roots[ref]
@@ -164,8 +163,9 @@ class FlowIndex:
 
     async def _recent(self, names: Sequence[str]) -> list[JobRef]:
         """Read the new events of some queues; returns jobs of no known flow, the latest first."""
-        found = await self._recent_jobs.jobs(names, self._involved)
-        return [ref for ref in found if not self._changed(ref) and not self._is_alone(ref)][:_JOBS]
+        found, since = await self._recent_jobs.jobs(names, self._involved), time.monotonic() - _ALONE_S
+        unknown = [ref for ref in found if not self._changed(ref) and self._alone.get(ref, since) <= since]
+        return unknown[:_JOBS]
 
     def _changed(self, ref: JobRef) -> bool:
         """Mark the flow of a job as changed; False if it is of no known flow."""
@@ -175,9 +175,6 @@ class FlowIndex:
             root.due = 0.0
             self._unsure.add(top)
         return root is not None
-
-    def _is_alone(self, ref: JobRef) -> bool:
-        return time.monotonic() - self._alone.get(ref, -_ALONE_S) < _ALONE_S
 
     async def _search(self, names: Sequence[str]) -> None:
         """Search some more keys: of all queues in one walk, in a cluster of each queue by itself."""
@@ -192,17 +189,15 @@ class FlowIndex:
         for queue in due[:_STEPS]:
             cursor, found = self._cursors.get(queue, "0"), set[JobRef]()
             for _ in range(1 if cluster else _STEPS):
-                cursor, keys = await self._step(queue, cursor)
+                # Without a queue of its own, budgets are found along with parents.
+                pattern = "deps:*" if queue else "[bd][ue]*"
+                cursor, keys = await scan_step(self._reader, queue, cursor, pattern)
                 found |= {ref for key in keys if (ref := _flow_of(self._reader.prefix, key))}
                 if cursor == "0":
                     self._round_ended[queue] = time.monotonic()
                     break
             self._cursors[queue] = cursor
             await self._find_roots(ref for ref in found if ref not in self._members)
-
-    async def _step(self, queue: str, cursor: str) -> tuple[str, list[str]]:
-        # Without a queue of its own, budgets are found along with parents.
-        return await scan_step(self._reader, queue, cursor, "deps:*" if queue else "[bd][ue]*")
 
     async def _find_roots(self, candidates: Iterable[JobRef]) -> None:
         """Climb from jobs to the roots of their flows; jobs of no flow are left out."""

@@ -108,13 +108,9 @@ class FlowLoader:
             self._budgets |= {text(key) or "": hash_fields(stored) for key, stored in pairs(reply[1])}
             for job_id, row, members, total, score, gone in reply[2:]:
                 known = parse_members(members, self.reader.prefix)
-                self._parts[JobRef(queue, text(job_id) or "")] = Part(
-                    cut_fields(self._names, row),
-                    known,
-                    integer(total) > len(members),
-                    number(score),
-                    gone == 1,
-                )
+                fields, has_more = cut_fields(self._names, row), integer(total) > len(members)
+                part = Part(fields, known, has_more, number(score), gone == 1)
+                self._parts[JobRef(queue, text(job_id) or "")] = part
             for job_id in ids:
                 # A name that is no text on the server comes back as another.
                 self._parts.setdefault(JobRef(queue, job_id), Part({}, [], False, None))

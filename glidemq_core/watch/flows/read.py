@@ -11,42 +11,20 @@ from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flows.budgets import with_rates
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
-from glidemq_core.reading.running import is_overdue
 from glidemq_core.records import Flow, FlowBudget, FlowNode, FlowUsage
 from glidemq_core.records.budgets import decode_budget
-from glidemq_core.records.decoding import (
-    Fields,
-    budget_of,
-    decode_parent,
-    decode_parents,
-    decode_state,
-    instant,
-    optional_text,
-)
+from glidemq_core.records.decoding import Fields, budget_of, decode_parent, decode_parents, instant
 from glidemq_core.records.usage import STORED_USAGE, decode_usage
-from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import as_text
 
-from ..jobs.rows import is_parked
+from ..jobs.rows import SHARED_FIELDS, is_parked, shared_facts
 from .loader import PARENT_FIELDS, FlowLoader
 
 #: What is read of each job of a flow.
 FLOW_FIELDS = (
     *PARENT_FIELDS,
-    "name",
-    "state",
-    "timestamp",
-    "attemptsMade",
-    "fallbackIndex",
-    "processedOn",
-    "finishedOn",
-    "failedReason",
-    "budgetKey",
-    "budgetPausedAt",
-    "delay",
-    "lastActive",
-    "opts",
+    *SHARED_FIELDS,
     "usage:bucketTs",
     *STORED_USAGE,
 )
@@ -96,31 +74,24 @@ async def read_flow(loader: FlowLoader, start: JobRef, max_nodes: int) -> Flow:
         seen = await reader.read_one("EXISTS", reader.keys(start.queue).job(start.id))
         if isinstance(seen, PermissionDeniedError):
             raise seen
-        raise QueueContext(reader.connection, reader.keys(start.queue)).missing(start.id)
+        raise reader.context(start.queue).missing(start.id)
     await _descend(loader, found, max_nodes)
     await _mark_removed(loader, found)
     tops = [ref for ref in found.fields if not found.parents[ref]] or [start]
     root = min(tops, key=lambda ref: (to_int(found.fields[ref].get("timestamp")), ref))
     depth = _depths(found, tops)
     parked, budget = await _budget(loader, found, [root, start])
+    now_ms = reader.now_ms()
     nodes = [
-        _node(
-            ref,
-            found.fields[ref],
-            depth.get(ref, 0),
-            ref in parked,
-            removed=ref in found.removed,
-            now_ms=reader.now_ms(),
-        )
+        _node(ref, found.fields[ref], depth.get(ref, 0), ref in parked, ref in found.removed, now_ms)
         for ref in sorted(found.fields, key=lambda ref: (depth.get(ref, 0), _place(ref, found)))
     ]
     total = UsageSum()
     for fields in found.fields.values():
         usage = decode_usage(fields)
         total.add_job([usage] if usage else [])
-    branching = any("parentIds" in fields for fields in found.fields.values()) or any(
-        len(parents) > 1 for parents in found.parents.values()
-    )
+    branching = any("parentIds" in fields for fields in found.fields.values())
+    branching = branching or any(len(parents) > 1 for parents in found.parents.values())
     return Flow(
         root=root,
         kind="single" if len(nodes) == 1 and not found.truncated else "dag" if branching else "tree",
@@ -191,9 +162,8 @@ async def _mark_removed(loader: FlowLoader, found: _Found) -> None:
     # The children of a job that was done were done before it.
     waiting = list(done)
     while waiting:
-        below = [
-            ref for ref in found.children.get(waiting.pop(), ()) if ref in found.removed and ref not in done
-        ]
+        children = found.children.get(waiting.pop(), ())
+        below = [ref for ref in children if ref in found.removed and ref not in done]
         done.update(below)
         waiting += below
     for ref in gone:
@@ -229,26 +199,12 @@ def _place(ref: JobRef, found: _Found) -> tuple[int, int, JobRef]:
     return created, int(ref.id) if ref.id.isdecimal() and len(ref.id) < 16 else 0, ref
 
 
-def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, *, removed: bool, now_ms: int) -> FlowNode:
-    usage = decode_usage(fields)
+def _node(ref: JobRef, fields: Fields, depth: int, parked: bool, removed: bool, now_ms: int) -> FlowNode:
     return FlowNode(
-        queue=ref.queue,
-        id=ref.id,
-        name=as_text(fields.get("name")),
-        state=decode_state(fields.get("state")),
+        **shared_facts(ref, fields, decode_usage(fields), now_ms),
         depth=depth,
         parents=tuple(parents_in(fields)),
         parked=parked,
-        stalled=is_overdue(fields, now_ms),
-        attempts_made=to_int(fields.get("attemptsMade")),
-        fallback_index=to_int(fields.get("fallbackIndex")),
-        model=usage.model if usage else None,
-        total_tokens=usage.total_tokens if usage else None,
-        total_cost=usage.total_cost if usage else None,
-        created_at=instant(fields.get("timestamp")),
-        processed_at=instant(fields.get("processedOn")),
-        finished_at=instant(fields.get("finishedOn")),
-        failed_reason=optional_text(fields.get("failedReason")),
         removed=removed,
         parked_at=instant(fields.get("budgetPausedAt") or fields.get("processedOn")) if parked else None,
     )

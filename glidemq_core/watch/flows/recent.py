@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
+from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, sliced, text
 
 #: Queues whose events one call reads at most, and how many of those in turn where nothing seems to happen.
@@ -31,24 +32,18 @@ class RecentJobs:
     async def jobs(self, names: Sequence[str], first: Collection[str]) -> list[JobRef]:
         """Return the jobs of new events, the latest of each queue first; `first`: queues that are read every time."""
         turn = await self._choose(names, first)
+        queues = [
+            (self._reader.keys(name), self._last_read.get(name, ""), self._count(name)) for name in turn
+        ]
         replies = await self._reader.call_each(
-            "recent_jobs",
-            [
-                (
-                    self._reader.keys(name).root,
-                    (self._last_read.get(name, ""), self._count(name), _EVENT_BYTES),
-                )
-                for name in turn
-            ],
+            "recent_jobs", [(keys.root, (last, count, _EVENT_BYTES)) for keys, last, count in queues]
         )
         if replies is None:
-            found = await self._plain(turn)
+            found = await self._plain(queues)
         else:
+            answers = [("", "") if failed(reply) else reply for reply in replies]
             found = [
-                ("", [])
-                if failed(reply)
-                else (text(reply[1]) or "", [text(job_id) or "" for job_id in reply[2:]])
-                for reply in replies
+                (text(newest) or "", [text(job_id) or "" for job_id in ids]) for _, newest, *ids in answers
             ]
         jobs: dict[JobRef, None] = {}
         for name, (newest, ids) in zip(turn, found, strict=True):
@@ -89,22 +84,14 @@ class RecentJobs:
                 self._counters[name] = value
         return True
 
-    async def _plain(self, turn: Sequence[str]) -> list[tuple[str, list[str]]]:
+    async def _plain(self, queues: Sequence[tuple[QueueKeys, str, int]]) -> list[tuple[str, list[str]]]:
         """Read the same by plain commands, for users who may not call functions."""
-        commands = [
-            (
-                "XREVRANGE",
-                self._reader.keys(name).events,
-                "+",
-                f"({last}" if (last := self._last_read.get(name)) else "-",
-                "COUNT",
-                self._count(name),
-            )
-            for name in turn
-        ]
         found = []
-        for reply in await self._reader.read(commands):
-            events = entries(None if failed(reply) else reply)
+        for reply in await self._reader.read(
+            ("XREVRANGE", keys.events, "+", f"({last}" if last else "-", "COUNT", count)
+            for keys, last, count in queues
+        ):
+            events = entries(reply)
             ids = [job_id for _, fields in events if (job_id := dict(fields).get("jobId"))]
             found.append((events[0][0] if events else "", ids))
         return found

@@ -115,10 +115,9 @@ async def read_job(
     if 0 < integer(result_bytes) <= payload_limit:
         result = decode_result(text(await reader.read_one("HGET", key, "returnvalue")), JSON_SERIALIZER).value
     score = number(facts.deadline if short.get("state") == b"suspended" else facts.scheduled)
-    row = row_facts(queue, job_id, fields, score, now_ms=reader.now_ms())
-    if row["suspend"] is not None and not (
-        truncated or left_out or decoded.error or integer(facts.stream_length)
-    ):
+    row = row_facts(queue, job_id, fields, score, reader.now_ms())
+    hidden = truncated or left_out or decoded.error or integer(facts.stream_length)
+    if row["suspend"] is not None and not hidden:
         # Whoever sees this has seen all of it: the job streamed nothing.
         digest = review_hash(JobRef(queue, job_id), {**fields, "data": data or b""}, Round())
         row["suspend"] = replace(row["suspend"], review_hash=digest)

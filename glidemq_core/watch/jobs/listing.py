@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from glidemq_core.options.fields import one_of, refuse, whole
 from glidemq_core.reading.reader import Reader
@@ -12,7 +16,6 @@ from glidemq_core.reading.scan import scan_step
 from glidemq_core.records import JobPage, JobRow
 from glidemq_core.wire.replies import integer
 
-from .cursor import read_cursor, write_cursor
 from .filter import EVERY_JOB, JobFilter
 from .rows import job_rows
 from .sources import Candidate, IdSource, Order, Position
@@ -56,14 +59,13 @@ async def list_jobs(
     if state is None:
         if cursor is not None:
             refuse("cursor", cursor, "None without a state")
-        pages = await asyncio.gather(
-            *(
-                list_jobs(reader, scanned, queue, each, limit=limit, newest=newest, wanted=wanted)
-                for each in STATES
-            )
+        page = partial(list_jobs, reader, scanned, queue, limit=limit, newest=newest, wanted=wanted)
+        pages = await asyncio.gather(*map(page, STATES))
+        listed, total = (
+            tuple(row for each in pages for row in each.rows),
+            sum(each.total or 0 for each in pages),
         )
-        listed = tuple(row for page in pages for row in page.rows)
-        return JobPage(rows=listed, next=None, total=sum(page.total or 0 for page in pages), at=reader.now())
+        return JobPage(rows=listed, next=None, total=total, at=reader.now())
     one_of(*STATES, STALLED)(state, "state")
     if state == "waiting-children":
         positions = read_cursor(cursor, state, True)
@@ -192,3 +194,23 @@ async def _parents(
             break
     cursor = None if following is None else write_cursor("waiting-children", True, following)
     return JobPage(rows=tuple(rows), next=cursor, total=None, at=reader.now())
+
+
+def write_cursor(state: str, newest: bool, positions: Mapping[str, Position]) -> str:
+    """Write where each source of a list goes on, opaque to who hands it back."""
+    raw = json.dumps([state, newest, dict(positions)], separators=(",", ":"))
+    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, state: str, newest: bool) -> dict[str, Position]:
+    """Read the positions; none of a first page. Raises InvalidOptionError."""
+    if cursor is None:
+        return {}
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found_state, found_newest, positions = json.loads(raw)
+    except (ValueError, binascii.Error, TypeError):
+        refuse("cursor", cursor, "the `next` of an earlier page")
+    if found_state != state or found_newest is not newest or not isinstance(positions, dict):
+        refuse("cursor", cursor, "the `next` of a page of the same state and order")
+    return positions

@@ -11,7 +11,7 @@ from glidemq_core.options.job import JobRef
 from glidemq_core.reading.fields import read_fields
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import is_overdue
-from glidemq_core.records import JobRow
+from glidemq_core.records import JobRow, Usage
 from glidemq_core.records.decoding import (
     Fields,
     decode_parent,
@@ -26,21 +26,29 @@ from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.payload import decode_progress
 from glidemq_core.wire.replies import as_text, failed, integer, number
 
-ROW_FIELDS = (
+#: Fields that rows of jobs and nodes of flows are made of.
+SHARED_FIELDS = (
     "name",
     "state",
     "timestamp",
     "attemptsMade",
-    "maxAttempts",
-    "priority",
-    "delay",
+    "fallbackIndex",
     "processedOn",
     "finishedOn",
     "failedReason",
+    "budgetKey",
+    "budgetPausedAt",
+    "delay",
+    "lastActive",
+    "opts",
+)
+ROW_FIELDS = (
+    *SHARED_FIELDS,
+    "maxAttempts",
+    "priority",
     "progress",
     "parentId",
     "parentQueue",
-    "fallbackIndex",
     "usage:model",
     "usage:totalTokens",
     "usage:totalCost",
@@ -48,46 +56,49 @@ ROW_FIELDS = (
     "suspendedAt",
     "suspendReason",
     "suspendTimeout",
-    "lastActive",
-    "opts",
-    "budgetKey",
-    "budgetPausedAt",
 )
 #: How long a budget delays a job that it parks, ms.
 _DAY_MS = 86_400_000
 
 
-def row_facts(
-    queue: str, job_id: str, fields: Fields, score: float | None = None, *, now_ms: int
-) -> dict[str, Any]:
+def row_facts(queue: str, job_id: str, fields: Fields, score: float | None, now_ms: int) -> dict[str, Any]:
     """Return the fields of a JobRow; `score` is that in `P:scheduled`, or of a suspended job its deadline."""
-    state = decode_state(fields.get("state"))
     usage = decode_usage(fields)
-    scheduled = state in ("delayed", "prioritized") and score is not None
+    shared = shared_facts(JobRef(queue, job_id), fields, usage, now_ms)
+    state, due = shared["state"], None
+    if state in ("delayed", "prioritized") and score is not None:
+        due = instant(score % PRIORITY_STEP)
     return {
-        "id": job_id,
-        "queue": queue,
-        "name": as_text(fields.get("name")),
-        "state": state,
+        **shared,
         "priority": to_int(fields.get("priority")),
-        "attempts_made": to_int(fields.get("attemptsMade")),
         "max_attempts": to_int(fields.get("maxAttempts")),
         "delay_ms": to_int(fields.get("delay")),
-        "due_at": instant(score % PRIORITY_STEP) if scheduled and score is not None else None,
-        "created_at": instant(fields.get("timestamp")),
-        "processed_at": instant(fields.get("processedOn")),
-        "finished_at": instant(fields.get("finishedOn")),
-        "failed_reason": optional_text(fields.get("failedReason")),
+        "due_at": due,
         "progress": decode_progress(fields.get("progress")),
         "parent": decode_parent(fields),
+        "cost_unit": usage.cost_unit if usage else None,
+        "suspend": decode_suspend(fields, score),
+        "parked": state == "delayed" and bool(fields.get("budgetKey")) and is_parked(fields, score),
+    }
+
+
+def shared_facts(ref: JobRef, fields: Fields, usage: Usage | None, now_ms: int) -> dict[str, Any]:
+    """Return the fields that JobRow and FlowNode have in common."""
+    return {
+        "queue": ref.queue,
+        "id": ref.id,
+        "name": as_text(fields.get("name")),
+        "state": decode_state(fields.get("state")),
+        "attempts_made": to_int(fields.get("attemptsMade")),
         "fallback_index": to_int(fields.get("fallbackIndex")),
         "model": usage.model if usage else None,
         "total_tokens": usage.total_tokens if usage else None,
         "total_cost": usage.total_cost if usage else None,
-        "cost_unit": usage.cost_unit if usage else None,
-        "suspend": decode_suspend(fields, score),
+        "created_at": instant(fields.get("timestamp")),
+        "processed_at": instant(fields.get("processedOn")),
+        "finished_at": instant(fields.get("finishedOn")),
+        "failed_reason": optional_text(fields.get("failedReason")),
         "stalled": is_overdue(fields, now_ms),
-        "parked": state == "delayed" and bool(fields.get("budgetKey")) and is_parked(fields, score),
     }
 
 
@@ -122,11 +133,8 @@ async def read_rows(reader: Reader, refs: Iterable[JobRef]) -> dict[JobRef, JobR
         for job_id, values in zip(ids, rows, strict=True)
     }
     scores = await _scores(reader, fields)
-    now = reader.now_ms()
-    return {
-        ref: job_row(ref.queue, ref.id, values, scores.get(ref), now_ms=now) if values else None
-        for ref, values in fields.items()
-    }
+    now_ms = reader.now_ms()
+    return {ref: _row(ref.queue, ref.id, values, scores.get(ref), now_ms) for ref, values in fields.items()}
 
 
 async def _scores(reader: Reader, fields: Mapping[JobRef, Fields]) -> dict[JobRef, float | None]:
@@ -155,9 +163,8 @@ async def have_streamed(reader: Reader, refs: Sequence[JobRef]) -> set[JobRef]:
     return {ref for ref, length in zip(refs, lengths, strict=True) if not failed(length) and integer(length)}
 
 
-def job_row(queue: str, job_id: str, fields: Fields, score: float | None = None, *, now_ms: int) -> JobRow:
-    """Put a row together from ROW_FIELDS; any of them may be missing."""
-    return JobRow(**row_facts(queue, job_id, fields, score, now_ms=now_ms))
+def _row(queue: str, job_id: str, fields: Fields, score: float | None, now_ms: int) -> JobRow | None:
+    return JobRow(**row_facts(queue, job_id, fields, score, now_ms)) if fields else None
 
 
 async def job_rows(
@@ -170,7 +177,5 @@ async def job_rows(
     """
     found = await read_fields(reader, queue, ids, ROW_FIELDS)
     now_ms = reader.now_ms()
-    return [
-        job_row(queue, job_id, fields, score, now_ms=now_ms) if fields else None
-        for job_id, fields, score in zip(ids, found, scores or [None] * len(ids), strict=True)
-    ]
+    listed = zip(ids, found, scores or [None] * len(ids), strict=True)
+    return [_row(queue, job_id, fields, score, now_ms) for job_id, fields, score in listed]

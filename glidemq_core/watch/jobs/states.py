@@ -124,7 +124,7 @@ async def _running(
 
 async def _scheduled(reader: Reader, queue: str, newest: bool, *, takes_turns: bool) -> Found:
     """A source a priority: within it the score is the due time, 0 for jobs that only wait for their turn."""
-    key, order = reader.keys(queue).scheduled, _by_score if takes_turns else _by_due_time
+    key, order = reader.keys(queue).scheduled, _at() if takes_turns else _by_due_time
     sources: dict[str, IdSource] = {}
     if not takes_turns:
         sources["0"] = from_sorted_set(reader, key, newest, 0, PRIORITY_STEP - 1, order)
@@ -155,13 +155,10 @@ async def _parked(reader: Reader, queue: str, newest: bool) -> Found:
     return Found(sources, sum(map(integer, counts)) if integer(size) <= len(names) else None)
 
 
-def _by_score(score: float) -> Order:
-    return (score,)
-
-
 def _by_due_time(score: float) -> Order:
     return (score % PRIORITY_STEP, score // PRIORITY_STEP)
 
 
-def _at(index: int) -> Callable[[float], Order]:
-    return lambda score: (float(index), score)
+def _at(*before: float) -> Callable[[float], Order]:
+    """Order by these values first, then by the score."""
+    return lambda score: (*before, score)
