@@ -15,11 +15,10 @@ from .audits import audits, restart_audits
 from .findings import result
 from .flows import finish_flows, stuck_parents, unfinished_flows
 from .lost import lost_jobs, requeue_lost
-from .ordering import ordering_keys
+from .ordering import free_slots, ordering_keys, ordering_slots
 from .outbox import outbox, retry_letters
 from .queues import key_types, list_active, paused, schedulers, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
-from .slots import free_slots, ordering_slots
 
 __all__ = ["CHECKS", "examine", "repair", "unreachable"]
 
