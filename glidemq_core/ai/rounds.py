@@ -113,15 +113,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round as it is shown; hash and windows are of the whole round if it is `complete`."""
+    """A round as it is shown; hash and windows are of what was read of it."""
 
-    start: str = _BEGINNING
     draft: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     chunks: Mapping[str, int] = field(default_factory=dict)
     #: Descriptions of what a limit left out.
     hidden: tuple[str, ...] = ()
-    complete: bool = True
     last: str = ""
     entries: int = 0
     sha256: str = hashlib.sha256().hexdigest()
@@ -132,8 +130,8 @@ class Round:
 async def read_round(ask: Ask, key: str, start: str, newest: str, limits: Limits) -> Round:
     """Read the entries after `start` up to `newest`; "" if the stream is empty."""
     if not newest or parse_id(newest) <= parse_id(start):
-        return Round(start)
-    reading = _RoundBuilder(start, limits)
+        return Round()
+    reading = _RoundBuilder(limits)
     after, count = start, limits.first
     while True:
         page = await ask("XRANGE", key, f"({after}", newest, "COUNT", count)
@@ -155,8 +153,7 @@ async def read_round(ask: Ask, key: str, start: str, newest: str, limits: Limits
 class _RoundBuilder:
     """Builds a round from its entries."""
 
-    def __init__(self, start: str, limits: Limits) -> None:
-        self._start = start
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._draft: list[str] = []
         self._draft_bytes = 0
@@ -211,12 +208,10 @@ class _RoundBuilder:
         if not complete:
             hidden.append(f"its stream after {self._entries:,} entries")
         return Round(
-            start=self._start,
             draft=draft or None,
             tool_calls=tuple(self._calls),
             chunks=dict(self._kinds),
             hidden=tuple(hidden),
-            complete=complete,
             last=self._last.decode(),
             entries=self._entries,
             sha256=self._sha256.hexdigest(),

@@ -193,8 +193,7 @@ async def find_index(context: QueueContext, name: str) -> Index:
         index = Index(name, schema.vector.name, schema.vector.dimensions, schema)
     elif name in (listed or ()):
         described = await module.describe(context, name)
-        if described is not None and described.field and described.covers(context):
-            index = Index(name, described.field, described.dimensions, None)
+        index = Index(name, *described, None) if described is not None else None
     if index is None:
         _refuse_missing(context, name)
     _remember(context, index)

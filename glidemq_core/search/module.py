@@ -6,7 +6,6 @@ They go over a RESP2 connection, because the driver cannot read RediSearch's RES
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidOptionError, ServerError
@@ -19,19 +18,6 @@ from .schema import Schema
 #: What a server says of an index that is there already, and of one that is not.
 _EXISTS = ("already exists",)
 _MISSING = ("unknown: index name", "unknown index name", "no such index", "not found")
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """An index as FT.INFO describes it: prefixes of its keys, and its first vector field."""
-
-    prefixes: tuple[str, ...]
-    field: str | None
-    dimensions: int
-
-    def covers(self, context: QueueContext) -> bool:
-        """Tell whether the index covers jobs of this queue."""
-        return any(context.keys.job("").startswith(prefix) for prefix in self.prefixes)
 
 
 def create_words(options: Mapping[str, Any] | None) -> list[str]:
@@ -87,22 +73,20 @@ async def _ask(context: QueueContext, expected: tuple[str, ...], *words: str) ->
         raise
 
 
-async def describe(context: QueueContext, name: str) -> Described | None:
-    """Ask what an index covers; None: there is none."""
-    reply = await _ask(context, _MISSING, "FT.INFO", name)
-    if reply is None:
-        return None
-    info = _pairs(reply)
+async def describe(context: QueueContext, name: str) -> tuple[str, int] | None:
+    """Return the first vector field of an index and its dimensions; None: no index with one covers this queue."""
+    info = _pairs(await _ask(context, _MISSING, "FT.INFO", name))
     prefixes = _pairs(info.get("index_definition")).get("prefixes") or ()
-    field, dimensions = None, 0
+    if not any(context.keys.job("").startswith(as_text(prefix)) for prefix in prefixes):
+        return None
     for attribute in info.get("attributes") or ():
         facts = _pairs(attribute)
         if as_text(facts.get("type")) == "VECTOR":
             field = as_text(facts.get("attribute") or facts.get("identifier"))
             index = _pairs(facts.get("index")) or facts
             dimensions = int(index.get("dim") or index.get("dimensions") or 0)
-            break
-    return Described(tuple(as_text(prefix) for prefix in prefixes), field, dimensions)
+            return (field, dimensions) if field else None
+    return None
 
 
 async def nearest(

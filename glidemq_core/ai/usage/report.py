@@ -6,6 +6,8 @@ import asyncio
 import math
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import reduce
+from operator import add
 from typing import Any, TypedDict, Unpack
 
 from ...errors import LockBusyError
@@ -68,14 +70,6 @@ def _amounts(value: Any, option: str, what: str) -> dict[str, float]:
     }
 
 
-def _sum(amounts: Mapping[str, float]) -> float:
-    """Add up in the order given, without the compensation of `sum`: Node clients add that way."""
-    total: float = 0
-    for amount in amounts.values():
-        total = total + amount
-    return total
-
-
 def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check a report and fill in totals; fields that were not given, or are empty text, are left out.
 
@@ -95,7 +89,8 @@ def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
         if kind in report:
             report[kind] = _amounts(report[kind], kind, what)
             if report[kind] and total not in report:
-                report[total] = _sum(report[kind])
+                # In the order given, without the compensation of `sum`: Node clients add that way.
+                report[total] = reduce(add, report[kind].values())
         if total in report:
             message = f"{_WIRE[total]} must be a finite non-negative number"
             report[total] = _number(report[total], total, message)
