@@ -47,11 +47,13 @@ class Exchange:
         self._context = context
         self._queue = context.queue
         self._limits = context.limits
-        self._concurrency = context.options.concurrency
+        batch = context.options.batch
+        self._concurrency = context.options.concurrency * (batch.size if batch is not None else 1)
         self._runner = runner
         self._outbox = outbox
         self._idle_wait = idle
-        self._lanes = 2 if self._concurrency > 1 else 1
+        # A batch is what one call claims.
+        self._lanes = 2 if self._concurrency > 1 and batch is None else 1
         self._in_flight = 0
         self._claiming = 0
         self._tasks: set[asyncio.Task[None]] = set()

@@ -22,9 +22,10 @@ from .context import ShortestLock, WorkerContext
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
 from .execution.dead_letters import DeadLetters
-from .execution.executor import JobExecutor, Processor
+from .execution.executor import JobExecutor
 from .execution.run import JobRun
 from .execution.runner import Runner
+from .execution.threads import Processor
 from .heartbeats import Heartbeats
 from .idle import IdleWait
 from .maintenance import Maintenance
@@ -52,6 +53,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         max_stalled_count: stalls a job survives.
         limiter: starts allowed in a window, shared with every worker of the queue.
         token_limiter: tokens allowed in a window; counted when a run that reported them ends.
+        batch: hand several jobs at a time to the processor, which takes a list and returns one result a job.
         backoff_strategies: name -> f(failed attempts, error) -> duration; may be async.
         events, metrics: False leaves out `completed` events and its metrics.
         grace: ms that running jobs get at shutdown before they are handed back.
@@ -70,13 +72,6 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         **keywords: Unpack[WorkerKeywords],
     ) -> None:
         self.options = override_options(WorkerOptions, options, keywords)
-        if self.options.batch is not None:
-            refuse(
-                "batch",
-                self.options.batch,
-                "None",
-                "batch processing is not supported: leave batch out and raise concurrency instead",
-            )
         if not callable(processor):
             refuse(
                 "processor",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from conftest import eventually
 
-from glidemq_core.errors import ClosedError, InvalidOptionError
+from glidemq_core.errors import ClosedError
 from glidemq_core.job import Job
-from glidemq_core.options.job import Batch, NewJob
+from glidemq_core.options.job import NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
@@ -244,10 +244,3 @@ async def test_closing_hands_back_what_does_not_finish_in_time(connection: Conne
 
 async def _is(job: Any, state: str) -> bool:
     return bool(await job.get_state() == state)
-
-
-async def test_what_is_not_supported_is_refused_at_once() -> None:
-    async def process(jobs: Any) -> None: ...
-
-    with pytest.raises(InvalidOptionError, match="batch"):
-        Worker("q", process, batch=Batch(10))

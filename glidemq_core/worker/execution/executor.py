@@ -14,15 +14,14 @@ from ...job import Job
 from ...server.retry import is_outage, is_server_trouble, retry_through_outage
 from ..context import WorkerContext
 from ..outbox import Outbox
+from .batches import BatchProcessor
 from .budget_check import verdict_of
 from .outcome import SettleRecord, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, JobRun, LimitGroupRequest, SuspendRequest, WaitChildrenRequest
-from .threads import run_in_thread
+from .threads import Processor, is_async, run_in_thread
 
 #: Continuations kept; of more suspended jobs the oldest start from the top, as they do in other workers.
 _CONTINUATIONS = 10_000
-
-Processor = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,9 @@ class JobExecutor:
         self._queue = context.queue
         self._processor = processor
         self._outbox = outbox
+        options = context.options
+        batch = options.batch
+        self._batches = BatchProcessor(processor, batch, options.concurrency) if batch is not None else None
         #: on_resume continuations of jobs suspended here.
         self._continuations: dict[str, _Continuation] = {}
 
@@ -91,6 +93,8 @@ class JobExecutor:
     async def _call(self, run: JobRun) -> Any:
         """Call the processor, or what a suspended run of this worker left to be called in its place."""
         job, processor = run.job, self._processor
+        if self._batches is not None:
+            return await self._batches.process(run)
         in_thread = not is_async(processor)
         continuation = self._continuations.pop(job.id, None)
         if continuation is not None and continuation.fits(job):
@@ -251,8 +255,3 @@ class JobExecutor:
 def _passes(error: BaseException) -> bool:
     """Whether the end of a run is tried again after an error, as its result would be."""
     return is_outage(error) or is_server_trouble(error)
-
-
-def is_async(processor: Callable[[Any], Any]) -> bool:
-    """Whether calling it gives a coroutine: an async function, or an object whose call is one."""
-    return inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(type(processor).__call__)

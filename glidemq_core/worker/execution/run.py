@@ -134,6 +134,12 @@ class JobRun:
                 self.timer = asyncio.get_running_loop().call_later(UNRESPONSIVE_S, self.on_unresponsive, self)
         return True
 
+    def start_timer(self) -> None:
+        """Stop the run once it has taken as long as its job may."""
+        timeout_ms = self.job.options.timeout
+        if timeout_ms and not self.ended:
+            self.timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, self.abort, "timeout")
+
     def begin(self) -> bool:
         """Note that the task runs; False when the run was stopped before."""
         self._begun = True
@@ -166,6 +172,12 @@ class JobRun:
     def unawaited(self) -> str | None:
         """Name of a control call that was made and not awaited."""
         return next((call.name for call in self.controls or () if not call.awaited), None)
+
+    def drop_requests(self) -> str | None:
+        """Forget the control calls that the processor has made; returns the name of one."""
+        asked = self.controls[0].name if self.controls else None
+        self.requests = self.controls = None
+        return asked
 
     def _ask(self, request: ControlRequest) -> None:
         if self.requests is None:

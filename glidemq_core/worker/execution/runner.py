@@ -69,9 +69,8 @@ class Runner:
             self._apply_options(run)
 
     def _apply_options(self, run: JobRun) -> None:
-        timeout_ms = run.job.options.timeout
-        if timeout_ms:
-            run.timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, run.abort, "timeout")
+        if self._context.options.batch is None:
+            run.start_timer()  # else with its batch
         self._context.lock.expect(run.job.options.lock_duration)
 
     async def _process(self, run: JobRun) -> None:

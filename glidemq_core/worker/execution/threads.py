@@ -6,11 +6,13 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic
 
 from ...job import Job
 from ...jobs.snapshot import DataT, ResultT
+
+Processor = Callable[[Any], Any]
 
 
 class SyncJob(Generic[DataT, ResultT]):
@@ -34,8 +36,25 @@ class SyncJob(Generic[DataT, ResultT]):
         return blocking
 
 
-async def run_in_thread(processor: Callable[[Any], Any], job: Job[Any, Any]) -> Any:
-    """Run a plain function in a thread of its own.
+def is_async(processor: Processor) -> bool:
+    """Whether calling it gives a coroutine: an async function, or an object whose call is one."""
+    return inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(type(processor).__call__)
+
+
+async def run_in_thread(processor: Processor, job: Job[Any, Any]) -> Any:
+    """Run a plain function on one job, in a thread of its own."""
+    loop = asyncio.get_running_loop()
+    return await _in_thread(lambda: processor(SyncJob(job, loop)), f"glidemq-{job.ref}")
+
+
+async def call_in_thread(processor: Processor, jobs: Sequence[Job[Any, Any]]) -> Any:
+    """Run a plain function on a list of jobs, in a thread of its own."""
+    loop = asyncio.get_running_loop()
+    return await _in_thread(lambda: processor([SyncJob(job, loop) for job in jobs]), f"glidemq-{jobs[0].ref}")
+
+
+async def _in_thread(call: Callable[[], Any], name: str) -> Any:
+    """Make a call in a thread.
 
     A thread cannot be stopped: when this coroutine is cancelled the thread runs on and may look at `job.aborted`.
     """
@@ -55,13 +74,13 @@ async def run_in_thread(processor: Callable[[Any], Any], job: Job[Any, Any]) -> 
     def body() -> None:
         result, error = None, None
         try:
-            result = processor(SyncJob(job, loop))
+            result = call()
         except BaseException as raised:  # noqa: BLE001 - whatever it is, it is the outcome of the attempt
             error = raised
         if not loop.is_closed():
             loop.call_soon_threadsafe(resolve, result, error)
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(body,), name=f"glidemq-{job.ref}", daemon=True)
+    thread = threading.Thread(target=context.run, args=(body,), name=name, daemon=True)
     thread.start()
     return await future
