@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ai.usage.ledger import attempts_of, runs_of
-from ..ai.usage.totals import UsageSum
+from ..ai.usage.summary import UsageSum
 from ..records import FlowUsage, JobRef, Totals, Usage
 from ..records.usage import STORED_USAGE, decode_usage
 from ..server.context import QueueContext

@@ -113,10 +113,9 @@ async def report_usage(
     calls: RunCalls | None = None,
     **keywords: Unpack[UsageKeywords],
 ) -> Usage | None:
-    """Replace the usage report of a job, in one call.
+    """Replace the usage report of a job, in one call; see `Job.report_usage`.
 
     Args:
-        usage: the report as one object; a keyword beside it takes precedence.
         worker: id of the worker whose run reports, for the ledger.
         calls: calls of the run that reports; they are repeated through an outage.
 

@@ -1,24 +1,84 @@
-"""Sum the usage of queues over a span of time, from their minute buckets."""
+"""Sum the usage of jobs, and of queues over a span of time from their minute buckets."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ...errors import InvalidOptionError, PermissionDeniedError
 from ...options.fields import EPOCH, Duration, Instant, from_epoch_ms, queue_name, refuse, to_epoch_ms, to_ms
-from ...records import MinuteUsage, Totals, UsageSummary
+from ...records import MinuteUsage, Totals, Usage, UsageSummary
 from ...server.connection import Connection
 from ...server.context import LazyConnection
 from ...wire.keys import QueueKeys, usage_queues
 from ...wire.numbers import parse_number
 from ...wire.replies import as_text, readable, sliced
-from .totals import RESIDUE, UsageSum
 
 BUCKET_MS = 60_000
 MAX_BUCKETS = 100_000
 MAX_SPAN_MS = 30 * 86_400_000
 _PAGE = 1_000
+#: Smaller amounts are rounding errors, left where a report was added and subtracted again.
+RESIDUE = 1e-12
+
+
+@dataclass(slots=True)
+class UsageSum:
+    """Usage of several jobs, added up; `totals` gives the fields of the records."""
+
+    job_count: int = 0
+    tokens: dict[str, float] = field(default_factory=dict)
+    total_tokens: float = 0
+    costs: dict[str, float] = field(default_factory=dict)
+    total_cost: float = 0
+    models: dict[str, float] = field(default_factory=dict)
+    units: dict[str, None] = field(default_factory=dict)
+
+    def add_job(self, reports: Iterable[Usage]) -> None:
+        """Add the reports of one job, several if it has several attempts; it counts once, and once a model."""
+        models: dict[str, None] = {}
+        counted = False
+        for usage in reports:
+            _add_amounts(self.tokens, usage.tokens)
+            _add_amounts(self.costs, usage.costs)
+            self.total_tokens += usage.total_tokens or 0
+            self.total_cost += usage.total_cost or 0
+            if usage.cost_unit:
+                self.units[usage.cost_unit] = None
+            if usage.model:
+                models[usage.model] = None
+            amounts = usage.tokens or usage.costs or usage.total_tokens or usage.total_cost
+            counted = counted or bool(usage.model or amounts)
+        self.job_count += counted
+        _add_amounts(self.models, dict.fromkeys(models, 1))
+
+    def add(self, other: UsageSum) -> None:
+        """Add another sum."""
+        self.job_count += other.job_count
+        self.total_tokens += other.total_tokens
+        self.total_cost += other.total_cost
+        _add_amounts(self.tokens, other.tokens)
+        _add_amounts(self.costs, other.costs)
+        _add_amounts(self.models, other.models)
+        self.units |= other.units
+
+    def __bool__(self) -> bool:
+        amounts = self.total_tokens or self.total_cost or self.tokens or self.costs or self.models
+        return bool(self.job_count or amounts)
+
+    def totals(self) -> dict[str, Any]:
+        """Return the fields of a Totals record."""
+        totals = asdict(self)
+        units = tuple(totals.pop("units"))
+        return {**totals, "cost_unit": units[0] if units else None, "cost_units": units}
+
+
+def _add_amounts(into: dict[str, float], amounts: Any) -> None:
+    """Add a map of amounts to another, category by category."""
+    for name, amount in amounts.items():
+        into[name] = into.get(name, 0) + amount
 
 
 async def get_usage_summary(
@@ -145,20 +205,20 @@ def _bucket(stored: Mapping[bytes, bytes]) -> UsageSum:
     """Read a bucket; zeros and rounding errors are skipped."""
     bucket = UsageSum()
     for name, value in stored.items():
-        field = as_text(name)
-        if field == "costUnit":
+        key = as_text(name)
+        if key == "costUnit":
             if unit := as_text(value):
                 bucket.units[unit] = None
             continue
         amount = parse_number(value)
         if amount is None or math.fabs(amount) < RESIDUE:
             continue
-        kind, colon, category = field.partition(":")
-        if field == "jobCount":
+        kind, colon, category = key.partition(":")
+        if key == "jobCount":
             bucket.job_count = int(amount)
-        elif field == "totalTokens":
+        elif key == "totalTokens":
             bucket.total_tokens = amount
-        elif field == "totalCost":
+        elif key == "totalCost":
             bucket.total_cost = amount
         elif colon and kind in ("tokens", "costs", "models"):
             getattr(bucket, kind)[category] = amount

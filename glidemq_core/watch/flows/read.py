@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glidemq_core.ai.usage.totals import UsageSum
+from glidemq_core.ai.usage.summary import UsageSum
 from glidemq_core.errors import PermissionDeniedError
 from glidemq_core.flows.budgets import with_rates
 from glidemq_core.options.job import JobRef
