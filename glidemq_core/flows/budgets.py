@@ -210,16 +210,12 @@ def with_rates(
     now_ms: int,
     running: bool,
 ) -> FlowBudget:
-    """Add rates and forecast to a budget.
+    """Add rates, None while nothing was reported, and a forecast, if the flow runs, spends, and is not exceeded.
 
     Args:
         reports: latest report of each job with its minute, epoch ms.
         created_ms: when the flow was created; the rate of a younger flow is that of its own time.
         running: whether any of its jobs has not ended.
-
-    Returns:
-        The budget; rates are None while nothing was reported, 0 if nothing was reported lately. The forecast is None
-        unless the flow runs, spends, and is not exceeded.
     """
     known = list(reports)
     if not known:

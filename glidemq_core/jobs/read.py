@@ -10,8 +10,7 @@ from typing import Any
 from ..errors import SerializationError
 from ..options.fields import one_of, refuse, whole
 from ..options.job import JobRef
-from ..reading.fields import read_fields
-from ..reading.reader import Reader
+from ..reading.reader import Reader, read_fields
 from ..reading.running import list_runs, pick_list_runs
 from ..reading.scan import walk_keys
 from ..records.decoding import decode_parents

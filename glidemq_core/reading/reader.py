@@ -1,4 +1,4 @@
-"""Pipelined reads, and calls of our read-only functions where they may be called."""
+"""Pipelined reads, calls of our read-only functions where they may be called, and named fields of many jobs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from glidemq_core.server.commands import Arg
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import QueueKeys
-from glidemq_core.wire.replies import sliced
+from glidemq_core.wire.replies import failed, picked_fields, sliced
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512
 #: After how long functions that could not be called are tried again, s.
 RETRY_FUNCTIONS_S = 60.0
+#: Bytes of one field that are kept; the function cuts at the same length.
+FIELD_CAP = 4096
+#: Jobs that one call of a function reads: a few ms of the server's time.
+JOBS_PER_CALL = 100
 
 Command = Sequence[Arg]
 T = TypeVar("T")
@@ -108,6 +112,13 @@ class Reader:
         """Run one read; an error answer is returned, not raised."""
         return (await self.read([command]))[0]
 
+    async def ask(self, *command: Arg) -> Any:
+        """Run one read; an error answer is raised."""
+        answer = await self.read_one(*command)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     async def call_each(self, name: str, calls: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any] | None:
         """Call one read-only function on many queues, `(queue prefix, arguments)` each.
 
@@ -146,3 +157,27 @@ class Throttle:
         self._free -= 1
         if self._free < 0:
             await asyncio.sleep(-self._free / self._per_s)
+
+
+async def read_fields(
+    reader: Reader, queue: str, ids: Sequence[str], names: Sequence[str]
+) -> list[dict[str, bytes]]:
+    """Read the named fields of jobs, long values cut; `{}` for a job that is not there."""
+    if not ids:
+        return []
+    keys = reader.keys(queue)
+    reply = await reader.call_each(
+        "rows", [(keys.root, (len(names), *names, *part)) for part in sliced(ids, JOBS_PER_CALL)]
+    )
+    if reply is not None and not any(failed(part) for part in reply):
+        answers = [row for part in reply for row in part[1:]]
+    else:
+        answers = await reader.read([("HMGET", keys.job(job_id), *names) for job_id in ids])
+    return [cut_fields(names, answer) for answer in answers]
+
+
+def cut_fields(names: Sequence[str], answer: Any) -> dict[str, bytes]:
+    """Turn the answer of HMGET into fields; `{}` for a job that is not there."""
+    if failed(answer) or not answer:
+        return {}
+    return picked_fields(names, [value if value is None else value[:FIELD_CAP] for value in answer])

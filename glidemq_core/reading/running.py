@@ -11,8 +11,7 @@ from glidemq_core.wire.keys import WORKERS_GROUP
 from glidemq_core.wire.numbers import to_int
 from glidemq_core.wire.replies import as_text, entries, integer, items, pairs, text
 
-from .fields import read_fields
-from .reader import Reader
+from .reader import Reader, read_fields
 
 #: Heartbeat silence after which a job counts as stalled when it names no lock of its own, ms.
 DEFAULT_LOCK_MS = 30_000

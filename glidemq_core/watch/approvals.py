@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from glidemq_core.ai.reviews import APPROVAL_FIELDS, LIST_SIGNALS, Reading, approval_of
 from glidemq_core.ai.rounds import Round, StreamFacts, limits_of, read_round, round_start
@@ -130,15 +129,9 @@ class InboxReader:
         """Read what the run that suspended streamed; None where its stream cannot be read."""
         if facts is None:
             return None
-
-        async def ask(*words: str | int) -> Any:
-            answer = await self._reader.read_one(*words)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
+        ask, start = self._reader.ask, round_start(fields)
         try:
-            return await read_round(ask, key, round_start(fields), facts.last, limits_of(limit))
+            return await read_round(ask, key, start, facts.last, limits_of(limit))
         except GlideMQError:
             return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-from glidemq_core.errors import GlideMQError
 from glidemq_core.options.fields import refuse, whole
 from glidemq_core.reading.reader import Reader, Throttle
 from glidemq_core.reading.scan import scan_cluster
@@ -23,13 +22,7 @@ _CHECKED_FIRST, _CHECKED = 5_000, 256
 
 
 class Discoverer:
-    """Finds queues and remembers their names. Given names stay, whether or not such a queue exists yet.
-
-    Args:
-        reader: where to read.
-        given: names known from the start.
-        only: whether no other queue is looked for.
-    """
+    """Finds queues, unless `only` the given ones matter, and remembers names; given ones need not exist."""
 
     def __init__(self, reader: Reader, given: Iterable[str], *, only: bool = False) -> None:
         self._reader = reader
@@ -141,9 +134,7 @@ class Discoverer:
         cursor = "0"
         while True:
             await throttle.wait()
-            reply = await self._reader.read_one("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_call)
-            if isinstance(reply, GlideMQError):
-                raise reply
+            reply = await self._reader.ask("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_call)
             cursor = text(reply[0]) or "0"
             yield [text(key) or "" for key in reply[1]]
             if cursor == "0":

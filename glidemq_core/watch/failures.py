@@ -12,8 +12,7 @@ from typing import Any
 from glidemq_core.ai.usage.ledger import attempts_of
 from glidemq_core.options.fields import EPOCH, from_epoch_ms, whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.fields import read_fields
-from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.reader import Reader, read_fields
 from glidemq_core.records.failures import FailureGroup, Failures, failure_key, message_pattern
 from glidemq_core.wire.numbers import parse_number
 from glidemq_core.wire.replies import as_text, failed, items, number, pairs, sliced

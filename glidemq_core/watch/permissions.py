@@ -24,20 +24,19 @@ async def read_permissions(reader: Reader, queue: str) -> Permissions:
         return Permissions(can_read=False, can_write=False, reason=denied[0].message, at=at)
     if connection.read_only:
         return Permissions(can_read=True, can_write=False, reason="read-only mode", at=at)
-    root = reader.keys(queue).root
+    root, reason = reader.keys(queue).root, None
     try:
         answer = await connection.command(*fcall_words("FCALL", "may_write", root, ()))
+        if text(answer[0]) == "denied":
+            reason = f"{await _user(reader)} may not run {text(answer[1])} on the keys of {queue}"
     except PermissionDeniedError as error:
-        return Permissions(can_read=True, can_write=False, reason=error.message, at=at)
+        reason = error.message
     except ServerError:
-        return await _without_library(reader, root)
-    if text(answer[0]) == "denied":
-        reason = f"{await _user(reader)} may not run {text(answer[1])} on the keys of {queue}"
-        return Permissions(can_read=True, can_write=False, reason=reason, at=at)
-    return Permissions(can_read=True, can_write=True, at=at)
+        reason = await _denied_without_library(reader, root)
+    return Permissions(can_read=True, can_write=reason is None, reason=reason, at=at)
 
 
-async def _without_library(reader: Reader, root: str) -> Permissions:
+async def _denied_without_library(reader: Reader, root: str) -> str | None:
     """Ask the access list itself, as far as it answers this user: our functions are not loaded."""
     user = await _user(reader)
     answers = await reader.read(
@@ -46,10 +45,7 @@ async def _without_library(reader: Reader, root: str) -> Permissions:
             ("ACL", "DRYRUN", user, "FUNCTION", "LOAD", "x"),
         ]
     )
-    for answer in answers:
-        if not failed(answer) and text(answer) != "OK":
-            return Permissions(can_read=True, can_write=False, reason=text(answer), at=reader.now())
-    return Permissions(can_read=True, can_write=True, at=reader.now())
+    return next((text(answer) for answer in answers if not failed(answer) and text(answer) != "OK"), None)
 
 
 async def _user(reader: Reader) -> str:

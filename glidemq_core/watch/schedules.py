@@ -13,9 +13,7 @@ from .session import WatchSession
 
 async def read_schedulers(reader: Reader, queue: str) -> dict[str, SchedulerEntry]:
     """Read the schedulers of a queue by name; what is none is left out."""
-    reply = await reader.read_one("HGETALL", reader.keys(queue).schedulers)
-    if failed(reply):
-        raise reply
+    reply = await reader.ask("HGETALL", reader.keys(queue).schedulers)
     return decode_schedulers(reply, reader.now_ms())
 
 

@@ -27,13 +27,7 @@ _WINDOW_S, _SAMPLE_S = 10.0, 0.5
 
 
 class WatchSession:
-    """One connection, the queues known, and readers of their own memory.
-
-    Args:
-        given: names of queues that are known from the start and never forgotten.
-        only: whether no other queue is searched for.
-        calls_per_s: round trips a second at most.
-    """
+    """One connection, the queues known, and readers of their own memory; arguments as of `Watch`."""
 
     def __init__(self, connection: Connection, given: Iterable[str], only: bool, calls_per_s: float) -> None:
         self.connection = connection

@@ -227,21 +227,14 @@ def _rpm(meta: Sequence[str | None], rate: Any, limits: Sequence[Published], now
 
 def _tpm(counters: Sequence[tuple[Any, Any]], limits: Sequence[Published], now: int) -> Rate:
     """Choose the shared counter nearest to its cap; without a published cap the counter alone."""
-    best: tuple[float, Rate] | None = None
+    rates: list[tuple[float, Rate]] = []
     for duration, value in counters:
         window = integer(duration)
-        if window <= 0:
-            continue
-        caps = [
-            limit.tpm_max
-            for limit in limits
-            if limit.tpm_ms == window and limit.tpm_scope != "worker" and limit.tpm_max
-        ]
-        mine = any(limit.tpm_ms == window for limit in limits)
-        if mine and not caps:
-            continue  # counted in the workers' memory only
-        used = max(0.0, number(value) or 0.0)
-        cap = min(caps) if caps else None
+        mine = [limit for limit in limits if limit.tpm_ms == window]
+        caps = [limit.tpm_max for limit in mine if limit.tpm_scope != "worker" and limit.tpm_max]
+        if window <= 0 or (mine and not caps):
+            continue  # unknown, or counted in the workers' memory only
+        used, cap = max(0.0, number(value) or 0.0), min(caps, default=None)
         rate = Rate(
             used=used,
             max=cap,
@@ -249,7 +242,5 @@ def _tpm(counters: Sequence[tuple[Any, Any]], limits: Sequence[Published], now: 
             resets_at=instant((now // window + 1) * window),
             source="worker" if caps else None,
         )
-        share = used / cap if cap else -1.0
-        if best is None or share > best[0]:
-            best = (share, rate)
-    return best[1] if best else Rate()
+        rates.append((used / cap if cap else -1.0, rate))
+    return max(rates, key=lambda item: item[0], default=(0.0, Rate()))[1]

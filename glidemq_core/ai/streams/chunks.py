@@ -66,15 +66,11 @@ _appenders: WeakKeyDictionary[Connection, dict[Hashable, Any]] = WeakKeyDictiona
 async def append_chunk(
     context: QueueContext, job_id: str, chunk: Mapping[str, str], calls: RunCalls | None = None
 ) -> str:
-    """Append one chunk to a job's stream and return its entry id.
-
-    Calls awaited together keep their order and share round trips.
+    """Append one chunk to a job's stream and return its entry id; see `Job.stream`.
 
     Args:
         calls: calls of the run that streams; they are repeated through an outage.
     Raises:
-        InvalidOptionError: empty, or not text.
-        PayloadTooLargeError: over 1 MiB.
         JobNotFoundError: the job was removed; its stream is not created again.
         JobLostError: the job has ended or runs elsewhere.
     """

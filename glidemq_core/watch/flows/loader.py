@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from glidemq_core.flows.walk import by_queue, parse_members
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.fields import JOBS_PER_CALL, cut_fields
-from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.reader import JOBS_PER_CALL, Reader, cut_fields
 from glidemq_core.records.decoding import Fields
 from glidemq_core.server.commands import Arg
 from glidemq_core.wire.keys import done_marker

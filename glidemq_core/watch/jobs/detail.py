@@ -11,8 +11,7 @@ from glidemq_core.ai.reviews import review_hash
 from glidemq_core.ai.rounds import Round
 from glidemq_core.ai.usage.ledger import attempts_of
 from glidemq_core.options.job import Fallback, JobRef
-from glidemq_core.reading.fields import read_fields
-from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.reader import Reader, read_fields
 from glidemq_core.records import Child, JobDetail, StreamInfo
 from glidemq_core.records.decoding import (
     Fields,

@@ -8,8 +8,7 @@ from typing import Any
 
 from glidemq_core.flows.walk import by_queue
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.fields import read_fields
-from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.reader import Reader, read_fields
 from glidemq_core.reading.running import is_overdue
 from glidemq_core.records import JobRow, Usage
 from glidemq_core.records.decoding import (

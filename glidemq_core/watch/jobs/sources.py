@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glidemq_core.reading.fields import read_fields
-from glidemq_core.reading.reader import Reader
+from glidemq_core.reading.reader import Reader, read_fields
 from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.replies import as_text, as_texts, entries, failed, integer, items, number, pairs
 
