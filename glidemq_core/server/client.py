@@ -48,15 +48,14 @@ class ResilientClient:
         client: Any,
         driver: Any,
         nodes: Nodes,
-        *,
         generation: int,
         trust_roles: bool,
-        resp2: bool = False,
-        stats: ConnectionStats | None = None,
+        resp2: bool,
+        stats: ConnectionStats,
     ) -> None:
         self.client = client
         self.closed = False
-        self.stats = stats or ConnectionStats()
+        self.stats = stats
         #: Whether this user may call server functions, as far as is known.
         self.functions_available = False
         #: Take the address for the primary without asking: this user may not run INFO.
@@ -78,27 +77,27 @@ class ResilientClient:
         self._refreshing_nodes: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, driver: Any, nodes: Nodes, secret: str | None, *, trust_roles: bool) -> Self:
+    async def open(
+        cls,
+        driver: Any,
+        nodes: Nodes,
+        secret: str | None,
+        *,
+        trust_roles: bool,
+        resp2: bool = False,
+        stats: ConnectionStats | None = None,
+    ) -> Self:
         """Make the client; it connects at its first command."""
         generation = nodes.generation
-        client = await driver.create(nodes.settings, secret, trust_roles=trust_roles)
-        return cls(client, driver, nodes, generation=generation, trust_roles=trust_roles)
+        client = await driver.create(nodes.settings, secret, trust_roles=trust_roles, resp2=resp2)
+        return cls(client, driver, nodes, generation, trust_roles, resp2, stats or ConnectionStats())
 
     async def twin(self, *, resp2: bool) -> ResilientClient:
         """Open another client with the same settings; what both cost is counted together."""
         self.check_open()
-        secret, generation = await self._settings.secret(), self._nodes.generation
-        client = await self._driver.create(
-            self._nodes.settings, secret, trust_roles=self.trust_roles, resp2=resp2
-        )
-        twin = ResilientClient(
-            client,
-            self._driver,
-            self._nodes,
-            generation=generation,
-            trust_roles=self.trust_roles,
-            resp2=resp2,
-            stats=self.stats,
+        secret = await self._settings.secret()
+        twin = await ResilientClient.open(
+            self._driver, self._nodes, secret, trust_roles=self.trust_roles, resp2=resp2, stats=self.stats
         )
         twin.functions_available = self.functions_available
         return twin
@@ -112,8 +111,7 @@ class ResilientClient:
 
     async def pipeline(self, commands: Sequence[Words]) -> list[Any]:
         """Run plain commands in one round trip; an error stands, translated, in its place in the answer."""
-        answers = await self._exec(commands)
-        return [self._in_place(answer, words) for answer, words in zip(answers, commands, strict=True)]
+        return list(map(self._in_place, await self._exec(commands), commands))
 
     async def call(self, words: Words, key: str | None, *, repeat: bool) -> Any:
         """Call one of our functions; `repeat` once more when the connection breaks."""
@@ -132,14 +130,10 @@ class ResilientClient:
         # In a cluster one node may have lost its connection, while the others have answered.
         again = missing + [i for i, answer in enumerate(answers) if self._is_disconnect(answer)]
         if again:
-            for i, answer in zip(
-                again, await self._exec([commands[i] for i in again], repeat=True), strict=True
-            ):
+            fresh = await self._exec([commands[i] for i in again], repeat=True)
+            for i, answer in zip(again, fresh, strict=True):
                 answers[i] = answer
-        return [
-            self._in_place(answer, words, key)
-            for answer, words, key in zip(answers, commands, keys, strict=True)
-        ]
+        return list(map(self._in_place, answers, commands, keys))
 
     async def close(self) -> None:
         """Close the client; requests on their way end in `ClosedError`."""

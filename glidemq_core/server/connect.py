@@ -90,23 +90,8 @@ def connect(
         ServerUnavailableError, AuthenticationError, PermissionDeniedError, UnsupportedServerError.
         EmbeddedServerError: the embedded server could not start.
     """
-    keywords = {
-        "username": username,
-        "password": password,
-        "password_file": password_file,
-        "cluster": cluster,
-        "prefix": prefix,
-        "ca": ca,
-        "cert": cert,
-        "key": key,
-        "read_from": read_from,
-        "az": az,
-        "insecure": insecure,
-        "read_only": read_only,
-        "max_inflight": max_inflight,
-        "request_timeout": request_timeout,
-        "connect_timeout": connect_timeout,
-    }
+    keywords = dict(locals())  # all parameters but the URL
+    del keywords["url"]
     return Connecting(_connect(url or os.environ.get("GLIDEMQ_URL"), keywords))
 
 

@@ -181,35 +181,32 @@ async def _speaks_plain(address: Address) -> bool:
 
 async def _sign_in(wire: RespConnection, address: Address, username: str | None, secret: str | None) -> None:
     where = format_address(address)
+
+    def refused(what: str, hint: str) -> AuthenticationError:
+        return AuthenticationError(f"{where} {what}", hint=hint, address=where, username=username)
+
     if secret is not None or username is not None:
         try:
             await wire.ask("AUTH", *([username] if username else []), secret or "")
         except ReplyError as error:
-            text = str(error)
             if error.code == "WRONGPASS":
-                raise AuthenticationError(
-                    f"{where} refuses the password of user '{username or 'default'}'",
-                    hint="check the user name and the password",
-                    address=where,
-                    username=username,
+                raise refused(
+                    f"refuses the password of user '{username or 'default'}'",
+                    "check the user name and the password",
                 ) from None
-            if "without any password configured" in text:
-                raise AuthenticationError(
-                    f"{where} has no password, but one was given",
-                    hint="leave the password out (GLIDEMQ_PASSWORD too), or name a user",
-                    address=where,
-                    username=username,
+            if "without any password configured" in str(error):
+                raise refused(
+                    "has no password, but one was given",
+                    "leave the password out (GLIDEMQ_PASSWORD too), or name a user",
                 ) from None
             raise
     try:
         await wire.ask("PING")
     except ReplyError as error:
         if error.code == "NOAUTH":
-            raise AuthenticationError(
-                f"{where} asks for a password",
-                hint="set GLIDEMQ_PASSWORD, use --password-file, or put it into the URL",
-                address=where,
-                username=username,
+            raise refused(
+                "asks for a password",
+                "set GLIDEMQ_PASSWORD, use --password-file, or put it into the URL",
             ) from None
         if error.code != "NOPERM":
             raise

@@ -205,16 +205,20 @@ class Folder:
         )
 
 
-async def sign_in(state: State, seconds: float = 2) -> RespConnection:
-    """Open a connection to the server of a folder, signed in; the caller closes it."""
-    async with asyncio.timeout(seconds):
+async def ask_server(state: State, *words: str, seconds: float = 2) -> str:
+    """Sign in to the server of a folder, send one command, and return its reply as text.
+
+    Raises:
+        ReplyError, NotValkeyError, OSError, EOFError, TimeoutError: it refuses, or no server answers in time.
+    """
+    async with asyncio.timeout(2) as limit:
         wire = await RespConnection.open(HOST, state.port)
         try:
             await wire.ask("AUTH", state.password)
-        except BaseException:
+            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+            return str(await wire.ask(*words))
+        finally:
             await wire.close()
-            raise
-        return wire
 
 
 def resolve(path: str | os.PathLike[str] | None) -> Path:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..resp import NotValkeyError, ReplyError
-from .folder import HOST, Folder, State, sign_in
+from .folder import HOST, Folder, State, ask_server
 
 #: Seconds without any answer after which a live server counts as hung.
 SILENT_S = 10.0
@@ -85,12 +85,7 @@ async def shut_down(folder: Folder) -> bool:
 async def ask_to_stop(state: State) -> None:
     """Tell a server to end; a server that does not listen is no error here."""
     with suppress(ReplyError, *FAULTS):
-        wire = await sign_in(state)
-        try:
-            async with asyncio.timeout(SILENT_S):
-                await wire.ask("SHUTDOWN", "NOSAVE")
-        finally:
-            await wire.close()
+        await ask_server(state, "SHUTDOWN", "NOSAVE", seconds=SILENT_S)
 
 
 async def is_gone(folder: Folder, seconds: float) -> bool:
@@ -121,12 +116,7 @@ def _pids(folder: Folder) -> list[int]:
 async def identity(state: State) -> tuple[str | None, int | None]:
     """Version and process id, asked of the server itself."""
     try:
-        wire = await sign_in(state)
-        try:
-            async with asyncio.timeout(2):
-                answer = str(await wire.ask("INFO", "server"))
-        finally:
-            await wire.close()
+        answer = await ask_server(state, "INFO", "server")
     except (ReplyError, *FAULTS):
         return None, None
     facts = dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)

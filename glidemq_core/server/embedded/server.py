@@ -19,7 +19,7 @@ from ...options.fields import Duration, positive_ms, refuse
 from ...records import Server
 from ..resp import ReplyError
 from ..url import EMBEDDED, settings
-from .folder import FIRST_LOCK, HOST, Folder, State, resolve, sign_in
+from .folder import FIRST_LOCK, HOST, Folder, State, ask_server, resolve
 from .process import FAULTS, SILENT_S, adopt, find_binary, identity, is_free, is_gone, shut_down, spawn
 
 #: Seconds a server may take to load its data before we give up on it.
@@ -193,13 +193,8 @@ class EmbeddedServer:
         started = heard = time.monotonic()
         while True:
             try:
-                wire = await sign_in(state)
-                try:
-                    async with asyncio.timeout(2):
-                        await wire.ask("PING")
-                    return
-                finally:
-                    await wire.close()
+                await ask_server(state, "PING")
+                return
             except ReplyError as error:
                 if error.code != "LOADING":
                     raise self._folder.error(f"the server in '{self.data_dir}' refuses us: {error}") from None

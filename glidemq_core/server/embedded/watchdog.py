@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import EmbeddedServerError
-from ..resp import NotValkeyError, ReplyError
-from .folder import FIRST_LOCK, Folder, State, sign_in
-from .process import ask_to_stop, shut_down
+from ..resp import ReplyError
+from .folder import FIRST_LOCK, Folder, State, ask_server
+from .process import FAULTS, ask_to_stop, shut_down
 
 
 async def watch(folder: Folder, linger_ms: int, state: State) -> None:
@@ -39,13 +39,8 @@ async def watch(folder: Folder, linger_ms: int, state: State) -> None:
 async def has_clients(state: State) -> bool:
     """Tell whether anyone but us is connected to a server."""
     try:
-        wire = await sign_in(state)
-        try:
-            async with asyncio.timeout(5):
-                return len(str(await wire.ask("CLIENT", "LIST")).splitlines()) > 1
-        finally:
-            await wire.close()
-    except (OSError, EOFError, TimeoutError, NotValkeyError, ReplyError):
+        return len((await ask_server(state, "CLIENT", "LIST", seconds=5)).splitlines()) > 1
+    except (ReplyError, *FAULTS):
         return False
 
 
