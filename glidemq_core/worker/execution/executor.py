@@ -6,16 +6,18 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...ai.suspension import suspend
 from ...errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ...job import Job
+from ...records.decoding import budget_of
+from ...server.context import QueueContext
 from ...server.retry import is_outage, is_server_trouble, retry_through_outage
+from ...wire.keys import QueueKeys
 from ..context import WorkerContext
 from ..outbox import Outbox
 from .batches import BatchProcessor
-from .budget_check import verdict_of
 from .outcome import SettleRecord, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, JobRun, LimitGroupRequest, SuspendRequest, WaitChildrenRequest
 from .threads import Processor, is_async, run_in_thread
@@ -154,7 +156,7 @@ class JobExecutor:
         """Whether the budget of its flow stops the job, and the settle record if it fails."""
         try:
             await self._outbox.deliver_waiting()  # what was spent before this job started counts for it
-            verdict = await verdict_of(self._queue, run)
+            verdict = await _budget_verdict(self._queue, run)
         except (asyncio.CancelledError, GlideMQError) as error:
             if isinstance(error, GlideMQError):
                 self._context.report(error)
@@ -255,3 +257,36 @@ class JobExecutor:
 def _passes(error: BaseException) -> bool:
     """Whether the end of a run is tried again after an error, as its result would be."""
     return is_outage(error) or is_server_trouble(error)
+
+
+async def _budget_verdict(queue: QueueContext, run: JobRun) -> Literal["run", "fail", "parked"]:
+    """Return what the budget of its flow decides about a job that was just claimed; parks the job if it is to wait.
+
+    Most jobs are checked in the claiming call, which cannot read a budget in another slot of a cluster.
+
+    Raises: GlideMQError when the server refuses the check; an outage is waited out.
+    """
+    if run.stop == "fail":
+        return "fail"
+    flow = budget_of(run.job.fields, queue.keys.prefix)
+    if flow is None:
+        return "run"
+    keys = QueueKeys(queue.keys.prefix, flow.queue)
+    verdict = await _budget_word(queue, keys.root, flow.id)
+    if verdict != "pause":
+        return "fail" if verdict == "fail" else "run"
+    job_id, connection = run.job.id, queue.connection
+    parked = (keys.budget_parked(flow.id), queue.keys.member(job_id))
+    await retry_through_outage(lambda _: connection.command("SADD", *parked))
+    mark = (job_id, run.entry, run.processed_on, queue.now_ms())
+    await retry_through_outage(lambda _: queue.call("budget_park", *mark))
+    if await _budget_word(queue, keys.root, flow.id) == "go":
+        # Topped up between the check and the parking: whoever did that has not seen this job.
+        release = (keys.budget(flow.id), queue.now_ms(), "parked", job_id)
+        await retry_through_outage(lambda _: queue.call("budget_release", *release))
+    return "parked"
+
+
+async def _budget_word(queue: QueueContext, root: str, flow_id: str) -> str:
+    [word], _ = await retry_through_outage(lambda _: queue.connection.call("budget_check", root, flow_id))
+    return str(word.decode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,18 @@ from ...job import Job
 from ..context import WorkerContext
 from ..exchange_call import Claim
 from .dead_letters import DeadLetters
+from .error_facts import of_processor
 from .executor import JobExecutor
-from .failures import log_failure
 from .outcome import SettleRecord, lost_error
 from .run import JobRun
 
 #: Called when a run has ended: with its result, or None when its end was a call of its own (suspended, delayed, ...).
 RunEnded = Callable[[SettleRecord | None], None]
+
+#: Characters of the name and of the reason in a log line.
+_WORDS = 1_000
+
+logger = logging.getLogger("glidemq.worker")
 
 
 class Runner:
@@ -118,7 +124,24 @@ class Runner:
         job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
         job.fields["failedReason"] = record.value.encode()
         if context.options.log_errors:
-            log_failure(record, runs_again=runs_again)
+            _log_failure(record, runs_again=runs_again)
         if answer == "failed":
             self._dead_letters.send(record)
         context.emit("failed", job, record.error)
+
+
+def _log_failure(record: SettleRecord, *, runs_again: bool) -> None:
+    """Log a failed attempt: WARNING when the job runs again, ERROR when not."""
+    job, error = record.run.job, record.error
+    raised = None if error is None else of_processor(error.__traceback__)
+    logger.log(
+        logging.WARNING if runs_again else logging.ERROR,
+        "job %s (%s) failed in attempt %d%s: %s",
+        job.ref,
+        " ".join(job.name.split())[:_WORDS],
+        job.attempts_made,
+        ", runs again" if runs_again else "",
+        " ".join(record.value.split())[:_WORDS],
+        exc_info=(type(error), error, raised) if error is not None and raised is not None else None,
+        extra={"job": str(job.ref), "attempt": job.attempts_made, "duration_ms": record.duration_ms},
+    )
