@@ -16,40 +16,6 @@ LIBRARY = f"gmq{VERSION}"
 #: Major version of the first servers with functions.
 OLDEST_MAJOR = 7
 
-#: Files in the order in which they are assembled: a file may use what an earlier one defines.
-PARTS = (
-    "prelude",
-    "audit",
-    "groups",
-    "schedules",
-    "jobs",
-    "flows",
-    "outbox",
-    "usage",
-    "budgets",
-    "runs",
-    "links",
-    "add",
-    "flow_add",
-    "flow_parts",
-    "dead_letters",
-    "settle",
-    "claim",
-    "exchange",
-    "workers",
-    "suspension",
-    "streams",
-    "vectors",
-    "control",
-    "queue_admin",
-    "sweeps",
-    "forgetting",
-    "repairs",
-    "lists",
-    "watch",
-    "flow_watch",
-)
-
 
 def name(function: str) -> str:
     """Full name of one of our functions on the server."""
@@ -59,10 +25,13 @@ def name(function: str) -> str:
 @cache
 def source() -> str:
     """Return the whole library, ready for FUNCTION LOAD."""
-    folder = files(__package__)
-    first, *others = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in PARTS)
-    # A block each: Lua allows 200 locals at a time, and what parts share stands in the first.
-    body = first + "".join(f"do\n{text}\nend\n" for text in others)
+    texts = {
+        file.name: file.read_text("utf-8")
+        for file in files(__package__).iterdir()
+        if file.name.endswith(".lua")
+    }
+    # What all share stands in the first; the others are a block each, for Lua allows 200 locals at a time.
+    body = texts.pop("prelude.lua") + "".join(f"do\n{texts[name]}\nend\n" for name in sorted(texts))
     return f"#!lua name={LIBRARY}\n" + body.replace("@LIB@", LIBRARY)
 
 

@@ -65,18 +65,15 @@ local function deduplicated(P, dedup, now, with_events)
   if dedup.mode == "throttle" then
     return dedup.ttl > 0 and now - util.num(at) < dedup.ttl
   end
-  local key = P .. ":job:" .. old
-  local f = call("HMGET", key, "state", "groupKey", "orderingSeq", "finishedOn")
-  local state = f[1]
-  if not state or state == "completed" or state == "failed" then return false end
-  if dedup.mode ~= "debounce" then return true end
-  if state ~= "delayed" and state ~= "prioritized" then return true end
+  local job = jobs.look(P, old)
+  if not job or job.state == "" or job.state == "completed" or job.state == "failed" then return false end
+  if dedup.mode ~= "debounce" or job.state ~= "delayed" and job.state ~= "prioritized" then return true end
   call("ZREM", P .. ":scheduled", old)
   if with_events then events.emit(P, "removed", old) end
   budgets.settle(P, old, true, now, true)
   jobs.purge(P, { old })
   -- It may wait for a retry and hold its slot.
-  jobs.leave_group(P, old, { state = state, groupKey = f[2] or nil, orderingSeq = f[3] or nil, finishedOn = f[4] or nil }, now)
+  jobs.leave_group(P, old, job, now)
   return false
 end
 
@@ -104,8 +101,7 @@ local function add_one(P, now, with_events, id, name, data, opts, delay, priorit
   local fields = { "id", id, "name", name, "data", data, "opts", opts, "timestamp", util.int(now), "attemptsMade", "0",
     "delay", util.int(delay), "priority", util.int(priority), "maxAttempts", util.int(attempts), "state", state }
   local function field(k, v)
-    fields[#fields + 1] = k
-    fields[#fields + 1] = v
+    fields[#fields + 1], fields[#fields + 2] = k, v
   end
   local parent, budget = extra.parent, extra.budget
   if parent then

@@ -16,15 +16,7 @@ local K = {
 -- SHA-256 of a text as 64 hex digits.
 function audit.sha256(text)
   local band, bnot, bxor, ror, shr, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.rshift, bit.tobit
-  local length = #text
-  local tail = string.rep("\0", (55 - length) % 64)
-  local bits = length * 8
-  local size = {}
-  for i = 8, 1, -1 do
-    size[i] = string.char(bits % 256)
-    bits = math.floor(bits / 256)
-  end
-  text = text .. "\128" .. tail .. table.concat(size)
+  text = text .. "\128" .. string.rep("\0", (55 - #text) % 64) .. struct.pack(">I4I4", 0, #text * 8)
   local h1, h2, h3, h4 = 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a
   local h5, h6, h7, h8 = 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
   local w = {}
@@ -80,8 +72,7 @@ function audit.tail(P)
   if seq == 0 then return 0, GENESIS end
   local entry = info["last-entry"]
   local text = entry[1] == util.int(seq) .. "-0" and entry[2][1] == "entry" and entry[2][2]
-  local ok, decoded = pcall(cjson.decode, text or "")
-  local hash = ok and type(decoded) == "table" and decoded.hash
+  local hash = (util.json(text) or {}).hash
   if type(hash) ~= "string" or not hash:find("^%x+$") or #hash ~= 64 then return nil, "its last entry cannot be read" end
   if #text <= LOOKED and not fits(text) then return nil, "its last entry was changed" end
   return seq, hash
@@ -120,10 +111,6 @@ function audit.append(P, blob, outcome, count, changed, detail)
   return tonumber(seq)
 end
 
-local function json(text)
-  return (cjson.encode(text):gsub("\\/", "/"))
-end
-
 -- Whether the next entry can be appended. Reply {"ok", seq} | {"damaged", why}.
 register("audit_state", { "no-writes" }, function(P)
   local seq, why = audit.tail(P)
@@ -143,10 +130,9 @@ register("restart_audit", {}, function(P, args)
   end
   if call("EXISTS", aside) == 1 then util.refuse("ERR", aside .. " is there already: nothing was changed") end
   local entry = info["last-entry"]
-  local ok, decoded = pcall(cjson.decode, entry and entry[2][2] or "")
-  local hash = ok and type(decoded) == "table" and decoded.hash
-  local detail = '{"last_hash":' .. (type(hash) == "string" and json(hash) or "null") .. ',"reason":'
-    .. json(why or "its chain is broken") .. ',"set_aside":' .. json(aside) .. "}"
+  local hash = (util.json(entry and entry[2][2]) or {}).hash
+  local detail = '{"last_hash":' .. (type(hash) == "string" and util.encode(hash) or "null") .. ',"reason":'
+    .. util.encode(why or "its chain is broken") .. ',"set_aside":' .. util.encode(aside) .. "}"
   call("RENAME", key, aside)
   audit.append(P, args[3], "restarted", nil, nil, detail)
   return { "restarted", aside }

@@ -21,7 +21,7 @@ local function over(f)
   test(util.num(f.maxTotalTokens), util.num(f.usedTokens), "maxTotalTokens")
   test(util.num(f.maxTotalCost), util.num(f.usedCost), "maxTotalCost")
   for _, kind in ipairs({ { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } }) do
-    for category, cap in pairs(util.amounts(f[kind[1]], 0)) do
+    for category, cap in pairs(util.amounts(f[kind[1]])) do
       test(cap, util.num(f[kind[2] .. category]), kind[1] .. ":" .. category)
     end
   end
@@ -37,7 +37,7 @@ local function caps_and_use(key)
   read(names)
   local used = {}
   for _, kind in ipairs({ { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } }) do
-    for category in pairs(util.amounts(f[kind[1]], 0)) do used[#used + 1] = kind[2] .. category end
+    for category in pairs(util.amounts(f[kind[1]])) do used[#used + 1] = kind[2] .. category end
   end
   for from = 1, #used, 1000 do read({ unpack(used, from, min(from + 999, #used)) }) end
   return f
@@ -84,7 +84,7 @@ local function book_spend(key, u)
   local f = try("HMGET", key, "tokenWeights", "exceeded")
   if f.err or not redis.acl_check_cmd("HINCRBYFLOAT", key, "usedTokens", "1") then return "refused" end
   if call("EXISTS", key) == 0 then return "missing" end
-  local weights, tokens, costs = util.amounts(f[1], 0), util.amounts(u.tokens, 0), util.amounts(u.costs, 0)
+  local weights, tokens, costs = util.amounts(f[1]), util.amounts(u.tokens), util.amounts(u.costs)
   local weighted, cost = 0, util.num(u.totalCost)
   for category, n in pairs(tokens) do
     weighted = weighted + n * (weights[category] or 1)
@@ -176,7 +176,7 @@ end)
 local function same_caps(f, shown)
   if util.num(f.maxTotalTokens) ~= shown.maxTotalTokens or util.num(f.maxTotalCost) ~= shown.maxTotalCost then return false end
   for _, kind in ipairs({ "maxTokens", "maxCosts" }) do
-    local caps, left = util.amounts(f[kind], 0), 0
+    local caps, left = util.amounts(f[kind]), 0
     for category, cap in pairs(caps) do
       if cap ~= (shown[kind][category] or 0) then return false end
       left = left + 1
@@ -190,14 +190,14 @@ end
 
 -- Raise the categories that have a cap; the new map as JSON text, nil when nothing changes.
 local function raised_map(text, add)
-  local caps, changed, out = util.amounts(text, 0), false, {}
+  local caps, changed, out = util.amounts(text), false, {}
   for category, more in pairs(add) do
     if (caps[category] or 0) > 0 and more > 0 then
       caps[category], changed = min(caps[category] + more, MOST), true
     end
   end
   if not changed then return nil end
-  for category, cap in pairs(caps) do out[#out + 1] = cjson.encode(category):gsub("\\/", "/") .. ":" .. util.decimal(cap) end
+  for category, cap in pairs(caps) do out[#out + 1] = util.encode(category) .. ":" .. util.decimal(cap) end
   return "{" .. table.concat(out, ",") .. "}"
 end
 

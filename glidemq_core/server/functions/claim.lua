@@ -217,10 +217,7 @@ local function take_streamed(P, c, consumer, now)
     -- The next payloads are taken to be as large as these.
     if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((MOST_BYTES - c.bytes) * #c.jobs / c.bytes))) end
   end
-  if #drop > 0 then
-    util.sliced("XACK", P .. ":stream", drop, GROUP)
-    util.sliced("XDEL", P .. ":stream", drop)
-  end
+  runs.drop_entries(P, drop)
   return more
 end
 

@@ -131,8 +131,7 @@ local function remove(P, id, now, running)
     -- The pending entry shows where an active job came from; without one, its fields are a hint.
     local entry = running()[id]
     if entry then
-      call("XACK", P .. ":stream", GROUP, entry)
-      call("XDEL", P .. ":stream", entry)
+      runs.drop_entries(P, { entry })
     elseif job.lifo or job.priority > 0 then
       runs.leave_list(P, { id })
     end
@@ -190,13 +189,7 @@ function jobs.promote(P, id)
   if job.state ~= "delayed" then return "not_delayed" end
   local key = P .. ":job:" .. id
   call("ZREM", P .. ":scheduled", id)
-  if job.lifo then
-    call("RPUSH", P .. ":lifo", id)
-  elseif job.priority > 0 then
-    call("LPUSH", P .. ":priority", id)
-  else
-    runs.to_stream(P, id, job.name)
-  end
+  runs.requeue(P, id, job)
   call("HSET", key, "state", "waiting", "delay", "0")
   budgets.unpark(P, id)
   events.emit(P, "promoted", id)
@@ -216,87 +209,67 @@ local function scheduled(P, id, job, now)
   return priority, score - priority * PRIORITY_STEP
 end
 
--- args: id, priority, now, audit. Reply {"ok"} | {"unchanged"} | {"not_found"} | {"invalid_state", state} |
--- {"pending"} (a worker is starting it) | {"not_in_stream"} (found nowhere).
-register("change_priority", {}, function(P, args)
-  audit.ready(P, args[4])
-  local id, wanted, now = args[1], tonumber(args[2]), tonumber(args[3])
-  walk_left = WALK
-  local job = jobs.look(P, id)
-  if not job then return { "not_found" } end
-  local state = job.state
-  if state == "waiting" then
-    if wanted == 0 and job.priority == 0 then return { "unchanged" } end
-    if wanted > 0 or not job.lifo then
-      local taken = jobs.unqueue(P, id, job)
-      if taken ~= "taken" then return { taken or "not_in_stream" } end
-      if wanted > 0 then
-        call("ZADD", P .. ":scheduled", util.int(wanted * PRIORITY_STEP), id)
-        state = "prioritized"
-      else
-        runs.to_stream(P, id, job.name)
-      end
-    end
-  elseif state == "prioritized" then
-    if wanted == 0 then
-      call("ZREM", P .. ":scheduled", id)
-      runs.to_stream(P, id, job.name)
-      state = "waiting"
-    else
-      call("ZADD", P .. ":scheduled", util.int(wanted * PRIORITY_STEP), id)
-    end
-  elseif state == "delayed" then
-    local _, due = scheduled(P, id, job, now)
-    call("ZADD", P .. ":scheduled", util.int(wanted * PRIORITY_STEP + due), id)
-  else
-    return { "invalid_state", state }
+-- Put a job that waits where its priority and its due time (nil: it has none) belong; returns its state.
+local function put(P, id, job, priority, due)
+  if due or priority > 0 then
+    call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + (due or 0)), id)
+    return due and "delayed" or "prioritized"
   end
-  call("HSET", P .. ":job:" .. id, "priority", util.int(wanted), "state", state)
-  events.emit(P, "priority-changed", id, "priority", util.int(wanted))
-  audit.append(P, args[4], "changed")
-  return { "ok" }
-end)
+  call("ZREM", P .. ":scheduled", id)
+  runs.to_stream(P, id, job.name)
+  return "waiting"
+end
 
--- args: id, delay, now, audit. Reply as change_priority.
-register("change_delay", {}, function(P, args)
+local function with_priority(P, id, job, wanted, now)
+  if job.state == "waiting" then
+    if wanted == 0 and job.priority == 0 then return nil, "unchanged" end
+    if wanted == 0 and job.lifo then return "waiting" end
+    local taken = jobs.unqueue(P, id, job)
+    if taken ~= "taken" then return nil, taken or "not_in_stream" end
+  elseif job.state == "delayed" then
+    local _, due = scheduled(P, id, job, now)
+    return put(P, id, job, wanted, due)
+  elseif job.state ~= "prioritized" then
+    return nil, "invalid_state"
+  end
+  return put(P, id, job, wanted)
+end
+
+local function with_delay(P, id, job, wanted, now)
+  local priority = job.priority
+  if job.state == "waiting" then
+    if wanted == 0 then return nil, "unchanged" end
+    local taken = jobs.unqueue(P, id, job)
+    if taken ~= "taken" then return nil, taken or "not_in_stream" end
+  elseif job.state == "prioritized" or job.state == "delayed" then
+    if wanted == 0 and job.state == "prioritized" then return nil, "unchanged" end
+    priority = scheduled(P, id, job, now)
+    if wanted == 0 then budgets.unpark(P, id) end
+  else
+    return nil, "invalid_state"
+  end
+  return put(P, id, job, priority, wanted > 0 and now + wanted or nil)
+end
+
+-- args: id, priority or delay, now, audit. Reply {"ok"} | {"unchanged"} | {"not_found"} | {"invalid_state", state} |
+-- {"pending"} (a worker is starting it) | {"not_in_stream"} (found nowhere). `move` puts the job into its new place and
+-- returns its state, or nil and why it cannot be moved.
+local function change(P, args, field, move)
   audit.ready(P, args[4])
-  local id, delay, now = args[1], tonumber(args[2]), tonumber(args[3])
   walk_left = WALK
+  local id, wanted = args[1], tonumber(args[2])
   local job = jobs.look(P, id)
   if not job then return { "not_found" } end
-  local state, key = job.state, P .. ":job:" .. id
-  if state == "waiting" or state == "prioritized" then
-    if delay == 0 then return { "unchanged" } end
-    local priority = job.priority
-    if state == "waiting" then
-      local taken = jobs.unqueue(P, id, job)
-      if taken ~= "taken" then return { taken or "not_in_stream" } end
-    else
-      priority = scheduled(P, id, job, now)
-    end
-    call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + now + delay), id)
-    state = "delayed"
-  elseif state == "delayed" then
-    local priority = scheduled(P, id, job, now)
-    if delay > 0 then
-      call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + now + delay), id)
-    elseif priority > 0 then
-      call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP), id)
-      state = "prioritized"
-    else
-      call("ZREM", P .. ":scheduled", id)
-      runs.to_stream(P, id, job.name)
-      state = "waiting"
-    end
-    if delay == 0 then budgets.unpark(P, id) end
-  else
-    return { "invalid_state", state }
-  end
-  call("HSET", key, "delay", util.int(delay), "state", state)
-  events.emit(P, "delay-changed", id, "delay", util.int(delay))
+  local state, refusal = move(P, id, job, wanted, tonumber(args[3]))
+  if not state then return { refusal, refusal == "invalid_state" and job.state or nil } end
+  call("HSET", P .. ":job:" .. id, field, util.int(wanted), "state", state)
+  events.emit(P, field .. "-changed", id, field, util.int(wanted))
   audit.append(P, args[4], "changed")
   return { "ok" }
-end)
+end
+
+register("change_priority", {}, function(P, args) return change(P, args, "priority", with_priority) end)
+register("change_delay", {}, function(P, args) return change(P, args, "delay", with_delay) end)
 
 local QUEUED = { waiting = true, delayed = true, prioritized = true, ["group-waiting"] = true }
 

@@ -37,8 +37,8 @@ register("exchange", {}, function(P, args)
     count_tokens = args[4]:find("t", 1, true), repeated = args[4]:find("r", 1, true),
   }
   if batch.want > 0 or batch.repeated then refuse_late(P, batch.consumer, args[1], batch.repeated) end
-  local answers, outbox, claims, c = {}, false, {}, nil
-  if settle.any(args) then answers, outbox = settle.all(P, args, now, batch) end
+  local claims, c = {}, nil
+  local answers, outbox = settle.all(P, args, now, batch)
   if batch.want > 0 then
     c = claim.some(P, batch, now)
     claims = c.jobs

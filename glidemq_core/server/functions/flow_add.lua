@@ -54,10 +54,6 @@ local function ids_of(nodes)
   return out
 end
 
-local function json_list(items)
-  return (cjson.encode(items):gsub("\\/", "/"))
-end
-
 -- Hash of one node; its parents' `deps` are gathered in `waiting` (key -> members).
 local function write_node(nodes, node, args, now, budget_key, waiting)
   local at, links, root, id = node.at, node.links, node.root, node.id
@@ -96,8 +92,8 @@ local function write_node(nodes, node, args, now, budget_key, waiting)
       parents[n], members[n] = parent.id, parent.root .. ":" .. parent.id
       wait(parent)
     end
-    field("parentIds", json_list(parents))
-    field("parentQueues", json_list(links.e))
+    field("parentIds", util.encode(parents))
+    field("parentQueues", util.encode(links.e))
     util.sliced("SADD", root .. ":parents:" .. id, members)
   end
   if budget_key ~= "" then field("budgetKey", budget_key) end

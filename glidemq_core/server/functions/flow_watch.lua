@@ -6,12 +6,9 @@ local READ_CAP = 4096 -- bytes of one field; payloads are never read here
 local function parents_here(row, at, queue)
   local out = {}
   if row[at.parentId] and row[at.parentQueue] == queue then out[1] = row[at.parentId] end
-  local ok, ids = pcall(cjson.decode, row[at.parentIds] or "[]")
-  local fine, places = pcall(cjson.decode, row[at.parentQueues] or "[]")
-  if ok and fine and type(ids) == "table" and type(places) == "table" then
-    for i, id in ipairs(ids) do
-      if places[i] == queue and type(id) == "string" then out[#out + 1] = id end
-    end
+  local places = util.json(row[at.parentQueues]) or {}
+  for i, id in ipairs(util.json(row[at.parentIds]) or {}) do
+    if places[i] == queue and type(id) == "string" then out[#out + 1] = id end
   end
   return out
 end

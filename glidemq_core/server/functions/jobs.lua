@@ -71,6 +71,15 @@ function jobs.expire(P, id, now, parked)
   metrics.add(P, "failed", now, 1, f[4] and now - util.num(f[4], now) or 0)
 end
 
+-- Lowest priority number at or above `from` that has members, with the due time of its first one.
+function jobs.next_level(P, from)
+  local head = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(from * PRIORITY_STEP), "+inf", "WITHSCORES", "LIMIT", 0, 1)
+  if not head[1] then return nil end
+  local score = tonumber(head[2])
+  local priority = floor(score / PRIORITY_STEP)
+  return priority, score - priority * PRIORITY_STEP
+end
+
 -- Take the given jobs out of a result set and delete them.
 local function drop(P, set, ids)
   if #ids == 0 then return end

@@ -3,14 +3,12 @@
 -- Members of P:scheduled that only wait for their turn (due part 0), first priorities first.
 -- args: how many at most. Reply {"ok", ids...}.
 register("list_prioritized", { "no-writes" }, function(P, args)
-  local out, from, limit = { "ok" }, PRIORITY_STEP, tonumber(args[1])
-  while #out <= limit do
-    local first = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(from), "+inf", "WITHSCORES", "LIMIT", 0, 1)
-    if not first[1] then break end
-    local base = floor(tonumber(first[2]) / PRIORITY_STEP) * PRIORITY_STEP
-    local ids = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(base), util.int(base), "LIMIT", 0, limit + 1 - #out)
+  local out, limit, level = { "ok" }, tonumber(args[1]), jobs.next_level(P, 1)
+  while level and #out <= limit do
+    local base = util.int(level * PRIORITY_STEP)
+    local ids = call("ZRANGEBYSCORE", P .. ":scheduled", base, base, "LIMIT", 0, limit + 1 - #out)
     for _, id in ipairs(ids) do out[#out + 1] = id end
-    from = base + PRIORITY_STEP
+    level = jobs.next_level(P, level + 1)
   end
   return out
 end)

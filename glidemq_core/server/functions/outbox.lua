@@ -2,17 +2,12 @@
 -- removed after it was delivered, never before, so it may arrive twice. One that its target has refused too often is set
 -- aside in P:outbox-failed, a sorted set by the time of the latest try.
 
--- An entry with some of its notes changed; text that is no entry stays as it is.
-local function noted(text, notes)
-  local ok, entry = pcall(cjson.decode, text)
-  if not ok or type(entry) ~= "table" then return text end
-  for _, name in ipairs({ "refused", "since", "reason" }) do entry[name] = notes[name] end
+-- An entry with other notes; text that is no entry stays as it is.
+local function noted(text, refused, since, reason)
+  local entry = util.json(text)
+  if not entry then return text end
+  entry.refused, entry.since, entry.reason = refused, since or entry.since, reason
   return cjson.encode(entry)
-end
-
-local function note_of(text, name)
-  local ok, entry = pcall(cjson.decode, text)
-  return ok and type(entry) == "table" and entry[name] or nil
 end
 
 -- args: entries that were delivered. Reply: number removed.
@@ -27,14 +22,15 @@ end)
 -- args: now, entry, most refusals, reason. Reply {"kept" | "set_aside" | "gone"}.
 register("outbox_refused", {}, function(P, args)
   local key, entry = P .. ":outbox", args[2]
-  local since, count = note_of(entry, "since"), (tonumber(note_of(entry, "refused")) or 0) + 1
+  local notes = util.json(entry) or {}
+  local count = (tonumber(notes.refused) or 0) + 1
   local place = call("LPOS", key, entry)
   if not place then return { "gone" } end
   if count < tonumber(args[3]) then
-    call("LSET", key, place, noted(entry, { refused = count, since = since }))
+    call("LSET", key, place, noted(entry, count))
     return { "kept" }
   end
-  local aside = noted(entry, { since = since or tonumber(args[1]), reason = args[4] })
+  local aside = noted(entry, nil, notes.since or tonumber(args[1]), args[4])
   call("ZADD", P .. ":outbox-failed", args[1], aside)
   call("LREM", key, 1, entry)
   return { "set_aside" }
@@ -50,7 +46,7 @@ register("outbox_retry", {}, function(P, args)
   audit.ready(P, args[4])
   audit.append(P, args[4], "retried", #entries)
   for _, entry in ipairs(entries) do
-    call("RPUSH", P .. ":outbox", noted(entry, { refused = tonumber(args[3]), since = note_of(entry, "since") }))
+    call("RPUSH", P .. ":outbox", noted(entry, tonumber(args[3])))
     call("ZREM", key, entry)
   end
   return { "ok", #entries }

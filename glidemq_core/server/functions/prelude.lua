@@ -59,13 +59,22 @@ function util.decimal(n)
   return sign .. whole .. part .. ("0"):rep(exponent - #part)
 end
 
--- A JSON map of category to finite numbers from `least` on; anything else is left out.
-function util.amounts(text, least)
+-- A JSON object or array; nil for anything else.
+function util.json(text)
+  local ok, value = pcall(cjson.decode, text or "")
+  return ok and type(value) == "table" and value or nil
+end
+
+-- JSON as Node writes it: slashes stay as they are.
+function util.encode(value)
+  return (cjson.encode(value):gsub("\\/", "/"))
+end
+
+-- A JSON map of category to finite numbers, none below zero; anything else is left out.
+function util.amounts(text)
   local out = {}
-  local ok, map = pcall(cjson.decode, text or "{}")
-  if not ok or type(map) ~= "table" then return out end
-  for name, n in pairs(map) do
-    if type(name) == "string" and type(n) == "number" and n >= least and n < math.huge then out[name] = n end
+  for name, n in pairs(util.json(text) or out) do
+    if type(name) == "string" and type(n) == "number" and n >= 0 and n < math.huge then out[name] = n end
   end
   return out
 end

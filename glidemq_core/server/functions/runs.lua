@@ -73,8 +73,7 @@ end
 function runs.enter_list(P, ids, stamp, consumer)
   local score, scored = runs.claim_score(stamp, consumer), {}
   for _, id in ipairs(ids) do
-    scored[#scored + 1] = score
-    scored[#scored + 1] = id
+    scored[#scored + 1], scored[#scored + 2] = score, id
   end
   util.sliced("ZADD", P .. ":list-runs", scored)
   call("INCRBY", P .. ":list-active", #ids)
@@ -100,8 +99,7 @@ end
 -- A job's own lockDuration, ms; nil without a sane one.
 function runs.own_lock(job)
   if not job.opts:find('"lockDuration"', 1, true) then return nil end
-  local ok, opts = pcall(cjson.decode, job.opts)
-  local own = ok and type(opts) == "table" and tonumber(opts.lockDuration)
+  local own = tonumber((util.json(job.opts) or {}).lockDuration)
   return own and own >= 1000 and own <= 86400000 and own or nil
 end
 
@@ -110,11 +108,18 @@ function runs.is_silent(job, now, default)
   return not job.beat or now - job.beat >= (runs.own_lock(job) or default)
 end
 
+-- Take entries out of the stream and off their consumers.
+function runs.drop_entries(P, entries)
+  if #entries == 0 then return end
+  util.sliced("XACK", P .. ":stream", entries, GROUP)
+  util.sliced("XDEL", P .. ":stream", entries)
+end
+
 function runs.to_stream(P, id, name)
   call("XADD", P .. ":stream", "*", "jobId", id, "name", name)
 end
 
--- Queue a job whose run is over where its fields say that it came from.
+-- Queue a job where its fields say that it belongs.
 function runs.requeue(P, id, job)
   if job.lifo then
     call("RPUSH", P .. ":lifo", id)
@@ -158,8 +163,7 @@ register("delay", {}, function(P, args)
   call("ZADD", P .. ":scheduled", util.int(util.num(run[1]) * PRIORITY_STEP + due), id)
   local fields = { "state", "delayed", "delay", util.int(due - now) }
   if args[6] ~= "" then
-    fields[#fields + 1] = "data"
-    fields[#fields + 1] = args[6]
+    fields[#fields + 1], fields[#fields + 2] = "data", args[6]
   end
   call("HSET", P .. ":job:" .. id, unpack(fields))
   ledger.finish(P, id, args[7], "delayed", "", now)

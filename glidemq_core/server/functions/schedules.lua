@@ -12,11 +12,6 @@ local function is_locked(P)
   return call("EXISTS", P .. ":schedulers:lock:__tick__") == 1
 end
 
-local function decoded(text)
-  local ok, entry = pcall(cjson.decode, text or "")
-  return ok and type(entry) == "table" and entry or nil
-end
-
 -- Ends of jobs ---------------------------------------------------------------------------------------------------
 -- The next run of a scheduler that repeats after completion counts from the end of its job: whatever call ends it says when.
 
@@ -40,7 +35,7 @@ function schedules.ended(P, name, now)
   local key = P .. ":schedulers"
   local text = try("HGET", key, name)
   if type(text) ~= "string" then return end
-  local entry = decoded(text)
+  local entry = util.json(text)
   local gap = entry and tonumber(entry.repeatAfterComplete)
   if not gap or gap <= 0 or entry.nextRun ~= 0 then return end
   local nxt, limit, last = now + gap, tonumber(entry.limit), tonumber(entry.endDate)
@@ -88,7 +83,7 @@ local function look(P, now, cursor)
     local name, text = entries[at + 1], entries[at + 2]
     local due, later = false, only_next_run(text)
     if not later or later <= now then
-      local entry = decoded(text)
+      local entry = util.json(text)
       if entry then due, later = is_due(entry, now) else later = nil end
     end
     if due and #found < 2 * DUE and (bytes + #text < DUE_BYTES or #found == 0) then
@@ -155,7 +150,7 @@ register("schedule_set", {}, function(P, args)
   if earlier then return earlier end
   if is_locked(P) then return { "locked" } end
   audit.ready(P, args[7])
-  local entry = decoded(call("HGET", key, name) or nil)
+  local entry = util.json(call("HGET", key, name))
   local same = entry and amount(entry.nextRun)
   for _, field in ipairs(TIMING) do same = same and entry[field] == timing[field] end
   local text = with(args[3]:sub(1, -2), "limit", args[4] ~= "" and args[4])

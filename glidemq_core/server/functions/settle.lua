@@ -38,8 +38,8 @@ local function earlier_answer(f, run, now, repeated)
   if well then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
   if f[1] == "failed" and f[8] == stamp then return "failed" end
   if f[1] == "delayed" and f[2] == stamp then return "retrying" end
-  local ok, head = pcall(cjson.decode, repeated and run[LEDGER] or "")
-  return ok and f[1] and util.num(f[6]) > util.num(head.attempt) and "retrying" or "lost"
+  local head = repeated and f[1] and util.json(run[LEDGER])
+  return head and util.num(f[6]) > util.num(head.attempt) and "retrying" or "lost"
 end
 
 -- Two arguments a run (few long words cost less than many short ones): the head, its words parted by 0x1f, which
@@ -82,8 +82,7 @@ local function decide(run, now, places)
     if run.answer == "retrying" then score = util.num(f[7]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]) end
   end
   local members = places[run.answer]
-  members[#members + 1] = util.int(score)
-  members[#members + 1] = run[ID]
+  members[#members + 1], members[#members + 2] = util.int(score), run[ID]
 end
 
 -- Write the ends of runs into their jobs.
@@ -91,17 +90,16 @@ local function write(P, settled, places, stamp)
   local prefix = P .. ":job:"
   for _, run in ipairs(settled) do
     local answer, key = run.answer, prefix .. run[ID]
-    if run.lost or not places[answer] then -- nothing to write
-    elseif answer == "ok" then
-      call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
-      run.written = true
-    elseif answer == "retrying" then
-      call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run.made)
-      if run[FALLBACKS] == "1" then try("HINCRBY", key, "fallbackIndex", 1) end
-      run.written = true
-    else
-      call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp,
-        "attemptsMade", run.made)
+    if not run.lost and places[answer] then
+      if answer == "ok" then
+        call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
+      elseif answer == "retrying" then
+        call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run.made)
+        if run[FALLBACKS] == "1" then try("HINCRBY", key, "fallbackIndex", 1) end
+      else
+        call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp,
+          "attemptsMade", run.made)
+      end
       run.written = true
     end
   end
@@ -195,6 +193,7 @@ end
 
 -- Settle the runs that an exchange brings; returns the answers in their order, and whether an entry waits in the outbox.
 function settle.all(P, args, now, batch)
+  if #args < FIRST then return {}, false end
   local settled, entries = read_runs(args)
   record(P, settled, acknowledge(P, entries), now, batch)
   end_entries(P, settled, batch.consumer)
@@ -227,8 +226,4 @@ function settle.all(P, args, now, batch)
   end
   if #ruled > 0 then util.attempt(jobs.retain, P, ruled, now) end
   return answers, outbox
-end
-
-function settle.any(args)
-  return #args >= FIRST
 end

@@ -37,8 +37,8 @@ function resume_early(P, id, name, now)
   local json = call("LPOP", key)
   if not json or call("EXISTS", key) == 0 then call("SREM", P .. ":early-index", id) end
   if not json then return false end
-  local ok, signal = pcall(cjson.decode, json)
-  if not ok or type(signal) ~= "table" then return resume_early(P, id, name, now) end -- none that anybody kept
+  local signal = util.json(json)
+  if not signal then return resume_early(P, id, name, now) end -- none that anybody kept
   resume(P, id, name, signal.name, (json:gsub("%d+}$", util.int(now) .. "}")))
   return true
 end
@@ -72,22 +72,11 @@ register("suspend", {}, function(P, args)
   end
   ledger.finish(P, id, args[7], "suspended", "", now)
   local at = util.int(now)
-  local fields = { "state", "suspended", "suspendedAt", at,
-    "suspendBase", at .. ":" .. signals }
-  -- What an earlier suspension left must not describe this one.
-  local stale = {}
-  if reason ~= "" then
-    fields[#fields + 1], fields[#fields + 2] = "suspendReason", reason
-  else
-    stale[1] = "suspendReason"
-  end
-  if timeout > 0 then
-    fields[#fields + 1], fields[#fields + 2] = "suspendTimeout", args[6]
-  else
-    stale[#stale + 1] = "suspendTimeout"
-  end
+  call("HDEL", key, "suspendReason", "suspendTimeout") -- of an earlier suspension
+  local fields = { "state", "suspended", "suspendedAt", at, "suspendBase", at .. ":" .. signals }
+  if reason ~= "" then fields[#fields + 1], fields[#fields + 2] = "suspendReason", reason end
+  if timeout > 0 then fields[#fields + 1], fields[#fields + 2] = "suspendTimeout", args[6] end
   call("HSET", key, unpack(fields))
-  if #stale > 0 then call("HDEL", key, unpack(stale)) end
   call("ZADD", P .. ":suspended", timeout > 0 and util.int(now + timeout) or NO_DEADLINE, id)
   if util.num(run[2]) == 0 then groups.release(P, run[1], now) end
   events.emit(P, "suspended", id)

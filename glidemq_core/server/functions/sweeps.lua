@@ -24,12 +24,8 @@ local function promote_one(P, member, priority, now)
   end
   if subscription then
     call("XADD", P .. ":stream", "*", "jobId", id, "name", f[2] or "", "retryGroup", subscription)
-  elseif f[3] == "1" then
-    call("RPUSH", P .. ":lifo", id)
-  elseif priority > 0 then
-    call("LPUSH", P .. ":priority", id)
   else
-    runs.to_stream(P, id, f[2] or "")
+    runs.requeue(P, id, { name = f[2] or "", lifo = f[3] == "1", priority = priority })
   end
   call("HSET", key, "state", "waiting")
   if f[5] then budgets.unpark(P, id) end
@@ -37,17 +33,8 @@ local function promote_one(P, member, priority, now)
   return 1
 end
 
--- Lowest priority number at or above `from` that has members, with the due time of its first one.
-local function next_level(P, from)
-  local head = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(from * PRIORITY_STEP), "+inf", "WITHSCORES", "LIMIT", 0, 1)
-  if not head[1] then return nil end
-  local score = tonumber(head[2])
-  local priority = floor(score / PRIORITY_STEP)
-  return priority, score - priority * PRIORITY_STEP
-end
-
 local function promote(P, now, budget)
-  local level, count = next_level(P, 0), 0
+  local level, count = jobs.next_level(P, 0), 0
   while level and budget > 0 do
     local base = level * PRIORITY_STEP
     local due = call("ZRANGEBYSCORE", P .. ":scheduled", util.int(base), util.int(base + now), "LIMIT", 0, budget)
@@ -61,7 +48,7 @@ local function promote(P, now, budget)
       end
     end
     budget = budget - #due
-    level = next_level(P, level + 1)
+    level = jobs.next_level(P, level + 1)
   end
   return count, budget <= 0
 end
@@ -72,11 +59,11 @@ local function next_due(P)
   local function consider(at)
     if at and (not due or at < due) then due = at end
   end
-  local level, first = next_level(P, 0)
+  local level, first = jobs.next_level(P, 0)
   for _ = 1, 64 do
     if not level then break end
     consider(first)
-    level, first = next_level(P, level + 1)
+    level, first = jobs.next_level(P, level + 1)
   end
   consider(tonumber(call("ZRANGE", P .. ":ratelimited", 0, 0, "WITHSCORES")[2] or ""))
   local deadline = tonumber(call("ZRANGE", P .. ":suspended", 0, 0, "WITHSCORES")[2] or "")
@@ -139,15 +126,12 @@ local function queue_streamed(P, id, job)
   runs.to_stream(P, id, job.name)
 end
 
--- The same for a run of the stream, whose entry the caller removes; false if it had to be left as it was.
-local function stream_stall(P, id, job, now, max_stalled, again, failed)
-  return (util.attempt(stall, P, id, job, now, max_stalled, queue_streamed, again, failed))
-end
-
-local function drop_entries(P, entries)
-  if #entries == 0 then return end
-  util.sliced("XACK", P .. ":stream", entries, GROUP)
-  util.sliced("XDEL", P .. ":stream", entries)
+-- End a stalled run of the stream, whose entry the caller removes, or of a list (`listed`: its job goes back to its list, and
+-- the count of list-sourced actives down). False if it had to be left as it was.
+local function end_stalled(P, id, job, now, max_stalled, again, failed, listed)
+  local ended = util.attempt(stall, P, id, job, now, max_stalled, listed and runs.requeue or queue_streamed, again, failed)
+  if ended and listed then util.attempt(runs.leave_list, P, { id }) end
+  return ended
 end
 
 -- One page (100) of entries that have been pending for long. Who they belong to means nothing, only heartbeats do.
@@ -170,20 +154,12 @@ register("stalls", {}, function(P, args)
     if not job or (job.state ~= "active" and job.state ~= "waiting") then
       drop[#drop + 1] = item[1]
     elseif runs.is_silent(job, now, tonumber(args[3])) then
-      if stream_stall(P, id, job, now, tonumber(args[4]), again, failed) then drop[#drop + 1] = item[1] end
+      if end_stalled(P, id, job, now, tonumber(args[4]), again, failed) then drop[#drop + 1] = item[1] end
     end
   end
-  drop_entries(P, drop)
+  runs.drop_entries(P, drop)
   return { "ok", page[1], #page[2], again, failed, util.errors() }
 end)
-
--- End a stalled list-sourced run; its job goes back to its list, and the count of list-sourced actives down.
--- False if it had to be left as it was.
-local function list_stall(P, id, job, now, max_stalled, again, failed)
-  local ended = util.attempt(stall, P, id, job, now, max_stalled, runs.requeue, again, failed)
-  if ended then util.attempt(runs.leave_list, P, { id }) end
-  return ended
-end
 
 -- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): the oldest heartbeats first.
 -- Returns how many of `limit` have left the index. list-active goes down once for every job that leaves `active` here.
@@ -195,7 +171,7 @@ local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
       call("ZREM", index, id)
       ended = ended + 1
     elseif runs.is_silent(job, now, lock) then
-      if list_stall(P, id, job, now, max_stalled, again, failed) then ended = ended + 1 end
+      if end_stalled(P, id, job, now, max_stalled, again, failed, true) then ended = ended + 1 end
     else
       call("ZADD", index, "XX", "GT", util.int(job.beat), id)
     end
@@ -229,12 +205,12 @@ register("lock_stalls", {}, function(P, args)
     local lock = job and job.state == "active" and runs.own_lock(job)
     if lock then
       shortest = min(shortest, lock)
-      if runs.is_silent(job, now, lock) and stream_stall(P, id, job, now, max_stalled, again, failed) then
+      if runs.is_silent(job, now, lock) and end_stalled(P, id, job, now, max_stalled, again, failed) then
         drop[#drop + 1] = item[1]
       end
     end
   end
-  drop_entries(P, drop)
+  runs.drop_entries(P, drop)
   local last = #page == 100 and page[100][1] or ""
   return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed, util.errors() }
 end)
@@ -262,7 +238,7 @@ register("list_scan", {}, function(P, args)
       if job and (job.lifo or job.priority > 0) and not call("ZSCORE", P .. ":list-runs", id) then
         pending = pending or jobs.pending(P)
         if not pending[id] and runs.is_silent(job, now, tonumber(args[4])) then
-          list_stall(P, id, job, now, tonumber(args[5]), again, failed)
+          end_stalled(P, id, job, now, tonumber(args[5]), again, failed, true)
         elseif not pending[id] then
           seen = seen + 1
         end

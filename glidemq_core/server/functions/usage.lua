@@ -22,11 +22,8 @@ local function book(P, minute, r, sign)
   end
   if r.model and r.model ~= "" then add("models:" .. r.model, "1") end
   for _, kind in ipairs({ "tokens", "costs" }) do
-    local ok, map = pcall(cjson.decode, r[kind] or "{}")
-    if ok and type(map) == "table" then
-      for category, n in pairs(map) do
-        if type(n) == "number" and n ~= 0 then add(kind .. ":" .. category, util.decimal(n) or "") end
-      end
+    for category, n in pairs(util.amounts(r[kind])) do
+      if n > 0 then add(kind .. ":" .. category, util.decimal(n)) end
     end
   end
   if sign == "" and r.costUnit then try("HSET", key, "costUnit", r.costUnit) end
@@ -40,8 +37,8 @@ local function forget_trace(key)
     if entries[i]:find(TRACE, 1, true) then
       kept = kept + 1
       if kept > TRACES then
-        local ok, entry = pcall(cjson.decode, entries[i])
-        if not ok then return end
+        local entry = util.json(entries[i])
+        if not entry then return end
         entry.trace = nil
         call("LSET", key, i - 1, cjson.encode(entry))
         return
@@ -88,8 +85,7 @@ end
 -- Number of the attempt that the newest entry belongs to; nil without any.
 function ledger.last_attempt(P, id)
   local newest = try("LINDEX", P .. ":ledger:" .. id, -1)
-  local ok, entry = pcall(cjson.decode, type(newest) == "string" and newest or "")
-  return ok and type(entry) == "table" and tonumber(entry.attempt) or nil
+  return type(newest) == "string" and tonumber((util.json(newest) or {}).attempt) or nil
 end
 
 -- Replace the usage report of a job. args: id, now, the nine FIELDS as stored ("" absent), the report as JSON,

@@ -100,12 +100,11 @@ local function tokens(read, limits, now, known)
   local function look(duration)
     if not duration or duration <= 0 or seen[duration] or #out >= 16 then return end
     seen[duration] = true
-    out[#out + 1] = util.int(duration)
-    out[#out + 1] = read("GET", "tpm:" .. util.int(floor(now / duration))) or false
+    out[#out + 1], out[#out + 2] = util.int(duration), read("GET", "tpm:" .. util.int(floor(now / duration))) or false
   end
   for i = 2, #limits, 2 do
-    local ok, value = pcall(cjson.decode, limits[i])
-    if ok and type(value) == "table" and type(value.tpm) == "table" then look(tonumber(value.tpm.duration)) end
+    local value = util.json(limits[i])
+    if value and type(value.tpm) == "table" then look(tonumber(value.tpm.duration)) end
   end
   look(known)
   return out

@@ -37,15 +37,13 @@ register("beat", {}, function(P, args)
     if f[1] == "active" and f[2] == args[i + 1] then
       call("HSET", P .. ":job:" .. id, "lastActive", now)
       if args[i + 2] == "" then
-        listed[#listed + 1] = now
-        listed[#listed + 1] = id
+        listed[#listed + 1], listed[#listed + 2] = now, id
       end
       out[#out + 1] = f[3] == "1" and "revoked" or ""
     else
       out[#out + 1] = "lost"
       if f[1] ~= "active" and args[i + 2] ~= "" then
-        call("XACK", P .. ":stream", GROUP, args[i + 2])
-        call("XDEL", P .. ":stream", args[i + 2])
+        runs.drop_entries(P, { args[i + 2] })
       elseif f[1] ~= "active" then
         try("ZREM", P .. ":list-runs", id)
       end
@@ -67,8 +65,7 @@ register("owned", { "no-writes" }, function(P, args)
   local function look(entry, id)
     local f = try("HMGET", P .. ":job:" .. id, "state", "processedOn")
     if f[1] == "active" and f[2] == stamp then
-      out[#out + 1] = entry
-      out[#out + 1] = id
+      out[#out + 1], out[#out + 2] = entry, id
     end
   end
   if from ~= "list" then
