@@ -56,7 +56,7 @@ def fcall_words(command: str, function: str, key: str | None, args: Sequence[Arg
 
 def name_of(words: Sequence[str | bytes]) -> str:
     """Name of a command for people; calls of functions with the function."""
-    first = words[0].decode() if isinstance(words[0], bytes) else words[0]
+    first = as_text(words[0])
     if first.startswith("FCALL") or first == "FUNCTION":
         return f"{first} {words[1]!s}"
     return first
@@ -65,10 +65,7 @@ def name_of(words: Sequence[str | bytes]) -> str:
 def key_of(words: Sequence[str | bytes]) -> str | None:
     """Key that a command names, for messages: most do so first, some after a word of their own."""
     at = 2 if str(words[0]).upper() in ("XINFO", "XGROUP", "OBJECT", "MEMORY") else 1
-    if len(words) <= at:
-        return None
-    key = words[at]
-    return key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+    return as_text(words[at]) if len(words) > at else None
 
 
 def read_only_error(command: str) -> PermissionDeniedError:

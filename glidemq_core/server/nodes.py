@@ -159,35 +159,26 @@ async def is_half_open(
     Args:
         is_answered_by: asks a node over the client's own connection; False when no answer came in time.
     """
+
+    async def check(node: Address) -> bool:
+        own = asyncio.ensure_future(is_answered_by(node))
+        fresh = asyncio.ensure_future(_answers(settings, secret, node))
+        try:
+            await asyncio.wait({own, fresh}, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            if own.done() and own.result():
+                return False
+            await asyncio.wait({fresh}, timeout=_ANSWER_S)
+            if not (fresh.done() and fresh.result()):
+                return False
+            await asyncio.wait({own}, timeout=_ANSWER_S)
+            return not (own.done() and own.result())
+        finally:
+            for task in (own, fresh):
+                task.cancel()
+            await asyncio.gather(own, fresh, return_exceptions=True)
+
     addresses = settings.addresses if settings.cluster else settings.addresses[:1]
-    return any(
-        await asyncio.gather(
-            *(_is_half_open_to(settings, secret, node, is_answered_by) for node in addresses)
-        )
-    )
-
-
-async def _is_half_open_to(
-    settings: Settings,
-    secret: str | None,
-    node: Address,
-    is_answered_by: Callable[[Address], Awaitable[bool]],
-) -> bool:
-    own = asyncio.ensure_future(is_answered_by(node))
-    fresh = asyncio.ensure_future(_answers(settings, secret, node))
-    try:
-        await asyncio.wait({own, fresh}, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-        if own.done() and own.result():
-            return False
-        await asyncio.wait({fresh}, timeout=_ANSWER_S)
-        if not (fresh.done() and fresh.result()):
-            return False
-        await asyncio.wait({own}, timeout=_ANSWER_S)
-        return not (own.done() and own.result())
-    finally:
-        for task in (own, fresh):
-            task.cancel()
-        await asyncio.gather(own, fresh, return_exceptions=True)
+    return any(await asyncio.gather(*map(check, addresses)))
 
 
 async def _answers(settings: Settings, secret: str | None, node: Address) -> bool:

@@ -58,12 +58,7 @@ async def probe(settings: Settings, secret: str | None) -> Facts:
     failure: GlideMQError | None = None
     for address in settings.addresses:
         try:
-            async with asyncio.timeout(settings.connect_timeout / 1_000):
-                return await _probe(address, settings, secret, tls)
-        except TimeoutError as error:
-            if isinstance(error, GlideMQError):
-                raise
-            failure = failure or _silent(address, settings)
+            return await _probe(address, settings, secret, tls)
         except ServerUnavailableError as error:
             failure = failure or error
     assert failure is not None
@@ -81,14 +76,11 @@ async def probe_each(settings: Settings, secret: str | None) -> dict[Address, Fa
 
     async def one(address: Address) -> Facts | GlideMQError:
         try:
-            async with asyncio.timeout(settings.connect_timeout / 1_000):
-                return await _probe(address, settings, secret, tls)
+            return await _probe(address, settings, secret, tls)
         except PermissionDeniedError:
             raise
         except GlideMQError as error:
             return error
-        except TimeoutError:
-            return _silent(address, settings)
 
     found = await asyncio.gather(*(one(address) for address in settings.addresses))
     return dict(zip(settings.addresses, found, strict=True))
@@ -97,6 +89,17 @@ async def probe_each(settings: Settings, secret: str | None) -> dict[Address, Fa
 async def _probe(
     address: Address, settings: Settings, secret: str | None, tls: ssl.SSLContext | None
 ) -> Facts:
+    try:
+        async with asyncio.timeout(settings.connect_timeout / 1_000):
+            return await _ask(address, settings, secret, tls)
+    except TimeoutError as error:
+        if isinstance(error, GlideMQError):
+            raise
+        message = f"no answer from {format_address(address)} within {settings.connect_timeout} ms"
+        raise _unavailable(address, message) from None
+
+
+async def _ask(address: Address, settings: Settings, secret: str | None, tls: ssl.SSLContext | None) -> Facts:
     networks = await _resolve(address)
     if settings.tls is False and secret and not settings.insecure and not all(map(_is_near, networks)):
         raise PermissionDeniedError(
@@ -295,12 +298,6 @@ def _tls(settings: Settings) -> ssl.SSLContext:
                 f"'{settings.cert}' and '{settings.key}' are not a certificate and its unencrypted key",
             )
     return context
-
-
-def _silent(address: Address, settings: Settings) -> ServerUnavailableError:
-    return _unavailable(
-        address, f"no answer from {format_address(address)} within {settings.connect_timeout} ms"
-    )
 
 
 def _unavailable(address: Address, message: str, hint: str | None = None) -> ServerUnavailableError:

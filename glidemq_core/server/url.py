@@ -100,7 +100,7 @@ def settings(
         )
     if password_file is not None:
         password = _read_password(password_file)
-    files = _tls_files(tls, query, ca, cert, key)
+    files = _tls_files(tls, query, {"ca": ca, "cert": cert, "key": key})
     zone = _first(az, query.get("az"))
     reading = _checked_reading(read_from or ("az" if zone else "primary"), zone)
     chosen_prefix = _first(prefix, query.get("prefix"))
@@ -125,18 +125,10 @@ def settings(
 
 
 def _tls_files(
-    tls: bool,
-    query: dict[str, str],
-    ca: str | os.PathLike[str] | None,
-    cert: str | os.PathLike[str] | None,
-    key: str | os.PathLike[str] | None,
+    tls: bool, query: dict[str, str], given: dict[str, str | os.PathLike[str] | None]
 ) -> dict[str, str | None]:
     """Return the paths of TLS files. Raises InvalidOptionError for files without TLS, or one of a pair."""
-    files = {
-        "ca": _file("ca", ca, query),
-        "cert": _file("cert", cert, query),
-        "key": _file("key", key, query),
-    }
+    files = {name: _file(name, path, query) for name, path in given.items()}
     if any(files.values()) and not tls:
         _refuse("ca", None, "ca, cert and key need TLS", "a URL that begins valkeys:// or rediss://")
     if bool(files["cert"]) != bool(files["key"]):

@@ -86,9 +86,8 @@ def hash_fields(reply: Mapping[bytes, bytes] | Sequence[bytes] | None) -> dict[s
     """Turn a hash as the server answers it, a map or a flat list, into field name -> raw value."""
     if not reply:
         return {}
-    if isinstance(reply, Mapping):
-        return {as_text(name): value for name, value in reply.items()}
-    return {as_text(name): value for name, value in zip(reply[::2], reply[1::2], strict=False)}
+    found = reply.items() if isinstance(reply, Mapping) else zip(reply[::2], reply[1::2], strict=False)
+    return {as_text(name): value for name, value in found}
 
 
 def picked_fields(names: Iterable[str], values: Iterable[bytes | None]) -> dict[str, bytes]:

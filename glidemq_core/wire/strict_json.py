@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -32,10 +32,7 @@ def parse_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_or_none)
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+    return _loads(text, _finite_or_none)
 
 
 def parse_for_show(text: str, depth: int) -> Any:
@@ -44,10 +41,7 @@ def parse_for_show(text: str, depth: int) -> Any:
     Raises:
         ValueError: not JSON, or it cannot be shown as what it is.
     """
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+    value = _loads(text, _finite)
     # No more levels than brackets: the usual text is not walked through.
     if text.count("[") + text.count("{") > depth:
         _refuse_deep(value, depth)
@@ -80,6 +74,13 @@ def has_values(payload: Any, wanted: Mapping[str, Any]) -> bool:
     return isinstance(payload, Mapping) and all(
         key in payload and same_json(payload[key], value) for key, value in wanted.items()
     )
+
+
+def _loads(text: str, parse_float: Callable[[str], float | None]) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=parse_float)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> None:

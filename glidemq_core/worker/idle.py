@@ -10,23 +10,10 @@ from ..server.connection import Connection
 from ..wire.entry_ids import parse_id
 from .context import WorkerContext
 
-#: Events after which something may be ready to run.
-WAKING = frozenset(
-    {
-        b"added",
-        b"promoted",
-        b"active",
-        b"stalled",
-        b"resumed",
-        b"retrying",
-        b"delay-changed",
-        b"priority-changed",
-        b"revoked",
-        b"retried",
-    }
-)
 #: Events that put something into `P:scheduled`, so that the next due time may be nearer.
 _SCHEDULING = frozenset({b"added", b"retrying", b"delay-changed", b"priority-changed", b"retried"})
+#: Events after which something may be ready to run.
+_WAKING = _SCHEDULING | {b"promoted", b"active", b"stalled", b"resumed", b"revoked"}
 _RETRY_S = 1.0
 
 
@@ -93,7 +80,7 @@ class IdleWait:
                 else:
                     self._marks = (self._marks[0], newest)
                     kinds = {value for pairs in page.values() for name, value in pairs if name == b"event"}
-                    wake = wake or bool(kinds & WAKING)
+                    wake = wake or bool(kinds & _WAKING)
                     scheduled = scheduled or bool(kinds & _SCHEDULING)
             if wake:
                 on_wake(scheduled)

@@ -1,4 +1,4 @@
-"""What a worker does for its queue beside its jobs: registration, promotion, sweeps, the outbox."""
+"""What a worker does beside its jobs: heartbeats, registration, promotion, sweeps, the outbox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..schedules.tick import SchedulerTick
 from . import sweeps
 from .context import WorkerContext
 from .exchange import Exchange
-from .heartbeats import Heartbeats
+from .execution.run import JobRun
 from .outbox import RETRY_AFTER_MS, Outbox
 
 #: Half of the shortest lock that a job may have: nothing is gained by looking more often for locks that ran out.
@@ -27,20 +27,66 @@ _SHORTEST_LOOK_MS = LOCK_DURATION_MS[0] // 2
 _FORGETTING_MS = 60_000
 #: Running jobs that a registration names.
 _LISTED_JOBS = 50
+#: Running jobs are looked after at least this often, whatever the lock: peers take over what is silent for longer.
+_LONGEST_BEAT_MS = 15_000
+_SHORTEST_BEAT_MS = 50
+#: Jobs that one heartbeat is for: more would hold the server for long.
+_BEATS = 500
+
+
+class Heartbeats:
+    """Sends heartbeats at half of the shortest lock that a running job has."""
+
+    def __init__(self, context: WorkerContext, exchange: Exchange) -> None:
+        self._context = context
+        self._exchange = exchange
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        context = self._context
+        while True:
+            context.lock.reset()
+            if await context.lock.sleep(self._interval_ms() / 1000):
+                continue  # a job with a shorter lock runs
+            if context.running or not self._exchange.idle:
+                await context.attempt(self.beat)
+            else:
+                context.lock.ms = context.options.lock_duration
+
+    async def beat(self) -> None:
+        """Send a heartbeat for every running job; learns which were revoked, and which are not ours any more."""
+        # Those whose results are still on their way, too: a slow connection must not make them look stalled.
+        runs = [*self._context.running.values(), *self._exchange.unsettled()]
+        for start in range(0, len(runs), _BEATS):
+            await self._beat_for(runs[start : start + _BEATS])
+
+    async def _beat_for(self, runs: list[JobRun]) -> None:
+        marks = [word for run in runs for word in (run.job.id, run.processed_on, run.entry)]
+        queue = self._context.queue
+        answers = await queue.call("beat", queue.now_ms(), *marks)
+        for run, answer in zip(runs, answers, strict=True):
+            if run.ended:
+                continue
+            if answer == b"revoked":
+                run.abort("revoked")
+            elif answer == b"lost":
+                run.abort("lost")
+
+    def _interval_ms(self) -> int:
+        promotion_ms = self._context.options.promotion_interval
+        return max(_SHORTEST_BEAT_MS, min(self._context.lock.ms // 2, promotion_ms, _LONGEST_BEAT_MS))
 
 
 class Maintenance:
     """Background loops of one worker; each reports its errors and goes on."""
 
-    def __init__(
-        self, context: WorkerContext, exchange: Exchange, outbox: Outbox, heartbeats: Heartbeats
-    ) -> None:
+    def __init__(self, context: WorkerContext, exchange: Exchange, outbox: Outbox) -> None:
         self._context = context
         self._queue = context.queue
         self._options = context.options
         self._exchange = exchange
         self._outbox = outbox
-        self._heartbeats = heartbeats
+        self._heartbeats = Heartbeats(context, exchange)
         #: Shortest lock that a job of any worker was seen with, ms; 0 when none had its own.
         self._shortest_seen = 0
         self._list_walk = sweeps.ListWalk(self._queue)

@@ -26,7 +26,6 @@ from .execution.executor import JobExecutor
 from .execution.run import JobRun
 from .execution.runner import Runner
 from .execution.threads import Processor
-from .heartbeats import Heartbeats
 from .idle import IdleWait
 from .maintenance import Maintenance
 from .outbox import Outbox
@@ -142,7 +141,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         self._runner = Runner(context, JobExecutor(context, self.processor, outbox), self._dead_letters)
         self._idle_wait = IdleWait(context)
         self._exchange = Exchange(context, self._runner, outbox, self._idle_wait)
-        self._maintenance = Maintenance(context, self._exchange, outbox, Heartbeats(context, self._exchange))
+        self._maintenance = Maintenance(context, self._exchange, outbox)
 
     async def wait_until_ready(self) -> None:
         """Return when registered and claiming. Raises what prevented it."""

@@ -21,7 +21,7 @@ import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,11 +43,8 @@ class State:
     """What `server.json` holds; `keep`: the server stays when nobody uses it."""
 
     port: int
-    password: str
+    password: str = field(repr=False)
     keep: bool = False
-
-    def __repr__(self) -> str:
-        return f"State(port={self.port}, keep={self.keep})"
 
 
 class Folder:
@@ -187,6 +184,12 @@ class Folder:
             return os.open(name, flags | os.O_NOFOLLOW, 0o600)
 
         return open(self.log, "ab", opener=private)
+
+    def log_text(self) -> str:
+        """Read the log; "" when there is none."""
+        with suppress(OSError):
+            return self.log.read_text("utf-8", "replace")
+        return ""
 
     def keep(self, keep: bool) -> None:
         """Set or clear the keep mark."""

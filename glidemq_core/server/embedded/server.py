@@ -180,7 +180,7 @@ class EmbeddedServer:
                 if process.poll() is None:
                     process.kill()
                     raise
-                if not self._port_was_taken():
+                if "Address already in use" not in self._folder.log_text()[-2_000:]:
                     raise
             else:
                 return
@@ -202,9 +202,9 @@ class EmbeddedServer:
             except FAULTS:
                 pass
             if (process is not None and process.poll() is not None) or not self._folder.is_locked("server"):
-                raise self._folder.error(
-                    f"the server in '{self.data_dir}' ended at once: {self._last_words()}"
-                )
+                last = self._folder.log_text().splitlines()[-1:]
+                words = last[0].strip()[-300:] if last else "it left no log"
+                raise self._folder.error(f"the server in '{self.data_dir}' ended at once: {words}")
             if time.monotonic() > heard + SILENT_S or time.monotonic() > started + _LOADING:
                 raise self._hung("it does not answer")
             await asyncio.sleep(0.02)
@@ -236,14 +236,3 @@ class EmbeddedServer:
             f"the server in '{self.data_dir}' is not usable: {why}",
             "glidemq server stop ends it; its data stays",
         )
-
-    def _last_words(self) -> str:
-        with suppress(OSError):
-            lines = self._folder.log.read_text("utf-8", "replace").splitlines()
-            return lines[-1].strip()[-300:] if lines else "it left no log"
-        return "it left no log"
-
-    def _port_was_taken(self) -> bool:
-        with suppress(OSError):
-            return "Address already in use" in self._folder.log.read_text("utf-8", "replace")[-2_000:]
-        return False

@@ -88,7 +88,7 @@ class JobExecutor:
             GlideMQError(f"the processor of job '{run.job.ref}' ignores its cancellation and runs on")
         )
         if run.abort_reason == "lost":
-            self._lost(run)
+            self._context.report(lost_error(run))
             return None
         return await self._failure(run, abort_error(run))
 
@@ -111,7 +111,7 @@ class JobExecutor:
 
     async def _end(self, run: JobRun, result: Any, error: BaseException | None) -> SettleRecord | None:
         if run.abort_reason == "lost":
-            self._lost(run)
+            self._context.report(lost_error(run))
             return None
         if run.abort_reason == "closing":
             if error is not None:
@@ -181,7 +181,7 @@ class JobExecutor:
         )
         # "lost" in a repeat most likely means that the first call was carried out.
         if answer in ("lost", "not_found") and not repeated:
-            self._lost(run)
+            self._context.report(lost_error(run))
 
     async def _control_once(self, run: JobRun, request: Any) -> str:
         job, queue = run.job, self._queue
@@ -249,9 +249,6 @@ class JobExecutor:
             await retry_through_outage(lambda _: self._queue.call("hand_back", *words), passes=_passes)
         except GlideMQError as error:
             self._context.report(error)
-
-    def _lost(self, run: JobRun) -> None:
-        self._context.report(lost_error(run))
 
 
 def _passes(error: BaseException) -> bool:

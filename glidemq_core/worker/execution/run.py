@@ -154,11 +154,7 @@ class JobRun:
     @property
     def request(self) -> ControlRequest | None:
         """The request that decides how this run ends, by the wire's precedence."""
-        for kind in _PRECEDENCE:
-            for request in self.requests or ():
-                if isinstance(request, kind):
-                    return request
-        return None
+        return min(self.requests or (), key=lambda request: _PRECEDENCE.index(type(request)), default=None)
 
     def control(self, name: str, start: Callable[[], Coroutine[Any, Any, NoReturn]]) -> ControlCall:
         """Note a control call that is to be awaited."""
