@@ -104,6 +104,24 @@ def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
     return report
 
 
+def read_report(usage: Usage | Mapping[str, Any] | None, keywords: UsageKeywords) -> dict[str, Any]:
+    """Merge a report with the keywords beside it; returns fields of `Usage` with totals, only what was given.
+
+    Raises:
+        InvalidOptionError: a number that is negative, not finite or text; an unknown field.
+    """
+    check_names(UsageKeywords.__annotations__, keywords)
+    named: Mapping[str, Any] = keywords
+    whole = usage_json(usage) if isinstance(usage, Usage) else {} if usage is None else usage
+    if not isinstance(whole, Mapping):
+        refuse("usage", usage, "a Usage or a mapping")
+    given = {_NAMES.get(name, name): value for name, value in whole.items()}
+    given |= {
+        _NAMES[name]: named[name] for name in UsageKeywords.__annotations__ if named.get(name) is not None
+    }
+    return _checked_report(given)
+
+
 async def report_usage(
     context: QueueContext,
     job_id: str,
@@ -127,16 +145,7 @@ async def report_usage(
         LockBusyError: a Node client held the report lock for some 5 s.
         JobLostError: the job has ended or runs elsewhere.
     """
-    check_names(UsageKeywords.__annotations__, keywords)
-    named: Mapping[str, Any] = keywords
-    whole = usage_json(usage) if isinstance(usage, Usage) else {} if usage is None else usage
-    if not isinstance(whole, Mapping):
-        refuse("usage", usage, "a Usage or a mapping")
-    given = {_NAMES.get(name, name): value for name, value in whole.items()}
-    given |= {
-        _NAMES[name]: named[name] for name in UsageKeywords.__annotations__ if named.get(name) is not None
-    }
-    report = _checked_report(given)
+    report = read_report(usage, keywords)
     event = ",".join(f'"{_WIRE[name]}":{event_text(value)}' for name, value in report.items())
     columns = [hash_text(report[field.name]) if field.name in report else "" for field in USAGE_FIELDS]
     await _send_report(context, job_id, (*columns, "{" + event + "}", worker or ""), calls)

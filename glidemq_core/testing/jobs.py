@@ -1,0 +1,211 @@
+"""Jobs for tests of processors: no server, no worker; what the processor does is kept on the job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any, Literal, NoReturn, Unpack, cast
+
+from ..ai.streams.chunks import encode_chunk
+from ..ai.usage.report import UsageKeywords, read_report
+from ..errors import JobStateError, WaitingChildrenError
+from ..job import Job
+from ..jobs.active_run import ControlCall
+from ..options.fields import UNSET, Unset
+from ..options.job import JobKeywords, JobRef, job_options
+from ..records import Usage
+from ..records.usage import usage_fields
+from ..server.connection import Connection
+from ..server.context import QueueContext
+from ..wire.keys import QueueKeys
+from ..wire.numbers import number_text
+from ..wire.payload import encode_data
+from ..wire.serializer import JSON_SERIALIZER
+from ..worker.execution.run import JobRun, SuspendRequest
+
+_ids = count(1)
+
+
+class _NoServer:
+    """In place of a connection: says what is wrong when something needs one after all."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise JobStateError(
+            "this job was made by make_job() and has no server: use a queue of the embedded server for this test",
+            queue="test",
+            job_id="",
+            operation=name,
+            state="active",
+            needed="a server",
+        )
+
+
+class RecordedJob(Job[Any, Any]):
+    """A job that runs in a test. Control calls (`suspend` and the like) raise what they raise in a worker.
+
+    Attributes:
+        streamed: chunks of its token stream, in order.
+        logged: lines of its log.
+        suspended: the suspension that it asked for; None if it asked for none.
+        children: results of its children by key, for `get_children_values`.
+    """
+
+    __slots__ = ("children", "logged", "streamed")
+
+    def __init__(self, context: QueueContext, job_id: str, fields: dict[str, bytes]) -> None:
+        started = str(int(time.time() * 1_000))
+        run = JobRun("0-1", started, "test", "", lambda _: None)
+        super().__init__(context, job_id, fields, run)
+        run.job = self
+        self.streamed: list[dict[str, str]] = []
+        self.logged: list[str] = []
+        self.children: dict[str, Any] = {}
+
+    @property
+    def suspended(self) -> SuspendRequest | None:
+        """Reason and timeout (ms, 0: none) of the suspension that it asked for."""
+        requests = cast("JobRun", self._run).requests or ()
+        return next((request for request in requests if isinstance(request, SuspendRequest)), None)
+
+    def abort(self) -> None:
+        """Let the processor see that it should stop."""
+        cast("JobRun", self._run).abort("revoked")
+
+    async def log(self, message: str) -> None:
+        """Keep one line of the log."""
+        self.logged.append(message)
+
+    async def update_progress(self, progress: Any) -> None:
+        """Keep progress as `job.progress`."""
+        self.fields["progress"] = json.dumps(progress).encode()
+        self._progress = progress
+
+    async def update_data(self, data: Any) -> None:
+        """Replace the payload."""
+        self.fields["data"] = encode_data(data, JSON_SERIALIZER).encode()
+        self._data, self.data_error = data, None
+
+    async def report_usage(
+        self, usage: Usage | Mapping[str, Any] | None = None, **keywords: Unpack[UsageKeywords]
+    ) -> Usage | None:
+        """Keep the report as `job.usage`; checked as in a worker."""
+        report = read_report(usage, keywords)
+        for name in [name for name in self.fields if name.startswith("usage:")]:
+            del self.fields[name]
+        if not report:
+            return None
+        stored = Usage(**report)
+        self.fields.update(usage_fields(stored))
+        return stored
+
+    async def report_tokens(self, count: float) -> None:
+        """Keep the tokens as `job.tpm_tokens`."""
+        self.fields["tpmTokens"] = number_text(count).encode()
+
+    async def stream(self, chunk: Mapping[str, str]) -> str:
+        """Keep one chunk; checked as in a worker."""
+        encode_chunk(chunk)
+        self.streamed.append(dict(chunk))
+        return f"{len(self.streamed)}-0"
+
+    async def store_vector(
+        self,
+        field: str,
+        embedding: Any,
+        *,
+        where: Literal["job", "side"] = "job",
+        on_node_worker: Literal["warn", "refuse", "allow"] = "warn",
+    ) -> None:
+        """Keep a vector in `job.fields` under the name of its field."""
+        from ..search.vectors import pack
+
+        self.fields[field] = pack(embedding)
+
+    def move_to_waiting_children(self) -> ControlCall:
+        """End the run as in a worker, whether there are children or not."""
+
+        async def wait() -> NoReturn:
+            raise WaitingChildrenError
+
+        return self._running("move_to_waiting_children").control("move_to_waiting_children", wait)
+
+    async def get_children_values(self) -> dict[str, Any]:
+        """Return what the test put into `children`."""
+        return dict(self.children)
+
+    async def get_parents(self) -> list[JobRef]:
+        """A job of a test has no parents."""
+        return []
+
+
+def make_job(
+    name: str,
+    data: Any = None,
+    *,
+    queue: str = "test",
+    attempts_made: int = 0,
+    fallback_index: int = 0,
+    signals: Sequence[tuple[str, Any]] = (),
+    decision: Literal["approve", "reject"] | None = None,
+    decision_data: Any | Unset = UNSET,
+    by: str = "tester",
+    **options: Unpack[JobKeywords],
+) -> RecordedJob:
+    """Make a job to call a processor with: `await process(make_job("answer", {...}))`.
+
+    Args:
+        data: payload; goes through JSON as on the wire.
+        attempts_made: attempts that have failed before.
+        fallback_index: fallback steps taken.
+        signals: name and data of the signals that it got, oldest first.
+        decision: what a person decided, as `job.decision` tells it; its signal comes last.
+        decision_data: payload as edited by that person.
+        by: who decided.
+        options: those of `Queue.add`.
+
+    Raises:
+        SerializationError, InvalidOptionError: as `Queue.add`.
+    """
+    now_ms = int(time.time() * 1_000)
+    encoded = encode_data(data, JSON_SERIALIZER)
+    chosen = job_options(None, options)
+    received = [{"name": word, "data": said, "receivedAt": now_ms} for word, said in signals]
+    if decision is not None:
+        received.append(_decided(decision, encoded, decision_data, by, now_ms))
+    fields = {
+        "id": chosen.job_id or str(next(_ids)),
+        "name": name,
+        "data": encoded,
+        "opts": chosen.to_wire(),
+        "timestamp": str(now_ms),
+        "attemptsMade": str(attempts_made),
+        "maxAttempts": str(chosen.attempts),
+        "delay": str(chosen.delay),
+        "priority": str(chosen.priority),
+        "fallbackIndex": str(fallback_index),
+        "state": "active",
+        "processedOn": str(now_ms),
+        "lastActive": str(now_ms),
+        "signals": json.dumps(received),
+    }
+    if chosen.ordering is not None:
+        fields["groupKey"] = chosen.ordering.key
+    context = QueueContext(cast("Connection", _NoServer()), QueueKeys("test", queue), JSON_SERIALIZER)
+    return RecordedJob(context, fields["id"], {key: value.encode() for key, value in fields.items()})
+
+
+def _decided(decision: str, encoded: str, data: Any, by: str, now_ms: int) -> dict[str, Any]:
+    """Return the signal that an approval or a rejection leaves."""
+    payload = encoded if data is UNSET else encode_data(data, JSON_SERIALIZER)
+    said: dict[str, Any] = {
+        "action": decision,
+        "approved": decision == "approve",
+        "by": by,
+        "data_sha256": hashlib.sha256(payload.encode()).hexdigest(),
+    }
+    if data is not UNSET:
+        said["data"] = data
+    return {"name": decision, "data": said, "receivedAt": now_ms}
