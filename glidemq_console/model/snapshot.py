@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
 
     from .limits import QueueMeters
+    from .workers import QueueWorkers
 
 T = TypeVar("T")
 
@@ -89,6 +90,8 @@ class Interests:
     inbox_shown: tuple[JobRef, ...] = ()
     #: Whether the workers of the rows are shown.
     workers: bool = False
+    #: Queues on screen in a list of all workers; None where there is no such list.
+    serving: tuple[str, ...] | None = None
     #: Jobs whose tokens are on screen.
     streams: tuple[JobRef, ...] = ()
     #: How many running jobs that stream are sought.
@@ -181,6 +184,8 @@ class Snapshot:
     history: Mapping[str, MinuteSeries] = field(default_factory=dict)
     #: Workers by queue, for those that were asked lately.
     workers: Mapping[str, tuple[WorkerInfo, ...]] = field(default_factory=dict)
+    #: Who serves each queue, for those that were asked while all workers are listed.
+    serving: Mapping[str, QueueWorkers] = field(default_factory=dict)
     #: The search for queues has seen every key.
     complete: bool = False
     #: There are more queues than are looked at.

@@ -9,7 +9,7 @@ from typing import Any
 
 from textual.screen import Screen
 
-from ..actions import approvals, flows, limits, queues, streams
+from ..actions import approvals, flows, limits, queues, streams, workers
 from ..actions.base import Action
 from ..actions.jobs import control as jobs
 from ..actions.jobs import timing as job_timing
@@ -34,6 +34,7 @@ SCREENS = (
     ScreenSpec("4", "approvals", "approvals.screen", "ApprovalsScreen", approvals.ACTIONS),
     ScreenSpec("5", "flows", "flows.list", "FlowsScreen", flows.ACTIONS),
     ScreenSpec("6", "limits", "limits.screen", "LimitsScreen", limits.ACTIONS),
+    ScreenSpec("7", "workers", "workers.screen", "WorkersScreen", workers.ACTIONS),
 )
 #: Pages that lie over a screen, made for one job: module and class.
 PAGES: dict[PageName, tuple[str, str]] = {

@@ -606,7 +606,7 @@ async def test_the_title_counts_the_lines_of_a_draft_and_a_rule_in_it_is_quoted(
         await eventually(lambda: "draft · 214 of 214 lines" in text_on(pilot))
 
 
-@pytest.mark.parametrize("screen", ["queues", "jobs", "streams", "flows", "limits"])
+@pytest.mark.parametrize("screen", ["queues", "jobs", "streams", "flows", "limits", "workers"])
 async def test_z_takes_back_a_whole_act_on_every_screen_where_its_countdown_stands(
     server_url: str, screen: str
 ) -> None:

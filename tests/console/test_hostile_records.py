@@ -36,7 +36,7 @@ async def test_foreign_records_end_no_list_and_hide_no_queue(connection: Connect
     async with console(server_url, refresh_ms=REFRESH_MS) as pilot:
         app = app_of(pilot)
         await eventually(lambda: len(app.snapshot.queues) == len(POISONS) + 2)
-        for key in "123456":
+        for key in "1234567":
             await pilot.press(key)
             await _read_again(app)
         for name in (*POISONS, "types"):

@@ -52,7 +52,7 @@ def on(app: ConsoleApp, name: str) -> Callable[[], bool]:
     return lambda: app.current_mode == name and isinstance(app.screen, ConsoleScreen) and app.screen.is_up
 
 
-@pytest.mark.parametrize("key", "23456")
+@pytest.mark.parametrize("key", "234567")
 async def test_a_command_after_a_tabs_key_is_typed_on_that_tab(key: str) -> None:
     feed = ScriptedFeed(script())
     async with console(feed) as (app, _):
@@ -139,7 +139,7 @@ async def test_a_click_on_a_tab_goes_there_once() -> None:
 
 
 @pytest.mark.parametrize("steps", range(0, 30, 3))
-@pytest.mark.parametrize("name", ["jobs", "streams", "approvals", "flows", "limits"])
+@pytest.mark.parametrize("name", ["jobs", "streams", "approvals", "flows", "limits", "workers"])
 async def test_the_console_can_be_left_while_a_screen_comes_up(name: str, steps: int) -> None:
     async with console() as (app, _):
         app.go(name)

@@ -28,7 +28,7 @@ def console(
         typer.Option(
             "--screen",
             metavar="NAME",
-            help="First screen: queues, jobs, streams, approvals, flows or limits.",
+            help="First screen: queues, jobs, streams, approvals, flows, limits or workers.",
         ),
     ] = "queues",
     refresh: Annotated[

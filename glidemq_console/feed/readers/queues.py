@@ -82,4 +82,4 @@ def _visible(wants: Interests) -> set[str]:
         wants.jobs and wants.jobs.queue,
         wants.job and wants.job.queue,
     )
-    return {*wants.rows, *(name for name in others if name)}
+    return {*wants.rows, *(wants.serving or ()), *(name for name in others if name)}

@@ -11,6 +11,7 @@ from .job_pages import JobListReader
 from .queue_detail import read_queue_detail
 from .queues import read_columns, read_rows
 from .stream_finder import StreamFinder
+from .workers import WorkersReader
 
 SERVER_EVERY_MS = 30_000
 DETAIL_EVERY_MS = 5_000
@@ -33,6 +34,7 @@ def readers(job_list: JobListReader) -> tuple[Reader, ...]:
         _read_limits,
         _read_flows,
         FlowReader().read_wanted,
+        WorkersReader().read_wanted,
         read_columns,
     )
 

@@ -220,6 +220,8 @@ class JobsScreen(ConsoleScreen):
         if isinstance(target, JobRef):
             self.open(target.queue)
             self.console.open_page("job", target)
+        elif isinstance(target, JobsQuery):
+            self._ask(target)
         elif isinstance(target, str) and (self._query is None or self._query.queue != target):
             self._ask(JobsQuery(queue=target, state=self._first_state(target)))
 

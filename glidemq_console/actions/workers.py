@@ -1,0 +1,49 @@
+"""What can be done on the list of workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from .base import Actions, PageContext
+from .protocols import Page
+
+
+class WorkersPage(Page, Protocol):
+    """The list of workers; what a method returns is shown."""
+
+    def open_selected(self) -> None: ...
+
+    def sort_next(self) -> str: ...
+
+    def sort_reverse(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersContext(PageContext[WorkersPage]):
+    """A key pressed on the list of workers."""
+
+
+ACTIONS: Actions[WorkersContext] = Actions("workers")
+
+
+def _needs_row(context: WorkersContext) -> str | None:
+    return None if context.queue is not None else "no worker is selected"
+
+
+@ACTIONS("workers.open", "enter", title="jobs", why_not=_needs_row, footer=10)
+def _open(context: WorkersContext) -> None:
+    """List the running, stalled or waiting jobs that the selected row tells of."""
+    context.page.open_selected()
+
+
+@ACTIONS("workers.sort", "s", footer=50)
+def _sort(context: WorkersContext) -> str:
+    """Sort by the next column; what is wrong stays on top."""
+    return context.page.sort_next()
+
+
+@ACTIONS("workers.sort-reverse", "S", title="reverse")
+def _reverse(context: WorkersContext) -> str:
+    """Turn the order round."""
+    return context.page.sort_reverse()

@@ -1,0 +1,134 @@
+"""Who serves which queue: the rows of the list of workers, what is wrong among them, their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from .snapshot import Sorting, delayed_jobs, epoch_ms, ready_jobs
+
+if TYPE_CHECKING:
+    from glidemq_core.records import JobRow, QueueSnapshot, WorkerInfo, WorkerJob
+
+#: What a row tells of: a live worker, jobs whose worker is silent, a queue that has jobs and no worker.
+Kind = Literal["worker", "silent", "unserved"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueWorkers:
+    """Who serves one queue."""
+
+    at_ms: int
+    workers: tuple[WorkerInfo, ...] = ()
+    #: Active jobs whose heartbeat is overdue.
+    stalled: tuple[JobRow, ...] = ()
+    #: Every key has been searched for workers that nothing lists.
+    complete: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerRow:
+    """A row of the list of workers."""
+
+    kind: Kind
+    queue: str
+    #: The live worker.
+    worker: WorkerInfo | None = None
+    #: Stalled jobs: those that the worker names as its own, or those that no live worker names.
+    stalled: tuple[JobRow, ...] = ()
+    #: How many workers the queue has.
+    served_by: int = 0
+    #: Whether every worker of the queue has been found.
+    complete: bool = True
+    #: The row of the queue, if it was read.
+    of: QueueSnapshot | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies the row from one snapshot to the next."""
+        return self.kind, self.queue, self.worker.id if self.worker is not None else ""
+
+    @property
+    def running(self) -> tuple[WorkerJob, ...]:
+        """Jobs that the worker runs, the oldest first; a Node worker does not name them."""
+        jobs = self.worker.jobs if self.worker is not None else None
+        return tuple(sorted(jobs or (), key=lambda job: (job.started_at, job.id)))
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the job that runs longest began, epoch ms."""
+        begun = [job.started_at for job in self.running]
+        begun += [job.processed_at for job in self.stalled if job.processed_at is not None]
+        return epoch_ms(min(begun, default=None))
+
+    @property
+    def process(self) -> str:
+        """`host:pid` of the worker; empty where none is known."""
+        return f"{self.worker.host}:{self.worker.pid}" if self.worker is not None else ""
+
+
+def jobs_to_do(queue: QueueSnapshot) -> int:
+    """How many jobs of a queue need a worker, now or at their time."""
+    return (ready_jobs(queue) or 0) + (delayed_jobs(queue) or 0) + (queue.group_waiting or 0)
+
+
+def worker_rows(queues: Iterable[QueueSnapshot], serving: Mapping[str, QueueWorkers]) -> list[WorkerRow]:
+    """Lay out what is known of each queue as rows; a queue whose workers were not read yet has none."""
+    rows: list[WorkerRow] = []
+    for queue in queues:
+        known = serving.get(queue.name)
+        if known is not None:
+            rows += _rows_of(queue, known)
+    return rows
+
+
+def _rows_of(queue: QueueSnapshot, known: QueueWorkers) -> Iterable[WorkerRow]:
+    left = {job.id: job for job in known.stalled}
+    about: dict[str, Any] = {
+        "queue": queue.name, "served_by": len(known.workers), "complete": known.complete, "of": queue
+    }  # fmt: skip
+    for worker in known.workers:
+        mine = tuple(left.pop(job.id) for job in worker.jobs or () if job.id in left)
+        yield WorkerRow(kind="worker", worker=worker, stalled=mine, **about)
+    if left:
+        yield WorkerRow(kind="silent", stalled=tuple(left.values()), **about)
+    if not known.workers and jobs_to_do(queue):
+        yield WorkerRow(kind="unserved", **about)
+
+
+#: What each column of the workers sorts by; unknown values stand last in both directions.
+WORKER_KEYS: dict[str, Callable[[WorkerRow], Any]] = {
+    "queue": lambda row: row.queue,
+    "worker": lambda row: row.process or None,
+    "lang": lambda row: row.worker.language if row.worker is not None else None,
+    "up": lambda row: -(epoch_ms(row.worker.started_at) or 0) if row.worker is not None else None,
+    "run": lambda row: row.worker.active_jobs if row.worker is not None else len(row.stalled) or None,
+    "oldest": lambda row: None if row.oldest_ms is None else -row.oldest_ms,
+    "seen": lambda row: (
+        None if row.worker is None or row.worker.seen_at is None else -(epoch_ms(row.worker.seen_at) or 0)
+    ),
+}
+
+
+def sort_rows(rows: Iterable[WorkerRow], sorting: Sorting) -> list[WorkerRow]:
+    """Sort by a column; what is wrong comes first whatever the column, and names break ties."""
+    key = WORKER_KEYS[sorting.column]
+    named = sorted(rows, key=lambda row: (row.queue, row.process, row.key))
+    valued = [(key(row), row) for row in named]
+    known = [(value, row) for value, row in valued if value is not None]
+    known.sort(key=lambda pair: pair[0], reverse=sorting.descending)
+    ordered = [row for _, row in known] + [row for value, row in valued if value is None]
+    return sorted(ordered, key=lambda row: row.kind == "worker")
+
+
+def filter_rows(rows: Iterable[WorkerRow], text: str) -> list[WorkerRow]:
+    """Keep the rows whose worker, queue, language or jobs contain every word of `text`."""
+    words = text.lower().split()
+    return [row for row in rows if all(word in _text_of(row) for word in words)] if words else list(rows)
+
+
+def _text_of(row: WorkerRow) -> str:
+    jobs: Sequence[WorkerJob | JobRow] = (*row.running, *row.stalled)
+    language = row.worker.language if row.worker is not None else ""
+    return " ".join([row.queue, row.process, language, *(f"{job.name} {job.id}" for job in jobs)]).lower()
