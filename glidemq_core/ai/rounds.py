@@ -264,11 +264,7 @@ def _window(texts: Sequence[bytes]) -> Window:
 
 
 def tool_call_of(chunk: StreamChunk, limit: int | None = None) -> ToolCall:
-    """Read a chunk of type `tool_call`; every field of it is included.
-
-    Args:
-        limit: characters of the arguments that are kept; None keeps all.
-    """
+    """Read a chunk of type `tool_call` with every field; `limit`: characters of the arguments kept, None for all."""
     name = chunk.get("name", "")
     rest = [(field, value) for field, value in chunk.pairs if field not in ("type", "name")]
     if len(rest) == 1 and rest[0][0] in _ARGUMENTS:

@@ -23,12 +23,7 @@ EARLY_TTL_MS = 7 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class SuspendOutcome:
-    """How a suspend call went.
-
-    Attributes:
-        suspended_at_ms: None unless the run has ended by suspension.
-        state: of a lost run's job.
-    """
+    """How a suspend call went; `suspended_at_ms` only of a run that ended by it, `state` only of a lost run's job."""
 
     status: SuspendStatus
     suspended_at_ms: int | None = None

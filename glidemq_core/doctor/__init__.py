@@ -25,7 +25,6 @@ __all__ = ["CHECKS", "examine", "repair", "unreachable"]
 #: Round trips a second that an examination takes at most.
 _CALLS_PER_S = 200
 _Checking = Callable[[Watch, Reader, Sequence[str]], Awaitable[Check]]
-_SERVER: dict[str, _Checking] = {"permissions": permissions}
 _QUEUES: dict[str, _Checking] = {
     "key_types": key_types,
     "workers": workers,
@@ -66,9 +65,8 @@ async def examine(connection: Connection, watch: Watch, names: Sequence[str]) ->
         version(connection),
         functions(connection),
     ]
-    found = await asyncio.gather(
-        *(_check(id, check, watch, reader, names) for id, check in {**_SERVER, **_QUEUES}.items())
-    )
+    asked = {"permissions": permissions, **_QUEUES}
+    found = await asyncio.gather(*(_check(id, check, watch, reader, names) for id, check in asked.items()))
     return [*checks, found[0], exposure(connection), *found[1:]]
 
 

@@ -102,10 +102,13 @@ class PartedFlow:
 
     async def _write(self) -> None:
         entries: dict[str, dict[str, Any]] = {place: {"home": self._home} for place in self._others}
+        budget = None if self._budget is None else {"key": self._budget_key(), "fields": [*self._budget]}
         # The home comes first: it lists the others, for a worker that may have to remove them.
         for place in (self._home, *self._others):
             entry = entries.get(place, {"state": "making", "others": self._others})
-            first = [json.dumps(entry, ensure_ascii=False), self._budget_words(place)]
+            first = [json.dumps(entry, ensure_ascii=False), ""]
+            if budget is not None and place == self._home:
+                first[1] = json.dumps(budget, ensure_ascii=False)
             for part, words in _parts(self._slots[place], self._words):
                 head: tuple[Arg, ...] = (self._connection.now_ms(), self._token, *first)
                 status, *rest = await self._connection.call("make_flow", place, *head, *words)
@@ -113,11 +116,6 @@ class PartedFlow:
                     raise duplicate(self._plan, part[int(rest[0]) - 1])
                 self._check(status)
                 first = ["", ""]
-
-    def _budget_words(self, place: str) -> str:
-        if self._budget is None or place != self._home:
-            return ""
-        return json.dumps({"key": self._budget_key(), "fields": list(self._budget)}, ensure_ascii=False)
 
     def _words(self, job: PlannedJob) -> list[str | bytes]:
         fields = {**hash_of(job, self._now_ms, self._budget_key()), "state": b"waiting-children"}

@@ -57,11 +57,11 @@ async def release_parent(
     if children is not None:
         chosen = list(children)
         for child in chosen:
-            if child in states and child not in ended:
-                message = f"child '{child}' is {states[child]} and may still complete"
-                refuse("children", child, "children that failed or are gone", message)
             if child not in states:
                 refuse("children", child, "children it waits for", f"'{parent}' does not wait for '{child}'")
+            if child not in ended:
+                message = f"child '{child}' is {states[child]} and may still complete"
+                refuse("children", child, "children that failed or are gone", message)
         ended = chosen
     return await _count(context, parent, ended, "release_parent", actor)
 

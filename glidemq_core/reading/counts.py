@@ -82,11 +82,7 @@ async def priority_bands(reader: Reader, key: str) -> tuple[dict[int, int], bool
 
 
 def metrics_points(minutes: Iterable[tuple[int, int, int]]) -> tuple[MetricsPoint, ...]:
-    """Make points of minutes in which jobs ended.
-
-    Args:
-        minutes: start (epoch ms), number of jobs, and sum of their run times (ms) of each.
-    """
+    """Make points of minutes in which jobs ended, given by start (epoch ms), jobs, and sum of their run times (ms)."""
     return tuple(
         MetricsPoint(at=at, count=jobs, avg_ms=(2 * spent_ms + jobs) // (2 * jobs))
         for minute, jobs, spent_ms in minutes

@@ -55,18 +55,13 @@ async def store_vector(
     on_node_worker: OnNodeWorker = "warn",
     running: bool = False,
 ) -> tuple[str, bytes]:
-    """Store a vector, replacing the former one of that field in either place.
+    """Store a vector, replacing the former one of that field in either place; see `Job.store_vector`.
 
     Args:
         running: whether the job's own processor stores it.
 
     Returns:
         The field of the record and what was stored there, or beside it.
-
-    Raises:
-        InvalidOptionError: also for a field of the job's record, a length other than the index's, and
-            `on_node_worker="refuse"` while it applies.
-        JobNotFoundError: the job was removed; nothing is stored.
     """
     name, packed = vector_name(field), pack(embedding)
     one_of("job", "side")(where, "where")

@@ -29,16 +29,13 @@ REASON_FIELDS = ("name", "suspendReason", "suspendTimeout", "processedOn", "roun
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Digests of what an approver sees of a job; "" of what was too long to be read.
-
-    Attributes:
-        stream: what the server says of its token stream.
-        reason: of `REASON_FIELDS`.
-    """
+    """Digests of what an approver sees of a job; "" of what was too long to be read."""
 
     data: str
     progress: str
+    #: What the server says of its token stream.
     stream: str
+    #: Of `REASON_FIELDS`.
     reason: str
 
     def differs(self, other: Fingerprint) -> bool:

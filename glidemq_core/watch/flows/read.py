@@ -22,12 +22,7 @@ from ..jobs.rows import SHARED_FIELDS, is_parked, shared_facts
 from .loader import PARENT_FIELDS, FlowLoader
 
 #: What is read of each job of a flow.
-FLOW_FIELDS = (
-    *PARENT_FIELDS,
-    *SHARED_FIELDS,
-    "usage:bucketTs",
-    *STORED_USAGE,
-)
+FLOW_FIELDS = (*PARENT_FIELDS, *SHARED_FIELDS, "usage:bucketTs", *STORED_USAGE)
 #: States in which a job has ended.
 ENDED = frozenset({"completed", "failed"})
 
