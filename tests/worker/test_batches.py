@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from glidemq_core import (
     Worker,
 )
 from glidemq_core.server.connection import Connection
+from glidemq_core.worker.execution.batches import BatchProcessor
 
 Jobs = Sequence[Job[Any, Any]]
 
@@ -158,6 +161,46 @@ async def test_what_fails_every_job(connection: Connection, answer: Any, reason:
             jobs = await ended(queue, 2)
 
     assert [(job.state, job.failed_reason) for job in jobs] == [("failed", reason)] * 2
+
+
+async def test_a_cancelled_await_or_an_exit_in_the_processor_fails_the_jobs(connection: Connection) -> None:
+    async def cancelled(_: Jobs) -> Any:
+        raise asyncio.CancelledError
+
+    def exits(_: Sequence[SyncJob[Any, Any]]) -> Any:
+        raise SystemExit("enough")
+
+    for count, (process, reason) in enumerate(((cancelled, "CancelledError"), (exits, "enough")), 1):
+        async with Queue("q", connection) as queue:
+            await queue.add_bulk([NewJob("a", n) for n in range(2)])
+            async with worker(connection, process, size=2):
+                jobs = await ended(queue, 2 * count)
+
+        assert [(job.state, job.failed_reason) for job in jobs[-2:]] == [("failed", reason)] * 2
+
+
+async def test_a_stopped_job_that_still_waits_is_in_no_batch() -> None:
+    """A call may end between the stop of a run and the moment when the run takes itself out."""
+    seen: list[Any] = []
+
+    async def process(jobs: Jobs) -> list[Any]:
+        seen.append(jobs)
+        return list(jobs)
+
+    def run(job: Any) -> Any:
+        return SimpleNamespace(
+            job=job, context=copy_context(), start_timer=lambda: None, drop_requests=lambda: None
+        )
+
+    batches = BatchProcessor(process, Batch(2, 60_000), 1)
+    waiting = [asyncio.create_task(batches.process(run("stopped")))]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    waiting += [asyncio.create_task(batches.process(run(name))) for name in ("good", "better")]
+    batches._due()
+
+    assert (await asyncio.gather(*waiting, return_exceptions=True))[1:] == ["good", "better"]
+    assert "stopped" not in [job for jobs in seen for job in jobs]
 
 
 async def test_jobs_of_a_batch_cannot_suspend(connection: Connection) -> None:

@@ -68,6 +68,8 @@ class BatchProcessor:
     def _fill(self) -> None:
         """Start the batches that are full or have waited long enough, as many as may run at once."""
         size = self._batch.size
+        # A run that was stopped just now has yet to take itself out.
+        self._waiting = [member for member in self._waiting if not member.answer.done()]
         while self._waiting and len(self._calls) < self._concurrency:
             if len(self._waiting) < size and not self._is_due:
                 return
@@ -101,7 +103,7 @@ class BatchProcessor:
         except JobControl as control:
             name = type(control).__name__
             outcomes = [GlideMQError(f"{name}: jobs of a batch can only complete or fail")] * len(members)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of every job
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome of every job
             outcomes = [error] * len(members)
         for member, outcome in zip(members, outcomes, strict=False):
             if member.answer.done():
