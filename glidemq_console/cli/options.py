@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from .errors import UsageProblem
 from .option_types import json_argument, positive_duration, some_text
 
-Queue = Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue.")]
-Queues = Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Queues; none: all.")]
-QueueOption = Annotated[
-    list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="A queue, instead of the argument.")
-]
+
+def option(
+    flags: str, metavar: str, help: str, parser: Callable[[str], Any] | None = None, **bounds: Any
+) -> Any:
+    """Declare an option with a value; `parser` reads it, `min` and `max` are its bounds."""
+    return Option(*flags.split(), metavar=metavar, help=help, parser=parser, **bounds)
+
+
+Queue = Annotated[str | None, Argument(metavar="QUEUE", help="The queue.")]
+Queues = Annotated[list[str] | None, Argument(metavar="QUEUE", help="Queues; none: all.")]
+QueueOption = Annotated[list[str] | None, option("--queue -q", "NAME", "A queue, instead of the argument.")]
 JobQueue = Annotated[
-    str | None,
-    typer.Option(
-        "--queue", "-q", metavar="NAME", parser=some_text, help="Queue of the job; JOB is then its id."
-    ),
+    str | None, option("--queue -q", "NAME", "Queue of the job; JOB is then its id.", some_text)
 ]
-Job = Annotated[
-    str, typer.Argument(metavar="JOB", help="QUEUE:ID, an id with -q, or an id only one queue has.")
-]
-Jobs = Annotated[
-    list[str], typer.Argument(metavar="JOB", help="QUEUE:ID, ids with -q, or ids only one queue has.")
-]
-By = Annotated[
-    str | None,
-    typer.Option("--by", metavar="NAME", parser=some_text, help="Who does this, for the audit."),
-]
-Comment = Annotated[str | None, typer.Option("--comment", metavar="TEXT", help="Why, for the audit.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Watching = Annotated[
-    int | None,
-    typer.Option("--watch", metavar="DUR", parser=positive_duration, help="Repeat at this interval."),
-]
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="JSON", help="JSON text, @FILE, or - for standard input.")
-]
+Job = Annotated[str, Argument(metavar="JOB", help="QUEUE:ID, an id with -q, or an id only one queue has.")]
+Jobs = Annotated[list[str], Argument(metavar="JOB", help="QUEUE:ID, ids with -q, or ids only one queue has.")]
+By = Annotated[str | None, option("--by", "NAME", "Who does this, for the audit.", some_text)]
+Comment = Annotated[str | None, option("--comment", "TEXT", "Why, for the audit.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
+Watching = Annotated[int | None, option("--watch", "DUR", "Repeat at this interval.", positive_duration)]
+Data = Annotated[str | None, option("--data", "JSON", "JSON text, @FILE, or - for standard input.")]
 MaxBytes = Annotated[
-    int | None,
-    typer.Option("--max-bytes", metavar="N", min=0, max=16_777_216, help="Payload shown at most, bytes."),
+    int | None, option("--max-bytes", "N", "Payload shown at most, bytes.", min=0, max=16_777_216)
 ]
 
 

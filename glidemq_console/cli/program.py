@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from ..config.settings import Given
 from .errors import UsageProblem
 from .fast_parsing import LightCommand, LightGroup
 from .option_types import positive_duration, some_path, some_text
+from .options import option
 
 if TYPE_CHECKING:
     from .session import Session
@@ -57,74 +59,41 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-GLOBAL_PARAMETERS: dict[str, tuple[Any, Any]] = {
-    "url": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--url",
-                "-u",
-                metavar="URL",
-                parser=some_text,
-                help="Server: valkey://host:port, or embedded:NAME.",
-            ),
-        ],
-        None,
-    ),
-    "prefix": (
-        Annotated[
-            str | None, typer.Option("--prefix", metavar="TEXT", parser=some_text, help="Key prefix (glide).")
-        ],
-        None,
-    ),
-    "profile": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--profile", "-P", metavar="NAME", parser=some_text, help="Profile of the config file."
-            ),
-        ],
-        None,
-    ),
-    "password_file": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--password-file", metavar="FILE", parser=some_path, help="File that holds the password."
-            ),
-        ],
-        None,
-    ),
-    "insecure": (
-        Annotated[
-            bool, typer.Option("--insecure", help="Allow a password over plain text to a public address.")
-        ],
-        False,
-    ),
-    "read_only": (Annotated[bool, typer.Option("--read-only", help="Refuse everything that writes.")], False),
-    "timeout": (
-        Annotated[
-            int | None,
-            typer.Option(
-                "--timeout", metavar="DUR", parser=positive_duration, help="Give up after this time (10s)."
-            ),
-        ],
-        None,
-    ),
-    "json": (Annotated[bool, typer.Option("--json", help="Write JSON for programs.")], False),
-    "reveal": (
-        Annotated[bool, typer.Option("--reveal", help="Show secrets instead of masking them.")],
-        False,
-    ),
-    "no_color": (Annotated[bool, typer.Option("--no-color", help="No colours.")], False),
-    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
-    "version": (
-        Annotated[
-            bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
-        ],
-        False,
-    ),
-}
+def _global_options(
+    url: Annotated[
+        str | None, option("--url -u", "URL", "Server: valkey://host:port, or embedded:NAME.", some_text)
+    ] = None,
+    prefix: Annotated[str | None, option("--prefix", "TEXT", "Key prefix (glide).", some_text)] = None,
+    profile: Annotated[
+        str | None, option("--profile -P", "NAME", "Profile of the config file.", some_text)
+    ] = None,
+    password_file: Annotated[
+        Path | None, option("--password-file", "FILE", "File that holds the password.", some_path)
+    ] = None,
+    insecure: Annotated[
+        bool, Option("--insecure", help="Allow a password over plain text to a public address.")
+    ] = False,
+    read_only: Annotated[bool, Option("--read-only", help="Refuse everything that writes.")] = False,
+    timeout: Annotated[
+        int | None, option("--timeout", "DUR", "Give up after this time (10s).", positive_duration)
+    ] = None,
+    json: Annotated[bool, Option("--json", help="Write JSON for programs.")] = False,
+    reveal: Annotated[bool, Option("--reveal", help="Show secrets instead of masking them.")] = False,
+    no_color: Annotated[bool, Option("--no-color", help="No colours.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Declare what every command takes, also before its name."""
+
+
+def _keyword_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+
+
+GLOBAL_PARAMETERS = {parameter.name: parameter for parameter in _keyword_parameters(_global_options)}
 
 program = typer.Typer(
     name="glidemq",
@@ -138,18 +107,9 @@ program = typer.Typer(
 )
 
 
-def _parameters(own: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    context = inspect.Parameter("context", keyword, annotation=typer.Context)
-    shared = [
-        inspect.Parameter(name, keyword, annotation=annotation, default=default)
-        for name, (annotation, default) in GLOBAL_PARAMETERS.items()
-    ]
-    return [context, *own, *shared]
-
-
 def _with_signature(function: Callable[..., Any], own: list[inspect.Parameter]) -> Callable[..., Any]:
-    parameters = _parameters(own)
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, *own, *GLOBAL_PARAMETERS.values()]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
     function.__annotations__ = {p.name: p.annotation for p in parameters}
     return function
@@ -173,10 +133,7 @@ def command(name: str, *, limit: Limit = always) -> Callable[[Callable[..., Any]
     """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0)."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        ]
+        own = _keyword_parameters(function)[1:]
 
         def run(**values: Any) -> int:
             context = values.pop("context")

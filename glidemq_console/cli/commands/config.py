@@ -8,7 +8,7 @@ import subprocess
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument
 
 from ...config import file
 from ..errors import Exit, Refusal, UsageProblem
@@ -39,11 +39,9 @@ class Action(StrEnum):
 @command("config")
 def config(
     session: Session,
-    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.show,
-    key: Annotated[
-        str | None, typer.Argument(metavar="KEY", help="theme, url, profiles.NAME.url, ...")
-    ] = None,
-    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="With set.")] = None,
+    action: Annotated[Action, Argument(help="What to do.")] = Action.show,
+    key: Annotated[str | None, Argument(metavar="KEY", help="theme, url, profiles.NAME.url, ...")] = None,
+    value: Annotated[str | None, Argument(metavar="VALUE", help="With set.")] = None,
 ) -> int:
     """Show, edit or change the configuration."""
     require(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from .. import options
 from ..option_types import duration, positive_duration, some_text
+from ..options import option
 from ..program import command, never, require
 from ..session import Session
 
@@ -25,24 +26,14 @@ def console(
     queue: options.QueueOption = None,
     screen: Annotated[
         str,
-        typer.Option(
-            "--screen",
-            metavar="NAME",
-            help="First screen: queues, jobs, streams, approvals, flows, limits or workers.",
-        ),
+        option("--screen", "NAME", "First screen: queues, jobs, streams, approvals, flows, limits or workers."),
     ] = "queues",
     refresh: Annotated[
-        int | None,
-        typer.Option("--refresh", metavar="DUR", parser=positive_duration, help="Between two looks (1s)."),
+        int | None, option("--refresh", "DUR", "Between two looks (1s).", positive_duration)
     ] = None,
     theme: Annotated[
         str | None,
-        typer.Option(
-            "--theme",
-            metavar="NAME",
-            parser=some_text,
-            help="Colours: glidemq-dark, -light, -colorblind, -ansi, or yours.",
-        ),
+        option("--theme", "NAME", "Colours: glidemq-dark, -light, -colorblind, -ansi, or yours.", some_text),
     ] = None,
 ) -> int:
     """Open the console on the terminal."""
@@ -109,15 +100,10 @@ def console_config(
 @command("demo", limit=never)
 def demo(
     session: Session,
-    headless: Annotated[bool, typer.Option("--headless", help="Only the workload, no screens.")] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed, the same workload.")] = 1,
-    speed: Annotated[
-        float, typer.Option("--speed", metavar="X", min=0.1, max=100.0, help="Times as fast, 0.1 to 100.")
-    ] = 1.0,
-    run_for: Annotated[
-        int | None,
-        typer.Option("--for", metavar="DUR", parser=positive_duration, help="End after this time."),
-    ] = None,
+    headless: Annotated[bool, Option("--headless", help="Only the workload, no screens.")] = False,
+    seed: Annotated[int, option("--seed", "N", "The same seed, the same workload.")] = 1,
+    speed: Annotated[float, option("--speed", "X", "Times as fast, 0.1 to 100.", min=0.1, max=100.0)] = 1.0,
+    run_for: Annotated[int | None, option("--for", "DUR", "End after this time.", positive_duration)] = None,
 ) -> int:
     """Show the console on a live workload of its own: simulated models, no network."""
     require(headless or not session.json, "demo draws screens: --json needs --headless")

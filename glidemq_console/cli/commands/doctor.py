@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from .. import options
 from ..program import DEFAULT_TIMEOUT_MS, command, own
@@ -25,7 +25,7 @@ async def doctor(
     session: Session,
     names: options.Queues = None,
     queue: options.QueueOption = None,
-    repair: Annotated[bool, typer.Option("--repair", help="First mend what can be mended.")] = False,
+    repair: Annotated[bool, Option("--repair", help="First mend what can be mended.")] = False,
     by: options.By = None,
     comment: options.Comment = None,
 ) -> int:

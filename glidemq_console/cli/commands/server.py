@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from ..errors import Exit
 from ..option_types import some_path
+from ..options import option
 from ..program import Values, command, require
 from ..session import Session
 
@@ -39,14 +40,10 @@ def _limit(values: Values) -> int | None:
 @command("server", limit=_limit)
 async def server(
     session: Session,
-    action: Annotated[Action, typer.Argument(help="start keeps it running until stop.", show_choices=True)],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", parser=some_path, help="Data folder.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option("--port", metavar="N", min=1, max=65_535, help="Port; else any.")
-    ] = None,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Run until interrupted.")] = False,
+    action: Annotated[Action, Argument(help="start keeps it running until stop.", show_choices=True)],
+    data: Annotated[Path | None, option("--data", "DIR", "Data folder.", some_path)] = None,
+    port: Annotated[int | None, option("--port", "N", "Port; else any.", min=1, max=65_535)] = None,
+    foreground: Annotated[bool, Option("--foreground", help="Run until interrupted.")] = False,
 ) -> int:
     """Run a Valkey of our own: loopback only, data kept in a folder. `url` prints how others reach it."""
     require(action is Action.start or not foreground, "--foreground belongs to start")

@@ -7,10 +7,11 @@ import signal
 import sys
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ..errors import Exit, Refusal
 from ..option_types import duration
+from ..options import option
 from ..program import command, own, require
 from ..session import Session
 from ..worker_log import LogFormat, LogLevel, configure_logging
@@ -23,23 +24,18 @@ _LAST_MOMENTS = 20
 async def worker(
     session: Session,
     app: Annotated[
-        str, typer.Argument(metavar="MODULE:ATTR", help="A Worker, a list, or a function returning them.")
+        str, Argument(metavar="MODULE:ATTR", help="A Worker, a list, or a function returning them.")
     ],
-    processes: Annotated[
-        int, typer.Option("--processes", metavar="N", min=1, max=1_024, help="Processes.")
-    ] = 1,
+    processes: Annotated[int, option("--processes", "N", "Processes.", min=1, max=1_024)] = 1,
     concurrency: Annotated[
-        int | None,
-        typer.Option("--concurrency", metavar="N", min=1, max=100_000, help="Jobs at once, each worker."),
+        int | None, option("--concurrency", "N", "Jobs at once, each worker.", min=1, max=100_000)
     ] = None,
     grace: Annotated[
-        int | None,
-        typer.Option("--grace", metavar="DUR", parser=duration, help="For running jobs at the end (30s)."),
+        int | None, option("--grace", "DUR", "For running jobs at the end (30s).", duration)
     ] = None,
-    log_level: Annotated[LogLevel | None, typer.Option("--log-level", help="What is logged (info).")] = None,
+    log_level: Annotated[LogLevel | None, Option("--log-level", help="What is logged (info).")] = None,
     log_format: Annotated[
-        LogFormat,
-        typer.Option("--log-format", help="How, unless the application configures logging itself."),
+        LogFormat, Option("--log-format", help="How, unless the application configures logging itself.")
     ] = LogFormat.TEXT,
 ) -> int:
     """Run workers until SIGTERM or Ctrl-C; what runs is finished, the rest handed back."""

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from ... import options
 from ...errors import UsageProblem
 from ...option_types import some_text, standard_input
+from ...options import option
 from ...program import command, require
 from ...session import Session
 from .inbox import DEFAULT_BYTES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 ExpectHash = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--expect-hash",
         metavar="HASH",
         parser=some_text,  # an empty one must not let a decision through unchecked
@@ -33,7 +34,7 @@ ExpectHash = Annotated[
 ]
 Decided = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         metavar="JOB",
         help="QUEUE:ID, ids with -q, or ids only one queue has; - reads lines of JOB and HASH from standard input.",
     ),
@@ -59,12 +60,9 @@ async def approve(
     data: options.Data = None,
     expect_hash: ExpectHash = None,
     unseen: Annotated[
-        bool,
-        typer.Option("--unseen", help="Approve also what is too long to be listed whole, or cannot be read."),
+        bool, Option("--unseen", help="Approve also what is too long to be listed whole, or cannot be read.")
     ] = False,
-    signal_name: Annotated[
-        str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
-    ] = "approve",
+    signal_name: Annotated[str, option("--signal", "NAME", "Signal sent to the job.", some_text)] = "approve",
     by: options.By = None,
     comment: options.Comment = None,
 ) -> int:
@@ -114,13 +112,11 @@ async def _look(
 async def reject(
     session: Session,
     names: Decided,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the job gets to know it.")],
+    reason: Annotated[str, option("--reason", "TEXT", "Why; the job gets to know it.")],
     queue: options.JobQueue = None,
     data: options.Data = None,
     expect_hash: ExpectHash = None,
-    signal_name: Annotated[
-        str, typer.Option("--signal", metavar="NAME", parser=some_text, help="Signal sent to the job.")
-    ] = "reject",
+    signal_name: Annotated[str, option("--signal", "NAME", "Signal sent to the job.", some_text)] = "reject",
     by: options.By = None,
     comment: options.Comment = None,
 ) -> int:
@@ -224,12 +220,10 @@ def _told(session: Session, decision: Decision, unshown: str | None) -> str:
 async def signal(
     session: Session,
     name: options.Job,
-    signal_name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
+    signal_name: Annotated[str, Argument(metavar="NAME", help="Name of the signal.")],
     queue: options.JobQueue = None,
     data: options.Data = None,
-    early: Annotated[
-        bool, typer.Option("--early", help="Keep it for a job that is not suspended yet.")
-    ] = False,
+    early: Annotated[bool, Option("--early", help="Keep it for a job that is not suspended yet.")] = False,
     by: options.By = None,
     comment: options.Comment = None,
 ) -> int:

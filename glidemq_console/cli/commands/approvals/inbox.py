@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ... import options
+from ...options import option
 from ...program import command, unless
 from ...session import Session
 from ...watching import repeat
@@ -24,9 +23,7 @@ async def approvals(
     session: Session,
     names: options.Queues = None,
     queue: options.QueueOption = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Jobs at most.")
-    ] = 500,
+    limit: Annotated[int, option("--limit", "N", "Jobs at most.", min=1, max=10_000)] = 500,
     max_bytes: options.MaxBytes = None,
     watch: options.Watching = None,
 ) -> int:

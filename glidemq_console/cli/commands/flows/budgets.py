@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from ... import options
 from ...errors import Refusal
 from ...option_types import amount, amount_for
+from ...options import option
 from ...program import command, require
 from ...session import Session
 from .read import DEFAULT_NODES
@@ -28,26 +29,19 @@ async def budget(
     name: options.Job,
     queue: options.JobQueue = None,
     add_tokens: Annotated[
-        float | None,
-        typer.Option("--add-tokens", metavar="N", parser=amount, help="Raise the cap on tokens."),
+        float | None, option("--add-tokens", "N", "Raise the cap on tokens.", amount)
     ] = None,
-    add_cost: Annotated[
-        float | None, typer.Option("--add-cost", metavar="X", parser=amount, help="Raise the cap on cost.")
-    ] = None,
+    add_cost: Annotated[float | None, option("--add-cost", "X", "Raise the cap on cost.", amount)] = None,
     add_tokens_for: Annotated[
-        list[str] | None,
-        typer.Option("--add-tokens-for", metavar="CAT=N", help="Raise the cap on tokens of a category."),
+        list[str] | None, option("--add-tokens-for", "CAT=N", "Raise the cap on tokens of a category.")
     ] = None,
     add_cost_for: Annotated[
-        list[str] | None,
-        typer.Option("--add-cost-for", metavar="CAT=X", help="Raise the cap on cost of a category."),
+        list[str] | None, option("--add-cost-for", "CAT=X", "Raise the cap on cost of a category.")
     ] = None,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Change nothing, tell what would happen.")
-    ] = False,
-    no_release: Annotated[bool, typer.Option("--no-release", help="Leave parked jobs parked.")] = False,
+    preview: Annotated[bool, Option("--preview", help="Change nothing, tell what would happen.")] = False,
+    no_release: Annotated[bool, Option("--no-release", help="Leave parked jobs parked.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also retry jobs that the budget made fail.")
+        bool, Option("--retry-failed", help="Also retry jobs that the budget made fail.")
     ] = False,
     yes: options.Yes = False,
     by: options.By = None,
@@ -134,10 +128,8 @@ async def _top_up(
         session.out.record({"top_up": top_up})
     else:
         _show_top_up(session, top_up)
-    for option, missing in _without_cap(top_up.before, change):
-        session.out.note(
-            session.out.safe(f"{option}: the budget has no cap on {missing}, none was made", 200)
-        )
+    for name, missing in _without_cap(top_up.before, change):
+        session.out.note(session.out.safe(f"{name}: the budget has no cap on {missing}, none was made", 200))
     return 1 if top_up.still_exceeded else 0
 
 
@@ -148,11 +140,11 @@ def _without_cap(budget: FlowBudget, change: dict[str, Any]) -> list[tuple[str, 
         missing.append(("--add-tokens", "tokens in all"))
     if change["add_cost"] and budget.max_total_cost is None:
         missing.append(("--add-cost", "cost in all"))
-    for option, given, caps, kind in (
+    for name, given, caps, kind in (
         ("--add-tokens-for", change["add_tokens_by"], budget.max_tokens, "tokens"),
         ("--add-cost-for", change["add_costs_by"], budget.max_costs, "cost"),
     ):
-        missing += [(option, f"{kind} of '{category}'") for category in given if category not in caps]
+        missing += [(name, f"{kind} of '{category}'") for category in given if category not in caps]
     return missing
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ... import options
+from ...options import option
 from ...program import command
 from ...session import Session
 
@@ -27,12 +26,9 @@ async def flow(
     name: options.Job,
     queue: options.JobQueue = None,
     depth: Annotated[
-        int | None,
-        typer.Option("--depth", metavar="N", min=0, max=_NODES, help="Levels below the root at most."),
+        int | None, option("--depth", "N", "Levels below the root at most.", min=0, max=_NODES)
     ] = None,
-    max_nodes: Annotated[
-        int, typer.Option("--max-nodes", metavar="N", min=1, max=_NODES, help="Jobs at most.")
-    ] = DEFAULT_NODES,
+    max_nodes: Annotated[int, option("--max-nodes", "N", "Jobs at most.", min=1, max=_NODES)] = DEFAULT_NODES,
 ) -> None:
     """Show the flow of any of its jobs: who waits for whom, states, models, tokens, cost, budget."""
     ref = await session.job_ref(name, queue)

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from ... import options
 from ...errors import Exit, UsageProblem
 from ...option_types import decoded, duration, json_argument, json_object, parse_json
+from ...options import option
 from ...program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
 from ...session import Session
 from .read import job_object, read_job
@@ -40,42 +41,27 @@ def _limit(values: Values) -> int | None:
 async def add(
     session: Session,
     queue_name: options.Queue = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Kind of job.")] = None,
+    name: Annotated[str | None, Argument(metavar="NAME", help="Kind of job.")] = None,
     queue: options.QueueOption = None,
     data: options.Data = None,
     opts: Annotated[
-        str | None,
-        typer.Option("--opts", metavar="JSON", help="Options as stored: attempts, backoff, ... (ms)."),
+        str | None, option("--opts", "JSON", "Options as stored: attempts, backoff, ... (ms).")
     ] = None,
-    job_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Its id; refused if taken.")
-    ] = None,
-    delay: Annotated[
-        int | None, typer.Option("--delay", metavar="DUR", parser=duration, help="Not before.")
-    ] = None,
-    priority: Annotated[
-        int | None, typer.Option("--priority", metavar="N", help="1 first, 2048 last.")
-    ] = None,
-    attempts: Annotated[int | None, typer.Option("--attempts", metavar="N", help="Runs at most.")] = None,
-    ttl: Annotated[
-        int | None, typer.Option("--ttl", metavar="DUR", parser=duration, help="Expires after.")
-    ] = None,
+    job_id: Annotated[str | None, option("--id", "ID", "Its id; refused if taken.")] = None,
+    delay: Annotated[int | None, option("--delay", "DUR", "Not before.", duration)] = None,
+    priority: Annotated[int | None, option("--priority", "N", "1 first, 2048 last.")] = None,
+    attempts: Annotated[int | None, option("--attempts", "N", "Runs at most.")] = None,
+    ttl: Annotated[int | None, option("--ttl", "DUR", "Expires after.", duration)] = None,
     lock_duration: Annotated[
-        int | None,
-        typer.Option(
-            "--lock-duration", metavar="DUR", parser=duration, help="Silence until it counts as stalled."
-        ),
+        int | None, option("--lock-duration", "DUR", "Silence until it counts as stalled.", duration)
     ] = None,
     fallback: Annotated[
         list[str] | None,
-        typer.Option(
-            "--fallback", metavar="MODEL[@PROVIDER]", help="Model of a further attempt; may be repeated."
-        ),
+        option("--fallback", "MODEL[@PROVIDER]", "Model of a further attempt; may be repeated."),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end (30s, or --timeout).")] = False,
+    wait: Annotated[bool, Option("--wait", help="Wait for its end (30s, or --timeout).")] = False,
     bulk: Annotated[
-        str | None,
-        typer.Option("--bulk", metavar="FILE", help="JSON lines {name, data, opts}; - for standard input."),
+        str | None, option("--bulk", "FILE", "JSON lines {name, data, opts}; - for standard input.")
     ] = None,
 ) -> int:
     """Add a job to a queue."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from ... import options
 from ...option_types import some_text
+from ...options import option
 from ...program import command, require
 from ...session import Session
 from ..queues.schedulers import warn_of_waiting_schedulers
@@ -26,19 +27,15 @@ Change = Callable[["QueueContext", Sequence[str]], Awaitable[list[str]]]
 async def retry(
     session: Session,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="JOB", help="Jobs, or QUEUE with --all-failed or --group.")
+        list[str] | None, Argument(metavar="JOB", help="Jobs, or QUEUE with --all-failed or --group.")
     ] = None,
     queue: options.JobQueue = None,
-    all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job of the queue.")] = False,
+    all_failed: Annotated[bool, Option("--all-failed", help="Every failed job of the queue.")] = False,
     group: Annotated[
-        str | None,
-        typer.Option(
-            "--group", metavar="KEY", parser=some_text, help="Failures of one cause, see `failures`."
-        ),
+        str | None, option("--group", "KEY", "Failures of one cause, see `failures`.", some_text)
     ] = None,
     count: Annotated[
-        int | None,
-        typer.Option("--count", metavar="N", min=1, help="With --all-failed or --group: at most this many."),
+        int | None, option("--count", "N", "With --all-failed or --group: at most this many.", min=1)
     ] = None,
     by: options.By = None,
     comment: options.Comment = None,
@@ -137,7 +134,7 @@ async def remove(
     session: Session,
     names: options.Jobs,
     queue: options.JobQueue = None,
-    force: Annotated[bool, typer.Option("--force", help="Active jobs too.")] = False,
+    force: Annotated[bool, Option("--force", help="Active jobs too.")] = False,
     yes: options.Yes = False,
     by: options.By = None,
     comment: options.Comment = None,

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import BadParameter, Option
 
 from ... import options
 from ...errors import Refusal
 from ...option_types import where_clause
+from ...options import option
 from ...program import command, require
 from ...session import Session
 
@@ -36,7 +37,7 @@ DEFAULT_LOGS = 100
 def _state(text: str) -> str:
     name = text.replace("_", "-")
     if name not in STATES:
-        raise typer.BadParameter(f"'{text}' is no state: use one of {', '.join(STATES)}")
+        raise BadParameter(f"'{text}' is no state: use one of {', '.join(STATES)}")
     return name
 
 
@@ -45,26 +46,17 @@ async def jobs(
     session: Session,
     queue_name: options.Queue = None,
     queue: options.QueueOption = None,
-    state: Annotated[
-        str | None, typer.Option("--state", "-s", metavar="STATE", parser=_state, help="Only these jobs.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="TEXT", help="Only jobs of this name.")
-    ] = None,
+    state: Annotated[str | None, option("--state -s", "STATE", "Only these jobs.", _state)] = None,
+    name: Annotated[str | None, option("--name", "TEXT", "Only jobs of this name.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option("--where", metavar="KEY=JSON", help="Only jobs whose data has this.")
+        list[str] | None, option("--where", "KEY=JSON", "Only jobs whose data has this.")
     ] = None,
     limit: Annotated[
-        int,
-        typer.Option(
-            "--limit", metavar="N", min=1, max=1_000, help="Jobs at most, up to 1000; then --cursor."
-        ),
+        int, option("--limit", "N", "Jobs at most, up to 1000; then --cursor.", min=1, max=1_000)
     ] = 50,
-    cursor: Annotated[
-        str | None, typer.Option("--cursor", metavar="C", help="`next` of the page before.")
-    ] = None,
-    newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
-    oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first.")] = False,
+    cursor: Annotated[str | None, option("--cursor", "C", "`next` of the page before.")] = None,
+    newest: Annotated[bool, Option("--newest", help="Newest first.")] = False,
+    oldest: Annotated[bool, Option("--oldest", help="Oldest first.")] = False,
 ) -> None:
     """List the jobs of a queue; without --state up to the limit of each state."""
     from glidemq_core.watch.jobs.listing import EXAMINED
@@ -191,9 +183,7 @@ async def job(
     session: Session,
     name: options.Job,
     queue: options.JobQueue = None,
-    logs: Annotated[
-        int, typer.Option("--logs", metavar="N", min=0, max=100_000, help="Latest log lines.")
-    ] = 100,
+    logs: Annotated[int, option("--logs", "N", "Latest log lines.", min=0, max=100_000)] = 100,
     max_bytes: options.MaxBytes = None,
 ) -> None:
     """Show one job: payload, options, attempts, usage, result, logs."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import BadParameter, Option
 
 from ... import options
 from ...broken_pipe import reader_gone
 from ...errors import Exit
+from ...options import option
 from ...program import command, own, require
 from ...session import Session
 from ...tail.narrator import Narrator
@@ -24,7 +25,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     kinds = tuple(word.strip() for word in text.split(","))
     for kind in kinds:
         if kind not in KINDS:
-            raise typer.BadParameter(f"'{kind}' is no kind of chunk: use {', '.join(KINDS)}")
+            raise BadParameter(f"'{kind}' is no kind of chunk: use {', '.join(KINDS)}")
     return kinds
 
 
@@ -34,20 +35,16 @@ async def tail(
     name: options.Job,
     queue: options.JobQueue = None,
     start: Annotated[
-        str, typer.Option("--from", metavar="start|now|ID", help="Where to begin; an entry id is exclusive.")
+        str, option("--from", "start|now|ID", "Where to begin; an entry id is exclusive.")
     ] = "start",
     follow: Annotated[
-        bool,
-        typer.Option("--follow/--no-follow", help="Follow to the end of the job, or print what is there."),
+        bool, Option("--follow/--no-follow", help="Follow to the end of the job, or print what is there.")
     ] = True,
     show: Annotated[
-        str | None,
-        typer.Option(
-            "--show", metavar="KIND,...", parser=_kinds, help=f"Kinds of chunk: {', '.join(KINDS)}."
-        ),
+        str | None, option("--show", "KIND,...", f"Kinds of chunk: {', '.join(KINDS)}.", _kinds)
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Bytes as they are, even to a terminal.")] = False,
-    safe: Annotated[bool, typer.Option("--safe", help="Made safe for a terminal, even to a pipe.")] = False,
+    raw: Annotated[bool, Option("--raw", help="Bytes as they are, even to a terminal.")] = False,
+    safe: Annotated[bool, Option("--safe", help="Made safe for a terminal, even to a pipe.")] = False,
 ) -> int:
     """Print a job's tokens live, from its beginning, and end with the job."""
     require(not (raw and safe), "--raw and --safe exclude each other")

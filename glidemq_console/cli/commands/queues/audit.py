@@ -6,11 +6,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from ... import options
 from ...errors import UsageProblem
 from ...option_types import some_text
+from ...options import option
 from ...program import command, require
 from ...session import Session
 
@@ -26,27 +27,15 @@ async def audit(
     session: Session,
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[export] QUEUE", help="Queues; none: all. After export: a JSON line an entry."
-        ),
+        Argument(metavar="[export] QUEUE", help="Queues; none: all. After export: a JSON line an entry."),
     ] = None,
     queue: options.QueueOption = None,
-    job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="JOB", parser=some_text, help="Only what concerns this job."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Entries at most.")
-    ] = 100,
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute the chain of hashes.")] = False,
+    job: Annotated[str | None, option("--job", "JOB", "Only what concerns this job.", some_text)] = None,
+    limit: Annotated[int, option("--limit", "N", "Entries at most.", min=1, max=100_000)] = 100,
+    verify: Annotated[bool, Option("--verify", help="Recompute the chain of hashes.")] = False,
     expect_last: Annotated[
         str | None,
-        typer.Option(
-            "--expect-last",
-            metavar="SEQ:HASH",
-            parser=some_text,
-            help="With --verify: this entry must still be there.",
-        ),
+        option("--expect-last", "SEQ:HASH", "With --verify: this entry must still be there.", some_text),
     ] = None,
 ) -> int:
     """Show who changed what and when, newest first."""

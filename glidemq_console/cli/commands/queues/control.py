@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from typer import Option
 
 from ... import options
 from ...option_types import duration
+from ...options import option
 from ...program import command, require
 from ...session import Session
 from .schedulers import warn_of_waiting_schedulers
@@ -15,7 +16,7 @@ from .schedulers import warn_of_waiting_schedulers
 if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
 
-Force = Annotated[bool, typer.Option("--force", help="Also a queue that does not exist yet.")]
+Force = Annotated[bool, Option("--force", help="Also a queue that does not exist yet.")]
 
 
 @command("pause")
@@ -82,16 +83,11 @@ async def _node_workers(session: Session, queue: str) -> list[str]:
 @command("clean")
 async def clean(
     session: Session,
-    state: Annotated[
-        str, typer.Option("--state", "-s", metavar="completed|failed", help="Which finished jobs.")
-    ],
-    older_than: Annotated[
-        int,
-        typer.Option("--older-than", metavar="DUR", parser=duration, help="Finished longer ago than this."),
-    ],
+    state: Annotated[str, option("--state -s", "completed|failed", "Which finished jobs.")],
+    older_than: Annotated[int, option("--older-than", "DUR", "Finished longer ago than this.", duration)],
     queue_name: options.Queue = None,
     queue: options.QueueOption = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Jobs at most.")] = 1_000,
+    limit: Annotated[int, option("--limit", "N", "Jobs at most.", min=1)] = 1_000,
     yes: options.Yes = False,
     by: options.By = None,
     comment: options.Comment = None,
@@ -122,7 +118,7 @@ async def drain(
     session: Session,
     queue_name: options.Queue = None,
     queue: options.QueueOption = None,
-    delayed: Annotated[bool, typer.Option("--delayed", help="Delayed jobs too.")] = False,
+    delayed: Annotated[bool, Option("--delayed", help="Delayed jobs too.")] = False,
     yes: options.Yes = False,
     by: options.By = None,
     comment: options.Comment = None,

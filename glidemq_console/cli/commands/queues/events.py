@@ -6,12 +6,13 @@ import re
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import BadParameter, Option
 
 from ... import options
 from ...broken_pipe import reader_gone
 from ...errors import UsageProblem
 from ...option_types import duration, some_text
+from ...options import option
 from ...program import Values, command
 from ...session import Session
 
@@ -31,7 +32,7 @@ def _start(text: str) -> str:
         return text
     try:
         return f"{max(0, time.time_ns() // 1_000_000 - duration(text))}-0"
-    except typer.BadParameter:
+    except BadParameter:
         raise UsageProblem(f"--from '{text}': say start, now, an entry id, or how long ago (5m)") from None
 
 
@@ -45,20 +46,13 @@ async def events(
     names: options.Queues = None,
     queue: options.QueueOption = None,
     start: Annotated[
-        str | None,
-        typer.Option("--from", metavar="start|now|ID|DUR", help="Where to begin; DUR is how long ago."),
+        str | None, option("--from", "start|now|ID|DUR", "Where to begin; DUR is how long ago.")
     ] = None,
-    types: Annotated[
-        list[str] | None, typer.Option("--type", metavar="T", help="Only such events; may be repeated.")
-    ] = None,
-    job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB", parser=some_text, help="Only events of this job.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Stop after N events.")
-    ] = None,
+    types: Annotated[list[str] | None, option("--type", "T", "Only such events; may be repeated.")] = None,
+    job: Annotated[str | None, option("--job", "JOB", "Only events of this job.", some_text)] = None,
+    limit: Annotated[int | None, option("--limit", "N", "Stop after N events.", min=1)] = None,
     follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", help="Follow, or print the latest that are there.")
+        bool, Option("--follow/--no-follow", help="Follow, or print the latest that are there.")
     ] = True,
 ) -> None:
     """Print events of queues live, one a line."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from ... import options
 from ...option_types import rate as parse_rate
+from ...options import option
 from ...program import command, require
 from ...session import Session
 
@@ -25,15 +26,11 @@ async def limits(
     session: Session,
     names: options.Queues = None,
     queue: options.QueueOption = None,
-    rpm: Annotated[
-        str | None, typer.Option("--rpm", metavar="N/DUR", help="Start at most N jobs in this time.")
-    ] = None,
-    no_rpm: Annotated[bool, typer.Option("--no-rpm", help="Lift the queue's cap on starts.")] = False,
+    rpm: Annotated[str | None, option("--rpm", "N/DUR", "Start at most N jobs in this time.")] = None,
+    no_rpm: Annotated[bool, Option("--no-rpm", help="Lift the queue's cap on starts.")] = False,
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            "--concurrency", metavar="N", min=0, max=_MOST_JOBS, help="Run at most N jobs at once; 0: no cap."
-        ),
+        option("--concurrency", "N", "Run at most N jobs at once; 0: no cap.", min=0, max=_MOST_JOBS),
     ] = None,
     by: options.By = None,
     comment: options.Comment = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import BadParameter, Option
 
 from ...errors import Refusal
-from ...options import QueueOption, Queues, Watching, merged
+from ...options import QueueOption, Queues, Watching, merged, option
 from ...program import command, unless
 from ...session import Session
 from ...watching import repeat
@@ -33,7 +33,7 @@ SORT_KEYS = (
 
 def _sort_key(text: str) -> str:
     if text not in SORT_KEYS:
-        raise typer.BadParameter(f"'{text}' is unknown: use one of {', '.join(SORT_KEYS)}")
+        raise BadParameter(f"'{text}' is unknown: use one of {', '.join(SORT_KEYS)}")
     return text
 
 
@@ -42,11 +42,9 @@ async def queues(
     session: Session,
     names: Queues = None,
     queue: QueueOption = None,
-    finish: Annotated[bool, typer.Option("--all", help="Search the whole server for queues.")] = False,
-    sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", parser=_sort_key, help=f"Order: {', '.join(SORT_KEYS)}.")
-    ] = "name",
-    workers: Annotated[bool, typer.Option("--workers", help="Count live workers too.")] = False,
+    finish: Annotated[bool, Option("--all", help="Search the whole server for queues.")] = False,
+    sort: Annotated[str, option("--sort", "KEY", f"Order: {', '.join(SORT_KEYS)}.", _sort_key)] = "name",
+    workers: Annotated[bool, Option("--workers", help="Count live workers too.")] = False,
     watch: Watching = None,
 ) -> int:
     """Show queues: counts, rates, cost."""

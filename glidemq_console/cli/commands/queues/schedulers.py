@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument
 
 from ... import options
 from ...errors import Exit
 from ...option_types import instant, json_argument, json_object, positive_duration, some_text
+from ...options import option
 from ...program import command, require
 from ...session import Session
 
@@ -73,53 +74,28 @@ def _row(session: Session, one: Scheduler, at_ms: int) -> list[str]:
 
 Cron = Annotated[
     str | None,
-    typer.Option(
-        "--cron",
-        metavar="EXPR",
-        help="Minute hour day month weekday (0 is Sunday); day and weekday must both match.",
-    ),
+    option("--cron", "EXPR", "Minute hour day month weekday (0 is Sunday); day and weekday must both match."),
 ]
-Zone = Annotated[
-    str | None, typer.Option("--tz", metavar="TZ", help="Time zone of --cron, as Europe/Berlin (UTC).")
-]
-Every = Annotated[
-    int | None, typer.Option("--every", metavar="DUR", parser=positive_duration, help="At this interval.")
-]
+Zone = Annotated[str | None, option("--tz", "TZ", "Time zone of --cron, as Europe/Berlin (UTC).")]
+Every = Annotated[int | None, option("--every", "DUR", "At this interval.", positive_duration)]
 AfterComplete = Annotated[
-    int | None,
-    typer.Option(
-        "--after-complete",
-        metavar="DUR",
-        parser=positive_duration,
-        help="This long after the last job ended.",
-    ),
+    int | None, option("--after-complete", "DUR", "This long after the last job ended.", positive_duration)
 ]
-Start = Annotated[
-    int | None,
-    typer.Option("--start", metavar="I", parser=instant, help="No run before: ISO 8601 or epoch ms."),
-]
-End = Annotated[
-    int | None,
-    typer.Option("--end", metavar="I", parser=instant, help="No run after: ISO 8601 or epoch ms."),
-]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Jobs to make in all.")]
-JobName = Annotated[
-    str | None, typer.Option("--job", metavar="NAME", help="Name of the job to make (the scheduler's).")
-]
-Opts = Annotated[
-    str | None,
-    typer.Option("--opts", metavar="JSON", help="Its options as stored: attempts, priority, ... (ms)."),
-]
+Start = Annotated[int | None, option("--start", "I", "No run before: ISO 8601 or epoch ms.", instant)]
+End = Annotated[int | None, option("--end", "I", "No run after: ISO 8601 or epoch ms.", instant)]
+Limit = Annotated[int | None, option("--limit", "N", "Jobs to make in all.", min=1)]
+JobName = Annotated[str | None, option("--job", "NAME", "Name of the job to make (the scheduler's).")]
+Opts = Annotated[str | None, option("--opts", "JSON", "Its options as stored: attempts, priority, ... (ms).")]
 
 
 @command("scheduler")
 async def scheduler(
     session: Session,
     action: Annotated[
-        Action, typer.Argument(help="set creates or changes; run adds a job now.", show_choices=True)
+        Action, Argument(help="set creates or changes; run adds a job now.", show_choices=True)
     ],
-    queue_name: Annotated[str, typer.Argument(metavar="QUEUE", parser=some_text, help="The queue.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", parser=some_text, help="The scheduler.")],
+    queue_name: Annotated[str, Argument(metavar="QUEUE", parser=some_text, help="The queue.")],
+    name: Annotated[str, Argument(metavar="NAME", parser=some_text, help="The scheduler.")],
     cron: Cron = None,
     tz: Zone = None,
     every: Every = None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from ... import options
 from ...option_types import instant, positive_duration
+from ...options import option
 from ...program import command, require
 from ...session import Session
 from ..jobs.read import show_rows
@@ -78,18 +79,11 @@ async def usage(
     names: options.Queues = None,
     queue: options.QueueOption = None,
     window: Annotated[
-        int | None,
-        typer.Option("--window", metavar="DUR", parser=positive_duration, help="The latest so long (1h)."),
+        int | None, option("--window", "DUR", "The latest so long (1h).", positive_duration)
     ] = None,
-    since: Annotated[
-        int | None,
-        typer.Option("--since", metavar="I", parser=instant, help="From: ISO 8601, epoch ms, or ago."),
-    ] = None,
-    until: Annotated[
-        int | None,
-        typer.Option("--until", metavar="I", parser=instant, help="To: ISO 8601, epoch ms, or ago."),
-    ] = None,
-    by_minute: Annotated[bool, typer.Option("--by-minute", help="Minute by minute too.")] = False,
+    since: Annotated[int | None, option("--since", "I", "From: ISO 8601, epoch ms, or ago.", instant)] = None,
+    until: Annotated[int | None, option("--until", "I", "To: ISO 8601, epoch ms, or ago.", instant)] = None,
+    by_minute: Annotated[bool, Option("--by-minute", help="Minute by minute too.")] = False,
 ) -> None:
     """Show tokens and cost, in all and by queue."""
     require(
