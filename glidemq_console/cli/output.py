@@ -98,6 +98,12 @@ class Output:
 
         return json.dumps(self.masked(value), ensure_ascii=False, indent=2, allow_nan=True, default=str)
 
+    def money(self, amount: float | None, unit: str | None, *, per: str = "") -> str:
+        """Format an amount in a foreign unit."""
+        from glidemq_console.text.format import money
+
+        return money(amount, unit and self.safe(unit, 8), per=per)
+
     def line(self, text: str = "") -> None:
         """Write one line of text that is known to be safe."""
         self.write(legible(text + "\n", is_tty=self.stdout_is_tty))

@@ -181,14 +181,7 @@ async def _bounded(
             raise
         if follows:
             return 0
-        from glidemq_core.errors import CallTimeoutError
-
-        raise CallTimeoutError(
-            f"{session.address} did not answer within {limit_ms / 1_000:g} s",
-            hint="--timeout DUR waits longer",
-            command=function.__name__,
-            timeout_ms=limit_ms,
-        ) from None
+        raise session.timed_out(function.__name__, limit_ms) from None
 
 
 def require(condition: object, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
@@ -16,6 +16,7 @@ from .errors import Refusal, UsageProblem
 from .output import Output
 
 if TYPE_CHECKING:
+    from glidemq_core.errors import CallTimeoutError
     from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.queue import Queue
     from glidemq_core.records import OperationResult, QueueSnapshot
@@ -211,11 +212,15 @@ class Session:
                 self.out.line(self.result_line(result))
         return 0 if all(result.ok for result in results) else 1
 
-    def no_such_queue(self, name: str, action: str) -> int:
-        """Write that a queue does not exist; returns the exit code."""
+    def result(self, queue: str, action: str, outcome: str, *, ok: bool = True, **more: Any) -> int:
+        """Write the one outcome of a command and return the exit code."""
         from glidemq_core.records import OperationResult
 
-        return self.results([OperationResult(queue=name, action=action, ok=False, outcome="not_found")])
+        return self.results([OperationResult(queue=queue, action=action, ok=ok, outcome=outcome, **more)])
+
+    def no_such_queue(self, name: str, action: str) -> int:
+        """Write that a queue does not exist; returns the exit code."""
+        return self.result(name, action, "not_found", ok=False)
 
     def result_line(self, result: OperationResult, action: str = "") -> str:
         """Return one outcome as a line."""
@@ -223,6 +228,27 @@ class Session:
         count = f" {result.count}" if result.count is not None else ""
         message = f" ({self.out.safe(result.message, 300)})" if result.message else ""
         return f"{name} {action}{result.outcome.replace('_', ' ')}{count}{message}"
+
+    async def repeat(self, interval_ms: int | None, once: Callable[[], Awaitable[None]]) -> None:
+        """Run `once`, with an interval for ever; on a terminal each round replaces the one before."""
+        while True:
+            if interval_ms is not None and self.out.stdout_is_tty and not self.json:
+                self.out.write(b"\x1b[H\x1b[2J")
+            await once()
+            if interval_ms is None:
+                return
+            await asyncio.sleep(interval_ms / 1_000)
+
+    def timed_out(self, command: str, limit_ms: int) -> CallTimeoutError:
+        """Make the error for a server that did not answer in time."""
+        from glidemq_core.errors import CallTimeoutError
+
+        return CallTimeoutError(
+            f"{self.address} did not answer within {limit_ms / 1_000:g} s",
+            hint="--timeout DUR waits longer",
+            command=command,
+            timeout_ms=limit_ms,
+        )
 
     def actor(self, by: str | None, comment: str | None) -> Actor:
         """Who does this, for the audit."""

@@ -1,7 +1,7 @@
 """Words and figures of the console: pure functions from values to short plain text.
 
-Times are epoch milliseconds, durations milliseconds. A zero is `·`, something unknown (None) is `–`; neither
-is ever mistaken for the other.
+Times are those of records or epoch milliseconds, durations milliseconds. A zero is `·`, something unknown (None)
+is `–`; neither is ever mistaken for the other.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, Literal
 
 ZERO: Final = "·"
@@ -21,6 +21,9 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 Level = Literal["ok", "warn", "high", "over", "unknown"]
+#: A point in time: as records hold it, or epoch ms.
+Instant = datetime | float
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # --- time ---
@@ -54,14 +57,18 @@ def took(ms: float | None) -> str:
     return duration(ms)
 
 
-def age(since_ms: float | None, now_ms: float) -> str:
+def _ms(at: Instant) -> float:
+    return (at - _EPOCH) // timedelta(milliseconds=1) if isinstance(at, datetime) else at
+
+
+def age(since: Instant | None, now: Instant) -> str:
     """Return how long ago an instant was."""
-    return UNKNOWN if since_ms is None else duration(now_ms - since_ms)
+    return UNKNOWN if since is None else duration(_ms(now) - _ms(since))
 
 
-def countdown(deadline_ms: float | None, now_ms: float) -> str:
+def countdown(deadline: Instant | None, now: Instant) -> str:
     """Return how long until an instant; a deadline that has passed reads `0s`."""
-    return UNKNOWN if deadline_ms is None else duration(max(0.0, deadline_ms - now_ms + SECOND - 1))
+    return UNKNOWN if deadline is None else duration(max(0.0, _ms(deadline) - _ms(now) + SECOND - 1))
 
 
 def deadline_level(start_ms: float | None, deadline_ms: float | None, now_ms: float) -> Level:
@@ -87,23 +94,22 @@ def window(ms: int) -> str:
     return f"{ms}ms"
 
 
-def _moment(at_ms: float, zone: tzinfo | None) -> datetime | None:
+def _local(at: Instant | None, zone: tzinfo | None) -> datetime | None:
     try:
-        return datetime.fromtimestamp(at_ms / SECOND, UTC).astimezone(zone)
+        return None if at is None else datetime.fromtimestamp(_ms(at) / SECOND, UTC).astimezone(zone)
     except (OverflowError, OSError, ValueError):
         return None
 
 
-def clock(at_ms: float | None, zone: tzinfo | None = None) -> str:
+def clock(at: Instant | None, zone: tzinfo | None = None) -> str:
     """Return the time of day `14:02:11` in `zone` (default: local)."""
-    moment = None if at_ms is None else _moment(at_ms, zone)
-    return UNKNOWN if moment is None else f"{moment:%H:%M:%S}"
+    then = _local(at, zone)
+    return UNKNOWN if then is None else f"{then:%H:%M:%S}"
 
 
-def moment(at_ms: float | None, now_ms: float, zone: tzinfo | None = None) -> str:
+def moment(at: Instant | None, now: Instant, zone: tzinfo | None = None) -> str:
     """Return the time of day, with the date when it is not today's: `14:02:11`, `2024-05-01 14:02`."""
-    then = None if at_ms is None else _moment(at_ms, zone)
-    today = _moment(now_ms, zone)
+    then, today = _local(at, zone), _local(now, zone)
     if then is None:
         return UNKNOWN
     if today is not None and then.date() == today.date():

@@ -26,14 +26,8 @@ _SHOWN = (
 )
 
 
-class Action(StrEnum):
-    """What to do with the config."""
-
-    show = "show"
-    path = "path"
-    edit = "edit"
-    set = "set"
-    profiles = "profiles"
+#: What to do with the config.
+Action = StrEnum("Action", ["show", "path", "edit", "set", "profiles"])
 
 
 @command("config")

@@ -41,16 +41,7 @@ async def doctor(
     except (errors.InvalidOptionError, errors.QueueNotFoundError):
         raise
     except (TimeoutError, errors.GlideMQError) as error:
-        problem = (
-            error
-            if isinstance(error, errors.GlideMQError)
-            else errors.CallTimeoutError(
-                f"{session.address} did not answer within {limit_ms / 1_000:g} s",
-                hint="--timeout DUR waits longer",
-                command="doctor",
-                timeout_ms=limit_ms,
-            )
-        )
+        problem = error if isinstance(error, errors.GlideMQError) else session.timed_out("doctor", limit_ms)
         # What is known is written to stdout all the same; the error decides the exit code.
         _show(session, unreachable(problem, CHECKS[1:]), [] if repair else None)
         raise problem from None

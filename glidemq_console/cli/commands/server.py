@@ -24,13 +24,8 @@ if TYPE_CHECKING:
 _START_TIMEOUT_MS = 120_000
 
 
-class Action(StrEnum):
-    """What to do with the server."""
-
-    start = "start"
-    stop = "stop"
-    status = "status"
-    url = "url"
+#: What to do with the server.
+Action = StrEnum("Action", ["start", "stop", "status", "url"])
 
 
 def _limit(values: Values) -> int | None:

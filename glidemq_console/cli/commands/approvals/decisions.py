@@ -228,12 +228,9 @@ async def signal(
     comment: options.Comment = None,
 ) -> int:
     """Send a signal to a suspended job; it goes on at once."""
-    from glidemq_core.records import OperationResult
-
     value = options.given_json(data)
     ref = await session.job_ref(name, queue)
     source = await session.queue(ref.queue)
     sent = await source.signal(ref.id, signal_name, value, early=early, actor=session.actor(by, comment))
     ok = sent.outcome in ("resumed", "kept")
-    result = OperationResult(queue=ref.queue, id=ref.id, action="signal", ok=ok, outcome=sent.outcome)
-    return session.results([result])
+    return session.result(ref.queue, "signal", sent.outcome, ok=ok, id=ref.id)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ....text.format import UNKNOWN, age, byte_size, clock, count, countdown, plural
 from ... import options
 from ...options import option
 from ...program import command, unless
 from ...session import Session
-from ...watching import repeat
 
 if TYPE_CHECKING:
     from glidemq_core.records import Approval, Inbox, ToolCall
@@ -26,7 +26,7 @@ async def approvals(
     limit: Annotated[int, option("--limit", "N", "Jobs at most.", min=1, max=10_000)] = 500,
     max_bytes: options.MaxBytes = None,
     watch: options.Watching = None,
-) -> int:
+) -> None:
     """List the jobs that wait for a person, the most urgent first."""
     wanted = options.merged(names, queue)
     found, complete = await session.chosen_queues(wanted)
@@ -37,7 +37,7 @@ async def approvals(
         known = wanted or tuple(sorted({*found, *await view.known()}))
         _show(session, await view.approvals(known, limit=limit, payload_limit=cut), complete)
 
-    return await repeat(session, watch, once)
+    await session.repeat(watch, once)
 
 
 def _show(session: Session, inbox: Inbox, complete: bool) -> None:
@@ -52,21 +52,18 @@ def _show(session: Session, inbox: Inbox, complete: bool) -> None:
     if not inbox.items:
         out.note("nothing waits for approval")
         return
-    from glidemq_console.text.format import UNKNOWN, age, count, countdown, money
-    from glidemq_core.options.fields import epoch_ms
 
-    now_ms = epoch_ms(inbox.at)
     rows = []
     for item in inbox.items:
         usage = item.usage
-        cost = money(usage.total_cost, usage.cost_unit and out.safe(usage.cost_unit, 8)) if usage else UNKNOWN
+        cost = out.money(usage.total_cost, usage.cost_unit) if usage else UNKNOWN
         draft = item.draft if item.draft is not None else item.raw or _payload(out.masked(item.data))
         rows.append(
             [
                 out.safe(f"{item.queue}:{item.id}", 48),
                 out.safe(item.name, 24),
-                countdown(epoch_ms(item.deadline_at) if item.deadline_at else None, now_ms),
-                age(epoch_ms(item.suspended_at), now_ms),
+                countdown(item.deadline_at, inbox.at),
+                age(item.suspended_at, inbox.at),
                 out.safe(item.reason or UNKNOWN, 32),
                 cost,
                 count(item.waiting_behind),
@@ -118,24 +115,20 @@ async def review(session: Session, name: options.Job, queue: options.JobQueue = 
 
 
 def _show_whole(session: Session, shown: Approval) -> None:
-    from glidemq_console.text.format import UNKNOWN, byte_size, clock, money, plural
-    from glidemq_core.options.fields import epoch_ms
-
     out = session.out
-    until = f", until {clock(epoch_ms(shown.deadline_at))}" if shown.deadline_at else ", no deadline"
+    until = f", until {clock(shown.deadline_at)}" if shown.deadline_at else ", no deadline"
     pairs = [
         ("job", f"{out.safe(shown.queue)}:{out.safe(shown.id, 256)}"),
         ("name", out.safe(shown.name, 400)),
         ("reason", out.safe(shown.reason or UNKNOWN, 4_000)),
-        ("suspended", f"{clock(epoch_ms(shown.suspended_at))}{until}"),
+        ("suspended", f"{clock(shown.suspended_at)}{until}"),
     ]
     if shown.progress not in (0, None):
         pairs.append(("progress", out.whole(shown.progress)))
     if shown.usage is not None:
-        unit = shown.usage.cost_unit and out.safe(shown.usage.cost_unit, 8)
-        pairs.append(("cost", money(shown.usage.total_cost, unit)))
+        pairs.append(("cost", out.money(shown.usage.total_cost, shown.usage.cost_unit)))
     pairs += [
-        (f"signal {clock(epoch_ms(one.received_at))}", f"{out.safe(one.name)} {out.whole(one.data)}")
+        (f"signal {clock(one.received_at)}", f"{out.safe(one.name)} {out.whole(one.data)}")
         for one in shown.signals
     ]
     if shown.data_error is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from ....text.format import full, money, plural, rate
 from ... import options
 from ...errors import Refusal
 from ...option_types import amount, amount_for
@@ -149,8 +150,6 @@ def _without_cap(budget: FlowBudget, change: dict[str, Any]) -> list[tuple[str, 
 
 
 def _question(session: Session, flow: JobRef, planned: TopUp) -> str:
-    from glidemq_console.text.format import plural
-
     caps = "; ".join(f"{label} {words}" for label, words in _raised(session, planned)) or "no cap changes"
     if planned.still_exceeded:
         outcome = "it stays exceeded, nothing goes on"
@@ -161,8 +160,6 @@ def _question(session: Session, flow: JobRef, planned: TopUp) -> str:
 
 def _raised(session: Session, top_up: TopUp) -> list[tuple[str, str]]:
     """Caps before and after, those that change."""
-    from glidemq_console.text.format import full, money
-
     unit = top_up.before.cost_unit and session.out.safe(top_up.before.cost_unit, 8)
     pairs: list[tuple[str, str, str]] = [
         ("tokens", full(top_up.before.max_total_tokens), full(top_up.after.max_total_tokens)),
@@ -178,8 +175,6 @@ def _raised(session: Session, top_up: TopUp) -> list[tuple[str, str]]:
 
 
 def _show_top_up(session: Session, top_up: TopUp) -> None:
-    from glidemq_console.text.format import plural
-
     out = session.out
     pairs = [("flow", out.safe(top_up.before.flow, 300)), *_raised(session, top_up)]
     would = "would " if top_up.preview else ""
@@ -201,8 +196,6 @@ def _show_top_up(session: Session, top_up: TopUp) -> None:
 
 def _short_of(session: Session, top_up: TopUp) -> str:
     """Say by how much each cap is still too low."""
-    from glidemq_console.text.format import full
-
     after, words = top_up.after, []
     for cap in top_up.over:
         kind, _, category = cap.partition(":")
@@ -230,8 +223,6 @@ def _named(session: Session, refs: tuple[JobRef, ...]) -> str:
 
 def budget_fields(session: Session, budget: FlowBudget) -> list[tuple[str, str]]:
     """Make the labelled lines of a budget; the first names the flow."""
-    from glidemq_console.text.format import full, money
-
     out = session.out
     unit = budget.cost_unit and out.safe(budget.cost_unit, 8)
 
@@ -266,7 +257,6 @@ def budget_fields(session: Session, budget: FlowBudget) -> list[tuple[str, str]]
 def _state(session: Session, budget: FlowBudget) -> str:
     """Say how the budget stands, how fast it is spent, and who is parked."""
     from glidemq_console.model.flows import forecast
-    from glidemq_console.text.format import money, rate
 
     words, _ = forecast(budget, time.time_ns() // 1_000_000)
     if budget.parked:

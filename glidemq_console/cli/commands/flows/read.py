@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
+from ....text.format import UNKNOWN, count, full, money, plural, state_look
 from ... import options
 from ...options import option
 from ...program import command
@@ -60,7 +61,6 @@ async def _blocked(session: Session, flow: Flow) -> dict[JobRef, list[JobRef]]:
 
 def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> None:
     from glidemq_console.model.flows import tree_rows
-    from glidemq_console.text.format import full, money, plural
 
     out = session.out
     unit = flow.usage.cost_unit and out.safe(flow.usage.cost_unit, 8)
@@ -97,8 +97,6 @@ def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> 
 def _cells(
     session: Session, node: FlowNode, unit: str | None, blocked: dict[JobRef, list[JobRef]]
 ) -> list[str]:
-    from glidemq_console.text.format import UNKNOWN, count, money, state_look
-
     out = session.out
     shown = "stalled" if node.stalled else node.state
     look = state_look(shown)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Option
 
+from ....text.format import UNKNOWN, age, byte_size, clock, count, full, plural, took
 from ... import options
 from ...errors import Refusal
 from ...option_types import where_clause
@@ -20,16 +22,8 @@ if TYPE_CHECKING:
     from glidemq_core.records import JobDetail, JobPage, JobRow, QueueSnapshot
 
 STATES = (
-    "waiting",
-    "active",
-    "delayed",
-    "prioritized",
-    "suspended",
-    "waiting-children",
-    "group-waiting",
-    "completed",
-    "failed",
-    "stalled",
+    *("waiting", "active", "delayed", "prioritized", "suspended", "waiting-children", "group-waiting"),
+    *("completed", "failed", "stalled"),
 )
 DEFAULT_LOGS = 100
 
@@ -142,7 +136,6 @@ def _state_word(session: Session, row: JobRow) -> str:
 def show_rows(session: Session, rows: Any) -> None:
     """Write jobs as a table."""
     out = session.out
-    from glidemq_console.text.format import UNKNOWN, count, money
 
     headers = ["ID", "STATE", "NAME", "AGE", "RAN", "TRIES", "MODEL", "TOKENS", "COST", "WHY"]
     table = []
@@ -158,7 +151,7 @@ def show_rows(session: Session, rows: Any) -> None:
                 tries,
                 out.safe(row.model, 24) if row.model else UNKNOWN,
                 count(row.total_tokens),
-                money(row.total_cost, row.cost_unit and out.safe(row.cost_unit, 8)),
+                out.money(row.total_cost, row.cost_unit),
                 out.safe(why, 60) if why else UNKNOWN,
             ]
         )
@@ -167,15 +160,12 @@ def show_rows(session: Session, rows: Any) -> None:
 
 def _times(row: JobRow) -> tuple[str, str]:
     """Age since it was added; how long its last run took or has taken."""
-    from glidemq_console.text.format import UNKNOWN, age, took
-    from glidemq_core.options.fields import epoch_ms
-
-    now_ms = time.time_ns() // 1_000_000
-    added = age(epoch_ms(row.created_at) if row.created_at else None, now_ms)
-    if row.processed_at is None:
+    now = datetime.now(UTC)
+    added = age(row.created_at, now)
+    end = row.finished_at or (now if row.state == "active" else None)
+    if row.processed_at is None or end is None:
         return added, UNKNOWN
-    end_ms = epoch_ms(row.finished_at) if row.finished_at else now_ms if row.state == "active" else None
-    return added, took(end_ms - epoch_ms(row.processed_at)) if end_ms is not None else UNKNOWN
+    return added, took((end - row.processed_at) / timedelta(milliseconds=1))
 
 
 @command("job")
@@ -204,18 +194,13 @@ async def read_job(
 
     Raises JobNotFoundError.
     """
-    from dataclasses import replace
-
     limit = {} if max_bytes is None else {"payload_limit": max_bytes}
     detail = await (await session.watch()).job(queue, job_id, **limit)
     if detail is None:
         from glidemq_core.errors import JobNotFoundError
 
-        where = (
-            ""
-            if await (await session.queue(queue)).exists()
-            else f" (no queue '{queue}' on {session.address})"
-        )
+        exists = await (await session.queue(queue)).exists()
+        where = "" if exists else f" (no queue '{queue}' on {session.address})"
         raise JobNotFoundError(f"job '{queue}:{job_id}' not found{where}", queue=queue, job_id=job_id)
     if len(detail.logs) != min(logs, detail.logs_total):
         lines = (await (await session.queue(queue)).get_job_logs(job_id, -logs, -1)).logs if logs else ()
@@ -233,36 +218,31 @@ def job_object(session: Session, detail: JobDetail) -> dict[str, Any]:
 
 
 def _show(session: Session, detail: JobDetail) -> None:
-    from glidemq_console.text.format import UNKNOWN, byte_size, clock, full, money, plural
-    from glidemq_core.options.fields import epoch_ms
-
     out = session.out
-
-    def at(moment: Any) -> str:
-        return clock(epoch_ms(moment)) if moment is not None else UNKNOWN
-
     added, ran = _times(detail)
     pairs: list[tuple[str, str]] = [
         ("job", f"{out.safe(detail.queue)}:{out.safe(detail.id, 256)}"),
         ("name", out.safe(detail.name)),
         ("state", _state_word(session, detail)),
-        ("added", f"{at(detail.created_at)} ({added} ago)"),
-        ("started", at(detail.processed_at)),
-        ("finished", f"{at(detail.finished_at)} (ran {ran})" if detail.finished_at else UNKNOWN),
+        ("added", f"{clock(detail.created_at)} ({added} ago)"),
+        ("started", clock(detail.processed_at)),
+        ("finished", f"{clock(detail.finished_at)} (ran {ran})" if detail.finished_at else UNKNOWN),
         ("attempts", f"{detail.attempts_made} of {max(1, detail.max_attempts)}"),
         ("priority", str(detail.priority)),
     ]
     if detail.due_at is not None:
-        pairs.append(("due", at(detail.due_at)))
+        pairs.append(("due", clock(detail.due_at)))
     if detail.failed_reason:
         pairs.append(("failed", out.safe(detail.failed_reason, 400)))
     if detail.suspend is not None:
-        until = f", until {at(detail.suspend.deadline_at)}" if detail.suspend.deadline_at else ", no deadline"
+        until = (
+            f", until {clock(detail.suspend.deadline_at)}" if detail.suspend.deadline_at else ", no deadline"
+        )
         pairs.append(("suspended", f"{out.safe(detail.suspend.reason or 'no reason given', 200)}{until}"))
         pairs.append(("review", out.safe(f"glidemq review {detail.ref}", 200)))
     if detail.usage is not None:
         used = f"{full(detail.usage.total_tokens)} tokens, "
-        used += money(detail.usage.total_cost, detail.usage.cost_unit and out.safe(detail.usage.cost_unit, 8))
+        used += out.money(detail.usage.total_cost, detail.usage.cost_unit)
         pairs.append(("usage", f"{out.safe(detail.usage.model or 'model unknown', 60)}, {used}"))
     if detail.parent is not None:
         pairs.append(("parent", out.safe(detail.parent, 300)))
@@ -272,7 +252,7 @@ def _show(session: Session, detail: JobDetail) -> None:
     if detail.progress not in (0, None):
         pairs.append(("progress", out.pretty(detail.progress)))
     pairs += [
-        (f"signal {at(s.received_at)}", f"{out.safe(s.name)} {out.pretty(s.data)}") for s in detail.signals
+        (f"signal {clock(s.received_at)}", f"{out.safe(s.name)} {out.pretty(s.data)}") for s in detail.signals
     ]
     pairs += _attempts(session, detail)
     pairs.append(("options", out.pretty(detail.options.to_json())))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from ....text.format import UNKNOWN, moment, plural
 from ... import options
 from ...errors import UsageProblem
 from ...option_types import some_text
@@ -105,14 +106,12 @@ def _state(check: AuditCheck) -> str:
 
 def _show(session: Session, entries: list[AuditEntry], checks: dict[str, AuditCheck]) -> None:
     from glidemq_console.text.audit import detail_words
-    from glidemq_console.text.format import UNKNOWN, moment, plural
-    from glidemq_core.options.fields import epoch_ms
 
     out, now_ms = session.out, time.time_ns() // 1_000_000
     if entries:
         rows = [
             [
-                moment(epoch_ms(entry.at), now_ms),
+                moment(entry.at, now_ms),
                 out.safe(entry.by, 30),
                 out.safe(entry.action, 20),
                 out.safe(entry.queue, 40),

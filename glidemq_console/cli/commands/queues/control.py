@@ -93,8 +93,6 @@ async def clean(
     comment: options.Comment = None,
 ) -> int:
     """Remove finished jobs for good."""
-    from glidemq_core.records import OperationResult
-
     require(state in ("completed", "failed"), f"--state must be completed or failed, not '{state}'")
     name = options.one_queue(queue_name, queue)
     source = await session.queue(name)
@@ -104,13 +102,7 @@ async def clean(
     await warn_of_waiting_schedulers(session, await source.context())
     session.confirm(f"Remove {state} jobs of queue '{session.out.safe(name)}', at most {limit}?", yes)
     ids = await source.clean(kind, grace=older_than, limit=limit, actor=session.actor(by, comment))
-    return session.results(
-        [
-            OperationResult(
-                queue=name, action="clean", ok=True, outcome="cleaned", count=len(ids), ids=tuple(ids)
-            )
-        ]
-    )
+    return session.result(name, "clean", "cleaned", count=len(ids), ids=tuple(ids))
 
 
 @command("drain")
@@ -124,8 +116,6 @@ async def drain(
     comment: options.Comment = None,
 ) -> int:
     """Remove all waiting jobs of a queue for good."""
-    from glidemq_core.records import OperationResult
-
     name = options.one_queue(queue_name, queue)
     source = await session.queue(name)
     if not await source.exists():
@@ -134,5 +124,4 @@ async def drain(
     kinds = "waiting and delayed" if delayed else "waiting"
     session.confirm(f"Remove all {kinds} jobs of queue '{session.out.safe(name)}'?", yes)
     count = await source.drain(delayed=delayed, actor=session.actor(by, comment))
-    result = OperationResult(queue=name, action="drain", ok=True, outcome="drained", count=count)
-    return session.results([result])
+    return session.result(name, "drain", "drained", count=count)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
+from ....text.format import clock
 from ... import options
 from ...broken_pipe import reader_gone
 from ...errors import UsageProblem
 from ...option_types import duration, some_text
 from ...options import option
-from ...program import Values, command
+from ...program import command, unless
 from ...session import Session
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ def _start(text: str) -> str:
         raise UsageProblem(f"--from '{text}': say start, now, an entry id, or how long ago (5m)") from None
 
 
-def _limit(values: Values) -> int | None:
-    return None if values["follow"] else 10_000
-
-
-@command("events", limit=_limit)
+@command("events", limit=unless("follow"))
 async def events(
     session: Session,
     names: options.Queues = None,
@@ -100,15 +97,10 @@ def _print(session: Session, event: QueueEvent) -> None:
         return
     import json
 
-    from glidemq_console.text.format import clock
-    from glidemq_core.options.fields import epoch_ms
-
     subject = f"{event.queue}:{event.job_id}" if event.job_id else event.queue
     facts = " ".join(
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)}"
         for name, value in event.data.items()
     )
     gap = "(events before this were lost) " if event.gap else ""
-    out.line(
-        f"{clock(epoch_ms(event.at))}  {out.safe(f'{gap}{event.event} {subject} {facts}'.rstrip(), 400)}"
-    )
+    out.line(f"{clock(event.at)}  {out.safe(f'{gap}{event.event} {subject} {facts}'.rstrip(), 400)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+from ....text.format import UNKNOWN, countdown, full, window
 from ... import options
 from ...option_types import rate as parse_rate
 from ...options import option
@@ -99,8 +100,6 @@ async def _show_all(session: Session, wanted: tuple[str, ...]) -> None:
 
 
 def _row(session: Session, one: Limits, at_ms: int) -> list[str]:
-    from glidemq_console.text.format import UNKNOWN, full
-
     running = full(one.global_concurrency.used)
     if one.global_concurrency.max is not None:
         running += f" of {full(one.global_concurrency.max)}"
@@ -116,10 +115,7 @@ def _row(session: Session, one: Limits, at_ms: int) -> list[str]:
 
 def _meter(rate: Rate, at_ms: int) -> tuple[str, str]:
     """Used of the cap in its window, and the time to its end."""
-    from glidemq_console.text.format import UNKNOWN, countdown, full, window
-    from glidemq_core.options.fields import epoch_ms
-
-    resets = countdown(epoch_ms(rate.resets_at) if rate.resets_at is not None else None, at_ms)
+    resets = countdown(rate.resets_at, at_ms)
     if rate.used is None and rate.max is None:
         return UNKNOWN, UNKNOWN
     if rate.max is None:
@@ -141,9 +137,6 @@ def _show_groups(session: Session, one: Limits, at_ms: int) -> None:
 
 
 def _group(session: Session, group: Group, at_ms: int) -> list[str]:
-    from glidemq_console.text.format import UNKNOWN, countdown, full
-    from glidemq_core.options.fields import epoch_ms
-
     running = full(group.active) + (f" of {group.max_concurrency}" if group.max_concurrency else "")
     bucket = UNKNOWN if group.capacity is None else f"{full(group.tokens)} of {full(group.capacity)}"
     return [
@@ -152,5 +145,5 @@ def _group(session: Session, group: Group, at_ms: int) -> list[str]:
         full(group.waiting),
         UNKNOWN if group.rate is None else _meter(group.rate, at_ms)[0],
         bucket,
-        countdown(epoch_ms(group.resume_at) if group.resume_at is not None else None, at_ms),
+        countdown(group.resume_at, at_ms),
     ]

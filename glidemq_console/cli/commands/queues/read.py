@@ -6,28 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Option
 
+from ....text.format import age, count
 from ...errors import Refusal
 from ...options import QueueOption, Queues, Watching, merged, option
 from ...program import command, unless
 from ...session import Session
-from ...watching import repeat
 
 if TYPE_CHECKING:
     from glidemq_core.records import Fleet, QueueSnapshot
 
 SORT_KEYS = (
-    "name",
-    "waiting",
-    "active",
-    "delayed",
-    "suspended",
-    "completed",
-    "failed",
-    "oldest",
-    "rate",
-    "tokens",
-    "cost",
-    "workers",
+    *("name", "waiting", "active", "delayed", "suspended", "completed", "failed"),
+    *("oldest", "rate", "tokens", "cost", "workers"),
 )
 
 
@@ -46,7 +36,7 @@ async def queues(
     sort: Annotated[str, option("--sort", "KEY", f"Order: {', '.join(SORT_KEYS)}.", _sort_key)] = "name",
     workers: Annotated[bool, Option("--workers", help="Count live workers too.")] = False,
     watch: Watching = None,
-) -> int:
+) -> None:
     """Show queues: counts, rates, cost."""
     wanted = merged(names, queue)
 
@@ -66,7 +56,7 @@ async def queues(
         for words in unreadable:
             session.out.note(session.out.safe(words, 400))
 
-    return await repeat(session, watch, once)
+    await session.repeat(watch, once)
 
 
 def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bool) -> None:
@@ -82,18 +72,10 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
         )
         return
     from glidemq_console.model.snapshot import delayed_jobs, ready_jobs
-    from glidemq_console.text.format import age, count, money
-    from glidemq_core.options.fields import epoch_ms
 
-    at_ms = epoch_ms(fleet.at)
     headers = [
         "QUEUE",
-        "WAIT",
-        "RUN",
-        "DELAY",
-        "SUSP",
-        "DONE",
-        "FAIL",
+        *("WAIT", "RUN", "DELAY", "SUSP", "DONE", "FAIL"),
         "DONE/MIN",
         "TOK/S",
         "COST/H",
@@ -102,17 +84,12 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
     table = []
     for row in rows:
         name = session.out.safe(row.name, 40) + (" (paused)" if row.paused else "")
-        oldest = age(epoch_ms(row.oldest_waiting_at) if row.oldest_waiting_at else None, at_ms)
+        oldest = age(row.oldest_waiting_at, fleet.at)
         # As the console tells them: what has a priority is ready, though the wire counts it as delayed.
         ready, delayed = ready_jobs(row), delayed_jobs(row)
         numbers = (ready, row.active, delayed, row.suspended, row.completed, row.failed)
         figures = [count(number) for number in (*numbers, row.completed_per_min, row.tokens_per_s)]
-        cells = [
-            name,
-            *figures,
-            money(row.cost_per_hour, row.cost_unit and session.out.safe(row.cost_unit, 8)),
-            oldest,
-        ]
+        cells = [name, *figures, session.out.money(row.cost_per_hour, row.cost_unit), oldest]
         table.append(cells + ([count(row.workers)] if workers else []))
     if workers:
         headers.append("WORKERS")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
+from ....text.format import age, countdown, full
 from ... import options
 from ...errors import Exit
 from ...option_types import instant, json_argument, json_object, positive_duration, some_text
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     from glidemq_core.server.context import QueueContext
 
 
-class Action(StrEnum):
-    """What to do with a scheduler."""
-
-    set = "set"
-    remove = "remove"
-    run = "run"
+#: What to do with a scheduler.
+Action = StrEnum("Action", ["set", "remove", "run"])
 
 
 @command("schedulers")
@@ -54,9 +51,6 @@ async def schedulers(
 
 
 def _row(session: Session, one: Scheduler, at_ms: int) -> list[str]:
-    from glidemq_console.text.format import UNKNOWN, age, countdown, full
-    from glidemq_core.options.fields import epoch_ms
-
     safe = session.out.safe
     made = full(one.iteration_count) if one.limit is None else f"{one.iteration_count} of {full(one.limit)}"
     waits = one.next_at is None and one.repeat_after_complete_ms is not None
@@ -66,8 +60,8 @@ def _row(session: Session, one: Scheduler, at_ms: int) -> list[str]:
         safe(one.job, 40),
         safe(one.described, 80),
         made,
-        age(epoch_ms(one.last_at), at_ms) if one.last_at is not None else UNKNOWN,
-        "when its job ends" if waits else countdown(epoch_ms(one.next_at) if one.next_at else None, at_ms),
+        age(one.last_at, at_ms),
+        "when its job ends" if waits else countdown(one.next_at, at_ms),
         full(one.missed) if one.missed else "",
     ]
 
@@ -172,13 +166,8 @@ def _show_run(session: Session, queue: str, job_id: str) -> int:
 
 
 def _show_removed(session: Session, queue: str, name: str, removed: bool) -> int:
-    from glidemq_core.records import OperationResult
-
     outcome = "removed" if removed else "not_found"
-    result = OperationResult(
-        queue=queue, action="remove_scheduler", ok=removed, outcome=outcome, message=f"scheduler '{name}'"
-    )
-    return session.results([result])
+    return session.result(queue, "remove_scheduler", outcome, ok=removed, message=f"scheduler '{name}'")
 
 
 async def warn_of_waiting_schedulers(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from ....text.format import UNKNOWN, clock, count, duration, full
 from ... import options
 from ...option_types import instant, positive_duration
 from ...options import option
@@ -55,8 +56,6 @@ async def workers(session: Session, names: options.Queues = None, queue: options
 
 
 def _worker_row(session: Session, worker: WorkerInfo) -> list[str]:
-    from glidemq_console.text.format import UNKNOWN, count, duration
-
     out = session.out
     slots = f"{worker.active_jobs}/{worker.concurrency}" if worker.concurrency else count(worker.active_jobs)
     running = ", ".join(out.safe(job.id, 24) for job in (worker.jobs or ())[:4]) or UNKNOWN
@@ -126,9 +125,6 @@ def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
 
 
 def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
-    from glidemq_console.text.format import clock
-    from glidemq_core.options.fields import epoch_ms
-
     out = session.out
     headers = ["QUEUE", "JOBS", "TOKENS", "COST", "MODELS"]
     rows = [
@@ -141,16 +137,14 @@ def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
     out.table(headers, rows, right=["JOBS", "TOKENS", "COST"])
     if minutes:
         out.line()
-        by_minute = [_usage_row(session, clock(epoch_ms(minute.at)), minute) for minute in minutes]
+        by_minute = [_usage_row(session, clock(minute.at), minute) for minute in minutes]
         out.table(["MINUTE", *headers[1:]], by_minute, right=["JOBS", "TOKENS", "COST"])
 
 
 def _usage_row(session: Session, label: str, totals: Totals) -> list[str]:
-    from glidemq_console.text.format import full, money
-
     out = session.out
     by_jobs = sorted(totals.models.items(), key=lambda item: (-item[1], item[0]))
     models = ", ".join(out.safe(f"{name} {number:g}", 40) for name, number in by_jobs[:_MODELS])
     models += f", {len(by_jobs) - _MODELS} more" if len(by_jobs) > _MODELS else ""
-    unit = totals.cost_unit and out.safe(totals.cost_unit, 8)
-    return [label, full(totals.job_count), full(totals.total_tokens), money(totals.total_cost, unit), models]
+    cost = out.money(totals.total_cost, totals.cost_unit)
+    return [label, full(totals.job_count), full(totals.total_tokens), cost, models]
