@@ -23,27 +23,12 @@ if TYPE_CHECKING:
 #: How long a command that only asks and answers may take, ms.
 DEFAULT_TIMEOUT_MS = 10_000
 
-#: Limit that says: the command minds `--timeout` itself.
+#: Limit that leaves `--timeout` to the command, for which it has a meaning of its own.
 OWN = 0
 
 Values = dict[str, Any]
-#: Time limit of a command in ms from its options; None: it may run for ever.
-Limit = Callable[[Values], int | None]
-
-
-def always(_: Values) -> int | None:
-    """Limit an ordinary command."""
-    return DEFAULT_TIMEOUT_MS
-
-
-def never(_: Values) -> int | None:
-    """Leave a command that follows or runs without a limit."""
-    return None
-
-
-def own(_: Values) -> int | None:
-    """Leave `--timeout` to the command, for which it has a meaning of its own."""
-    return OWN
+#: Time limit of a command in ms, or how it follows from its options; None: it may run for ever.
+Limit = int | Callable[[Values], int | None] | None
 
 
 def unless(option: str) -> Limit:
@@ -129,7 +114,9 @@ def _root(**values: Any) -> None:
 program.callback()(_with_signature(_root, []))
 
 
-def command(name: str, *, limit: Limit = always) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def command(
+    name: str, *, limit: Limit = DEFAULT_TIMEOUT_MS
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0)."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,7 +140,7 @@ def command(name: str, *, limit: Limit = always) -> Callable[[Callable[..., Any]
 def _run(function: Callable[..., Any], given: Given, values: Values, limit: Limit) -> int:
     from .session import Session
 
-    default_ms = limit(values)
+    default_ms = limit(values) if callable(limit) else limit
     session = Session(given)
     if not inspect.iscoroutinefunction(function):
         return int(function(session, **values) or 0)

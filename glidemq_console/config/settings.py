@@ -69,7 +69,6 @@ class Settings:
     ascii: bool
     refresh: str | None
     path: Path
-    profiles: tuple[str, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,7 +86,14 @@ def resolve(given: Given) -> Settings:
     environment = ("environment", _environment())
     # Who names a profile on the line means its server, whatever the shell still holds.
     middle = [profile, environment] if name_source == "option" else [environment, profile]
-    layers: list[tuple[str, Mapping[str, Any]]] = [("option", _options(given)), *middle, ("file", content)]
+    options = {
+        "url": given.url,
+        "prefix": given.prefix,
+        "password_file": str(given.password_file) if given.password_file else None,
+        "insecure": given.insecure or None,
+        "read_only": given.read_only or None,
+    }
+    layers: list[tuple[str, Mapping[str, Any]]] = [("option", options), *middle, ("file", content)]
 
     def pick(key: str, default: Any) -> Any:
         for source, layer in layers:
@@ -111,7 +117,6 @@ def resolve(given: Given) -> Settings:
         ascii=bool(pick("ascii", False)),
         refresh=pick("refresh", None),
         path=path,
-        profiles=tuple(profiles),
         sources=sources,
     )
 
@@ -124,16 +129,6 @@ def _profile(given: Given, content: Mapping[str, Any]) -> tuple[str | None, str]
     if content.get("profile"):
         return str(content["profile"]), "file"
     return None, "default"
-
-
-def _options(given: Given) -> dict[str, Any]:
-    return {
-        "url": given.url,
-        "prefix": given.prefix,
-        "password_file": str(given.password_file) if given.password_file else None,
-        "insecure": given.insecure or None,
-        "read_only": given.read_only or None,
-    }
 
 
 def _environment() -> dict[str, Any]:

@@ -29,12 +29,7 @@ class RagSteps(Workload):
         return NewJob("embed", {"document": document, "why": "it has changed"}, self.options(attempts=5))
 
     async def process(self, job: Job[Any, Any]) -> Any:
-        run = {
-            "embed": self._embed,
-            "retrieve": self._retrieve,
-            "generate": self._generate,
-            "publish": self._publish,
-        }
+        run = dict(zip(STAGES, (self._embed, self._retrieve, self._generate, self._publish), strict=True))
         return {"stage": job.name, **await run[job.name](job)}
 
     async def _embed(self, job: Job[Any, Any]) -> dict[str, Any]:

@@ -19,20 +19,11 @@ from .options import DemoOptions
 from .pace import World
 from .rag import Rag, RagSteps
 from .research import Research, keep_topping_up
-from .traffic import count_outcomes, keep_adding, keep_deciding, prepare_queue
+from .traffic import count_outcomes, keep_adding, keep_deciding
 from .webhooks import Digest, Webhooks
 from .workload import Workload
 
-WORKLOADS: tuple[type[Workload], ...] = (
-    Chat,
-    Moderation,
-    Agent,
-    Rag,
-    RagSteps,
-    Research,
-    Webhooks,
-    Digest,
-)
+WORKLOADS: tuple[type[Workload], ...] = (Chat, Moderation, Agent, Rag, RagSteps, Research, Webhooks, Digest)
 QUEUES = tuple(workload.queue for workload in WORKLOADS)
 #: Queues that are paused when the demo begins.
 PAUSED = (Digest.queue,)
@@ -109,28 +100,21 @@ async def run_workload(
     Raises: what ended a part of the workload before its time, such as a lost server.
     """
     workloads = [workload(world, connection) for workload in WORKLOADS]
-    queues: list[Queue[Any, Any]] = [Queue(name, connection) for name in QUEUES]
+    pairs: list[tuple[Workload, Queue[Any, Any]]] = [(w, Queue(w.queue, connection)) for w in workloads]
     workers = [workload.worker(grace_ms) for workload in workloads]
-    for queue in queues:
+    for _, queue in pairs:
         if queue.name in PAUSED:
             await queue.pause()
-    await asyncio.gather(*(prepare_queue(w, q) for w, q in zip(workloads, queues, strict=True)))
+    await asyncio.gather(*(workload.prepare(queue) for workload, queue in pairs))
     tasks: list[asyncio.Task[None]] = []
     try:
         for worker in workers:
             count_outcomes(world, worker)
             await worker.start()
-        tasks = [
-            asyncio.create_task(keep_adding(w, q)) for w, q in zip(workloads, queues, strict=True) if w.per_s
-        ]
+        tasks = [asyncio.create_task(keep_adding(w, q)) for w, q in pairs if w.per_s]
         if reviewer:
-            asked = [q for q, w in zip(queues, workloads, strict=True) if w.asking]
-            tasks.append(asyncio.create_task(keep_deciding(world, asked)))
-            tasks += [
-                asyncio.create_task(keep_topping_up(w, q))
-                for w, q in zip(workloads, queues, strict=True)
-                if isinstance(w, Research)
-            ]
+            tasks.append(asyncio.create_task(keep_deciding(world, [q for w, q in pairs if w.asking])))
+            tasks += [asyncio.create_task(keep_topping_up(w, q)) for w, q in pairs if isinstance(w, Research)]
         on_ready()
         end = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({end, *tasks}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,12 +19,6 @@ _REJECTS = 0.25
 _LONGEST = 1.7
 
 
-async def prepare_queue(workload: Workload, queue: Queue[Any, Any]) -> None:
-    """Add the jobs that are there when the demo begins."""
-    await workload.limit(queue)
-    await workload.add(queue, range(1, workload.opening + 1), workload.asking > 0)
-
-
 async def keep_adding(workload: Workload, queue: Queue[Any, Any]) -> None:
     """Add jobs at the pace of the workload, but no more than it can hold."""
     rng, number = workload.world.rng("traffic", workload.queue), workload.opening

@@ -69,10 +69,11 @@ class Workload(ABC):
         if jobs:
             await queue.add_bulk(jobs)
 
-    async def limit(self, queue: Queue[Any, Any]) -> None:
-        """Set the limit that the queue itself has, if any."""
+    async def prepare(self, queue: Queue[Any, Any]) -> None:
+        """Set the limit that the queue itself has, if any, and add the jobs that are there at once."""
         if self.queue_rpm is not None:
             await queue.set_global_rate_limit(RateLimit(self.queue_rpm, self.world.ms(_MINUTE_MS)))
+        await self.add(queue, range(1, self.opening + 1), self.asking > 0)
 
     def worker(self, grace_ms: int) -> Worker:
         """Return the worker of this queue, not started."""

@@ -31,6 +31,14 @@ class Line:
         self.soft = soft
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a safe text as lines of a width in cells."""
+    wrapper = Wrapper(width)
+    wrapper.start("text")
+    wrapper.add(text)
+    return [line.text for line in wrapper.lines]
+
+
 class Wrapper:
     """Lines of a width, grown by text of one kind after another. Chunks may be cut anywhere."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
 from .drawn import Drawn
-from .styled import Parts, Styled, fit, strip, width_of
+from .styled import Parts, Styled, entry_at, fit, strip, width_of
 
 GAP = 3
 
@@ -21,12 +22,11 @@ class KeyBar(Drawn):
     KeyBar { height: 1; width: 1fr; background: $background; color: $foreground; }
     """
 
+    @dataclass
     class Chosen(Message):
         """An entry was clicked."""
 
-        def __init__(self, entry: str) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: str
 
     def __init__(self, *, id: str | None = None) -> None:
         """Make a bar without entries."""
@@ -60,14 +60,9 @@ class KeyBar(Drawn):
         return [*placed, last]
 
     def on_click(self, event: events.Click) -> None:
-        left = 1
-        for key, parts in self._placed():
-            right = left + width_of(parts)
-            if left <= event.x < right:
-                event.stop()
-                self.post_message(self.Chosen(key))
-                return
-            left = right + GAP
+        if (key := entry_at(self._placed(), event.x, GAP)) is not None:
+            event.stop()
+            self.post_message(self.Chosen(key))
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
@@ -86,12 +87,11 @@ class CursorScrolled(Scrolled):
 class Pane(Scrolled):
     """Lines to read, whose owner can say which of them are visible."""
 
+    @dataclass
     class Moved(Message):
         """Other lines are visible now, or there are more or fewer of them."""
 
-        def __init__(self, pane: Pane) -> None:
-            super().__init__()
-            self.pane = pane
+        pane: Pane
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Pane.Moved) and message.pane is self.pane

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -11,7 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from .drawn import Drawn
-from .styled import Parts, Styled, fit, segments, strip, width_of, wrap
+from .styled import Parts, Styled, entry_at, fit, segments, strip, width_of, wrap
 
 
 class PartsView(Drawn):
@@ -64,10 +65,7 @@ class PartsView(Drawn):
         if not self._wraps:
             return self._lines
         if self._wrapped[0] != width:
-            self._wrapped = (
-                width,
-                [piece for line in self._lines for piece in wrap(line, width, self._hang)],
-            )
+            self._wrapped = width, [piece for line in self._lines for piece in wrap(line, width, self._hang)]
         return self._wrapped[1]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -175,13 +173,12 @@ class TabBar(Drawn):
     #: Cells between two tabs.
     GAP: ClassVar[int] = 2
 
+    @dataclass
     class Chosen(Message):
         """A tab was clicked."""
 
-        def __init__(self, bar: TabBar, key: str) -> None:
-            super().__init__()
-            self.bar = bar
-            self.key = key
+        bar: TabBar
+        key: str
 
     def __init__(
         self, *, one_by_one: bool = False, id: str | None = None, classes: str | None = None
@@ -215,14 +212,9 @@ class TabBar(Drawn):
         return placed
 
     def on_click(self, event: events.Click) -> None:
-        left = 1
-        for key, parts in self._placed():
-            right = left + width_of(parts)
-            if left <= event.x < right:
-                self.post_message(self.Chosen(self, key))
-                event.stop()
-                return
-            left = right + self.GAP
+        if (key := entry_at(self._placed(), event.x, self.GAP)) is not None:
+            event.stop()
+            self.post_message(self.Chosen(self, key))
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style

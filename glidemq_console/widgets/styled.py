@@ -51,6 +51,17 @@ def width_of(parts: Iterable[Styled]) -> int:
     return sum(cell_len(part.text) for part in parts)
 
 
+def entry_at(entries: Iterable[tuple[str, Parts]], x: int, gap: int) -> str | None:
+    """Return the key of the entry under a cell of a line: entries stand `gap` cells apart, the first at cell 1."""
+    left = 1
+    for key, parts in entries:
+        right = left + width_of(parts)
+        if left <= x < right:
+            return key
+        left = right + gap
+    return None
+
+
 def fit(parts: Parts, width: int, *, right: bool = False) -> list[Styled]:
     """Return the parts cut (with an ellipsis) or padded to exactly `width` cells, each on one safe line."""
     if width <= 0:

@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 from ..text.safe import clean
-from ..text.wrap import Wrapper
+from ..text.wrap import wrapped
 from .scrolling import READING_KEYS, Pane
 from .styled import Styled, strip
 
@@ -68,12 +68,11 @@ class Prose(Pane, can_focus=True):
 
     def _lines(self, width: int) -> list[tuple[Styled, Styled]]:
         if self._wrapped[0] != width:
-            lines: list[tuple[Styled, Styled]] = []
-            for text, gutter in self._paragraphs:
-                wrapper = Wrapper(width)
-                wrapper.start("text")
-                wrapper.add(text.text)
-                lines += [(gutter, text._replace(text=line.text)) for line in wrapper.lines]
+            lines = [
+                (gutter, text._replace(text=line))
+                for text, gutter in self._paragraphs
+                for line in wrapped(text.text, width)
+            ]
             self._wrapped = (width, lines)
         return self._wrapped[1]
 

@@ -9,7 +9,7 @@ from typer import Option
 from .. import options
 from ..option_types import duration, positive_duration, some_text
 from ..options import option
-from ..program import command, never, require
+from ..program import command, require
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def console_config(
     )
 
 
-@command("demo", limit=never)
+@command("demo", limit=None)
 def demo(
     session: Session,
     headless: Annotated[bool, Option("--headless", help="Only the workload, no screens.")] = False,

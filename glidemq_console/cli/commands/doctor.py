@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from .. import options
-from ..program import DEFAULT_TIMEOUT_MS, command, own
+from ..program import DEFAULT_TIMEOUT_MS, OWN, command
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST_QUEUES = 500
 _MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "–"}
 
 
-@command("doctor", limit=own)
+@command("doctor", limit=OWN)
 async def doctor(
     session: Session,
     names: options.Queues = None,

@@ -12,7 +12,7 @@ from typer import Argument, Option
 from ..errors import Exit, Refusal
 from ..option_types import duration
 from ..options import option
-from ..program import command, own, require
+from ..program import OWN, command, require
 from ..session import Session
 from ..worker_log import LogFormat, LogLevel, configure_logging
 
@@ -20,7 +20,7 @@ from ..worker_log import LogFormat, LogLevel, configure_logging
 _LAST_MOMENTS = 20
 
 
-@command("worker", limit=own)
+@command("worker", limit=OWN)
 async def worker(
     session: Session,
     app: Annotated[

@@ -27,16 +27,12 @@ def tool_line(chunk: StreamChunk) -> str:
     """Write a tool call as `tool NAME ARGS`."""
     name, args = chunk.get("name", ""), chunk.get("args", "")
     if not name and not args:
-        return f"tool {chunk.text or _compact(chunk)}"
+        return f"tool {chunk.text or data_line(chunk)}"
     return f"tool {name} {args}".rstrip()
 
 
 def data_line(chunk: StreamChunk) -> str:
     """Write any other chunk as compact JSON."""
-    return _compact(chunk)
-
-
-def _compact(chunk: StreamChunk) -> str:
     return json.dumps(dict(chunk), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -99,7 +95,7 @@ class _TextPrinter(ChunkPrinter):
         if kind in ("content", "reasoning"):
             if text := chunk.text:
                 self._switch(_REASONING if kind == "reasoning" else "", pieces)
-                self._text(text, pieces)
+                self._put(self.part(text), pieces)
         else:
             self._break(pieces)
             line = tool_line(chunk) if kind == "tool_call" else data_line(chunk)
@@ -115,17 +111,13 @@ class _TextPrinter(ChunkPrinter):
         if style and self.styled:
             pieces.append(style)
 
-    def _text(self, text: str, pieces: list[str]) -> None:
-        shown = self.part(text)
+    def _put(self, shown: str, pieces: list[str]) -> None:
         if shown:
             pieces.append(shown)
             self._at_line_start = shown.endswith("\n")
 
     def _break(self, pieces: list[str]) -> None:
-        rest = self.rest()
-        if rest:
-            pieces.append(rest)
-            self._at_line_start = rest.endswith("\n")
+        self._put(self.rest(), pieces)
         if self._style and self.styled:
             pieces.append(_PLAIN)
         self._style = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -45,12 +46,11 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
     stale: reactive[bool] = reactive(False)
     """Draw everything dim: the data is older than it should be."""
 
+    @dataclass
     class _About(Message):
-        def __init__(self, lines: RowList, key: Hashable | None, index: int) -> None:
-            super().__init__()
-            self.lines = lines
-            self.key = key
-            self.index = index
+        lines: RowList
+        key: Hashable | None
+        index: int
 
     class Highlighted(_About):
         """The cursor is on another row now (`key` is None while that row is unknown)."""
@@ -58,33 +58,30 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
     class Chosen(_About):
         """The row was opened: enter or a double click."""
 
+    @dataclass
     class Needed(Message):
         """Rows `start` to `end` (exclusive) are about to be seen and unknown or old."""
 
-        def __init__(self, lines: RowList, start: int, end: int) -> None:
-            super().__init__()
-            self.lines = lines
-            self.start = start
-            self.end = end
+        lines: RowList
+        start: int
+        end: int
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, RowList.Needed) and message.lines is self.lines
 
+    @dataclass
     class SortAsked(Message):
         """The title of a column was clicked."""
 
-        def __init__(self, lines: RowList, column: str) -> None:
-            super().__init__()
-            self.lines = lines
-            self.column = column
+        lines: RowList
+        column: str
 
+    @dataclass
     class MarksChanged(Message):
         """Another set of rows is marked."""
 
-        def __init__(self, lines: RowList, keys: frozenset[Hashable]) -> None:
-            super().__init__()
-            self.lines = lines
-            self.keys = keys
+        lines: RowList
+        keys: frozenset[Hashable]
 
     def __init__(
         self,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from rich.cells import cell_len
 
 from ...text.format import byte_size, plural
 from ...text.safe import MASK, cell_fit, clean
-from ...text.wrap import Wrapper
+from ...text.wrap import wrapped
 from ..styled import Styled
 
 Path = tuple[str | int, ...]
@@ -82,18 +83,17 @@ class Tree:
 
     def _children(self, path: Path, value: dict[str, Any] | list[Any], width: int) -> Iterator[TreeLine]:
         shown = self._pages.get(path, PAGE)
-        items: list[tuple[str | int, Any]] = []
-        for item in value.items() if isinstance(value, dict) else enumerate(value):
-            if len(items) == shown:
-                break
-            items.append(item)
+        pairs: Iterable[tuple[str | int, Any]] = (
+            value.items() if isinstance(value, dict) else enumerate(value)
+        )
+        items = list(islice(pairs, shown))
         names = [clean(str(key), single_line=True, limit=NAME_LIMIT) or '""' for key, _ in items]
         column = min(NAME_WIDTH, max((cell_len(name) for name in names), default=0))
         indent = _indent(len(path), width)
         for (key, item), name in zip(items, names, strict=True):
             if cell_len(indent.text) + cell_len(name) > width // 2:
                 # Its value would have no room beside it: it goes below.
-                for line in _wrapped(name, width - cell_len(indent.text)):
+                for line in wrapped(name, max(8, width - cell_len(indent.text))):
                     yield TreeLine((*path, key), (indent, Styled(line, "label")))
                 head = [indent, Styled("  ")]
             else:
@@ -118,7 +118,7 @@ class Tree:
         else:
             room = max(8, width - sum(cell_len(part.text) for part in head))
             scalar = _scalar(value)
-            first, *rest = _wrapped(scalar.text, room)
+            first, *rest = wrapped(scalar.text, room)
             yield TreeLine(path, (*head, scalar._replace(text=first)))
             for line in rest:
                 yield TreeLine(path, (Styled(" " * (width - room)), scalar._replace(text=line)))
@@ -142,15 +142,8 @@ class Tree:
         yield TreeLine(path, (*head, Styled("▾ ", "focus")), folds=True)
         indent = Styled(_indent(len(path), width).text + "  ")
         text = clean(value, limit=TEXT_LIMIT, line_limit=TEXT_LIMIT, max_lines=TEXT_LIMIT)
-        for line in _wrapped(text, width - len(indent.text)):
+        for line in wrapped(text, max(8, width - len(indent.text))):
             yield TreeLine(path, (indent, Styled(line)))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    wrapper = Wrapper(max(8, width))
-    wrapper.start("text")
-    wrapper.add(text)
-    return [line.text for line in wrapper.lines]
 
 
 def _indent(depth: int, width: int) -> Styled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import events
@@ -44,13 +45,12 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
     raw: reactive[bool] = reactive(False, init=False)
     """Show indented JSON instead of the tree."""
 
+    @dataclass
     class Revealed(Message):
         """Secrets are shown, or hidden again."""
 
-        def __init__(self, card: PayloadCard, revealed: bool) -> None:
-            super().__init__()
-            self.card = card
-            self.revealed = revealed
+        card: PayloadCard
+        revealed: bool
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         """Make an empty card."""
@@ -160,14 +160,8 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         line = self._drawn[self._cursor]
         if not line.folds:
             # A line inside: what it belongs to folds.
-            parent = (
-                line.path
-                if any(other.folds and other.path == line.path for other in self._drawn)
-                else line.path[:-1]
-            )
-            at = next(
-                (i for i, other in enumerate(self._drawn) if other.folds and other.path == parent), None
-            )
+            folding = {other.path: i for i, other in enumerate(self._drawn) if other.folds}
+            at = folding.get(line.path, folding.get(line.path[:-1]))
             if not folded or at is None:
                 return
             line, self._cursor = self._drawn[at], at

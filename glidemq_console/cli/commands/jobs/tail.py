@@ -11,7 +11,7 @@ from ... import options
 from ...broken_pipe import reader_gone
 from ...errors import Exit
 from ...options import option
-from ...program import command, own, require
+from ...program import OWN, command, require
 from ...session import Session
 from ...tail.narrator import Narrator
 from ...tail.printer import KINDS, ChunkPrinter, JsonPrinter, RawPrinter, SafePrinter
@@ -29,7 +29,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     return kinds
 
 
-@command("tail", limit=own)
+@command("tail", limit=OWN)
 async def tail(
     session: Session,
     name: options.Job,
