@@ -13,11 +13,7 @@ class AsciiFilter(LineFilter):
     """Replace glyphs by their ASCII fallback after everything else was drawn."""
 
     def __init__(self, encoding: str | None = None) -> None:
-        """Make the filter.
-
-        Args:
-            encoding: What the terminal can show; None: everything.
-        """
+        """Make the filter for what the terminal can show; None: everything."""
         super().__init__()
         self._encoding = encoding
 

@@ -247,10 +247,7 @@ def gauge_label(share: float | None) -> str:
 def sparkline(values: Sequence[float | None], width: int, *, top: float | None = None) -> str:
     """Return the latest `width` values as bars, newest right; a gap for None, the lowest bar for zero.
 
-    Args:
-        values: Oldest first.
-        width: Cells; missing history is blank on the left.
-        top: Value of a full bar (default: the highest shown).
+    Missing history is blank on the left; `top` is the value of a full bar (default: the highest shown).
     """
     shown = list(values[-width:]) if width > 0 else []
     highest = top if top is not None else max((value for value in shown if value is not None), default=0.0)

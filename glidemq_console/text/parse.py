@@ -35,11 +35,7 @@ def parse_wait(text: str) -> int | str:
 
 
 def parse_rate(text: str, longest_ms: int = DAY_MS) -> tuple[int, int] | str:
-    """Read `60`, `60/10s`, `1,000 per h` as (starts, window in ms); without a window it is a minute.
-
-    Args:
-        longest_ms: Length of the window at most.
-    """
+    """Read `60`, `60/10s`, `1,000 per h` as (starts, window in ms); without a window it is a minute."""
     match = _RATE.fullmatch(text.strip().lower())
     assert match is not None
     starts, window = _whole(match[1]), match[2]

@@ -22,13 +22,8 @@ def _ink(color: str, background: str | None, attributes: str) -> Style:
 def theme_style(app: App[Any], style: str, attributes: str = "", *, on: str | None = None) -> Style:
     """Return the Rich style of a theme variable, for widgets that draw their own lines.
 
-    A variable that no theme has is drawn as plain text: a colour is never worth a screen.
-
-    Args:
-        app: The running app, whose theme decides.
-        style: Theme variable of the text colour, without the dollar sign.
-        attributes: Rich attributes, such as `bold` or `dim italic`.
-        on: Theme variable of the background; None leaves it open.
+    A variable that no theme has is drawn as plain text: a colour is never worth a screen. Variables have no
+    dollar sign here; `on` is that of the background, `attributes` are Rich's, such as `bold` or `dim italic`.
     """
     variables = app.theme_variables
     color = variables.get(style, variables["foreground"])

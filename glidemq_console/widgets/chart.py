@@ -38,13 +38,7 @@ class Chart(Drawn):
     def __init__(
         self, title: str = "", *, unit: Callable[[float], str] = count, id: str | None = None
     ) -> None:
-        """Make an empty chart.
-
-        Args:
-            title: What is shown, safe text.
-            unit: Turns a value of the vertical axis into its label.
-            id: Id of the widget.
-        """
+        """Make an empty chart with a title of safe text; `unit` makes the labels of the vertical axis."""
         super().__init__(id=id)
         self._title = title
         self._unit = unit

@@ -142,7 +142,8 @@ class Dialog(ModalScreen[Result]):
         self._yes = clean(yes, single_line=True, limit=40)
         self._no = clean(no, single_line=True, limit=40)
         self._danger = danger
-        self._is_seen = False
+        #: Whether it has been painted.
+        self.is_seen = False
 
     def compose(self) -> ComposeResult:
         with VerticalGroup(id="dialog"):
@@ -159,11 +160,6 @@ class Dialog(ModalScreen[Result]):
         """Yield what stands between body and buttons."""
         yield from ()
 
-    @property
-    def is_seen(self) -> bool:
-        """Whether it has been painted."""
-        return self._is_seen
-
     def on_resize(self) -> None:
         self.set_class(self.app.size.height < SHORT, "-short")
 
@@ -178,7 +174,7 @@ class Dialog(ModalScreen[Result]):
         self.query_one("#dialog-no").focus()
 
     def _seen(self) -> None:
-        self._is_seen = True
+        self.is_seen = True
 
     def action_leave(self) -> None:
         raise NotImplementedError
@@ -210,16 +206,7 @@ class ConfirmDialog(Dialog[bool]):
         type_this: str | None = None,
         danger: bool = True,
     ) -> None:
-        """Make a question.
-
-        Args:
-            title: What is about to happen, with the name of the thing and the count.
-            body: What follows from it.
-            yes: Label of the button that does it.
-            no: Label of the safe button, which has the focus.
-            type_this: Text to type before the yes is possible.
-            danger: Draw the yes as something that destroys.
-        """
+        """Ask `title`, which names the thing and the count; `danger` draws the yes as something that destroys."""
         super().__init__(title, body, yes, no, danger=danger)
         self._type_this = type_this
 
@@ -287,20 +274,7 @@ class PromptDialog(Dialog[str | None]):
         danger: bool = False,
         max_length: int = 2_000,
     ) -> None:
-        """Make a prompt.
-
-        Args:
-            title: What the text is for.
-            body: What follows from it.
-            label: A line above the field.
-            value: What the field starts with.
-            placeholder: What an empty field shows.
-            yes: Label of the button that takes the text.
-            no: Label of the button that does not.
-            validate: Return what is wrong with a text, or None; nothing wrong text leaves the dialog.
-            danger: Draw the yes as something that destroys.
-            max_length: Characters that can be entered.
-        """
+        """Make a prompt; a text stays in it while `validate` returns what is wrong with it."""
         super().__init__(title, body, yes, no, danger=danger)
         self._label = clean(label, single_line=True, limit=200)
         self._value = clean(value, single_line=True, limit=max_length)

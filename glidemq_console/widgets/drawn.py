@@ -39,3 +39,11 @@ class Drawn(Widget):
             self._is_broken = False
             app.drawing_went_well(self)
         return lines
+
+
+class Bar(Drawn):
+    """Base of widgets of one line across."""
+
+    DEFAULT_CSS = """
+    Bar { height: 1; width: 1fr; background: $background; color: $foreground; }
+    """

@@ -9,18 +9,14 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from .drawn import Drawn
+from .drawn import Bar
 from .styled import Parts, Styled, entry_at, fit, strip, width_of
 
 GAP = 3
 
 
-class KeyBar(Drawn):
+class KeyBar(Bar):
     """Entries of (id, parts), as many as fit in the order given; the last one always fits."""
-
-    DEFAULT_CSS = """
-    KeyBar { height: 1; width: 1fr; background: $background; color: $foreground; }
-    """
 
     @dataclass
     class Chosen(Message):

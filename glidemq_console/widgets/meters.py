@@ -11,10 +11,7 @@ from .styled import Styled
 def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[Styled]:
     """Return a gauge of `width` cells between its marks, the percentage, and a dim detail.
 
-    Args:
-        share: 1.0 is full; None when the cap is unknown.
-        width: Cells inside the marks.
-        detail: What was used of what, such as `1,360 / 2,000 tok`.
+    The share is 1.0 for a full one, None when the cap is unknown; the detail is as `1,360 / 2,000 tok`.
     """
     style = f"gauge-{gauge_level(share)}"
     parts = [

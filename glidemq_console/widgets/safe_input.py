@@ -20,12 +20,7 @@ async def act_in_turn(widget: Widget, event: events.Key, of_screen: Sequence[str
     """Do what a key that moves or deletes is bound to when its turn comes.
 
     Textual would first offer the key to everything around the text and act when it came back, after letters that
-    were typed later.
-
-    Args:
-        widget: what is typed into.
-        event: the key.
-        of_screen: keys of the screen that work on the text as it was typed so far.
+    were typed later. Keys `of_screen` are those that work on the text as it was typed so far.
     """
     if event.is_printable or event.key in _LEAVING:
         return

@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from .drawn import Drawn
+from .drawn import Bar, Drawn
 from .styled import Parts, Styled, entry_at, fit, segments, strip, width_of, wrap
 
 
@@ -79,17 +79,8 @@ class PartsView(Drawn):
         return strip(self.app, lines[y], width, base)
 
 
-class StatusLine(Drawn):
+class StatusLine(Bar):
     """One line: the left parts give way to the right ones when space is short."""
-
-    DEFAULT_CSS = """
-    StatusLine {
-        height: 1;
-        width: 1fr;
-        background: $background;
-        color: $foreground;
-    }
-    """
 
     def __init__(
         self, left: Parts = (), right: Parts = (), *, id: str | None = None, classes: str | None = None
@@ -158,17 +149,8 @@ class Rule(Drawn):
         return strip(self.app, parts, width, base)
 
 
-class TabBar(Drawn):
+class TabBar(Bar):
     """Tabs of the screens or of a list's states: a click or a number key of the owner chooses one."""
-
-    DEFAULT_CSS = """
-    TabBar {
-        height: 1;
-        width: 1fr;
-        background: $background;
-        color: $foreground;
-    }
-    """
 
     #: Cells between two tabs.
     GAP: ClassVar[int] = 2
@@ -188,11 +170,6 @@ class TabBar(Drawn):
         self._one_by_one = one_by_one
         self._tabs: list[tuple[str, list[Styled], list[Styled]]] = []
         self._current = ""
-
-    @property
-    def current(self) -> str:
-        """Key of the current tab."""
-        return self._current
 
     def show(self, tabs: Sequence[tuple[str, Parts, Parts]], current: str) -> None:
         """Show tabs of (key, parts, short parts); where space is short, the current one is shown in full."""

@@ -93,12 +93,9 @@ def fit(parts: Parts, width: int, *, right: bool = False) -> list[Styled]:
 
 
 def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Styled]]:
-    """Return the parts as lines of at most `width` cells, long parts broken at spaces; further lines are indented.
+    """Return the parts as lines of at most `width` cells, long parts broken at spaces.
 
-    Args:
-        parts: The line.
-        width: Cells of a line.
-        hang: Indentation of further lines, in cells; by default two more than the line's own.
+    Further lines are indented by `hang` cells, by default two more than the line's own.
     """
     if width_of(parts) <= width or width <= 0:
         return [list(parts)]

@@ -39,14 +39,7 @@ class Pages:
         return all(index in self._fresh for index in range(first, last))
 
     def take(self, total: int, start: int, rows: Sequence[Row], *, whole: bool) -> list[int]:
-        """Take rows that stand at `start` of `total`; returns the indexes at which something else stands now.
-
-        Args:
-            total: How many rows there are.
-            start: Index of the first of them.
-            rows: The rows.
-            whole: Whether these are all rows.
-        """
+        """Take rows that stand at `start` of `total`, all of them if `whole`; return the indexes that changed."""
         changed = [start + i for i, row in enumerate(rows) if self._rows.get(start + i) != row]
         if whole:
             changed += range(len(rows), self.total)

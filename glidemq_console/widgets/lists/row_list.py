@@ -93,15 +93,9 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """Make a list.
+        """Make a list whose `empty` lines stand in the place of no rows; with `markable`, `space` marks rows.
 
-        Args:
-            columns: All columns, in order.
-            markable: Whether `space` marks rows.
-            holds: Whether the row under the cursor is followed from the start, as where it is read beside the list.
-            empty: Lines to show when there are no rows.
-            id: Id of the widget.
-            classes: Classes of the widget.
+        With `holds` the row under the cursor is followed from the start, as where it is read beside the list.
         """
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)

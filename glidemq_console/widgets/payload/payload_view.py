@@ -57,15 +57,11 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._value: Any = None
         self._masked: Any = None
-        self._hidden = 0
+        #: How many secrets the value holds.
+        self.masked_count = 0
         self._tree: Tree | None = None
         self._note: list[Styled] = []
         self._drawn: list[TreeLine] = []
-
-    @property
-    def masked_count(self) -> int:
-        """How many secrets the value holds."""
-        return self._hidden
 
     @property
     def has_value(self) -> bool:
@@ -82,7 +78,7 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         if self._tree is not None and _is_same(value, self._value):
             return
         self._value = value
-        self._masked, self._hidden = mask(value)
+        self._masked, self.masked_count = mask(value)
         self._tree = Tree(self._masked)
         self._note = []
         self._cursor = 0
@@ -94,7 +90,7 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         """Show a line in the place of a value: none, not loaded, too large."""
         self._tree = None
         self._value = self._masked = None
-        self._hidden = 0
+        self.masked_count = 0
         self._note = [Styled(text, style)]
         self._redraw()
 
@@ -170,7 +166,7 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         self.move_to(self._cursor)
 
     def action_reveal(self) -> None:
-        if self._hidden:
+        if self.masked_count:
             self.revealed = not self.revealed
 
     def action_raw(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from ....text.format import full, money, plural, rate
+from ....text.format import full, plural, rate
 from ... import options
 from ...errors import Refusal
 from ...option_types import amount, amount_for
@@ -160,34 +160,35 @@ def _question(session: Session, flow: JobRef, planned: TopUp) -> str:
 
 def _raised(session: Session, top_up: TopUp) -> list[tuple[str, str]]:
     """Caps before and after, those that change."""
-    unit = top_up.before.cost_unit and session.out.safe(top_up.before.cost_unit, 8)
+    safe, before, after = session.out.safe, top_up.before, top_up.after
+
+    def price(value: float | None) -> str:
+        return session.out.money(value, before.cost_unit)
+
     pairs: list[tuple[str, str, str]] = [
-        ("tokens", full(top_up.before.max_total_tokens), full(top_up.after.max_total_tokens)),
-        ("cost", money(top_up.before.max_total_cost, unit), money(top_up.after.max_total_cost, unit)),
+        ("tokens", full(before.max_total_tokens), full(after.max_total_tokens)),
+        ("cost", price(before.max_total_cost), price(after.max_total_cost)),
     ]
-    for category, cap in top_up.before.max_tokens.items():
-        label = f"tokens of {session.out.safe(category, 40)}"
-        pairs.append((label, full(cap), full(top_up.after.max_tokens.get(category))))
-    for category, cap in top_up.before.max_costs.items():
-        label = f"cost of {session.out.safe(category, 40)}"
-        pairs.append((label, money(cap, unit), money(top_up.after.max_costs.get(category), unit)))
-    return [(label, f"{before} -> {after}") for label, before, after in pairs if before != after]
+    for kind, old, new, shown in (
+        ("tokens", before.max_tokens, after.max_tokens, full),
+        ("cost", before.max_costs, after.max_costs, price),
+    ):
+        pairs += [
+            (f"{kind} of {safe(name, 40)}", shown(cap), shown(new.get(name))) for name, cap in old.items()
+        ]
+    return [(label, f"{was} -> {now}") for label, was, now in pairs if was != now]
 
 
 def _show_top_up(session: Session, top_up: TopUp) -> None:
     out = session.out
     pairs = [("flow", out.safe(top_up.before.flow, 300)), *_raised(session, top_up)]
-    would = "would " if top_up.preview else ""
     if top_up.still_exceeded:
-        pairs.append(
-            ("state", f"{would}stay{'' if top_up.preview else 's'} exceeded: {_short_of(session, top_up)}")
-        )
+        stays = "would stay" if top_up.preview else "stays"
+        pairs.append(("state", f"{stays} exceeded: {_short_of(session, top_up)}"))
     else:
         verb = "would go on" if top_up.preview else "goes on" if len(top_up.released) == 1 else "go on"
-        named = _named(session, top_up.released)
-        pairs.append(
-            ("released", f"{plural(len(top_up.released), 'job')} {verb}{f': {named}' if named else ''}")
-        )
+        named = f": {_named(session, top_up.released)}" if top_up.released else ""
+        pairs.append(("released", f"{plural(len(top_up.released), 'job')} {verb}{named}"))
     if top_up.after.parked:
         still = f"{plural(len(top_up.after.parked), 'job')}: {_named(session, top_up.after.parked)}"
         pairs.append(("still parked", still))
@@ -197,22 +198,17 @@ def _show_top_up(session: Session, top_up: TopUp) -> None:
 def _short_of(session: Session, top_up: TopUp) -> str:
     """Say by how much each cap is still too low."""
     after, words = top_up.after, []
+    meters = {
+        "maxTotalTokens": ("tokens", {"": after.used_tokens}, {"": after.max_total_tokens}),
+        "maxTokens": ("tokens", after.used_tokens_by, after.max_tokens),
+        "maxTotalCost": ("cost", {"": after.used_cost}, {"": after.max_total_cost}),
+        "maxCosts": ("cost", after.used_costs_by, after.max_costs),
+    }
     for cap in top_up.over:
-        kind, _, category = cap.partition(":")
-        tokens = kind in ("maxTotalTokens", "maxTokens")
-        caps, used = (
-            (after.max_tokens, after.used_tokens_by) if tokens else (after.max_costs, after.used_costs_by)
-        )
-        if category:
-            used_up, allowed = used.get(category, 0), caps.get(category, 0)
-        elif tokens:
-            used_up, allowed = after.used_tokens, after.max_total_tokens or 0
-        else:
-            used_up, allowed = after.used_cost, after.max_total_cost or 0
-        what = ("tokens" if tokens else "cost") + (
-            f" of {session.out.safe(category, 40)}" if category else ""
-        )
-        words.append(f"{what} {full(used_up)} used of {full(allowed)}")
+        name, _, category = cap.partition(":")
+        what, used, caps = meters[name]
+        whose = f" of {session.out.safe(category, 40)}" if category else ""
+        words.append(f"{what}{whose} {full(used.get(category, 0))} used of {full(caps.get(category) or 0)}")
     return ", ".join(words)
 
 
@@ -224,7 +220,6 @@ def _named(session: Session, refs: tuple[JobRef, ...]) -> str:
 def budget_fields(session: Session, budget: FlowBudget) -> list[tuple[str, str]]:
     """Make the labelled lines of a budget; the first names the flow."""
     out = session.out
-    unit = budget.cost_unit and out.safe(budget.cost_unit, 8)
 
     def meter(used: float, cap: float | None, shown: Any) -> str:
         if cap is None:
@@ -232,7 +227,7 @@ def budget_fields(session: Session, budget: FlowBudget) -> list[tuple[str, str]]
         return f"{shown(used)} of {shown(cap)} used ({used / cap * 100:.0f} %)"
 
     def price(value: float) -> str:
-        return money(value, unit)
+        return out.money(value, budget.cost_unit)
 
     pairs = [
         ("budget", out.safe(budget.flow, 300)),
@@ -264,6 +259,5 @@ def _state(session: Session, budget: FlowBudget) -> str:
     if budget.tokens_per_min:
         words += f", {rate(budget.tokens_per_min, 'tokens/min')}"
     if budget.cost_per_hour:
-        unit = budget.cost_unit and session.out.safe(budget.cost_unit, 8)
-        words += f", {money(budget.cost_per_hour, unit, per='/h')}"
+        words += f", {session.out.money(budget.cost_per_hour, budget.cost_unit, per='/h')}"
     return words

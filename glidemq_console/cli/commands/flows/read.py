@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-from ....text.format import UNKNOWN, count, full, money, plural, state_look
+from ....text.format import UNKNOWN, count, full, plural, state_look
 from ... import options
 from ...options import option
 from ...program import command
@@ -63,8 +63,8 @@ def _show(session: Session, flow: Flow, blocked: dict[JobRef, list[JobRef]]) -> 
     from glidemq_console.model.flows import tree_rows
 
     out = session.out
-    unit = flow.usage.cost_unit and out.safe(flow.usage.cost_unit, 8)
-    used = f"{full(flow.usage.total_tokens)} tokens, {money(flow.usage.total_cost, unit)}"
+    unit = flow.usage.cost_unit
+    used = f"{full(flow.usage.total_tokens)} tokens, {out.money(flow.usage.total_cost, unit)}"
     states = ", ".join(f"{number} {out.safe(state, 20)}" for state, number in flow.counts.items())
     if flow.removed:
         states += f" ({flow.removed} of them removed)"
@@ -106,7 +106,7 @@ def _cells(
         str(node.attempts_made),
         out.safe(node.model, 30) if node.model else UNKNOWN,
         count(node.total_tokens),
-        money(node.total_cost, unit),
+        out.money(node.total_cost, unit),
         out.safe(_why(node, blocked.get(node.ref, [])), 100),
     ]
 
