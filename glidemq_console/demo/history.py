@@ -10,7 +10,7 @@ from typing import Any
 from glidemq_core import Connection, Job, NewJob, Queue, Worker, connect
 
 from .models import EMBEDDER, MODELS, ProviderError, model_of
-from .workload import KEEP, Workload
+from .workloads.workload import KEEP, Workload
 
 _MINUTES = 20
 _MINUTE_MS = 60_000

@@ -11,17 +11,17 @@ from typing import Any
 from glidemq_core import Connection, EmbeddedServer, Queue, connect
 from glidemq_core.server.embedded.folder import Folder
 
-from .agent import Agent
-from .chat import Chat
 from .history import make_history
-from .moderation import Moderation
 from .options import DemoOptions
 from .pace import World
-from .rag import Rag, RagSteps
-from .research import Research, keep_topping_up
 from .traffic import count_outcomes, keep_adding, keep_deciding
-from .webhooks import Digest, Webhooks
-from .workload import Workload
+from .workloads.agent import Agent
+from .workloads.chat import Chat
+from .workloads.moderation import Moderation
+from .workloads.rag import Rag, RagSteps
+from .workloads.research import Research, keep_topping_up
+from .workloads.webhooks import Digest, Webhooks
+from .workloads.workload import Workload
 
 WORKLOADS: tuple[type[Workload], ...] = (Chat, Moderation, Agent, Rag, RagSteps, Research, Webhooks, Digest)
 QUEUES = tuple(workload.queue for workload in WORKLOADS)

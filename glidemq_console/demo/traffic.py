@@ -9,7 +9,7 @@ from typing import Any
 from glidemq_core import Actor, GlideMQError, Job, Queue, Worker
 
 from .pace import World
-from .workload import Workload
+from .workloads.workload import Workload
 
 #: Reasons of the reviewer, taken in turn.
 _REASONS = ("tone is too harsh", "amount is not covered by the contract", "ask the customer first")

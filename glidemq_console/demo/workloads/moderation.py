@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from glidemq_core import Job, NewJob
 
-from .models import answer
-from .pace import decision
-from .texts import CUSTOMERS, DRAFTS
+from ..models import answer
+from ..pace import decision
+from ..texts import CUSTOMERS, DRAFTS
 from .workload import Workload
 
 _MINUTE_MS = 60_000

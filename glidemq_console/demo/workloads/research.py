@@ -19,9 +19,9 @@ from glidemq_core import (
     Queue,
 )
 
-from .models import MODELS, Call, answer
-from .pace import World
-from .texts import CHAPTER, CONCLUSION, CUSTOMERS, RESEARCH
+from ..models import MODELS, Call, answer
+from ..pace import World
+from ..texts import CHAPTER, CONCLUSION, CUSTOMERS, RESEARCH
 from .workload import Workload
 
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))

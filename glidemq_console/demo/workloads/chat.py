@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from glidemq_core import Fallback, Job, NewJob
 
-from .models import ContentFilterError, ProviderError, answer
-from .texts import CUSTOMERS, TOPICS, Topic
+from ..models import ContentFilterError, ProviderError, answer
+from ..texts import CUSTOMERS, TOPICS, Topic
 from .workload import Workload
 
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))

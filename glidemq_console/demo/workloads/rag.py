@@ -6,8 +6,8 @@ from typing import Any, ClassVar, NoReturn
 
 from glidemq_core import Job, NewJob, Queue
 
-from .models import EMBEDDER, Call, ProviderError, answer
-from .texts import CUSTOMERS, DOCUMENTS, LOOKUPS
+from ..models import EMBEDDER, Call, ProviderError, answer
+from ..texts import CUSTOMERS, DOCUMENTS, LOOKUPS
 from .workload import Workload
 
 STAGES = ("embed", "retrieve", "generate", "publish")

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from glidemq_core import Backoff, Job, NewJob, Ordering, UnrecoverableError
 
-from .models import ProviderError, answer
-from .texts import CUSTOMERS, TOPICS
+from ..models import ProviderError, answer
+from ..texts import CUSTOMERS, TOPICS
 from .workload import Workload
 
 _EVENTS = ("order.paid", "order.shipped", "answer.ready", "refund.created")

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from glidemq_core import Job, NewJob, UnrecoverableError
 
-from .models import Call, answer, model_of
-from .pace import decision
-from .texts import TASKS, Task
+from ..models import Call, answer, model_of
+from ..pace import decision
+from ..texts import TASKS, Task
 from .workload import Workload
 
 

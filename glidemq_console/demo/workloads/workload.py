@@ -20,7 +20,7 @@ from glidemq_core import (
 )
 from glidemq_core.options.job import merge_options
 
-from .pace import World
+from ..pace import World
 
 #: Enough to look back at, little enough to run for days.
 KEEP = JobOptions(remove_on_complete=Retention(count=400), remove_on_fail=Retention(count=150))

@@ -1,0 +1,1 @@
+"""The queues of the sample workload, one kind of traffic a module."""
