@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.server.url import EMBEDDED, redact, settings
-
-if TYPE_CHECKING:
-    from ..feed.protocol import Feed
 
 
 def system_clock() -> int:
@@ -55,8 +52,8 @@ class ConsoleConfig:
     clock: Callable[[], int] = system_clock
     #: Time zone of clock times; None is the system's.
     zone: tzinfo | None = None
-    #: A feed of fixed data instead of a server.
-    feed: Feed | None = None
+    #: A `Feed` of fixed data instead of a server; its type is not known here, as feeds are made from a config.
+    feed: Any = None
 
     @property
     def shown_url(self) -> str:
