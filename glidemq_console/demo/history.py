@@ -59,12 +59,12 @@ class _Past:
                 self._now = start + minute * _MINUTE_MS
                 # A slow swell with some noise; `per_s` is what it comes up to now.
                 share = 0.75 + 0.25 * math.sin(minute / 5) + self._rng.uniform(-0.12, 0.12)
-                count = min(_MOST, round(workload.per_s * 60 * share))
+                count = min(_MOST, round(workload.traffic.per_s * 60 * share))
                 total += count
                 self._gate.clear()
                 await queue.add_bulk([self._job(total + number) for number in range(count)])
                 await self._until("_began", total)
-                self._now += round(self._rng.uniform(0.7, 1.3) * workload.usual_ms)
+                self._now += round(self._rng.uniform(0.7, 1.3) * workload.traffic.usual_ms)
                 self._gate.set()
                 await self._until("_ended", total)
 
@@ -77,7 +77,7 @@ class _Past:
         self._changed.set()
         await self._gate.wait()
         rng = self._workload.world.rng_of(job)
-        if rng.random() < self._workload.fails:
+        if rng.random() < self._workload.traffic.fails:
             raise ProviderError(rng.choice(("429 slow down", "503 overloaded", "504 gateway timeout")))
         data = job.data
         if "model" in data or "document" in data:

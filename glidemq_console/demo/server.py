@@ -111,9 +111,9 @@ async def run_workload(
         for worker in workers:
             count_outcomes(world, worker)
             await worker.start()
-        tasks = [asyncio.create_task(keep_adding(w, q)) for w, q in pairs if w.per_s]
+        tasks = [asyncio.create_task(keep_adding(w, q)) for w, q in pairs if w.traffic.per_s]
         if reviewer:
-            tasks.append(asyncio.create_task(keep_deciding(world, [q for w, q in pairs if w.asking])))
+            tasks.append(asyncio.create_task(keep_deciding(world, [q for w, q in pairs if w.traffic.asking])))
             tasks += [asyncio.create_task(keep_topping_up(w, q)) for w, q in pairs if isinstance(w, Research)]
         on_ready()
         end = asyncio.create_task(stop.wait())

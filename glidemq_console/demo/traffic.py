@@ -21,15 +21,16 @@ _LONGEST = 1.7
 
 async def keep_adding(workload: Workload, queue: Queue[Any, Any]) -> None:
     """Add jobs at the pace of the workload, but no more than it can hold."""
-    rng, number = workload.world.rng("traffic", workload.queue), workload.opening
+    world, traffic = workload.world, workload.traffic
+    rng, number = world.rng("traffic", workload.queue), traffic.opening
     while True:
         # Pauses vary, but none is so long that the screen looks idle.
-        await workload.world.wait(min(rng.expovariate(workload.per_s), _LONGEST / workload.per_s))
+        await world.wait(min(rng.expovariate(traffic.per_s), _LONGEST / traffic.per_s))
         counts = await queue.get_job_counts()
-        if counts.waiting + (counts.prioritized or 0) >= workload.backlog:
+        if counts.waiting + (counts.prioritized or 0) >= traffic.backlog:
             continue
         number += 1
-        await workload.add(queue, [number], counts.suspended < workload.asking)
+        await workload.add(queue, [number], counts.suspended < traffic.asking)
 
 
 async def keep_deciding(world: World, queues: Sequence[Queue[Any, Any]]) -> None:

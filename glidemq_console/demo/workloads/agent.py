@@ -9,19 +9,16 @@ from glidemq_core import Job, NewJob, UnrecoverableError
 from ..models import Call, answer, model_of
 from ..pace import decision
 from ..texts import TASKS, Task
-from .workload import Workload
+from .workload import Traffic, Workload
 
 
 class Agent(Workload):
     """Tasks of several steps; the step stands in the job's data."""
 
     queue: ClassVar[str] = "agent"
-    concurrency: ClassVar[int] = 3
-    usual_ms: ClassVar[int] = 5_200
-    per_s: ClassVar[float] = 0.3
-    backlog: ClassVar[int] = 4
-    opening: ClassVar[int] = 3
-    asking: ClassVar[int] = 3
+    traffic: ClassVar[Traffic] = Traffic(
+        concurrency=3, usual_ms=5_200, per_s=0.3, backlog=4, opening=3, asking=3
+    )
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         rng = self.world.rng(self.queue, number)

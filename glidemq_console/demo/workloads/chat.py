@@ -10,7 +10,7 @@ from glidemq_core import Fallback, Job, NewJob
 
 from ..models import ContentFilterError, ProviderError, answer
 from ..texts import CUSTOMERS, TOPICS, Topic
-from .workload import Workload
+from .workload import Traffic, Workload
 
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))
 _TIMEOUT_MS = 30_000
@@ -21,14 +21,9 @@ class Chat(Workload):
     """Answers for customers: the busiest queue."""
 
     queue: ClassVar[str] = "chat"
-    concurrency: ClassVar[int] = 8
-    per_s: ClassVar[float] = 1.5
-    usual_ms: ClassVar[int] = 5_200
-    fails: ClassVar[float] = 0.03
-    backlog: ClassVar[int] = 12
-    opening: ClassVar[int] = 11
-    rpm: ClassVar[int | None] = 110
-    tpm: ClassVar[int | None] = 30_000
+    traffic: ClassVar[Traffic] = Traffic(
+        concurrency=8, per_s=1.5, usual_ms=5_200, fails=0.03, backlog=12, opening=11, rpm=110, tpm=30_000
+    )
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         rng = self.world.rng(self.queue, number)

@@ -9,7 +9,7 @@ from glidemq_core import Job, NewJob
 from ..models import answer
 from ..pace import decision
 from ..texts import CUSTOMERS, DRAFTS
-from .workload import Workload
+from .workload import Traffic, Workload
 
 _MINUTE_MS = 60_000
 
@@ -18,11 +18,7 @@ class Moderation(Workload):
     """Texts that go out in the house's name."""
 
     queue: ClassVar[str] = "moderation"
-    concurrency: ClassVar[int] = 3
-    per_s: ClassVar[float] = 0.45
-    backlog: ClassVar[int] = 4
-    opening: ClassVar[int] = 4
-    asking: ClassVar[int] = 5
+    traffic: ClassVar[Traffic] = Traffic(concurrency=3, per_s=0.45, backlog=4, opening=4, asking=5)
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         rng = self.world.rng(self.queue, number)

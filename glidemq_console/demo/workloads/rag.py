@@ -8,7 +8,7 @@ from glidemq_core import Job, NewJob, Queue
 
 from ..models import EMBEDDER, Call, ProviderError, answer
 from ..texts import CUSTOMERS, DOCUMENTS, LOOKUPS
-from .workload import Workload
+from .workload import Traffic, Workload
 
 STAGES = ("embed", "retrieve", "generate", "publish")
 
@@ -17,12 +17,9 @@ class RagSteps(Workload):
     """The steps, and documents that changed; what fails here is tried again until it works, or a parent would hang."""
 
     queue: ClassVar[str] = "rag-steps"
-    concurrency: ClassVar[int] = 4
-    per_s: ClassVar[float] = 0.15
-    backlog: ClassVar[int] = 6
-    usual_ms: ClassVar[int] = 640
-    opening: ClassVar[int] = 1
-    tpm: ClassVar[int | None] = 100_000
+    traffic: ClassVar[Traffic] = Traffic(
+        concurrency=4, per_s=0.15, backlog=6, usual_ms=640, opening=1, tpm=100_000
+    )
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         document = self.world.rng(self.queue, number).choice(DOCUMENTS)
@@ -72,11 +69,7 @@ class Rag(Workload):
     """The parents: each waits for the children of one stage, then adds those of the next."""
 
     queue: ClassVar[str] = "rag"
-    concurrency: ClassVar[int] = 4
-    per_s: ClassVar[float] = 0.14
-    backlog: ClassVar[int] = 4
-    usual_ms: ClassVar[int] = 6_100
-    opening: ClassVar[int] = 2
+    traffic: ClassVar[Traffic] = Traffic(concurrency=4, per_s=0.14, backlog=4, usual_ms=6_100, opening=2)
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         rng = self.world.rng(self.queue, number)

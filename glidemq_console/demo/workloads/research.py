@@ -22,7 +22,7 @@ from glidemq_core import (
 from ..models import MODELS, Call, answer
 from ..pace import World
 from ..texts import CHAPTER, CONCLUSION, CUSTOMERS, RESEARCH
-from .workload import Workload
+from .workload import Traffic, Workload
 
 _CHAIN = (Fallback("gpt-5.4-nano", "openai"), Fallback("gemini-2.5-flash", "google"))
 _OPERATOR = Actor("demo-operator", via="demo")
@@ -47,14 +47,10 @@ class Research(Workload):
     """A report waits for its chapters, a chapter for its searches; all of them draw on the report's budget."""
 
     queue: ClassVar[str] = "research"
-    concurrency: ClassVar[int] = 5
-    per_s: ClassVar[float] = 0.08
-    backlog: ClassVar[int] = 14
-    usual_ms: ClassVar[int] = 2_400
-    opening: ClassVar[int] = 5
-    # A window is short, so that nobody has to wait long to see it end.
-    tpm: ClassVar[int | None] = 9_000
-    window_s: ClassVar[float] = 15
+    # The window is short, so that nobody has to wait long to see it end.
+    traffic: ClassVar[Traffic] = Traffic(
+        concurrency=5, per_s=0.08, backlog=14, usual_ms=2_400, opening=5, tpm=9_000, window_s=15
+    )
     #: How many flows may stand still before the next ones get enough from the start.
     stuck: ClassVar[int] = 3
 

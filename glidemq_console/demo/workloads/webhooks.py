@@ -8,7 +8,7 @@ from glidemq_core import Backoff, Job, NewJob, Ordering, UnrecoverableError
 
 from ..models import ProviderError, answer
 from ..texts import CUSTOMERS, TOPICS
-from .workload import Workload
+from .workload import Traffic, Workload
 
 _EVENTS = ("order.paid", "order.shipped", "answer.ready", "refund.created")
 
@@ -17,12 +17,9 @@ class Webhooks(Workload):
     """Deliveries: many and small. Those of one customer keep their order, a few are urgent or for later."""
 
     queue: ClassVar[str] = "webhooks"
-    concurrency: ClassVar[int] = 6
-    per_s: ClassVar[float] = 2.2
-    backlog: ClassVar[int] = 25
-    usual_ms: ClassVar[int] = 320
-    opening: ClassVar[int] = 12
-    queue_rpm: ClassVar[int | None] = 150
+    traffic: ClassVar[Traffic] = Traffic(
+        concurrency=6, per_s=2.2, backlog=25, usual_ms=320, opening=12, queue_rpm=150
+    )
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         rng = self.world.rng(self.queue, number)
@@ -61,10 +58,7 @@ class Digest(Workload):
     """Paused when the demo begins: jobs wait until a person resumes the queue."""
 
     queue: ClassVar[str] = "nightly-digest"
-    concurrency: ClassVar[int] = 2
-    per_s: ClassVar[float] = 0.08
-    backlog: ClassVar[int] = 16
-    opening: ClassVar[int] = 9
+    traffic: ClassVar[Traffic] = Traffic(concurrency=2, per_s=0.08, backlog=16, opening=9)
 
     def new(self, number: int, may_ask: bool) -> NewJob:
         customer = CUSTOMERS[number % len(CUSTOMERS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from glidemq_core import (
@@ -29,27 +30,34 @@ KEEP = JobOptions(remove_on_complete=Retention(count=400), remove_on_fail=Retent
 _MINUTE_MS = 60_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What comes into a queue, and how it is worked off."""
+
+    concurrency: int
+    #: Jobs added a second at speed 1, and how many may wait before no more are added.
+    per_s: float
+    backlog: int
+    #: Jobs that are there at once.
+    opening: int
+    #: What one job takes, ms, and the share that fails for good: as the history of the queue has it.
+    usual_ms: int = 2_000
+    fails: float = 0.01
+    #: How many may wait for a person before the next ones get by without asking.
+    asking: int = 0
+    #: Starts and tokens that the worker allows in a window of so many seconds, at speed 1.
+    rpm: int | None = None
+    tpm: int | None = None
+    window_s: float = 60
+    #: Starts a minute that the queue allows, at speed 1.
+    queue_rpm: int | None = None
+
+
 class Workload(ABC):
     """One queue with its traffic."""
 
     queue: ClassVar[str]
-    concurrency: ClassVar[int] = 4
-    #: Jobs added a second at speed 1, and how many may wait before no more are added.
-    per_s: ClassVar[float] = 1.0
-    backlog: ClassVar[int] = 12
-    #: Jobs that are there at once.
-    opening: ClassVar[int] = 4
-    #: What one job takes, ms, and the share that fails for good: as the history of the queue has it.
-    usual_ms: ClassVar[int] = 2_000
-    fails: ClassVar[float] = 0.01
-    #: How many may wait for a person before the next ones get by without asking.
-    asking: ClassVar[int] = 0
-    #: Starts and tokens that the worker allows in a window of so many seconds, at speed 1.
-    rpm: ClassVar[int | None] = None
-    tpm: ClassVar[int | None] = None
-    window_s: ClassVar[float] = 60
-    #: Starts a minute that the queue allows, at speed 1.
-    queue_rpm: ClassVar[int | None] = None
+    traffic: ClassVar[Traffic]
 
     def __init__(self, world: World, connection: Connection) -> None:
         self.world = world
@@ -71,21 +79,21 @@ class Workload(ABC):
 
     async def prepare(self, queue: Queue[Any, Any]) -> None:
         """Set the limit that the queue itself has, if any, and add the jobs that are there at once."""
-        if self.queue_rpm is not None:
-            await queue.set_global_rate_limit(RateLimit(self.queue_rpm, self.world.ms(_MINUTE_MS)))
-        await self.add(queue, range(1, self.opening + 1), self.asking > 0)
+        if self.traffic.queue_rpm is not None:
+            await queue.set_global_rate_limit(RateLimit(self.traffic.queue_rpm, self.world.ms(_MINUTE_MS)))
+        await self.add(queue, range(1, self.traffic.opening + 1), self.traffic.asking > 0)
 
     def worker(self, grace_ms: int) -> Worker:
         """Return the worker of this queue, not started."""
-        window = self.world.ms(self.window_s * 1_000)
+        window = self.world.ms(self.traffic.window_s * 1_000)
         return Worker(
             self.queue,
             self.process,
             self.connection,
-            concurrency=self.concurrency,
+            concurrency=self.traffic.concurrency,
             promotion_interval=500,
-            limiter=RateLimit(self.rpm, window) if self.rpm else None,
-            token_limiter=TokenLimit(self.tpm, window) if self.tpm else None,
+            limiter=RateLimit(self.traffic.rpm, window) if self.traffic.rpm else None,
+            token_limiter=TokenLimit(self.traffic.tpm, window) if self.traffic.tpm else None,
             grace=grace_ms,
             log_errors=False,  # a lost server is told once, by whoever adds jobs
         )
