@@ -90,21 +90,14 @@ def _engine_report(error: BaseException) -> Report:
 def _engine_code(error: Any) -> Exit:
     from glidemq_core import errors
 
-    if isinstance(error, errors.PermissionDeniedError | errors.AuthenticationError):
-        return Exit.NOT_ALLOWED
-    if isinstance(
-        error,
-        errors.ServerUnavailableError
-        | errors.CallTimeoutError
-        | errors.UnsupportedServerError
-        | errors.EmbeddedServerError,
-    ):
-        return Exit.NO_SERVER
-    if isinstance(error, errors.InvalidOptionError | errors.SerializationError):
-        return Exit.USAGE
-    if isinstance(error, errors.ClosedError):
-        return Exit.DEFECT
-    return Exit.REFUSED
+    no_server = errors.ServerUnavailableError | errors.CallTimeoutError
+    kinds = {
+        Exit.NOT_ALLOWED: errors.PermissionDeniedError | errors.AuthenticationError,
+        Exit.NO_SERVER: no_server | errors.UnsupportedServerError | errors.EmbeddedServerError,
+        Exit.USAGE: errors.InvalidOptionError | errors.SerializationError,
+        Exit.DEFECT: errors.ClosedError,
+    }
+    return next((code for code, kind in kinds.items() if isinstance(error, kind)), Exit.REFUSED)
 
 
 def one_line(text: str) -> str:

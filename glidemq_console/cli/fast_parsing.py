@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -27,13 +28,7 @@ class _PlainParam:
                 return value
             if issubclass(kind, StrEnum) and value in list(kind):
                 return kind(value)
-            if (
-                kind is int
-                and isinstance(value, str)
-                and value.isascii()
-                and value.isdigit()
-                and len(value) < 16
-            ):
+            if kind is int and isinstance(value, str) and re.fullmatch("[0-9]{1,15}", value):
                 number = int(value)
                 if (info.min is None or number >= info.min) and (info.max is None or number <= info.max):
                     return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,8 +57,6 @@ async def server(
         session.out.line(own.url)
         return Exit.DONE
     if action is Action.url and status.running:
-        from dataclasses import replace
-
         status = replace(status, url=own.url)
         session.out.reveal = True
     if action is Action.url and not session.json:

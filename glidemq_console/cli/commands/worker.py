@@ -66,7 +66,8 @@ async def _supervise(session: Session, processes: int, grace_ms: int | None) -> 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    words = _child_words(sys.argv[1:])
+    # Of an option that is given twice the last one counts.
+    words = [*sys.argv[1:], "--processes", "1"]
     children = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-m", "glidemq_console", *words, start_new_session=True
@@ -90,25 +91,5 @@ async def _supervise(session: Session, processes: int, grace_ms: int | None) -> 
     if late:
         await asyncio.wait(late)
     stopped.cancel()
-    codes = {child.returncode for child in children}
-    if asked and codes == {0}:
-        return Exit.DONE
-    return Exit.REFUSED
-
-
-def _child_words(words: list[str]) -> list[str]:
-    """Return the command line for one child: the same with one process."""
-    return [*_without_option(words, "--processes"), "--processes", "1"]
-
-
-def _without_option(words: list[str], option: str) -> list[str]:
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word == option:
-            skip = True
-        elif not word.startswith(f"{option}="):
-            kept.append(word)
-    return kept
+    all_well = asked and all(child.returncode == 0 for child in children)
+    return Exit.DONE if all_well else Exit.REFUSED

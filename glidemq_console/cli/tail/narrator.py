@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ...text.format import duration, moment
 from ..session import Session
 from .printer import ChunkPrinter
 
@@ -111,12 +112,8 @@ class Narrator:
         if detail.state == "suspended":
             self._suspended(detail)
         elif detail.state in _NOT_STARTED:
-            words = (
-                f"not started yet ({detail.state})"
-                if not detail.attempts_made
-                else f"waits to run again ({detail.state})"
-            )
-            self._tell("waiting", words, state=detail.state, due_ms=_ms(detail.due_at))
+            words = "waits to run again" if detail.attempts_made else "not started yet"
+            self._tell("waiting", f"{words} ({detail.state})", state=detail.state, due_ms=_ms(detail.due_at))
 
     async def _happened(self, event: QueueEvent) -> None:
         if event.event == "resumed":
@@ -138,8 +135,6 @@ class Narrator:
         return isinstance(attempts, int) and attempts <= self._attempts_seen
 
     def _suspended(self, detail: JobDetail) -> None:
-        from glidemq_console.text.format import moment
-
         info = detail.suspend
         since = _ms(info.suspended_at) if info else None
         if since is not None and since == self._suspension:
@@ -148,22 +143,13 @@ class Narrator:
         reason = info.reason if info else None
         deadline = _ms(info.deadline_at) if info else None
         until = f", until {moment(deadline, _now_ms())}" if deadline is not None else ", no deadline"
-        self._tell(
-            "suspended",
-            f"suspended: {reason or 'no reason given'}{until}",
-            reason=reason,
-            deadline_ms=deadline,
-        )
+        words = f"suspended: {reason or 'no reason given'}{until}"
+        self._tell("suspended", words, reason=reason, deadline_ms=deadline)
 
     def _retrying(self, data: Any) -> None:
-        from glidemq_console.text.format import duration
-
         reason, attempt, delay_ms = data.get("failed_reason"), data.get("attempts_made"), data.get("delay")
-        when = (
-            f"runs again in {duration(delay_ms)}"
-            if isinstance(delay_ms, int) and delay_ms > 0
-            else "runs again"
-        )
+        waits = isinstance(delay_ms, int) and delay_ms > 0
+        when = f"runs again in {duration(delay_ms)}" if waits else "runs again"
         self._tell(
             "retrying",
             f"attempt {attempt} failed: {reason}; {when}",
@@ -178,16 +164,11 @@ class Narrator:
             return  # Node counts an empty list on too
         model = detail.fallback.model if detail.fallback else None
         provider = detail.fallback.provider if detail.fallback else None
-        where = f" ({provider})" if provider else ""
-        self._tell(
-            "fallback",
-            f"fallback {detail.fallback_index}: {model or 'unknown'}{where}"
-            if detail.fallback
-            else "no fallback left, so without one again",
-            fallback_index=detail.fallback_index,
-            model=model,
-            provider=provider,
-        )
+        words = "no fallback left, so without one again"
+        if detail.fallback:
+            where = f" ({provider})" if provider else ""
+            words = f"fallback {detail.fallback_index}: {model or 'unknown'}{where}"
+        self._tell("fallback", words, fallback_index=detail.fallback_index, model=model, provider=provider)
 
     async def told_end(self) -> bool:
         """Tell how the job ended; True if it completed."""
@@ -215,10 +196,10 @@ class Narrator:
             out.note(before + out.safe(f"{self._ref}: {words}", 400))
 
 
-def _ms(moment: Any) -> int | None:
+def _ms(at: Any) -> int | None:
     from glidemq_core.options.fields import epoch_ms
 
-    return None if moment is None else epoch_ms(moment)
+    return None if at is None else epoch_ms(at)
 
 
 def _now_ms() -> int:
