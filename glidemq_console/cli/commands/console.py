@@ -26,7 +26,9 @@ def console(
     queue: options.QueueOption = None,
     screen: Annotated[
         str,
-        option("--screen", "NAME", "First screen: queues, jobs, streams, approvals, flows, limits or workers."),
+        option(
+            "--screen", "NAME", "First screen: queues, jobs, streams, approvals, flows, limits or workers."
+        ),
     ] = "queues",
     refresh: Annotated[
         int | None, option("--refresh", "DUR", "Between two looks (1s).", positive_duration)
