@@ -74,6 +74,7 @@ SHOTS = {
     "flow": Shot(typed("flow research:PARKED"), r"tops up"),
     "top-up": Shot((*typed("flow research:PARKED"), "T", "2", "k"), r"Top up, release"),
     "help": Shot(("1", "question_mark"), r"this screen"),
+    "workers": Shot(("7",), r"idle", r"answer.*task|task.*answer"),
     # Last, when there is some history to see.
     "limits": Shot(("6",), r"RPM.*resets.*TPM", r"held back"),
 }
