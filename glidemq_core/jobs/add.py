@@ -46,10 +46,7 @@ _PLAIN = ("{}", "0", "0", "0", "", "")
 def encode_job(
     context: QueueContext, name: str, data: Any, options: JobOptions, *, compression: str = "none"
 ) -> Record:
-    """Turn one job into the arguments of the add function.
-
-    Raises: InvalidOptionError, PayloadTooLargeError, SerializationError.
-    """
+    """Turn one job into the arguments of the add function."""
     if not isinstance(name, str) or not _is_utf8(name):
         refuse("name", name, "text that UTF-8 can carry")
     encoded = payload.encode_data(data, context.serializer, compression=compression)

@@ -91,20 +91,18 @@ async def clean(
     limit: int = 1000,
     actor: Actor | None = None,
 ) -> list[str]:
-    """Delete results older than `grace` (ms or timedelta), oldest first; the ids that went."""
+    """Delete old results; see `Queue.clean`."""
     one_of("completed", "failed")(state, "state")
     grace_ms = to_ms(grace, "grace")
     whole(0)(limit, "limit")
     cleaned: list[str] = []
-    oldest, parts = context.now_ms() - grace_ms, _Parts(context, "clean")
-    while len(cleaned) < limit:
+    status, oldest, parts = b"", context.now_ms() - grace_ms, _Parts(context, "clean")
+    while len(cleaned) < limit and status != b"done":
         detail = {"state": state, "older_than_ms": grace_ms, "limit": limit}
         blob = await audit_blob(context, actor, "clean", (), context.now_ms(), detail=detail)
         status, *ids = await parts.make(state, oldest, _SLICE, limit - len(cleaned), blob=blob)
         cleaned += as_texts(ids)
         parts.count = len(cleaned)
-        if status == b"done":
-            break
     return cleaned
 
 
@@ -123,11 +121,7 @@ async def retry_jobs(context: QueueContext, count: int = 0, *, actor: Actor | No
 
 
 async def obliterate(context: QueueContext, *, force: bool = False, actor: Actor | None = None) -> None:
-    """Delete the queue: at once everything that leads to a job, then the records, a slice a call.
-
-    The audit trail goes too, unless an actor is named: it then ends with this entry.
-    Raises QueueBusyError while jobs are active, unless `force`.
-    """
+    """Delete the queue: at once everything that leads to a job, then the records, a slice a call."""
     now = context.now_ms()
     blob = await audit_blob(context, actor, "obliterate", (), now, detail={"force": force})
     status, *active = await context.call("obliterate", "1" if force else "", blob)
@@ -138,12 +132,9 @@ async def obliterate(context: QueueContext, *, force: bool = False, actor: Actor
             queue=context.queue,
             active=int(active[0]),
         )
-    cursor = "0"
-    while True:
-        reply = await context.call("obliterate_rest", cursor, context.keys.pattern("*"), now)
-        cursor = reply[0].decode()
-        if cursor == "0":
-            break
+    cursor = b""
+    while cursor != b"0":
+        [cursor, *_] = await context.call("obliterate_rest", cursor or "0", context.keys.pattern("*"), now)
     await forget_queue(context)
 
 
@@ -171,9 +162,9 @@ async def set_global_rate_limit(
         instance_of(RateLimit)(limit, "limit")
     detail = {"rpm": {"max": limit.max, "window_ms": limit.duration} if limit else None}
     blob = await audit_blob(context, actor, "set_limits", (), context.now_ms(), detail=detail)
-    values = (limit.max, limit.duration) if limit else ("", "")
-    reply = await context.call("configure", "rateLimitMax", values[0], "rateLimitDuration", values[1], blob)
-    return str(reply[0].decode())
+    most, duration = (limit.max, limit.duration) if limit else ("", "")
+    outcome, *_ = await context.call("configure", "rateLimitMax", most, "rateLimitDuration", duration, blob)
+    return str(outcome.decode())
 
 
 async def get_global_rate_limit(context: QueueContext) -> RateLimit | None:

@@ -12,6 +12,7 @@ from ..options.job import Actor
 from ..records import JobLogs
 from ..server.context import QueueContext
 from ..wire import payload
+from ..wire.replies import as_text, as_texts
 from .active_run import RunCalls
 from .appending import Appender
 from .audit import audit_blob
@@ -26,7 +27,6 @@ async def _each(
     function: str,
     flags: Sequence[str],
     job_ids: Iterable[str],
-    action: str,
     actor: Actor | None,
     detail: Mapping[str, Any] | None = None,
 ) -> list[str]:
@@ -34,9 +34,9 @@ async def _each(
     ids, outcomes = list(job_ids), []
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]
-        blob = await audit_blob(context, actor, action, part, context.now_ms(), detail=detail)
+        blob = await audit_blob(context, actor, function, part, context.now_ms(), detail=detail)
         reply = await context.call(function, *flags, *part, blob)
-        outcomes += [word.decode() for word in reply[1:]]
+        outcomes += as_texts(reply[1:])
     return outcomes
 
 
@@ -45,7 +45,7 @@ async def remove_jobs(
 ) -> list[str]:
     """Delete jobs; outcomes `removed`, `active` (only with force) or `not_found`, in order."""
     flags = (str(context.now_ms()), "1" if force else "")
-    return await _each(context, "remove", flags, job_ids, "remove", actor, {"force": True} if force else None)
+    return await _each(context, "remove", flags, job_ids, actor, {"force": True} if force else None)
 
 
 async def retry_some(
@@ -57,17 +57,17 @@ async def retry_some(
     actor: Actor | None = None,
 ) -> list[str]:
     """Retry failed jobs; outcomes `retried`, `not_failed` or `not_found`, in order."""
-    flags = (str(context.now_ms()), "1" if reset_fallback else "", "1" if clear_signals else "")
-    detail = {"reset_fallback": reset_fallback, "clear_signals": clear_signals}
-    chosen = {name: True for name, on in detail.items() if on}
-    return await _each(context, "retry", flags, job_ids, "retry", actor, chosen)
+    flags = {"reset_fallback": reset_fallback, "clear_signals": clear_signals}
+    words = (str(context.now_ms()), *("1" if on else "" for on in flags.values()))
+    chosen = {name: True for name, on in flags.items() if on}
+    return await _each(context, "retry", words, job_ids, actor, chosen)
 
 
 async def promote_jobs(
     context: QueueContext, job_ids: Iterable[str], *, actor: Actor | None = None
 ) -> list[str]:
     """Make delayed jobs ready; outcomes `promoted`, `not_delayed` or `not_found`, in order."""
-    return await _each(context, "promote", (), job_ids, "promote", actor)
+    return await _each(context, "promote", (), job_ids, actor)
 
 
 async def _refused(
@@ -76,7 +76,7 @@ async def _refused(
     """Say which state stood in the way, as far as it is still known."""
     if state is None:
         stored = await context.connection.command("HGET", context.keys.job(job_id), "state")
-        state = stored.decode("utf-8", "replace") if stored else "unknown"
+        state = as_text(stored) or "unknown"
     what = operation.replace("_", " ") + (" of" if "_" in operation else "")
     return JobStateError(
         f"cannot {what} job '{context.queue}:{job_id}': it is {state}, not {needed}",
@@ -140,7 +140,7 @@ async def _change(
         case "not_found":
             raise context.missing(job_id)
         case "invalid_state":
-            state = rest[0].decode("utf-8", "replace") or "unknown"
+            state = as_text(rest[0]) or "unknown"
             raise await _refused(context, job_id, function, "waiting, prioritized or delayed", state)
         case "pending":
             raise await _refused(context, job_id, function, "untouched by workers", "being started")
@@ -151,10 +151,7 @@ async def _change(
 async def change_job_priority(
     context: QueueContext, job_id: str, priority: int, *, actor: Actor | None = None
 ) -> None:
-    """Give a job that has not started another priority, 0..2048.
-
-    Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
-    """
+    """Change a priority; see `Queue.change_job_priority`. JobStateError also when a worker is just starting it."""
     _PRIORITY(priority, "priority")
     await _change(context, job_id, "change_priority", int(priority), {"priority": int(priority)}, actor)
 
@@ -162,10 +159,7 @@ async def change_job_priority(
 async def change_job_delay(
     context: QueueContext, job_id: str, delay: Duration, *, actor: Actor | None = None
 ) -> None:
-    """Let a job that has not started wait `delay` (ms or timedelta) from now; 0 makes it ready.
-
-    Raises InvalidOptionError, JobStateError (also when a worker is just starting it), JobNotFoundError.
-    """
+    """Change a delay; see `Queue.change_job_delay`. JobStateError also when a worker is just starting it."""
     wait_ms = delay_ms(delay)
     await _change(context, job_id, "change_delay", wait_ms, {"delay_ms": wait_ms}, actor)
 
@@ -177,13 +171,8 @@ async def revoke(
     now = context.now_ms()
     blob = await audit_blob(context, actor, "revoke", [job_id], now)
     [outcome] = await context.call("revoke", job_id, now, blob)
-    match outcome.decode():
-        case "revoked":
-            return "revoked"
-        case "flagged":
-            return "flagged"
-        case _:
-            return "not_found"
+    answers: dict[bytes, Literal["revoked", "flagged"]] = {b"revoked": "revoked", b"flagged": "flagged"}
+    return answers.get(outcome, "not_found")
 
 
 async def update_data(context: QueueContext, job_id: str, data: Any, calls: RunCalls | None = None) -> None:
@@ -209,10 +198,9 @@ async def _update(context: QueueContext, job_id: str, field: str, text: str, cal
 
 
 async def append_log(context: QueueContext, job_id: str, line: str, calls: RunCalls | None = None) -> bool:
-    """Append a line to the job's log; False when the job is gone. Raises PayloadTooLargeError.
+    """Append a line to the job's log; False when the job is gone.
 
-    Args:
-        calls: those of the run that logs: kept up through an outage, and sharing round trips.
+    The calls of a run are kept up through an outage and share round trips.
     """
     if not isinstance(line, str):
         refuse("message", line, "text")
@@ -243,8 +231,8 @@ async def _send_lines(
 
 
 async def get_job_logs(context: QueueContext, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
-    """Return log lines `start`..`end` inclusive (negative: from the end), oldest first, and their number."""
+    """Return log lines and their number; see `Queue.get_job_logs`."""
     first, last = integer(start, "start"), integer(end, "end")
     key = context.keys.log(job_id)
     lines, count = await context.gather(("LRANGE", key, first, last), ("LLEN", key))
-    return JobLogs(logs=tuple(line.decode("utf-8", "replace") for line in lines or ()), count=int(count or 0))
+    return JobLogs(logs=tuple(as_texts(lines)), count=int(count or 0))

@@ -40,10 +40,7 @@ async def exists(context: QueueContext) -> bool:
 
 
 async def get_metrics(context: QueueContext, kind: FinalState, start: int = 0, end: int = -1) -> Metrics:
-    """Jobs per minute, oldest first, sliced `start`..`end` inclusive (negative: from the end).
-
-    Raises InvalidOptionError.
-    """
+    """Read jobs per minute; see `Queue.get_metrics`."""
     one_of("completed", "failed")(kind, "kind")
     start, end = integer(start, "start"), integer(end, "end")
     total, stored = await context.gather(

@@ -74,12 +74,7 @@ class ChildLink:
 async def link_child(context: QueueContext, parent: JobRef, record: tuple[str, ...]) -> ChildLink:
     """Make a parent wait for a child that does not exist yet, if the add itself cannot; its id is reserved then.
 
-    What a budgeted job starts draws on the same budget.
-
-    Args:
-        record: arguments of the add function; the id first, what few jobs have last.
-
-    Raises: QueueNotFoundError.
+    What a budgeted job starts draws on the same budget. In `record` the id is first, what few jobs have last.
     """
     link = ChildLink(context, record)
     if parent.queue == context.queue:
@@ -177,10 +172,7 @@ async def mend_links(
 
 
 async def check_parent_queue(context: QueueContext, parent: JobRef) -> None:
-    """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node.
-
-    Raises: QueueNotFoundError.
-    """
+    """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node."""
     above = QueueContext(context.connection, parent_keys(context, parent))
     if await context.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
         return

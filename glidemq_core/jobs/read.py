@@ -86,41 +86,30 @@ async def load_jobs(
     jobs: list[Snapshot | None] = []
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
-        asked = ("HMGET", METADATA_FIELDS) if exclude_data else ("HGETALL", ())
-        commands = [(asked[0], context.keys.job(job_id), *asked[1]) for job_id in part]
+        name, *wanted = ("HMGET", *METADATA_FIELDS) if exclude_data else ("HGETALL",)
+        commands = [(name, context.keys.job(job_id), *wanted) for job_id in part]
         for job_id, reply in zip(part, await context.connection.pipeline(commands), strict=True):
-            fields = _fields(readable(reply))
+            found = readable(reply)
+            fields = picked_fields(METADATA_FIELDS, found) if exclude_data and found else hash_fields(found)
             jobs.append(JobSnapshot(context, job_id, fields) if fields else None)
     return jobs
-
-
-def _fields(reply: Any) -> dict[str, bytes]:
-    """Fields of a hash as HGETALL or HMGET answers it; None counts as none."""
-    if isinstance(reply, Mapping):
-        return hash_fields(reply)
-    if isinstance(reply, list):
-        return picked_fields(METADATA_FIELDS, reply)
-    return {}
 
 
 async def get_jobs(
     context: QueueContext, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
 ) -> list[Snapshot]:
-    """Read the jobs of a state at places `start`..`end` (inclusive, negative end: all the rest).
+    """Read the jobs of a state; see `Queue.get_jobs`. Jobs that are gone are left out.
 
-    Oldest or soonest first. `waiting` and `active` walk the stream as glide-mq does: `waiting` includes
-    what workers are running of it and leaves out the two lists. Jobs that are gone are left out.
-    Raises InvalidOptionError.
+    `waiting` and `active` walk the stream as glide-mq does: `waiting` includes what workers are running of it and
+    leaves out the two lists.
     """
     one_of(*STATES)(state, "state")
     whole(0)(start, "start")
     if isinstance(end, bool) or not isinstance(end, int):
         refuse("end", end, "a whole number")
     ids = await _ids(context, state, start, end)
-    jobs = [job for job in await load_jobs(context, ids, exclude_data) if job is not None]
-    if state in _HASH_DECIDES:
-        jobs = [job for job in jobs if job.state == state]
-    return jobs
+    jobs = await load_jobs(context, ids, exclude_data)
+    return [job for job in jobs if job is not None and _matches(job, state, None, None)]
 
 
 async def _ids(context: QueueContext, state: str, start: int, end: int) -> list[str]:
@@ -160,9 +149,8 @@ async def _stream_ids(context: QueueContext, start: int, end: int) -> list[str]:
     seen, cursor = 0, "-"
     while end < 0 or seen <= end:
         count = 1000 if end < 0 else min(1000, end + 1 - seen)
-        page = (
-            await context.connection.command("XRANGE", context.keys.stream, cursor, "+", "COUNT", count) or {}
-        )
+        command = ("XRANGE", context.keys.stream, cursor, "+", "COUNT", count)
+        page = await context.connection.command(*command) or {}
         for place, pairs in enumerate(page.values(), seen):
             job_id = _job_id(pairs)
             if place >= start and job_id is not None:
@@ -175,10 +163,7 @@ async def _stream_ids(context: QueueContext, start: int, end: int) -> list[str]:
 
 
 def _job_id(pairs: Any) -> str | None:
-    for name, value in pairs or ():
-        if name == b"jobId":
-            return str(value.decode("utf-8", "replace"))
-    return None
+    return next((as_text(value) for name, value in pairs or () if name == b"jobId"), None)
 
 
 async def _active_ids(context: QueueContext) -> list[str]:
@@ -230,10 +215,10 @@ async def search_jobs(
     limit: int = 100,
     exclude_data: bool = False,
 ) -> list[Snapshot]:
-    """Find jobs whose name is `name` and whose data has these top-level values; all given must fit.
+    """Find jobs that fit all that is given; see `Queue.search_jobs`.
 
     Looks at 10000 jobs of the state, or walks a bounded number of keys without one; a RuntimeWarning says that there
-    are more. Raises InvalidOptionError.
+    are more.
     """
     if state is not None:
         one_of(*STATES)(state, "state")
@@ -282,11 +267,11 @@ async def _candidates(context: QueueContext, state: str | None) -> AsyncIterator
 
 
 def _matches(job: Snapshot, state: str | None, name: str | None, data: Mapping[str, Any] | None) -> bool:
-    if state in _HASH_DECIDES and job.state != state:
-        return False
-    if name is not None and job.name != name:
-        return False
-    return not data or has_values(job.data, data)
+    return (
+        (state not in _HASH_DECIDES or job.state == state)
+        and name in (None, job.name)
+        and (not data or has_values(job.data, data))
+    )
 
 
 async def get_children_values(context: QueueContext, job_id: str) -> dict[str, Any]:
