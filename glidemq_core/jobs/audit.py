@@ -49,8 +49,7 @@ async def audit_blob(
 ) -> str:
     """Encode the caller's part of an audit entry, the last argument of functions that act for a person.
 
-    Without an actor the blob is empty and nothing is kept. Raises InvalidOptionError for a name or a comment
-    that could not be told apart later (control characters, absurd length).
+    Without an actor the blob is empty and nothing is kept. Names with control characters are refused.
     """
     if actor is None:
         return ""
@@ -59,19 +58,11 @@ async def audit_blob(
     _check_name("via", actor.via)
     if actor.comment is not None and len(actor.comment) > _MAX_COMMENT:
         refuse("comment", actor.comment, f"text of at most {_MAX_COMMENT} characters")
-    pieces = [
-        canonical_json(action),
-        canonical_json(now_ms),
-        canonical_json(actor.by),
-        canonical_json(actor.comment),
-        canonical_json(dict(detail or {})),
-        canonical_json(_host()),
-        [canonical_json(job_id) for job_id in job_ids],
-        canonical_json(context.queue),
-        canonical_json(shown_hash),
-        canonical_json(await context.connection.user()),
-        canonical_json(actor.via),
-    ]
+    user = await context.connection.user()
+    before = (action, now_ms, actor.by, actor.comment, dict(detail or {}), _host())
+    after = (context.queue, shown_hash, user, actor.via)
+    ids = [canonical_json(job_id) for job_id in job_ids]
+    pieces = [*map(canonical_json, before), ids, *map(canonical_json, after)]
     return json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -93,7 +84,7 @@ def _check_name(option: str, name: str) -> None:
 async def get_audit(
     context: QueueContext, *, limit: int = 100, before: int | None = None, job_id: str | None = None
 ) -> list[AuditEntry]:
-    """Return the newest entries, newest first; `before` is a sequence number, exclusive."""
+    """Return the newest entries; see `Queue.get_audit`."""
     whole(1)(limit, "limit")
     newest = "+" if before is None else str(whole(1)(before, "before") - 1)
     found: list[AuditEntry] = []
@@ -165,10 +156,9 @@ def _fits(text: str, seq: int, previous: str) -> bool:
     try:
         entry = json.loads(text)
         claimed = entry.pop("hash")
-        if entry["seq"] != seq or entry["prev_hash"] != previous:
-            return False
         return (
-            hashlib.sha256(canonical_json(entry).encode()).hexdigest() == claimed
+            (entry["seq"], entry["prev_hash"]) == (seq, previous)
+            and hashlib.sha256(canonical_json(entry).encode()).hexdigest() == claimed
             and canonical_json({**entry, "hash": claimed}) == text
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -211,23 +201,7 @@ def _decode(text: str) -> AuditEntry | None:
         at = from_epoch_ms(raw["at_ms"])
         if at is None or not all(isinstance(raw.get(name), kinds) for name, kinds in _KINDS.items()):
             return None
-        return AuditEntry(
-            seq=raw["seq"],
-            at=at,
-            by=raw["by"],
-            via=raw["via"],
-            host=raw["host"],
-            action=raw["action"],
-            queue=raw["queue"],
-            job_ids=tuple(map(str, raw["job_ids"])),
-            count=raw["count"],
-            outcome=raw["outcome"],
-            comment=raw["comment"],
-            shown_hash=raw["shown_hash"],
-            detail=raw["detail"],
-            prev_hash=raw["prev_hash"],
-            hash=raw["hash"],
-            user=raw.get("user"),
-        )
+        values = {name: raw.get(name) if name == "user" else raw[name] for name in _KINDS}
+        return AuditEntry(**{**values, "at": at, "job_ids": tuple(map(str, raw["job_ids"]))})
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
         return None

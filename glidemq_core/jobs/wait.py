@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from ..errors import (
     CallTimeoutError,
@@ -30,6 +30,8 @@ from .read import get_jobs
 
 #: Events with which a job may have ended (`revoked` also comes for one that runs on).
 _ENDS: Final = frozenset({"completed", "failed", "expired", "revoked", "removed"})
+#: Fields of a job that tell how it ended.
+_OUTCOME: Final = ("state", "returnvalue", "failedReason", "attemptsMade")
 #: Longest wait without looking at the job itself, ms.
 _BLIND_MS: Final = 1_000
 _RETRY_S: Final = 0.2
@@ -38,19 +40,14 @@ _RETRY_S: Final = 0.2
 async def wait_until_finished(
     context: QueueContext, job_id: str, poll_interval: Duration, timeout: Duration
 ) -> FinalState:
-    """Poll a job's state until it is final.
-
-    Raises: WaitTimeoutError after `timeout`; JobNotFoundError when there is no such job (any more).
-    """
+    """Poll a job's state until it is final; see `Job.wait_until_finished`."""
     poll_s, timeout_ms = max(1, to_ms(poll_interval, "poll_interval")) / 1000, to_ms(timeout, "timeout")
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_ms / 1000
     while True:
         state = as_text(await context.connection.command("HGET", context.keys.job(job_id), "state"))
-        if state == "completed":
-            return "completed"
-        if state == "failed":
-            return "failed"
+        if state in ("completed", "failed"):
+            return cast(FinalState, state)  # one of its words
         if not state:
             raise context.missing(job_id)
         left = deadline - loop.time()
@@ -153,25 +150,20 @@ class Answers:
         deadline = loop.time() + timeout_ms / 1000
         while True:
             left_ms = math.ceil((deadline - loop.time()) * 1000)
-            told = await self._next(job_id, min(left_ms, _BLIND_MS)) if is_new and left_ms > 0 else None
+            told = await self._next(job_id, min(left_ms, _BLIND_MS)) if is_new and left_ms > 0 else {}
             is_new = True
             state, result, reason, attempts = await self._context.connection.command(
-                "HMGET",
-                self._context.keys.job(job_id),
-                "state",
-                "returnvalue",
-                "failedReason",
-                "attemptsMade",
+                "HMGET", self._context.keys.job(job_id), *_OUTCOME
             )
-            if state == b"completed" or (state is None and told is not None and "returnvalue" in told):
-                answer = decode_result(
-                    result if state else (told or {}).get("returnvalue"), self._context.serializer
-                )
+            if state is None:  # it was removed: what its event told is all there is
+                result, reason = told.get("returnvalue"), told.get("failedReason")
+            if state == b"completed" or (state is None and result is not None):
+                answer = decode_result(result, self._context.serializer)
                 if answer.error is not None:
                     raise SerializationError(answer.error, what="result", job_id=job_id)
                 return answer.value
-            if state == b"failed" or (state is None and told is not None and "failedReason" in told):
-                text = as_text(reason if state else (told or {}).get("failedReason")) or "failed"
+            if state == b"failed" or (state is None and reason is not None):
+                text = as_text(reason) or "failed"
                 raise JobFailedError(
                     f"job '{self._context.queue}:{job_id}' failed: {text}",
                     queue=self._context.queue,
@@ -184,8 +176,8 @@ class Answers:
             if left_ms <= 0:
                 raise _timed_out(self._context, job_id, as_text(state), timeout_ms)
 
-    async def _next(self, job_id: str, block_ms: int) -> dict[str, str] | None:
-        """The fields of the next event of the job that may be its end; None after `block_ms` without one."""
+    async def _next(self, job_id: str, block_ms: int) -> dict[str, str]:
+        """The fields of the next event of the job that may be its end; none after `block_ms` without one."""
         key = self._context.keys.events
         try:
             reply = await self._reader.command(
@@ -193,11 +185,11 @@ class Answers:
             )
         except (ServerUnavailableError, CallTimeoutError):
             await asyncio.sleep(min(block_ms / 1000, _RETRY_S))
-            return None
+            return {}
         for page in (reply or {}).values():
             for entry_id, pairs in page.items():
                 self._after = as_text(entry_id)
                 fields = {as_text(name): as_text(value) for name, value in pairs}
                 if fields.get("jobId") == job_id and fields.get("event") in _ENDS:
                     return fields
-        return None
+        return {}
