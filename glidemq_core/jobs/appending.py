@@ -71,16 +71,16 @@ class Appender(Generic[ItemT, AnswerT]):
                 continue
             try:
                 answers = await self._send(batch)
-            except BaseException as error:  # each caller gets it
+            except Exception as error:  # noqa: BLE001 - each caller gets it
                 for future in futures:
                     if not future.done():
-                        _reject(future, error)
-                if not isinstance(error, Exception):
-                    for _, _, future in self._queued:
-                        future.cancel()
-                    self._retire()
-                    raise
+                        future.set_exception(error)
                 continue
+            except BaseException:  # cancelled: so is everybody who waits
+                for future in (*futures, *(queued for _, _, queued in self._queued)):
+                    future.cancel()
+                self._retire()
+                raise
             for future, answer in zip(futures, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
@@ -89,10 +89,3 @@ class Appender(Generic[ItemT, AnswerT]):
     def _retire(self) -> None:
         self._busy = False
         self._owners.pop(self._key, None)
-
-
-def _reject(future: asyncio.Future[Any], error: BaseException) -> None:
-    if isinstance(error, Exception):
-        future.set_exception(error)
-    else:
-        future.cancel()

@@ -42,7 +42,7 @@ class JobSnapshot(Generic[DataT, ResultT]):
         self.id = job_id
         self.fields = fields
         self.data_error: str | None = None
-        self._data = self._result = self._progress = self._options = _UNREAD
+        self._forget()
 
     def _forget(self) -> None:
         """Drop what was decoded of former fields."""
@@ -108,9 +108,8 @@ class JobSnapshot(Generic[DataT, ResultT]):
     def result(self) -> ResultT | None:
         """Decoded result; None while there is none."""
         if self._result is _UNREAD:
-            self._result = payload.decode_result(
-                self.fields.get("returnvalue"), self._context.serializer
-            ).value
+            stored = self.fields.get("returnvalue")
+            self._result = payload.decode_result(stored, self._context.serializer).value
         return self._result  # type: ignore[no-any-return]  # the caller's own type
 
     @property

@@ -15,6 +15,8 @@ from ...wire.keys import QueueKeys
 from ...wire.replies import as_text, pairs
 from .decode import decode_event
 
+#: Entries of a stream: ids with their fields.
+_Page = list[tuple[str, list[tuple[Any, Any]]]]
 #: Errors that waiting and trying again may mend.
 TRANSIENT = (ServerUnavailableError, CallTimeoutError)
 #: Entries of one stream that one read takes.
@@ -122,10 +124,8 @@ class EventFeed:
                 self._cursors[name] = _Cursor((0, 0), rest=_BROKEN_LOOKS)
             elif self._start == "$" and (self._began is None or fact.first < (self._began, 0)):
                 self._cursors[name] = _Cursor(fact.last, read=fact.added)
-            elif self._start == "$":
-                # A queue that began after we did: all of it is new.
-                self._cursors[name] = _Cursor((0, 0), read=fact.removed)
-            elif parse_id(self._start) == (0, 0):
+            elif self._start == "$" or parse_id(self._start) == (0, 0):
+                # All of it is wanted: also of a queue that began after we did.
                 self._cursors[name] = _Cursor((0, 0), read=fact.removed)
             else:
                 self._cursors[name] = _Cursor(parse_id(self._start))
@@ -172,9 +172,7 @@ class EventFeed:
             cursor.read += len(page)
         cursor.at = parse_id(page[-1][0])
 
-    async def _wait(
-        self, own: Connection, cursors: Mapping[str, _Cursor]
-    ) -> dict[str, list[tuple[str, Any]]]:
+    async def _wait(self, own: Connection, cursors: Mapping[str, _Cursor]) -> dict[str, _Page]:
         keys = {QueueKeys(self._prefix, name).events: name for name in cursors}
         ids = [cursor.id for cursor in cursors.values()]
         try:
@@ -182,13 +180,14 @@ class EventFeed:
         except ServerError as error:
             if error.code != "WRONGTYPE" or self._strict:
                 raise
-            await self._leave_broken(own, list(cursors))
+            facts = await self._facts(own, list(cursors))
+            for name, cursor in cursors.items():
+                if isinstance(facts[name], Exception):
+                    cursor.rest = _BROKEN_LOOKS
             return {}
         return {keys[as_text(key)]: _page(entries) for key, entries in pairs(reply)}
 
-    async def _poll(
-        self, own: Connection, cursors: Mapping[str, _Cursor]
-    ) -> dict[str, list[tuple[str, Any]]]:
+    async def _poll(self, own: Connection, cursors: Mapping[str, _Cursor]) -> dict[str, _Page]:
         replies = await own.pipeline(
             [
                 ("XRANGE", QueueKeys(self._prefix, name).events, f"({cursor.id}", "+", "COUNT", PAGE)
@@ -206,12 +205,6 @@ class EventFeed:
         if not any(pages.values()):
             await asyncio.sleep(min(CLUSTER_POLL_S, self._block_ms / 1000))
         return pages
-
-    async def _leave_broken(self, own: Connection, names: Sequence[str]) -> None:
-        facts = await self._facts(own, names)
-        for name in names:
-            if isinstance(facts[name], Exception):
-                self._cursors[name].rest = _BROKEN_LOOKS
 
     async def _revive(self, own: Connection, name: str) -> None:
         fact = (await self._facts(own, [name]))[name]
@@ -250,5 +243,5 @@ def _facts_of(reply: Any) -> _Facts | Exception:
     return _Facts(parse_id(as_text(first)), last, added, max(0, added - int(facts.get("length") or 0)))
 
 
-def _page(reply: Any) -> list[tuple[str, list[tuple[Any, Any]]]]:
+def _page(reply: Any) -> _Page:
     return [(as_text(entry_id), pairs(fields)) for entry_id, fields in pairs(reply)]
