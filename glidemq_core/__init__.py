@@ -42,11 +42,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .watch import Watch as Watch
     from .wire.serializer import JSON_SERIALIZER as JSON_SERIALIZER
     from .wire.serializer import Serializer as Serializer
-    from .worker import ShutdownHandle as ShutdownHandle
-    from .worker import SyncJob as SyncJob
-    from .worker import Worker as Worker
-    from .worker import graceful_shutdown as graceful_shutdown
-    from .worker import serve as serve
+    from .worker import *  # noqa: F403
 
 #: Public names by the module that defines them.
 _HOMES = {

@@ -82,11 +82,7 @@ def refuse(option: str, value: Any, allowed: str, message: str | None = None) ->
 
 
 def to_ms(value: Duration | float, option: str = "duration") -> int:
-    """Convert a duration to whole milliseconds; parts of one count as one.
-
-    Raises:
-        InvalidOptionError: not a duration, negative, not finite, or beyond 2^53.
-    """
+    """Convert a duration, neither negative nor beyond 2^53, to whole milliseconds; parts of one count as one."""
     if isinstance(value, timedelta):
         milliseconds = -(-value // timedelta(milliseconds=1))
     else:
@@ -97,11 +93,7 @@ def to_ms(value: Duration | float, option: str = "duration") -> int:
 
 
 def to_epoch_ms(value: Instant, option: str = "instant") -> int:
-    """Convert an instant to epoch milliseconds.
-
-    Raises:
-        InvalidOptionError: a naive datetime, negative, not finite, or beyond 2^53.
-    """
+    """Convert an instant to epoch milliseconds; naive datetimes and what is beyond 2^53 are refused."""
     if isinstance(value, datetime):
         if value.tzinfo is None or value.utcoffset() is None:
             refuse(option, value, "an aware datetime", f"{option} needs a time zone: {value!r} is naive")
@@ -236,16 +228,13 @@ def one_of(*choices: str) -> Check[str]:
     return check
 
 
-def _one(kind: type) -> str:
-    return f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"
-
-
 def instance_of(kind: type[ValueT], named: str | None = None) -> Check[ValueT]:
     """Check for an object of a class."""
+    allowed = named or f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"
 
     def check(value: Any, option: str) -> ValueT:
         if not isinstance(value, kind):
-            refuse(option, value, named or _one(kind))
+            refuse(option, value, allowed)
         return value
 
     return check

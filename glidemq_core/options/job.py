@@ -88,20 +88,17 @@ __all__ = [
 
 
 def _ordering(value: Any, option: str) -> Ordering:
-    return (
-        Ordering(value)
-        if isinstance(value, str)
-        else instance_of(Ordering, "an Ordering or a key")(value, option)
-    )
+    if isinstance(value, str):
+        return Ordering(value)
+    return instance_of(Ordering, "an Ordering or a key")(value, option)
 
 
 def _backoff(value: Any, option: str) -> Backoff:
     if isinstance(value, Backoff):
         return value
+    allowed = 'a duration (ms or timedelta) or a Backoff, such as Backoff("exponential", 1_000)'
     if not isinstance(value, (int, float, timedelta)):
-        refuse(
-            option, value, 'a duration (ms or timedelta) or a Backoff, such as Backoff("exponential", 1_000)'
-        )
+        refuse(option, value, allowed)
     return Backoff("fixed", to_ms(value, option))
 
 

@@ -92,11 +92,7 @@ JobIdLike = str | JobRef
 
 
 def id_in(queue: str, job: JobIdLike) -> str:
-    """Return the id of a job of `queue`.
-
-    Raises:
-        InvalidOptionError: it is a job of another queue, or no id at all.
-    """
+    """Return the id of a job of `queue`; jobs of others, and what is no id, are refused."""
     if isinstance(job, str) and ":" not in job:
         return job
     ref = (
