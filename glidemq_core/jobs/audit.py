@@ -14,8 +14,10 @@ from typing import Any, Final
 from ..errors import InvalidOptionError, ServerError
 from ..options.fields import from_epoch_ms, instance_of, refuse, whole
 from ..options.job import Actor
+from ..reading.scan import walk_entries
 from ..records import AuditCheck, AuditEntry
 from ..server.context import QueueContext
+from ..wire.replies import as_text
 from ..wire.strict_json import parse_json
 
 _GENESIS = "0" * 64
@@ -103,7 +105,7 @@ async def verify_audit(context: QueueContext, *, expect_last: tuple[int, str] | 
     """Recompute the whole chain; see `Queue.verify_audit`."""
     expected, previous, found = 1, _GENESIS, expect_last is None
     try:
-        async for entry_id, text in _entries(context, "XRANGE", "-", "+", _PAGE):
+        async for entry_id, text in _entries(context, "XRANGE", "-", "+"):
             if entry_id != f"{expected}-0" or not _fits(text, expected, previous):
                 return _checked(expected, previous, broken_at=expected)
             previous = json.loads(text)["hash"]
@@ -134,7 +136,7 @@ def _checked(expected: int, previous: str, broken_at: int | None) -> AuditCheck:
 
 async def export_audit(context: QueueContext) -> AsyncIterator[str]:
     """Iterate over the entries as they are stored, oldest first: canonical JSON, whose hashes can be recomputed."""
-    async for _, text in _entries(context, "XRANGE", "-", "+", _PAGE):
+    async for _, text in _entries(context, "XRANGE", "-", "+"):
         yield text
 
 
@@ -166,25 +168,11 @@ def _fits(text: str, seq: int, previous: str) -> bool:
 
 
 async def _entries(
-    context: QueueContext, command: str, start: str, end: str, page: int
+    context: QueueContext, command: str, start: str, end: str, page: int = _PAGE
 ) -> AsyncIterator[tuple[str, str]]:
-    while True:
-        reply = await context.connection.command(command, context.keys.audit, start, end, "COUNT", page)
-        items = _stream_items(reply)
-        for entry_id, text in items:
-            yield entry_id, text
-        if len(items) < page:
-            return
-        start = "(" + items[-1][0]
-
-
-def _stream_items(reply: Any) -> list[tuple[str, str]]:
-    """Entry ids with the field `entry`; the client gives a stream range as a map of id to field pairs."""
-    items = []
-    for entry_id, pairs in (reply or {}).items():
-        fields = {bytes(pair[0]): bytes(pair[1]) for pair in pairs or ()}
-        items.append((entry_id.decode(), fields.get(b"entry", b"").decode("utf-8", "replace")))
-    return items
+    walk = walk_entries(context.connection, context.keys.audit, command, start, end, page)
+    async for entry_id, pairs in walk:
+        yield entry_id, as_text(dict(pairs or ()).get(b"entry"))
 
 
 async def _last_generated(context: QueueContext) -> int:

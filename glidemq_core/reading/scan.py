@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from glidemq_core.errors import PermissionDeniedError, ServerUnavailableError
+from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import discovery_pattern
-from glidemq_core.wire.replies import text
+from glidemq_core.wire.replies import as_text, text
 
 from .reader import Reader, Throttle
 
@@ -125,3 +126,16 @@ def _step(page: Any) -> Step | Exception:
     if isinstance(page, Exception):
         return page
     return text(page[0]) or "0", [text(key) or "" for key in page[1]]
+
+
+async def walk_entries(
+    connection: Connection, key: str, command: str, start: str, end: str, page: int
+) -> AsyncIterator[tuple[str, Any]]:
+    """Iterate over the entries of a stream, ids with fields, by pages of `XRANGE` or (backwards) `XREVRANGE`."""
+    while True:
+        found = await connection.command(command, key, start, end, "COUNT", page) or {}
+        for entry_id, fields in found.items():
+            start = f"({as_text(entry_id)}"
+            yield as_text(entry_id), fields
+        if len(found) < page:
+            return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
+from ...reading.scan import walk_entries
 from ...records import QueueEvent
 from ...server.connection import Connection
 from ...wire.entry_ids import EntryId, parse_id
 from ...wire.keys import QueueKeys
-from ...wire.replies import as_text
 from .decode import check_start, decode_event
 
 _PAGE = 500
@@ -22,7 +22,7 @@ async def latest_events(
     """Return the newest `limit` events of all the queues that fit, oldest first."""
     found: list[QueueEvent] = []
     for queue in queues:
-        found += await _taken(_backwards(connection, queue), limit, fits)
+        found += await _taken(connection, queue, ("XREVRANGE", "+", "-"), limit, fits)
     return sorted(found, key=_place)[-limit:]
 
 
@@ -42,38 +42,22 @@ async def events_after(
     found: list[QueueEvent] = []
     if start != "$":
         for queue in queues:
-            found += await _taken(_onwards(connection, queue, start), limit, fits)
+            found += await _taken(connection, queue, ("XRANGE", f"({start}", "+"), limit, fits)
     return sorted(found, key=_place)[:limit]
 
 
-async def _taken(events: AsyncIterator[QueueEvent], limit: int | None, fits: Fits | None) -> list[QueueEvent]:
+async def _taken(
+    connection: Connection, queue: str, walk: tuple[str, str, str], limit: int | None, fits: Fits | None
+) -> list[QueueEvent]:
     taken: list[QueueEvent] = []
-    async for event in events:
+    key = QueueKeys(connection.prefix, queue).events
+    async for entry_id, fields in walk_entries(connection, key, *walk, _PAGE):
+        event = decode_event(queue, entry_id, fields)
         if fits is None or fits(event):
             taken.append(event)
             if len(taken) == limit:
                 break
     return taken
-
-
-async def _backwards(connection: Connection, queue: str) -> AsyncIterator[QueueEvent]:
-    key, end = QueueKeys(connection.prefix, queue).events, "+"
-    while page := await connection.command("XREVRANGE", key, end, "-", "COUNT", _PAGE):
-        for entry_id, fields in page.items():
-            yield decode_event(queue, as_text(entry_id), fields)
-            end = f"({as_text(entry_id)}"
-        if len(page) < _PAGE:
-            return
-
-
-async def _onwards(connection: Connection, queue: str, start: str) -> AsyncIterator[QueueEvent]:
-    key = QueueKeys(connection.prefix, queue).events
-    while page := await connection.command("XRANGE", key, f"({start}", "+", "COUNT", _PAGE):
-        for entry_id, fields in page.items():
-            start = as_text(entry_id)
-            yield decode_event(queue, start, fields)
-        if len(page) < _PAGE:
-            return
 
 
 def _place(event: QueueEvent) -> tuple[EntryId, str]:
