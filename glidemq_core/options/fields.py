@@ -69,12 +69,6 @@ class Option(Generic[GivenT, ValueT]):
             refuse(self._name, value, "a value", f"{self._name} is missing")
 
 
-def is_required(owner: type, name: str) -> bool:
-    """Tell whether a field of a class of options must be given."""
-    declared = vars(owner).get(name)
-    return isinstance(declared, Option) and declared.required
-
-
 def refuse(option: str, value: Any, allowed: str, message: str | None = None) -> NoReturn:
     """Raise `InvalidOptionError`; without a message it reads "<option> must be <allowed>, not <value>"."""
     text = message or f"{option} must be {allowed}, not {_brief(value)}"

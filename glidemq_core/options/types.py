@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self, TypeVar
 
 from .fields import (
@@ -15,7 +15,6 @@ from .fields import (
     amount,
     amounts,
     instance_of,
-    is_required,
     json_value,
     one_of,
     ordering_key,
@@ -54,8 +53,9 @@ class Wired:
             InvalidOptionError: a value is not allowed, or something is missing.
         """
         found = {name: value[wire] for wire, name in names_by_wire(cls).items() if wire in value}
-        for name in field_names(cls):
-            if found.get(name) is None and is_required(cls, name):
+        for option in fields(cls):
+            name, required = option.name, option.default is option.default_factory is MISSING
+            if required and found.get(name) is None:
                 refuse(name, None, "given", f"{cls.__name__} needs {wire_name(name)}")
         return cls(**{name: from_wire(name, item) for name, item in found.items()})
 
