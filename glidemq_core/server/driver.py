@@ -156,14 +156,17 @@ def is_disconnect(error: GlideError) -> bool:
 
 def is_replica(error: GlideError) -> bool:
     """Tell whether a replica has refused a change: nothing was done."""
-    match = _SIGNALLED.search(str(error))
-    return match is not None and match[1].upper() in ("READONLY", "READONLYERROR")
+    return _signalled(error) in ("READONLY", "READONLYERROR")
 
 
 def is_moving(error: GlideError) -> bool:
     """Tell whether the slot is on its way to another node: the call was refused before anything was done."""
+    return _signalled(error) in _MOVING
+
+
+def _signalled(error: GlideError) -> str:
     match = _SIGNALLED.search(str(error))
-    return match is not None and match[1].upper() in _MOVING
+    return match[1].upper() if match else ""
 
 
 def is_existing_library(error: GlideError) -> bool:

@@ -49,23 +49,14 @@ class IdleWait:
     async def _wait(self, on_wake: Callable[[bool], None]) -> None:
         queue = self._context.queue
         keys = queue.keys
+        question = ("XREAD", "COUNT", 100, "BLOCK", self._block_ms, "STREAMS", keys.stream, keys.events)
         loop = asyncio.get_running_loop()
         blind_until = loop.time() + self._block_ms / 1000
         while True:
             try:
                 if self._reader is None:
                     self._reader = await queue.connection.dedicated()
-                answer = await self._reader.command(
-                    "XREAD",
-                    "COUNT",
-                    100,
-                    "BLOCK",
-                    self._block_ms,
-                    "STREAMS",
-                    keys.stream,
-                    keys.events,
-                    *self._marks,
-                )
+                answer = await self._reader.command(*question, *self._marks)
             except GlideMQError as error:
                 self._context.report(error)
                 await asyncio.sleep(_RETRY_S)

@@ -7,6 +7,8 @@ local KEEP_S = 2592000 -- 30 days: what is left of a flow that ended
 local SPENT = "Budget exceeded"
 local MOST = 1.7976931348623157e308 -- sums of finite amounts need not be finite
 
+local CATEGORIES = { { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } } -- caps, and what is used of each
+
 -- Root of the queue and flow id that a budget key names.
 local function budget_place(key)
   return key:match("^(.*):budget:([^:]*)$")
@@ -20,7 +22,7 @@ local function over(f)
   end
   test(util.num(f.maxTotalTokens), util.num(f.usedTokens), "maxTotalTokens")
   test(util.num(f.maxTotalCost), util.num(f.usedCost), "maxTotalCost")
-  for _, kind in ipairs({ { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } }) do
+  for _, kind in ipairs(CATEGORIES) do
     for category, cap in pairs(util.amounts(f[kind[1]])) do
       test(cap, util.num(f[kind[2] .. category]), kind[1] .. ":" .. category)
     end
@@ -36,7 +38,7 @@ local function caps_and_use(key)
   end
   read(names)
   local used = {}
-  for _, kind in ipairs({ { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } }) do
+  for _, kind in ipairs(CATEGORIES) do
     for category in pairs(util.amounts(f[kind[1]])) do used[#used + 1] = kind[2] .. category end
   end
   for from = 1, #used, 1000 do read({ unpack(used, from, min(from + 999, #used)) }) end

@@ -88,14 +88,6 @@ local function put_back(P, id, entry, list)
   if f[2] == "active" and f[3] then groups.undo_start(P, f[3], util.num(f[4])) end
 end
 
--- How many starts the queue-wide window still allows, and when it ends.
-local function window_room(P, rate_max, duration, now)
-  local f = call("HMGET", P .. ":rate", "windowStart", "count")
-  local started = util.num(f[1])
-  if now - started >= duration then return rate_max, 0, true end
-  return rate_max - util.num(f[2]), started + duration - now, false
-end
-
 local function charge_window(P, count, now, fresh)
   if fresh then
     call("HSET", P .. ":rate", "windowStart", util.int(now), "count", util.int(count))
@@ -131,9 +123,11 @@ local function apply_limits(P, c, batch, now)
   local rate_max, duration = util.num(meta[3]), util.num(meta[4])
   if rate_max <= 0 then rate_max, duration = batch.rate_max, batch.rate_duration end
   if rate_max > 0 and duration > 0 then
-    local room, left, fresh = window_room(P, rate_max, duration, now)
-    c.windowed, c.fresh = true, fresh
-    if room < c.want then c.want, c.why, c.wait = max(0, room), "rate", left end
+    local f = call("HMGET", P .. ":rate", "windowStart", "count")
+    local left = util.num(f[1]) + duration - now
+    c.windowed, c.fresh = true, left <= 0
+    local room = c.fresh and rate_max or rate_max - util.num(f[2])
+    if room < c.want then c.want, c.why, c.wait = max(0, room), "rate", max(0, left) end
   end
   if batch.count_tokens then
     local window = floor(now / batch.tpm_duration)

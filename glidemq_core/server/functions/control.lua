@@ -23,13 +23,6 @@ local function scan(P, command, id, from, to, limit)
   end
 end
 
--- Stream entry of a waiting job, looked for where a fresh one would be (after the job's creation, with a second
--- for clocks that differ) and where one queued again would be (the tail). Bounded: nil in a huge backlog.
-local function waiting_entry(P, id, timestamp)
-  local since = max(0, util.num(timestamp) - 1000)
-  return scan(P, "XRANGE", id, util.int(since), "+", 4000) or scan(P, "XREVRANGE", id, "+", "-", 4000)
-end
-
 -- Pending entries (at most 10000) by the job they run.
 function jobs.pending(P)
   local out, page = {}, try("XPENDING", P .. ":stream", GROUP, "-", "+", 10000)
@@ -75,7 +68,10 @@ end
 function jobs.unqueue(P, id, job, force)
   if job.lifo and unlist(P, "lifo", id) then return "taken" end
   if job.priority > 0 and unlist(P, "priority", id) then return "taken" end
-  local entry = waiting_entry(P, id, job.timestamp)
+  -- Where a fresh entry would be (after the job's creation, with a second for clocks that differ) and where one queued
+  -- again would be (the tail). Bounded: not found in a huge backlog.
+  local since = util.int(max(0, util.num(job.timestamp) - 1000))
+  local entry = scan(P, "XRANGE", id, since, "+", 4000) or scan(P, "XREVRANGE", id, "+", "-", 4000)
   if not entry then return nil end
   local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)
   if not pending.err and #pending > 0 then
@@ -96,7 +92,7 @@ function jobs.leave_group(P, id, job, now)
   if state == "active" then
     groups.release(P, key, now)
   elseif seq >= nxt then
-    groups.skip_and_dispatch(P, key, seq, now)
+    if groups.skip(P, key, seq) then groups.dispatch(P, key, now) end
   elseif seq > 0 and state ~= "group-waiting" and job.finishedOn ~= "" then
     groups.release(P, key, now)
   end

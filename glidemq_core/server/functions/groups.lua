@@ -216,13 +216,6 @@ function groups.dispatch(P, key, now)
   return released
 end
 
--- Refuse the call, before it has changed anything, if a key of a group is of another type.
-function groups.check(P, key)
-  call("HLEN", P .. ":group:" .. key)
-  call("ZCARD", P .. ":groupq:" .. key)
-  call("ZCARD", P .. ":ratelimited")
-end
-
 -- Take back the start of a job that did not run: its number becomes next again unless a later one started meanwhile.
 function groups.undo_start(P, key, seq)
   local g = P .. ":group:" .. key
@@ -258,9 +251,4 @@ function groups.skip(P, key, seq)
   -- Peers step over 128 markers a look, and do not wake jobs that are parked behind more.
   if call("HLEN", g) > 100 then groups.next_seq(g) end
   return true
-end
-
--- The same, and let those follow that waited for it.
-function groups.skip_and_dispatch(P, key, seq, now)
-  if groups.skip(P, key, seq) then groups.dispatch(P, key, now) end
 end

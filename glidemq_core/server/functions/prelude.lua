@@ -88,14 +88,13 @@ end
 
 -- A script may unpack some 8000 values at most; variadic commands go out in slices.
 function util.sliced(command, key, list, first)
-  local n, total = #list, 0
-  for from = 1, n, 1000 do
-    local part = {}
-    for i = from, min(from + 999, n) do part[#part + 1] = list[i] end
+  local total = 0
+  for from = 1, #list, 1000 do
+    local to = min(from + 999, #list)
     if first then
-      total = total + call(command, key, first, unpack(part))
+      total = total + call(command, key, first, unpack(list, from, to))
     else
-      total = total + call(command, key, unpack(part))
+      total = total + call(command, key, unpack(list, from, to))
     end
   end
   return total

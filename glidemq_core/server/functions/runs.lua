@@ -25,10 +25,7 @@ function runs.release(P, id, entry, processed_on, ...)
     mine = mine and f[2] == processed_on
     if mine then util.attempt(runs.leave_list, P, { id }) end
   end
-  if not mine then return nil end
-  local out = {}
-  for i = 3, select("#", ...) + 2 do out[i - 2] = f[i] end
-  return out
+  return mine and { unpack(f, 3) } or nil
 end
 
 -- Whether a call came too late: after a later try of it, or after a repeat of a later call of its kind. A request may be
@@ -179,7 +176,10 @@ register("limit_group_run", {}, function(P, args)
   local key = P .. ":job:" .. id
   local group = call("HGET", key, "groupKey")
   if not group then return { "no_group" } end
-  groups.check(P, group)
+  -- Before anything is changed: none of these may be of another type.
+  call("HLEN", P .. ":group:" .. group)
+  call("ZCARD", P .. ":groupq:" .. group)
+  call("ZCARD", P .. ":ratelimited")
   local run = runs.release(P, id, args[2], args[3], "groupKey", "orderingSeq", "processedOn")
   if not run then return { "lost" } end
   local g, q = P .. ":group:" .. run[1], P .. ":groupq:" .. run[1]

@@ -56,7 +56,7 @@ def completed(run: JobRun, result: Any) -> SettleRecord:
         rule = retention_rule(job.options.remove_on_complete)
     ledger = ledger_head(run) if run.reported or _has_history(job.fields) else ""
     tokens = reported_tokens(run)
-    head = _head(job.id, run.entry, run.processed_on, "c", "0", "0", rule, "", str(tokens or ""), ledger)
+    head = _head(run, "c", "0", "0", rule, "", str(tokens or ""), ledger)
     return SettleRecord(run, head, text, tokens, result=result)
 
 
@@ -76,9 +76,7 @@ async def failed(
         backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
     tokens = reported_tokens(run)
     head = _head(
-        job.id,
-        run.entry,
-        run.processed_on,
+        run,
         "f",
         str(allowed),
         str(backoff),
@@ -91,8 +89,8 @@ async def failed(
     return SettleRecord(run, head, reason, tokens, error=error, duration_ms=ran_ms)
 
 
-def _head(*words: str) -> str:
-    return "\x1f".join(words)
+def _head(run: JobRun, *words: str) -> str:
+    return "\x1f".join((run.job.id, run.entry, run.processed_on, *words))
 
 
 def rate_limit_ms(error: RateLimitError, limiter_ms: int) -> int:
