@@ -119,7 +119,9 @@ async def _ask(address: Address, settings: Settings, secret: str | None, tls: ss
     except ssl.SSLError as error:
         raise _broken_tls(address, error) from error
     except (OSError, EOFError) as error:
-        raise _hung_up(address, tls) from error
+        hint = None if tls else "if it speaks TLS, use valkeys:// instead of valkey://"
+        message = f"{format_address(address)} closed the connection without an answer"
+        raise _unavailable(address, message, hint) from error
     finally:
         await wire.close()
 
@@ -333,8 +335,3 @@ def _stranger(address: Address, start: bytes, tls: ssl.SSLContext | None) -> Ser
     if tls is None and start[:2] in (b"\x15\x03", b"\x16\x03"):
         return _unavailable(address, f"{where} speaks TLS", "use valkeys:// instead of valkey://")
     return _unavailable(address, f"what answers on {where} is no Valkey server", "check host and port")
-
-
-def _hung_up(address: Address, tls: ssl.SSLContext | None) -> ServerUnavailableError:
-    hint = None if tls else "if it speaks TLS, use valkeys:// instead of valkey://"
-    return _unavailable(address, f"{format_address(address)} closed the connection without an answer", hint)

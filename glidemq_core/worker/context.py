@@ -115,8 +115,8 @@ class WorkerContext:
         self.events.emit("error", error)
 
     def report_texts(self, texts: list[str]) -> None:
-        """Report what a server function met beside its main business: texts of the server's errors."""
-        for text in texts:
+        """Report what a server function met beside its main business: texts of the server's errors, each once."""
+        for text in dict.fromkeys(texts):
             code = text.partition(" ")[0]
             self.report(
                 ServerError(

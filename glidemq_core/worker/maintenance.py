@@ -101,7 +101,7 @@ class Maintenance:
         self._context.background.extend(
             asyncio.create_task(loop)
             for loop in (
-                self._every(self._registration_ms, self._register),
+                self._every(lambda: max(1_000, options.stalled_interval // 2), self._register),
                 self._heartbeats.run(),
                 self._promotion_loop(),
                 self._every(lambda: options.stalled_interval, self._sweep, at_once=True),
@@ -132,9 +132,6 @@ class Maintenance:
             await self._context.attempt(step)
 
     # Registration --------------------------------------------------------------------------------------------
-
-    def _registration_ms(self) -> int:
-        return max(1_000, self._options.stalled_interval // 2)
 
     async def _register(self) -> None:
         context, queue, options = self._context, self._queue, self._options
@@ -192,7 +189,7 @@ class Maintenance:
         Returns when to come again, epoch ms.
         """
         tick = await sweeps.tick(self._queue, self._schedulers.question(self._queue.now_ms()))
-        self._report_once(tick.errors)
+        self._context.report_texts(tick.errors)
         await self._context.attempt(lambda: self._make_runs(tick))
         _, self._suspended_rank = await sweeps.sweep_suspended(self._queue, self._suspended_rank)
         delivered = await deliver_early(self._queue)
@@ -203,7 +200,7 @@ class Maintenance:
 
     async def _make_runs(self, tick: sweeps.Tick) -> None:
         """Make the runs of schedulers that a tick found due; what goes wrong keeps nothing else from being done."""
-        self._report_once(await self._schedulers.run(tick.schedulers, tick.at_ms))
+        self._context.report_texts(await self._schedulers.run(tick.schedulers, tick.at_ms))
 
     async def _walk_lists(self) -> None:
         """Look for list-sourced jobs of Node workers, once an interval: retries may promote many times a second."""
@@ -268,14 +265,11 @@ class Maintenance:
 
     def _handle(self, found: sweeps.Stalled) -> None:
         """Emit what a sweep found, and claim what it has queued again."""
-        self._report_once(found.errors)
+        self._context.report_texts(found.errors)
         for job_id in (*found.requeued, *found.failed):
             self._context.emit("stalled", job_id)
         if found.requeued:
             self._exchange.wake()
-
-    def _report_once(self, texts: list[str]) -> None:
-        self._context.report_texts(list(dict.fromkeys(texts)))
 
 
 def _version() -> str:

@@ -212,16 +212,10 @@ class EmbeddedServer:
     def _watch(self) -> None:
         """Start the watchdog, detached; it ends with the server."""
         path = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        module = ("-P", "-m", f"{__package__}.watchdog")
         with self._folder.open_log() as log:
             watchdog = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    f"{__package__}.watchdog",
-                    str(self.data_dir),
-                    str(self._linger),
-                ],
+                [sys.executable, *module, str(self.data_dir), str(self._linger)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

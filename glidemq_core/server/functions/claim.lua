@@ -1,7 +1,6 @@
 -- Claiming jobs: from the priority list, the LIFO list and the stream, as far as limits allow. What cannot be started
 -- is reported and put where it is tried again; it never keeps the jobs behind it from being started.
 
-local SET_ASIDE_MS = 60000 -- until a job whose start was refused is tried again, ms
 local MOST_BYTES = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
 local FIRST_PAGE = 32 -- entries of the first read
 
@@ -70,7 +69,7 @@ local function set_aside(P, id, now, stamp)
   local key = P .. ":job:" .. id
   local f = call("HMGET", key, "state", "processedOn", "priority")
   if f[1] ~= "waiting" and not (f[1] == "active" and f[2] == stamp) then return end
-  call("ZADD", P .. ":scheduled", util.int(util.num(f[3]) * PRIORITY_STEP + now + SET_ASIDE_MS), id)
+  call("ZADD", P .. ":scheduled", util.int(util.num(f[3]) * PRIORITY_STEP + now + RETRY_MS), id)
   call("HSET", key, "state", "delayed")
 end
 

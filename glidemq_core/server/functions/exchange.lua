@@ -50,7 +50,7 @@ register("exchange", {}, function(P, args)
     reply[8] = not limited.err and limited[2] or ""
   end
   for _, job in ipairs(c and c.parked or {}) do claims[#claims + 1] = job end
-  for i, text in ipairs(util.errors()) do reply[8 + i] = text end
+  for i, text in ipairs(noted_errors) do reply[8 + i] = text end
   return reply
 end)
 

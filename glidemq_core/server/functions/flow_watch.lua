@@ -32,8 +32,7 @@ register("flow", { "no-writes" }, function(P, args)
     line[tail] = id
   end
   for i = n + 5, #args do add(args[i]) end
-  local out, budget_list, known = { "ok", {} }, {}, {}
-  local done = 0
+  local out, budget_list, known, done = { "ok", {} }, {}, {}, 0
   while done < tail do
     done = done + 1
     local id = line[done]

@@ -45,8 +45,6 @@ function groups.refill(g, capacity, rate, now)
   return tokens
 end
 
-local RETRY_MS = 60000 -- until parked jobs that could not be woken are looked at again, ms
-
 function groups.park(P, id, job, seq)
   local score = seq > 0 and seq or tonumber(id) or util.num(job.timestamp)
   call("ZADD", P .. ":groupq:" .. job.groupKey, util.int(score), id)
@@ -87,10 +85,9 @@ function groups.try_start(P, id, job, now)
     return "full"
   end
   local wait, capacity, cost = 0, util.num(f[3]), util.num(job.cost, 1000)
-  local tokens = 0
   if capacity > 0 then
     local rate = util.num(f[4])
-    tokens = groups.refill(g, capacity, rate, now)
+    local tokens = groups.refill(g, capacity, rate, now)
     if cost > capacity then
       groups.too_expensive(P, id, now, false)
       jobs.leave_group(P, id, job, now)

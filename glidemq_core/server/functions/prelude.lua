@@ -12,12 +12,13 @@ local GROUP = "workers"
 local PRIORITY_STEP = 4398046511104 -- 2^42: score = priority * PRIORITY_STEP + due
 local NO_DEADLINE = "9999999999999" -- score in P:suspended of a job without deadline
 local EVENTS_CAP = 1000
+local RETRY_MS = 60000 -- until what was refused (a start, a promotion, a wake-up) is tried again
 local LAST_ID = "18446744073709551615-18446744073709551615" -- a stream that has it can take no entry any more
 
 local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 local audit, settle, claim = {}, {}, {}
 
--- Errors that this call met beside its main business, as texts and as a set; at most so many are kept.
+-- Errors met beside the main business of this call, to be named in its reply: as texts and as a set, at most so many.
 local noted_errors, MOST_ERRORS = {}, 8
 
 local function register(name, flags, fn)
@@ -125,10 +126,6 @@ function util.note_error(err)
   if #noted_errors < MOST_ERRORS and not noted_errors[text] then
     noted_errors[#noted_errors + 1], noted_errors[text] = text, true
   end
-end
-
-function util.errors()
-  return noted_errors
 end
 
 -- Call f and note its error, so that the rest of the call is done all the same. Returns whether it went well, and its first

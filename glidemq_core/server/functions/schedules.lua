@@ -131,7 +131,7 @@ register("schedule_tick", {}, function(P, args)
     end
     out[#out + 1] = outcome
   end
-  out[#out + 1] = util.errors()
+  out[#out + 1] = noted_errors
   return out
 end)
 

@@ -1,8 +1,6 @@
 -- What every worker does for the whole queue at its promotion tick and stall interval. Each call is atomic and
 -- bounded; any number of workers, Node's included, may sweep the same queue.
 
-local RETRY_MS = 60000 -- until what could not be promoted or woken is tried again, ms
-
 -- A due member of P:scheduled goes to where it is fetched from. Members without a live record are dropped.
 local function promote_one(P, member, priority, now)
   local id, subscription = member, nil
@@ -87,7 +85,7 @@ register("tick", {}, function(P, args)
   end
   more = more or #waking == 100 or util.moves_left <= 0
   local _, due = util.attempt(schedules.due, P, now, args[2] or "", args[3])
-  return { more and "more" or "ok", count, next_due(P), util.errors(), due or {} }
+  return { more and "more" or "ok", count, next_due(P), noted_errors, due or {} }
 end)
 
 -- Stalled jobs --------------------------------------------------------------------------------------------------
@@ -158,7 +156,7 @@ register("stalls", {}, function(P, args)
     end
   end
   runs.drop_entries(P, drop)
-  return { "ok", page[1], #page[2], again, failed, util.errors() }
+  return { "ok", page[1], #page[2], again, failed, noted_errors }
 end)
 
 -- List-sourced jobs of Python workers, by our index P:list-runs (score = latest heartbeat): the oldest heartbeats first.
@@ -184,7 +182,7 @@ end
 register("list_stalls", {}, function(P, args)
   local again, failed, limit = {}, {}, tonumber(args[4])
   local ended = sweep_index(P, tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), limit, again, failed)
-  return { ended == limit and "more" or "ok", again, failed, util.errors() }
+  return { ended == limit and "more" or "ok", again, failed, noted_errors }
 end)
 
 -- Jobs whose own lock ran out: a short one does so long before a stall interval has passed. Pending entries are only
@@ -212,7 +210,7 @@ register("lock_stalls", {}, function(P, args)
   end
   runs.drop_entries(P, drop)
   local last = #page == 100 and page[100][1] or ""
-  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed, util.errors() }
+  return { "ok", last, shortest < math.huge and util.int(shortest) or "0", again, failed, noted_errors }
 end)
 
 -- Part of a slow walk over the job hashes for list-sourced jobs of Node workers, which nobody indexes: some 5000
