@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .base import Actions, Context, Danger, PageContext
+from .base import Actions, Context, PageContext
 from .protocols import Page
 
 if TYPE_CHECKING:
@@ -79,30 +79,21 @@ def _cannot_decide(verb: Verb) -> Callable[[ApprovalContext], str | None]:
     return why_not
 
 
+def _cannot_all(verb: Verb) -> Callable[[ApprovalContext], str | None]:
+    return lambda context: context.page.why_not_all(verb)
+
+
 ACTIONS: Actions[ApprovalContext] = Actions("approvals")
 
 
-@ACTIONS(
-    "approvals.approve",
-    "a",
-    danger=Danger.CHANGE,
-    why_not=_cannot_decide("approve"),
-    footer=10,
-    command="approve",
-)
+@ACTIONS.changes("approvals.approve", "a", why_not=_cannot_decide("approve"), footer=10, command="approve")
 async def _approve(context: ApprovalContext) -> str | None:
     """Approve the job as shown; pressed again, send the decision at once."""
     return await context.page.decide("approve", context.needed)
 
 
-@ACTIONS(
-    "approvals.reject",
-    "r",
-    danger=Danger.CHANGE,
-    why_not=_cannot_decide("reject"),
-    prompts=True,
-    footer=20,
-    command="reject",
+@ACTIONS.changes(
+    "approvals.reject", "r", why_not=_cannot_decide("reject"), prompts=True, footer=20, command="reject"
 )
 async def _reject(context: ApprovalContext) -> str | None:
     """Reject the job as shown, with a reason; pressed again, send the decision at once."""
@@ -113,7 +104,7 @@ def _cannot_edit(context: ApprovalContext) -> str | None:
     return _needs_one(context) or context.page.why_not_approve()
 
 
-@ACTIONS("approvals.edit", "e", danger=Danger.CHANGE, why_not=_cannot_edit, prompts=True, footer=30)
+@ACTIONS.changes("approvals.edit", "e", why_not=_cannot_edit, prompts=True, footer=30)
 async def _edit(context: ApprovalContext) -> str | None:
     """Edit the payload, look at the difference, and approve with it."""
     return await context.page.edit(context.needed)
@@ -123,7 +114,7 @@ def _cannot_comment(context: ApprovalContext) -> str | None:
     return _needs_one(context) or context.page.why_not_change()
 
 
-@ACTIONS("approvals.comment", "c", danger=Danger.CHANGE, why_not=_cannot_comment, prompts=True, footer=60)
+@ACTIONS.changes("approvals.comment", "c", why_not=_cannot_comment, prompts=True, footer=60)
 async def _comment(context: ApprovalContext) -> str | None:
     """Write a comment that goes with the approval."""
     return await context.page.comment(context.needed)
@@ -135,25 +126,14 @@ def _mark(context: ApprovalContext) -> None:
     context.page.mark()
 
 
-@ACTIONS(
-    "approvals.approve-all",
-    "A",
-    title="approve selected",
-    danger=Danger.CHANGE,
-    why_not=lambda context: context.page.why_not_all("approve"),
-)
+@ACTIONS.changes("approvals.approve-all", "A", title="approve selected", why_not=_cannot_all("approve"))
 async def _approve_all(context: ApprovalContext) -> str | None:
     """Approve every selected job; pressed again, send what is held back at once."""
     return await context.page.decide_all("approve")
 
 
-@ACTIONS(
-    "approvals.reject-all",
-    "R",
-    title="reject selected",
-    danger=Danger.CHANGE,
-    why_not=lambda context: context.page.why_not_all("reject"),
-    prompts=True,
+@ACTIONS.changes(
+    "approvals.reject-all", "R", title="reject selected", why_not=_cannot_all("reject"), prompts=True
 )
 async def _reject_all(context: ApprovalContext) -> str | None:
     """Reject every selected job with one reason; pressed again, send what is held back at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from ..text.safe import short
 from .protocols import Console, Page
@@ -114,6 +114,9 @@ class Words:
     complete: Callable[[Context], Sequence[str]] = lambda _: ()
 
 
+Run: TypeAlias = Callable[[C], Awaitable[str | None] | str | None]
+
+
 class Options(TypedDict, Generic[C], total=False):
     """What few actions need, see `Action`."""
 
@@ -145,7 +148,7 @@ class Action(Generic[C]):
     #: The question of a dangerous action; answering no ends it.
     ask: Callable[[C], Question] | None = None
     #: Do it; the text returned is shown in the status line.
-    run: Callable[[C], Awaitable[str | None] | str | None]
+    run: Run[C]
     #: `run` opens a dialog: what is typed right after the key belongs there.
     prompts: bool = False
     #: Place in the footer, lower first; None leaves it out.
@@ -172,7 +175,8 @@ class Action(Generic[C]):
 class Actions(list[Action[C]]):
     """The actions of one screen, in the order of its help. Calling it makes an action of the function below.
 
-    The title is the last part of the id unless another is given, the help is the docstring of the function.
+    The last part of the id is the title unless one is given, and the command of an action that takes words;
+    the help is the docstring of the function.
     """
 
     def __init__(self, scope: str = EVERYWHERE) -> None:
@@ -181,13 +185,18 @@ class Actions(list[Action[C]]):
 
     def __call__(
         self, id: str, *keys: str, title: str | None = None, **options: Unpack[Options[C]]
-    ) -> Callable[[Callable[[C], Awaitable[str | None] | str | None]], Action[C]]:
-        def add(run: Callable[[C], Awaitable[str | None] | str | None]) -> Action[C]:
+    ) -> Callable[[Run[C]], Action[C]]:
+        """Add an action; one that changes something is added by `changes`."""
+        name = id.rpartition(".")[2]
+        if "takes" in options:
+            options.setdefault("command", name)
+
+        def add(run: Run[C]) -> Action[C]:
             action = Action(
                 id=id,
                 keys=keys,
                 scope=self._scope,
-                title=title or id.rpartition(".")[2].replace("-", " "),
+                title=title or name.replace("-", " "),
                 help=run.__doc__ or "",
                 run=run,
                 **options,
@@ -196,3 +205,10 @@ class Actions(list[Action[C]]):
             return action
 
         return add
+
+    def changes(
+        self, id: str, *keys: str, title: str | None = None, **options: Unpack[Options[C]]
+    ) -> Callable[[Run[C]], Action[C]]:
+        """Add an action that changes something; one that asks cannot simply be undone."""
+        options.setdefault("danger", Danger.CONFIRM if "ask" in options else Danger.CHANGE)
+        return self(id, *keys, title=title, **options)

@@ -77,7 +77,7 @@ def _back(context: Context) -> None:
     context.page.step_back()
 
 
-@ACTIONS("theme", "ctrl+t", command="theme", takes=_THEME)
+@ACTIONS("theme", "ctrl+t", takes=_THEME)
 def _theme(context: Context) -> str:
     """Change the theme; without a name, take the next one."""
     return context.console.choose_theme(context.words[0] if context.words else None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from ..model.flows import TopUpRequest, caps_of, root_of
 from ..text.format import plural
 from ..text.safe import short
-from .base import Action, Actions, Context, Danger, P_co, PageContext, Question, Unchanged, Words
+from .base import Action, Actions, Context, P_co, PageContext, Question, Unchanged, Words
 from .jobs import control as jobs
 from .protocols import Page
 
@@ -99,7 +99,7 @@ def _cannot_top_up(context: FlowListContext) -> str | None:
     return None if caps_of(flow.budget) else "its budget has no cap that could be raised"
 
 
-@_LIST("flows.top-up", "T", danger=Danger.CHANGE, why_not=_cannot_top_up, prompts=True, footer=20)
+@_LIST.changes("flows.top-up", "T", why_not=_cannot_top_up, prompts=True, footer=20)
 async def _top_up(context: FlowListContext) -> str:
     """Raise the caps of the flow's budget and let its parked jobs go on; shows first what would happen."""
     assert context.flow is not None
@@ -162,7 +162,7 @@ def _cannot_retry(context: FlowListContext) -> str | None:
     return jobs.needs_job(context) or found
 
 
-@_PAGE("flow.retry", "R", danger=Danger.CHANGE, why_not=_cannot_retry, footer=30)
+@_PAGE.changes("flow.retry", "R", why_not=_cannot_retry, footer=30)
 async def _retry(context: FlowListContext) -> str:
     """Let the selected failed job run again, or the failed child that keeps the selected parent."""
     job = _failed_job(context)
@@ -190,14 +190,8 @@ def _ask_release(context: FlowListContext) -> Question:
     )
 
 
-@_PAGE(
-    "flow.release",
-    "L",
-    title="release parent",
-    danger=Danger.CONFIRM,
-    why_not=_cannot_release,
-    ask=_ask_release,
-    footer=40,
+@_PAGE.changes(
+    "flow.release", "L", title="release parent", why_not=_cannot_release, ask=_ask_release, footer=40
 )
 async def _release(context: FlowListContext) -> str:
     """Release a parent from the children that failed or are gone: it runs without them."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from ..text.format import window
 from ..text.parse import parse_count, parse_rate
-from .base import Actions, Context, Danger, Question
+from .base import Actions, Context, Question
 from .perform import UNCHANGED, ask_value
 from .queues import QUEUE, QueueListContext, needed_queue, needs, needs_queue
 
 if TYPE_CHECKING:
-    from glidemq_core.records import QueueSnapshot
+    pass
 
 
 ACTIONS: Actions[QueueListContext] = Actions("limits")
@@ -23,20 +23,15 @@ def _open(context: QueueListContext) -> None:
     context.page.open_selected()
 
 
-def _own_rpm(row: QueueSnapshot) -> bool:
-    return row.rpm.source == "queue" and bool(row.rpm.max)
+_no_rpm = needs(
+    lambda row: row.rpm.source == "queue" and row.rpm.max,
+    "no cap on starts is set for this queue; workers' own caps are theirs",
+)
+_no_slots = needs(lambda row: row.global_concurrency is not None, "no cap on jobs at once is set here")
 
 
-@ACTIONS(
-    "limits.set-rpm",
-    "m",
-    title="set RPM",
-    danger=Danger.CHANGE,
-    why_not=needs_queue,
-    prompts=True,
-    footer=20,
-    command="set-rpm",
-    takes=QUEUE,
+@ACTIONS.changes(
+    "limits.set-rpm", "m", title="set RPM", why_not=needs_queue, prompts=True, footer=20, takes=QUEUE
 )
 async def _set_rpm(context: Context) -> str:
     """Cap the starts of all workers of the queue together, as 60 a minute or 60/10s."""
@@ -71,16 +66,8 @@ def _ask_clear_rpm(context: Context) -> Question:
     )
 
 
-@ACTIONS(
-    "limits.clear-rpm",
-    "M",
-    title="clear",
-    danger=Danger.CONFIRM,
-    why_not=needs(_own_rpm, "no cap on starts is set for this queue; workers' own caps are theirs"),
-    ask=_ask_clear_rpm,
-    footer=25,
-    command="clear-rpm",
-    takes=QUEUE,
+@ACTIONS.changes(
+    "limits.clear-rpm", "M", title="clear", why_not=_no_rpm, ask=_ask_clear_rpm, footer=25, takes=QUEUE
 )
 async def _clear_rpm(context: Context) -> str:
     """Lift the queue's own cap on starts."""
@@ -90,15 +77,13 @@ async def _clear_rpm(context: Context) -> str:
     return f"{context.shown_queue}: no cap on starts any more"
 
 
-@ACTIONS(
+@ACTIONS.changes(
     "limits.set-concurrency",
     "c",
     title="set slots",
-    danger=Danger.CHANGE,
     why_not=needs_queue,
     prompts=True,
     footer=30,
-    command="set-concurrency",
     takes=QUEUE,
 )
 async def _set_concurrency(context: Context) -> str:
@@ -119,7 +104,7 @@ async def _set_concurrency(context: Context) -> str:
     return f"{context.shown_queue}: at most {most:,} jobs at once"
 
 
-def _ask_clear_concurrency(context: Context) -> Question:
+def _ask_clear_slots(context: Context) -> Question:
     row = needed_queue(context)
     return Question(
         title=f"Lift the cap on jobs at once of {context.shown_queue}?",
@@ -128,15 +113,13 @@ def _ask_clear_concurrency(context: Context) -> Question:
     )
 
 
-@ACTIONS(
+@ACTIONS.changes(
     "limits.clear-concurrency",
     "C",
     title="clear",
-    danger=Danger.CONFIRM,
-    why_not=needs(lambda row: row.global_concurrency is not None, "no cap on jobs at once is set here"),
-    ask=_ask_clear_concurrency,
+    why_not=_no_slots,
+    ask=_ask_clear_slots,
     footer=35,
-    command="clear-concurrency",
     takes=QUEUE,
 )
 async def _clear_concurrency(context: Context) -> str:

@@ -68,6 +68,9 @@ def needs(holds: Callable[[QueueSnapshot], object], words: str) -> Callable[[Con
     return why_not
 
 
+_cannot_pause = needs(lambda row: not row.paused, "it is paused already")
+_cannot_resume = needs(lambda row: row.paused, "it is not paused")
+_cannot_retry = needs(lambda row: row.failed, "nothing has failed in {queue}")
 #: A queue is typed after the command.
 QUEUE = Words(
     "queue", lambda context: [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
@@ -83,7 +86,7 @@ def _open(context: QueuesContext) -> None:
 # --- pause and resume --------------------------------------------------------------------------------------
 
 
-@ACTIONS("queue.pause-or-resume", "p", title="pause", danger=Danger.CHANGE, why_not=needs_queue, footer=20)
+@ACTIONS.changes("queue.pause-or-resume", "p", title="pause", why_not=needs_queue, footer=20)
 async def _pause_or_resume(context: Context) -> str:
     """Pause the selected queue, or resume it when it is paused."""
     return await (_resumed if needed_queue(context).paused else _paused)(context)
@@ -102,25 +105,13 @@ async def _resumed(context: Context) -> str:
     return f"{context.shown_queue} resumed"
 
 
-@ACTIONS(
-    "queue.pause",
-    danger=Danger.CHANGE,
-    why_not=needs(lambda row: not row.paused, "it is paused already"),
-    command="pause",
-    takes=QUEUE,
-)
+@ACTIONS.changes("queue.pause", why_not=_cannot_pause, takes=QUEUE)
 async def _pause(context: Context) -> str:
     """Pause a queue: no new job starts there."""
     return await _paused(context)
 
 
-@ACTIONS(
-    "queue.resume",
-    danger=Danger.CHANGE,
-    why_not=needs(lambda row: row.paused, "it is not paused"),
-    command="resume",
-    takes=QUEUE,
-)
+@ACTIONS.changes("queue.resume", why_not=_cannot_resume, takes=QUEUE)
 async def _resume(context: Context) -> str:
     """Resume a paused queue."""
     return await _resumed(context)
@@ -139,16 +130,7 @@ def _ask_retry(context: Context) -> Question:
     )
 
 
-@ACTIONS(
-    "queue.retry-failed",
-    "R",
-    danger=Danger.CONFIRM,
-    why_not=needs(lambda row: row.failed, "nothing has failed in {queue}"),
-    ask=_ask_retry,
-    footer=30,
-    command="retry-failed",
-    takes=QUEUE,
-)
+@ACTIONS.changes("queue.retry-failed", "R", why_not=_cannot_retry, ask=_ask_retry, footer=30, takes=QUEUE)
 async def _retry_failed(context: Context) -> str:
     """Retry every failed job of the selected queue."""
     moved = await context.change(context.needed_queue, lambda queue, actor: queue.retry_jobs(actor=actor))
@@ -198,15 +180,8 @@ def _ask_drain(context: Context) -> Question:
     )
 
 
-@ACTIONS(
-    "queue.drain",
-    "D",
-    danger=Danger.TYPED,
-    why_not=_cannot_drain,
-    ask=_ask_drain,
-    footer=60,
-    command="drain",
-    takes=QUEUE,
+@ACTIONS.changes(
+    "queue.drain", "D", danger=Danger.TYPED, why_not=_cannot_drain, ask=_ask_drain, footer=60, takes=QUEUE
 )
 async def _drain(context: Context) -> str:
     """Remove every waiting job of the selected queue; delayed and prioritized ones stay."""

@@ -141,7 +141,7 @@ def _auto(context: StreamsContext) -> str:
     return context.page.choose_running()
 
 
-@_OPEN("tail", command="tail", takes=Words("job"))
+@_OPEN("tail", takes=Words("job"))
 def _tail(context: Context) -> None:
     """Follow the tokens of a job, as in `:tail chat:42`."""
     context.console.go("streams", context.job)

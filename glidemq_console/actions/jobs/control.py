@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 from ...text.safe import clean
-from ..base import Action, Actions, C, Context, Danger, PageContext, Question, Unchanged, Words
+from ..base import Action, Actions, C, Context, PageContext, Question, Unchanged, Words
 from ..protocols import Page
 from ..queues import QUEUE
 
@@ -102,7 +102,7 @@ def on_screen(scope: str, actions: Actions[C]) -> list[Action[C]]:
     ]
 
 
-@ON_A_JOB("retry", "R", danger=Danger.CHANGE, why_not=_cannot_retry, footer=20, command="retry", takes=JOB)
+@ON_A_JOB.changes("retry", "R", why_not=_cannot_retry, footer=20, takes=JOB)
 async def _retry(context: Context) -> str:
     """Let a failed job run again."""
     job = context.needed_job
@@ -110,9 +110,7 @@ async def _retry(context: Context) -> str:
     return f"{context.shown_job} waits again"
 
 
-@ON_A_JOB(
-    "promote", "P", danger=Danger.CHANGE, why_not=_cannot_promote, footer=30, command="promote", takes=JOB
-)
+@ON_A_JOB.changes("promote", "P", why_not=_cannot_promote, footer=30, takes=JOB)
 async def _promote(context: Context) -> str:
     """Let a delayed job start now."""
     job = context.needed_job
@@ -130,17 +128,7 @@ def _ask_remove(context: Context) -> Question:
     )
 
 
-@ON_A_JOB(
-    "remove",
-    "x",
-    "delete",
-    danger=Danger.CONFIRM,
-    why_not=needs_job,
-    ask=_ask_remove,
-    footer=40,
-    command="remove",
-    takes=JOB,
-)
+@ON_A_JOB.changes("remove", "x", "delete", why_not=needs_job, ask=_ask_remove, footer=40, takes=JOB)
 async def remove(context: Context) -> str:
     """Remove the job with everything it holds."""
     job, force = context.needed_job, context.job_state == "active"

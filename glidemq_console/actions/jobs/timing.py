@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...text.format import duration, plural
 from ...text.parse import parse_priority, parse_wait
 from ...text.safe import short
-from ..base import Actions, Context, Danger, Question, Unchanged
+from ..base import Actions, Context, Question, Unchanged
 from ..perform import UNCHANGED, ask_value
 from .control import JOB, on_screen, state_reason
 
@@ -32,9 +32,7 @@ def _cannot_change(context: Context) -> str | None:
     return state_reason(context, "changed", _NOT_STARTED)
 
 
-@_ON_A_JOB(
-    "delay", "d", danger=Danger.CHANGE, why_not=_cannot_change, prompts=True, command="set-delay", takes=JOB
-)
+@_ON_A_JOB.changes("delay", "d", why_not=_cannot_change, prompts=True, command="set-delay", takes=JOB)
 async def _delay(context: Context) -> str:
     """Let a job that has not started wait for some time, or start now."""
     job = context.needed_job
@@ -51,15 +49,7 @@ async def _delay(context: Context) -> str:
     return f"{context.shown_job} " + (f"starts in {duration(wait_ms)}" if wait_ms else "may start now")
 
 
-@_ON_A_JOB(
-    "priority",
-    "p",
-    danger=Danger.CHANGE,
-    why_not=_cannot_change,
-    prompts=True,
-    command="set-priority",
-    takes=JOB,
-)
+@_ON_A_JOB.changes("priority", "p", why_not=_cannot_change, prompts=True, command="set-priority", takes=JOB)
 async def _priority(context: Context) -> str:
     """Let a job that has not started go before others, or take its priority away."""
     job, row = context.needed_job, context.row
@@ -113,13 +103,8 @@ def _reasons(rows: Iterable[JobRow]) -> str:
     return "\n".join(lines)
 
 
-@ACTIONS(
-    "jobs.retry-listed",
-    "A",
-    danger=Danger.CONFIRM,
-    why_not=_cannot_retry_listed,
-    ask=_ask_retry_listed,
-    command="retry-listed",
+@ACTIONS.changes(
+    "jobs.retry-listed", "A", why_not=_cannot_retry_listed, ask=_ask_retry_listed, command="retry-listed"
 )
 async def _retry_listed(context: Context) -> str:
     """Retry every failed job that is listed: filter (/) by an error first, and only those are."""
