@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -47,6 +48,8 @@ class ConsoleScreen(Screen[None]):
     TAB: ClassVar[str] = ""
     #: Whether it lies over another screen, to which esc leads back.
     IS_PAGE: ClassVar[bool] = False
+    #: Classes that it has on a terminal of at least so many columns and rows.
+    BREAKPOINTS: ClassVar[Mapping[str, tuple[int, int]]] = {}
     AUTO_FOCUS = ""
 
     def __init__(self) -> None:
@@ -189,6 +192,9 @@ class ConsoleScreen(Screen[None]):
 
     def resized(self) -> None:
         """Draw again for another size."""
+        size = self.app.size
+        for name, (width, height) in self.BREAKPOINTS.items():
+            self.set_class(size.width >= width and size.height >= height, name)
         self.show(self.snapshot)
         self.console.set_interests()
 

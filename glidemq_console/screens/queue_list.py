@@ -9,10 +9,9 @@ from textual.timer import Timer
 from ..actions.queues import QueueListContext
 from ..model.snapshot import Snapshot, filter_queues
 from ..text.safe import clean
-from ..widgets.lists.row_list import RowList
 from ..widgets.status_line import Rule
 from ..widgets.styled import Parts, Styled
-from .frame import ConsoleScreen
+from .list_screen import ListScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
@@ -24,16 +23,13 @@ DETAIL_HEIGHT = 20
 _NO_MATCH: tuple[Parts, ...] = ([], [Styled("No queue matches the filter; esc clears it.", "dim")])
 
 
-class QueueListScreen(ConsoleScreen):
+class QueueListScreen(ListScreen):
     """A `RowList` whose keys are names of queues. Subclasses order them, and draw their rows and one detail."""
 
-    #: Id of the list, and of the title of the detail.
-    LIST: ClassVar[str]
+    #: Id of the title of the detail.
     TITLE: ClassVar[str]
     #: What the list says when no queue is known.
     NO_QUEUES: ClassVar[tuple[Parts, ...]]
-    #: The action that enter stands for.
-    OPEN: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +37,6 @@ class QueueListScreen(ConsoleScreen):
         self._detailed: str | None = None
         self._rest: Timer | None = None
         self._listed: list[QueueSnapshot] = []
-
-    @property
-    def lines(self) -> RowList:
-        return self.query_one(f"#{self.LIST}", RowList)
 
     @property
     def selected(self) -> str | None:
@@ -61,9 +53,6 @@ class QueueListScreen(ConsoleScreen):
         # A few rows more are worth more than a detail that leaves none.
         self.set_class(self.app.size.height < DETAIL_HEIGHT, "-short")
         super().resized()
-
-    def main_widget(self) -> RowList:
-        return self.lines
 
     def context(self) -> QueueListContext:
         return QueueListContext(console=self.console, page=self, snapshot=self.snapshot, queue=self.selected)
@@ -130,9 +119,6 @@ class QueueListScreen(ConsoleScreen):
         if self.selected != self._detailed:
             self._detailed = self.selected
             self.console.set_interests()
-
-    def on_row_list_chosen(self) -> None:
-        self.console.action_act(self.OPEN)
 
     # --- actions ---
 

@@ -9,8 +9,7 @@ from ...actions.base import Unchanged
 from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
-from ...widgets.lists.row_list import RowList
-from ..frame import ConsoleScreen
+from ..list_screen import ListScreen
 from .card import Review, ReviewCard
 from .prompts import ask_comment, ask_reason
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 SETTLE_S = 0.3
 
 
-class DecidingScreen(ConsoleScreen):
+class DecidingScreen(ListScreen):
     """A screen with a list of jobs that wait and a card; subclasses draw both."""
 
     def __init__(self) -> None:
@@ -35,10 +34,6 @@ class DecidingScreen(ConsoleScreen):
         self._marked: dict[JobRef, Approval] = {}
         self._comments: dict[JobRef, str] = {}
         self._moved_at = 0.0
-
-    @property
-    def lines(self) -> RowList:
-        return self.query_one("#inbox-list", RowList)
 
     @property
     def review(self) -> Review:

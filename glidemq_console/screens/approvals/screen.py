@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from glidemq_core import JobRef
     from glidemq_core.records import Approval, Inbox
 
-#: From this width on the card stands beside the list.
-SIDE_WIDTH = 100
 #: From this height on the buttons have air round them.
 TALL_HEIGHT = 36
 
@@ -42,6 +40,9 @@ class ApprovalsScreen(DecidingScreen):
 
     SCOPE = "approvals"
     TAB = "approvals"
+    LIST, OPEN = "inbox-list", "approvals.open"
+    # The card stands beside the list.
+    BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     BINDINGS = bindings(SCOPE)
     DEFAULT_CSS: ClassVar[str] = """
     ApprovalsScreen #inbox { height: 1fr; }
@@ -141,9 +142,7 @@ class ApprovalsScreen(DecidingScreen):
         return False
 
     def resized(self) -> None:
-        size = self.app.size
-        self.set_class(size.width >= SIDE_WIDTH, "-wide")
-        self.review.set_class(size.height >= TALL_HEIGHT, "-tall")
+        self.review.set_class(self.app.size.height >= TALL_HEIGHT, "-tall")
         super().resized()
 
     # --- drawing -------------------------------------------------------------------------------------------
@@ -293,9 +292,6 @@ class ApprovalsScreen(DecidingScreen):
     def on_row_list_highlighted(self) -> None:
         self._draw_card(self.console.now_ms())
         self.show_keys()
-
-    def on_row_list_chosen(self) -> None:
-        self.console.action_act("approvals.open")
 
     def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
         self._listed.sort_by_column(event.column)

@@ -55,6 +55,7 @@ class FlowsScreen(TopUpScreen):
     SCOPE = "flows"
     BINDINGS = bindings(SCOPE)
     TAB = "flows"
+    LIST, OPEN = "flow-list", "flows.open"
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,10 +65,6 @@ class FlowsScreen(TopUpScreen):
 
     def body(self) -> ComposeResult:
         yield RowList(COLUMNS, id="flow-list", empty=_EMPTY)
-
-    @property
-    def lines(self) -> RowList:
-        return self.query_one("#flow-list", RowList)
 
     @property
     def selected(self) -> Flow | None:
@@ -83,9 +80,6 @@ class FlowsScreen(TopUpScreen):
         return self._most
 
     # --- what the frame asks ---
-
-    def main_widget(self) -> RowList:
-        return self.lines
 
     def interests(self) -> Interests:
         seen = frozenset(self.lines.visible_keys())
@@ -152,9 +146,6 @@ class FlowsScreen(TopUpScreen):
     def on_row_list_highlighted(self) -> None:
         self.show_keys()
         self.console.set_interests()
-
-    def on_row_list_chosen(self) -> None:
-        self.console.action_act("flows.open")
 
     # --- actions ---
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import FlowNode
 
-#: From this width on the budget stands beside the tree.
-SIDE_WIDTH = 130
-
 COLUMNS = (
     Column(key="job", title="JOB", width=20, flexible=True, sortable=False),
     Column(key="id", title="ID", width=12, leaves=4, sortable=False),
@@ -45,7 +42,10 @@ class FlowScreen(TopUpScreen):
     SCOPE = "flow"
     BINDINGS = bindings(SCOPE)
     TAB = "flows"
+    LIST, OPEN = "flow-tree", "flow.open"
     IS_PAGE = True
+    # The budget stands beside the tree.
+    BREAKPOINTS: ClassVar = {"-wide": (130, 0)}
     DEFAULT_CSS: ClassVar[str] = """
     FlowScreen #flow-panes { height: 1fr; layout: vertical; }
     FlowScreen #flow-line { height: auto; margin-top: 1; }
@@ -72,10 +72,6 @@ class FlowScreen(TopUpScreen):
                 yield PartsView(id="flow-facts", wraps=True, hang=12)
 
     @property
-    def lines(self) -> RowList:
-        return self.query_one("#flow-tree", RowList)
-
-    @property
     def view(self) -> FlowView | None:
         """What is known of this flow."""
         view = self.snapshot.flow
@@ -88,9 +84,6 @@ class FlowScreen(TopUpScreen):
         return next((row.node for row in self._rows if row.key == key), None)
 
     # --- what the frame asks ---
-
-    def main_widget(self) -> RowList:
-        return self.lines
 
     def interests(self) -> Interests:
         return Interests(flow=self.ref)
@@ -113,10 +106,6 @@ class FlowScreen(TopUpScreen):
         if view is None or view.flow is None:
             return []
         return [Styled(view.flow.kind, "dim")]
-
-    def resized(self) -> None:
-        self.set_class(self.app.size.width >= SIDE_WIDTH, "-wide")
-        super().resized()
 
     # --- drawing ---
 
@@ -160,9 +149,6 @@ class FlowScreen(TopUpScreen):
 
     def on_row_list_highlighted(self) -> None:
         self.show_keys()
-
-    def on_row_list_chosen(self) -> None:
-        self.console.action_act("flow.open")
 
     def open_selected(self) -> None:
         node = self.selected

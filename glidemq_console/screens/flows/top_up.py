@@ -21,7 +21,7 @@ from ...widgets.dialog import Dialog
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled
-from ..frame import ConsoleScreen
+from ..list_screen import ListScreen
 from .text import amount_text, node_at
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
         self.dismiss(None)
 
 
-class TopUpScreen(ConsoleScreen):
+class TopUpScreen(ListScreen):
     """A screen on which budgets can be topped up."""
 
     async def ask_top_up(

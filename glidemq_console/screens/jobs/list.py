@@ -25,7 +25,7 @@ from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Cell, Parts, Styled
-from ..frame import ConsoleScreen
+from ..list_screen import ListScreen
 from ..registry import bindings
 
 if TYPE_CHECKING:
@@ -151,12 +151,13 @@ def state_of(tab: str) -> str | None:
     return None if tab == ALL else tab
 
 
-class JobsScreen(ConsoleScreen):
+class JobsScreen(ListScreen):
     """Jobs of one queue."""
 
     SCOPE = "jobs"
     BINDINGS = bindings(SCOPE)
     TAB = "jobs"
+    LIST, OPEN = "job-list", "jobs.open"
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,10 +168,6 @@ class JobsScreen(ConsoleScreen):
         yield TabBar(one_by_one=True, id="states")
         yield Rule(id="states-rule")
         yield RowList(COLUMNS, id="job-list")
-
-    @property
-    def lines(self) -> RowList:
-        return self.query_one("#job-list", RowList)
 
     @property
     def selected(self) -> JobRow | None:
@@ -186,9 +183,6 @@ class JobsScreen(ConsoleScreen):
         return self._query.state if self._query is not None else None
 
     # --- what the frame asks ---
-
-    def main_widget(self) -> RowList:
-        return self.lines
 
     def interests(self) -> Interests:
         first, last = self.lines.visible_range
@@ -327,9 +321,6 @@ class JobsScreen(ConsoleScreen):
     def on_row_list_highlighted(self) -> None:
         self.show_keys()
         self.console.set_interests()
-
-    def on_row_list_chosen(self) -> None:
-        self.console.action_act("jobs.open")
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "states" and self._query is not None:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Bytes of payload that `m` reads.
 WHOLE_PAYLOAD = 1 << 20
-#: From this width on the payload stands beside the story.
-SIDE_WIDTH = 100
 
 
 class JobScreen(ConsoleScreen):
@@ -35,6 +33,8 @@ class JobScreen(ConsoleScreen):
     BINDINGS = bindings(SCOPE)
     TAB = "jobs"
     IS_PAGE = True
+    # The payload stands beside the story.
+    BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     DEFAULT_CSS: ClassVar[str] = """
     JobScreen #job-panes { height: 1fr; layout: vertical; }
     JobScreen.-wide #job-panes { layout: horizontal; }
@@ -108,10 +108,6 @@ class JobScreen(ConsoleScreen):
             job_state=state,
             row=detail,
         )
-
-    def resized(self) -> None:
-        self.set_class(self.app.size.width >= SIDE_WIDTH, "-wide")
-        super().resized()
 
     # --- drawing ---
 

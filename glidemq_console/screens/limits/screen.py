@@ -20,9 +20,6 @@ from . import text as say
 if TYPE_CHECKING:
     from glidemq_core.records import Limits, QueueSnapshot
 
-#: From this width on the groups stand beside the meters.
-SIDE_WIDTH = 120
-
 COLUMNS = (
     Column(key="queue", title="QUEUE", width=12, flexible=True, sortable=False),
     Column(key="rpm", title="RPM", width=22, flexible=True, sortable=False),
@@ -53,6 +50,8 @@ class LimitsScreen(QueueListScreen):
     SCOPE = "limits"
     BINDINGS = bindings(SCOPE)
     TAB = "limits"
+    # The groups stand beside the meters.
+    BREAKPOINTS: ClassVar = {"-tall": (0, 32), "-wide": (120, 0)}
     LIST, TITLE, NO_QUEUES, OPEN = "limit-list", "limit-title", _EMPTY, "limits.open"
     DEFAULT_CSS: ClassVar[str] = """
     LimitsScreen #limit-detail { height: 12; }
@@ -83,12 +82,6 @@ class LimitsScreen(QueueListScreen):
 
     def status(self, snapshot: Snapshot) -> Parts:
         return self.with_filter(say.summary(self._listed, self.console.now_ms()))
-
-    def resized(self) -> None:
-        size = self.app.size
-        self.set_class(size.height >= 32, "-tall")
-        self.set_class(size.width >= SIDE_WIDTH, "-wide")
-        super().resized()
 
     # --- drawing ---
 

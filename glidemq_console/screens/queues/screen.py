@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 #: Sparkline cells beside the figure of done/min.
 SPARK = 10
-#: From this height on the detail pane has room for charts.
-CHART_HEIGHT, CHART_WIDTH = 32, 100
 
 COLUMNS = (
     Column(key="queue", title="QUEUE", width=16, flexible=True),
@@ -108,6 +106,8 @@ class QueuesScreen(QueueListScreen):
     SCOPE = "queues"
     BINDINGS = bindings(SCOPE)
     TAB = "queues"
+    # The detail has room for charts.
+    BREAKPOINTS: ClassVar = {"-charts": (100, 32)}
     LIST, TITLE, NO_QUEUES, OPEN = "queue-list", "queue-title", _EMPTY, "queue.open"
     DEFAULT_CSS: ClassVar[str] = """
     QueuesScreen #queue-detail { height: 8; }
@@ -161,11 +161,6 @@ class QueuesScreen(QueueListScreen):
         if snapshot.leaves_out_queues:
             search = "there are more: name those you need, glidemq console QUEUE..."
         return self.with_filter([Styled(words, "dim"), Styled(f" · {search}", "dim")])
-
-    def resized(self) -> None:
-        size = self.app.size
-        self.set_class(size.height >= CHART_HEIGHT and size.width >= CHART_WIDTH, "-charts")
-        super().resized()
 
     # --- drawing ---
 
