@@ -21,7 +21,7 @@ from ..text.safe import clean
 from ..text.wrap import Wrapper
 from ..widgets.key_bar import KeyBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
-from ..widgets.styled import Parts, Styled, width_of
+from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from . import frame_text
 from .command_line import CommandLine
 
@@ -259,11 +259,11 @@ class ConsoleScreen(Screen[None]):
             left = [
                 Styled("connection lost, ", "error", "bold"),
                 Styled(frame_text.retry_words(snapshot.link, now), "error"),
-                Styled(" · ", "dim"),
-                Styled("^r", "focus", "bold"),
+                dim(" · "),
+                hotkey("^r"),
                 Styled(" tries now", "foreground"),
                 Styled(f" · data {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
-                Styled(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}", "dim"),
+                dim(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}"),
             ]
         elif snapshot.link.state is LinkState.STALE:
             left = [Styled(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
@@ -284,23 +284,15 @@ class ConsoleScreen(Screen[None]):
         """What stands in the middle before the first answer."""
         address = clean(snapshot.link.address, single_line=True, limit=200)
         if snapshot.link.state is not LinkState.LOST:
-            return [[Styled("connecting to ", "dim"), Styled(address), Styled(" …", "dim")]]
+            return [[dim("connecting to "), Styled(address), dim(" …")]]
         return [
             [Styled("cannot reach the server", "error", "bold")],
             [],
-            [Styled("server   ", "dim"), Styled(address)],
+            [dim("server   "), Styled(address)],
             *self._reason_lines(snapshot.link.reason or ""),
-            [
-                Styled("next try ", "dim"),
-                Styled(frame_text.retry_words(snapshot.link, now).removeprefix("retry ")),
-            ],
+            [dim("next try "), Styled(frame_text.retry_words(snapshot.link, now).removeprefix("retry "))],
             [],
-            [
-                Styled("r", "focus", "bold"),
-                Styled(" try now   "),
-                Styled("q", "focus", "bold"),
-                Styled(" quit"),
-            ],
+            [hotkey("r"), Styled(" try now   "), hotkey("q"), Styled(" quit")],
         ]
 
     def _reason_lines(self, reason: str) -> list[Parts]:
@@ -308,9 +300,7 @@ class ConsoleScreen(Screen[None]):
         wrapper.start("reason")
         wrapper.add(clean(reason, single_line=True, limit=1_000))
         leads = ("reason   ", *(" " * 9 for _ in wrapper.lines))
-        return [
-            [Styled(lead, "dim"), Styled(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)
-        ]
+        return [[dim(lead), Styled(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)]
 
     # --- the filter ----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import cell_fit, clean
-from ..widgets.styled import Parts, Styled, width_of
+from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from .registry import ACTIONS, in_scope, key_text
 from .table import SCREENS
 
@@ -20,7 +20,7 @@ _BEFORE_DATA = (("refresh", "try now"), ("quit", "quit"), ("help", "help"))
 
 
 def dot() -> Styled:
-    return Styled(" · ", "dim")
+    return dim(" · ")
 
 
 def link_words(link: Link, now_ms: int, rtt_ms: float | None) -> Styled:
@@ -58,16 +58,12 @@ def header(
     # How the connection stands is read before all else: the name is cut for it, the version left out.
     room = width - 3 - width_of([Styled("glidemq  "), *state, *right])
     name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
-    left = [
-        Styled("glidemq", "focus", "bold"),
-        Styled("  "),
-        Styled(cell_fit(name, max(8, room)), "", "bold"),
-    ]
+    left = [hotkey("glidemq"), Styled("  "), Styled(cell_fit(name, max(8, room)), "", "bold")]
     if snapshot.server is not None:
         mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
         version = f"valkey {clean(snapshot.server.version, single_line=True, limit=20)}{mode}"
         if width_of([Styled(name), dot(), Styled(version)]) <= room:
-            left += [dot(), Styled(version, "dim")]
+            left += [dot(), dim(version)]
     return [*left, *state], right
 
 
@@ -77,14 +73,14 @@ def _header_right(
     """Who, when, and how many approvals."""
     right: list[Styled] = []
     if width >= 100:
-        right += [Styled(clean(user, single_line=True, limit=30), "dim"), dot()]
-    right += [Styled(fmt.clock(now_ms, zone), "dim")]
+        right += [dim(clean(user, single_line=True, limit=30)), dot()]
+    right += [dim(fmt.clock(now_ms, zone))]
     asked = snapshot.approvals
     if asked:
         words = f"◆ {asked:,} approval{'' if asked == 1 else 's'}" if width >= 70 else f"◆ {asked:,}"
         right += [dot(), Styled(words, "person", "bold")]
     elif asked == 0 and width >= 100:
-        right += [dot(), Styled("no approvals", "dim")]
+        right += [dot(), dim("no approvals")]
     return [*right, Styled(" ")]
 
 
@@ -132,7 +128,7 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
 
 
 def _plain_entry(action_id: str, title: str) -> tuple[str, Parts]:
-    key = Styled(key_text(ACTIONS[action_id].keys[0]), "focus", "bold")
+    key = hotkey(key_text(ACTIONS[action_id].keys[0]))
     return action_id, [key, Styled(f" {title}", "foreground")]
 
 
@@ -149,15 +145,11 @@ def held_parts(undoable: Sequence[Pending], held: int, now_ms: int) -> Parts:
     what = name_of(undoable[0].ref) if len(undoable) == 1 else fmt.plural(len(undoable), "job")
     due = fmt.countdown(min(pending.due_ms for pending in undoable), now_ms)
     rest = f" and {held - len(undoable)} more" if held > len(undoable) else ""
-    return [
-        Styled(f"{doing} {what} in {due}{rest}", "warning"),
-        Styled("  z", "focus", "bold"),
-        Styled(" undo"),
-    ]
+    return [Styled(f"{doing} {what} in {due}{rest}", "warning"), hotkey("  z"), Styled(" undo")]
 
 
 def cost_parts(snapshot: Snapshot) -> Parts:
     """What this console costs the server."""
     if snapshot.stats is None or snapshot.link.state is LinkState.LOST:
         return []
-    return [Styled(f"{snapshot.stats.commands_per_s:.1f} cmd/s ", "dim")]
+    return [dim(f"{snapshot.stats.commands_per_s:.1f} cmd/s ")]

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from ..actions.base import EVERYWHERE, Action, Context
 from ..widgets.overlay import Overlay
-from ..widgets.styled import Parts, Styled
+from ..widgets.styled import Parts, Styled, dim, hotkey
 from .registry import in_scope, key_text
 
 #: Cells of the keys before what they do.
@@ -24,16 +24,13 @@ _MOVES = (
 
 def help_lines(scope: str, context: Context) -> list[Parts]:
     """Keys and what they do; what is not possible now says why."""
-    lines: list[Parts] = [[Styled("this screen", "focus", "bold")]]
+    lines: list[Parts] = [[hotkey("this screen")]]
     lines += _actions(in_scope(scope), context)
-    lines += [[], [Styled("everywhere", "focus", "bold")]]
+    lines += [[], [hotkey("everywhere")]]
     taken = {key for action in in_scope(scope) for key in action.keys}
     lines += _actions(in_scope(EVERYWHERE), context, taken)
-    lines += [[], [Styled("lists", "focus", "bold")]]
-    lines += [
-        [Styled(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), Styled(words, "dim")]
-        for keys, words in _MOVES
-    ]
+    lines += [[], [hotkey("lists")]]
+    lines += [[Styled(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), dim(words)] for keys, words in _MOVES]
     return lines
 
 
@@ -48,7 +45,7 @@ def _actions(actions: list[Action[Any]], context: Context, taken: Collection[str
             Styled(action.help),
         ]
         if reason is not None:
-            line = [line[0], Styled(action.help, "dim"), Styled(f"  ({reason})", "warning")]
+            line = [line[0], dim(action.help), Styled(f"  ({reason})", "warning")]
         lines.append(line)
     return lines
 

@@ -10,7 +10,7 @@ from ..actions.queues import QueueListContext
 from ..model.snapshot import Snapshot, filter_queues
 from ..text.safe import clean
 from ..widgets.status_line import Rule
-from ..widgets.styled import Parts, Styled
+from ..widgets.styled import Parts, dim
 from .list_screen import ListScreen
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REST_S = 0.2
 #: Below this height the detail is not beside the list: `d` opens it alone.
 DETAIL_HEIGHT = 20
-_NO_MATCH: tuple[Parts, ...] = ([], [Styled("No queue matches the filter; esc clears it.", "dim")])
+_NO_MATCH: tuple[Parts, ...] = ([], [dim("No queue matches the filter; esc clears it.")])
 
 
 class QueueListScreen(ListScreen):

@@ -33,6 +33,21 @@ class Styled(NamedTuple):
     """Theme variable of the background; None leaves that of the line."""
 
 
+def dim(text: str) -> Styled:
+    """Return text that stands back."""
+    return Styled(text, "dim")
+
+
+def label(text: str) -> Styled:
+    """Return the name of what follows it."""
+    return Styled(text, "label")
+
+
+def hotkey(text: str) -> Styled:
+    """Return a key to press."""
+    return Styled(text, "focus", "bold")
+
+
 Parts: TypeAlias = Sequence[Styled]
 Cell: TypeAlias = "str | Styled | Parts"
 

@@ -13,7 +13,7 @@ from ...text import format as fmt
 from ...text.audit import detail_words
 from ...text.safe import clean
 from ...widgets.overlay import Overlay
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 
 if TYPE_CHECKING:
     from glidemq_core.records import AuditEntry
@@ -21,31 +21,30 @@ if TYPE_CHECKING:
 
 def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> list[Parts]:
     """The overlay's lines. `name` is safe text."""
-    lines: list[Parts] = [[Styled("audit ", "dim"), Styled(name, "", "bold")], []]
+    lines: list[Parts] = [[dim("audit "), Styled(name, "", "bold")], []]
     if not entries:
-        return [*lines, [Styled("No person has changed anything about this job through glidemq.", "dim")]]
+        return [*lines, [dim("No person has changed anything about this job through glidemq.")]]
     now, zone = console.now_ms(), console.config.zone
     for entry in entries:
         by, via = (clean(text, single_line=True, limit=60) for text in (entry.by, entry.via))
         lines.append(
             [
-                Styled(f"{fmt.moment(epoch_ms(entry.at), now, zone)}  ", "dim"),
+                dim(f"{fmt.moment(epoch_ms(entry.at), now, zone)}  "),
                 Styled(by, "", "bold"),
                 Styled(f"  {clean(entry.action, single_line=True, limit=40)}"),
-                Styled(f"  {clean(entry.outcome, single_line=True, limit=40)}", "dim"),
-                Styled(f"  via {via} on {clean(entry.host, single_line=True, limit=60)}", "dim"),
+                dim(f"  {clean(entry.outcome, single_line=True, limit=40)}"),
+                dim(f"  via {via} on {clean(entry.host, single_line=True, limit=60)}"),
             ]
         )
         if detail := detail_words(entry.detail):
-            lines.append([Styled(f"          {clean(detail, single_line=True, limit=200)}", "dim")])
+            lines.append([dim(f"          {clean(detail, single_line=True, limit=200)}")])
         if entry.comment:
             lines.append([Styled(f"          “{clean(entry.comment, single_line=True, limit=400)}”")])
         if entry.shown_hash:
             lines.append(
                 [
-                    Styled(
-                        f"          was shown {clean(entry.shown_hash, single_line=True, limit=16)}  entry {entry.seq}",
-                        "dim",
+                    dim(
+                        f"          was shown {clean(entry.shown_hash, single_line=True, limit=16)}  entry {entry.seq}"
                     )
                 ]
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ...model.approvals import DRAWN_LIMIT
 from ...text import format as fmt
 from ...text.safe import clean, json_line, mask, mask_arguments, short
-from ...widgets.styled import Styled
+from ...widgets.styled import Styled, dim
 from ...widgets.wrapped_text import QUOTED, Paragraph
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _draft(one: Approval, reveal: bool) -> Part:
     if one.draft:
         return _quoted("draft", one.draft, reveal)
     words = "it wrote nothing since it started" if one.chunks else "it streamed nothing since it started"
-    return Part("draft", (Paragraph(Styled(words, "dim")),))
+    return Part("draft", (Paragraph(dim(words)),))
 
 
 def _raw(one: Approval, reveal: bool) -> Part:

@@ -22,7 +22,7 @@ from textual.widgets import Button, Static, TextArea
 from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import clean, json_line
 from ...widgets.safe_input import act_in_turn
-from ...widgets.styled import Styled
+from ...widgets.styled import Styled, dim
 from ...widgets.wrapped_text import Prose
 
 #: Bytes of a payload that can be edited here.
@@ -144,7 +144,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
             return
         self._edited = Edited(value)
         marked = [Styled(f"{mark} {text}", MARK_STYLES[mark]) for mark, text in lines]
-        note = Styled("what differs is masked here, because it is a secret", "dim")
+        note = dim("what differs is masked here, because it is a secret")
         self.query_one("#difference", Prose).show_paragraphs(marked or [note])
         self._show_step(True)
 

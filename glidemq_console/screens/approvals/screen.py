@@ -21,7 +21,7 @@ from ...text.safe import clean
 from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 from ..registry import bindings
 from . import text as say
 from .card import Review, ReviewCard
@@ -115,7 +115,7 @@ class ApprovalsScreen(DecidingScreen):
         if self._marked:
             parts += [Styled(f"{len(self._marked)} selected  A R", "focus"), Styled("  ")]
         user = clean(self.console.config.user, single_line=True, limit=40)
-        return [*parts, Styled(f"acting as {user}", "dim")]
+        return [*parts, dim(f"acting as {user}")]
 
     def held_parts(self, now: int) -> Parts:
         told_on_card = self._is_card or self.has_class("-wide")
@@ -165,7 +165,7 @@ class ApprovalsScreen(DecidingScreen):
         lines.stale = self.has_class("-old")
         lines.set_sort(SORT_COLUMNS[self._listed.sort], descending=False)
         lines.set_empty(
-            [[], [Styled("Nothing here matches the filter; esc clears it.", "dim")]]
+            [[], [dim("Nothing here matches the filter; esc clears it.")]]
             if self._listed.filter and inbox.items
             else say.EMPTY
         )
@@ -210,10 +210,10 @@ class ApprovalsScreen(DecidingScreen):
         read = len(inbox.items) - hidden
         left = say.summary(listed, read, max(read, inbox.total - hidden), now)
         shown = f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else "all queues"
-        right = [Styled("sort ", "dim"), Styled(self._listed.sort), Styled("  ")]
+        right = [dim("sort "), Styled(self._listed.sort), Styled("  ")]
         right.append(Styled(shown, "focus" if self._listed.filter else "dim"))
         if not inbox.complete:
-            right.append(Styled(" · still searching queues", "dim"))
+            right.append(dim(" · still searching queues"))
         self.query_one("#inbox-head", StatusLine).show(left, [*right, Styled(" ")])
 
     def _draw_card(self, now: int) -> None:
@@ -255,7 +255,7 @@ class ApprovalsScreen(DecidingScreen):
         elif not self.is_seen:
             note = say.unseen_words(shown, read=not self.is_cut, reading=self.is_reading)
         elif comment := self._comments.get(shown.ref):
-            note = [Styled("comment  ", "dim"), Styled(clean(comment, single_line=True, limit=200))]
+            note = [dim("comment  "), Styled(clean(comment, single_line=True, limit=200))]
         waits: set[str] = set()
         if blocked is not None or outbox.is_sending(shown.ref) or (pending is None and self.has_changed):
             waits = {"approve", "reject"}

@@ -12,7 +12,7 @@ from ...text import format as fmt
 from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import short
 from ...widgets.lists.columns import Column
-from ...widgets.styled import Cell, Parts, Styled
+from ...widgets.styled import Cell, Parts, Styled, dim, hotkey
 from ...widgets.wrapped_text import Paragraph
 from .card_text import HEAD_REASON, streamed_words
 
@@ -55,13 +55,10 @@ def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) ->
     look = "dim" if pending is not None else "foreground"
     return {
         "in": held_parts(pending, now, sending=sending) if pending is not None else left_parts(one, now),
-        "job": [
-            Styled(f"{short(one.queue)} ", "dim" if pending is not None else ""),
-            Styled(short(one.id), "dim"),
-        ],
+        "job": [Styled(f"{short(one.queue)} ", "dim" if pending is not None else ""), dim(short(one.id))],
         "what": Styled(short(one.name), look),
-        "why": Styled(short(one.reason) or "waits for a signal", "dim"),
-        "waits": Styled(fmt.age(epoch_ms(one.suspended_at), now), "dim"),
+        "why": dim(short(one.reason) or "waits for a signal"),
+        "waits": dim(fmt.age(epoch_ms(one.suspended_at), now)),
         "cost": Styled(fmt.money(cost), "foreground" if cost else "dim"),
     }
 
@@ -69,7 +66,7 @@ def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) ->
 def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts:
     """`7 wait for a person · next in 3m 12s`; `read` of them are known, `items` match a filter."""
     if not total:
-        return [Styled("nothing is waiting for approval", "dim")]
+        return [dim("nothing is waiting for approval")]
     verb = "waits" if total == 1 else "wait"
     words = f"{total:,} {verb} for a person"
     if total > read:
@@ -77,7 +74,7 @@ def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts
     parts = [Styled(words, "person", "bold")]
     soonest = min((one for one in items if one.deadline_at), key=lambda one: one.deadline_at, default=None)  # type: ignore[arg-type,return-value]  # those without were left out
     if soonest is not None:
-        parts += [Styled(" · next in ", "dim"), left_parts(soonest, now)]
+        parts += [dim(" · next in "), left_parts(soonest, now)]
     if len(items) < read:
         parts.append(Styled(f" · {len(items):,} match", "warning"))
     return parts
@@ -88,22 +85,22 @@ def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
     asked, deadline = epoch_ms(one.suspended_at), epoch_ms(one.deadline_at)
     lines: list[Parts] = [
         [
-            Styled(short(one.queue, 60), "dim"),
-            Styled(" : ", "dim"),
+            dim(short(one.queue, 60)),
+            dim(" : "),
             Styled(short(one.id, 60), "", "bold"),
             Styled(f"  {short(one.name, 60)}"),
         ],
         [Styled("◆ ", "person"), Styled(short(one.reason, HEAD_REASON) or "waits for a signal", "person")],
         [
-            Styled("suspended ", "dim"),
+            dim("suspended "),
             Styled(fmt.moment(asked, now, zone)),
             *(
-                [Styled(" · no deadline", "dim")]
+                [dim(" · no deadline")]
                 if deadline is None
                 else [
-                    Styled(" · decides by ", "dim"),
+                    dim(" · decides by "),
                     Styled(fmt.moment(deadline, now, zone)),
-                    Styled(" · ", "dim"),
+                    dim(" · "),
                     left_parts(one, now),
                 ]
             ),
@@ -116,13 +113,13 @@ def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
         verb = "waits" if one.waiting_behind == 1 else "wait"
         behind = f"{fmt.plural(one.waiting_behind, 'job')} {verb} behind it"
         flow = f" (budget of {short(str(one.budget), 60)})" if one.budget is not None else ""
-        lines.append([Styled(behind, "warning"), Styled(flow, "dim")])
+        lines.append([Styled(behind, "warning"), dim(flow)])
     before = round_words(one.signals)
     if before is not None:
-        lines.append([Styled(before, "dim")])
+        lines.append([dim(before)])
     streamed = streamed_words(one)
     if streamed is not None:
-        lines.append([Styled(streamed, "dim")])
+        lines.append([dim(streamed)])
     if one.hidden:
         lines.append(
             [Styled("hidden here: ", "warning", "bold"), Styled(", ".join(map(short, one.hidden)), "warning")]
@@ -137,10 +134,10 @@ def spent_parts(one: Approval) -> Parts:
     words = [short(one.usage.model, 40)] if one.usage.model else []
     if one.usage.total_tokens:
         words.append(f"{fmt.full(one.usage.total_tokens)} tok")
-    parts: list[Styled] = [Styled(" · ".join(words), "dim")] if words else []
+    parts: list[Styled] = [dim(" · ".join(words))] if words else []
     if one.usage.total_cost:
         cost = fmt.money(one.usage.total_cost, short(one.usage.cost_unit, 12) or None)
-        parts += [Styled(" · " if parts else "", "dim"), Styled(cost), Styled(" so far", "dim")]
+        parts += [dim(" · " if parts else ""), Styled(cost), dim(" so far")]
     return parts
 
 
@@ -149,8 +146,8 @@ def changed_words(before: Approval, after: Approval) -> Parts:
     return [
         Styled("changed since you opened it: ", "warning", "bold"),
         Styled(", ".join(what_changed(before, after)), "warning"),
-        Styled("  enter", "focus", "bold"),
-        Styled(" when you have looked", "dim"),
+        hotkey("  enter"),
+        dim(" when you have looked"),
     ]
 
 
@@ -187,11 +184,7 @@ def unseen_words(one: Approval, *, read: bool, reading: bool) -> Parts:
     if read:
         return [Styled("only glidemq approve --unseen approves it", "warning")]
     missing = "its payload cannot be read" if one.data_error is not None else "not all of it is shown"
-    return [
-        Styled(missing, "warning"),
-        Styled("  enter", "focus", "bold"),
-        Styled(" opens the whole", "foreground"),
-    ]
+    return [Styled(missing, "warning"), hotkey("  enter"), Styled(" opens the whole", "foreground")]
 
 
 def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
@@ -203,8 +196,8 @@ def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
     return [
         Styled(f"{doing} in {fmt.countdown(pending.due_ms, now)}", token, "bold"),
         Styled(f"   {'a' if pending.verb == 'approve' else 'r'}", "focus"),
-        Styled(" sends now   ", "dim"),
+        dim(" sends now   "),
         Styled("z", "focus"),
-        Styled(" takes back", "dim"),
-        *([Styled(f"   “{short(pending.reason, 200)}”", "dim")] if pending.reason else []),
+        dim(" takes back"),
+        *([dim(f"   “{short(pending.reason, 200)}”")] if pending.reason else []),
     ]

@@ -13,7 +13,7 @@ from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 from ..registry import bindings
 from . import text as say
 from .top_up import TopUpScreen
@@ -39,13 +39,13 @@ _EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("No flows here yet.")],
     [],
-    [Styled("A flow is a job that waits for others; a program makes one:", "dim")],
+    [dim("A flow is a job that waits for others; a program makes one:")],
     [
         Styled(
             '  FlowProducer().add(FlowJob("rag", "ai", {}, children=[…]), budget=Budget(max_total_tokens=2000))'
         )
     ],
-    [Styled("or see some at work:  ", "dim"), Styled("glidemq demo")],
+    [dim("or see some at work:  "), Styled("glidemq demo")],
 )
 
 
@@ -99,13 +99,10 @@ class FlowsScreen(TopUpScreen):
         words = fmt.plural(len(self._listed), "flow")
         if len(known.items) >= self._most:
             words = f"the first {len(known.items)} flows"
-        parts = [
-            Styled(words, "dim"),
-            Styled(" · " + ("scan complete" if known.complete else "searching …"), "dim"),
-        ]
+        parts = [dim(words), dim(" · " + ("scan complete" if known.complete else "searching …"))]
         stuck = sum(1 for flow in self._listed if flow_state(flow)[2] in ("error", "state-paused"))
         if stuck:
-            parts = [Styled(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), Styled(" · ", "dim"),
+            parts = [Styled(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), dim(" · "),
                      *parts]  # fmt: skip
         return self.with_filter(parts)
 
@@ -129,7 +126,7 @@ class FlowsScreen(TopUpScreen):
         self._listed = [flow for flow in known.items if self._matches(flow)]
         lines.stale = self.has_class("-old")
         if self._filter and known.items and not self._listed:
-            lines.set_empty([[], [Styled("No flow matches the filter; esc clears it.", "dim")]])
+            lines.set_empty([[], [dim("No flow matches the filter; esc clears it.")]])
         else:
             lines.set_empty(_EMPTY)
         now = self.console.now_ms()

@@ -15,7 +15,7 @@ from ...text.safe import short
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 from ..registry import bindings
 from . import text as say
 from .top_up import TopUpScreen
@@ -105,7 +105,7 @@ class FlowScreen(TopUpScreen):
         view = self.view
         if view is None or view.flow is None:
             return []
-        return [Styled(view.flow.kind, "dim")]
+        return [dim(view.flow.kind)]
 
     # --- drawing ---
 
@@ -113,8 +113,8 @@ class FlowScreen(TopUpScreen):
         view, head = self.view, self.query_one("#flow-head", StatusLine)
         if view is None or view.flow is None:
             words = "reading …" if view is None else "is gone: removed, or it left when it was done"
-            head.show([Styled(short(str(self.ref)), "", "bold"), Styled(f"   {words}", "dim")])
-            self.lines.set_empty([] if view is None else [[Styled("esc goes back", "dim")]])
+            head.show([Styled(short(str(self.ref)), "", "bold"), dim(f"   {words}")])
+            self.lines.set_empty([] if view is None else [[dim("esc goes back")]])
             if view is not None:
                 self._rows = []
                 self.lines.show([])
@@ -137,9 +137,7 @@ class FlowScreen(TopUpScreen):
         beside = self.has_class("-wide")
         lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, narrow=beside)]
         if flow.kind == "single":
-            lines.append(
-                [Styled("This job is part of no flow: nothing waits for it, it waits for nothing.", "dim")]
-            )
+            lines.append([dim("This job is part of no flow: nothing waits for it, it waits for nothing.")])
         if beside and (usage := say.usage_lines(flow)):
             lines += [[], *usage]
         self.query_one("#flow-line", Rule).show("stuck" if view.blocked else "budget")

@@ -12,7 +12,7 @@ from ...model.snapshot import FlowView, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
 from ...widgets.meters import gauge_parts
-from ...widgets.styled import Cell, Parts, Styled
+from ...widgets.styled import Cell, Parts, Styled, dim, hotkey, label
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
@@ -51,13 +51,13 @@ def budget_cell(budget: FlowBudget | None) -> list[Styled]:
     """The cap that is nearest to its end."""
     caps = caps_of(budget) if budget is not None else []
     if budget is None or not caps:
-        return [Styled(fmt.UNKNOWN, "dim")]
+        return [dim(fmt.UNKNOWN)]
     worst = max(caps, key=lambda cap: cap.share)
     gauge = gauge_parts(worst.share, 8)
     token = "error" if budget.exceeded else gauge[1].style
     figure = Styled(f" {fmt.percent(worst.share)}", token)
     return [*(part._replace(style=token) if part.style == gauge[1].style else part for part in gauge[:3]), figure,
-            Styled(f" {short(worst.name, 30)}", "dim")]  # fmt: skip
+            dim(f" {short(worst.name, 30)}")]  # fmt: skip
 
 
 def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
@@ -67,14 +67,14 @@ def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
     unit = short(usage.cost_unit, 12) or None
     return {
         "name": Styled(short(root.name if root is not None else "", 200) or fmt.UNKNOWN),
-        "id": Styled(short(str(flow.root), 200), "dim"),
-        "kind": Styled(flow.kind, "dim"),
+        "id": dim(short(str(flow.root), 200)),
+        "kind": dim(flow.kind),
         "state": state_parts(flow),
-        "done": [Styled(f"{done:,}"), Styled(f" / {total:,}{'+' if flow.truncated else ''}", "dim")],
+        "done": [Styled(f"{done:,}"), dim(f" / {total:,}{'+' if flow.truncated else ''}")],
         "tokens": Styled(fmt.count(usage.total_tokens), "" if usage.total_tokens else "dim"),
         "cost": Styled(fmt.money(usage.total_cost, unit), "" if usage.total_cost else "dim"),
         "budget": budget_cell(flow.budget),
-        "age": Styled(age_parts(flow, now), "dim"),
+        "age": dim(age_parts(flow, now)),
     }
 
 
@@ -90,16 +90,16 @@ def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
     unit = short(flow.usage.cost_unit, 12) or None
     left = [
         Styled(short(root.name if root is not None else ""), "", "bold"),
-        Styled(f"   {short(str(flow.root))}   ", "dim"),
+        dim(f"   {short(str(flow.root))}   "),
         *(part._replace(attributes="bold") for part in state_parts(flow, bool(view.blocked))),
-        Styled(f" {'took ' if ended else ''}{age_parts(flow, now)}", "dim"),
+        dim(f" {'took ' if ended else ''}{age_parts(flow, now)}"),
         Styled(f"   {done:,} of {total:,} done"),
-        *([Styled(f" ({flow.removed:,} removed)", "dim")] if flow.removed else []),
+        *([dim(f" ({flow.removed:,} removed)")] if flow.removed else []),
         *([Styled(f"   only {total:,} jobs are shown", "warning")] if flow.truncated else []),
     ]
     right: list[Styled] = []
     if flow.usage.total_tokens:
-        right.append(Styled(f"{fmt.full(flow.usage.total_tokens)} tok  ", "dim"))
+        right.append(dim(f"{fmt.full(flow.usage.total_tokens)} tok  "))
     if flow.usage.total_cost:
         right.append(Styled(f"{fmt.money(flow.usage.total_cost, unit)} "))
     return left, right
@@ -113,9 +113,9 @@ def node_cells(
     name = short(node.name, 200) or fmt.UNKNOWN
     if row.again:
         return {
-            "job": [Styled(row.lead, "hairline"), Styled(f"↑ {name}", "dim")],
-            "id": Styled(short(str(node.ref), 200), "dim"),
-            "note": Styled("stands above", "dim"),
+            "job": [Styled(row.lead, "hairline"), dim(f"↑ {name}")],
+            "id": dim(short(str(node.ref), 200)),
+            "note": dim("stands above"),
         }
     look = fmt.state_look("stalled" if node.stalled else node.state)
     glyph, token = (
@@ -124,11 +124,11 @@ def node_cells(
     tokens, cost = node.total_tokens, node.total_cost
     return {
         "job": [Styled(row.lead, "hairline"), Styled(f"{glyph} ", token), Styled(name)],
-        "id": Styled(short(str(node.ref), 200), "dim"),
+        "id": dim(short(str(node.ref), 200)),
         "state": Styled(
             "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20), token
         ),
-        "model": Styled(short(node.model, 80) if node.model else fmt.UNKNOWN, "dim"),
+        "model": dim(short(node.model, 80) if node.model else fmt.UNKNOWN),
         "took": Styled(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
         "tokens": Styled(fmt.full(tokens), "" if tokens else "dim"),
         "cost": Styled(fmt.money(cost), "" if cost else "dim"),
@@ -141,24 +141,24 @@ def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[F
     if node.parked:
         return [Styled("parked by budget", "state-paused")]
     if node.removed:
-        return [Styled("done and removed" if node.state == "completed" else "removed", "dim")]
+        return [dim("done and removed" if node.state == "completed" else "removed")]
     if node.ref in view.blocked:
         names = ", ".join(_name_of(view, child) for child in view.blocked[node.ref][:3])
         return [Styled(f"cannot go on: {names}", "error")]
     if node.state == "waiting-children":
         is_part = view.flow is not None and view.flow.truncated
-        return [Styled(f"waits for {waits_for(node, below):,}{' or more' if is_part else ''}", "dim")]
+        return [dim(f"waits for {waits_for(node, below):,}{' or more' if is_part else ''}")]
     if node.state == "suspended":
         return [Styled("waits for a person", "person")]
     parts: list[Styled] = []
     if node.fallback_index:
         why = view.fallbacks.get(node.ref)
         parts.append(Styled(f"fallback {node.fallback_index}", "warning"))
-        parts.append(Styled(f": {short(why, 200)}" if why else "", "dim"))
+        parts.append(dim(f": {short(why, 200)}" if why else ""))
     if node.state == "failed" and node.failed_reason:
         parts.append(Styled(("  " if parts else "") + short(node.failed_reason, 200), "error"))
     if not parts and node.attempts_made:
-        parts.append(Styled(f"{fmt.plural(node.attempts_made, 'try', 'tries')} failed", "dim"))
+        parts.append(dim(f"{fmt.plural(node.attempts_made, 'try', 'tries')} failed"))
     return parts
 
 
@@ -179,32 +179,32 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
     flow = view.flow
     budget = flow.budget if flow is not None else None
     if budget is None:
-        return [[Styled("no budget: nothing caps what this flow spends", "dim")]]
+        return [[dim("no budget: nothing caps what this flow spends")]]
     lines: list[Parts] = []
     unit = short(budget.cost_unit, 12) or None
     names = _label_width(budget)
     for cap in caps_of(budget):
         figures = f"{amount_text(cap, cap.used, unit)} / {amount_text(cap, cap.most, unit)}"
-        label = cell_pad(cell_fit(short(cap.name, 30), names - 1), names)
+        name = cell_pad(cell_fit(short(cap.name, 30), names - 1), names)
         gauge = gauge_parts(cap.share, 10 if narrow else 16, figures)
         if narrow:
             # The forecast says that it is exceeded; the room is for the figures.
             gauge[3] = gauge[3]._replace(text=f" {fmt.percent(cap.share)}".ljust(6))
-        lines.append([Styled(label, "label"), *gauge])
+        lines.append([label(name), *gauge])
     if not lines:
-        lines.append([Styled("its budget has no caps", "dim")])
+        lines.append([dim("its budget has no caps")])
     root = root_of(flow) if flow is not None else None
     over = root is not None and root.state in _ENDED and not budget.parked
     words, token = forecast(budget, now)
     if over and not budget.exceeded:
         words = "ended, it spends nothing more"
-    burn = [Styled(cell_pad("burning", names), "label")]
+    burn = [label(cell_pad("burning", names))]
     if budget.parked and flow is not None and not any(_may_run(node) for node in flow.nodes):
-        burn.append(Styled("nothing while its jobs are parked", "dim"))
+        burn.append(dim("nothing while its jobs are parked"))
     elif budget.tokens_per_min is None:
-        burn.append(Styled("no reports yet", "dim"))
+        burn.append(dim("no reports yet"))
     elif not budget.tokens_per_min and not budget.cost_per_hour:
-        burn.append(Styled("nothing lately", "dim"))
+        burn.append(dim("nothing lately"))
     else:
         burn.append(Styled(fmt.rate(budget.tokens_per_min, "tok/min")))
         if budget.cost_per_hour:
@@ -212,15 +212,10 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
     if not over:
         lines.append(burn)
     lines.append(
-        [
-            Styled(cell_pad("forecast", names), "label"),
-            Styled(words, token, "bold" if token == "error" else ""),
-        ]
+        [label(cell_pad("forecast", names)), Styled(words, token, "bold" if token == "error" else "")]
     )
     if budget.on_exceeded == "fail" and not over:
-        lines.append(
-            [Styled(cell_pad("then", names), "label"), Styled("jobs fail instead of starting", "dim")]
-        )
+        lines.append([label(cell_pad("then", names)), dim("jobs fail instead of starting")])
     lines += _parked_lines(view, budget, names, now)
     return lines
 
@@ -247,17 +242,15 @@ def _parked_lines(view: FlowView, budget: FlowBudget, names: int, now: int) -> l
         lead = cell_pad("parked", names) if index == 0 else " " * names
         lines.append(
             [
-                Styled(lead, "label"),
+                label(lead),
                 Styled(short(str(ref), 60), "state-paused"),
                 Styled(name),
-                Styled("" if since is None else f"  for {fmt.age(since, now)}", "dim"),
+                dim("" if since is None else f"  for {fmt.age(since, now)}"),
             ]
         )
     if len(budget.parked) > PARKED_SHOWN:
-        lines.append([Styled(" " * names), Styled(f"and {len(budget.parked) - PARKED_SHOWN:,} more", "dim")])
-    lines.append(
-        [Styled(" " * names), Styled("T", "focus", "bold"), Styled(" tops up and lets them go on", "dim")]
-    )
+        lines.append([Styled(" " * names), dim(f"and {len(budget.parked) - PARKED_SHOWN:,} more")])
+    lines.append([Styled(" " * names), hotkey("T"), dim(" tops up and lets them go on")])
     return lines
 
 
@@ -275,17 +268,17 @@ def blocked_lines(view: FlowView) -> list[Parts]:
             reason = (
                 f": {short(found.failed_reason, 200)}" if found is not None and found.failed_reason else ""
             )
-            lines.append([Styled("  "), Styled(short(str(child), 60), "dim"), Styled(f" {_name_of(view, child)}"),
-                          Styled(reason, "dim")])  # fmt: skip
+            lines.append([Styled("  "), dim(short(str(child), 60)), Styled(f" {_name_of(view, child)}"),
+                          dim(reason)])  # fmt: skip
         retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
         lines.append(
             [
                 Styled("  "),
-                *([Styled("R", "focus", "bold"), Styled(" retry the child  ", "dim")] if retry else []),
-                Styled("L", "focus", "bold"),
-                Styled(" go on without it  ", "dim"),
-                Styled("x", "focus", "bold"),
-                Styled(" remove it", "dim"),
+                *([hotkey("R"), dim(" retry the child  ")] if retry else []),
+                hotkey("L"),
+                dim(" go on without it  "),
+                hotkey("x"),
+                dim(" remove it"),
             ]
         )
         lines.append([])
@@ -300,8 +293,8 @@ def usage_lines(flow: Flow) -> list[Parts]:
         words = "  ".join(
             f"{short(name, 20)} {fmt.full(amount)}" for name, amount in flow.usage.tokens.items()
         )
-        lines.append([Styled(cell_pad("used", names), "label"), Styled(words, "dim")])
+        lines.append([label(cell_pad("used", names)), dim(words)])
     if flow.usage.models:
         words = "  ".join(f"{short(name, 30)} {count:,.0f}" for name, count in flow.usage.models.items())
-        lines.append([Styled(cell_pad("models", names), "label"), Styled(words, "dim")])
+        lines.append([label(cell_pad("models", names)), dim(words)])
     return lines

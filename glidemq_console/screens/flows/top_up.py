@@ -20,7 +20,7 @@ from ...text.safe import cell_fit, cell_pad, clean, short
 from ...widgets.dialog import Dialog
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim, label
 from ..list_screen import ListScreen
 from .text import amount_text, node_at
 
@@ -75,13 +75,12 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
                 token = "error" if cap.share > 1 else "warning" if cap.share >= 0.9 else ""
                 with Horizontal(classes="cap-row"):
                     yield PartsView(
-                        [[Styled(name, "label"), Styled(used.rjust(_FIGURES), token), Styled("  + ", "dim")]],
-                        classes="cap-name",
+                        [[label(name), Styled(used.rjust(_FIGURES), token), dim("  + ")]], classes="cap-name"
                     )
                     yield Entry(id=f"cap-{index}", placeholder="0", max_length=20, compact=True)
         if self._budget.on_exceeded == "fail":
             yield Checkbox(Content("also retry the jobs that failed for it"), id="retry-failed", compact=True)
-        yield PartsView([[Styled("asking what would happen …", "dim")]], id="preview")
+        yield PartsView([[dim("asking what would happen …")]], id="preview")
         yield Static("", id="dialog-problem", markup=False)
 
     def begin(self) -> None:
@@ -161,20 +160,18 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
     def preview_lines(self, answer: TopUp) -> list[Parts]:
         """What is parked, what would be released, what remains."""
         parked = answer.before.parked
-        lines: list[Parts] = [[Styled("parked    ", "label"), *self._jobs(parked)]]
+        lines: list[Parts] = [[label("parked    "), *self._jobs(parked)]]
         if answer.still_exceeded:
             names = ", ".join(self._cap_name(name) for name in answer.over) or "a cap"
-            lines.append(
-                [Styled("releases  ", "label"), Styled(f"nothing: {names} is still exceeded", "warning")]
-            )
+            lines.append([label("releases  "), Styled(f"nothing: {names} is still exceeded", "warning")])
         else:
-            lines.append([Styled("releases  ", "label"), *self._jobs(answer.released)])
+            lines.append([label("releases  "), *self._jobs(answer.released)])
         left = []
         unit = short(answer.after.cost_unit, 12) or None
         for cap in caps_of(answer.after):
             rest = max(0.0, cap.most - cap.used)
             left.append(f"{short(cap.name, 20)} {amount_text(cap, rest, unit)}")
-        lines.append([Styled("remains   ", "label"), Styled("  ".join(left[:2]) or fmt.UNKNOWN)])
+        lines.append([label("remains   "), Styled("  ".join(left[:2]) or fmt.UNKNOWN)])
         lines += [
             [Styled(" " * 10), Styled("  ".join(left[at : at + 2]))] for at in range(2, min(len(left), 6), 2)
         ]
@@ -182,16 +179,13 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
 
     def _jobs(self, refs: tuple[JobRef, ...]) -> list[Styled]:
         if not refs:
-            return [Styled("nothing", "dim")]
+            return [dim("nothing")]
         names = []
         for ref in refs[:2]:
             node = node_at(self._view, ref) if self._view is not None else None
             names.append(f"{short(str(ref), 40)}{f' {short(node.name, 20)}' if node is not None else ''}")
         more = f" and {len(refs) - 2:,} more" if len(refs) > 2 else ""
-        return [
-            Styled(fmt.plural(len(refs), "job"), "", "bold"),
-            Styled(f"  {', '.join(names)}{more}", "dim"),
-        ]
+        return [Styled(fmt.plural(len(refs), "job"), "", "bold"), dim(f"  {', '.join(names)}{more}")]
 
     def _cap_name(self, wire: str) -> str:
         totals = {"maxTotalTokens": "tokens", "maxTotalCost": "cost"}

@@ -24,7 +24,7 @@ from ...text.safe import clean
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
-from ...widgets.styled import Cell, Parts, Styled
+from ...widgets.styled import Cell, Parts, Styled, dim
 from ..list_screen import ListScreen
 from ..registry import bindings
 
@@ -94,10 +94,10 @@ def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
         "id": Styled(clean(row.id, single_line=True, limit=256)),
         "state": [Styled(f"{look.glyph} ", look.style), Styled(_state_word(row, look.word), look.style)],
         "name": Styled(clean(row.name, single_line=True, limit=256)),
-        "age": Styled(fmt.duration(created), "dim"),
-        "ran": Styled(fmt.took(ran), "dim"),
+        "age": dim(fmt.duration(created)),
+        "ran": dim(fmt.took(ran)),
         "tries": Styled(tries, "foreground" if row.attempts_made else "dim"),
-        "model": Styled(clean(row.model, single_line=True, limit=80) if row.model else fmt.UNKNOWN, "dim"),
+        "model": dim(clean(row.model, single_line=True, limit=80) if row.model else fmt.UNKNOWN),
         "tokens": Styled(fmt.full(row.total_tokens), "foreground" if row.total_tokens else "dim"),
         "cost": Styled(fmt.money(row.total_cost), "foreground" if row.total_cost else "dim"),
         "why": why_parts(row, now),
@@ -127,17 +127,17 @@ def why_parts(row: JobRow, now: int) -> Parts:
         deadline = epoch_ms(row.suspend.deadline_at)
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
         reason = clean(row.suspend.reason or "waits for a signal", single_line=True, limit=200)
-        return [Styled(reason, "person"), Styled(left, "dim")]
+        return [Styled(reason, "person"), dim(left)]
     if row.parked:
         return [Styled("budget ran out; f shows its flow", "state-paused")]
     if row.stalled:
         return [Styled("its worker is silent; another takes it over", "state-stalled")]
     if row.state in ("delayed", "prioritized") and row.due_at is not None:
         due = epoch_ms(row.due_at)
-        return [Styled(f"in {fmt.countdown(due, now)}", "dim"), *_reason(row, "dim")]
+        return [dim(f"in {fmt.countdown(due, now)}"), *_reason(row, "dim")]
     if row.failed_reason:
         return _reason(row, "error" if row.state == "failed" else "dim", lead="")
-    return [Styled(fmt.UNKNOWN, "dim")]
+    return [dim(fmt.UNKNOWN)]
 
 
 def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Styled]:
@@ -205,7 +205,7 @@ class JobsScreen(ListScreen):
         elif shown.query.state is None and not shown.query.find and total and total > len(shown.rows):
             words = f"{len(shown.rows):,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
         order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
-        parts = [Styled(words + order, "dim")]
+        parts = [dim(words + order)]
         return self.with_filter(parts)
 
     def open(self, target: object) -> None:
@@ -310,7 +310,7 @@ class JobsScreen(ListScreen):
         else:
             words, command = _EMPTY[query.state or ALL]
         command = command.format(queue=clean(query.queue, single_line=True, limit=60))
-        self.lines.set_empty([[], [Styled(words)], [], [Styled(command, "dim")]])
+        self.lines.set_empty([[], [Styled(words)], [], [dim(command)]])
 
     # --- events ---
 

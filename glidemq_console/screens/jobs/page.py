@@ -14,7 +14,7 @@ from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 from ..frame import ConsoleScreen
 from ..registry import bindings
 from . import page_text as say
@@ -119,7 +119,7 @@ class JobScreen(ConsoleScreen):
             words = "reading …" if view is None else "is gone: removed, or it left when it was done"
             head.show([Styled(name, "", "bold"), Styled(f"   {words}", "dim" if view is None else "warning")])
             if view is not None:
-                self.query_one("#story", PartsView).show([[Styled("esc goes back to the list", "dim")]])
+                self.query_one("#story", PartsView).show([[dim("esc goes back to the list")]])
                 title = "payload, as last seen" if self.payload.has_value else "payload"
                 self.query_one("#payload-title", Rule).show(title)
                 self._draw_titles()

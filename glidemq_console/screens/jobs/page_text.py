@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...model.snapshot import age_ms, epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import clean, masked_text, short
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
 if TYPE_CHECKING:
     from glidemq_core.records import Attempt, JobDetail
@@ -42,12 +42,12 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
     ago = " ago" if job.state in ("completed", "failed") else ""
     word = "parked" if job.parked else look.word if look.word != "unknown" else short(job.state, 20)
     left = [
-        Styled(short(job.queue), "dim"),
-        Styled(" : ", "dim"),
+        dim(short(job.queue)),
+        dim(" : "),
         Styled(short(job.id), "", "bold"),
         Styled(f"   {short(job.name)}   "),
         Styled(f"{look.glyph} {word}", look.style, "bold"),
-        *([] if age is None else [Styled(f" {fmt.duration(age)}{ago}", "dim")]),
+        *([] if age is None else [dim(f" {fmt.duration(age)}{ago}")]),
         *([Styled("   revoked", "warning")] if job.revoked else []),
         *([Styled(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
     ]
@@ -56,9 +56,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
 
 def left_out(job: JobDetail) -> list[Parts]:
     """Which fields were too long to be read."""
-    return [
-        [Styled("too long to show ", "dim"), Styled(short(words, 60), "warning")] for words in job.left_out
-    ]
+    return [[dim("too long to show "), Styled(short(words, 60), "warning")] for words in job.left_out]
 
 
 def money_parts(job: JobDetail) -> Parts:
@@ -69,7 +67,7 @@ def money_parts(job: JobDetail) -> Parts:
     wasted = sum(cost for cost, outcome in spent if outcome in ("failed", "lost"))
     parts: list[Styled] = []
     if job.total_tokens:
-        parts.append(Styled(f"{fmt.full(job.total_tokens)} tok  ", "dim"))
+        parts.append(dim(f"{fmt.full(job.total_tokens)} tok  "))
     if wasted:
         parts.append(Styled(f"wasted {fmt.money(wasted, unit)} of {fmt.money(total, unit)} ", "error"))
     elif total:
@@ -79,7 +77,7 @@ def money_parts(job: JobDetail) -> Parts:
 
 def title(text: str, note: str = "") -> Parts:
     """A section's title."""
-    return [Styled(text, "label"), Styled(f"  {note}" if note else "", "dim")]
+    return [label(text), dim(f"  {note}" if note else "")]
 
 
 def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
@@ -97,9 +95,9 @@ def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
         if job.failed_reason:
             lines.append([Styled("  ✗ ", "error"), Styled(short(job.failed_reason, 400), "error")])
         if job.model:
-            lines.append([Styled("  model ", "dim"), Styled(short(job.model))])
+            lines.append([dim("  model "), Styled(short(job.model))])
         if job.attempts_made or job.state in ("completed", "failed"):
-            lines.append([Styled("  single attempts are kept by Python workers only", "dim")])
+            lines.append([dim("  single attempts are kept by Python workers only")])
         return lines
     if not job.ledger:
         return [*lines, [Styled("  what was kept of them cannot be read", "warning")]]
@@ -108,7 +106,7 @@ def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
         lines.append([*_attempt(number, entry, job, now, reveal), *_fell_back(entry, after)])
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
-        lines.append([Styled(f"  └ no fallback left; attempts {job.attempts_made} of {planned}", "dim")])
+        lines.append([dim(f"  └ no fallback left; attempts {job.attempts_made} of {planned}")])
     return [*lines, *_traceback(job, reveal)]
 
 
@@ -124,7 +122,7 @@ def _traceback(job: JobDetail, reveal: bool) -> list[Parts]:
     return [
         [],
         title("traceback", f"of attempt {number}{more}"),
-        *([Styled(f"  {clean(line, limit=300, single_line=True)}", "dim")] for line in shown),
+        *([dim(f"  {clean(line, limit=300, single_line=True)}")] for line in shown),
     ]
 
 
@@ -141,9 +139,9 @@ def _attempt(number: int, entry: Attempt, job: JobDetail, now: int, reveal: bool
         asked = job.options.fallbacks[entry.fallback_index - 1]
         model, provider = asked.model, asked.provider
     return [
-        Styled(f"{number:>3}  ", "dim"),
+        dim(f"{number:>3}  "),
         Styled(_cell(model or fmt.UNKNOWN, 18)),
-        Styled(_cell(provider or "", 10), "dim"),
+        dim(_cell(provider or "", 10)),
         Styled(f"{fmt.took(ran):>6}  "),
         Styled(f"{cost:>6}  " if cost else "", "foreground"),
         Styled(f"{'●' if running else glyph} {words}", "state-active" if running else token),
@@ -171,32 +169,29 @@ def _cell(text: str, width: int) -> str:
 
 def timeline(job: JobDetail, now: int, zone: tzinfo | None) -> list[Parts]:
     """When what happened, the gaps between."""
-    parts = [Styled("added ", "dim"), Styled(fmt.moment(epoch_ms(job.created_at), now, zone))]
+    parts = [dim("added "), Styled(fmt.moment(epoch_ms(job.created_at), now, zone))]
     before = epoch_ms(job.created_at)
     for entry in job.ledger or ():
         started, ended = epoch_ms(entry.started_at), epoch_ms(entry.ended_at)
         if started is not None and before is not None and started - before >= 100:
-            parts.append(Styled(f" ─ +{fmt.took(started - before)}", "dim"))
+            parts.append(dim(f" ─ +{fmt.took(started - before)}"))
         if started is not None and ended is not None:
             glyph, token = _OUTCOMES.get(entry.outcome, ("●", "dim"))
-            parts += [Styled(" ─ ", "dim"), Styled(f"{fmt.took(ended - started)} "), Styled(glyph, token)]
+            parts += [dim(" ─ "), Styled(f"{fmt.took(ended - started)} "), Styled(glyph, token)]
         before = ended
     if not job.ledger and job.processed_at is not None and job.state != "failed":
         started = epoch_ms(job.processed_at)
-        parts += [Styled(" ─ started ", "dim"), Styled(fmt.moment(started, now, zone))]
+        parts += [dim(" ─ started "), Styled(fmt.moment(started, now, zone))]
     if job.finished_at is not None:
-        parts += [Styled(f" ─ {job.state} ", "dim"), Styled(fmt.moment(epoch_ms(job.finished_at), now, zone))]
+        parts += [dim(f" ─ {job.state} "), Styled(fmt.moment(epoch_ms(job.finished_at), now, zone))]
     if job.parked:
-        parts += [Styled(" ─ parked", "state-paused"), Styled(" until its budget is topped up", "dim")]
+        parts += [Styled(" ─ parked", "state-paused"), dim(" until its budget is topped up")]
     elif job.due_at is not None and job.state in ("delayed", "prioritized"):
-        parts += [
-            Styled(" ─ starts in ", "dim"),
-            Styled(fmt.countdown(epoch_ms(job.due_at), now), "state-delayed"),
-        ]
+        parts += [dim(" ─ starts in "), Styled(fmt.countdown(epoch_ms(job.due_at), now), "state-delayed")]
     if job.suspend is not None:
         deadline = epoch_ms(job.suspend.deadline_at)
         if deadline is not None:
-            parts += [Styled(" ─ times out in ", "dim"), Styled(fmt.countdown(deadline, now), "person")]
+            parts += [dim(" ─ times out in "), Styled(fmt.countdown(deadline, now), "person")]
     return [title("timeline"), [Styled("  "), *parts]]
 
 
@@ -213,22 +208,17 @@ def waiting_for(job: JobDetail) -> list[Parts]:
             for child in job.children[:4]
         )
         more = "" if job.children_total <= 4 else f" and {job.children_total - 4} more"
-        lines.append([Styled("children ", "dim"), Styled(f"{states}{more}")])
+        lines.append([dim("children "), Styled(f"{states}{more}")])
     if job.parent is not None:
-        lines.append([Styled("parent   ", "dim"), Styled(short(str(job.parent)))])
+        lines.append([dim("parent   "), Styled(short(str(job.parent)))])
     if job.budget is not None:
         ran_out = [Styled("  ran out and parked this job", "state-paused")] if job.parked else []
-        lines.append([Styled("budget   ", "dim"), Styled(short(str(job.budget))), *ran_out])
+        lines.append([dim("budget   "), Styled(short(str(job.budget))), *ran_out])
     if job.children_total or job.parent is not None or job.budget is not None:
-        lines.append(
-            [Styled("flow     ", "dim"), Styled("f", "focus", "bold"), Styled(" shows it whole", "dim")]
-        )
+        lines.append([dim("flow     "), hotkey("f"), dim(" shows it whole")])
     if job.ordering_key is not None:
         lines.append(
-            [
-                Styled("group    ", "dim"),
-                Styled(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}"),
-            ]
+            [dim("group    "), Styled(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}")]
         )
     return lines
 
@@ -243,7 +233,7 @@ def options(job: JobDetail) -> list[Parts]:
     if words:
         lines.append([Styled("  " + "   ".join(words))])
     if chain:
-        lines.append([Styled("  fallbacks ", "dim"), Styled(chain)])
+        lines.append([dim("  fallbacks "), Styled(chain)])
     return lines
 
 
@@ -262,13 +252,13 @@ def usage(job: JobDetail) -> list[Parts]:
     entry = job.usage
     words = [f"{short(name, 30)} {fmt.full(amount)}" for name, amount in entry.tokens.items()]
     head = " ".join(part for part in (short(entry.model, 60), short(entry.provider, 40)) if part)
-    line: list[Styled] = [Styled("  "), Styled(head or fmt.UNKNOWN), Styled("   " + "  ".join(words), "dim")]
+    line: list[Styled] = [Styled("  "), Styled(head or fmt.UNKNOWN), dim("   " + "  ".join(words))]
     if entry.total_cost is not None:
         line.append(Styled(f"   {fmt.money(entry.total_cost, short(entry.cost_unit, 12) or None)}"))
     if entry.latency_ms is not None:
-        line.append(Styled(f"   {fmt.took(entry.latency_ms)}", "dim"))
+        line.append(dim(f"   {fmt.took(entry.latency_ms)}"))
     if entry.cached:
-        line.append(Styled("   cached", "dim"))
+        line.append(dim("   cached"))
     return [title("usage"), line]
 
 
@@ -289,10 +279,4 @@ def tokens(job: JobDetail) -> list[Parts]:
     """How much it streamed."""
     if not job.stream.entries:
         return []
-    return [
-        [
-            Styled("tokens   ", "label"),
-            Styled(f"{job.stream.entries:,} chunks streamed"),
-            Styled("   t follows them", "dim"),
-        ]
-    ]
+    return [[label("tokens   "), Styled(f"{job.stream.entries:,} chunks streamed"), dim("   t follows them")]]

@@ -12,7 +12,7 @@ from ...model.snapshot import Interests, Snapshot
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 from ..queue_list import QueueListScreen
 from ..registry import bindings
 from . import text as say
@@ -35,12 +35,7 @@ _EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("No queues here yet, so nothing is limited.", "foreground")],
     [],
-    [
-        Styled(
-            "A worker with limiter= or token_limiter= shows its caps here; m sets one for a whole queue.",
-            "dim",
-        )
-    ],
+    [dim("A worker with limiter= or token_limiter= shows its caps here; m sets one for a whole queue.")],
 )
 
 

@@ -10,7 +10,7 @@ from ...model.snapshot import age_ms, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, clean
 from ...widgets.meters import gauge_parts, sparkline_parts
-from ...widgets.styled import Cell, Parts, Styled
+from ...widgets.styled import Cell, Parts, Styled, dim, label
 
 if TYPE_CHECKING:
     from glidemq_core.records import Group, Limits, QueueSnapshot, Rate
@@ -42,14 +42,14 @@ def _amount(value: float | None, *, long: bool = False) -> str:
 def meter_cell(rate: Rate) -> list[Styled]:
     """A meter in a row: gauge and figures; hatched with words when nobody tells the cap."""
     if not is_known(rate):
-        return [Styled(fmt.UNKNOWN, "dim")]
+        return [dim(fmt.UNKNOWN)]
     if not rate.max:
         return [
             Styled("▕", "gauge-empty"),
             Styled(fmt.gauge_cells(None, ROW_UNKNOWN_GAUGE), "gauge-unknown"),
             Styled("▏", "gauge-empty"),
             Styled(f" {_amount(rate.used)}"),
-            Styled(" cap unknown", "dim"),
+            dim(" cap unknown"),
         ]
     share = share_of(rate)
     parts = gauge_parts(share, ROW_GAUGE)[:3] if share is not None else _no_use()
@@ -61,7 +61,7 @@ def meter_cell(rate: Rate) -> list[Styled]:
 def mini_meter(rate: Rate) -> list[Styled]:
     """A meter where there is little room: a small gauge and its percentage, or what was counted."""
     if not is_known(rate):
-        return [Styled(fmt.UNKNOWN, "dim")]
+        return [dim(fmt.UNKNOWN)]
     share = share_of(rate)
     gauge = gauge_parts(share, MINI_GAUGE)
     words = fmt.percent(share) if share is not None else _amount(rate.used)
@@ -76,15 +76,15 @@ def _window_parts(rate: Rate) -> list[Styled]:
     """Windows of a minute go without saying."""
     if not rate.window_ms or rate.window_ms == 60_000:
         return []
-    return [Styled(f" in {fmt.window(rate.window_ms)}", "dim")]
+    return [dim(f" in {fmt.window(rate.window_ms)}")]
 
 
 def resets_cell(rate: Rate, now: int) -> Styled:
     """How long until the window ends."""
     ends = epoch_ms(rate.resets_at)
     if ends is None or not rate.used:
-        return Styled("", "dim")
-    return Styled(fmt.countdown(ends, now), "dim")
+        return dim("")
+    return dim(fmt.countdown(ends, now))
 
 
 def by_minute(history: MeterHistory) -> list[float | None]:
@@ -98,15 +98,15 @@ def by_minute(history: MeterHistory) -> list[float | None]:
 def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dict[str, Cell]:
     """The cells of one queue."""
     held = held_by(row, now)
-    waits: Cell = Styled(fmt.count(row.waiting), "dim")
+    waits: Cell = dim(fmt.count(row.waiting))
     if held:
         waits = Styled(fmt.count(row.waiting), "warning", "bold")
     history = meters or QueueMeters()
     cap = row.global_concurrency
     slots = (
-        [Styled(_amount(row.active), "warning" if "slots" in held else ""), Styled(f" / {cap:,}", "dim")]
+        [Styled(_amount(row.active), "warning" if "slots" in held else ""), dim(f" / {cap:,}")]
         if cap is not None
-        else [Styled(fmt.count(row.active), "dim")]
+        else [dim(fmt.count(row.active))]
     )
     return {
         "queue": Styled(clean(row.name, single_line=True, limit=256)),
@@ -126,16 +126,16 @@ def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dic
 
 def meter_lines(title: str, rate: Rate, history: MeterHistory, now: int, width: int) -> list[Parts]:
     """A meter in full: gauge, figures, where the cap comes from; its history below."""
-    lead = Styled(cell_pad(title, 8), "label")
+    lead = label(cell_pad(title, 8))
     if not is_known(rate):
-        return [[lead, Styled(fmt.UNKNOWN, "dim"), Styled("  nothing is counted here", "dim")]]
+        return [[lead, dim(fmt.UNKNOWN), dim("  nothing is counted here")]]
     line: list[Styled] = [lead, *gauge_parts(share_of(rate) if rate.max else None, 10 if width < 70 else 20)]
     figures = used_text(rate) if rate.max else f"{_amount(rate.used)} used"
     window = f" in {fmt.window(rate.window_ms)}" if rate.window_ms else ""
     line.append(Styled(f"  {figures}{window}"))
     ends = epoch_ms(rate.resets_at)
     if ends is not None and rate.used:
-        line.append(Styled(f"  resets {fmt.countdown(ends, now)}", "dim"))
+        line.append(dim(f"  resets {fmt.countdown(ends, now)}"))
     lines: list[Parts] = [line]
     if not any(value is not None for value in history.cells):
         return [line, *_source_lines(rate)]
@@ -144,7 +144,7 @@ def meter_lines(title: str, rate: Rate, history: MeterHistory, now: int, width: 
     note = f"  {minutes} min"
     if history.blocked_ms:
         note += f"  full {fmt.duration(history.blocked_ms)} of {fmt.duration(history.watched_ms)} seen"
-    lines.append([Styled(" " * 8), *spark, Styled(note, "dim")])
+    lines.append([Styled(" " * 8), *spark, dim(note)])
     return [*lines, *_source_lines(rate)]
 
 
@@ -154,20 +154,20 @@ def _source_lines(rate: Rate) -> list[Parts]:
         words = "no worker has published a cap, as Node workers never do"
     else:
         words = "set for the whole queue" if rate.source == "queue" else "published by its workers"
-    return [[Styled(" " * 8), Styled(words, "dim")]]
+    return [[Styled(" " * 8), dim(words)]]
 
 
 def who_waits(row: QueueSnapshot, now: int) -> Parts:
     """Who is held back by what."""
     held = held_by(row, now)
-    lead = Styled(cell_pad("waiting", 8), "label")
+    lead = label(cell_pad("waiting", 8))
     if not row.waiting:
-        return [lead, Styled("nobody", "dim")]
+        return [lead, dim("nobody")]
     words = fmt.plural(row.waiting, "job")
     waited = age_ms(row.oldest_waiting_at, now)
-    oldest = Styled("" if waited is None else f"  the oldest for {fmt.duration(waited)}", "dim")
+    oldest = dim("" if waited is None else f"  the oldest for {fmt.duration(waited)}")
     if not held:
-        return [lead, Styled(words), oldest, Styled("  no limit holds them", "dim")]
+        return [lead, Styled(words), oldest, dim("  no limit holds them")]
     full = " and ".join(_HELD_WORDS[name] for name in held)
     ends = [at for rate in (row.rpm, row.tpm) if (at := epoch_ms(rate.resets_at)) is not None]
     until = f", {fmt.countdown(max(ends), now)} to go" if ends and held != ("slots",) else ""
@@ -176,14 +176,10 @@ def who_waits(row: QueueSnapshot, now: int) -> Parts:
 
 def slots_line(row: QueueSnapshot) -> Parts:
     """Jobs at once."""
-    lead = Styled(cell_pad("running", 8), "label")
+    lead = label(cell_pad("running", 8))
     cap = row.global_concurrency
     if cap is None:
-        return [
-            lead,
-            Styled(f"{row.active or 0:,}"),
-            Styled("  no cap for the queue; each worker has its own", "dim"),
-        ]
+        return [lead, Styled(f"{row.active or 0:,}"), dim("  no cap for the queue; each worker has its own")]
     share = (row.active or 0) / cap
     return [lead, *gauge_parts(share, 10), Styled(f"  {row.active or 0:,} / {cap:,} at once")]
 
@@ -191,21 +187,21 @@ def slots_line(row: QueueSnapshot) -> Parts:
 def group_lines(limits: Limits | None, width: int, now: int) -> list[Parts]:
     """The ordering groups of a queue: slots, waiting, rate, bucket, and until when one is held."""
     if limits is None:
-        return [[Styled("reading …", "dim")]]
+        return [[dim("reading …")]]
     if not limits.groups:
-        return [[Styled("no ordering groups", "dim")]]
+        return [[dim("no ordering groups")]]
     total = limits.groups_total if limits.groups_total is not None else len(limits.groups)
     names = 12 if width < 66 else 16
     lines: list[Parts] = [
         [
-            Styled(cell_pad(fmt.plural(total, "group"), names), "label"),
-            Styled(f"{'slots':>9}{'wait':>6}  {'rate':<16}bucket", "dim"),
+            label(cell_pad(fmt.plural(total, "group"), names)),
+            dim(f"{'slots':>9}{'wait':>6}  {'rate':<16}bucket"),
         ]
     ]
     shown = limits.groups[:GROUPS_SHOWN]
     lines += [_group_line(group, names, now) for group in shown]
     if total > len(shown):
-        lines.append([Styled(f"{len(shown)} of {total:,} groups, those with waiting jobs first", "dim")])
+        lines.append([dim(f"{len(shown)} of {total:,} groups, those with waiting jobs first")])
     return lines
 
 
@@ -221,16 +217,16 @@ def _group_line(group: Group, names: int, now: int) -> Parts:
     ]
     rate = group.rate
     if rate is None:
-        parts.append(Styled("  " + fmt.UNKNOWN.ljust(16), "dim"))
+        parts.append(dim("  " + fmt.UNKNOWN.ljust(16)))
     else:
         window = f" in {fmt.window(rate.window_ms)}" if rate.window_ms else ""
         parts.append(Styled(f"  {(used_text(rate) + window).ljust(16)}"))
     if group.capacity is None:
-        parts.append(Styled(fmt.UNKNOWN, "dim"))
+        parts.append(dim(fmt.UNKNOWN))
     else:
         refill = f" +{fmt.count(group.refill_per_s)}/s" if group.refill_per_s else ""
         level = group.tokens if group.tokens is not None else group.capacity
-        parts += [Styled(f"{_amount(level)} / {_amount(group.capacity)}"), Styled(refill, "dim")]
+        parts += [Styled(f"{_amount(level)} / {_amount(group.capacity)}"), dim(refill)]
     resumes = epoch_ms(group.resume_at)
     if resumes is not None:
         parts.append(Styled(f"  held {fmt.countdown(resumes, now)}", "warning"))
@@ -243,5 +239,5 @@ def summary(rows: Sequence[QueueSnapshot], now: int) -> Parts:
     limited = sum(1 for row in rows if row.rpm.max or row.tpm.max or row.global_concurrency)
     words = fmt.plural(limited, "queue") + " with a known cap"
     if held:
-        return [Styled(f"{held} held back", "warning", "bold"), Styled(f" · {words}", "dim")]
-    return [Styled(words, "dim")]
+        return [Styled(f"{held} held back", "warning", "bold"), dim(f" · {words}")]
+    return [dim(words)]

@@ -30,7 +30,7 @@ from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.meters import sparkline_parts
 from ...widgets.status_line import PartsView, Rule
-from ...widgets.styled import Cell, Parts, Styled
+from ...widgets.styled import Cell, Parts, Styled, dim
 from ..limits.text import mini_meter
 from ..queue_list import QueueListScreen
 from ..registry import bindings
@@ -62,9 +62,9 @@ _EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("No queues here yet.", "foreground")],
     [],
-    [Styled("They show up as soon as something is added:", "dim")],
+    [dim("They show up as soon as something is added:")],
     [Styled('  glidemq add inference answer --data \'{"prompt": "…"}\'')],
-    [Styled("or see it all at work:  ", "dim"), Styled("glidemq demo")],
+    [dim("or see it all at work:  "), Styled("glidemq demo")],
 )
 
 
@@ -93,10 +93,10 @@ def queue_cells(
         "spark": sparkline_parts(history, SPARK),
         "tok/s": number(row.tokens_per_s),
         "$/h": Styled(cost, "dim" if not row.cost_per_hour else "foreground"),
-        "oldest": Styled(fmt.duration(oldest), "dim"),
+        "oldest": dim(fmt.duration(oldest)),
         "rpm": mini_meter(row.rpm),
         "tpm": mini_meter(row.tpm),
-        "workers": Styled(workers or fmt.UNKNOWN, "dim"),
+        "workers": dim(workers or fmt.UNKNOWN),
     }
 
 
@@ -160,7 +160,7 @@ class QueuesScreen(QueueListScreen):
         search = "scan complete" if snapshot.complete else "searching …"
         if snapshot.leaves_out_queues:
             search = "there are more: name those you need, glidemq console QUEUE..."
-        return self.with_filter([Styled(words, "dim"), Styled(f" · {search}", "dim")])
+        return self.with_filter([dim(words), dim(f" · {search}")])
 
     # --- drawing ---
 
@@ -223,7 +223,7 @@ class QueuesScreen(QueueListScreen):
         if row.stalled:
             look = fmt.state_look("stalled")
             lines.append([Styled(f"{look.glyph} {row.stalled:,} stalled", look.style, "bold"),
-                          Styled("  their worker is silent", "dim")])  # fmt: skip
+                          dim("  their worker is silent")])  # fmt: skip
         if row.suspended:
             words = "waits" if row.suspended == 1 else "wait"
             lines.append(
@@ -236,7 +236,7 @@ class QueuesScreen(QueueListScreen):
         lines += _errors(
             row, detail.errors if detail is not None else (), detail.errors_of if detail is not None else 0
         )
-        lines.append([Styled("workers ", "dim"), Styled(_worker_words(row, workers))])
+        lines.append([dim("workers "), Styled(_worker_words(row, workers))])
         if row.unreadable:
             keys = ", ".join(clean(key, single_line=True, limit=60) for key in row.unreadable)
             lines.append([Styled(f"cannot be read: {keys}", "warning")])
@@ -276,13 +276,9 @@ def _count_line(
 ) -> Parts:
     """How many jobs are in a state, and the age of the oldest or longest of them."""
     look = fmt.state_look(state)
-    parts = [
-        Styled(f"{look.glyph} ", look.style),
-        Styled(fmt.count(count)),
-        Styled(f" {word or state}", "dim"),
-    ]
+    parts = [Styled(f"{look.glyph} ", look.style), Styled(fmt.count(count)), dim(f" {word or state}")]
     if extreme_ms is not None:
-        parts += [Styled(f"  {extreme} ", "dim"), Styled(fmt.duration(extreme_ms))]
+        parts += [dim(f"  {extreme} "), Styled(fmt.duration(extreme_ms))]
     return parts
 
 
@@ -292,15 +288,13 @@ def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: 
     first = [
         Styled(f"{fmt.state_look('failed').glyph} ", "error"),
         Styled(fmt.count(row.failed), "error"),
-        Styled(" failed", "dim"),
+        dim(" failed"),
     ]
     lines: list[Parts] = [first]
     for reason, count in errors[:3]:
-        lines.append(
-            [Styled(f"  {count:>4} ", "foreground"), Styled(clean(reason, single_line=True, limit=60), "dim")]
-        )
+        lines.append([Styled(f"  {count:>4} ", "foreground"), dim(clean(reason, single_line=True, limit=60))])
     if row.failed > errors_of >= FAILED_SAMPLE:
-        lines.append([Styled(f"       among the latest {errors_of}", "dim")])
+        lines.append([dim(f"       among the latest {errors_of}")])
     return lines
 
 

@@ -16,7 +16,7 @@ from ...model.snapshot import Interests, LinkState, Snapshot
 from ...text import format as fmt
 from ...text.safe import clean
 from ...widgets.status_line import PartsView
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 from ...widgets.token_pane import TokenPane
 from ..command_line import CommandLine
 from ..frame import ConsoleScreen
@@ -130,12 +130,12 @@ class StreamsScreen(ConsoleScreen):
         now = self.console.now_ms()
         rate = sum(slot.follower.meter.rate(now) for slot in self._slots if not slot.follower.ended)
         pace = fmt.rate(rate, "tok/s") if rate else "no tokens now"
-        parts = [Styled(f"{fmt.plural(len(self._slots), 'stream')} · {pace}", "dim")]
+        parts = [dim(f"{fmt.plural(len(self._slots), 'stream')} · {pace}")]
         shown = len(self._visible())
         if shown < len(self._slots):
-            parts = [Styled(f"{self._at + 1} of {len(self._slots)} · ", "dim"), *parts]
+            parts = [dim(f"{self._at + 1} of {len(self._slots)} · "), *parts]
         if self._auto:
-            parts.append(Styled(" · what runs", "dim"))
+            parts.append(dim(" · what runs"))
         if self._search:
             parts = [Styled(f"/{clean(self._search, single_line=True, limit=40)}  ", "focus"), *parts]
         return parts

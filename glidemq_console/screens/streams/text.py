@@ -9,23 +9,20 @@ from ...feed.token_stream import Follower
 from ...model.snapshot import epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import short
-from ...widgets.styled import Parts, Styled
+from ...widgets.styled import Parts, Styled, dim
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobRow
 
 ENDED = ("completed", "failed")
-NOT_KNOWN: tuple[Parts, ...] = (
-    [],
-    [Styled(" What streams cannot be known without the server.", "dim")],
-)
+NOT_KNOWN: tuple[Parts, ...] = ([], [dim(" What streams cannot be known without the server.")])
 EMPTY: tuple[Parts, ...] = (
     [],
     [Styled(" No job streams right now.")],
     [],
-    [Styled(" What runs and streams shows up here by itself.", "dim")],
-    [Styled(" "), Styled("t", "focus"), Styled(" on a job of the jobs screen follows that one.", "dim")],
-    [Styled(" A processor streams with  ", "dim"), Styled('await job.stream_chunk("content", text)')],
+    [dim(" What runs and streams shows up here by itself.")],
+    [Styled(" "), Styled("t", "focus"), dim(" on a job of the jobs screen follows that one.")],
+    [dim(" A processor streams with  "), Styled('await job.stream_chunk("content", text)')],
 )
 
 
@@ -38,9 +35,9 @@ def head(
         Styled(f" {short(str(follower.ref))}", "foreground", "bold" if lit else ""),
     ]
     if row is not None and width >= 50:
-        left.append(Styled(f"  {short(row.name, 40)}", "dim"))
+        left.append(dim(f"  {short(row.name, 40)}"))
         if row.model and width >= 70:
-            left.append(Styled(f"  {short(row.model, 40)}", "dim"))
+            left.append(dim(f"  {short(row.model, 40)}"))
     return left, [*_speed(follower, row, now, width), Styled(" ")]
 
 
@@ -67,11 +64,11 @@ def _speed(follower: Follower, row: JobRow | None, now: int, width: int) -> list
         return parts
     first = meter.first_after_ms(epoch_ms(row.processed_at))
     if first is not None and width >= 70:
-        parts.append(Styled(f"  first token {fmt.took(first)}", "dim"))
+        parts.append(dim(f"  first token {fmt.took(first)}"))
     if width >= 50:
-        parts.append(Styled(f"  {tokens_words(row, meter.chunks)}", "dim"))
+        parts.append(dim(f"  {tokens_words(row, meter.chunks)}"))
     if row.total_cost and width >= 70:
-        parts.append(Styled(f"  {fmt.money(row.total_cost, short(row.cost_unit, 12) or None)}", "dim"))
+        parts.append(dim(f"  {fmt.money(row.total_cost, short(row.cost_unit, 12) or None)}"))
     return parts
 
 
@@ -89,33 +86,33 @@ def end(follower: Follower, row: JobRow | None, now: int, zone: tzinfo | None) -
     if row is None:
         if not follower.ended:
             return []
-        return [Styled(f"removed · {fmt.plural(follower.meter.chunks, 'chunk')} came", "dim")]
+        return [dim(f"removed · {fmt.plural(follower.meter.chunks, 'chunk')} came")]
     look = fmt.state_look(row.state)
     if row.state in ENDED:
         finished, started = epoch_ms(row.finished_at), epoch_ms(row.processed_at)
         words = f"{look.glyph} {look.word} {fmt.moment(finished, now, zone)}"
         parts = [Styled(words, look.style)]
         if row.state == "failed" and row.failed_reason:
-            parts += [Styled(" · ", "dim"), Styled(short(row.failed_reason, 200), "error")]
-        parts.append(Styled(f" · {tokens_words(row, follower.meter.chunks)}", "dim"))
+            parts += [dim(" · "), Styled(short(row.failed_reason, 200), "error")]
+        parts.append(dim(f" · {tokens_words(row, follower.meter.chunks)}"))
         if finished is not None and started is not None and finished > started:
-            parts.append(Styled(f" in {fmt.took(finished - started)}", "dim"))
+            parts.append(dim(f" in {fmt.took(finished - started)}"))
         return parts
     if row.state == "suspended" and row.suspend is not None:
         deadline = epoch_ms(row.suspend.deadline_at)
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} to decide"
         return [
             Styled(f"{look.glyph} {short(row.suspend.reason) or 'waits for a signal'}", "person"),
-            Styled(left, "dim"),
+            dim(left),
         ]
     if row.state == "delayed":
         due = epoch_ms(row.due_at)
         why = f" · {short(row.failed_reason, 120)}" if row.failed_reason else ""
         when = "soon" if due is None else f"in {fmt.countdown(due, now)}"
-        return [Styled(f"{look.glyph} runs again {when}", look.style), Styled(why, "dim")]
+        return [Styled(f"{look.glyph} runs again {when}", look.style), dim(why)]
     if row.state != "active":
         return [
             Styled(f"{look.glyph} {short(row.state, 20)}", look.style),
-            Styled(" · tokens come when it runs", "dim"),
+            dim(" · tokens come when it runs"),
         ]
     return []
