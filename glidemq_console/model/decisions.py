@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from glidemq_core.options.fields import UNSET, Unset
 
 from ..text import format as fmt
-from ..text.safe import clean
+from ..text.safe import short
 from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def due_at(now_ms: int, undo_ms: int, shown: Approval) -> int:
 
 def name_of(ref: JobRef) -> str:
     """`queue:id`, safe to draw."""
-    return clean(str(ref), single_line=True, limit=80)
+    return short(str(ref), 80)
 
 
 def taken_back_words(taken: Sequence[Pending]) -> str:
@@ -136,7 +136,7 @@ def outcome_words(decision: Decision, job: JobDetail | None, now_ms: int) -> tup
 
 
 def name_of_decision(decision: Decision) -> str:
-    return clean(f"{decision.queue}:{decision.id}", single_line=True, limit=80)
+    return short(f"{decision.queue}:{decision.id}", 80)
 
 
 def first_words(decision: Decision, job: JobDetail | None, now_ms: int) -> str:
@@ -145,14 +145,14 @@ def first_words(decision: Decision, job: JobDetail | None, now_ms: int) -> str:
         ended = epoch_ms(job.finished_at)
         return "too late: timed out" + ("" if ended is None else f" {fmt.age(ended, now_ms)} ago")
     if decision.decided_at is not None:
-        who = clean(decision.decided_by or "someone", single_line=True, limit=60)
+        who = short(decision.decided_by or "someone", 60)
         did = "decided"
         if job is not None and job.signals:
             did = deed(job.signals[-1])
         ahead = max(0, (epoch_ms(decision.at) or 0) - (epoch_ms(decision.decided_at) or 0))
         when = f"{fmt.duration(ahead)} before you" if ahead >= fmt.SECOND else "just before you"
         return f"{who} {did} it {when}"
-    return f"does not wait any more: it is {clean(decision.state or 'gone', single_line=True, limit=30)}"
+    return f"does not wait any more: it is {short(decision.state or 'gone', 30)}"
 
 
 def gone_words(ref: JobRef, job: JobDetail | None, now_ms: int) -> str:
@@ -166,7 +166,7 @@ def gone_words(ref: JobRef, job: JobDetail | None, now_ms: int) -> str:
         last = job.signals[-1]
         age = fmt.age(epoch_ms(last.received_at), now_ms)
         return f"{who_sent(last)} {deed(last)} {name} {age} ago"
-    return f"{name} does not wait any more: it is {clean(job.state, single_line=True, limit=30)}"
+    return f"{name} does not wait any more: it is {short(job.state, 30)}"
 
 
 def deed(signal: Signal) -> str:
@@ -176,7 +176,7 @@ def deed(signal: Signal) -> str:
         return "approved"
     if said.get("approved") is False or said.get("action") == "reject" or signal.name == "reject":
         return "rejected"
-    return f"sent {clean(signal.name, single_line=True, limit=40) or 'a signal'} to"
+    return f"sent {short(signal.name, 40) or 'a signal'} to"
 
 
 def who_sent(signal: Signal) -> str:
@@ -184,7 +184,7 @@ def who_sent(signal: Signal) -> str:
     said = signal.data if isinstance(signal.data, dict) else {}
     for key in ("by", "reviewer"):
         if isinstance(said.get(key), str) and said[key]:
-            return clean(said[key], single_line=True, limit=60)
+            return short(said[key], 60)
     return "someone"
 
 

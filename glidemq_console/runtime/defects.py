@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ..text.safe import clean, masked_text
+from ..text.safe import clean, masked_text, short
 
 #: Bytes from which on the log begins anew; the one before is kept beside it.
 LOG_LIMIT: Final = 1_048_576
@@ -27,7 +27,7 @@ def log_path() -> Path:
 
 def describe(error: BaseException) -> str:
     """Return the class and the words of an exception as one safe line, secrets masked."""
-    words = clean(masked_text(str(error)[: 10 * _WORDS]), single_line=True, limit=_WORDS)
+    words = short(masked_text(str(error)[: 10 * _WORDS]), _WORDS)
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..actions.base import EVERYWHERE, Action, Context
-from ..text.safe import clean
+from ..text.safe import clean, short
 from .registry import commands
 
 
@@ -30,7 +30,7 @@ def parse(text: str, context: Context) -> tuple[Action[Any], Context] | str:
     name, *words = text.split()
     action = commands().get(name.removeprefix(":"))
     if action is None:
-        return f"no command '{clean(name, single_line=True, limit=40)}'; tab completes, ? shows every key"
+        return f"no command '{short(name, 40)}'; tab completes, ? shows every key"
     context = replace(context, words=tuple(words))
     if not words:
         return action, context
@@ -53,10 +53,10 @@ def _at_queue(action: Action[Any], context: Context, name: str) -> tuple[Action[
 
 def _unknown_queue(name: str, context: Context) -> str:
     """Say that there is no such queue, and what may have been meant."""
-    shown = f"no queue '{clean(name, single_line=True, limit=60)}' is known"
+    shown = f"no queue '{short(name, 60)}' is known"
     near = get_close_matches(name, [queue.name for queue in context.snapshot.queues], cutoff=0.5)
     if near:
-        return f"{shown}; near: {', '.join(clean(one, single_line=True, limit=60) for one in near)}"
+        return f"{shown}; near: {', '.join(short(one, 60) for one in near)}"
     return shown if context.snapshot.complete else f"{shown}; the search for queues goes on"
 
 

@@ -17,7 +17,7 @@ from ..actions.base import Context
 from ..actions.protocols import Console
 from ..model.snapshot import Interests, LinkState, Snapshot
 from ..text import format as fmt
-from ..text.safe import clean
+from ..text.safe import clean, short
 from ..text.wrap import Wrapper
 from ..widgets.key_bar import KeyBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
@@ -263,12 +263,12 @@ class ConsoleScreen(Screen[None]):
                 hotkey("^r"),
                 Styled(" tries now", "foreground"),
                 Styled(f" · data {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
-                dim(f"  {clean(snapshot.link.reason or '', single_line=True, limit=200)}"),
+                dim(f"  {short(snapshot.link.reason, 200)}"),
             ]
         elif snapshot.link.state is LinkState.STALE:
             left = [Styled(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
         elif snapshot.trouble is not None:
-            left = [Styled(clean(snapshot.trouble, single_line=True, limit=200), "warning")]
+            left = [Styled(short(snapshot.trouble, 200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
         if held := self.held_parts(now):
             # What is about to happen comes before anything else, what was just told before what always stands there.
@@ -282,7 +282,7 @@ class ConsoleScreen(Screen[None]):
 
     def _before_data(self, snapshot: Snapshot, now: int) -> list[Parts]:
         """What stands in the middle before the first answer."""
-        address = clean(snapshot.link.address, single_line=True, limit=200)
+        address = short(snapshot.link.address, 200)
         if snapshot.link.state is not LinkState.LOST:
             return [[dim("connecting to "), Styled(address), dim(" …")]]
         return [
@@ -298,7 +298,7 @@ class ConsoleScreen(Screen[None]):
     def _reason_lines(self, reason: str) -> list[Parts]:
         wrapper = Wrapper(max(20, self.app.size.width - 18))
         wrapper.start("reason")
-        wrapper.add(clean(reason, single_line=True, limit=1_000))
+        wrapper.add(short(reason, 1_000))
         leads = ("reason   ", *(" " * 9 for _ in wrapper.lines))
         return [[dim(lead), Styled(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)]
 
@@ -332,7 +332,7 @@ class ConsoleScreen(Screen[None]):
 
     def show_message(self, text: str, *, token: str = "foreground") -> None:
         """Say a result in the status line; it fades after a few seconds."""
-        self._message = (clean(text, single_line=True, limit=300), token, self.console.now_ms())
+        self._message = (short(text, 300), token, self.console.now_ms())
         if self.is_up:
             self._show_status(self.snapshot, self.console.now_ms())
 

@@ -10,7 +10,7 @@ from ..actions.base import EVERYWHERE, Action, Context
 from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
-from ..text.safe import cell_fit, clean
+from ..text.safe import cell_fit, short
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from .registry import ACTIONS, in_scope, key_text
 from .table import SCREENS
@@ -57,11 +57,11 @@ def header(
     state += [dot(), link_words(snapshot.link, now_ms, rtt)]
     # How the connection stands is read before all else: the name is cut for it, the version left out.
     room = width - 3 - width_of([Styled("glidemq  "), *state, *right])
-    name = clean(label or _address(snapshot.link.address), single_line=True, limit=60)
+    name = short(label or _address(snapshot.link.address), 60)
     left = [hotkey("glidemq"), Styled("  "), Styled(cell_fit(name, max(8, room)), "", "bold")]
     if snapshot.server is not None:
         mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
-        version = f"valkey {clean(snapshot.server.version, single_line=True, limit=20)}{mode}"
+        version = f"valkey {short(snapshot.server.version, 20)}{mode}"
         if width_of([Styled(name), dot(), Styled(version)]) <= room:
             left += [dot(), dim(version)]
     return [*left, *state], right
@@ -73,7 +73,7 @@ def _header_right(
     """Who, when, and how many approvals."""
     right: list[Styled] = []
     if width >= 100:
-        right += [dim(clean(user, single_line=True, limit=30)), dot()]
+        right += [dim(short(user, 30)), dot()]
     right += [dim(fmt.clock(now_ms, zone))]
     asked = snapshot.approvals
     if asked:

@@ -8,7 +8,7 @@ from textual.timer import Timer
 
 from ..actions.queues import QueueListContext
 from ..model.snapshot import Snapshot, filter_queues
-from ..text.safe import clean
+from ..text.safe import short
 from ..widgets.status_line import Rule
 from ..widgets.styled import Parts, dim
 from .list_screen import ListScreen
@@ -94,7 +94,7 @@ class QueueListScreen(ListScreen):
     def _draw_selected(self, snapshot: Snapshot, now: int) -> None:
         row = snapshot.queue(self.selected) if self.selected is not None else None
         if row is not None:
-            title = clean(row.name, single_line=True, limit=80)
+            title = short(row.name, 80)
             self.query_one(f"#{self.TITLE}", Rule).show(title, lit=True)
             self._draw_detail(row, snapshot, now)
 

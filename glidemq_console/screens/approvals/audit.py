@@ -11,7 +11,7 @@ from ...actions.protocols import Console
 from ...model.snapshot import epoch_ms
 from ...text import format as fmt
 from ...text.audit import detail_words
-from ...text.safe import clean
+from ...text.safe import short
 from ...widgets.overlay import Overlay
 from ...widgets.styled import Parts, Styled, dim
 
@@ -26,28 +26,22 @@ def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> l
         return [*lines, [dim("No person has changed anything about this job through glidemq.")]]
     now, zone = console.now_ms(), console.config.zone
     for entry in entries:
-        by, via = (clean(text, single_line=True, limit=60) for text in (entry.by, entry.via))
+        by, via = (short(text, 60) for text in (entry.by, entry.via))
         lines.append(
             [
                 dim(f"{fmt.moment(epoch_ms(entry.at), now, zone)}  "),
                 Styled(by, "", "bold"),
-                Styled(f"  {clean(entry.action, single_line=True, limit=40)}"),
-                dim(f"  {clean(entry.outcome, single_line=True, limit=40)}"),
-                dim(f"  via {via} on {clean(entry.host, single_line=True, limit=60)}"),
+                Styled(f"  {short(entry.action, 40)}"),
+                dim(f"  {short(entry.outcome, 40)}"),
+                dim(f"  via {via} on {short(entry.host, 60)}"),
             ]
         )
         if detail := detail_words(entry.detail):
-            lines.append([dim(f"          {clean(detail, single_line=True, limit=200)}")])
+            lines.append([dim(f"          {short(detail, 200)}")])
         if entry.comment:
-            lines.append([Styled(f"          “{clean(entry.comment, single_line=True, limit=400)}”")])
+            lines.append([Styled(f"          “{short(entry.comment, 400)}”")])
         if entry.shown_hash:
-            lines.append(
-                [
-                    dim(
-                        f"          was shown {clean(entry.shown_hash, single_line=True, limit=16)}  entry {entry.seq}"
-                    )
-                ]
-            )
+            lines.append([dim(f"          was shown {short(entry.shown_hash, 16)}  entry {entry.seq}")])
     return lines
 
 

@@ -20,7 +20,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
 from ...text.differences import MARK_STYLES, value_diff
-from ...text.safe import clean, json_line
+from ...text.safe import clean, json_line, short
 from ...widgets.safe_input import act_in_turn
 from ...widgets.styled import Styled, dim
 from ...widgets.wrapped_text import Prose
@@ -116,7 +116,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
         (self.query_one("#editor-yes", Button) if difference else self.area).focus()
 
     def _problem(self, words: str) -> None:
-        self.query_one("#editor-problem", Static).update(clean(words, single_line=True, limit=200))
+        self.query_one("#editor-problem", Static).update(short(words, 200))
 
     def on_text_area_changed(self) -> None:
         self._problem("")

@@ -17,7 +17,7 @@ from ...actions.outbox import Answer
 from ...model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
 from ...model.decisions import gone_words, name_of
 from ...model.snapshot import Interests, Snapshot
-from ...text.safe import clean
+from ...text.safe import clean, short
 from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
@@ -114,7 +114,7 @@ class ApprovalsScreen(DecidingScreen):
         parts: list[Styled] = []
         if self._marked:
             parts += [Styled(f"{len(self._marked)} selected  A R", "focus"), Styled("  ")]
-        user = clean(self.console.config.user, single_line=True, limit=40)
+        user = short(self.console.config.user, 40)
         return [*parts, dim(f"acting as {user}")]
 
     def held_parts(self, now: int) -> Parts:
@@ -249,13 +249,13 @@ class ApprovalsScreen(DecidingScreen):
         if pending is not None:
             note = say.held_words(pending, now, sending=outbox.is_sending(shown.ref))
         elif blocked is not None:
-            note = [Styled(clean(blocked, single_line=True, limit=200), "warning")]
+            note = [Styled(short(blocked, 200), "warning")]
         elif self.has_changed:
             note = [Styled("the buttons wait until you have looked: enter", "warning")]
         elif not self.is_seen:
             note = say.unseen_words(shown, read=not self.is_cut, reading=self.is_reading)
         elif comment := self._comments.get(shown.ref):
-            note = [dim("comment  "), Styled(clean(comment, single_line=True, limit=200))]
+            note = [dim("comment  "), Styled(short(comment, 200))]
         waits: set[str] = set()
         if blocked is not None or outbox.is_sending(shown.ref) or (pending is None and self.has_changed):
             waits = {"approve", "reject"}

@@ -16,7 +16,7 @@ from ...actions.flows import Preview
 from ...model.flows import Cap, TopUpRequest, caps_of
 from ...text import format as fmt
 from ...text.parse import parse_amount
-from ...text.safe import cell_fit, cell_pad, clean, short
+from ...text.safe import cell_fit, cell_pad, short
 from ...widgets.dialog import Dialog
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
@@ -139,7 +139,7 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
         try:
             answer = await self._preview(asked)
         except GlideMQError as error:
-            words = clean(error.message, single_line=True, limit=300)
+            words = short(error.message, 300)
             self.query_one("#dialog-problem", Static).update(words)
             return
         if self.request() != asked:

@@ -20,7 +20,7 @@ from ...model.snapshot import (
     state_count,
 )
 from ...text import format as fmt
-from ...text.safe import clean
+from ...text.safe import short
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.status_line import Rule, TabBar
@@ -91,13 +91,13 @@ def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
         f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else fmt.count(row.attempts_made)
     )
     return {
-        "id": Styled(clean(row.id, single_line=True, limit=256)),
+        "id": Styled(short(row.id, 256)),
         "state": [Styled(f"{look.glyph} ", look.style), Styled(_state_word(row, look.word), look.style)],
-        "name": Styled(clean(row.name, single_line=True, limit=256)),
+        "name": Styled(short(row.name, 256)),
         "age": dim(fmt.duration(created)),
         "ran": dim(fmt.took(ran)),
         "tries": Styled(tries, "foreground" if row.attempts_made else "dim"),
-        "model": dim(clean(row.model, single_line=True, limit=80) if row.model else fmt.UNKNOWN),
+        "model": dim(short(row.model, 80) if row.model else fmt.UNKNOWN),
         "tokens": Styled(fmt.full(row.total_tokens), "foreground" if row.total_tokens else "dim"),
         "cost": Styled(fmt.money(row.total_cost), "foreground" if row.total_cost else "dim"),
         "why": why_parts(row, now),
@@ -107,7 +107,7 @@ def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
 def _state_word(row: JobRow, word: str) -> str:
     if row.parked:
         return "parked"
-    return word if word != "unknown" else clean(row.state, single_line=True, limit=18) or word
+    return word if word != "unknown" else short(row.state, 18) or word
 
 
 def ran_ms(row: JobRow, now: int) -> int | None:
@@ -126,7 +126,7 @@ def why_parts(row: JobRow, now: int) -> Parts:
     if row.state == "suspended" and row.suspend is not None:
         deadline = epoch_ms(row.suspend.deadline_at)
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
-        reason = clean(row.suspend.reason or "waits for a signal", single_line=True, limit=200)
+        reason = short(row.suspend.reason or "waits for a signal", 200)
         return [Styled(reason, "person"), dim(left)]
     if row.parked:
         return [Styled("budget ran out; f shows its flow", "state-paused")]
@@ -143,7 +143,7 @@ def why_parts(row: JobRow, now: int) -> Parts:
 def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Styled]:
     if not row.failed_reason:
         return []
-    return [Styled(lead + clean(row.failed_reason, single_line=True, limit=200), token)]
+    return [Styled(lead + short(row.failed_reason, 200), token)]
 
 
 def state_of(tab: str) -> str | None:
@@ -298,10 +298,10 @@ class JobsScreen(ListScreen):
                 f" {fmt.count(count)}", "focus" if lit else "dim" if not count or state == ALL else look.style
             )
             name = Styled(state, "focus" if lit else "foreground" if count else "dim")
-            short = name if state == ALL else Styled(look.glyph, look.style)
-            tabs.append((state, [name, figure], [short, figure]))
+            narrow = name if state == ALL else Styled(look.glyph, look.style)
+            tabs.append((state, [name, figure], [narrow, figure]))
         self.query_one("#states", TabBar).show(tabs, query.state or ALL)
-        self.query_one("#states-rule", Rule).show(clean(query.queue, single_line=True, limit=80), lit=True)
+        self.query_one("#states-rule", Rule).show(short(query.queue, 80), lit=True)
 
     def _empty_words(self, query: JobsQuery) -> None:
         if query.find:
@@ -309,7 +309,7 @@ class JobsScreen(ListScreen):
             words, command = f"No {kind} has that in its id, name, model or error; esc clears the filter.", ""
         else:
             words, command = _EMPTY[query.state or ALL]
-        command = command.format(queue=clean(query.queue, single_line=True, limit=60))
+        command = command.format(queue=short(query.queue, 60))
         self.lines.set_empty([[], [Styled(words)], [], [dim(command)]])
 
     # --- events ---

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...model.snapshot import age_ms, epoch_ms, shown_state
 from ...text import format as fmt
-from ...text.safe import clean, masked_text, short
+from ...text.safe import masked_text, short
 from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _traceback(job: JobDetail, reveal: bool) -> list[Parts]:
     return [
         [],
         title("traceback", f"of attempt {number}{more}"),
-        *([dim(f"  {clean(line, limit=300, single_line=True)}")] for line in shown),
+        *([dim(f"  {short(line, 300)}")] for line in shown),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...model.limits import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
 from ...model.snapshot import age_ms, epoch_ms
 from ...text import format as fmt
-from ...text.safe import cell_fit, cell_pad, clean
+from ...text.safe import cell_fit, cell_pad, short
 from ...widgets.meters import gauge_parts, sparkline_parts
 from ...widgets.styled import Cell, Parts, Styled, dim, label
 
@@ -109,7 +109,7 @@ def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dic
         else [dim(fmt.count(row.active))]
     )
     return {
-        "queue": Styled(clean(row.name, single_line=True, limit=256)),
+        "queue": Styled(short(row.name, 256)),
         "rpm": meter_cell(row.rpm),
         "rpm-resets": resets_cell(row.rpm, now),
         "rpm-spark": sparkline_parts(by_minute(history.rpm), ROW_SPARK, top=row.rpm.max),
@@ -206,7 +206,7 @@ def group_lines(limits: Limits | None, width: int, now: int) -> list[Parts]:
 
 
 def _group_line(group: Group, names: int, now: int) -> Parts:
-    name = cell_pad(cell_fit(clean(group.key, single_line=True, limit=100) or '""', names - 1), names)
+    name = cell_pad(cell_fit(short(group.key, 100) or '""', names - 1), names)
     cap = "" if group.max_concurrency is None else f" / {group.max_concurrency:,}"
     full = group.max_concurrency is not None and group.active >= group.max_concurrency
     busy = full and group.waiting

@@ -24,7 +24,7 @@ from ...model.snapshot import (
     workers_text,
 )
 from ...text import format as fmt
-from ...text.safe import clean
+from ...text.safe import short
 from ...widgets.chart import Chart, Series
 from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import MARGIN, RowList
@@ -82,7 +82,7 @@ def queue_cells(
     workers = languages or ("" if row.workers is None else fmt.count(row.workers))
     cost = fmt.money(row.cost_per_hour, row.cost_unit)
     return {
-        "queue": Styled(clean(row.name, single_line=True, limit=256), "dim" if row.paused else "foreground"),
+        "queue": Styled(short(row.name, 256), "dim" if row.paused else "foreground"),
         "paused": Styled(fmt.state_look("paused").glyph, "state-paused") if row.paused else "",
         "wait": number(ready_jobs(row)),
         "run": number(row.active, "state-stalled" if row.stalled else "foreground"),
@@ -238,7 +238,7 @@ class QueuesScreen(QueueListScreen):
         )
         lines.append([dim("workers "), Styled(_worker_words(row, workers))])
         if row.unreadable:
-            keys = ", ".join(clean(key, single_line=True, limit=60) for key in row.unreadable)
+            keys = ", ".join(short(key, 60) for key in row.unreadable)
             lines.append([Styled(f"cannot be read: {keys}", "warning")])
         return lines
 
@@ -292,7 +292,7 @@ def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: 
     ]
     lines: list[Parts] = [first]
     for reason, count in errors[:3]:
-        lines.append([Styled(f"  {count:>4} ", "foreground"), dim(clean(reason, single_line=True, limit=60))])
+        lines.append([Styled(f"  {count:>4} ", "foreground"), dim(short(reason, 60))])
     if row.failed > errors_of >= FAILED_SAMPLE:
         lines.append([dim(f"       among the latest {errors_of}")])
     return lines

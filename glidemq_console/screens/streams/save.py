@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...text.safe import clean
+from ...text.safe import short
 
 
 def suggested(name: str) -> str:
@@ -42,4 +42,4 @@ def save(where: str, text: str) -> str:
 
 def _reason(error: Exception) -> str:
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return clean(words.rstrip("."), single_line=True, limit=200).lower()
+    return short(words.rstrip("."), 200).lower()

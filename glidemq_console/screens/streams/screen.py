@@ -14,7 +14,7 @@ from ...actions.streams import StreamsContext
 from ...feed.token_stream import SPEEDS, Follower
 from ...model.snapshot import Interests, LinkState, Snapshot
 from ...text import format as fmt
-from ...text.safe import clean
+from ...text.safe import short
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled, dim
 from ...widgets.token_pane import TokenPane
@@ -137,7 +137,7 @@ class StreamsScreen(ConsoleScreen):
         if self._auto:
             parts.append(dim(" · what runs"))
         if self._search:
-            parts = [Styled(f"/{clean(self._search, single_line=True, limit=40)}  ", "focus"), *parts]
+            parts = [Styled(f"/{short(self._search, 40)}  ", "focus"), *parts]
         return parts
 
     def open(self, target: object) -> None:
