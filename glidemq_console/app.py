@@ -214,7 +214,6 @@ class ConsoleApp(ResilientApp):
         return next((s for s in reversed(self.screen_stack) if isinstance(s, ConsoleScreen)), None)
 
     def set_interests(self) -> None:
-        """Tell the feed what the screen on top needs now."""
         screen = self.console_screen
         if screen is not None and screen.is_up:
             self.feed.set_interests(screen.interests())
@@ -272,23 +271,19 @@ class ConsoleApp(ResilientApp):
             self.switch_mode(SCREENS[0].name)
 
     def open_page(self, name: PageName, ref: JobRef) -> None:
-        """Lay the page of a job or of its flow over the screen on top."""
         self.push_screen(make(*PAGES[name], ref))
 
     def show_message(self, text: str, token: str = "foreground") -> None:
-        """Show a message in the status line of the screen on top."""
         screen = self.console_screen
         if screen is not None:
             screen.show_message(text, token=token)
 
     def clear_message(self) -> None:
-        """Take the last message off the status line: something else has begun."""
         screen = self.console_screen
         if screen is not None:
             screen.clear_message()
 
     def copy_text(self, text: str, what: str) -> str:
-        """Put text on the clipboard through the terminal; returns what to tell."""
         safe = clean(text, limit=COPY_LIMIT, line_limit=COPY_LIMIT, max_lines=COPY_LIMIT)
         self.copy_to_clipboard(safe)
         return f"{what} sent to the clipboard, if this terminal allows it"
@@ -308,7 +303,6 @@ class ConsoleApp(ResilientApp):
     # --- actions -------------------------------------------------------------------------------------------
 
     def action_act(self, action_id: str) -> None:
-        """Run an action on what is selected at this moment."""
         screen = self.console_screen
         if screen is None:
             return
@@ -369,7 +363,6 @@ class ConsoleApp(ResilientApp):
         return self._themes.names
 
     def choose_theme(self, name: str | None) -> str:
-        """Take a theme by name, or the next one; returns what to tell."""
         names = self.theme_names
         if name is None:
             name = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]

@@ -33,7 +33,6 @@ class FlowsPage(Page, Protocol):
         self, name: str, budget: FlowBudget, view: FlowView | None, preview: Preview
     ) -> TopUpRequest | None:
         """Ask how much to add to a budget; None for nothing. `name` is safe text."""
-        ...
 
 
 class FlowPage(FlowsPage, jobs.CopyPage, Protocol):

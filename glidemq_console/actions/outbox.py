@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from textual.timer import Timer
@@ -112,7 +113,7 @@ class DecisionOutbox:
                 shown=one, verb=verb, due_ms=due, batch=batch, comment=comment, reason=reason, data=data
             )
             self._timers[one.ref] = self._host.set_timer(
-                max(0.001, (due - now) / 1000), self._sender(one.ref)
+                max(0.001, (due - now) / 1000), partial(self.send_now, one.ref)
             )
         return len(chosen)
 
@@ -143,9 +144,6 @@ class DecisionOutbox:
             timer.stop()
 
     # --- sending -------------------------------------------------------------------------------------------
-
-    def _sender(self, ref: JobRef) -> Callable[[], None]:
-        return lambda: self.send_now(ref)
 
     def send_now(self, ref: JobRef) -> None:
         """Send a decision without waiting any longer."""

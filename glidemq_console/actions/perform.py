@@ -44,12 +44,11 @@ async def perform(action: Action[Any], context: Context) -> None:
 
 
 def _dialog(question: Question) -> ConfirmDialog:
-    # Dialogs are loaded when the first one is asked for: what is on screen first must not wait for them.
+    # Dialogs are loaded when the first one is opened: what is on screen first must not wait for them.
     from ..widgets.dialog import ConfirmDialog
 
-    return ConfirmDialog(
-        question.title, question.body, yes=question.yes, no=question.no, type_this=question.type_this
-    )
+    title, body = question.title, question.body
+    return ConfirmDialog(title, body, yes=question.yes, no=question.no, type_this=question.type_this)
 
 
 async def ask_value(

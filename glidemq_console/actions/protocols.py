@@ -35,7 +35,6 @@ class Console(Protocol):
     @property
     def snapshot(self) -> Snapshot:
         """What is known now."""
-        ...
 
     @property
     def outbox(self) -> DecisionOutbox: ...
@@ -46,64 +45,51 @@ class Console(Protocol):
     @property
     def last_input(self) -> float:
         """When a key or the mouse was used last (monotonic s)."""
-        ...
 
     @property
     def theme_names(self) -> Sequence[str]: ...
 
     def choose_theme(self, name: str | None) -> str:
         """Take a theme by name, or the next one; return what to show."""
-        ...
 
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows."""
-        ...
 
     def back(self) -> None:
         """Return to where one came from."""
-        ...
 
     def open_page(self, name: PageName, ref: JobRef) -> None:
         """Lay the page of a job or of its flow over the screen on top."""
-        ...
 
     def set_interests(self) -> None:
         """Pass on to the feed what the screen on top needs now."""
-        ...
 
     def show_message(self, text: str, token: str = "foreground") -> None:
         """Show a message in the status line of the screen on top."""
-        ...
 
     def clear_message(self) -> None:
         """Take the last message off the status line: something else has begun."""
-        ...
 
     def report_defect(self, error: BaseException, doing: str) -> None:
         """Show and log an exception that nobody expected."""
-        ...
 
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard; return what to show."""
-        ...
 
     def show_help(self) -> None: ...
 
     def action_act(self, action_id: str) -> None:
         """Run an action on what is selected at this moment."""
-        ...
 
     def action_command_palette(self) -> None: ...
 
     async def leave(self) -> None:
         """End the console, once every decision is sent."""
-        ...
 
     def push_screen(self, screen: Screen[Any]) -> object: ...
 
     async def push_screen_wait(self, screen: Screen[T]) -> T:
         """Open a dialog and wait for its answer."""
-        ...
 
 
 class Page(Protocol):
@@ -114,15 +100,12 @@ class Page(Protocol):
 
     def title_of(self, action_id: str) -> str | None:
         """Return the title that an action has here, where that depends on what is selected."""
-        ...
 
     def why_not_drawn(self) -> str | None:
         """Say why what is selected cannot be seen, and so cannot be changed."""
-        ...
 
     def filters(self) -> bool:
         """Tell whether there is something to filter."""
-        ...
 
     def open_filter(self) -> None: ...
 
@@ -132,8 +115,6 @@ class Page(Protocol):
 
     def undoes(self) -> JobRef | None:
         """Return the job whose decision undo takes back here, if one is held."""
-        ...
 
     def taken_back(self, ref: JobRef) -> None:
         """Show a job whose decision was taken back."""
-        ...

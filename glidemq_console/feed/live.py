@@ -201,20 +201,16 @@ class LiveFeed:
     async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         if self._config.read_only:
             raise PermissionDeniedError("this console is read-only", reason="read_only", command=None)
-        from glidemq_core import Actor, Queue
+        from glidemq_core import Actor
 
-        target: Queue[Any, Any] = Queue(queue, self._reading.connection)
-        async with target:
+        async with self._reading.queue(queue) as target:
             try:
                 return await call(target, Actor(by=self._config.user, via="console"))
             finally:
                 self.refresh_now()
 
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
-        from glidemq_core import Queue
-
-        queue: Queue[Any, Any] = Queue(ref.queue, self._reading.connection)
-        async with queue:
+        async with self._reading.queue(ref.queue) as queue:
             return await queue.review(ref.id, payload_limit=payload_limit)
 
     async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
@@ -226,13 +222,11 @@ class LiveFeed:
     async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
         while True:
             await self._live.wait()
-            from glidemq_core import Queue
             from glidemq_core.ai.streams.hub import StreamHub
 
             try:
-                connection = self._reading.connection
-                context = await Queue(ref.queue, connection).context()
-                async with StreamHub.of(connection).follow(
+                context = await self._reading.queue(ref.queue).context()
+                async with StreamHub.of(self._reading.connection).follow(
                     context, ref.id, start=start, min_interval=TOKENS_EVERY_S
                 ) as tail:
                     while chunks := await tail.read():

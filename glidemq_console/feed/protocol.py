@@ -20,36 +20,27 @@ class Feed(Protocol):
     @property
     def latest(self) -> Snapshot:
         """The newest snapshot."""
-        ...
 
     async def run(self, publish: Publish) -> None:
         """Read until cancelled; hand every new snapshot to `publish`."""
-        ...
 
     def set_interests(self, interests: Interests) -> None:
         """Say what the active screen needs from now on."""
-        ...
 
     def refresh_now(self) -> None:
         """Read (or reconnect) at once instead of at the next due time."""
-        ...
 
     async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         """Run one mutation on a queue as this console's user; raises `GlideMQError`."""
-        ...
 
     def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
         """Follow a job's token stream, all that has come at a time; no gap or repeat at a lost connection."""
-        ...
 
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         """Read what an approver must see, up to so many bytes of each part; without a limit, all of it."""
-        ...
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         """Read one job with up to `payload_limit` bytes of payload."""
-        ...
 
     async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
         """Read who did what to a job, newest first."""
-        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glidemq_core.errors import (
     AuthenticationError,
@@ -18,7 +18,7 @@ from ..model.snapshot import Interests, Link, Snapshot
 from .queue_rows import QueueRows
 
 if TYPE_CHECKING:
-    from glidemq_core import Connection
+    from glidemq_core import Connection, Queue
     from glidemq_core.watch import Watch
 
     from ..config.console import ConsoleConfig
@@ -69,6 +69,12 @@ class Reading:
     def connection(self) -> Connection:
         """The connection; raises `ServerUnavailableError` when there is none."""
         return self._current()[0]
+
+    def queue(self, name: str) -> Queue[Any, Any]:
+        """Return a queue on the connection."""
+        from glidemq_core import Queue
+
+        return Queue(name, self.connection)
 
     @property
     def watch(self) -> Watch:

@@ -92,25 +92,22 @@ def taken_back_words(taken: Sequence[Pending]) -> str:
 
 def what_changed(before: Approval, after: Approval) -> list[str]:
     """Name the parts of what was shown that are different now."""
-    parts = []
-    if before.suspended_at != after.suspended_at:
-        parts.append("it ran and asks again")
-    if before.name != after.name:
-        parts.append("name")
-    if before.reason != after.reason:
-        parts.append("reason")
-    if repr(before.data) != repr(after.data) or (before.raw, before.data_bytes) != (
-        after.raw,
-        after.data_bytes,
-    ):
-        parts.append("payload")
-    if before.draft != after.draft:
-        parts.append("draft")
-    if before.tool_calls != after.tool_calls:
-        parts.append("tool calls")
-    if before.progress != after.progress:
-        parts.append("progress")
-    return parts or ["its stream, or what is too long for the list"]
+
+    def parts_of(one: Approval) -> dict[str, object]:
+        return {
+            "it ran and asks again": one.suspended_at,
+            "name": one.name,
+            "reason": one.reason,
+            "payload": (repr(one.data), one.raw, one.data_bytes),
+            "draft": one.draft,
+            "tool calls": one.tool_calls,
+            "progress": one.progress,
+        }
+
+    now = parts_of(after)
+    return [name for name, part in parts_of(before).items() if part != now[name]] or [
+        "its stream, or what is too long for the list"
+    ]
 
 
 # --- what became of it -------------------------------------------------------------------------------------
@@ -124,19 +121,14 @@ def outcome_words(decision: Decision, job: JobDetail | None, now_ms: int) -> tup
         job: The job as it is now, for a decision that came too late; None when it is gone or could not be read.
         now_ms: Time of telling.
     """
-    name = name_of_decision(decision)
+    name = short(f"{decision.queue}:{decision.id}", 80)
     if decision.ok:
-        words = f"{name} {DONE.get(decision.action, decision.action)}, resumed"
-        return words, "success"
+        return f"{name} {DONE.get(decision.action, decision.action)}, resumed", "success"
     if decision.outcome == "changed":
         return f"{name} changed since you opened it: nothing was sent, look again", "warning"
     if decision.outcome == "not_found":
         return f"{name} is gone: it was removed, nothing was sent", "warning"
     return f"{name}: {first_words(decision, job, now_ms)}", "warning"
-
-
-def name_of_decision(decision: Decision) -> str:
-    return short(f"{decision.queue}:{decision.id}", 80)
 
 
 def first_words(decision: Decision, job: JobDetail | None, now_ms: int) -> str:

@@ -59,15 +59,10 @@ def tree_rows(flow: Flow) -> list[TreeRow]:
             shown = lead if len(lead) <= MOST_LEAD else "…" + lead[-MOST_LEAD + 1 :]
             rows.append(TreeRow((node.ref, times), node, shown, again=times > 0))
             children = below.get(node.ref, []) if not times else []
-            for index in range(len(children) - 1, -1, -1):
-                last = index == len(children) - 1
-                stack.append(
-                    (
-                        children[index],
-                        indent + ("└─ " if last else "├─ "),
-                        indent + ("   " if last else "│  "),
-                    )
-                )
+            branch, below_it = "└─ ", "   "
+            for child in reversed(children):
+                stack.append((child, indent + branch, indent + below_it))
+                branch, below_it = "├─ ", "│  "
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -316,16 +317,11 @@ QUEUE_KEYS: dict[str, Callable[[QueueSnapshot], Any]] = {
 def sort_queues(queues: Iterable[QueueSnapshot], sorting: Sorting) -> list[QueueSnapshot]:
     """Sort by a column, names breaking ties."""
     key = QUEUE_KEYS[sorting.column]
-    known: list[tuple[Any, QueueSnapshot]] = []
+    known: list[QueueSnapshot] = []
     unknown: list[QueueSnapshot] = []
     for queue in sorted(queues, key=lambda queue: queue.name):
-        value = key(queue)
-        if value is None:
-            unknown.append(queue)
-        else:
-            known.append((value, queue))
-    known.sort(key=lambda pair: pair[0], reverse=sorting.descending)
-    return [queue for _, queue in known] + unknown
+        (unknown if key(queue) is None else known).append(queue)
+    return sorted(known, key=key, reverse=sorting.descending) + unknown
 
 
 def filter_queues(queues: Iterable[QueueSnapshot], text: str) -> list[QueueSnapshot]:
@@ -340,10 +336,8 @@ def filter_queues(queues: Iterable[QueueSnapshot], text: str) -> list[QueueSnaps
 def index_of_key(keys: Sequence[T], key: T | None, last_index: int = 0) -> int:
     """Find the row of `key`; when it is gone, the row that took its place."""
     if key is not None:
-        try:
+        with suppress(ValueError):
             return keys.index(key)
-        except ValueError:
-            pass
     return max(0, min(last_index, len(keys) - 1))
 
 

@@ -110,7 +110,10 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     entries: list[tuple[str, Parts]] = []
     if not context.snapshot.has_data:
         # Nothing to work on yet: what helps now, and nothing grey beside it.
-        return [_plain_entry(name, title) for name, title in _BEFORE_DATA]
+        return [
+            (name, [hotkey(key_text(ACTIONS[name].keys[0])), Styled(f" {title}", "foreground")])
+            for name, title in _BEFORE_DATA
+        ]
     # What never works on a screen is not for its key bar; esc is for pages that lie over another screen.
     never = {"filter"} if not context.page.filters() else set()
     never |= set() if context.page.IS_PAGE else {"back"}
@@ -125,11 +128,6 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
         )
         entries.append((action.id, [key, title]))
     return entries
-
-
-def _plain_entry(action_id: str, title: str) -> tuple[str, Parts]:
-    key = hotkey(key_text(ACTIONS[action_id].keys[0]))
-    return action_id, [key, Styled(f" {title}", "foreground")]
 
 
 def held_parts(undoable: Sequence[Pending], held: int, now_ms: int) -> Parts:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from glidemq_core.errors import JobNotFoundError
 
 from ...model.flows import suspects
 from ...model.snapshot import FlowView
 from ..reading import Reading
 
 if TYPE_CHECKING:
-    from glidemq_core import Connection, Flow, JobRef, Queue
+    from glidemq_core import Flow, JobRef
     from glidemq_core.watch import Watch
 
 #: Jobs of a flow that a page reads.
@@ -41,15 +44,13 @@ class FlowReader:
     async def _read(self, reading: Reading, ref: JobRef) -> FlowView:
         """Read the flow of a job; without one when the job is gone."""
         watch = reading.watch
-        from glidemq_core.errors import JobNotFoundError
-
         try:
             flow = await watch.flow(ref.queue, ref.id, max_nodes=MAX_NODES)
         except JobNotFoundError:
             return FlowView(ref=ref, flow=None, at_ms=reading.clock())
         blocked = {}
         for parent in suspects(flow)[:MAX_BLOCKED]:
-            if children := await self._blocking(reading.connection, parent):
+            if children := await _blocking(reading, parent):
                 blocked[parent] = children
         reasons = await self._why(watch, flow)
         return FlowView(ref=ref, flow=flow, at_ms=reading.clock(), blocked=blocked, fallbacks=reasons)
@@ -65,13 +66,9 @@ class FlowReader:
             self._reasons[ref, index] = errors[-1] if errors else ""
         return {key[0]: self._reasons[key] for key in fallen if self._reasons.get(key)}
 
-    async def _blocking(self, connection: Connection, parent: JobRef) -> tuple[JobRef, ...]:
-        from glidemq_core import Queue
-        from glidemq_core.errors import JobNotFoundError
 
-        queue: Queue[Any, Any] = Queue(parent.queue, connection)
-        async with queue:
-            try:
-                return tuple(await queue.get_blocking_children(parent.id))
-            except JobNotFoundError:
-                return ()
+async def _blocking(reading: Reading, parent: JobRef) -> tuple[JobRef, ...]:
+    with suppress(JobNotFoundError):
+        async with reading.queue(parent.queue) as queue:
+            return tuple(await queue.get_blocking_children(parent.id))
+    return ()

@@ -52,7 +52,9 @@ def meter_cell(rate: Rate) -> list[Styled]:
             dim(" cap unknown"),
         ]
     share = share_of(rate)
-    parts = gauge_parts(share, ROW_GAUGE)[:3] if share is not None else _no_use()
+    parts = gauge_parts(share, ROW_GAUGE)[:3]
+    if share is None:
+        parts[1] = Styled(" " * ROW_GAUGE)
     window = _window_parts(rate)
     figures = used_text(rate).replace(" ", "") if window else used_text(rate)
     return [*parts, Styled(f" {figures}"), *window]
@@ -66,10 +68,6 @@ def mini_meter(rate: Rate) -> list[Styled]:
     gauge = gauge_parts(share, MINI_GAUGE)
     words = fmt.percent(share) if share is not None else _amount(rate.used)
     return [*gauge[:3], Styled(f" {words}", gauge[1].style if share is not None else "dim")]
-
-
-def _no_use() -> list[Styled]:
-    return [Styled("▕", "gauge-empty"), Styled(" " * ROW_GAUGE), Styled("▏", "gauge-empty")]
 
 
 def _window_parts(rate: Rate) -> list[Styled]:
