@@ -252,7 +252,6 @@ class ConsoleApp(ResilientApp):
 
     @property
     def is_going(self) -> bool:
-        """Whether a screen is on top that does not show yet what it was opened for."""
         return self._going > 0
 
     def back(self) -> None:
@@ -318,7 +317,6 @@ class ConsoleApp(ResilientApp):
         self.act(action, screen.context())
 
     def act(self, action: Action[Any], context: Context) -> None:
-        """Run an action, or say why that is not possible."""
         reason = action.unavailable(context)
         if reason is not None:
             self.show_message(f"{action.title}: {reason}", "warning")

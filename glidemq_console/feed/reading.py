@@ -57,7 +57,6 @@ class Reading:
     # --- the session ---------------------------------------------------------------------------------------
 
     def begin(self, connection: Connection, watch: Watch) -> None:
-        """Read with this connection from now on."""
         self._session = connection, watch
 
     def end(self) -> None:
@@ -71,7 +70,6 @@ class Reading:
         return self._current()[0]
 
     def queue(self, name: str) -> Queue[Any, Any]:
-        """Return a queue on the connection."""
         from glidemq_core import Queue
 
         return Queue(name, self.connection)

@@ -80,7 +80,6 @@ class Meter:
         return count * 1_000 / span
 
     def gap_ms(self, now_ms: int) -> int | None:
-        """Time since the last chunk."""
         return None if self._last_seen is None else max(0, now_ms - self._last_seen)
 
     def unusual_gap_ms(self, now_ms: int) -> int | None:
@@ -141,7 +140,6 @@ class Follower:
         self._task = asyncio.create_task(self._run(), name=f"follow {self.ref}")
 
     async def stop(self) -> None:
-        """Stop reading."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

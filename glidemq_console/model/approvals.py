@@ -35,7 +35,6 @@ class Listed:
     sort: str = SORTS[0]
 
     def take(self, inbox: Inbox, is_answered: Callable[[Approval], bool]) -> dict[JobRef, Approval]:
-        """Keep what has no answer yet and matches the filter; returns all that has none."""
         waiting = {one.ref: one for one in inbox.items if not is_answered(one)}
         self.inbox = inbox
         words = self.filter.lower().split()
@@ -47,7 +46,6 @@ class Listed:
         return waiting
 
     def in_order(self) -> list[Approval]:
-        """Return the items as they are sorted."""
         items = self.items.values()
         if self.sort == "waiting":
             return sorted(items, key=lambda one: (one.suspended_at, one.queue, one.id))
@@ -128,11 +126,9 @@ class Opened:
             self.one = current
 
     def accept(self, current: Approval) -> None:
-        """Take note of a change."""
         self.one, self.whole, self.is_all = current, None, False
 
     def take(self, whole: Approval, *, is_all: bool) -> None:
-        """Take what was read for the card."""
         self.whole, self.is_all = whole, is_all
 
     def shown(self, current: Approval | None) -> Approval | None:

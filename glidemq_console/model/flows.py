@@ -86,7 +86,6 @@ def suspects(flow: Flow) -> list[JobRef]:
 
 
 def root_of(flow: Flow) -> FlowNode | None:
-    """The node that the flow is named after."""
     return next((node for node in flow.nodes if node.ref == flow.root), None)
 
 
@@ -172,7 +171,6 @@ class TopUpRequest:
 
     @property
     def adds(self) -> bool:
-        """Whether any cap is raised."""
         return bool(self.add_tokens or self.add_cost or self.add_tokens_by or self.add_costs_by)
 
 

@@ -117,7 +117,6 @@ class MeterBook:
         self._rings: dict[str, tuple[_Ring, _Ring]] = {}
 
     def note(self, rows: Iterable[QueueSnapshot], now_ms: int) -> None:
-        """Take in rows that have just been read."""
         for row in rows:
             if row.name not in self._rings and not (is_known(row.rpm) or is_known(row.tpm)):
                 continue
@@ -127,7 +126,6 @@ class MeterBook:
             tpm.note(row.tpm.used, "tokens" in held, now_ms)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Drop queues that are gone."""
         for name in names:
             self._rings.pop(name, None)
 

@@ -248,7 +248,6 @@ def settle_link(link: Link, now_ms: int, refresh_ms: int) -> Link:
 
 
 def epoch_ms(at: datetime | None) -> int | None:
-    """Epoch ms of an aware datetime."""
     return None if at is None else round(at.timestamp() * 1000)
 
 
@@ -357,7 +356,6 @@ def error_head(reason: str | None) -> str:
 
 
 def worker_languages(workers: Iterable[WorkerInfo]) -> dict[str, int]:
-    """Count workers by language."""
     return dict(Counter(worker.language for worker in workers))
 
 

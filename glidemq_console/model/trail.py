@@ -24,7 +24,6 @@ class Trail:
         self._steps: list[Step] = []
 
     def note(self, origin: str, target: str, depth: int) -> None:
-        """Remember a move."""
         self._steps = [*self._steps, Step(origin, target, depth)][-MOST:]
 
     def back_from(self, mode: str, depth: int) -> str | None:

@@ -33,7 +33,6 @@ class ResilientApp(App[int]):
         raise NotImplementedError
 
     def report_defect(self, error: BaseException, doing: str) -> None:
-        """Show and log an unexpected error; the console goes on."""
         self.show_message(self._defects.record(error, doing), "error")
 
     def drawing_failed(self, widget: Widget, error: Exception) -> None:

@@ -66,7 +66,6 @@ class CommandLine(Horizontal):
         return self.has_class("-open")
 
     def open_for_commands(self, text: str = "") -> None:
-        """Take a command."""
         self._open(":", text, filtering=False)
 
     def open_for_filter(self, text: str = "") -> None:

@@ -62,12 +62,10 @@ class ConsoleScreen(Screen[None]):
 
     @property
     def console(self) -> Console:
-        """The app, as screens know it."""
         return cast("Console", self.app)
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is known now."""
         return self.console.snapshot
 
     # --- for subclasses ------------------------------------------------------------------------------------
@@ -77,7 +75,6 @@ class ConsoleScreen(Screen[None]):
         raise NotImplementedError
 
     def draw(self, snapshot: Snapshot) -> None:
-        """Show a snapshot."""
         raise NotImplementedError
 
     def interests(self) -> Interests:
@@ -343,7 +340,6 @@ class ConsoleScreen(Screen[None]):
 
     @property
     def message(self) -> str | None:
-        """The message shown last."""
         return self._message[0] if self._message is not None else None
 
     def focus_main(self) -> None:
@@ -378,7 +374,6 @@ class ConsoleScreen(Screen[None]):
         return self.is_up and self.query_one(CommandLine).has_focus_within
 
     def open_command_line(self) -> None:
-        """Open the `:` line."""
         self.query_one(CommandLine).open_for_commands()
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:

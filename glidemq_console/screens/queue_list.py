@@ -40,7 +40,6 @@ class QueueListScreen(ListScreen):
 
     @property
     def selected(self) -> str | None:
-        """Name of the queue under the cursor."""
         key = self.lines.cursor_key if self.is_up else None
         return key if isinstance(key, str) else None
 

@@ -44,6 +44,5 @@ PAGES: dict[PageName, tuple[str, str]] = {
 
 
 def make(module: str, class_name: str, *arguments: object) -> Screen[None]:
-    """Make a screen, importing it now."""
     made: Screen[None] = getattr(importlib.import_module(f".{module}", __package__), class_name)(*arguments)
     return made

@@ -34,7 +34,6 @@ class FlowReader:
         self._reasons: dict[tuple[JobRef, int], str] = {}
 
     async def read_wanted(self, reading: Reading) -> None:
-        """Read the flow that is wanted, if it is due."""
         ref = reading.wants.flow
         if ref is not None and reading.is_due(("flow", ref)):
             view = await reading.attempt(self._read(reading, ref))

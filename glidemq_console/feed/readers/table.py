@@ -22,7 +22,6 @@ FLOWS_EVERY_MS = 2_000
 
 
 def readers(job_list: JobListReader) -> tuple[Reader, ...]:
-    """Return the readers of a feed, in the order of a round."""
     return (
         _read_server,
         read_rows,

@@ -83,7 +83,6 @@ class Review(Vertical):
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        """Make an empty card."""
         super().__init__(id=id)
         self._card: Approval | None = None
         self._parts: CardParts | None = None
@@ -123,12 +122,10 @@ class Review(Vertical):
 
     @property
     def masked(self) -> int:
-        """How many secrets the card holds."""
         return self.payload.masked_count + (self._parts.masked if self._parts is not None else 0)
 
     @property
     def is_revealed(self) -> bool:
-        """Whether its secrets are shown."""
         return self._is_revealed
 
     def reveal(self, revealed: bool) -> None:

@@ -43,7 +43,6 @@ class CardParts:
 
     @property
     def masked(self) -> int:
-        """How many secrets they hold."""
         parts = (self.draft, self.reason, self.calls, self.progress, self.raw)
         return sum(part.masked for part in parts if part is not None)
 

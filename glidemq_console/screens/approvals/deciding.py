@@ -47,7 +47,6 @@ class DecidingScreen(ListScreen):
 
     @property
     def current(self) -> Approval | None:
-        """The job under the cursor, as it is now."""
         key = self.lines.cursor_key if self.is_up else None
         return next((one for ref, one in self._listed.items.items() if ref == key), None)
 
@@ -58,7 +57,6 @@ class DecidingScreen(ListScreen):
 
     @property
     def has_changed(self) -> bool:
-        """The job under the cursor is not what was opened."""
         return self._opened.has_changed(self.current)
 
     @property
@@ -210,7 +208,6 @@ class DecidingScreen(ListScreen):
         return None
 
     async def comment(self, shown: Approval) -> str | None:
-        """Write a comment that goes with the approval."""
         text = await ask_comment(self.console, name_of(shown.ref), self._comments.get(shown.ref, ""))
         if text is None:
             return None

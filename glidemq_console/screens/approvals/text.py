@@ -50,7 +50,6 @@ def held_parts(pending: Pending, now: int, *, sending: bool) -> Styled:
 
 
 def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) -> dict[str, Cell]:
-    """The cells of one job that waits."""
     cost = one.usage.total_cost if one.usage is not None else None
     look = "dim" if pending is not None else "foreground"
     return {
@@ -152,7 +151,6 @@ def changed_words(before: Approval, after: Approval) -> Parts:
 
 
 def changed_lines(before: Approval, after: Approval) -> list[Paragraph]:
-    """Show what is not as it was when it was opened."""
     lines: list[Paragraph] = []
     for old, new in (
         (before.name, after.name),

@@ -68,7 +68,6 @@ class FlowsScreen(TopUpScreen):
 
     @property
     def selected(self) -> Flow | None:
-        """The flow under the cursor."""
         key = self.lines.cursor_key if self.is_up else None
         return next((flow for flow in self._listed if flow.root == key), None)
 

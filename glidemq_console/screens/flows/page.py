@@ -73,13 +73,11 @@ class FlowScreen(TopUpScreen):
 
     @property
     def view(self) -> FlowView | None:
-        """What is known of this flow."""
         view = self.snapshot.flow
         return view if view is not None and view.ref == self.ref else None
 
     @property
     def selected(self) -> FlowNode | None:
-        """The job under the cursor."""
         key = self.lines.cursor_key if self.is_up else None
         return next((row.node for row in self._rows if row.key == key), None)
 

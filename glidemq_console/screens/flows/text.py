@@ -35,7 +35,6 @@ def age_parts(flow: Flow, now: int) -> str:
 
 
 def state_parts(flow: Flow, blocked: bool | None = None) -> list[Styled]:
-    """Glyph and word of the flow as a whole."""
     glyph, word, token = flow_state(flow, blocked)
     return [Styled(f"{glyph} ", token), Styled(word, token)]
 
@@ -61,7 +60,6 @@ def budget_cell(budget: FlowBudget | None) -> list[Styled]:
 
 
 def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
-    """The cells of one flow in the list."""
     root, (done, total) = root_of(flow), done_of(flow)
     usage = flow.usage
     unit = short(usage.cost_unit, 12) or None
@@ -108,7 +106,6 @@ def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
 def node_cells(
     row: TreeRow, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]], now: int
 ) -> dict[str, Cell]:
-    """The cells of one job of a flow."""
     node = row.node
     name = short(node.name, 200) or fmt.UNKNOWN
     if row.again:
@@ -170,7 +167,6 @@ def _name_of(view: FlowView, ref: JobRef) -> str:
 
 
 def node_at(view: FlowView, ref: JobRef | None) -> FlowNode | None:
-    """A job of the flow that is shown."""
     return next((n for n in view.flow.nodes if n.ref == ref), None) if view.flow is not None else None
 
 

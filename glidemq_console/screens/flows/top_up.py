@@ -220,5 +220,4 @@ class TopUpScreen(ListScreen):
     async def ask_top_up(
         self, name: str, budget: FlowBudget, view: FlowView | None, preview: Preview
     ) -> TopUpRequest | None:
-        """Ask how much to add to a budget; None for nothing."""
         return await self.app.push_screen_wait(TopUpDialog(name, budget, view, preview))

@@ -84,7 +84,6 @@ _EMPTY = {
 
 
 def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
-    """The cells of one job."""
     look = fmt.state_look(shown_state(row))
     created, ran = age_ms(row.created_at, now), ran_ms(row, now)
     tries = (
@@ -122,7 +121,6 @@ def ran_ms(row: JobRow, now: int) -> int | None:
 
 
 def why_parts(row: JobRow, now: int) -> Parts:
-    """Why a job is where it is."""
     if row.state == "suspended" and row.suspend is not None:
         deadline = epoch_ms(row.suspend.deadline_at)
         left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
@@ -171,7 +169,6 @@ class JobsScreen(ListScreen):
 
     @property
     def selected(self) -> JobRow | None:
-        """The job under the cursor."""
         if self._shown is None or not self.is_up:
             return None
         key = self.lines.cursor_key
@@ -179,7 +176,6 @@ class JobsScreen(ListScreen):
 
     @property
     def selected_state(self) -> str | None:
-        """The state whose jobs are listed."""
         return self._query.state if self._query is not None else None
 
     # --- what the frame asks ---

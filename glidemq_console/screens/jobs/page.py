@@ -68,7 +68,6 @@ class JobScreen(ConsoleScreen):
 
     @property
     def view(self) -> JobView | None:
-        """What is known of this job."""
         view = self.snapshot.job
         return view if view is not None and view.ref == self.ref else None
 

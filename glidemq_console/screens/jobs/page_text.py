@@ -76,7 +76,6 @@ def money_parts(job: JobDetail) -> Parts:
 
 
 def title(text: str, note: str = "") -> Parts:
-    """A section's title."""
     return [label(text), dim(f"  {note}" if note else "")]
 
 
@@ -246,7 +245,6 @@ def _option(name: str, value: object) -> str:
 
 
 def usage(job: JobDetail) -> list[Parts]:
-    """What the job reported to have spent."""
     if job.usage is None:
         return []
     entry = job.usage
@@ -263,7 +261,6 @@ def usage(job: JobDetail) -> list[Parts]:
 
 
 def logs(job: JobDetail) -> list[Parts]:
-    """The latest log lines."""
     if not job.logs_total:
         return [title("logs", "none")]
     shown: Sequence[str] = job.logs[-LOG_LINES:]
@@ -276,7 +273,6 @@ def logs(job: JobDetail) -> list[Parts]:
 
 
 def tokens(job: JobDetail) -> list[Parts]:
-    """How much it streamed."""
     if not job.stream.entries:
         return []
     return [[label("tokens   "), Styled(f"{job.stream.entries:,} chunks streamed"), dim("   t follows them")]]

@@ -78,7 +78,6 @@ def _window_parts(rate: Rate) -> list[Styled]:
 
 
 def resets_cell(rate: Rate, now: int) -> Styled:
-    """How long until the window ends."""
     ends = epoch_ms(rate.resets_at)
     if ends is None or not rate.used:
         return dim("")
@@ -94,7 +93,6 @@ def by_minute(history: MeterHistory) -> list[float | None]:
 
 
 def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dict[str, Cell]:
-    """The cells of one queue."""
     held = held_by(row, now)
     waits: Cell = dim(fmt.count(row.waiting))
     if held:
@@ -173,7 +171,6 @@ def who_waits(row: QueueSnapshot, now: int) -> Parts:
 
 
 def slots_line(row: QueueSnapshot) -> Parts:
-    """Jobs at once."""
     lead = label(cell_pad("running", 8))
     cap = row.global_concurrency
     if cap is None:

@@ -77,7 +77,6 @@ def number(value: float | None, token: str = "foreground", *, loud: bool = False
 def queue_cells(
     row: QueueSnapshot, history: tuple[float | None, ...], languages: str, now: int
 ) -> dict[str, Cell]:
-    """The cells of one queue."""
     oldest = age_ms(row.oldest_waiting_at, now)
     workers = languages or ("" if row.workers is None else fmt.count(row.workers))
     cost = fmt.money(row.cost_per_hour, row.cost_unit)

@@ -31,7 +31,6 @@ class StreamPane(Vertical):
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        """Make an empty pane."""
         super().__init__(id=id)
         self.head = StatusLine(classes="stream-head")
         self.tokens = TokenPane()

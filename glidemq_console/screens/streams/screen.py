@@ -92,7 +92,6 @@ class StreamsScreen(ConsoleScreen):
 
     @property
     def slot(self) -> Slot | None:
-        """The pane that keys work on."""
         return self._slots[self._at] if self._slots else None
 
     @property
