@@ -232,10 +232,8 @@ class ConsoleScreen(Screen[None]):
 
     def _too_small_lines(self, now: int) -> list[Parts]:
         """What stands in the place of everything: nothing here changes anything, but what is held can be undone."""
-        lines: list[Parts] = [[Styled(f"too small: {self._needed()}")]]
-        if held := self.held_parts(now):
-            lines.append(held)
-        return lines
+        held = self.held_parts(now)
+        return [[Styled(f"too small: {self._needed()}")], *([held] if held else [])]
 
     def held_parts(self, now: int) -> Parts:
         """What is about to be sent, and how to take it back; shown wherever one is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
@@ -90,15 +91,10 @@ class ApprovalsScreen(DecidingScreen):
 
     def context(self) -> ApprovalContext:
         shown = self.shown
-        return ApprovalContext(
-            console=self.console,
-            page=self,
-            snapshot=self.snapshot,
-            queue=shown.queue if shown is not None else None,
-            job=shown.ref if shown is not None else None,
-            job_state="suspended" if shown is not None else None,
-            shown=shown,
-        )
+        context = ApprovalContext(console=self.console, page=self, snapshot=self.snapshot, shown=shown)
+        if shown is None:
+            return context
+        return replace(context, queue=shown.queue, job=shown.ref, job_state="suspended")
 
     def title_of(self, action_id: str) -> str | None:
         pending = self._pending_shown

@@ -82,47 +82,27 @@ def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts
 def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
     """Which job, why, until when, what it has cost, what waits behind it."""
     asked, deadline = epoch_ms(one.suspended_at), epoch_ms(one.deadline_at)
+    by = [dim(" · no deadline")]
+    if deadline is not None:
+        when = Styled(fmt.moment(deadline, now, zone))
+        by = [dim(" · decides by "), when, dim(" · "), left_parts(one, now)]
+    name = Styled(f"  {short(one.name, 60)}")
     lines: list[Parts] = [
-        [
-            dim(short(one.queue, 60)),
-            dim(" : "),
-            Styled(short(one.id, 60), "", "bold"),
-            Styled(f"  {short(one.name, 60)}"),
-        ],
+        [dim(short(one.queue, 60)), dim(" : "), Styled(short(one.id, 60), "", "bold"), name],
         [Styled("◆ ", "person"), Styled(short(one.reason, HEAD_REASON) or "waits for a signal", "person")],
-        [
-            dim("suspended "),
-            Styled(fmt.moment(asked, now, zone)),
-            *(
-                [dim(" · no deadline")]
-                if deadline is None
-                else [
-                    dim(" · decides by "),
-                    Styled(fmt.moment(deadline, now, zone)),
-                    dim(" · "),
-                    left_parts(one, now),
-                ]
-            ),
-        ],
+        [dim("suspended "), Styled(fmt.moment(asked, now, zone)), *by],
     ]
-    spent = spent_parts(one)
-    if spent:
+    if spent := spent_parts(one):
         lines.append(spent)
     if one.waiting_behind:
         verb = "waits" if one.waiting_behind == 1 else "wait"
         behind = f"{fmt.plural(one.waiting_behind, 'job')} {verb} behind it"
         flow = f" (budget of {short(str(one.budget), 60)})" if one.budget is not None else ""
         lines.append([Styled(behind, "warning"), dim(flow)])
-    before = round_words(one.signals)
-    if before is not None:
-        lines.append([dim(before)])
-    streamed = streamed_words(one)
-    if streamed is not None:
-        lines.append([dim(streamed)])
+    lines += [[dim(words)] for words in (round_words(one.signals), streamed_words(one)) if words]
     if one.hidden:
-        lines.append(
-            [Styled("hidden here: ", "warning", "bold"), Styled(", ".join(map(short, one.hidden)), "warning")]
-        )
+        names = Styled(", ".join(map(short, one.hidden)), "warning")
+        lines.append([Styled("hidden here: ", "warning", "bold"), names])
     return lines
 
 
@@ -151,19 +131,12 @@ def changed_words(before: Approval, after: Approval) -> Parts:
 
 
 def changed_lines(before: Approval, after: Approval) -> list[Paragraph]:
+    def parts_of(one: Approval) -> tuple[object, ...]:
+        calls = [[call.name, call.args] for call in one.tool_calls]
+        return one.name, one.reason or "", one.data, calls, one.draft or "", one.progress, one.raw or ""
+
     lines: list[Paragraph] = []
-    for old, new in (
-        (before.name, after.name),
-        (before.reason or "", after.reason or ""),
-        (before.data, after.data),
-        (
-            [[call.name, call.args] for call in before.tool_calls],
-            [[call.name, call.args] for call in after.tool_calls],
-        ),
-        (before.draft or "", after.draft or ""),
-        (before.progress, after.progress),
-        (before.raw or "", after.raw or ""),
-    ):
+    for old, new in zip(parts_of(before), parts_of(after), strict=True):
         for mark, text in value_diff(old, new, most=CHANGED_LINES):
             token = MARK_STYLES[mark]
             lines.append(Paragraph(Styled(text, token), Styled(f"{mark} ", token)))

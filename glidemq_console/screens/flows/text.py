@@ -114,17 +114,13 @@ def node_cells(
             "id": dim(short(str(node.ref), 200)),
             "note": dim("stands above"),
         }
-    look = fmt.state_look("stalled" if node.stalled else node.state)
-    glyph, token = (
-        (fmt.state_look("paused").glyph, "state-paused") if node.parked else (look.glyph, look.style)
-    )
+    look = fmt.state_look("paused" if node.parked else "stalled" if node.stalled else node.state)
+    word = "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20)
     tokens, cost = node.total_tokens, node.total_cost
     return {
-        "job": [Styled(row.lead, "hairline"), Styled(f"{glyph} ", token), Styled(name)],
+        "job": [Styled(row.lead, "hairline"), Styled(f"{look.glyph} ", look.style), Styled(name)],
         "id": dim(short(str(node.ref), 200)),
-        "state": Styled(
-            "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20), token
-        ),
+        "state": Styled(word, look.style),
         "model": dim(short(node.model, 80) if node.model else fmt.UNKNOWN),
         "took": Styled(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
         "tokens": Styled(fmt.full(tokens), "" if tokens else "dim"),
@@ -207,9 +203,8 @@ def budget_lines(view: FlowView, now: int, *, narrow: bool) -> list[Parts]:
             burn.append(Styled(f"  {fmt.money(budget.cost_per_hour, unit, per='/h')}"))
     if not over:
         lines.append(burn)
-    lines.append(
-        [label(cell_pad("forecast", names)), Styled(words, token, "bold" if token == "error" else "")]
-    )
+    expected = Styled(words, token, "bold" if token == "error" else "")
+    lines.append([label(cell_pad("forecast", names)), expected])
     if budget.on_exceeded == "fail" and not over:
         lines.append([label(cell_pad("then", names)), dim("jobs fail instead of starting")])
     lines += _parked_lines(view, budget, names, now)
@@ -236,14 +231,8 @@ def _parked_lines(view: FlowView, budget: FlowBudget, names: int, now: int) -> l
         name = f"  {short(node.name, 40)}" if node is not None else ""
         since = epoch_ms(node.parked_at) if node is not None else None
         lead = cell_pad("parked", names) if index == 0 else " " * names
-        lines.append(
-            [
-                label(lead),
-                Styled(short(str(ref), 60), "state-paused"),
-                Styled(name),
-                dim("" if since is None else f"  for {fmt.age(since, now)}"),
-            ]
-        )
+        ago = dim("" if since is None else f"  for {fmt.age(since, now)}")
+        lines.append([label(lead), Styled(short(str(ref), 60), "state-paused"), Styled(name), ago])
     if len(budget.parked) > PARKED_SHOWN:
         lines.append([Styled(" " * names), dim(f"and {len(budget.parked) - PARKED_SHOWN:,} more")])
     lines.append([Styled(" " * names), hotkey("T"), dim(" tops up and lets them go on")])
@@ -261,23 +250,13 @@ def blocked_lines(view: FlowView) -> list[Parts]:
         )
         for child in children[:3]:
             found = node_at(view, child)
-            reason = (
-                f": {short(found.failed_reason, 200)}" if found is not None and found.failed_reason else ""
-            )
-            lines.append([Styled("  "), dim(short(str(child), 60)), Styled(f" {_name_of(view, child)}"),
-                          dim(reason)])  # fmt: skip
+            why = short(found.failed_reason, 200) if found is not None else ""
+            fate = Styled(f" {_name_of(view, child)}")
+            lines.append([Styled("  "), dim(short(str(child), 60)), fate, dim(f": {why}" if why else "")])
         retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
-        lines.append(
-            [
-                Styled("  "),
-                *([hotkey("R"), dim(" retry the child  ")] if retry else []),
-                hotkey("L"),
-                dim(" go on without it  "),
-                hotkey("x"),
-                dim(" remove it"),
-            ]
-        )
-        lines.append([])
+        hints = [hotkey("R"), dim(" retry the child  ")] if retry else []
+        hints += [hotkey("L"), dim(" go on without it  "), hotkey("x"), dim(" remove it")]
+        lines += [[Styled("  "), *hints], []]
     return lines
 
 
@@ -286,9 +265,7 @@ def usage_lines(flow: Flow) -> list[Parts]:
     lines: list[Parts] = []
     names = _label_width(flow.budget)
     if flow.usage.tokens:
-        words = "  ".join(
-            f"{short(name, 20)} {fmt.full(amount)}" for name, amount in flow.usage.tokens.items()
-        )
+        words = "  ".join(f"{short(name, 20)} {fmt.full(used)}" for name, used in flow.usage.tokens.items())
         lines.append([label(cell_pad("used", names)), dim(words)])
     if flow.usage.models:
         words = "  ".join(f"{short(name, 30)} {count:,.0f}" for name, count in flow.usage.models.items())

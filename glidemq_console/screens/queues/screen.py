@@ -208,12 +208,8 @@ class QueuesScreen(QueueListScreen):
         lines: list[Parts] = []
         if row.paused:
             note = pause_note(workers or ())
-            lines.append(
-                [
-                    Styled(fmt.state_look("paused").label(), "state-paused", "bold"),
-                    Styled(f"; {note}" if note else "", "warning"),
-                ]
-            )
+            paused = Styled(fmt.state_look("paused").label(), "state-paused", "bold")
+            lines.append([paused, Styled(f"; {note}" if note else "", "warning")])
         lines.append(_count_line("waiting", row.waiting, "oldest", age_ms(row.oldest_waiting_at, now)))
         if row.prioritized:
             lines.append(_count_line("prioritized", row.prioritized, word="by priority"))
@@ -221,20 +217,13 @@ class QueuesScreen(QueueListScreen):
         lines.append(_count_line("active", row.active, "longest", longest))
         if row.stalled:
             look = fmt.state_look("stalled")
-            lines.append([Styled(f"{look.glyph} {row.stalled:,} stalled", look.style, "bold"),
-                          dim("  their worker is silent")])  # fmt: skip
+            stalled = Styled(f"{look.glyph} {row.stalled:,} stalled", look.style, "bold")
+            lines.append([stalled, dim("  their worker is silent")])
         if row.suspended:
             words = "waits" if row.suspended == 1 else "wait"
-            lines.append(
-                [
-                    Styled("◆ ", "person"),
-                    Styled(f"{row.suspended:,}", "person", "bold"),
-                    Styled(f" {words} for a person", "person"),
-                ]
-            )
-        lines += _errors(
-            row, detail.errors if detail is not None else (), detail.errors_of if detail is not None else 0
-        )
+            count = Styled(f"{row.suspended:,}", "person", "bold")
+            lines.append([Styled("◆ ", "person"), count, Styled(f" {words} for a person", "person")])
+        lines += _errors(row, detail)
         lines.append([dim("workers "), Styled(_worker_words(row, workers))])
         if row.unreadable:
             keys = ", ".join(short(key, 60) for key in row.unreadable)
@@ -281,19 +270,16 @@ def _count_line(
     return parts
 
 
-def _errors(row: QueueSnapshot, errors: tuple[tuple[str, int], ...], errors_of: int) -> list[Parts]:
+def _errors(row: QueueSnapshot, detail: QueueDetail | None) -> list[Parts]:
     if not row.failed:
         return []
-    first = [
-        Styled(f"{fmt.state_look('failed').glyph} ", "error"),
-        Styled(fmt.count(row.failed), "error"),
-        dim(" failed"),
-    ]
-    lines: list[Parts] = [first]
-    for reason, count in errors[:3]:
-        lines.append([Styled(f"  {count:>4} ", "foreground"), dim(short(reason, 60))])
-    if row.failed > errors_of >= FAILED_SAMPLE:
-        lines.append([dim(f"       among the latest {errors_of}")])
+    glyph = Styled(f"{fmt.state_look('failed').glyph} ", "error")
+    lines: list[Parts] = [[glyph, Styled(fmt.count(row.failed), "error"), dim(" failed")]]
+    if detail is not None:
+        for reason, count in detail.errors[:3]:
+            lines.append([Styled(f"  {count:>4} ", "foreground"), dim(short(reason, 60))])
+        if row.failed > detail.errors_of >= FAILED_SAMPLE:
+            lines.append([dim(f"       among the latest {detail.errors_of}")])
     return lines
 
 
