@@ -66,9 +66,11 @@ class Context:
     #: Words typed after a `:` command.
     words: tuple[str, ...] = ()
 
-    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
-        """Make one mutation as this console's user."""
-        return await self.console.feed.change(queue, call)
+    async def change(
+        self, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]], queue: str | None = None
+    ) -> T:
+        """Make one mutation as this console's user, on the selected queue unless another is given."""
+        return await self.console.feed.change(queue or self.needed_queue, call)
 
     @property
     def shown_queue(self) -> str:

@@ -128,10 +128,10 @@ async def _apply(
 ) -> TopUp:
     """Top up, or ask what that would do; refused when the caps are not the ones that were shown."""
     return await context.change(
-        budget.flow.queue,
         lambda queue, actor: queue.top_up_budget(
             budget.flow.id, expect=budget, preview=preview, actor=actor, **vars(request)
         ),
+        budget.flow.queue,
     )
 
 
@@ -166,7 +166,7 @@ async def _retry(context: FlowListContext) -> str:
     """Let the selected failed job run again, or the failed child that keeps the selected parent."""
     job = _failed_job(context)
     assert job is not None
-    await context.change(job.queue, lambda queue, actor: queue.retry_job(job.id, actor=actor))
+    await context.change(lambda queue, actor: queue.retry_job(job.id, actor=actor), job.queue)
     return f"{_named(context, job)} waits again"
 
 
@@ -198,8 +198,7 @@ async def _release(context: FlowListContext) -> str:
     assert parent is not None
     children = _blocked(context)[parent]
     counted = await context.change(
-        parent.queue,
-        lambda queue, actor: queue.release_parent(parent.id, children=children, actor=actor),
+        lambda queue, actor: queue.release_parent(parent.id, children=children, actor=actor), parent.queue
     )
     return f"{_named(context, parent)} goes on without {plural(len(counted), 'child', 'children')}"
 

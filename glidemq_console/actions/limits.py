@@ -50,9 +50,7 @@ async def _set_rpm(context: Context) -> str:
     if parsed is None:
         return UNCHANGED
     limit = RateLimit(*parsed)
-    await context.change(
-        context.needed_queue, lambda queue, actor: queue.set_global_rate_limit(limit, actor=actor)
-    )
+    await context.change(lambda queue, actor: queue.set_global_rate_limit(limit, actor=actor))
     return f"{context.shown_queue}: at most {parsed[0]:,} starts in {window(parsed[1])}"
 
 
@@ -71,9 +69,7 @@ def _ask_clear_rpm(context: Context) -> Question:
 )
 async def _clear_rpm(context: Context) -> str:
     """Lift the queue's own cap on starts."""
-    await context.change(
-        context.needed_queue, lambda queue, actor: queue.remove_global_rate_limit(actor=actor)
-    )
+    await context.change(lambda queue, actor: queue.remove_global_rate_limit(actor=actor))
     return f"{context.shown_queue}: no cap on starts any more"
 
 
@@ -98,9 +94,7 @@ async def _set_concurrency(context: Context) -> str:
     )
     if most is None:
         return UNCHANGED
-    await context.change(
-        context.needed_queue, lambda queue, actor: queue.set_global_concurrency(most, actor=actor)
-    )
+    await context.change(lambda queue, actor: queue.set_global_concurrency(most, actor=actor))
     return f"{context.shown_queue}: at most {most:,} jobs at once"
 
 
@@ -124,9 +118,7 @@ def _ask_clear_slots(context: Context) -> Question:
 )
 async def _clear_concurrency(context: Context) -> str:
     """Lift the queue's cap on jobs at once."""
-    await context.change(
-        context.needed_queue, lambda queue, actor: queue.set_global_concurrency(0, actor=actor)
-    )
+    await context.change(lambda queue, actor: queue.set_global_concurrency(0, actor=actor))
     return f"{context.shown_queue}: no cap on jobs at once any more"
 
 

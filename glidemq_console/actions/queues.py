@@ -93,15 +93,14 @@ async def _pause_or_resume(context: Context) -> str:
 
 
 async def _paused(context: Context) -> str:
-    name = context.needed_queue
-    await context.change(name, lambda queue, actor: queue.pause(actor=actor))
-    detail = context.snapshot.detail_of(name)
+    await context.change(lambda queue, actor: queue.pause(actor=actor))
+    detail = context.snapshot.detail_of(context.queue)
     note = pause_note((detail.workers if detail is not None else None) or ())
     return f"{context.shown_queue} paused" + (f"; {note}" if note else "")
 
 
 async def _resumed(context: Context) -> str:
-    await context.change(context.needed_queue, lambda queue, actor: queue.resume(actor=actor))
+    await context.change(lambda queue, actor: queue.resume(actor=actor))
     return f"{context.shown_queue} resumed"
 
 
@@ -133,7 +132,7 @@ def _ask_retry(context: Context) -> Question:
 @ACTIONS.changes("queue.retry-failed", "R", why_not=_cannot_retry, ask=_ask_retry, footer=30, takes=QUEUE)
 async def _retry_failed(context: Context) -> str:
     """Retry every failed job of the selected queue."""
-    moved = await context.change(context.needed_queue, lambda queue, actor: queue.retry_jobs(actor=actor))
+    moved = await context.change(lambda queue, actor: queue.retry_jobs(actor=actor))
     return _result(moved, f"{context.shown_queue}: {plural(moved, 'job')} retried")
 
 
@@ -185,7 +184,7 @@ def _ask_drain(context: Context) -> Question:
 )
 async def _drain(context: Context) -> str:
     """Remove every waiting job of the selected queue; delayed and prioritized ones stay."""
-    gone = await context.change(context.needed_queue, lambda queue, actor: queue.drain(actor=actor))
+    gone = await context.change(lambda queue, actor: queue.drain(actor=actor))
     return _result(gone, f"{context.shown_queue} drained: {plural(gone, 'job')} removed")
 
 
@@ -204,8 +203,7 @@ def _clean_action(state: Literal["completed", "failed"], key: str) -> Action[Con
 
     async def run(context: Context) -> str:
         gone = await context.change(
-            context.needed_queue,
-            lambda queue, actor: queue.clean(state, grace=0, limit=CLEAN_LIMIT, actor=actor),
+            lambda queue, actor: queue.clean(state, grace=0, limit=CLEAN_LIMIT, actor=actor)
         )
         return _result(
             len(gone), f"{context.shown_queue} cleaned: {plural(len(gone), f'{state} job')} removed"

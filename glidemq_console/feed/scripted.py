@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..model.snapshot import Interests, Snapshot
@@ -18,38 +19,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class ScriptedFeed:
     """Publishes the snapshot that `script` makes of what the screen wants; records changes instead of making them."""
 
-    def __init__(
-        self,
-        script: Callable[[Interests], Snapshot],
-        *,
-        chunks: Mapping[JobRef, Sequence[StreamChunk]] | None = None,
-        reviews: Mapping[JobRef, Approval] | None = None,
-        cuts: Mapping[JobRef, Approval] | None = None,
-        answers: Mapping[str, Any] | None = None,
-        audits: Mapping[JobRef, Sequence[AuditEntry]] | None = None,
-    ) -> None:
-        """Make a feed.
+    #: What is known, given what the active screen needs.
+    script: Callable[[Interests], Snapshot]
+    _: KW_ONLY
+    #: Token streams by job.
+    chunks: Mapping[JobRef, Sequence[StreamChunk]] = field(default_factory=dict)
+    #: What an approver sees, by job, and what is read of it with a limit, where that is less.
+    reviews: Mapping[JobRef, Approval] = field(default_factory=dict)
+    cuts: Mapping[JobRef, Approval] = field(default_factory=dict)
+    #: What a mutation returns, by the name of the Queue method; None without an entry.
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    #: What people did, by job.
+    audits: Mapping[JobRef, Sequence[AuditEntry]] = field(default_factory=dict)
 
-        Args:
-            script: What is known, given what the active screen needs.
-            chunks: Token streams by job.
-            reviews: What an approver sees, by job.
-            cuts: What is read of it with a limit, where that is less.
-            audits: What people did, by job.
-            answers: What a mutation returns, by the name of the Queue method; None without an entry.
-        """
-        self._script = script
-        self._chunks = chunks or {}
-        self._reviews = reviews or {}
-        self._cuts = cuts or {}
-        self._answers = answers or {}
-        self._audits = audits or {}
+    def __post_init__(self) -> None:
         self._publish: Publish = lambda _snapshot: None
         self._interests = Interests()
-        self.latest = script(self._interests)
+        self.latest = self.script(self._interests)
         #: Every mutation as (queue, method, arguments).
         self.changes: list[tuple[str, str, tuple[Any, ...]]] = []
         self.refreshed = 0
@@ -60,7 +50,7 @@ class ScriptedFeed:
         await asyncio.Event().wait()
 
     def _emit(self) -> None:
-        self.latest = self._script(self._interests)
+        self.latest = self.script(self._interests)
         self._publish(self.latest)
 
     def set_interests(self, interests: Interests) -> None:
@@ -75,22 +65,22 @@ class ScriptedFeed:
     async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         from glidemq_core.options.job import Actor
 
-        recorder: Any = _Recorder(queue, self.changes, self._answers)
+        recorder: Any = _Recorder(queue, self.changes, self.answers)
         return await call(recorder, Actor(by="tester", via="console"))
 
     async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
         """Yield everything at once; a stream whose job still runs stays open."""
-        if chunks := self._chunks.get(ref, ()):
+        if chunks := self.chunks.get(ref, ()):
             yield chunks
         row = self.latest.streams.get(ref)
         if row is not None and row.state not in ("completed", "failed"):
             await asyncio.Event().wait()
 
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
-        return self._cuts.get(ref, self._reviews[ref]) if payload_limit is not None else self._reviews[ref]
+        return self.cuts.get(ref, self.reviews[ref]) if payload_limit is not None else self.reviews[ref]
 
     async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
-        return self._audits.get(ref, ())
+        return self.audits.get(ref, ())
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         view = self.latest.job

@@ -106,7 +106,7 @@ def on_screen(scope: str, actions: Actions[C]) -> list[Action[C]]:
 async def _retry(context: Context) -> str:
     """Let a failed job run again."""
     job = context.needed_job
-    await context.change(job.queue, lambda queue, actor: queue.retry_job(job.id, actor=actor))
+    await context.change(lambda queue, actor: queue.retry_job(job.id, actor=actor))
     return f"{context.shown_job} waits again"
 
 
@@ -114,7 +114,7 @@ async def _retry(context: Context) -> str:
 async def _promote(context: Context) -> str:
     """Let a delayed job start now."""
     job = context.needed_job
-    await context.change(job.queue, lambda queue, actor: queue.promote_job(job.id, actor=actor))
+    await context.change(lambda queue, actor: queue.promote_job(job.id, actor=actor))
     return f"{context.shown_job} promoted: it may start now"
 
 
@@ -132,9 +132,7 @@ def _ask_remove(context: Context) -> Question:
 async def remove(context: Context) -> str:
     """Remove the job with everything it holds."""
     job, force = context.needed_job, context.job_state == "active"
-    gone = await context.change(
-        job.queue, lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor)
-    )
+    gone = await context.change(lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor))
     return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
 
 

@@ -45,7 +45,7 @@ async def _delay(context: Context) -> str:
     )
     if wait_ms is None:
         return UNCHANGED
-    await context.change(job.queue, lambda queue, actor: queue.change_job_delay(job.id, wait_ms, actor=actor))
+    await context.change(lambda queue, actor: queue.change_job_delay(job.id, wait_ms, actor=actor))
     return f"{context.shown_job} " + (f"starts in {duration(wait_ms)}" if wait_ms else "may start now")
 
 
@@ -62,9 +62,7 @@ async def _priority(context: Context) -> str:
     )
     if priority is None:
         return UNCHANGED
-    await context.change(
-        job.queue, lambda queue, actor: queue.change_job_priority(job.id, priority, actor=actor)
-    )
+    await context.change(lambda queue, actor: queue.change_job_priority(job.id, priority, actor=actor))
     return f"{context.shown_job} has " + (f"priority {priority:,}" if priority else "no priority any more")
 
 
@@ -115,7 +113,7 @@ async def _retry_listed(context: Context) -> str:
     async def retry(queue: Queue[Any, Any], actor: Actor) -> list[str]:
         return await retry_some(await queue.context(), ids, actor=actor)
 
-    outcomes = await context.change(context.needed_queue, retry)
+    outcomes = await context.change(retry)
     moved = sum(outcome == "retried" for outcome in outcomes)
     rest = f"; {plural(len(ids) - moved, 'job')} had moved on" if moved < len(ids) else ""
     message = f"{context.shown_queue}: {plural(moved, 'job')} retried{rest}"
