@@ -34,19 +34,18 @@ class _Entry(Entry):
 class CommandLine(Horizontal):
     """Hidden until opened; posts what is typed, never acts itself."""
 
-    class Submitted(Message):
+    class Typed(Message):
+        """What the line reads."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Submitted(Typed):
         """A command was entered."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    class FilterChanged(Message):
+    class FilterChanged(Typed):
         """The filter reads like this now; empty: no filter."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
 
     class Closed(Message):
         """The line is gone, the focus is free."""
@@ -65,18 +64,12 @@ class CommandLine(Horizontal):
     def is_open(self) -> bool:
         return self.has_class("-open")
 
-    def open_for_commands(self, text: str = "") -> None:
-        self._open(":", text, filtering=False)
-
-    def open_for_filter(self, text: str = "") -> None:
-        """Take a filter; every key stroke is posted."""
-        self._open("/", text, filtering=True)
-
-    def _open(self, mark: str, text: str, *, filtering: bool) -> None:
-        self._filtering = filtering
+    def open(self, mark: str, text: str = "") -> None:
+        """Take a command after `:`, or a filter after `/`, of which every key stroke is posted."""
+        self._filtering = mark == "/"
         self.query_one("#command-mark", Static).update(mark)
         entry = self.query_one(_Entry)
-        entry.suggester = None if filtering else _Completer(self._command_context)
+        entry.suggester = None if self._filtering else _Completer(self._command_context)
         with self.prevent(Input.Changed):
             entry.value = text
         entry.cursor_position = len(text)

@@ -305,7 +305,7 @@ class ConsoleScreen(Screen[None]):
 
     def open_filter(self) -> None:
         """Open the line at the bottom with the filter that there is."""
-        self.query_one(CommandLine).open_for_filter(self.filter_text or "")
+        self.query_one(CommandLine).open("/", self.filter_text or "")
 
     def clear_filter(self) -> bool:
         """Take the filter away; False when there is none."""
@@ -372,7 +372,7 @@ class ConsoleScreen(Screen[None]):
         return self.is_up and self.query_one(CommandLine).has_focus_within
 
     def open_command_line(self) -> None:
-        self.query_one(CommandLine).open_for_commands()
+        self.query_one(CommandLine).open(":")
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "tabs":

@@ -42,10 +42,10 @@ def _actions(actions: list[Action[Any]], context: Context, taken: Collection[str
         reason = action.unavailable(context)
         line = [
             Styled(f"  {keys:<{_KEYS - 2}}", "foreground" if reason is None else "dim", "bold"),
-            Styled(action.help),
+            Styled(action.help, "" if reason is None else "dim"),
         ]
         if reason is not None:
-            line = [line[0], dim(action.help), Styled(f"  ({reason})", "warning")]
+            line.append(Styled(f"  ({reason})", "warning"))
         lines.append(line)
     return lines
 

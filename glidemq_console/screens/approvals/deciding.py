@@ -9,9 +9,9 @@ from ...actions.base import Unchanged
 from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
+from ...widgets.dialog import PromptDialog
 from ..list_screen import ListScreen
 from .card import Review, ReviewCard
-from .prompts import ask_comment, ask_reason
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -129,7 +129,19 @@ class DecidingScreen(ListScreen):
 
     async def _reason(self, verb: Verb, whom: str) -> str | None:
         """Ask for the reason of a rejection; empty for an approval, None when it was given up."""
-        return await ask_reason(self.console, f"Reject {whom}?") if verb == "reject" else ""
+        if verb == "approve":
+            return ""
+        dialog = PromptDialog(
+            f"Reject {whom}?",
+            "The reason goes to the processor and into the audit.",
+            placeholder="why",
+            yes="Reject",
+            no="Keep waiting",
+            validate=lambda text: None if text.strip() else "a rejection needs a reason",
+            danger=True,
+        )
+        answer = await self.console.push_screen_wait(dialog)
+        return answer.strip() if answer is not None else None
 
     async def decide(self, verb: Verb, shown: Approval) -> str | None:
         """Hold a decision back for its undo time, or send the one that is held back."""
@@ -208,7 +220,13 @@ class DecidingScreen(ListScreen):
         return None
 
     async def comment(self, shown: Approval) -> str | None:
-        text = await ask_comment(self.console, name_of(shown.ref), self._comments.get(shown.ref, ""))
+        dialog = PromptDialog(
+            f"Comment on {name_of(shown.ref)}",
+            "It goes to the processor with your approval, and into the audit.",
+            value=self._comments.get(shown.ref, ""),
+            yes="Keep it",
+        )
+        text = await self.console.push_screen_wait(dialog)
         if text is None:
             return None
         if text.strip():

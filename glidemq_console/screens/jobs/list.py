@@ -274,11 +274,8 @@ class JobsScreen(ListScreen):
         cells = job_cells(row, now)
         if self.selected_state is None and not self.lines.shows("state"):
             # States are mixed and there is no room for the word.
-            glyph, name = fmt.state_look(shown_state(row)), cells["id"]
-            cells["id"] = [
-                Styled(f"{glyph.glyph} ", glyph.style),
-                *([name] if isinstance(name, Styled) else []),
-            ]
+            look = fmt.state_look(shown_state(row))
+            cells["id"] = [Styled(f"{look.glyph} ", look.style), Styled(short(row.id, 256))]
         return cells
 
     def _draw_states(self, snapshot: Snapshot, query: JobsQuery) -> None:
@@ -290,9 +287,8 @@ class JobsScreen(ListScreen):
             if state not in _ALWAYS and not count and not lit:
                 continue
             look = fmt.state_look(state)
-            figure = Styled(
-                f" {fmt.count(count)}", "focus" if lit else "dim" if not count or state == ALL else look.style
-            )
+            token = "focus" if lit else "dim" if not count or state == ALL else look.style
+            figure = Styled(f" {fmt.count(count)}", token)
             name = Styled(state, "focus" if lit else "foreground" if count else "dim")
             narrow = name if state == ALL else Styled(look.glyph, look.style)
             tabs.append((state, [name, figure], [narrow, figure]))

@@ -44,13 +44,8 @@ def meter_cell(rate: Rate) -> list[Styled]:
     if not is_known(rate):
         return [dim(fmt.UNKNOWN)]
     if not rate.max:
-        return [
-            Styled("▕", "gauge-empty"),
-            Styled(fmt.gauge_cells(None, ROW_UNKNOWN_GAUGE), "gauge-unknown"),
-            Styled("▏", "gauge-empty"),
-            Styled(f" {_amount(rate.used)}"),
-            dim(" cap unknown"),
-        ]
+        gauge = gauge_parts(None, ROW_UNKNOWN_GAUGE)[:3]
+        return [*gauge, Styled(f" {_amount(rate.used)}"), dim(" cap unknown")]
     share = share_of(rate)
     parts = gauge_parts(share, ROW_GAUGE)[:3]
     if share is None:

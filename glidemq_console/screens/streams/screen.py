@@ -353,13 +353,10 @@ class StreamsScreen(ConsoleScreen):
 
     def set_filter(self, text: str) -> None:
         self._search = text
-        found = 0
-        for slot in self._slots:
-            found += slot.pane.tokens.search(text)
+        found = sum(slot.pane.tokens.search(text) for slot in self._slots)
         if text:
-            self.show_message(
-                f"found {fmt.plural(found, 'time')}; n next, N before" if found else "not found"
-            )
+            words = f"found {fmt.plural(found, 'time')}; n next, N before"
+            self.show_message(words if found else "not found")
 
     def next_match(self, step: int) -> str | None:
         if not self._search:
