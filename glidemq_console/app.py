@@ -49,7 +49,7 @@ COPY_LIMIT = 64 * 1024
 
 
 class SnapshotReady(Message):
-    """A new snapshot; an older one that nobody has looked at is superseded."""
+    """A new snapshot; it replaces an older one that is still in the queue."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
@@ -107,11 +107,8 @@ class ConsoleApp(ResilientApp):
     # --- life ----------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        start = (
-            self.config.screen
-            if any(spec.name == self.config.screen for spec in SCREENS)
-            else SCREENS[0].name
-        )
+        names = [spec.name for spec in SCREENS]
+        start = self.config.screen if self.config.screen in names else names[0]
         self.switch_mode(start)
         if start == "jobs" and self.config.queues:
             self.call_after_refresh(self.go, "jobs", self.config.queues[0])
@@ -283,8 +280,7 @@ class ConsoleApp(ResilientApp):
             screen.clear_message()
 
     def copy_text(self, text: str, what: str) -> str:
-        safe = clean(text, limit=COPY_LIMIT, line_limit=COPY_LIMIT, max_lines=COPY_LIMIT)
-        self.copy_to_clipboard(safe)
+        self.copy_to_clipboard(clean(text, limit=COPY_LIMIT, line_limit=COPY_LIMIT, max_lines=COPY_LIMIT))
         return f"{what} sent to the clipboard, if this terminal allows it"
 
     async def leave(self) -> None:

@@ -74,7 +74,7 @@ def _cannot_decide(verb: Verb) -> Callable[[ApprovalContext], str | None]:
         # Typed as a command it may come from another screen.
         if context.page.SCOPE != "approvals":
             return "only on the approvals screen"
-        return _needs_one(context) or context.page.why_not_decide(verb)
+        return context.page.why_not_decide(verb)
 
     return why_not
 
@@ -100,21 +100,17 @@ async def _reject(context: ApprovalContext) -> str | None:
     return await context.page.decide("reject", context.needed)
 
 
-def _cannot_edit(context: ApprovalContext) -> str | None:
-    return _needs_one(context) or context.page.why_not_approve()
-
-
-@ACTIONS.changes("approvals.edit", "e", why_not=_cannot_edit, prompts=True, footer=30)
+@ACTIONS.changes(
+    "approvals.edit", "e", why_not=lambda context: context.page.why_not_approve(), prompts=True, footer=30
+)
 async def _edit(context: ApprovalContext) -> str | None:
     """Edit the payload, look at the difference, and approve with it."""
     return await context.page.edit(context.needed)
 
 
-def _cannot_comment(context: ApprovalContext) -> str | None:
-    return _needs_one(context) or context.page.why_not_change()
-
-
-@ACTIONS.changes("approvals.comment", "c", why_not=_cannot_comment, prompts=True, footer=60)
+@ACTIONS.changes(
+    "approvals.comment", "c", why_not=lambda context: context.page.why_not_change(), prompts=True, footer=60
+)
 async def _comment(context: ApprovalContext) -> str | None:
     """Write a comment that goes with the approval."""
     return await context.page.comment(context.needed)

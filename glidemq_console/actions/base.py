@@ -22,7 +22,7 @@ EVERYWHERE = "everywhere"
 
 
 class Danger(IntEnum):
-    """How much an action can spoil, and so how it asks."""
+    """How much an action can spoil, and so whether it needs a confirmation."""
 
     #: Looks or navigates.
     NONE = 0
@@ -36,7 +36,7 @@ class Danger(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What a dialog asks. `type_this` is the text that has to be typed, if any."""
+    """The question of a dialog. `type_this` is the text that has to be typed, if any."""
 
     title: str
     body: str
@@ -162,7 +162,7 @@ class Action(Generic[C]):
 
     @property
     def opens_dialog(self) -> bool:
-        """Whether it asks something before it is done."""
+        """Whether it opens a dialog before it is done."""
         return self.prompts or self.ask is not None
 
     def unavailable(self, context: C) -> str | None:
@@ -211,6 +211,6 @@ class Actions(list[Action[C]]):
     def changes(
         self, id: str, *keys: str, title: str | None = None, **options: Unpack[Options[C]]
     ) -> Callable[[Run[C]], Action[C]]:
-        """Add an action that changes something; one that asks cannot simply be undone."""
+        """Add an action that changes something; with `ask` it cannot simply be undone."""
         options.setdefault("danger", Danger.CONFIRM if "ask" in options else Danger.CHANGE)
         return self(id, *keys, title=title, **options)

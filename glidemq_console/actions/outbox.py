@@ -1,4 +1,4 @@
-"""Holds decisions back for their undo time, then sends each bound to what was shown, and tells what became of it."""
+"""Holds decisions back for their undo time, then sends each bound to what was shown, and shows its result."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class DecisionOutbox:
         self._sending: dict[JobRef, Pending] = {}
         #: What was on its way when the console ended.
         self.cut_off: list[Pending] = []
-        #: Marks of what has been answered for good: that question is not asked any more.
+        #: Marks of what has been answered for good: that suspension is over.
         self._answered: dict[tuple[JobRef, str], None] = {}
         #: Called with every answer, and with None when something was taken back.
         self.listener: Callable[[Answer | None], None] = lambda _answer: None
@@ -183,12 +183,12 @@ class DecisionOutbox:
         return answer
 
     def _show_batch(self, batch: Batch) -> None:
-        told = batch.result() if batch.messages else None
-        if told is not None:
-            self._host.show_message(*told)
+        message = batch.result() if batch.messages else None
+        if message is not None:
+            self._host.show_message(*message)
 
     async def _ask(self, pending: Pending) -> Answer:
-        """Send one decision; a lost race is an answer, a lost connection is told."""
+        """Send one decision; a lost race is an answer, a lost connection becomes a message."""
         begun = False
 
         async def decide(queue: Queue[Any, Any], actor: Actor) -> Decision:

@@ -1,4 +1,4 @@
-"""Do an action: ask its question, run it, show what came of it; and what is asked on the way out."""
+"""Do an action: confirm it, run it, show its result; and confirm leaving while decisions are held back."""
 
 from __future__ import annotations
 

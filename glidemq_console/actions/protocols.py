@@ -71,7 +71,7 @@ class Console(Protocol):
         """Take the last message off the status line: something else has begun."""
 
     def report_defect(self, error: BaseException, doing: str) -> None:
-        """Show and log an exception that nobody expected."""
+        """Show and log an unexpected exception."""
 
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard; return what to show."""

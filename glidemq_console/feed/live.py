@@ -1,4 +1,4 @@
-"""The feed on a real server: keeps a connection, reads what the active screen needs, makes the changes asked for."""
+"""The feed on a real server: keeps a connection, reads what the active screen needs, makes the changes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,7 @@ from .readers.table import readers
 from .reading import SESSION_ERRORS, Reading, words_of
 
 if TYPE_CHECKING:
-    from glidemq_core import (
-        Actor,
-        Approval,
-        AuditEntry,
-        JobDetail,
-        JobRef,
-        Queue,
-        StreamChunk,
-    )
+    from glidemq_core import Actor, Approval, AuditEntry, JobDetail, JobRef, Queue, StreamChunk
     from glidemq_core.watch import Watch
 
     from ..config.console import ConsoleConfig
@@ -38,9 +30,9 @@ T = TypeVar("T")
 RETRY_DELAYS_MS = (500, 1_000, 2_000, 3_000, 5_000)
 #: Live tokens are read no oftener than this, s: about as often as they are drawn.
 TOKENS_EVERY_S = 0.08
-#: A round that takes longer makes us look whether anybody listens there still.
+#: A round that takes longer is followed by a check whether the server can be reached.
 SILENCE_S = 0.7
-#: Two rounds of reading are never closer than this, however often something is asked for.
+#: Two rounds of reading are never closer than this, however much is to be read at once.
 MIN_ROUND_MS = 100
 
 
@@ -126,7 +118,7 @@ class LiveFeed:
         self._emit(replace(known, link=link))
 
     async def _pause(self, delay_ms: int) -> None:
-        """Wait, or less when something is asked for."""
+        """Wait, or less when something is to be read at once."""
         with suppress(TimeoutError):
             async with asyncio.timeout(delay_ms / 1000):
                 await self._reading.wake.wait()
@@ -147,7 +139,7 @@ class LiveFeed:
             await self._pause(self._config.refresh_ms - MIN_ROUND_MS)
 
     async def _round_or_loss(self) -> None:
-        """Read one round; a server that nobody answers for any more is told long before calls time out."""
+        """Read one round; a lost connection ends it long before calls time out."""
         connection = self._reading.connection
         reading = asyncio.create_task(self._round())
         try:

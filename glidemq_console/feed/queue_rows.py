@@ -31,7 +31,7 @@ class QueueRows:
         self.read_ms: dict[str, int] = {}
         self.history: dict[str, MinuteSeries] = {}
         self.meters = MeterBook()
-        #: Workers by queue, as they were when that queue was last asked.
+        #: Workers by queue, as they were read last.
         self.workers: dict[str, tuple[WorkerInfo, ...]] = {}
         self._rows: dict[str, QueueSnapshot] = {}
         self._workers_ms: dict[str, int] = {}
@@ -87,7 +87,7 @@ class QueueRows:
         return {*unread[:HIDDEN_UNREAD], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
 
     def quiet(self) -> list[str]:
-        """Rows where nobody waited for a person when they were read."""
+        """Rows without suspended jobs when they were read."""
         return [name for name, row in self._rows.items() if not row.suspended and not row.unreadable]
 
     def likely_running(self, most: int) -> list[str]:

@@ -105,7 +105,7 @@ class Reading:
             self._due.pop(part, None)
 
     def forget_old(self) -> None:
-        """Forget when parts were due that nobody has asked for since."""
+        """Forget when parts were due that are not wanted any more."""
         oldest = self.clock() - _FORGET_AFTER_MS
         self._due = {part: due for part, due in self._due.items() if due > oldest}
 

@@ -21,7 +21,7 @@ _FAR: Final = 1 << 62
 REMEMBERED: Final = 5_000
 #: Characters of one text that a card draws. What is longer was not shown whole.
 DRAWN_LIMIT: Final = 2_000_000
-#: Characters of payload and draft that are read for a card before anybody asks for the whole.
+#: Characters of payload and draft that are read for a card before the whole is opened.
 CARD_LIMIT: Final = 65_536
 
 

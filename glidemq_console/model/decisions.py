@@ -27,7 +27,7 @@ TIMED_OUT = "Suspend timeout exceeded"
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Decisions made by one key press: their results are told together."""
+    """Decisions made by one key press: their results are one message."""
 
     size: int
     messages: list[tuple[str, str]] = field(default_factory=list)
@@ -79,10 +79,8 @@ def taken_back_words(taken: Sequence[Pending]) -> str:
     """Say what became of an act that was taken back, and of what of it was sent already."""
     if len(taken) == 1 and not taken[0].batch.messages:
         return f"{name_of(taken[0].ref)}: taken back, it still waits"
-    words = (
-        f"{fmt.plural(len(taken), 'decision')} taken back, {'it' if len(taken) == 1 else 'they'} still wait"
-    )
-    words += "s" if len(taken) == 1 else ""
+    still = "it still waits" if len(taken) == 1 else "they still wait"
+    words = f"{fmt.plural(len(taken), 'decision')} taken back, {still}"
     sent = taken[0].batch.sent
     return words + (f"; {sent} of the same act had been sent" if sent else "")
 

@@ -41,7 +41,7 @@ def children_of(flow: Flow) -> dict[JobRef, list[FlowNode]]:
 
 
 def tree_rows(flow: Flow) -> list[TreeRow]:
-    """Lay a flow out from its root down; what nobody waits for stands beside the root."""
+    """Lay a flow out from its root down; a job without a parent stands beside the root."""
     below, known = children_of(flow), {node.ref for node in flow.nodes}
     tops = [node for node in flow.nodes if not any(parent in known for parent in node.parents)]
     tops.sort(key=lambda node: node.ref != flow.root)
@@ -101,7 +101,7 @@ def parked_count(flow: Flow) -> int:
 
 
 def flow_state(flow: Flow, blocked: bool | None = None) -> tuple[str, str, str]:
-    """Glyph, word and colour of a flow as a whole. `blocked`: some parent can never go on; None: not asked."""
+    """Glyph, word and colour of a flow as a whole. `blocked`: some parent can never go on; None: not known."""
     root = root_of(flow)
     state = root.state if root is not None else "unknown"
     if state in ("completed", "failed"):

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 CELL_MS, CELLS = 15_000, 60
 #: Blocked time is summed by minute over an hour.
 MINUTE_MS, MINUTES = 60_000, 60
-#: Two looks further apart than this tell nothing of the time between.
+#: Between two reads further apart than this nothing is known.
 GAP_MS = 35_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeterHistory:
-    """One meter of one queue. `cells` are highest uses, oldest first; None where nobody looked."""
+    """One meter of one queue. `cells` are highest uses, oldest first; None where nothing was read."""
 
     cells: tuple[float | None, ...] = ()
     #: How long the window was full while jobs waited, of the time that was watched, within the last hour.

@@ -183,7 +183,7 @@ class Snapshot:
     read_ms: Mapping[str, int] = field(default_factory=dict)
     #: Jobs done a minute, for sparklines.
     history: Mapping[str, MinuteSeries] = field(default_factory=dict)
-    #: Workers by queue, for those that were asked lately.
+    #: Workers by queue, for those that were read lately.
     workers: Mapping[str, tuple[WorkerInfo, ...]] = field(default_factory=dict)
     #: Who serves each queue, for those that were asked while all workers are listed.
     serving: Mapping[str, QueueWorkers] = field(default_factory=dict)
@@ -201,7 +201,7 @@ class Snapshot:
     streams: Mapping[JobRef, JobRow | None] = field(default_factory=dict)
     #: Running jobs that stream and are not followed yet.
     running: tuple[JobRow, ...] = ()
-    #: Limits of the queue that is asked for, with its groups.
+    #: Limits of the queue that is wanted, with its groups.
     limits: Limits | None = None
     #: Starts and tokens over time, of queues that have either.
     meters: Mapping[str, QueueMeters] = field(default_factory=dict)

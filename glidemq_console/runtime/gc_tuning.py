@@ -41,7 +41,7 @@ class GcTuning:
         self.collected = now
 
     def collect_if_idle(self, now: float, last_input: float) -> bool:
-        """Run a full collection if nobody types and it is due; returns whether it ran."""
+        """Run a full collection if there is no input and it is due; returns whether it ran."""
         if self.collected is None or now - last_input < IDLE_S:
             return False
         if self.collected > last_input and now - self.collected < AGAIN_S:

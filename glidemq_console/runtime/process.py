@@ -38,7 +38,7 @@ def _end(app: ResilientApp, number: int) -> None:
 
 
 def report_unsent(app: ResilientApp) -> None:
-    """List on stderr the decisions without an answer: a crash or a signal asks nobody before it ends the console."""
+    """List on stderr the decisions without an answer: a crash or a signal ends the console without a question."""
     outbox = app.outbox
     lines = [f"not sent, it still waits: {one.verb} {name_of(one.ref)}" for one in outbox.pending]
     lines += [f"no answer, it may have been sent: {one.verb} {name_of(one.ref)}" for one in outbox.cut_off]

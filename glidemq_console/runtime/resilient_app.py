@@ -47,7 +47,7 @@ class ResilientApp(App[int]):
             widget.screen.widget_is_drawn(widget, True)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Show a defect in an action: the console stays, and nobody takes the action for done."""
+        """Show a defect in an action: the console stays, and the action is not taken for done."""
         worker = event.worker
         if event.state is WorkerState.ERROR and worker.group != "feed" and worker.error is not None:
             self.report_defect(worker.error, f"doing {worker.name}")
@@ -61,5 +61,5 @@ class ResilientApp(App[int]):
             # What tests of an app wait for.
             self._exception = error
             self._exception_event.set()
-        told = self._defects.record(cause, f"running screen {self.current_mode}")
-        self.panic(Text(f"glidemq console ended: {told}"))
+        message = self._defects.record(cause, f"running screen {self.current_mode}")
+        self.panic(Text(f"glidemq console ended: {message}"))

@@ -28,14 +28,14 @@ _ENDS_LINE: Final = ("enter", "escape")
 
 
 class TypeAhead:
-    """Holds what is typed while a key before it is on its way, or a dialog that it asked for is not on screen."""
+    """Holds what is typed while a key before it is on its way, or the dialog that it opens is not on screen."""
 
     def __init__(self, app: ResilientApp) -> None:
         self._app = app
         self._held: deque[events.Key | events.Paste] = deque()
         #: A key that works on a list and has not come back from the widgets yet.
         self._key: events.Key | None = None
-        #: What asks.
+        #: The action whose dialog is awaited.
         self._asking: Worker[None] | None = None
         #: The line at the bottom is about to close.
         self._leaves_line = False

@@ -51,7 +51,7 @@ class CommandLine(Horizontal):
         """The line is gone, the focus is free."""
 
     def __init__(self, context: Callable[[], Context], *, id: str | None = None) -> None:
-        """Make a closed line; `context` tells what a command would work on."""
+        """Make a closed line; `context` returns what a command would work on."""
         super().__init__(id=id)
         self._command_context = context
         self._filtering = False

@@ -196,12 +196,12 @@ class ConsoleScreen(Screen[None]):
         self.console.set_interests()
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the frame and the body; a defect in that is told, and the next snapshot is drawn all the same."""
+        """Draw the frame and the body; a defect in that is shown, and the next snapshot is drawn all the same."""
         if not self.is_up:
             return
         try:
             self._show(snapshot)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the console goes on and tells it
+        except Exception as error:  # noqa: BLE001  # whatever it is, the console goes on and shows it
             self._is_undrawn = True
             self.console.report_defect(error, f"drawing {self.SCOPE}")
         else:
@@ -266,12 +266,12 @@ class ConsoleScreen(Screen[None]):
             left = [Styled(short(snapshot.trouble, 200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
         if held := self.held_parts(now):
-            # What is about to happen comes before anything else, what was just told before what always stands there.
+            # What is about to happen comes before anything else, a new message before what always stands there.
             room = self.app.size.width - 4 - width_of(held)
             left = left if width_of(left) <= room else []
             right = [*held, Styled("  "), *right] if width_of(left) + width_of(right) + 2 <= room else held
         elif left and width_of(left) + width_of(right) > self.app.size.width - 4:
-            # What was just told comes before what can be read at any time.
+            # A new message comes before what can be read at any time.
             right = []
         self.query_one("#status", StatusLine).show(left, [*right, Styled(" ")])
 
@@ -332,7 +332,7 @@ class ConsoleScreen(Screen[None]):
             self._show_status(self.snapshot, self.console.now_ms())
 
     def clear_message(self) -> None:
-        """Take what was told last off the status line: something else has begun."""
+        """Take the last message off the status line: something else has begun."""
         self._message = None
         self._show_status(self.snapshot, self.console.now_ms())
 

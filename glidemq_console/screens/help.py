@@ -51,7 +51,7 @@ def _actions(actions: list[Action[Any]], context: Context, taken: Collection[str
 
 
 class HelpScreen(Overlay):
-    """Help over the screen it was asked on."""
+    """Help over the screen it was opened on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "close", show=False)]
 

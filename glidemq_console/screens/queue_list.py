@@ -46,7 +46,7 @@ class QueueListScreen(ListScreen):
     def _visible_names(self) -> tuple[str, ...]:
         return tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     def resized(self) -> None:
         # A few rows more are worth more than a detail that leaves none.

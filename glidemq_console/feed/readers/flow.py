@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 MAX_NODES = 500
 #: Parents whose blocking children are looked up in one round.
 MAX_BLOCKED = 8
-#: Jobs whose attempts are looked up in one round, to tell why they fell back.
+#: Jobs whose attempts are looked up in one round, to show why they fell back.
 MAX_LEDGERS = 8
 #: Reasons remembered.
 MAX_REASONS = 2_000
 
 
 class FlowReader:
-    """Reads a flow, and asks about its blocked parents only when some child looks hopeless."""
+    """Reads a flow, and its blocked parents only when some child failed or is gone."""
 
     def __init__(self) -> None:
         #: Why a job runs on a fallback, by the job and which fallback; "" where no attempt was kept.
@@ -55,7 +55,7 @@ class FlowReader:
         return FlowView(ref=ref, flow=flow, at_ms=reading.clock(), blocked=blocked, fallbacks=reasons)
 
     async def _why(self, watch: Watch, flow: Flow) -> dict[JobRef, str]:
-        """The error that made the latest fallback of each job fire; asked once for each."""
+        """The error that made the latest fallback of each job fire; read once for each."""
         fallen = {(node.ref, node.fallback_index): node for node in flow.nodes if node.fallback_index}
         for ref, index in [key for key in fallen if key not in self._reasons][:MAX_LEDGERS]:
             entries = await watch.ledger(ref.queue, ref.id) or []

@@ -12,7 +12,7 @@ from ..reading import Reading
 KNOWN_EVERY_MS = 3_000
 #: Rows read in a round while running streams are sought.
 ROWS_FOR_PICKING = 20
-#: How often the queues where no job was suspended are asked whether one is now, a command for hundreds of them.
+#: How often queues without suspended jobs are searched for new ones, a command for hundreds of queues.
 SUSPENDED_EVERY_MS = 2_000
 #: Queues with suspended jobs whose rows are kept fresh while those jobs are listed.
 ROWS_WITH_INBOX = 10

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 QUEUES_LOOKED_AT = 4
 #: Active jobs listed a queue.
 ACTIVE_LISTED = 50
-#: Jobs asked in one round whether they have streamed anything, a command each.
+#: Jobs whose streams are looked up in one round, a command each.
 ASKED_A_ROUND = 8
 _ENDED = ("completed", "failed")
 
 
 class StreamFinder:
-    """Remembers which jobs stream and which have ended, so that neither is asked again."""
+    """Remembers which jobs stream and which have ended, so that neither is read again."""
 
     def __init__(self) -> None:
         self._streaming: set[JobRef] = set()
-        #: In which round each silent job was asked last.
+        #: In which round each silent job was looked up last.
         self._asked: dict[JobRef, int] = {}
         self._rounds = 0
         self._ended: dict[JobRef, JobRow | None] = {}
@@ -65,7 +65,7 @@ class StreamFinder:
     ) -> tuple[JobRow, ...]:
         others = [ref for ref in active if ref not in wants.streams]
         silent = [ref for ref in others if ref not in self._streaming]
-        # Those never asked come first, then whoever was asked the longest time ago.
+        # Those never looked up come first, then those looked up the longest time ago.
         asked = sorted(silent, key=lambda ref: self._asked.get(ref, 0))[:ASKED_A_ROUND]
         if asked:
             self._rounds += 1

@@ -15,9 +15,9 @@ from .workers import WorkersReader
 
 SERVER_EVERY_MS = 30_000
 DETAIL_EVERY_MS = 5_000
-#: How often queues on screen are searched for token counters that no worker tells of.
+#: How often queues on screen are searched for token counters that no worker reports.
 TOKENS_EVERY_MS = 10_000
-#: A list of flows is told of those that changed; one flow is read at the usual rate.
+#: How often the list of flows is read; one flow is read at the usual rate.
 FLOWS_EVERY_MS = 2_000
 
 

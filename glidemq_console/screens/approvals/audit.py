@@ -46,7 +46,7 @@ def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> l
 
 
 class AuditScreen(Overlay):
-    """The audit over the screen it was asked on."""
+    """The audit over the screen it was opened on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("u,enter", "close", "close", show=False)]
 

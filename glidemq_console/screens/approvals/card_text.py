@@ -114,10 +114,10 @@ def streamed_words(one: Approval) -> str | None:
     if isinstance(one.progress, (int, float)) and not isinstance(one.progress, bool) and one.progress:
         words.append(f"progress {one.progress:g}{' %' if 0 <= one.progress <= 100 else ''}")
     others = [(kind, count) for kind, count in one.chunks.items() if kind not in _SHOWN_KINDS and count]
-    told = [
+    kinds = [
         f"{count:,} {short(kind, 40) or 'nameless'}" for kind, count in sorted(others, key=lambda o: -o[1])
     ]
-    if told:
-        more = f" and {len(told) - 4} more kinds" if len(told) > 4 else ""
-        words.append(f"also streamed {' · '.join(told[:4])}{more} (t shows them)")
+    if kinds:
+        more = f" and {len(kinds) - 4} more kinds" if len(kinds) > 4 else ""
+        words.append(f"also streamed {' · '.join(kinds[:4])}{more} (t shows them)")
     return " · ".join(words) or None

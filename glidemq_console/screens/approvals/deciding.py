@@ -61,7 +61,7 @@ class DecidingScreen(ListScreen):
 
     @property
     def is_cut(self) -> bool:
-        """Something of the job under the cursor is left out, and has not been asked for yet."""
+        """Something of the job under the cursor is left out, and was not read yet."""
         shown = self.shown
         return shown is not None and self._opened.lacks_whole(shown)
 
@@ -166,8 +166,7 @@ class DecidingScreen(ListScreen):
         """Hold the same decision back on every selected job that is still what was selected."""
         outbox = self.console.outbox
         if not self._marked:
-            held = [pending.ref for pending in outbox.pending if pending.verb == verb]
-            for ref in held:
+            for ref in [pending.ref for pending in outbox.pending if pending.verb == verb]:
                 outbox.send_now(ref)
             return None
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
@@ -194,7 +193,7 @@ class DecidingScreen(ListScreen):
         return self._seen.bound(one) or (one if verb == "reject" else None)
 
     def _refusal(self) -> Unchanged | None:
-        """Why nothing is approved, as what a key tells."""
+        """Why nothing is approved, as the message of a key."""
         reason = self.why_not_approve()
         return None if reason is None else Unchanged(reason)
 

@@ -75,7 +75,7 @@ class ApprovalsScreen(DecidingScreen):
     def on_mount(self) -> None:
         self.console.outbox.listener = self._answered
 
-    # --- what the frame asks -------------------------------------------------------------------------------
+    # --- what the frame calls -------------------------------------------------------------------------------
 
     def main_widget(self) -> RowList | ReviewCard:
         return self.payload if self._is_card else self.lines

@@ -78,7 +78,7 @@ class FlowsScreen(TopUpScreen):
         self._most = max(self._most, min(MOST, (last // PAGE + 1) * PAGE))
         return self._most
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     def interests(self) -> Interests:
         seen = frozenset(self.lines.visible_keys())

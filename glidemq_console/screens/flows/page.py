@@ -81,20 +81,16 @@ class FlowScreen(TopUpScreen):
         key = self.lines.cursor_key if self.is_up else None
         return next((row.node for row in self._rows if row.key == key), None)
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     def interests(self) -> Interests:
         return Interests(flow=self.ref)
 
     def context(self) -> FlowPageContext:
         view, node = self.view, self.selected
-        shown = FlowPageContext(
-            console=self.console,
-            page=self,
-            snapshot=self.snapshot,
-            view=view,
-            flow=view.flow if view is not None else None,
-        )
+        shown = FlowPageContext(console=self.console, page=self, snapshot=self.snapshot, view=view)
+        if view is not None:
+            shown = replace(shown, flow=view.flow)
         if node is None:
             return shown
         return replace(shown, queue=node.queue, job=node.ref, job_state=node.state)

@@ -1,4 +1,4 @@
-"""Asking how much to add to a budget, with what would happen told before anything does."""
+"""The dialog that adds to a budget; it shows what would happen before anything does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ...model.snapshot import FlowView
 
-#: A preview is asked for once typing has rested this long.
+#: A preview is read once typing has rested this long.
 REST_S = 0.2
 #: Cells of the names of the caps, and of what is used of them.
 _NAMES, _FIGURES = 14, 24
@@ -54,7 +54,7 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
     """
 
     def __init__(self, name: str, budget: FlowBudget, view: FlowView | None, preview: Preview) -> None:
-        """Make the dialog. `preview` asks the server what a request would do and changes nothing."""
+        """Make the dialog. `preview` returns what a request would do and changes nothing."""
         super().__init__(f"Top up {name}", "", "Top up", "Keep", danger=False)
         self._budget = budget
         self._view = view

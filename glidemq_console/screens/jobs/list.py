@@ -86,9 +86,8 @@ _EMPTY = {
 def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
     look = fmt.state_look(shown_state(row))
     created, ran = age_ms(row.created_at, now), ran_ms(row, now)
-    tries = (
-        f"{row.attempts_made}/{row.max_attempts}" if row.max_attempts > 1 else fmt.count(row.attempts_made)
-    )
+    made, most = row.attempts_made, row.max_attempts
+    tries = f"{made}/{most}" if most > 1 else fmt.count(made)
     return {
         "id": Styled(short(row.id, 256)),
         "state": [Styled(f"{look.glyph} ", look.style), Styled(_state_word(row, look.word), look.style)],
@@ -178,7 +177,7 @@ class JobsScreen(ListScreen):
     def selected_state(self) -> str | None:
         return self._query.state if self._query is not None else None
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     def interests(self) -> Interests:
         first, last = self.lines.visible_range
@@ -225,7 +224,7 @@ class JobsScreen(ListScreen):
         return next(iter(self.console.config.queues), looked_at if known else snapshot.queues[0].name) or ""
 
     def _first_state(self, name: str) -> str:
-        """The state to begin with: what fails or asks for a person is a key away, what waits comes first."""
+        """The state to begin with: the first state that has jobs, in the order of the tabs."""
         queue = self.snapshot.queue(name)
         if queue is None:
             return _FIRST

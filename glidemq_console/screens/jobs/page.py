@@ -64,7 +64,7 @@ class JobScreen(ConsoleScreen):
                 yield Rule("result", id="outcome-title")
                 yield PayloadCard(id="outcome")
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     @property
     def view(self) -> JobView | None:
@@ -98,15 +98,8 @@ class JobScreen(ConsoleScreen):
     def context(self) -> JobPageContext:
         detail, view = self.detail, self.view
         state = detail.state if detail is not None else None if view is None else GONE
-        return JobPageContext(
-            console=self.console,
-            page=self,
-            snapshot=self.snapshot,
-            queue=self.ref.queue,
-            job=self.ref,
-            job_state=state,
-            row=detail,
-        )
+        context = JobPageContext(console=self.console, page=self, snapshot=self.snapshot, row=detail)
+        return replace(context, queue=self.ref.queue, job=self.ref, job_state=state)
 
     # --- drawing ---
 

@@ -70,7 +70,7 @@ class LimitsScreen(QueueListScreen):
                 yield PartsView(id="limit-meters")
                 yield PartsView(id="limit-groups")
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     def interests(self) -> Interests:
         return Interests(rows=self._visible_names(), limits=self._detailed)

@@ -21,7 +21,7 @@ MINI_GAUGE = 4
 #: Cells of a row's history: a quarter of an hour in the list.
 ROW_SPARK = 15
 _HELD_WORDS = {"starts": "RPM", "tokens": "TPM", "slots": "slots"}
-#: Amounts from here on are told in thousands.
+#: Amounts from here on are shown in thousands.
 _LONG = 10_000
 #: A count of one queue's groups shown; the pane says how many more there are.
 GROUPS_SHOWN = 40
@@ -40,7 +40,7 @@ def _amount(value: float | None, *, long: bool = False) -> str:
 
 
 def meter_cell(rate: Rate) -> list[Styled]:
-    """A meter in a row: gauge and figures; hatched with words when nobody tells the cap."""
+    """A meter in a row: gauge and figures; hatched with words when the cap is unknown."""
     if not is_known(rate):
         return [dim(fmt.UNKNOWN)]
     if not rate.max:
@@ -89,9 +89,7 @@ def by_minute(history: MeterHistory) -> list[float | None]:
 
 def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dict[str, Cell]:
     held = held_by(row, now)
-    waits: Cell = dim(fmt.count(row.waiting))
-    if held:
-        waits = Styled(fmt.count(row.waiting), "warning", "bold")
+    waits = Styled(fmt.count(row.waiting), "warning" if held else "dim", "bold" if held else "")
     history = meters or QueueMeters()
     cap = row.global_concurrency
     slots = (

@@ -137,7 +137,7 @@ class QueuesScreen(QueueListScreen):
                     yield Chart("run time, mean of each minute", id="time-chart", unit=fmt.took)
                 yield PartsView(id="queue-facts")
 
-    # --- what the frame asks ---
+    # --- what the frame calls ---
 
     def interests(self) -> Interests:
         return Interests(

@@ -28,7 +28,7 @@ def why_not_save(where: str) -> str | None:
 
 
 def save(where: str, text: str) -> str:
-    """Write a new file; returns what to tell."""
+    """Write a new file; returns the message."""
     if reason := why_not_save(where):
         return f"not saved: {reason}"
     try:

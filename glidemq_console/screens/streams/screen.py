@@ -88,7 +88,7 @@ class StreamsScreen(ConsoleScreen):
         for slot in self._slots:
             await slot.follower.stop()
 
-    # --- what the frame asks -------------------------------------------------------------------------------
+    # --- what the frame calls -------------------------------------------------------------------------------
 
     @property
     def slot(self) -> Slot | None:
