@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..text.format import window
 from ..text.parse import parse_count, parse_rate
 from .base import Actions, Context, Question
 from .perform import UNCHANGED, ask_value
 from .queues import QUEUE, QueueListContext, needed_queue, needs, needs_queue
-
-if TYPE_CHECKING:
-    pass
-
 
 ACTIONS: Actions[QueueListContext] = Actions("limits")
 
