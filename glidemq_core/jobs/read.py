@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import SerializationError
 from ..options.fields import one_of, refuse, whole
 from ..options.job import JobRef
-from ..reading.reader import Reader, read_fields
+from ..reading.reader import Reader
 from ..reading.running import list_runs, pick_list_runs
 from ..reading.scan import walk_keys
 from ..records.decoding import decode_parents
@@ -172,7 +172,7 @@ async def _active_ids(context: QueueContext) -> list[str]:
     Both only make a job a candidate, its own state decides: a peer that ended a job, or has read its entry ahead, may
     leave the entry pending for a while.
     """
-    reader = Reader.of(context)
+    reader = Reader.of(context, strict=True)
 
     async def search() -> list[str]:
         pages = [page async for page in _scan_jobs(context)]
@@ -182,18 +182,18 @@ async def _active_ids(context: QueueContext) -> list[str]:
         _pending_ids(reader, context.keys.stream), list_runs(reader, context.queue, search)
     )
     ids = list(dict.fromkeys([*pending, *listed]))
-    states = await read_fields(reader, context.queue, ids, ("state",))
-    return [job_id for job_id, fields in zip(ids, states, strict=True) if fields.get("state") == b"active"]
+    states = await reader.read([("HGET", context.keys.job(job_id), "state") for job_id in ids])
+    return [job_id for job_id, state in zip(ids, states, strict=True) if state == b"active"]
 
 
 async def _pending_ids(reader: Reader, stream: str) -> list[str]:
     """Job ids of the entries that workers have read and not settled."""
-    pending = readable(await reader.read_one("XPENDING", stream, WORKERS_GROUP, "-", "+", _MAX_PENDING))
+    pending = await reader.read_one("XPENDING", stream, WORKERS_GROUP, "-", "+", _MAX_PENDING)
     found = await reader.read([("XRANGE", stream, item[0], item[0]) for item in pending or ()])
     return [
         job_id
         for reply in found
-        for fields in (readable(reply) or {}).values()
+        for fields in (reply or {}).values()
         if (job_id := _job_id(fields)) is not None
     ]
 

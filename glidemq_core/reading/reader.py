@@ -14,7 +14,7 @@ from glidemq_core.server.commands import Arg
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 from glidemq_core.wire.keys import QueueKeys
-from glidemq_core.wire.replies import failed, picked_fields, sliced
+from glidemq_core.wire.replies import failed, picked_fields, readable, sliced
 
 #: Commands of one round trip; more are sent as several.
 CHUNK = 512
@@ -34,21 +34,25 @@ class Reader:
 
     Args:
         calls_per_s: round trips a second at most, in bursts of one second's worth; None for no limit.
+        strict: raise an error instead of answering it; keys of another type then read as None.
     """
 
-    def __init__(self, connection: Connection, prefix: str, calls_per_s: float | None = None) -> None:
+    def __init__(
+        self, connection: Connection, prefix: str, calls_per_s: float | None = None, *, strict: bool = False
+    ) -> None:
         self.connection = connection
         self.prefix = prefix
         self._throttle = Throttle(calls_per_s)
+        self._strict = strict
         self._plain_until = 0.0
         self._queued: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
         #: Kept here because the loop alone does not keep a task alive.
         self._flushing: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def of(cls, context: QueueContext) -> Reader:
+    def of(cls, context: QueueContext, *, strict: bool = False) -> Reader:
         """Make a reader, without limit, of the connection of a queue."""
-        return cls(context.connection, context.keys.prefix)
+        return cls(context.connection, context.keys.prefix, strict=strict)
 
     def keys(self, queue: str) -> QueueKeys:
         return QueueKeys(self.prefix, queue)
@@ -64,7 +68,7 @@ class Reader:
         return from_epoch_ms(self.now_ms()) or EPOCH
 
     async def read(self, commands: Iterable[Command]) -> list[Any]:
-        """Run reads; an error stands in the place of its answer."""
+        """Run reads; an error stands in the place of its answer, unless the reader is strict."""
         mine = list(commands)
         if not mine:
             return []
@@ -74,7 +78,8 @@ class Reader:
             flushing = asyncio.create_task(self._flush())
             self._flushing.add(flushing)
             flushing.add_done_callback(self._flushing.discard)
-        return await future
+        answers = await future
+        return [readable(answer) for answer in answers] if self._strict else answers
 
     async def read_each(
         self, things: Iterable[T], commands: Callable[[T], Sequence[Command]]

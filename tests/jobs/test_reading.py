@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from conftest import eventually
 from kits.bench import Bench
 from kits.wire import GOLDEN, recording, replay
 
@@ -19,6 +20,7 @@ from glidemq_core.queue import Queue
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
+from glidemq_core.worker import Worker
 from glidemq_core.worker.sweeps import tick
 
 NODE_COUNTS = ("waiting", "active", "delayed", "completed", "failed")
@@ -294,6 +296,28 @@ async def test_what_may_not_be_read_is_no_empty_answer(
     ):
         with pytest.raises(PermissionDeniedError):
             await asyncio.wait_for(read(queue), 10)
+
+
+@pytest.mark.parametrize("command", ["get", "zrange", "hget"])
+async def test_running_jobs_that_may_not_be_read_are_not_left_out(
+    bench: Bench, connection: Connection, server_url: str, command: str
+) -> None:
+    await bench.add()
+    async with Worker(bench.queue.name, _forever, connection, grace=0):
+        await eventually(lambda: bench.queue.get_jobs("active"))
+        await connection.command(
+            "ACL", "SETUSER", "blind", "reset", "on", ">secret", "~*", "+@all", f"-{command}"
+        )
+        async with (
+            connect(server_url.replace("//", "//blind:secret@")) as blind,
+            Queue(bench.queue.name, blind) as queue,
+        ):
+            with pytest.raises(PermissionDeniedError):
+                await queue.get_jobs("active")
+
+
+async def _forever(_: object) -> None:
+    await asyncio.sleep(3_600)
 
 
 @pytest.mark.leaves_records
