@@ -125,11 +125,16 @@ class ShutdownHandle:
         self._is_disposed = False
         self._closing: asyncio.Task[None] | None = None
         self._waiting = asyncio.create_task(self._on_signal(), name="glidemq-shutdown")
+        self._waiting.add_done_callback(self._on_waited)
 
     async def _on_signal(self) -> None:
         await self._stop.wait()
         if not self._is_disposed:
             self._begin()
+
+    def _on_waited(self, waiting: asyncio.Task[None]) -> None:
+        if waiting.cancelled():  # the loop ends: handlers that stay would swallow every later signal
+            self._unlisten()
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()

@@ -68,3 +68,15 @@ async def test_what_cannot_be_closed_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="takes what has a close"):
         graceful_shutdown(object())  # type: ignore[arg-type]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_loop_that_ends_without_waiting_for_it_leaves_no_handlers() -> None:
+    """Ctrl-C would do nothing for the rest of the program."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    async def main() -> None:
+        graceful_shutdown()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
