@@ -331,7 +331,7 @@ async def _settled(site: Site) -> None:
     while time.monotonic() < deadline:
         with contextlib.suppress(valkey.ValkeyError):
             async with _nodes(site) as nodes:
-                states = await asyncio.to_thread(Keyspace(nodes).states, f"glide:{{{QUEUE}}}")
+                states = await asyncio.to_thread(Keyspace(nodes).of_jobs, f"glide:{{{QUEUE}}}", "state")
                 if all(state in ("completed", "failed") for state in states.values()):
                     return
         await asyncio.sleep(0.25)
