@@ -67,8 +67,8 @@ class Exchange:
         self._resend_timer: asyncio.TimerHandle | None = None
         self._most_bytes = _FIRST_BYTES
         self._pump_scheduled = False
-        #: `flush` waits for the results, also if the event loop ends.
-        self._flushing = False
+        #: How many calls of `flush` wait for the results, also if the event loop ends.
+        self._flushing = 0
         self._claim_timer: asyncio.TimerHandle | None = None
         self._full_wait = _FULL_WAITS[0]
         self._full = False
@@ -108,7 +108,7 @@ class Exchange:
 
     async def flush(self) -> None:
         """Return when everything handed in so far is settled."""
-        self._flushing = True
+        self._flushing += 1
         try:
             while not self.idle:
                 self._schedule()
@@ -117,7 +117,7 @@ class Exchange:
                 else:
                     await asyncio.sleep(0.05 if self._unrecorded else 0)
         finally:
-            self._flushing = False
+            self._flushing -= 1
 
     async def wait_for_claims(self) -> None:
         """Return when no call is under way that may still claim jobs."""

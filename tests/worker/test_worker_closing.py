@@ -21,6 +21,8 @@ from kits.worker import P, in_state, is_idle, never, quick
 from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options.job import JobOptions, NewJob, Ordering, RateLimit
 from glidemq_core.server.connection import Connection
+from glidemq_core.worker import exchange
+from glidemq_core.worker.context import WorkerContext
 from glidemq_core.worker.execution import run as worker_run
 from glidemq_core.worker.execution.runner import Runner
 
@@ -367,6 +369,42 @@ CHILD = textwrap.dedent(
     asyncio.run(Worker("q", process, sys.argv[1], concurrency=2, grace=1000).run())
     """
 )
+
+
+async def test_results_go_out_while_anybody_waits_for_them_at_the_end_of_the_loop(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause that waits, too, is cancelled; the close that waits beside it still records what ends."""
+    answered, ends = asyncio.Event(), [asyncio.Event(), asyncio.Event()]
+    real = exchange.call_exchange
+
+    async def slow(*args: Any, **keywords: Any) -> Any:
+        await answered.wait()
+        return await real(*args, **keywords)
+
+    async def process(job: Any) -> None:
+        await ends[int(job.id) - 1].wait()
+
+    ids = [await bench.add() for _ in ends]
+    worker = quick(process, connection, concurrency=2, promotion_interval=60_000)
+    await worker.start()
+    await eventually(lambda: worker.active_jobs == 2)
+    monkeypatch.setattr(exchange, "call_exchange", slow)
+    ends[0].set()
+    await eventually(lambda: worker.active_jobs == 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerContext, "is_abandoned", True)
+        pausing, closing = (asyncio.create_task(worker._exchange.flush()) for _ in range(2))
+        await asyncio.sleep(0)
+        pausing.cancel()
+        await asyncio.gather(pausing, return_exceptions=True)
+        ends[1].set()
+        await eventually(lambda: worker.active_jobs == 0)
+        answered.set()
+        await asyncio.wait_for(closing, 5)
+    for job_id in ids:
+        assert await in_state(bench, job_id, "completed")
+    await worker.close()
 
 
 ABANDONS = textwrap.dedent(
