@@ -12,6 +12,11 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .ai.usage.summary import get_usage_summary as get_usage_summary
     from .app.handlers import Handlers as Handlers
     from .app.load import load_app as load_app
+    from .broadcast import Broadcast as Broadcast
+    from .broadcast import BroadcastWorker as BroadcastWorker
+    from .broadcast import SubscriptionCounts as SubscriptionCounts
+    from .broadcast import compile_subject_matcher as compile_subject_matcher
+    from .broadcast import match_subject as match_subject
     from .embedded import EmbeddedServer as EmbeddedServer
     from .errors import *  # noqa: F403
     from .flows.nodes import DagNode as DagNode
@@ -48,6 +53,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 _HOMES = {
     "app.handlers": "Handlers",
     "app.load": "load_app",
+    "broadcast": "Broadcast BroadcastWorker SubscriptionCounts compile_subject_matcher match_subject",
     "wire.serializer": "JSON_SERIALIZER Serializer",
     "server.connection": "Connection",
     "server.connect": "connect",

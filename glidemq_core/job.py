@@ -136,7 +136,8 @@ class Job(JobSnapshot[DataT, ResultT]):
     @property
     def _calls(self) -> RunCalls | None:
         """What keeps calls of a running job up through an outage; None outside its run."""
-        return self._run.calls if self._run is not None and not self._run.ended else None
+        run = self._run
+        return None if run is None or run.ended or run.shared else run.calls
 
     def discard(self) -> None:
         """Make the next failure final, whatever attempts are left."""

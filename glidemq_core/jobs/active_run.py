@@ -127,6 +127,8 @@ class ActiveRun(Protocol):
     """Whether the run is over: its job may run elsewhere by now."""
     reported: bool
     """Whether it has reported usage or tokens."""
+    shared: bool
+    """Whether other subscriptions run the same job: its calls are then made as from outside of a run."""
 
     @property
     def aborted(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ..errors import ServerError
 from ..options.worker import WorkerOptions
 from ..server.context import QueueContext
+from ..wire.keys import QueueKeys
 from .events import EventName, WorkerEvents
 from .execution.run import JobRun
 from .rate_limits import WorkerLimits
@@ -79,6 +81,31 @@ class ShortestLock(Alarm):
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionOptions:
+    """What a worker of a broadcast reads: a consumer group of its own, from where, and which subjects."""
+
+    name: str
+    start_from: str
+    subjects: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """First arguments of every server function of broadcasts."""
+        return self.name, json.dumps(self.subjects) if self.subjects else "", self.start_from
+
+    def counters(self, keys: QueueKeys, job_id: str) -> str:
+        """Key of what this subscription counts of a message."""
+        return f"{keys.job(job_id)}:sub:{self.name}"
+
+
+def of_kind(subscription: SubscriptionOptions | None, function: str, *args: str | int) -> tuple[Any, ...]:
+    """Name and arguments of a server function about runs: of queues, or of broadcasts."""
+    if subscription is None:
+        return (function, *args)
+    return (f"broadcast_{function}", *subscription.words, *args)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerContext:
     """Shared by all parts of a worker from its start to its end."""
 
@@ -94,9 +121,15 @@ class WorkerContext:
     #: Set while this worker is paused (not its queue).
     paused: asyncio.Event
     lock: ShortestLock
+    #: Set for a worker of a broadcast.
+    subscription: SubscriptionOptions | None = None
     promotion: PromotionTimer = field(default_factory=PromotionTimer)
     #: The loops beside the jobs; only their owner cancels them, after the last run has ended.
     background: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def of_kind(self, function: str, *args: str | int) -> tuple[Any, ...]:
+        """Name and arguments of a server function about runs, as this kind of worker calls it."""
+        return of_kind(self.subscription, function, *args)
 
     @property
     def is_abandoned(self) -> bool:

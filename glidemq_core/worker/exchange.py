@@ -279,10 +279,14 @@ class Exchange:
                     reply = reply.followed_by(more) if reply else more
                     backoff.reset()
                 known = self._known()
-                found = await owned(self._queue, self._context.worker_id, now) if want else []
+                found = (
+                    await owned(self._queue, self._context.worker_id, now, self._context.subscription)
+                    if want
+                    else []
+                )
                 known |= self._known()
                 lost = [pair for pair in found if (pair[1], pair[0], str(now)) not in known]
-                return reply, await load_claims(self._queue, lost, now)
+                return reply, await load_claims(self._context, lost, now)
             except GlideMQError as error:
                 size = max(1, size // 2)
                 self._context.report(error)

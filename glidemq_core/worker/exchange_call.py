@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..server.context import QueueContext
 from ..wire.replies import as_texts, hash_fields, readable
-from .context import WorkerContext
+from .context import SubscriptionOptions, WorkerContext, of_kind
 from .execution.outcome import SettleRecord
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
@@ -96,15 +96,19 @@ async def call_exchange(
     words: list[str | int] = [stamp, context.worker_id, want, flags, *limits.header()]
     for record in records:
         words += (record.head, record.value)
-    return ExchangeReply.of(await context.queue.call("exchange", *words))
+    return ExchangeReply.of(await context.queue.call(*context.of_kind("exchange", *words)))
 
 
-async def owned(queue: QueueContext, consumer: str, stamp: int) -> list[tuple[str, str]]:
+async def owned(
+    queue: QueueContext, consumer: str, stamp: int, subscription: SubscriptionOptions | None = None
+) -> list[tuple[str, str]]:
     """Entry and id of every job that is active since `stamp` and held by this consumer, in pages without payloads."""
     found: list[tuple[str, str]] = []
     after, seen = "", 0
     while True:
-        following, looked, *pairs = await queue.read("owned", consumer, stamp, after, seen)
+        following, looked, *pairs = await queue.read(
+            *of_kind(subscription, "owned", consumer, stamp, after, seen)
+        )
         texts = as_texts(pairs)
         found += zip(texts[::2], texts[1::2], strict=True)
         after, seen = following.decode(), int(looked)
@@ -112,17 +116,25 @@ async def owned(queue: QueueContext, consumer: str, stamp: int) -> list[tuple[st
             return found
 
 
-async def load_claims(queue: QueueContext, found: list[tuple[str, str]], stamp: int) -> list[Claim]:
+async def load_claims(context: WorkerContext, found: list[tuple[str, str]], stamp: int) -> list[Claim]:
     """Read the jobs of lost claims, a few at a time; those that have ended meanwhile are left out.
 
     What their budgets said went with the reply: they have to be asked again.
     """
-    claims: list[Claim] = []
+    queue, claims = context.queue, list[Claim]()
     for start in range(0, len(found), _LOADED):
         part = found[start : start + _LOADED]
         replies = await queue.connection.pipeline([("HGETALL", queue.keys.job(job_id)) for _, job_id in part])
         for (entry, job_id), reply in zip(part, replies, strict=True):
             fields = hash_fields(readable(reply))
-            if fields.get("state") == b"active" and fields.get("processedOn") == str(stamp).encode():
+            if context.subscription is not None:
+                # The hash is shared: it says nothing of this run, but for the message itself.
+                attempts = await queue.connection.command(
+                    "HGET", context.subscription.counters(queue.keys, job_id), "a"
+                )
+                if "state" in fields:
+                    fields["attemptsMade"] = attempts or b"0"
+                    claims.append(Claim(entry, job_id, fields, str(stamp)))
+            elif fields.get("state") == b"active" and fields.get("processedOn") == str(stamp).encode():
                 claims.append(Claim(entry, job_id, fields, str(stamp), "ask"))
     return claims

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import warnings
 from collections.abc import Awaitable, Callable
 
 from ..ai.suspension import deliver_early
@@ -63,7 +64,7 @@ class Heartbeats:
     async def _beat_for(self, runs: list[JobRun]) -> None:
         marks = [word for run in runs for word in (run.job.id, run.processed_on, run.entry)]
         queue = self._context.queue
-        answers = await queue.call("beat", queue.now_ms(), *marks)
+        answers = await queue.call(*self._context.of_kind("beat", queue.now_ms(), *marks))
         for run, answer in zip(runs, answers, strict=True):
             if run.ended:
                 continue
@@ -93,6 +94,7 @@ class Maintenance:
         self._walk_lists_at_ms = 0
         self._schedulers = SchedulerTick(self._queue, context.worker_id, self._options.promotion_interval)
         self._suspended_rank = 0
+        self._warned = False
 
     async def start(self) -> None:
         """Register, so that the worker is seen before its first job, then begin to look after the queue."""
@@ -105,8 +107,12 @@ class Maintenance:
                 self._heartbeats.run(),
                 self._promotion_loop(),
                 self._every(lambda: options.stalled_interval, self._sweep, at_once=True),
-                self._every(self._lock_look_ms, self._sweep_locks),
                 self._every(lambda: _FORGETTING_MS, lambda: sweeps.sweep_records(self._queue)),
+                *(
+                    ()
+                    if self._context.subscription
+                    else (self._every(self._lock_look_ms, self._sweep_locks),)
+                ),
             )
         )
 
@@ -152,18 +158,32 @@ class Maintenance:
                 for run in list(context.running.values())[:_LISTED_JOBS]
             ],
         }
-        await queue.call(
+        subscription = context.subscription
+        [status] = await queue.call(
             "register_worker",
             context.worker_id,
             json.dumps(record, separators=(",", ":")),
             lives_ms,
             options.dead_letter_queue or "",
             now_ms,
+            *((subscription.name, subscription.start_from) if subscription else ()),
         )
+        if status == b"mixed":
+            self._warn_of_mixed_groups()
         now_ms = queue.now_ms()
         published = context.limits.published(self._exchange.limited_slots, now_ms + lives_ms, now_ms)
         if published:
             await queue.call("publish_limits", context.worker_id, published, 2 * lives_ms)
+
+    def _warn_of_mixed_groups(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"queue '{self._queue.queue}' has subscriptions and ordinary workers: what the workers take, "
+                "subscriptions that come later never see",
+                RuntimeWarning,
+                stacklevel=1,
+            )
 
     # Promotion -----------------------------------------------------------------------------------------------
 
@@ -205,7 +225,7 @@ class Maintenance:
     async def _walk_lists(self) -> None:
         """Look for list-sourced jobs of Node workers, once an interval: retries may promote many times a second."""
         now_ms, options = self._queue.now_ms(), self._options
-        if now_ms >= self._walk_lists_at_ms:
+        if self._context.subscription is None and now_ms >= self._walk_lists_at_ms:
             self._walk_lists_at_ms = now_ms + options.promotion_interval
             self._handle(
                 await self._list_walk.step(
@@ -219,7 +239,7 @@ class Maintenance:
         """Run every sweep; a record that fails one of them does not stop the others."""
         looks: list[Callable[[], Awaitable[object]]] = [
             self._sweep_stalls,
-            self._sweep_list_stalls,
+            *(() if self._context.subscription else (self._sweep_list_stalls,)),
             self._retry_outbox,
             self._outbox.deliver,
             lambda: recover_flows(self._queue),
@@ -238,6 +258,7 @@ class Maintenance:
                 min_idle_ms=options.stalled_interval,
                 lock_ms=options.lock_duration,
                 max_stalled=options.max_stalled_count,
+                subscription=self._context.subscription,
             )
         )
 

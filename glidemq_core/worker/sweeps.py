@@ -8,6 +8,7 @@ from typing import Any
 
 from ..server.context import QueueContext
 from ..wire.replies import as_texts
+from .context import SubscriptionOptions, of_kind
 
 #: Pages of one sweep; what is left waits for the next one.
 _MAX_PAGES = 50
@@ -63,7 +64,13 @@ async def tick(queue: QueueContext, turn: tuple[str, str] = ("", "")) -> Tick:
 
 
 async def sweep_stalls(
-    queue: QueueContext, consumer: str, *, min_idle_ms: int, lock_ms: int, max_stalled: int
+    queue: QueueContext,
+    consumer: str,
+    *,
+    min_idle_ms: int,
+    lock_ms: int,
+    max_stalled: int,
+    subscription: SubscriptionOptions | None = None,
 ) -> Stalled:
     """Take stream-sourced jobs away from workers that fell silent.
 
@@ -71,11 +78,14 @@ async def sweep_stalls(
         min_idle_ms: how long an entry must have been pending to be looked at (the stalled interval).
         lock_ms: silence that counts as death for jobs without their own `lockDuration`.
         max_stalled: stalls a job survives.
+        subscription: whose runs to look at; None for those of the queue's own group.
     """
     found, cursor = Stalled(), "0-0"
     for _ in range(_MAX_PAGES):
         _, following, _, again, failed, errors = await queue.call(
-            "stalls", queue.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
+            *of_kind(
+                subscription, "stalls", queue.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
+            )
         )
         found.add(again, failed, errors)
         cursor = following.decode()

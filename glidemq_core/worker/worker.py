@@ -18,7 +18,7 @@ from ..options.worker import WorkerKeywords, WorkerOptions, override_options
 from ..server.connection import Connection
 from ..server.context import QueueBase, QueueContext
 from ..wire.serializer import JSON_SERIALIZER
-from .context import ShortestLock, WorkerContext
+from .context import ShortestLock, SubscriptionOptions, WorkerContext
 from .events import EventName, HandlerT, WorkerEvents
 from .exchange import Exchange
 from .execution.dead_letters import DeadLetters
@@ -89,6 +89,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         self.id = f"worker-0-{secrets.token_hex(4)}"  # until it starts and knows when
         self._events = WorkerEvents(self.options.log_errors)
         self._running: dict[str, JobRun] = {}
+        self._subscription: SubscriptionOptions | None = None
         self._ready = asyncio.Event()
         self._failure: BaseException | None = None
         self._state = "new"
@@ -135,6 +136,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             running=self._running,
             paused=self._paused,
             lock=ShortestLock(options.lock_duration),
+            subscription=self._subscription,
         )
         outbox = Outbox(queue, context.report)
         self._dead_letters = DeadLetters(context)
@@ -279,10 +281,14 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         await self.start()
         outcome = None
         if self._state == "running":
-            outcome, _ = await first_of(until_empty(await self.context()), self._closed.wait())
+            outcome, _ = await first_of(self._until_done(), self._closed.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome
+
+    async def _until_done(self) -> None:
+        """Return when nothing is left to do."""
+        await until_empty(await self.context())
 
     @property
     def is_running(self) -> bool:

@@ -117,9 +117,13 @@ class Keyspace:
         return sum(int(group["pending"]) for group in self._home[key].xinfo_groups(key))
 
     def of_jobs(self, root: str, name: str) -> dict[str, str | None]:
-        """One field of every job of a queue, None where a hash does not have it."""
+        """One field of every job of a queue, None where a hash does not have it; not of what subscriptions count."""
         head = f"{root}:job:"
-        ids = [key[len(head) :] for key in self.keys if key.startswith(head) and self.types[key] == "hash"]
+        ids = [
+            key[len(head) :]
+            for key in self.keys
+            if key.startswith(head) and self.types[key] == "hash" and ":sub:" not in key
+        ]
         if not ids:
             return {}
         with self._home[head + ids[0]].pipeline(transaction=False) as ask:

@@ -35,6 +35,7 @@ OWN_KEYS = (
     "*:ordering-due",
     "*:replayed:*",
     "*:turn:*",
+    "*:deliveries:*",
 )
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
 

@@ -1,11 +1,11 @@
 -- Claiming jobs: from the priority list, the LIFO list and the stream, as far as limits allow. What cannot be started
 -- is reported and put where it is tried again; it never keeps the jobs behind it from being started.
 
-local MOST_BYTES = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
+claim.MOST_BYTES = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
 local FIRST_PAGE = 32 -- entries of the first read
 
 -- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
-local function fail_revoked(P, id, job, now)
+function claim.fail_revoked(P, id, job, now)
   local stamp, made = util.int(now), util.num(job.attemptsMade)
   call("ZADD", P .. ":failed", stamp, id)
   call("HSET", P .. ":job:" .. id, "state", "failed", "failedReason", "revoked", "finishedOn", stamp, "processedOn", stamp,
@@ -35,7 +35,7 @@ local function start(P, id, now, stamp, verdicts)
   -- What a peer's promotion leaves of a removed job is no job.
   if not (job.name or job.data or job.opts) then return nil end
   if job.revoked == "1" then
-    fail_revoked(P, id, job, now)
+    claim.fail_revoked(P, id, job, now)
     return nil
   end
   if job.expireAt and now > util.num(job.expireAt) then
@@ -107,7 +107,7 @@ local function read_group(P, consumer, count)
 end
 
 -- Apply the limits to the claim `c`: lowers `want`, sets why and how long to wait. False when nothing may start.
-local function apply_limits(P, c, batch, now)
+function claim.apply_limits(P, c, batch, now)
   local meta = call("HMGET", P .. ":meta", "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration")
   if meta[1] == "1" then
     c.why = "paused"
@@ -115,7 +115,7 @@ local function apply_limits(P, c, batch, now)
   end
   local limit = util.num(meta[2])
   if limit > 0 then
-    local pending = try("XPENDING", P .. ":stream", GROUP)
+    local pending = try("XPENDING", P .. ":stream", batch.group or GROUP)
     local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(util.text(P .. ":list-active")))
     if room < c.want then c.want, c.why = max(0, room), "concurrency" end
   end
@@ -161,7 +161,7 @@ local function start_popped(P, c, id, entry, list, now)
 end
 
 local function is_full(c)
-  return c.refused or #c.jobs >= c.want or c.bytes >= MOST_BYTES
+  return c.refused or #c.jobs >= c.want or c.bytes >= claim.MOST_BYTES
 end
 
 -- Claim from a list; true when there may be more in it.
@@ -208,29 +208,29 @@ local function take_streamed(P, c, consumer, now)
     if #entries < missing then break end
     more = round == 20
     -- The next payloads are taken to be as large as these.
-    if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((MOST_BYTES - c.bytes) * #c.jobs / c.bytes))) end
+    if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((claim.MOST_BYTES - c.bytes) * #c.jobs / c.bytes))) end
   end
   runs.drop_entries(P, drop)
   return more
 end
 
 local function fill(P, c, batch, now)
-  if not apply_limits(P, c, batch, now) then return end
+  if not claim.apply_limits(P, c, batch, now) then return end
   local ready = false
   for _, list in ipairs({ ":priority", ":lifo" }) do
     ready = take_listed(P, c, list, batch.consumer, now) or ready
   end
   ready = take_streamed(P, c, batch.consumer, now) or ready
   -- Bounded looks that found only jobs which may not start prove nothing about those behind.
-  if #c.jobs < c.want then c.why = (ready or c.bytes >= MOST_BYTES) and "more" or "" end
+  if #c.jobs < c.want then c.why = (ready or c.bytes >= claim.MOST_BYTES) and "more" or "" end
 end
 
 -- Claim up to `batch.want` jobs. Returns a table: `jobs` {entry, id, flat hash, what its budget says}, `parked` the same for
--- jobs that their budget has parked, `why` fewer than wanted, `wait` in ms.
-function claim.some(P, batch, now)
+-- jobs that their budget has parked, `why` fewer than wanted, `wait` in ms. `other_fill` takes them from elsewhere.
+function claim.some(P, batch, now, other_fill)
   local c = { want = batch.want, why = "", wait = 0, jobs = {}, parked = {}, bytes = 0, allowed = 0, verdicts = {},
     stamp = util.int(now) }
-  if not util.attempt(fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
+  if not util.attempt(other_fill or fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
   if c.windowed and c.allowed > 0 then util.attempt(charge_window, P, c.allowed, now, c.fresh) end
   return c
 end

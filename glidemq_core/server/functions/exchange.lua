@@ -19,6 +19,7 @@ local function refuse_late(P, consumer, stamp, repeated)
   end
 end
 
+-- Broadcasts settle and claim by `settle_all` and `fill` of their own.
 -- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue, "r" repeated after
 -- a lost reply), limiter max, limiter ms, token cap, token window ms, then two a run: its head (id, entry ("" list-sourced),
 -- processedOn, "c"|"f", attempts allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it
@@ -29,7 +30,7 @@ end
 -- Answers: ok retrying failed; unrecorded when the end could not be recorded and may be sent again; lost when the run does
 -- not own the job any more (nothing of it was recorded).
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
-register("exchange", {}, function(P, args)
+function claim.exchange(P, args, settle_all, fill)
   local now = tonumber(args[1])
   local batch = {
     consumer = args[2], want = tonumber(args[3]), events = args[4]:find("e", 1, true), metrics = args[4]:find("m", 1, true),
@@ -38,9 +39,9 @@ register("exchange", {}, function(P, args)
   }
   if batch.want > 0 or batch.repeated then refuse_late(P, batch.consumer, args[1], batch.repeated) end
   local claims, c = {}, nil
-  local answers, outbox = settle.all(P, args, now, batch)
+  local answers, outbox = settle_all(P, args, now, batch)
   if batch.want > 0 then
-    c = claim.some(P, batch, now)
+    c = claim.some(P, batch, now, fill)
     claims = c.jobs
   end
   local reply = { answers, claims, c and c.why or "", util.int(c and max(0, c.wait) or 0), outbox and 1 or 0, "", "", "" }
@@ -52,6 +53,10 @@ register("exchange", {}, function(P, args)
   for _, job in ipairs(c and c.parked or {}) do claims[#claims + 1] = job end
   for i, text in ipairs(noted_errors) do reply[8 + i] = text end
   return reply
+end
+
+register("exchange", {}, function(P, args)
+  return claim.exchange(P, args, settle.all)
 end)
 
 -- Count tokens of a run that ended by a call of its own. args: now, tokens, window ms.

@@ -44,7 +44,7 @@ end
 
 -- Two arguments a run (few long words cost less than many short ones): the head, its words parted by 0x1f, which
 -- no id may hold, and the value.
-local function read_runs(args)
+function settle.read_runs(args)
   local out, entries = {}, {}
   for i = FIRST, #args, 2 do
     local run, n = {}, 0
@@ -194,7 +194,7 @@ end
 -- Settle the runs that an exchange brings; returns the answers in their order, and whether an entry waits in the outbox.
 function settle.all(P, args, now, batch)
   if #args < FIRST then return {}, false end
-  local settled, entries = read_runs(args)
+  local settled, entries = settle.read_runs(args)
   record(P, settled, acknowledge(P, entries), now, batch)
   end_entries(P, settled, batch.consumer)
   local has_parents, outbox, tokens = have_parents(P, settled), false, 0

@@ -8,15 +8,24 @@ local function list_worker(crew, consumer, lives, now)
   if call("PEXPIRE", crew, lives, "NX") == 0 then call("PEXPIRE", crew, lives, "GT") end
 end
 
+-- Only worth a warning: a user who may not ask must be able to work.
+local function is_mixed(P)
+  local listed, own = try("XINFO", "GROUPS", P .. ":stream"), false
+  if listed.err then return false end
+  for _, flat in ipairs(listed) do own = own or util.map(flat).name == GROUP end
+  return own and #listed > 1
+end
+
 -- Worker registration, listed in P:crew (score: until when), as finding it by its key would need a walk over all keys.
--- args: consumer, JSON, ms to live, DLQ name ("" none), now. Reply {"ok"}.
+-- args: consumer, JSON, ms to live, DLQ name ("" none), now, subscription and where a new one begins (none: the queue's own
+-- group, from its first job). Reply {"ok" | "mixed"}: mixed when the stream has groups of queue workers and of subscriptions.
 register("register_worker", {}, function(P, args)
   call("SET", P .. ":w:" .. args[1], args[2], "PX", args[3])
   util.attempt(list_worker, P .. ":crew", args[1], args[3], tonumber(args[5]))
-  local made = try("XGROUP", "CREATE", P .. ":stream", GROUP, "0", "MKSTREAM")
+  local made = try("XGROUP", "CREATE", P .. ":stream", args[6] or GROUP, args[7] or "0", "MKSTREAM")
   if made.err and not made.err:find("BUSYGROUP", 1, true) then error(made) end
   if args[4] ~= "" then call("HSET", P .. ":meta", "deadLetterQueueName", args[4]) end
-  return { "ok" }
+  return { is_mixed(P) and "mixed" or "ok" }
 end)
 
 -- args: consumer.

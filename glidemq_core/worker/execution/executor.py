@@ -119,6 +119,8 @@ class JobExecutor:
                 return None
         elif run.aborted and error is None:
             error = abort_error(run)
+        if self._context.subscription is not None and (asked := run.drop_requests()):
+            error = GlideMQError(f"{asked}(): a message of a broadcast can only complete or fail")
         request = run.request
         if request is not None:
             try:
@@ -246,7 +248,9 @@ class JobExecutor:
     async def _hand_back(self, run: JobRun) -> None:
         words = (run.job.id, run.entry, run.processed_on, self._queue.now_ms())
         try:
-            await retry_through_outage(lambda _: self._queue.call("hand_back", *words), passes=_passes)
+            await retry_through_outage(
+                lambda _: self._queue.call(*self._context.of_kind("hand_back", *words)), passes=_passes
+            )
         except GlideMQError as error:
             self._context.report(error)
 

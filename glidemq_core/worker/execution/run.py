@@ -88,6 +88,8 @@ class JobRun:
     context: contextvars.Context = field(init=False)
     #: Gets the settle record, or None when the run has ended by a call of its own.
     on_end: Callable[..., None] = field(init=False)
+    #: The job is a message of a broadcast, whose hash is shared: it bears no mark of this run.
+    shared: bool = False
     task: asyncio.Task[None] | None = None
     #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
     timer: asyncio.TimerHandle | None = None

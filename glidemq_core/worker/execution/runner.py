@@ -59,7 +59,7 @@ class Runner:
             return
         run = JobRun(claim.entry, claim.processed_on, context.worker_id, claim.stop, self._give_up)
         job: Job[Any, Any] = Job(context.queue, claim.job_id, claim.fields, run)
-        run.job, run.on_end = job, on_end
+        run.job, run.on_end, run.shared = job, on_end, context.subscription is not None
         claim.fields["state"] = b"active"
         claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
         context.running[claim.job_id] = run
