@@ -27,7 +27,12 @@ here."""
 _INTERNAL = {"adopt", "fields", "of", "context"}
 _REFUSED = {"Batch", "BatchError", "JobTemplate", "batch"}
 #: Whose options the keywords of a class are.
-_OPTIONS = {"Queue": core.QueueOptions, "Worker": core.WorkerOptions}
+_OPTIONS = {
+    "Queue": core.QueueOptions,
+    "Worker": core.WorkerOptions,
+    "Broadcast": core.QueueOptions,
+    "BroadcastWorker": core.WorkerOptions,
+}
 #: Types that are words, as they are shown.
 _WORDS = {"FinalState": "'completed' | 'failed'", "JobState": "str"}
 _CONNECTION = ("url", "prefix", "is_cluster", "read_only", "server", "closed", "ping", "client", "close")
@@ -54,6 +59,8 @@ _CLASSES = (
     "Producer",
     "Job",
     "Worker",
+    "Broadcast",
+    "BroadcastWorker",
     "Handlers",
     "FlowProducer",
     "QueueEvents",
@@ -66,7 +73,8 @@ _SMALL = """
     DagNode JobRef Actor QueueOptions WorkerOptions VectorField TagField NumericField TextField
 """
 _PLAIN = """
-    connect get_usage_summary chain group chord dag validate_dag topo_sort escape_tag load_app serve
+    connect get_usage_summary match_subject compile_subject_matcher
+    chain group chord dag validate_dag topo_sort escape_tag load_app serve
     graceful_shutdown to_json
 """
 
