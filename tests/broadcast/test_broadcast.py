@@ -12,6 +12,7 @@ from conftest import eventually
 
 from glidemq_core import (
     Backoff,
+    Batch,
     Broadcast,
     BroadcastWorker,
     Connection,
@@ -106,6 +107,20 @@ async def test_workers_of_a_subscription_share_its_messages(connection: Connecti
         await asyncio.sleep(0.05)
     names = sorted(map(str, range(40)))
     assert sorted(seen.of("shared")) == sorted(seen.of("own")) == names
+
+
+async def test_batches(connection: Connection) -> None:
+    broadcast, sizes, names = Broadcast("q", connection), list[int](), list[str]()
+
+    async def process(jobs: list[Any]) -> list[int]:
+        sizes.append(len(jobs))
+        names.extend(job.name for job in jobs)
+        return [1] * len(jobs)
+
+    for name in "abcd":
+        await broadcast.publish(name)
+    await reader(connection, "s", process, start_from="0-0", batch=Batch(2)).drain()
+    assert (sizes, names) == ([2, 2], ["a", "b", "c", "d"])
 
 
 async def test_delayed_messages_reach_everyone(connection: Connection) -> None:

@@ -23,7 +23,8 @@ local function prospects(P, id, groups_of)
   return waits, repeated
 end
 
--- Take out of `gone` (a set of ids) what a later entry still names.
+-- Take out of `gone` (a set: id -> whether it was delivered again) what a later entry still names; where there are too many
+-- entries to look at, all that were delivered again.
 local function spare_delivered_again(P, gone)
   local after = "-"
   for _ = 1, WALKED / 1000 do
@@ -31,6 +32,9 @@ local function spare_delivered_again(P, gone)
     for _, item in ipairs(page) do gone[util.map(item[2]).jobId or ""] = nil end
     if #page < 1000 then return end
     after = "(" .. page[1000][1]
+  end
+  for id, repeated in pairs(gone) do
+    if repeated then gone[id] = nil end
   end
 end
 
@@ -46,7 +50,7 @@ register("broadcast_trim", {}, function(P, args)
     local id = util.map(item[2]).jobId
     local waits, repeated = true, false
     if id then waits, repeated = prospects(P, id, groups_of) end
-    if not waits then gone[id], walk = true, walk or repeated end
+    if not waits then gone[id], walk = repeated, walk or repeated end
   end
   call("XTRIM", stream, "MAXLEN", "=", util.int(length - surplus))
   if walk then spare_delivered_again(P, gone) end
