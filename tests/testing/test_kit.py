@@ -153,7 +153,6 @@ async def test_two(glidemq_queue):
 def test_an_application_uses_the_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_app.py").write_text(APPLICATION)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
-    words += ["-p", "glidemq_core.pytest_plugin"]
     ran = subprocess.run([*words, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, check=False)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
