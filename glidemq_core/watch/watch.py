@@ -14,7 +14,7 @@ from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, to_ms, whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.options.types import JobIdLike, id_in
+from glidemq_core.options.types import JobIdLike
 from glidemq_core.reading.counts import read_metrics
 from glidemq_core.records import (
     Attempt,
@@ -45,15 +45,15 @@ from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection
 
 from .events import follow_events
-from .failures import members_of, read_failures
 from .jobs.detail import find_job, read_job
+from .jobs.failures import members_of, read_failures
 from .jobs.filter import JobFilter
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows
+from .jobs.why import read_why
 from .permissions import read_permissions
 from .schedules import list_schedulers, read_schedulers
 from .session import WatchSession
-from .why import why_job, why_queue
 
 
 class Watch:
@@ -238,35 +238,23 @@ class Watch:
 
         Raises JobNotFoundError, InvalidOptionError.
         """
-        session, name = await self._open(), queue_name(queue, "queue")
-        if job_id is None:
-            return await why_queue(session, name)
-        return await why_job(session, name, id_in(name, job_id))
+        return await read_why(await self._open(), queue_name(queue, "queue"), job_id)
 
     async def failures(
         self, names: Sequence[str] | None = None, *, since: Duration = 3_600_000, limit: int = 200
     ) -> Failures:
-        """Gather the newest failed jobs of queues (all known without `names`) by cause; the largest group first.
+        """Gather failed jobs of queues (all known without `names`) by cause; the largest group first.
 
-        Args:
-            since: how far back to look (ms or timedelta).
-            limit: jobs that are read at most, the newest of all queues.
-        Raises InvalidOptionError.
+        At most the newest `limit` that failed within `since` (ms or timedelta) are read. Raises InvalidOptionError.
         """
         session = await self._open()
         found = await read_failures(session.reader, await session.names(names), to_ms(since, "since"), limit)
         return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
     async def failed_jobs(self, queue: str, group: str, *, limit: int = 10_000) -> list[str]:
-        """Return ids of the failed jobs of a queue that belong to a group of failures, the newest first.
-
-        Args:
-            group: its key.
-            limit: failed jobs that are looked at, the newest.
-        Raises InvalidOptionError.
-        """
-        session = await self._open()
-        return await members_of(session.reader, queue_name(queue, "queue"), group, whole(1)(limit, "limit"))
+        """Return ids of the failed jobs of a group among the newest `limit` of a queue. Raises InvalidOptionError."""
+        reader = (await self._open()).reader
+        return await members_of(reader, queue_name(queue, "queue"), group, whole(1)(limit, "limit"))
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""

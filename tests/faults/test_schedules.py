@@ -16,6 +16,8 @@ async def test_nothing_is_lost_and_nothing_is_left(
     name: str, record_property: Callable[[str, object], None]
 ) -> None:
     report = await run(name, seed=1, seconds=SECONDS)
+    if report.accepted <= 20 and not report.problems:  # its faults took up the time, on a slow machine
+        report = await run(name, seed=1, seconds=4 * SECONDS)
     record_property("report", str(report))
     assert report.problems == []
     assert report.faults > 0

@@ -11,6 +11,7 @@ from typing import Any
 
 from glidemq_core.errors import JobNotFoundError, PermissionDeniedError
 from glidemq_core.flows.budgets import get_flow_budget
+from glidemq_core.options.types import JobIdLike, id_in
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import DEFAULT_LOCK_MS, group_facts
 from glidemq_core.records import FlowBudget, Group, JobDetail, Limits, QueueSnapshot, Rate, WorkerList
@@ -19,8 +20,8 @@ from glidemq_core.records.outcomes import BlockerKind
 from glidemq_core.wire.keys import PRIORITY_STEP
 from glidemq_core.wire.replies import entries, failed, integer, text
 
-from .jobs.detail import read_job
-from .session import WatchSession
+from ..session import WatchSession
+from .detail import read_job
 
 #: Entries of the stream that are looked through for the place of a job.
 _LOOKED_THROUGH = 5_000
@@ -92,18 +93,21 @@ def _is_full(rate: Rate) -> bool:
     return rate.used is not None and bool(rate.max) and rate.used >= (rate.max or 0)
 
 
-async def why_queue(session: WatchSession, queue: str) -> Why:
-    """Tell what holds back a queue as a whole."""
-    found = await _read_queue(session, queue)
-    return Why(queue=queue, job=None, state=None, blockers=tuple(found.blockers()), ahead=None, at=found.now)
-
-
-async def why_job(session: WatchSession, queue: str, job_id: str) -> Why:
-    """Tell why a job is not running.
+async def read_why(session: WatchSession, queue: str, job: JobIdLike | None) -> Why:
+    """Tell why a job is not running, or without one what holds back the queue as a whole.
 
     Raises:
         JobNotFoundError: there is no such job.
+        InvalidOptionError: it is a job of another queue.
     """
+    if job is not None:
+        return await _why_job(session, queue, id_in(queue, job))
+    found = await _read_queue(session, queue)
+    blockers = tuple(found.blockers())
+    return Why(queue=queue, job=None, state=None, blockers=blockers, ahead=None, at=found.now)
+
+
+async def _why_job(session: WatchSession, queue: str, job_id: str) -> Why:
     job, found = await asyncio.gather(
         read_job(session.reader, queue, job_id, payload_limit=0), _read_queue(session, queue)
     )
