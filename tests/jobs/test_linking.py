@@ -210,7 +210,9 @@ async def test_a_parent_goes_on_once_its_worker_swept_a_link_without_child(
         async with worker:
             parent = await parent_in(empty)
             await eventually(parent.is_completed, timeout=30)
-    assert await links_of(empty) == {"glide:{c}:1"}
+    # A sweep that takes every link for an old one may come between the two steps of the good child: it is added again.
+    [link] = await links_of(empty)
+    assert link.startswith("glide:{c}:")
 
 
 async def test_repairing_a_flow_takes_links_back_whose_child_never_came(
