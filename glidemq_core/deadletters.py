@@ -10,7 +10,7 @@ from .errors import DuplicateJobError, JobStateError
 from .jobs.add import Record, encode_job
 from .jobs.audit import audit_blob
 from .jobs.control import remove_job
-from .jobs.read import get_job, load_jobs
+from .jobs.read import get_job, load_jobs, without_data
 from .jobs.registry import register_queue
 from .jobs.snapshot import JobSnapshot
 from .options.fields import UNSET, refuse, whole
@@ -87,7 +87,7 @@ async def get_dead_letter(
     job = await get_job(letters, letter_id)
     if job is None or not _is_from(context, job):
         return None
-    return await get_job(letters, letter_id, exclude_data=True) if exclude_data else job
+    return without_data(letters, job) if exclude_data else job
 
 
 def _is_from(context: QueueContext, job: JobSnapshot) -> bool:

@@ -231,13 +231,14 @@ async def search_jobs(
     async for ids in _candidates(context, state):
         for job in await load_jobs(context, ids, exclude_data and not data):
             if job is not None and _matches(job, state, name, data):
-                found.append(_without_data(context, job) if exclude_data and data else job)
+                found.append(without_data(context, job) if exclude_data and data else job)
                 if len(found) == limit:
                     return found
     return found
 
 
-def _without_data(context: QueueContext, job: Snapshot) -> Snapshot:
+def without_data(context: QueueContext, job: Snapshot) -> Snapshot:
+    """Return a job without its payload and its result."""
     fields = {key: value for key, value in job.fields.items() if key not in ("data", "returnvalue")}
     return JobSnapshot(context, job.id, fields)
 

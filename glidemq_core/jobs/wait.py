@@ -100,15 +100,18 @@ async def wait_for_result(context: QueueContext, job_id: str, timeout: Duration)
 
 
 async def until_empty(context: QueueContext) -> None:
-    """Return when nothing waits, runs, is scheduled or parked in the queue; a server that is away is waited for."""
-    while True:
-        try:
-            counts = await get_job_counts(context)
-            if not (counts.waiting or counts.active or counts.delayed or await _parked(context, counts)):
-                return
-        except (ServerUnavailableError, CallTimeoutError):
-            pass
+    """Return when nothing is left to do in the queue; a server that is away is waited for."""
+    while not await is_empty(context):  # noqa: ASYNC110 - workers of other processes empty it too
         await asyncio.sleep(_RETRY_S)
+
+
+async def is_empty(context: QueueContext) -> bool:
+    """Tell whether nothing waits, runs, is scheduled or parked in the queue; False while the server is away."""
+    try:
+        counts = await get_job_counts(context)
+        return not (counts.waiting or counts.active or counts.delayed or await _parked(context, counts))
+    except (ServerUnavailableError, CallTimeoutError):
+        return False
 
 
 async def _parked(context: QueueContext, counts: JobCounts) -> bool:

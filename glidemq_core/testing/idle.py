@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import WaitTimeoutError
-from ..jobs.wait import until_empty
+from ..jobs.wait import is_empty
 from ..options.fields import Duration, positive_ms
+from ..server.context import QueueContext
 from ..worker.worker import Worker
+
+#: Time between two looks while there is something to do, s.
+_LOOK_S = 0.02
 
 
 async def run_until_idle(*workers: Worker[Any, Any], timeout: Duration = 10_000) -> None:
@@ -29,9 +34,7 @@ async def run_until_idle(*workers: Worker[Any, Any], timeout: Duration = 10_000)
             await worker.start()
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
-                # One that was empty may get jobs from another one: all must be empty in one look.
-                while not await _all_idle(workers):
-                    pass
+                await _until_idle([await worker.context() for worker in workers])
         except TimeoutError:
             names = ", ".join(dict.fromkeys(worker.name for worker in workers))
             raise WaitTimeoutError(
@@ -45,15 +48,11 @@ async def run_until_idle(*workers: Worker[Any, Any], timeout: Duration = 10_000)
         await asyncio.gather(*(worker.close() for worker in started))
 
 
-async def _all_idle(workers: tuple[Worker[Any, Any], ...]) -> bool:
-    """Wait until each queue was empty, then tell whether all are at once."""
-    contexts = [await worker.context() for worker in workers]
-    for context in contexts:
-        await until_empty(context)
-    try:
-        async with asyncio.timeout(0.05):
-            for context in contexts:
-                await until_empty(context)
-    except TimeoutError:
-        return False
-    return True
+async def _until_idle(queues: Sequence[QueueContext]) -> None:
+    """Return when all queues were empty in two looks: one seen empty may get jobs from one looked at after it."""
+    looks = 0
+    while looks < 2:
+        empty = all([await is_empty(queue) for queue in queues])
+        looks = looks + 1 if empty else 0
+        if not empty:
+            await asyncio.sleep(_LOOK_S)
