@@ -95,17 +95,6 @@ end
 
 -- Claiming ------------------------------------------------------------------------------------------------------
 
-local function read_group(P, s, consumer, n)
-  local stream = P .. ":stream"
-  local reply = try("XREADGROUP", "GROUP", s.name, consumer, "COUNT", n, "STREAMS", stream, ">")
-  if reply and reply.err then
-    if not reply.err:find("NOGROUP", 1, true) then error(reply) end
-    call("XGROUP", "CREATE", stream, s.name, s.start, "MKSTREAM")
-    reply = call("XREADGROUP", "GROUP", s.name, consumer, "COUNT", n, "STREAMS", stream, ">")
-  end
-  return reply and reply[1] and reply[1][2] or {}
-end
-
 -- Activate a message. Returns its fields, with the attempts of this subscription; nil when there is nothing to run.
 local function activate(P, s, id, now, stamp)
   local key = P .. ":job:" .. id
@@ -154,7 +143,7 @@ local function fill(s)
     for _ = 1, ROUNDS do
       local missing = min(c.want - #c.jobs, PAGE)
       if missing <= 0 or c.bytes >= claim.MOST_BYTES then break end
-      local entries = read_group(P, s, batch.consumer, missing)
+      local entries = claim.read_group(P, s.name, s.start, batch.consumer, missing)
       for _, item in ipairs(entries) do
         local fields = util.map(item[2])
         if fields.jobId then util.attempt(take, P, s, c, item[1], fields, batch.consumer, now) end

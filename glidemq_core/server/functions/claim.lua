@@ -95,13 +95,14 @@ local function charge_window(P, count, now, fresh)
   end
 end
 
-local function read_group(P, consumer, count)
+-- New entries of the stream for a consumer of a group, which is made (from `start` on) where it is missing.
+function claim.read_group(P, group, start, consumer, count)
   local stream = P .. ":stream"
-  local reply = try("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream, ">")
+  local reply = try("XREADGROUP", "GROUP", group, consumer, "COUNT", count, "STREAMS", stream, ">")
   if reply and reply.err then
     if not reply.err:find("NOGROUP", 1, true) then error(reply) end
-    call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
-    reply = call("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream, ">")
+    call("XGROUP", "CREATE", stream, group, start, "MKSTREAM")
+    reply = call("XREADGROUP", "GROUP", group, consumer, "COUNT", count, "STREAMS", stream, ">")
   end
   return reply and reply[1] and reply[1][2] or {}
 end
@@ -200,7 +201,7 @@ local function take_streamed(P, c, consumer, now)
   for round = 1, 20 do
     if is_full(c) then break end
     local missing = min(c.want - #c.jobs, count)
-    local entries = read_group(P, consumer, missing)
+    local entries = claim.read_group(P, GROUP, "0", consumer, missing)
     for _, item in ipairs(entries) do
       local fields = util.map(item[2])
       if not (fields.jobId and start_popped(P, c, fields.jobId, item[1], nil, now)) then drop[#drop + 1] = item[1] end
