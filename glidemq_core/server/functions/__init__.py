@@ -11,7 +11,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-VERSION = 3
+VERSION = 4
 LIBRARY = f"gmq{VERSION}"
 #: Major version of the first servers with functions.
 OLDEST_MAJOR = 7
