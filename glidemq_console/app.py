@@ -16,8 +16,8 @@ from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 
+from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
-from .actions.outbox import DecisionOutbox
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .config.console import ConsoleConfig

@@ -1,1 +1,1 @@
-"""What can be done: one file of actions a screen, what actions know of the app, and the outbox of decisions."""
+"""What can be done: one file of actions a screen, what actions know of the app and of the screens."""

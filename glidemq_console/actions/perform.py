@@ -9,8 +9,8 @@ from glidemq_core.errors import GlideMQError
 
 from ..model.decisions import name_of
 from ..text.format import plural
+from .approvals.outbox import DecisionOutbox
 from .base import Action, Context, Danger, Question, Unchanged
-from .outbox import DecisionOutbox
 from .protocols import Console
 
 if TYPE_CHECKING:

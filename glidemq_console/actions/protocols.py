@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..config.console import ConsoleConfig
     from ..feed.protocol import Feed
-    from .outbox import DecisionOutbox
+    from .approvals.outbox import DecisionOutbox
 
 T = TypeVar("T")
 PageName = Literal["job", "flow"]

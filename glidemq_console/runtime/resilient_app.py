@@ -9,7 +9,7 @@ from textual.app import App
 from textual.widget import Widget
 from textual.worker import Worker, WorkerFailed, WorkerState
 
-from ..actions.outbox import DecisionOutbox
+from ..actions.approvals.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
 from .defects import DefectLog
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.timer import Timer
 
-from ..actions.queues import QueueListContext
+from ..actions.queues.control import QueueListContext
 from ..model.snapshot import Snapshot, filter_queues
 from ..text.safe import short
 from ..widgets.status_line import Rule

@@ -9,11 +9,14 @@ from typing import Any
 
 from textual.screen import Screen
 
-from ..actions import approvals, flows, limits, queues, streams, workers
+from ..actions import flows, streams
+from ..actions.approvals import decisions as approvals
 from ..actions.base import Action
 from ..actions.jobs import control as jobs
 from ..actions.jobs import timing as job_timing
 from ..actions.protocols import PageName
+from ..actions.queues import control as queues
+from ..actions.queues import limits, workers
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 from ...text.safe import clean
 from ..base import Action, Actions, C, Context, PageContext, Question, Unchanged, Words
 from ..protocols import Page
-from ..queues import QUEUE
+from ..queues.control import QUEUE
 
 #: The state of a job that is not there any more.
 GONE = "gone"

@@ -13,8 +13,8 @@ from textual.widgets import Button
 
 from glidemq_core.errors import GlideMQError
 
-from ...actions.approvals import ApprovalContext
-from ...actions.outbox import Answer
+from ...actions.approvals.decisions import ApprovalContext
+from ...actions.approvals.outbox import Answer
 from ...model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
 from ...model.decisions import gone_words, name_of
 from ...model.snapshot import Interests, Snapshot

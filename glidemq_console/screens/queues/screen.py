@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from ...actions.queues import QueuesContext
+from ...actions.queues.control import QueuesContext
 from ...feed.readers.queue_detail import FAILED_SAMPLE
 from ...model.snapshot import (
     QUEUE_KEYS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from textual.app import ComposeResult
 
-from ...actions.workers import WorkersContext
+from ...actions.queues.workers import WorkersContext
 from ...model.snapshot import Interests, JobsQuery, Snapshot, Sorting, index_of_key
 from ...model.workers import WORKER_KEYS, WorkerRow, filter_rows, sort_rows, worker_rows
 from ...widgets.lists.columns import Column, Row

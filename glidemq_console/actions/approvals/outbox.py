@@ -13,13 +13,13 @@ from textual.timer import Timer
 from glidemq_core.errors import CallTimeoutError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.options.fields import UNSET, Unset
 
-from ..model.decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
+from ...model.decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, JobRef, Queue
     from glidemq_core.records import Approval, Decision, JobDetail
 
-    from ..feed.protocol import Feed
+    from ...feed.protocol import Feed
 
 #: Answered decisions that are remembered, to keep their jobs out of the list until it has been read again.
 REMEMBERED = 2_000

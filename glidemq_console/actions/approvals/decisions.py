@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .base import Actions, Context, PageContext
-from .protocols import Page
+from ..base import Actions, Context, PageContext
+from ..protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.records import Approval
 
-    from ..model.decisions import Verb
+    from ...model.decisions import Verb
 
 
 class ApprovalsPage(Page, Protocol):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..text.format import window
-from ..text.parse import parse_count, parse_rate
-from .base import Actions, Context, Question
-from .perform import UNCHANGED, ask_value
-from .queues import QUEUE, QueueListContext, needed_queue, needs, needs_queue
+from ...text.format import window
+from ...text.parse import parse_count, parse_rate
+from ..base import Actions, Context, Question
+from ..perform import UNCHANGED, ask_value
+from .control import QUEUE, QueueListContext, needed_queue, needs, needs_queue
 
 ACTIONS: Actions[QueueListContext] = Actions("limits")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from .base import Actions, PageContext
-from .protocols import Page
+from ..base import Actions, PageContext
+from ..protocols import Page
 
 
 class WorkersPage(Page, Protocol):

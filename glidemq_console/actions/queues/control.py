@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from ..model.snapshot import pause_note
-from ..text.format import plural
-from ..text.safe import clean
-from .base import Action, Actions, Context, Danger, PageContext, Question, Unchanged, Words
-from .protocols import Page
+from ...model.snapshot import pause_note
+from ...text.format import plural
+from ...text.safe import clean
+from ..base import Action, Actions, Context, Danger, PageContext, Question, Unchanged, Words
+from ..protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot

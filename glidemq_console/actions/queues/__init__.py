@@ -1,0 +1,1 @@
+"""What can be done with queues, their limits and their workers."""
