@@ -24,6 +24,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 #: Benchmarks in the order of the report, with what makes them quick.
 BENCHMARKS: dict[str, list[str]] = {
     "worker": ["--quick"],
+    "server_time": ["--quick"],
     "idle": ["--quick"],
     "streaming": ["--quick"],
     "usage": ["--quick"],

@@ -10,6 +10,15 @@ BEGIN, END = "<!-- results: make bench -->", "<!-- end of results -->"
 Row = tuple[str, str, str]
 
 
+_ADDED = {
+    "retention": "keeping the newest 100",
+    "ordering": "an ordering key",
+    "parent": "a parent",
+    "ledger": "a ledger",
+    "budget": "a budget",
+}
+
+
 def _worker(result: dict[str, Any]) -> Iterator[Row]:
     for row in result["rows"]:
         ours, theirs = row["glidemq"], row["bullmq"]
@@ -18,6 +27,20 @@ def _worker(result: dict[str, Any]) -> Iterator[Row]:
             f"(medians {ours['median']:,} and {theirs['median']:,}: {row['ratio_median']:g}x)"
         )
         yield f"{row['what']}, {row['jobs']:,} jobs, beside {result['peer']}", measured, f"{row['reach']:g}x"
+
+
+def _server_time(result: dict[str, Any]) -> Iterator[Row]:
+    for side, what in (("server_us", "time of the server"), ("client_us", "CPU time of the worker")):
+        for level, cost in result[side].items():
+            reach = result["reach"][side].get(level)
+            yield (
+                f"{what} for a no-op job, concurrency {level}",
+                f"{cost:g} µs",
+                f"{reach:g} µs" if reach else "",
+            )
+    for kind, cost in result["added_us"].items():
+        reach = f"{result['reach']['added_us'][kind]:g} µs"
+        yield f"what {_ADDED[kind]} adds to the server's time for a job", f"{cost:g} µs", reach
 
 
 def _idle(result: dict[str, Any]) -> Iterator[Row]:
@@ -93,6 +116,7 @@ def _other(result: dict[str, Any]) -> Iterator[Row]:
 
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "worker": _worker,
+    "server_time": _server_time,
     "idle": _idle,
     "streaming": _streaming,
     "usage": _usage,
