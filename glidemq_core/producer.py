@@ -45,6 +45,8 @@ class Producer(AddingQueue):
     Every call may raise what speaks of the server, and ClosedError after `close()`.
     """
 
+    _role = "producer"
+
     @property
     def is_closed(self) -> bool:
         """Whether `close()` was called."""

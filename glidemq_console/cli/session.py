@@ -39,6 +39,8 @@ class Session:
         self.out = Output(reveal=given.reveal, color=False if given.no_color else None)
         #: The time limit of the command, where it has one.
         self.bound: asyncio.Timeout | None = None
+        #: What the connection is for, as its name on the server says.
+        self.role = "cli"
         self._stack = AsyncExitStack()
         self._connection: Connection | None = None
         self._watch: Watch | None = None
@@ -75,7 +77,9 @@ class Session:
             from glidemq_core.server.connect import connect
 
             chosen = self.settings
-            self._connection = await connect(chosen.url, prefix=chosen.prefix, **self.connect_options())
+            self._connection = await connect(
+                chosen.url, prefix=chosen.prefix, role=self.role, **self.connect_options()
+            )
             self._stack.push_async_callback(self._connection.close)
         return self._connection
 

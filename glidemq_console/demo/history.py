@@ -35,7 +35,7 @@ class _Past:
         self._changed = asyncio.Event()
 
     async def run(self, url: str, prefix: str | None) -> None:
-        async with connect(url, prefix=prefix) as connection:
+        async with connect(url, prefix=prefix, role="demo") as connection:
             self._now = connection.now_ms() - _MINUTES * _MINUTE_MS
             connection.now_ms = lambda: self._now
             await self._minutes(connection)

@@ -72,7 +72,7 @@ async def demo_connection(
     async with AsyncExitStack() as stack:
         url = options.url if options.is_guest else await stack.enter_async_context(own_server())
         connection = await stack.enter_async_context(
-            connect(url, prefix=options.key_prefix, **options.worker_connect_options)
+            connect(url, prefix=options.key_prefix, role="demo", **options.worker_connect_options)
         )
         if not options.is_guest:
             await connection.command("FLUSHALL")

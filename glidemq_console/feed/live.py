@@ -101,7 +101,7 @@ class LiveFeed:
         from glidemq_core.watch import Watch
 
         config = self._config
-        connection = await connect(config.url, prefix=config.prefix, **config.connect_options)
+        connection = await connect(config.url, prefix=config.prefix, role="console", **config.connect_options)
         session.push_async_callback(connection.close)
         watch = await session.enter_async_context(
             Watch(connection, queues=config.queues, only=config.only_queues)

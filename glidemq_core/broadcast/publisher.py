@@ -25,6 +25,8 @@ class Broadcast(AddingQueue):
     Raises: InvalidOptionError.
     """
 
+    _role = "broadcast"
+
     def __init__(
         self,
         name: str,

@@ -39,7 +39,7 @@ class FlowProducer:
         prefix: str | None = None,
         serializer: Serializer = JSON_SERIALIZER,
     ) -> None:
-        self._lazy = LazyConnection(connection, prefix, "FlowProducer is closing", "FlowProducer")
+        self._lazy = LazyConnection(connection, prefix, "flows", "FlowProducer is closing", "FlowProducer")
         self._prefix = prefix
         self._serializer = serializer
 

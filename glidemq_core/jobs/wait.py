@@ -133,7 +133,7 @@ class Answers:
         newest = await self._context.connection.command(
             "XREVRANGE", self._context.keys.events, "+", "-", "COUNT", 1
         )
-        self._reader = await self._context.connection.dedicated()
+        self._reader = await self._context.connection.dedicated(role="wait")
         self._after = as_text(next(iter(newest or {}), b"0-0"))
         return self
 

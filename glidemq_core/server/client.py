@@ -52,6 +52,7 @@ class ResilientClient:
         trust_roles: bool,
         resp2: bool,
         stats: ConnectionStats,
+        role: str,
     ) -> None:
         self.client = client
         self.closed = False
@@ -66,6 +67,7 @@ class ResilientClient:
         #: Which primary the client was made for.
         self._generation = generation
         self._resp2 = resp2
+        self._role = role
         self._slots = asyncio.Semaphore(self._settings.max_inflight)
         self._loading = asyncio.Lock()
         self._loads = 0
@@ -86,18 +88,21 @@ class ResilientClient:
         trust_roles: bool,
         resp2: bool = False,
         stats: ConnectionStats | None = None,
+        role: str | None = None,
     ) -> Self:
         """Make the client; it connects at its first command."""
-        generation = nodes.generation
-        client = await driver.create(nodes.settings, secret, trust_roles=trust_roles, resp2=resp2)
-        return cls(client, driver, nodes, generation, trust_roles, resp2, stats or ConnectionStats())
+        generation, role = nodes.generation, role or nodes.settings.role
+        chosen = nodes.settings_for(role)
+        client = await driver.create(chosen, secret, trust_roles=trust_roles, resp2=resp2)
+        return cls(client, driver, nodes, generation, trust_roles, resp2, stats or ConnectionStats(), role)
 
-    async def twin(self, *, resp2: bool) -> ResilientClient:
+    async def twin(self, *, role: str | None, resp2: bool) -> ResilientClient:
         """Open another client with the same settings; what both cost is counted together."""
         self.check_open()
         secret = await self._settings.secret()
+        kept: dict[str, Any] = {"stats": self.stats, "role": role or self._role}
         twin = await ResilientClient.open(
-            self._driver, self._nodes, secret, trust_roles=self.trust_roles, resp2=resp2, stats=self.stats
+            self._driver, self._nodes, secret, trust_roles=self.trust_roles, resp2=resp2, **kept
         )
         twin.functions_available = self.functions_available
         return twin
@@ -282,13 +287,15 @@ class ResilientClient:
             self._checking = None
 
     async def _renew(self, unanswered: bool) -> None:
-        """Change a client that the driver would keep for ever: its password is old, or it gets no answers any more."""
-        asks = callable(self._settings.password)
-        if not (asks or unanswered):
+        """Change a client that the driver would keep for ever: old password, refused name, or no answers any more."""
+        asks, named = callable(self._settings.password), self.client.config.client_name is not None
+        if not (asks or named or unanswered):
             return
         secret = await self._settings.secret()
-        if (asks and secret != getattr(self.client.config.credentials, "password", None)) or (
-            unanswered and await is_half_open(self._nodes.settings, secret, self._is_answered_by)
+        if (
+            (asks and secret != getattr(self.client.config.credentials, "password", None))
+            or (named and await self._nodes.is_name_refused(secret))
+            or (unanswered and await is_half_open(self._nodes.settings, secret, self._is_answered_by))
         ):
             await self._replace(secret)
 
@@ -320,7 +327,7 @@ class ResilientClient:
         """Change the client; the former one may still bring the answers that it owes."""
         generation = self._nodes.generation
         client = await self._driver.create(
-            self._nodes.settings, secret, trust_roles=self.trust_roles, resp2=self._resp2
+            self._nodes.settings_for(self._role), secret, trust_roles=self.trust_roles, resp2=self._resp2
         )
         if self.closed:
             await client.close()

@@ -18,7 +18,7 @@ from .commands import no_functions_error
 from .connection import Connection
 from .nodes import Nodes
 from .probe import Facts, probe
-from .url import EMBEDDED, Password, Settings, settings
+from .url import DEFAULT_ROLE, EMBEDDED, Password, Settings, settings
 
 
 class Connecting(Coroutine[Any, Any, Connection]):
@@ -69,6 +69,7 @@ def connect(
     max_inflight: int = 1_000,
     request_timeout: int | timedelta = 5_000,
     connect_timeout: int | timedelta = 5_000,
+    role: str = DEFAULT_ROLE,
 ) -> Connecting:
     """Connect to a server, a cluster or an embedded server.
 
@@ -84,6 +85,8 @@ def connect(
         insecure: allow a password over plain text to a public address.
         read_only: refuse every change before it is sent.
         max_inflight: requests on their way at once; more wait for their turn.
+        role: what the connection is for; `CLIENT LIST` on the server shows it as `glidemq-<role>-<pid>`, unless
+            the user may not run CLIENT SETNAME.
 
     Raises:
         InvalidOptionError: the URL or a keyword is not allowed.

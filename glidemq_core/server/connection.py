@@ -143,6 +143,7 @@ class Connection:
         self._facts = await probe(self._nodes.settings, await self._settings.secret())
         self._client.trust_roles = not self._facts.may_ask_info
         self._nodes.update(self._facts.nodes_at)
+        self._nodes.may_name = self._facts.may_name
         self.stats.commands += 3
         self.server = _server_info(self._facts, self._settings)
         return self.server
@@ -166,12 +167,15 @@ class Connection:
             self._client.functions_available = True
         return self.functions_available
 
-    async def dedicated(self, *, resp2: bool = False) -> Connection:
+    async def dedicated(self, *, role: str | None = None, resp2: bool = False) -> Connection:
         """Open another client with the same settings, for blocking reads; the caller closes it.
 
         A cancelled blocking read still occupies its client: close it instead of using it on.
+
+        Args:
+            role: what it is for, as in `connect`; None takes this connection's.
         """
-        client = await self._client.twin(resp2=resp2)
+        client = await self._client.twin(role=role, resp2=resp2)
         return Connection(client, self._settings, self._nodes, self._facts, clock=self.now_ms)
 
     async def resp2(self) -> Connection:
@@ -179,7 +183,7 @@ class Connection:
         self._client.check_open()
         async with self._opening_resp2:
             if self._resp2 is None:
-                self._resp2 = await self.dedicated(resp2=True)
+                self._resp2 = await self.dedicated(role="search", resp2=True)
         return self._resp2
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import ClosedError, JobLostError, JobNotFoundError
 from ..options.fields import queue_name, refuse
@@ -75,6 +75,7 @@ class LazyConnection:
     Args:
         target: URL, shared Connection, or None for `GLIDEMQ_URL`.
         prefix: key prefix of a connection opened here; None takes the URL's.
+        role: what a connection opened here is for, as in `connect`.
         refusal, what: message and fact of the error that a use after `close` meets.
         prepare: called with the connection before its first use; if it raises, the next use tries again.
     Raises: InvalidOptionError for another target.
@@ -84,6 +85,7 @@ class LazyConnection:
         self,
         target: str | Connection | None,
         prefix: str | None,
+        role: str,
         refusal: str,
         what: str,
         prepare: Callable[[Connection], Awaitable[None]] | None = None,
@@ -98,6 +100,7 @@ class LazyConnection:
         self.target = target
         self.closed = False
         self._prefix = prefix
+        self._role = role
         self._refusal = refusal
         self._what = what
         self._prepare = prepare
@@ -146,7 +149,7 @@ class LazyConnection:
                 "valkey://host:port",
                 "no connection given: pass a URL or a Connection, or set GLIDEMQ_URL",
             )
-        return await connect(url, prefix=self._prefix)
+        return await connect(url, prefix=self._prefix, role=self._role)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -155,6 +158,9 @@ class LazyConnection:
 
 class QueueBase:
     """Name and connection (opened at first use when given as a URL) of a queue object."""
+
+    #: What a connection of its own is for: a part of the client's name on the server.
+    _role: ClassVar[str] = "queue"
 
     def __init__(
         self,
@@ -168,7 +174,7 @@ class QueueBase:
         self._prefix = prefix
         self._serializer = serializer
         refusal = f"{type(self).__name__} '{self.name}' is closed"
-        self._lazy = LazyConnection(connection, prefix, refusal, self.name, self._prepare)
+        self._lazy = LazyConnection(connection, prefix, self._role, refusal, self.name, self._prepare)
         self._queue_context: QueueContext | None = None
 
     def __repr__(self) -> str:

@@ -96,6 +96,8 @@ async def create(
         # Twice what we let through: requests whose caller gave up still count here.
         "inflight_requests_limit": 2 * settings.max_inflight,
         "lazy_connect": True,
+        "lib_name": "glidemq",
+        "client_name": settings.client_name if settings.may_name else None,
         "protocol": glide.ProtocolVersion.RESP2 if resp2 else glide.ProtocolVersion.RESP3,
     }
     if settings.cluster:

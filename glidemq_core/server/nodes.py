@@ -39,6 +39,8 @@ class Nodes:
         self.settings = settings
         #: Counts the changes of the primary: a client made for an older one is out of date.
         self.generation = 0
+        #: Whether this user may name its connections: the driver cannot connect where a name is refused.
+        self.may_name = facts.may_name
         #: One of the clients lost the server: the next call looks before it waits.
         self.doubtful = False
         self.update(facts.nodes_at)
@@ -52,6 +54,17 @@ class Nodes:
     def given(self) -> tuple[Address, ...]:
         """The addresses that the caller named."""
         return self._given.addresses
+
+    def settings_for(self, role: str) -> Settings:
+        """Return the settings of a client that does one thing, such as `stream`."""
+        return replace(self.settings, role=role, may_name=self.may_name)
+
+    async def is_name_refused(self, secret: str | None) -> bool:
+        """Ask whether the user has lost the right to name its connections since it was last asked."""
+        if self.may_name:
+            with suppress(GlideMQError):
+                self.may_name = (await probe(self.settings, secret)).may_name
+        return not self.may_name
 
     @property
     def is_old(self) -> bool:
@@ -97,6 +110,7 @@ class Nodes:
         answers = await probe_each(self._given, await self._given.secret())
         primaries = [at for at, facts in answers.items() if isinstance(facts, Facts) and not facts.is_replica]
         if len(primaries) == 1:
+            self.may_name = all(facts.may_name for facts in answers.values() if isinstance(facts, Facts))
             if self.settings.addresses != tuple(primaries) or len(self._given.addresses) == 1:
                 self.settings = replace(self._given, addresses=tuple(primaries))
                 self.generation += 1

@@ -41,6 +41,8 @@ class Facts:
     may_ask_info: bool
     beyond_loopback: bool
     is_replica: bool
+    #: Whether a client may name itself; the driver cannot connect where its name is refused.
+    may_name: bool
     #: Nodes of the cluster, as it announces them.
     nodes_at: tuple[Address, ...] = ()
 
@@ -111,7 +113,9 @@ async def _ask(address: Address, settings: Settings, secret: str | None, tls: ss
     wire = await _open(address, tls)
     try:
         await _sign_in(wire, address, settings.username, secret)
-        return await _facts(wire, beyond_loopback=not all(ip.is_loopback for ip in networks))
+        may_name = await _name(wire, settings.client_name)
+        beyond_loopback = not all(ip.is_loopback for ip in networks)
+        return await _facts(wire, beyond_loopback=beyond_loopback, may_name=may_name)
     except ReplyError as error:
         raise _unavailable(address, f"{format_address(address)} refuses: {error}") from None
     except NotValkeyError as error:
@@ -217,7 +221,16 @@ async def _sign_in(wire: RespConnection, address: Address, username: str | None,
             raise
 
 
-async def _facts(wire: RespConnection, *, beyond_loopback: bool) -> Facts:
+async def _name(wire: RespConnection, name: str) -> bool:
+    """Give the connection its name; False if this user may not, or the server knows no names."""
+    try:
+        await wire.ask("CLIENT", "SETNAME", name)
+    except ReplyError:
+        return False
+    return True
+
+
+async def _facts(wire: RespConnection, *, beyond_loopback: bool, may_name: bool) -> Facts:
     started = time.perf_counter()
     info: dict[str, str] = {}
     may_ask = True
@@ -251,6 +264,7 @@ async def _facts(wire: RespConnection, *, beyond_loopback: bool) -> Facts:
         may_ask_info=may_ask,
         beyond_loopback=beyond_loopback,
         is_replica=info.get("role") in ("slave", "replica"),
+        may_name=may_name,
         nodes_at=nodes_at,
     )
 

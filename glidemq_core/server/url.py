@@ -21,10 +21,14 @@ EMBEDDED = "embedded:"
 DEFAULT_PORT = 6379
 READ_FROM = ("primary", "prefer_replica", "az", "az_or_primary")
 SCHEMES = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
+#: What connections do that say nothing else of themselves.
+DEFAULT_ROLE = "client"
 PARAMETERS = ("cluster", "prefix", "ca", "cert", "key", "az", "insecure", "read_only")
 
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?(.*)@", re.IGNORECASE | re.DOTALL)
+#: What a client's name on the server may hold, a part of it.
+_ROLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PARAMETER = re.compile(r"([?&;])([^=?&;]*)=([^&;]*)")
 
 
@@ -51,11 +55,20 @@ class Settings:
     max_inflight: int = 1_000
     request_timeout: int = 5_000
     connect_timeout: int = 5_000
+    #: What the connection is for; a part of its name on the server.
+    role: str = DEFAULT_ROLE
+    #: Whether the server lets this user name its connections.
+    may_name: bool = True
 
     @property
     def address(self) -> str:
         """First address as people write it."""
         return format_address(self.addresses[0])
+
+    @property
+    def client_name(self) -> str:
+        """What `CLIENT LIST` on the server shows of this process and what its connection is for."""
+        return f"glidemq-{self.role}-{os.getpid()}"
 
     async def secret(self) -> str | None:
         """Return the password, asking the caller's function if there is one."""
@@ -80,6 +93,7 @@ def settings(
     max_inflight: int = 1_000,
     request_timeout: int | timedelta = 5_000,
     connect_timeout: int | timedelta = 5_000,
+    role: str = DEFAULT_ROLE,
 ) -> Settings:
     """Read a server URL and the keywords beside it; a keyword beats the URL.
 
@@ -100,7 +114,7 @@ def settings(
         )
     if password_file is not None:
         password = _read_password(password_file)
-    files = _tls_files(tls, query, {"ca": ca, "cert": cert, "key": key})
+    files: dict[str, Any] = _tls_files(tls, query, {"ca": ca, "cert": cert, "key": key})
     zone = _first(az, query.get("az"))
     reading = _checked_reading(read_from or ("az" if zone else "primary"), zone)
     chosen_prefix = _first(prefix, query.get("prefix"))
@@ -121,6 +135,7 @@ def settings(
         max_inflight=whole(1)(max_inflight, "max_inflight"),
         request_timeout=positive_ms(request_timeout, "request_timeout"),
         connect_timeout=positive_ms(connect_timeout, "connect_timeout"),
+        role=check_role(role),
     )
 
 
@@ -187,6 +202,13 @@ def check_prefix(prefix: str) -> str:
             "prefix", prefix, f"prefix {prefix!r} is not allowed", "1 to 256 characters, no braces, no blanks"
         )
     return prefix
+
+
+def check_role(role: str) -> str:
+    """Return what a connection is for. Raises InvalidOptionError for what no client's name may hold."""
+    if not isinstance(role, str) or not _ROLE.fullmatch(role):
+        _refuse("role", role, f"role {role!r} is not allowed", "1 to 64 of the characters A-Z a-z 0-9 _ . -")
+    return role
 
 
 def _split(url: str) -> tuple[str, str | None, str | None, str, dict[str, str]]:

@@ -76,7 +76,7 @@ class Watch:
     ) -> None:
         if isinstance(calls_per_s, bool) or not isinstance(calls_per_s, (int, float)) or not calls_per_s > 0:
             refuse("calls_per_s", calls_per_s, "more than 0")
-        self._lazy = LazyConnection(connection, None, "this Watch is closed", "watch")
+        self._lazy = LazyConnection(connection, None, "watch", "this Watch is closed", "watch")
         self._given = tuple(queue_name(name, "queues") for name in queues)
         self._only = only
         self._calls_per_s = calls_per_s

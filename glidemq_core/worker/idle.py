@@ -55,7 +55,7 @@ class IdleWait:
         while True:
             try:
                 if self._reader is None:
-                    self._reader = await queue.connection.dedicated()
+                    self._reader = await queue.connection.dedicated(role="worker")
                 answer = await self._reader.command(*question, *self._marks)
             except GlideMQError as error:
                 self._context.report(error)

@@ -61,6 +61,8 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         options: the same set as one object; a keyword beside it wins.
     """
 
+    _role = "worker"
+
     def __init__(
         self,
         name: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -287,6 +288,15 @@ async def test_user_without_write_rights_reads_on(connection: Connection, server
             assert app_of(pilot).snapshot.why_not_write() is not None
     finally:
         await connection.command("ACL", "DELUSER", "viewer")
+
+
+async def test_the_console_names_its_connections(connection: Connection, server_url: str) -> None:
+    async with Queue("inference", connection) as queue, console(server_url) as pilot:
+        await queue.add("answer", {})
+        await shows_queue(pilot, "inference")
+
+        clients = (await connection.command("CLIENT", "LIST")).decode()
+        assert f" name=glidemq-console-{os.getpid()} " in clients
 
 
 async def test_a_hundred_thousand_jobs_stay_fluid(connection: Connection, server_url: str) -> None:

@@ -53,6 +53,7 @@ async def worker(
         raise Refusal(error.message) from error
     if not configure_logging(log_level, log_format) and log_format is LogFormat.JSON:
         session.out.note("the application configures logging itself: --log-format has no effect")
+    session.role = "worker"
     connection = await session.connection() if needs_connection(workers) else None
     prepare(workers, connection, concurrency=concurrency, grace=grace)
     names = ", ".join(session.out.safe(one.name) for one in workers)

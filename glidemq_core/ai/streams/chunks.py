@@ -115,7 +115,7 @@ async def _blocking_read(
 ) -> Page:
     """Wait for entries of one stream on a connection of its own, which is kept a few seconds for the next such read."""
     idle = _idle_readers.setdefault(connection, [])
-    reader = idle.pop() if idle else await connection.dedicated()
+    reader = idle.pop() if idle else await connection.dedicated(role="stream")
     try:
         reply = await reader.command("XREAD", *limit, "BLOCK", block, "STREAMS", key, after)
     except BaseException:

@@ -75,7 +75,7 @@ class SharedReader:
         try:
             while self.tails:
                 try:
-                    reader = reader or await self._connection.dedicated()
+                    reader = reader or await self._connection.dedicated(role="stream")
                     await self._watch_events()
                     await self._check_states()
                     if self.tails:

@@ -98,7 +98,7 @@ async def get_usage_summary(
         connection: URL (opened for this call only), a shared Connection, or None for `GLIDEMQ_URL`.
         prefix: key prefix; None takes the connection's.
     """
-    lazy = LazyConnection(connection, prefix, "get_usage_summary is done", "get_usage_summary")
+    lazy = LazyConnection(connection, prefix, "queue", "get_usage_summary is done", "get_usage_summary")
     total = UsageSum()
     by_queue: dict[str, UsageSum] = {}
     try:

@@ -80,7 +80,7 @@ class EventFeed:
         """Connect and settle where every stream is read from. Raises ClosedError after `close`."""
         async with self._opening:
             if self._own is None and not self._closed:
-                own = await self._shared.dedicated()
+                own = await self._shared.dedicated(role="events")
                 if self._closed:  # meanwhile
                     await own.close()
                 else:

@@ -27,6 +27,8 @@ class QueueEvents(QueueBase):
         InvalidOptionError: a malformed id or time.
     """
 
+    _role = "events"
+
     def __init__(
         self,
         name: str,
