@@ -17,6 +17,7 @@ from .flows import finish_flows, stuck_parents, unfinished_flows
 from .lost import lost_jobs, requeue_lost
 from .ordering import free_slots, ordering_keys, ordering_slots
 from .outbox import outbox, retry_letters
+from .packages import installation
 from .queues import key_types, list_active, paused, schedulers, suspended, workers
 from .server import exposure, functions, permissions, unreachable, version
 
@@ -50,7 +51,7 @@ _REPAIRS: dict[str, _Repairing] = {
     "retry_letters": retry_letters,
 }
 #: Ids of all checks in their order.
-CHECKS = ("connection", "version", "functions", "permissions", "exposure", *_QUEUES)
+CHECKS = ("connection", "version", "functions", "permissions", "exposure", "installation", *_QUEUES)
 
 
 async def examine(connection: Connection, watch: Watch, names: Sequence[str]) -> list[Check]:
@@ -67,7 +68,7 @@ async def examine(connection: Connection, watch: Watch, names: Sequence[str]) ->
     ]
     asked = {"permissions": permissions, **_QUEUES}
     found = await asyncio.gather(*(_check(id, check, watch, reader, names) for id, check in asked.items()))
-    return [*checks, found[0], exposure(connection), *found[1:]]
+    return [*checks, found[0], exposure(connection), installation(), *found[1:]]
 
 
 async def repair(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..errors import GlideMQError, UnsupportedServerError
 from ..reading.reader import Reader
@@ -10,6 +10,8 @@ from ..records import Check
 from ..server.connection import Connection
 from ..server.functions import LIBRARY
 from ..watch import Watch
+from .packages import ID as INSTALLATION
+from .packages import installation
 
 
 def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
@@ -17,12 +19,16 @@ def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
     if isinstance(error, UnsupportedServerError):
         answers = Check(id="connection", status="ok", summary="the server answers")
         old = Check(id="version", status="fail", summary=error.message, fix=error.hint)
-        rest = (
-            Check(id=id, status="skip", summary="the server is too old") for id in others if id != "version"
-        )
-        return [answers, old, *rest]
+        rest = [id for id in others if id != "version"]
+        return [answers, old, *_without_server(rest, "the server is too old")]
     first = Check(id="connection", status="fail", summary=error.message, fix=error.hint)
-    return [first, *(Check(id=id, status="skip", summary="no connection") for id in others)]
+    return [first, *_without_server(others, "no connection")]
+
+
+def _without_server(ids: Sequence[str], reason: str) -> Iterator[Check]:
+    """Give what can be said without a server, and skip the other checks."""
+    for id in ids:
+        yield installation() if id == INSTALLATION else Check(id=id, status="skip", summary=reason)
 
 
 def version(connection: Connection) -> Check:

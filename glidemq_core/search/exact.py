@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from ..errors import PermissionDeniedError, UnsupportedServerError
+from ..installed import extra
 from ..reading.scan import walk_keys
 from ..server.context import QueueContext
 from .filter import Filter
@@ -128,7 +129,7 @@ def _numpy() -> Any:
     except ImportError:
         raise UnsupportedServerError(
             # All of it in the message: as the reason of a failed job it is read without the hint.
-            "vector search needs numpy on a server without a search module: pip install 'glidemq[search]'",
+            f"vector search needs numpy on a server without a search module: pip install '{extra('search')}'",
             hint="or load a search module into the server",
             feature="search",
             found=None,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
 from ..flows.parts import recover_flows
+from ..installed import package_version
 from ..jobs.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
@@ -149,7 +150,7 @@ class Maintenance:
             "startedAt": context.started_ms,
             "activeJobs": len(context.running),
             "language": "python",
-            "version": _version(),
+            "version": package_version(),
             "concurrency": options.concurrency,
             "paused": context.paused.is_set(),
             "seenAt": now_ms,
@@ -291,12 +292,3 @@ class Maintenance:
             self._context.emit("stalled", job_id)
         if found.requeued:
             self._exchange.wake()
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # slow to load
-
-    try:
-        return version("glidemq")
-    except PackageNotFoundError:
-        return "unknown"

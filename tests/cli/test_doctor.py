@@ -45,8 +45,8 @@ def test_an_empty_server_is_well(run: Run, server: str) -> None:
     ran = run("doctor", "--json")
     assert ran.code == 0
     checks = examined(ran)
-    assert {checks[id]["status"] for id in CHECKS[:5]} == {"ok"}
-    assert {checks[id]["status"] for id in CHECKS[5:]} == {"skip"}
+    assert {checks[id]["status"] for id in CHECKS[:6]} == {"ok"}
+    assert {checks[id]["status"] for id in CHECKS[6:]} == {"skip"}
 
 
 def test_a_queue_in_order_is_well(run: Run, server: str) -> None:
@@ -249,7 +249,9 @@ def test_without_a_server_the_checks_are_told_at_exit_3(run: Run, server: str) -
     assert ran.code == 3
     checks = examined(ran)
     assert checks["connection"]["status"] == "fail"
-    assert {check["status"] for id, check in checks.items() if id != "connection"} == {"skip"}
+    rest = {check["status"] for id, check in checks.items() if id not in ("connection", "installation")}
+    assert rest == {"skip"}
+    assert checks["installation"]["status"] == "ok"  # needs no server
     assert ran.error["exit_code"] == 3
 
 
@@ -272,3 +274,17 @@ def test_an_old_server_fails_by_its_version() -> None:
     checks = unreachable(problem, CHECKS[1:])
     assert [check.id for check in checks] == list(CHECKS)
     assert [check.status for check in checks[:3]] == ["ok", "fail", "skip"]
+
+
+def test_two_installations_are_told(run: Run, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"glidemq": "0.1.0", "glidemq-core": "0.2.0"}
+    monkeypatch.setattr("glidemq_core.doctor.packages.installed", lambda: both)
+
+    check = examined(run("doctor", "--json"))["installation"]
+    assert check["status"] == "warn"
+    assert check["summary"] == "glidemq 0.1.0 and glidemq-core 0.2.0 are both installed"
+    assert check["fix"] == "pip uninstall glidemq glidemq-core, then install one of them"
+
+    without_server = examined(run("doctor", "--url", "valkey://127.0.0.1:1", "--json"))
+    assert without_server["connection"]["status"] == "fail"
+    assert without_server["installation"] == check
