@@ -1,0 +1,118 @@
+"""`glidemq` and `glidemq-core` are built from the same files and say the same of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glidemq_core import installed
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "packaging" / "core"
+#: What only the console needs.
+OF_THE_CONSOLE = {"textual", "rich", "typer", "textual-plotext", "tomlkit"}
+#: Fields of both projects that must be equal.
+SHARED = ("version", "requires-python", "license", "license-files", "optional-dependencies", "entry-points")
+
+
+def project(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    return read
+
+
+def build(folder: Path, target: str, into: Path) -> Path:
+    """Build one of the packages; returns the file."""
+    words = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(into)]
+    subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True)
+    (built,) = into.iterdir()
+    return built
+
+
+def contents(wheel: Path, below: str) -> dict[str, bytes]:
+    """The files of a wheel in one of its folders."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if name.startswith(f"{below}/")}
+
+
+def test_both_say_the_same() -> None:
+    whole, core = project(ROOT), project(CORE)
+    assert {name: whole[name] for name in SHARED} == {name: core[name] for name in SHARED}
+    named = {line.split(">")[0] for line in whole["dependencies"]}
+    assert named >= OF_THE_CONSOLE
+    assert core["dependencies"] == [
+        line for line in whole["dependencies"] if line.split(">")[0] not in OF_THE_CONSOLE
+    ]
+    assert (CORE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_wheels_hold_the_same_engine(tmp_path: Path) -> None:
+    whole = build(ROOT, "wheel", tmp_path / "whole")
+    core = build(CORE, "wheel", tmp_path / "core")
+    engine = contents(core, "glidemq_core")
+    assert engine == contents(whole, "glidemq_core")
+    tracked = {
+        path
+        for path in (ROOT / "glidemq_core").rglob("*")
+        if path.suffix in (".py", ".lua", ".typed", ".txt")
+    }
+    assert engine.keys() == {path.relative_to(ROOT).as_posix() for path in tracked}
+    with zipfile.ZipFile(core) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {
+            "glidemq_core",
+            f"glidemq_core-{project(CORE)['version']}.dist-info",
+        }
+    assert contents(whole, "glidemq_console")
+
+
+def test_an_sdist_of_the_core_builds_the_same_wheel(tmp_path: Path) -> None:
+    sdist = build(CORE, "sdist", tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    again = build(unpacked, "wheel", tmp_path / "again")
+    direct = build(CORE, "wheel", tmp_path / "direct")
+    assert contents(again, "glidemq_core") == contents(direct, "glidemq_core")
+
+
+def test_an_sdist_holds_what_its_tests_need(tmp_path: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a checkout: nothing to compare with")
+    with tarfile.open(build(ROOT, "sdist", tmp_path / "sdist")) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(listed.stdout.split()) - packed == set()
+
+
+@pytest.mark.parametrize(
+    ("found", "says", "extra"),
+    [
+        ({"glidemq": "1.0"}, "1.0", "glidemq[search]"),
+        ({"glidemq-core": "2.0"}, "2.0", "glidemq-core[search]"),
+        ({}, "unknown", "glidemq[search]"),
+    ],
+)
+def test_the_package_knows_its_name(
+    found: dict[str, str], says: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(name: str) -> str:
+        if name in found:
+            return found[name]
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", look_up)
+    installed.package_version.cache_clear()
+    assert installed.installed() == found
+    assert (installed.package_version(), installed.extra("search")) == (says, extra)
+    installed.package_version.cache_clear()
+
+
+def test_the_version_of_this_environment_is_known() -> None:
+    assert installed.package_version() == version("glidemq")
