@@ -93,22 +93,21 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 
 @needs_proc
-async def test_headless_runs_twice_and_leaves_nothing_behind(folder: Path) -> None:
-    for _ in range(2):
-        process = start("--headless", "--for", "6s", "--speed", "2")
-        out, err = await asyncio.to_thread(process.communicate, timeout=90)
-        lines = [json.loads(line) for line in out.splitlines()]
-        assert process.returncode == 0, err
-        assert err == ""
-        assert lines[0] == {"url": "embedded:demo", "queues": QUEUES}
-        assert set(lines[-1]) == {"summary"}
-        summary = lines[-1]["summary"]
-        assert set(summary) == SUMMARY
-        assert summary["ok"] is True
-        assert summary["completed"] > 0
-        assert summary["tokens"] > 0
-        assert summary["suspended"] >= summary["approved"] > 0
-        await eventually(lambda: not processes_of(folder))
+async def test_headless_sums_up_what_was_done_and_leaves_nothing_behind(folder: Path) -> None:
+    process = start("--headless", "--for", "6s", "--speed", "2")
+    out, err = await asyncio.to_thread(process.communicate, timeout=90)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert process.returncode == 0, err
+    assert err == ""
+    assert lines[0] == {"url": "embedded:demo", "queues": QUEUES}
+    assert set(lines[-1]) == {"summary"}
+    summary = lines[-1]["summary"]
+    assert set(summary) == SUMMARY
+    assert summary["ok"] is True
+    assert summary["completed"] > 0
+    assert summary["tokens"] > 0
+    assert summary["suspended"] >= summary["approved"] > 0
+    await eventually(lambda: not processes_of(folder))
 
 
 async def test_too_short_a_run_says_no(folder: Path) -> None:
@@ -119,17 +118,17 @@ async def test_too_short_a_run_says_no(folder: Path) -> None:
 
 
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_cleanly(folder: Path, number: signal.Signals) -> None:
-    process = start("--headless")
-    assert await asyncio.to_thread(first_line, process) == {"url": "embedded:demo", "queues": QUEUES}
-    process.send_signal(number)
-    out, err = await asyncio.to_thread(process.communicate, timeout=60)
-    assert (process.returncode, out, err) == (0, "", "")
-    await eventually(lambda: not processes_of(folder))
+async def test_a_signal_ends_it_cleanly_and_another_demo_may_follow(folder: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = start("--headless")
+        assert await asyncio.to_thread(first_line, process) == {"url": "embedded:demo", "queues": QUEUES}
+        process.send_signal(number)
+        out, err = await asyncio.to_thread(process.communicate, timeout=60)
+        assert (process.returncode, out, err) == (0, "", "")
+        await eventually(lambda: not processes_of(folder))
 
 
-async def test_only_one_demo_at_a_time(folder: Path) -> None:
+async def test_one_demo_at_a_time_and_a_lost_server_is_told_in_one_line(folder: Path) -> None:
     process = start("--headless")
     await asyncio.to_thread(first_line, process)
     second = await asyncio.to_thread(run, "demo", "--headless", "--for", "1s")
@@ -138,8 +137,12 @@ async def test_only_one_demo_at_a_time(folder: Path) -> None:
     assert second.stderr.startswith("glidemq: another demo is running already")
     assert len(second.stderr.splitlines()) == 1
     assert process.poll() is None
-    process.terminate()
-    await asyncio.to_thread(process.communicate, timeout=60)
+
+    stopped = await asyncio.to_thread(run, "server", "stop", "--data", str(folder / "demo"))
+    assert stopped.returncode == 0
+    _, err = await asyncio.to_thread(process.communicate, timeout=60)
+    assert process.returncode == 3
+    assert len(err.splitlines()) == 1, err
 
 
 @needs_proc
@@ -147,35 +150,67 @@ async def test_the_workload_shows_every_state_and_obeys_people(folder: Path) -> 
     process = workload()
     try:
         assert await asyncio.to_thread(first_line, process) == {"url": "embedded:demo", "queues": QUEUES}
-        async with connect("embedded:demo") as connection:
-            moderation: Queue[Any, Any] = Queue("moderation", connection)
-            chat: Queue[Any, Any] = Queue("chat", connection)
-            digest: Queue[Any, Any] = Queue("nightly-digest", connection)
-            assert await digest.is_paused()
-            assert (await digest.get_job_counts()).waiting > 0
-            assert (await chat.get_metrics("completed")).count > 100, "the charts do not begin empty"
-            [asked, *_] = await eventually(lambda: moderation.get_suspended_jobs(), timeout=30)
-
-            done = await asyncio.to_thread(
-                run, "approve", f"moderation:{asked.id}", "--url", "embedded:demo", "--by", "ada", "--json"
-            )
-            assert done.returncode == 0, done.stderr
-            assert json.loads(done.stdout)["decisions"][0]["outcome"] == "sent"
-            await eventually(lambda: is_completed(moderation, asked.id), timeout=30)
-            job = await moderation.get_job(asked.id)
-            assert job is not None
-            assert job.result["published"] is True
-
-            streaming = await eventually(lambda: newest_active(chat), timeout=30)
-            tail = await asyncio.to_thread(run, "tail", f"chat:{streaming}", "--url", "embedded:demo")
-            assert tail.stdout.strip()
-            await eventually(lambda: has_children(connection), timeout=30)
+        async with connect("embedded:demo") as connection, Watch(connection, queues=["research"]) as watch:
+            await people_decide(connection)
+            await budgets_run_out_and_an_operator_tops_them_up(connection, watch)
     finally:
         assert process.stdin is not None
         process.stdin.close()
         await asyncio.to_thread(process.wait, 30)
     assert process.returncode == 0
     await eventually(lambda: not processes_of(folder))
+
+
+async def people_decide(connection: Connection) -> None:
+    moderation: Queue[Any, Any] = Queue("moderation", connection)
+    chat: Queue[Any, Any] = Queue("chat", connection)
+    digest: Queue[Any, Any] = Queue("nightly-digest", connection)
+    assert await digest.is_paused()
+    assert (await digest.get_job_counts()).waiting > 0
+    assert (await chat.get_metrics("completed")).count > 100, "the charts do not begin empty"
+    [asked, *_] = await eventually(lambda: moderation.get_suspended_jobs(), timeout=30)
+
+    done = await asyncio.to_thread(
+        run, "approve", f"moderation:{asked.id}", "--url", "embedded:demo", "--by", "ada", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["decisions"][0]["outcome"] == "sent"
+    await eventually(lambda: is_completed(moderation, asked.id), timeout=30)
+    job = await moderation.get_job(asked.id)
+    assert job is not None
+    assert job.result["published"] is True
+
+    streaming = await eventually(lambda: newest_active(chat), timeout=30)
+    tail = await asyncio.to_thread(run, "tail", f"chat:{streaming}", "--url", "embedded:demo")
+    assert tail.stdout.strip()
+    await eventually(lambda: has_children(connection), timeout=30)
+
+
+async def budgets_run_out_and_an_operator_tops_them_up(connection: Connection, watch: Watch) -> None:
+    research: Queue[Any, Any] = Queue("research", connection)
+    flow = await eventually(lambda: parked_flow(watch), timeout=40)
+    kinds = {item.kind for item in (await watch.flows(["research"])).items}
+    assert kinds == {"tree", "dag"}
+    words = (
+        "--add-tokens",
+        "20000",
+        "--add-cost",
+        "1",
+        "--add-cost-for",
+        "output=1",
+        "--yes",
+        "--json",
+    )
+    done = await asyncio.to_thread(run, "budget", f"research:{flow}", *words, "--url", "embedded:demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["top_up"]["released"]
+    await eventually(lambda: is_completed(research, flow), timeout=40)
+
+    strict = await eventually(lambda: by_policy(watch, "fail"), timeout=40)
+    assert strict.exceeded
+    chat, webhooks = await watch.limits(["chat", "webhooks"])
+    assert (chat.rpm.source, chat.rpm.max, chat.tpm.max) == ("worker", 110, 30_000)
+    assert (webhooks.rpm.source, webhooks.rpm.max) == ("queue", 150)
 
 
 async def is_completed(queue: Queue[Any, Any], job_id: str) -> bool:
@@ -191,44 +226,6 @@ async def newest_active(queue: Queue[Any, Any]) -> str | None:
 async def has_children(connection: Connection) -> bool:
     steps: Queue[Any, Any] = Queue("rag-steps", connection)
     return any(job.parent for job in await steps.get_jobs("completed"))
-
-
-@needs_proc
-async def test_budgets_run_out_and_an_operator_tops_them_up(folder: Path) -> None:
-    process = workload()
-    try:
-        await asyncio.to_thread(first_line, process)
-        async with connect("embedded:demo") as connection, Watch(connection, queues=["research"]) as watch:
-            research: Queue[Any, Any] = Queue("research", connection)
-            flow = await eventually(lambda: parked_flow(watch), timeout=40)
-            kinds = {item.kind for item in (await watch.flows(["research"])).items}
-            assert kinds == {"tree", "dag"}
-            words = (
-                "--add-tokens",
-                "20000",
-                "--add-cost",
-                "1",
-                "--add-cost-for",
-                "output=1",
-                "--yes",
-                "--json",
-            )
-            done = await asyncio.to_thread(
-                run, "budget", f"research:{flow}", *words, "--url", "embedded:demo"
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            assert json.loads(done.stdout)["top_up"]["released"]
-            await eventually(lambda: is_completed(research, flow), timeout=40)
-
-            strict = await eventually(lambda: by_policy(watch, "fail"), timeout=40)
-            assert strict.exceeded
-            chat, webhooks = await watch.limits(["chat", "webhooks"])
-            assert (chat.rpm.source, chat.rpm.max, chat.tpm.max) == ("worker", 110, 30_000)
-            assert (webhooks.rpm.source, webhooks.rpm.max) == ("queue", 150)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        await asyncio.to_thread(process.wait, 30)
 
 
 async def parked_flow(watch: Watch) -> str | None:
@@ -307,16 +304,6 @@ async def test_somebody_elses_server_is_left_as_it_is(
     assert not await Queue[Any, Any]("nightly-digest", connection).exists()
     async with connect(server_url, prefix=GUEST_PREFIX) as guest:
         assert (await Queue[Any, Any]("chat", guest).get_job_counts()).completed > 0
-
-
-async def test_a_lost_server_is_told_in_one_line(folder: Path) -> None:
-    process = start("--headless")
-    await asyncio.to_thread(first_line, process)
-    stopped = await asyncio.to_thread(run, "server", "stop", "--data", str(folder / "demo"))
-    assert stopped.returncode == 0
-    _, err = await asyncio.to_thread(process.communicate, timeout=60)
-    assert process.returncode == 3
-    assert len(err.splitlines()) == 1, err
 
 
 NOT_THERE = pytest.mark.parametrize(
