@@ -30,7 +30,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "usage": ["--quick"],
     "budget": ["--quick"],
     "overview": ["--jobs", "1000", "100000", "--rounds", "20"],
-    "console_latency": ["--quick"],
+    "terminal": ["--quick"],
     "long_calls": ["--quick"],
     "search": ["--vectors", "2000", "--rounds", "3"],
 }

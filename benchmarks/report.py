@@ -84,12 +84,38 @@ def _overview(result: dict[str, Any]) -> Iterator[Row]:
         )
 
 
-def _console(result: dict[str, Any]) -> Iterator[Row]:
-    first = f"{result['first_frame_ms']:,} ms, tokens after {result['first_tokens_ms']:,} ms"
-    yield f"console at {result['size']}: command to first frame", first, "700 ms"
-    keys = f"p50 {result['key_p50_ms']:g} ms, p95 {result['key_p95_ms']:g} ms"
-    rain = f"key to paint while {result['tokens_per_s']:,} tokens/s arrive"
-    yield f"console at {result['size']}: {rain}", keys, "p95 50 ms"
+def _terminal(result: dict[str, Any]) -> Iterator[Row]:
+    size, reach = result["size"], result["reach"]
+
+    def load(case: str) -> tuple[str, str]:
+        got, wanted = result[case], reach[case]
+        return (
+            f"{got['bytes_per_s'] / 1_000:.1f} KB/s, {got['cpu_percent']:g} % of a core",
+            f"{wanted['bytes_per_s'] / 1_000:g} KB/s, {wanted['cpu_percent']:g} %",
+        )
+
+    def keys(case: str) -> tuple[str, str]:
+        got, wanted = result[case], reach[case]
+        return (
+            f"p50 {got['key_p50_ms']:g} ms, p95 {got['key_p95_ms']:g} ms",
+            f"p95 {wanted['key_p95_ms']:g} ms",
+        )
+
+    got = result["first_frame"]
+    yield (
+        f"console at {size}: command to first frame, median of {len(got['runs_ms'])}",
+        f"{got['median_ms']:g} ms, {got['cpu_ms']:g} ms of a core",
+        f"{reach['first_frame']['median_ms']:g} ms",
+    )
+    yield f"console at {size}: idle on {result['idle']['queues']} queues", *load("idle")
+    got = result["tokens"]
+    yield f"console at {size}: {got['panes']} panes of {got['tokens_per_s']:,} tokens/s", *load("tokens")
+    for case, what in (
+        ("streams", "on Streams, {queues:,} queues known, {tokens_per_s:,} tokens/s"),
+        ("queues", "on {queues:,} queues, {tokens_per_s:,} tokens/s elsewhere"),
+        ("slow_link", "over {link_bytes_per_s:,} bytes/s, {tokens_per_s:,} tokens/s"),
+    ):
+        yield f"console at {size}: key to paint {what.format(**result[case])}", *keys(case)
 
 
 def _long_calls(result: dict[str, Any]) -> Iterator[Row]:
@@ -122,7 +148,7 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "usage": _usage,
     "budget": _budget,
     "overview": _overview,
-    "console_latency": _console,
+    "terminal": _terminal,
     "long_calls": _long_calls,
     "search": _search,
 }
