@@ -15,7 +15,7 @@ from .flows import budgets, repair
 from .flows.usage import get_flow_usage
 from .job import Job
 from .jobs import add, admin, audit, control, counts, read, wait
-from .jobs.links import OLD_ENOUGH_MS
+from .jobs.adding.links import OLD_ENOUGH_MS
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .options.fields import UNSET, Duration, Instant, Unset, instance_of
 from .options.job import (

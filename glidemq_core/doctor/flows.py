@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..flows.parts import read_unfinished_flows, recover_flows
 from ..flows.repair import pending_children
-from ..jobs.links import OLD_ENOUGH_MS, mend_links
+from ..jobs.adding.links import OLD_ENOUGH_MS, mend_links
 from ..options.job import Actor
 from ..reading.reader import Reader
 from ..records import Check, OperationResult

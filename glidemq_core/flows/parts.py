@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import CallTimeoutError, GlideMQError, ServerError, ServerUnavailableError
+from ..jobs.adding.links import OLD_ENOUGH_MS, register_child, settle_link
 from ..jobs.audit import audit_blob
-from ..jobs.links import OLD_ENOUGH_MS, register_child, settle_link
 from ..options.job import Actor
 from ..server.commands import Arg
 from ..server.connection import Connection

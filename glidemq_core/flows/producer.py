@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..errors import ServerError
 from ..job import Job
-from ..jobs.links import check_parent_queue, refused_error
+from ..jobs.adding.links import check_parent_queue, refused_error
 from ..jobs.registry import register_queue
 from ..options.fields import instance_of
 from ..options.job import Budget

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from ..errors import JobNotFoundError, JobStateError
+from ..jobs.adding.links import OLD_ENOUGH_MS, mend_links
 from ..jobs.audit import audit_blob
-from ..jobs.links import OLD_ENOUGH_MS, mend_links
 from ..options.fields import Duration, refuse, to_ms
 from ..options.job import Actor, JobRef
 from ..server.context import QueueContext

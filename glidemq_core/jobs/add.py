@@ -23,7 +23,7 @@ from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
 from ..wire import payload
-from .links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
+from .adding.links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
 from .registry import register_queue
 from .snapshot import JobSnapshot
 

@@ -13,7 +13,7 @@ from ..ai.suspension import deliver_early
 from ..errors import GlideMQError
 from ..flows.parts import recover_flows
 from ..installed import package_version
-from ..jobs.links import mend_links
+from ..jobs.adding.links import mend_links
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
 from ..schedules.tick import SchedulerTick

@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from ..errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
-from ..options.job import Actor, JobRef
-from ..server.context import QueueContext
-from ..server.slots import slot_of
-from ..wire.keys import QueueKeys, split_member
-from ..wire.replies import as_text
-from .audit import audit_blob
-from .counts import exists
+from ...errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
+from ...options.job import Actor, JobRef
+from ...server.context import QueueContext
+from ...server.slots import slot_of
+from ...wire.keys import QueueKeys, split_member
+from ...wire.replies import as_text
+from ..audit import audit_blob
+from ..counts import exists
 
 #: Age of a link from which on whoever made it is taken for gone, ms.
 OLD_ENOUGH_MS = 60_000

@@ -1,0 +1,1 @@
+"""What surrounds adding a job: its links to those that wait for it."""
