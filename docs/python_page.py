@@ -62,6 +62,7 @@ _CLASSES = (
     "Broadcast",
     "BroadcastWorker",
     "Handlers",
+    "Middleware",
     "FlowProducer",
     "QueueEvents",
     "Watch",
@@ -70,7 +71,8 @@ _CLASSES = (
 )
 _SMALL = """
     JobOptions Backoff Fallback Ordering TokenBucket RateLimit TokenLimit Retention Deduplication Budget NewJob FlowJob
-    DagNode JobRef Actor QueueOptions WorkerOptions VectorField TagField NumericField TextField
+    DagNode JobRef Actor AddRequest LoggingMiddleware QueueOptions WorkerOptions VectorField TagField
+    NumericField TextField
 """
 _PLAIN = """
     connect get_usage_summary match_subject compile_subject_matcher

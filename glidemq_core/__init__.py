@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .ai.usage.summary import get_usage_summary as get_usage_summary
     from .app.handlers import Handlers as Handlers
     from .app.load import load_app as load_app
+    from .app.middleware import LoggingMiddleware as LoggingMiddleware
     from .broadcast import Broadcast as Broadcast
     from .broadcast import BroadcastWorker as BroadcastWorker
     from .broadcast import SubscriptionCounts as SubscriptionCounts
@@ -32,6 +33,10 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .job import Job as Job
     from .jobs.events.queue_events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
+    from .options.middleware import AddRequest as AddRequest
+    from .options.middleware import Middleware as Middleware
+    from .options.worker import QueueOptions as QueueOptions
+    from .options.worker import WorkerOptions as WorkerOptions
     from .producer import Producer as Producer
     from .queue import Queue as Queue
     from .records import *  # noqa: F403
@@ -53,6 +58,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 _HOMES = {
     "app.handlers": "Handlers",
     "app.load": "load_app",
+    "app.middleware": "LoggingMiddleware",
     "broadcast": "Broadcast BroadcastWorker SubscriptionCounts compile_subject_matcher match_subject",
     "wire.serializer": "JSON_SERIALIZER Serializer",
     "server.connection": "Connection",
@@ -73,8 +79,10 @@ _HOMES = {
     "job": "Job",
     "options.job": """
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
-        JobTemplate NewJob Ordering QueueOptions RateLimit Retention TokenBucket TokenLimit WorkerOptions
+        JobTemplate NewJob Ordering RateLimit Retention TokenBucket TokenLimit
     """,
+    "options.middleware": "AddRequest Middleware",
+    "options.worker": "QueueOptions WorkerOptions",
     "producer": "Producer",
     "queue": "Queue",
     "records": """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Unpack
 
-from .errors import GlideMQError
 from .jobs import add
 from .options.job import JobKeywords, JobOptions, NewJob, job_options
 from .options.worker import QueueKeywords, QueueOptions, override_options
@@ -40,6 +39,7 @@ class Producer(AddingQueue):
         compression: `none` or `gzip`, for the payloads of jobs added here.
         serializer: turns payloads into text; JSON by default.
         events: False leaves out `added` events.
+        middleware: code around every job that is added here, outermost first.
         options: the same set as one object; a keyword beside it wins.
 
     Every call may raise what speaks of the server, and ClosedError after `close()`.
@@ -78,6 +78,6 @@ class Producer(AddingQueue):
         not refused are stored all the same.
         """
         results = await add.add_each(await self.context(), jobs, self._options, cross_slot=cross_slot)
-        ids = [one if one is None or isinstance(one, GlideMQError) else one.id for one in results]
+        ids = [one if one is None or isinstance(one, BaseException) else one.id for one in results]
         add.raise_refused(ids)
-        return [job_id for job_id in ids if not isinstance(job_id, GlideMQError)]
+        return [job_id for job_id in ids if not isinstance(job_id, BaseException)]

@@ -74,6 +74,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         dead_letter_queue: queue to which workers send exhausted jobs; named where consoles look for it.
         compression: `none` or `gzip`, for the data of jobs added here.
         events: False leaves out `added` events.
+        middleware: code around every job that is added here, outermost first.
         options: the same set as one object; a keyword beside it wins.
 
     Every call may raise what speaks of the server (ServerUnavailableError, CallTimeoutError, AuthenticationError,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import DuplicateJobError
 from ..jobs.add import Record, created_job, encode_job, ordering_spec
-from ..options.fields import queue_name
+from ..options.fields import instance_of, queue_name
 from ..options.job import JobOptions, JobRef, millitokens
+from ..options.middleware import AddRequest
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from ..wire.payload import refuse_size
@@ -35,6 +36,7 @@ class PlannedJob:
     """A job to create; compared by identity."""
 
     context: QueueContext
+    node: FlowJob | DagNode
     name: str
     record: Record
     options: JobOptions
@@ -106,7 +108,7 @@ def plan_tree(flow: FlowJob, context_of: ContextOf) -> Plan:
         below = zip(node.children, job.members, strict=True)
         stack += reversed([(child, planned) for child, planned in below if planned.kind == "inner"])
     plan = Plan("flow", root, jobs or [root], announced or [root])
-    _check(plan, reversed(plan.announced))
+    _check(plan)
     return plan
 
 
@@ -132,8 +134,20 @@ def plan_dag(nodes: Sequence[DagNode], context_of: ContextOf) -> Plan:
         job.parent = next((one for one in waiters if one.context.queue != job.context.queue), None)
     jobs = [by_name[node.name] for node in sorted(order, key=lambda node: -level[node.name])]
     plan = Plan("DAG", jobs[0], jobs, jobs)
-    _check(plan, jobs)
+    _check(plan)
     return plan
+
+
+def change_jobs(plan: Plan, requests: Sequence[AddRequest]) -> None:
+    """Give the jobs of a plan, in their order, the names, payloads and options that middleware asks for.
+
+    Raises: as planning.
+    """
+    for job, wanted in zip(plan.jobs, requests, strict=True):
+        options = instance_of(JobOptions)(wanted.options, "options")
+        job.record = encode_job(job.context, wanted.name, wanted.data, options)
+        job.name, job.options, job.id = wanted.name, options, options.job_id or ""
+    _check(plan)
 
 
 def _children(node: FlowJob) -> Sequence[FlowJob]:
@@ -157,10 +171,10 @@ def _planned(node: FlowJob | DagNode, context_of: ContextOf, kind: JobKind) -> P
         raise definition_error(message, str(node.name), "options", node.options)
     context = context_of(queue_name(node.queue, "queue"))
     record = encode_job(context, node.name, node.data, options)
-    return PlannedJob(context, node.name, record, options, kind, id=options.job_id or "")
+    return PlannedJob(context, node, node.name, record, options, kind, id=options.job_id or "")
 
 
-def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
+def _check(plan: Plan) -> None:
     """Refuse a flow that is too large, ids given twice, and jobs with the ordering key of a job that waits for them."""
     if len(plan.jobs) > MAX_JOBS:
         message = f"a {plan.kind} has at most {MAX_JOBS} jobs, this one has {len(plan.jobs)}"
@@ -179,7 +193,7 @@ def _check(plan: Plan, top_down: Iterable[PlannedJob]) -> None:
         if job.id:
             taken.add(job.member)
     keys_of: dict[PlannedJob, frozenset[tuple[str, str]]] = {}
-    for job in top_down:
+    for job in plan.jobs if plan.kind == "DAG" else reversed(plan.announced):  # from the top down
         keys = frozenset[tuple[str, str]]()
         for waiter in job.waiters:
             keys |= keys_of[waiter]

@@ -8,10 +8,12 @@ from typing import Any, Self
 
 from ..errors import ServerError
 from ..job import Job
+from ..jobs.adding.around import add_all_through
 from ..jobs.adding.links import check_parent_queue, refused_error
 from ..jobs.registry import register_queue
 from ..options.fields import instance_of
 from ..options.job import Budget
+from ..options.middleware import AddRequest, Middleware, middleware_for
 from ..records.budgets import new_budget
 from ..server.connection import Connection
 from ..server.context import LazyConnection, QueueContext
@@ -20,7 +22,17 @@ from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .nodes import DagNode, FlowJob, JobNode
 from .parts import CALL_BYTES, CALL_JOBS, PartedFlow
-from .plan import ContextOf, Plan, PlannedJob, duplicate, hash_of, node_words, plan_dag, plan_tree
+from .plan import (
+    ContextOf,
+    Plan,
+    PlannedJob,
+    change_jobs,
+    duplicate,
+    hash_of,
+    node_words,
+    plan_dag,
+    plan_tree,
+)
 
 
 class FlowProducer:
@@ -30,6 +42,7 @@ class FlowProducer:
         connection: URL (opened and owned), a shared Connection, or None for `GLIDEMQ_URL`.
         prefix: key prefix; None takes the connection's.
         serializer: of the data; the workers of the queues need the same.
+        middleware: code around every job of a flow, outermost first; their `call_next` returns when the flow is stored.
     """
 
     def __init__(
@@ -38,8 +51,10 @@ class FlowProducer:
         *,
         prefix: str | None = None,
         serializer: Serializer = JSON_SERIALIZER,
+        middleware: Iterable[Middleware] = (),
     ) -> None:
         self._lazy = LazyConnection(connection, prefix, "flows", "FlowProducer is closing", "FlowProducer")
+        self._middleware = middleware_for("add")(middleware, "middleware")
         self._prefix = prefix
         self._serializer = serializer
 
@@ -65,9 +80,8 @@ class FlowProducer:
             instance_of(Budget)(budget, "budget")
         connection = await self._lazy.get()
         plan = plan_tree(flow, self._context_of(connection))
-        plan.root.outside = plan.root.options.parent
         creation = _Creation(connection, plan, budget)
-        await creation.run(cross_slot)
+        await self._create(creation, cross_slot)
         built: dict[PlannedJob, JobNode] = {}
         for job in plan.announced:  # children first
             children = tuple(built[child] for child in job.members)
@@ -100,8 +114,29 @@ class FlowProducer:
             return {}
         plan = plan_dag(given, self._context_of(connection))
         creation = _Creation(connection, plan, None)
-        await creation.run(cross_slot)
-        return {job.name: creation.job_of(job) for job in plan.jobs}
+        await self._create(creation, cross_slot)
+        return {job.node.name: creation.job_of(job) for job in plan.jobs}
+
+    async def _create(self, creation: _Creation, cross_slot: bool) -> None:
+        """Create a planned flow, through middleware if there is any."""
+        if not self._middleware:
+            return await creation.run(cross_slot)
+        plan = creation.plan
+
+        async def store(requests: Sequence[AddRequest]) -> list[Job[Any, Any]]:
+            change_jobs(plan, requests)
+            await creation.run(cross_slot)
+            return list(map(creation.job_of, plan.jobs))
+
+        asked = [
+            AddRequest(queue=job.context.queue, name=job.name, data=job.node.data, options=job.options)
+            for job in plan.jobs
+        ]
+        outcomes = await add_all_through(self._middleware, asked, store, whole=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return None
 
     async def close(self) -> None:
         """Close the connection if this object opened it; twice is fine."""
@@ -131,7 +166,7 @@ class _Creation:
 
     def __init__(self, connection: Connection, plan: Plan, budget: Budget | None) -> None:
         self._connection = connection
-        self._plan = plan
+        self.plan = plan
         self._root = plan.root
         self._budget = budget
         self._inherited = ""
@@ -147,8 +182,10 @@ class _Creation:
         Args:
             cross_slot: whether they may lie in several slots; else InvalidOptionError is raised.
         """
+        if self.plan.kind == "flow":
+            self._root.outside = self._root.options.parent
         outside = self._root.outside
-        queues = [job.context.keys for job in self._plan.jobs]
+        queues = [job.context.keys for job in self.plan.jobs]
         if outside is not None:
             queues.append(QueueKeys(self._root.context.keys.prefix, outside.queue))
         check_one_slot(self._connection, queues, cross_slot)
@@ -161,24 +198,24 @@ class _Creation:
         if words is None:
             await PartedFlow(
                 self._connection,
-                self._plan,
+                self.plan,
                 self._now_ms,
                 budget=None if self._budget is None else new_budget(self._budget),
                 budget_key=lambda: self._budget_key,
                 take_ids=self._take_ids,
             ).create()
         else:
-            reply = await self._plan.jobs[0].context.call("add_flow", *words)
-            self._take_ids(self._plan.jobs, reply)
-        for context in {job.context.queue: job.context for job in self._plan.jobs}.values():
+            reply = await self.plan.jobs[0].context.call("add_flow", *words)
+            self._take_ids(self.plan.jobs, reply)
+        for context in {job.context.queue: job.context for job in self.plan.jobs}.values():
             await register_queue(context)
 
     def _in_one_call(self) -> list[str | int] | None:
         """Return the arguments that create the flow in one call; None if that call would be too large."""
-        jobs = self._plan.jobs
+        jobs = self.plan.jobs
         if len(jobs) > CALL_JOBS:
             return None
-        order = json.dumps([job.number for job in self._plan.announced])
+        order = json.dumps([job.number for job in self.plan.announced])
         budget: dict[str, Any] | None = None
         if self._budget is not None:
             budget = {"root": self._root.number, "fields": new_budget(self._budget)}
@@ -194,7 +231,7 @@ class _Creation:
         if status == b"refused":
             raise refused_error(self._root.outside, reply[1].decode("utf-8", "replace"))
         if status == b"duplicate":
-            raise duplicate(self._plan, jobs[int(reply[1]) - 1])
+            raise duplicate(self.plan, jobs[int(reply[1]) - 1])
         if status != b"ok":
             raise ServerError(
                 "Failed to generate job ID: too many collisions with custom job IDs",

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from ..errors import (
@@ -19,10 +20,12 @@ from ..errors import (
 )
 from ..options.fields import refuse
 from ..options.job import JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
+from ..options.middleware import AddRequest
 from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
 from ..wire import payload
+from .adding.around import Outcome, Snapshot, add_all_through, add_through
 from .adding.links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
 from .registry import register_queue
 from .snapshot import JobSnapshot
@@ -30,11 +33,12 @@ from .snapshot import JobSnapshot
 #: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
 BATCH = 250
 BATCH_BYTES = 4_000_000
+#: Jobs of one bulk add that go through middleware at the same time.
+_THROUGH = 4 * BATCH
 #: Calls of one bulk add at the same time: one that the server works on, others on their way to it or back.
 _UNDER_WAY = 3
 
 Record = tuple[str, ...]
-Snapshot = JobSnapshot[Any, Any]
 #: A job on its way: its place among those asked for, its record, its options.
 _Encoded = tuple[int, Record, JobOptions]
 
@@ -146,7 +150,7 @@ class _Batches:
         context: QueueContext,
         now_ms: int,
         events: bool,
-        results: list[Snapshot | GlideMQError | None],
+        results: list[Outcome],
     ) -> None:
         self._context, self._now_ms, self._events, self._results = context, now_ms, events, results
         self._waiting: list[_Encoded] = []
@@ -200,17 +204,59 @@ async def add_each(
     settings: QueueOptions = _DEFAULTS,
     *,
     cross_slot: bool = False,
-) -> list[Snapshot | GlideMQError | None]:
+) -> list[Outcome]:
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = context.now_ms()
-    results: list[Snapshot | GlideMQError | None] = []
+    if not settings.middleware:
+        return await _add_each(context, jobs, settings, now_ms, cross_slot=cross_slot)
+    results: list[Outcome] = []
+    left = iter(jobs)
+    while part := list(islice(left, _THROUGH)):
+        requests = [_request(context, job) for job in part if isinstance(job, NewJob)]
+        stored = iter(
+            await add_all_through(
+                settings.middleware,
+                requests,
+                lambda wanted: _add_each(context, map(_job, wanted), settings, now_ms, cross_slot=cross_slot),
+                whole=False,
+            )
+        )
+        results += [next(stored) if isinstance(job, NewJob) else _no_job(job) for job in part]
+    return results
+
+
+def _request(context: QueueContext, job: NewJob) -> AddRequest:
+    options = job.options or job_options(None, {})
+    return AddRequest(queue=context.queue, name=job.name, data=job.data, options=options)
+
+
+def _job(request: AddRequest) -> NewJob:
+    return NewJob(request.name, request.data, request.options)
+
+
+def _no_job(value: Any) -> InvalidOptionError:
+    allowed = "NewJob objects"
+    return InvalidOptionError(
+        f"jobs must be {allowed}, not {type(value).__name__}", option="jobs", value=value, allowed=allowed
+    )
+
+
+async def _add_each(
+    context: QueueContext,
+    jobs: Iterable[NewJob],
+    settings: QueueOptions,
+    now_ms: int,
+    *,
+    cross_slot: bool = False,
+) -> list[Outcome]:
+    results: list[Outcome] = []
     batches = _Batches(context, now_ms, settings.events, results)
     links: list[tuple[int, ChildLink]] = []
     try:
         for job in jobs:
             try:
                 if not isinstance(job, NewJob):
-                    refuse("jobs", job, "NewJob objects")
+                    raise _no_job(job)
                 options = job.options or job_options(None, {})
                 record = encode_job(context, job.name, job.data, options, compression=settings.compression)
                 if options.parent is not None:
@@ -232,7 +278,7 @@ async def add_each(
         await batches.stop()
     for place, link in links:
         await link.settle(came=isinstance(results[place], JobSnapshot))
-    if any(not isinstance(result, GlideMQError) for result in results):
+    if any(not isinstance(result, BaseException) for result in results):
         await register_queue(context)
     return results
 
@@ -247,6 +293,23 @@ async def add_job(
     cross_slot: bool = False,
 ) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
+    if not settings.middleware:
+        return await _add(context, name, data, options, settings, cross_slot)
+    return await add_through(
+        settings.middleware,
+        AddRequest(queue=context.queue, name=name, data=data, options=options),
+        lambda wanted: _add(context, wanted.name, wanted.data, wanted.options, settings, cross_slot),
+    )
+
+
+async def _add(
+    context: QueueContext,
+    name: str,
+    data: Any,
+    options: JobOptions,
+    settings: QueueOptions,
+    cross_slot: bool,
+) -> Snapshot | None:
     if options.parent is not None:
         _check_parent_slot(context, options.parent, cross_slot)
     record = encode_job(context, name, data, options, compression=settings.compression)
@@ -265,7 +328,7 @@ async def add_job(
 
 def raise_refused(results: Sequence[Any]) -> None:
     """Raise BulkError if some of the jobs that `add_each` was given were refused."""
-    refused = [result for result in results if isinstance(result, GlideMQError)]
+    refused = [result for result in results if isinstance(result, BaseException)]
     if refused:
         raise BulkError(
             f"{len(refused)} of {len(results)} jobs were refused, the first because {refused[0]}",

@@ -53,7 +53,6 @@ from .types import (
     names_by_wire,
     wire_name,
 )
-from .worker import QueueOptions, WorkerOptions
 
 __all__ = [
     "UNSET",
@@ -72,13 +71,11 @@ __all__ = [
     "NewJob",
     "Ordering",
     "PlainKeywords",
-    "QueueOptions",
     "RateLimit",
     "Retention",
     "TokenBucket",
     "TokenLimit",
     "Unset",
-    "WorkerOptions",
     "job_options",
     "merge_options",
     "millitokens",

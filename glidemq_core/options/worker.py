@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -20,6 +20,7 @@ from .fields import (
     to_ms,
     whole,
 )
+from .middleware import Middleware, middleware_for
 from .types import Batch, OptionsT, RateLimit, TokenLimit, check_names, field_names, merge_options
 
 #: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
@@ -47,6 +48,9 @@ class QueueOptions:
     compression: Option[str | None, str] = Option(one_of("none", "gzip"), "none")
     serializer: Option[Serializer | None, Serializer | None] = Option(_serializer)
     events: Option[bool | None, bool] = Option(flag, True)
+    middleware: Option[Iterable[Middleware] | None, tuple[Middleware, ...]] = Option(
+        middleware_for("add"), ()
+    )
 
 
 class QueueKeywords(TypedDict, total=False):
@@ -57,6 +61,7 @@ class QueueKeywords(TypedDict, total=False):
     compression: str | None
     serializer: Serializer | None
     events: bool | None
+    middleware: Iterable[Middleware] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,9 @@ class WorkerOptions:
     batch: Option[Batch | None, Batch | None] = Option(instance_of(Batch))
     grace: Option[Duration | None, int] = Option(to_ms, 30_000)
     log_errors: Option[bool | None, bool] = Option(flag, True)
+    middleware: Option[Iterable[Middleware] | None, tuple[Middleware, ...]] = Option(
+        middleware_for("run"), ()
+    )
 
 
 class WorkerKeywords(TypedDict, total=False):
@@ -108,6 +116,7 @@ class WorkerKeywords(TypedDict, total=False):
     batch: Batch | None
     grace: Duration | None
     log_errors: bool | None
+    middleware: Iterable[Middleware] | None
 
 
 def override_options(kind: type[OptionsT], options: OptionsT | None, keywords: Mapping[str, Any]) -> OptionsT:

@@ -58,6 +58,7 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         grace: ms that running jobs get at shutdown before they are handed back.
         log_errors: log failed attempts to `glidemq.worker` (extras `job`, `attempt`, `duration_ms`), and errors while
             nobody listens to `error`.
+        middleware: code around every run, outermost first.
         options: the same set as one object; a keyword beside it wins.
     """
 

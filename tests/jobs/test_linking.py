@@ -15,7 +15,7 @@ from glidemq_core.errors import CallTimeoutError, ServerError, ServerUnavailable
 from glidemq_core.flows.nodes import FlowJob
 from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.job import Job
-from glidemq_core.jobs import links
+from glidemq_core.jobs.adding import links
 from glidemq_core.jobs.adding.links import mend_links
 from glidemq_core.options.job import JobOptions, JobRef, NewJob
 from glidemq_core.queue import Queue

@@ -26,12 +26,10 @@ from glidemq_core.options.job import (
     JobOptions,
     JobRef,
     Ordering,
-    QueueOptions,
     RateLimit,
     Retention,
     TokenBucket,
     TokenLimit,
-    WorkerOptions,
     job_options,
     merge_options,
     millitokens,
@@ -39,7 +37,13 @@ from glidemq_core.options.job import (
     to_ms,
 )
 from glidemq_core.options.types import id_in
-from glidemq_core.options.worker import QueueKeywords, WorkerKeywords, override_options
+from glidemq_core.options.worker import (
+    QueueKeywords,
+    QueueOptions,
+    WorkerKeywords,
+    WorkerOptions,
+    override_options,
+)
 from glidemq_core.wire.strict_json import compact_json, parse_json, same_json
 
 GOLDEN = Path(__file__).parents[1] / "golden"

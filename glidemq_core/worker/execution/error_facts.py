@@ -12,7 +12,7 @@ _TRACE_BYTES = 4_096
 #: Innermost frames, and characters of one line of it: a message may be of any length.
 _FRAMES = 40
 _LINE = 500
-_OWN = str(Path(__file__).parents[1])
+_OWN = str(Path(__file__).parents[2])
 
 
 def error_facts(error: BaseException) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from ...ai.suspension import suspend
 from ...errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ...job import Job
+from ...options.middleware import RunNext
 from ...records.decoding import budget_of
 from ...server.context import QueueContext
 from ...server.retry import is_outage, is_server_trouble, retry_through_outage
@@ -45,6 +47,8 @@ class JobExecutor:
         self._context = context
         self._queue = context.queue
         self._processor = processor
+        self._in_thread = not is_async(processor)
+        self._middleware = tuple(reversed(context.options.middleware))
         self._outbox = outbox
         options = context.options
         batch = options.batch
@@ -93,21 +97,38 @@ class JobExecutor:
         return await self._failure(run, abort_error(run))
 
     async def _call(self, run: JobRun) -> Any:
-        """Call the processor, or what a suspended run of this worker left to be called in its place."""
+        """Call the processor through the middleware, outermost first."""
+        continuation = self._continuation_of(run)
+        call_next: RunNext = partial(self._process, run, continuation)
+        for middleware in self._middleware:
+            call_next = partial(middleware.run, run.job, call_next)
+        return await call_next()
+
+    def _continuation_of(self, run: JobRun) -> Callable[..., Any] | None:
+        """Return what a suspended run of this worker left to be called in place of the processor."""
+        continuation = self._continuations.pop(run.job.id, None) if self._continuations else None
+        if continuation is None or not continuation.fits(run.job):
+            return None
+        # What it closes over is the job of the run that suspended: that object speaks for this run now.
+        job, run.job = run.job, continuation.job
+        run.job.adopt(job)
+        return continuation.function
+
+    async def _process(self, run: JobRun, continuation: Callable[..., Any] | None) -> Any:
+        """Call the processor, or what is to be called in its place."""
+        if run.called:
+            raise GlideMQError("middleware called call_next() twice: a run calls its processor once")
+        run.called = True
         job, processor = run.job, self._processor
         if self._batches is not None:
             return await self._batches.process(run)
-        in_thread = not is_async(processor)
-        continuation = self._continuations.pop(job.id, None)
-        if continuation is not None and continuation.fits(job):
-            # What it closes over is the job of the run that suspended: that object speaks for this run now.
-            run.job, signals, function = continuation.job, job.signals, continuation.function
-            run.job.adopt(job)
-            if in_thread and not is_async(function):
-                return await run_in_thread(lambda _: function(signals), run.job)
-            answer = function(signals)
+        if continuation is not None:
+            signals = job.signals
+            if self._in_thread and not is_async(continuation):
+                return await run_in_thread(lambda _: continuation(signals), job)
+            answer = continuation(signals)
             return await answer if inspect.isawaitable(answer) else answer
-        return await (run_in_thread(processor, job) if in_thread else processor(job))
+        return await (run_in_thread(processor, job) if self._in_thread else processor(job))
 
     async def _end(self, run: JobRun, result: Any, error: BaseException | None) -> SettleRecord | None:
         if run.abort_reason == "lost":

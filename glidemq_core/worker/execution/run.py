@@ -100,6 +100,8 @@ class JobRun:
     #: Control calls that the processor has made, awaited or not.
     controls: list[ControlCall] | None = None
     reported: bool = False
+    #: The processor was called.
+    called: bool = False
     ended: bool = False
     _abort_event: asyncio.Event | None = None
     _begun: bool = False
