@@ -76,7 +76,7 @@ _SMALL = """
 """
 _PLAIN = """
     connect get_usage_summary match_subject compile_subject_matcher
-    chain group chord dag validate_dag topo_sort escape_tag load_app serve
+    chain group chord dag validate_dag topo_sort escape_tag load_app load_workers serve
     graceful_shutdown to_json
 """
 

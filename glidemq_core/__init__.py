@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .ai.usage.summary import get_usage_summary as get_usage_summary
     from .app.handlers import Handlers as Handlers
     from .app.load import load_app as load_app
+    from .app.load import load_workers as load_workers
     from .app.middleware import LoggingMiddleware as LoggingMiddleware
     from .broadcast import Broadcast as Broadcast
     from .broadcast import BroadcastWorker as BroadcastWorker
@@ -57,8 +58,8 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
 #: Public names by the module that defines them.
 _HOMES = {
     "app.handlers": "Handlers",
-    "app.load": "load_app",
     "app.middleware": "LoggingMiddleware",
+    "app.load": "load_app load_workers",
     "broadcast": "Broadcast BroadcastWorker SubscriptionCounts compile_subject_matcher match_subject",
     "wire.serializer": "JSON_SERIALIZER Serializer",
     "server.connection": "Connection",

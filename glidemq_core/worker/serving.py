@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from ..options.fields import refuse
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: One Ctrl-C may arrive twice, from the terminal and from a parent that passes it on; a person takes longer, s.
+_SAME_KEY_S = 0.4
 
 
 class Service(Protocol):
@@ -21,24 +23,44 @@ class Service(Protocol):
     async def wait_until_closed(self) -> None: ...
 
 
+class StopRequest:
+    """What signals ask of one that serves, in the event loop where it was made."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        #: To end, finishing what runs.
+        self.asked = asyncio.Event()
+        #: To end now.
+        self.hurried = asyncio.Event()
+        self._asked_at = 0.0
+
+    def take(self, number: int) -> None:
+        """Note a signal. A second Ctrl-C hurries; SIGTERM never does, supervisors like to repeat it."""
+        if not self.asked.is_set():
+            self._asked_at = self.loop.time()
+            self.asked.set()
+        elif number == signal.SIGINT and self.loop.time() - self._asked_at >= _SAME_KEY_S:
+            self.hurried.set()
+
+
 class _SignalHandlers:
     """Signal handlers of the process, shared by all that serve in it: a signal stops every one of them."""
 
     def __init__(self) -> None:
-        self._stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._stops: list[StopRequest] = []
         self._former: dict[signal.Signals, Any] = {}
         #: One bound method, so that a handler set later can be recognised.
         self._handler = self._stop_all
 
-    def add(self, stop: asyncio.Event) -> None:
+    def add(self, stop: StopRequest) -> None:
         for number in _SIGNALS:
             if number not in self._former:
                 with suppress(ValueError):  # not the main thread: the program calls close() itself
                     self._former[number] = signal.signal(number, self._handler)
-        self._stops.append((asyncio.get_running_loop(), stop))
+        self._stops.append(stop)
 
-    def remove(self, stop: asyncio.Event) -> None:
-        self._stops = [entry for entry in self._stops if entry[1] is not stop]
+    def remove(self, stop: StopRequest) -> None:
+        self._stops = [entry for entry in self._stops if entry is not stop]
         if self._stops:
             return
         for number, former in self._former.items():
@@ -48,17 +70,18 @@ class _SignalHandlers:
                     signal.signal(number, former)
         self._former.clear()
 
-    def _stop_all(self, *_: Any) -> None:
-        for loop, stop in self._stops:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(stop.set)
+    def _stop_all(self, number: int, *_: Any) -> None:
+        for stop in self._stops:
+            if not stop.loop.is_closed():
+                stop.loop.call_soon_threadsafe(stop.take, number)
 
 
 _handlers = _SignalHandlers()
 
 
 @contextmanager
-def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+def stopped_by_signals(stop: StopRequest) -> Iterator[None]:
+    """Note SIGTERM and SIGINT in `stop` meanwhile, instead of what they did before."""
     _handlers.add(stop)
     try:
         yield
@@ -71,23 +94,41 @@ async def serve_until_stopped(
 ) -> None:
     """Start services, serve until SIGTERM, SIGINT or until all are closed, and close them all together.
 
+    A second Ctrl-C while they close cancels closing: what runs is handed back at once.
+
     Args:
         signals: False leaves the signals to the program.
         on_ready: called when all have started.
     """
-    stop = asyncio.Event()
+    stop = StopRequest()
     with stopped_by_signals(stop) if signals else nullcontext():
         try:
             for service in services:
                 await service.start()
             if on_ready is not None:
                 on_ready()
-            await first_of(stop.wait(), _all_closed(services))
+            await first_of(stop.asked.wait(), _all_closed(services))
         finally:
-            ends = await asyncio.gather(*(service.close() for service in services), return_exceptions=True)
+            ends = await _close_all(services, stop)
     for end in ends:
         if isinstance(end, Exception):
             raise end
+
+
+async def _close_all(services: Sequence[Service], stop: StopRequest) -> list[BaseException | None]:
+    """Close services at the same time; returns what each raised."""
+    closing = [asyncio.ensure_future(service.close()) for service in services]
+    hurrying = asyncio.ensure_future(_cancel_when(stop.hurried, closing))
+    try:
+        return await asyncio.gather(*closing, return_exceptions=True)
+    finally:
+        hurrying.cancel()
+
+
+async def _cancel_when(hurried: asyncio.Event, tasks: Sequence[asyncio.Future[None]]) -> None:
+    await hurried.wait()
+    for task in tasks:
+        task.cancel()
 
 
 async def _all_closed(services: Sequence[Service]) -> None:
@@ -119,7 +160,7 @@ class ShutdownHandle:
 
     def __init__(self, closeables: tuple[Closeable, ...]) -> None:
         self._closeables = closeables
-        self._stop = asyncio.Event()
+        self._stop = StopRequest()
         self._listening = stopped_by_signals(self._stop)
         self._listening.__enter__()
         self._is_disposed = False
@@ -128,7 +169,7 @@ class ShutdownHandle:
         self._waiting.add_done_callback(self._on_waited)
 
     async def _on_signal(self) -> None:
-        await self._stop.wait()
+        await self._stop.asked.wait()
         if not self._is_disposed:
             self._begin()
 
@@ -155,7 +196,7 @@ class ShutdownHandle:
     def _begin(self) -> asyncio.Task[None]:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="glidemq-shutdown")
-            self._stop.set()
+            self._stop.asked.set()
         return self._closing
 
     async def _close(self) -> None:
@@ -170,7 +211,7 @@ class ShutdownHandle:
     def dispose(self) -> None:
         """Give up: nothing is closed when a signal comes, and who awaits this goes on."""
         self._unlisten()
-        self._stop.set()
+        self._stop.asked.set()
 
     def _unlisten(self) -> None:
         if not self._is_disposed:

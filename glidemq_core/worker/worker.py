@@ -299,6 +299,11 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
         return self._state in ("running", "closing")
 
     @property
+    def is_closing(self) -> bool:
+        """Whether it has begun to close, or is closed."""
+        return self._state in ("closing", "closed")
+
+    @property
     def is_paused(self) -> bool:
         """Whether this worker was paused (not whether the queue is)."""
         return self._paused.is_set()
@@ -336,6 +341,8 @@ async def serve(
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Start workers, serve until SIGTERM, SIGINT or until all are closed, and close them all together.
+
+    Running jobs get their grace; a second Ctrl-C hands them back at once.
 
     Args:
         signals: False leaves the signals to the program (a web server, for example): it ends the serving by cancelling
