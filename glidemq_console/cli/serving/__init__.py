@@ -1,0 +1,1 @@
+"""What surrounds workers that serve: HTTP for probes, child processes, files that are watched."""
