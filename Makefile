@@ -1,7 +1,10 @@
-# Every target makes its environment first. ARGS goes to the command: make test ARGS="tests/server/test_urls.py -x"
+# Every target makes its environment first: the demo one with what it needs itself, the others one with all tools.
+# ARGS goes to the command: make test ARGS="tests/server/test_urls.py -x"
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# An environment with all tools serves the demo too.
+DEMO   := $(or $(wildcard $(READY)),$(VENV)/.ready-demo)
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,\
             $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 ARGS   ?=
@@ -18,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: $(READY)  ## open the console on an embedded server with a live workload
+demo: $(DEMO)  ## open the console on an embedded server with a live workload
 	@$(BIN)/glidemq demo $(ARGS)
 
 test: $(READY)  ## run the tests against a real Valkey
@@ -61,11 +64,26 @@ MAKE_VENV := $(PYTHON) -m venv $(VENV)
 INSTALL   := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-$(READY): requirements-dev.txt pyproject.toml
-	@$(if $(PYTHON)$(findstring uv,$(MAKE_VENV)),,$(error glidemq needs CPython 3.11 or newer; name it with PYTHON=...))
+PYTHON_FOUND = $(if $(PYTHON)$(findstring uv,$(MAKE_VENV)),,$(error glidemq needs CPython 3.11 or newer; name it with PYTHON=...))
+# The package itself: what it needs is there.
+INSTALL_GLIDEMQ = $(INSTALL) --no-build-isolation --no-deps --editable .
+
+$(VENV)/.ready-demo: requirements.txt requirements-build.txt pyproject.toml
+	@$(PYTHON_FOUND)
+	@echo "Setting up $(VENV) for the demo: once, 30 MB to download, 140 MB on disk."
+	@$(MAKE_VENV)
+	@echo "Installing the console, the client and a Valkey server of its own ..."
+	@$(INSTALL) -r requirements.txt -r requirements-build.txt
+	@$(INSTALL_GLIDEMQ)
+	@touch $@
+	@echo "Starting the demo: q ends it, ? shows the keys."
+
+$(READY): requirements.txt requirements-build.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON_FOUND)
+	@echo "Setting up $(VENV) with all tools for tests and checks: once, 480 MB on disk."
 	$(MAKE_VENV)
 	$(INSTALL) -r requirements-dev.txt
-	$(INSTALL) --no-build-isolation --no-deps --editable .
+	$(INSTALL_GLIDEMQ)
 	@touch $@
 
 $(VENV)/.ready-bench: requirements-bench.txt $(READY)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from glidemq_core import installed
 
@@ -116,3 +119,77 @@ def test_the_package_knows_its_name(
 
 def test_the_version_of_this_environment_is_known() -> None:
     assert installed.package_version() == version("glidemq")
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pinned(file: str) -> dict[str, str]:
+    """Names and versions of a requirements file, those that it includes left out; every line is exact."""
+    found = {}
+    for line in (ROOT / file).read_text("utf-8").splitlines():
+        if line.startswith(("#", "-r ")):
+            continue
+        wanted = Requirement(line)
+        (exact,) = wanted.specifier
+        assert exact.operator == "==", line
+        found[canonical(wanted.name)] = exact.version
+    return found
+
+
+def needed_by(name: str) -> set[str]:
+    """Names of all that an installed distribution needs here, its own extras left out."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(name, "")]
+    while waiting:
+        of, extra = waiting.pop()
+        for wanted in map(Requirement, requires(of) or ()):
+            if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
+                continue
+            needs = {(canonical(wanted.name), asked) for asked in ("", *wanted.extras)}
+            waiting += needs - found
+            found |= needs
+    return {name for name, _ in found}
+
+
+def test_the_demo_is_pinned_and_installs_nothing_else() -> None:
+    assert pinned("requirements.txt").keys() == needed_by("glidemq")
+    assert pinned("requirements-build.txt").keys() == {"hatchling", "editables"} | needed_by("hatchling")
+
+
+def test_the_tools_are_pinned_once() -> None:
+    files = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+    names = [name for file in files for name in pinned(file)]
+    assert len(names) == len(set(names))
+    assert pinned("requirements-dev.txt").keys() >= {"pytest", "mypy", "ruff", "import-linter"}
+    for name, wanted in {**pinned("requirements.txt"), **pinned("requirements-build.txt")}.items():
+        assert version(name) == wanted, name
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize(
+    ("target", "there", "installs"),
+    [
+        ("demo", None, "requirements.txt -r requirements-build.txt"),
+        ("demo", ".ready-demo", None),
+        ("demo", ".ready", None),
+        ("test", ".ready-demo", "requirements-dev.txt"),
+        ("test", ".ready", None),
+    ],
+)
+def test_a_target_installs_what_it_needs(
+    target: str, there: str | None, installs: str | None, tmp_path: Path
+) -> None:
+    for name in ("Makefile", "pyproject.toml", *(path.name for path in ROOT.glob("requirements*.txt"))):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    if there:
+        (tmp_path / ".venv" / there).touch()
+
+    told = subprocess.run(
+        ["make", "-n", target], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+
+    asked = re.findall(r" -r (requirements.*)", told)
+    assert asked == ([installs] if installs else [])
