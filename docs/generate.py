@@ -67,7 +67,7 @@ def cli_page() -> str:
         "",
         "## Options of every command",
         "",
-        "They stand before or after the command.",
+        "They stand before or after the command; `-h` or `--help` shows what a command takes.",
         "",
         *_options(p for p in group.params if p.name in GLOBAL_PARAMETERS),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -15,6 +16,9 @@ from ..text.parse import LONGEST_MS, parse_amount, parse_duration, parse_rate
 from .errors import UsageProblem
 
 T = TypeVar("T")
+
+#: An option that has parts, in its JSON form on the wire.
+Parsed = dict[str, Any]
 
 #: An epoch time in ms has this many digits from 2001 to 2286; shorter numbers are seconds ago.
 _EPOCH_MS_DIGITS = 13
@@ -68,6 +72,58 @@ def amount_for(text: str) -> tuple[str, float]:
 def rate(text: str) -> tuple[int, int]:
     """Read `60/1m`, so many starts in so long, as (starts, ms); without a duration it is a minute."""
     return _typed(text, parse_rate(text, LONGEST_MS))
+
+
+def backoff_option(text: str) -> Parsed:
+    """Read `DUR`, a fixed wait, or `TYPE:DUR[:JITTER]`."""
+    kind, *parts = text.split(":") if ":" in text else ["fixed", text]
+    if not kind or not 1 <= len(parts) <= 2:
+        raise typer.BadParameter(f"'{text}' should be [TYPE:]DUR[:JITTER], for example exponential:1s:0.2")
+    jitter = {"jitter": amount(parts[1])} if len(parts) == 2 else {}
+    return {"type": kind, "delay": duration(parts[0]), **jitter}
+
+
+def deduplication_option(text: str) -> Parsed:
+    """Read `ID[,ttl=DUR][,mode=MODE]`; an id may hold colons and commas."""
+    return _with_parts(text, "id", {"ttl": duration, "mode": _mode})
+
+
+def ordering_option(text: str) -> Parsed:
+    """Read `KEY[,concurrency=N][,rate=N/DUR]`; a key may hold colons and commas."""
+    found = _with_parts(text, "key", {"concurrency": _whole, "rate": rate})
+    if "rate" in found:
+        starts, window_ms = found.pop("rate")
+        found["rateLimit"] = {"max": starts, "duration": window_ms}
+    return found
+
+
+def _with_parts(text: str, first: str, readers: dict[str, Callable[[str], Any]]) -> Parsed:
+    """Read a text and what is said about it behind commas, from the end on."""
+    found: Parsed = {}
+    while True:
+        rest, comma, part = text.rpartition(",")
+        name, equals, value = part.partition("=")
+        if not comma or not equals or not name.isidentifier():
+            break
+        if name not in readers:
+            raise typer.BadParameter(f"unknown part ',{name}='; there are {', '.join(readers)}")
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice")
+        found[name] = readers[name](value)
+        text = rest
+    return {first: some_text(text), **found}
+
+
+def _mode(text: str) -> str:
+    if text not in ("simple", "throttle", "debounce"):
+        raise typer.BadParameter(f"'{text}' should be simple, throttle or debounce")
+    return text
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise typer.BadParameter(f"'{text}' should be a whole number")
+    return int(text)
 
 
 def instant(text: str) -> int:

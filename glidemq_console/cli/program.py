@@ -67,7 +67,7 @@ def _global_options(
     no_color: Annotated[bool, Option("--no-color", help="No colours.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+        bool, Option("--version", "-V", is_eager=True, callback=_print_version, help="Show the version.")
     ] = False,
 ) -> None:
     """Declare what every command takes, also before its name."""
@@ -88,7 +88,7 @@ program = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help"]},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -13,7 +13,17 @@ from typer import Argument, Option
 
 from ... import options
 from ...errors import Exit, UsageProblem
-from ...option_types import decoded, duration, json_argument, json_object, parse_json
+from ...option_types import (
+    Parsed,
+    backoff_option,
+    decoded,
+    deduplication_option,
+    duration,
+    json_argument,
+    json_object,
+    ordering_option,
+    parse_json,
+)
 from ...options import option
 from ...program import DEFAULT_TIMEOUT_MS, OWN, Values, command, require
 from ...session import Session
@@ -37,32 +47,64 @@ def _limit(values: Values) -> int | None:
     return BULK_MS if values["bulk"] else DEFAULT_TIMEOUT_MS
 
 
+#: What can be said of a job, in the order of the help.
+_Name = Annotated[str | None, Argument(metavar="NAME", help="Kind of job.")]
+_Opts = Annotated[str | None, option("--opts", "JSON", "Options as stored: attempts, backoff, ... (ms).")]
+_Id = Annotated[str | None, option("--id", "ID", "Its id; refused if taken.")]
+_Delay = Annotated[int | None, option("--delay --schedule-in", "DUR", "Not before.", duration)]
+_Priority = Annotated[int | None, option("--priority", "N", "1 first, 2048 last.")]
+_Attempts = Annotated[int | None, option("--attempts", "N", "Runs at most.")]
+_Backoff = Annotated[
+    Parsed | None,
+    option("--backoff", "[TYPE:]DUR[:JITTER]", "Between attempts: 5s, exponential:1s:0.2.", backoff_option),
+]
+_JobTimeout = Annotated[
+    int | None, option("--job-timeout", "DUR", "An attempt that runs longer has failed.", duration)
+]
+_Ttl = Annotated[int | None, option("--ttl", "DUR", "Expires after.", duration)]
+_Dedup = Annotated[
+    Parsed | None,
+    option("--dedup", "ID[,ttl=DUR][,mode=MODE]", "Skip it beside a job of this ID.", deduplication_option),
+]
+_Ordering = Annotated[
+    Parsed | None,
+    option(
+        "--ordering", "KEY[,concurrency=N][,rate=N/DUR]", "Start jobs of a KEY in order.", ordering_option
+    ),
+]
+_LockDuration = Annotated[
+    int | None, option("--lock-duration", "DUR", "Silence until it counts as stalled.", duration)
+]
+_Fallbacks = Annotated[
+    list[str] | None, option("--fallback", "MODEL[@PROVIDER]", "Model of a further attempt; may be repeated.")
+]
+_Wait = Annotated[bool, Option("--wait", help="Wait for its end (30s, or --timeout).")]
+_Bulk = Annotated[
+    str | None, option("--bulk", "FILE", "JSON lines {name, data, opts}; - for standard input.")
+]
+
+
 @command("add", limit=_limit)
 async def add(
     session: Session,
     queue_name: options.Queue = None,
-    name: Annotated[str | None, Argument(metavar="NAME", help="Kind of job.")] = None,
+    name: _Name = None,
     queue: options.QueueOption = None,
     data: options.Data = None,
-    opts: Annotated[
-        str | None, option("--opts", "JSON", "Options as stored: attempts, backoff, ... (ms).")
-    ] = None,
-    job_id: Annotated[str | None, option("--id", "ID", "Its id; refused if taken.")] = None,
-    delay: Annotated[int | None, option("--delay", "DUR", "Not before.", duration)] = None,
-    priority: Annotated[int | None, option("--priority", "N", "1 first, 2048 last.")] = None,
-    attempts: Annotated[int | None, option("--attempts", "N", "Runs at most.")] = None,
-    ttl: Annotated[int | None, option("--ttl", "DUR", "Expires after.", duration)] = None,
-    lock_duration: Annotated[
-        int | None, option("--lock-duration", "DUR", "Silence until it counts as stalled.", duration)
-    ] = None,
-    fallback: Annotated[
-        list[str] | None,
-        option("--fallback", "MODEL[@PROVIDER]", "Model of a further attempt; may be repeated."),
-    ] = None,
-    wait: Annotated[bool, Option("--wait", help="Wait for its end (30s, or --timeout).")] = False,
-    bulk: Annotated[
-        str | None, option("--bulk", "FILE", "JSON lines {name, data, opts}; - for standard input.")
-    ] = None,
+    opts: _Opts = None,
+    job_id: _Id = None,
+    delay: _Delay = None,
+    priority: _Priority = None,
+    attempts: _Attempts = None,
+    backoff: _Backoff = None,
+    job_timeout: _JobTimeout = None,
+    ttl: _Ttl = None,
+    dedup: _Dedup = None,
+    in_order: _Ordering = None,
+    lock_duration: _LockDuration = None,
+    fallback: _Fallbacks = None,
+    wait: _Wait = False,
+    bulk: _Bulk = None,
 ) -> int:
     """Add a job to a queue."""
     if queue:
@@ -75,7 +117,9 @@ async def add(
         "delay": delay,
         "priority": priority,
         "attempts": attempts,
+        "timeout": job_timeout,
         "ttl": ttl,
+        **_structured(backoff=backoff, deduplication=dedup, ordering=in_order),
         "lock_duration": lock_duration,
         "fallbacks": [_fallback(text) for text in fallback] if fallback else None,
     }
@@ -111,6 +155,14 @@ def _options(wire: dict[str, Any], chosen: dict[str, Any] | None = None) -> JobO
 
     given = {key: value for key, value in (chosen or {}).items() if value is not None}
     return job_options(JobOptions.from_json(wire), given)
+
+
+def _structured(**wire: Parsed | None) -> dict[str, Any]:
+    """Make options that have parts from their JSON form."""
+    from glidemq_core.options.types import Backoff, Deduplication, Ordering
+
+    kinds: dict[str, Any] = {"backoff": Backoff, "deduplication": Deduplication, "ordering": Ordering}
+    return {name: kinds[name].from_json(value) for name, value in wire.items() if value is not None}
 
 
 def _fallback(text: str) -> Fallback:
