@@ -1,12 +1,25 @@
-"""The base of widgets that draw their own lines: an exception blanks the widget, the console goes on."""
+"""The base of widgets that draw their own lines, and how they draw parts as segments and strips.
+
+An exception in drawing blanks the widget, the console goes on.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
 
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
+
+from ..text.safe import stand_in_spans
+from ..theme.style import theme_style
+from .styled import Parts, Styled, fit
+
+_DIM = Style(dim=True)
 
 
 @runtime_checkable
@@ -47,3 +60,33 @@ class Bar(Drawn):
     DEFAULT_CSS = """
     Bar { height: 1; width: 1fr; background: $background; color: $foreground; }
     """
+
+
+def part_style(app: App[Any], part: Styled, base: Style) -> Style:
+    """Return the Rich style of a part on a base style."""
+    if part.style:
+        return base + theme_style(app, part.style, part.attributes, on=part.on)
+    return base + Style.parse(part.attributes) if part.attributes else base
+
+
+def segments(app: App[Any], parts: Iterable[Styled], base: Style) -> list[Segment]:
+    """Return the parts as segments on a base style; stand-ins of unsafe characters are dim."""
+    drawn: list[Segment] = []
+    for part in parts:
+        if not part.text:
+            continue
+        style = part_style(app, part, base)
+        position = 0
+        for start, end in stand_in_spans(part.text):
+            if start > position:
+                drawn.append(Segment(part.text[position:start], style))
+            drawn.append(Segment(part.text[start:end], style + _DIM))
+            position = end
+        if position < len(part.text):
+            drawn.append(Segment(part.text[position:], style))
+    return drawn
+
+
+def strip(app: App[Any], parts: Parts, width: int, base: Style) -> Strip:
+    """Return the parts as one line of exactly `width` cells."""
+    return Strip(segments(app, fit(parts, width), base), width)

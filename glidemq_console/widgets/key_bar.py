@@ -9,8 +9,8 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from .drawn import Bar
-from .styled import Parts, Styled, entry_at, fit, strip, width_of
+from .drawn import Bar, strip
+from .styled import Parts, Styled, entry_at, fit, width_of
 
 GAP = 3
 

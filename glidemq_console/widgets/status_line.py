@@ -11,8 +11,8 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from .drawn import Bar, Drawn
-from .styled import Parts, Styled, entry_at, fit, segments, strip, width_of, wrap
+from .drawn import Bar, Drawn, segments, strip
+from .styled import Parts, Styled, entry_at, fit, width_of, wrap
 
 
 class PartsView(Drawn):

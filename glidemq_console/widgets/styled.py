@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
-from textual.app import App
-from textual.strip import Strip
 
-from ..text.safe import cell_fit, clean, stand_in_spans
-from ..theme.style import theme_style
+from ..text.safe import cell_fit, clean
 
-_DIM = Style(dim=True)
 _WORDS = re.compile(" +|[^ ]+")
 #: Parts up to this many cells are never broken.
 _WHOLE = 16
@@ -133,33 +127,3 @@ def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Styled]
                     lines.append([Styled(" " * indent)])
                     used = start = indent
     return lines
-
-
-def part_style(app: App[Any], part: Styled, base: Style) -> Style:
-    """Return the Rich style of a part on a base style."""
-    if part.style:
-        return base + theme_style(app, part.style, part.attributes, on=part.on)
-    return base + Style.parse(part.attributes) if part.attributes else base
-
-
-def segments(app: App[Any], parts: Iterable[Styled], base: Style) -> list[Segment]:
-    """Return the parts as segments on a base style; stand-ins of unsafe characters are dim."""
-    drawn: list[Segment] = []
-    for part in parts:
-        if not part.text:
-            continue
-        style = part_style(app, part, base)
-        position = 0
-        for start, end in stand_in_spans(part.text):
-            if start > position:
-                drawn.append(Segment(part.text[position:start], style))
-            drawn.append(Segment(part.text[start:end], style + _DIM))
-            position = end
-        if position < len(part.text):
-            drawn.append(Segment(part.text[position:], style))
-    return drawn
-
-
-def strip(app: App[Any], parts: Parts, width: int, base: Style) -> Strip:
-    """Return the parts as one line of exactly `width` cells."""
-    return Strip(segments(app, fit(parts, width), base), width)

@@ -16,8 +16,9 @@ from textual.strip import Strip
 from ..text.format import plural
 from ..text.safe import SafeStream, clean
 from ..text.wrap import Wrapper
+from .drawn import strip
 from .scrolling import READING_KEYS, Scrolled
-from .styled import Parts, Styled, strip
+from .styled import Parts, Styled
 
 Kind = Literal["content", "reasoning", "tool", "other", "note"]
 

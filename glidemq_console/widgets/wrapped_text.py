@@ -11,8 +11,9 @@ from textual.strip import Strip
 
 from ..text.safe import clean
 from ..text.wrap import wrapped
+from .drawn import strip
 from .scrolling import READING_KEYS, Pane
-from .styled import Styled, strip
+from .styled import Styled
 
 #: Characters of one text that are drawn; what is longer says so at its end.
 LIMIT = 256 * 1024

@@ -10,7 +10,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from glidemq_console.text.safe import clean
-from glidemq_console.widgets.styled import Styled, segments, width_of, wrap
+from glidemq_console.widgets.drawn import segments
+from glidemq_console.widgets.styled import Styled, width_of, wrap
 
 
 def text_of(lines: list[list[Styled]]) -> list[str]:

@@ -14,8 +14,9 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
+from ..drawn import strip
 from ..scrolling import CURSOR_KEYS, CursorScrolled
-from ..styled import Parts, Styled, strip
+from ..styled import Parts, Styled
 from .columns import GUTTER, Column, Row, arrange, column_at
 from .pages import Pages
 from .row_strips import Look, header_strip, row_strip

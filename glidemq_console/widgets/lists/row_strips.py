@@ -13,7 +13,8 @@ from textual.app import App
 from textual.strip import Strip
 
 from ...theme.style import theme_style
-from ..styled import Styled, fit, parts_of, segments, strip
+from ..drawn import segments, strip
+from ..styled import Styled, fit, parts_of
 from .columns import GAP, GUTTER, Column, Row
 
 Layout = Sequence[tuple[Column, int]]

@@ -15,8 +15,9 @@ from textual.strip import Strip
 
 from ...text.safe import clean, mask
 from ...theme.style import theme_style
+from ..drawn import strip
 from ..scrolling import CURSOR_KEYS, CursorScrolled, Pane
-from ..styled import Styled, strip
+from ..styled import Styled
 from .json_tree import Tree, TreeLine
 
 #: Characters of the raw text that are drawn.
