@@ -6,9 +6,15 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ReaderGone, Refusal
+
+if TYPE_CHECKING:
+    from glidemq_console.widgets.lists.columns import Column
+
+T = TypeVar("T")
 
 
 def to_bytes(text: str) -> bytes:
@@ -76,6 +82,13 @@ class Output:
 
         words = masked_text(str(text), self.reveal)
         return cell_fit(clean(words, limit=max(4 * limit, 1_000), single_line=True), limit)
+
+    def cell(self, column: Column[T], item: T, at: datetime, limit: int = 80) -> str:
+        """Return what the console shows in a column, as one safe line with secrets masked."""
+        from glidemq_console.widgets.styled import parts_of
+
+        parts = parts_of(column.cell(item, round(at.timestamp() * 1_000)))
+        return self.safe("".join(part.text for part in parts).strip(), limit)
 
     def pretty(self, value: Any, limit: int = 65_536) -> str:
         """Turn a user's JSON value into safe indented text, secrets masked."""

@@ -7,16 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ..text import format as fmt
-from .snapshot import epoch_ms
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
     from glidemq_core.records import Approval, Inbox
 
-#: Way to sort -> the column that is lit.
-SORT_COLUMNS: Final = {"deadline": "in", "waiting": "waits", "cost": "cost"}
-SORTS: Final = tuple(SORT_COLUMNS)
-_FAR: Final = 1 << 62
 #: Jobs that were shown whole which are remembered.
 REMEMBERED: Final = 5_000
 #: Characters of one text that a card draws. What is longer was not shown whole.
@@ -32,7 +27,6 @@ class Listed:
     inbox: Inbox | None = None
     items: dict[JobRef, Approval] = field(default_factory=dict)
     filter: str = ""
-    sort: str = SORTS[0]
 
     def take(self, inbox: Inbox, is_answered: Callable[[Approval], bool]) -> dict[JobRef, Approval]:
         waiting = {one.ref: one for one in inbox.items if not is_answered(one)}
@@ -44,21 +38,6 @@ class Listed:
             if all(word in f"{one.queue} {one.name} {one.reason or ''} {one.id}".lower() for word in words)
         }
         return waiting
-
-    def in_order(self) -> list[Approval]:
-        items = self.items.values()
-        if self.sort == "waiting":
-            return sorted(items, key=lambda one: (one.suspended_at, one.queue, one.id))
-        if self.sort == "cost":
-            cost = {one.ref: (one.usage.total_cost if one.usage else None) or 0.0 for one in items}
-            return sorted(items, key=lambda one: (-cost[one.ref], one.queue, one.id))
-        return sorted(items, key=lambda one: (epoch_ms(one.deadline_at) or _FAR, one.queue, one.id))
-
-    def sort_next(self) -> None:
-        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
-
-    def sort_by_column(self, column: str) -> None:
-        self.sort = next((sort for sort, lit in SORT_COLUMNS.items() if lit == column), self.sort)
 
     def holds(self, marked: Approval) -> bool:
         """Whether a job is still what it was when it was marked."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from glidemq_core.records import (
@@ -297,36 +297,14 @@ def shown_state(job: JobRow) -> str:
     return "stalled" if job.stalled else job.state
 
 
-#: What each column of the queues sorts by; unknown values stand last in both directions.
-QUEUE_KEYS: dict[str, Callable[[QueueSnapshot], Any]] = {
-    "queue": lambda queue: queue.name,
-    "wait": ready_jobs,
-    "run": lambda queue: queue.active,
-    "delay": delayed_jobs,
-    "asked": lambda queue: queue.suspended,
-    "fail": lambda queue: queue.failed,
-    "done/min": lambda queue: queue.completed_per_min,
-    "tok/s": lambda queue: queue.tokens_per_s,
-    "$/h": lambda queue: queue.cost_per_hour,
-    "oldest": lambda queue: None if queue.oldest_waiting_at is None else -queue.oldest_waiting_at.timestamp(),
-    "workers": lambda queue: queue.workers,
-}
-
-
-def sort_queues(queues: Iterable[QueueSnapshot], sorting: Sorting) -> list[QueueSnapshot]:
-    """Sort by a column, names breaking ties."""
-    key = QUEUE_KEYS[sorting.column]
-    known: list[QueueSnapshot] = []
-    unknown: list[QueueSnapshot] = []
-    for queue in sorted(queues, key=lambda queue: queue.name):
-        (unknown if key(queue) is None else known).append(queue)
-    return sorted(known, key=key, reverse=sorting.descending) + unknown
-
-
-def filter_queues(queues: Iterable[QueueSnapshot], text: str) -> list[QueueSnapshot]:
-    """Keep the queues whose name contains every word of `text`."""
+def matching(items: Iterable[T], text: str, text_of: Callable[[T], str]) -> list[T]:
+    """Keep the items whose text contains every word of a filter."""
     words = text.lower().split()
-    return [queue for queue in queues if all(word in queue.name.lower() for word in words)]
+    return (
+        [item for item in items if all(word in text_of(item).lower() for word in words)]
+        if words
+        else list(items)
+    )
 
 
 # --- selection ---------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from .snapshot import Sorting, delayed_jobs, epoch_ms, ready_jobs
+from .snapshot import delayed_jobs, epoch_ms, ready_jobs
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobRow, QueueSnapshot, WorkerInfo, WorkerJob
@@ -63,6 +63,16 @@ class WorkerRow:
         return epoch_ms(min(begun, default=None))
 
     @property
+    def language(self) -> str | None:
+        """What the worker is written in, None without one."""
+        return self.worker.language if self.worker is not None else None
+
+    @property
+    def jobs(self) -> int | None:
+        """How many jobs the worker runs, or a silent one left; None where nobody runs any."""
+        return self.worker.active_jobs if self.worker is not None else len(self.stalled) or None
+
+    @property
     def process(self) -> str:
         """`host:pid` of the worker; empty where none is known."""
         return f"{self.worker.host}:{self.worker.pid}" if self.worker is not None else ""
@@ -98,37 +108,12 @@ def _rows_of(queue: QueueSnapshot, known: QueueWorkers) -> Iterable[WorkerRow]:
 
 
 #: What each column of the workers sorts by; unknown values stand last in both directions.
-WORKER_KEYS: dict[str, Callable[[WorkerRow], Any]] = {
-    "queue": lambda row: row.queue,
-    "worker": lambda row: row.process or None,
-    "lang": lambda row: row.worker.language if row.worker is not None else None,
-    "up": lambda row: -(epoch_ms(row.worker.started_at) or 0) if row.worker is not None else None,
-    "run": lambda row: row.worker.active_jobs if row.worker is not None else len(row.stalled) or None,
-    "oldest": lambda row: None if row.oldest_ms is None else -row.oldest_ms,
-    "seen": lambda row: (
-        None if row.worker is None or row.worker.seen_at is None else -(epoch_ms(row.worker.seen_at) or 0)
-    ),
-}
+def wrong_first(rows: Iterable[WorkerRow]) -> list[WorkerRow]:
+    """Put what is wrong before the workers, each in the order it has."""
+    return sorted(rows, key=lambda row: row.kind == "worker")
 
 
-def sort_rows(rows: Iterable[WorkerRow], sorting: Sorting) -> list[WorkerRow]:
-    """Sort by a column; what is wrong comes first whatever the column, and names break ties."""
-    key = WORKER_KEYS[sorting.column]
-    named = sorted(rows, key=lambda row: (row.queue, row.process, row.key))
-    valued = [(key(row), row) for row in named]
-    known = [(value, row) for value, row in valued if value is not None]
-    known.sort(key=lambda pair: pair[0], reverse=sorting.descending)
-    ordered = [row for _, row in known] + [row for value, row in valued if value is None]
-    return sorted(ordered, key=lambda row: row.kind == "worker")
-
-
-def filter_rows(rows: Iterable[WorkerRow], text: str) -> list[WorkerRow]:
-    """Keep the rows whose worker, queue, language or jobs contain every word of `text`."""
-    words = text.lower().split()
-    return [row for row in rows if all(word in _text_of(row) for word in words)] if words else list(rows)
-
-
-def _text_of(row: WorkerRow) -> str:
+def text_of(row: WorkerRow) -> str:
+    """What a filter looks in: worker, queue, language and jobs."""
     jobs: Sequence[WorkerJob | JobRow] = (*row.running, *row.stalled)
-    language = row.worker.language if row.worker is not None else ""
-    return " ".join([row.queue, row.process, language, *(f"{job.name} {job.id}" for job in jobs)]).lower()
+    return " ".join([row.queue, row.process, row.language or "", *(f"{job.name} {job.id}" for job in jobs)])

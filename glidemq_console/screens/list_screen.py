@@ -1,21 +1,45 @@
-"""What the screens around one list share."""
+"""What the screens around one list share: rows drawn where they are visible, a filter, an order."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 from textual.widget import Widget
 
-from ..widgets.lists.row_list import RowList
+from ..model.snapshot import Snapshot, Sorting, index_of_key, matching
+from ..widgets.lists.columns import Column, Row, row_of, sort_items
+from ..widgets.lists.row_list import MARGIN, RowList
+from ..widgets.styled import Parts
 from .frame import ConsoleScreen
 
+T = TypeVar("T")
 
-class ListScreen(ConsoleScreen):
-    """A screen whose work is done on a list of rows."""
 
-    #: Id of the list, and the action that enter stands for.
+class ListScreen(ConsoleScreen, Generic[T]):
+    """A screen whose work is done on a list: rows are built where they are looked at."""
+
+    #: Id of the list, its columns, and the action that enter stands for.
     LIST: ClassVar[str]
+    COLUMNS: ClassVar[Sequence[Column[Any]]]
     OPEN: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What is listed, in order.
+        self.listed: Sequence[T] = ()
+
+    # --- for subclasses ------------------------------------------------------------------------------------
+
+    def key_of(self, item: T) -> Hashable:
+        """What identifies an item from one snapshot to the next."""
+        raise NotImplementedError
+
+    def row_for(self, item: T, now_ms: int) -> Row:
+        """Build the row of an item."""
+        return row_of(self.COLUMNS, self.key_of(item), item, now_ms)
+
+    # --- the list ------------------------------------------------------------------------------------------
 
     @property
     def lines(self) -> RowList:
@@ -24,5 +48,131 @@ class ListScreen(ConsoleScreen):
     def main_widget(self) -> Widget | None:
         return self.lines
 
+    @property
+    def selected_item(self) -> T | None:
+        """The item under the cursor."""
+        key = self.lines.cursor_key if self.is_up else None
+        return None if key is None else next((one for one in self.listed if self.key_of(one) == key), None)
+
+    def visible_items(self) -> list[T]:
+        """The items on screen."""
+        seen = frozenset(self.lines.visible_keys())
+        return [item for item in self.listed if self.key_of(item) in seen]
+
+    def draw_rows(self, start: int | None = None, end: int | None = None) -> None:
+        """Hand the list the rows on screen, a margin, and the row under the cursor."""
+        first, last = self.lines.visible_range
+        start = max(0, first - MARGIN) if start is None else start
+        end = max(last, first + self.app.size.height) + MARGIN if end is None else end
+        at, cursor = self.lines.cursor_index, self.lines.cursor_key
+        if at >= len(self.listed) or self.key_of(self.listed[at]) != cursor:
+            at = index_of_key([self.key_of(item) for item in self.listed], cursor, at)
+        start, end = min(start, at), max(end, at + 1)
+        now = self.console.now_ms()
+        rows = [self.row_for(item, now) for item in self.listed[start:end]]
+        self.lines.set_page(len(self.listed), start, rows)
+
+    def on_row_list_needed(self, event: RowList.Needed) -> None:
+        self.draw_rows(event.start, event.end)
+        self.console.set_interests()
+
+    def on_row_list_highlighted(self) -> None:
+        self.show_keys()
+        self.console.set_interests()
+
     def on_row_list_chosen(self) -> None:
         self.console.action_act(self.OPEN)
+
+
+class ItemListScreen(ListScreen[T]):
+    """A list of items that are all known: filtered and sorted here."""
+
+    #: What stands in the place of the rows when there are none, and when the filter leaves none.
+    EMPTY: ClassVar[tuple[Parts, ...]] = ()
+    NO_MATCH: ClassVar[tuple[Parts, ...]] = ()
+    #: How it is sorted at first; None leaves the items in their own order.
+    FIRST: ClassVar[Sorting | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filter = ""
+        self._sorting = self.FIRST
+
+    # --- for subclasses ------------------------------------------------------------------------------------
+
+    def items(self, snapshot: Snapshot) -> Sequence[T] | None:
+        """Everything that may be listed, in the order of what sorts alike; None while it is being read."""
+        raise NotImplementedError
+
+    def text_of(self, item: T) -> str:
+        """What the filter looks in."""
+        raise NotImplementedError
+
+    def in_order(self, items: list[T]) -> list[T]:
+        """Sort by the chosen column."""
+        if self._sorting is None:
+            return items
+        return sort_items(items, self._column(self._sorting.column), descending=self._sorting.descending)
+
+    # --- drawing -------------------------------------------------------------------------------------------
+
+    def draw(self, snapshot: Snapshot) -> None:
+        items, lines = self.items(snapshot), self.lines
+        self.listed = self.in_order(matching(items or (), self._filter, self.text_of))
+        lines.stale = self.has_class("-old")
+        if self._sorting is not None:
+            lines.set_sort(self._sorting.column, descending=self._sorting.descending)
+        if items is None:
+            lines.set_reading()
+        else:
+            lines.set_empty(self.NO_MATCH if self._filter and items else self.EMPTY)
+        self.set_class(not self.listed, "-none")
+        self.draw_rows()
+
+    def _redraw(self) -> None:
+        """Draw after a change of what is listed, from the top, and say what is needed for it."""
+        self.lines.to_top()
+        self.show(self.snapshot)
+        self.console.set_interests()
+
+    # --- filter and order ----------------------------------------------------------------------------------
+
+    def leave(self) -> bool:
+        return self.clear_filter()
+
+    @property
+    def filter_text(self) -> str:
+        return self._filter
+
+    def set_filter(self, text: str) -> None:
+        self._filter = text
+        self._redraw()
+
+    def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
+        if self._sorting is not None and event.column == self._sorting.column:
+            self.sort_reverse()
+        else:
+            self._sort_by(self._column(event.column))
+
+    def sort_next(self) -> str:
+        """Sort by the next column that sorts; return what to show."""
+        columns = [column for column in self.COLUMNS if column.sort_key is not None]
+        names = [column.key for column in columns]
+        at = names.index(self._sorting.column) + 1 if self._sorting is not None else 0
+        return self._sort_by(columns[at % len(columns)])
+
+    def sort_reverse(self) -> str:
+        """Turn the order round; return what to show."""
+        assert self._sorting is not None
+        return self._sort(Sorting(self._sorting.column, not self._sorting.descending))
+
+    def _column(self, key: str) -> Column[T]:
+        return next(column for column in self.COLUMNS if column.key == key)
+
+    def _sort_by(self, column: Column[T]) -> str:
+        return self._sort(Sorting(column.key, not column.rises))
+
+    def _sort(self, sorting: Sorting) -> str:
+        self._sorting = sorting
+        self._redraw()
+        return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.timer import Timer
 
 from ..actions.queues.control import QueueListContext
-from ..model.snapshot import Snapshot, filter_queues
+from ..model.queues import QueueLine
+from ..model.snapshot import Snapshot
 from ..text.safe import short
 from ..widgets.status_line import Rule
 from ..widgets.styled import Parts, dim
-from .list_screen import ListScreen
+from .list_screen import ItemListScreen
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
@@ -23,28 +24,38 @@ DETAIL_HEIGHT = 20
 _NO_MATCH: tuple[Parts, ...] = ([], [dim("No queue matches the filter; esc clears it.")])
 
 
-class QueueListScreen(ListScreen):
-    """A `RowList` whose keys are names of queues. Subclasses order them, and draw their rows and one detail."""
+class QueueListScreen(ItemListScreen[QueueLine]):
+    """A list of every known queue. Subclasses give its columns, and draw one detail."""
 
     #: Id of the title of the detail.
     TITLE: ClassVar[str]
-    #: What the list says when no queue is known.
-    NO_QUEUES: ClassVar[tuple[Parts, ...]]
+    NO_MATCH = _NO_MATCH
 
     def __init__(self) -> None:
         super().__init__()
-        self._filter = ""
         self._detailed: str | None = None
         self._rest: Timer | None = None
-        self._listed: list[QueueSnapshot] = []
 
     @property
     def selected(self) -> str | None:
+        """Name of the queue under the cursor."""
         key = self.lines.cursor_key if self.is_up else None
         return key if isinstance(key, str) else None
 
     def _visible_names(self) -> tuple[str, ...]:
         return tuple(key for key in self.lines.visible_keys() if isinstance(key, str))
+
+    # --- what is listed ---
+
+    def items(self, snapshot: Snapshot) -> list[QueueLine]:
+        queues = sorted(snapshot.queues, key=lambda queue: queue.name)
+        return [QueueLine(queue, snapshot) for queue in queues]
+
+    def key_of(self, item: QueueLine) -> str:
+        return item.name
+
+    def text_of(self, item: QueueLine) -> str:
+        return item.name
 
     # --- what the frame calls ---
 
@@ -57,7 +68,7 @@ class QueueListScreen(ListScreen):
         return QueueListContext(console=self.console, page=self, snapshot=self.snapshot, queue=self.selected)
 
     def open(self, target: object) -> None:
-        names = [queue.name for queue in self._listed]
+        names = [line.name for line in self.listed]
         if target in names:
             self.lines.move_to(names.index(target))
 
@@ -65,30 +76,19 @@ class QueueListScreen(ListScreen):
         if self.has_class("-zoomed"):
             self.toggle_detail()
             return True
-        return self.clear_filter()
+        return super().leave()
 
     # --- drawing ---
-
-    def _in_order(self, queues: list[QueueSnapshot]) -> list[QueueSnapshot]:
-        """Put the queues that match the filter in the order of the list."""
-        raise NotImplementedError
-
-    def _draw_rows(self, snapshot: Snapshot, now: int) -> None:
-        """Show `_listed`."""
-        raise NotImplementedError
 
     def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
         """Explain the selected queue."""
         raise NotImplementedError
 
     def draw(self, snapshot: Snapshot) -> None:
-        now = self.console.now_ms()
-        self._listed = self._in_order(filter_queues(snapshot.queues, self._filter))
-        self._draw_list_state(snapshot)
-        self._draw_rows(snapshot, now)
+        super().draw(snapshot)
         if self._detailed is None:
             self._detailed = self.selected
-        self._draw_selected(snapshot, now)
+        self._draw_selected(snapshot, self.console.now_ms())
 
     def _draw_selected(self, snapshot: Snapshot, now: int) -> None:
         row = snapshot.queue(self.selected) if self.selected is not None else None
@@ -96,13 +96,6 @@ class QueueListScreen(ListScreen):
             title = short(row.name, 80)
             self.query_one(f"#{self.TITLE}", Rule).show(title, lit=True)
             self._draw_detail(row, snapshot, now)
-
-    def _draw_list_state(self, snapshot: Snapshot) -> None:
-        """Show whether the list is old, and why it is empty when it is."""
-        self.lines.stale = self.has_class("-old")
-        is_filtered_out = self._filter and not self._listed and snapshot.queues
-        self.lines.set_empty(_NO_MATCH if is_filtered_out else self.NO_QUEUES)
-        self.set_class(not self._listed, "-none")
 
     # --- events ---
 
@@ -125,20 +118,6 @@ class QueueListScreen(ListScreen):
         if self.selected is not None:
             self.console.go("jobs", self.selected)
 
-    @property
-    def filter_text(self) -> str:
-        return self._filter
-
-    def set_filter(self, text: str) -> None:
-        self._filter = text
-        self.lines.to_top()
-        self._redraw()
-
     def toggle_detail(self) -> None:
         self.toggle_class("-zoomed")
         self.show(self.snapshot)
-
-    def _redraw(self) -> None:
-        """Draw after a change of what is listed, and say what is needed for it."""
-        self.show(self.snapshot)
-        self.console.set_interests()

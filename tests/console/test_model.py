@@ -12,23 +12,24 @@ import pytest
 from glidemq_console.actions.base import Context
 from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRows
 from glidemq_console.feed.readers.job_pages import PAGE_ROWS, JobPager
+from glidemq_console.model.queues import QueueLine
 from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,
     LinkState,
     Snapshot,
-    Sorting,
     error_groups,
-    filter_queues,
+    matching,
     minute_series,
     settle_link,
-    sort_queues,
 )
 from glidemq_console.screens import frame_text
 from glidemq_console.screens.approvals import text as approval_parts
 from glidemq_console.screens.approvals.card_text import parts_of, streamed_words
 from glidemq_console.screens.commands import completions, parse
+from glidemq_console.screens.queues.columns import COLUMNS
 from glidemq_console.screens.registry import ACTIONS
+from glidemq_console.widgets.lists.columns import sort_items
 from glidemq_console.widgets.styled import width_of
 from glidemq_core.records import (
     Approval,
@@ -51,19 +52,20 @@ def row(number: int) -> JobRow:
 
 
 def test_unknown_values_stand_last_in_both_directions() -> None:
-    queues = [
-        QueueSnapshot(name="a", workers=2),
-        QueueSnapshot(name="b", workers=None),
-        QueueSnapshot(name="c", workers=5),
+    lines = [
+        QueueLine(QueueSnapshot(name="a", workers=2), Snapshot()),
+        QueueLine(QueueSnapshot(name="b", workers=None), Snapshot()),
+        QueueLine(QueueSnapshot(name="c", workers=5), Snapshot()),
     ]
+    workers = next(column for column in COLUMNS if column.key == "workers")
 
-    assert [q.name for q in sort_queues(queues, Sorting("workers", False))] == ["a", "c", "b"]
-    assert [q.name for q in sort_queues(queues, Sorting("workers", True))] == ["c", "a", "b"]
+    assert [line.name for line in sort_items(lines, workers, descending=False)] == ["a", "c", "b"]
+    assert [line.name for line in sort_items(lines, workers, descending=True)] == ["c", "a", "b"]
 
 
 def test_filter_needs_every_word() -> None:
-    assert [q.name for q in filter_queues(QUEUES, "RAG ind")] == ["rag-index"]
-    assert len(filter_queues(QUEUES, "")) == len(QUEUES)
+    assert [q.name for q in matching(QUEUES, "RAG ind", lambda queue: queue.name)] == ["rag-index"]
+    assert len(matching(QUEUES, "", lambda queue: queue.name)) == len(QUEUES)
 
 
 def test_errors_group_by_their_first_line() -> None:

@@ -157,7 +157,7 @@ async def test_a_list_that_is_read_beside_holds_the_row_it_began_with() -> None:
 
     class Lists(App[None]):
         def compose(self) -> ComposeResult:
-            column = Column(key="name", title="NAME", width=10)
+            column = Column[int]("name", "NAME", 10, lambda n, _: str(n))
             yield RowList([column], id="top")
             yield RowList([column], id="held", holds=True)
 

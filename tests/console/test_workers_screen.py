@@ -55,7 +55,7 @@ async def on_workers(pilot: Pilot[int], kinds: list[tuple[str, str]]) -> Workers
     await eventually(lambda: isinstance(pilot.app.screen, WorkersScreen))
     screen = pilot.app.screen
     assert isinstance(screen, WorkersScreen)
-    await eventually(lambda: [(row.kind, row.queue) for row in screen._listed] == kinds)
+    await eventually(lambda: [(row.kind, row.queue) for row in screen.listed] == kinds)
     await pilot.pause()
     return screen
 
@@ -78,7 +78,7 @@ async def test_workers_stalled_jobs_and_unserved_queues_are_listed(
         await started.wait()
         async with console(server_url, (160, 30)) as pilot:
             screen = await on_workers(pilot, [("unserved", "mail"), ("silent", "rag"), ("worker", "chat")])
-            await eventually(lambda: screen._listed[2].running)
+            await eventually(lambda: screen.listed[2].running)
             await pilot.pause()
             text = text_on(pilot)
 
@@ -87,8 +87,8 @@ async def test_workers_stalled_jobs_and_unserved_queues_are_listed(
             assert f"answer {job.id} " in text
             assert "1/3" in text
             assert "2 stalled · 1 queue without worker · 1 worker, 1 running" in text
-            assert screen._listed[2].worker is not None
-            assert screen._listed[2].worker.id == worker.id
+            assert screen.listed[2].worker is not None
+            assert screen.listed[2].worker.id == worker.id
         await worker.close(force=True)
 
 
@@ -126,12 +126,12 @@ async def test_the_filter_finds_jobs_and_sorting_keeps_what_is_wrong_on_top(
         every = [("silent", "rag"), ("worker", "chat"), ("worker", "mail")]
         screen = await on_workers(pilot, every)
         await pilot.press("S")
-        assert [row.queue for row in screen._listed] == ["rag", "mail", "chat"]
+        assert [row.queue for row in screen.listed] == ["rag", "mail", "chat"]
         assert app_of(pilot).console_screen.message == "sorted by queue, highest first"  # type: ignore[union-attr]
         await pilot.press("slash", *"embed", "enter")
-        await eventually(lambda: [row.queue for row in screen._listed] == ["rag"])
+        await eventually(lambda: [row.queue for row in screen.listed] == ["rag"])
         await pilot.press("escape")
-        await eventually(lambda: len(screen._listed) == 3)
+        await eventually(lambda: len(screen.listed) == 3)
 
 
 @pytest.mark.leaves_records
@@ -168,10 +168,10 @@ async def test_hostile_names_are_inert(
         await eventually(lambda: isinstance(pilot.app.screen, WorkersScreen))
         screen = pilot.app.screen
         assert isinstance(screen, WorkersScreen)
-        await eventually(lambda: sum(row.kind == "worker" for row in screen._listed) == len(texts))
-        await eventually(lambda: sum(row.kind == "silent" for row in screen._listed) >= len(texts) - 5)
+        await eventually(lambda: sum(row.kind == "worker" for row in screen.listed) == len(texts))
+        await eventually(lambda: sum(row.kind == "silent" for row in screen.listed) >= len(texts) - 5)
         await pilot.pause()
-        for _ in range(0, len(screen._listed), 10):
+        for _ in range(0, len(screen.listed), 10):
             assert dangerous(text_on(pilot)) == []
             await pilot.press("pagedown")
             await pilot.pause()

@@ -9,25 +9,22 @@ from kits.hostile import CORPUS, dangerous
 from kits.stage import Stage
 from rich.cells import cell_len
 
-from glidemq_console.widgets.lists.columns import Column, Row, arrange
+from glidemq_console.widgets.lists.columns import Column, Row, arrange, row_of
 from glidemq_console.widgets.lists.row_list import RowList
 from glidemq_console.widgets.payload.payload_view import PayloadCard
 from glidemq_console.widgets.styled import Styled, fit, width_of
 from glidemq_console.widgets.token_pane import TokenPane
 
 COLUMNS = (
-    Column(key="id", title="ID", width=6),
-    Column(key="name", title="NAME", width=10, flexible=True),
-    Column(key="age", title="AGE", width=7, right=True, leaves=1),
-    Column(key="why", title="WHY", width=20, leaves=2),
+    Column[int]("id", "ID", 6, lambda n, _: str(n), lambda n: n),
+    Column[int]("name", "NAME", 10, lambda n, _: f"job {n}", flexible=1),
+    Column[int]("age", "AGE", 7, lambda n, _: f"{n}s", right=True, leaves=1),
+    Column[int]("why", "WHY", 20, lambda _, __: Styled("–", "dim"), leaves=2),
 )
 
 
 def rows(start: int, stop: int, offset: int = 0) -> list[Row]:
-    return [
-        Row(n, {"id": str(n), "name": f"job {n}", "age": f"{n}s", "why": Styled("–", "dim")})
-        for n in range(start + offset, stop + offset)
-    ]
+    return [row_of(COLUMNS, n, n, 0) for n in range(start + offset, stop + offset)]
 
 
 # --- parts ---
@@ -208,7 +205,7 @@ async def test_the_sorted_column_says_so_and_an_empty_list_explains_itself() -> 
 
 async def test_an_empty_list_is_painted_again_only_for_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
     painted: list[int] = []
-    lines = RowList([Column(key="name", title="NAME", width=10)])
+    lines = RowList(COLUMNS[1:2])
     draw = lines.render_line
     monkeypatch.setattr(lines, "render_line", lambda y: (painted.append(y), draw(y))[1])
     async with Stage(lines).run_test() as pilot:

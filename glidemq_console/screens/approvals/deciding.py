@@ -12,6 +12,7 @@ from ...text import format as fmt
 from ...widgets.dialog import PromptDialog
 from ..list_screen import ListScreen
 from .card import Review, ReviewCard
+from .columns import ApprovalLine
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SETTLE_S = 0.3
 
 
-class DecidingScreen(ListScreen):
+class DecidingScreen(ListScreen[ApprovalLine]):
     """A screen with a list of jobs that wait and a card; subclasses draw both."""
 
     def __init__(self) -> None:

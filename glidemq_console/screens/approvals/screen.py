@@ -15,17 +15,18 @@ from glidemq_core.errors import GlideMQError
 
 from ...actions.approvals.decisions import ApprovalContext
 from ...actions.approvals.outbox import Answer
-from ...model.approvals import CARD_LIMIT, SORT_COLUMNS, is_same
+from ...model.approvals import CARD_LIMIT, is_same
 from ...model.decisions import gone_words, name_of
 from ...model.snapshot import Interests, Snapshot
 from ...text.safe import clean, short
-from ...widgets.lists.columns import Row
+from ...widgets.lists.columns import sort_items
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
 from ..registry import bindings
 from . import text as say
 from .card import Review, ReviewCard
+from .columns import COLUMNS, ApprovalLine
 from .deciding import DecidingScreen
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 
 #: From this height on the buttons have air round them.
 TALL_HEIGHT = 36
+#: Columns that sort: what the head calls the order, and what is said of it.
+SORTS = {
+    "in": ("deadline", "soonest deadline first"),
+    "waits": ("waiting", "longest wait first"),
+    "cost": ("cost", "dearest first"),
+}
 
 
 class ApprovalsScreen(DecidingScreen):
@@ -42,6 +49,7 @@ class ApprovalsScreen(DecidingScreen):
     SCOPE = "approvals"
     TAB = "approvals"
     LIST, OPEN = "inbox-list", "approvals.open"
+    COLUMNS = COLUMNS
     # The card stands beside the list.
     BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     BINDINGS = bindings(SCOPE)
@@ -64,12 +72,13 @@ class ApprovalsScreen(DecidingScreen):
         super().__init__()
         #: What is being read whole: a refresh meanwhile does not begin anew.
         self._reads: Approval | None = None
+        self._sorted_by = COLUMNS[0]
 
     def body(self) -> ComposeResult:
         yield StatusLine(id="inbox-head")
         yield Rule(id="inbox-rule")
         with Horizontal(id="inbox"):
-            yield RowList(say.COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
+            yield RowList(COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
             yield Review(id="review")
 
     def on_mount(self) -> None:
@@ -141,6 +150,9 @@ class ApprovalsScreen(DecidingScreen):
         self.review.set_class(self.app.size.height >= TALL_HEIGHT, "-tall")
         super().resized()
 
+    def key_of(self, item: ApprovalLine) -> JobRef:
+        return item.one.ref
+
     # --- drawing -------------------------------------------------------------------------------------------
 
     def draw(self, snapshot: Snapshot) -> None:
@@ -151,15 +163,15 @@ class ApprovalsScreen(DecidingScreen):
             self.set_class(True, "-none")
             return
         self._take(inbox)
-        items, outbox = self._listed.in_order(), self.console.outbox
-        rows = [
-            Row(one.ref, say.cells(one, outbox.of(one.ref), now, sending=outbox.is_sending(one.ref)))
-            for one in items
-        ]
+        column, outbox = self._sorted_by, self.console.outbox
+        waiting = sorted(self._listed.items.values(), key=lambda one: (one.queue, one.id))
+        shown = [ApprovalLine(one, outbox.of(one.ref), outbox.is_sending(one.ref)) for one in waiting]
+        self.listed = sort_items(shown, column, descending=not column.rises)
+        rows = [self.row_for(line, now) for line in self.listed]
         lines = self.lines
         before = lines.cursor_key
         lines.stale = self.has_class("-old")
-        lines.set_sort(SORT_COLUMNS[self._listed.sort], descending=False)
+        lines.set_sort(column.key, descending=not column.rises)
         lines.set_empty(
             [[], [dim("Nothing here matches the filter; esc clears it.")]]
             if self._listed.filter and inbox.items
@@ -206,7 +218,7 @@ class ApprovalsScreen(DecidingScreen):
         read = len(inbox.items) - hidden
         left = say.summary(listed, read, max(read, inbox.total - hidden), now)
         shown = f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else "all queues"
-        right = [dim("sort "), Styled(self._listed.sort), Styled("  ")]
+        right = [dim("sort "), Styled(SORTS[self._sorted_by.key][0]), Styled("  ")]
         right.append(Styled(shown, "focus" if self._listed.filter else "dim"))
         if not inbox.complete:
             right.append(dim(" · still searching queues"))
@@ -290,8 +302,7 @@ class ApprovalsScreen(DecidingScreen):
         self.show_keys()
 
     def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
-        self._listed.sort_by_column(event.column)
-        self.show(self.snapshot)
+        self._sort_by(event.column)
 
     def on_row_list_marks_changed(self, event: RowList.MarksChanged) -> None:
         kept = {ref: one for ref, one in self._marked.items() if ref in event.keys}
@@ -376,10 +387,10 @@ class ApprovalsScreen(DecidingScreen):
         return "secrets revealed; v masks them" if self.review.is_revealed else "secrets masked"
 
     def sort_next(self) -> str:
-        self._listed.sort_next()
+        ways = list(SORTS)
+        return self._sort_by(ways[(ways.index(self._sorted_by.key) + 1) % len(ways)])
+
+    def _sort_by(self, key: str) -> str:
+        self._sorted_by = next(column for column in COLUMNS if column.key == key)
         self.show(self.snapshot)
-        return {
-            "deadline": "soonest deadline first",
-            "waiting": "longest wait first",
-            "cost": "dearest first",
-        }[self._listed.sort]
+        return SORTS[key][1]

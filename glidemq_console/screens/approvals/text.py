@@ -11,22 +11,13 @@ from ...model.snapshot import epoch_ms
 from ...text import format as fmt
 from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import short
-from ...widgets.lists.columns import Column
-from ...widgets.styled import Cell, Parts, Styled, dim, hotkey
+from ...widgets.styled import Parts, Styled, dim, hotkey
 from ...widgets.wrapped_text import Paragraph
 from .card_text import HEAD_REASON, streamed_words
 
 if TYPE_CHECKING:
     from glidemq_core.records import Approval
 
-COLUMNS = (
-    Column(key="in", title="IN", width=8),
-    Column(key="job", title="JOB", width=16, flexible=2, sortable=False),
-    Column(key="why", title="WHY", width=12, flexible=3, sortable=False),
-    Column(key="what", title="WHAT", width=12, flexible=True, leaves=2, sortable=False),
-    Column(key="waits", title="WAITS", width=7, right=True, leaves=3),
-    Column(key="cost", title="COST", width=7, right=True, leaves=1),
-)
 EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("Nothing waits for you. A processor asks with job.suspend(reason=…).")],
@@ -47,19 +38,6 @@ def held_parts(pending: Pending, now: int, *, sending: bool) -> Styled:
     """What is about to be sent, and when."""
     glyph, token = ("✓", "success") if pending.verb == "approve" else ("✗", "error")
     return Styled(f"{glyph} {'…' if sending else fmt.countdown(pending.due_ms, now)}", token, "bold")
-
-
-def cells(one: Approval, pending: Pending | None, now: int, *, sending: bool) -> dict[str, Cell]:
-    cost = one.usage.total_cost if one.usage is not None else None
-    look = "dim" if pending is not None else "foreground"
-    return {
-        "in": held_parts(pending, now, sending=sending) if pending is not None else left_parts(one, now),
-        "job": [Styled(f"{short(one.queue)} ", "dim" if pending is not None else ""), dim(short(one.id))],
-        "what": Styled(short(one.name), look),
-        "why": dim(short(one.reason) or "waits for a signal"),
-        "waits": dim(fmt.age(epoch_ms(one.suspended_at), now)),
-        "cost": Styled(fmt.money(cost), "foreground" if cost else "dim"),
-    }
 
 
 def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,30 +12,20 @@ from ...actions.flows import FlowListContext
 from ...model.flows import flow_state, root_of
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
-from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled, dim
+from ..list_screen import ItemListScreen
 from ..registry import bindings
-from . import text as say
+from .columns import COLUMNS
 from .top_up import TopUpScreen
 
 if TYPE_CHECKING:
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow
 
 #: Flows are listed by so many, a page more than is seen; each is read once at least.
 PAGE, MOST = 20, 500
 
-COLUMNS = (
-    Column(key="name", title="FLOW", width=10, flexible=True, sortable=False),
-    Column(key="id", title="ROOT", width=12, leaves=1, flexible=True, sortable=False),
-    Column(key="kind", title="KIND", width=6, leaves=5, sortable=False),
-    Column(key="state", title="STATE", width=14, sortable=False),
-    Column(key="done", title="DONE", width=8, right=True, sortable=False),
-    Column(key="tokens", title="TOKENS", width=7, right=True, leaves=4, sortable=False),
-    Column(key="cost", title="COST", width=9, right=True, leaves=3, sortable=False),
-    Column(key="budget", title="BUDGET", width=23, sortable=False),
-    Column(key="age", title="AGE", width=7, right=True, leaves=2, sortable=False),
-)
 _EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("No flows here yet.")],
@@ -47,20 +38,20 @@ _EMPTY: tuple[Parts, ...] = (
     ],
     [dim("or see some at work:  "), Styled("glidemq demo")],
 )
+_NO_MATCH: tuple[Parts, ...] = ([], [dim("No flow matches the filter; esc clears it.")])
 
 
-class FlowsScreen(TopUpScreen):
+class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
     """Every known flow."""
 
     SCOPE = "flows"
     BINDINGS = bindings(SCOPE)
     TAB = "flows"
     LIST, OPEN = "flow-list", "flows.open"
+    COLUMNS, EMPTY, NO_MATCH = COLUMNS, _EMPTY, _NO_MATCH
 
     def __init__(self) -> None:
         super().__init__()
-        self._filter = ""
-        self._listed: list[Flow] = []
         self._most = 0
 
     def body(self) -> ComposeResult:
@@ -68,8 +59,7 @@ class FlowsScreen(TopUpScreen):
 
     @property
     def selected(self) -> Flow | None:
-        key = self.lines.cursor_key if self.is_up else None
-        return next((flow for flow in self._listed if flow.root == key), None)
+        return self.selected_item
 
     @property
     def _wanted(self) -> int:
@@ -81,10 +71,7 @@ class FlowsScreen(TopUpScreen):
     # --- what the frame calls ---
 
     def interests(self) -> Interests:
-        seen = frozenset(self.lines.visible_keys())
-        return Interests(
-            flows=self._wanted, flows_shown=tuple(flow.root for flow in self._listed if flow.root in seen)
-        )
+        return Interests(flows=self._wanted, flows_shown=tuple(flow.root for flow in self.visible_items()))
 
     def context(self) -> FlowListContext:
         flow = self.selected
@@ -95,11 +82,11 @@ class FlowsScreen(TopUpScreen):
         known = snapshot.flows
         if known is None:
             return []
-        words = fmt.plural(len(self._listed), "flow")
+        words = fmt.plural(len(self.listed), "flow")
         if len(known.items) >= self._most:
             words = f"the first {len(known.items)} flows"
         parts = [dim(words), dim(" · " + ("scan complete" if known.complete else "searching …"))]
-        stuck = sum(1 for flow in self._listed if flow_state(flow)[2] in ("error", "state-paused"))
+        stuck = sum(1 for flow in self.listed if flow_state(flow)[2] in ("error", "state-paused"))
         if stuck:
             parts = [Styled(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), dim(" · "),
                      *parts]  # fmt: skip
@@ -111,37 +98,17 @@ class FlowsScreen(TopUpScreen):
         if isinstance(target, JobRef):
             self.console.open_page("flow", target)
 
-    def leave(self) -> bool:
-        return self.clear_filter()
+    # --- what is listed ---
 
-    # --- drawing ---
+    def items(self, snapshot: Snapshot) -> Sequence[Flow] | None:
+        return None if snapshot.flows is None else snapshot.flows.items
 
-    def draw(self, snapshot: Snapshot) -> None:
-        lines = self.lines
-        known = snapshot.flows
-        if known is None:
-            lines.set_reading()
-            return
-        self._listed = [flow for flow in known.items if self._matches(flow)]
-        lines.stale = self.has_class("-old")
-        if self._filter and known.items and not self._listed:
-            lines.set_empty([[], [dim("No flow matches the filter; esc clears it.")]])
-        else:
-            lines.set_empty(_EMPTY)
-        now = self.console.now_ms()
-        lines.show([Row(flow.root, say.flow_cells(flow, now)) for flow in self._listed])
+    def key_of(self, item: Flow) -> JobRef:
+        return item.root
 
-    def _matches(self, flow: Flow) -> bool:
-        root = root_of(flow)
-        name = root.name if root is not None else ""
-        text = f"{name} {flow.root} {flow.kind} {flow_state(flow)[1]}".lower()
-        return all(word in text for word in self._filter.lower().split())
-
-    # --- events ---
-
-    def on_row_list_highlighted(self) -> None:
-        self.show_keys()
-        self.console.set_interests()
+    def text_of(self, item: Flow) -> str:
+        root = root_of(item)
+        return f"{root.name if root is not None else ''} {item.root} {item.kind} {flow_state(item)[1]}"
 
     # --- actions ---
 
@@ -149,12 +116,3 @@ class FlowsScreen(TopUpScreen):
         flow = self.selected
         if flow is not None:
             self.console.open_page("flow", flow.root)
-
-    @property
-    def filter_text(self) -> str:
-        return self._filter
-
-    def set_filter(self, text: str) -> None:
-        self._filter = text
-        self.lines.to_top()
-        self.show(self.snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,40 +10,31 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 
 from ...actions.flows import FlowPageContext
-from ...model.flows import TreeRow, children_of, tree_rows
-from ...model.snapshot import FlowView, Interests, Snapshot
+from ...model.flows import children_of, tree_rows
+from ...model.snapshot import FlowView, Interests, Snapshot, index_of_key
 from ...text.safe import short
-from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
+from ..list_screen import ListScreen
 from ..registry import bindings
 from . import text as say
+from .columns import TREE_COLUMNS, TreeLine
 from .top_up import TopUpScreen
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import FlowNode
 
-COLUMNS = (
-    Column(key="job", title="JOB", width=20, flexible=True, sortable=False),
-    Column(key="id", title="ID", width=12, leaves=4, sortable=False),
-    Column(key="state", title="STATE", width=16, leaves=5, sortable=False),
-    Column(key="model", title="MODEL", width=16, leaves=3, sortable=False),
-    Column(key="took", title="TOOK", width=7, right=True, leaves=1, sortable=False),
-    Column(key="tokens", title="TOKENS", width=7, right=True, sortable=False),
-    Column(key="cost", title="COST", width=7, right=True, sortable=False),
-    Column(key="note", title="", width=26, flexible=True, sortable=False),
-)
 
-
-class FlowScreen(TopUpScreen):
+class FlowScreen(ListScreen[TreeLine], TopUpScreen):
     """The page of one flow, found from any of its jobs."""
 
     SCOPE = "flow"
     BINDINGS = bindings(SCOPE)
     TAB = "flows"
     LIST, OPEN = "flow-tree", "flow.open"
+    COLUMNS = TREE_COLUMNS
     IS_PAGE = True
     # The budget stands beside the tree.
     BREAKPOINTS: ClassVar = {"-wide": (130, 0)}
@@ -59,14 +51,13 @@ class FlowScreen(TopUpScreen):
     def __init__(self, ref: JobRef) -> None:
         super().__init__()
         self.ref = ref
-        self._rows: list[TreeRow] = []
         self._placed = False
 
     def body(self) -> ComposeResult:
         yield StatusLine(id="flow-head")
         yield Rule(id="flow-rule")
         with Horizontal(id="flow-panes"):
-            yield RowList(COLUMNS, id="flow-tree")
+            yield RowList(TREE_COLUMNS, id="flow-tree")
             yield Rule(id="flow-line")
             with VerticalScroll(id="flow-side", can_focus=False):
                 yield PartsView(id="flow-facts", wraps=True, hang=12)
@@ -78,8 +69,11 @@ class FlowScreen(TopUpScreen):
 
     @property
     def selected(self) -> FlowNode | None:
-        key = self.lines.cursor_key if self.is_up else None
-        return next((row.node for row in self._rows if row.key == key), None)
+        line = self.selected_item
+        return line.node if line is not None else None
+
+    def key_of(self, item: TreeLine) -> Hashable:
+        return item.row.key
 
     # --- what the frame calls ---
 
@@ -110,18 +104,19 @@ class FlowScreen(TopUpScreen):
             head.show([Styled(short(str(self.ref)), "", "bold"), dim(f"   {words}")])
             self.lines.set_empty([] if view is None else [[dim("esc goes back")]])
             if view is not None:
-                self._rows = []
-                self.lines.show([])
+                self.listed = ()
+                self.draw_rows()
             return
         now, flow = self.console.now_ms(), view.flow
         head.show(*say.headline(view, now))
-        self._rows = tree_rows(flow)
         below = children_of(flow)
+        self.listed = [TreeLine(row, view, below) for row in tree_rows(flow)]
         self.lines.stale = self.has_class("-old")
-        self.lines.show([Row(row.key, say.node_cells(row, view, below, now)) for row in self._rows])
+        self.draw_rows()
         if not self._placed and flow.root != self.ref:
             # Found from one of its jobs: that is where the reader looks.
-            self.lines.move_to_key((self.ref, 0))
+            keys = [self.key_of(line) for line in self.listed]
+            self.lines.move_to(index_of_key(keys, (self.ref, 0)))
         self._placed = True
         self._draw_facts(view, now)
 
@@ -138,9 +133,6 @@ class FlowScreen(TopUpScreen):
         self.query_one("#flow-facts", PartsView).show(lines)
 
     # --- events and actions ---
-
-    def on_row_list_highlighted(self) -> None:
-        self.show_keys()
 
     def open_selected(self) -> None:
         node = self.selected

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from ...model.flows import Cap, TreeRow, caps_of, done_of, flow_state, forecast, root_of, took_ms, waits_for
+from ...model.flows import Cap, caps_of, done_of, flow_state, forecast, root_of, waits_for
 from ...model.snapshot import FlowView, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
 from ...widgets.meters import gauge_parts
-from ...widgets.styled import Cell, Parts, Styled, dim, hotkey, label
+from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
@@ -59,23 +59,6 @@ def budget_cell(budget: FlowBudget | None) -> list[Styled]:
             dim(f" {short(worst.name, 30)}")]  # fmt: skip
 
 
-def flow_cells(flow: Flow, now: int) -> dict[str, Cell]:
-    root, (done, total) = root_of(flow), done_of(flow)
-    usage = flow.usage
-    unit = short(usage.cost_unit, 12) or None
-    return {
-        "name": Styled(short(root.name if root is not None else "", 200) or fmt.UNKNOWN),
-        "id": dim(short(str(flow.root), 200)),
-        "kind": dim(flow.kind),
-        "state": state_parts(flow),
-        "done": [Styled(f"{done:,}"), dim(f" / {total:,}{'+' if flow.truncated else ''}")],
-        "tokens": Styled(fmt.count(usage.total_tokens), "" if usage.total_tokens else "dim"),
-        "cost": Styled(fmt.money(usage.total_cost, unit), "" if usage.total_cost else "dim"),
-        "budget": budget_cell(flow.budget),
-        "age": dim(age_parts(flow, now)),
-    }
-
-
 # --- one flow ----------------------------------------------------------------------------------------------
 
 
@@ -101,32 +84,6 @@ def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
     if flow.usage.total_cost:
         right.append(Styled(f"{fmt.money(flow.usage.total_cost, unit)} "))
     return left, right
-
-
-def node_cells(
-    row: TreeRow, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]], now: int
-) -> dict[str, Cell]:
-    node = row.node
-    name = short(node.name, 200) or fmt.UNKNOWN
-    if row.again:
-        return {
-            "job": [Styled(row.lead, "hairline"), dim(f"↑ {name}")],
-            "id": dim(short(str(node.ref), 200)),
-            "note": dim("stands above"),
-        }
-    look = fmt.state_look("paused" if node.parked else "stalled" if node.stalled else node.state)
-    word = "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20)
-    tokens, cost = node.total_tokens, node.total_cost
-    return {
-        "job": [Styled(row.lead, "hairline"), Styled(f"{look.glyph} ", look.style), Styled(name)],
-        "id": dim(short(str(node.ref), 200)),
-        "state": Styled(word, look.style),
-        "model": dim(short(node.model, 80) if node.model else fmt.UNKNOWN),
-        "took": Styled(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else ""),
-        "tokens": Styled(fmt.full(tokens), "" if tokens else "dim"),
-        "cost": Styled(fmt.money(cost), "" if cost else "dim"),
-        "note": note_parts(node, view, below),
-    }
 
 
 def note_parts(node: FlowNode, view: FlowView, below: Mapping[JobRef, Sequence[FlowNode]]) -> Parts:

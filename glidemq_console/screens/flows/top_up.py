@@ -21,7 +21,7 @@ from ...widgets.dialog import Dialog
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled, dim, label
-from ..list_screen import ListScreen
+from ..frame import ConsoleScreen
 from .text import amount_text, node_at
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
         self.dismiss(None)
 
 
-class TopUpScreen(ListScreen):
+class TopUpScreen(ConsoleScreen):
     """A screen on which budgets can be topped up."""
 
     async def ask_top_up(

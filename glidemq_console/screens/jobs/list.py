@@ -14,19 +14,18 @@ from ...model.snapshot import (
     JobList,
     JobsQuery,
     Snapshot,
-    age_ms,
-    epoch_ms,
     shown_state,
     state_count,
 )
 from ...text import format as fmt
 from ...text.safe import short
-from ...widgets.lists.columns import Column, Row
-from ...widgets.lists.row_list import MARGIN, RowList
+from ...widgets.lists.columns import Row
+from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
-from ...widgets.styled import Cell, Parts, Styled, dim
+from ...widgets.styled import Parts, Styled, dim
 from ..list_screen import ListScreen
 from ..registry import bindings
+from .columns import COLUMNS
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobRow
@@ -51,19 +50,6 @@ _ALWAYS = STATES[:7]
 #: Where a queue without jobs opens.
 _FIRST = "waiting"
 
-COLUMNS = (
-    Column(key="id", title="ID", width=10, sortable=False),
-    Column(key="state", title="STATE", width=18, leaves=3, sortable=False),
-    Column(key="name", title="NAME", width=14, flexible=True, sortable=False),
-    Column(key="age", title="AGE", width=7, right=True, sortable=False),
-    Column(key="ran", title="RAN", width=7, right=True, leaves=2, sortable=False),
-    Column(key="tries", title="TRIES", width=5, right=True, leaves=1, sortable=False),
-    Column(key="model", title="MODEL", width=18, leaves=4, sortable=False),
-    Column(key="tokens", title="TOKENS", width=7, right=True, leaves=5, sortable=False),
-    Column(key="cost", title="COST", width=8, right=True, leaves=6, sortable=False),
-    Column(key="why", title="WHY", width=18, flexible=3, sortable=False),
-)
-
 #: What an empty list of a state says, and the command that fills it.
 _EMPTY = {
     ALL: ("Nothing is to be done here.", "glidemq add {queue} NAME --data JSON"),
@@ -83,78 +69,19 @@ _EMPTY = {
 }
 
 
-def job_cells(row: JobRow, now: int) -> dict[str, Cell]:
-    look = fmt.state_look(shown_state(row))
-    created, ran = age_ms(row.created_at, now), ran_ms(row, now)
-    made, most = row.attempts_made, row.max_attempts
-    tries = f"{made}/{most}" if most > 1 else fmt.count(made)
-    return {
-        "id": Styled(short(row.id, 256)),
-        "state": [Styled(f"{look.glyph} ", look.style), Styled(_state_word(row, look.word), look.style)],
-        "name": Styled(short(row.name, 256)),
-        "age": dim(fmt.duration(created)),
-        "ran": dim(fmt.took(ran)),
-        "tries": Styled(tries, "foreground" if row.attempts_made else "dim"),
-        "model": dim(short(row.model, 80) if row.model else fmt.UNKNOWN),
-        "tokens": Styled(fmt.full(row.total_tokens), "foreground" if row.total_tokens else "dim"),
-        "cost": Styled(fmt.money(row.total_cost), "foreground" if row.total_cost else "dim"),
-        "why": why_parts(row, now),
-    }
-
-
-def _state_word(row: JobRow, word: str) -> str:
-    if row.parked:
-        return "parked"
-    return word if word != "unknown" else short(row.state, 18) or word
-
-
-def ran_ms(row: JobRow, now: int) -> int | None:
-    """How long the latest run took or has taken. A failed attempt overwrites its start, so failed jobs say None."""
-    started = epoch_ms(row.processed_at)
-    if started is None:
-        return None
-    if row.state == "active":
-        return max(0, now - started)
-    finished = epoch_ms(row.finished_at)
-    return finished - started if finished is not None and finished > started else None
-
-
-def why_parts(row: JobRow, now: int) -> Parts:
-    if row.state == "suspended" and row.suspend is not None:
-        deadline = epoch_ms(row.suspend.deadline_at)
-        left = "" if deadline is None else f" · {fmt.countdown(deadline, now)} left"
-        reason = short(row.suspend.reason or "waits for a signal", 200)
-        return [Styled(reason, "person"), dim(left)]
-    if row.parked:
-        return [Styled("budget ran out; f shows its flow", "state-paused")]
-    if row.stalled:
-        return [Styled("its worker is silent; another takes it over", "state-stalled")]
-    if row.state in ("delayed", "prioritized") and row.due_at is not None:
-        due = epoch_ms(row.due_at)
-        return [dim(f"in {fmt.countdown(due, now)}"), *_reason(row, "dim")]
-    if row.failed_reason:
-        return _reason(row, "error" if row.state == "failed" else "dim", lead="")
-    return [dim(fmt.UNKNOWN)]
-
-
-def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Styled]:
-    if not row.failed_reason:
-        return []
-    return [Styled(lead + short(row.failed_reason, 200), token)]
-
-
 def state_of(tab: str) -> str | None:
     """The state that a tab lists, None for all of them."""
     return None if tab == ALL else tab
 
 
-class JobsScreen(ListScreen):
+class JobsScreen(ListScreen["JobRow"]):
     """Jobs of one queue."""
 
     SCOPE = "jobs"
     BINDINGS = bindings(SCOPE)
     TAB = "jobs"
     LIST, OPEN = "job-list", "jobs.open"
+    COLUMNS = COLUMNS
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,10 +95,7 @@ class JobsScreen(ListScreen):
 
     @property
     def selected(self) -> JobRow | None:
-        if self._shown is None or not self.is_up:
-            return None
-        key = self.lines.cursor_key
-        return next((row for row in self._shown.rows if row.id == key), None)
+        return self.selected_item
 
     @property
     def selected_state(self) -> str | None:
@@ -245,37 +169,28 @@ class JobsScreen(ListScreen):
         if listing is None or listing.query != self._query:
             self._wait(self._query)
             return
-        self._shown = listing
+        self._shown, self.listed = listing, listing.rows
         self.lines.stale = self.has_class("-old")
         self._empty_words(self._query)
-        self._draw_rows()
+        self.draw_rows()
 
     def _wait(self, query: JobsQuery) -> None:
         if self._shown is not None and self._shown.query != query:
-            self._shown = None
+            self._shown, self.listed = None, ()
             self.lines.clear()
         if self._shown is None:
             self.lines.set_reading()
 
-    def _draw_rows(self, start: int | None = None, end: int | None = None) -> None:
-        """Hand the list the rows on screen and a margin; the others are built when they are looked at."""
-        listing = self._shown
-        if listing is None:
-            return
-        first, last = self.lines.visible_range
-        start = max(0, first - MARGIN) if start is None else start
-        end = max(last + MARGIN, first + self.app.size.height + MARGIN) if end is None else end
-        now = self.console.now_ms()
-        rows = [Row(row.id, self._cells(row, now)) for row in listing.rows[start:end]]
-        self.lines.set_page(len(listing.rows), start, rows)
+    def key_of(self, item: JobRow) -> str:
+        return item.id
 
-    def _cells(self, row: JobRow, now: int) -> dict[str, Cell]:
-        cells = job_cells(row, now)
+    def row_for(self, item: JobRow, now_ms: int) -> Row:
+        row = super().row_for(item, now_ms)
         if self.selected_state is None and not self.lines.shows("state"):
             # States are mixed and there is no room for the word.
-            look = fmt.state_look(shown_state(row))
-            cells["id"] = [Styled(f"{look.glyph} ", look.style), Styled(short(row.id, 256))]
-        return cells
+            look = fmt.state_look(shown_state(item))
+            row.cells["id"] = [Styled(f"{look.glyph} ", look.style), Styled(short(item.id, 256))]
+        return row
 
     def _draw_states(self, snapshot: Snapshot, query: JobsQuery) -> None:
         queue = snapshot.queue(query.queue)
@@ -304,14 +219,6 @@ class JobsScreen(ListScreen):
         self.lines.set_empty([[], [Styled(words)], [], [dim(command)]])
 
     # --- events ---
-
-    def on_row_list_needed(self, event: RowList.Needed) -> None:
-        self._draw_rows(event.start, event.end)
-        self.console.set_interests()
-
-    def on_row_list_highlighted(self) -> None:
-        self.show_keys()
-        self.console.set_interests()
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "states" and self._query is not None:

@@ -8,29 +8,19 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ...model.limits import QueueMeters, is_known
+from ...model.queues import QueueLine
 from ...model.snapshot import Interests, Snapshot
-from ...widgets.lists.columns import Column, Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled, dim
 from ..queue_list import QueueListScreen
 from ..registry import bindings
 from . import text as say
+from .columns import COLUMNS
 
 if TYPE_CHECKING:
     from glidemq_core.records import Limits, QueueSnapshot
 
-COLUMNS = (
-    Column(key="queue", title="QUEUE", width=12, flexible=True, sortable=False),
-    Column(key="rpm", title="RPM", width=22, flexible=True, sortable=False),
-    Column(key="rpm-resets", title="RESETS", width=6, right=True, leaves=2, sortable=False),
-    Column(key="rpm-spark", title="LAST 15 MIN", width=say.ROW_SPARK, leaves=4, sortable=False),
-    Column(key="tpm", title="TPM", width=28, flexible=True, sortable=False),
-    Column(key="tpm-resets", title="RESETS", width=6, right=True, leaves=1, sortable=False),
-    Column(key="tpm-spark", title="LAST 15 MIN", width=say.ROW_SPARK, leaves=3, sortable=False),
-    Column(key="slots", title="RUN", width=9, right=True, leaves=5, sortable=False),
-    Column(key="waits", title="WAIT", width=6, right=True, sortable=False),
-)
 _EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("No queues here yet, so nothing is limited.", "foreground")],
@@ -47,7 +37,8 @@ class LimitsScreen(QueueListScreen):
     TAB = "limits"
     # The groups stand beside the meters.
     BREAKPOINTS: ClassVar = {"-tall": (0, 32), "-wide": (120, 0)}
-    LIST, TITLE, NO_QUEUES, OPEN = "limit-list", "limit-title", _EMPTY, "limits.open"
+    LIST, TITLE, OPEN = "limit-list", "limit-title", "limits.open"
+    COLUMNS, EMPTY = COLUMNS, _EMPTY
     DEFAULT_CSS: ClassVar[str] = """
     LimitsScreen #limit-detail { height: 12; }
     LimitsScreen.-tall #limit-detail { height: 50%; min-height: 14; }
@@ -76,18 +67,13 @@ class LimitsScreen(QueueListScreen):
         return Interests(rows=self._visible_names(), limits=self._detailed)
 
     def status(self, snapshot: Snapshot) -> Parts:
-        return self.with_filter(say.summary(self._listed, self.console.now_ms()))
+        return self.with_filter(say.summary([line.queue for line in self.listed], self.console.now_ms()))
 
     # --- drawing ---
 
-    def _in_order(self, queues: list[QueueSnapshot]) -> list[QueueSnapshot]:
+    def in_order(self, items: list[QueueLine]) -> list[QueueLine]:
         # What has or counts something first, by name: an order that no value changes while it is read.
-        return sorted(queues, key=lambda row: (not _has_limits(row), row.name))
-
-    def _draw_rows(self, snapshot: Snapshot, now: int) -> None:
-        self.lines.show(
-            [Row(row.name, say.limit_cells(row, snapshot.meters.get(row.name), now)) for row in self._listed]
-        )
+        return sorted(items, key=lambda line: not _has_limits(line.queue))
 
     def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
         width = self.app.size.width

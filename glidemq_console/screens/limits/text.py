@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...model.limits import CELL_MS, CELLS, MeterHistory, QueueMeters, held_by, is_known, share_of
+from ...model.limits import CELL_MS, CELLS, MeterHistory, held_by, is_known, share_of
 from ...model.snapshot import age_ms, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
@@ -87,27 +87,22 @@ def by_minute(history: MeterHistory) -> list[float | None]:
     return [max((v for v in group if v is not None), default=None) for group in groups]
 
 
-def limit_cells(row: QueueSnapshot, meters: QueueMeters | None, now: int) -> dict[str, Cell]:
-    held = held_by(row, now)
-    waits = Styled(fmt.count(row.waiting), "warning" if held else "dim", "bold" if held else "")
-    history = meters or QueueMeters()
+def slots_cell(row: QueueSnapshot, now: int) -> Cell:
+    """Jobs that run, of so many at once."""
     cap = row.global_concurrency
-    slots = (
-        [Styled(_amount(row.active), "warning" if "slots" in held else ""), dim(f" / {cap:,}")]
-        if cap is not None
-        else [dim(fmt.count(row.active))]
-    )
-    return {
-        "queue": Styled(short(row.name, 256)),
-        "rpm": meter_cell(row.rpm),
-        "rpm-resets": resets_cell(row.rpm, now),
-        "rpm-spark": sparkline_parts(by_minute(history.rpm), ROW_SPARK, top=row.rpm.max),
-        "tpm": meter_cell(row.tpm),
-        "tpm-resets": resets_cell(row.tpm, now),
-        "tpm-spark": sparkline_parts(by_minute(history.tpm), ROW_SPARK, top=row.tpm.max),
-        "slots": slots,
-        "waits": waits,
-    }
+    if cap is None:
+        return dim(fmt.count(row.active))
+    held = "slots" in held_by(row, now)
+    return [Styled(_amount(row.active), "warning" if held else ""), dim(f" / {cap:,}")]
+
+
+def waits_cell(row: QueueSnapshot, now: int) -> Cell:
+    held = held_by(row, now)
+    return Styled(fmt.count(row.waiting), "warning" if held else "dim", "bold" if held else "")
+
+
+def history_cell(history: MeterHistory, rate: Rate) -> Cell:
+    return sparkline_parts(by_minute(history), ROW_SPARK, top=rate.max)
 
 
 # --- the pane of one queue ---------------------------------------------------------------------------------

@@ -27,29 +27,7 @@ def _shown(text: str, limit: int = 256) -> str:
     return clean(text, single_line=True, limit=limit)
 
 
-def worker_cells(row: WorkerRow, now: int) -> dict[str, Cell]:
-    """The cells of one row."""
-    worker = row.worker
-    oldest = "" if row.oldest_ms is None else fmt.age(row.oldest_ms, now)
-    cells: dict[str, Cell] = {
-        "worker": _who(row),
-        "queue": Styled(_shown(row.queue)),
-        "run": _run(row),
-        "oldest": Styled(oldest, "state-stalled" if row.stalled else "") if oldest else _UNKNOWN,
-        "does": _does(row, now),
-    }
-    if worker is None:
-        return {**cells, "lang": _UNKNOWN, "up": _UNKNOWN, "seen": _UNKNOWN}
-    language = _LANGUAGES.get(worker.language, worker.language)
-    return {
-        **cells,
-        "lang": Styled(_shown(language, 20), "dim"),
-        "up": Styled(fmt.age(epoch_ms(worker.started_at), now), "dim"),
-        "seen": Styled(fmt.duration(age_ms(worker.seen_at, now)), "dim"),
-    }
-
-
-def _who(row: WorkerRow) -> Parts:
+def who(row: WorkerRow) -> Parts:
     if row.kind == "silent":
         look = fmt.state_look("stalled")
         return [Styled(f"{look.glyph} silent", look.style, "bold")]
@@ -58,7 +36,7 @@ def _who(row: WorkerRow) -> Parts:
     return [Styled(_shown(row.process))]
 
 
-def _run(row: WorkerRow) -> Cell:
+def run(row: WorkerRow) -> Cell:
     """Running of slots, or how many jobs were left behind."""
     if row.kind == "silent":
         return Styled(f"{fmt.count(len(row.stalled))} left", "state-stalled")
@@ -69,7 +47,28 @@ def _run(row: WorkerRow) -> Cell:
     return running if worker.concurrency is None else [running, Styled(f"/{worker.concurrency}", "dim")]
 
 
-def _does(row: WorkerRow, now: int) -> Parts:
+def oldest(row: WorkerRow, now: int) -> Cell:
+    """Age of the job that runs longest, or that waits longest for its silent worker."""
+    words = "" if row.oldest_ms is None else fmt.age(row.oldest_ms, now)
+    return Styled(words, "state-stalled" if row.stalled else "") if words else _UNKNOWN
+
+
+def language(row: WorkerRow) -> Cell:
+    if row.worker is None:
+        return _UNKNOWN
+    return Styled(_shown(_LANGUAGES.get(row.worker.language, row.worker.language), 20), "dim")
+
+
+def up(row: WorkerRow, now: int) -> Cell:
+    return _UNKNOWN if row.worker is None else Styled(fmt.age(epoch_ms(row.worker.started_at), now), "dim")
+
+
+def seen(row: WorkerRow, now: int) -> Cell:
+    """Age of its latest sign of life."""
+    return _UNKNOWN if row.worker is None else Styled(fmt.duration(age_ms(row.worker.seen_at, now)), "dim")
+
+
+def does(row: WorkerRow, now: int) -> Parts:
     if row.kind == "silent":
         return _left_behind(row, now)
     if row.kind == "unserved":

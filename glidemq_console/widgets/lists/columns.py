@@ -1,11 +1,14 @@
-"""Columns of a list: fixed widths that leave in a given order when space is short."""
+"""Columns of a list: what stands in them, how they sort, and which leave in a given order when space is short."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Generic, TypeVar
 
 from ..styled import Cell
+
+T = TypeVar("T")
 
 #: Cells between two columns.
 GAP = 2
@@ -13,21 +16,27 @@ GAP = 2
 GUTTER = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
+@dataclass(frozen=True)
+class Column(Generic[T]):
     """A column of a list. Its width never follows the values, so that nothing jumps."""
 
     key: str
     title: str
     width: int
     """Cells; the least for a flexible column."""
+    cell: Callable[[T, int], Cell]
+    """What stands in it for an item, at a time in epoch ms."""
+    sort_key: Callable[[T], Any] | None = None
+    """What it sorts by; unknown (None) stands last in both directions. A column without it does not sort."""
+    _: KW_ONLY
+    rises: bool = False
+    """It is sorted lowest first unless turned round, as names are; figures begin with the highest."""
     right: bool = False
     """Align to the right, as numbers are."""
     flexible: int = 0
     """Its share of the cells that are left."""
     leaves: int = 0
     """Order of leaving when space is short: the highest goes first, 0 stays."""
-    sortable: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,22 @@ class Row:
     cells: dict[str, Cell]
 
 
-def arrange(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
+def row_of(columns: Iterable[Column[T]], key: Hashable, item: T, now_ms: int) -> Row:
+    """Return the row of an item."""
+    return Row(key, {column.key: column.cell(item, now_ms) for column in columns})
+
+
+def sort_items(items: Iterable[T], column: Column[T], *, descending: bool) -> list[T]:
+    """Sort by a column that sorts; what is equal keeps its order, what is unknown stands last in both directions."""
+    key = column.sort_key
+    assert key is not None
+    valued = [(key(item), item) for item in items]
+    known = [pair for pair in valued if pair[0] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=descending)
+    return [item for _, item in known] + [item for value, item in valued if value is None]
+
+
+def arrange(columns: Sequence[Column[Any]], width: int) -> list[tuple[Column[Any], int]]:
     """Return the columns that fit into `width` cells, with their widths."""
     kept = list(columns)
     while _needed(kept) > width:
@@ -48,7 +72,7 @@ def arrange(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
         kept.remove(leaving)
     spare = max(0, width - _needed(kept))
     shares = sum(column.flexible for column in kept)
-    widths: list[tuple[Column, int]] = []
+    widths: list[tuple[Column[Any], int]] = []
     for column in kept:
         # What the shares before took is not shared again, so that nothing is left over.
         extra = spare * column.flexible // shares if column.flexible else 0
@@ -57,7 +81,7 @@ def arrange(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
     return widths
 
 
-def column_at(layout: Sequence[tuple[Column, int]], x: int) -> Column | None:
+def column_at(layout: Sequence[tuple[Column[Any], int]], x: int) -> Column[Any] | None:
     """Return the column under a cell of the line, None left or right of all."""
     left = GUTTER
     for column, width in layout:
@@ -67,5 +91,5 @@ def column_at(layout: Sequence[tuple[Column, int]], x: int) -> Column | None:
     return None
 
 
-def _needed(columns: Sequence[Column]) -> int:
+def _needed(columns: Sequence[Column[Any]]) -> int:
     return GUTTER + sum(column.width + GAP for column in columns)

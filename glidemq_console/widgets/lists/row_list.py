@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -86,7 +86,7 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
 
     def __init__(
         self,
-        columns: Sequence[Column],
+        columns: Sequence[Column[Any]],
         *,
         markable: bool = False,
         holds: bool = False,
@@ -111,7 +111,7 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
         self._touched = False
         self._marks: set[Hashable] = set()
         self._sort: tuple[str, bool] | None = None
-        self._layout: list[tuple[Column, int]] = []
+        self._layout: list[tuple[Column[Any], int]] = []
         self._strips: LRUCache[tuple[int, bool, bool, bool], Strip] = LRUCache(1_000)
         self._asked: tuple[int, int] | None = None
 
@@ -312,7 +312,7 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
             return
         if offset.y < self.header_lines:
             column = column_at(self._layout, offset.x)
-            if column is not None and column.sortable:
+            if column is not None and column.sort_key is not None:
                 self.post_message(self.SortAsked(self, column.key))
         elif (index := round(self.scroll_y) + offset.y - self.header_lines) < self.total:
             self.move_to(index)

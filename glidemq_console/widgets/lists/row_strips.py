@@ -17,7 +17,7 @@ from ..drawn import segments, strip
 from ..styled import Styled, fit, parts_of
 from .columns import GAP, GUTTER, Column, Row
 
-Layout = Sequence[tuple[Column, int]]
+Layout = Sequence[tuple[Column[Any], int]]
 
 
 @dataclass(frozen=True, kw_only=True)

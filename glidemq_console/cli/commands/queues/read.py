@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
-from ....text.format import age, count
+from ....model.queues import QueueLine
+from ....model.snapshot import Snapshot
+from ....screens.queues.columns import COLUMNS
+from ....text.format import count
+from ....widgets.lists.columns import Column, sort_items
 from ...errors import Refusal
 from ...options import QueueOption, Queues, Watching, merged, option
 from ...program import command, unless
 from ...session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Fleet, QueueSnapshot
+    from glidemq_core.records import Fleet
 
-SORT_KEYS = (
-    *("name", "waiting", "active", "delayed", "suspended", "completed", "failed"),
-    *("oldest", "rate", "tokens", "cost", "workers"),
-)
+#: The order asked for, and the column that sorts so.
+SORT_KEYS = {
+    "name": "queue",
+    "waiting": "wait",
+    "active": "run",
+    "delayed": "delay",
+    "suspended": "asked",
+    "completed": "done",
+    "failed": "fail",
+    "oldest": "oldest",
+    "rate": "done/min",
+    "tokens": "tok/s",
+    "cost": "$/h",
+    "workers": "workers",
+}
+#: Columns behind the name; what the console draws as a sign has a word here.
+_SHOWN = ("wait", "run", "delay", "asked", "done", "fail", "done/min", "tok/s", "$/h", "oldest")
+_TITLES = {"asked": "SUSP"}
 
 
 def _sort_key(text: str) -> str:
@@ -60,58 +78,40 @@ async def queues(
 
 
 def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bool) -> None:
-    rows = sorted(fleet.queues, key=lambda row: _order(row, sort))
+    columns = _columns()
+    by = columns[SORT_KEYS[sort]]
+    named = [QueueLine(row, Snapshot()) for row in sorted(fleet.queues, key=lambda row: row.name)]
+    rows = sort_items(named, by, descending=not by.rises)
     if session.json:
         from glidemq_core.records import to_json
 
-        session.out.object({"queues": to_json(rows), "complete": complete, "at_ms": to_json(fleet.at)})
+        session.out.object(
+            {
+                "queues": to_json([line.queue for line in rows]),
+                "complete": complete,
+                "at_ms": to_json(fleet.at),
+            }
+        )
         return
     if not rows:
         session.out.note(
             f"no queues on {session.address}" + ("" if complete else " found yet (--all searches all)")
         )
         return
-    from glidemq_console.model.snapshot import delayed_jobs, ready_jobs
-
-    headers = [
-        "QUEUE",
-        *("WAIT", "RUN", "DELAY", "SUSP", "DONE", "FAIL"),
-        "DONE/MIN",
-        "TOK/S",
-        "COST/H",
-        "OLDEST",
-    ]
+    shown = [columns[key] for key in (*_SHOWN, *(("workers",) if workers else ()))]
+    headers = [_TITLES.get(column.key, column.title) for column in shown]
     table = []
-    for row in rows:
-        name = session.out.safe(row.name, 40) + (" (paused)" if row.paused else "")
-        oldest = age(row.oldest_waiting_at, fleet.at)
-        # As the console tells them: what has a priority is ready, though the wire counts it as delayed.
-        ready, delayed = ready_jobs(row), delayed_jobs(row)
-        numbers = (ready, row.active, delayed, row.suspended, row.completed, row.failed)
-        figures = [count(number) for number in (*numbers, row.completed_per_min, row.tokens_per_s)]
-        cells = [name, *figures, session.out.money(row.cost_per_hour, row.cost_unit), oldest]
-        table.append(cells + ([count(row.workers)] if workers else []))
-    if workers:
-        headers.append("WORKERS")
-    session.out.table(headers, table, right=headers[1:])
+    for line in rows:
+        name = session.out.safe(line.name, 40) + (" (paused)" if line.queue.paused else "")
+        table.append([name, *(session.out.cell(column, line, fleet.at) for column in shown)])
+    session.out.table(["QUEUE", *headers], table, right=headers)
     if not complete:
         session.out.note("the search for queues was cut short; --all finishes it")
 
 
-def _order(row: QueueSnapshot, sort: str) -> tuple[Any, ...]:
-    """Names rise, numbers fall, unknown last."""
-    if sort == "name":
-        return (row.name,)
-    if sort == "oldest":
-        at = row.oldest_waiting_at
-        return (at is None, at.timestamp() if at else 0.0, row.name)
-    attribute = {"rate": "completed_per_min", "tokens": "tokens_per_s", "cost": "cost_per_hour"}.get(
-        sort, sort
+def _columns() -> dict[str, Column[QueueLine]]:
+    """The columns of the console, and what only the command tells."""
+    done = Column[QueueLine](
+        "done", "DONE", 6, lambda line, _: count(line.queue.completed), lambda line: line.queue.completed
     )
-    if attribute in ("waiting", "delayed"):
-        from glidemq_console.model.snapshot import delayed_jobs, ready_jobs
-
-        value = ready_jobs(row) if attribute == "waiting" else delayed_jobs(row)
-    else:
-        value = getattr(row, attribute)
-    return (value is None, -(value or 0), row.name)
+    return {column.key: column for column in (*COLUMNS, done)}

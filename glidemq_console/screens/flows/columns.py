@@ -1,0 +1,130 @@
+"""The columns of the list of flows and of the tree of one: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...model.flows import TreeRow, done_of, root_of, took_ms
+from ...model.snapshot import FlowView
+from ...text import format as fmt
+from ...text.safe import short
+from ...widgets.lists.columns import Column
+from ...widgets.styled import Cell, Styled, dim
+from . import text as say
+
+if TYPE_CHECKING:
+    from glidemq_core.options.job import JobRef
+    from glidemq_core.records import Flow, FlowNode
+
+
+class TreeLine(NamedTuple):
+    """A row of the tree of a flow, with what is known of the whole."""
+
+    row: TreeRow
+    view: FlowView
+    below: Mapping[JobRef, Sequence[FlowNode]]
+
+    @property
+    def node(self) -> FlowNode:
+        return self.row.node
+
+    @property
+    def again(self) -> bool:
+        """The job stands above already; all but its name is told there."""
+        return self.row.again
+
+
+OfFlow = Column["Flow"]
+OfNode = Column[TreeLine]
+
+
+def name(flow: Flow, _now: int) -> Cell:
+    root = root_of(flow)
+    return Styled(short(root.name if root is not None else "", 200) or fmt.UNKNOWN)
+
+
+def done(flow: Flow, _now: int) -> Cell:
+    ended, total = done_of(flow)
+    return [Styled(f"{ended:,}"), dim(f" / {total:,}{'+' if flow.truncated else ''}")]
+
+
+def tokens(flow: Flow, _now: int) -> Cell:
+    return Styled(fmt.count(flow.usage.total_tokens), "" if flow.usage.total_tokens else "dim")
+
+
+def cost(flow: Flow, _now: int) -> Cell:
+    unit = short(flow.usage.cost_unit, 12) or None
+    return Styled(fmt.money(flow.usage.total_cost, unit), "" if flow.usage.total_cost else "dim")
+
+
+COLUMNS = (
+    OfFlow("name", "FLOW", 10, name, flexible=1),
+    OfFlow("id", "ROOT", 12, lambda flow, _: dim(short(str(flow.root), 200)), leaves=1, flexible=1),
+    OfFlow("kind", "KIND", 6, lambda flow, _: dim(flow.kind), leaves=5),
+    OfFlow("state", "STATE", 14, lambda flow, _: say.state_parts(flow)),
+    OfFlow("done", "DONE", 8, done, right=True),
+    OfFlow("tokens", "TOKENS", 7, tokens, right=True, leaves=4),
+    OfFlow("cost", "COST", 9, cost, right=True, leaves=3),
+    OfFlow("budget", "BUDGET", 23, lambda flow, _: say.budget_cell(flow.budget)),
+    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_parts(flow, now)), right=True, leaves=2),
+)
+
+
+# --- the tree of one flow ----------------------------------------------------------------------------------
+
+
+def job(line: TreeLine, _now: int) -> Cell:
+    name = short(line.node.name, 200) or fmt.UNKNOWN
+    lead = Styled(line.row.lead, "hairline")
+    if line.again:
+        return [lead, dim(f"↑ {name}")]
+    look = fmt.state_look(_shown_state(line.node))
+    return [lead, Styled(f"{look.glyph} ", look.style), Styled(name)]
+
+
+def _shown_state(node: FlowNode) -> str:
+    return "paused" if node.parked else "stalled" if node.stalled else node.state
+
+
+def state(line: TreeLine, _now: int) -> Cell:
+    node = line.node
+    if line.again:
+        return ""
+    word = "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20)
+    return Styled(word, fmt.state_look(_shown_state(node)).style)
+
+
+def model(line: TreeLine, _now: int) -> Cell:
+    return "" if line.again else dim(short(line.node.model, 80) if line.node.model else fmt.UNKNOWN)
+
+
+def took(line: TreeLine, now: int) -> Cell:
+    node = line.node
+    return "" if line.again else Styled(fmt.took(took_ms(node, now)), "dim" if node.state != "active" else "")
+
+
+def node_tokens(line: TreeLine, _now: int) -> Cell:
+    used = line.node.total_tokens
+    return "" if line.again else Styled(fmt.full(used), "" if used else "dim")
+
+
+def node_cost(line: TreeLine, _now: int) -> Cell:
+    spent = line.node.total_cost
+    return "" if line.again else Styled(fmt.money(spent), "" if spent else "dim")
+
+
+def note(line: TreeLine, _now: int) -> Cell:
+    return dim("stands above") if line.again else say.note_parts(line.node, line.view, line.below)
+
+
+TREE_COLUMNS = (
+    OfNode("job", "JOB", 20, job, flexible=1),
+    OfNode("id", "ID", 12, lambda line, _: dim(short(str(line.node.ref), 200)), leaves=4),
+    OfNode("state", "STATE", 16, state, leaves=5),
+    OfNode("model", "MODEL", 16, model, leaves=3),
+    OfNode("took", "TOOK", 7, took, right=True, leaves=1),
+    OfNode("tokens", "TOKENS", 7, node_tokens, right=True),
+    OfNode("cost", "COST", 7, node_cost, right=True),
+    OfNode("note", "", 26, note, flexible=1),
+)

@@ -1,0 +1,25 @@
+"""The columns of the list of limits: one line each."""
+
+from __future__ import annotations
+
+from ...model.queues import QueueLine
+from ...text.safe import short
+from ...widgets.lists.columns import Column
+from ...widgets.styled import Styled
+from . import text as say
+
+Of = Column[QueueLine]
+
+COLUMNS = (
+    Of("queue", "QUEUE", 12, lambda line, _: Styled(short(line.name, 256)), flexible=1),
+    Of("rpm", "RPM", 22, lambda line, _: say.meter_cell(line.queue.rpm), flexible=1),
+    Of("rpm-resets", "RESETS", 6, lambda line, now: say.resets_cell(line.queue.rpm, now), right=True, leaves=2),
+    Of("rpm-spark", "LAST 15 MIN", say.ROW_SPARK,
+       lambda line, _: say.history_cell(line.meters.rpm, line.queue.rpm), leaves=4),
+    Of("tpm", "TPM", 28, lambda line, _: say.meter_cell(line.queue.tpm), flexible=1),
+    Of("tpm-resets", "RESETS", 6, lambda line, now: say.resets_cell(line.queue.tpm, now), right=True, leaves=1),
+    Of("tpm-spark", "LAST 15 MIN", say.ROW_SPARK,
+       lambda line, _: say.history_cell(line.meters.tpm, line.queue.tpm), leaves=3),
+    Of("slots", "RUN", 9, lambda line, now: say.slots_cell(line.queue, now), right=True, leaves=5),
+    Of("waits", "WAIT", 6, lambda line, now: say.waits_cell(line.queue, now), right=True),
+)  # fmt: skip
