@@ -5,6 +5,7 @@
 local DAY = 86400000
 local KEEP_S = 2592000 -- 30 days: what is left of a flow that ended
 local SPENT = "Budget exceeded"
+local MOST_OPEN = 10000
 local MOST = 1.7976931348623157e308 -- sums of finite amounts need not be finite
 
 local CATEGORIES = { { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" } } -- caps, and what is used of each
@@ -12,6 +13,22 @@ local CATEGORIES = { { "maxTokens", "usedTokens:" }, { "maxCosts", "usedCost:" }
 -- Root of the queue and flow id that a budget key names.
 local function budget_place(key)
   return key:match("^(.*):budget:([^:]*)$")
+end
+
+-- Note a budget that is made or drawn on in P:budgets (flow ids by the time), so that who adds up the open ones of a
+-- queue need not search for them. It is a hint: the newest MOST_OPEN, until their flow ends. Only for its queue's slot.
+function budgets.note(key, now)
+  local root, flow = budget_place(key)
+  if not root then return end
+  local index = root .. ":budgets"
+  if try("ZADD", index, "NX", util.int(now), flow) == 1 then try("ZREMRANGEBYRANK", index, 0, -MOST_OPEN - 1) end
+  try("EXPIRE", index, KEEP_S)
+end
+
+-- The budget is gone, or its flow has ended.
+function budgets.forget(key)
+  local root, flow = budget_place(key)
+  if root then try("ZREM", root .. ":budgets", flow) end
 end
 
 -- Caps that a budget (its hash as a table) is over: names of the wire, "maxTokens:<category>" for categories.
@@ -108,6 +125,7 @@ end
 local function rest(P, id, key)
   if key == P .. ":budget:" .. id and call("EXISTS", P .. ":budget-parked:" .. id) == 0 then
     call("EXPIRE", key, KEEP_S)
+    budgets.forget(key)
   end
 end
 
@@ -135,7 +153,9 @@ function budgets.settle(P, id, again, now, ended, made)
   if not (f[3] or f[4] or f[5] or f[6]) or f[2] == "1" and is_booked(P, id, made) then return false end
   local spend = { tokens = f[3] or nil, totalTokens = f[4] or nil, costs = f[5] or nil, totalCost = f[6] or nil }
   if again then call("HSET", job, "budgetBooked", "1") end
-  if book_spend(f[1], spend) ~= "refused" then return false end
+  local booked = book_spend(f[1], spend)
+  if booked == "ok" and not (ended and f[1] == P .. ":budget:" .. id) then budgets.note(f[1], now) end
+  if booked ~= "refused" then return false end
   local root, flow = budget_place(f[1])
   if not root then return false end
   local mark = P .. ":" .. id .. ":" .. util.int(now)
@@ -162,6 +182,7 @@ register("budget_book", {}, function(P, args)
   local old = call("ZRANGEBYSCORE", marks, "-inf", util.int(newest - 1000 * KEEP_S), "LIMIT", 0, 100)
   if #old > 0 then call("ZREM", marks, unpack(old)) end
   call("EXPIRE", marks, KEEP_S)
+  budgets.note(key, at)
   return { book_spend(key, cjson.decode(args[2])) }
 end)
 

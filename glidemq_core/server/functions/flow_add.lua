@@ -129,6 +129,7 @@ register("add_flow", {}, function(P, args)
       -- What an earlier flow of the same id left must not count.
       call("UNLINK", budget_key, root.root .. ":budget-parked:" .. root.id)
       call("HSET", budget_key, unpack(budget.fields))
+      budgets.note(budget_key, now)
     end
   end
   local waiting = {}

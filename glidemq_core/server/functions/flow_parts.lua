@@ -33,6 +33,7 @@ register("make_flow", {}, function(P, args)
     entry.budget = budget.key
     call("UNLINK", budget.key, (budget.key:gsub(":budget:([^:]*)$", ":budget-parked:%1")))
     call("HSET", budget.key, unpack(budget.fields))
+    budgets.note(budget.key, now)
   end
   note(P, token, entry, now)
   local made, at, number = {}, 5, 0
@@ -135,7 +136,10 @@ register("undo_flow", {}, function(P, args)
     end
   end
   if call("EXISTS", list) == 1 then return { "more" } end
-  if entry.budget then call("UNLINK", entry.budget) end
+  if entry.budget then
+    call("UNLINK", entry.budget)
+    budgets.forget(entry.budget)
+  end
   call("HDEL", P .. ":flow-parts", token)
   return { "done" }
 end)
