@@ -331,3 +331,65 @@ async def test_a_parked_job_promoted_by_hand_is_parked_again(
         await queue.promote_job("1")
         await eventually(lambda: len(told) == 2)
         assert await parked_are(queue, {"1"})
+
+
+# Which are open ----------------------------------------------------------------------------------------------
+
+
+async def open_budgets(connection: Connection, queue: str) -> list[str]:
+    """Flows whose budget is noted as open, oldest first."""
+    noted = await connection.command("ZRANGE", f"glide:{{{queue}}}:budgets", 0, -1)
+    return [flow.decode() for flow in noted]
+
+
+async def test_a_budget_is_noted_as_open_until_its_flow_ends(connection: Connection) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        await job.report_usage(total_tokens=1)
+
+    async with FlowProducer(connection) as producer:
+        budget = Budget(max_total_tokens=10_000)
+        small = await producer.add(FlowJob("root", "q", children=[FlowJob("leaf", "q")]), budget=budget)
+        leaves = [FlowJob("leaf", "q") for _ in range(520)]
+        large = await producer.add(FlowJob("root", "q", children=leaves), budget=budget)
+        assert await open_budgets(connection, "q") == [small.job.id, large.job.id]
+        assert 0 < await connection.command("TTL", "glide:{q}:budgets") <= 30 * 86_400
+
+        async with worker_of(connection, "q", process, concurrency=50) as worker:
+            await worker.drain()
+
+    assert await open_budgets(connection, "q") == []
+
+
+async def test_a_budget_that_another_made_is_noted_when_it_is_drawn_on(connection: Connection) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        await job.report_usage(total_tokens=1)
+
+    async with FlowProducer(connection) as producer, Queue[Any, Any]("q", connection) as queue:
+        root = await producer.add(
+            FlowJob("root", "q", children=[FlowJob("leaf", "leaves")]), budget=Budget(max_total_tokens=10)
+        )
+        await connection.command("DEL", "glide:{q}:budgets")
+
+        async with worker_of(connection, "leaves", process) as worker:
+            await worker.drain()
+
+        assert await open_budgets(connection, "q") == [root.job.id]
+        await queue.obliterate(force=True)
+        assert await open_budgets(connection, "q") == []
+
+
+@pytest.mark.leaves_records
+async def test_a_foreign_key_in_place_of_the_note_hinders_nobody(connection: Connection) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        await job.report_usage(total_tokens=1)
+
+    await connection.command("SET", "glide:{q}:budgets", "foreign")
+    async with FlowProducer(connection) as producer, Queue[Any, Any]("q", connection) as queue:
+        made = await producer.add(FlowJob("root", "q"), budget=Budget(max_total_tokens=10))
+        async with worker_of(connection, "q", process) as worker:
+            await worker.drain()
+        job = await queue.get_job(made.job.id)
+
+    assert job is not None
+    assert job.state == "completed"
+    assert await connection.command("GET", "glide:{q}:budgets") == b"foreign"

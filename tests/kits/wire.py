@@ -36,6 +36,7 @@ OWN_KEYS = (
     "*:replayed:*",
     "*:turn:*",
     "*:deliveries:*",
+    "*:budgets",
 )
 OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
 

@@ -11,7 +11,18 @@ from kits.hostile import CORPUS
 from kits.watch import viewer_url
 from prometheus_client.parser import text_string_to_metric_families
 
-from glidemq_core import Budget, FlowJob, FlowProducer, Job, JobOptions, NewJob, Queue, RateLimit, TokenLimit, Worker
+from glidemq_core import (
+    Budget,
+    FlowJob,
+    FlowProducer,
+    Job,
+    JobOptions,
+    NewJob,
+    Queue,
+    RateLimit,
+    TokenLimit,
+    Worker,
+)
 from glidemq_core.errors import UnrecoverableError
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection

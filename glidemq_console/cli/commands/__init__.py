@@ -22,6 +22,7 @@ FAMILIES = (
     "jobs.add",
     "worker",
     "queues.workers_usage",
+    "queues.metrics",
     "queues.audit",
     "queues.events",
     "server",

@@ -45,6 +45,8 @@ class Exporter:
 
     async def _read(self) -> str:
         session = await self._watch._open()
+        if self._names is None:
+            await session.queues.known()
         names = await session.names(self._names)
         gauges = await read_gauges(session, names)
         families = [_up(True), *_queue_families(gauges, session.reader.now_ms())]
