@@ -115,42 +115,62 @@ def _default(option: Any) -> str:
     return f" Default: `{value}`."
 
 
+#: What stands in the table of keys where a key works: it looks, changes, asks first, or has a name typed.
+_DANGER_MARKS = ("•", "•", "?", "!")
+
+
 def keys_page() -> str:
     """The key reference of the console."""
-    from glidemq_console.actions.base import EVERYWHERE, Danger
-    from glidemq_console.screens.help import _MOVES
-    from glidemq_console.screens.registry import ACTIONS, key_text
+    from glidemq_console.actions import keys
+    from glidemq_console.actions.base import EVERYWHERE, Action
+    from glidemq_console.screens.registry import ACTIONS
 
-    asks = {
-        Danger.NONE: "",
-        Danger.CHANGE: "changes",
-        Danger.CONFIRM: "changes, asks first",
-        Danger.TYPED: "destroys, the name has to be typed",
+    def mark(meaning: keys.Meaning, scope: str) -> str:
+        found = [a for a in ACTIONS.values() if meaning in a.meanings and a.scope in (scope, EVERYWHERE)]
+        return _DANGER_MARKS[max(action.danger for action in found)] if found else ""
+
+    shown = {
+        letter: scope
+        for letter, scope in keys.SCREEN_LETTERS.items()
+        if any(action.scope == scope for action in ACTIONS.values())
     }
-    lines = [
-        "# Keys of the console",
-        "",
-        NOTE,
-        "",
-        "`?` shows the keys of the screen you are on, with the reason where one does not work now. `^` is ctrl. What",
-        "has a name on the `:` line can be typed there; tab completes it.",
-        "",
-    ]
-    scopes = dict.fromkeys([EVERYWHERE, *(action.scope for action in ACTIONS.values())])
-    for scope in scopes:
-        rows = [
-            (
-                " ".join(f"`{key_text(key)}`" for key in action.keys),
-                f"`:{action.command}`" if action.command else "",
-                action.help,
-                asks[action.danger],
-            )
-            for action in ACTIONS.values()
-            if action.scope == scope
-        ]
-        lines += [f"## {scope}", "", *table(("Keys", "Command", "Does", "Changes anything?"), rows)]
-    lines += ["## lists", "", *table(("Keys", "Do"), ((f"`{keys}`", words) for keys, words in _MOVES))]
-    return "\n".join(lines).rstrip() + "\n"
+    tabs = [meaning for action in ACTIONS.values() for meaning in action.meanings if action.id[:3] == "go."]
+    rows = []
+    for meaning in (*tabs, *(one for one in keys.TABLE if any(mark(one, scope) for scope in shown.values()))):
+        cells = [mark(meaning, scope) for scope in shown.values()]
+        rows.append((" ".join(f"`{keys.key_text(key)}`" for key in meaning.keys), meaning.words, *cells))
+    typed: list[Action[Any]] = [action for action in ACTIONS.values() if action.command is not None]
+    letters = ", ".join(f"**{letter}** {scope}" for letter, scope in shown.items())
+    return (
+        "\n".join(
+            [
+                "# Keys of the console",
+                "",
+                NOTE,
+                "",
+                "A key means one thing or nothing. Lower case looks or can be undone, capitals change for good and",
+                "ask. `?` in the console shows the keys of the screen you are on, with the reason where one does",
+                "not work now.",
+                "",
+                f"{letters.replace('**P** job', '**P** one job').replace('**G** flow,', '**G** one flow,')}.",
+                "• works, ? asks first, ! wants the name typed; `^` is ctrl.",
+                "",
+                *table(("Key", "Means", *shown), rows),
+                "## Moving",
+                "",
+                *table(("Keys", "Do"), ((f"`{names}`", words) for names, words in keys.MOVES)),
+                "## Dialogs",
+                "",
+                *table(("Keys", "Do"), ((f"`{names}`", words) for names, words in keys.DIALOG_KEYS)),
+                "## Commands",
+                "",
+                "Typed after `:`; tab completes them, and what they work on.",
+                "",
+                *table(("Command", "Does"), ((f"`:{action.command}`", action.help) for action in typed)),
+            ]
+        ).rstrip()
+        + "\n"
+    )
 
 
 def json_page() -> str:

@@ -18,6 +18,7 @@ from textual.screen import ModalScreen, Screen
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
+from .actions.keys import key_text
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .config.console import ConsoleConfig
@@ -32,11 +33,11 @@ from .runtime.type_ahead import TypeAhead
 from .screens.command_line import CommandLine
 from .screens.commands import parse
 from .screens.frame import ConsoleScreen, is_too_small
-from .screens.registry import ACTIONS, bindings, in_scope, key_text
+from .screens.registry import ACTIONS, bindings, in_scope
 from .screens.table import PAGES, SCREENS, make
 from .text.ascii_fallback import ascii_filter
 from .text.format import plural
-from .text.safe import clean
+from .text.safe import clean, short
 from .theme.files import load_themes, no_color, pick_theme, register_themes, variable_defaults
 
 if TYPE_CHECKING:
@@ -288,8 +289,18 @@ class ConsoleApp(ResilientApp):
         if await may_leave(self, self.outbox):
             self.exit(0)
 
+    def redraw(self) -> None:
+        self.refresh(repaint=True, layout=True)
+
+    async def show_audit(self, queue: str, job_id: str | None = None) -> None:
+        from .screens.overlays.audit import AuditScreen
+
+        entries = await self.feed.audit(queue, job_id)
+        name = short(queue if job_id is None else f"{queue}:{job_id}", 120)
+        self.push_screen(AuditScreen(name, entries, self, of_queue=job_id is None))
+
     def show_help(self) -> None:
-        from .screens.help import HelpScreen
+        from .screens.overlays.help import HelpScreen
 
         screen = self.console_screen
         if screen is not None:
@@ -305,12 +316,7 @@ class ConsoleApp(ResilientApp):
             # What is on screen is not yet what the key was meant for.
             self.call_after_refresh(self.action_act, action_id)
             return
-        action = ACTIONS[action_id]
-        retry = ACTIONS["refresh"]
-        if not self.snapshot.has_data and set(action.keys) & set(retry.keys):
-            # Before the first answer there is nothing to reject or replay: the key tries again on every screen.
-            action = retry
-        self.act(action, screen.context())
+        self.act(ACTIONS[action_id], screen.context())
 
     def act(self, action: Action[Any], context: Context) -> None:
         reason = action.unavailable(context)

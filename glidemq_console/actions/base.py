@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from ..text.safe import short
+from .keys import Meaning
 from .protocols import Console, Page
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ class Action(Generic[C]):
     title: str
     #: One sentence for help and palette.
     help: str
-    #: Textual key names.
-    keys: tuple[str, ...] = ()
+    #: What its keys mean, see `keys`; none leaves it to the `:` line.
+    meanings: tuple[Meaning, ...] = ()
     #: Screen it belongs to, or `everywhere`.
     scope: str = EVERYWHERE
     danger: Danger = Danger.NONE
@@ -159,6 +160,11 @@ class Action(Generic[C]):
     command: str | None = None
     #: What the words after the command are; None allows none.
     takes: Words | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Textual key names; the first is the one that is shown."""
+        return tuple(key for meaning in self.meanings for key in meaning.keys)
 
     @property
     def opens_dialog(self) -> bool:
@@ -186,7 +192,7 @@ class Actions(list[Action[C]]):
         self._scope = scope
 
     def __call__(
-        self, id: str, *keys: str, title: str | None = None, **options: Unpack[Options[C]]
+        self, id: str, *meanings: Meaning, title: str | None = None, **options: Unpack[Options[C]]
     ) -> Callable[[Run[C]], Action[C]]:
         """Add an action; one that changes something is added by `changes`."""
         name = id.rpartition(".")[2]
@@ -196,7 +202,7 @@ class Actions(list[Action[C]]):
         def add(run: Run[C]) -> Action[C]:
             action = Action(
                 id=id,
-                keys=keys,
+                meanings=meanings,
                 scope=self._scope,
                 title=title or name.replace("-", " "),
                 help=run.__doc__ or "",
@@ -209,8 +215,21 @@ class Actions(list[Action[C]]):
         return add
 
     def changes(
-        self, id: str, *keys: str, title: str | None = None, **options: Unpack[Options[C]]
+        self, id: str, *meanings: Meaning, title: str | None = None, **options: Unpack[Options[C]]
     ) -> Callable[[Run[C]], Action[C]]:
         """Add an action that changes something; with `ask` it cannot simply be undone."""
         options.setdefault("danger", Danger.CONFIRM if "ask" in options else Danger.CHANGE)
-        return self(id, *keys, title=title, **options)
+        return self(id, *meanings, title=title, **options)
+
+
+def on_screen(scope: str, actions: Iterable[Action[C]]) -> list[Action[C]]:
+    """Give actions that several screens share to one of them. The `:` line knows each command once: the list's."""
+    return [
+        replace(
+            action,
+            id=f"{scope}.{action.id}",
+            scope=scope,
+            command=action.command if scope == "jobs" else None,
+        )
+        for action in actions
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..model.decisions import taken_back_words
 from ..model.snapshot import LinkState
+from . import keys
 from .base import Action, Actions, Context, Words
 
 ACTIONS: Actions[Context] = Actions()
@@ -16,7 +17,7 @@ def go_action(name: str, key: str) -> Action[Context]:
         id=f"go.{name}",
         title=name,
         help=f"Go to {name}.",
-        keys=(key,),
+        meanings=(keys.go_to(key, name),),
         run=lambda context: context.console.go(name),
         command=name,
     )
@@ -26,7 +27,7 @@ def _cannot_undo(context: Context) -> str | None:
     return None if context.console.outbox.pending else "no decision is held back"
 
 
-@ACTIONS("undo", "z", why_not=_cannot_undo, footer=47, command="undo")
+@ACTIONS("undo", keys.UNDO, why_not=_cannot_undo, footer=47, command="undo")
 def _undo(context: Context) -> str | None:
     """Take back what was decided last, as a whole, while it is still held back."""
     taken = context.console.outbox.take_back(context.page.undoes())
@@ -40,50 +41,84 @@ def _cannot_filter(context: Context) -> str | None:
     return None if context.page.filters() else "nothing to filter on this screen"
 
 
-@ACTIONS("filter", "slash", why_not=_cannot_filter, footer=70)
+@ACTIONS("filter", keys.FILTER, why_not=_cannot_filter, footer=70)
 def _filter(context: Context) -> None:
     """Keep only the rows whose name contains what you type, jobs also by id, model and error."""
     context.page.open_filter()
 
 
-@ACTIONS("command", "colon", footer=80)
+@ACTIONS("command", keys.COMMAND, footer=80)
 def _command(context: Context) -> None:
     """Type a command; tab completes it."""
     context.page.open_command_line()
 
 
-@ACTIONS("help", "question_mark", "f1", footer=90, command="help")
+@ACTIONS("help", keys.HELP, footer=90, command="help")
 def _help(context: Context) -> None:
     """Show every key of this screen."""
     context.console.show_help()
 
 
-@ACTIONS("palette", "ctrl+p", prompts=True)
+@ACTIONS("palette", keys.PALETTE, prompts=True)
 def _palette(context: Context) -> None:
     """Search everything that can be done here."""
     context.console.action_command_palette()
 
 
-@ACTIONS("refresh", "r", "ctrl+r", command="refresh")
+@ACTIONS("refresh", keys.REFRESH, command="refresh")
 def _refresh(context: Context) -> str:
     """Read again now; while the connection is lost, try again now."""
     context.console.feed.refresh_now()
     return "trying again" if context.snapshot.link.state is LinkState.LOST else "reading again"
 
 
-@ACTIONS("back", "escape", footer=65)
-def _back(context: Context) -> None:
-    """Step back: close what is open, clear the filter, return to where you came from."""
+@ACTIONS("redraw", keys.REDRAW, command="redraw")
+def _redraw(context: Context) -> None:
+    """Draw the whole terminal again, when something else has written on it."""
+    context.console.redraw()
+
+
+@ACTIONS("close", keys.CLOSE, title="back", footer=65)
+def _close(context: Context) -> None:
+    """Close the innermost that is open: line, zoom, marks, filter; else go back."""
     context.page.step_back()
 
 
-@ACTIONS("theme", "ctrl+t", takes=_THEME)
+@ACTIONS("back", keys.BACK, command="back")
+def _back(context: Context) -> None:
+    """Go back where you came from."""
+    context.page.go_back()
+
+
+# --- copies ------------------------------------------------------------------------------------------------
+
+
+def _copied(context: Context, *, other: bool) -> str:
+    found = context.page.copies(other=other)
+    if found is None:
+        return "it has no other form" if other and context.page.copies(other=False) else "nothing to copy"
+    return context.console.copy_text(*found)
+
+
+@ACTIONS("copy", keys.COPY, footer=72)
+def _copy(context: Context) -> str:
+    """Copy what is selected to the clipboard: its name, or the text that is read."""
+    return _copied(context, other=False)
+
+
+@ACTIONS("copy-other", keys.COPY_OTHER, title="copy other")
+def _copy_other(context: Context) -> str:
+    """Copy the other form of what is selected: JSON, a path in a payload, the name of a text's job."""
+    return _copied(context, other=True)
+
+
+@ACTIONS("theme", keys.THEME, takes=_THEME)
 def _theme(context: Context) -> str:
     """Change the theme; without a name, take the next one."""
     return context.console.choose_theme(context.words[0] if context.words else None)
 
 
-@ACTIONS("quit", "q", "ctrl+q", prompts=True, command="quit")
+@ACTIONS("quit", keys.QUIT, prompts=True, command="quit")
 async def _quit(context: Context) -> None:
     """Leave the console; nothing on the server depends on it."""
     await context.console.leave()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from ..model.flows import TopUpRequest, caps_of, root_of
 from ..text.format import plural
 from ..text.safe import short
-from .base import Action, Actions, Context, P_co, PageContext, Question, Unchanged, Words
+from . import keys, shared
+from .base import Action, Actions, Context, P_co, PageContext, Question, Unchanged, Words, on_screen
 from .jobs import control as jobs
+from .jobs import timing
 from .protocols import Page
 
 if TYPE_CHECKING:
@@ -35,8 +37,10 @@ class FlowsPage(Page, Protocol):
         """Ask how much to add to a budget; None for nothing. `name` is safe text."""
 
 
-class FlowPage(FlowsPage, jobs.CopyPage, Protocol):
+class FlowPage(FlowsPage, Protocol):
     """The page of one flow, as its actions know it."""
+
+    def fold(self, folded: bool) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,6 @@ FlowListContext: TypeAlias = FlowContext[FlowsPage]
 FlowPageContext: TypeAlias = FlowContext[FlowPage]
 _LIST: Actions[FlowListContext] = Actions("flows")
 _PAGE: Actions[FlowPageContext] = Actions("flow")
-_FROM_JOBS: Actions[Context] = Actions()
 _OPEN: Actions[Context] = Actions()
 
 
@@ -74,13 +77,13 @@ def _needs_flow(context: FlowListContext) -> str | None:
     return None if context.flow is not None else "no flow is selected"
 
 
-@_LIST("flows.open", "enter", why_not=_needs_flow, footer=10)
+@_LIST("flows.open", keys.OPEN, why_not=_needs_flow, footer=10)
 def _open(context: FlowListContext) -> None:
     """Open the selected flow: its jobs, its budget, what keeps it."""
     context.page.open_selected()
 
 
-@_PAGE("flow.open", "enter", title="job", why_not=jobs.needs_job, footer=10)
+@_PAGE("flow.open", keys.OPEN, title="job", why_not=jobs.needs_job, footer=10)
 def _open_job(context: FlowListContext) -> None:
     """Open the page of the selected job."""
     context.page.open_selected()
@@ -98,7 +101,7 @@ def _cannot_top_up(context: FlowListContext) -> str | None:
     return None if caps_of(flow.budget) else "its budget has no cap that could be raised"
 
 
-@_LIST.changes("flows.top-up", "T", why_not=_cannot_top_up, prompts=True, footer=20)
+@_LIST.changes("flows.top-up", keys.TOP_UP, why_not=_cannot_top_up, prompts=True, footer=20)
 async def _top_up(context: FlowListContext) -> str:
     """Raise the caps of the flow's budget and let its parked jobs go on; shows first what would happen."""
     assert context.flow is not None
@@ -161,7 +164,17 @@ def _cannot_retry(context: FlowListContext) -> str | None:
     return jobs.needs_job(context) or found
 
 
-@_PAGE.changes("flow.retry", "R", why_not=_cannot_retry, footer=30)
+def _ask_retry(context: FlowListContext) -> Question:
+    job = _failed_job(context)
+    assert job is not None
+    return Question(
+        title=f"Retry {_named(context, job)}?",
+        body="It waits again and runs with all its attempts. This cannot be undone.",
+        yes="Retry",
+    )
+
+
+@_PAGE.changes("flow.retry", keys.RUN, why_not=_cannot_retry, ask=_ask_retry, footer=30)
 async def _retry(context: FlowListContext) -> str:
     """Let the selected failed job run again, or the failed child that keeps the selected parent."""
     job = _failed_job(context)
@@ -190,7 +203,7 @@ def _ask_release(context: FlowListContext) -> Question:
 
 
 @_PAGE.changes(
-    "flow.release", "L", title="release parent", why_not=_cannot_release, ask=_ask_release, footer=40
+    "flow.release", keys.RELEASE, title="release parent", why_not=_cannot_release, ask=_ask_release, footer=40
 )
 async def _release(context: FlowListContext) -> str:
     """Release a parent from the children that failed or are gone: it runs without them."""
@@ -207,14 +220,27 @@ async def _release(context: FlowListContext) -> str:
 
 _PAGE += (
     replace(action, id=f"flow.{action.id}", scope="flow", footer=footer, command=None)
-    for action, footer in ((jobs.remove, 50), (jobs.follow, 60), (jobs.copy, None))
+    for action, footer in (
+        (jobs.promote, None),
+        (jobs.remove, 50),
+        (timing.edit, None),
+        (jobs.follow, 60),
+        (jobs.open_page, None),
+        *((sibling, None) for sibling in shared.SIBLINGS),
+    )
 )
 
 
-@_FROM_JOBS("flow", "f", why_not=jobs.needs_job, footer=52)
-def _open_flow(context: Context) -> None:
-    """Open the flow that the job belongs to."""
-    context.console.open_page("flow", context.needed_job)
+@_PAGE("flow.fold", keys.PREVIOUS, why_not=jobs.needs_job)
+def _fold(context: FlowPageContext) -> None:
+    """Fold what the selected job waits for."""
+    context.page.fold(True)
+
+
+@_PAGE("flow.unfold", keys.NEXT, why_not=jobs.needs_job)
+def _unfold(context: FlowPageContext) -> None:
+    """Unfold what the selected job waits for."""
+    context.page.fold(False)
 
 
 @_OPEN("open-flow", title="flow", why_not=jobs.needs_job, command="flow", takes=Words("job"))
@@ -223,10 +249,5 @@ def _open_flow_by_name(context: Context) -> None:
     context.console.open_page("flow", context.needed_job)
 
 
-ACTIONS: tuple[Action[Any], ...] = (
-    *_LIST,
-    *_PAGE,
-    *jobs.on_screen("jobs", _FROM_JOBS),
-    *jobs.on_screen("job", _FROM_JOBS),
-    *_OPEN,
-)
+_LIST += on_screen("flows", (shared.hold,))
+ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_PAGE, *_OPEN)

@@ -14,7 +14,7 @@ from .base import Action, Context, Danger, Question, Unchanged
 from .protocols import Console
 
 if TYPE_CHECKING:
-    from ..widgets.dialog import ConfirmDialog
+    from ..widgets.dialogs.dialog import ConfirmDialog
 
 
 T = TypeVar("T", int, tuple[int, int])
@@ -45,7 +45,7 @@ async def perform(action: Action[Any], context: Context) -> None:
 
 def _dialog(question: Question) -> ConfirmDialog:
     # Dialogs are loaded when the first one is opened: what is on screen first must not wait for them.
-    from ..widgets.dialog import ConfirmDialog
+    from ..widgets.dialogs.dialog import ConfirmDialog
 
     title, body = question.title, question.body
     return ConfirmDialog(title, body, yes=question.yes, no=question.no, type_this=question.type_this)
@@ -55,7 +55,7 @@ async def ask_value(
     context: Context, title: str, body: str, value: str, parse: Callable[[str], T | str]
 ) -> T | None:
     """Ask for a value that `parse` reads from a line, or says what is wrong; None when nothing is to change."""
-    from ..widgets.dialog import PromptDialog
+    from ..widgets.dialogs.dialog import PromptDialog
 
     def problem(text: str) -> str | None:
         found = parse(text)
@@ -67,6 +67,16 @@ async def ask_value(
     return None if isinstance(found, str) else found
 
 
+def optional(parse: Callable[[str], object]) -> Callable[[str], str | None]:
+    """Make the check of a field that may stay empty: what `parse` says is wrong with its text, or None."""
+
+    def problem(text: str) -> str | None:
+        found = parse(text) if text.strip() else None
+        return found if isinstance(found, str) else None
+
+    return problem
+
+
 async def may_leave(console: Console, outbox: DecisionOutbox) -> bool:
     """Send what is held back, if that is wanted; return whether nothing is left that is not sent."""
     held = outbox.unsent
@@ -74,7 +84,7 @@ async def may_leave(console: Console, outbox: DecisionOutbox) -> bool:
         return True
     names = "\n".join(f"{pending.verb} {name_of(pending.ref)}" for pending in held[:_NAMED])
     more = f"\nand {len(held) - _NAMED} more" if len(held) > _NAMED else ""
-    from ..widgets.dialog import ConfirmDialog
+    from ..widgets.dialogs.dialog import ConfirmDialog
 
     dialog = ConfirmDialog(
         f"{plural(len(held), 'decision')} not sent yet",

@@ -76,6 +76,12 @@ class Console(Protocol):
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard; return what to show."""
 
+    def redraw(self) -> None:
+        """Draw the whole terminal again."""
+
+    async def show_audit(self, queue: str, job_id: str | None = None) -> None:
+        """Show who changed what about a queue or one job, over the screen on top."""
+
     def show_help(self) -> None: ...
 
     def action_act(self, action_id: str) -> None:
@@ -111,7 +117,20 @@ class Page(Protocol):
 
     def open_command_line(self) -> None: ...
 
-    def step_back(self) -> None: ...
+    def step_back(self) -> None:
+        """Close the innermost that is open; with nothing open, go back."""
+
+    def go_back(self) -> None:
+        """Go back where one came from."""
+
+    def hold_still(self) -> str:
+        """Hold what is listed still, or let it go on; return what to show."""
+
+    def next_sibling(self, step: int) -> str | None:
+        """Go to the thing after (1) or before (-1) the one that is shown; return what to show."""
+
+    def copies(self, *, other: bool) -> tuple[str, str] | None:
+        """Return the text that a copy takes, or its other form, and what it is; None where there is none."""
 
     def undoes(self) -> JobRef | None:
         """Return the job whose decision undo takes back here, if one is held."""

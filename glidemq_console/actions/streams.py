@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
-from .base import Action, Actions, Context, PageContext, Words
+from . import keys
+from .base import Action, Actions, Context, PageContext, Words, on_screen
+from .jobs import control as jobs
 from .protocols import Page
 
 
@@ -22,13 +25,9 @@ class StreamsPage(Page, Protocol):
 
     def toggle_zoom(self) -> None: ...
 
-    async def toggle_replay(self) -> str | None: ...
-
-    def change_speed(self, step: int) -> str | None: ...
+    async def change_speed(self, step: int) -> str | None: ...
 
     def next_match(self, step: int) -> str | None: ...
-
-    def copy(self) -> str | None: ...
 
     async def save(self) -> str | None: ...
 
@@ -48,94 +47,76 @@ def _needs_pane(context: Context) -> str | None:
 
 def _needs_replay(context: StreamsContext) -> str | None:
     reason = _needs_pane(context)
-    return reason or (None if context.page.is_replaying else "nothing is replayed; r starts it")
+    return reason or (None if context.page.is_replaying else "nothing is replayed; < starts it")
 
 
-@_WALL("streams.pause", "space", why_not=_needs_pane, footer=10)
+@_WALL("streams.pause", keys.HOLD, why_not=_needs_pane, footer=10)
 def _pause(context: StreamsContext) -> str | None:
     """Hold the tokens of this pane back, or go on where it was left."""
     return context.page.toggle_pause()
 
 
-@_WALL("streams.next", "right", "l", "tab", title="pane", why_not=_needs_pane, footer=20)
+@_WALL("streams.next", keys.NEXT, keys.NEXT_PART, title="pane", why_not=_needs_pane, footer=20)
 def _next(context: StreamsContext) -> None:
     """Go to the next pane."""
     context.page.next_pane(1)
 
 
-@_WALL("streams.previous", "left", "h", "shift+tab", title="previous pane", why_not=_needs_pane)
+@_WALL("streams.previous", keys.PREVIOUS, keys.PREVIOUS_PART, title="previous pane", why_not=_needs_pane)
 def _previous(context: StreamsContext) -> None:
     """Go to the pane before."""
     context.page.next_pane(-1)
 
 
-@_WALL("streams.wall", "w", footer=30)
+@_WALL("streams.wall", keys.WALL, footer=30)
 def _wall(context: StreamsContext) -> str:
     """Show one pane, or a wall of two, four or nine."""
     return context.page.next_wall()
 
 
-@_WALL("streams.zoom", "enter", why_not=_needs_pane, footer=45)
+@_WALL("streams.zoom", keys.OPEN, why_not=_needs_pane, footer=45)
 def _zoom(context: StreamsContext) -> None:
     """Give this pane the whole screen, or go back to the wall."""
     context.page.toggle_zoom()
 
 
-@_WALL("streams.replay", "r", why_not=_needs_pane, footer=40)
-async def _replay(context: StreamsContext) -> str | None:
-    """Show the stream again at the pace it came; pressed again, go back to live."""
-    return await context.page.toggle_replay()
+@_WALL("streams.slower", keys.SLOWER, title="replay", why_not=_needs_pane, footer=40)
+async def _slower(context: StreamsContext) -> str | None:
+    """Show the stream again at the pace it came, and then at half the speed with every press."""
+    return await context.page.change_speed(-1)
 
 
-@_WALL("streams.slower", "less_than_sign", why_not=_needs_replay)
-def _slower(context: StreamsContext) -> str | None:
-    """Replay at half the speed."""
-    return context.page.change_speed(-1)
+@_WALL("streams.faster", keys.FASTER, why_not=_needs_replay)
+async def _faster(context: StreamsContext) -> str | None:
+    """Replay at twice the speed; past the fastest, go back to live."""
+    return await context.page.change_speed(1)
 
 
-@_WALL("streams.faster", "greater_than_sign", why_not=_needs_replay)
-def _faster(context: StreamsContext) -> str | None:
-    """Replay at twice the speed."""
-    return context.page.change_speed(1)
-
-
-@_WALL("streams.find-next", "n", title="next match", why_not=_needs_pane)
+@_WALL("streams.find-next", keys.FIND_NEXT, title="next match", why_not=_needs_pane)
 def _find_next(context: StreamsContext) -> str | None:
     """Go to the next place where the text you searched for (/) stands."""
     return context.page.next_match(1)
 
 
-@_WALL("streams.find-previous", "N", title="previous match", why_not=_needs_pane)
+@_WALL("streams.find-previous", keys.FIND_PREVIOUS, title="previous match", why_not=_needs_pane)
 def _find_previous(context: StreamsContext) -> str | None:
     """Go to the place before where the text stands."""
     return context.page.next_match(-1)
 
 
-@_WALL("streams.copy", "y", why_not=_needs_pane, footer=72)
-def _copy(context: StreamsContext) -> str | None:
-    """Copy the text of this pane to the clipboard."""
-    return context.page.copy()
-
-
-@_WALL("streams.save", "S", why_not=_needs_pane, prompts=True, footer=74)
+@_WALL("streams.save", keys.SAVE, why_not=_needs_pane, prompts=True, footer=74)
 async def _save(context: StreamsContext) -> str | None:
     """Save the text of this pane to a file, made safe to read on a terminal."""
     return await context.page.save()
 
 
-@_WALL("streams.close", "x", why_not=_needs_pane, footer=76)
+@_WALL("streams.close", keys.CLOSE_PANE, why_not=_needs_pane, footer=76)
 async def _close(context: StreamsContext) -> None:
     """Close this pane."""
     await context.page.close_pane()
 
 
-@_WALL("streams.job", "o", why_not=_needs_pane, footer=78)
-def _job(context: Context) -> None:
-    """Open the page of this job."""
-    context.console.go("jobs", context.job)
-
-
-@_WALL("streams.auto", "a", title="running")
+@_WALL("streams.auto", keys.AUTO, title="running")
 def _auto(context: StreamsContext) -> str:
     """Show whatever runs and streams right now, changing as jobs end."""
     return context.page.choose_running()
@@ -147,4 +128,5 @@ def _tail(context: Context) -> None:
     context.console.go("streams", context.job)
 
 
+_WALL += on_screen("streams", (replace(jobs.open_page, footer=78), jobs.open_flow))
 ACTIONS: tuple[Action[Any], ...] = (*_WALL, *_OPEN)

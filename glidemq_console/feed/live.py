@@ -205,8 +205,8 @@ class LiveFeed:
         async with self._reading.queue(ref.queue) as queue:
             return await queue.review(ref.id, payload_limit=payload_limit)
 
-    async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
-        return await self._reading.watch.audit(ref.queue, job_id=ref.id)
+    async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
+        return await self._reading.watch.audit(queue, job_id=job_id)
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         return await self._reading.watch.job(ref.queue, ref.id, payload_limit=payload_limit)

@@ -83,7 +83,7 @@ class Reading:
         if self._session is None:
             address = self.config.shown_url
             raise ServerUnavailableError(
-                "no connection to the server", address=address, hint="wait or press r"
+                "no connection to the server", address=address, hint="wait or press ^r"
             )
         return self._session
 

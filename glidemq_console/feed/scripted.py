@@ -79,8 +79,13 @@ class ScriptedFeed:
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         return self.cuts.get(ref, self.reviews[ref]) if payload_limit is not None else self.reviews[ref]
 
-    async def audit(self, ref: JobRef) -> Sequence[AuditEntry]:
-        return self.audits.get(ref, ())
+    async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
+        return [
+            entry
+            for ref, entries in self.audits.items()
+            if ref.queue == queue and job_id in (None, ref.id)
+            for entry in entries
+        ]
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         view = self.latest.job

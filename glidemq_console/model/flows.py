@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -186,6 +186,22 @@ def forecast(budget: FlowBudget, now_ms: int) -> tuple[str, str]:
         left = runs_out - now_ms
         return f"runs out in {fmt.countdown(runs_out, now_ms)}", "warning" if left < 600_000 else "foreground"
     return ("no data" if budget.tokens_per_min is None else "steady"), "dim"
+
+
+def unfolded(
+    rows: Sequence[TreeRow], folded: Collection[Hashable]
+) -> tuple[list[TreeRow], dict[Hashable, int]]:
+    """Leave out what stands below folded rows; return the rest, and how many rows each of those hides."""
+    shown: list[TreeRow] = []
+    hidden: dict[Hashable, int] = {}
+    under: TreeRow | None = None
+    for row in rows:
+        if under is not None and len(row.lead) > len(under.lead):
+            hidden[under.key] = hidden.get(under.key, 0) + 1
+            continue
+        shown.append(row)
+        under = row if row.key in folded else None
+    return shown, hidden
 
 
 def took_ms(node: FlowNode, now_ms: int) -> int | None:

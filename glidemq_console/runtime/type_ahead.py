@@ -12,7 +12,7 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from ..screens.frame import ConsoleScreen
-from ..widgets.dialog import ConfirmDialog, Dialog
+from ..widgets.dialogs.dialog import ConfirmDialog, Dialog
 from .resilient_app import ResilientApp
 
 #: Between two looks whether what is waited for is there, seconds.

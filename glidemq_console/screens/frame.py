@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
-
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
 from textual.message import Message
-from textual.screen import Screen
 from textual.widget import Widget
 
-from ..actions.base import Context
-from ..actions.protocols import Console
-from ..model.snapshot import Interests, LinkState, Snapshot
+from ..model.snapshot import LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import clean, short
 from ..text.wrap import Wrapper
@@ -23,10 +17,8 @@ from ..widgets.key_bar import KeyBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from . import frame_text
+from .blank import BlankScreen
 from .command_line import CommandLine
-
-if TYPE_CHECKING:
-    from glidemq_core import JobRef
 
 #: Below this the frame gives way to one plain line.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
@@ -39,88 +31,18 @@ def is_too_small(size: Size) -> bool:
     return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
-class ConsoleScreen(Screen[None]):
-    """A screen of the console. Subclasses give `body`, `draw`, `interests` and what their actions call."""
-
-    #: Scope of its actions in the registry.
-    SCOPE: ClassVar[str] = ""
-    #: Tab that is lit.
-    TAB: ClassVar[str] = ""
-    #: Whether it lies over another screen, to which esc leads back.
-    IS_PAGE: ClassVar[bool] = False
-    #: Classes that it has on a terminal of at least so many columns and rows.
-    BREAKPOINTS: ClassVar[Mapping[str, tuple[int, int]]] = {}
-    AUTO_FOCUS = ""
+class ConsoleScreen(BlankScreen):
+    """A screen of the console."""
 
     def __init__(self) -> None:
         super().__init__()
         self._message: tuple[str, str, int] | None = None
+        #: When it was told to hold still, epoch ms.
+        self._held_at = 0
         #: It shows what it showed before something went wrong.
         self._is_undrawn = False
         #: Widgets that could not be drawn when they were painted last.
         self._broken: set[Widget] = set()
-
-    @property
-    def console(self) -> Console:
-        return cast("Console", self.app)
-
-    @property
-    def snapshot(self) -> Snapshot:
-        return self.console.snapshot
-
-    # --- for subclasses ------------------------------------------------------------------------------------
-
-    def body(self) -> ComposeResult:
-        """Compose what is between tabs and status line."""
-        raise NotImplementedError
-
-    def draw(self, snapshot: Snapshot) -> None:
-        raise NotImplementedError
-
-    def interests(self) -> Interests:
-        """Say what has to be read for this screen."""
-        raise NotImplementedError
-
-    def context(self) -> Context:
-        """What an action would work on now."""
-        return Context(console=self.console, page=self, snapshot=self.snapshot)
-
-    def open(self, target: object) -> None:
-        """Show something: a queue's name, a job, or what else this screen is about."""
-
-    def status(self, snapshot: Snapshot) -> Parts:
-        """Words at the right of the status line, such as what is listed."""
-        return []
-
-    def main_widget(self) -> Widget | None:
-        """The widget that has the focus when nothing else does."""
-        return None
-
-    def leave(self) -> bool:
-        """Undo the innermost thing that is open here; False when there is none."""
-        return False
-
-    def title_of(self, action_id: str) -> str | None:
-        """Return the title that an action has now, where that depends on what is selected."""
-        undoable = self.console.outbox.undoable(self.undoes()) if action_id == "undo" else ()
-        if undoable:
-            return f"undo {fmt.countdown(min(one.due_ms for one in undoable), self.console.now_ms())}"
-        return None
-
-    def undoes(self) -> JobRef | None:
-        """The job whose decision undo takes back here, if one is held; else it is the latest act."""
-        return None
-
-    def taken_back(self, ref: JobRef) -> None:
-        """Show a job whose decision was taken back."""
-
-    @property
-    def filter_text(self) -> str | None:
-        """What is filtered by or searched for; None where there is nothing to filter."""
-        return None
-
-    def set_filter(self, text: str) -> None:
-        """Filter by another text; empty for none."""
 
     # --- the frame -----------------------------------------------------------------------------------------
 
@@ -218,7 +140,7 @@ class ConsoleScreen(Screen[None]):
         self.query_one("#header", StatusLine).show(left, right)
         self.query_one(TabBar).show(frame_text.tabs(self.TAB, snapshot), self.TAB)
         if snapshot.has_data:
-            self.draw(snapshot)
+            self.draw(self.snapshot if self._held is not None else snapshot)
         else:
             self.query_one("#lost", PartsView).show(self._before_data(snapshot, now))
         self.show_keys()
@@ -265,6 +187,9 @@ class ConsoleScreen(Screen[None]):
         elif snapshot.trouble is not None:
             left = [Styled(short(snapshot.trouble, 200), "warning")]
         right = self.status(snapshot) if snapshot.has_data else []
+        if self._held is not None:
+            still = f"held still {fmt.duration(max(0, now - self._held_at))}"
+            right = [Styled(still, "warning"), hotkey("  ."), Styled(" goes on  ", "foreground"), *right]
         if held := self.held_parts(now):
             # What is about to happen comes before anything else, a new message before what always stands there.
             room = self.app.size.width - 4 - width_of(held)
@@ -287,7 +212,7 @@ class ConsoleScreen(Screen[None]):
             *self._reason_lines(snapshot.link.reason or ""),
             [dim("next try "), Styled(frame_text.retry_words(snapshot.link, now).removeprefix("retry "))],
             [],
-            [hotkey("r"), Styled(" try now   "), hotkey("q"), Styled(" quit")],
+            [hotkey("^r"), Styled(" try now   "), hotkey("q"), Styled(" quit")],
         ]
 
     def _reason_lines(self, reason: str) -> list[Parts]:
@@ -350,6 +275,17 @@ class ConsoleScreen(Screen[None]):
         """Give the focus back to where the work is when nothing has it."""
         if self.focused is None and self.is_up:
             self.set_focus(self.main_widget())
+
+    def hold_still(self) -> str:
+        """Draw what was listed at this moment from now on, or what is known again."""
+        self._held = self.console.snapshot if self._held is None else None
+        self._held_at = self.console.now_ms()
+        self.show(self.snapshot)
+        return "the list holds still" if self._held is not None else "going on"
+
+    def go_back(self) -> None:
+        self._message = None
+        self.console.back()
 
     def step_back(self) -> None:
         """One step back: the command line, what is open here, the screen below."""

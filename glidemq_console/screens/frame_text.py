@@ -7,12 +7,13 @@ from datetime import tzinfo
 from typing import Any
 
 from ..actions.base import EVERYWHERE, Action, Context
+from ..actions.keys import key_text
 from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import cell_fit, short
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
-from .registry import ACTIONS, in_scope, key_text
+from .registry import ACTIONS, in_scope
 from .table import SCREENS
 
 #: Entries of the key bar until the first answer came.
@@ -114,9 +115,9 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
             (name, [hotkey(key_text(ACTIONS[name].keys[0])), Styled(f" {title}", "foreground")])
             for name, title in _BEFORE_DATA
         ]
-    # What never works on a screen is not for its key bar; esc is for pages that lie over another screen.
+    # What never works on a screen is not for its key bar; going back is for pages that lie over another screen.
     never = {"filter"} if not context.page.filters() else set()
-    never |= set() if context.page.IS_PAGE else {"back"}
+    never |= set() if context.page.IS_PAGE else {"close"}
     # Where decisions are made its place is kept; elsewhere it comes with what can be taken back.
     never |= set() if scope == "approvals" or ACTIONS["undo"].unavailable(context) is None else {"undo"}
     shown = (action for action in actions if action.footer is not None and action.id not in never)

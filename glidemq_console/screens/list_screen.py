@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual.widget import Widget
 
@@ -12,6 +12,9 @@ from ..widgets.lists.columns import Column, Row, row_of, sort_items
 from ..widgets.lists.row_list import MARGIN, RowList
 from ..widgets.styled import Parts
 from .frame import ConsoleScreen
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
 
 T = TypeVar("T")
 
@@ -79,6 +82,28 @@ class ListScreen(ConsoleScreen, Generic[T]):
     def on_row_list_highlighted(self) -> None:
         self.show_keys()
         self.console.set_interests()
+
+    # --- what actions call ---------------------------------------------------------------------------------
+
+    def mark(self) -> None:
+        self.lines.action_mark()
+
+    def mark_range(self) -> None:
+        self.lines.action_mark_range()
+
+    def mark_all(self) -> None:
+        self.lines.action_mark_all()
+
+    def record(self) -> object | None:
+        return self.selected_item
+
+    def step_row(self, step: int) -> JobRef | None:
+        lines = self.lines
+        index = lines.cursor_index + step
+        if not 0 <= index < lines.total or lines.row_at(index) is None:
+            return None
+        lines.move_to(index)
+        return self.context().job
 
     def on_row_list_chosen(self) -> None:
         self.console.action_act(self.OPEN)

@@ -19,24 +19,6 @@ ACTIONS: dict[str, Action[Any]] = {
     )
 }
 
-_KEY_TEXT = {
-    "question_mark": "?",
-    "slash": "/",
-    "colon": ":",
-    "space": "space",
-    "escape": "esc",
-    "less_than_sign": "<",
-    "greater_than_sign": ">",
-    "plus": "+",
-    "minus": "-",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "left": "←",
-    "right": "→",
-    "up": "↑",
-    "down": "↓",
-}
-
 
 def in_scope(scope: str) -> list[Action[Any]]:
     """Actions of one scope, in the order of the registry."""
@@ -55,12 +37,3 @@ def bindings(scope: str) -> list[BindingType]:
         for action in in_scope(scope)
         if action.keys
     ]
-
-
-def key_text(key: str) -> str:
-    """A key as people write it: `^p`, `shift+tab`, `[`."""
-    head, _, last = key.rpartition("+")
-    text = _KEY_TEXT.get(last, last)
-    if not head:
-        return text
-    return f"^{text}" if head == "ctrl" else f"{head}+{text}"

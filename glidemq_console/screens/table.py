@@ -31,7 +31,7 @@ class ScreenSpec:
 
 
 SCREENS = (
-    ScreenSpec("1", "queues", "queues.screen", "QueuesScreen", queues.ACTIONS),
+    ScreenSpec("1", "queues", "queues.screen", "QueuesScreen", (*queues.ACTIONS, *limits.ON_QUEUES)),
     ScreenSpec("2", "jobs", "jobs.list", "JobsScreen", (*jobs.ACTIONS, *job_timing.ACTIONS)),
     ScreenSpec("3", "streams", "streams.screen", "StreamsScreen", streams.ACTIONS),
     ScreenSpec("4", "approvals", "approvals.screen", "ApprovalsScreen", approvals.ACTIONS),

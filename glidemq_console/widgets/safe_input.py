@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import events
+from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -39,7 +40,9 @@ class Entry(Input):
         self.cursor_blink = False
 
     async def _on_key(self, event: events.Key) -> None:
-        await act_in_turn(self, event)
+        # A dialog takes what is typed so far, not what comes after.
+        is_dialog = isinstance(self.screen, ModalScreen)
+        await act_in_turn(self, event, of_screen=("ctrl+s",) if is_dialog else ())
 
     def _on_paste(self, event: events.Paste) -> None:
         # Textual calls its own handler, which inserts, after this one.

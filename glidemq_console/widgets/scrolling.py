@@ -18,6 +18,8 @@ CURSOR_KEYS: Final[tuple[BindingType, ...]] = (
     Binding("down,j", "move(1)", "down", show=False),
     Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
     Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
+    Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
+    Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
     Binding("home,g", "first", "first", show=False),
     Binding("end,G", "last", "last", show=False),
 )
@@ -27,6 +29,8 @@ READING_KEYS: Final[tuple[BindingType, ...]] = (
     Binding("j", "scroll_down", "down", show=False),
     Binding("ctrl+b", "page_up", "page up", show=False),
     Binding("ctrl+f", "page_down", "page down", show=False),
+    Binding("ctrl+u", "half_page(-1)", "half a page up", show=False),
+    Binding("ctrl+d", "half_page(1)", "half a page down", show=False),
     Binding("g", "scroll_home", "top", show=False),
 )
 
@@ -43,6 +47,10 @@ class Scrolled(Drawn, ScrollView):
         color: $foreground;
     }
     """
+
+    def action_half_page(self, step: int) -> None:
+        """Scroll by half of what is visible."""
+        self.scroll_relative(y=step * max(1, self.size.height // 2), animate=False)
 
 
 class CursorScrolled(Scrolled):

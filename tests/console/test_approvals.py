@@ -15,13 +15,13 @@ from textual.widgets import Button, TextArea
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
-from glidemq_console.screens.approvals.audit import AuditScreen
 from glidemq_console.screens.approvals.editor import PayloadEditor
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
-from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.screens.overlays.audit import AuditScreen
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.status_line import PartsView, StatusLine
 from glidemq_console.widgets.wrapped_text import Prose
-from glidemq_core import Actor, Job, JobRef, NewJob, Queue, Worker
+from glidemq_core import Actor, Job, NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker.sweeps import sweep_suspended
 
@@ -220,11 +220,11 @@ async def test_the_buttons_do_what_their_keys_do(server_url: str) -> None:
     assert [signal["approved"] for signal in got] == [True, False]
 
 
-async def test_selected_jobs_are_decided_together(server_url: str) -> None:
+async def test_marked_jobs_are_decided_together(server_url: str) -> None:
     async with asking(server_url, 3) as (_, jobs, got), approvals(server_url, undo_ms=100) as pilot:
         await shows(pilot, 3)
 
-        await pilot.press("space", "space", "A")
+        await pilot.press("space", "space", "a")
 
         await tells(pilot, "2 of 2 decisions sent")
         await eventually(lambda: len(got) == 2)
@@ -454,9 +454,9 @@ async def test_u_shows_who_decided_before(server_url: str) -> None:
         await pilot.press("escape")
         await queue.approve(job.id, actor=Actor("carol", comment="fine"))
         await tells(pilot, "carol approved")
-        assert [
-            entry.by for entry in await screen_of(pilot).console.feed.audit(JobRef("moderation", job.id))
-        ] == ["carol"]
+        assert [entry.by for entry in await screen_of(pilot).console.feed.audit("moderation", job.id)] == [
+            "carol"
+        ]
 
 
 async def test_nobody_waits_says_how_one_would(server_url: str) -> None:
@@ -564,12 +564,12 @@ async def test_together_nothing_is_approved_that_was_never_shown_whole(server_ur
 
         await pilot.press("enter")
         await eventually(lambda: screen.is_seen)
-        await pilot.press("escape", "space", "space", "A")
+        await pilot.press("escape", "space", "space", "a")
 
         await eventually(jobs[0].is_completed)
         assert await jobs[1].get_state() == "suspended"
         assert screen._marked.keys() == {jobs[1].ref}
-        await pilot.press("A")
+        await pilot.press("a")
         await tells(pilot, "1 never shown whole: enter opens them")
 
 
@@ -614,7 +614,7 @@ async def test_z_takes_back_a_whole_act_on_every_screen_where_its_countdown_stan
         await shows(pilot, 3)
         app = screen_of(pilot).console
 
-        await pilot.press("space", "space", "space", "A")
+        await pilot.press("space", "space", "space", "a")
         await eventually(lambda: len(app.outbox.pending) == 3)
         app.go(screen)
         await eventually(lambda: app.current_mode == screen and not app.is_going)

@@ -20,7 +20,8 @@ from glidemq_console.screens.flows.page import FlowScreen
 from glidemq_console.screens.flows.top_up import TopUpDialog
 from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.limits.screen import LimitsScreen
-from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.dialogs.form import FormDialog
 from glidemq_console.widgets.status_line import PartsView
 from glidemq_core import (
     Budget,
@@ -133,8 +134,8 @@ async def test_topping_up_releases_exactly_the_parked_jobs_and_they_complete(
                 # On a slow machine the first zero gets a preview of its own: the last one enables the button.
                 button = dialog.query_one("#dialog-yes", Button)
                 await eventually(lambda: "releases  2 jobs" in preview.text and not button.disabled)
-                assert str(button.label) == "Top up, release 2"
-                await eventually(lambda: button.size.width >= len("Top up, release 2"))
+                assert str(button.label) == "^s Top up, release 2"
+                await eventually(lambda: button.size.width >= len("^s Top up, release 2"))
                 assert await all_parked()
 
                 await pilot.press("enter", "enter")
@@ -199,6 +200,8 @@ async def test_a_stuck_parent_names_the_child_and_retrying_that_completes_the_fl
 
         switch["broken"] = False
         await pilot.press("R")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
 
         await tells(pilot, "generate waits again")
         await eventually(node.job.is_completed)
@@ -259,7 +262,7 @@ async def test_rpm_and_slots_are_set_and_lifted(connection: Connection, server_u
         await queue.add("send", {})
         screen = await limits_page(pilot, "mail")
 
-        await pilot.press("m")
+        await pilot.press("colon", *"set-rpm", "enter")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         await pilot.press(*"nonsense", "enter")
         assert isinstance(pilot.app.screen, PromptDialog)
@@ -268,15 +271,18 @@ async def test_rpm_and_slots_are_set_and_lifted(connection: Connection, server_u
         assert await queue.get_global_rate_limit() == RateLimit(30, 10_000)
         await eventually(lambda: "0 / 30 in 10s" in painted(pilot))
 
-        await pilot.press("c")
+        await pilot.press("colon", *"set-concurrency", "enter")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         await pilot.press("4", "enter")
         await tells(pilot, "mail: at most 4 jobs at once")
         assert await queue.get_global_concurrency() == 4
 
-        for key, words in (("M", "no cap on starts any more"), ("C", "no cap on jobs at once any more")):
-            await eventually(lambda key=key: _can(screen, key))
-            await pilot.press(key)
+        for name, words in (
+            ("clear-rpm", "no cap on starts any more"),
+            ("clear-concurrency", "no cap on jobs at once any more"),
+        ):
+            await eventually(lambda name=name: _can(screen, name))
+            await pilot.press("colon", *name, "enter")
             await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
             await pilot.press("y")
             await tells(pilot, words)
@@ -286,11 +292,49 @@ async def test_rpm_and_slots_are_set_and_lifted(connection: Connection, server_u
         ] * 4
 
 
-def _can(screen: LimitsScreen, key: str) -> bool:
-    from glidemq_console.screens.registry import in_scope
+def _can(screen: LimitsScreen, name: str) -> bool:
+    from glidemq_console.screens.registry import commands
 
-    action = next(action for action in in_scope("limits") if key in action.keys)
-    return action.unavailable(screen.context()) is None
+    return commands()[name].unavailable(screen.context()) is None
+
+
+@pytest.mark.parametrize("screen", ["queues", "limits"])
+async def test_both_caps_are_edited_in_one_form_and_an_empty_one_is_lifted(
+    connection: Connection, server_url: str, screen: str
+) -> None:
+    async with Queue("mail", connection) as queue, console(server_url, screen) as pilot:
+        await queue.add("send", {})
+        await eventually(lambda: pilot.app.snapshot.queue("mail") is not None)  # type: ignore[attr-defined]  # the console's app
+        await pilot.pause()
+
+        await pilot.press("e")
+        await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
+        await pilot.press(*"nonsense", "ctrl+s")
+        assert isinstance(pilot.app.screen, FormDialog)
+        assert "starts: write how many" in painted(pilot)
+        await pilot.press("ctrl+u", *"30/10s", "tab", "4", "enter")
+        await tells(pilot, "mail: at most 30 starts in 10s, at most 4 jobs at once")
+        assert await queue.get_global_rate_limit() == RateLimit(30, 10_000)
+        assert await queue.get_global_concurrency() == 4
+
+        await eventually(lambda: _shows_caps(pilot))
+        await pilot.press("e")
+        await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
+        await pilot.press("ctrl+u", "ctrl+s")
+        await tells(pilot, "mail: no cap on starts any more")
+        assert await queue.get_global_rate_limit() is None
+        assert await queue.get_global_concurrency() == 4
+
+        await pilot.press("e")
+        await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
+        await pilot.press("escape")
+        await tells(pilot, "nothing was changed")
+        assert len(await queue.get_audit()) == 3
+
+
+def _shows_caps(pilot: Pilot[int]) -> bool:
+    row = pilot.app.snapshot.queue("mail")  # type: ignore[attr-defined]  # it is the console's app
+    return row is not None and bool(row.rpm.max) and row.global_concurrency == 4
 
 
 async def test_a_full_window_says_who_waits(connection: Connection, server_url: str) -> None:
@@ -310,7 +354,7 @@ async def test_read_only_greys_limits_and_top_ups(connection: Connection, server
         await queue.add("send", {})
         async with console(server_url, "limits", read_only=True) as pilot:
             await limits_page(pilot, "mail")
-            await pilot.press("m")
+            await pilot.press("e")
             await tells(pilot, "read-only")
         await producer.add(flow_of("rag"), budget=Budget(max_total_tokens=1))
         async with console(server_url, "flows", read_only=True) as pilot:

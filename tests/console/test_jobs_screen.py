@@ -8,7 +8,8 @@ from conftest import eventually
 from kits.budget import exceeded_flow
 
 from glidemq_console.screens.jobs.page import JobScreen
-from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
+from glidemq_console.widgets.dialogs.form import FormDialog
 from glidemq_core import FlowProducer, Job, Queue, Worker
 from glidemq_core.server.connection import Connection
 
@@ -34,7 +35,7 @@ async def test_the_filter_finds_parts_of_names_and_errors_and_their_jobs_are_ret
         assert screen.lines.total == 3
         await pilot.press("escape", "slash", *"slow", "enter")
         await eventually(lambda: screen.lines.total == 2)
-        await pilot.press("A")
+        await pilot.press("colon", *"retry-listed", "enter")
         await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
 
@@ -75,25 +76,27 @@ async def test_delay_and_priority_of_a_job_that_has_not_started_are_changed(
         await shows_queue(pilot, "mail")
         screen = await on_jobs(pilot, "waiting", 1)
 
-        await pilot.press("d")
-        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
-        await pilot.press(*"soon", "enter")
+        await pilot.press("e")
+        await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
+        await pilot.press(*"soon", "enter", "enter")
         await pilot.pause()
-        assert isinstance(pilot.app.screen, PromptDialog)
-        await pilot.press(*(["backspace"] * 4), *"10m", "enter")
+        assert isinstance(pilot.app.screen, FormDialog)
+        await pilot.press(*(["backspace"] * 4), *"10m", "enter", "enter")
         await eventually(told(pilot, "starts in 10m 00s"))
         assert await job.get_state() == "delayed"
 
         await pilot.press("colon", *"promote", "space", *"mail", "colon", *"99", "enter")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
         await eventually(told(pilot, "promote: job 'mail:99' not found"))
 
         while screen.selected_state != "delayed":
             await pilot.press("tab")
             await pilot.pause()
         await eventually(lambda: screen.selected is not None)
-        await pilot.press("p")
-        await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
-        await pilot.press(*"7", "enter")
+        await pilot.press("e")
+        await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
+        await pilot.press("enter", *"7", "enter")
         await eventually(told(pilot, "has priority 7"))
         actions = [entry.action for entry in await queue.get_audit()]
         assert actions == ["change_priority", "change_delay"]
@@ -112,7 +115,7 @@ async def test_jobs_parked_by_a_budget_are_not_told_to_be_delayed_for_a_day(
         assert row.parked
         assert "parked" in text_on(pilot)
         assert "23h" not in text_on(pilot)
-        await pilot.press("d")
+        await pilot.press("e")
         await eventually(told(pilot, "budget has parked it"))
         await pilot.press("enter")
         await eventually(

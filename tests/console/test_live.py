@@ -19,7 +19,7 @@ from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.queues.screen import QueuesScreen
-from glidemq_console.widgets.dialog import ConfirmDialog
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
 from glidemq_console.widgets.key_bar import KeyBar
 from glidemq_console.widgets.payload.payload_view import PayloadCard
 from glidemq_console.widgets.status_line import PartsView, StatusLine
@@ -133,6 +133,8 @@ async def test_job_page_tells_the_story_and_retries(connection: Connection, serv
         assert "sk-live" in page.query_one("#payload", PayloadCard).text
 
         await pilot.press("R")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
         await eventually(told(pilot, f"inference:{job_id} waits again"))
         counts = await queue.get_job_counts()
         assert (counts.waiting + counts.delayed, counts.failed) == (1, 0)
@@ -213,12 +215,14 @@ async def test_promote_and_remove_from_the_list(connection: Connection, server_u
         screen = await on_jobs(pilot, "delayed", 1)
 
         await pilot.press("P")
+        await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
         await eventually(told(pilot, "promoted"))
         await eventually(lambda: screen.lines.total == 0)
 
         await pilot.press("shift+tab", "shift+tab")
         await eventually(lambda: screen.selected_state == "waiting" and screen.selected is not None)
-        await pilot.press("x")
+        await pilot.press("X")
         await eventually(lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await eventually(told(pilot, "removed"))
@@ -253,8 +257,8 @@ async def test_the_palette_tells_keys_and_what_is_not_possible_now(
 
         await pilot.press("escape", "enter")
         await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
-        await pilot.press("ctrl+p", *"queue")
-        await eventually(lambda: "]   Show the jobs of the next queue." in text_on(pilot))
+        await pilot.press("ctrl+p", *"next")
+        await eventually(lambda: "]   Go to the next one: queue" in text_on(pilot))
         await pilot.press("escape")
 
 
@@ -340,7 +344,7 @@ async def test_hostile_text_is_inert_and_nothing_breaks(connection: Connection, 
             await eventually(
                 lambda: isinstance(pilot.app.screen, JobScreen) and pilot.app.screen.detail is not None
             )
-            await pilot.press("e")
+            await pilot.press("b")
             await pilot.pause()
             assert dangerous(text_on(pilot)) == []
             await pilot.press("escape", "down")
@@ -419,8 +423,8 @@ async def test_absent_server_is_told_without_the_password_and_found_later(server
         await pilot.press("4")
         await eventually(lambda: isinstance(pilot.app.screen, ApprovalsScreen))
         keys = pilot.app.screen.query_one(KeyBar)
-        assert keys.text == "r try now   q quit   ? help"
-        await pilot.press("r")
+        assert keys.text == "^r try now   q quit   ? help"
+        await pilot.press("ctrl+r")
         await eventually(told(pilot, "trying again"))
 
 
@@ -472,5 +476,5 @@ async def test_lost_connection_keeps_the_data_and_comes_back(server: Server) -> 
 
         server.start()
         await asyncio.sleep(0)
-        await pilot.press("r")
+        await pilot.press("ctrl+r")
         await eventually(lambda: app.snapshot.link.state is LinkState.LIVE, timeout=20)

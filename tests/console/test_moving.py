@@ -190,7 +190,7 @@ async def test_a_dialog_that_is_left_is_not_told_as_a_success(
         await eventually(
             lambda: isinstance(pilot.app.screen, LimitsScreen) and pilot.app.screen.selected == "ai"
         )
-        await pilot.press("m")
+        await pilot.press("e")
         await eventually(lambda: isinstance(pilot.app.screen, ModalScreen))
         await pilot.press("escape")
         await eventually(told(pilot, "nothing was changed"))

@@ -8,7 +8,7 @@ import pytest
 from conftest import eventually
 from kits.suspension import activate, field, suspended
 
-from glidemq_console.widgets.dialog import PromptDialog
+from glidemq_console.widgets.dialogs.dialog import PromptDialog
 from glidemq_core import Queue
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.server.connection import Connection

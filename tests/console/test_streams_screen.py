@@ -20,7 +20,7 @@ from glidemq_console.feed.token_stream import Meter, piece_of
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.streams.pane import Slot
 from glidemq_console.screens.streams.screen import StreamsScreen
-from glidemq_console.widgets.dialog import PromptDialog
+from glidemq_console.widgets.dialogs.dialog import PromptDialog
 from glidemq_core import Job, JobRef, NewJob, Queue, Worker
 from glidemq_core.records import StreamChunk
 
@@ -141,14 +141,14 @@ async def test_the_wall_shows_one_two_four_or_nine(server_url: str) -> None:
         assert shown() == 4
         await pilot.press("enter")
         assert shown() == 1
-        await pilot.press("enter", "w")
+        await pilot.press("enter", "#")
         assert shown() == 4
-        await pilot.press("w")
+        await pilot.press("#")
         assert shown() == 1
         first = screen_of(pilot).slot
         await pilot.press("right")
         assert screen_of(pilot).slot is not first
-        await pilot.press("left", "w")
+        await pilot.press("left", "#")
         assert shown() == 2
         assert screen_of(pilot).slot is first
 
@@ -182,12 +182,12 @@ async def test_pause_holds_back_and_goes_on_without_a_gap(server_url: str) -> No
         [slot] = slots(pilot)
         await says(slot, "hello from 0")
 
-        await pilot.press("space")
+        await pilot.press(".")
         await eventually(lambda: "paused" in slot.pane.head.text)
         for number in range(50):
             await talker.say(0, f" {number}")
         assert " 49" not in slot.pane.tokens.text
-        await pilot.press("space")
+        await pilot.press(".")
 
         await says(slot, "hello from 0" + "".join(f" {number}" for number in range(50)))
 
@@ -198,12 +198,17 @@ async def test_replay_shows_the_stream_again_and_speed_changes(server_url: str) 
         [slot] = slots(pilot)
         await says(slot, "hello from 0")
 
-        await pilot.press("r")
+        await pilot.press("<")
         await eventually(lambda: "replay 1x" in slot.pane.head.text)
+        await pilot.press("<")
+        await eventually(lambda: "replay 0.5x" in slot.pane.head.text)
+        await pilot.press(">")
         await pilot.press(">")
         await eventually(lambda: "replay 2x" in slot.pane.head.text)
         await says(slot, "hello from 0")
-        await pilot.press("r")
+        await pilot.press(">", ">", ">")
+        await eventually(lambda: "replay 16x" in slot.pane.head.text)
+        await pilot.press(">")
 
         await eventually(lambda: "replay" not in slot.pane.head.text)
         await says(slot, "hello from 0")
@@ -222,7 +227,7 @@ async def test_search_finds_and_saving_writes_safe_text_and_nothing_over(
         await pilot.press("slash", *"needle", "enter")
         await eventually(lambda: "found 1 time" in (screen_of(pilot).message or ""))
         await pilot.press("n")
-        await pilot.press("S")
+        await pilot.press("ctrl+s")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         file = tmp_path / "kept.txt"
         pilot.app.screen.query_one(Input).value = str(file)
@@ -232,7 +237,7 @@ async def test_search_finds_and_saving_writes_safe_text_and_nothing_over(
         assert "needle" in file.read_text()
 
         await eventually(lambda: isinstance(pilot.app.screen, StreamsScreen))
-        await pilot.press("S")
+        await pilot.press("ctrl+s")
         await eventually(lambda: isinstance(pilot.app.screen, PromptDialog))
         pilot.app.screen.query_one(Input).value = str(file)
         await pilot.press("enter")

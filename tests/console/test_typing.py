@@ -24,7 +24,7 @@ from glidemq_console.screens.frame import ConsoleScreen
 from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.registry import ACTIONS
 from glidemq_console.screens.table import SCREENS
-from glidemq_console.widgets.dialog import ConfirmDialog
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
 
 from .fixed import config, script
 

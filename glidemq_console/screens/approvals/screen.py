@@ -16,16 +16,18 @@ from glidemq_core.errors import GlideMQError
 from ...actions.approvals.decisions import ApprovalContext
 from ...actions.approvals.outbox import Answer
 from ...model.approvals import CARD_LIMIT, is_same
-from ...model.decisions import gone_words, name_of
+from ...model.decisions import gone_words
 from ...model.snapshot import Interests, Snapshot
 from ...text.safe import clean, short
 from ...widgets.lists.columns import sort_items
 from ...widgets.lists.row_list import RowList
+from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
+from ..page_screen import no_sibling
 from ..registry import bindings
 from . import text as say
-from .card import Review, ReviewCard
+from .card import Review
 from .columns import COLUMNS, ApprovalLine
 from .deciding import DecidingScreen
 
@@ -86,7 +88,7 @@ class ApprovalsScreen(DecidingScreen):
 
     # --- what the frame calls -------------------------------------------------------------------------------
 
-    def main_widget(self) -> RowList | ReviewCard:
+    def main_widget(self) -> RowList | PayloadCard:
         return self.payload if self._is_card else self.lines
 
     @property
@@ -118,7 +120,7 @@ class ApprovalsScreen(DecidingScreen):
     def status(self, snapshot: Snapshot) -> Parts:
         parts: list[Styled] = []
         if self._marked:
-            parts += [Styled(f"{len(self._marked)} selected  A R", "focus"), Styled("  ")]
+            parts += [Styled(f"{len(self._marked)} marked", "focus"), Styled("  ")]
         user = short(self.console.config.user, 40)
         return [*parts, dim(f"acting as {user}")]
 
@@ -336,9 +338,6 @@ class ApprovalsScreen(DecidingScreen):
 
     # --- actions -------------------------------------------------------------------------------------------
 
-    def mark(self) -> None:
-        self.lines.action_mark()
-
     def open_selected(self) -> None:
         """Open the card, then all of the job; take note of a change."""
         shown, current = self.shown, self.current
@@ -368,16 +367,21 @@ class ApprovalsScreen(DecidingScreen):
         self.remove_class("-card")
         self.call_after_refresh(self.focus_main)
 
-    async def show_audit(self, shown: Approval) -> None:
-        from .audit import AuditScreen
-
-        entries = await self.console.feed.audit(shown.ref)
-        self.app.push_screen(AuditScreen(name_of(shown.ref), entries, self.console))
-
-    def copy(self, shown: Approval) -> str:
+    def copies(self, *, other: bool) -> tuple[str, str] | None:
+        shown = self.shown
+        if shown is None:
+            return None
+        if other:
+            return str(shown.ref), "its name"
         if shown.draft:
-            return self.console.copy_text(shown.draft, "draft")
-        return self.console.copy_text(self.payload.text, "payload")
+            return shown.draft, "draft"
+        return (self.payload.text, "payload") if self.payload.has_value else None
+
+    def next_sibling(self, step: int) -> str | None:
+        return None if self.step_row(step) is not None else no_sibling(step)
+
+    def toggle_raw(self) -> str:
+        return self.review.toggle_raw()
 
     def toggle_reveal(self) -> str:
         if not self.review.masked:

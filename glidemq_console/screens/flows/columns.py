@@ -24,6 +24,8 @@ class TreeLine(NamedTuple):
     row: TreeRow
     view: FlowView
     below: Mapping[JobRef, Sequence[FlowNode]]
+    #: Rows below it that are folded away.
+    hidden: int = 0
 
     @property
     def node(self) -> FlowNode:
@@ -80,7 +82,8 @@ def job(line: TreeLine, _now: int) -> Cell:
     if line.again:
         return [lead, dim(f"↑ {name}")]
     look = fmt.state_look(_shown_state(line.node))
-    return [lead, Styled(f"{look.glyph} ", look.style), Styled(name)]
+    folded = [dim(f" ▸ {line.hidden}")] if line.hidden else []
+    return [lead, Styled(f"{look.glyph} ", look.style), Styled(name), *folded]
 
 
 def _shown_state(node: FlowNode) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,13 +10,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 
 from ...actions.flows import FlowPageContext
-from ...model.flows import children_of, tree_rows
+from ...model.flows import TreeRow, children_of, tree_rows, unfolded
 from ...model.snapshot import FlowView, Interests, Snapshot, index_of_key
 from ...text.safe import short
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
 from ..list_screen import ListScreen
+from ..page_screen import PageScreen
 from ..registry import bindings
 from . import text as say
 from .columns import TREE_COLUMNS, TreeLine
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from glidemq_core.records import FlowNode
 
 
-class FlowScreen(ListScreen[TreeLine], TopUpScreen):
+class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
     """The page of one flow, found from any of its jobs."""
 
     SCOPE = "flow"
@@ -35,7 +36,6 @@ class FlowScreen(ListScreen[TreeLine], TopUpScreen):
     TAB = "flows"
     LIST, OPEN = "flow-tree", "flow.open"
     COLUMNS = TREE_COLUMNS
-    IS_PAGE = True
     # The budget stands beside the tree.
     BREAKPOINTS: ClassVar = {"-wide": (130, 0)}
     DEFAULT_CSS: ClassVar[str] = """
@@ -49,8 +49,9 @@ class FlowScreen(ListScreen[TreeLine], TopUpScreen):
     """
 
     def __init__(self, ref: JobRef) -> None:
-        super().__init__()
-        self.ref = ref
+        super().__init__(ref)
+        #: Keys of the rows whose children are folded away.
+        self._folded: set[Hashable] = set()
         self._placed = False
 
     def body(self) -> ComposeResult:
@@ -109,8 +110,9 @@ class FlowScreen(ListScreen[TreeLine], TopUpScreen):
             return
         now, flow = self.console.now_ms(), view.flow
         head.show(*say.headline(view, now))
+        rows, hidden = unfolded(tree_rows(flow), self._folded)
         below = children_of(flow)
-        self.listed = [TreeLine(row, view, below) for row in tree_rows(flow)]
+        self.listed = [TreeLine(row, view, below, hidden.get(row.key, 0)) for row in rows]
         self.lines.stale = self.has_class("-old")
         self.draw_rows()
         if not self._placed and flow.root != self.ref:
@@ -139,6 +141,27 @@ class FlowScreen(ListScreen[TreeLine], TopUpScreen):
         if node is not None:
             self.console.open_page("job", node.ref)
 
-    def copy(self) -> str | None:
-        node = self.selected
-        return self.console.copy_text(str(node.ref), "its name") if node is not None else None
+    def record(self) -> FlowNode | None:
+        return self.selected
+
+    def fold(self, folded: bool) -> None:
+        """Fold or unfold the selected row; one that has nothing below it folds what it stands under."""
+        rows = [line.row for line in self.listed]
+        at = next((index for index, row in enumerate(rows) if row.key == self.lines.cursor_key), None)
+        if at is None:
+            return
+        if folded and not _folds(rows, at):
+            at = next((i for i in range(at, -1, -1) if len(rows[i].lead) < len(rows[at].lead)), at)
+        (self._folded.add if folded else self._folded.discard)(rows[at].key)
+        self.show(self.snapshot)
+        self.lines.move_to(at)
+
+    def turned(self) -> None:
+        self.listed, self._placed = [], False
+        self._folded.clear()
+        self.lines.clear()
+
+
+def _folds(rows: Sequence[TreeRow], index: int) -> bool:
+    """Whether a row has rows below it that are shown."""
+    return index + 1 < len(rows) and len(rows[index + 1].lead) > len(rows[index].lead)

@@ -212,7 +212,7 @@ def blocked_lines(view: FlowView) -> list[Parts]:
             lines.append([Styled("  "), dim(short(str(child), 60)), fate, dim(f": {why}" if why else "")])
         retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
         hints = [hotkey("R"), dim(" retry the child  ")] if retry else []
-        hints += [hotkey("L"), dim(" go on without it  "), hotkey("x"), dim(" remove it")]
+        hints += [hotkey("L"), dim(" go on without it  "), hotkey("X"), dim(" remove it")]
         lines += [[Styled("  "), *hints], []]
     return lines
 

@@ -17,7 +17,7 @@ from ...model.flows import Cap, TopUpRequest, caps_of
 from ...text import format as fmt
 from ...text.parse import parse_amount
 from ...text.safe import cell_fit, cell_pad, short
-from ...widgets.dialog import Dialog
+from ...widgets.dialogs.dialog import Dialog, key_label
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled, dim, label
@@ -148,7 +148,7 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
         self.query_one("#preview", PartsView).show(self.preview_lines(answer))
         button = self.query_one("#dialog-yes", Button)
         released = len(answer.released)
-        button.label = Content(f"Top up, release {released:,}" if released else "Top up")
+        button.label = key_label(self.YES_KEY, f"Top up, release {released:,}" if released else "Top up")
         button.disabled = not (asked.adds or released)
         # A label alone does not make a button wider.
         button.refresh(layout=True)
@@ -205,10 +205,16 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id == "dialog-yes":
-            if self._previewed is not None:
-                self.dismiss(self._previewed)
+            self.action_go_on()
         else:
             self.dismiss(None)
+
+    def action_go_on(self) -> None:
+        if self._previewed is not None and not self.query_one("#dialog-yes", Button).disabled:
+            self.dismiss(self._previewed)
+        else:
+            # What would happen is shown before anything does.
+            self._goes_on = self._previewed is None
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -257,12 +257,13 @@ class JobsScreen(ListScreen["JobRow"]):
         state = shown[(shown.index(current) + step) % len(shown)]
         self._ask(replace(self._query, state=state_of(state), newest=None))
 
-    def next_queue(self, step: int) -> None:
+    def next_sibling(self, step: int) -> str | None:
+        """Show the jobs of the queue after or before, in the order of their names."""
         names = [queue.name for queue in self.snapshot.queues]
-        if self._query is None or not names:
-            return
-        at = names.index(self._query.queue) if self._query.queue in names else 0
-        self._ask(replace(self._query, queue=names[(at + step) % len(names)]))
+        if self._query is not None and names:
+            at = names.index(self._query.queue) if self._query.queue in names else 0
+            self._ask(replace(self._query, queue=names[(at + step) % len(names)]))
+        return None
 
     def turn_order(self) -> str | None:
         if self._query is None:
@@ -270,7 +271,3 @@ class JobsScreen(ListScreen["JobRow"]):
         newest = {None: False, False: True, True: None}[self._query.newest]
         self._ask(replace(self._query, newest=newest))
         return {None: "natural order", True: "newest first", False: "oldest first"}[newest]
-
-    def copy(self) -> str | None:
-        row = self.selected
-        return self.console.copy_text(str(row.ref), "its name") if row is not None else None

@@ -15,24 +15,23 @@ from ...text.safe import short
 from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
-from ..frame import ConsoleScreen
+from ..page_screen import PageScreen
 from ..registry import bindings
 from . import page_text as say
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobDetail, JobRef
 
-#: Bytes of payload that `m` reads.
+#: Bytes of payload that are read as the whole of it.
 WHOLE_PAYLOAD = 1 << 20
 
 
-class JobScreen(ConsoleScreen):
+class JobScreen(PageScreen):
     """The page of one job."""
 
     SCOPE = "job"
     BINDINGS = bindings(SCOPE)
     TAB = "jobs"
-    IS_PAGE = True
     # The payload stands beside the story.
     BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     DEFAULT_CSS: ClassVar[str] = """
@@ -48,8 +47,7 @@ class JobScreen(ConsoleScreen):
     """
 
     def __init__(self, ref: JobRef) -> None:
-        super().__init__()
-        self.ref = ref
+        super().__init__(ref)
         self._whole: JobDetail | None = None
 
     def body(self) -> ComposeResult:
@@ -131,10 +129,23 @@ class JobScreen(ConsoleScreen):
         ):
             self.query_one(rule, Rule).light(pane.has_focus)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the payload was too long to be read with the rest."""
+        return self.detail is not None and self.detail.truncated
+
+    def turned(self) -> None:
+        self._whole = None
+        for card in (self.payload, self.outcome):
+            card.show_note("reading …")
+        self.query_one("#story", PartsView).show([])
+
     def _draw_payload(self, job: JobDetail) -> None:
+        self.payload.opens_whole = False
         words = fmt.byte_size(job.data_bytes)
         if job.truncated:
-            self.payload.show_note("too long to read at once; m reads it")
+            self.payload.opens_whole = True
+            self.payload.show_note("too long to read at once; enter reads it")
         elif job.data_error is not None:
             self.payload.show_note(f"cannot be decoded: {short(job.data_error, 200)}", "warning")
         else:
@@ -211,8 +222,10 @@ class JobScreen(ConsoleScreen):
         self.show(self.snapshot)
         return f"payload read, {fmt.byte_size(detail.data_bytes)}"
 
-    def copy(self) -> str | None:
-        detail = self.detail
-        if detail is None:
-            return "nothing to copy"
-        return self.console.copy_text(self.payload.text, "payload")
+    def copies(self, *, other: bool) -> tuple[str, str] | None:
+        card = self.outcome if self.outcome.has_focus else self.payload
+        if other:
+            return (card.path, "path") if card.path else None
+        if self.detail is None or not card.has_value:
+            return None
+        return card.text, "payload" if card is self.payload else "result"

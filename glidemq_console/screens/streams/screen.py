@@ -119,8 +119,8 @@ class StreamsScreen(ConsoleScreen):
             return "find"
         if slot is not None and action_id == "streams.pause" and slot.follower.paused:
             return "go on"
-        if slot is not None and action_id == "streams.replay" and self.is_replaying:
-            return "live"
+        if slot is not None and action_id == "streams.slower" and self.is_replaying:
+            return "slower"
         return super().title_of(action_id)
 
     def status(self, snapshot: Snapshot) -> Parts:
@@ -314,26 +314,29 @@ class StreamsScreen(ConsoleScreen):
         self._zoomed = not self._zoomed
         self._arrange()
 
-    async def toggle_replay(self) -> str | None:
+    async def change_speed(self, step: int) -> str | None:
+        """Start a replay, or make it slower (-1) or faster (1); past the fastest it is live again."""
         slot = self.slot
         if slot is None:
             return None
-        speed = None if self.is_replaying else 1.0
+        speed = slot.follower.speed
+        if speed is None:
+            return await self._restart(slot, 1.0) if step < 0 else None
+        index = SPEEDS.index(speed) + step
+        if index >= len(SPEEDS):
+            return await self._restart(slot, None)
+        slot.follower.speed = SPEEDS[max(0, index)]
+        self._draw_figures()
+        return f"replay at {slot.follower.speed:g}x"
+
+    async def _restart(self, slot: Slot, speed: float | None) -> str:
+        """Show the stream of a pane from its beginning: at a pace, or all of it and what comes."""
         slot.pane.tokens.clear()
         await slot.follower.restart(speed)
         slot.quiet_ms = None
         self._draw_figures()
         self.show_keys()
         return "replaying at the pace it came; < > change the speed" if speed else "live again"
-
-    def change_speed(self, step: int) -> str | None:
-        follower = self.slot.follower if self.slot is not None else None
-        if follower is None or follower.speed is None:
-            return None
-        index = min(len(SPEEDS) - 1, max(0, SPEEDS.index(follower.speed) + step))
-        follower.speed = SPEEDS[index]
-        self._draw_figures()
-        return f"replay at {follower.speed:g}x"
 
     async def close_pane(self) -> None:
         if self.slot is not None:
@@ -365,11 +368,14 @@ class StreamsScreen(ConsoleScreen):
             return "not found in this pane"
         return None
 
-    def copy(self) -> str | None:
-        return self.console.copy_text(self.slot.pane.tokens.text, "text") if self.slot is not None else None
+    def copies(self, *, other: bool) -> tuple[str, str] | None:
+        slot = self.slot
+        if slot is None:
+            return None
+        return (str(slot.ref), "its name") if other else (slot.pane.tokens.text, "text")
 
     async def save(self) -> str | None:
-        from ...widgets.dialog import PromptDialog
+        from ...widgets.dialogs.dialog import PromptDialog
 
         slot = self.slot
         if slot is None:

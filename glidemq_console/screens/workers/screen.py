@@ -49,9 +49,15 @@ class WorkersScreen(ItemListScreen[WorkerRow]):
         return Interests(serving=tuple(dict.fromkeys(row.queue for row in self.visible_items())))
 
     def context(self) -> WorkersContext:
+        from glidemq_core.options.job import JobRef
+
         row = self.selected_item
         shown = WorkersContext(console=self.console, page=self, snapshot=self.snapshot)
-        return shown if row is None else replace(shown, queue=row.queue)
+        if row is None:
+            return shown
+        oldest = _oldest_job(row)
+        job = JobRef(row.queue, oldest) if oldest is not None else None
+        return replace(shown, queue=row.queue, job=job)
 
     def status(self, snapshot: Snapshot) -> Parts:
         return self.with_filter(say.summary(self.listed, snapshot.serving, len(snapshot.queues)))
@@ -80,9 +86,25 @@ class WorkersScreen(ItemListScreen[WorkerRow]):
             self.console.queue_looked_at = row.queue
         super().on_row_list_highlighted()
 
+    def record(self) -> object | None:
+        row = self.selected_item
+        return None if row is None else row.worker or row.of
+
+    def copies(self, *, other: bool) -> tuple[str, str] | None:
+        row = self.selected_item
+        if row is None or other:
+            return super().copies(other=other)
+        return (row.process, "the worker's process") if row.process else (row.queue, "its queue's name")
+
     def open_selected(self) -> None:
         row = self.selected_item
         if row is None:
             return
         state = _STATES[row.kind]
         self.console.go("jobs", row.queue if state is None else JobsQuery(queue=row.queue, state=state))
+
+
+def _oldest_job(row: WorkerRow) -> str | None:
+    """Id of the job that has run longest, or of the first stalled one."""
+    ids = [*(job.id for job in row.running), *(job.id for job in row.stalled)]
+    return ids[0] if ids else None

@@ -15,9 +15,10 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from ..drawn import strip
-from ..scrolling import CURSOR_KEYS, CursorScrolled
+from ..scrolling import CURSOR_KEYS
 from ..styled import Parts, Styled
 from .columns import GUTTER, Column, Row, arrange, column_at
+from .marks import MARK_KEYS, Markable
 from .pages import Pages
 from .row_strips import Look, header_strip, row_strip
 
@@ -25,7 +26,7 @@ from .row_strips import Look, header_strip, row_strip
 MARGIN = 25
 
 
-class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
+class RowList(Markable, can_focus=True, inherit_bindings=False):
     """Rows under a header; once moved, the cursor stays on the row with its key, wherever a refresh puts that row.
 
     Before, it stays on the first row whatever that is, unless the list `holds` the row that it began with.
@@ -36,10 +37,8 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *CURSOR_KEYS,
-        Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
-        Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
         Binding("enter", "choose", "open", show=False),
-        Binding("space", "mark", "mark", show=False),
+        *MARK_KEYS,
     ]
 
     header_lines = 1
@@ -100,7 +99,7 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
         """
         super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
-        self._markable = markable
+        self.markable = markable
         self._holds = holds
         self._empty = tuple(empty)
         self._reading = False
@@ -298,13 +297,11 @@ class RowList(CursorScrolled, can_focus=True, inherit_bindings=False):
         if self._cursor_key is not None:
             self.post_message(self.Chosen(self, self._cursor_key, self._cursor))
 
-    def action_mark(self) -> None:
-        if self._markable and self._cursor_key is not None:
-            self.set_marks(self._marks ^ {self._cursor_key})
-            self.action_move(1)
+    def key_at(self, index: int) -> Hashable | None:
+        return self._rows.key_at(index)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._markable if action == "mark" else True
+    def index_of(self, key: Hashable) -> int | None:
+        return self._rows.index_of(key)
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

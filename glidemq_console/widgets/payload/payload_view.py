@@ -30,16 +30,17 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 class PayloadCard(CursorScrolled, Pane, can_focus=True):
-    """A JSON value as a tree; `enter` folds, `v` reveals what is masked, `e` shows the raw JSON."""
+    """A JSON value as a tree, which `enter` and the arrows fold; its owner reveals what is masked, or shows it bare."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *CURSOR_KEYS,
         Binding("enter", "toggle_fold", "fold", show=False),
         Binding("right,l", "fold(False)", "unfold", show=False),
         Binding("left,h", "fold(True)", "fold", show=False),
-        Binding("v", "reveal", "reveal", show=False),
-        Binding("e", "raw", "raw", show=False),
     ]
+
+    #: Whether enter is for the owner, who shows the whole, instead of folding.
+    opens_whole = False
 
     revealed: reactive[bool] = reactive(False, init=False)
     """Show what is masked."""
@@ -73,6 +74,17 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
     def text(self) -> str:
         """The value as it is shown, as safe indented JSON for copying."""
         return clean(self._json(), limit=16_000_000, line_limit=16_000_000, max_lines=1_000_000)
+
+    @property
+    def path(self) -> str:
+        """Where the line under the cursor stands in the value, as `messages[0].role`; empty at the top."""
+        if self._tree is None or self.raw or not self._drawn:
+            return ""
+        words = "".join(
+            f"[{step}]" if isinstance(step, int) else f".{step}" if step.isidentifier() else f"[{step!r}]"
+            for step in self._drawn[self._cursor].path
+        )
+        return clean(words.removeprefix("."), single_line=True)
 
     def show(self, value: Any) -> None:
         """Show a JSON value, masked; what was folded stays folded when it is the same value."""
@@ -166,12 +178,8 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         self._redraw()
         self.move_to(self._cursor)
 
-    def action_reveal(self) -> None:
-        if self.masked_count:
-            self.revealed = not self.revealed
-
-    def action_raw(self) -> None:
-        self.raw = not self.raw
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (action == "toggle_fold" and self.opens_whole)
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

@@ -7,19 +7,14 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from ..actions.base import EVERYWHERE, Action, Context
-from ..widgets.overlay import Overlay
-from ..widgets.styled import Parts, Styled, dim, hotkey
-from .registry import in_scope, key_text
+from ...actions.base import EVERYWHERE, Action, Context
+from ...actions.keys import HELP, MOVES, key_text
+from ...widgets.overlay import Overlay
+from ...widgets.styled import Parts, Styled, dim, hotkey
+from ..registry import in_scope
 
 #: Cells of the keys before what they do.
 _KEYS = 20
-_MOVES = (
-    ("↑ ↓ j k", "move"),
-    ("g G home end", "first and last row"),
-    ("pgup pgdn ^u ^d", "move by pages"),
-    ("mouse", "click rows, titles, tabs and keys"),
-)
 
 
 def help_lines(scope: str, context: Context) -> list[Parts]:
@@ -30,7 +25,7 @@ def help_lines(scope: str, context: Context) -> list[Parts]:
     taken = {key for action in in_scope(scope) for key in action.keys}
     lines += _actions(in_scope(EVERYWHERE), context, taken)
     lines += [[], [hotkey("lists")]]
-    lines += [[Styled(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), dim(words)] for keys, words in _MOVES]
+    lines += [[Styled(f"  {keys:<{_KEYS - 2}}", "foreground", "bold"), dim(words)] for keys, words in MOVES]
     return lines
 
 
@@ -53,7 +48,7 @@ def _actions(actions: list[Action[Any]], context: Context, taken: Collection[str
 class HelpScreen(Overlay):
     """Help over the screen it was opened on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(",".join(HELP.keys), "close", "close", show=False)]
 
     def __init__(self, scope: str, context: Context) -> None:
         super().__init__(help_lines(scope, context), hang=_KEYS)

@@ -1,4 +1,4 @@
-"""Who did what to a job: its entries in the audit of its queue, newest first."""
+"""Who did what to a job, or to a queue and its jobs: entries of the audit, newest first."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from glidemq_core.records import AuditEntry
 
 
-def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> list[Parts]:
-    """The overlay's lines. `name` is safe text."""
+def audit_lines(
+    name: str, entries: Sequence[AuditEntry], console: Console, *, of_queue: bool = False
+) -> list[Parts]:
+    """The overlay's lines, with the jobs of each entry where it is the audit `of_queue`. `name` is safe text."""
     lines: list[Parts] = [[dim("audit "), Styled(name, "", "bold")], []]
     if not entries:
-        return [*lines, [dim("No person has changed anything about this job through glidemq.")]]
+        return [*lines, [dim("No person has changed anything about it through glidemq.")]]
     now, zone = console.now_ms(), console.config.zone
     for entry in entries:
         by, via = (short(text, 60) for text in (entry.by, entry.via))
@@ -32,6 +34,7 @@ def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> l
                 dim(f"{fmt.moment(epoch_ms(entry.at), now, zone)}  "),
                 Styled(by, "", "bold"),
                 Styled(f"  {short(entry.action, 40)}"),
+                *([Styled(f" {_jobs(entry)}")] if of_queue else []),
                 dim(f"  {short(entry.outcome, 40)}"),
                 dim(f"  via {via} on {short(entry.host, 60)}"),
             ]
@@ -45,10 +48,20 @@ def audit_lines(name: str, entries: Sequence[AuditEntry], console: Console) -> l
     return lines
 
 
+def _jobs(entry: AuditEntry) -> str:
+    """The jobs that an entry is about, few by id and many by number."""
+    count = len(entry.job_ids) if entry.count is None else entry.count
+    if 0 < len(entry.job_ids) <= 3:
+        return " ".join(short(job_id, 40) for job_id in entry.job_ids)
+    return fmt.plural(count, "job") if count else ""
+
+
 class AuditScreen(Overlay):
     """The audit over the screen it was opened on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("u,enter", "close", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("u", "close", "close", show=False)]
 
-    def __init__(self, name: str, entries: Sequence[AuditEntry], console: Console) -> None:
-        super().__init__(audit_lines(name, entries, console))
+    def __init__(
+        self, name: str, entries: Sequence[AuditEntry], console: Console, *, of_queue: bool = False
+    ) -> None:
+        super().__init__(audit_lines(name, entries, console, of_queue=of_queue))

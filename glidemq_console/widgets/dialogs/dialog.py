@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from ..text.safe import clean
-from .safe_input import Entry
+from ...text.safe import clean
+from ..safe_input import Entry
 
 Result = TypeVar("Result")
 
@@ -25,7 +25,7 @@ SHORT = 22
 class Dialog(ModalScreen[Result]):
     """The frame of a question: a title, a body that scrolls, what is to be filled in, and the buttons.
 
-    Every dialog is left with `escape`, which changes nothing.
+    Every dialog is left with `escape`, which changes nothing; `ctrl+s` takes what was filled in.
     """
 
     DEFAULT_CSS = """
@@ -130,10 +130,13 @@ class Dialog(ModalScreen[Result]):
     AUTO_FOCUS = ""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "back", show=False),
-        Binding("left", "app.focus_previous", "previous", show=False),
-        Binding("right", "app.focus_next", "next", show=False),
+        Binding("escape", "leave", "keep", show=False),
+        Binding("left,up", "app.focus_previous", "previous", show=False),
+        Binding("right,down", "app.focus_next", "next", show=False),
+        Binding("ctrl+s", "go_on", "go on", show=False),
     ]
+    #: Keys of the two answers, written on their buttons; a text that is typed takes the letters.
+    YES_KEY, NO_KEY = "^s", "esc"
 
     def __init__(self, title: str, body: str, yes: str, no: str, *, danger: bool) -> None:
         super().__init__()
@@ -153,8 +156,8 @@ class Dialog(ModalScreen[Result]):
                     yield Static(self._body, markup=False)
             yield from self.compose_fields()
             with Horizontal(id="dialog-buttons"):
-                yield _button(self._no, "dialog-no")
-                yield _button(self._yes, "dialog-yes", "-danger" if self._danger else None)
+                yield _button(self.NO_KEY, self._no, "dialog-no")
+                yield _button(self.YES_KEY, self._yes, "dialog-yes", "-danger" if self._danger else None)
 
     def compose_fields(self) -> ComposeResult:
         """Yield what stands between body and buttons."""
@@ -179,10 +182,18 @@ class Dialog(ModalScreen[Result]):
     def action_leave(self) -> None:
         raise NotImplementedError
 
+    def action_go_on(self) -> None:
+        """Take what was filled in, if it may be taken."""
+        raise NotImplementedError
 
-def _button(label: str, id: str, classes: str | None = None) -> Button:
-    # Content, because a label given as a string is read as markup.
-    return Button(Content(label), id=id, classes=classes, compact=True)
+
+def key_label(key: str, label: str) -> Content:
+    """Write the key of an answer before its words; as content, because a string is read as markup."""
+    return Content.assemble((key, "bold"), f" {label}")
+
+
+def _button(key: str, label: str, id: str, classes: str | None = None) -> Button:
+    return Button(key_label(key, label), id=id, classes=classes, compact=True)
 
 
 class ConfirmDialog(Dialog[bool]):
@@ -209,6 +220,8 @@ class ConfirmDialog(Dialog[bool]):
         """Ask `title`, which names the thing and the count; `danger` draws the yes as something that destroys."""
         super().__init__(title, body, yes, no, danger=danger)
         self._type_this = type_this
+        if type_this is None:
+            self.YES_KEY, self.NO_KEY = "y", "n"
 
     def compose_fields(self) -> ComposeResult:
         if self._type_this is not None:
@@ -230,14 +243,17 @@ class ConfirmDialog(Dialog[bool]):
             super().begin()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "yes" and self.is_typed)
+        return not (action == "yes" and self.is_typed) and not (action == "go_on" and not self.is_typed)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.query_one("#dialog-yes").disabled = not self._may(event.value)
         self.query_one("#dialog-problem", Static).update("")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        if self._may(event.value):
+    def on_input_submitted(self) -> None:
+        self.action_go_on()
+
+    def action_go_on(self) -> None:
+        if self._may(self.query_one("#dialog-input", Input).value):
             self.dismiss(True)
         else:
             self.query_one("#dialog-problem", Static).update("that is not the name; escape changes nothing")
@@ -301,15 +317,15 @@ class PromptDialog(Dialog[str | None]):
         self.query_one("#dialog-problem", Static).update("")
 
     def on_input_submitted(self) -> None:
-        self._take()
+        self.action_go_on()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id == "dialog-yes":
-            self._take()
+            self.action_go_on()
         else:
             self.dismiss(None)
 
-    def _take(self) -> None:
+    def action_go_on(self) -> None:
         text = self.query_one("#dialog-input", Input).value
         problem = self._validator(text) if self._validator is not None else None
         if problem is None:

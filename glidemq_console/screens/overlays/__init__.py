@@ -1,0 +1,1 @@
+"""What is read over the screen it was asked on: help, audits."""
