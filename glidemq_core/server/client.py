@@ -17,7 +17,7 @@ from ..errors import (
     ServerUnavailableError,
 )
 from . import functions
-from .commands import key_of, name_of, read_only_error
+from .commands import fcall_words, key_of, name_of, other_build_error, read_only_error
 from .nodes import Nodes, is_half_open
 from .probe import parse_slots
 from .url import Address
@@ -254,12 +254,25 @@ class ResilientClient:
                     await self._send(words)
             except self._driver.GlideError as raised:
                 error = self._as_lost(raised, client)
-                if not self._driver.is_existing_library(error):
+                if self._driver.is_existing_library(error):
+                    await self._check_build()
+                else:
                     problem = await self._explained(error, words)
                     if isinstance(problem, PermissionDeniedError):
                         self.functions_available = False
                     raise problem from error
             self._loads += 1
+
+    async def _check_build(self) -> None:
+        """Raise ServerError if the library that was there before ours is another one under our name."""
+        found = None
+        try:
+            found = await self._send(fcall_words("FCALL_RO", "version", None, ()))
+        except self._driver.GlideError as error:
+            if not self._driver.is_missing_function(error):
+                raise
+        if found != functions.build().encode():
+            raise other_build_error(self._nodes.address, found)
 
     async def _check_server(self) -> None:
         """Before a call after an outage: check that the server is there, instead of waiting for the time-out.

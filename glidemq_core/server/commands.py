@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import PermissionDeniedError, UnsupportedServerError
+from ..errors import PermissionDeniedError, ServerError, UnsupportedServerError
 from ..wire.keys import absent
 from ..wire.replies import as_text
 from . import functions
@@ -75,6 +75,18 @@ def read_only_error(command: str) -> PermissionDeniedError:
         hint="leave out --read-only (read_only=True, ?read_only=1)",
         reason="read_only",
         command=command,
+    )
+
+
+def other_build_error(address: str, found: object) -> ServerError:
+    """What a call meets where a library has our name and another text: what it answers is not what we read."""
+    said = as_text(found) if isinstance(found, (bytes, str)) else "nothing"
+    return ServerError(
+        f"the function library {functions.LIBRARY} on {address} is of another build than this release "
+        f"(it says '{said}', not '{functions.build()}')",
+        hint=functions.RELOAD,
+        command="FCALL version",
+        code="LIBRARY",
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any, Self
 from ..errors import PermissionDeniedError, ServerError, UnsupportedServerError
 from ..options.fields import UNSET, Unset
 from ..records import ServerInfo
+from . import functions
 from .client import ResilientClient
-from .commands import Arg, fcall_words, is_read, name_of, read_only_error, to_words
+from .commands import Arg, fcall_words, is_read, name_of, other_build_error, read_only_error, to_words
 from .nodes import Nodes
 from .probe import Facts, probe
 from .url import Settings
@@ -155,15 +156,18 @@ class Connection:
 
         Raises:
             UnsupportedServerError: the server is too old for functions.
+            ServerError: a library of another build bears our name.
         """
         try:
-            await self._client.call(fcall_words("FCALL_RO", "version", None, ()), None, repeat=True)
+            found = await self._client.call(fcall_words("FCALL_RO", "version", None, ()), None, repeat=True)
         except PermissionDeniedError:
             self._client.functions_available = False
         except UnsupportedServerError as error:
             error.found = error.found or self.server.version
             raise
         else:
+            if found != functions.build().encode():
+                raise other_build_error(self.address, found)
             self._client.functions_available = True
         return self.functions_available
 

@@ -23,6 +23,7 @@ from ..errors import (
     ServerUnavailableError,
 )
 from .commands import no_functions_error
+from .functions import RELOAD
 from .url import Settings
 
 _READ_FROM = {
@@ -266,7 +267,7 @@ def _server_error(code: str, detail: str, command: str, address: str, key: str |
         message, hint = f"{address} is out of memory", "raise maxmemory, or clean old jobs"
     elif "function not found" in detail.lower():
         message = f"the function library on {address} lacks what {command} needs"
-        hint = "FUNCTION DELETE it on the server: it is loaded again at the next call"
+        hint = RELOAD
     else:
         message = f"{address} answered {command} with an error: {code} {detail}"
     return ServerError(message, hint=hint, command=command, code=code)

@@ -82,12 +82,30 @@ def entries(reply: Any) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
+class _FieldNames(dict[bytes, str]):
+    """Field names as text: those of nearly every job are not decoded each time."""
+
+    def __missing__(self, name: bytes | str) -> str:
+        return as_text(name)
+
+
+_FIELD_NAMES = _FieldNames(
+    (name.encode(), name)
+    for name in """
+        id name data opts timestamp attemptsMade delay priority maxAttempts state processedOn lastActive finishedOn
+        returnvalue failedReason parentId parentQueue groupKey orderingSeq cost expireAt lifo schedulerName budgetKey
+        progress stalledCount
+        """.split()  # noqa: SIM905
+)
+
+
 def hash_fields(reply: Mapping[bytes, bytes] | Sequence[bytes] | None) -> dict[str, bytes]:
     """Turn a hash as the server answers it, a map or a flat list, into field name -> raw value."""
     if not reply:
         return {}
-    found = reply.items() if isinstance(reply, Mapping) else zip(reply[::2], reply[1::2], strict=False)
-    return {as_text(name): value for name, value in found}
+    if isinstance(reply, Mapping):
+        return dict(zip(map(_FIELD_NAMES.__getitem__, reply), reply.values(), strict=True))
+    return dict(zip(map(_FIELD_NAMES.__getitem__, reply[::2]), reply[1::2], strict=False))
 
 
 def picked_fields(names: Iterable[str], values: Iterable[bytes | None]) -> dict[str, bytes]:

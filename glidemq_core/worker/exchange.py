@@ -16,7 +16,7 @@ from ..errors import GlideMQError, RateLimitError
 from ..jobs.add import BATCH, BATCH_BYTES
 from ..server.retry import LOST_REPLY, RETRY_WAITS, Backoff, is_server_trouble
 from .context import WorkerContext
-from .exchange_call import Claim, ExchangeReply, call_exchange, load_claims, owned
+from .exchange_call import Claim, ExchangeReply, UnexpectedReplyError, call_exchange, load_claims, owned
 from .execution.outcome import SettleRecord, rate_limit_ms
 from .execution.run import JobRun
 from .execution.runner import Runner
@@ -201,7 +201,7 @@ class Exchange:
         reply: ExchangeReply | None = None
         try:
             reply = await call_exchange(self._context, now, records, want)
-        except LOST_REPLY as error:
+        except (*LOST_REPLY, UnexpectedReplyError) as error:
             self._context.report(error)
             reply, lost_claims = await self._recover(now, records, want)
             looked = False
@@ -214,7 +214,7 @@ class Exchange:
             del self._sent[now]
         self._measure(records, self._loop.time() - started)
         if reply is not None:
-            started_jobs = self._start(reply, now, lost_claims)
+            started_jobs = self._start(reply, lost_claims)
             self._settled(records, reply)
             if looked and self.claiming_allowed:
                 self._look_ahead(want - started_jobs, reply)
@@ -301,21 +301,17 @@ class Exchange:
 
     # What a reply says ---------------------------------------------------------------------------------------
 
-    def _start(self, reply: ExchangeReply, now: int, lost_claims: list[Claim]) -> int:
+    def _start(self, reply: ExchangeReply, lost_claims: list[Claim]) -> int:
         """Start what was claimed; returns how many jobs run now."""
-        stamp, started = str(now), 0
-        for claimed in reply.claims:
+        started = 0
+        for claim in chain(reply.claims, lost_claims):
             try:
-                claim = Claim.of(claimed, stamp)
                 self._runner.begin(claim, self._run_ended)
-            except Exception as defect:  # noqa: BLE001 - one odd record (an id that is no text) must not cost the others
+            except Exception as defect:  # noqa: BLE001 - one odd record must not cost the others
                 self._context.report(defect)
                 continue
             if claim.stop != "parked":
                 started += 1
-        for claim in lost_claims:
-            self._runner.begin(claim, self._run_ended)
-            started += 1
         self._active += started
         return started
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..errors import ServerError
 from ..server.context import QueueContext
+from ..server.functions import RELOAD
 from ..wire.replies import as_texts, hash_fields, readable
 from .context import SubscriptionOptions, WorkerContext, of_kind
 from .execution.outcome import SettleRecord
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
 _LOADED = 16
+#: What stands behind answers and claims if there is nothing to say.
+_NOTHING_MORE = (b"", 0, 0, b"", b"", b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class UnexpectedReplyError(ServerError):
+    """What the server answered is no answer of our function."""
+
+
+class Claim(NamedTuple):
     """A job this worker has just activated."""
 
     entry: str
@@ -26,20 +32,15 @@ class Claim:
     #: What the job's budget says: "" run it, "fail", "ask" (out of reach of the claim), "parked" (done already).
     stop: str = ""
 
-    @classmethod
-    def of(cls, claimed: Sequence[Any], processed_on: str) -> Claim:
-        """Decode a claim of a reply. Raises ValueError for a record that no producer writes."""
-        entry, job_id, flat, stop = claimed
-        return cls(entry.decode(), job_id.decode(), hash_fields(flat), processed_on, stop.decode())
-
 
 class ExchangeReply(NamedTuple):
     """What an exchange answers."""
 
     #: What became of each result: ok, retrying, failed, lost, or unrecorded.
     answers: list[bytes]
-    #: Claimed jobs: entry, id, flat hash, what the budget says.
-    claims: list[list[Any]]
+    claims: list[Claim]
+    #: Entry and id of claimed jobs that have to be read: one of their fields looks like several.
+    unread: list[tuple[str, str]]
     #: Why fewer jobs were claimed than wanted, and for how long that lasts, ms.
     reason: str
     wait_ms: int
@@ -53,12 +54,20 @@ class ExchangeReply(NamedTuple):
     errors: list[str]
 
     @classmethod
-    def of(cls, reply: Sequence[Any]) -> ExchangeReply:
-        """Decode a reply."""
-        answers, claims, reason, wait_ms, outbox, stream_id, events_id, group_due, *errors = reply
-        return cls(
-            answers,
-            claims,
+    def of(cls, reply: Sequence[Any], sent: int, stamp: int) -> ExchangeReply:
+        """Decode a reply.
+
+        Args:
+            sent: how many results the call carried.
+            stamp: its time, epoch ms.
+        Raises: ValueError, TypeError, AttributeError if it is no reply of the function.
+        """
+        answers, packed, *rest = reply
+        reason, wait_ms, outbox, stream_id, events_id, group_due, *errors = rest or _NOTHING_MORE
+        found = cls(
+            answers or [b"ok"] * sent,
+            [],
+            [],
             reason.decode(),
             int(wait_ms),
             bool(outbox),
@@ -67,6 +76,27 @@ class ExchangeReply(NamedTuple):
             group_due.decode(),
             as_texts(errors),
         )
+        if len(found.answers) != sent:
+            raise ValueError(f"{len(found.answers)} answers to {sent} results")
+        found._unpack(packed, str(stamp))
+        return found
+
+    def _unpack(self, packed: Sequence[bytes], stamp: str) -> None:
+        """Read claimed jobs; one odd record (an id that is no text) must not cost the others."""
+        for text, data in zip(packed[::2], packed[1::2], strict=True):
+            words = text.split(b"\x1f")
+            try:
+                job_id, entry, stop = words[-4].decode(), words[-3].decode(), words[-2].decode()
+            except UnicodeDecodeError as defect:
+                self.errors.append(f"ERR a claimed job cannot be read: {defect}")
+                continue
+            if len(words) != int(words[-1]):
+                self.unread.append((entry, job_id))
+                continue
+            fields = hash_fields(words[:-4])
+            if "data" in fields:
+                fields["data"] = data
+            self.claims.append(Claim(entry, job_id, fields, stamp, stop))
 
     def followed_by(self, more: ExchangeReply) -> ExchangeReply:
         """Join the reply of a call with that of the next one."""
@@ -78,13 +108,14 @@ class ExchangeReply(NamedTuple):
 
 
 async def call_exchange(
-    context: WorkerContext, stamp: int, records: Iterable[SettleRecord], want: int, *, repeated: bool = False
+    context: WorkerContext, stamp: int, records: Sequence[SettleRecord], want: int, *, repeated: bool = False
 ) -> ExchangeReply:
     """Send results and claim up to `want` jobs.
 
     Args:
         stamp: time of the call, epoch ms: it marks what the call starts, and makes a repeat recognisable.
         repeated: the reply of an earlier call with this stamp was lost.
+    Raises: GlideMQError, of which UnexpectedReplyError says as little as a lost reply of what was done.
     """
     options, limits = context.options, context.limits
     flags = (
@@ -94,9 +125,23 @@ async def call_exchange(
         + ("r" if repeated else "")
     )
     words: list[str | int] = [stamp, context.worker_id, want, flags, *limits.header()]
-    for record in records:
-        words += (record.head, record.value)
-    return ExchangeReply.of(await context.queue.call(*context.of_kind("exchange", *words)))
+    if records:
+        words.append("".join([record.head for record in records]))
+        words += [record.value for record in records]
+    answer = await context.queue.call(*context.of_kind("exchange", *words))
+    try:
+        reply = ExchangeReply.of(answer, len(records), stamp)
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise UnexpectedReplyError(
+            f"queue '{context.queue.queue}': the server's function library answers in another way than this release: "
+            f"{type(error).__name__}: {error}",
+            hint=RELOAD,
+            command="FCALL",
+            code="ERR",
+        ) from error
+    if reply.unread:
+        reply.claims.extend(await load_claims(context, reply.unread, stamp))
+    return reply
 
 
 async def owned(

@@ -14,6 +14,7 @@ from typing import Any
 
 from conftest import eventually
 from kits.budget import budget_of, fields_of
+from kits.exchange import claims
 
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.flows.nodes import FlowJob
@@ -64,13 +65,12 @@ async def suspended_jobs(queue: Queue[Any, Any], connection: Connection, count: 
     """Suspend jobs 1 to `count` as a worker would."""
     scope = await queue.context()
     await queue.add_bulk([NewJob("n", number) for number in range(count)])
-    claims: list[Any] = []
-    while len(claims) < count:
-        words = (scope.now_ms(), "worker-1-00000000", count - len(claims), "", 0, 0, 0, 0)
-        stamp = words[0]
-        found = (await scope.call("exchange", *words))[1]
-        claims += [(entry.decode(), job_id.decode(), stamp) for entry, job_id, *_ in found]
-    for entry, job_id, stamp in claims:
+    runs: list[Any] = []
+    while len(runs) < count:
+        words = (scope.now_ms(), "worker-1-00000000", count - len(runs), "", 0, 0, 0, 0)
+        reply = await scope.call("exchange", *words)
+        runs += [(claim.entry, claim.job_id, words[0]) for claim in claims(reply)]
+    for entry, job_id, stamp in runs:
         assert (await suspend(scope, job_id, entry, stamp, "look", timeout)).ok
 
 

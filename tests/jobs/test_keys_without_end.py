@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
+from kits.exchange import answers, end
 from kits.worker import P
 
 from glidemq_core import FlowJob, FlowProducer, JobOptions
@@ -203,11 +204,10 @@ async def test_a_key_with_work_to_do_stays(bench: Bench, state: str) -> None:
         await bench.claim(2)
     if state == "retrying":
         [run] = await bench.claim()
-        head = "\x1f".join((*run, "f", "3", str(DAY), "", "", "", ""))
-        reply = await bench.scope.call(
-            "exchange", bench.scope.now_ms(), "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, head, "boom"
-        )
-        assert reply[0][0] == b"retrying"
+        words = end(run, "f", "3", str(DAY), "", "", "", "", value="boom")
+        now = bench.scope.now_ms()
+        reply = await bench.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+        assert answers(reply) == ["retrying"]
     await later(bench, 9 * DAY)
     assert await key_is_known(bench)
 

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kits.bench import Bench
+from kits.exchange import answers, end
 from kits.wire import dump
 
 from glidemq_core.ai.suspension import suspend
@@ -84,39 +85,37 @@ class Model:
     async def do_claim(self, choice: int) -> None:
         self.runs += await self.bench.claim(1 + choice % 4)
 
-    async def _settle(self, run: Run, *words: str, value: str = "null") -> bytes:
+    async def _settle(self, run: Run, *words: str, value: str = "null") -> str:
         now = self.bench.scope.now_ms()
         head = (*run, *words)
-        answer: bytes = await self._send(now, head, value)
+        answer = await self._send(now, head, value)
         self.settled.append((now, run, (*words, value), answer))
         return answer
 
-    async def _send(self, now: int, head: tuple[str, ...], value: str) -> bytes:
-        reply = await self.bench.scope.call(
-            "exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, "\x1f".join(head), value
-        )
-        answer: bytes = reply[0][0]
-        return answer
+    async def _send(self, now: int, head: tuple[str, ...], value: str) -> str:
+        words = end(head, value=value)
+        reply = await self.bench.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+        return answers(reply)[0]
 
     async def do_complete(self, choice: int) -> None:
         if run := self._run(choice):
-            assert await self._settle(run, "c", "0", "0", "", "", "", "") == b"ok"
+            assert await self._settle(run, "c", "0", "0", "", "", "", "") == "ok"
 
     async def do_retry_later(self, choice: int) -> None:
         if run := self._run(choice):
             backoff = str(choice % 60)
-            assert await self._settle(run, "f", "99", backoff, "", "", "", "", value="x") == b"retrying"
+            assert await self._settle(run, "f", "99", backoff, "", "", "", "", value="x") == "retrying"
 
     async def do_fail(self, choice: int) -> None:
         if run := self._run(choice):
-            assert await self._settle(run, "f", "0", "0", "", "", "", "", value="x") == b"failed"
+            assert await self._settle(run, "f", "0", "0", "", "", "", "", value="x") == "failed"
 
     async def do_repeat(self, choice: int) -> None:
         """The reply to a settle was lost: the same again changes nothing."""
         if self.settled:
             now, run, (*words, value), answer = self.settled[choice % len(self.settled)]
             before = await dump(self.bench.connection)
-            assert await self._send(now, (*run, *words), value) in (answer, b"lost")
+            assert await self._send(now, (*run, *words), value) in (answer, "lost")
             assert await dump(self.bench.connection) == before
 
     async def do_lost(self, choice: int) -> None:

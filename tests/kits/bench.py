@@ -8,6 +8,8 @@ from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 
+from .exchange import answers, claims, end
+
 
 class Bench:
     """A queue, and a worker's exchange without a worker around it."""
@@ -26,15 +28,13 @@ class Bench:
         """Start jobs: (id, entry, processedOn) each."""
         now = str(self.scope.now_ms())
         reply = await self.scope.call("exchange", now, "worker-1-0badcafe", count, "em", 0, 0, 0, 0)
-        return [(claim[1].decode(), claim[0].decode(), now) for claim in reply[1]]
+        return [(claim.job_id, claim.entry, now) for claim in claims(reply)]
 
     async def settle(self, run: tuple[str, str, str], outcome: str = "c", text: str = "null") -> str:
-        job_id, entry, started = run
-        head = "\x1f".join((job_id, entry, started, outcome, "0", "0", "", "", "", ""))
-        reply = await self.scope.call(
-            "exchange", self.scope.now_ms(), "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, head, text
-        )
-        return str(reply[0][0].decode())
+        words = end(run, outcome, "0", "0", "", "", "", "", value=text)
+        now = self.scope.now_ms()
+        reply = await self.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+        return answers(reply)[0]
 
     async def fail(self, **options: Any) -> str:
         job_id = await self.add(**options)

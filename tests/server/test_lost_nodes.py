@@ -82,7 +82,7 @@ async def test_nodes_that_came_later_are_heard_of(cluster: Cluster, monkeypatch:
 
 async def _others_answer(connection: Connection, names: list[str]) -> bool:
     """Whether one read of all queues brings the answers of those whose node lives; the dead node costs its own only."""
-    library = functions.LIBRARY.encode()
+    library = functions.build().encode()
     try:
         dead, *others = await connection.read_many([("version", f"glide:{{{name}}}") for name in names])
     except errors.CallTimeoutError:  # the driver may spend one whole call on looking for the dead node

@@ -10,6 +10,7 @@ from conftest import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kits.bench import Bench
+from kits.exchange import answers, claims, ends
 from kits.worker import P, is_idle, quick
 
 from glidemq_core.doctor import repair
@@ -106,20 +107,22 @@ class Course:
 
     async def exchange(self, outcomes: str) -> None:
         ending = self.runs[: len(outcomes)]
-        words = []
+        words: list[str] = []
         for run, outcome in zip(ending, outcomes, strict=False):
             words += [
                 "\x1f".join((*run, outcome, "2", "5", "", "", "", "")),
                 "null" if outcome == "c" else "boom",
             ]
         reply = await unless_refused(
-            self.bench.scope.call("exchange", self.now, CONSUMER, 2, "em", 100, 60_000, 0, 0, *words)
+            self.bench.scope.call("exchange", self.now, CONSUMER, 2, "em", 100, 60_000, 0, 0, *ends(*words))
         )
         if reply is None:
             return
-        kept = [run for run, answer in zip(ending, reply[0], strict=False) if answer == b"unrecorded"]
+        told = answers(reply, len(ending))
+        kept = [run for run, answer in zip(ending, told, strict=True) if answer == "unrecorded"]
         self.runs = kept + self.runs[len(ending) :]
-        self.runs += [(c[1].decode(), c[0].decode(), str(self.now)) for c in reply[1] if c[3] != b"parked"]
+        started = [claim for claim in claims(reply, len(ending)) if claim.stop != "parked"]
+        self.runs += [(claim.job_id, claim.entry, str(self.now)) for claim in started]
 
     async def hand_back(self, _: str) -> None:
         if self.runs and await unless_refused(self.bench.scope.call("hand_back", *self.runs[0], self.now)):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
+from kits.exchange import answers, ends
 from kits.worker import P, quick
 
 from glidemq_core import Budget, FlowJob, FlowProducer
@@ -173,22 +174,23 @@ async def test_ended_jobs_are_settled_or_kept_whatever_a_key_is(bench: Bench, na
     await poison(bench, key)
 
     words = [word for kind, job_id in started.items() for word in settled(kind, runs[job_id])]
-    reply = await bench.scope.call("exchange", now, CONSUMER, 9, "emt", 100, 60_000, 10**9, 60_000, *words)
-    answers = dict(zip(started, (answer.decode() for answer in reply[0]), strict=True))
+    limits = (100, 60_000, 10**9, 60_000)
+    reply = await bench.scope.call("exchange", now, CONSUMER, 9, "emt", *limits, *ends(*words))
+    found = dict(zip(started, answers(reply, len(started)), strict=True))
 
     held = {"completed": "ok", "failed": "failed", "scheduled": "retrying"}.get(name)
     wanted = dict.fromkeys(started, "ok") | {"retry": "retrying", "fail": "failed"}
     if name == "a job":  # it is none any more
         wanted["plain"] = "lost"
-    assert answers == {kind: "unrecorded" if answer == held else answer for kind, answer in wanted.items()}
+    assert found == {kind: "unrecorded" if answer == held else answer for kind, answer in wanted.items()}
     assert not await orphans(bench, name)
 
     await restore(bench, ids, name, key, kept)
     # What was held is sent again, as the worker does it.
-    again = [kind for kind, answer in answers.items() if answer == "unrecorded"]
+    again = [kind for kind, answer in found.items() if answer == "unrecorded"]
     words = [word for kind in again for word in settled(kind, runs[started[kind]])]
-    reply = await bench.scope.call("exchange", now, CONSUMER, 0, "emtr", 0, 0, 0, 0, *words)
-    assert [answer.decode() for answer in reply[0]] == [wanted[kind] for kind in again]
+    reply = await bench.scope.call("exchange", now, CONSUMER, 0, "emtr", 0, 0, 0, 0, *ends(*words))
+    assert answers(reply, len(again)) == [wanted[kind] for kind in again]
     assert not await orphans(bench)
     await all_end(bench, ids)
 
@@ -285,7 +287,7 @@ async def test_a_user_who_may_not_run_a_command_loses_no_ended_job(
     words = [word for kind, job_id in started.items() for word in settled(kind, runs[job_id])]
     now = bench.scope.now_ms()
     async with without(bench, server_url, command) as scope:
-        call = scope.call("exchange", now, CONSUMER, 0, "emt", 100, 60_000, 10**9, 60_000, *words)
+        call = scope.call("exchange", now, CONSUMER, 0, "emt", 100, 60_000, 10**9, 60_000, *ends(*words))
         await unless_refused(call)
     assert not await orphans(bench)
     await all_end(bench, ids)
@@ -313,7 +315,7 @@ async def test_a_full_server_refuses_an_exchange_whole(bench: Bench) -> None:
     await bench.command("CONFIG", "SET", "maxmemory", "1")
     try:
         with pytest.raises(ServerError, match="memory"):
-            await bench.scope.call("exchange", 1, CONSUMER, 20, "em", 0, 0, 0, 0, *words)
+            await bench.scope.call("exchange", 1, CONSUMER, 20, "em", 0, 0, 0, 0, *ends(*words))
         assert not await orphans(bench)
         assert await bench.field(ids["plain"], "state") == "active"
     finally:
@@ -395,8 +397,8 @@ async def test_a_batch_survives_a_foreign_key_at_its_parents_name(bench: Bench) 
     await bench.command("RENAME", parent, "aside")
     await bench.command("SET", parent, "something else")
     words = [word for run in runs for word in settled("plain", run)]
-    reply = await bench.scope.call("exchange", runs[0][2], CONSUMER, 0, "em", 0, 0, 0, 0, *words)
-    assert set(reply[0]) == {b"ok"}
+    reply = await bench.scope.call("exchange", runs[0][2], CONSUMER, 0, "em", 0, 0, 0, 0, *ends(*words))
+    assert answers(reply, len(runs)) == ["ok"] * len(runs)
     assert reply[4] == 1
     assert await bench.command("ZCARD", f"{P}:completed") == 20
     await bench.command("RENAME", "aside", parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kits.bench import Bench
+from kits.exchange import answers, claims, end
 from kits.recording import advance
 from kits.wire import assert_same_records, dump, recording
 
@@ -143,10 +144,9 @@ async def test_a_retrying_job_that_expires_frees_its_slot(bench: Bench) -> None:
         0,
         0,
         0,
-        "\x1f".join((*run, "f", "3", "600", "", "", "", "")),
-        "x",
+        *end(run, "f", "3", "600", "", "", "", "", value="x"),
     )
-    assert (reply[0], reply[1]) == ([b"retrying"], [])
+    assert (answers(reply), claims(reply)) == (["retrying"], [])
     advance(bench.connection, 1001)
     await sweeps.tick(bench.scope)
     assert await bench.field(first, "failedReason") == "expired"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
+from kits.exchange import end
 from kits.worker import P, clean, in_state, never, quick
 
 from glidemq_core.errors import RateLimitError
@@ -187,10 +188,9 @@ async def test_a_dearer_group_frees_the_slot_of_a_job_that_can_no_longer_pay(
     big = Ordering("k", token_bucket=TokenBucket(10, 1000))
     first = await bench.add(ordering=big, cost=8, attempts=2)
     [run] = await bench.claim()
-    stopped = (*run, "f", "2", "0", "", "", "", "")
-    await bench.scope.call(
-        "exchange", bench.scope.now_ms(), "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, "\x1f".join(stopped), "x"
-    )
+    stopped = end(run, "f", "2", "0", "", "", "", "", value="x")
+    now = bench.scope.now_ms()
+    await bench.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *stopped)
     assert await bench.field(first, "state") == "delayed"
     second = await bench.add(ordering=Ordering("k", token_bucket=TokenBucket(5, 1000)), cost=1)
 

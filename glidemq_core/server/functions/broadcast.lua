@@ -4,7 +4,7 @@
 -- the runs that go on; and `stalls` in P:job:<id>:sub:<subscription>, beside the attempts `a` that peers count there.
 
 local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
-local FALLBACKS, TOKENS, LEDGER, VALUE = 8, 9, 10, 11
+local FALLBACKS, TOKENS, LEDGER, VALUE = 8, 9, 10, 12
 
 local COUNTERS_S = 86400 -- how long the counters of a subscription outlive the latest failure or stall, s
 local PAGE = 32 -- entries of one read
@@ -95,7 +95,8 @@ end
 
 -- Claiming ------------------------------------------------------------------------------------------------------
 
--- Activate a message. Returns its fields, with the attempts of this subscription; nil when there is nothing to run.
+-- Activate a message. Returns its fields, with the attempts of this subscription, as read and as a table; nil when there is
+-- nothing to run.
 local function activate(P, s, id, now, stamp)
   local key = P .. ":job:" .. id
   local flat = try("HGETALL", key)
@@ -103,7 +104,7 @@ local function activate(P, s, id, now, stamp)
     if not flat.err:find("WRONGTYPE", 1, true) then error(flat) end
     return nil
   end
-  local job = util.map(flat)
+  local job = claim.looked_at(flat)
   if not (job.state and (job.name or job.data or job.opts)) then return nil end
   if job.revoked == "1" then
     claim.fail_revoked(P, id, job, now)
@@ -118,20 +119,19 @@ local function activate(P, s, id, now, stamp)
   for i = 1, #flat, 2 do
     if flat[i] == "attemptsMade" and made then flat[i + 1] = made end
   end
-  return flat, #(job.data or "")
+  return flat, job
 end
 
 local function take(P, s, c, entry, fields, consumer, now)
   local id = fields.jobId
-  local flat, bytes
-  if wants(s, fields) then flat, bytes = activate(P, s, id, now, c.stamp) end
+  local flat, job
+  if wants(s, fields) then flat, job = activate(P, s, id, now, c.stamp) end
   if not flat then
     acknowledge(P, s, entry)
     return
   end
   note_run(P, s, entry, consumer, c.stamp, c.stamp, id)
-  c.jobs[#c.jobs + 1] = { entry, id, flat, "" }
-  c.bytes, c.allowed = c.bytes + bytes, c.allowed + 1
+  claim.hand_out(c, flat, job, id, entry, "")
 end
 
 -- Claim messages as far as limits allow. One that cannot be looked at stays pending, until the sweep takes it up.
@@ -141,7 +141,7 @@ local function fill(s)
     if not claim.apply_limits(P, c, batch, now) then return end
     local more = true
     for _ = 1, ROUNDS do
-      local missing = min(c.want - #c.jobs, PAGE)
+      local missing = min(c.want - c.count, PAGE)
       if missing <= 0 or c.bytes >= claim.MOST_BYTES then break end
       local entries = claim.read_group(P, s.name, s.start, batch.consumer, missing)
       for _, item in ipairs(entries) do
@@ -151,7 +151,7 @@ local function fill(s)
       more = #entries == missing
       if not more then break end
     end
-    if #c.jobs < c.want then c.why = more and "more" or "" end
+    if c.count < c.want then c.why = more and "more" or "" end
   end
 end
 

@@ -4,6 +4,46 @@
 claim.MOST_BYTES = 4000000 -- bytes of payloads that one claim hands out, as far as it can tell before it reads
 local FIRST_PAGE = 32 -- entries of the first read
 
+-- What a claim looks at in a job.
+local LOOKED_AT = {
+  state = true, name = true, data = true, opts = true, revoked = true, expireAt = true, groupKey = true, orderingSeq =
+  true, cost = true, timestamp = true, suspendedAt = true, attemptsMade = true, stalledCount = true, budgetKey = true,
+  budgetPausedAt = true, priority = true, schedulerName = true, processedOn = true, finishedOn = true,
+}
+
+-- What HGETALL answered, as far as a claim looks at it: reading a flat list once costs less than a map of all of it.
+local function looked_at(flat)
+  local job = { state = nil, name = nil, data = nil, opts = nil, attemptsMade = nil, priority = nil, timestamp = nil,
+    at = 0 }
+  for i = 1, #flat, 2 do
+    local name = flat[i]
+    if LOOKED_AT[name] then
+      job[name] = flat[i + 1]
+      if name == "data" then job.at = i + 1 end
+    end
+  end
+  return job
+end
+claim.looked_at = looked_at
+
+-- Put a claimed job into a list, as two texts: its fields, id, entry, what its budget says and how many words these are,
+-- parted by 0x1f; and its payload apart, which may be large. Where a field holds 0x1f the number is wrong: the worker then
+-- reads the job.
+local function pack(out, flat, job, id, entry, verdict)
+  local words, n = #flat + 4, #out
+  if job.at > 0 then flat[job.at] = "" end
+  flat[words - 3], flat[words - 2], flat[words - 1], flat[words] = id, entry, verdict, words
+  out[n + 1], out[n + 2] = table.concat(flat, "\31"), job.data or ""
+end
+
+-- Hand out a claimed job.
+function claim.hand_out(c, flat, job, id, entry, verdict)
+  pack(c.out, flat, job, id, entry, verdict)
+  c.count = c.count + 1
+  if job.data then c.bytes = c.bytes + #job.data end
+  if verdict ~= "fail" then c.allowed = c.allowed + 1 end
+end
+
 -- A claimed id that must not start: revoked before its start. Fails without retry, counting the attempt.
 function claim.fail_revoked(P, id, job, now)
   local stamp, made = util.int(now), util.num(job.attemptsMade)
@@ -17,33 +57,32 @@ function claim.fail_revoked(P, id, job, now)
   metrics.add(P, "failed", now, 1, job.processedOn and now - util.num(job.processedOn, now) or 0)
 end
 
--- Try to start one job. Returns its fields, or nil when it is gone, failed, parked or not waiting: the caller then
--- removes its entry, unless the second is "running": the entry may be the very one that its run holds, delivered
--- again because the consumer group was lost. Else second: what its budget says, "" to run it, "fail", "ask" (the budget
--- is out of reach), or "parked", when that has been done and the fields only identify the job; third, bytes of its
--- payload. `verdicts` remembers budgets asked in this call.
-local function start(P, id, now, stamp, verdicts)
-  local key = P .. ":job:" .. id
+-- Try to start one job and hand it out. Returns whether it runs; if not, the caller removes its entry: it is gone, failed or
+-- not waiting, or was parked for its group or budget (for a budget it is handed out as "parked", to be reported). Second:
+-- "running" if the entry may be the very one that its run holds, delivered again because the consumer group was lost.
+-- What a budget says goes with the job: "" to run it, "fail", or "ask" (the budget is out of reach).
+local function start(P, c, id, entry, now)
+  local key = c.job .. id
   local flat = try("HGETALL", key)
   if flat.err then
     if not flat.err:find("WRONGTYPE", 1, true) then error(flat) end
-    return nil
+    return false
   end
-  if #flat == 0 then return nil end
-  local job = util.map(flat)
-  if job.state ~= "waiting" then return nil, job.state == "active" and "running" or nil end
+  if #flat == 0 then return false end
+  local job, stamp = looked_at(flat), c.stamp
+  if job.state ~= "waiting" then return false, job.state == "active" and "running" or nil end
   -- What a peer's promotion leaves of a removed job is no job.
-  if not (job.name or job.data or job.opts) then return nil end
+  if not (job.name or job.data or job.opts) then return false end
   if job.revoked == "1" then
     claim.fail_revoked(P, id, job, now)
-    return nil
+    return false
   end
   if job.expireAt and now > util.num(job.expireAt) then
     jobs.expire(P, id, now)
-    return nil
+    return false
   end
-  if job.groupKey and groups.try_start(P, id, job, now) then return nil end
-  if job.suspendedAt or util.num(job.attemptsMade) > 0 or util.num(job.stalledCount) > 0 then
+  if job.groupKey and groups.try_start(P, id, job, now) then return false end
+  if job.suspendedAt or job.attemptsMade ~= "0" and util.num(job.attemptsMade) > 0 or util.num(job.stalledCount) > 0 then
     -- What it streamed before belongs to earlier runs: an approver is shown what comes now.
     local newest = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
     local from = not newest.err and newest[1] and newest[1][1] or "0-0"
@@ -51,17 +90,22 @@ local function start(P, id, now, stamp, verdicts)
   else
     call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
   end
-  local budget, bytes = job.budgetKey, #(job.data or "")
-  if not budget then return flat, "", bytes end
-  if job.budgetPausedAt then budgets.unpark(P, id) end
-  local verdict = verdicts[budget]
-  if not verdict then
-    verdict = budgets.verdict(budget) or ""
-    verdicts[budget] = verdict
+  local budget, verdict = job.budgetKey, ""
+  if budget then
+    if job.budgetPausedAt then budgets.unpark(P, id) end
+    verdict = c.verdicts[budget]
+    if not verdict then
+      verdict = budgets.verdict(budget) or ""
+      c.verdicts[budget] = verdict
+    end
+    if verdict == "pause" then
+      budgets.park(P, id, budget, job.priority, now)
+      pack(c.parked, flat, job, id, entry, "parked")
+      return false
+    end
   end
-  if verdict ~= "pause" then return flat, verdict, bytes end
-  budgets.park(P, id, budget, job.priority, now)
-  return flat, "parked", bytes
+  claim.hand_out(c, flat, job, id, entry, verdict)
+  return true
 end
 
 -- A job whose start was refused halfway waits for a while, without an attempt or a stall on record.
@@ -139,37 +183,25 @@ function claim.apply_limits(P, c, batch, now)
   return true
 end
 
--- Start a job that was popped or read. False when its entry is to be removed.
+-- Start a job that was popped or read. Whether its entry is to stay, and whether the job runs.
 local function start_popped(P, c, id, entry, list, now)
-  local well, flat, verdict, bytes = pcall(start, P, id, now, c.stamp, c.verdicts)
-  if not well then
-    util.note_error(flat)
-    if not util.attempt(set_aside, P, id, now, c.stamp) then
-      c.refused = true
-      return not util.attempt(put_back, P, id, entry, list)
-    end
-    return false
-  end
-  if verdict == "parked" then
-    c.parked[#c.parked + 1] = { entry, id, flat, verdict }
-    return false
-  end
-  if not flat then return verdict == "running" end
-  c.jobs[#c.jobs + 1] = { entry, id, flat, verdict }
-  c.bytes = c.bytes + bytes
-  if verdict ~= "fail" then c.allowed = c.allowed + 1 end
-  return true
+  local well, runs_now, why = pcall(start, P, c, id, entry, now)
+  if well then return runs_now or why == "running", runs_now end
+  util.note_error(runs_now)
+  if util.attempt(set_aside, P, id, now, c.stamp) then return false, false end
+  c.refused = true
+  return not util.attempt(put_back, P, id, entry, list), false
 end
 
 local function is_full(c)
-  return c.refused or #c.jobs >= c.want or c.bytes >= claim.MOST_BYTES
+  return c.refused or c.count >= c.want or c.bytes >= claim.MOST_BYTES
 end
 
 -- Claim from a list; true when there may be more in it.
 local function take_listed(P, c, list, consumer, now)
   for _ = 1, 20 do
     if is_full(c) then return true end
-    local missing = min(c.want - #c.jobs, FIRST_PAGE)
+    local missing = min(c.want - c.count, FIRST_PAGE)
     local ids = try("RPOP", P .. list, missing) or {}
     if ids.err then
       util.note_error(ids)
@@ -179,14 +211,15 @@ local function take_listed(P, c, list, consumer, now)
       for i = #ids, 1, -1 do call("RPUSH", P .. list, ids[i]) end
       return false
     end
-    local started, before = {}, #c.jobs
+    local started, before = {}, c.count
     for _, id in ipairs(ids) do
-      start_popped(P, c, id, "", list, now)
-      if #c.jobs > before + #started then started[#started + 1] = id end
+      local _, runs_now = start_popped(P, c, id, "", list, now)
+      if runs_now then started[#started + 1] = id end
     end
     -- A job that is not in the index must not run: no sweep would find it.
     if #started > 0 and not util.attempt(runs.enter_list, P, started, c.stamp, consumer) then
-      for at = #c.jobs, before + 1, -1 do c.jobs[at] = nil end
+      for at = #c.out, 2 * before + 1, -1 do c.out[at] = nil end
+      c.count = before
       for _, id in ipairs(started) do util.attempt(put_back, P, id, "", list) end
       c.refused = true
     end
@@ -200,16 +233,17 @@ local function take_streamed(P, c, consumer, now)
   local drop, more, count = {}, false, FIRST_PAGE
   for round = 1, 20 do
     if is_full(c) then break end
-    local missing = min(c.want - #c.jobs, count)
+    local missing = min(c.want - c.count, count)
     local entries = claim.read_group(P, GROUP, "0", consumer, missing)
     for _, item in ipairs(entries) do
-      local fields = util.map(item[2])
-      if not (fields.jobId and start_popped(P, c, fields.jobId, item[1], nil, now)) then drop[#drop + 1] = item[1] end
+      local fields = item[2]
+      local id = fields[1] == "jobId" and fields[2] or util.map(fields).jobId
+      if not (id and start_popped(P, c, id, item[1], nil, now)) then drop[#drop + 1] = item[1] end
     end
     if #entries < missing then break end
     more = round == 20
     -- The next payloads are taken to be as large as these.
-    if c.bytes > 0 and #c.jobs > 0 then count = max(1, min(1000, floor((claim.MOST_BYTES - c.bytes) * #c.jobs / c.bytes))) end
+    if c.bytes > 0 and c.count > 0 then count = max(1, min(1000, floor((claim.MOST_BYTES - c.bytes) * c.count / c.bytes))) end
   end
   runs.drop_entries(P, drop)
   return more
@@ -218,20 +252,23 @@ end
 local function fill(P, c, batch, now)
   if not claim.apply_limits(P, c, batch, now) then return end
   local ready = false
-  for _, list in ipairs({ ":priority", ":lifo" }) do
-    ready = take_listed(P, c, list, batch.consumer, now) or ready
+  if try("EXISTS", P .. ":priority", P .. ":lifo") ~= 0 then
+    for _, list in ipairs({ ":priority", ":lifo" }) do
+      ready = take_listed(P, c, list, batch.consumer, now) or ready
+    end
   end
   ready = take_streamed(P, c, batch.consumer, now) or ready
   -- Bounded looks that found only jobs which may not start prove nothing about those behind.
-  if #c.jobs < c.want then c.why = (ready or c.bytes >= claim.MOST_BYTES) and "more" or "" end
+  if c.count < c.want then c.why = (ready or c.bytes >= claim.MOST_BYTES) and "more" or "" end
 end
 
--- Claim up to `batch.want` jobs. Returns a table: `jobs` {entry, id, flat hash, what its budget says}, `parked` the same for
--- jobs that their budget has parked, `why` fewer than wanted, `wait` in ms. `other_fill` takes them from elsewhere.
+-- Claim up to `batch.want` jobs. Returns a table: `out` what is handed out, `count` how many of it run (behind them are those
+-- that their budget has parked), `why` fewer than wanted, `wait` in ms. `other_fill` takes them from elsewhere.
 function claim.some(P, batch, now, other_fill)
-  local c = { want = batch.want, why = "", wait = 0, jobs = {}, parked = {}, bytes = 0, allowed = 0, verdicts = {},
-    stamp = util.int(now) }
+  local c = { want = batch.want, why = "", wait = 0, out = {}, count = 0, parked = {}, bytes = 0, allowed = 0, verdicts = {},
+    stamp = batch.stamp, job = P .. ":job:" }
   if not util.attempt(other_fill or fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
   if c.windowed and c.allowed > 0 then util.attempt(charge_window, P, c.allowed, now, c.fresh) end
+  for _, text in ipairs(c.parked) do c.out[#c.out + 1] = text end
   return c
 end

@@ -19,40 +19,48 @@ local function refuse_late(P, consumer, stamp, repeated)
   end
 end
 
+local function with_errors(reply)
+  for _, text in ipairs(noted_errors) do reply[#reply + 1] = text end
+  return reply
+end
+
 -- Broadcasts settle and claim by `settle_all` and `fill` of their own.
 -- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue, "r" repeated after
--- a lost reply), limiter max, limiter ms, token cap, token window ms, then two a run: its head (id, entry ("" list-sourced),
--- processedOn, "c"|"f", attempts allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it
--- reported ("" none), ledger header JSON ("" none)) and its result or reason.
--- Reply: {answers, claims {entry, id, flat hash, budget}, why fewer claims than wanted, wait ms, outbox waits (1/0), newest
--- entry ids of stream and events, when fewer than wanted were ready, to wait for what comes after them, when a limited
--- group is to be looked at again, ms ("" for all three when not asked or none), other errors...}.
--- Answers: ok retrying failed; unrecorded when the end could not be recorded and may be sent again; lost when the run does
--- not own the job any more (nothing of it was recorded).
+-- a lost reply), limiter max, limiter ms, token cap, token window ms; if runs are settled, their heads as one text, and
+-- then the result or reason of each. A head: id, entry ("" list-sourced) and processedOn, each followed by 0x1f, which no id
+-- may hold; then nothing for a plain success, else, parted by 0x1f, "c"|"f", attempts allowed (0 = no retry), backoff ms,
+-- retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger header JSON ("" none), and "s" if its claim
+-- saw an ordering key or a scheduler; it ends with 0x1e.
+-- Reply: {answers, claims}, and only if one of them says something {..., why fewer claims than wanted, wait ms, outbox waits
+-- (1/0), newest entry ids of stream and events, when fewer than wanted were ready, to wait for what comes after them, when
+-- a limited group is to be looked at again, ms ("" for all three when not asked or none), other errors...}.
+-- Answers, none at all if every one is ok: ok retrying failed; unrecorded when the end could not be recorded and may be sent
+-- again; lost when the run does not own the job any more (nothing of it was recorded).
+-- Claims are two texts a job, as `claim.hand_out` packs them.
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 function claim.exchange(P, args, settle_all, fill)
-  local now = tonumber(args[1])
+  local now, flags = tonumber(args[1]), args[4]
   local batch = {
-    consumer = args[2], want = tonumber(args[3]), events = args[4]:find("e", 1, true), metrics = args[4]:find("m", 1, true),
-    rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]), tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]),
-    count_tokens = args[4]:find("t", 1, true), repeated = args[4]:find("r", 1, true),
+    stamp = util.int(now), consumer = args[2], want = tonumber(args[3]), events = flags:find("e", 1, true),
+    metrics = flags:find("m", 1, true), rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]),
+    tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]), count_tokens = flags:find("t", 1, true),
+    repeated = flags:find("r", 1, true),
   }
   if batch.want > 0 or batch.repeated then refuse_late(P, batch.consumer, args[1], batch.repeated) end
-  local claims, c = {}, nil
   local answers, outbox = settle_all(P, args, now, batch)
-  if batch.want > 0 then
-    c = claim.some(P, batch, now, fill)
-    claims = c.jobs
+  if batch.want <= 0 then
+    if not outbox and #noted_errors == 0 then return { answers, {} } end
+    return with_errors({ answers, {}, "", "0", outbox and 1 or 0, "", "", "" })
   end
-  local reply = { answers, claims, c and c.why or "", util.int(c and max(0, c.wait) or 0), outbox and 1 or 0, "", "", "" }
-  if #claims < batch.want then
+  local c = claim.some(P, batch, now, fill)
+  if c.count >= batch.want and c.why == "" and not outbox and #noted_errors == 0 then return { answers, c.out } end
+  local reply = { answers, c.out, c.why, util.int(max(0, c.wait)), outbox and 1 or 0, "", "", "" }
+  if c.count < batch.want then
     reply[6], reply[7] = newest(P .. ":stream"), newest(P .. ":events")
     local limited = try("ZRANGE", P .. ":ratelimited", 0, 0, "WITHSCORES")
     reply[8] = not limited.err and limited[2] or ""
   end
-  for _, job in ipairs(c and c.parked or {}) do claims[#claims + 1] = job end
-  for i, text in ipairs(noted_errors) do reply[8 + i] = text end
-  return reply
+  return with_errors(reply)
 end
 
 register("exchange", {}, function(P, args)

@@ -184,22 +184,31 @@ function events.emit(P, event, id, ...)
   try("XADD", P .. ":events", "MAXLEN", "~", EVENTS_CAP, "*", "event", event, "jobId", id, ...)
 end
 
+-- One of several events of a call: the last one that is emitted shortens the stream.
+function events.emit_more(P, event, id, ...)
+  try("XADD", P .. ":events", "*", "event", event, "jobId", id, ...)
+end
+
+local bucket, bucket_field = nil, nil -- the minute of the latest call, and how its fields begin
+
 -- One update a call however many jobs it settles. Old minutes go when the bucket's count passes a thousand. Figures that
 -- cannot be added are left out.
 function metrics.add(P, kind, now, count, duration)
   if count <= 0 then return end
-  local key, bucket = P .. ":metrics:" .. kind, now - now % 60000
-  local total = try("HINCRBY", key, "m:" .. util.int(bucket) .. ":c", count)
+  local key, minute = P .. ":metrics:" .. kind, now - now % 60000
+  if minute ~= bucket then bucket, bucket_field = minute, "m:" .. util.int(minute) .. ":" end
+  local total = try("HINCRBY", key, bucket_field .. "c", count)
   if type(total) ~= "number" then return end
-  if duration > 0 then try("HINCRBY", key, "m:" .. util.int(bucket) .. ":d", util.int(duration)) end
+  if duration > 0 then try("HINCRBY", key, bucket_field .. "d", util.int(duration)) end
   if floor(total / 1000) > floor((total - count) / 1000) then
     local stale = {}
     for _, field in ipairs(call("HKEYS", key)) do
-      local minute = tonumber(field:match("^m:(%d+):"))
-      if minute and minute < bucket - 86400000 then stale[#stale + 1] = field end
+      local old = tonumber(field:match("^m:(%d+):"))
+      if old and old < minute - 86400000 then stale[#stale + 1] = field end
     end
     if #stale > 0 then util.sliced("HDEL", key, stale) end
   end
 end
 
-register("version", { "no-writes" }, function() return "@LIB@" end)
+-- What is loaded: the library and which build of it.
+register("version", { "no-writes" }, function() return "@LIB@ @BUILD@" end)

@@ -1,14 +1,21 @@
 -- Settling runs that have ended. First what makes a job's end: its place in a result set, its state, its entry. Only then
 -- all that follows from it, each part guarded, so that no record can keep another from being settled.
 
-local FIRST = 9 -- argument of an exchange where the settled runs begin
--- Words of a run's head, in order; its result or reason is an argument of its own.
+local HEADS = 9 -- argument of an exchange with the heads of settled runs; their results and reasons follow
+-- A run: the words of its head in order, its result or reason, then what is found out about it.
 local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
-local RETENTION, FALLBACKS, TOKENS, LEDGER, VALUE = 7, 8, 9, 10, 11
+local RETENTION, FALLBACKS, TOKENS, LEDGER, SEEN, VALUE = 7, 8, 9, 10, 11, 12
+local ANSWER, FIELDS, MADE, LOST, WRITTEN = 13, 14, 15, 16, 17
 
-local FIELDS = { "state", "processedOn", "groupKey", "parentId", "parentQueue", "attemptsMade", "priority", "finishedOn",
-  "schedulerName", "budgetKey" }
-local BUDGET = #FIELDS
+local HEAD = "([^\31]*)\31([^\31]*)\31([^\31]*)\31([^\30]*)\30"
+local REST = "^" .. ("([^\31]*)\31"):rep(7) .. "(.*)$"
+
+-- What a run's end depends on, read of its job. Parent and budget may be given to a job that runs already, by peers who
+-- create flows step by step; the others stand from its beginning, so that the claim has seen whether there are any.
+local NAMES = { "state", "processedOn", "parentId", "parentQueue", "budgetKey", "attemptsMade", "priority", "finishedOn",
+  "groupKey", "schedulerName" }
+local STATE, STARTED, PARENT, PARENT_QUEUE, BUDGET, ATTEMPTS_MADE, PRIORITY, FINISHED, GROUP_KEY, SCHEDULER =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 -- The set that a job goes to by what became of its run.
 local PLACES = { ok = "completed", failed = "failed", retrying = "scheduled" }
@@ -32,29 +39,26 @@ end
 -- What became of a run that is not ours any more: the word its settle was answered with before the reply was lost, else
 -- "lost". In a repeated call a job that is gone went by its own retention, if it has a rule, for we ran it until then; and
 -- an attempt that is counted was ours, even if the next one has begun meanwhile.
-local function earlier_answer(f, run, now, repeated)
-  local stamp, well = util.int(now), run[OUTCOME] == "c"
-  if not f[1] and repeated and run[RETENTION] ~= "" then return well and "ok" or "failed" end
-  if well then return f[1] == "completed" and f[8] == stamp and "ok" or "lost" end
-  if f[1] == "failed" and f[8] == stamp then return "failed" end
-  if f[1] == "delayed" and f[2] == stamp then return "retrying" end
-  local head = repeated and f[1] and util.json(run[LEDGER])
-  return head and util.num(f[6]) > util.num(head.attempt) and "retrying" or "lost"
+local function earlier_answer(f, run, stamp, repeated)
+  local state, well = f[STATE], run[OUTCOME] == "c"
+  if not state and repeated and run[RETENTION] ~= "" then return well and "ok" or "failed" end
+  if well then return state == "completed" and f[FINISHED] == stamp and "ok" or "lost" end
+  if state == "failed" and f[FINISHED] == stamp then return "failed" end
+  if state == "delayed" and f[STARTED] == stamp then return "retrying" end
+  local head = repeated and state and util.json(run[LEDGER])
+  return head and util.num(f[ATTEMPTS_MADE]) > util.num(head.attempt) and "retrying" or "lost"
 end
 
--- Two arguments a run (few long words cost less than many short ones): the head, its words parted by 0x1f, which
--- no id may hold, and the value.
+-- The runs that an exchange brings, and the entries they hold. Few long arguments cost less than many short ones.
 function settle.read_runs(args)
-  local out, entries = {}, {}
-  for i = FIRST, #args, 2 do
-    local run, n = {}, 0
-    for word in (args[i] .. "\31"):gmatch("([^\31]*)\31") do
-      n = n + 1
-      run[n] = word
-    end
-    run[VALUE] = args[i + 1]
-    out[#out + 1] = run
-    if run[ENTRY] ~= "" then entries[#entries + 1] = run[ENTRY] end
+  local out, entries, n = {}, {}, 0
+  for id, entry, processed_on, rest in (args[HEADS] or ""):gmatch(HEAD) do
+    n = n + 1
+    local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = "c", "0", "0", "", "", "", "", ""
+    if rest ~= "" then outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST) end
+    out[n] = { id, entry, processed_on, outcome, attempts, backoff, retention, fallbacks, tokens, header, seen, args[HEADS + n],
+      false, false, false, false, false }
+    if entry ~= "" then entries[#entries + 1] = entry end
   end
   return out, entries
 end
@@ -73,58 +77,74 @@ local function acknowledge(P, entries)
 end
 
 -- Decide what becomes of a run, and note its job for the set that it goes to.
-local function decide(run, now, places)
-  local f, score = run.fields, now
-  run.answer = "ok"
+local function decide(run, now, stamp, places)
+  local answer, score = "ok", stamp
   if run[OUTCOME] ~= "c" then
-    local made, limit = util.num(f[6]) + 1, tonumber(run[ATTEMPTS])
-    run.made, run.answer = util.int(made), limit > 0 and made < limit and "retrying" or "failed"
-    if run.answer == "retrying" then score = util.num(f[7]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]) end
+    local f = run[FIELDS]
+    local made, limit = util.num(f[ATTEMPTS_MADE]) + 1, tonumber(run[ATTEMPTS])
+    run[MADE], answer = util.int(made), limit > 0 and made < limit and "retrying" or "failed"
+    if answer == "retrying" then
+      score = util.int(util.num(f[PRIORITY]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]))
+    end
   end
-  local members = places[run.answer]
-  members[#members + 1], members[#members + 2] = util.int(score), run[ID]
+  run[ANSWER] = answer
+  local members = places[answer]
+  members[#members + 1], members[#members + 2] = score, run[ID]
 end
 
 -- Write the ends of runs into their jobs.
 local function write(P, settled, places, stamp)
   local prefix = P .. ":job:"
   for _, run in ipairs(settled) do
-    local answer, key = run.answer, prefix .. run[ID]
-    if not run.lost and places[answer] then
+    local answer = run[ANSWER]
+    if not run[LOST] and places[answer] then
+      local key = prefix .. run[ID]
       if answer == "ok" then
         call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
       elseif answer == "retrying" then
-        call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run.made)
+        call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run[MADE])
         if run[FALLBACKS] == "1" then try("HINCRBY", key, "fallbackIndex", 1) end
       else
         call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp,
-          "attemptsMade", run.made)
+          "attemptsMade", run[MADE])
       end
-      run.written = true
+      run[WRITTEN] = true
     end
   end
 end
 
--- The runs that are recorded, which then have an `answer` of their own; what could not be written is "unrecorded":
+-- Read what decides about a run, and whether it could not be read. Of a plain success of the very run that our claim saw
+-- most fields need no look.
+local function read_fields(key, run)
+  local f = try("HMGET", key, unpack(NAMES, 1, BUDGET))
+  if run[OUTCOME] ~= "c" or run[SEEN] ~= "" or f[STATE] ~= "active" or f[STARTED] ~= run[PROCESSED_ON] or f[BUDGET] then
+    if not f.err then f = try("HMGET", key, unpack(NAMES)) end
+    if f.err then
+      if f.err:find("WRONGTYPE", 1, true) then return {}, false end
+      util.note_error(f)
+      return {}, true
+    end
+  end
+  return f, false
+end
+
+-- The runs that are recorded, which then have an answer of their own; what could not be written is "unrecorded":
 -- its job is still running, with its entry or its place in the index, and its end may be sent again.
 local function record(P, settled, foreign, now, batch)
-  local places, seen, stamp = { ok = {}, failed = {}, retrying = {} }, {}, util.int(now)
+  local places, seen, stamp, prefix = { ok = {}, failed = {}, retrying = {} }, {}, batch.stamp, P .. ":job:"
   for _, run in ipairs(settled) do
     local id, entry = run[ID], run[ENTRY]
-    local f = try("HMGET", P .. ":job:" .. id, unpack(FIELDS))
-    local unknown = f.err and not f.err:find("WRONGTYPE", 1, true)
-    if unknown then util.note_error(f) end
-    if f.err then f = {} end
-    run.fields = f
-    local mine = f[1] == "active" and not seen[id]
-    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[2] == run[PROCESSED_ON] end
+    local f, unknown = read_fields(prefix .. id, run)
+    run[FIELDS] = f
+    local mine = f[STATE] == "active" and not seen[id]
+    if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[STARTED] == run[PROCESSED_ON] end
     if unknown then
-      run.answer, run.lost = "unrecorded", true
+      run[ANSWER], run[LOST] = "unrecorded", true
     elseif mine then
       seen[id] = true
-      decide(run, now, places)
+      decide(run, now, stamp, places)
     else
-      run.answer, run.lost = earlier_answer(f, run, now, batch.repeated), true
+      run[ANSWER], run[LOST] = earlier_answer(f, run, stamp, batch.repeated), true
     end
   end
   for answer, members in pairs(places) do
@@ -134,7 +154,7 @@ local function record(P, settled, foreign, now, batch)
   end
   util.attempt(write, P, settled, places, stamp)
   for _, run in ipairs(settled) do
-    if not (run.lost or run.written) then run.answer = "unrecorded" end
+    if not (run[LOST] or run[WRITTEN]) then run[ANSWER] = "unrecorded" end
   end
 end
 
@@ -144,7 +164,7 @@ local function end_entries(P, settled, consumer)
   for _, run in ipairs(settled) do
     local entry = run[ENTRY]
     if entry == "" then -- of a list
-    elseif run.answer == "unrecorded" then
+    elseif run[ANSWER] == "unrecorded" then
       unrecorded[#unrecorded + 1] = entry
     else
       gone[#gone + 1] = entry
@@ -156,74 +176,82 @@ local function end_entries(P, settled, consumer)
   end
 end
 
--- What follows from a recorded end, in the order in which peers do it. True if an entry waits in the outbox.
-local function follow_up(P, run, now, batch, has_parents)
-  local id, f, answer = run[ID], run.fields, run.answer
-  local outbox, well = false, answer == "ok"
-  if f[3] and answer ~= "retrying" then groups.release(P, f[3], now) end
+-- What follows from a recorded end, in the order in which peers do it. True if an entry waits in the outbox. `emit`: how
+-- a success is announced.
+local function follow_up(P, run, now, batch, has_parents, emit)
+  local id, f, answer = run[ID], run[FIELDS], run[ANSWER]
+  local outbox, well, group = false, answer == "ok", f[GROUP_KEY]
+  if group and answer ~= "retrying" then groups.release(P, group, now) end
   if well then
-    if batch.events then events.emit(P, "completed", id, "returnvalue", run[VALUE]) end
-    if f[4] or has_parents then outbox = flows.completed(P, id, f[4], f[5], has_parents) end
+    if batch.events then emit(P, "completed", id, "returnvalue", run[VALUE]) end
+    if f[PARENT] or has_parents then outbox = flows.completed(P, id, f[PARENT], f[PARENT_QUEUE], has_parents) end
   elseif answer == "retrying" then
-    events.emit(P, "retrying", id, "failedReason", run[VALUE], "attemptsMade", run.made, "delay",
+    events.emit(P, "retrying", id, "failedReason", run[VALUE], "attemptsMade", run[MADE], "delay",
       util.int(tonumber(run[BACKOFF])))
   else
     events.emit(P, "failed", id, "failedReason", run[VALUE])
   end
   if f[BUDGET] then
-    local _, waits = util.attempt(budgets.settle, P, id, not well, now, answer ~= "retrying", util.num(f[6]))
+    local _, waits = util.attempt(budgets.settle, P, id, not well, now, answer ~= "retrying", util.num(f[ATTEMPTS_MADE]))
     outbox = waits or outbox
   end
-  if answer ~= "retrying" then schedules.ended(P, f[9], now) end
+  if f[SCHEDULER] and answer ~= "retrying" then schedules.ended(P, f[SCHEDULER], now) end
   if run[LEDGER] ~= "" then
     ledger.finish(P, id, run[LEDGER], well and "completed" or "failed", well and "" or run[VALUE], now, well)
   end
   return outbox
 end
 
--- Whether any of the jobs has a set of parents.
-local function have_parents(P, settled)
-  local keys = {}
-  for i, run in ipairs(settled) do keys[i] = P .. ":parents:" .. run[ID] end
-  for from = 1, #keys, 1000 do
-    if call("EXISTS", unpack(keys, from, min(from + 999, #keys))) > 0 then return true end
-  end
-  return false
+-- Whether any of the jobs has a set of parents, and whether there are early signals for any job: mostly neither, which one
+-- look tells.
+local function have_others(P, settled)
+  local index, prefix = P .. ":early-index", P .. ":parents:"
+  local keys, found = { index }, 0
+  for i, run in ipairs(settled) do keys[i + 1] = prefix .. run[ID] end
+  for from = 1, #keys, 1000 do found = found + call("EXISTS", unpack(keys, from, min(from + 999, #keys))) end
+  if found == 0 then return false, false end
+  local early = call("EXISTS", index)
+  return found > early, early == 1
 end
 
--- Settle the runs that an exchange brings; returns the answers in their order, and whether an entry waits in the outbox.
+-- Settle the runs that an exchange brings; returns the answers in their order, none if every one is ok, and whether an entry
+-- waits in the outbox.
 function settle.all(P, args, now, batch)
-  if #args < FIRST then return {}, false end
+  if #args < HEADS then return {}, false end
   local settled, entries = settle.read_runs(args)
   record(P, settled, acknowledge(P, entries), now, batch)
   end_entries(P, settled, batch.consumer)
-  local has_parents, outbox, tokens = have_parents(P, settled), false, 0
-  local counts, times, listed, ended, answers = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, {}, {}, {}
+  local has_parents, has_early = have_others(P, settled)
+  local outbox, tokens, all_ok, last = false, 0, true, #settled
+  local counts, times, listed, ended, ruled = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, {}, {}, {}
   for i, run in ipairs(settled) do
-    local answer = run.answer
-    answers[i] = answer
-    if not run.lost and answer ~= "unrecorded" then
-      if run[ENTRY] == "" then listed[#listed + 1] = run[ID] end
-      tokens = tokens + util.num(run[TOKENS])
+    local answer = run[ANSWER]
+    if answer ~= "ok" then all_ok = false end
+    if not run[LOST] and answer ~= "unrecorded" then
+      local id = run[ID]
+      if run[ENTRY] == "" then listed[#listed + 1] = id end
+      if run[TOKENS] ~= "" then tokens = tokens + util.num(run[TOKENS]) end
       if answer ~= "retrying" then
-        ended[#ended + 1] = run[ID]
+        ended[#ended + 1] = id
         counts[answer] = counts[answer] + 1
-        times[answer] = times[answer] + max(0, now - util.num(run.fields[2], now))
+        times[answer] = times[answer] + max(0, now - util.num(run[FIELDS][STARTED], now))
+        if run[RETENTION] ~= "" then ruled[#ruled + 1] = { PLACES[answer], id, run[RETENTION] } end
       end
-      outbox = follow_up(P, run, now, batch, has_parents) or outbox
+      outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more) or outbox
     end
   end
   if batch.metrics then metrics.add(P, "completed", now, counts.ok, times.ok) end
   metrics.add(P, "failed", now, counts.failed, times.failed)
   if batch.count_tokens then settle.count_tokens(P, tokens, batch.tpm_duration, now) end
   if #listed > 0 then util.attempt(runs.leave_list, P, listed) end
-  if #ended > 0 then util.attempt(jobs.drop_early, P, ended) end
-  local ruled = {}
-  for _, run in ipairs(settled) do
-    if run[RETENTION] ~= "" and PLACES[run.answer] and not run.lost and run.answer ~= "retrying" then
-      ruled[#ruled + 1] = { PLACES[run.answer], run[ID], run[RETENTION] }
-    end
-  end
+  if has_early and #ended > 0 then util.attempt(jobs.drop_early, P, ended) end
   if #ruled > 0 then util.attempt(jobs.retain, P, ruled, now) end
-  return answers, outbox
+  return all_ok and {} or settle.answers(settled), outbox
+end
+
+-- What became of runs, in their order.
+function settle.answers(settled)
+  local answers = {}
+  for i, run in ipairs(settled) do answers[i] = run[ANSWER] end
+  return answers
 end

@@ -56,7 +56,11 @@ def completed(run: JobRun, result: Any) -> SettleRecord:
         rule = retention_rule(job.options.remove_on_complete)
     ledger = ledger_head(run) if run.reported or _has_history(job.fields) else ""
     tokens = reported_tokens(run)
-    head = _head(run, "c", "0", "0", rule, "", str(tokens or ""), ledger)
+    seen = _seen(job.fields)
+    if rule or ledger or tokens or seen:
+        head = settle_head(run, "c", "0", "0", rule, "", str(tokens or ""), ledger, seen)
+    else:
+        head = settle_head(run)
     return SettleRecord(run, head, text, tokens, result=result)
 
 
@@ -75,7 +79,7 @@ async def failed(
     elif options.backoff is not None and allowed > job.attempts_made + 1:
         backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
     tokens = reported_tokens(run)
-    head = _head(
+    head = settle_head(
         run,
         "f",
         str(allowed),
@@ -84,13 +88,21 @@ async def failed(
         "1" if b'"fallbacks"' in job.fields.get("opts", b"") else "",
         str(tokens or ""),
         ledger_head(run, error),
+        _seen(job.fields),
     )
     ran_ms = max(0, job._context.now_ms() - run.started_ms)
     return SettleRecord(run, head, reason, tokens, error=error, duration_ms=ran_ms)
 
 
-def _head(run: JobRun, *words: str) -> str:
-    return "\x1f".join((run.job.id, run.entry, run.processed_on, *words))
+def settle_head(run: JobRun, *words: str) -> str:
+    """Write the head of a run that has ended, as the exchange function takes it; without words, of a plain success."""
+    rest = "\x1f".join(words)
+    return f"{run.job.id}\x1f{run.entry}\x1f{run.processed_on}\x1f{rest}\x1e"
+
+
+def _seen(fields: Mapping[str, bytes]) -> str:
+    """What the claim saw of a job that its end has to look at: an ordering key, or a scheduler that waits for it."""
+    return "s" if "groupKey" in fields or "schedulerName" in fields else ""
 
 
 def rate_limit_ms(error: RateLimitError, limiter_ms: int) -> int:
