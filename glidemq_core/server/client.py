@@ -16,8 +16,8 @@ from ..errors import (
     PermissionDeniedError,
     ServerUnavailableError,
 )
-from . import functions
-from .commands import fcall_words, key_of, name_of, other_build_error, read_only_error
+from .commands import key_of, name_of, read_only_error
+from .functions.loading import Library
 from .nodes import Nodes, is_half_open
 from .probe import parse_slots
 from .url import Address
@@ -69,8 +69,7 @@ class ResilientClient:
         self._resp2 = resp2
         self._role = role
         self._slots = asyncio.Semaphore(self._settings.max_inflight)
-        self._loading = asyncio.Lock()
-        self._loads = 0
+        self._library = Library(self._send_everywhere, driver)
         #: A call got no answer in time: its connection may be half open.
         self._unanswered = False
         self._checking: asyncio.Task[None] | None = None
@@ -127,7 +126,7 @@ class ResilientClient:
 
     async def read_many(self, commands: Sequence[Words], keys: Sequence[str]) -> list[Any]:
         """Call reading functions in one round trip a node; an error stands, translated, in its place."""
-        loads = self._loads
+        loads = self._library.loads
         answers = await self._exec(commands, repeat=True)
         missing = [i for i, answer in enumerate(answers) if self._is_missing(answer)]
         if missing:
@@ -158,7 +157,7 @@ class ResilientClient:
     async def _repeated(self, words: Words, *, repeat: bool) -> Any:
         """Send, and send again after loading a missing library, or once when a read lost its connection."""
         for _ in range(_LOADS):
-            loads = self._loads
+            loads = self._library.loads
             try:
                 return await self._send(words)
             except self._driver.GlideError as error:
@@ -242,37 +241,23 @@ class ResilientClient:
         if self._settings.read_only:
             self.functions_available = False
             raise read_only_error("FUNCTION LOAD")
-        async with self._loading:
-            if self._loads != seen:
-                return
-            words: Words = ["FUNCTION", "LOAD", functions.source()]
-            client = self.client
-            try:
-                if self._settings.cluster:
-                    await client.custom_command(words, route=self._driver.everywhere())
-                else:
-                    await self._send(words)
-            except self._driver.GlideError as raised:
-                error = self._as_lost(raised, client)
-                if self._driver.is_existing_library(error):
-                    await self._check_build()
-                else:
-                    problem = await self._explained(error, words)
-                    if isinstance(problem, PermissionDeniedError):
-                        self.functions_available = False
-                    raise problem from error
-            self._loads += 1
-
-    async def _check_build(self) -> None:
-        """Raise ServerError if the library that was there before ours is another one under our name."""
-        found = None
         try:
-            found = await self._send(fcall_words("FCALL_RO", "version", None, ()))
+            await self._library.load(seen, self._nodes.address)
         except self._driver.GlideError as error:
-            if not self._driver.is_missing_function(error):
-                raise
-        if found != functions.build().encode():
-            raise other_build_error(self._nodes.address, found)
+            problem = await self._explained(error, ["FUNCTION", "LOAD"])
+            if isinstance(problem, PermissionDeniedError):
+                self.functions_available = False
+            raise problem from error
+
+    async def _send_everywhere(self, words: Words) -> Any:
+        """Run a command on every primary."""
+        if not self._settings.cluster:
+            return await self._send(words)
+        client = self.client
+        try:
+            return await client.custom_command(words, route=self._driver.everywhere())
+        except self._driver.GlideError as raised:
+            raise self._as_lost(raised, client) from raised
 
     async def _check_server(self) -> None:
         """Before a call after an outage: check that the server is there, instead of waiting for the time-out.
