@@ -170,7 +170,9 @@ def type_letters(terminal: PseudoTerminal, keys: int) -> dict[str, Any]:
     terminal.drain(3)
     while len(samples) < keys:
         open_line(terminal)
-        for letter in LETTERS:
+        # No letter stands where it stood before: a cell that stays as it is is not written.
+        turn = len(samples) // len(LETTERS) % len(LETTERS)
+        for letter in LETTERS[turn:] + LETTERS[:turn]:
             pressed = terminal.press(letter)
             painted = terminal.until(letter.encode(), 30)
             if painted is None:

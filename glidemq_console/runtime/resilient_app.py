@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from rich.text import Text
-from textual.app import App
 from textual.widget import Widget
 from textual.worker import Worker, WorkerFailed, WorkerState
 
 from ..actions.approvals.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
 from .defects import DefectLog
+from .drawing_app import DrawingApp
 
 #: Exit code of the console when a defect ended it.
 DEFECT_CODE: Final = 70
 
 
-class ResilientApp(App[int]):
+class ResilientApp(DrawingApp):
     """An app that a defect in a screen, a widget or an action does not end."""
 
     outbox: DecisionOutbox

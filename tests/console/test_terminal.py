@@ -101,6 +101,7 @@ async def test_not_one_dangerous_byte_reaches_the_terminal(connection: Connectio
 
     raw = bytes(terminal.got).decode("utf-8")
     assert _FOREIGN_STYLE not in raw
+    assert terminal.screen.unknown == []
     left = terminal.text().replace("\r", "")
     around = {
         left[max(0, place.start() - 8) : place.end() + 24]
