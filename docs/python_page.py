@@ -13,7 +13,8 @@ from glidemq_core.worker.events import EventName
 Row = tuple[str, str]
 
 INTRODUCTION = """\
-Everything is imported from `glidemq_core`. Durations are milliseconds or a `timedelta`, times epoch milliseconds or a
+Everything is imported from `glidemq_core`. Durations are milliseconds, a `timedelta` or text such as
+`"30s"`, `"5m"` or `"1h 30m"`, times epoch milliseconds or a
 `datetime` with a time zone; answers are frozen records whose times are `datetime` in UTC, and None means: not known, or
 none. `connection` is a URL, a `Connection` that others share, or None for `GLIDEMQ_URL`; an object closes only the
 connection that it opened. `actor=Actor("name")` makes an entry in the audit. A word in front of a call says how it is

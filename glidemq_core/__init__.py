@@ -72,7 +72,8 @@ _HOMES = {
         JobControl JobFailedError JobLostError JobNotFoundError JobRevokedError JobStateError
         JobTimeoutError LockBusyError PayloadTooLargeError PermissionDeniedError QueueBusyError
         QueueNotFoundError RateLimitError SchedulerNotFoundError SerializationError ServerError ServerUnavailableError
-        SuspendError UnrecoverableError UnsupportedServerError WaitTimeoutError WaitingChildrenError
+        SuspendError SuspiciousDurationWarning UnrecoverableError UnsupportedServerError WaitTimeoutError
+        WaitingChildrenError
     """,
     "jobs.events.queue_events": "QueueEvents",
     "flows.nodes": "DagNode FlowJob JobNode topo_sort validate_dag",

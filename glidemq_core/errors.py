@@ -290,3 +290,7 @@ class GroupRateLimitError(JobControl):
     def __init__(self, delay_ms: int) -> None:
         super().__init__(delay_ms)
         self.delay_ms = delay_ms
+
+
+class SuspiciousDurationWarning(UserWarning):
+    """A time-out, `ttl` or lock below a second was given as a bare number: numbers are milliseconds."""

@@ -96,7 +96,7 @@ class Job(JobSnapshot[DataT, ResultT]):
     ) -> FinalState:
         """Poll until it completed or failed.
 
-        Raises WaitTimeoutError after `timeout` (ms or timedelta), JobNotFoundError when the job vanished.
+        Raises WaitTimeoutError after `timeout` (ms, timedelta or text), JobNotFoundError when the job vanished.
         """
         return await wait_until_finished(self._context, self.id, poll_interval, timeout)
 
@@ -104,7 +104,7 @@ class Job(JobSnapshot[DataT, ResultT]):
         """Wait for its end, woken by events, and return its result.
 
         Args:
-            timeout: ms or timedelta; the job goes on afterwards.
+            timeout: ms, timedelta or text; the job goes on afterwards.
         Raises: JobFailedError, WaitTimeoutError; JobNotFoundError when it was removed; SerializationError for a result
             that cannot be read; InvalidOptionError.
         """
@@ -244,7 +244,7 @@ class Job(JobSnapshot[DataT, ResultT]):
         """Park the job until a signal comes; never returns. The processor starts from the top when resumed.
 
         Args:
-            timeout: ms or timedelta until the job fails for good; None waits for ever.
+            timeout: ms, timedelta or text until the job fails for good; None waits for ever.
             on_resume: runs in place of the processor if the job comes back to this worker; best effort.
         Raises: InvalidOptionError; JobStateError outside a worker.
         """
@@ -287,7 +287,7 @@ class Job(JobSnapshot[DataT, ResultT]):
         requeue_position: Literal["front", "back"] = "front",
         extend: Literal["max", "replace"] = "max",
     ) -> ControlCall:
-        """Hold back the parked jobs of this job's ordering group for `duration` (ms or timedelta); never returns.
+        """Hold back the parked jobs of this job's ordering group for `duration` (ms, timedelta or text); never returns.
 
         Args:
             current_job: what becomes of this one: parked again (`requeue`) or failed (`fail`).
@@ -337,5 +337,5 @@ class Job(JobSnapshot[DataT, ResultT]):
         await control.change_job_priority(self._context, self.id, priority, actor=actor)
 
     async def change_delay(self, delay: Duration, *, actor: Actor | None = None) -> None:
-        """Make a job that has not started wait `delay` (ms or timedelta) from now. Raises JobStateError."""
+        """Make a job that has not started wait `delay` (ms, timedelta or text) from now. Raises JobStateError."""
         await control.change_job_delay(self._context, self.id, delay, actor=actor)

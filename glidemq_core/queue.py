@@ -123,7 +123,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         Args:
             name: kind of job; any text.
             data: payload for the serializer, at most 1 MiB as text.
-            options: options as one object; a keyword beside it wins. Durations are ms or timedelta.
+            options: options as one object; a keyword beside it wins. Durations are ms, timedelta or text.
             cross_slot: a `parent` may lie in another slot of a cluster: only Python workers serve both queues.
         Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
             QueueNotFoundError for a parent in a queue that does not exist.
@@ -147,7 +147,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         """Add a job, wait for its end and return its result.
 
         Args:
-            wait_timeout: ms or timedelta; the job goes on afterwards.
+            wait_timeout: ms, timedelta or text; the job goes on afterwards.
         Raises: JobFailedError, WaitTimeoutError, DuplicateJobError when it was deduplicated or its id is taken,
             JobNotFoundError when it was removed meanwhile; InvalidOptionError also for a job that would not stay
             (`remove_on_complete`, `remove_on_fail`); else as `add`.
@@ -287,7 +287,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
     async def change_job_delay(
         self, job_id: JobIdLike, delay: Duration, *, actor: Actor | None = None
     ) -> None:
-        """Let a job that has not started wait `delay` (ms or timedelta) from now.
+        """Let a job that has not started wait `delay` (ms, timedelta or text) from now.
 
         Raises InvalidOptionError, JobStateError, JobNotFoundError.
         """
@@ -329,7 +329,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         limit: int = 1000,
         actor: Actor | None = None,
     ) -> list[str]:
-        """Delete at most `limit` results older than `grace` (ms or timedelta), oldest first.
+        """Delete at most `limit` results older than `grace` (ms, timedelta or text), oldest first.
 
         Returns their ids. Raises InvalidOptionError.
         """
@@ -375,7 +375,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         extend: Literal["max", "replace"] = "max",
         actor: Actor | None = None,
     ) -> datetime:
-        """Hold back the parked jobs of an ordering group for `duration` (ms or timedelta); tells until when.
+        """Hold back the parked jobs of an ordering group for `duration` (ms, timedelta or text); tells until when.
 
         Args:
             extend: `max` never shortens an earlier hold, `replace` sets it as given.
@@ -512,7 +512,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         Args:
             last_id: entry id, exclusive; a bare ms stands for `<ms>-0`; `$` (only new) when blocking.
             count: with `block`, 0 means no limit; without, 0 reads nothing.
-            block: ms or timedelta to wait for the first chunk, on a connection of its own.
+            block: ms, timedelta or text to wait for the first chunk, on a connection of its own.
         Raises:
             InvalidOptionError: a malformed id. An unknown job gives an empty list.
         """
@@ -537,7 +537,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
             start: entry id (exclusive), `"0"` everything, `"$"` only new chunks.
             follow: False ends at the end of what is stored now.
             until_done: end at the first chunk of type `done`.
-            block: ms or timedelta after which the job's state is asked for when nothing happens.
+            block: ms, timedelta or text after which the job's state is asked for when nothing happens.
         Raises:
             InvalidOptionError: a malformed id.
             JobNotFoundError: neither the job nor a stream of it exists.
@@ -580,7 +580,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         """Sum the usage reported in a span of time, of all queues of the prefix or of those named.
 
         Args:
-            window: length of the span up to its end (ms or timedelta) unless `start_time` is given.
+            window: length of the span up to its end (ms, timedelta or text) unless `start_time` is given.
             start_time, end_time: instants; the end is now by default, the span 30 days at most.
         Raises:
             InvalidOptionError: a span that ends before it starts, or more than 100,000 buckets to read.
@@ -844,7 +844,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         Such flows are left by Node producers and workers. Returns the children that now count.
 
         Args:
-            older_than: age of a parent (ms or timedelta); younger ones may still be being wired.
+            older_than: age of a parent (ms, timedelta or text); younger ones may still be being wired.
         """
         return await repair.repair_flow(
             await self.context(), self._own(job_id), older_than=older_than, actor=actor

@@ -206,10 +206,11 @@ class LiveFeed:
             return await queue.review(ref.id, payload_limit=payload_limit)
 
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
-        return await self._reading.watch.audit(queue, job_id=job_id)
+        job = None if job_id is None else JobRef(queue, job_id)
+        return await self._reading.watch.audit(queue, job_id=job)
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
-        return await self._reading.watch.job(ref.queue, ref.id, payload_limit=payload_limit)
+        return await self._reading.watch.job(ref.queue, ref, payload_limit=payload_limit)
 
     async def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
         while True:

@@ -8,22 +8,24 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?", re.ASCII)
+from glidemq_core.options import durations
+
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _RATE: Final = re.compile(r"(.*?)(?:(?:/|per)(.*))?", re.DOTALL)
 DAY_MS: Final = 86_400_000
+_MINUTE_MS: Final = 60_000
 LONGEST_MS: Final = 100 * 365 * DAY_MS
 #: Amounts and counts beyond this are no longer exact on the wire.
 _MOST: Final = 2**53 - 1
 
 
 def parse_duration(text: str) -> int | str:
-    """Read `500ms`, `30s`, `5m`, `2h`, `1d` or a plain number of seconds as milliseconds."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
-        return "write a time as 500ms, 30s, 5m, 2h, 1d, or a number of seconds"
-    wait_ms = float(match[1]) * _UNITS_MS[match[2] or "s"]
-    return round(wait_ms) if wait_ms <= LONGEST_MS else "must be at most 100 years"
+    """Read `500ms`, `30s`, `5m`, `2h`, `1d`, `1h 30m` or a plain number of seconds as milliseconds."""
+    plain = text.strip()
+    wait_ms = durations.parse_duration(f"{plain}s" if _NUMBER.fullmatch(plain) else plain)
+    if wait_ms is None:
+        return "write a time as 500ms, 30s, 5m, 2h, 1d, 1h 30m, or a number of seconds"
+    return wait_ms if wait_ms <= LONGEST_MS else "must be at most 100 years"
 
 
 def parse_wait(text: str) -> int | str:
@@ -42,7 +44,7 @@ def parse_rate(text: str, longest_ms: int = DAY_MS) -> tuple[int, int] | str:
     if starts is None or starts < 1:
         return "write how many starts a minute, as 60, or with a window, as 60/10s"
     if window is None:
-        return starts, _UNITS_MS["m"]
+        return starts, _MINUTE_MS
     window = window.strip()
     window_ms = parse_duration(f"1{window}" if window[:1].isalpha() else window)
     if isinstance(window_ms, str):

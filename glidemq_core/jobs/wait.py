@@ -14,7 +14,7 @@ from ..errors import (
     ServerUnavailableError,
     WaitTimeoutError,
 )
-from ..options.fields import Duration, positive_ms, refuse, to_ms
+from ..options.fields import Duration, deliberate_ms, deliberate_positive_ms, refuse, to_ms
 from ..options.job import JobOptions
 from ..options.worker import QueueOptions
 from ..records import JobCounts
@@ -41,7 +41,10 @@ async def wait_until_finished(
     context: QueueContext, job_id: str, poll_interval: Duration, timeout: Duration
 ) -> FinalState:
     """Poll a job's state until it is final; see `Job.wait_until_finished`."""
-    poll_s, timeout_ms = max(1, to_ms(poll_interval, "poll_interval")) / 1000, to_ms(timeout, "timeout")
+    poll_s, timeout_ms = (
+        max(1, to_ms(poll_interval, "poll_interval")) / 1000,
+        deliberate_ms(timeout, "timeout"),
+    )
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_ms / 1000
     while True:
@@ -77,7 +80,7 @@ async def add_and_wait(
     cross_slot: bool = False,
 ) -> Any:
     """Add a job, wait for its end and return its result; see `Queue.add_and_wait`."""
-    timeout_ms = positive_ms(wait_timeout, "wait_timeout")
+    timeout_ms = deliberate_positive_ms(wait_timeout, "wait_timeout")
     for option in ("remove_on_complete", "remove_on_fail"):
         if (given := getattr(options, option)) is not False:
             refuse(option, given, "left out when the result is waited for")
@@ -94,7 +97,7 @@ async def add_and_wait(
 
 async def wait_for_result(context: QueueContext, job_id: str, timeout: Duration) -> Any:
     """Wait for the end of a job and return its result; see `Job.wait`."""
-    timeout_ms = positive_ms(timeout, "timeout")
+    timeout_ms = deliberate_positive_ms(timeout, "timeout")
     async with Answers(context) as answers:
         return await answers.of(job_id, timeout_ms, is_new=False)
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import enum
 import json
 import math
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
-from ..errors import InvalidOptionError
+from ..errors import InvalidOptionError, SuspiciousDurationWarning
 from ..wire.numbers import MAX_SAFE_INTEGER
+from .durations import Milliseconds, parse_duration
 
-Duration = int | timedelta
+#: Milliseconds, a timedelta, or text such as "30s", "5m", "1h 30m".
+Duration = int | timedelta | str
 Instant = int | datetime
 
 GivenT = TypeVar("GivenT")
 ValueT = TypeVar("ValueT")
 Check = Callable[[Any, str], ValueT]
 
+_DURATION: Final = 'milliseconds (an int), a timedelta or text such as "30s" or "1h 30m", not negative'
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LOCK_DURATION_MS: Final = (1_000, 86_400_000)
 #: Longest wait of a job, ms: now and it together must stay below the 2^42 ms that a score keeps for a due time.
@@ -79,11 +84,42 @@ def to_ms(value: Duration | float, option: str = "duration") -> int:
     """Convert a duration, neither negative nor beyond 2^53, to whole milliseconds; parts of one count as one."""
     if isinstance(value, timedelta):
         milliseconds = -(-value // timedelta(milliseconds=1))
+    elif isinstance(value, str):
+        parsed = parse_duration(value)
+        milliseconds = refuse(option, value, _DURATION) if parsed is None else parsed
     else:
-        milliseconds = integer(value, option, "milliseconds (an int) or a timedelta, not negative")
+        milliseconds = integer(value, option, _DURATION)
     if not 0 <= milliseconds <= MAX_SAFE_INTEGER:
         refuse(option, value, "between 0 and 2^53 milliseconds")
     return milliseconds
+
+
+def deliberate_ms(value: Duration | float, option: str = "timeout") -> int:
+    """Convert a duration as `to_ms`; warn of an int below 1,000, which was most likely meant as seconds."""
+    if type(value) is int and 0 < value < 1_000:
+        warnings.warn(
+            f"{option}={value} is {value} milliseconds; write '{value}s' for seconds, or '{value}ms' if it is meant",
+            SuspiciousDurationWarning,
+            stacklevel=_depth_of_caller(),
+        )
+    return Milliseconds(to_ms(value, option))
+
+
+def stored_ms(value: Any, option: str) -> Any:
+    """Return a duration of a JSON record for an option; text is refused, as every peer refuses it."""
+    if isinstance(value, str):
+        refuse(option, value, "a number of milliseconds")
+    return Milliseconds(value) if type(value) is int else value
+
+
+def _depth_of_caller() -> int:
+    """Return the `stacklevel` with which a warning of the caller's names code outside of this package."""
+    own, level, frame = __name__.partition(".")[0], 1, sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__", "").partition(".")[0] == own or frame.f_code.co_filename == "<string>"
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def to_epoch_ms(value: Instant, option: str = "instant") -> int:
@@ -172,6 +208,11 @@ def delay_ms(value: Any, option: str = "delay") -> int:
     if milliseconds > LONGEST_DELAY_MS:
         refuse(option, value, "between 0 and 2^41 milliseconds")
     return milliseconds
+
+
+def deliberate_positive_ms(value: Any, option: str) -> int:
+    """Accept a duration above 0; warn of an int below 1,000 as `deliberate_ms`."""
+    return Milliseconds(positive_ms(deliberate_ms(value, option), option))
 
 
 def lock_duration(value: Any, option: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypedDict
 
 from ..errors import CostExceedsCapacityError, InvalidOptionError
 from ..wire.strict_json import compact_json, parse_json, same_json
+from .durations import parse_duration
 from .fields import (
     UNSET,
     Duration,
@@ -19,6 +20,7 @@ from .fields import (
     Unset,
     amount,
     delay_ms,
+    deliberate_ms,
     flag,
     instance_of,
     job_id,
@@ -39,7 +41,7 @@ from .types import (
     Fallback,
     JobRef,
     MaybeMilliseconds,
-    Milliseconds,
+    MillisecondsOption,
     Ordering,
     RateLimit,
     Retention,
@@ -93,8 +95,9 @@ def _ordering(value: Any, option: str) -> Ordering:
 def _backoff(value: Any, option: str) -> Backoff:
     if isinstance(value, Backoff):
         return value
-    allowed = 'a duration (ms or timedelta) or a Backoff, such as Backoff("exponential", 1_000)'
-    if not isinstance(value, (int, float, timedelta)):
+    allowed = 'a duration (ms, timedelta or text) or a Backoff, such as Backoff("exponential", 1_000)'
+    is_text = isinstance(value, str) and parse_duration(value) is not None
+    if not is_text and not isinstance(value, (int, float, timedelta)):
         refuse(option, value, allowed)
     return Backoff("fixed", to_ms(value, option))
 
@@ -126,15 +129,15 @@ class JobOptions(Wired):
     """
 
     job_id: Words = Option(job_id)
-    delay: Milliseconds = Option(delay_ms, 0)
+    delay: MillisecondsOption = Option(delay_ms, 0)
     priority: Option[int | None, int] = Option(whole(0, 2048), 0)
     lifo: Option[bool | None, bool] = Option(flag, False)
     ordering: Option[Ordering | str | None, Ordering | None] = Option(_ordering)
     cost: Option[float | None, float | None] = Option(amount)
     attempts: Option[int | None, int] = Option(whole(0), 0)
     backoff: Option[Backoff | Duration | None, Backoff | None] = Option(_backoff)
-    timeout: MaybeMilliseconds = Option(to_ms)
-    ttl: MaybeMilliseconds = Option(to_ms)
+    timeout: MaybeMilliseconds = Option(deliberate_ms)
+    ttl: MaybeMilliseconds = Option(deliberate_ms)
     lock_duration: MaybeMilliseconds = Option(lock_duration)
     remove_on_complete: Option[bool | int | Retention | None, bool | int | Retention] = Option(
         _retention, False

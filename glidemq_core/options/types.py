@@ -14,6 +14,7 @@ from .fields import (
     Option,
     amount,
     amounts,
+    deliberate_ms,
     instance_of,
     json_value,
     one_of,
@@ -22,13 +23,14 @@ from .fields import (
     positive_ms,
     refuse,
     some_text,
+    stored_ms,
     text,
     to_ms,
     whole,
 )
 
 Words = Option[str | None, str | None]
-Milliseconds = Option[Duration | None, int]
+MillisecondsOption = Option[Duration | None, int]
 MaybeMilliseconds = Option[Duration | None, int | None]
 
 
@@ -108,6 +110,11 @@ def id_in(queue: str, job: JobIdLike) -> str:
     return ref.id
 
 
+def read_id(queue: str, job: JobIdLike) -> str:
+    """Return the id as `id_in`, for reading only: a ref may bear an id that only a stranger can have made."""
+    return job.id if isinstance(job, JobRef) and job.queue == queue else id_in(queue, job)
+
+
 @dataclass(frozen=True)
 class Fallback(Wired):
     """A model to try when an attempt failed; `metadata` is the caller's own JSON."""
@@ -182,7 +189,7 @@ class Deduplication(Wired):
     """Skip an add when a job with the same `id` is about: `simple`, `throttle`, `debounce`; `ttl` in ms."""
 
     id: Option[str, str] = Option(text, required=True)
-    ttl: MaybeMilliseconds = Option(to_ms)
+    ttl: MaybeMilliseconds = Option(deliberate_ms)
     mode: Option[str | None, str] = Option(one_of("simple", "throttle", "debounce"), "simple")
 
 
@@ -191,7 +198,7 @@ class Batch(Wired):
     """Hand `size` jobs at a time to the processor, waiting up to `timeout` ms for them."""
 
     size: Option[int, int] = Option(whole(1, 1000), required=True)
-    timeout: Milliseconds = Option(to_ms, 0)
+    timeout: MillisecondsOption = Option(to_ms, 0)
 
 
 @dataclass(frozen=True)
@@ -284,6 +291,8 @@ _NESTED: dict[str, type[Wired]] = {
 
 def from_wire(name: str, value: Any) -> Any:
     """Return what the constructor takes for the JSON value of an option."""
+    if name in ("delay", "duration", "timeout", "ttl", "lock_duration"):
+        return stored_ms(value, name)
     if name == "age":
         return math.ceil(amount(value, name) * 1000)
     if name == "parent":

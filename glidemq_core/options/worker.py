@@ -10,6 +10,7 @@ from ..wire.serializer import Serializer
 from .fields import (
     Duration,
     Option,
+    deliberate_positive_ms,
     flag,
     instance_of,
     one_of,
@@ -66,12 +67,12 @@ class QueueKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """Options of a worker; None leaves the default. Durations are ms."""
+    """Options of a worker; None leaves the default. Durations are ms, a timedelta or text."""
 
     concurrency: Option[int | None, int] = Option(whole(1, 100_000), 1)
     block_timeout: Option[Duration | None, int] = Option(positive_ms, 5_000)
     promotion_interval: Option[Duration | None, int] = Option(positive_ms, 5_000)
-    lock_duration: Option[Duration | None, int] = Option(positive_ms, 30_000)
+    lock_duration: Option[Duration | None, int] = Option(deliberate_positive_ms, 30_000)
     stalled_interval: Option[Duration | None, int] = Option(positive_ms, 30_000)
     max_stalled_count: Option[int | None, int] = Option(whole(0), 1)
     limiter: Option[RateLimit | None, RateLimit | None] = Option(

@@ -6,12 +6,11 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
-from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-from ..options.fields import refuse
+from ..options.fields import Duration, refuse
 from . import functions
 from .client import ResilientClient
 from .commands import no_functions_error
@@ -67,14 +66,14 @@ def connect(
     insecure: bool | None = None,
     read_only: bool | None = None,
     max_inflight: int = 1_000,
-    request_timeout: int | timedelta = 5_000,
-    connect_timeout: int | timedelta = 5_000,
+    request_timeout: Duration = 5_000,
+    connect_timeout: Duration = 5_000,
     role: str = DEFAULT_ROLE,
 ) -> Connecting:
     """Connect to a server, a cluster or an embedded server.
 
     Used as `await connect(url)` or `async with connect(url) as c`. Keywords beat what
-    the URL says. Time-outs are milliseconds or timedeltas.
+    the URL says. Time-outs are milliseconds, timedeltas or text.
 
     Args:
         url: `valkey://[user[:password]@]host[:port]`, `valkeys://` for TLS, `embedded:[NAME|/PATH]`;

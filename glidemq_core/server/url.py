@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
-from ..options.fields import positive_ms, refuse, whole
+from ..options.fields import Duration, positive_ms, refuse, whole
 from ..wire.keys import DEFAULT_PREFIX
 
 Password = str | Callable[[], Awaitable[str]]
@@ -91,8 +90,8 @@ def settings(
     insecure: bool | None = None,
     read_only: bool | None = None,
     max_inflight: int = 1_000,
-    request_timeout: int | timedelta = 5_000,
-    connect_timeout: int | timedelta = 5_000,
+    request_timeout: Duration = 5_000,
+    connect_timeout: Duration = 5_000,
     role: str = DEFAULT_ROLE,
 ) -> Settings:
     """Read a server URL and the keywords beside it; a keyword beats the URL.

@@ -22,7 +22,7 @@ async def run_until_idle(*workers: Worker[Any, Any], timeout: Duration = 10_000)
     Suspended jobs are left alone: nothing but a signal makes them go on.
 
     Args:
-        timeout: ms or timedelta.
+        timeout: ms, timedelta or text.
 
     Raises:
         WaitTimeoutError: there is still something to do.

@@ -14,7 +14,7 @@ from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, to_ms, whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.options.types import JobIdLike
+from glidemq_core.options.types import JobIdLike, read_id
 from glidemq_core.reading.counts import read_metrics
 from glidemq_core.records import (
     Attempt,
@@ -171,14 +171,15 @@ class Watch:
             wanted=JobFilter(name=name, data=data, find=find),
         )
 
-    async def job(self, queue: str, job_id: str, *, payload_limit: int = 65_536) -> JobDetail | None:
+    async def job(self, queue: str, job_id: JobIdLike, *, payload_limit: int = 65_536) -> JobDetail | None:
         """Read everything about one job; None if there is no such job.
 
         Data and result over `payload_limit` bytes are left out. Raises InvalidOptionError.
         """
         whole(0)(payload_limit, "payload_limit")
-        session = await self._open()
-        return await read_job(session.reader, queue_name(queue, "queue"), job_id, payload_limit=payload_limit)
+        reader = (await self._open()).reader
+        job = read_id(queue_name(queue, "queue"), job_id)
+        return await read_job(reader, queue, job, payload_limit=payload_limit)
 
     async def rows(self, refs: Iterable[JobRef]) -> dict[JobRef, JobRow | None]:
         """Read jobs as a list shows them; None for one that is gone."""
@@ -245,7 +246,7 @@ class Watch:
     ) -> Failures:
         """Gather failed jobs of queues (all known without `names`) by cause; the largest group first.
 
-        At most the newest `limit` that failed within `since` (ms or timedelta) are read. Raises InvalidOptionError.
+        At most the newest `limit` that failed within `since` are read. Raises InvalidOptionError.
         """
         session = await self._open()
         found = await read_failures(session.reader, await session.names(names), to_ms(since, "since"), limit)
@@ -261,7 +262,7 @@ class Watch:
         session = await self._open()
         return await session.limits.read(await session.names(names))
 
-    async def flow(self, queue: str, job_id: str, *, max_nodes: int = 1_000) -> Flow:
+    async def flow(self, queue: str, job_id: JobIdLike, *, max_nodes: int = 1_000) -> Flow:
         """Read the flow a job belongs to: up to the root and down again, with usage and budget.
 
         Jobs beyond `max_nodes` are left out, and `truncated` is set. Removed jobs that are still waited for have
@@ -269,7 +270,7 @@ class Watch:
         """
         whole(1, 100_000)(max_nodes, "max_nodes")
         session = await self._open()
-        start = JobRef(queue_name(queue, "queue"), some_text(job_id, "job_id"))
+        start = JobRef(queue, some_text(read_id(queue_name(queue, "queue"), job_id), "job_id"))
         return await session.flow.read(start, max_nodes)
 
     async def flows(
@@ -346,20 +347,21 @@ class Watch:
         """Read the schedulers of many queues, of all known ones without `names`, by queue and name."""
         return await list_schedulers(await self._open(), names)
 
-    async def ledger(self, queue: str, job_id: str) -> list[Attempt] | None:
+    async def ledger(self, queue: str, job_id: JobIdLike) -> list[Attempt] | None:
         """Read what each attempt spent and how it ended; None if nothing was kept."""
-        return await get_ledger((await self._open()).context(queue), job_id)
+        return await get_ledger((await self._open()).context(queue), read_id(queue, job_id))
 
     async def audit(
-        self, queue: str, *, limit: int = 100, before: int | None = None, job_id: str | None = None
+        self, queue: str, *, limit: int = 100, before: int | None = None, job_id: JobIdLike | None = None
     ) -> list[AuditEntry]:
         """Read who changed what, newest first. Raises InvalidOptionError."""
-        return await get_audit((await self._open()).context(queue), limit=limit, before=before, job_id=job_id)
+        job = None if job_id is None else read_id(queue, job_id)
+        return await get_audit((await self._open()).context(queue), limit=limit, before=before, job_id=job)
 
     async def stream(
         self,
         queue: str,
-        job_id: str,
+        job_id: JobIdLike,
         *,
         start: str = "0",
         follow: bool = True,
@@ -367,9 +369,9 @@ class Watch:
         block: Duration = 5_000,
     ) -> AsyncGenerator[StreamChunk, None]:
         """Yield the chunks of a job's stream, as `Queue.stream`."""
-        context = (await self._open()).context(queue)
+        context, job = (await self._open()).context(queue), read_id(queue, job_id)
         async with aclosing(
-            stream(context, job_id, start=start, follow=follow, until_done=until_done, block=block)
+            stream(context, job, start=start, follow=follow, until_done=until_done, block=block)
         ) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -14,6 +14,7 @@ from ..jobs.snapshot import DataT, ResultT
 from ..jobs.wait import until_empty
 from ..options.fields import refuse, to_ms
 from ..options.job import Duration
+from ..options.types import JobIdLike
 from ..options.worker import WorkerKeywords, WorkerOptions, override_options
 from ..server.connection import Connection
 from ..server.context import QueueBase, QueueContext
@@ -268,13 +269,13 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
             self._exchange.claiming_allowed = True
             self._exchange.wake()
 
-    def abort_job(self, job_id: str) -> bool:
+    def abort_job(self, job_id: JobIdLike) -> bool:
         """Stop a job that runs here: cancels a coroutine, sets `job.aborted` for a thread. False if it does not."""
-        run = self._running.get(job_id)
+        run = self._running.get(self._own(job_id))
         return run.abort("aborted") if run is not None else False
 
     def rate_limit(self, duration: Duration) -> None:
-        """Hold back new starts of this worker for a while (ms or timedelta)."""
+        """Hold back new starts of this worker for a while (ms, timedelta or text)."""
         hold_ms = to_ms(duration, "duration")
         if self._state == "running":
             self._exchange.hold(hold_ms)
@@ -347,7 +348,7 @@ async def serve(
     Args:
         signals: False leaves the signals to the program (a web server, for example): it ends the serving by cancelling
             this call, or by closing the workers.
-        grace: ms or timedelta that running jobs get at the end; None leaves each worker's own.
+        grace: ms, timedelta or text that running jobs get at the end; None leaves each worker's own.
         on_ready: called when all have started.
     Raises:
         InvalidOptionError: no worker is given, or something else.

@@ -240,7 +240,7 @@ def test_waits_that_people_type(text: str, wait_ms: int) -> None:
     assert parse_wait(text) == wait_ms
 
 
-@pytest.mark.parametrize("text", ["", "soon", "5", "-1s", "1e9d", "99999d", "5 min 3s", "٥s"])
+@pytest.mark.parametrize("text", ["", "soon", "5", "-1s", "1e9d", "99999d", "3s 5 min", "٥s"])
 def test_waits_that_mean_nothing_are_told(text: str) -> None:
     assert isinstance(parse_wait(text), str)
 

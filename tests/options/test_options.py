@@ -247,7 +247,7 @@ def test_bad_small_options_are_refused(make: Any) -> None:
         ({"lock_duration": timedelta(days=2)}, "lock_duration .* at most 24 h .*, got 172800000 ms$"),
         ({"lock_duration": "x"}, "lock_duration must be at least 1 s .*, got 'x'$"),
         ({"backoff": {"type": "exponential", "delay": 5}}, 'Backoff\\("exponential", 1_000\\), not'),
-        ({"backoff": "exponential"}, "a duration \\(ms or timedelta\\) or a Backoff"),
+        ({"backoff": "exponential"}, "a duration \\(ms, timedelta or text\\) or a Backoff"),
         ({"fallbacks": ["gpt"]}, 'such as \\[Fallback\\("gpt-5.4-nano", "openai"\\)\\], not \'gpt\''),
         ({"fallbacks": "gpt"}, "a sequence of Fallback"),
         ({"parent": "q:1"}, 'a JobRef, such as JobRef\\("queue", "42"\\)'),
@@ -276,7 +276,7 @@ def test_a_cost_beyond_the_bucket_is_refused() -> None:
 
 
 def test_keywords_win_over_the_options_object() -> None:
-    base = JobOptions(attempts=3, timeout=500, priority=1)
+    base = JobOptions(attempts=3, timeout=5_000, priority=1)
 
     merged = job_options(base, {"priority": 7, "timeout": None})
 

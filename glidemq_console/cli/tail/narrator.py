@@ -101,7 +101,7 @@ class Narrator:
             return
 
     async def _detail(self) -> JobDetail | None:
-        return await self._watch.job(self._ref.queue, self._ref.id, payload_limit=0)
+        return await self._watch.job(self._ref.queue, self._ref, payload_limit=0)
 
     def _first_look(self, detail: JobDetail | None) -> None:
         if detail is None:

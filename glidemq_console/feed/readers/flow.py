@@ -44,7 +44,7 @@ class FlowReader:
         """Read the flow of a job; without one when the job is gone."""
         watch = reading.watch
         try:
-            flow = await watch.flow(ref.queue, ref.id, max_nodes=MAX_NODES)
+            flow = await watch.flow(ref.queue, ref, max_nodes=MAX_NODES)
         except JobNotFoundError:
             return FlowView(ref=ref, flow=None, at_ms=reading.clock())
         blocked = {}
@@ -58,7 +58,7 @@ class FlowReader:
         """The error that made the latest fallback of each job fire; read once for each."""
         fallen = {(node.ref, node.fallback_index): node for node in flow.nodes if node.fallback_index}
         for ref, index in [key for key in fallen if key not in self._reasons][:MAX_LEDGERS]:
-            entries = await watch.ledger(ref.queue, ref.id) or []
+            entries = await watch.ledger(ref.queue, ref) or []
             errors = [entry.error for entry in entries if entry.fallback_index < index and entry.error]
             if len(self._reasons) >= MAX_REASONS:
                 self._reasons.clear()

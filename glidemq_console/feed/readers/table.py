@@ -54,7 +54,7 @@ async def _read_job(reading: Reading) -> None:
         return
 
     async def read() -> JobView:
-        detail = await reading.watch.job(ref.queue, ref.id)
+        detail = await reading.watch.job(ref.queue, ref)
         return JobView(ref=ref, detail=detail, at_ms=reading.clock())
 
     if (view := await reading.attempt(read())) is not None:

@@ -94,7 +94,7 @@ def _checked_report(given: Mapping[str, Any]) -> dict[str, Any]:
         if total in report:
             message = f"{_WIRE[total]} must be a finite non-negative number"
             report[total] = _number(report[total], total, message)
-    if isinstance(latency := report.get("latency_ms"), timedelta):
+    if isinstance(latency := report.get("latency_ms"), (timedelta, str)):
         report["latency_ms"] = to_ms(latency, "latency")
     elif latency is not None:
         message = "latencyMs must be a finite non-negative number"

@@ -21,7 +21,7 @@ class QueueEvents(QueueBase):
 
     Args:
         last_event_id: `$` only new events, `0` all that are kept, or the id of the last event seen.
-        block_timeout: ms or timedelta of one blocking read.
+        block_timeout: ms, timedelta or text of one blocking read.
         types: only events of these names.
     Raises:
         InvalidOptionError: a malformed id or time.

@@ -17,7 +17,7 @@ from ...errors import (
 )
 from ...job import Job
 from ...jobs.active_run import ControlCall, RunCalls
-from ...options.fields import Duration, Instant, refuse, to_epoch_ms, to_ms
+from ...options.fields import Duration, Instant, deliberate_ms, refuse, to_epoch_ms, to_ms
 from ...records import Signal
 from ...wire.keys import PRIORITY_STEP
 from ...wire.payload import encode_data
@@ -192,7 +192,7 @@ class JobRun:
     ) -> NoReturn:
         if reason is not None and not isinstance(reason, str):
             refuse("reason", reason, "text or None", "reason must be text")
-        self._ask(SuspendRequest(reason, to_ms(timeout, "timeout") if timeout else 0, on_resume))
+        self._ask(SuspendRequest(reason, deliberate_ms(timeout, "timeout") if timeout else 0, on_resume))
         raise SuspendError(reason or "")
 
     def delay(self, until: Instant, next_step: str | None) -> NoReturn:
