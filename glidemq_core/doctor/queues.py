@@ -42,6 +42,7 @@ _TYPES = {
     "outbox_failed": "zset",
     "early_index": "set",
     "list_runs": "zset",
+    "parked": "set",
 }
 
 

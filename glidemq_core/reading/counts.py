@@ -42,6 +42,9 @@ class SnapshotReply(NamedTuple):
     stalled: Any = None
     #: Names of keys of foreign types.
     bad: Any = None
+    failed_1h: Any = None
+    parked: Any = None
+    missed: Any = None
 
     def counts(self) -> dict[str, Any]:
         """Return the fields of JobCounts."""

@@ -96,6 +96,12 @@ class QueueSnapshot(JobCounts):
     unreadable: tuple[str, ...] = python_only(())
     #: Active jobs whose heartbeat is overdue, counted among the 50 that have run longest.
     stalled: int | None = python_only(None)
+    #: Jobs that failed in the last hour and are still there.
+    failed_1h: int | None = python_only(None)
+    #: Jobs that a budget has parked; those that Node workers parked are not counted.
+    parked: int | None = python_only(None)
+    #: Schedulers with a run that nobody made in time; None where there are too many to look at.
+    missed: int | None = python_only(None)
 
 
 @answer

@@ -13,6 +13,7 @@ from glidemq_core.reading.running import find_overdue, group_facts, longest_runn
 from glidemq_core.records import QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
 from glidemq_core.records.outcomes import RateSource
+from glidemq_core.schedules.entry import decode_schedulers
 from glidemq_core.wire.keys import QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, sliced, text
 from glidemq_core.wire.strict_json import parse_json
@@ -23,6 +24,7 @@ MINUTES = 5
 MANY = 64
 #: Running jobs whose heartbeat is checked, those that have run longest; the function knows the same number.
 LOOKED_AT = 50
+HOUR_MS = 3_600_000
 _META = ("paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration", "deadLetterQueueName")
 _USAGE = ("totalTokens", "totalCost", "costUnit")
 
@@ -60,6 +62,8 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         "suspended": ("ZCARD", keys.suspended),
         "completed": ("ZCARD", keys.completed),
         "failed": ("ZCARD", keys.failed),
+        "failed_1h": ("ZCOUNT", keys.failed, now - HOUR_MS, "+inf"),
+        "parked": ("SCARD", keys.parked),
         "meta": ("HMGET", keys.meta, *_META),
         "rate": ("HMGET", keys.rate, "windowStart", "count"),
         "done": ("HMGET", keys.metrics("completed"), *fields),
@@ -78,8 +82,9 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
     groups, published, *usage = found[len(commands) :]
     pending, delivered = group_facts(groups)
     limits = pairs(published[1]) if published else []
-    (bands, complete), parked, oldest, tokens, stalled = await asyncio.gather(
+    (bands, complete), missed, parked, oldest, tokens, stalled = await asyncio.gather(
         priority_bands(reader, keys.scheduled),
+        _missed(reader, keys, now),
         _parked(reader, keys),
         _oldest(reader, keys, delivered),
         _tokens(reader, keys, limits, now, window),
@@ -96,7 +101,17 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         usage=[value for row in usage for value in row or [None] * len(_USAGE)],
         stalled=stalled,
         bad=bad,
+        missed=missed,
     )
+
+
+async def _missed(reader: Reader, keys: QueueKeys, now: int) -> int | None:
+    """Count the schedulers with a run that nobody made in time, among few."""
+    many = await reader.read_one("HLEN", keys.schedulers)
+    if failed(many) or integer(many) > MANY:
+        return None
+    reply = await reader.read_one("HGETALL", keys.schedulers) if many else []
+    return sum(1 for entry in decode_schedulers(reply, now).values() if entry.missed)
 
 
 async def _parked(reader: Reader, keys: QueueKeys) -> int | None:
@@ -193,8 +208,15 @@ def _read(name: str, facts: SnapshotReply, now: int) -> QueueSnapshot:
         workers=None,
         dead_letter_queue=meta[4] or None,
         unreadable=tuple(dict.fromkeys(text(suffix) or "" for suffix in facts.bad or ())),
-        stalled=None if facts.stalled is None else integer(facts.stalled),
+        stalled=_known(facts.stalled),
+        failed_1h=_known(facts.failed_1h),
+        parked=_known(facts.parked),
+        missed=_known(facts.missed),
     )
+
+
+def _known(count: Any) -> int | None:
+    return None if count is None or count is False else integer(count)
 
 
 def _sum_minutes(values: Any) -> tuple[int, float]:

@@ -19,7 +19,7 @@ _SIGNS = "id stream scheduled schedulers completed failed priority lifo suspende
 _SINGLE = """
     id stream scheduled priority lifo list-active completed failed events meta ordering ratelimited rate dedup
     schedulers suspended limits crew audit outbox outbox-failed early-index list-runs dedup-due ordering-due linking
-    flow-parts budgets
+    flow-parts budgets parked
     """.split()  # noqa: SIM905
 _SUFFIXES = {suffix.replace("-", "_"): suffix for suffix in _SINGLE} | {
     "scheduler_lock": "schedulers:lock:__tick__",

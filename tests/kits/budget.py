@@ -14,7 +14,15 @@ from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
 
-WORKING = ("glide:queues", "*:w:*", "*:metrics:*", "*:usage:queues", "*:budget-parked:*", "*:events")
+WORKING = (
+    "glide:queues",
+    "*:w:*",
+    "*:metrics:*",
+    "*:usage:queues",
+    "*:budget-parked:*",
+    "*:parked",
+    "*:events",
+)
 DAY_MS = 86_400_000
 
 

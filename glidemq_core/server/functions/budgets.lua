@@ -4,6 +4,7 @@
 
 local DAY = 86400000
 local KEEP_S = 2592000 -- 30 days: what is left of a flow that ended
+local PARKED_S = 90000 -- a day and an hour: what counts parked jobs
 local SPENT = "Budget exceeded"
 local MOST_OPEN = 10000
 local MOST = 1.7976931348623157e308 -- sums of finite amounts need not be finite
@@ -82,6 +83,8 @@ function budgets.park(P, id, key, priority, now)
   call("HSET", P .. ":job:" .. id, "state", "delayed", "delay", util.int(DAY), "budgetPausedAt", util.int(now))
   local root, flow = budget_place(key)
   if root then try("SADD", root .. ":budget-parked:" .. flow, P .. ":" .. id) end
+  -- Only counted: what is there was parked within a day, for a job that stays parked is parked again by then.
+  if type(try("SADD", P .. ":parked", id)) == "number" then try("EXPIRE", P .. ":parked", PARKED_S) end
   events.emit(P, "delay-changed", id, "delay", util.int(DAY))
 end
 
@@ -90,6 +93,7 @@ function budgets.unpark(P, id)
   local key = P .. ":job:" .. id
   local root, flow = budget_place(call("HGET", key, "budgetKey") or "")
   call("HDEL", key, "budgetPausedAt")
+  try("SREM", P .. ":parked", id)
   if root then try("SREM", root .. ":budget-parked:" .. flow, P .. ":" .. id) end
 end
 

@@ -185,7 +185,7 @@ end)
 
 local STRUCTURES = { "stream", "scheduled", "completed", "failed", "events", "meta", "dedup", "rate", "schedulers",
   "ratelimited", "lifo", "priority", "list-active", "list-runs", "suspended", "metrics:completed", "metrics:failed",
-  "dedup-due", "ordering-due", "early-index", "limits", "outbox", "budgets", "schedulers:lock:__tick__", "suspended:lock:__sweep__" }
+  "dedup-due", "ordering-due", "early-index", "parked", "limits", "outbox", "budgets", "schedulers:lock:__tick__", "suspended:lock:__sweep__" }
 
 -- First call of an obliteration: everything that leads to a job goes at once, so the queue is empty from here on;
 -- the records themselves follow in slices (obliterate_rest). The counter stays until then: a new job must not take

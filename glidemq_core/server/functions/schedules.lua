@@ -4,6 +4,9 @@
 
 local PAGE = 1000 -- schedulers that one look goes through, if there are many
 local DUE = 100 -- and returns at most
+local LOOKED_AT = 64 -- schedulers among which those are counted whose runs nobody makes
+local LONG = 16384 -- bytes of an entry that is not looked at for that
+local LATE = 15000 -- ms by which a run is late that nobody makes
 local DUE_BYTES = 4000000 -- and bytes of their texts, but for the first
 -- An entry whose fields here stay the same keeps its count and its next run when it is set again.
 local TIMING = { "pattern", "every", "repeatAfterComplete", "tz", "startDate", "endDate" }
@@ -69,6 +72,25 @@ end
 local function only_next_run(text)
   local _, stop, digits = text:find('"nextRun":(%d+)')
   return stop and not text:find('"nextRun"', stop, true) and tonumber(digits) or nil
+end
+
+-- How many schedulers have a run that nobody made in time; false when there are too many to look at.
+function schedules.missed(read, now)
+  local many, count = read("HLEN", "schedulers"), 0
+  if not many or many > LOOKED_AT then return false end
+  for _, name in ipairs(many > 0 and read("HKEYS", "schedulers") or {}) do
+    -- A long template is not copied for a number: such a scheduler counts only on the screen of schedules.
+    local text = (read("HSTRLEN", "schedulers", name) or 0) <= LONG and read("HGET", "schedulers", name)
+    local nxt = text and only_next_run(text)
+    if text and (not nxt or nxt < now - LATE) then
+      local entry = util.json(text)
+      local due, at = is_due(entry or {}, now)
+      local limit, last = entry and tonumber(entry.limit), entry and tonumber(entry.endDate)
+      local over = limit and (tonumber(entry.iterationCount) or 0) >= limit or last and at and at > last
+      if due and at and at < now - LATE and not over then count = count + 1 end
+    end
+  end
+  return count
 end
 
 -- The schedulers that are due, of a page of some thousand that a caller walks. A page begins at another place each time:

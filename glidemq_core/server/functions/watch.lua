@@ -10,6 +10,7 @@ local LOOK_CAP = 65536 -- bytes of a payload that is hashed unasked, to see whet
 local SAID = { "name", "suspendReason", "suspendTimeout", "processedOn", "roundFrom" } -- small fields that an approver sees
 local LOOKED_AT = 50 -- running jobs whose heartbeat is looked at
 local LOCK, LEAST_LOCK = 30000, 1000 -- ms, where a job names no lock of its own, and the shortest that one may name
+local HOUR = 3600000
 local MANY = 64 -- bands of priorities, groups: beyond this a sum is not cheap any more
 
 local function reader(P)
@@ -113,7 +114,8 @@ end
 -- args: now, minutes of metrics and usage (full ones, before the running one), TPM duration ("" not known).
 -- Reply {"ok", xlen, pending, lifo, priority, list-active, scheduled, prioritized, suspended, completed, failed,
 -- group-waiting, oldest, META values, rate, limits (field, value), TPM (duration, used), completed minutes (count,
--- duration), failed minutes, usage minutes (tokens, cost, unit), stalled, bad suffixes}; false where it cannot be known.
+-- duration), failed minutes, usage minutes (tokens, cost, unit), stalled, bad suffixes, failed in the last hour, parked by
+-- budgets, schedulers that missed a run}; false where it cannot be known.
 register("snapshot", { "no-writes" }, function(P, args)
   local now, minutes = tonumber(args[1]), tonumber(args[2])
   local read, bad = reader(P)
@@ -133,7 +135,8 @@ register("snapshot", { "no-writes" }, function(P, args)
     read("ZCARD", "completed"), read("ZCARD", "failed"), group_waiting(read), oldest(read, delivered),
     read("HMGET", "meta", unpack(META)), read("HMGET", "rate", "windowStart", "count"), limits,
     tokens(read, limits, now, tonumber(args[3])), read("HMGET", "metrics:completed", unpack(fields)),
-    read("HMGET", "metrics:failed", unpack(fields)), usage, stalled(P, read, delivered, now), bad }
+    read("HMGET", "metrics:failed", unpack(fields)), usage, stalled(P, read, delivered, now), bad,
+    read("ZCOUNT", "failed", util.int(now - HOUR), "+inf"), read("SCARD", "parked"), schedules.missed(read, now) }
 end)
 
 -- The given fields of many jobs, long values cut: one field may hold a megabyte. A hash gives its values whole only,
