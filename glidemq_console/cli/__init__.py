@@ -10,10 +10,17 @@ from contextlib import suppress
 from .errors import Exit, ReaderGone, report
 from .output import write_error
 
+#: Set by the completion script of a shell that asks what may stand at the cursor.
+SHELL_ASKS = "_GLIDEMQ_COMPLETE"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` by default) and return its exit code."""
     _open_missing_streams()
+    if SHELL_ASKS in os.environ:
+        from .completion import answer
+
+        return answer()
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = words[: words.index("--")] if "--" in words else words
     try:

@@ -106,12 +106,49 @@ def _given(values: Values) -> Given:
     return Given(**chosen)
 
 
+def _completion(*words: str) -> Callable[[bool], None]:
+    """Make what an option does that is short for the command `completion`."""
+
+    def run(wanted: bool) -> None:
+        if wanted:
+            raise typer.Exit(
+                int(program(args=["completion", *words], prog_name="glidemq", standalone_mode=False))
+            )
+
+    return run
+
+
+def _own_options(
+    show_completion: Annotated[
+        bool,
+        Option(
+            "--show-completion",
+            is_eager=True,
+            callback=_completion(),
+            help="Show the completion of your shell.",
+        ),
+    ] = False,
+    install_completion: Annotated[
+        bool,
+        Option(
+            "--install-completion",
+            is_eager=True,
+            callback=_completion("--install"),
+            help="Install completion for your shell.",
+        ),
+    ] = False,
+) -> None:
+    """Declare what the program takes only without a command."""
+
+
 def _root(**values: Any) -> None:
     context = values.pop("context")
+    for name in inspect.signature(_own_options).parameters:
+        del values[name]
     context.obj = _given(values)
 
 
-program.callback()(_with_signature(_root, []))
+program.callback()(_with_signature(_root, _keyword_parameters(_own_options)))
 
 
 def command(

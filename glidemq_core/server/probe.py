@@ -11,7 +11,8 @@ import ipaddress
 import socket
 import ssl
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from ..errors import AuthenticationError, GlideMQError, PermissionDeniedError, ServerUnavailableError
@@ -56,7 +57,7 @@ async def probe(settings: Settings, secret: str | None) -> Facts:
         PermissionDeniedError: the password would travel in plain text over a public network.
         InvalidOptionError: a certificate file cannot be used.
     """
-    tls = _tls(settings) if settings.tls else None
+    tls = tls_context(settings) if settings.tls else None
     failure: GlideMQError | None = None
     for address in settings.addresses:
         try:
@@ -74,7 +75,7 @@ async def probe_each(settings: Settings, secret: str | None) -> dict[Address, Fa
         PermissionDeniedError: the password would travel in plain text over a public network.
         InvalidOptionError: a certificate file cannot be used.
     """
-    tls = _tls(settings) if settings.tls else None
+    tls = tls_context(settings) if settings.tls else None
 
     async def one(address: Address) -> Facts | GlideMQError:
         try:
@@ -102,6 +103,20 @@ async def _probe(
 
 
 async def _ask(address: Address, settings: Settings, secret: str | None, tls: ssl.SSLContext | None) -> Facts:
+    async with signed_in(address, settings, secret, tls) as (wire, beyond_loopback):
+        may_name = await _name(wire, settings.client_name)
+        return await _facts(wire, beyond_loopback=beyond_loopback, may_name=may_name)
+
+
+@asynccontextmanager
+async def signed_in(
+    address: Address, settings: Settings, secret: str | None, tls: ssl.SSLContext | None
+) -> AsyncIterator[tuple[RespConnection, bool]]:
+    """Connect without the driver and sign in; gives the connection, and whether it leads beyond loopback.
+
+    Raises:
+        GlideMQError: as `probe`; also when the connection breaks meanwhile.
+    """
     networks = await _resolve(address)
     if settings.tls is False and secret and not settings.insecure and not all(map(_is_near, networks)):
         raise PermissionDeniedError(
@@ -113,9 +128,7 @@ async def _ask(address: Address, settings: Settings, secret: str | None, tls: ss
     wire = await _open(address, tls)
     try:
         await _sign_in(wire, address, settings.username, secret)
-        may_name = await _name(wire, settings.client_name)
-        beyond_loopback = not all(ip.is_loopback for ip in networks)
-        return await _facts(wire, beyond_loopback=beyond_loopback, may_name=may_name)
+        yield wire, not all(ip.is_loopback for ip in networks)
     except ReplyError as error:
         raise _unavailable(address, f"{format_address(address)} refuses: {error}") from None
     except NotValkeyError as error:
@@ -295,7 +308,8 @@ def parse_slots(reply: object) -> tuple[Address, ...]:
     return tuple(found)
 
 
-def _tls(settings: Settings) -> ssl.SSLContext:
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """Read the certificates of settings. Raises InvalidOptionError."""
     try:
         context = ssl.create_default_context(cafile=settings.ca)
     except (OSError, ssl.SSLError):

@@ -29,6 +29,11 @@ _SUFFIXES = {suffix.replace("-", "_"): suffix for suffix in _SINGLE} | {
 _GLOB = str.maketrans({c: "\\" + c for c in "\\*?[]"})
 
 
+def literal(text: str) -> str:
+    """Return a text as a part of a pattern that matches only itself."""
+    return text.translate(_GLOB)
+
+
 def registry(prefix: str) -> str:
     """Set of queue names kept by Python producers and workers (ours, outside every hash tag)."""
     return f"{prefix}:queues"
@@ -46,7 +51,7 @@ def absent(root: str) -> str:
 
 def discovery_pattern(prefix: str, suffix: str = "*") -> str:
     """SCAN pattern that matches the keys of every queue under a prefix."""
-    return f"{prefix.translate(_GLOB)}:{{*}}:{suffix}"
+    return f"{literal(prefix)}:{{*}}:{suffix}"
 
 
 def queue_of(prefix: str, key: str) -> str | None:
@@ -134,4 +139,4 @@ class QueueKeys:
 
     def pattern(self, suffix: str) -> str:
         """SCAN pattern below this queue, its own name taken literally."""
-        return f"{self.root.translate(_GLOB)}:{suffix}"
+        return f"{literal(self.root)}:{suffix}"

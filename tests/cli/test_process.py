@@ -20,7 +20,7 @@ Run = Callable[..., Ran]
 
 COMMANDS = words(
     "console demo tail queues jobs job approvals approve reject signal pause resume clean drain retry promote remove "
-    "add worker workers usage audit events server config"
+    "add worker workers usage audit events server config completion"
 )
 
 

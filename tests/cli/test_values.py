@@ -109,6 +109,7 @@ def test_where() -> None:
         ["demo", "--json"],
         ["worker", "app:worker", "--json"],
         ["worker", "app"],
+        ["completion", "bash", "--json"],
         ["--url", "http://localhost", "audit"],
         ["--url", "valkey://host:notaport", "audit"],
         ["--url", "valkey://host/3", "audit"],

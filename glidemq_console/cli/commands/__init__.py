@@ -28,6 +28,7 @@ FAMILIES = (
     "server",
     "doctor",
     "config",
+    "completion",
 )
 
 
