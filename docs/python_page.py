@@ -72,13 +72,13 @@ _CLASSES = (
 )
 _SMALL = """
     JobOptions Backoff Fallback Ordering TokenBucket RateLimit TokenLimit Retention Deduplication Budget NewJob FlowJob
-    DagNode JobRef Actor AddRequest LoggingMiddleware QueueOptions WorkerOptions VectorField TagField
-    NumericField TextField
+    DagNode JobRef Actor AddRequest FlowRequest LoggingMiddleware TelemetryMiddleware
+    MetricsMiddleware QueueOptions WorkerOptions VectorField TagField NumericField TextField
 """
 _PLAIN = """
     connect get_usage_summary match_subject compile_subject_matcher
     chain group chord dag validate_dag topo_sort escape_tag load_app load_workers serve
-    graceful_shutdown to_json
+    graceful_shutdown to_json set_tracer is_tracing_enabled
 """
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .jobs.events.queue_events import QueueEvents as QueueEvents
     from .options.job import *  # noqa: F403
     from .options.middleware import AddRequest as AddRequest
+    from .options.middleware import FlowRequest as FlowRequest
     from .options.middleware import Middleware as Middleware
     from .options.worker import QueueOptions as QueueOptions
     from .options.worker import WorkerOptions as WorkerOptions
@@ -50,6 +51,10 @@ if TYPE_CHECKING:  # what _HOMES says, for type checkers
     from .search.index import escape_tag as escape_tag
     from .server.connect import connect as connect
     from .server.connection import Connection as Connection
+    from .telemetry import MetricsMiddleware as MetricsMiddleware
+    from .telemetry import TelemetryMiddleware as TelemetryMiddleware
+    from .telemetry import is_tracing_enabled as is_tracing_enabled
+    from .telemetry import set_tracer as set_tracer
     from .watch import Watch as Watch
     from .wire.serializer import JSON_SERIALIZER as JSON_SERIALIZER
     from .wire.serializer import Serializer as Serializer
@@ -83,7 +88,7 @@ _HOMES = {
         UNSET Actor Backoff Batch Budget Deduplication Duration Fallback Instant JobOptions JobRef
         JobTemplate NewJob Ordering RateLimit Retention TokenBucket TokenLimit
     """,
-    "options.middleware": "AddRequest Middleware",
+    "options.middleware": "AddRequest FlowRequest Middleware",
     "options.worker": "QueueOptions WorkerOptions",
     "producer": "Producer",
     "queue": "Queue",
@@ -99,6 +104,7 @@ _HOMES = {
     "search.index": "NumericField TagField TextField VectorField escape_tag",
     "ai.usage.summary": "get_usage_summary",
     "watch": "Watch",
+    "telemetry": "MetricsMiddleware TelemetryMiddleware is_tracing_enabled set_tracer",
     "worker": "ShutdownHandle SyncJob Worker graceful_shutdown serve",
     "flows.workflows": "chain chord dag group",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack
 
@@ -175,7 +176,7 @@ class Job(JobSnapshot[DataT, ResultT]):
             self._context, self.id, usage, worker=worker, calls=self._calls, **keywords
         )
         if self._run is not None:
-            self._run.reported = True
+            self._run.reported, self._run.used = True, stored
         for name in [n for n in self.fields if n.startswith("usage:")]:
             del self.fields[name]
         if stored is not None:
@@ -195,6 +196,8 @@ class Job(JobSnapshot[DataT, ResultT]):
         Many may be awaited together: they keep their order and share round trips.
         Raises InvalidOptionError (empty, not text), PayloadTooLargeError, JobNotFoundError.
         """
+        if self._run is not None and self._run.first_chunk_at is None:
+            self._run.first_chunk_at = time.monotonic()
         return await append_chunk(self._context, self.id, chunk, self._calls)
 
     async def stream_chunk(self, type: str, content: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 from ..errors import ServerError
@@ -13,7 +14,7 @@ from ..jobs.adding.links import check_parent_queue, refused_error
 from ..jobs.registry import register_queue
 from ..options.fields import instance_of
 from ..options.job import Budget
-from ..options.middleware import AddRequest, Middleware, middleware_for
+from ..options.middleware import AddRequest, FlowRequest, Middleware, everywhere, middleware_for
 from ..records.budgets import new_budget
 from ..server.connection import Connection
 from ..server.context import LazyConnection, QueueContext
@@ -119,9 +120,17 @@ class FlowProducer:
 
     async def _create(self, creation: _Creation, cross_slot: bool) -> None:
         """Create a planned flow, through middleware if there is any."""
-        if not self._middleware:
+        middleware = everywhere(self._middleware)
+        if not middleware:
             return await creation.run(cross_slot)
         plan = creation.plan
+        request = FlowRequest(
+            kind="flow" if plan.kind == "flow" else "dag",
+            queue=plan.root.context.queue,
+            name=plan.root.name,
+            children=len(plan.root.members),
+            jobs=len(plan.jobs),
+        )
 
         async def store(requests: Sequence[AddRequest]) -> list[Job[Any, Any]]:
             change_jobs(plan, requests)
@@ -132,7 +141,10 @@ class FlowProducer:
             AddRequest(queue=job.context.queue, name=job.name, data=job.node.data, options=job.options)
             for job in plan.jobs
         ]
-        outcomes = await add_all_through(self._middleware, asked, store, whole=True)
+        with ExitStack() as surroundings:
+            for one in middleware:
+                surroundings.enter_context(one.flow(request))
+            outcomes = await add_all_through(middleware, asked, store, whole=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import GlideMQError
 from ..options.fields import Duration, Instant
-from ..records import Signal
+from ..records import Signal, Usage
 from ..server.retry import is_outage, retry_through_outage
 
 T = TypeVar("T")
@@ -127,6 +127,10 @@ class ActiveRun(Protocol):
     """Whether the run is over: its job may run elsewhere by now."""
     reported: bool
     """Whether it has reported usage or tokens."""
+    used: Usage | None
+    """The latest usage it has reported."""
+    first_chunk_at: float | None
+    """When it appended its first chunk, s of the monotonic clock."""
     shared: bool
     """Whether other subscriptions run the same job: its calls are then made as from outside of a run."""
 

@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..options.fields import refuse
 from ..options.job import JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
-from ..options.middleware import AddRequest
+from ..options.middleware import AddRequest, everywhere
 from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
@@ -207,7 +207,8 @@ async def add_each(
 ) -> list[Outcome]:
     """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
     now_ms = context.now_ms()
-    if not settings.middleware:
+    middleware = everywhere(settings.middleware)
+    if not middleware:
         return await _add_each(context, jobs, settings, now_ms, cross_slot=cross_slot)
     results: list[Outcome] = []
     left = iter(jobs)
@@ -215,7 +216,7 @@ async def add_each(
         requests = [_request(context, job) for job in part if isinstance(job, NewJob)]
         stored = iter(
             await add_all_through(
-                settings.middleware,
+                middleware,
                 requests,
                 lambda wanted: _add_each(context, map(_job, wanted), settings, now_ms, cross_slot=cross_slot),
                 whole=False,
@@ -293,10 +294,11 @@ async def add_job(
     cross_slot: bool = False,
 ) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
-    if not settings.middleware:
+    middleware = everywhere(settings.middleware)
+    if not middleware:
         return await _add(context, name, data, options, settings, cross_slot)
     return await add_through(
-        settings.middleware,
+        middleware,
         AddRequest(queue=context.queue, name=name, data=data, options=options),
         lambda wanted: _add(context, wanted.name, wanted.data, wanted.options, settings, cross_slot),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .fields import Check, refuse
 from .job import JobOptions
@@ -25,6 +26,22 @@ class AddRequest:
     """Payload, before the serializer."""
     options: JobOptions
     """Options; those that were not given are left out on the wire."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRequest:
+    """A flow that is about to be created."""
+
+    kind: Literal["flow", "dag"]
+    """A tree of jobs, or a graph."""
+    queue: str
+    """Queue of the root; of a graph, of its first node."""
+    name: str
+    """Name of that job."""
+    children: int
+    """How many jobs it waits for."""
+    jobs: int
+    """How many jobs the flow has."""
 
 
 #: Adds the job of a request. Gives the job as it was stored, None when it was deduplicated or its id is taken.
@@ -67,6 +84,32 @@ class Middleware:
             Exception: what comes out of here is what the caller of `add` gets.
         """
         return await call_next(request)
+
+    def flow(self, request: FlowRequest) -> AbstractContextManager[Any]:
+        """Return what surrounds the creation of a flow as a whole; `add` is called for each of its jobs within.
+
+        Args:
+            request: what is known of the flow before it is created.
+        """
+        return nullcontext()
+
+
+#: Middleware of everything in this process, outermost.
+_everywhere: tuple[Middleware, ...] = ()
+
+
+def set_everywhere(middleware: tuple[Middleware, ...]) -> None:
+    """Put middleware around all queues, producers, flows and workers of this process, in place of what was there."""
+    global _everywhere
+    _everywhere = middleware
+
+
+def everywhere(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
+    """Return the middleware of one object with that of the process around it, each kind once."""
+    if not _everywhere:
+        return given
+    own = set(map(type, given))
+    return (*(one for one in _everywhere if type(one) not in own), *given)
 
 
 def middleware_for(method: str) -> Check[tuple[Middleware, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ...ai.suspension import suspend
 from ...errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ...job import Job
-from ...options.middleware import RunNext
+from ...options.middleware import RunNext, everywhere
 from ...records.decoding import budget_of
 from ...server.context import QueueContext
 from ...server.retry import is_outage, is_server_trouble, retry_through_outage
@@ -48,7 +48,7 @@ class JobExecutor:
         self._queue = context.queue
         self._processor = processor
         self._in_thread = not is_async(processor)
-        self._middleware = tuple(reversed(context.options.middleware))
+        self._middleware = context.options.middleware
         self._outbox = outbox
         options = context.options
         batch = options.batch
@@ -100,7 +100,7 @@ class JobExecutor:
         """Call the processor through the middleware, outermost first."""
         continuation = self._continuation_of(run)
         call_next: RunNext = partial(self._process, run, continuation)
-        for middleware in self._middleware:
+        for middleware in reversed(everywhere(self._middleware)):
             call_next = partial(middleware.run, run.job, call_next)
         return await call_next()
 

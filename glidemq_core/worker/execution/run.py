@@ -18,7 +18,7 @@ from ...errors import (
 from ...job import Job
 from ...jobs.active_run import ControlCall, RunCalls
 from ...options.fields import Duration, Instant, deliberate_ms, refuse, to_epoch_ms, to_ms
-from ...records import Signal
+from ...records import Signal, Usage
 from ...wire.keys import PRIORITY_STEP
 from ...wire.payload import encode_data
 
@@ -100,6 +100,8 @@ class JobRun:
     #: Control calls that the processor has made, awaited or not.
     controls: list[ControlCall] | None = None
     reported: bool = False
+    used: Usage | None = None
+    first_chunk_at: float | None = None
     #: The processor was called.
     called: bool = False
     ended: bool = False
