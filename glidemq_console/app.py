@@ -26,6 +26,7 @@ from .feed.live import LiveFeed
 from .feed.protocol import Feed
 from .model.snapshot import Snapshot, settle_link
 from .model.trail import Trail
+from .model.trouble import TroubleWords
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
 from .runtime.resilient_app import ResilientApp
@@ -33,6 +34,7 @@ from .runtime.type_ahead import TypeAhead
 from .screens.command_line import CommandLine
 from .screens.commands import parse
 from .screens.frame import ConsoleScreen, is_too_small
+from .screens.links import destination, following
 from .screens.registry import ACTIONS, bindings, in_scope
 from .screens.table import PAGES, SCREENS, make
 from .text.ascii_fallback import ascii_filter
@@ -86,6 +88,9 @@ class ConsoleApp(ResilientApp):
         self.queue_looked_at: str | None = None
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
+        self.trouble_words = TroubleWords()
+        #: The word of the line of trouble that was gone to last.
+        self._trouble_last: str | None = None
         self._trail = Trail()
         #: Calls of `go` whose target is still to be opened.
         self._going = 0
@@ -215,6 +220,18 @@ class ConsoleApp(ResilientApp):
         screen = self.console_screen
         if screen is not None and screen.is_up:
             self.feed.set_interests(screen.interests())
+
+    def go_to_trouble(self, kind: str | None = None) -> str | None:
+        found = self.trouble_words.take(self.snapshot, self.now_ms())
+        if kind is None:
+            trouble = following(found, self._trouble_last)
+        else:
+            trouble = next((one for one in found if one.kind == kind and one.count), None)
+        if trouble is None:
+            return "nothing is wrong"
+        self._trouble_last = trouble.kind
+        self.go(*destination(trouble))
+        return None
 
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows.

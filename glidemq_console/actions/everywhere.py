@@ -23,6 +23,12 @@ def go_action(name: str, key: str) -> Action[Context]:
     )
 
 
+@ACTIONS("trouble", keys.TROUBLE, command="trouble")
+def _trouble(context: Context) -> str | None:
+    """Go where the next word of the line of trouble leads, most harmful first."""
+    return context.console.go_to_trouble()
+
+
 def _cannot_undo(context: Context) -> str | None:
     return None if context.console.outbox.pending else "no decision is held back"
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..config.console import ConsoleConfig
     from ..feed.protocol import Feed
+    from ..model.trouble import TroubleWords
     from .approvals.outbox import DecisionOutbox
 
 T = TypeVar("T")
@@ -40,6 +41,10 @@ class Console(Protocol):
     def outbox(self) -> DecisionOutbox: ...
 
     @property
+    def trouble_words(self) -> TroubleWords:
+        """The line of trouble, from one snapshot to the next."""
+
+    @property
     def now_ms(self) -> Callable[[], int]: ...
 
     @property
@@ -51,6 +56,9 @@ class Console(Protocol):
 
     def choose_theme(self, name: str | None) -> str:
         """Take a theme by name, or the next one; return what to show."""
+
+    def go_to_trouble(self, kind: str | None = None) -> str | None:
+        """Go where a word of the line of trouble leads, or the word after the one gone to last; return what to show."""
 
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..model.limits import MeterBook
 from ..model.snapshot import HISTORY_MINUTES, MinuteSeries, epoch_ms, minute_series
+from ..model.workers import jobs_to_do
 
 if TYPE_CHECKING:
     from glidemq_core import QueueSnapshot, WorkerInfo
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 #: Hidden rows read in one round: those never read, those that could ask for a person at any moment, sleeping ones.
 HIDDEN_UNREAD, HIDDEN_BUSY, HIDDEN_IDLE = 50, 10, 3
-HIDDEN_BUSY_EVERY_MS, HIDDEN_IDLE_EVERY_MS = 2_000, 30_000
+HIDDEN_BUSY_EVERY_MS = 2_000
+#: Every hidden row is read at least this often; its turn comes somewhat earlier.
+HIDDEN_EVERY_MS, HIDDEN_EARLY_MS = 30_000, 5_000
 #: How long the workers of a row are taken for known, and rows whose workers are read in one round.
 WORKERS_FRESH_MS = 30_000
 WORKERS_A_ROUND = 25
@@ -26,7 +29,8 @@ HISTORIES_A_ROUND = 4
 class QueueRows:
     """Keeps a row for every known queue; visible ones are read every round, hidden ones rarely."""
 
-    def __init__(self, names: Iterable[str], clock: Callable[[], int]) -> None:
+    def __init__(self, names: Iterable[str], clock: Callable[[], int], round_ms: int = 1_000) -> None:
+        """Begin with some names; `round_ms` is how long a round takes."""
         self.names: set[str] = set(names)
         self.read_ms: dict[str, int] = {}
         self.history: dict[str, MinuteSeries] = {}
@@ -36,6 +40,7 @@ class QueueRows:
         self._rows: dict[str, QueueSnapshot] = {}
         self._workers_ms: dict[str, int] = {}
         self._clock = clock
+        self._round_ms = round_ms
 
     @property
     def rows(self) -> tuple[QueueSnapshot, ...]:
@@ -82,9 +87,15 @@ class QueueRows:
             elif row.workers or row.active or row.suspended:
                 if age >= HIDDEN_BUSY_EVERY_MS:
                     busy.append(name)
-            elif age >= HIDDEN_IDLE_EVERY_MS:
+            elif age >= HIDDEN_EVERY_MS - HIDDEN_EARLY_MS:
                 idle.append(name)
-        return {*unread[:HIDDEN_UNREAD], *busy[:HIDDEN_BUSY], *idle[:HIDDEN_IDLE]}
+        # However many there are, each is read in time.
+        turn = -(-len(self.names) * self._round_ms // HIDDEN_EVERY_MS)
+        return {*unread[:HIDDEN_UNREAD], *busy[: max(HIDDEN_BUSY, turn)], *idle[: max(HIDDEN_IDLE, turn)]}
+
+    def idle_with_jobs(self) -> list[str]:
+        """Rows with jobs to do of which none runs: perhaps nobody serves them."""
+        return [name for name, row in self._rows.items() if not row.active and jobs_to_do(row)]
 
     def quiet(self) -> list[str]:
         """Rows without suspended jobs when they were read."""

@@ -38,7 +38,7 @@ class Reading:
         self.config = config
         self.clock = config.clock
         self.wants = Interests()
-        self.rows = QueueRows((), config.clock)
+        self.rows = QueueRows((), config.clock, config.refresh_ms)
         self.known = Snapshot(
             at_ms=self.clock(),
             read_only=config.read_only,

@@ -177,8 +177,9 @@ class Snapshot:
     read_only: bool = False
     #: What could not be read in the latest round, though the connection stands.
     trouble: str | None = None
-    #: Every known queue, by name.
+    #: Every queue that was read, by name, and how many are known.
     queues: tuple[QueueSnapshot, ...] = ()
+    queues_known: int = 0
     #: When each row was read.
     read_ms: Mapping[str, int] = field(default_factory=dict)
     #: Jobs done a minute, for sparklines.

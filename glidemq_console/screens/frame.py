@@ -10,18 +10,21 @@ from textual.message import Message
 from textual.widget import Widget
 
 from ..model.snapshot import LinkState, Snapshot
+from ..model.trouble import KINDS
 from ..text import format as fmt
 from ..text.safe import clean, short
 from ..text.wrap import Wrapper
-from ..widgets.key_bar import KeyBar
+from ..widgets.key_bar import KeyBar, LinkBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
-from . import frame_text
+from . import frame_text, trouble_text
 from .blank import BlankScreen
 from .command_line import CommandLine
 
 #: Below this the frame gives way to one plain line.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
+#: Below this height there is no rule, and the line of trouble shares that of the tabs.
+LOW_HEIGHT = 30
 #: How long a message stays, ms.
 MESSAGE_MS = 8_000
 
@@ -49,6 +52,7 @@ class ConsoleScreen(BlankScreen):
     def compose(self) -> ComposeResult:
         yield StatusLine(id="header")
         yield TabBar(id="tabs")
+        yield LinkBar(id="trouble")
         yield Rule(id="rule")
         with Vertical(id="body"):
             yield from self.body()
@@ -138,7 +142,7 @@ class ConsoleScreen(BlankScreen):
             snapshot, label=config.label, user=config.user, now_ms=now, zone=config.zone, width=width
         )
         self.query_one("#header", StatusLine).show(left, right)
-        self.query_one(TabBar).show(frame_text.tabs(self.TAB, snapshot), self.TAB)
+        self._show_tabs(snapshot, now)
         if snapshot.has_data:
             self.draw(self.snapshot if self._held is not None else snapshot)
         else:
@@ -147,6 +151,21 @@ class ConsoleScreen(BlankScreen):
         self._show_status(snapshot, now)
         if self.is_too_small:
             self.query_one("#too-small", PartsView).show(self._too_small_lines(now))
+
+    def _show_tabs(self, snapshot: Snapshot, now: int) -> None:
+        """Draw the tabs and the line of trouble; on a low terminal both are one line."""
+        size = self.app.size
+        is_low = size.height < LOW_HEIGHT
+        self.set_class(is_low, "-low")
+        found = self.console.trouble_words.take(snapshot, now)
+        entries = trouble_text.words(found, snapshot, now, size.width, is_low=is_low)
+        sums = trouble_text.totals_parts(snapshot, size.width, is_low=is_low)
+        tabs = frame_text.tabs(self.TAB)
+        if is_low:
+            self.query_one("#tabs", TabBar).show(tabs, self.TAB, [*entries, ("", sums)])
+        else:
+            self.query_one("#tabs", TabBar).show(tabs, self.TAB)
+            self.query_one("#trouble", LinkBar).show(entries, sums)
 
     def _needed(self) -> str:
         size = self.app.size
@@ -313,11 +332,17 @@ class ConsoleScreen(BlankScreen):
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "tabs":
             event.stop()
-            self.console.go(event.key)
+            if event.key in KINDS:
+                self.console.go_to_trouble(event.key)
+            else:
+                self.console.go(event.key)
 
-    async def on_key_bar_chosen(self, event: KeyBar.Chosen) -> None:
+    def on_link_bar_chosen(self, event: LinkBar.Chosen) -> None:
         event.stop()
-        self.console.action_act(event.entry)
+        if event.bar.id == "trouble":
+            self.console.go_to_trouble(event.entry)
+        else:
+            self.console.action_act(event.entry)
 
     def on_command_line_closed(self) -> None:
         self.focus_main()

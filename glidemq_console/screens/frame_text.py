@@ -46,8 +46,8 @@ def retry_words(link: Link, now_ms: int) -> str:
 def header(
     snapshot: Snapshot, *, label: str | None, user: str, now_ms: int, zone: tzinfo | None, width: int
 ) -> tuple[Parts, Parts]:
-    """The first row of truth: server, mode, connection, who, when, approvals."""
-    right = _header_right(snapshot, user, now_ms, zone, width)
+    """The first row of truth: server, mode, connection, who, when."""
+    right = _header_right(user, now_ms, zone, width)
     rtt = snapshot.stats.rtt_ms if snapshot.stats is not None else None
     state: list[Styled] = []
     if snapshot.link.is_exposed:
@@ -68,20 +68,12 @@ def header(
     return [*left, *state], right
 
 
-def _header_right(
-    snapshot: Snapshot, user: str, now_ms: int, zone: tzinfo | None, width: int
-) -> list[Styled]:
-    """Who, when, and how many approvals."""
+def _header_right(user: str, now_ms: int, zone: tzinfo | None, width: int) -> list[Styled]:
+    """Who, and when."""
     right: list[Styled] = []
     if width >= 100:
         right += [dim(short(user, 30)), dot()]
     right += [dim(fmt.clock(now_ms, zone))]
-    asked = snapshot.approvals
-    if asked:
-        words = f"◆ {asked:,} approval{'' if asked == 1 else 's'}" if width >= 70 else f"◆ {asked:,}"
-        right += [dot(), Styled(words, "person", "bold")]
-    elif asked == 0 and width >= 100:
-        right += [dot(), dim("no approvals")]
     return [*right, Styled(" ")]
 
 
@@ -92,16 +84,12 @@ def _address(url: str) -> str:
     return url.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/") or url
 
 
-def tabs(current: str, snapshot: Snapshot) -> list[tuple[str, Parts, Parts]]:
+def tabs(current: str) -> list[tuple[str, Parts, Parts]]:
     """Tabs of (key, parts, short parts): number and name; the short form is the number alone."""
     shown: list[tuple[str, Parts, Parts]] = []
-    asked = snapshot.approvals
     for key, name in ((spec.key, spec.name) for spec in SCREENS):
         token = "focus" if name == current else "dim"
-        badge = [Styled(f" ◆{asked:,}", "person", "bold")] if name == "approvals" and asked else []
-        shown.append(
-            (name, [Styled(key, "focus"), Styled(f" {name}", token), *badge], [Styled(key, "focus"), *badge])
-        )
+        shown.append((name, [Styled(key, "focus"), Styled(f" {name}", token)], [Styled(key, "focus")]))
     return shown
 
 

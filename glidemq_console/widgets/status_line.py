@@ -170,15 +170,34 @@ class TabBar(Bar):
         self._one_by_one = one_by_one
         self._tabs: list[tuple[str, list[Styled], list[Styled]]] = []
         self._current = ""
+        self._right: list[tuple[str, list[Styled]]] | None = None
 
-    def show(self, tabs: Sequence[tuple[str, Parts, Parts]], current: str) -> None:
-        """Show tabs of (key, parts, short parts); where space is short, the current one is shown in full."""
+    def show(
+        self,
+        tabs: Sequence[tuple[str, Parts, Parts]],
+        current: str,
+        right: Sequence[tuple[str, Parts]] | None = None,
+    ) -> None:
+        """Show tabs of (key, parts, short parts); where space is short, the current one is shown in full.
+
+        Args:
+            tabs: The tabs.
+            current: Key of the one that is lit.
+            right: Words at the right end, by their keys; beside them every other tab is short. None for none.
+        """
         new = [(key, list(parts), list(short)) for key, parts, short in tabs]
-        if (new, current) != (self._tabs, self._current):
-            self._tabs, self._current = new, current
+        words = None if right is None else [(key, list(parts)) for key, parts in right]
+        if (new, current, words) != (self._tabs, self._current, self._right):
+            self._tabs, self._current, self._right = new, current, words
             self.refresh()
 
+    def _gap(self) -> int:
+        """Cells between two tabs; fewer where they share the line."""
+        return self.GAP if self._right is None else 1
+
     def _placed(self) -> list[tuple[str, list[Styled]]]:
+        if self._right is not None:
+            return [(key, parts if key == self._current else short) for key, parts, short in self._tabs]
         placed = [(key, parts) for key, parts, _ in self._tabs]
         over = sum(width_of(parts) + self.GAP for _, parts in placed) - self.GAP - (self.size.width - 1)
         for at in reversed(range(len(placed))):
@@ -189,9 +208,18 @@ class TabBar(Bar):
         return placed
 
     def on_click(self, event: events.Click) -> None:
-        if (key := entry_at(self._placed(), event.x, self.GAP)) is not None:
+        key = entry_at(self._placed(), event.x, self._gap())
+        if key is None and self._right is not None:
+            # The first entry of a line stands at cell 1.
+            key = entry_at(self._right, event.x - self._right_at() + 1, 1) or None
+        if key is not None:
             event.stop()
             self.post_message(self.Chosen(self, key))
+
+    def _right_at(self) -> int:
+        """Cell at which the words at the right end begin."""
+        words = self._right or []
+        return self.size.width - sum(width_of(parts) + 1 for _, parts in words)
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
@@ -199,5 +227,11 @@ class TabBar(Bar):
         for key, parts in self._placed():
             lit = key == self._current
             shown = [part._replace(attributes="bold underline") if lit else part for part in parts]
-            line += segments(self.app, [*fit(shown, width_of(shown)), Styled(" " * self.GAP)], base)
-        return Strip(line).adjust_cell_length(self.size.width, base)
+            line += segments(self.app, [*fit(shown, width_of(shown)), Styled(" " * self._gap())], base)
+        if not self._right:
+            return Strip(line).adjust_cell_length(self.size.width, base)
+        left = Strip(line).adjust_cell_length(max(0, self._right_at()), base)
+        words = [piece for _, parts in self._right for piece in (*parts, Styled(" "))]
+        return Strip.join([left, Strip(segments(self.app, words, base))]).adjust_cell_length(
+            self.size.width, base
+        )

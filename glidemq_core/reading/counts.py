@@ -45,6 +45,8 @@ class SnapshotReply(NamedTuple):
     failed_1h: Any = None
     parked: Any = None
     missed: Any = None
+    #: The suspended job that times out first, and when.
+    next_timeout: Any = None
 
     def counts(self) -> dict[str, Any]:
         """Return the fields of JobCounts."""

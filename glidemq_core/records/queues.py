@@ -102,6 +102,8 @@ class QueueSnapshot(JobCounts):
     parked: int | None = python_only(None)
     #: Schedulers with a run that nobody made in time; None where there are too many to look at.
     missed: int | None = python_only(None)
+    #: When the first of the suspended jobs times out.
+    next_timeout_at: datetime | None = python_only(None)
 
 
 @answer

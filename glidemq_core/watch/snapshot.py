@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from glidemq_core.reading.counts import SnapshotReply, priority_bands
@@ -14,7 +15,7 @@ from glidemq_core.records import QueueSnapshot, Rate
 from glidemq_core.records.decoding import instant
 from glidemq_core.records.outcomes import RateSource
 from glidemq_core.schedules.entry import decode_schedulers
-from glidemq_core.wire.keys import QueueKeys
+from glidemq_core.wire.keys import NO_DEADLINE, QueueKeys
 from glidemq_core.wire.replies import entries, failed, integer, number, pairs, sliced, text
 from glidemq_core.wire.strict_json import parse_json
 
@@ -64,6 +65,7 @@ async def _plain(reader: Reader, keys: QueueKeys, now: int, window: int | None) 
         "failed": ("ZCARD", keys.failed),
         "failed_1h": ("ZCOUNT", keys.failed, now - HOUR_MS, "+inf"),
         "parked": ("SCARD", keys.parked),
+        "next_timeout": ("ZRANGE", keys.suspended, 0, 0, "WITHSCORES"),
         "meta": ("HMGET", keys.meta, *_META),
         "rate": ("HMGET", keys.rate, "windowStart", "count"),
         "done": ("HMGET", keys.metrics("completed"), *fields),
@@ -212,7 +214,14 @@ def _read(name: str, facts: SnapshotReply, now: int) -> QueueSnapshot:
         failed_1h=_known(facts.failed_1h),
         parked=_known(facts.parked),
         missed=_known(facts.missed),
+        next_timeout_at=_next_timeout(facts.next_timeout),
     )
+
+
+def _next_timeout(first: Any) -> datetime | None:
+    """Decode the first member of the suspended jobs and its score; None when none of them times out."""
+    at = next((integer(score) for _, score in pairs(first or ())), NO_DEADLINE)
+    return instant(at) if 0 < at < NO_DEADLINE else None
 
 
 def _known(count: Any) -> int | None:

@@ -12,7 +12,7 @@ from glidemq_core import FlowProducer, Queue
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
-from glidemq_core.wire.keys import QueueKeys
+from glidemq_core.wire.keys import NO_DEADLINE, QueueKeys
 from glidemq_core.wire.strict_json import compact_json
 
 __all__ = ["quick_watch"]
@@ -49,6 +49,28 @@ async def test_a_row_counts_trouble_with_and_without_functions(
 
     assert (row.failed_1h, row.parked, row.missed) == (2, 1, 1)
     await connection.command("ZREM", QueueKeys("glide", "q").failed, "old", "new", "now")
+    if not may_call:
+        await reading.close()
+
+
+@pytest.mark.parametrize("may_call", [True, False])
+async def test_a_row_tells_when_the_first_suspended_job_times_out(
+    connection: Connection, server_url: str, may_call: bool
+) -> None:
+    keys, at = QueueKeys("glide", "q"), connection.now_ms() + 180_000
+    reading = connection if may_call else await connect(await viewer_url(connection, server_url))
+
+    async with Watch(reading, queues=["q"]) as watch:
+        await connection.command("ZADD", keys.suspended, NO_DEADLINE, "1")
+        [row] = (await watch.snapshot(("q",))).queues
+        assert row.next_timeout_at is None
+
+        await connection.command("ZADD", keys.suspended, at, "2")
+        [row] = (await watch.snapshot(("q",))).queues
+        assert row.next_timeout_at is not None
+        assert row.next_timeout_at.timestamp() * 1_000 == pytest.approx(at, abs=1)
+
+    await connection.command("UNLINK", keys.suspended)
     if not may_call:
         await reading.close()
 

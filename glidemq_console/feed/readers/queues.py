@@ -44,9 +44,13 @@ async def read_columns(reading: Reading) -> None:
         reading.wake.set()
     if wants.workers and reading.is_due("workers", WORKERS_EVERY_MS):
         await reading.attempt(rows.read_workers(reading.watch, wants.rows))
+    if reading.is_due("unserved", WORKERS_EVERY_MS):
+        # Whether anybody serves them is told on every screen.
+        await reading.attempt(rows.read_workers(reading.watch, rows.idle_with_jobs()))
     reading.known = replace(
         reading.known,
         queues=rows.rows,
+        queues_known=len(rows.names),
         read_ms=dict(rows.read_ms),
         history=dict(rows.history),
         workers=rows.workers,

@@ -115,7 +115,8 @@ end
 -- Reply {"ok", xlen, pending, lifo, priority, list-active, scheduled, prioritized, suspended, completed, failed,
 -- group-waiting, oldest, META values, rate, limits (field, value), TPM (duration, used), completed minutes (count,
 -- duration), failed minutes, usage minutes (tokens, cost, unit), stalled, bad suffixes, failed in the last hour, parked by
--- budgets, schedulers that missed a run}; false where it cannot be known.
+-- budgets, schedulers that missed a run, the suspended job that times out first with its time}; false where it cannot be
+-- known.
 register("snapshot", { "no-writes" }, function(P, args)
   local now, minutes = tonumber(args[1]), tonumber(args[2])
   local read, bad = reader(P)
@@ -136,7 +137,8 @@ register("snapshot", { "no-writes" }, function(P, args)
     read("HMGET", "meta", unpack(META)), read("HMGET", "rate", "windowStart", "count"), limits,
     tokens(read, limits, now, tonumber(args[3])), read("HMGET", "metrics:completed", unpack(fields)),
     read("HMGET", "metrics:failed", unpack(fields)), usage, stalled(P, read, delivered, now), bad,
-    read("ZCOUNT", "failed", util.int(now - HOUR), "+inf"), read("SCARD", "parked"), schedules.missed(read, now) }
+    read("ZCOUNT", "failed", util.int(now - HOUR), "+inf"), read("SCARD", "parked"), schedules.missed(read, now),
+    read("ZRANGE", "suspended", 0, 0, "WITHSCORES") }
 end)
 
 -- The given fields of many jobs, long values cut: one field may hold a megabyte. A hash gives its values whole only,
