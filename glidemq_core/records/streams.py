@@ -9,6 +9,7 @@ from typing import Any
 from ..options.fields import EPOCH, epoch_ms, from_epoch_ms
 
 _TEXT_FIELDS = ("content", "t", "token", "text", "delta")
+_TEXT_NAMES = frozenset(_TEXT_FIELDS)
 
 
 class StreamChunk(Mapping[str, str]):
@@ -22,7 +23,7 @@ class StreamChunk(Mapping[str, str]):
     def __init__(self, id: str, fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
         pairs = fields.items() if isinstance(fields, Mapping) else fields
         self.id = id
-        self.pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in pairs)
+        self.pairs: tuple[tuple[str, str], ...] = tuple([(name, value) for name, value in pairs])
         self._fields = dict(self.pairs)
 
     def __getitem__(self, name: str) -> str:
@@ -58,12 +59,16 @@ class StreamChunk(Mapping[str, str]):
             return "done"
         if kind := self._fields.get("type"):
             return "content" if kind == "token" else kind
-        return "content" if any(name in self._fields for name in _TEXT_FIELDS) else "data"
+        return "data" if _TEXT_NAMES.isdisjoint(self._fields) else "content"
 
     @property
     def text(self) -> str:
         """The first of the fields content, t, token, text, delta; "" without any."""
-        return next((self._fields[name] for name in _TEXT_FIELDS if name in self._fields), "")
+        fields = self._fields
+        for name in _TEXT_FIELDS:
+            if name in fields:
+                return fields[name]
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         """Return `{id, t_ms, type, text, fields}`."""

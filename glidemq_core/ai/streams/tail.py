@@ -37,7 +37,13 @@ class PageSize:
     def learn(self, pages: list[Page]) -> None:
         """Ask for fewer entries after a large reply, for more after a small one."""
         size = sum(
-            len(word) for page in pages if page for pairs in page.values() for pair in pairs for word in pair
+            [
+                len(name) + len(value)
+                for page in pages
+                if page
+                for pairs in page.values()
+                for name, value in pairs
+            ]
         )
         if size > _REPLY_BYTES:
             self.value = max(1, self.value // 4)
