@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from glidemq_core.errors import GlideMQError, JobNotFoundError
 
-from ..model.snapshot import epoch_ms
 from ..text.safe import json_line
 
 if TYPE_CHECKING:
@@ -71,11 +71,7 @@ class Meter:
         if self._last_seen is None or not self._times:
             return 0.0
         end = self._times[-1] + max(0, now_ms - self._last_seen)
-        count = 0
-        for at in reversed(self._times):
-            if at <= end - RATE_WINDOW_MS:
-                break
-            count += 1
+        count = len(self._times) - bisect_right(self._times, end - RATE_WINDOW_MS)
         span = min(RATE_WINDOW_MS, max(1_000, end - (self.first_ms or end)))
         return count * 1_000 / span
 
@@ -110,10 +106,23 @@ def piece_of(chunk: StreamChunk) -> tuple[Kind, str] | None:
     return "other", f"{kind} {text}" if text and len(chunk) <= 2 else json_line(dict(chunk))
 
 
+def _at_ms(chunk: StreamChunk) -> int:
+    """When a chunk was written, epoch ms by the server's clock: the first half of its id."""
+    milliseconds = chunk.id.partition("-")[0]
+    return int(milliseconds) if milliseconds.isdecimal() else 0
+
+
 class Follower:
     """Reads one stream in a task of its own; whoever draws calls `take` as often as it likes."""
 
-    def __init__(self, ref: JobRef, feed: Feed, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ref: JobRef,
+        feed: Feed,
+        clock: Callable[[], int],
+        arrived: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make what reads the stream of a job; `arrived` is called when something waits to be drawn."""
         self.ref = ref
         self.meter = Meter()
         self.ended = False
@@ -123,6 +132,7 @@ class Follower:
         self.speed: float | None = None
         self._feed = feed
         self._clock = clock
+        self._arrived = arrived
         self._ready: deque[tuple[Kind, str]] = deque()
         self._drained = asyncio.Event()
         self._go = asyncio.Event()
@@ -186,7 +196,7 @@ class Follower:
                     continue
                 await self._go.wait()
                 now = self._clock()
-                times = [epoch_ms(chunk.at) or 0 for chunk in chunks]
+                times = [_at_ms(chunk) for chunk in chunks]
                 self.meter.add(times, now, live=now - began > CATCH_UP_MS)
                 await self._hand_over(chunks)
         except JobNotFoundError:
@@ -200,6 +210,8 @@ class Follower:
             piece = piece_of(chunk)
             if piece is not None:
                 self._ready.append(piece)
+        if self._ready:
+            self._arrived()
         while len(self._ready) > MAX_READY:
             self._drained.clear()
             await self._drained.wait()
@@ -208,7 +220,7 @@ class Follower:
         """Hand chunks over with the pauses they came with."""
         behind, last = 0.0, self._replayed_ms
         for chunk in chunks:
-            at = epoch_ms(chunk.at) or 0
+            at = _at_ms(chunk)
             if last is not None:
                 behind += min(REPLAY_GAP_MS, max(0, at - last)) / (self.speed or 1.0) / 1_000
             last = at

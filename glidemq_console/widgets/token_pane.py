@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import ClassVar, Final, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal, cast
 
 from rich.style import Style
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Size
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 from textual.strip import Strip
 
 from ..text.format import plural
 from ..text.safe import SafeStream, clean
 from ..text.wrap import Wrapper
-from .drawn import strip
+from .drawn import segments, strip
+from .scroll_bar import bar_cell, thumb, top_at
 from .scrolling import READING_KEYS, Scrolled
 from .styled import Parts, Styled
 
@@ -28,6 +31,8 @@ MAX_CHARACTERS: Final = 1_000_000
 #: A chunk is wrapped in pieces of this size, so that one huge chunk leaves the ring bit by bit.
 _PIECE: Final = 4_096
 
+#: Kinds whose chunks are one text.
+_JOINED: Final = ("content", "reasoning")
 _GUTTERS: Final[dict[str, Styled]] = {
     "reasoning": Styled("┊ ", "reasoning"),
     "tool": Styled("» ", "tool"),
@@ -54,6 +59,12 @@ class TokenPane(Scrolled, can_focus=True):
         Binding("end,G", "follow", "follow", show=False),
     ]
 
+    DEFAULT_CSS = """
+    TokenPane { overflow-y: hidden; }
+    """
+
+    #: Its height never follows its lines: a token is no reason to lay out the screen again.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), layout=False, repaint=False)
     live: reactive[bool] = reactive(False)
     """More is expected: a cursor stands behind the last token."""
 
@@ -62,7 +73,7 @@ class TokenPane(Scrolled, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._source: deque[tuple[Kind, str, bool]] = deque()
         self._characters = 0
-        self._pending: list[tuple[Kind, str]] = []
+        self._pending: list[tuple[Kind, str | bytes]] = []
         self._streams: dict[Kind, SafeStream] = {}
         self._wrapped = Wrapper(80)
         self._forgot = False
@@ -101,12 +112,16 @@ class TokenPane(Scrolled, can_focus=True):
 
     def feed(self, kind: Kind, chunk: str | bytes) -> None:
         """Take a chunk of foreign text, cut anywhere; tools, other data and notes are one line a chunk."""
-        self._pending.append((kind, self._made_safe(kind, chunk)))
+        self._pending.append((kind, chunk))
 
-    def _made_safe(self, kind: Kind, chunk: str | bytes) -> str:
-        if kind in ("content", "reasoning"):
-            return self._streams.setdefault(kind, SafeStream()).feed(chunk)
-        return clean(chunk, single_line=True, limit=_PIECE)
+    def _made_safe(self, kind: Kind, chunks: Sequence[str | bytes]) -> str:
+        if kind not in _JOINED:
+            return clean(chunks[0], single_line=True, limit=_PIECE)
+        stream = self._streams.setdefault(kind, SafeStream())
+        if len(chunks) > 1 and all(isinstance(chunk, str) for chunk in chunks):
+            # Much cheaper than one by one, and the same.
+            return stream.feed("".join(cast("Sequence[str]", chunks)))
+        return "".join([stream.feed(chunk) for chunk in chunks])
 
     def flush(self) -> bool:
         """Draw what was fed since the last call; return whether there was anything."""
@@ -114,12 +129,13 @@ class TokenPane(Scrolled, can_focus=True):
             return False
         pending, self._pending = self._pending, []
         first_changed = max(0, len(self._wrapped.lines) - 1)
-        run: list[str] = []
-        for index, (kind, text) in enumerate(pending):
-            run.append(text)
-            joins = kind in ("content", "reasoning")
+        run: list[str | bytes] = []
+        for index, (kind, chunk) in enumerate(pending):
+            run.append(chunk)
+            joins = kind in _JOINED
             if not joins or index + 1 == len(pending) or pending[index + 1][0] != kind:
-                self._append(kind, "".join(run), begins=not joins or self._wrapped.open_kind != kind)
+                begins = not joins or self._wrapped.open_kind != kind
+                self._append(kind, self._made_safe(kind, run), begins=begins)
                 run.clear()
         self._grown(first_changed)
         return True
@@ -216,10 +232,28 @@ class TokenPane(Scrolled, can_focus=True):
         if at_end or new_value < old_value:
             self._set_following(at_end)
 
-    def watch_show_vertical_scrollbar(self, shown: bool) -> None:
-        # A scrollbar is told only of movements that it sees; the end may have been reached before it appeared.
-        if shown:
-            self.vertical_scrollbar.position = self.scroll_y
+    # --- the bar, a part of the lines ---
+
+    @property
+    def allow_vertical_scroll(self) -> bool:
+        return True
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        if event.x == self.size.width - 1 and len(self._wrapped.lines) > self.size.height:
+            self.capture_mouse()
+            self._drag_to(event.y)
+            event.stop()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self.app.mouse_captured is self:
+            self._drag_to(event.y)
+
+    def on_mouse_up(self) -> None:
+        self.release_mouse()
+
+    def _drag_to(self, row: int) -> None:
+        top = top_at(row, self.size.height, len(self._wrapped.lines))
+        self.scroll_to(y=top, animate=False, force=True)
 
     # --- search ---
 
@@ -293,8 +327,14 @@ class TokenPane(Scrolled, can_focus=True):
     def render_line(self, y: int) -> Strip:
         if self._base is None:
             self._base = self.rich_style
-        width, base = self.size.width, self._base
-        index = round(self.scroll_y) + y
+        base, top, height = self._base, round(self.scroll_y), self.size.height
+        rows = thumb(height, len(self._wrapped.lines), top)
+        # Lines have the same width with and without a bar.
+        line = self._line(y, top + y, self.size.width - 1, base)
+        return Strip([*line, *segments(self.app, [bar_cell(y, rows)], base)], self.size.width)
+
+    def _line(self, y: int, index: int, width: int, base: Style) -> Strip:
+        """Return what stands left of the bar."""
         if y == self.size.height - 1 and (new := self.new_below):
             words = f" {plural(new, 'new line')} below · end to follow "
             left = max(0, width - len(words) - 2)

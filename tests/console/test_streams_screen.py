@@ -318,3 +318,23 @@ def test_a_resumed_run_counts_its_own_first_token() -> None:
 )
 def test_chunks_are_told_apart(fields: dict[str, str], piece: tuple[str, str] | None) -> None:
     assert piece_of(StreamChunk("1-0", fields)) == piece
+
+
+async def test_a_slow_stream_is_drawn_when_a_token_comes_and_a_fast_one_in_its_turn(server_url: str) -> None:
+    async with talking(server_url) as (talker, _), streams(server_url) as pilot:
+        await eventually(lambda: slots(pilot))
+        [slot] = slots(pilot)
+        await says(slot, "hello from 0")
+        screen = screen_of(pilot)
+        assert screen._timer is not None
+        screen._timer.pause()
+
+        await talker.say(0, " at once")
+        await says(slot, "hello from 0 at once")
+
+        slot.follower.meter.add([screen.console.now_ms()] * 4_000, screen.console.now_ms(), live=True)
+        await talker.say(0, " in its turn")
+        await eventually(lambda: slot.follower.has_rest)
+        assert "in its turn" not in slot.pane.tokens.text
+        screen._timer.resume()
+        await says(slot, " in its turn")

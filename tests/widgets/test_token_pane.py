@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from glidemq_console.text.safe import clean
 from glidemq_console.text.wrap import Wrapper
 from glidemq_console.widgets import token_pane
+from glidemq_console.widgets.scroll_bar import thumb, top_at
 from glidemq_console.widgets.token_pane import TokenPane
 
 # --- tokens ---
@@ -143,3 +144,87 @@ async def test_a_resize_wraps_again() -> None:
 
         assert all(cell_len(line) == 30 for line in app.screen_lines())
         assert max(line.width for line in pane._wrapped.lines) <= 27
+
+
+# --- what it costs, and its bar ---
+
+
+async def test_tokens_are_no_reason_to_lay_out_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Stage(TokenPane())
+    async with app.run_test(size=(40, 8)) as pilot:
+        pane = app.query_one(TokenPane)
+        await pilot.pause()
+        laid_out: list[object] = []
+        refresh_layout = type(app.screen)._refresh_layout
+        monkeypatch.setattr(
+            type(app.screen),
+            "_refresh_layout",
+            lambda screen, *given, **named: (laid_out.append(given), refresh_layout(screen, *given, **named)),
+        )
+        for number in range(30):
+            pane.feed("content", f"line {number}\n")
+            pane.flush()
+            await pilot.pause(0.02)
+
+        assert laid_out == []
+        assert "line 29" in app.screen_lines()[6]
+        assert pane.following
+
+
+@pytest.mark.parametrize(
+    ("height", "lines", "top", "rows"),
+    [
+        (10, 5, 0, range(0)),
+        (10, 10, 0, range(0)),
+        (10, 20, 0, range(5)),
+        (10, 20, 10, range(5, 10)),
+        (10, 100_000, 0, range(1)),
+        (10, 100_000, 99_990, range(9, 10)),
+        (0, 5, 0, range(0)),
+    ],
+)
+def test_the_thumb_shows_which_part_is_visible(height: int, lines: int, top: int, rows: range) -> None:
+    assert thumb(height, lines, top) == rows
+
+
+@given(st.integers(1, 60), st.integers(1, 10_000), st.data())
+def test_the_bar_leads_to_every_end_and_never_beyond(height: int, lines: int, data: st.DataObject) -> None:
+    row = data.draw(st.integers(0, height - 1))
+    last = max(0, lines - height)
+
+    assert 0 <= top_at(row, height, lines) <= last
+    if last > 0 and len(thumb(height, lines, 0)) < height:
+        assert top_at(0, height, lines) == 0 or len(thumb(height, lines, 0)) == 1
+        assert top_at(height - 1, height, lines) >= last - lines // height - 1
+
+
+async def test_the_bar_is_dragged_with_the_mouse() -> None:
+    app = Stage(TokenPane())
+    async with app.run_test(size=(40, 10)) as pilot:
+        pane = app.query_one(TokenPane)
+        pane.feed("content", "\n".join(f"line {number}" for number in range(200)))
+        pane.flush()
+        await pilot.pause()
+        bar = pane.size.width - 1
+
+        await pilot.mouse_down(pane, offset=(bar, 0))
+        await pilot.pause()
+        assert "line 0" in app.screen_lines()[0]
+        assert not pane.following
+        await pilot.hover(pane, offset=(bar, pane.size.height - 1))
+        await pilot.mouse_up(pane, offset=(bar, pane.size.height - 1))
+        await pilot.pause()
+        assert pane.following
+        assert "line 199" in app.screen_lines()[pane.size.height - 1]
+
+
+async def test_text_that_is_cut_within_a_flush_reads_as_one() -> None:
+    app = Stage(TokenPane())
+    async with app.run_test(size=(40, 8)):
+        pane = app.query_one(TokenPane)
+        for chunk in ("one\r", "\ntwo ", b"\xe8\xaa", b"\x9e", "\ud83d", "\ude42", "\x1b[31m"):
+            pane.feed("content", chunk)
+        pane.flush()
+
+        assert pane.text.startswith("one\ntwo 語🙂")
+        assert "\x1b" not in pane.text

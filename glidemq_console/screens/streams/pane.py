@@ -16,6 +16,9 @@ from ...widgets.token_pane import TokenPane
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow
 
+#: Below this width two panes stand on top of one another.
+SIDE_WIDTH = 100
+
 
 class StreamPane(Vertical):
     """A head line, the tokens, and a last line that is there only when there is something to say."""
@@ -48,6 +51,13 @@ class StreamPane(Vertical):
         self.set_class(bool(end), "-end")
 
 
+def columns_for(panes: int, width: int) -> int:
+    """Return how many panes stand side by side on a terminal of a width."""
+    if panes == 2 and width < SIDE_WIDTH:
+        return 1
+    return {1: 1, 2: 2}.get(panes, 2 if panes <= 4 else 3)
+
+
 @dataclass(eq=False)
 class Slot:
     """A followed stream and the pane it is drawn in."""
@@ -61,3 +71,10 @@ class Slot:
     @property
     def ref(self) -> JobRef:
         return self.follower.ref
+
+    def draw_tokens(self) -> None:
+        """Draw what has come and is not drawn yet."""
+        if self.follower.has_rest:
+            for kind, text in self.follower.take():
+                self.pane.tokens.feed(kind, text)
+            self.pane.tokens.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,7 +24,7 @@ from ..frame import ConsoleScreen
 from ..registry import bindings
 from . import save as saving
 from . import text as say
-from .pane import Slot, StreamPane
+from .pane import Slot, StreamPane, columns_for
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 WALLS = (1, 2, 4, 9)
 MOST = WALLS[-1]
 #: Tokens of each pane are drawn this often, s, in turns that share the panes: a key waits for one turn at most.
-FRAME_S, TURNS = 0.09, 3
+FRAME_S, TURNS = 0.125, 2
+#: A stream slower than this, tokens a second, is drawn when a token comes.
+SLOW = 60
 #: Figures are drawn every so many turns.
 TURNS_A_FIGURE = 4 * TURNS
 #: After a key or a click the tokens wait this long, s, so that the answer is painted first; for few turns in a row.
@@ -39,8 +42,6 @@ YIELD_S, MOST_YIELDED = 0.06, 3 * TURNS
 #: A stream that ended, or whose job waits, makes room for a running one after this time, when the panes were not
 #: chosen by hand.
 LINGER_MS = 8_000
-#: Below this width two panes stand on top of one another.
-SIDE_WIDTH = 100
 
 
 class StreamsScreen(ConsoleScreen):
@@ -164,7 +165,8 @@ class StreamsScreen(ConsoleScreen):
                 leaving = min(self._slots, key=lambda slot: slot.quiet_ms or self.console.now_ms())
                 await self._drop(leaving)
                 self.show_message(f"{MOST} panes at most: that of {leaving.ref} was closed", token="warning")
-            known = Slot(Follower(ref, self.console.feed, self.console.now_ms), StreamPane(), row)
+            follower = Follower(ref, self.console.feed, self.console.now_ms, partial(self._draw_slow, ref))
+            known = Slot(follower, StreamPane(), row)
             self._slots.append(known)
             await self.query_one("#wall", Container).mount(known.pane)
             known.follower.start()
@@ -190,9 +192,7 @@ class StreamsScreen(ConsoleScreen):
         """Lay out as many panes as the wall has room for, the current one among them."""
         shown = self._visible()
         count = max(1, len(shown))
-        columns = {1: 1, 2: 2}.get(count, 2 if count <= 4 else 3)
-        if count == 2 and self.app.size.width < SIDE_WIDTH:
-            columns = 1
+        columns = columns_for(count, self.app.size.width)
         wall = self.query_one("#wall", Container)
         wall.styles.grid_size_columns = columns
         wall.styles.grid_size_rows = -(-count // columns)
@@ -261,12 +261,17 @@ class StreamsScreen(ConsoleScreen):
         self._yielded = 0
         self._turn += 1
         for slot in self._visible()[self._turn % TURNS :: TURNS]:
-            if slot.follower.has_rest:
-                for kind, text in slot.follower.take():
-                    slot.pane.tokens.feed(kind, text)
-                slot.pane.tokens.flush()
+            slot.draw_tokens()
         if self._turn % TURNS_A_FIGURE == 0 and self._slots:
             self._draw_figures()
+
+    def _draw_slow(self, ref: JobRef) -> None:
+        """Draw what has come for a pane at once, unless it comes fast."""
+        if not self.is_current:
+            return
+        for slot in self._visible():
+            if slot.ref == ref and slot.follower.meter.rate(self.console.now_ms()) < SLOW:
+                slot.draw_tokens()
 
     def _draw_figures(self) -> None:
         now, zone = self.console.now_ms(), self.console.config.zone
