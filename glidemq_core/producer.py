@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack, overload
 
 from .jobs import add
-from .options.job import JobKeywords, JobOptions, NewJob, job_options
+from .jobs.add import OnDuplicate
+from .options.job import JobKeywords, JobOptions, NewJob, PlainKeywords, job_options
 from .options.worker import QueueKeywords, QueueOptions, override_options
 from .server.connection import Connection
 from .server.context import QueueBase
@@ -52,6 +53,18 @@ class Producer(AddingQueue):
         """Whether `close()` was called."""
         return self._lazy.closed
 
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: None = None,
+        cross_slot: bool = False,
+        on_duplicate: OnDuplicate = "skip",
+        **keywords: Unpack[PlainKeywords],
+    ) -> str: ...
+    @overload
     async def add(
         self,
         name: str,
@@ -59,15 +72,45 @@ class Producer(AddingQueue):
         *,
         options: JobOptions | None = None,
         cross_slot: bool = False,
+        on_duplicate: Literal["raise"],
+        **keywords: Unpack[JobKeywords],
+    ) -> str: ...
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        on_duplicate: OnDuplicate = "skip",
+        **keywords: Unpack[JobKeywords],
+    ) -> str | None: ...
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        on_duplicate: OnDuplicate = "skip",
         **keywords: Unpack[JobKeywords],
     ) -> str | None:
         """Add a job as `Queue.add` does; returns its id, or None when it was deduplicated or its id is taken.
 
+        Args:
+            on_duplicate: `skip` returns None, `raise` raises DuplicateJobError.
         Raises: as `Queue.add`.
         """
         chosen = job_options(options, keywords)
         job = await add.add_job(
-            await self.context(), name, data, chosen, self._options, cross_slot=cross_slot
+            await self.context(),
+            name,
+            data,
+            chosen,
+            self._options,
+            cross_slot=cross_slot,
+            on_duplicate=on_duplicate,
         )
         return None if job is None else job.id
 

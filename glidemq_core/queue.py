@@ -15,6 +15,7 @@ from .flows import budgets, repair
 from .flows.usage import get_flow_usage
 from .job import Job
 from .jobs import add, admin, audit, control, counts, read, wait
+from .jobs.add import OnDuplicate
 from .jobs.adding.links import OLD_ENOUGH_MS
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .options.fields import UNSET, Duration, Instant, Unset, instance_of
@@ -93,57 +94,78 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
     async def add(
         self,
         name: str,
-        data: Any = None,
+        data: DataT | None = None,
         *,
         options: None = None,
         cross_slot: bool = False,
+        on_duplicate: OnDuplicate = "skip",
         **keywords: Unpack[PlainKeywords],
-    ) -> Job[Any, Any]: ...
+    ) -> Job[DataT, ResultT]: ...
     @overload
     async def add(
         self,
         name: str,
-        data: Any = None,
+        data: DataT | None = None,
         *,
         options: JobOptions | None = None,
         cross_slot: bool = False,
+        on_duplicate: Literal["raise"],
         **keywords: Unpack[JobKeywords],
-    ) -> Job[Any, Any] | None: ...
+    ) -> Job[DataT, ResultT]: ...
+    @overload
     async def add(
         self,
         name: str,
-        data: Any = None,
+        data: DataT | None = None,
         *,
         options: JobOptions | None = None,
         cross_slot: bool = False,
+        on_duplicate: OnDuplicate = "skip",
         **keywords: Unpack[JobKeywords],
-    ) -> Job[Any, Any] | None:
+    ) -> Job[DataT, ResultT] | None: ...
+    async def add(
+        self,
+        name: str,
+        data: DataT | None = None,
+        *,
+        options: JobOptions | None = None,
+        cross_slot: bool = False,
+        on_duplicate: OnDuplicate = "skip",
+        **keywords: Unpack[JobKeywords],
+    ) -> Job[DataT, ResultT] | None:
         """Add a job; None when it was deduplicated or its custom id is taken.
 
         Args:
             name: kind of job; any text.
-            data: payload for the serializer, at most 1 MiB as text.
+            data: payload for the serializer, at most 1 MiB as text; JSON takes dataclasses and pydantic models too.
             options: options as one object; a keyword beside it wins. Durations are ms, timedelta or text.
             cross_slot: a `parent` may lie in another slot of a cluster: only Python workers serve both queues.
+            on_duplicate: `skip` returns None, `raise` raises DuplicateJobError.
         Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
             QueueNotFoundError for a parent in a queue that does not exist.
         """
         chosen = job_options(options, keywords)
         added = await add.add_job(
-            await self.context(), name, data, chosen, self._options, cross_slot=cross_slot
+            await self.context(),
+            name,
+            data,
+            chosen,
+            self._options,
+            cross_slot=cross_slot,
+            on_duplicate=on_duplicate,
         )
         return None if added is None else Job.of(added)
 
     async def add_and_wait(
         self,
         name: str,
-        data: Any = None,
+        data: DataT | None = None,
         *,
         wait_timeout: Duration = 30_000,
         options: JobOptions | None = None,
         cross_slot: bool = False,
         **keywords: Unpack[JobKeywords],
-    ) -> Any:
+    ) -> ResultT:
         """Add a job, wait for its end and return its result.
 
         Args:
@@ -153,7 +175,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
             (`remove_on_complete`, `remove_on_fail`); else as `add`.
         """
         chosen = job_options(options, keywords)
-        return await wait.add_and_wait(
+        result: ResultT = await wait.add_and_wait(
             await self.context(),
             name,
             data,
@@ -162,8 +184,11 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
             wait_timeout=wait_timeout,
             cross_slot=cross_slot,
         )
+        return result
 
-    async def add_bulk(self, jobs: Iterable[NewJob], *, cross_slot: bool = False) -> list[Job[Any, Any]]:
+    async def add_bulk(
+        self, jobs: Iterable[NewJob], *, cross_slot: bool = False
+    ) -> list[Job[DataT, ResultT]]:
         """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.
 
         `cross_slot` as in `add`.
@@ -178,14 +203,14 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
 
     # Reading jobs ------------------------------------------------------------------------------------------
 
-    async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[Any, Any] | None:
+    async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[DataT, ResultT] | None:
         """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
         found = await read.get_job(await self.context(), self._own(job_id), exclude_data=exclude_data)
         return None if found is None else Job.of(found)
 
     async def get_jobs(
         self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
-    ) -> list[Job[Any, Any]]:
+    ) -> list[Job[DataT, ResultT]]:
         """Read jobs of a state, places `start`..`end` inclusive (negative end: all), oldest or soonest first.
 
         States: waiting, active, delayed, completed, failed, suspended, prioritized, group-waiting.
@@ -202,7 +227,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         data: Mapping[str, Any] | None = None,
         limit: int = 100,
         exclude_data: bool = False,
-    ) -> list[Job[Any, Any]]:
+    ) -> list[Job[DataT, ResultT]]:
         """Find jobs by name and by top-level values of their data; bounded, warns of more.
 
         Raises InvalidOptionError.
@@ -422,7 +447,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
 
     async def get_suspended_jobs(
         self, start: int = 0, end: int = -1, *, exclude_data: bool = False
-    ) -> list[Job[Any, Any]]:
+    ) -> list[Job[DataT, ResultT]]:
         """List suspended jobs at places `start`..`end`, soonest deadline first, then those without one."""
         return await self.get_jobs("suspended", start, end, exclude_data=exclude_data)
 
@@ -747,7 +772,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         """Read all schedulers by name."""
         return await schedules.get_schedulers(await self.context())
 
-    async def run_job_scheduler(self, name: str, *, actor: Actor | None = None) -> Job[Any, Any]:
+    async def run_job_scheduler(self, name: str, *, actor: Actor | None = None) -> Job[DataT, ResultT]:
         """Add a scheduler's job now, besides its runs: its next run, its count and its limit stay as they are.
 
         Raises: SchedulerNotFoundError; SerializationError, PayloadTooLargeError for what its template holds.
@@ -873,7 +898,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
 
     async def get_dead_letter_jobs(
         self, start: int = 0, end: int = -1, *, exclude_data: bool = False
-    ) -> list[Job[Any, Any]]:
+    ) -> list[Job[DataT, ResultT]]:
         """Read the dead letters of this queue at places `start` to `end` (inclusive; negative: all), oldest first.
 
         They are jobs of the queue that `dead_letter_queue` names, here or on the server; none is named: none.
@@ -887,7 +912,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
 
     async def get_dead_letter_job(
         self, letter_id: JobIdLike, *, exclude_data: bool = False
-    ) -> Job[Any, Any] | None:
+    ) -> Job[DataT, ResultT] | None:
         """Read one dead letter of this queue by its own id; None if there is none."""
         context, letters = await self._letters()
         if letters is None:
@@ -913,7 +938,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         data: DataT | Unset = UNSET,
         max_replays: int = deadletters.MAX_REPLAYS,
         actor: Actor | None = None,
-    ) -> Job[Any, Any] | None:
+    ) -> Job[DataT, ResultT] | None:
         """Add the job of a dead letter to this queue again and take the letter away; None if there is no letter.
 
         The new job has payload and options of the failed one while that exists, without its id, delay, deduplication

@@ -8,11 +8,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import (
     BulkError,
     CostExceedsCapacityError,
+    DuplicateJobError,
     GlideMQError,
     InvalidOptionError,
     QueueNotFoundError,
@@ -39,6 +40,8 @@ _THROUGH = 4 * BATCH
 _UNDER_WAY = 3
 
 Record = tuple[str, ...]
+#: What to do when a job was deduplicated or its id is taken.
+OnDuplicate = Literal["skip", "raise"]
 #: A job on its way: its place among those asked for, its record, its options.
 _Encoded = tuple[int, Record, JobOptions]
 
@@ -292,16 +295,27 @@ async def add_job(
     settings: QueueOptions = _DEFAULTS,
     *,
     cross_slot: bool = False,
+    on_duplicate: OnDuplicate = "skip",
 ) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
+    if on_duplicate not in ("skip", "raise"):
+        refuse("on_duplicate", on_duplicate, "skip or raise")
     middleware = everywhere(settings.middleware)
-    if not middleware:
-        return await _add(context, name, data, options, settings, cross_slot)
-    return await add_through(
-        middleware,
-        AddRequest(queue=context.queue, name=name, data=data, options=options),
-        lambda wanted: _add(context, wanted.name, wanted.data, wanted.options, settings, cross_slot),
-    )
+    if middleware:
+        added = await add_through(
+            middleware,
+            AddRequest(queue=context.queue, name=name, data=data, options=options),
+            lambda wanted: _add(context, wanted.name, wanted.data, wanted.options, settings, cross_slot),
+        )
+    else:
+        added = await _add(context, name, data, options, settings, cross_slot)
+    if added is None and on_duplicate == "raise":
+        raise DuplicateJobError(
+            "the job was not added: there is one of the same custom or deduplication id",
+            queue=context.queue,
+            job_id=options.job_id or "",
+        )
+    return added
 
 
 async def _add(

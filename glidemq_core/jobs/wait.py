@@ -8,7 +8,6 @@ from typing import Any, Final, Self, cast
 
 from ..errors import (
     CallTimeoutError,
-    DuplicateJobError,
     JobFailedError,
     SerializationError,
     ServerUnavailableError,
@@ -85,13 +84,10 @@ async def add_and_wait(
         if (given := getattr(options, option)) is not False:
             refuse(option, given, "left out when the result is waited for")
     async with Answers(context) as answers:
-        job = await add_job(context, name, data, options, settings, cross_slot=cross_slot)
-        if job is None:
-            raise DuplicateJobError(
-                "the job was not added: there is one of the same custom or deduplication id",
-                queue=context.queue,
-                job_id=options.job_id or "",
-            )
+        job = await add_job(
+            context, name, data, options, settings, cross_slot=cross_slot, on_duplicate="raise"
+        )
+        assert job is not None
         return await answers.of(job.id, timeout_ms)
 
 

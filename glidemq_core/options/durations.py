@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from fractions import Fraction
 from typing import Final
 
 _UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "min": 60_000, "s": 1_000, "ms": 1}
-_PART: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)", re.ASCII)
-#: Characters of a duration at most.
+_PART: Final = re.compile(r"\s*(\d+)(?:\.(\d+))?\s*(ms|s|min|m|h|d)", re.ASCII)
+#: Characters of a duration at most, and with how many decimal places it is added up.
 _LONGEST: Final = 64
+_ONE: Final = 10**_LONGEST
 
 
 class Milliseconds(int):
@@ -25,10 +25,12 @@ def parse_duration(text: str) -> Milliseconds | None:
     left = text.strip().lower()
     if not left or len(left) > _LONGEST:
         return None
-    total, smallest, place = Fraction(0), math.inf, 0
+    total, smallest, place = 0, math.inf, 0
     while place < len(left):
         part = _PART.match(left, place)
-        if part is None or (unit_ms := _UNITS_MS[part[2]]) >= smallest:
+        if part is None or (unit_ms := _UNITS_MS[part[3]]) >= smallest:
             return None
-        total, smallest, place = total + Fraction(part[1]) * unit_ms, unit_ms, part.end()
-    return Milliseconds(math.ceil(total))
+        fraction = part[2] or ""
+        total += int(part[1] + fraction) * unit_ms * _ONE // 10 ** len(fraction)
+        smallest, place = unit_ms, part.end()
+    return Milliseconds(-(-total // _ONE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from typing import Any, Protocol
 
 
@@ -13,10 +14,22 @@ class Serializer(Protocol):
     def deserialize(self, text: str) -> Any: ...
 
 
-class _JsonSerializer:
-    """Compact JSON; refuses NaN and infinities, which are not JSON."""
+def _plain(value: Any) -> Any:
+    """Return an object that JSON does not know as one that it knows: dataclasses, pydantic models."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        return dump(mode="json")
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
-    _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+class _JsonSerializer:
+    """Compact JSON, also of dataclasses and pydantic models; refuses NaN and infinities, which are not JSON."""
+
+    _encode = json.JSONEncoder(
+        ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+    ).encode
 
     def serialize(self, value: Any) -> str:
         return self._encode(value)

@@ -9,9 +9,11 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, overload
 
 from ..errors import GlideMQError
+from ..job import Job
+from ..jobs.snapshot import DataT, ResultT
 from ..options.fields import refuse
 from ..server.retry import is_outage
 
@@ -29,7 +31,15 @@ EventName = Literal[
     "closed",
 ]
 Handler = Callable[..., Any]
-HandlerT = TypeVar("HandlerT", bound=Handler)
+
+_Plain = Callable[[], Any]
+_OfJob = Callable[[Job[DataT, ResultT]], Any]
+_OfResult = Callable[[Job[DataT, ResultT], ResultT], Any]
+_OfFailure = Callable[[Job[DataT, ResultT], BaseException], Any]
+_OfId = Callable[[str], Any]
+_OfError = Callable[[BaseException], Any]
+_FunctionT = TypeVar("_FunctionT", bound=Handler)
+_Decorator = Callable[[_FunctionT], _FunctionT]
 
 #: How long closing waits for handlers, s.
 _DRAIN_S = 5.0
@@ -173,3 +183,59 @@ class WorkerEvents:
 
 async def _awaited(answer: Any) -> Any:
     return await answer
+
+
+class EventSource(Generic[DataT, ResultT]):
+    """What a worker offers to those who listen to its events."""
+
+    _events: WorkerEvents
+
+    @overload
+    def on(self, event: Literal["ready", "drained", "closing", "closed"]) -> _Decorator[_Plain]: ...
+    @overload
+    def on(
+        self, event: Literal["active", "suspended", "budget_exceeded"]
+    ) -> _Decorator[_OfJob[DataT, ResultT]]: ...
+    @overload
+    def on(self, event: Literal["completed"]) -> _Decorator[_OfResult[DataT, ResultT]]: ...
+    @overload
+    def on(self, event: Literal["failed"]) -> _Decorator[_OfFailure[DataT, ResultT]]: ...
+    @overload
+    def on(self, event: Literal["stalled"]) -> _Decorator[_OfId]: ...
+    @overload
+    def on(self, event: Literal["error"]) -> _Decorator[_OfError]: ...
+    @overload
+    def on(self, event: Literal["ready", "drained", "closing", "closed"], handler: _Plain) -> _Plain: ...
+    @overload
+    def on(
+        self,
+        event: Literal["active", "suspended", "budget_exceeded"],
+        handler: _OfJob[DataT, ResultT],
+    ) -> _OfJob[DataT, ResultT]: ...
+    @overload
+    def on(
+        self, event: Literal["completed"], handler: _OfResult[DataT, ResultT]
+    ) -> _OfResult[DataT, ResultT]: ...
+    @overload
+    def on(
+        self, event: Literal["failed"], handler: _OfFailure[DataT, ResultT]
+    ) -> _OfFailure[DataT, ResultT]: ...
+    @overload
+    def on(self, event: Literal["stalled"], handler: _OfId) -> _OfId: ...
+    @overload
+    def on(self, event: Literal["error"], handler: _OfError) -> _OfError: ...
+    def on(self, event: EventName, handler: Handler | None = None) -> Any:
+        """Call a function on an event; also as decorator `@worker.on("completed")`.
+
+        Events: ready, active(job), completed(job, result), failed(job, error) after every failed attempt,
+        suspended(job), stalled(job_id), budget_exceeded(job), drained, error(exception), closing, closed.
+        """
+        if handler is not None:
+            self._events.add(event, handler)
+            return handler
+
+        def decorate(function: _FunctionT) -> _FunctionT:
+            self._events.add(event, function)
+            return function
+
+        return decorate

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, Self, Unpack, overload
+from typing import Self, Unpack, overload
 
 from ..errors import ClosedError, GlideMQError
+from ..job import Job
 from ..jobs.snapshot import DataT, ResultT
 from ..jobs.wait import until_empty
 from ..options.fields import refuse, to_ms
@@ -20,13 +21,13 @@ from ..server.connection import Connection
 from ..server.context import QueueBase, QueueContext
 from ..wire.serializer import JSON_SERIALIZER
 from .context import ShortestLock, SubscriptionOptions, WorkerContext
-from .events import EventName, HandlerT, WorkerEvents
+from .events import EventSource, WorkerEvents
 from .exchange import Exchange
 from .execution.dead_letters import DeadLetters
 from .execution.executor import JobExecutor
 from .execution.run import JobRun
 from .execution.runner import Runner
-from .execution.threads import Processor
+from .execution.threads import Processor, SyncJob
 from .idle import IdleWait
 from .maintenance import Maintenance
 from .outbox import Outbox
@@ -40,7 +41,7 @@ _FLUSH_S = 10.0
 _PAUSE_LOOK_S = 0.5
 
 
-class Worker(QueueBase, Generic[DataT, ResultT]):
+class Worker(QueueBase, EventSource[DataT, ResultT]):
     """Run jobs of a queue: `async with worker:` or `start()` begins, `run()` serves until a signal ends it.
 
     Args:
@@ -65,6 +66,47 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
 
     _role = "worker"
 
+    # An async function, a plain one, and the same for batches: each overload tells the types of the jobs.
+    @overload
+    def __init__(
+        self,
+        name: str,
+        processor: Callable[[Job[DataT, ResultT]], Awaitable[ResultT]],
+        connection: str | Connection | None = None,
+        *,
+        options: WorkerOptions | None = None,
+        **keywords: Unpack[WorkerKeywords],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        processor: Callable[[SyncJob[DataT, ResultT]], ResultT],
+        connection: str | Connection | None = None,
+        *,
+        options: WorkerOptions | None = None,
+        **keywords: Unpack[WorkerKeywords],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        processor: Callable[[list[Job[DataT, ResultT]]], Awaitable[Sequence[ResultT]]],
+        connection: str | Connection | None = None,
+        *,
+        options: WorkerOptions | None = None,
+        **keywords: Unpack[WorkerKeywords],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        processor: Callable[[list[SyncJob[DataT, ResultT]]], Sequence[ResultT]],
+        connection: str | Connection | None = None,
+        *,
+        options: WorkerOptions | None = None,
+        **keywords: Unpack[WorkerKeywords],
+    ) -> None: ...
     def __init__(
         self,
         name: str,
@@ -313,26 +355,6 @@ class Worker(QueueBase, Generic[DataT, ResultT]):
     def active_jobs(self) -> int:
         """Jobs running here now."""
         return len(self._running)
-
-    @overload
-    def on(self, event: EventName, handler: None = None) -> Callable[[HandlerT], HandlerT]: ...
-    @overload
-    def on(self, event: EventName, handler: HandlerT) -> HandlerT: ...
-    def on(self, event: EventName, handler: Any = None) -> Any:
-        """Call a function on an event; also as decorator `@worker.on("completed")`.
-
-        Events: ready, active(job), completed(job, result), failed(job, error) after every failed attempt,
-        suspended(job), stalled(job_id), budget_exceeded(job), drained, error(exception), closing, closed.
-        """
-        if handler is not None:
-            self._events.add(event, handler)
-            return handler
-
-        def decorate(function: HandlerT) -> HandlerT:
-            self._events.add(event, function)
-            return function
-
-        return decorate
 
 
 async def serve(

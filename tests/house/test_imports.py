@@ -25,6 +25,12 @@ def test_the_engine_loads_no_terminal_library() -> None:
     assert not loaded("import glidemq_core") & {"textual", "rich", "typer", "glidemq_console"}
 
 
+def test_queues_and_workers_load_no_optional_package() -> None:
+    names = loaded("from glidemq_core import Queue, Worker")
+
+    assert not names & {"pydantic", "pydantic_core", "opentelemetry", "msgspec", "numpy", "pytest", "glide"}
+
+
 def test_the_engine_loads_its_driver_only_to_connect() -> None:
     assert "glide" not in loaded("import glidemq_core, glidemq_core.server.connection")
 

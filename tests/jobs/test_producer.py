@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import pydantic
 import pytest
 
 from glidemq_core import (
     BulkError,
     ClosedError,
     Deduplication,
+    DuplicateJobError,
     InvalidOptionError,
     NewJob,
     Ordering,
     Producer,
     Queue,
+    SerializationError,
 )
 from glidemq_core.server.connection import Connection
 
@@ -74,3 +78,41 @@ def _options(**keywords: Any) -> Any:
     from glidemq_core import JobOptions
 
     return JobOptions(**keywords)
+
+
+async def test_a_duplicate_is_an_error_where_it_is_asked_for(connection: Connection) -> None:
+    async with Producer("q", connection) as producer, Queue("q", connection) as queue:
+        job_id = await producer.add("a", job_id="mine", on_duplicate="raise")
+        for adding in (producer, queue):
+            with pytest.raises(DuplicateJobError) as raised:
+                await adding.add("a", job_id="mine", on_duplicate="raise")
+            assert (raised.value.queue, raised.value.job_id) == ("q", job_id)
+            assert await adding.add("a", job_id="mine", on_duplicate="skip") is None
+            with pytest.raises(InvalidOptionError, match="skip or raise"):
+                await adding.add("a", on_duplicate="ignore")  # type: ignore[call-overload]
+        once = Deduplication("d")
+        await queue.add("a", deduplication=once, on_duplicate="raise")
+        with pytest.raises(DuplicateJobError):
+            await queue.add("a", deduplication=once, on_duplicate="raise")
+
+
+async def test_dataclasses_and_models_are_payloads_of_json(connection: Connection) -> None:
+    async with Queue("q", connection) as queue:
+        job = await queue.add("a", Point(1, [Point(2, [])]))
+        stored = await queue.get_job((await queue.add("a", Model(size=2))).id)
+        with pytest.raises(SerializationError):
+            await queue.add("a", Point)
+
+    assert job.data == {"x": 1, "more": [{"x": 2, "more": []}]}
+    assert stored is not None
+    assert stored.data == {"size": 2}
+
+
+@dataclass
+class Point:
+    x: int
+    more: list[Any]
+
+
+class Model(pydantic.BaseModel):
+    size: int

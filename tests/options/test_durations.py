@@ -146,9 +146,9 @@ async def test_waiting_and_suspending_warn_too(connection: Connection) -> None:
         await job.suspend(timeout=600)
 
     async with Queue("q", connection) as queue, Worker("q", process, connection, log_errors=False):
-        job = await queue.add("a")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuspiciousDurationWarning)
+            job = await queue.add("a")
             with suppress(WaitTimeoutError, JobFailedError):
                 await job.wait(timeout=300)
             await job.wait_until_finished(timeout="10s")

@@ -6,23 +6,80 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Generic
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Unpack
 
+from ...ai.usage.report import UsageKeywords
 from ...job import Job
-from ...jobs.snapshot import DataT, ResultT
+from ...jobs.snapshot import DataT, JobSnapshot, ResultT
+from ...options.fields import Duration, Instant
+from ...options.job import Actor, JobRef
+from ...records import Signal, Usage
+from ...records.outcomes import JobState
 
 Processor = Callable[[Any], Any]
 
+if TYPE_CHECKING:
 
-class SyncJob(Generic[DataT, ResultT]):
+    class _Blocking(JobSnapshot[DataT, ResultT]):
+        """What type checkers know of a `SyncJob`: the attributes of a job, and its methods without `await`."""
+
+        aborted: bool
+        discarded: bool
+
+        def refresh(self) -> None: ...
+        def get_state(self) -> JobState: ...
+        def discard(self) -> None: ...
+        def log(self, message: str) -> None: ...
+        def update_progress(self, progress: Any) -> None: ...
+        def update_data(self, data: DataT) -> None: ...
+        def report_usage(
+            self, usage: Usage | Mapping[str, Any] | None = None, **keywords: Unpack[UsageKeywords]
+        ) -> Usage | None: ...
+        def report_tokens(self, count: float) -> None: ...
+        def stream(self, chunk: Mapping[str, str]) -> str: ...
+        def stream_chunk(self, type: str, content: str | None = None) -> str: ...
+        def store_vector(
+            self,
+            field: str,
+            embedding: Any,
+            *,
+            where: Literal["job", "side"] = "job",
+            on_node_worker: Literal["warn", "refuse", "allow"] = "warn",
+        ) -> None: ...
+        def suspend(
+            self,
+            *,
+            reason: str | None = None,
+            timeout: Duration | None = None,
+            on_resume: Callable[[Sequence[Signal]], Any] | None = None,
+        ) -> NoReturn: ...
+        def move_to_delayed(self, until: Instant, next_step: str | None = None) -> NoReturn: ...
+        def move_to_waiting_children(self) -> NoReturn: ...
+        def rate_limit_group(
+            self,
+            duration: Duration,
+            *,
+            current_job: Literal["requeue", "fail"] = "requeue",
+            requeue_position: Literal["front", "back"] = "front",
+            extend: Literal["max", "replace"] = "max",
+        ) -> NoReturn: ...
+        def get_children_values(self) -> dict[str, Any]: ...
+        def get_parents(self) -> list[JobRef]: ...
+        def remove(self, *, force: bool = False, actor: Actor | None = None) -> bool: ...
+
+else:
+    _Blocking = Generic
+
+
+class SyncJob(_Blocking[DataT, ResultT]):
     """A job as a plain function sees it: same attributes, same methods, blocking. Only for the run's own thread."""
 
     def __init__(self, job: Job[Any, Any], loop: asyncio.AbstractEventLoop) -> None:
         self._job = job
         self._loop = loop
 
-    def __getattr__(self, name: str) -> Any:
+    def _of_job(self, name: str) -> Any:
         value = getattr(self._job, name)
         if not inspect.ismethod(value):
             return value
@@ -34,6 +91,9 @@ class SyncJob(Generic[DataT, ResultT]):
             return asyncio.run_coroutine_threadsafe(answer, self._loop).result()
 
         return blocking
+
+    if not TYPE_CHECKING:  # what it has stands above
+        __getattr__ = _of_job
 
 
 def is_async(processor: Processor) -> bool:
