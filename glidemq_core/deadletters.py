@@ -7,7 +7,7 @@ from typing import Any
 
 from .ai.usage.ledger import get_ledger
 from .errors import DuplicateJobError, JobStateError
-from .jobs.add import Record, encode_job
+from .jobs.adding.records import Record, encode_job
 from .jobs.audit import audit_blob
 from .jobs.control import remove_job
 from .jobs.read import get_job, load_jobs, without_data

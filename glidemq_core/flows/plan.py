@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import DuplicateJobError
-from ..jobs.add import Record, created_job, encode_job, ordering_spec
+from ..jobs.add import created_job
+from ..jobs.adding.records import Record, encode_job, ordering_spec
 from ..options.fields import instance_of, queue_name
 from ..options.job import JobOptions, JobRef, millitokens
 from ..options.middleware import AddRequest

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -20,14 +19,14 @@ from ..errors import (
     SerializationError,
 )
 from ..options.fields import refuse
-from ..options.job import JobOptions, JobRef, NewJob, Ordering, job_options, millitokens
+from ..options.job import JobOptions, JobRef, NewJob, job_options, millitokens
 from ..options.middleware import AddRequest, everywhere
 from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
-from ..wire import payload
 from .adding.around import Outcome, Snapshot, add_all_through, add_through
-from .adding.links import ChildLink, in_reach, link_child, parent_keys, refused_error, unless_left
+from .adding.links import ChildLink, link_child, parent_keys, refused_error, unless_left
+from .adding.records import PLAIN, Record, encode_job
 from .registry import register_queue
 from .snapshot import JobSnapshot
 
@@ -39,92 +38,12 @@ _THROUGH = 4 * BATCH
 #: Calls of one bulk add at the same time: one that the server works on, others on their way to it or back.
 _UNDER_WAY = 3
 
-Record = tuple[str, ...]
 #: What to do when a job was deduplicated or its id is taken.
 OnDuplicate = Literal["skip", "raise"]
 #: A job on its way: its place among those asked for, its record, its options.
 _Encoded = tuple[int, Record, JobOptions]
 
 _DEFAULTS = QueueOptions()
-#: What follows id, name and data in the record of a job without options.
-_PLAIN = ("{}", "0", "0", "0", "", "")
-
-
-def encode_job(
-    context: QueueContext, name: str, data: Any, options: JobOptions, *, compression: str = "none"
-) -> Record:
-    """Turn one job into the arguments of the add function."""
-    if not isinstance(name, str) or not _is_utf8(name):
-        refuse("name", name, "text that UTF-8 can carry")
-    encoded = payload.encode_data(data, context.serializer, compression=compression)
-    if not options.given and not options.extra:
-        return ("", name, encoded, *_PLAIN)
-    _warn_of_idle_fallbacks(options)
-    return (
-        options.job_id or "",
-        name,
-        encoded,
-        options.to_wire(),
-        str(options.delay),
-        str(options.priority),
-        str(options.attempts),
-        "1" if options.lifo else "",
-        _extra(context, options),
-    )
-
-
-def _warn_of_idle_fallbacks(options: JobOptions) -> None:
-    steps = len(options.fallbacks or ())
-    if not steps or 1 < options.attempts <= steps + 1:
-        return
-    if options.attempts <= 1:
-        why = f"fallbacks without attempts never act: attempts={steps + 1} walks all of them"
-    else:
-        why = (
-            f"attempts={options.attempts} is more than {steps + 1}, what a chain of {steps} needs: attempts from "
-            f"number {steps + 2} on run without a fallback, that is with the first model again"
-        )
-    warnings.warn(why, RuntimeWarning, stacklevel=5)
-
-
-def _is_utf8(text: str) -> bool:
-    """Tell whether a text can be stored; half a surrogate pair cannot."""
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _extra(context: QueueContext, options: JobOptions) -> str:
-    """What few jobs have, as the add function reads it."""
-    extra: dict[str, Any] = {}
-    if options.ordering is not None:
-        extra["ordering"] = ordering_spec(options.ordering, millitokens)
-    if options.cost:
-        extra["cost"] = millitokens(options.cost)
-    if options.ttl:
-        extra["ttl"] = options.ttl
-    dedup = options.deduplication
-    if dedup is not None:
-        extra["dedup"] = {"id": dedup.id, "mode": dedup.mode, "ttl": dedup.ttl or 0}
-    if options.parent is not None:
-        parent = options.parent
-        extra["parent"] = {"id": parent.id, "queue": parent.queue}
-        above = parent_keys(context, parent)
-        if in_reach(context, above):
-            extra["parent"]["root"] = above.root
-    return json.dumps(extra, ensure_ascii=False) if extra else ""
-
-
-def ordering_spec(ordering: Ordering, milli: Callable[[float], int]) -> dict[str, Any]:
-    """Return the settings of a group as the server reads them; `milli` turns tokens into thousandths."""
-    spec: dict[str, Any] = {"key": ordering.key, "concurrency": max(1, ordering.concurrency)}
-    if ordering.rate_limit is not None:
-        spec["rate"] = [ordering.rate_limit.max, ordering.rate_limit.duration]
-    if ordering.token_bucket is not None:
-        bucket = ordering.token_bucket
-        spec["bucket"] = [milli(bucket.capacity), milli(bucket.refill_rate)]
-    return spec
 
 
 async def add_records(
@@ -132,7 +51,7 @@ async def add_records(
 ) -> list[list[bytes]]:
     """Send encoded jobs in one call; answers one status per job, in order."""
     head = (now_ms, "1" if events else "")
-    if all(not record[0] and record[3:] == _PLAIN for record in records):
+    if all(not record[0] and record[3:] == PLAIN for record in records):
         words = [word.encode() for record in records for word in record[1:3]]
         lengths = ",".join([str(len(word)) for word in words])
         ids: bytes = await context.call("add_plain", *head, len(records), lengths, b"".join(words))

@@ -100,7 +100,7 @@ def deliberate_ms(value: Duration | float, option: str = "timeout") -> int:
         warnings.warn(
             f"{option}={value} is {value} milliseconds; write '{value}s' for seconds, or '{value}ms' if it is meant",
             SuspiciousDurationWarning,
-            stacklevel=_depth_of_caller(),
+            stacklevel=depth_of_caller(),
         )
     return Milliseconds(to_ms(value, option))
 
@@ -112,7 +112,7 @@ def stored_ms(value: Any, option: str) -> Any:
     return Milliseconds(value) if type(value) is int else value
 
 
-def _depth_of_caller() -> int:
+def depth_of_caller() -> int:
     """Return the `stacklevel` with which a warning of the caller's names code outside of this package."""
     own, level, frame = __name__.partition(".")[0], 1, sys._getframe(1)
     while frame.f_back is not None and (

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ..jobs.add import Record
+from ..jobs.adding.records import Record
 from ..options.job import JobOptions
 from ..wire.payload import encode_data
 from ..wire.serializer import Serializer

@@ -1,1 +1,1 @@
-"""What surrounds adding a job: middleware, and its links to those that wait for it."""
+"""What surrounds adding a job: middleware, its record, its links to those that wait for it."""
