@@ -78,7 +78,13 @@ local AT_ONCE = 500 -- parents that the call which completes a child tells itsel
 -- many through the outbox, which the worker empties queue by queue (child_done may repeat). `in_dag`: a parents set exists.
 -- True if something was put into the outbox.
 function flows.completed(P, id, parent_id, parent_queue, in_dag)
-  local member, seen, sent, told = P .. ":" .. id, {}, false, 0
+  local member = P .. ":" .. id
+  -- Nearly always there is one parent, in this queue.
+  if not in_dag and parent_id and parent_queue and P:sub(-#parent_queue - 2) == "{" .. parent_queue .. "}" then
+    if pcall(flows.child_done, P, parent_id, member) then return false end
+    return util.post(P, { to = P, parent = parent_id, member = member })
+  end
+  local seen, sent, told = {}, false, 0
   local prefix, queue = P:match("^(.*):{([^{}]*)}$")
   local function tell(parent_root, parent)
     local ref = parent_root .. ":" .. parent

@@ -71,13 +71,15 @@ end
 -- parked ("ordered", "full", "limited") or failed ("failed"). The caller removes its stream entry or list count.
 function groups.try_start(P, id, job, now)
   local g, seq = P .. ":group:" .. job.groupKey, util.num(job.orderingSeq)
-  local nxt = groups.next_seq(g)
+  local f = call("HMGET", g, "maxConcurrency", "active", "tbCapacity", "tbRefillRate", "rateMax", "rateDuration",
+    "rateWindowStart", "rateCount", "nextSeq", "skip:" .. (job.orderingSeq or ""))
+  -- Mostly it is this job's turn, and its number has no marker: then there is nothing to step over.
+  local nxt = seq
+  if util.num(f[9]) ~= seq or seq < 1 or f[10] then nxt = groups.next_seq(g) end
   if seq > 0 and nxt > 0 and seq > nxt then
     groups.park(P, id, job, seq)
     return "ordered"
   end
-  local f = call("HMGET", g, "maxConcurrency", "active", "tbCapacity", "tbRefillRate", "rateMax", "rateDuration",
-    "rateWindowStart", "rateCount")
   local returning = nxt > 0 and seq > 0 and seq < nxt
   local limit, active = util.num(f[1]), util.num(f[2])
   if limit > 0 and active >= limit and not returning then
@@ -116,8 +118,12 @@ function groups.try_start(P, id, job, now)
     end
   end
   if not returning then
-    call("HINCRBY", g, "active", 1)
-    if seq > 0 then call("HSET", g, "nextSeq", util.int(seq + 1)) end
+    if seq > 0 and (f[2] or "0"):find("^%d+$") then
+      call("HSET", g, "active", util.int(active + 1), "nextSeq", util.int(seq + 1))
+    else
+      call("HINCRBY", g, "active", 1)
+      if seq > 0 then call("HSET", g, "nextSeq", util.int(seq + 1)) end
+    end
   end
   try("ZREM", P .. ":groupq:" .. job.groupKey, id)
   return nil

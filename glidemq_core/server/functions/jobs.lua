@@ -8,17 +8,24 @@ local KEPT = { "parentId", "parentIds", "usage:tokens", "usage:totalTokens", "us
   "attemptsMade", "fallbackIndex", "parentQueue", "parentQueues", "budgetKey" }
 local KEPT_S = 604800 -- 7 days
 
+local LINKS, SPENT = 2, 6 -- the first of KEPT name its parents, those up to here say that something was spent
+
 local function keep_spend(P, id)
-  local f = try("HMGET", P .. ":job:" .. id, unpack(KEPT))
-  if f.err or not (f[1] or f[2]) or not (f[3] or f[4] or f[5] or f[6]) then return end
+  local key = P .. ":job:" .. id
+  local f = try("HMGET", key, unpack(KEPT, 1, LINKS))
+  if f.err or not (f[1] or f[2]) then return end
+  f = call("HMGET", key, unpack(KEPT))
+  local spent = false
+  for i = LINKS + 1, SPENT do spent = spent or f[i] end
+  if not spent then return end
   local fields = {}
   for i, name in ipairs(KEPT) do
     if f[i] then fields[#fields + 1], fields[#fields + 2] = name, f[i] end
   end
-  local key = P .. ":kept:" .. id
-  call("UNLINK", key)
-  call("HSET", key, unpack(fields))
-  call("EXPIRE", key, KEPT_S)
+  local kept = P .. ":kept:" .. id
+  call("UNLINK", kept)
+  call("HSET", kept, unpack(fields))
+  call("EXPIRE", kept, KEPT_S)
 end
 
 -- What a parent waited for outlives it for a while: its flow's figures are read from there.

@@ -116,16 +116,16 @@ end
 -- Read what decides about a run, and whether it could not be read. Of a plain success of the very run that our claim saw
 -- most fields need no look.
 local function read_fields(key, run)
-  local f = try("HMGET", key, unpack(NAMES, 1, BUDGET))
-  if run[OUTCOME] ~= "c" or run[SEEN] ~= "" or f[STATE] ~= "active" or f[STARTED] ~= run[PROCESSED_ON] or f[BUDGET] then
-    if not f.err then f = try("HMGET", key, unpack(NAMES)) end
-    if f.err then
-      if f.err:find("WRONGTYPE", 1, true) then return {}, false end
-      util.note_error(f)
-      return {}, true
-    end
+  local f
+  if run[OUTCOME] == "c" and run[SEEN] == "" then
+    f = try("HMGET", key, "state", "processedOn", "parentId", "parentQueue", "budgetKey")
+    if f[STATE] == "active" and f[STARTED] == run[PROCESSED_ON] then return f, false end
   end
-  return f, false
+  if not (f and f.err) then f = try("HMGET", key, unpack(NAMES)) end
+  if not f.err then return f, false end
+  if f.err:find("WRONGTYPE", 1, true) then return {}, false end
+  util.note_error(f)
+  return {}, true
 end
 
 -- The runs that are recorded, which then have an answer of their own; what could not be written is "unrecorded":
@@ -192,7 +192,8 @@ local function follow_up(P, run, now, batch, has_parents, emit)
     events.emit(P, "failed", id, "failedReason", run[VALUE])
   end
   if f[BUDGET] then
-    local _, waits = util.attempt(budgets.settle, P, id, not well, now, answer ~= "retrying", util.num(f[ATTEMPTS_MADE]))
+    local made = f[ATTEMPTS_MADE] and util.num(f[ATTEMPTS_MADE])
+    local _, waits = util.attempt(budgets.settle, P, id, not well, now, answer ~= "retrying", made)
     outbox = waits or outbox
   end
   if f[SCHEDULER] and answer ~= "retrying" then schedules.ended(P, f[SCHEDULER], now) end
