@@ -42,7 +42,7 @@ class JobSnapshot(Generic[DataT, ResultT]):
         self.id = job_id
         self.fields = fields
         self.data_error: str | None = None
-        self._forget()
+        self._data = self._result = self._progress = self._options = _UNREAD
 
     def _forget(self) -> None:
         """Drop what was decoded of former fields."""

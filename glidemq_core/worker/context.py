@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ServerError
 from ..options.worker import WorkerOptions
+from ..server.commands import Arg
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from .events import EventName, WorkerEvents
@@ -98,7 +99,7 @@ class SubscriptionOptions:
         return f"{keys.job(job_id)}:sub:{self.name}"
 
 
-def of_kind(subscription: SubscriptionOptions | None, function: str, *args: str | int) -> tuple[Any, ...]:
+def of_kind(subscription: SubscriptionOptions | None, function: str, *args: Arg) -> tuple[Any, ...]:
     """Name and arguments of a server function about runs: of queues, or of broadcasts."""
     if subscription is None:
         return (function, *args)
@@ -127,7 +128,7 @@ class WorkerContext:
     #: The loops beside the jobs; only their owner cancels them, after the last run has ended.
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def of_kind(self, function: str, *args: str | int) -> tuple[Any, ...]:
+    def of_kind(self, function: str, *args: Arg) -> tuple[Any, ...]:
         """Name and arguments of a server function about runs, as this kind of worker calls it."""
         return of_kind(self.subscription, function, *args)
 

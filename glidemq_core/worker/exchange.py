@@ -177,7 +177,7 @@ class Exchange:
         """How many of the finished runs the next call carries."""
         size = 0
         for number, record in enumerate(self._finished[:BATCH]):
-            size += _bytes(record)
+            size += len(record.stored)
             if number and size > self._most_bytes:
                 return number
         return min(len(self._finished), BATCH)
@@ -386,8 +386,3 @@ class Exchange:
         if scheduled:
             self._context.promotion.ring()
         self.wake()
-
-
-def _bytes(record: SettleRecord) -> int:
-    value = record.value
-    return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))

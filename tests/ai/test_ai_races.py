@@ -14,7 +14,7 @@ from typing import Any
 
 from conftest import eventually
 from kits.budget import budget_of, fields_of
-from kits.exchange import claims
+from kits.exchange import claims, exchange
 
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.flows.nodes import FlowJob
@@ -67,9 +67,9 @@ async def suspended_jobs(queue: Queue[Any, Any], connection: Connection, count: 
     await queue.add_bulk([NewJob("n", number) for number in range(count)])
     runs: list[Any] = []
     while len(runs) < count:
-        words = (scope.now_ms(), "worker-1-00000000", count - len(runs), "", 0, 0, 0, 0)
-        reply = await scope.call("exchange", *words)
-        runs += [(claim.entry, claim.job_id, words[0]) for claim in claims(reply)]
+        stamp = scope.now_ms()
+        reply = await scope.call(*exchange(stamp, "worker-1-00000000", count - len(runs), ""))
+        runs += [(claim.entry, claim.job_id, stamp) for claim in claims(reply)]
     for entry, job_id, stamp in runs:
         assert (await suspend(scope, job_id, entry, stamp, "look", timeout)).ok
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.exchange import end
+from kits.exchange import end, exchange
 from kits.worker import P, quick
 
 from glidemq_core.doctor import examine, repair
@@ -151,7 +151,7 @@ async def test_slots_of_jobs_that_sleep_retry_or_wait_for_a_person_are_held(benc
     await scope.call("delay", *runs[0], now, now + 60_000, "", "")
     await scope.call("suspend", *runs[1], now, "why", 0, "")
     words = end(runs[2], "f", "3", "60000", "", "", "", "", value="boom")
-    await scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+    await scope.call(*exchange(now, "worker-1-0badcafe", 0, "em"), *words)
     assert [await bench.field(job_id, "state") for job_id in ids] == [
         "delayed",
         "suspended",

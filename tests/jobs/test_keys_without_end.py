@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.exchange import answers, end
+from kits.exchange import answers, end, exchange
 from kits.worker import P
 
 from glidemq_core import FlowJob, FlowProducer, JobOptions
@@ -206,7 +206,7 @@ async def test_a_key_with_work_to_do_stays(bench: Bench, state: str) -> None:
         [run] = await bench.claim()
         words = end(run, "f", "3", str(DAY), "", "", "", "", value="boom")
         now = bench.scope.now_ms()
-        reply = await bench.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+        reply = await bench.scope.call(*exchange(now, "worker-1-0badcafe", 0, "em"), *words)
         assert answers(reply) == ["retrying"]
     await later(bench, 9 * DAY)
     assert await key_is_known(bench)

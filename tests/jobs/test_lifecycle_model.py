@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kits.bench import Bench
-from kits.exchange import answers, end
+from kits.exchange import answers, end, exchange
 from kits.wire import dump
 
 from glidemq_core.ai.suspension import suspend
@@ -94,7 +94,7 @@ class Model:
 
     async def _send(self, now: int, head: tuple[str, ...], value: str) -> str:
         words = end(head, value=value)
-        reply = await self.bench.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+        reply = await self.bench.scope.call(*exchange(now, "worker-1-0badcafe", 0, "em"), *words)
         return answers(reply)[0]
 
     async def do_complete(self, choice: int) -> None:

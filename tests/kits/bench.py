@@ -8,7 +8,7 @@ from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
 
-from .exchange import answers, claims, end
+from .exchange import answers, claims, end, exchange
 
 
 class Bench:
@@ -27,13 +27,13 @@ class Bench:
     async def claim(self, count: int = 1) -> list[tuple[str, str, str]]:
         """Start jobs: (id, entry, processedOn) each."""
         now = str(self.scope.now_ms())
-        reply = await self.scope.call("exchange", now, "worker-1-0badcafe", count, "em", 0, 0, 0, 0)
+        reply = await self.scope.call(*exchange(now, "worker-1-0badcafe", count, "em"))
         return [(claim.job_id, claim.entry, now) for claim in claims(reply)]
 
     async def settle(self, run: tuple[str, str, str], outcome: str = "c", text: str = "null") -> str:
         words = end(run, outcome, "0", "0", "", "", "", "", value=text)
         now = self.scope.now_ms()
-        reply = await self.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *words)
+        reply = await self.scope.call(*exchange(now, "worker-1-0badcafe", 0, "em"), *words)
         return answers(reply)[0]
 
     async def fail(self, **options: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kits.bench import Bench
-from kits.exchange import ends
+from kits.exchange import ends, exchange
 
 from glidemq_core.worker import sweeps
 
@@ -116,5 +116,5 @@ async def test_a_retry_and_the_removal_of_an_old_run_end_nothing(bench: Bench) -
     assert await bench.queue.remove_job(old)
     [(job_id, entry, started)] = await bench.claim()
     head = "\x1f".join((job_id, entry, started, "f", "3", "0", "", "", "", ""))
-    await bench.scope.call("exchange", bench.scope.now_ms(), "w", 0, "em", 0, 0, 0, 0, *ends(head, "boom"))
+    await bench.scope.call(*exchange(bench.scope.now_ms(), "w", 0, "em"), *ends(head, "boom"))
     assert (await bench.command("HGET", KEY, "loop")).decode() == ENTRY

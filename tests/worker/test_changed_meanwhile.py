@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.exchange import answers, claims, plain_end
+from kits.exchange import answers, claims, ends, exchange
 from kits.worker import P, in_state, quick
 
 from glidemq_core.errors import ServerError
@@ -24,10 +24,9 @@ CONSUMER = "worker-1-0badcafe"
 
 
 async def settle(bench: Bench, *runs: tuple[str, str, str], flags: str = "em") -> list[str]:
-    heads = [plain_end(run) for run in runs]
-    words = ["".join(head for head, _ in heads), *(value for _, value in heads)]
+    words = ends(*(word for run in runs for word in ("\x1f".join(run), "null")))
     now = bench.scope.now_ms()
-    reply = await bench.scope.call("exchange", now, CONSUMER, 0, flags, 0, 0, 0, 0, *words)
+    reply = await bench.scope.call(*exchange(now, CONSUMER, 0, flags), *words)
     return answers(reply, len(runs))
 
 
@@ -196,7 +195,7 @@ async def test_a_payload_of_ten_megabytes_is_handed_out_whole(bench: Bench) -> N
     text = '"' + "x" * 10_000_000 + '"'
     await bench.command("HSET", f"{P}:job:{job_id}", "data", text)
     now = bench.scope.now_ms()
-    reply = await bench.scope.call("exchange", now, CONSUMER, 5, "em", 0, 0, 0, 0)
+    reply = await bench.scope.call(*exchange(now, CONSUMER, 5, "em"))
 
     [claim] = claims(reply)
     assert claim.fields["data"] == text.encode()

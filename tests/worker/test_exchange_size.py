@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.exchange import claims
+from kits.exchange import claims, sent
 from kits.slow_link import slow_link
 from kits.worker import P, quick
 
@@ -65,13 +65,14 @@ async def test_an_exchange_is_bounded_and_results_leave_in_their_order(
 ) -> None:
     call = connection.call
     calls: list[tuple[int, int]] = []
-    sent: list[str] = []
+    left: list[str] = []
 
     async def counting(function: str, *args: Any) -> Any:
         if function == "exchange":
-            heads, values = "".join(args[9:10]), args[10:]
-            calls.append((len(values), sum(map(len, values))))
-            sent.extend(head.partition("\x1f")[0] for head in heads.split("\x1e")[:-1])
+            heads = sent(args)
+            calls.append((len(heads), sum(int(head[3]) for head in heads)))
+            assert sum(int(head[3]) for head in heads) == len(b"".join(args[3:]))
+            left.extend(head[0] for head in heads)
         return await call(function, *args)
 
     ended: list[str] = []
@@ -88,7 +89,7 @@ async def test_an_exchange_is_bounded_and_results_leave_in_their_order(
     connection.call = counting  # type: ignore[method-assign]
     async with quick(process, connection, concurrency=count):
         await eventually(lambda: _completed(bench, count), timeout=30)
-    assert sent == ended
+    assert left == ended
     assert max(number for number, _ in calls) <= BATCH
     assert max(total for _, total in calls) <= BATCH_BYTES
     assert sum(number for number, _ in calls) == count
@@ -101,7 +102,7 @@ async def test_a_call_that_is_too_much_for_the_link_is_repeated_in_parts(
     sizes: list[int] = []
 
     async def narrow(function: str, *args: Any) -> Any:
-        if function == "exchange" and (records := len(args[10:])):
+        if function == "exchange" and (records := len(sent(args))):
             sizes.append(records)
             if records > 3:
                 raise CallTimeoutError("too slow", command="exchange", timeout_ms=1)

@@ -10,7 +10,7 @@ from conftest import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kits.bench import Bench
-from kits.exchange import answers, claims, ends
+from kits.exchange import answers, claims, ends, exchange
 from kits.worker import P, is_idle, quick
 
 from glidemq_core.doctor import repair
@@ -114,7 +114,7 @@ class Course:
                 "null" if outcome == "c" else "boom",
             ]
         reply = await unless_refused(
-            self.bench.scope.call("exchange", self.now, CONSUMER, 2, "em", 100, 60_000, 0, 0, *ends(*words))
+            self.bench.scope.call(*exchange(self.now, CONSUMER, 2, "em", 100, 60_000, 0, 0), *ends(*words))
         )
         if reply is None:
             return

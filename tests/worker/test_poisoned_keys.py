@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.exchange import answers, ends
+from kits.exchange import answers, ends, exchange
 from kits.worker import P, quick
 
 from glidemq_core import Budget, FlowJob, FlowProducer
@@ -175,7 +175,7 @@ async def test_ended_jobs_are_settled_or_kept_whatever_a_key_is(bench: Bench, na
 
     words = [word for kind, job_id in started.items() for word in settled(kind, runs[job_id])]
     limits = (100, 60_000, 10**9, 60_000)
-    reply = await bench.scope.call("exchange", now, CONSUMER, 9, "emt", *limits, *ends(*words))
+    reply = await bench.scope.call(*exchange(now, CONSUMER, 9, "emt", *limits), *ends(*words))
     found = dict(zip(started, answers(reply, len(started)), strict=True))
 
     held = {"completed": "ok", "failed": "failed", "scheduled": "retrying"}.get(name)
@@ -189,7 +189,7 @@ async def test_ended_jobs_are_settled_or_kept_whatever_a_key_is(bench: Bench, na
     # What was held is sent again, as the worker does it.
     again = [kind for kind, answer in found.items() if answer == "unrecorded"]
     words = [word for kind in again for word in settled(kind, runs[started[kind]])]
-    reply = await bench.scope.call("exchange", now, CONSUMER, 0, "emtr", 0, 0, 0, 0, *ends(*words))
+    reply = await bench.scope.call(*exchange(now, CONSUMER, 0, "emtr"), *ends(*words))
     assert answers(reply, len(again)) == [wanted[kind] for kind in again]
     assert not await orphans(bench)
     await all_end(bench, ids)
@@ -206,7 +206,7 @@ async def test_claimed_jobs_run_or_wait_whatever_a_key_is(bench: Bench, name: st
     kept = await bench.command("DUMP", key)
     await poison(bench, key)
 
-    await bench.scope.call("exchange", now, CONSUMER, 20, "emt", 100, 60_000, 10**9, 60_000)
+    await bench.scope.call(*exchange(now, CONSUMER, 20, "emt", 100, 60_000, 10**9, 60_000))
     assert not [
         line
         for line in await orphans(bench, name)
@@ -287,7 +287,7 @@ async def test_a_user_who_may_not_run_a_command_loses_no_ended_job(
     words = [word for kind, job_id in started.items() for word in settled(kind, runs[job_id])]
     now = bench.scope.now_ms()
     async with without(bench, server_url, command) as scope:
-        call = scope.call("exchange", now, CONSUMER, 0, "emt", 100, 60_000, 10**9, 60_000, *ends(*words))
+        call = scope.call(*exchange(now, CONSUMER, 0, "emt", 100, 60_000, 10**9, 60_000), *ends(*words))
         await unless_refused(call)
     assert not await orphans(bench)
     await all_end(bench, ids)
@@ -301,7 +301,7 @@ async def test_a_user_who_may_not_run_a_command_loses_no_waiting_job(
     await bench.command("HSET", f"{P}:job:{ids['fail']}", "revoked", "1")
     async with without(bench, server_url, command) as scope:
         await unless_refused(
-            scope.call("exchange", bench.scope.now_ms(), CONSUMER, 20, "em", 100, 60_000, 0, 0)
+            scope.call(*exchange(bench.scope.now_ms(), CONSUMER, 20, "em", 100, 60_000, 0, 0))
         )
     assert not await orphans(bench)
     await all_end(bench, ids)
@@ -315,7 +315,7 @@ async def test_a_full_server_refuses_an_exchange_whole(bench: Bench) -> None:
     await bench.command("CONFIG", "SET", "maxmemory", "1")
     try:
         with pytest.raises(ServerError, match="memory"):
-            await bench.scope.call("exchange", 1, CONSUMER, 20, "em", 0, 0, 0, 0, *ends(*words))
+            await bench.scope.call(*exchange(1, CONSUMER, 20, "em"), *ends(*words))
         assert not await orphans(bench)
         assert await bench.field(ids["plain"], "state") == "active"
     finally:
@@ -397,7 +397,7 @@ async def test_a_batch_survives_a_foreign_key_at_its_parents_name(bench: Bench) 
     await bench.command("RENAME", parent, "aside")
     await bench.command("SET", parent, "something else")
     words = [word for run in runs for word in settled("plain", run)]
-    reply = await bench.scope.call("exchange", runs[0][2], CONSUMER, 0, "em", 0, 0, 0, 0, *ends(*words))
+    reply = await bench.scope.call(*exchange(runs[0][2], CONSUMER, 0, "em"), *ends(*words))
     assert answers(reply, len(runs)) == ["ok"] * len(runs)
     assert reply[4] == 1
     assert await bench.command("ZCARD", f"{P}:completed") == 20

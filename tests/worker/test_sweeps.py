@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kits.bench import Bench
-from kits.exchange import answers, claims, end
+from kits.exchange import answers, claims, end, exchange
 from kits.recording import advance
 from kits.wire import assert_same_records, dump, recording
 
@@ -135,16 +135,7 @@ async def test_a_retrying_job_that_expires_frees_its_slot(bench: Bench) -> None:
     after = await bench.add(ordering=Ordering("k"))
     [run] = await bench.claim()
     reply = await bench.scope.call(
-        "exchange",
-        bench.scope.now_ms(),
-        "w",
-        1,
-        "em",
-        0,
-        0,
-        0,
-        0,
-        *end(run, "f", "3", "600", "", "", "", "", value="x"),
+        *exchange(bench.scope.now_ms(), "w", 1, "em"), *end(run, "f", "3", "600", "", "", "", "", value="x")
     )
     assert (answers(reply), claims(reply)) == (["retrying"], [])
     advance(bench.connection, 1001)

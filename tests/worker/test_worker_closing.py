@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
+from kits.exchange import sent
 from kits.worker import P, in_state, is_idle, never, quick
 
 from glidemq_core.errors import CallTimeoutError
@@ -297,7 +298,7 @@ async def test_pausing_returns_when_the_results_are_recorded(bench: Bench, conne
     call, go_on = connection.call, asyncio.Event()
 
     async def slow(function: str, *args: Any) -> Any:
-        if function == "exchange" and len(args) > 9:
+        if function == "exchange" and sent(args):
             await go_on.wait()
         return await call(function, *args)
 

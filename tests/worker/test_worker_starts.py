@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
-from kits.exchange import end
+from kits.exchange import end, exchange
 from kits.worker import P, clean, in_state, never, quick
 
 from glidemq_core.errors import RateLimitError
@@ -190,7 +190,7 @@ async def test_a_dearer_group_frees_the_slot_of_a_job_that_can_no_longer_pay(
     [run] = await bench.claim()
     stopped = end(run, "f", "2", "0", "", "", "", "", value="x")
     now = bench.scope.now_ms()
-    await bench.scope.call("exchange", now, "worker-1-0badcafe", 0, "em", 0, 0, 0, 0, *stopped)
+    await bench.scope.call(*exchange(now, "worker-1-0badcafe", 0, "em"), *stopped)
     assert await bench.field(first, "state") == "delayed"
     second = await bench.add(ordering=Ordering("k", token_bucket=TokenBucket(5, 1000)), cost=1)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kits.bench import Bench
+from kits.exchange import asked, sent
 from kits.worker import P, clean, in_state, never, quick
 
 from glidemq_core.errors import (
@@ -116,7 +117,7 @@ def lose_ends(connection: Connection) -> None:
 
     async def lossy(function: str, *args: Any) -> Any:
         reply = await call(function, *args)
-        if function == "exchange" and len(args) > 9 and args[4] != "emr":
+        if function == "exchange" and sent(args) and asked(args)[3] != "emr":
             raise CallTimeoutError("lost", command="exchange", timeout_ms=1)
         return reply
 
@@ -204,7 +205,7 @@ async def test_a_lost_claim_of_a_job_whose_end_is_not_told_yet_is_found(
         nonlocal ended
         reply = await call(function, *args)
         if function == "exchange" and not looked:
-            settles = len(args) > 9
+            settles = bool(sent(args))
             ended = ended or settles
             if settles or (ended and reply[1]):
                 raise CallTimeoutError("lost", command="exchange", timeout_ms=1)

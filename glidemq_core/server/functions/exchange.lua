@@ -8,6 +8,7 @@ end
 
 -- A request may be delayed on a connection that was given up. Once its repeat has arrived it must claim nothing: the worker
 -- has read what it owns and would not learn of more, so these jobs would wait until they count as stalled.
+local HEADER = "^" .. ("([^\31]*)\31"):rep(7) .. "([^\31]*)$"
 local REPEAT_KEPT_MS = 600000 -- how long a repeat is remembered, ms
 
 local function refuse_late(P, consumer, stamp, repeated)
@@ -25,10 +26,11 @@ local function with_errors(reply)
 end
 
 -- Broadcasts settle and claim by `settle_all` and `fill` of their own.
--- args: now, consumer, want, flags ("e" events, "m" metrics, "t" token limit shared by the queue, "r" repeated after
--- a lost reply), limiter max, limiter ms, token cap, token window ms; if runs are settled, their heads as one text, and
--- then the result or reason of each. A head: id, entry ("" list-sourced) and processedOn, each followed by 0x1f, which no id
--- may hold; then nothing for a plain success, else, parted by 0x1f, "c"|"f", attempts allowed (0 = no retry), backoff ms,
+-- args, few long ones as each costs some microseconds on its way: now, consumer, want, flags ("e" events, "m" metrics, "t"
+-- token limit shared by the queue, "r" repeated after a lost reply), limiter max, limiter ms, token cap, token window ms,
+-- parted by 0x1f; if runs are settled, their heads as one text, and their results or reasons as one. A head: id, entry (""
+-- list-sourced), processedOn, and bytes of its result or reason, each followed by 0x1f, which no id may hold; then nothing
+-- for a plain success, else, parted by 0x1f, "c"|"f", attempts allowed (0 = no retry), backoff ms,
 -- retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger header JSON ("" none), and "s" if its claim
 -- saw an ordering key or a scheduler; it ends with 0x1e.
 -- Reply: {answers, claims}, and only if one of them says something {..., why fewer claims than wanted, wait ms, outbox waits
@@ -39,14 +41,15 @@ end
 -- Claims are two texts a job, as `claim.hand_out` packs them.
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 function claim.exchange(P, args, settle_all, fill)
-  local now, flags = tonumber(args[1]), args[4]
+  local stamp, consumer, want, flags, rate_max, rate_duration, tpm_max, tpm_duration = args[1]:match(HEADER)
+  local now = tonumber(stamp)
   local batch = {
-    stamp = util.int(now), consumer = args[2], want = tonumber(args[3]), events = flags:find("e", 1, true),
-    metrics = flags:find("m", 1, true), rate_max = tonumber(args[5]), rate_duration = tonumber(args[6]),
-    tpm_max = tonumber(args[7]), tpm_duration = tonumber(args[8]), count_tokens = flags:find("t", 1, true),
+    stamp = stamp, consumer = consumer, want = tonumber(want), events = flags:find("e", 1, true),
+    metrics = flags:find("m", 1, true), rate_max = tonumber(rate_max), rate_duration = tonumber(rate_duration),
+    tpm_max = tonumber(tpm_max), tpm_duration = tonumber(tpm_duration), count_tokens = flags:find("t", 1, true),
     repeated = flags:find("r", 1, true),
   }
-  if batch.want > 0 or batch.repeated then refuse_late(P, batch.consumer, args[1], batch.repeated) end
+  if batch.want > 0 or batch.repeated then refuse_late(P, consumer, stamp, batch.repeated) end
   local answers, outbox = settle_all(P, args, now, batch)
   if batch.want <= 0 then
     if not outbox and #noted_errors == 0 then return { answers, {} } end

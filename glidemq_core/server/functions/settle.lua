@@ -1,13 +1,13 @@
 -- Settling runs that have ended. First what makes a job's end: its place in a result set, its state, its entry. Only then
 -- all that follows from it, each part guarded, so that no record can keep another from being settled.
 
-local HEADS = 9 -- argument of an exchange with the heads of settled runs; their results and reasons follow
+local HEADS, VALUES = 2, 3 -- arguments of an exchange: heads of settled runs, their results and reasons
 -- A run: the words of its head in order, its result or reason, then what is found out about it.
 local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
 local RETENTION, FALLBACKS, TOKENS, LEDGER, SEEN, VALUE = 7, 8, 9, 10, 11, 12
 local ANSWER, FIELDS, MADE, LOST, WRITTEN = 13, 14, 15, 16, 17
 
-local HEAD = "([^\31]*)\31([^\31]*)\31([^\31]*)\31([^\30]*)\30"
+local HEAD = "([^\31]*)\31([^\31]*)\31([^\31]*)\31(%d+)\31([^\30]*)\30"
 local REST = "^" .. ("([^\31]*)\31"):rep(7) .. "(.*)$"
 
 -- What a run's end depends on, read of its job. Parent and budget may be given to a job that runs already, by peers who
@@ -51,13 +51,14 @@ end
 
 -- The runs that an exchange brings, and the entries they hold. Few long arguments cost less than many short ones.
 function settle.read_runs(args)
-  local out, entries, n = {}, {}, 0
-  for id, entry, processed_on, rest in (args[HEADS] or ""):gmatch(HEAD) do
-    n = n + 1
+  local out, entries, n, values, at = {}, {}, 0, args[VALUES], 1
+  for id, entry, processed_on, bytes, rest in (args[HEADS] or ""):gmatch(HEAD) do
+    n, bytes = n + 1, tonumber(bytes)
     local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = "c", "0", "0", "", "", "", "", ""
     if rest ~= "" then outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST) end
-    out[n] = { id, entry, processed_on, outcome, attempts, backoff, retention, fallbacks, tokens, header, seen, args[HEADS + n],
-      false, false, false, false, false }
+    out[n] = { id, entry, processed_on, outcome, attempts, backoff, retention, fallbacks, tokens, header, seen,
+      values:sub(at, at + bytes - 1), false, false, false, false, false }
+    at = at + bytes
     if entry ~= "" then entries[#entries + 1] = entry end
   end
   return out, entries

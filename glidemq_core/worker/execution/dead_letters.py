@@ -48,7 +48,7 @@ class DeadLetters:
         content = envelope(
             JobRef(source.queue, job.id),
             decode_data(job.fields.get("data"), source.serializer).value,
-            failed_reason=record.value,
+            failed_reason=record.stored.decode(),
             attempts_made=to_int(job.fields.get("attemptsMade")) - 1,
             replays=count_of_replays(job.options.extra.get("replays")),
         )

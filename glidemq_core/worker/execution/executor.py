@@ -53,6 +53,8 @@ class JobExecutor:
         options = context.options
         batch = options.batch
         self._batches = BatchProcessor(processor, batch, options.concurrency) if batch is not None else None
+        #: Nothing stands between a run and its processor.
+        self._direct = not (self._in_thread or self._middleware or self._batches)
         #: on_resume continuations of jobs suspended here.
         self._continuations: dict[str, _Continuation] = {}
 
@@ -70,7 +72,11 @@ class JobExecutor:
         error: BaseException | None = None
         result: Any = None
         try:
-            result = await self._call(run)
+            if self._direct and not self._continuations:
+                run.called = True
+                result = await self._processor(run.job)
+            else:
+                result = await self._call(run)
         except asyncio.CancelledError as cancelled:
             if run.abort_reason is None and self._context.is_abandoned:
                 return None  # cancelled with its event loop, the job has not failed: it runs again as stalled
@@ -83,7 +89,9 @@ class JobExecutor:
             return None
         # From here on an abort comes too late: the end stands.
         run.ended = True
-        return await self._end(run, result, error)
+        if error is not None or run.abort_reason is not None or run.requests or run.controls:
+            return await self._end(run, result, error)
+        return await self._completed(run, result)
 
     async def end_without_processor(self, run: JobRun) -> SettleRecord | None:
         """End the run of a processor that swallows its cancellation; what it still does counts for nothing."""
@@ -158,12 +166,13 @@ class JobExecutor:
                 f"the processor called job.{name}() and did not await it, so it did nothing",
                 hint=f"write 'await job.{name}(...)'",
             )
-        if error is None:
-            try:
-                return completed(run, result)
-            except GlideMQError as bad_result:
-                error = bad_result
-        return await self._failure(run, error)
+        return await (self._completed(run, result) if error is None else self._failure(run, error))
+
+    async def _completed(self, run: JobRun, result: Any) -> SettleRecord:
+        try:
+            return completed(run, result)
+        except GlideMQError as bad_result:
+            return await self._failure(run, bad_result)
 
     async def _failure(self, run: JobRun, error: BaseException) -> SettleRecord:
         limiter = self._context.options.limiter

@@ -34,12 +34,12 @@ _LONGEST_BACKOFF_MS = 2**41
 
 @dataclass(slots=True)
 class SettleRecord:
-    """One finished run on its way to the server: `head` and `value` are what the exchange function takes."""
+    """One finished run on its way to the server: `head` and `stored` are what the exchange function takes."""
 
     run: JobRun
     head: str
     #: Result as stored, or the reason of the failure.
-    value: str
+    stored: bytes
     tokens: int = 0
     result: Any = None
     error: BaseException | None = None
@@ -50,18 +50,18 @@ class SettleRecord:
 def completed(run: JobRun, result: Any) -> SettleRecord:
     """Build the record of a successful run. Raises SerializationError, PayloadTooLargeError for a bad result."""
     job = run.job
-    text = payload.encode_result(result, job._context.serializer)
+    fields = job.fields
+    stored = payload.encode_result(result, job._context.serializer).encode()
     rule = ""
-    if job.fields.get("opts", b"{}") != b"{}":
+    if fields.get("opts", b"{}") != b"{}":
         rule = retention_rule(job.options.remove_on_complete)
-    ledger = ledger_head(run) if run.reported or _has_history(job.fields) else ""
-    tokens = reported_tokens(run)
-    seen = _seen(job.fields)
+    ledger = ledger_head(run) if run.reported or _has_history(fields) else ""
+    tokens, seen = reported_tokens(run), _seen(fields)
     if rule or ledger or tokens or seen:
-        head = settle_head(run, "c", "0", "0", rule, "", str(tokens or ""), ledger, seen)
+        head = settle_head(run, stored, "c", "0", "0", rule, "", str(tokens or ""), ledger, seen)
     else:
-        head = settle_head(run)
-    return SettleRecord(run, head, text, tokens, result=result)
+        head = settle_head(run, stored)
+    return SettleRecord(run, head, stored, tokens, result)
 
 
 async def failed(
@@ -79,8 +79,10 @@ async def failed(
     elif options.backoff is not None and allowed > job.attempts_made + 1:
         backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
     tokens = reported_tokens(run)
+    stored = reason.encode()
     head = settle_head(
         run,
+        stored,
         "f",
         str(allowed),
         str(backoff),
@@ -91,13 +93,13 @@ async def failed(
         _seen(job.fields),
     )
     ran_ms = max(0, job._context.now_ms() - run.started_ms)
-    return SettleRecord(run, head, reason, tokens, error=error, duration_ms=ran_ms)
+    return SettleRecord(run, head, stored, tokens, error=error, duration_ms=ran_ms)
 
 
-def settle_head(run: JobRun, *words: str) -> str:
+def settle_head(run: JobRun, stored: bytes, *words: str) -> str:
     """Write the head of a run that has ended, as the exchange function takes it; without words, of a plain success."""
     rest = "\x1f".join(words)
-    return f"{run.job.id}\x1f{run.entry}\x1f{run.processed_on}\x1f{rest}\x1e"
+    return f"{run.job.id}\x1f{run.entry}\x1f{run.processed_on}\x1f{len(stored)}\x1f{rest}\x1e"
 
 
 def _seen(fields: Mapping[str, bytes]) -> str:

@@ -122,7 +122,7 @@ class Runner:
             context.promotion.ring()
         job.fields["state"] = b"delayed" if runs_again else b"failed"
         job.fields["attemptsMade"] = str(job.attempts_made + 1).encode()
-        job.fields["failedReason"] = record.value.encode()
+        job.fields["failedReason"] = record.stored
         if context.options.log_errors:
             _log_failure(record, runs_again=runs_again)
         if answer == "failed":
@@ -141,7 +141,7 @@ def _log_failure(record: SettleRecord, *, runs_again: bool) -> None:
         " ".join(job.name.split())[:_WORDS],
         job.attempts_made,
         ", runs again" if runs_again else "",
-        " ".join(record.value.split())[:_WORDS],
+        " ".join(record.stored.decode().split())[:_WORDS],
         exc_info=(type(error), error, raised) if error is not None and raised is not None else None,
         extra={"job": str(job.ref), "attempt": job.attempts_made, "duration_ms": record.duration_ms},
     )
