@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -24,15 +23,14 @@ from ..options.middleware import AddRequest, everywhere
 from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
+from ..wire.replies import as_text
 from .adding.around import Outcome, Snapshot, add_all_through, add_through
 from .adding.links import ChildLink, link_child, parent_keys, refused_error, unless_left
-from .adding.records import PLAIN, Record, encode_job
+from .adding.records import BATCH, BATCH_BYTES, Record, add_records, encode_job
+from .adding.sharing import SharedAdds
 from .registry import register_queue
 from .snapshot import JobSnapshot
 
-#: Jobs a server call: large enough to be fast, small enough not to hold the server for long.
-BATCH = 250
-BATCH_BYTES = 4_000_000
 #: Jobs of one bulk add that go through middleware at the same time.
 _THROUGH = 4 * BATCH
 #: Calls of one bulk add at the same time: one that the server works on, others on their way to it or back.
@@ -44,21 +42,6 @@ OnDuplicate = Literal["skip", "raise"]
 _Encoded = tuple[int, Record, JobOptions]
 
 _DEFAULTS = QueueOptions()
-
-
-async def add_records(
-    context: QueueContext, now_ms: int, events: bool, records: Sequence[Record]
-) -> list[list[bytes]]:
-    """Send encoded jobs in one call; answers one status per job, in order."""
-    head = (now_ms, "1" if events else "")
-    if all(not record[0] and record[3:] == PLAIN for record in records):
-        words = [word.encode() for record in records for word in record[1:3]]
-        lengths = ",".join([str(len(word)) for word in words])
-        ids: bytes = await context.call("add_plain", *head, len(records), lengths, b"".join(words))
-        return [[b"ok", job_id] for job_id in ids.split(b",")]
-    packed = [(name, data, json.dumps([job_id, *rest])) for job_id, name, data, *rest in records]
-    answers: list[list[bytes]] = await context.call("add", *head, *(word for job in packed for word in job))
-    return answers
 
 
 class _Batches:
@@ -100,6 +83,9 @@ class _Batches:
             batch, call = self._under_way[0]
             answers = await call
             self._under_way.popleft()
+            while len(answers) < len(batch):
+                rest = [record for _, record, _ in batch[len(answers) :]]
+                answers += await add_records(self._context, self._now_ms, self._events, rest)
             for (place, record, options), answer in zip(batch, answers, strict=True):
                 try:
                     self._results[place] = _added(self._context, self._now_ms, record, options, answer)
@@ -248,10 +234,10 @@ async def _add(
     if options.parent is not None:
         _check_parent_slot(context, options.parent, cross_slot)
     record = encode_job(context, name, data, options, compression=settings.compression)
-    now_ms = context.now_ms()
     if options.parent is None:
-        [answer] = await add_records(context, now_ms, settings.events, [record])
+        now_ms, answer = await SharedAdds.of(context, settings.events).add(record)
     else:
+        now_ms = context.now_ms()
         link = await link_child(context, options.parent, record)
         record = link.record
         async with unless_left(link):
@@ -290,6 +276,8 @@ def _added(
             cost=options.cost or 1,
             capacity=0.0,
         )
+    if status == b"error":
+        raise context.connection.server_error("add", context.keys.root, as_text(answer[1]))
     if status == b"refused":
         raise refused_error(options.parent, answer[1].decode("utf-8", "replace"))
     return created_job(context, now_ms, record, options, answer[1]) if status == b"ok" else None

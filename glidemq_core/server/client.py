@@ -363,6 +363,10 @@ class ResilientClient:
             return ServerUnavailableError(f"the connection to {address} was lost", address=address)
         return problem
 
+    def translated(self, text: str, words: Words, key: str) -> GlideMQError:
+        """Return the error that the driver's own of this text would be."""
+        return self._translated(self._driver.GlideError(text), words, key)
+
     def _translated(self, error: Exception, words: Sequence[str | bytes], key: str | None) -> GlideMQError:
         translated: GlideMQError = self._driver.translate(
             error,

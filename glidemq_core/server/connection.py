@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
-from ..errors import PermissionDeniedError, ServerError, UnsupportedServerError
+from ..errors import GlideMQError, PermissionDeniedError, ServerError, UnsupportedServerError
 from ..options.fields import UNSET, Unset
 from ..records import ServerInfo
 from . import functions
@@ -121,6 +121,10 @@ class Connection:
         for words in sent:
             self._check_allowed(words)
         return await self._client.pipeline(sent)
+
+    def server_error(self, function: str, key: str, text: str) -> GlideMQError:
+        """Return the error for what a function answers that the server said of a part of its work."""
+        return self._client.translated(text, fcall_words("FCALL", function, key, ()), key)
 
     async def ping(self) -> timedelta:
         """Measure one round trip."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from ..errors import ClosedError, JobLostError, JobNotFoundError
@@ -24,6 +24,8 @@ class QueueContext:
     connection: Connection
     keys: QueueKeys
     serializer: Serializer = JSON_SERIALIZER
+    #: What calls that are under way through this context share.
+    shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def queue(self) -> str:

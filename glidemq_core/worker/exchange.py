@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ..errors import GlideMQError, RateLimitError
-from ..jobs.add import BATCH, BATCH_BYTES
+from ..jobs.adding.records import BATCH, BATCH_BYTES
 from ..server.retry import LOST_REPLY, RETRY_WAITS, Backoff, is_server_trouble
 from .context import WorkerContext
 from .exchange_call import Claim, ExchangeReply, UnexpectedReplyError, call_exchange, load_claims, owned

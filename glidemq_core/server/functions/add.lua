@@ -147,7 +147,8 @@ end
 -- than many.
 -- args: now, events ("1"/""), number of jobs, lengths in bytes of each job's name and data, parted by commas, and
 -- these texts as one.
--- Reply: the ids in order, parted by commas.
+-- Reply: the ids in order, parted by commas; fewer than jobs if one was refused, which neither it nor those behind it were
+-- added for. An error if it was the first.
 register("add_plain", {}, function(P, args)
   local now, with_events, count, lengths, texts = tonumber(args[1]), args[2] == "1", tonumber(args[3]), args[4], args[5]
   local id = jobs.take_ids(P, count, now) - count
@@ -160,9 +161,15 @@ register("add_plain", {}, function(P, args)
     at, id = data_at + data_bytes, id + 1
     local text = exact and util.int(id) or jobs.next_id(P, now)
     -- The entry first: if the stream refuses it, no record is left that nothing refers to.
-    call("XADD", stream, "*", "jobId", text, "name", name)
-    call("HSET", job .. text, "id", text, "name", name, "data", data, "opts", "{}", "timestamp", stamp,
-      "attemptsMade", "0", "delay", "0", "priority", "0", "maxAttempts", "0", "state", "waiting")
+    local answer = try("XADD", stream, "*", "jobId", text, "name", name)
+    if type(answer) ~= "table" then
+      answer = try("HSET", job .. text, "id", text, "name", name, "data", data, "opts", "{}", "timestamp", stamp,
+        "attemptsMade", "0", "delay", "0", "priority", "0", "maxAttempts", "0", "state", "waiting")
+    end
+    if type(answer) == "table" then
+      if #ids == 0 then error(answer) end
+      break
+    end
     if with_events then events.emit(P, "added", text, "name", name) end
     ids[#ids + 1] = text
   end
@@ -170,13 +177,20 @@ register("add_plain", {}, function(P, args)
 end)
 
 -- args: now, events ("1"/""), then per job: name, data, its options packed.
--- Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"} | {"refused", error}, in order.
+-- Reply: per job {"ok", id} | {"skipped"} | {"duplicate"} | {"cost"} | {"refused", error at the parent elsewhere} |
+-- {"error", text} if there are several (one alone: an error), in order.
 -- A refused job leaves nothing behind; the others are stored.
 register("add", {}, function(P, args)
   local now, with_events, out = tonumber(args[1]), args[2] == "1", {}
   runs.check_places(P)
+  if #args == 5 then return { { jobs.add_packed(P, now, with_events, args[3], args[4], args[5]) } } end
   for i = 3, #args, 3 do
-    out[#out + 1] = { jobs.add_packed(P, now, with_events, args[i], args[i + 1], args[i + 2]) }
+    local well, status, more = pcall(jobs.add_packed, P, now, with_events, args[i], args[i + 1], args[i + 2])
+    if well then
+      out[#out + 1] = { status, more }
+    else
+      out[#out + 1] = { "error", type(status) == "table" and status.err or tostring(status) }
+    end
   end
   return out
 end)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ...jobs.add import add_records
-from ...jobs.adding.records import encode_job
+from ...jobs.adding.records import add_records, encode_job
 from ...options.job import JobOptions, JobRef
 from ...records.failures import count_of_replays, envelope
 from ...server.context import QueueContext
