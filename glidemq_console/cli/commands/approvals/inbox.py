@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ....text.format import UNKNOWN, age, byte_size, clock, count, countdown, plural
 from ... import options
+from ...notices.watching import Telling, approval_object, channels_of
 from ...options import option
-from ...program import command, unless
+from ...program import command, require, unless
+from ...serving.ends import until_terminated
 from ...session import Session
 
 if TYPE_CHECKING:
@@ -26,12 +28,29 @@ async def approvals(
     limit: Annotated[int, option("--limit", "N", "Jobs at most.", min=1, max=10_000)] = 500,
     max_bytes: options.MaxBytes = None,
     watch: options.Watching = None,
+    on_new: Annotated[
+        str | None,
+        option("--on-new", "COMMAND", "Run it when a job begins to wait; its review is JSON on stdin."),
+    ] = None,
+    webhook: Annotated[str | None, option("--webhook", "URL", "Post the same to a URL.")] = None,
 ) -> None:
-    """List the jobs that wait for a person, the most urgent first."""
+    """List the jobs that wait for a person, the most urgent first.
+
+    With `--on-new` or `--webhook` each suspension is told once, those too that wait already; unless on a terminal or
+    with `--json` the list itself is left out. GLIDEMQ_WEBHOOK_SECRET signs what is posted.
+    """
     wanted = options.merged(names, queue)
+    channels = channels_of(on_new, webhook)
+    require(not channels or watch, "--on-new and --webhook need --watch DUR")
     found, complete = await session.chosen_queues(wanted)
     view = await session.watch()
     cut = DEFAULT_BYTES if max_bytes is None else max_bytes
+    if channels and watch is not None:
+        listed = session.json or session.out.stdout_is_tty
+        show = (lambda inbox: _show(session, inbox, complete)) if listed else None
+        telling = Telling(session, channels, limit=limit, max_bytes=max_bytes, show=show)
+        await until_terminated(telling.run(view, wanted, found, watch))
+        return
 
     async def once() -> None:
         known = wanted or tuple(sorted({*found, *await view.known()}))
@@ -85,14 +104,6 @@ def _payload(data: Any) -> str:
     if data is None or isinstance(data, str):
         return data or ""
     return json.dumps(data, ensure_ascii=False, default=str)
-
-
-def approval_object(session: Session, shown: Approval) -> dict[str, Any]:
-    """Make the Approval object; `masked` counts the secrets that are hidden in payload, draft and tool calls."""
-    from glidemq_console.text.safe import mask_review
-    from glidemq_core.records import to_json
-
-    return mask_review(to_json(shown), session.out.reveal)
 
 
 def _arguments(session: Session, call: ToolCall) -> str:

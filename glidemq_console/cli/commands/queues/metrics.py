@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from typer import BadParameter, Option
 from ... import options
 from ...options import option
 from ...program import command, require, unless
+from ...serving.ends import until_terminated
 from ...serving.http import Answer, listen
 from ...session import Session
 
@@ -94,7 +94,7 @@ async def metrics(
     await exporter.read()  # what ends from here on is counted
     searching = None if wanted else asyncio.create_task(_search(watch))
     try:
-        await _serve(session, exporter, address)
+        await until_terminated(_serve(session, exporter, address))
     finally:
         if searching is not None:
             searching.cancel()
@@ -116,7 +116,7 @@ async def _search(watch: Watch) -> None:
 
 
 async def _serve(session: Session, exporter: Exporter, address: Address) -> None:
-    """Answer scrapers until SIGTERM; Ctrl-C ends the command as any other."""
+    """Answer scrapers."""
     from glidemq_core.errors import GlideMQError
     from glidemq_core.server.url import format_address
     from glidemq_core.watch.metrics.exporter import unreachable
@@ -143,14 +143,12 @@ async def _serve(session: Session, exporter: Exporter, address: Address) -> None
         told(problem)
         return Answer(status, shown.encode(), CONTENT_TYPE)
 
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     server = await listen(respond, address.host, address.port, "--listen [HOST:]PORT")
     try:
         at = server.sockets[0].getsockname()[:2]
         session.out.note(f"figures at http://{format_address(at)}/metrics")
         if not ipaddress.ip_address(at[0].partition("%")[0]).is_loopback:
             session.out.note("whoever reaches this address reads the names and figures of all queues")
-        await ended.wait()
+        await asyncio.Event().wait()
     finally:
         server.close()
