@@ -10,7 +10,7 @@ from .ai.streams.chunks import append_chunk
 from .ai.usage.report import UsageKeywords, report_tokens, report_usage
 from .errors import JobStateError
 from .jobs import control
-from .jobs.active_run import ActiveRun, ControlCall, RunCalls
+from .jobs.active_run import NO_RESOURCES, ActiveRun, ControlCall, RunCalls
 from .jobs.read import get_children_values, get_parents
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .jobs.wait import wait_for_result, wait_until_finished
@@ -117,6 +117,11 @@ class Job(JobSnapshot[DataT, ResultT]):
     def aborted(self) -> bool:
         """Whether this run should stop: revoked, aborted, timed out or closing by force."""
         return self._run is not None and self._run.aborted
+
+    @property
+    def resources(self) -> Mapping[str, Any]:
+        """What the lifespan of the worker that runs it holds open; empty without one."""
+        return NO_RESOURCES if self._run is None else self._run.resources
 
     async def wait_aborted(self) -> None:
         """Return when this run should stop."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Mapping, Sequence
 from itertools import count
-from types import TracebackType
-from typing import Any, NoReturn, Protocol, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from ..errors import GlideMQError
 from ..options.fields import Duration, Instant
@@ -14,6 +14,9 @@ from ..records import Signal, Usage
 from ..server.retry import is_outage, retry_through_outage
 
 T = TypeVar("T")
+
+#: What the jobs of a worker without a lifespan have.
+NO_RESOURCES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class RunCalls:
@@ -131,6 +134,8 @@ class ActiveRun(Protocol):
     """The latest usage it has reported."""
     first_chunk_at: float | None
     """When it appended its first chunk, s of the monotonic clock."""
+    resources: Mapping[str, Any]
+    """What the lifespan of the worker holds open."""
     shared: bool
     """Whether other subscriptions run the same job: its calls are then made as from outside of a run."""
 

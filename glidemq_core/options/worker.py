@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -26,6 +27,17 @@ from .types import Batch, OptionsT, RateLimit, TokenLimit, check_names, field_na
 
 #: Called with the number of the failed attempt (1 first) and its error; answers how long to wait.
 BackoffStrategy = Callable[[int, BaseException], Duration | Awaitable[Duration]]
+
+
+#: Gets the worker; its context manager is entered before the first job and left after the last.
+LifespanFunction = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+
+
+def _lifespan(value: Any, option: str) -> LifespanFunction:
+    if not callable(value):
+        refuse(option, value, "a function of the worker")
+    function: LifespanFunction = value
+    return function
 
 
 def _strategies(value: Any, option: str) -> dict[str, BackoffStrategy]:
@@ -95,6 +107,7 @@ class WorkerOptions:
     middleware: Option[Iterable[Middleware] | None, tuple[Middleware, ...]] = Option(
         middleware_for("run"), ()
     )
+    lifespan: Option[LifespanFunction | None, LifespanFunction | None] = Option(_lifespan)
 
 
 class WorkerKeywords(TypedDict, total=False):
@@ -118,6 +131,7 @@ class WorkerKeywords(TypedDict, total=False):
     grace: Duration | None
     log_errors: bool | None
     middleware: Iterable[Middleware] | None
+    lifespan: LifespanFunction | None
 
 
 def override_options(kind: type[OptionsT], options: OptionsT | None, keywords: Mapping[str, Any]) -> OptionsT:

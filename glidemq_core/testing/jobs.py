@@ -13,7 +13,7 @@ from ..ai.streams.chunks import encode_chunk
 from ..ai.usage.report import UsageKeywords, read_report
 from ..errors import JobStateError, WaitingChildrenError
 from ..job import Job
-from ..jobs.active_run import ControlCall
+from ..jobs.active_run import NO_RESOURCES, ControlCall
 from ..options.fields import UNSET, Unset
 from ..options.job import JobKeywords, JobRef, job_options
 from ..records import Usage
@@ -152,6 +152,7 @@ def make_job(
     decision: Literal["approve", "reject"] | None = None,
     decision_data: Any | Unset = UNSET,
     by: str = "tester",
+    resources: Mapping[str, Any] | None = None,
     **options: Unpack[JobKeywords],
 ) -> RecordedJob:
     """Make a job to call a processor with: `await process(make_job("answer", {...}))`.
@@ -164,6 +165,7 @@ def make_job(
         decision: what a person decided, as `job.decision` tells it; its signal comes last.
         decision_data: payload as edited by that person.
         by: who decided.
+        resources: what the lifespan of a worker would hold open, as `job.resources`.
         options: those of `Queue.add`.
 
     Raises:
@@ -194,7 +196,9 @@ def make_job(
     if chosen.ordering is not None:
         fields["groupKey"] = chosen.ordering.key
     context = QueueContext(cast("Connection", _NoServer()), QueueKeys("test", queue), JSON_SERIALIZER)
-    return RecordedJob(context, fields["id"], {key: value.encode() for key, value in fields.items()})
+    job = RecordedJob(context, fields["id"], {key: value.encode() for key, value in fields.items()})
+    cast("JobRun", job._run).resources = NO_RESOURCES if resources is None else resources
+    return job
 
 
 def _decided(decision: str, encoded: str, data: Any, by: str, now_ms: int) -> dict[str, Any]:

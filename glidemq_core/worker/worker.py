@@ -25,6 +25,7 @@ from .events import EventSource, WorkerEvents
 from .exchange import Exchange
 from .execution.dead_letters import DeadLetters
 from .execution.executor import JobExecutor
+from .execution.lifespan import Lifespan
 from .execution.run import JobRun
 from .execution.runner import Runner
 from .execution.threads import Processor, SyncJob
@@ -61,6 +62,8 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
         log_errors: log failed attempts to `glidemq.worker` (extras `job`, `attempt`, `duration_ms`), and errors while
             nobody listens to `error`.
         middleware: code around every run, outermost first.
+        lifespan: `f(worker)` gives an async context manager, entered before the first job and left after the last; its
+            mapping is `job.resources`.
         options: the same set as one object; a keyword beside it wins.
     """
 
@@ -141,6 +144,7 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
         self._state = "new"
         self._paused = asyncio.Event()
         self._closed = asyncio.Event()
+        self._lifespan = Lifespan(lambda error: self._events.emit("error", error), self.close)
 
     # Life ----------------------------------------------------------------------------------------------------
 
@@ -153,8 +157,10 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
         self._state = "starting"
         try:
             self._assemble(await self.context())
+            await self._lifespan.enter(self.options.lifespan, self)
             await self._maintenance.start()
         except BaseException as error:
+            await self._lifespan.leave()
             self._state, self._failure = "closed", error
             self._ready.set()
             self._closed.set()
@@ -186,7 +192,9 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
         )
         outbox = Outbox(queue, context.report)
         self._dead_letters = DeadLetters(context)
-        self._runner = Runner(context, JobExecutor(context, self.processor, outbox), self._dead_letters)
+        self._runner = Runner(
+            context, JobExecutor(context, self.processor, outbox), self._dead_letters, self._lifespan
+        )
         self._idle_wait = IdleWait(context)
         self._exchange = Exchange(context, self._runner, outbox, self._idle_wait)
         self._maintenance = Maintenance(context, self._exchange, outbox)
@@ -269,6 +277,7 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
                     run.task.cancel()  # it still tries to record how it ended
             await self._dead_letters.flush()
             await self._maintenance.stop()
+            await self._lifespan.leave()
 
     def _run_tasks(self) -> set[asyncio.Task[None]]:
         """Tasks of the jobs that run now, but for the one that asks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
@@ -16,7 +16,7 @@ from ...errors import (
     WaitingChildrenError,
 )
 from ...job import Job
-from ...jobs.active_run import ControlCall, RunCalls
+from ...jobs.active_run import NO_RESOURCES, ControlCall, RunCalls
 from ...options.fields import Duration, Instant, deliberate_ms, refuse, to_epoch_ms, to_ms
 from ...records import Signal, Usage
 from ...wire.keys import PRIORITY_STEP
@@ -88,6 +88,7 @@ class JobRun:
     context: contextvars.Context = field(init=False)
     #: Gets the settle record, or None when the run has ended by a call of its own.
     on_end: Callable[..., None] = field(init=False)
+    resources: Mapping[str, Any] = field(default_factory=lambda: NO_RESOURCES)
     #: The job is a message of a broadcast, whose hash is shared: it bears no mark of this run.
     shared: bool = False
     task: asyncio.Task[None] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from ..exchange_call import Claim
 from .dead_letters import DeadLetters
 from .error_facts import of_processor
 from .executor import JobExecutor
+from .lifespan import Lifespan
 from .outcome import SettleRecord, lost_error
 from .run import JobRun
 
@@ -29,14 +29,15 @@ logger = logging.getLogger("glidemq.worker")
 class Runner:
     """Starts claimed jobs, hands in their results, and emits what became of them."""
 
-    def __init__(self, context: WorkerContext, executor: JobExecutor, dead_letters: DeadLetters) -> None:
+    def __init__(
+        self, context: WorkerContext, executor: JobExecutor, dead_letters: DeadLetters, lifespan: Lifespan
+    ) -> None:
         self._context = context
         self._executor = executor
         self._dead_letters = dead_letters
         self._drained = False
         self._closing = False
-        #: Every run begins with a copy of what was set when the worker started.
-        self._variables = contextvars.copy_context()
+        self._lifespan = lifespan
         #: Tasks that end the jobs of processors which ignore their cancellation.
         self._giving_up: set[asyncio.Task[None]] = set()
 
@@ -63,7 +64,7 @@ class Runner:
         claim.fields["state"] = b"active"
         claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
         context.running[claim.job_id] = run
-        run.context = self._variables.copy()
+        run.context, run.resources = self._lifespan.variables.copy(), self._lifespan.resources
         if self._closing:
             run.abort("closing")
         else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         """What type checkers know of a `SyncJob`: the attributes of a job, and its methods without `await`."""
 
         aborted: bool
+        resources: Mapping[str, Any]
         discarded: bool
 
         def refresh(self) -> None: ...
