@@ -25,10 +25,10 @@ from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
 from .model.snapshot import Snapshot, settle_link
-from .model.trail import Trail
 from .model.trouble import TroubleWords
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
+from .runtime.navigation import Navigation
 from .runtime.resilient_app import ResilientApp
 from .runtime.type_ahead import TypeAhead
 from .screens.command_line import CommandLine
@@ -36,7 +36,7 @@ from .screens.commands import parse
 from .screens.frame import ConsoleScreen, is_too_small
 from .screens.links import destination, following
 from .screens.registry import ACTIONS, bindings, in_scope
-from .screens.table import PAGES, SCREENS, make
+from .screens.table import SCREENS, make
 from .text.ascii_fallback import ascii_filter
 from .text.format import plural
 from .text.safe import clean, short
@@ -91,9 +91,7 @@ class ConsoleApp(ResilientApp):
         self.trouble_words = TroubleWords()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
-        self._trail = Trail()
-        #: Calls of `go` whose target is still to be opened.
-        self._going = 0
+        self._navigation = Navigation(self, self._arrived)
         self._typed_ahead = TypeAhead(self)
         self._ascii_filter = ascii_filter(config.ascii_glyphs)
         self._themes = load_themes()
@@ -234,30 +232,11 @@ class ConsoleApp(ResilientApp):
         return None
 
     def go(self, name: str, target: object = None) -> None:
-        """Go to a screen, and there to a queue, a job or what else it shows.
+        self._navigation.go(name, target)
 
-        Pages that were left open there would hide the target: they are closed. Without a target they stay.
-        """
-        self._going += 1
-        origin = self.current_mode
-        if origin != name:
-            self.switch_mode(name)
-
-        def open_target() -> None:
-            try:
-                if target is not None:
-                    while len(self.screen_stack) > 1 and isinstance(self.screen, ConsoleScreen):
-                        self.pop_screen()
-                    if isinstance(self.screen, ConsoleScreen):
-                        self.screen.open(target)
-                self._show_held(origin)
-                if origin != name:
-                    self._trail.note(origin, name, len(self.screen_stack))
-            finally:
-                self._going -= 1
-            self.set_interests()
-
-        self.call_after_refresh(open_target)
+    def _arrived(self, left: str) -> None:
+        self._show_held(left)
+        self.set_interests()
 
     def _show_held(self, left: str) -> None:
         """Say on another screen what is still to be sent."""
@@ -267,25 +246,17 @@ class ConsoleApp(ResilientApp):
 
     @property
     def is_going(self) -> bool:
-        return self._going > 0
+        return self._navigation.is_going
+
+    @property
+    def crumbs(self) -> Sequence[str]:
+        return self._navigation.crumbs()
 
     def back(self) -> None:
-        """Return to where one came from: the screen below, the tab before, at last the first tab."""
-        self.call_after_refresh(self._show_held, self.current_mode)
-        depth = len(self.screen_stack)
-        origin = self._trail.back_from(self.current_mode, depth)
-        is_page = depth > 1 and isinstance(self.screen_stack[-2], ConsoleScreen)
-        if is_page:
-            self.pop_screen()
-        if origin is not None:
-            self.switch_mode(origin)
-        elif is_page:
-            return
-        elif self.current_mode != SCREENS[0].name:
-            self.switch_mode(SCREENS[0].name)
+        self._navigation.back()
 
     def open_page(self, name: PageName, ref: JobRef) -> None:
-        self.push_screen(make(*PAGES[name], ref))
+        self._navigation.open_page(name, ref)
 
     def show_message(self, text: str, token: str = "foreground") -> None:
         screen = self.console_screen

@@ -63,6 +63,10 @@ class Console(Protocol):
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows."""
 
+    @property
+    def crumbs(self) -> Sequence[str]:
+        """The words of the way to the screen on top."""
+
     def back(self) -> None:
         """Return to where one came from."""
 

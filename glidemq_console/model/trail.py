@@ -1,37 +1,63 @@
-"""Where one came from: the way back through tabs and pages, for `esc`."""
+"""Where one came from: the way back through tabs and pages, and the breadcrumb of the way here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
 
 #: Steps remembered; the oldest are forgotten first.
 MOST = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A move from one tab to another. `depth` is how many screens the tab held on arrival."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A tab with the pages that lie over it."""
 
-    origin: str
-    target: str
-    depth: int
+    tab: str
+    #: Pages by name and the job they are about, the one on top last.
+    pages: tuple[tuple[str, JobRef], ...] = ()
+    #: What the tab was opened for, to open it again.
+    spot: object = None
+    #: A word each for the tab and its pages.
+    crumbs: tuple[str, ...] = ()
 
 
 class Trail:
-    """The moves between tabs that `esc` takes back, the newest last."""
+    """The places that one came through, the newest last."""
 
     def __init__(self) -> None:
-        self._steps: list[Step] = []
+        #: Each with whether a link led on from it, and not a tab key.
+        self._places: list[tuple[Place, bool]] = []
 
-    def note(self, origin: str, target: str, depth: int) -> None:
-        self._steps = [*self._steps, Step(origin, target, depth)][-MOST:]
+    def leave(self, place: Place, *, linked: bool) -> None:
+        """Remember a place that is left, by a link to something it shows or to another tab."""
+        self._places = [*self._places, (place, linked)][-MOST:]
 
-    def back_from(self, mode: str, depth: int) -> str | None:
-        """Take back the move that led here, if the screen on top is the one that it opened.
+    def back(self) -> Place | None:
+        """Take back the latest move; None when nothing is remembered."""
+        return self._places.pop()[0] if self._places else None
 
-        Returns:
-            The tab it came from; None when a page was opened since, or nothing is remembered.
-        """
-        if not self._steps or self._steps[-1].target != mode or depth > self._steps[-1].depth:
-            return None
-        return self._steps.pop().origin
+    def crumbs(self, here: Place) -> list[str]:
+        """Return the words of the way here from the tab that a key led to last."""
+        chain = [here]
+        for place, linked in reversed(self._places):
+            if not linked:
+                break
+            chain.append(place)
+        path: list[str] = []
+        for place in reversed(chain):
+            if not path and place.crumbs[:1] != (place.tab,):
+                path.append(place.tab)
+            known = _overlap(path, place.crumbs)
+            path += place.crumbs[known:]
+        return path
+
+
+def _overlap(path: Sequence[str], crumbs: Sequence[str]) -> int:
+    """Return how many of the first crumbs stand at the end of the path already."""
+    sizes = range(min(len(path), len(crumbs)), 0, -1)
+    return next((size for size in sizes if list(path[-size:]) == list(crumbs[:size])), 0)

@@ -67,6 +67,14 @@ class BlankScreen(Screen[None]):
     def open(self, target: object) -> None:
         """Show something: a queue's name, a job, or what else this screen is about."""
 
+    def spot(self) -> object:
+        """What `open` shows again when one comes back; None where there is nothing to open."""
+        return None
+
+    def crumb(self) -> str:
+        """Its word in the breadcrumb, safe to draw."""
+        return self.TAB
+
     def status(self, snapshot: Snapshot) -> Parts:
         """Words at the right of the status line, such as what is listed."""
         return []

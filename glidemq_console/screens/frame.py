@@ -148,6 +148,7 @@ class ConsoleScreen(BlankScreen):
         else:
             self.query_one("#lost", PartsView).show(self._before_data(snapshot, now))
         self.show_keys()
+        self.query_one("#rule", Rule).show(self._way())
         self._show_status(snapshot, now)
         if self.is_too_small:
             self.query_one("#too-small", PartsView).show(self._too_small_lines(now))
@@ -166,6 +167,11 @@ class ConsoleScreen(BlankScreen):
         else:
             self.query_one("#tabs", TabBar).show(tabs, self.TAB)
             self.query_one("#trouble", LinkBar).show(entries, sums)
+
+    def _way(self) -> str:
+        """The breadcrumb; empty where a tab key led here."""
+        crumbs = self.console.crumbs
+        return " › ".join(crumbs) if len(crumbs) > 1 else ""
 
     def _needed(self) -> str:
         size = self.app.size
@@ -205,6 +211,8 @@ class ConsoleScreen(BlankScreen):
             left = [Styled(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
         elif snapshot.trouble is not None:
             left = [Styled(short(snapshot.trouble, 200), "warning")]
+        elif self.has_class("-low") and (way := self._way()):
+            left = [dim(way)]
         right = self.status(snapshot) if snapshot.has_data else []
         if self._held is not None:
             still = f"held still {fmt.duration(max(0, now - self._held_at))}"

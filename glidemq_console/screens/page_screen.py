@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from ..actions.protocols import PageName
 from .blank import BlankScreen
 from .frame import ConsoleScreen
 
@@ -20,6 +21,8 @@ class PageScreen(ConsoleScreen):
     """A page over another screen; `[` and `]` show its siblings in the list below."""
 
     IS_PAGE = True
+    #: Its name in the table of pages.
+    PAGE: ClassVar[PageName]
 
     def __init__(self, ref: JobRef) -> None:
         super().__init__()

@@ -42,17 +42,82 @@ async def test_enter_on_a_queue_shows_its_jobs_and_not_the_page_left_open_of_ano
         assert context.job.queue == "beta"
 
 
-async def test_a_tab_key_returns_to_the_page_that_was_left(connection: Connection, server_url: str) -> None:
+async def test_a_tab_key_leaves_no_page_above_and_minus_returns_to_it(
+    connection: Connection, server_url: str
+) -> None:
     await fail_one(Queue("alpha", connection))
     async with console(server_url) as pilot:
         await shows_queue(pilot, "alpha")
         await on_jobs(pilot, "failed", 1)
         await pilot.press("enter")
         await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+        job = pilot.app.screen.ref  # type: ignore[attr-defined]
 
         await pilot.press("1", "2")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+        assert len(pilot.app.screen_stack) == 1
 
+        await pilot.press("-")
+        await eventually(lambda: isinstance(pilot.app.screen, QueuesScreen))
+        await pilot.press("-")
         await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+        assert pilot.app.screen.ref == job  # type: ignore[attr-defined]
+        await pilot.press("-")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+        assert pilot.app.screen.selected_state == "failed"  # type: ignore[attr-defined]
+        await pilot.press("-")
+        await eventually(lambda: isinstance(pilot.app.screen, QueuesScreen))
+
+
+async def test_the_breadcrumb_tells_the_way_from_the_tab(connection: Connection, server_url: str) -> None:
+    async with FlowProducer(connection) as producer:
+        node = await producer.add(FlowJob("root", "alpha", {}))
+    job_id = node.job.id
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "alpha")
+        await on_jobs(pilot, "waiting", 1)
+        await eventually(lambda: "── queues › alpha ──" in text_on(pilot))
+        await pilot.press("enter")
+        await eventually(lambda: f"── queues › alpha › {job_id} ──" in text_on(pilot))
+        await pilot.press("f")
+        await eventually(lambda: f"── queues › alpha › {job_id} › flow ──" in text_on(pilot))
+
+        await pilot.press("-")
+        await eventually(lambda: f"── queues › alpha › {job_id} ──" in text_on(pilot))
+        await pilot.press("2")
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen))
+        await eventually(lambda: "queues ›" not in text_on(pilot))
+
+
+async def test_brackets_show_the_siblings_of_a_page_in_the_order_of_its_list(
+    connection: Connection, server_url: str
+) -> None:
+    async with Queue("alpha", connection) as queue, console(server_url) as pilot:
+        for _ in range(3):
+            await queue.add("answer", {})
+        await shows_queue(pilot, "alpha")
+        screen = await on_jobs(pilot, "waiting", 3)
+        order = [row.id for row in screen.snapshot.jobs.rows]  # type: ignore[union-attr]
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(pilot.app.screen, JobScreen))
+        page = pilot.app.screen
+        assert isinstance(page, JobScreen)
+
+        seen = [page.ref.id]
+        for _ in range(2):
+            await pilot.press("]")
+            await pilot.pause()
+            await eventually(lambda: page.detail is not None and page.detail.id == page.ref.id)
+            seen.append(page.ref.id)
+        assert seen == order
+        await pilot.press("]")
+        await eventually(told(pilot, "that is the last one"))
+        await pilot.press("[")
+        await eventually(lambda: page.ref.id == order[1])
+        await pilot.press("-")
+        await eventually(lambda: pilot.app.screen is screen)
+        assert screen.selected is not None
+        assert screen.selected.id == order[1]
 
 
 async def test_escape_leads_to_where_one_came_from(connection: Connection, server_url: str) -> None:

@@ -33,7 +33,7 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
 
     SCOPE = "flow"
     BINDINGS = bindings(SCOPE)
-    TAB = "flows"
+    TAB, PAGE = "flows", "flow"
     LIST, OPEN = "flow-tree", "flow.open"
     COLUMNS = TREE_COLUMNS
     # The budget stands beside the tree.
@@ -77,6 +77,9 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
         return item.row.key
 
     # --- what the frame calls ---
+
+    def crumb(self) -> str:
+        return "flow"
 
     def interests(self) -> Interests:
         return Interests(flow=self.ref)

@@ -138,6 +138,12 @@ class JobsScreen(ListScreen["JobRow"]):
         elif isinstance(target, str) and (self._query is None or self._query.queue != target):
             self._ask(JobsQuery(queue=target, state=self._first_state(target)))
 
+    def spot(self) -> object:
+        return self._query
+
+    def crumb(self) -> str:
+        return short(self._query.queue, 40) if self._query is not None else self.TAB
+
     def leave(self) -> bool:
         return self.clear_filter()
 

@@ -31,7 +31,7 @@ class JobScreen(PageScreen):
 
     SCOPE = "job"
     BINDINGS = bindings(SCOPE)
-    TAB = "jobs"
+    TAB, PAGE = "jobs", "job"
     # The payload stands beside the story.
     BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     DEFAULT_CSS: ClassVar[str] = """
@@ -86,6 +86,9 @@ class JobScreen(PageScreen):
     @property
     def outcome(self) -> PayloadCard:
         return self.query_one("#outcome", PayloadCard)
+
+    def crumb(self) -> str:
+        return short(self.ref.id, 40)
 
     def main_widget(self) -> PayloadCard:
         return self.payload
