@@ -24,6 +24,7 @@ from .actions.protocols import PageName
 from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
+from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
 from .model.trouble import TroubleWords
 from .runtime.defects import DefectLog
@@ -88,6 +89,7 @@ class ConsoleApp(ResilientApp):
         self.queue_looked_at: str | None = None
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
+        self.messages = MessageLog()
         self.trouble_words = TroubleWords()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
@@ -286,6 +288,11 @@ class ConsoleApp(ResilientApp):
         entries = await self.feed.audit(queue, job_id)
         name = short(queue if job_id is None else f"{queue}:{job_id}", 120)
         self.push_screen(AuditScreen(name, entries, self, of_queue=job_id is None))
+
+    def show_messages(self) -> None:
+        from .screens.overlays.messages import MessagesScreen
+
+        self.push_screen(MessagesScreen(self))
 
     def show_help(self) -> None:
         from .screens.overlays.help import HelpScreen

@@ -96,6 +96,12 @@ def _back(context: Context) -> None:
     context.page.go_back()
 
 
+@ACTIONS("messages", keys.MESSAGES, command="messages")
+def _messages(context: Context) -> None:
+    """Show what the status line said in this session."""
+    context.console.show_messages()
+
+
 # --- copies ------------------------------------------------------------------------------------------------
 
 

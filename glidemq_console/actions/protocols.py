@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..config.console import ConsoleConfig
     from ..feed.protocol import Feed
+    from ..model.messages import MessageLog
     from ..model.trouble import TroubleWords
     from .approvals.outbox import DecisionOutbox
 
@@ -78,6 +79,13 @@ class Console(Protocol):
 
     def show_message(self, text: str, token: str = "foreground") -> None:
         """Show a message in the status line of the screen on top."""
+
+    @property
+    def messages(self) -> MessageLog:
+        """What was said in this session."""
+
+    def show_messages(self) -> None:
+        """Show what was said, over the screen on top."""
 
     def clear_message(self) -> None:
         """Take the last message off the status line: something else has begun."""

@@ -9,6 +9,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 
+from ..model.messages import LONGEST
 from ..model.snapshot import LinkState, Snapshot
 from ..model.trouble import KINDS
 from ..text import format as fmt
@@ -58,6 +59,7 @@ class ConsoleScreen(BlankScreen):
             yield from self.body()
         yield PartsView(id="lost")
         yield PartsView(id="too-small")
+        yield PartsView(id="message", wraps=True, hang=0)
         yield StatusLine(id="status")
         yield CommandLine(self.context, id="command-line")
         yield KeyBar(id="keys")
@@ -195,8 +197,12 @@ class ConsoleScreen(BlankScreen):
 
     def _show_status(self, snapshot: Snapshot, now: int) -> None:
         left: Parts = []
+        wrapped: Parts = []
         if self._message is not None and now - self._message[2] < MESSAGE_MS:
             left = [Styled(self._message[0], self._message[1])]
+            # What is too long for the line is wrapped above it.
+            if width_of(left) > self.app.size.width - 4:
+                wrapped, left = left, []
         elif snapshot.link.state is LinkState.LOST and snapshot.has_data:
             left = [
                 Styled("connection lost, ", "error", "bold"),
@@ -225,6 +231,8 @@ class ConsoleScreen(BlankScreen):
         elif left and width_of(left) + width_of(right) > self.app.size.width - 4:
             # A new message comes before what can be read at any time.
             right = []
+        self.set_class(bool(wrapped), "-long-message")
+        self.query_one("#message", PartsView).show([wrapped] if wrapped else [])
         self.query_one("#status", StatusLine).show(left, [*right, Styled(" ")])
 
     def _before_data(self, snapshot: Snapshot, now: int) -> list[Parts]:
@@ -279,7 +287,8 @@ class ConsoleScreen(BlankScreen):
 
     def show_message(self, text: str, *, token: str = "foreground") -> None:
         """Say a result in the status line; it fades after a few seconds."""
-        self._message = (short(text, 300), token, self.console.now_ms())
+        self._message = (short(text, LONGEST), token, self.console.now_ms())
+        self.console.messages.note(*self._message)
         if self.is_up:
             self._show_status(self.snapshot, self.console.now_ms())
 

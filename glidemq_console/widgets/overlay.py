@@ -28,6 +28,12 @@ class Overlay(ModalScreen[None]):
         Binding("escape,q", "close", "close", show=False),
         Binding("down,j", "scroll(1)", show=False),
         Binding("up,k", "scroll(-1)", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", show=False),
+        Binding("ctrl+d", "page(0.5)", show=False),
+        Binding("ctrl+u", "page(-0.5)", show=False),
+        Binding("home,g", "page(-1_000)", show=False),
+        Binding("end,G", "page(1_000)", show=False),
     ]
 
     def __init__(self, lines: Sequence[Parts], *, hang: int | None = None) -> None:
@@ -42,6 +48,10 @@ class Overlay(ModalScreen[None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+    def action_page(self, pages: float) -> None:
+        pane = self.query_one(VerticalScroll)
+        pane.scroll_relative(y=round(pages * max(1, pane.size.height - 1)), animate=False)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
