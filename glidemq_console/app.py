@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
-from textual.app import SystemCommand
 from textual.binding import BindingType
-from textual.content import Content
 from textual.filter import LineFilter
 from textual.message import Message
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
-from .actions.keys import key_text
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .config.console import ConsoleConfig
@@ -27,17 +24,19 @@ from .feed.protocol import Feed
 from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
 from .model.trouble import TroubleWords
+from .model.typed import TypedLines
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
 from .runtime.navigation import Navigation
 from .runtime.resilient_app import ResilientApp
 from .runtime.type_ahead import TypeAhead
-from .screens.command_line import CommandLine
-from .screens.commands import parse
 from .screens.frame import ConsoleScreen, is_too_small
 from .screens.links import destination, following
-from .screens.registry import ACTIONS, bindings, in_scope
+from .screens.registry import ACTIONS, bindings
 from .screens.table import SCREENS, make
+from .screens.typed.command_line import CommandLine
+from .screens.typed.commands import parse
+from .screens.typed.palette import PaletteCommands
 from .text.ascii_fallback import ascii_filter
 from .text.format import plural
 from .text.safe import clean, short
@@ -69,6 +68,7 @@ class ConsoleApp(ResilientApp):
     TITLE = "glidemq"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar = {PaletteCommands}
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
     def __init__(self, config: ConsoleConfig, gc_tuning: GcTuning | None = None) -> None:
@@ -90,6 +90,7 @@ class ConsoleApp(ResilientApp):
         #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.messages = MessageLog()
+        self.typed_lines = TypedLines()
         self.trouble_words = TroubleWords()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
@@ -333,23 +334,6 @@ class ConsoleApp(ResilientApp):
             self.show_message(parsed, "warning")
         else:
             self.act(*parsed)
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette offers: the registry, for this screen and everywhere."""
-        active = self.console_screen
-        if active is None:
-            return
-        context = active.context()
-        for action in (*in_scope(active.SCOPE), *in_scope(EVERYWHERE)):
-            if action.id == "palette":
-                continue
-            reason = action.unavailable(context)
-            keys = " ".join(key_text(key) for key in action.keys) or f":{action.command}"
-            words = f"{keys}   {action.help}" + (f" (not now: {reason})" if reason is not None else "")
-            # The palette reads markup; names of queues stand in reasons.
-            shown = Content(words).markup
-            title = active.title_of(action.id) or action.title
-            yield SystemCommand(title, shown, partial(self.action_act, action.id))
 
     # --- themes --------------------------------------------------------------------------------------------
 

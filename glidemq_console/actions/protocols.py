@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..feed.protocol import Feed
     from ..model.messages import MessageLog
     from ..model.trouble import TroubleWords
+    from ..model.typed import TypedLines
     from .approvals.outbox import DecisionOutbox
 
 T = TypeVar("T")
@@ -79,6 +80,10 @@ class Console(Protocol):
 
     def show_message(self, text: str, token: str = "foreground") -> None:
         """Show a message in the status line of the screen on top."""
+
+    @property
+    def typed_lines(self) -> TypedLines:
+        """What was typed at the bottom before."""
 
     @property
     def messages(self) -> MessageLog:

@@ -20,7 +20,7 @@ from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from . import frame_text, trouble_text
 from .blank import BlankScreen
-from .command_line import CommandLine
+from .typed.command_line import CommandLine
 
 #: Below this the frame gives way to one plain line.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
@@ -61,7 +61,7 @@ class ConsoleScreen(BlankScreen):
         yield PartsView(id="too-small")
         yield PartsView(id="message", wraps=True, hang=0)
         yield StatusLine(id="status")
-        yield CommandLine(self.context, id="command-line")
+        yield CommandLine(self.context, self.console.typed_lines, id="command-line")
         yield KeyBar(id="keys")
 
     @property

@@ -26,9 +26,9 @@ from glidemq_console.model.snapshot import (
 from glidemq_console.screens import frame_text
 from glidemq_console.screens.approvals import text as approval_parts
 from glidemq_console.screens.approvals.card_text import parts_of, streamed_words
-from glidemq_console.screens.commands import completions, parse
 from glidemq_console.screens.queues.columns import COLUMNS
 from glidemq_console.screens.registry import ACTIONS
+from glidemq_console.screens.typed.commands import completions, parse
 from glidemq_console.widgets.lists.columns import sort_items
 from glidemq_console.widgets.styled import width_of
 from glidemq_core.records import (

@@ -19,9 +19,9 @@ from ...text.safe import short
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled, dim
 from ...widgets.token_pane import TokenPane
-from ..command_line import CommandLine
 from ..frame import ConsoleScreen
 from ..registry import bindings
+from ..typed.command_line import CommandLine
 from . import save as saving
 from . import text as say
 from .pane import Slot, StreamPane, columns_for

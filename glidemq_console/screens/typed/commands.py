@@ -6,9 +6,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from ..actions.base import EVERYWHERE, Action, Context
-from ..text.safe import clean, short
-from .registry import commands
+from ...actions.base import EVERYWHERE, Action, Context
+from ...text.safe import clean, short
+from ..registry import commands
 
 
 def completions(text: str, context: Context) -> list[str]:
@@ -23,6 +23,19 @@ def completions(text: str, context: Context) -> list[str]:
     if action is None or action.takes is None:
         return []
     return [f"{name} {word}" for word in action.takes.complete(context) if word.startswith(rest.lstrip())]
+
+
+def described(line: str, context: Context) -> str:
+    """Say what a line does, and to what when nothing more is typed."""
+    name, _, rest = line.partition(" ")
+    action = commands().get(name)
+    if action is None or rest:
+        return ""
+    kind = action.takes.kind if action.takes is not None else None
+    default = {"queue": context.shown_queue if context.queue else "", "job": context.shown_job}.get(
+        kind or "", ""
+    )
+    return action.help + (f"  {default}" if default else "")
 
 
 def parse(text: str, context: Context) -> tuple[Action[Any], Context] | str:

@@ -1,0 +1,1 @@
+"""What people type: `:` commands, `/` filters, and the palette."""
