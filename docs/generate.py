@@ -1,5 +1,5 @@
-"""Write the pages that the code itself knows: `cli.md` from the commands, `json.md` from what they print, `keys.md`
-from the console's actions, `python.md` from signatures and docstrings.
+"""Write the pages that the code itself knows: `cli.md` and the man page `glidemq.1` from the commands, `json.md` from
+what they print, `keys.md` from the console's actions, `python.md` from signatures and docstrings.
 
     python docs/generate.py [--check]
 
@@ -30,13 +30,9 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[st
 
 def cli_page() -> str:
     """The command line reference."""
-    import typer
+    from man_page import EXIT_CODES
 
-    from glidemq_console.cli import commands
-    from glidemq_console.cli.program import GLOBAL_PARAMETERS, program
-
-    commands.register()
-    group: Any = typer.main.get_command(program)
+    group = _group()
     lines = [
         "# The command line",
         "",
@@ -47,21 +43,7 @@ def cli_page() -> str:
         "only one known queue has. Durations are `500ms`, `30s`, `5m`, `2h`, `1d`; a plain number is seconds. JSON",
         "arguments are text, `@FILE`, or `-` for standard input.",
         "",
-        *table(
-            ("Exit code", "Means"),
-            [
-                ("0", "done"),
-                ("1", "the answer is no: not found, failed, not suspended any more, any of several refused"),
-                ("2", "a command line that cannot mean anything"),
-                ("3", "the server cannot be reached or does not answer"),
-                (
-                    "4",
-                    "not allowed: password, ACL, `--read-only`, a password over plain text to a public address",
-                ),
-                ("70", "a defect of glidemq"),
-                ("130", "interrupted"),
-            ],
-        ),
+        *table(("Exit code", "Means"), EXIT_CODES),
         "With `--json` a command writes [objects of fixed keys](json.md), and an error as one line on stderr:",
         '`{"error": {"type": ..., "message": ..., "exit_code": ...}}`.',
         "",
@@ -73,19 +55,58 @@ def cli_page() -> str:
         "",
         "They stand before or after the command; `-h` or `--help` shows what a command takes.",
         "",
-        *_options(p for p in group.params if p.name in GLOBAL_PARAMETERS),
+        *_options(p for p in group.params if p.name in _shared()),
     ]
     for name, command in group.commands.items():
-        own = [p for p in command.params if p.name not in (*GLOBAL_PARAMETERS, "help")]
+        own = [p for p in command.params if p.name not in (*_shared(), "help")]
         arguments = [p for p in own if p.param_type_name == "argument"]
         options = [p for p in own if p.param_type_name == "option"]
-        usage = " ".join(["glidemq", name, *(["[OPTIONS]"] if options else []), *map(_metavar, arguments)])
-        lines += [f"## {name}", "", " ".join((command.help or "").split()), "", f"    {usage}", ""]
+        lines += [
+            f"## {name}",
+            "",
+            " ".join((command.help or "").split()),
+            "",
+            f"    {_usage(name, command)}",
+            "",
+        ]
         if arguments:
             lines += table(("Argument", "Means"), ((f"`{_name(a)}`", _help(a)) for a in arguments))
         if options:
             lines += _options(options)
+        lines += [*(f"    {line}" for line in (command.epilog or "").splitlines()), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _usage(name: str, command: Any) -> str:
+    own = [p for p in command.params if p.name not in (*_shared(), "help")]
+    arguments = [_metavar(p) for p in own if p.param_type_name == "argument"]
+    has_options = any(p.param_type_name == "option" for p in own)
+    return " ".join(["glidemq", name, *(["[OPTIONS]"] if has_options else []), *arguments])
+
+
+def _shared() -> tuple[str, ...]:
+    """Names of the options of every command."""
+    from glidemq_console.cli.program import GLOBAL_PARAMETERS
+
+    return tuple(GLOBAL_PARAMETERS)
+
+
+def _group() -> Any:
+    """The tree of commands."""
+    import typer
+
+    from glidemq_console.cli import commands
+    from glidemq_console.cli.program import program
+
+    commands.register()
+    return typer.main.get_command(program)
+
+
+def manual() -> str:
+    """The man page."""
+    from man_page import man_page
+
+    return man_page(_group(), _shared(), _usage)
 
 
 def _name(argument: Any) -> str:
@@ -214,7 +235,13 @@ def python_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"cli.md": cli_page, "json.md": json_page, "keys.md": keys_page, "python.md": python_page}
+PAGES = {
+    "cli.md": cli_page,
+    "glidemq.1": manual,
+    "json.md": json_page,
+    "keys.md": keys_page,
+    "python.md": python_page,
+}
 
 
 def main(arguments: list[str]) -> int:

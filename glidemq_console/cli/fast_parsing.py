@@ -45,15 +45,26 @@ def _without_pydantic(params: Sequence[Any]) -> Sequence[Any]:
     return params
 
 
+def _write_examples(lines: str | None, formatter: Any) -> None:
+    """Show examples line by line: wrapped, none of them could be copied."""
+    if lines:
+        with formatter.section("Examples"):
+            for line in lines.splitlines():
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
 class LightGroup(TyperGroup):
-    """A group whose plain options are parsed without pydantic."""
+    """A group whose plain options are parsed without pydantic, and whose help ends with examples."""
 
     def get_params(self, ctx: Any) -> Any:
         return _without_pydantic(super().get_params(ctx))
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _write_examples(self.epilog, formatter)
+
 
 class LightCommand(TyperCommand):
-    """A command whose plain options are parsed without pydantic; its help shows no Python types."""
+    """A command whose plain options are parsed without pydantic; its help shows no Python types, and examples."""
 
     def get_params(self, ctx: Any) -> Any:
         return _without_pydantic(super().get_params(ctx))
@@ -64,3 +75,6 @@ class LightCommand(TyperCommand):
             if param.metavar:
                 param.display_type_rich = lambda ctx: None
         super().format_options(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _write_examples(self.epilog, formatter)

@@ -13,6 +13,7 @@ from typer import Option
 
 from ..config.settings import Given
 from .errors import UsageProblem
+from .examples import EXAMPLES
 from .fast_parsing import LightCommand, LightGroup
 from .option_types import positive_duration, some_path, some_text
 from .options import option
@@ -84,6 +85,7 @@ program = typer.Typer(
     name="glidemq",
     cls=LightGroup,
     help="Watch and steer AI job queues on Valkey.",
+    epilog="\n".join(EXAMPLES[""]),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -168,7 +170,10 @@ def command(
         run.__name__ = function.__name__
         # Given whole, the first line wraps in the list of commands; otherwise it would be cut.
         summary = (function.__doc__ or "").strip().partition("\n")[0]
-        program.command(name, cls=LightCommand, short_help=summary)(_with_signature(run, own))
+        examples = "\n".join(EXAMPLES.get(name, ()))
+        program.command(name, cls=LightCommand, short_help=summary, epilog=examples)(
+            _with_signature(run, own)
+        )
         return function
 
     return register

@@ -22,6 +22,7 @@ def parse_duration(text: str) -> Milliseconds | None:
 
     Returns None for what is none: a number without unit, a unit twice, a smaller unit before a larger one.
     """
+
     left = text.strip().lower()
     if not left or len(left) > _LONGEST:
         return None

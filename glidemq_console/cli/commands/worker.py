@@ -15,7 +15,6 @@ from ..errors import Exit, Refusal
 from ..option_types import duration
 from ..options import option
 from ..program import OWN, command, require
-from ..serving.health import WorkerHealth, answer_parent, inherited_parent, listen_for_probes
 from ..session import Session
 from ..worker_log import LogFormat, LogLevel, configure_logging
 
@@ -71,6 +70,8 @@ async def worker(
         return await _check(session, targets, concurrency)
     if reload and grace is None:
         grace = _RELOAD_GRACE_MS
+    from ..serving.health import inherited_parent
+
     parent = inherited_parent()
     if parent is None and (processes > 1 or reload):
         return await _supervise(
@@ -95,6 +96,8 @@ async def _work(
     port: int | None,
 ) -> int:
     """Run the workers in this process; a `parent` asks how they are, or probes do at `port`."""
+    from ..serving.health import WorkerHealth, answer_parent, listen_for_probes
+
     own = WorkerHealth()
     async with AsyncExitStack() as stack:
         if parent is not None:
@@ -157,6 +160,7 @@ async def _supervise(
     session: Session, watched: Sequence[str], processes: int, *, grace: int, port: int | None
 ) -> int:
     """Run the same command in child processes; `watched` are the targets whose files restart them."""
+    from ..serving.health import listen_for_probes
     from ..serving.processes import Supervisor
     from ..serving.sources import SourceWatch, folders_of
 

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
@@ -15,12 +14,13 @@ from ... import options
 from ...options import option
 from ...program import command, require, unless
 from ...serving.ends import until_terminated
-from ...serving.http import Answer, listen
 from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.watch import Watch
     from glidemq_core.watch.metrics import Exporter
+
+    from ...serving.http import Answer
 
 #: Where scrapers are answered that are named by a port alone.
 _LOOPBACK = "127.0.0.1"
@@ -117,10 +117,14 @@ async def _search(watch: Watch) -> None:
 
 async def _serve(session: Session, exporter: Exporter, address: Address) -> None:
     """Answer scrapers."""
+    from http import HTTPStatus
+
     from glidemq_core.errors import GlideMQError
     from glidemq_core.server.url import format_address
     from glidemq_core.watch.metrics.exporter import unreachable
     from glidemq_core.watch.metrics.exposition import CONTENT_TYPE
+
+    from ...serving.http import Answer, listen
 
     trouble: str | None = None
 

@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
-from ....model.queues import QueueLine
-from ....model.snapshot import Snapshot
-from ....screens.queues.columns import COLUMNS
-from ....text.format import count
-from ....widgets.lists.columns import Column, sort_items
 from ...errors import Refusal
 from ...options import QueueOption, Queues, Watching, merged, option
 from ...program import command, unless
@@ -18,6 +13,9 @@ from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records import Fleet
+
+    from ....model.queues import QueueLine
+    from ....widgets.lists.columns import Column
 
 #: The order asked for, and the column that sorts so.
 SORT_KEYS = {
@@ -78,6 +76,10 @@ async def queues(
 
 
 def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bool) -> None:
+    from ....model.queues import QueueLine
+    from ....model.snapshot import Snapshot
+    from ....widgets.lists.columns import sort_items
+
     columns = _columns()
     by = columns[SORT_KEYS[sort]]
     named = [QueueLine(row, Snapshot()) for row in sorted(fleet.queues, key=lambda row: row.name)]
@@ -111,6 +113,11 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
 
 def _columns() -> dict[str, Column[QueueLine]]:
     """The columns of the console, and what only the command tells."""
+    from ....model.queues import QueueLine
+    from ....screens.queues.columns import COLUMNS
+    from ....text.format import count
+    from ....widgets.lists.columns import Column
+
     done = Column[QueueLine](
         "done", "DONE", 6, lambda line, _: count(line.queue.completed), lambda line: line.queue.completed
     )
