@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 #: What only the console or an extra needs.
 ABSENT = [
     *["glidemq_console", "textual", "rich", "typer", "textual_plotext", "plotext", "tomlkit"],
-    *["numpy", "pydantic", "opentelemetry"],
+    *["numpy", "pydantic", "opentelemetry", "uvloop"],
 ]
 DRIVER = "valkey-glide"
 #: What the engine may add to an environment that has the driver, compiled modules included.

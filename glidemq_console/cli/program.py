@@ -154,9 +154,13 @@ program.callback()(_with_signature(_root, _keyword_parameters(_own_options)))
 
 
 def command(
-    name: str, *, limit: Limit = DEFAULT_TIMEOUT_MS
+    name: str, *, limit: Limit = DEFAULT_TIMEOUT_MS, fast: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0)."""
+    """Register a command. Its first parameter is the `Session`; what it returns is the exit code (None: 0).
+
+    Args:
+        fast: it runs for long and does much: uvloop runs it where that is installed.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = _keyword_parameters(function)[1:]
@@ -164,7 +168,7 @@ def command(
         def run(**values: Any) -> int:
             context = values.pop("context")
             given = _given(values).over(context.obj or Given())
-            return _run(function, given, values, limit)
+            return _run(function, given, values, limit, fast=fast)
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
@@ -179,7 +183,7 @@ def command(
     return register
 
 
-def _run(function: Callable[..., Any], given: Given, values: Values, limit: Limit) -> int:
+def _run(function: Callable[..., Any], given: Given, values: Values, limit: Limit, *, fast: bool) -> int:
     from .session import Session
 
     default_ms = limit(values) if callable(limit) else limit
@@ -187,10 +191,20 @@ def _run(function: Callable[..., Any], given: Given, values: Values, limit: Limi
     if not inspect.iscoroutinefunction(function):
         return int(function(session, **values) or 0)
     if default_ms == OWN:
-        return asyncio.run(_inside(function, session, values))
+        with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
+            return runner.run(_inside(function, session, values))
     return asyncio.run(
         _bounded(function, session, values, given.timeout or default_ms, follows=default_ms is None)
     )
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes an event loop of the extra `fast`; None where it is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _inside(function: Callable[..., Any], session: Session, values: Values) -> int:

@@ -205,6 +205,25 @@ def test_all_targets_run(run: Run, server: str, folder: Path) -> None:
         assert worker.end() == 0
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_uvloop_runs_the_workers_where_it_is_installed(
+    run: Run, server: str, folder: Path, missing: bool
+) -> None:
+    (folder / "loops.py").write_text(
+        "import asyncio\nfrom glidemq_core import Worker\n"
+        "async def process(job):\n    return type(asyncio.get_running_loop()).__module__\n"
+        "worker = Worker('q', process)\n"
+    )
+    if missing:
+        (folder / "uvloop.py").write_text("raise ImportError\n")
+    with started(folder, "loops:worker") as worker:
+        worker.until("working on q")
+        told = run("add", "q", "n", "--wait", "--timeout", "30s")
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0
+    assert ("uvloop" in told.out) is not missing
+
+
 # Ends ----------------------------------------------------------------------------------------------------------
 
 

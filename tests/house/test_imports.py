@@ -28,7 +28,16 @@ def test_the_engine_loads_no_terminal_library() -> None:
 def test_queues_and_workers_load_no_optional_package() -> None:
     names = loaded("from glidemq_core import Queue, Worker")
 
-    assert not names & {"pydantic", "pydantic_core", "opentelemetry", "msgspec", "numpy", "pytest", "glide"}
+    assert not names & {
+        "pydantic",
+        "pydantic_core",
+        "opentelemetry",
+        "msgspec",
+        "numpy",
+        "pytest",
+        "glide",
+        "uvloop",
+    }
 
 
 def test_the_engine_loads_its_driver_only_to_connect() -> None:

@@ -27,7 +27,7 @@ _GRACE_MS = 30_000
 _RELOAD_GRACE_MS = 2_000
 
 
-@command("worker", limit=OWN)
+@command("worker", limit=OWN, fast=True)
 async def worker(
     session: Session,
     targets: Annotated[
