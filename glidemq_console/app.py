@@ -23,7 +23,7 @@ from .feed.live import LiveFeed
 from .feed.protocol import Feed
 from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
-from .model.trouble import TroubleWords
+from .model.trouble import TroubleWords, news
 from .model.typed import TypedLines
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
@@ -77,7 +77,7 @@ class ConsoleApp(ResilientApp):
         Args:
             gc_tuning: the garbage collector of this process, when the process is the console's own.
         """
-        super().__init__(ansi_color=no_color())
+        super().__init__(notify=config.notify, calm=config.calm, ansi_color=no_color())
         self.config = config
         self._gc_tuning = gc_tuning
         self.now_ms = config.clock
@@ -87,10 +87,11 @@ class ConsoleApp(ResilientApp):
         self._defects = DefectLog(config.log_path)
         #: The queue under the cursor of the queues screen.
         self.queue_looked_at: str | None = None
-        #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
         self.last_input = 0.0
         self.messages = MessageLog()
         self.typed_lines = TypedLines()
+        #: A snapshot came since the last look at the clock: ages are drawn already.
+        self._is_drawn = False
         self.trouble_words = TroubleWords()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
@@ -133,11 +134,10 @@ class ConsoleApp(ResilientApp):
         self.post_message(SnapshotReady(snapshot))
 
     def on_snapshot_ready(self, event: SnapshotReady) -> None:
-        before = self.snapshot.approvals
+        before, self._is_drawn = self.snapshot, True
         self._take(event.snapshot)
-        asked = self.snapshot.approvals
-        if before is not None and asked is not None and asked > before:
-            self.bell()
+        if words := news(before, self.snapshot):
+            self.tell_away(words)
 
     def _take(self, snapshot: Snapshot) -> None:
         link = settle_link(snapshot.link, self.now_ms(), self.config.refresh_ms)
@@ -149,8 +149,11 @@ class ConsoleApp(ResilientApp):
 
     def _second(self) -> None:
         """Ages and countdowns go on when nothing comes."""
-        self._take(self.snapshot)
+        if not self._is_drawn:
+            self._take(self.snapshot)
+        self._is_drawn = False
         self._hide_dialogs()
+        self.notify_when_due()
         if self._gc_tuning is not None:
             self._gc_tuning.tick(monotonic(), self.last_input)
 
@@ -279,9 +282,6 @@ class ConsoleApp(ResilientApp):
         """End, once every decision is sent or taken back; nothing is dropped silently."""
         if await may_leave(self, self.outbox):
             self.exit(0)
-
-    def redraw(self) -> None:
-        self.refresh(repaint=True, layout=True)
 
     async def show_audit(self, queue: str, job_id: str | None = None) -> None:
         from .screens.overlays.audit import AuditScreen

@@ -101,6 +101,12 @@ class Console(Protocol):
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard; return what to show."""
 
+    def set_calm(self, calm: bool) -> None:
+        """Draw little and seldom, or as things come."""
+
+    def set_notify(self, choice: str) -> str:
+        """Notify whoever looks elsewhere in another way; return what to show."""
+
     def redraw(self) -> None:
         """Draw the whole terminal again."""
 

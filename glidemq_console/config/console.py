@@ -40,6 +40,10 @@ class ConsoleConfig:
     theme: str | None = None
     #: Draw with ASCII stand-ins, though the terminal has Unicode.
     ascii_glyphs: bool = False
+    #: At most four frames a second, ages by the minute, no seconds in the clock.
+    calm: bool = False
+    #: How somebody who looks elsewhere is told: one of `terminal.notices.CHOICES`.
+    notify: str = "auto"
     read_only: bool = False
     #: How long a decision on a suspended job can be taken back before it is sent, ms.
     undo_ms: int = 5_000

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..terminal.notices import CHOICES
 from ..text.parse import parse_duration
 
 #: What one may set at the top level and in each `[profiles.NAME]`, with the type of its value.
@@ -24,6 +25,8 @@ KEYS: Mapping[str, type] = {
     "theme": str,
     "ascii": bool,
     "refresh": str,
+    "calm": bool,
+    "notify": str,
 }
 #: What may stand at the top level only.
 TOP_KEYS: Mapping[str, type] = {"profile": str, **KEYS}
@@ -90,6 +93,8 @@ def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str,
     names_only = expected is not list or (isinstance(value, list) and all(isinstance(v, str) for v in value))
     if not isinstance(value, expected) or not names_only:
         raise ConfigError(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}")
+    if key == "notify" and value not in CHOICES:
+        raise ConfigError(f"config file {path}: key '{full_key}' must be one of {', '.join(CHOICES)}")
     if key == "refresh" and isinstance(problem := parse_duration(str(value)), str):
         raise ConfigError(f"config file {path}: key '{full_key}': {problem}")
 
@@ -147,6 +152,8 @@ def _value(text: str, kind: type, key: str) -> Any:
         _check_url(text)
     elif last == "theme":
         _check_theme(text)
+    elif last == "notify" and text not in CHOICES:
+        raise ConfigError(f"'{key}' must be one of {', '.join(CHOICES)}")
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ConfigError(f"'{key}' must be true or false")

@@ -68,6 +68,8 @@ class Settings:
     theme: str | None
     ascii: bool
     refresh: str | None
+    calm: bool
+    notify: str
     path: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -116,6 +118,8 @@ def resolve(given: Given) -> Settings:
         theme=pick("theme", None),
         ascii=bool(pick("ascii", False)),
         refresh=pick("refresh", None),
+        calm=bool(pick("calm", False)),
+        notify=pick("notify", "auto"),
         path=path,
         sources=sources,
     )

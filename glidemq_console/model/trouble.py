@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from .snapshot import Snapshot, epoch_ms
+from ..text.format import plural
+from .snapshot import LinkState, Snapshot, epoch_ms
 from .workers import jobs_to_do
 
 if TYPE_CHECKING:
@@ -123,3 +124,22 @@ class TroubleWords:
             for kind in KINDS
             if kind in here or now_ms - self._seen_ms.get(kind, -LINGER_MS) < LINGER_MS
         ]
+
+
+def news(before: Snapshot, after: Snapshot) -> str:
+    """Return what has become worse from one snapshot to the next, in a few words; empty when nothing has."""
+    if not (before.has_data and after.has_data):
+        return ""
+    words = []
+    asked_before, asked = before.approvals, after.approvals
+    if asked is not None and asked_before is not None and asked > asked_before:
+        words.append(f"{plural(asked, 'job')} {'waits' if asked == 1 else 'wait'} for a person")
+    # Only rows that were known before: one that is read for the first time is no news.
+    known = {row.name for row in before.queues}
+    stalled_before = sum(row.stalled or 0 for row in before.queues)
+    stalled = sum(row.stalled or 0 for row in after.queues if row.name in known)
+    if stalled > stalled_before:
+        words.append(f"{plural(stalled, 'job')} stalled")
+    if after.link.state is LinkState.LOST and before.link.state is not LinkState.LOST:
+        words.append("the connection to the server is lost")
+    return ", ".join(words)

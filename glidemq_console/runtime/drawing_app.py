@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from ..terminal.gate import FrameGate
 from ..terminal.screen_cells import ScreenCells
+from ..text.format import be_calm
 
 if sys.platform != "win32":
     from textual.drivers.linux_driver import LinuxDriver
@@ -24,6 +25,8 @@ if sys.platform != "win32":
 
 #: Before a frame that came while the app draws nothing is tried again, s.
 _AGAIN_S: Final = 0.05
+#: Between two frames of a calm console, s.
+CALM_S: Final = 0.25
 
 
 class _Written(CompositorUpdate):
@@ -42,16 +45,22 @@ class DrawingApp(App[int]):
     What comes while the terminal is busy with a frame is put together into the next one.
     """
 
-    def __init__(self, *, frame_interval_s: float = 0.0, **options: Any) -> None:
-        """Make an app that begins a frame at most every so many seconds."""
+    def __init__(self, *, calm: bool = False, **options: Any) -> None:
+        """Make an app that begins few frames if it is to be calm."""
         super().__init__(**options)
         self._cells = ScreenCells()
-        self._gate = FrameGate(interval_s=frame_interval_s)
+        self._gate = FrameGate()
+        self.set_calm(calm)
         self._next_frame: asyncio.TimerHandle | None = None
 
     def get_driver_class(self) -> type[Driver]:
         chosen = super().get_driver_class()
         return AnsweredDriver if sys.platform != "win32" and chosen is LinuxDriver else chosen
+
+    def set_calm(self, calm: bool) -> None:
+        """Draw little and seldom from now on, or as things come."""
+        self._gate.interval_s = CALM_S if calm else 0.0
+        be_calm(calm)
 
     def redraw(self) -> None:
         """Write everything again: another program may have written to the terminal."""

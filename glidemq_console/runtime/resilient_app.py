@@ -11,13 +11,13 @@ from textual.worker import Worker, WorkerFailed, WorkerState
 from ..actions.approvals.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
 from .defects import DefectLog
-from .drawing_app import DrawingApp
+from .notifying_app import NotifyingApp
 
 #: Exit code of the console when a defect ended it.
 DEFECT_CODE: Final = 70
 
 
-class ResilientApp(DrawingApp):
+class ResilientApp(NotifyingApp):
     """An app that a defect in a screen, a widget or an action does not end."""
 
     outbox: DecisionOutbox

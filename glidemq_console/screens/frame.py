@@ -221,7 +221,7 @@ class ConsoleScreen(BlankScreen):
             left = [dim(way)]
         right = self.status(snapshot) if snapshot.has_data else []
         if self._held is not None:
-            still = f"held still {fmt.duration(max(0, now - self._held_at))}"
+            still = f"held still {fmt.passed(max(0, now - self._held_at))}"
             right = [Styled(still, "warning"), hotkey("  ."), Styled(" goes on  ", "foreground"), *right]
         if held := self.held_parts(now):
             # What is about to happen comes before anything else, a new message before what always stands there.

@@ -61,9 +61,26 @@ def _ms(at: Instant) -> float:
     return (at - _EPOCH) // timedelta(milliseconds=1) if isinstance(at, datetime) else at
 
 
+#: Whether ages are told by the minute and clocks without seconds, see `be_calm`.
+_calm = False
+
+
+def be_calm(calm: bool) -> None:
+    """Tell ages by the minute and the time without seconds in this process, or as finely as they are known."""
+    global _calm
+    _calm = calm
+
+
+def passed(ms: float | None) -> str:
+    """Return a time that goes on passing, as `duration` does; by the minute where it is calm."""
+    if not _calm or ms is None or ms >= HOUR:
+        return duration(ms)
+    return f"{int(ms) // MINUTE}m" if ms >= MINUTE else "<1m"
+
+
 def age(since: Instant | None, now: Instant) -> str:
-    """Return how long ago an instant was."""
-    return UNKNOWN if since is None else duration(_ms(now) - _ms(since))
+    """Return how long ago an instant was; by the minute where it is calm."""
+    return UNKNOWN if since is None else passed(_ms(now) - _ms(since))
 
 
 def countdown(deadline: Instant | None, now: Instant) -> str:
@@ -102,9 +119,9 @@ def _local(at: Instant | None, zone: tzinfo | None) -> datetime | None:
 
 
 def clock(at: Instant | None, zone: tzinfo | None = None) -> str:
-    """Return the time of day `14:02:11` in `zone` (default: local)."""
+    """Return the time of day `14:02:11` in `zone` (default: local); `14:02` where it is calm."""
     then = _local(at, zone)
-    return UNKNOWN if then is None else f"{then:%H:%M:%S}"
+    return UNKNOWN if then is None else f"{then:%H:%M}" if _calm else f"{then:%H:%M:%S}"
 
 
 def moment(at: Instant | None, now: Instant, zone: tzinfo | None = None) -> str:

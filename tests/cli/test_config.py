@@ -188,3 +188,22 @@ def test_whatever_stands_for_a_url_is_shown_without_its_password(
 
     assert ran.code == 0
     assert "pw123" not in ran.out + ran.err
+
+
+def test_how_the_console_notifies_is_one_of_a_few(run: Run, environment: None, tmp_path: Path) -> None:
+    refused = run("config", "set", "notify", "loudly")
+    assert refused.code == 2
+    assert "must be one of auto, off, bell, osc9, osc777" in refused.err
+
+    assert run("config", "set", "notify", "osc9").code == 0
+    assert run("config", "set", "calm", "true").code == 0
+    shown = run("config", "show").out
+    assert re.search(r"notify +osc9", shown)
+    assert re.search(r"calm +(?:true|yes)", shown)
+
+
+def test_an_unknown_notice_is_refused_before_the_screen_is_taken(environment: None) -> None:
+    code, shown = through_a_pty("console", "--notify", "loudly")
+    assert code == 2
+    assert b"--notify 'loudly' is unknown" in shown
+    assert b"\x1b[?1049h" not in shown

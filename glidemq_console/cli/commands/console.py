@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from ...terminal.notices import CHOICES
 from .. import options
 from ..option_types import duration, positive_duration, some_text
 from ..options import option
@@ -37,6 +38,13 @@ def console(
         str | None,
         option("--theme", "NAME", "Colours: glidemq-dark, -light, -colorblind, -ansi, or yours.", some_text),
     ] = None,
+    calm: Annotated[
+        bool, Option("--calm", help="At most four frames a second, ages by the minute, no seconds.")
+    ] = False,
+    notify: Annotated[
+        str | None,
+        option("--notify", "KIND", f"How you are told while you look elsewhere: {', '.join(CHOICES)}."),
+    ] = None,
 ) -> int:
     """Open the console on the terminal."""
     require(not session.json, "console draws screens: --json has no meaning here (try glidemq queues --json)")
@@ -45,7 +53,9 @@ def console(
 
     gc_tuning = GcTuning()
     gc_tuning.disable()
-    config = console_config(session, options.merged(names, queue), screen, refresh, theme)
+    config = console_config(
+        session, options.merged(names, queue), screen, refresh, theme, calm=calm, notify=notify
+    )
     from glidemq_console.app import ConsoleApp
     from glidemq_console.runtime.process import run_console
     from glidemq_console.screens.table import SCREENS
@@ -71,7 +81,14 @@ def _check_theme(name: str | None) -> None:
 
 
 def console_config(
-    session: Session, queues: tuple[str, ...], screen: str, refresh_ms: int | None, theme: str | None
+    session: Session,
+    queues: tuple[str, ...],
+    screen: str,
+    refresh_ms: int | None,
+    theme: str | None,
+    *,
+    calm: bool = False,
+    notify: str | None = None,
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
     from glidemq_console.config.console import ConsoleConfig
@@ -80,6 +97,7 @@ def console_config(
     chosen = session.settings
     if not chosen.url.startswith(EMBEDDED):
         settings(chosen.url, prefix=chosen.prefix, **session.connect_options())
+    require(notify in (None, *CHOICES), f"--notify '{notify}' is unknown: use one of {', '.join(CHOICES)}")
     if refresh_ms is None:
         refresh_ms = duration(chosen.refresh) if chosen.refresh else DEFAULT_REFRESH_MS
     require(refresh_ms >= MIN_REFRESH_MS, f"--refresh must be at least {MIN_REFRESH_MS}ms")
@@ -93,6 +111,8 @@ def console_config(
         refresh_ms=refresh_ms,
         theme=theme or chosen.theme,
         ascii_glyphs=chosen.ascii,
+        calm=calm or chosen.calm,
+        notify=notify or chosen.notify,
         read_only=chosen.read_only,
         user=chosen.user,
         connect_options=session.connect_options(),

@@ -80,7 +80,7 @@ COLUMNS = (
     Of("id", "ID", 10, lambda row, _: Styled(short(row.id, 256))),
     Of("state", "STATE", 18, state, leaves=3),
     Of("name", "NAME", 14, lambda row, _: Styled(short(row.name, 256)), flexible=1),
-    Of("age", "AGE", 7, lambda row, now: dim(fmt.duration(age_ms(row.created_at, now))), right=True),
+    Of("age", "AGE", 7, lambda row, now: dim(fmt.passed(age_ms(row.created_at, now))), right=True),
     Of("ran", "RAN", 7, lambda row, now: dim(fmt.took(ran_ms(row, now))), right=True, leaves=2),
     Of("tries", "TRIES", 5, tries, right=True, leaves=1),
     Of(

@@ -47,7 +47,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
         Styled(short(job.id), "", "bold"),
         Styled(f"   {short(job.name)}   "),
         Styled(f"{look.glyph} {word}", look.style, "bold"),
-        *([] if age is None else [dim(f" {fmt.duration(age)}{ago}")]),
+        *([] if age is None else [dim(f" {fmt.passed(age)}{ago}")]),
         *([Styled("   revoked", "warning")] if job.revoked else []),
         *([Styled(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
     ]

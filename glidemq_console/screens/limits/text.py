@@ -149,7 +149,7 @@ def who_waits(row: QueueSnapshot, now: int) -> Parts:
         return [lead, dim("nobody")]
     words = fmt.plural(row.waiting, "job")
     waited = age_ms(row.oldest_waiting_at, now)
-    oldest = dim("" if waited is None else f"  the oldest for {fmt.duration(waited)}")
+    oldest = dim("" if waited is None else f"  the oldest for {fmt.passed(waited)}")
     if not held:
         return [lead, Styled(words), oldest, dim("  no limit holds them")]
     full = " and ".join(_HELD_WORDS[name] for name in held)

@@ -48,7 +48,7 @@ def cost(line: QueueLine, _now: int) -> Cell:
 
 
 def oldest(line: QueueLine, now: int) -> Cell:
-    return dim(fmt.duration(age_ms(line.queue.oldest_waiting_at, now)))
+    return dim(fmt.passed(age_ms(line.queue.oldest_waiting_at, now)))
 
 
 def workers(line: QueueLine, _now: int) -> Cell:

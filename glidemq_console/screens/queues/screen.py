@@ -156,7 +156,7 @@ def _count_line(
     look = fmt.state_look(state)
     parts = [Styled(f"{look.glyph} ", look.style), Styled(fmt.count(count)), dim(f" {word or state}")]
     if extreme_ms is not None:
-        parts += [dim(f"  {extreme} "), Styled(fmt.duration(extreme_ms))]
+        parts += [dim(f"  {extreme} "), Styled(fmt.passed(extreme_ms))]
     return parts
 
 

@@ -65,7 +65,7 @@ def up(row: WorkerRow, now: int) -> Cell:
 
 def seen(row: WorkerRow, now: int) -> Cell:
     """Age of its latest sign of life."""
-    return _UNKNOWN if row.worker is None else Styled(fmt.duration(age_ms(row.worker.seen_at, now)), "dim")
+    return _UNKNOWN if row.worker is None else Styled(fmt.passed(age_ms(row.worker.seen_at, now)), "dim")
 
 
 def does(row: WorkerRow, now: int) -> Parts:
@@ -124,7 +124,7 @@ def _unserved(row: WorkerRow, now: int) -> Parts:
         return [_UNKNOWN]
     jobs = jobs_to_do(queue)
     waited = age_ms(queue.oldest_waiting_at, now)
-    oldest = "" if waited is None else f", the oldest for {fmt.duration(waited)}"
+    oldest = "" if waited is None else f", the oldest for {fmt.passed(waited)}"
     nobody = "nobody serves it" if row.complete else "no worker found yet"
     return [
         Styled(f"{fmt.plural(jobs, 'job')} wait{'s' if jobs == 1 else ''}", "warning", "bold"),
