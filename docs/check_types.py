@@ -16,19 +16,28 @@ from kits.snippets import blocks  # noqa: E402 - the folder of the tests must be
 
 def main() -> int:
     """Run mypy over the programs; returns its exit code."""
-    with TemporaryDirectory() as folder:
+    # Without the packages of the configuration: these programs only import them.
+    cache = str(ROOT / ".mypy_cache" / "programs")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache]
+    with TemporaryDirectory() as scratch:
+        together = Path(scratch, "together")
+        together.mkdir()
+        calls = [([*command, *map(str, sorted((ROOT / "examples").glob("*.py"))), str(together)], ROOT)]
         for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-            for number, block in enumerate(blocks(page, "python"), 1):
+            programs = blocks(page, "python")
+            if sum(block.title is not None for block in programs) > 1:  # they may import one another
+                folder = Path(scratch, page.stem)
+                folder.mkdir()
+                calls.append(([*command, "."], folder))
+            else:
+                folder = together
+            for number, block in enumerate(programs, 1):
                 name = f"{page.stem}_{number}.py".lower().replace("-", "_")
-                Path(folder, name).write_text(block.text, encoding="utf-8")
-        programs = [*sorted(Path(folder).glob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
-        # Without the packages of the configuration: these programs only import them.
-        cache = str(ROOT / ".mypy_cache" / "programs")
-        command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache]
-        code = subprocess.call([*command, *map(str, programs)], cwd=ROOT)
-    # An application is a package of its own, tests included.
-    where = {**os.environ, "MYPYPATH": str(ROOT / "examples")}
-    return code or subprocess.call([*command, "-p", "chat_service"], cwd=ROOT, env=where)
+                (folder / (block.title or name)).write_text(block.text, encoding="utf-8")
+        # An application is a package of its own, tests included.
+        calls.append(([*command, "-p", "chat_service"], ROOT))
+        environment = {**os.environ, "MYPYPATH": str(ROOT / "examples")}
+        return max([subprocess.call(words, cwd=folder, env=environment) for words, folder in calls])
 
 
 if __name__ == "__main__":
