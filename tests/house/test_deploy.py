@@ -18,6 +18,7 @@ import yaml
 from kits.snippets import ROOT, environment
 
 from glidemq_console.text.parse import parse_duration
+from glidemq_core import Connection, Queue
 
 sys.path.insert(0, str(ROOT / "packaging"))
 
@@ -25,6 +26,7 @@ from run_dockerfile import parse
 
 DEPLOY = ROOT / "examples" / "deploy"
 UNIT = DEPLOY / "glidemq-worker.service"
+GLIDEMQ = str(Path(sys.executable).parent / "glidemq")
 #: What a worker may take to hand back what its grace was too short for.
 LAST_MOMENTS_S = 20
 
@@ -108,7 +110,7 @@ def test_the_command_of_a_worker_is_accepted(where: str, worker_url: str, tmp_pa
     kept = [word for word in words if word not in ("--health", port)]
     kept = [str(tmp_path / "password") if word == "/tmp/password" else word for word in kept]
     ran = subprocess.run(
-        [shutil.which("glidemq", path=Path(sys.executable).parent) or "glidemq", *kept, "--check"],
+        [GLIDEMQ, *kept, "--check"],
         cwd=tmp_path,
         env={**environment(worker_url, tmp_path), "GLIDEMQ_PASSWORD": "secret"},
         capture_output=True,
@@ -203,3 +205,30 @@ def test_kubernetes_names_what_is_there() -> None:
 def test_a_key_that_is_given_twice_is_refused() -> None:
     with pytest.raises(AssertionError, match="given twice"):
         yaml.load("a: 1\na: 2\n", Strict)
+
+
+async def test_what_scales_workers_is_measured(
+    connection: Connection, server_url: str, tmp_path: Path
+) -> None:
+    found = manifests()
+    (scaled,) = [one for (kind, _), one in found.items() if kind == "ScaledObject"]
+    assert ("Deployment", scaled["spec"]["scaleTargetRef"]["name"]) in found
+    (trigger,) = scaled["spec"]["triggers"]
+    wanted = re.search(r'(\w+)\{queue="(\w+)",state=~"([\w|-]+)"\}', trigger["metadata"]["query"])
+    assert wanted is not None
+    metric, queue, states = wanted.groups()
+    await Queue(queue, connection).add("x")
+
+    (container,) = [one for _, one in containers() if one["args"][0] == "metrics"]
+    words = container["args"]
+    listen = words.index("--listen")
+    assert words[listen + 1].endswith(f":{container['ports'][0]['containerPort']}")
+    ran = subprocess.run(
+        [GLIDEMQ, *words[:listen], "--once", *words[listen + 2 :]],
+        env=environment(server_url, tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    for state in states.split("|"):
+        assert f'{metric}{{queue="{queue}",state="{state}"}} ' in ran.stdout
