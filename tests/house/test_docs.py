@@ -40,3 +40,8 @@ def test_the_rooms_are_there(page: str) -> None:
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     assert not dead_links(page)
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    assert [page.name for page in PAGES if f"]({page.name})" not in index and page.name != "README.md"] == []
