@@ -224,7 +224,7 @@ async def test_what_scales_workers_is_measured(
     listen = words.index("--listen")
     assert words[listen + 1].endswith(f":{container['ports'][0]['containerPort']}")
     ran = subprocess.run(
-        [GLIDEMQ, *words[:listen], "--once", *words[listen + 2 :]],
+        [GLIDEMQ, *words[:listen], "--once", "--timeout", "60s", *words[listen + 2 :]],
         env=environment(server_url, tmp_path),
         capture_output=True,
         text=True,
