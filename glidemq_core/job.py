@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack
+from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 
+from .ai.steps import Steps
 from .ai.streams.chunks import append_chunk
 from .ai.usage.report import UsageKeywords, report_tokens, report_usage
 from .errors import JobStateError
@@ -14,7 +16,7 @@ from .jobs.active_run import NO_RESOURCES, ActiveRun, ControlCall, RunCalls
 from .jobs.read import get_children_values, get_parents
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .jobs.wait import wait_for_result, wait_until_finished
-from .options.fields import Duration, Instant
+from .options.fields import Duration, Instant, refuse
 from .options.job import Actor, JobRef
 from .records import Signal, Usage
 from .records.decoding import decode_state
@@ -26,6 +28,8 @@ from .wire.numbers import number_text
 from .wire.replies import hash_fields
 
 ReadT = TypeVar("ReadT")
+StepT = TypeVar("StepT")
+Params = ParamSpec("Params")
 
 
 class Job(JobSnapshot[DataT, ResultT]):
@@ -164,6 +168,9 @@ class Job(JobSnapshot[DataT, ResultT]):
     async def update_data(self, data: DataT) -> None:
         """Replace the payload. Raises JobNotFoundError, PayloadTooLargeError."""
         await control.update_data(self._context, self.id, data, self._calls)
+        if self._run is not None and self._run.steps is not None:
+            self._run.steps.forget()
+        self.fields.pop("steps", None)
         self._data, self.data_error = data, None
 
     async def report_usage(
@@ -241,6 +248,48 @@ class Job(JobSnapshot[DataT, ResultT]):
             self.fields[name] = packed
         else:
             self.fields.pop(name, None)
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        function: Callable[Params, Awaitable[StepT]],
+        /,
+        *args: Params.args,
+        **kwargs: Params.kwargs,
+    ) -> StepT: ...
+    @overload
+    async def step(
+        self, name: str, function: Callable[Params, StepT], /, *args: Params.args, **kwargs: Params.kwargs
+    ) -> StepT: ...
+    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Do something once: the result is kept, and a run that starts over gets it in place of a call.
+
+        A call whose run dies before the result is kept is made again. The value is what the serializer makes of the
+        result, in the first run too: of a dataclass, a dict. Kept until the job completes or gets another payload, for
+        30 days after the latest step, and longer while it is suspended with a deadline.
+
+        Args:
+            name: once a run.
+            function: plain or async, called with the arguments that follow.
+        Raises: what the function raises, nothing is kept then; InvalidOptionError for a name used twice;
+            PayloadTooLargeError (a result over 1 MiB, all over 16 MiB), SerializationError; JobStateError.
+        """
+        steps = self._steps()
+        is_known, value = await steps.find(name)
+        if is_known:
+            return value
+        result = function(*args, **kwargs)
+        return await steps.keep(name, await result if inspect.isawaitable(result) else result)
+
+    def _steps(self) -> Steps:
+        run = self._running("step")
+        if run.shared:
+            refuse("step", self.id, "a job of a queue", "messages of a broadcast have no steps")
+        if run.steps is None:
+            run.steps = Steps(self, run.calls)
+        steps: Steps = run.steps
+        return steps
 
     def suspend(
         self,

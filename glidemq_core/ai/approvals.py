@@ -113,6 +113,7 @@ async def _decide(
     expect = None if shown_hash is None else text(shown_hash, "expect").lower()
     now, by, since = context.now_ms(), actor.by, expected_ms(expected_suspended_at)
     edited = {} if data is UNSET else {"data": data}
+    replaces = bool(edited) and action == "approve"
     detail = {"signal": signal, **({"edited": True} if edited else {}), **audited}
     blob = await audit_blob(context, actor, action, [job_id], now, shown_hash=shown_hash, detail=detail)
     reply: list[bytes] = []
@@ -123,7 +124,9 @@ async def _decide(
         content = {**message, "by": by, "reviewer": by, "at": now}
         content |= {"review_hash": expect, "data_sha256": sha256, **edited}
         head = signal_head(signal, content)
-        reply = await context.call("decide", job_id, head, signal, now, blob, since, sha1, *facts)
+        reply = await context.call(
+            "decide", job_id, head, signal, now, blob, since, sha1, "1" if replaces else "", *facts
+        )
         if reply[0] != b"other_data":
             break
     status, state, suspended_at, latest, is_new, seq = (as_text(item) for item in reply)

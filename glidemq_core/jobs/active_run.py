@@ -136,6 +136,8 @@ class ActiveRun(Protocol):
     """When it appended its first chunk, s of the monotonic clock."""
     resources: Mapping[str, Any]
     """What the lifespan of the worker holds open."""
+    steps: Any
+    """The steps of this run, once there is one."""
     shared: bool
     """Whether other subscriptions run the same job: its calls are then made as from outside of a run."""
 

@@ -18,7 +18,7 @@ RESERVED: Final = frozenset(
     lifo parentId parentQueue schedulerName processedOn lastActive returnvalue finishedOn failedReason
     stalledCount revoked progress fallbackIndex tpmTokens suspendedAt suspendReason suspendTimeout signals
     budgetKey depsCompleted parentIds parentQueues flowId orderingKey budgetPausedAt budgetBooked suspendBase
-    usageMark logMark streamMark dataMark progressMark tokensMark roundFrom flowToken
+    usageMark logMark streamMark dataMark progressMark tokensMark roundFrom flowToken steps
     """.split()  # noqa: SIM905 - one table, not forty lines
 )
 

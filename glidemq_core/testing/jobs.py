@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Literal, NoReturn, Unpack, cast
 
+from ..ai.steps import Steps
 from ..ai.streams.chunks import encode_chunk
 from ..ai.usage.report import UsageKeywords, read_report
 from ..errors import JobStateError, WaitingChildrenError
 from ..job import Job
-from ..jobs.active_run import NO_RESOURCES, ControlCall
+from ..jobs.active_run import NO_RESOURCES, ControlCall, RunCalls
 from ..options.fields import UNSET, Unset
 from ..options.job import JobKeywords, JobRef, job_options
 from ..records import Usage
@@ -22,7 +23,7 @@ from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from ..wire.numbers import number_text
-from ..wire.payload import encode_data
+from ..wire.payload import encode_data, encode_result
 from ..wire.serializer import JSON_SERIALIZER
 from ..worker.execution.run import JobRun, SuspendRequest
 
@@ -43,6 +44,27 @@ class _NoServer:
         )
 
 
+class _RecordedSteps(Steps):
+    """Steps that are kept on the job."""
+
+    def __init__(self, job: RecordedJob, calls: RunCalls) -> None:
+        super().__init__(job, calls)
+        self._recorded = job.steps
+
+    async def _load(self) -> dict[str, bytes]:
+        return {
+            name: encode_result(value, JSON_SERIALIZER).encode() for name, value in self._recorded.items()
+        }
+
+    async def _store(self, name: str, text: str) -> bytes:
+        self._recorded[name] = json.loads(text)
+        return text.encode()
+
+    def forget(self) -> None:
+        super().forget()
+        self._recorded.clear()
+
+
 class RecordedJob(Job[Any, Any]):
     """A job that runs in a test. Control calls (`suspend` and the like) raise what they raise in a worker.
 
@@ -51,9 +73,10 @@ class RecordedJob(Job[Any, Any]):
         logged: lines of its log.
         suspended: the suspension that it asked for; None if it asked for none.
         children: results of its children by key, for `get_children_values`.
+        steps: results of steps by name: those that earlier runs have kept, then those of this one.
     """
 
-    __slots__ = ("children", "logged", "streamed")
+    __slots__ = ("children", "logged", "steps", "streamed")
 
     def __init__(self, context: QueueContext, job_id: str, fields: dict[str, bytes]) -> None:
         started = str(int(time.time() * 1_000))
@@ -63,6 +86,8 @@ class RecordedJob(Job[Any, Any]):
         self.streamed: list[dict[str, str]] = []
         self.logged: list[str] = []
         self.children: dict[str, Any] = {}
+        self.steps: dict[str, Any] = {}
+        run.steps = _RecordedSteps(self, run.calls)
 
     @property
     def suspended(self) -> SuspendRequest | None:
@@ -87,6 +112,7 @@ class RecordedJob(Job[Any, Any]):
         """Replace the payload."""
         self.fields["data"] = encode_data(data, JSON_SERIALIZER).encode()
         self._data, self.data_error = data, None
+        cast("JobRun", self._run).steps.forget()
 
     async def report_usage(
         self, usage: Usage | Mapping[str, Any] | None = None, **keywords: Unpack[UsageKeywords]
@@ -153,6 +179,7 @@ def make_job(
     decision_data: Any | Unset = UNSET,
     by: str = "tester",
     resources: Mapping[str, Any] | None = None,
+    steps: Mapping[str, Any] | None = None,
     **options: Unpack[JobKeywords],
 ) -> RecordedJob:
     """Make a job to call a processor with: `await process(make_job("answer", {...}))`.
@@ -165,6 +192,7 @@ def make_job(
         decision: what a person decided, as `job.decision` tells it; its signal comes last.
         decision_data: payload as edited by that person.
         by: who decided.
+        steps: results of steps that earlier runs have kept, by name.
         resources: what the lifespan of a worker would hold open, as `job.resources`.
         options: those of `Queue.add`.
 
@@ -197,6 +225,7 @@ def make_job(
         fields["groupKey"] = chosen.ordering.key
     context = QueueContext(cast("Connection", _NoServer()), QueueKeys("test", queue), JSON_SERIALIZER)
     job = RecordedJob(context, fields["id"], {key: value.encode() for key, value in fields.items()})
+    job.steps.update(steps or {})
     cast("JobRun", job._run).resources = NO_RESOURCES if resources is None else resources
     return job
 

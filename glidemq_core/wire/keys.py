@@ -110,6 +110,7 @@ class QueueKeys:
     ledger = _key_of("ledger")
     early = _key_of("early")
     vec = _key_of("vec")
+    steps = _key_of("steps")
     kept = _key_of("kept")
     reserved = _key_of("reserved")
     # Of a flow, by the id of its root:

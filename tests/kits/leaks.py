@@ -9,7 +9,9 @@ from typing import Any
 import valkey
 
 #: Kinds of keys that go with a job: `P:<kind>:<id>`.
-_OF_A_JOB = frozenset({"job", "log", "deps", "parents", "jstream", "signals", "ledger", "early", "vec"})
+_OF_A_JOB = frozenset(
+    {"job", "log", "deps", "parents", "jstream", "signals", "ledger", "early", "vec", "steps"}
+)
 #: Kinds of keys that go with a flow: `P:<kind>:<id of its root>`.
 _OF_A_FLOW = frozenset({"budget", "budget-parked"})
 #: What belongs to the queue as such: one key each, or one a name that somebody gave (`vindex:<name>`).

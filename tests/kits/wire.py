@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 OWN_KEYS = (
     "*:list-runs",
     "*:ledger:*",
+    "*:steps:*",
     "*:part:*",
     "*:crew",
     "*:limits",
@@ -38,7 +39,9 @@ OWN_KEYS = (
     "*:deliveries:*",
     "*:budgets",
 )
-OWN_FIELDS = frozenset({"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark"})
+OWN_FIELDS = frozenset(
+    {"budgetPausedAt", "budgetBooked", "roundFrom", "suspendBase", "usageMark", "logMark", "steps"}
+)
 
 _TIME = re.compile(r"(?<!\d)1[6-9]\d{11}(?!\d)")
 _WORKER = re.compile(r"worker-\d+-[0-9a-f]{8}")

@@ -301,6 +301,7 @@ register("update", {}, function(P, args)
   local refused = runs.refused(P, args[1], args[4], args[5], args[2] .. "Mark")
   if refused then return { refused } end
   call("HSET", key, args[2], args[3])
+  if args[2] == "data" then steps.forget(P, args[1]) end
   if args[2] == "progress" then events.emit(P, "progress", args[1], "data", args[3]) end
   return { "ok" }
 end)

@@ -1,6 +1,6 @@
 -- What more than one concern does to a job: expiry, removal of its keys, retention of result sets.
 
-local OWN_KEYS = { "job", "log", "parents", "jstream", "signals", "ledger", "early", "vec" }
+local OWN_KEYS = { "job", "log", "parents", "jstream", "signals", "ledger", "early", "vec", "steps" }
 
 -- What a flow's figures need of a child that reported usage, kept when its record goes: a hash of the same fields.
 local KEPT = { "parentId", "parentIds", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost", "usage:model",

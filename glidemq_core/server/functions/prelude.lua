@@ -16,7 +16,7 @@ local RETRY_MS = 60000 -- until what was refused (a start, a promotion, a wake-u
 local LAST_ID = "18446744073709551615-18446744073709551615" -- a stream that has it can take no entry any more
 
 local util, events, metrics, groups, schedules, jobs, flows, runs, ledger, budgets = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
-local audit, settle, claim, broadcast = {}, {}, {}, {}
+local audit, settle, claim, broadcast, steps = {}, {}, {}, {}, {}
 
 -- Errors met beside the main business of this call, to be named in its reply: as texts and as a set, at most so many.
 local noted_errors, MOST_ERRORS = {}, 8

@@ -237,6 +237,7 @@ function settle.all(P, args, now, batch)
         ended[#ended + 1] = id
         counts[answer] = counts[answer] + 1
         times[answer] = times[answer] + max(0, now - util.num(run[FIELDS][STARTED], now))
+        if answer == "ok" and run[SEEN]:find("k", 1, true) then util.attempt(steps.forget, P, id) end
         if run[RETENTION] ~= "" then ruled[#ruled + 1] = { PLACES[answer], id, run[RETENTION] } end
       end
       outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more) or outbox

@@ -78,6 +78,7 @@ register("suspend", {}, function(P, args)
   if timeout > 0 then fields[#fields + 1], fields[#fields + 2] = "suspendTimeout", args[6] end
   call("HSET", key, unpack(fields))
   call("ZADD", P .. ":suspended", timeout > 0 and util.int(now + timeout) or NO_DEADLINE, id)
+  if timeout > 0 then steps.outlast(P, id, now + timeout) end
   if util.num(run[2]) == 0 then groups.release(P, run[1], now) end
   events.emit(P, "suspended", id)
   if resume_early(P, id, run[3], now) then return { "resumed", at } end
@@ -205,13 +206,14 @@ local DECIDED = { "state", "name", "suspendedAt", "suspendReason", "data", "prog
   "suspendBase" }
 
 -- A person decides: the signal goes out only if the job is still suspended and, when bound, still what was shown.
--- args: id, head, signal name, now, audit, expected suspendedAt ("" any), SHA-1 of data, and when bound: name,
+-- args: id, head, signal name, now, audit, expected suspendedAt ("" any), SHA-1 of data, "1" if the payload was edited:
+-- what was worked out from the former one (the steps) is then forgotten; and when bound: name,
 -- suspendedAt, reason, SHA-1 of progress, id before the round, facts of the stream, entries and SHA-1 of the round's
 -- beginning, those of its end.
 -- Reply {"sent" | "changed" | "other_data" (than was read, nothing bound) | "not_suspended" | "not_found", state,
 -- suspendedAt, latest signal JSON, "1" when that came after the suspension, "0" before, "" unknown, audit seq}.
 register("decide", {}, function(P, args)
-  local id, now, bound = args[1], tonumber(args[4]), #args > 7
+  local id, now, bound = args[1], tonumber(args[4]), #args > 8
   audit.ready(P, args[5])
   local f = {}
   for i, value in ipairs(call("HMGET", P .. ":job:" .. id, unpack(DECIDED))) do f[DECIDED[i]] = value or nil end
@@ -226,12 +228,13 @@ register("decide", {}, function(P, args)
     outcome = "changed"
   elseif redis.sha1hex(f.data or "") ~= args[7] then
     outcome = bound and "changed" or "other_data"
-  elseif bound and not ((f.name or "") == args[8] and (f.suspendedAt or "") == args[9] and (f.suspendReason or "") == args[10]
-      and redis.sha1hex(f.progress or "") == args[11] and same_round(P, id, f, unpack(args, 12, 17))) then
+  elseif bound and not ((f.name or "") == args[9] and (f.suspendedAt or "") == args[10] and (f.suspendReason or "") == args[11]
+      and redis.sha1hex(f.progress or "") == args[12] and same_round(P, id, f, unpack(args, 13, 18))) then
     outcome = "changed"
   else
     resumable(P, id)
     seq = audit.append(P, args[5], outcome)
+    if args[8] == "1" then steps.forget(P, id) end
     resume(P, id, f.name, args[3], stamped(args[2], now))
   end
   local state = outcome == "sent" and "waiting" or f.state or ""

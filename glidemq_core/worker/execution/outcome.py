@@ -103,8 +103,12 @@ def settle_head(run: JobRun, stored: bytes, *words: str) -> str:
 
 
 def _seen(fields: Mapping[str, bytes]) -> str:
-    """What the claim saw of a job that its end has to look at: an ordering key, or a scheduler that waits for it."""
-    return "s" if "groupKey" in fields or "schedulerName" in fields else ""
+    """What a run knows of its job that its end has to look at.
+
+    An ordering key or a scheduler that waits for it (`s`), steps that were kept (`k`).
+    """
+    linked = "s" if "groupKey" in fields or "schedulerName" in fields else ""
+    return linked + "k" if "steps" in fields else linked
 
 
 def rate_limit_ms(error: RateLimitError, limiter_ms: int) -> int:

@@ -89,6 +89,7 @@ class JobRun:
     #: Gets the settle record, or None when the run has ended by a call of its own.
     on_end: Callable[..., None] = field(init=False)
     resources: Mapping[str, Any] = field(default_factory=lambda: NO_RESOURCES)
+    steps: Any = None
     #: The job is a message of a broadcast, whose hash is shared: it bears no mark of this run.
     shared: bool = False
     task: asyncio.Task[None] | None = None

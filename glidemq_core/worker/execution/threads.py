@@ -7,10 +7,10 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack
 
 from ...ai.usage.report import UsageKeywords
-from ...job import Job
+from ...job import Job, Params, StepT
 from ...jobs.snapshot import DataT, JobSnapshot, ResultT
 from ...options.fields import Duration, Instant
 from ...options.job import Actor, JobRef
@@ -18,6 +18,7 @@ from ...records import Signal, Usage
 from ...records.outcomes import JobState
 
 Processor = Callable[[Any], Any]
+T = TypeVar("T")
 
 if TYPE_CHECKING:
 
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
             where: Literal["job", "side"] = "job",
             on_node_worker: Literal["warn", "refuse", "allow"] = "warn",
         ) -> None: ...
+        def step(
+            self, name: str, function: Callable[Params, StepT], /, *args: Params.args, **kwargs: Params.kwargs
+        ) -> StepT: ...
         def suspend(
             self,
             *,
@@ -80,6 +84,15 @@ class SyncJob(_Blocking[DataT, ResultT]):
         self._job = job
         self._loop = loop
 
+    def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Do something once, as `Job.step`; the function is called in this thread."""
+        steps = self._job._steps()
+        is_known, value = self._wait(steps.find(name))
+        return value if is_known else self._wait(steps.keep(name, function(*args, **kwargs)))
+
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
     def _of_job(self, name: str) -> Any:
         value = getattr(self._job, name)
         if not inspect.ismethod(value):
@@ -89,7 +102,7 @@ class SyncJob(_Blocking[DataT, ResultT]):
             answer = value(*args, **kwargs)
             if not isinstance(answer, Coroutine):
                 return answer
-            return asyncio.run_coroutine_threadsafe(answer, self._loop).result()
+            return self._wait(answer)
 
         return blocking
 
