@@ -80,6 +80,8 @@ def test_a_group_is_retried(run: Run, failed: str) -> None:
     assert [result["outcome"] for result in rest.object["results"]] == ["retried"]
     none = run("retry", "chat", "--group", key, "--json")
     assert (none.code, none.object["results"][0]["outcome"]) == (1, "not_found")
+    unknown = run("retry", "nowhere", "--group", key, "--json")
+    assert (unknown.code, unknown.object["results"][0]["outcome"]) == (1, "not_found")
     assert run("retry", "chat", "--group", key, "--all-failed").code == 2
     assert run("retry", "chat:1", "--count", "1").code == 2
 
@@ -112,14 +114,19 @@ def test_letters_are_replayed_and_discarded(run: Run, failed: str) -> None:
     [result] = ran.object["results"]
     assert (result["action"], result["outcome"], result["message"]) == ("replay", "replayed", "as chat:4")
     again = run("dlq", "replay", "dead:1")
-    assert (again.code, again.out) == (1, "")
-    assert "replayed or discarded already" in again.err
+    assert (again.code, again.err) == (1, "")
+    assert again.out == "dead:1 not found (it may have been replayed or discarded already)\n"
+    shown = run("dlq", "show", "dead:1")
+    assert (shown.code, shown.out) == (1, "")
+    assert "replayed or discarded already" in shown.err
 
     refused = run("dlq", "discard", "dead:2")
     assert refused.code == 2
     assert "--yes" in refused.err
-    gone = run("dlq", "discard", "dead:2", "dead:3", "--yes", "--json")
-    assert [result["outcome"] for result in gone.object["results"]] == ["discarded", "discarded"]
+    gone = run("dlq", "discard", "2", "77", "3", "-q", "dead", "--yes", "--json")
+    assert gone.code == 1
+    outcomes = [(result["id"], result["outcome"]) for result in gone.object["results"]]
+    assert outcomes == [("2", "discarded"), ("77", "not_found"), ("3", "discarded")]
     assert run("dlq", "chat", "--json").object == {"letters": [], "total": 0}
     audit = run("audit", "chat", "--json").object["entries"]
     assert [entry["action"] for entry in audit] == ["replay"]
@@ -140,6 +147,14 @@ def test_wrong_words_are_refused(run: Run, failed: str, words: list[str], said: 
     ran = run(*words)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_letters_of_an_unknown_queue_are_not_found(run: Run, failed: str, verb: str) -> None:
+    ran = run("dlq", verb, "nowhere:1", "--json", *(["--yes"] if verb == "discard" else []))
+    [result] = ran.object["results"]
+    assert (ran.code, result["queue"], result["id"], result["outcome"]) == (1, "nowhere", "1", "not_found")
+    assert run("dlq", "show", "nowhere:1", "--json").error["type"] == "QueueNotFoundError"
 
 
 def test_a_job_is_no_letter(run: Run, failed: str) -> None:

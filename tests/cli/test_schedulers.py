@@ -114,6 +114,10 @@ def test_what_waits_and_what_is_late_is_shown(run: Run, server: str) -> None:
     ("line", "message"),
     [
         ("set chat s", "one of --cron, --every and --after-complete"),
+        ("set chat", "NAME is missing: glidemq scheduler set QUEUE NAME"),
+        ("set", "name one queue"),
+        ("set -q chat", "NAME is missing"),
+        ("set chat s -q chat --every 5s", "name the queue once"),
         ("set chat s --every 5s --after-complete 5s", "one of --cron"),
         ("set chat s --every 0", "longer than 0"),
         ("run chat s --every 5s", "run takes no schedule"),
@@ -163,3 +167,9 @@ def test_removing_what_a_scheduler_waits_for_warns_first(run: Run, server: str) 
     assert f"{warning} one of these jobs" in ran.err
     assert ran.object["results"][0]["outcome"] == "removed"
     assert warning not in run(*words("drain chat --yes")).err  # its next run is set
+
+
+def test_the_queue_may_be_an_option(run: Run, server: str) -> None:
+    assert run(*words("scheduler set -q chat poll --every 5m")).code == 0
+    assert run(*words("scheduler run poll -q chat")).out == "chat:1 created\n"
+    assert run(*words("scheduler remove -q chat poll --yes")).code == 0

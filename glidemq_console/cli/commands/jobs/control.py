@@ -70,7 +70,9 @@ async def _retry_group(session: Session, name: str, group: str, count: int | Non
     from glidemq_core.jobs import control
     from glidemq_core.options.job import JobRef
 
-    source = await session.existing_queue(name)
+    source = await session.queue(name)
+    if not await source.exists():
+        return session.no_such_queue(name, "retry")
     ids = await (await session.watch()).failed_jobs(name, group)
     if not ids:
         return session.result(name, "retry", "not_found", ok=False, message="no failed job of this group")

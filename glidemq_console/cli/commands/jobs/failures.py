@@ -106,12 +106,18 @@ async def dlq(
         wanted = options.merged(words, queue)
         require(len(wanted) == 1, "name one QUEUE")
         return await _list(session, wanted[0], limit)
-    require(not queue, "name letters as QUEUE:ID")
+    require(not queue or len(queue) == 1, "name one queue beside the ids of its letters")
     require(words, f"name at least one letter to {verb}, as QUEUE:ID")
-    letters = [await _find(session, await session.job_ref(word)) for word in dict.fromkeys(words)]
+    letters = {
+        ref: await _find(session, ref) for ref in await session.job_refs(words, queue[0] if queue else None)
+    }
     if verb == SHOW:
         require(len(letters) == 1, "show takes one letter")
-        return _show(session, letters[0])
+        [(ref, letter)] = letters.items()
+        if letter is None:
+            await session.existing_queue(ref.queue)
+            raise Refusal(f"'{ref}' is no dead letter: it may have been replayed or discarded already")
+        return _show(session, letter)
     actor = session.actor(by, comment)
     if verb == REPLAY:
         require(data is None or len(letters) == 1, "--data belongs to one letter")
@@ -122,7 +128,7 @@ async def dlq(
             return (False, "not_found", None) if job is None else (True, "replayed", f"as {job.ref}")
 
         return await _each(session, letters, verb, replay)
-    names_shown = ", ".join(session.out.safe(letter.ref, 60) for letter in letters[:5])
+    names_shown = ", ".join(session.out.safe(ref, 60) for ref in list(letters)[:5])
     session.confirm(
         f"Discard {len(letters)} dead letter{'s' if len(letters) > 1 else ''}: {names_shown}?", yes
     )
@@ -204,31 +210,39 @@ def _show(session: Session, letter: DeadLetter) -> int:
     return 0
 
 
-async def _find(session: Session, ref: JobRef) -> DeadLetter:
+async def _find(session: Session, ref: JobRef) -> DeadLetter | None:
     """Find a letter by its own place, or by its id and the queue of its job."""
     from glidemq_core import deadletters
 
-    context: QueueContext = await (await session.existing_queue(ref.queue)).context()
+    context: QueueContext = await (await session.queue(ref.queue)).context()
     letter = await deadletters.read_letter(context, ref.id)
     if letter is None and (holder := await deadletters.letters_queue(context, None)) is not None:
         letter = await deadletters.read_letter(holder, ref.id)
         if letter is not None and letter.origin is not None and letter.origin.queue != ref.queue:
             letter = None
-    if letter is None:
-        raise Refusal(f"'{ref}' is no dead letter: it may have been replayed or discarded already")
     return letter
 
 
 Change = Callable[["Queue", "DeadLetter"], Awaitable[tuple[bool, str, "str | None"]]]
 
 
-async def _each(session: Session, letters: list[DeadLetter], action: str, change: Change) -> int:
+async def _each(
+    session: Session, letters: dict[JobRef, DeadLetter | None], action: str, change: Change
+) -> int:
     from glidemq_core import OperationResult
     from glidemq_core.errors import DuplicateJobError, JobStateError
     from glidemq_core.queue import Queue
 
     results: list[OperationResult] = []
-    for letter in letters:
+    for ref, letter in letters.items():
+        if letter is None:
+            missing = "it may have been replayed or discarded already"
+            results.append(
+                OperationResult(
+                    queue=ref.queue, id=ref.id, action=action, ok=False, outcome="not_found", message=missing
+                )
+            )
+            continue
         assert letter.origin is not None  # _find took it for a letter
         source: Queue = Queue(letter.origin.queue, await session.connection(), dead_letter_queue=letter.queue)
         try:

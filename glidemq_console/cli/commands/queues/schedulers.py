@@ -12,7 +12,7 @@ from typer import Argument
 from ....text.format import age, countdown, full
 from ... import options
 from ...errors import Exit
-from ...option_types import instant, json_argument, json_object, positive_duration, some_text
+from ...option_types import instant, json_argument, json_object, positive_duration
 from ...options import option
 from ...program import command, require
 from ...session import Session
@@ -88,8 +88,9 @@ async def scheduler(
     action: Annotated[
         Action, Argument(help="set creates or changes; run adds a job now.", show_choices=True)
     ],
-    queue_name: Annotated[str, Argument(metavar="QUEUE", parser=some_text, help="The queue.")],
-    name: Annotated[str, Argument(metavar="NAME", parser=some_text, help="The scheduler.")],
+    queue_name: options.Queue = None,
+    name: Annotated[str | None, Argument(metavar="NAME", help="The scheduler.")] = None,
+    queue: options.QueueOption = None,
     cron: Cron = None,
     tz: Zone = None,
     every: Every = None,
@@ -105,7 +106,13 @@ async def scheduler(
     comment: options.Comment = None,
 ) -> int:
     """Set, remove or run a scheduler. Workers of the queue make its jobs."""
-    source, actor = await session.queue(queue_name), session.actor(by, comment)
+    if queue:
+        # With -q the only argument left is the name.
+        require(name is None or queue_name is None, "name the queue once: as QUEUE or with --queue")
+        name, queue_name = name or queue_name, None
+    source, actor = await session.queue(options.one_queue(queue_name, queue)), session.actor(by, comment)
+    require(name and name.strip(), f"NAME is missing: glidemq scheduler {action} QUEUE NAME")
+    name = str(name)
     modes = [value for value in (cron, every, after_complete) if value is not None]
     if action is Action.set:
         require(len(modes) == 1, "say when: one of --cron, --every and --after-complete")
