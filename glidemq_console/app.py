@@ -95,6 +95,8 @@ class ConsoleApp(ResilientApp):
         self.trouble_words = TroubleWords()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
+        #: Scopes of the screens that were visited.
+        self._visited: set[str] = set()
         self._navigation = Navigation(self, self._arrived)
         self._typed_ahead = TypeAhead(self)
         self._ascii_filter = ascii_filter(config.ascii_glyphs)
@@ -253,6 +255,11 @@ class ConsoleApp(ResilientApp):
     @property
     def is_going(self) -> bool:
         return self._navigation.is_going
+
+    def first_visit(self, scope: str) -> bool:
+        is_new = scope not in self._visited
+        self._visited.add(scope)
+        return is_new
 
     @property
     def crumbs(self) -> Sequence[str]:

@@ -65,6 +65,9 @@ class Console(Protocol):
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows."""
 
+    def first_visit(self, scope: str) -> bool:
+        """Tell whether a screen is visited for the first time, and take note of it."""
+
     @property
     def crumbs(self) -> Sequence[str]:
         """The words of the way to the screen on top."""

@@ -20,6 +20,7 @@ from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from . import frame_text, trouble_text
 from .blank import BlankScreen
+from .first_keys import first_keys
 from .typed.command_line import CommandLine
 
 #: Below this the frame gives way to one plain line.
@@ -41,6 +42,8 @@ class ConsoleScreen(BlankScreen):
     def __init__(self) -> None:
         super().__init__()
         self._message: tuple[str, str, int] | None = None
+        #: Until when it says some keys to who is here for the first time, epoch ms.
+        self._new_until_ms = 0
         #: When it was told to hold still, epoch ms.
         self._held_at = 0
         #: It shows what it showed before something went wrong.
@@ -104,6 +107,8 @@ class ConsoleScreen(BlankScreen):
         self.focus_main()
 
     def on_screen_resume(self) -> None:
+        if self.console.first_visit(self.SCOPE):
+            self._new_until_ms = self.console.now_ms() + MESSAGE_MS
         self.show(self.snapshot)
         self.console.set_interests()
 
@@ -217,6 +222,8 @@ class ConsoleScreen(BlankScreen):
             left = [Styled(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
         elif snapshot.trouble is not None:
             left = [Styled(short(snapshot.trouble, 200), "warning")]
+        elif now < self._new_until_ms:
+            left = first_keys(self.SCOPE)
         elif self.has_class("-low") and (way := self._way()):
             left = [dim(way)]
         right = self.status(snapshot) if snapshot.has_data else []

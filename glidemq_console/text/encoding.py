@@ -22,7 +22,7 @@ ASCII_FALLBACK: Final[dict[str, str]] = {
     **dict(zip("─━═┄┈╌▔▁▂▃▄▅▆▇█", "------__.:-=+*#", strict=True)),
     **dict(zip("│┃║┆┊╎▏▎▍▌▋▊▉▕▐░▒", "|||||||||>=##||::", strict=True)),
     **dict(zip("…·•–—→←↑↓▸▾▴»«“”„‘’", '~.*--><^v>v^><"""\'\'', strict=True)),
-    **dict(zip("¤⇄¶◌↵⇥∅⊟◔▣", "????/>0bmD", strict=True)),
+    **dict(zip("¤⇄¶◌↵⇥∅⊟◔▣›×", "????/>0bmD>x", strict=True)),
     **{look.glyph: look.ascii for look in STATES.values()},
 }
 _TABLE: Final = str.maketrans(ASCII_FALLBACK)
