@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
 #: Characters of one log record.
 _RECORD = 20_000
-#: Fields of a failed attempt that are logged beside its message.
-_EXTRAS = ("job", "attempt", "duration_ms")
+#: Integers from here on are written as text: what they mean to a parser is its own affair.
+_LARGE = 2**63
+#: What every record has; the rest are extras, such as `job`, `attempt` and `duration_ms` of a failed attempt.
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
 class LogLevel(StrEnum):
@@ -53,6 +57,11 @@ def configure_logging(level: LogLevel | None, form: LogFormat) -> bool:
     return True
 
 
+def narrator(form: LogFormat, note: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what tells how the command goes: as a line for people, or as a record among the others."""
+    return logging.getLogger("glidemq.worker").info if form is LogFormat.JSON else note
+
+
 class _SafeFormatter(logging.Formatter):
     """Errors quote what jobs hold: no log line may control the terminal it is read on."""
 
@@ -63,16 +72,54 @@ class _SafeFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line, whatever a record holds: time, level, logger, message, and its extras."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "at_ms": int(record.created * 1000),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
+            "level": _text(str(record.levelname).lower()),
+            "logger": _text(str(record.name)),
+            "message": _text(_message(record)),
         }
-        line |= {name: getattr(record, name) for name in _EXTRAS if hasattr(record, name)}
+        extras = {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+        for name, value in (_span() | extras).items():
+            line.setdefault(_text(name), _plain(value))
         if record.exc_info and record.exc_info[0] is not None:
-            line["trace"] = self.formatException(record.exc_info)[-_RECORD:]
-        return json.dumps(line, default=str)
+            line["trace"] = _text(self.formatException(record.exc_info)[-_RECORD:])
+        return json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message of a record; if its arguments do not fit its text, the text."""
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - whatever the arguments raise, the line is written
+        return f"{record.msg} ({type(error).__name__} in its arguments)"
+
+
+def _plain(value: Any) -> Any:
+    """Return an extra as JSON can carry it: numbers and words as they are, everything else as text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < _LARGE else hex(value)[:_RECORD]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    try:
+        return _text(str(value))
+    except Exception as error:  # noqa: BLE001 - an object that cannot name itself
+        return f"<{type(value).__name__}: {type(error).__name__}>"
+
+
+def _text(text: str) -> str:
+    """Return a text of bounded length; half a pair of surrogates, which strict parsers refuse, becomes a mark."""
+    return text[:_RECORD].encode("utf-8", "replace").decode("utf-8")
+
+
+def _span() -> dict[str, str]:
+    """Return trace and span of OpenTelemetry, if the application uses it and one is current."""
+    tracing = sys.modules.get("opentelemetry.trace")
+    context = tracing.get_current_span().get_span_context() if tracing is not None else None
+    if context is None or not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}

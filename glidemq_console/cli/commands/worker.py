@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from socket import socket
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from ..option_types import duration
 from ..options import option
 from ..program import OWN, command, require
 from ..session import Session
-from ..worker_log import LogFormat, LogLevel, configure_logging
+from ..worker_log import LogFormat, LogLevel, configure_logging, narrator
 
 if TYPE_CHECKING:
     from glidemq_core import Worker
@@ -78,6 +78,7 @@ async def worker(
             session,
             targets if reload else (),
             processes,
+            (log_level, log_format),
             grace=_GRACE_MS if grace is None else grace,
             port=health,
         )
@@ -111,7 +112,7 @@ async def _work(
             session.out.note("the application configures logging itself: --log-format has no effect")
         await _prepare(session, workers, concurrency=concurrency, grace=grace)
         own.workers = workers
-        await _serve(session, workers, tells=parent is None)
+        await _serve(workers, narrator(logs[1], session.out.note), session, tells=parent is None)
     return Exit.DONE
 
 
@@ -134,7 +135,9 @@ async def _prepare(session: Session, workers: Sequence[Worker[Any, Any]], **give
     prepare(workers, connection, **given)
 
 
-async def _serve(session: Session, workers: Sequence[Worker[Any, Any]], *, tells: bool) -> None:
+async def _serve(
+    workers: Sequence[Worker[Any, Any]], note: Callable[[str], None], session: Session, *, tells: bool
+) -> None:
     from glidemq_core.worker import serve
 
     names = ", ".join(session.out.safe(one.name) for one in workers)
@@ -144,11 +147,11 @@ async def _serve(session: Session, workers: Sequence[Worker[Any, Any]], *, tells
         if tells and not told:
             told.append(True)
             running = sum(one.active_jobs for one in workers)
-            session.out.note(_ending(running) if running else "ending")
+            note(_ending(running) if running else "ending")
 
     for one in workers:
         one.on("closing", closing)
-    await serve(*workers, on_ready=lambda: session.out.note(f"working on {names}"))
+    await serve(*workers, on_ready=lambda: note(f"working on {names}"))
 
 
 def _ending(running: int) -> str:
@@ -157,9 +160,18 @@ def _ending(running: int) -> str:
 
 
 async def _supervise(
-    session: Session, watched: Sequence[str], processes: int, *, grace: int, port: int | None
+    session: Session,
+    watched: Sequence[str],
+    processes: int,
+    logs: tuple[LogLevel | None, LogFormat],
+    *,
+    grace: int,
+    port: int | None,
 ) -> int:
     """Run the same command in child processes; `watched` are the targets whose files restart them."""
+    if LogFormat.JSON in logs:
+        configure_logging(*logs)
+    note = narrator(logs[1], session.out.note)
     from ..serving.health import listen_for_probes
     from ..serving.processes import Supervisor
     from ..serving.sources import SourceWatch, folders_of
@@ -169,7 +181,7 @@ async def _supervise(
         processes=processes,
         grace_ms=grace,
         watch=SourceWatch(folders_of(watched)) if watched else None,
-        note=lambda text: session.out.note(session.out.safe(text, 400)),
+        note=lambda text: note(session.out.safe(text, 400)),
     )
     async with AsyncExitStack() as stack:
         if port is not None:
