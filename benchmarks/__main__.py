@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "worker": ["--quick"],
     "server_time": ["--quick"],
     "idle": ["--quick"],
+    "idle_workers": ["--quick"],
     "streaming": ["--quick"],
     "usage": ["--quick"],
     "budget": ["--quick"],

@@ -52,6 +52,14 @@ def _idle(result: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def _idle_workers(result: dict[str, Any]) -> Iterator[Row]:
+    yield (
+        f"{result['workers']} idle workers of one queue",
+        f"{result['percent_of_a_core']:g} % of a core of the server, {result['commands_per_s']:g} commands/s",
+        f"{result['reach']['percent_of_a_core']:g} %",
+    )
+
+
 def _streaming(result: dict[str, Any]) -> Iterator[Row]:
     reach, way = result["reach"], result["to_reader"]
     for key, what in (("one_by_one_per_s", "awaited one by one"), ("gathered_per_s", "gathered")):
@@ -144,6 +152,7 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "worker": _worker,
     "server_time": _server_time,
     "idle": _idle,
+    "idle_workers": _idle_workers,
     "streaming": _streaming,
     "usage": _usage,
     "budget": _budget,

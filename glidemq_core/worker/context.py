@@ -61,10 +61,10 @@ class PromotionTimer(Alarm):
         super().reset()
         self._next_ms = _UNKNOWN_MS  # what falls due during a look may be too late for it
 
-    async def sleep_until(self, at_ms: int, now_ms: int) -> None:
-        """Sleep until an instant, or until it was rung since the last `reset`."""
+    async def sleep_until(self, at_ms: int, now_ms: int) -> bool:
+        """Sleep until an instant; True when it was rung since the last `reset`."""
         self._next_ms = at_ms
-        await self.sleep((at_ms - now_ms) / 1000)
+        return await self.sleep((at_ms - now_ms) / 1000)
 
 
 class ShortestLock(Alarm):

@@ -108,7 +108,7 @@ class Maintenance:
                 self._heartbeats.run(),
                 self._promotion_loop(),
                 self._every(lambda: options.stalled_interval, self._sweep, at_once=True),
-                self._every(lambda: _FORGETTING_MS, lambda: sweeps.sweep_records(self._queue)),
+                self._every(lambda: _FORGETTING_MS, self._forget),
                 *(
                     ()
                     if self._context.subscription
@@ -191,32 +191,38 @@ class Maintenance:
     async def _promotion_loop(self) -> None:
         timer, queue, interval_ms = self._context.promotion, self._queue, self._options.promotion_interval
         due_ms: int | None = None
+        turn_ms: int | None = None  # the first time it comes unasked: nobody knows what waits
         while True:
             timer.reset()
             try:
-                due_ms = await self._promote()
-                await self._walk_lists()
+                due_ms = await self._promote(turn_ms)
             except Exception as error:  # noqa: BLE001 - whatever it was, the queue needs its promotions
                 self._context.report(error)
                 due_ms = None
             now_ms = queue.now_ms()
             latest_ms = now_ms + interval_ms
             at_ms = latest_ms if due_ms is None else max(now_ms + 1, min(latest_ms, due_ms))
-            await timer.sleep_until(at_ms, now_ms)
+            rung = await timer.sleep_until(at_ms, now_ms)
+            is_due = due_ms is not None and due_ms <= at_ms
+            turn_ms = None if rung or is_due else sweeps.turn_of(interval_ms)
 
-    async def _promote(self) -> int | None:
+    async def _promote(self, turn_ms: int | None) -> int | None:
         """Promote what is due, make runs of schedulers, sweep deadlines, deliver kept signals and the outbox.
 
-        Returns when to come again, epoch ms.
+        One worker has its turn to do so, unless something is known to be due. Returns when to come again, epoch ms.
         """
-        tick = await sweeps.tick(self._queue, self._schedulers.question(self._queue.now_ms()))
+        await self._outbox.deliver_waiting()
+        question = self._schedulers.question(self._queue.now_ms())
+        tick = await sweeps.tick(self._queue, question, turn_ms=turn_ms)
+        if tick.taken:
+            return self._schedulers.due_ms
         self._context.report_texts(tick.errors)
         await self._context.attempt(lambda: self._make_runs(tick))
         _, self._suspended_rank = await sweeps.sweep_suspended(self._queue, self._suspended_rank)
         delivered = await deliver_early(self._queue)
-        await self._outbox.deliver_waiting()
         if tick.promoted or delivered:
             self._exchange.wake()
+        await self._walk_lists()
         return min(filter(None, (tick.next_due_ms, self._schedulers.due_ms)), default=None)
 
     async def _make_runs(self, tick: sweeps.Tick) -> None:
@@ -260,12 +266,16 @@ class Maintenance:
                 lock_ms=options.lock_duration,
                 max_stalled=options.max_stalled_count,
                 subscription=self._context.subscription,
+                turn_ms=sweeps.turn_of(options.stalled_interval),
             )
         )
 
     async def _sweep_list_stalls(self) -> None:
         lock_ms, limit = self._options.lock_duration, self._options.max_stalled_count
-        self._handle(await sweeps.sweep_list_stalls(self._queue, lock_ms=lock_ms, max_stalled=limit))
+        turn_ms = sweeps.turn_of(self._options.stalled_interval)
+        self._handle(
+            await sweeps.sweep_list_stalls(self._queue, lock_ms=lock_ms, max_stalled=limit, turn_ms=turn_ms)
+        )
 
     async def _retry_outbox(self) -> None:
         """Give entries that were set aside another try."""
@@ -281,9 +291,14 @@ class Maintenance:
         if self._context.running:
             await self._heartbeats.beat()  # what kept our loop busy must not cost our own runs their jobs
         found, self._shortest_seen = await sweeps.sweep_locks(
-            self._queue, max_stalled=self._options.max_stalled_count
+            self._queue,
+            max_stalled=self._options.max_stalled_count,
+            turn_ms=sweeps.turn_of(self._lock_look_ms()),
         )
         self._handle(found)
+
+    async def _forget(self) -> None:
+        await sweeps.sweep_records(self._queue, sweeps.turn_of(_FORGETTING_MS))
 
     def _handle(self, found: sweeps.Stalled) -> None:
         """Emit what a sweep found, and claim what it has queued again."""

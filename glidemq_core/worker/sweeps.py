@@ -10,6 +10,8 @@ from ..server.context import QueueContext
 from ..wire.replies import as_texts
 from .context import SubscriptionOptions, of_kind
 
+#: How much of its interval a worker's turn to sweep lasts: it comes again before anybody misses it.
+_TURN = 0.8
 #: Pages of one sweep; what is left waits for the next one.
 _MAX_PAGES = 50
 _SUSPEND_PAGE = 100
@@ -27,6 +29,8 @@ class Tick:
     #: When it began, and what it found of schedulers, for `SchedulerTick.run`.
     at_ms: int
     schedulers: Sequence[Any]
+    #: It is another worker's turn: nothing was done.
+    taken: bool = False
     #: Texts of errors that kept single jobs or groups from being promoted.
     errors: list[str] = field(default_factory=list)
 
@@ -47,20 +51,33 @@ class Stalled:
         self.errors.extend(as_texts(errors))
 
 
-async def tick(queue: QueueContext, turn: tuple[str, str] = ("", "")) -> Tick:
-    """Promote all that is due and wake rate-limited groups; look for due schedulers as `turn` says."""
+def turn_of(interval_ms: int) -> int:
+    """How long the turn of a worker lasts that sweeps once an interval, ms."""
+    return max(1, int(interval_ms * _TURN))
+
+
+async def tick(
+    queue: QueueContext, schedulers_turn: tuple[str, str] = ("", ""), *, turn_ms: int | None = None
+) -> Tick:
+    """Promote all that is due and wake rate-limited groups; look for due schedulers as their turn says.
+
+    Args:
+        turn_ms: here and for every other sweep, how long its turn lasts if nobody has it: without one nothing is done.
+            None sweeps in any case.
+    """
     promoted, due, at_ms = 0, b"", queue.now_ms()
     errors: list[str] = []
     schedulers: list[Any] = []
     for page in range(_MAX_PAGES):
-        now_ms, asked = (queue.now_ms(), ("", "")) if page else (at_ms, turn)
-        status, count, due, met, found = await queue.call("tick", now_ms, *asked)
+        now_ms, asked = (queue.now_ms(), ("", "")) if page else (at_ms, schedulers_turn)
+        turn = "" if page else _word(turn_ms)
+        status, count, due, met, found = await queue.call("tick", now_ms, *asked, turn)
         promoted += count
         errors += as_texts(met)
         schedulers += found
-        if status == b"ok":
+        if status != b"more":
             break
-    return Tick(promoted, int(due) if due else None, at_ms, schedulers, errors)
+    return Tick(promoted, int(due) if due else None, at_ms, schedulers, status == b"taken", errors)
 
 
 async def sweep_stalls(
@@ -71,6 +88,7 @@ async def sweep_stalls(
     lock_ms: int,
     max_stalled: int,
     subscription: SubscriptionOptions | None = None,
+    turn_ms: int | None = None,
 ) -> Stalled:
     """Take stream-sourced jobs away from workers that fell silent.
 
@@ -84,9 +102,18 @@ async def sweep_stalls(
     for _ in range(_MAX_PAGES):
         _, following, _, again, failed, errors = await queue.call(
             *of_kind(
-                subscription, "stalls", queue.now_ms(), min_idle_ms, lock_ms, max_stalled, consumer, cursor
+                subscription,
+                "stalls",
+                queue.now_ms(),
+                min_idle_ms,
+                lock_ms,
+                max_stalled,
+                consumer,
+                cursor,
+                _word(turn_ms),
             )
         )
+        turn_ms = None
         found.add(again, failed, errors)
         cursor = following.decode()
         if cursor == "0-0":
@@ -94,20 +121,25 @@ async def sweep_stalls(
     return found
 
 
-async def sweep_list_stalls(queue: QueueContext, *, lock_ms: int, max_stalled: int) -> Stalled:
+async def sweep_list_stalls(
+    queue: QueueContext, *, lock_ms: int, max_stalled: int, turn_ms: int | None = None
+) -> Stalled:
     """Take list-sourced jobs away from Python workers that fell silent."""
     found = Stalled()
     for _ in range(_MAX_PAGES):
         status, again, failed, errors = await queue.call(
-            "list_stalls", queue.now_ms(), lock_ms, max_stalled, _LIST_PAGE
+            "list_stalls", queue.now_ms(), lock_ms, max_stalled, _LIST_PAGE, _word(turn_ms)
         )
+        turn_ms = None
         found.add(again, failed, errors)
         if status == b"ok":
             break
     return found
 
 
-async def sweep_locks(queue: QueueContext, *, max_stalled: int) -> tuple[Stalled, int]:
+async def sweep_locks(
+    queue: QueueContext, *, max_stalled: int, turn_ms: int | None = None
+) -> tuple[Stalled, int]:
     """Take jobs with a lock of their own away from workers that were silent for longer than that.
 
     Also returns the shortest such lock of a run that was met, ms; 0 without any.
@@ -115,8 +147,9 @@ async def sweep_locks(queue: QueueContext, *, max_stalled: int) -> tuple[Stalled
     found, cursor, shortest = Stalled(), "", 0
     for _ in range(_LOCK_PAGES):
         _, last, lock, again, failed, errors = await queue.call(
-            "lock_stalls", queue.now_ms(), max_stalled, cursor
+            "lock_stalls", queue.now_ms(), max_stalled, cursor, _word(turn_ms)
         )
+        turn_ms = None
         found.add(again, failed, errors)
         shortest = min(filter(None, (shortest, int(lock))), default=0)
         cursor = last.decode()
@@ -125,10 +158,11 @@ async def sweep_locks(queue: QueueContext, *, max_stalled: int) -> tuple[Stalled
     return found, shortest
 
 
-async def sweep_records(queue: QueueContext) -> None:
+async def sweep_records(queue: QueueContext, turn_ms: int | None = None) -> None:
     """Forget deduplication ids and ordering keys that nothing needs any more."""
     for _ in range(_MAX_PAGES):
-        [status] = await queue.call("forget", queue.now_ms())
+        [status] = await queue.call("forget", queue.now_ms(), _word(turn_ms))
+        turn_ms = None
         if status == b"ok":
             break
 
@@ -145,6 +179,10 @@ async def sweep_suspended(queue: QueueContext, rank: int = 0) -> tuple[int, int]
         if status == b"ok":
             break
     return failed, rank
+
+
+def _word(turn_ms: int | None) -> str:
+    return "" if turn_ms is None else str(turn_ms)
 
 
 class ListWalk:

@@ -306,6 +306,7 @@ end
 -- by its own heartbeats, one of a peer by those of the shared hash.
 broadcast.subscribed("stalls", {}, function(P, s, args)
   local now = tonumber(args[1])
+  if not util.take_turn(P, "stalls:" .. s.name, args[7]) then return { "ok", "0-0", 0, {}, {}, {} } end
   local page = try("XAUTOCLAIM", P .. ":stream", s.name, args[5], args[2], args[6], "COUNT", 100)
   if page.err then
     if not page.err:find("NOGROUP", 1, true) then error(page) end

@@ -87,9 +87,10 @@ local function forget_keys(P, now)
   return #keys
 end
 
--- Forget what is due, at most 100 ids and 100 keys. args: now. Reply {"ok" | "more"}.
+-- Forget what is due, at most 100 ids and 100 keys. args: now, ms of the turn. Reply {"ok" | "more"}.
 register("forget", {}, function(P, args)
   local now = tonumber(args[1])
+  if not util.take_turn(P, "forgetting", args[2]) then return { "ok" } end
   local most = max(forget_dedups(P, now), forget_keys(P, now))
   return { most == PAGE and "more" or "ok" }
 end)

@@ -151,6 +151,19 @@ function util.text(key)
   return type(text) == "string" and text or nil
 end
 
+-- Whether this call may sweep: of all workers of a queue one does, for most of its interval. `ms`: how long its turn lasts; none
+-- for a call that waits for no turn, as it comes at a known time or goes on with a sweep. A turn that goes on for longer than
+-- this one would is taken over: its holder sweeps less often than this worker has to. So is a key that does not expire.
+function util.take_turn(P, sweep, ms)
+  if not ms or ms == "" then return true end
+  local key = P .. ":turn:" .. sweep
+  if try("SET", key, "1", "NX", "PX", ms) then return true end
+  local left = call("PTTL", key)
+  if left >= 0 and left <= tonumber(ms) then return false end
+  call("SET", key, "1", "PX", ms)
+  return true
+end
+
 -- Calls that may be repeated after a lost reply name themselves (`op`) and count their parts (`number`, from 1): the reply
 -- of the latest part is kept for a while, so that nothing is done twice.
 local PART_S = 60

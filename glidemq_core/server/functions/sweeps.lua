@@ -70,11 +70,13 @@ local function next_due(P)
 end
 
 -- Promote what is due (at most 300 jobs) and wake rate-limited groups (at most 100).
--- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now, turn and name of the worker for schedules.due.
--- Reply {"ok" | "more", jobs promoted, next due time in ms or "", other errors, what schedules.due found}.
+-- keys scheduled, stream, lifo, priority, ratelimited, groups. args: now, turn and name of the worker for schedules.due, ms of
+-- the turn of promotions (as all sweeps have it, see util.take_turn).
+-- Reply {"ok" | "more" | "taken" (another worker's turn), jobs promoted, next due time in ms or "", other errors, what schedules.due found}.
 -- Keeps: a member leaves P:scheduled in the call that queues its job; the score, not the hash, gives the priority.
 register("tick", {}, function(P, args)
   local now = tonumber(args[1])
+  if not util.take_turn(P, "promotion", args[4]) then return { "taken", 0, "", {}, {} } end
   local count, more = promote(P, now, 300)
   local waking = call("ZRANGEBYSCORE", P .. ":ratelimited", "-inf", args[1], "LIMIT", 0, 100)
   if #waking > 0 then util.sliced("ZREM", P .. ":ratelimited", waking) end
@@ -134,12 +136,13 @@ end
 
 -- One page (100) of entries that have been pending for long. Who they belong to means nothing, only heartbeats do.
 -- keys stream, job hashes, failed, groups. args: now, least idle ms, lock ms of jobs without their own, most stalls
--- a job may survive, consumer, cursor ("0-0" first).
+-- a job may survive, consumer, cursor ("0-0" first), ms of the turn.
 -- Reply {"ok", next cursor ("0-0": done), entries looked at, ids queued again, ids failed, other errors}.
 -- Keeps: an entry stays exactly as long as its run lives; a job whose worker beats is never touched, even past its
 -- ttl; entries of jobs that are gone or moved on are only cleaned up.
 register("stalls", {}, function(P, args)
   local now, stream = tonumber(args[1]), P .. ":stream"
+  if not util.take_turn(P, "stalls", args[7]) then return { "ok", "0-0", 0, {}, {}, {} } end
   local page = try("XAUTOCLAIM", stream, GROUP, args[5], args[2], args[6], "COUNT", 100)
   if page.err then
     if not page.err:find("NOGROUP", 1, true) then error(page) end
@@ -177,22 +180,24 @@ local function sweep_index(P, now, lock, max_stalled, limit, again, failed)
   return ended
 end
 
--- args: now, lock ms of jobs without their own, most stalls, limit.
+-- args: now, lock ms of jobs without their own, most stalls, limit, ms of the turn.
 -- Reply {"ok" | "more", ids queued again, ids failed, other errors}.
 register("list_stalls", {}, function(P, args)
   local again, failed, limit = {}, {}, tonumber(args[4])
+  if not util.take_turn(P, "list-stalls", args[5]) then return { "ok", again, failed, {} } end
   local ended = sweep_index(P, tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), limit, again, failed)
   return { ended == limit and "more" or "ok", again, failed, noted_errors }
 end)
 
 -- Jobs whose own lock ran out: a short one does so long before a stall interval has passed. Pending entries are only
 -- looked at: claiming them would begin their idle time anew, by which peers decide when to look.
--- args: now, most stalls, entry to go on after ("" first).
+-- args: now, most stalls, entry to go on after ("" first), ms of the turn.
 -- Reply {"ok", last entry looked at ("": done), shortest own lock of a run that was met, ms (0 none), ids queued again, ids
 -- failed, other errors}.
 register("lock_stalls", {}, function(P, args)
   local now, max_stalled, stream = tonumber(args[1]), tonumber(args[2]), P .. ":stream"
   local again, failed, drop, shortest = {}, {}, {}, math.huge
+  if not util.take_turn(P, "locks", args[4]) then return { "ok", "", "0", again, failed, {} } end
   if args[3] == "" then sweep_index(P, now, math.huge, max_stalled, 100, again, failed) end
   local page = try("XPENDING", stream, GROUP, "IDLE", 1000, args[3] == "" and "-" or "(" .. args[3], "+", 100)
   if page.err then page = {} end
