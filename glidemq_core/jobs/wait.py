@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 from ..errors import (
     CallTimeoutError,
@@ -18,17 +18,15 @@ from ..options.job import JobOptions
 from ..options.worker import QueueOptions
 from ..records import JobCounts
 from ..records.outcomes import FinalState
-from ..server.connection import Connection
 from ..server.context import QueueContext
 from ..wire.numbers import to_int
 from ..wire.payload import decode_result
 from ..wire.replies import as_text
 from .add import add_job
 from .counts import get_job_counts
+from .ends import JobEnds
 from .read import get_jobs
 
-#: Events with which a job may have ended (`revoked` also comes for one that runs on).
-_ENDS: Final = frozenset({"completed", "failed", "expired", "revoked", "removed"})
 #: Fields of a job that tell how it ended.
 _OUTCOME: Final = ("state", "returnvalue", "failedReason", "attemptsMade")
 #: Longest wait without looking at the job itself, ms.
@@ -83,19 +81,19 @@ async def add_and_wait(
     for option in ("remove_on_complete", "remove_on_fail"):
         if (given := getattr(options, option)) is not False:
             refuse(option, given, "left out when the result is waited for")
-    async with Answers(context) as answers:
+    async with JobEnds.of(context) as ends:
         job = await add_job(
             context, name, data, options, settings, cross_slot=cross_slot, on_duplicate="raise"
         )
         assert job is not None
-        return await answers.of(job.id, timeout_ms)
+        return await _result(context, ends, job.id, timeout_ms)
 
 
 async def wait_for_result(context: QueueContext, job_id: str, timeout: Duration) -> Any:
     """Wait for the end of a job and return its result; see `Job.wait`."""
     timeout_ms = deliberate_positive_ms(timeout, "timeout")
-    async with Answers(context) as answers:
-        return await answers.of(job_id, timeout_ms, is_new=False)
+    async with JobEnds.of(context) as ends:
+        return await _result(context, ends, job_id, timeout_ms, is_new=False)
 
 
 async def until_empty(context: QueueContext) -> None:
@@ -120,78 +118,43 @@ async def _parked(context: QueueContext, counts: JobCounts) -> bool:
     return bool(await get_jobs(context, "group-waiting", 0, 0, exclude_data=True))
 
 
-class Answers:
-    """Waits for the result of a job that is added while this is open, so that its end cannot be missed."""
+async def _result(
+    context: QueueContext, ends: JobEnds, job_id: str, timeout_ms: int, *, is_new: bool = True
+) -> Any:
+    """Return the result of the job.
 
-    def __init__(self, context: QueueContext) -> None:
-        self._context = context
-        self._reader: Connection
-        self._after = "0-0"
+    Events only say when to look: they may be switched off, and the feed is trimmed.
 
-    async def __aenter__(self) -> Self:
-        newest = await self._context.connection.command(
-            "XREVRANGE", self._context.keys.events, "+", "-", "COUNT", 1
+    Args:
+        is_new: whether it was added since the ends are read; else it may have ended long ago.
+    Raises: JobFailedError, JobNotFoundError when it was removed, WaitTimeoutError.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_ms / 1000
+    while True:
+        left_ms = math.ceil((deadline - loop.time()) * 1000)
+        told = await ends.next(job_id, min(left_ms, _BLIND_MS)) if is_new and left_ms > 0 else {}
+        is_new = True
+        state, result, reason, attempts = await context.connection.command(
+            "HMGET", context.keys.job(job_id), *_OUTCOME
         )
-        self._reader = await self._context.connection.dedicated(role="wait")
-        self._after = as_text(next(iter(newest or {}), b"0-0"))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._reader.close()
-
-    async def of(self, job_id: str, timeout_ms: int, *, is_new: bool = True) -> Any:
-        """Return the result of the job.
-
-        Events only say when to look: they may be switched off, and the feed is trimmed.
-
-        Args:
-            is_new: whether it was added since this is open; else it may have ended long ago.
-        Raises: JobFailedError, JobNotFoundError when it was removed, WaitTimeoutError.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_ms / 1000
-        while True:
-            left_ms = math.ceil((deadline - loop.time()) * 1000)
-            told = await self._next(job_id, min(left_ms, _BLIND_MS)) if is_new and left_ms > 0 else {}
-            is_new = True
-            state, result, reason, attempts = await self._context.connection.command(
-                "HMGET", self._context.keys.job(job_id), *_OUTCOME
+        if state is None:  # it was removed: what its event told is all there is
+            result, reason = told.get("returnvalue"), told.get("failedReason")
+        if state == b"completed" or (state is None and result is not None):
+            answer = decode_result(result, context.serializer)
+            if answer.error is not None:
+                raise SerializationError(answer.error, what="result", job_id=job_id)
+            return answer.value
+        if state == b"failed" or (state is None and reason is not None):
+            text = as_text(reason) or "failed"
+            raise JobFailedError(
+                f"job '{context.queue}:{job_id}' failed: {text}",
+                queue=context.queue,
+                job_id=job_id,
+                failed_reason=text,
+                attempts_made=to_int(attempts),
             )
-            if state is None:  # it was removed: what its event told is all there is
-                result, reason = told.get("returnvalue"), told.get("failedReason")
-            if state == b"completed" or (state is None and result is not None):
-                answer = decode_result(result, self._context.serializer)
-                if answer.error is not None:
-                    raise SerializationError(answer.error, what="result", job_id=job_id)
-                return answer.value
-            if state == b"failed" or (state is None and reason is not None):
-                text = as_text(reason) or "failed"
-                raise JobFailedError(
-                    f"job '{self._context.queue}:{job_id}' failed: {text}",
-                    queue=self._context.queue,
-                    job_id=job_id,
-                    failed_reason=text,
-                    attempts_made=to_int(attempts),
-                )
-            if state is None:
-                raise self._context.missing(job_id)
-            if left_ms <= 0:
-                raise _timed_out(self._context, job_id, as_text(state), timeout_ms)
-
-    async def _next(self, job_id: str, block_ms: int) -> dict[str, str]:
-        """The fields of the next event of the job that may be its end; none after `block_ms` without one."""
-        key = self._context.keys.events
-        try:
-            reply = await self._reader.command(
-                "XREAD", "COUNT", 100, "BLOCK", block_ms, "STREAMS", key, self._after
-            )
-        except (ServerUnavailableError, CallTimeoutError):
-            await asyncio.sleep(min(block_ms / 1000, _RETRY_S))
-            return {}
-        for page in (reply or {}).values():
-            for entry_id, pairs in page.items():
-                self._after = as_text(entry_id)
-                fields = {as_text(name): as_text(value) for name, value in pairs}
-                if fields.get("jobId") == job_id and fields.get("event") in _ENDS:
-                    return fields
-        return {}
+        if state is None:
+            raise context.missing(job_id)
+        if left_ms <= 0:
+            raise _timed_out(context, job_id, as_text(state), timeout_ms)

@@ -18,6 +18,7 @@ from glidemq_core.errors import (
     WaitTimeoutError,
 )
 from glidemq_core.jobs import wait
+from glidemq_core.jobs.ends import JobEnds
 from glidemq_core.options.job import Deduplication
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
@@ -120,3 +121,91 @@ async def test_a_job_is_waited_for_after_it_was_added(connection: Connection) ->
             await later.wait()
         with pytest.raises(InvalidOptionError):
             await job.wait(timeout=0)
+
+
+# Many at once --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_thousand_waiting_at_once_use_one_connection_and_one_reader(connection: Connection) -> None:
+    opened, dedicated = list[Connection](), connection.dedicated
+
+    async def counted(**options: Any) -> Connection:
+        opened.append(await dedicated(**options))
+        return opened[-1]
+
+    queue = Queue("q", connection)
+    async with serving(connection, concurrency=50) as worker:
+        await worker.wait_until_ready()
+        await eventually(lambda: worker._exchange.nothing_ready)
+        await queue.add_and_wait("good", -1)
+        connection.dedicated = counted  # type: ignore[method-assign]
+        answers = await asyncio.gather(*(queue.add_and_wait("good", n) for n in range(1_000)))
+        connection.dedicated = dedicated  # type: ignore[method-assign]
+    assert answers == [{"echo": n} for n in range(1_000)]
+    assert len(opened) == 1
+    assert opened[0].closed
+    context = await queue.context()
+    assert "ends" not in context.shared
+
+
+async def test_an_end_that_is_told_before_the_add_returns_is_not_missed(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wait, "_BLIND_MS", 60_000)  # events alone say when to look
+    call = connection.call
+
+    async def slow(function: str, *args: Any) -> Any:
+        reply = await call(function, *args)
+        if function == "add_plain":
+            await asyncio.sleep(0.3)
+        return reply
+
+    queue = Queue("q", connection)
+    async with serving(connection, concurrency=5):
+        connection.call = slow  # type: ignore[method-assign]
+        answers = await asyncio.gather(
+            *(queue.add_and_wait("good", n, wait_timeout=20_000) for n in range(20))
+        )
+    assert answers == [{"echo": n} for n in range(20)]
+
+
+async def test_one_who_gives_up_leaves_the_others_waiting(connection: Connection) -> None:
+    queue, go_on = Queue("q", connection), asyncio.Event()
+
+    async def process(job: Any) -> Any:
+        await go_on.wait()
+        return job.data
+
+    async with Worker("q", process, connection, concurrency=9):
+        waiting = [asyncio.create_task(queue.add_and_wait("a", n)) for n in range(6)]
+        with pytest.raises(WaitTimeoutError):
+            await queue.add_and_wait("a", 9, wait_timeout=300)
+        waiting[2].cancel()
+        await asyncio.sleep(0.05)
+        go_on.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [one for one in found if isinstance(one, int)] == [0, 1, 3, 4, 5]
+    assert isinstance(found[2], asyncio.CancelledError)
+
+
+async def test_events_that_cannot_be_read_are_told_to_all(connection: Connection) -> None:
+    queue = Queue("q", connection)
+    await connection.command("DEL", "glide:{q}:events")
+    waiting = [asyncio.create_task(queue.add_and_wait("a", n)) for n in range(3)]
+    await eventually(lambda: connection.command("XLEN", "glide:{q}:stream"))
+    await connection.command("DEL", "glide:{q}:events")
+    await connection.command("SET", "glide:{q}:events", "something else")
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {getattr(one, "code", None) for one in found} == {"WRONGTYPE"}
+    await connection.command("DEL", "glide:{q}:events")
+
+
+async def test_large_ends_of_other_jobs_are_not_kept(connection: Connection) -> None:
+    queue = Queue("q", connection)
+    context = await queue.context()
+    ends = JobEnds.of(context)
+    for n in range(40):
+        ends._tell([[b"event", b"completed"], [b"jobId", b"%d" % n], [b"returnvalue", b"x" * 1_000_000]])
+    assert len(ends._recent) == 16
+    assert (await ends.next("39", 10))["event"] == "completed"
+    assert await ends.next("0", 10) == {}
