@@ -1,0 +1,27 @@
+"""The short form of `console.soak`: simulated minutes, and memory that does not follow them."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from console.soak import simulate
+from glidemq_console.feed import token_stream
+from glidemq_console.widgets import token_pane
+
+
+async def test_memory_stays_flat_while_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is bounded fills up at once.
+    monkeypatch.setattr(token_pane, "MAX_LINES", 200)
+    monkeypatch.setattr(token_pane, "MAX_CHARACTERS", 4_000)
+    monkeypatch.setattr(token_stream, "MAX_READY", 100)
+    sizes: list[tuple[int, int]] = []
+    tracemalloc.start()
+    try:
+        memory = await simulate(60, 15, 1, lambda second, size: sizes.append((second, size)), walk_every=10)
+    finally:
+        tracemalloc.stop()
+
+    # What kept one screen or a snapshot a second would be more.
+    assert memory[-1] - memory[1] < 1_000_000, sizes
