@@ -90,6 +90,8 @@ def _describe(message: str) -> str:
         content = json.loads(message)
         reason = content.get("reason")
         root = str(content.get("to", ""))
+        if "letter" in content:
+            return f"dead letter of {content['letter'].get('mark')} for {root} refused: {reason}"
         record = f"job {content['parent']}" if "parent" in content else f"budget {content.get('budget')}"
         return f"message for {record} of {root} refused: {reason}"
     except (ValueError, AttributeError, RecursionError):

@@ -177,7 +177,7 @@ class Exchange:
         """How many of the finished runs the next call carries."""
         size = 0
         for number, record in enumerate(self._finished[:BATCH]):
-            size += len(record.stored)
+            size += len(record.stored) + len(record.letter)
             if number and size > self._most_bytes:
                 return number
         return min(len(self._finished), BATCH)

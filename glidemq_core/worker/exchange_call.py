@@ -132,7 +132,7 @@ async def call_exchange(
     words: list[str | bytes] = [exchange_header(stamp, context.worker_id, want, flags, *limits.header())]
     if records:
         words.append("".join([record.head for record in records]))
-        words.append(b"".join([record.stored for record in records]))
+        words.append(b"".join([text for record in records for text in (record.stored, record.letter)]))
     answer = await context.queue.call(*context.of_kind("exchange", *words))
     try:
         reply = ExchangeReply.of(answer, len(records), stamp)

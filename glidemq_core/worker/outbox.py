@@ -1,4 +1,4 @@
-"""The outbox of a queue: entries for parents and budgets in other queues, delivered to each target in order."""
+"""The outbox of a queue: entries for parents, budgets and dead letters in other queues, delivered in their order."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _PAGE = 200
 _PAGES = 20
 #: Entries that one call to clear may pass over.
 _MOST_PASSED = 200_000
+#: What a dead letter is made of.
+_LETTER = ("mark", "name", "data", "packed")
 #: Codes of errors about the way to the target, or about the state of its server.
 _PASSING_ERRORS = SERVER_TROUBLE | {"MOVED", "ASK", "CROSSSLOT"}
 
@@ -97,7 +99,7 @@ class Outbox:
         """Deliver an entry unless its target is left alone; "gone": it was set aside."""
         try:
             content = json.loads(entry)
-            target, record = str(content["to"]), str(content.get("parent") or content["budget"])
+            target, record = str(content["to"]), _record_of(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return await self._refused(entry, "not a readable outbox entry", most=1)
         if (target, "") in self._paused or (target, record) in self._paused:
@@ -115,7 +117,10 @@ class Outbox:
 
     async def _send(self, target: str, content: dict[str, Any]) -> None:
         connection = self._queue.connection
-        if "budget" in content:
+        if "letter" in content:
+            words = [content["letter"][word] for word in _LETTER]
+            await connection.call("take_letter", target, self._queue.now_ms(), *words)
+        elif "budget" in content:
             spend = json.dumps(content["spend"])
             await connection.call("budget_book", target, content["budget"], spend, content["mark"])
         else:
@@ -124,6 +129,16 @@ class Outbox:
     async def _refused(self, entry: bytes, reason: str, most: int = MOST_REFUSALS) -> Literal["kept", "gone"]:
         status = await self._queue.call("outbox_refused", self._queue.now_ms(), entry, most, reason)
         return "kept" if status[0] == b"kept" else "gone"
+
+
+def _record_of(content: dict[str, Any]) -> str:
+    """Return what an entry is for, of its target. Raises KeyError for what is no entry."""
+    if "letter" in content:
+        letter = content["letter"]
+        if not all(isinstance(letter[word], str) for word in _LETTER):
+            raise TypeError("a letter is made of texts")
+        return "letters"
+    return str(content.get("parent") or content["budget"])
 
 
 def _is_refusal(error: GlideMQError) -> bool:

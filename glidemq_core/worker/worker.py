@@ -23,7 +23,6 @@ from ..wire.serializer import JSON_SERIALIZER
 from .context import ShortestLock, SubscriptionOptions, WorkerContext
 from .events import EventSource, WorkerEvents
 from .exchange import Exchange
-from .execution.dead_letters import DeadLetters
 from .execution.executor import JobExecutor
 from .execution.lifespan import Lifespan
 from .execution.run import JobRun
@@ -191,10 +190,7 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
             subscription=self._subscription,
         )
         outbox = Outbox(queue, context.report)
-        self._dead_letters = DeadLetters(context)
-        self._runner = Runner(
-            context, JobExecutor(context, self.processor, outbox), self._dead_letters, self._lifespan
-        )
+        self._runner = Runner(context, JobExecutor(context, self.processor, outbox), self._lifespan)
         self._idle_wait = IdleWait(context)
         self._exchange = Exchange(context, self._runner, outbox, self._idle_wait)
         self._maintenance = Maintenance(context, self._exchange, outbox)
@@ -275,7 +271,6 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
             for run in self._running.values():
                 if run.ended and run.task is not None:
                     run.task.cancel()  # it still tries to record how it ended
-            await self._dead_letters.flush()
             await self._maintenance.stop()
             await self._lifespan.leave()
 

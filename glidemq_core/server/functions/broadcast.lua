@@ -181,7 +181,7 @@ local function fail(P, s, run, now)
     call("ZADD", P .. ":failed", stamp, id)
     call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp)
     events.emit(P, "failed", id, "failedReason", run[VALUE])
-    return "failed"
+    return "failed", settle.send_letter(P, run, now)
   end
   -- Without the priority of the job: peers would promote it to a list that no subscription reads.
   call("ZADD", P .. ":scheduled", util.int(now + tonumber(run[BACKOFF])), id .. "||" .. s.name)
@@ -199,7 +199,7 @@ local function settle_run(P, s, run, now, batch)
   if not release(P, s, run[ENTRY], run[PROCESSED_ON]) then return earlier_answer(P, s, run, batch.repeated) end
   if not f[1] then return "lost" end
   local answer, outbox
-  if run[OUTCOME] == "c" then answer, outbox = complete(P, run, f, now, batch) else answer = fail(P, s, run, now) end
+  if run[OUTCOME] == "c" then answer, outbox = complete(P, run, f, now, batch) else answer, outbox = fail(P, s, run, now) end
   if answer ~= "retrying" then util.attempt(schedules.ended, P, f[4], now) end
   if run[LEDGER] ~= "" then
     local well = answer == "ok"

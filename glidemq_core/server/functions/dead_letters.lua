@@ -29,6 +29,17 @@ register("list_dead_letters", { "no-writes" }, function(P, args)
   return out
 end)
 
+-- Add a letter that came by the outbox of another queue; one that comes twice is added once. args: now, mark (queue, id and
+-- start of the run that failed), name, data, what `add` knows of a job. Reply {"ok" | "again"}.
+register("take_letter", {}, function(P, args)
+  local now, key = tonumber(args[1]), P .. ":lettered:" .. args[2]
+  if call("EXISTS", key) == 1 then return { "again" } end
+  runs.check_places(P)
+  jobs.add_packed(P, now, true, args[3], args[4], args[5])
+  call("SET", key, "1", "PX", REMEMBERED_MS)
+  return { "ok" }
+end)
+
 -- Add the job of a letter to this queue again; one that was added for this letter before stays the only one.
 -- args: now, events ("1"/""), the letter (queue, id and time), name, data, what `add` knows of a job, audit.
 -- Reply {"ok", id} | {"again", id} | what `add` answers for a job that it does not add.

@@ -31,8 +31,9 @@ end
 -- parted by 0x1f; if runs are settled, their heads as one text, and their results or reasons as one. A head: id, entry (""
 -- list-sourced), processedOn, and bytes of its result or reason, each followed by 0x1f, which no id may hold; then nothing
 -- for a plain success, else, parted by 0x1f, "c"|"f", attempts allowed (0 = no retry), backoff ms,
--- retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger header JSON ("" none), and "s" if its claim
--- saw an ordering key or a scheduler; it ends with 0x1e.
+-- retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger header JSON ("" none), and what its end has to
+-- look at: "s" an ordering key or a scheduler, "k" steps that were kept, "d<bytes>" a dead letter of so many bytes, which
+-- stands behind the reason and goes out if the job has failed for good; it ends with 0x1e.
 -- Reply: {answers, claims}, and only if one of them says something {..., why fewer claims than wanted, wait ms, outbox waits
 -- (1/0), newest entry ids of stream and events, when fewer than wanted were ready, to wait for what comes after them, when
 -- a limited group is to be looked at again, ms ("" for all three when not asked or none), other errors...}.

@@ -5,7 +5,7 @@ local HEADS, VALUES = 2, 3 -- arguments of an exchange: heads of settled runs, t
 -- A run: the words of its head in order, its result or reason, then what is found out about it.
 local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
 local RETENTION, FALLBACKS, TOKENS, LEDGER, SEEN, VALUE = 7, 8, 9, 10, 11, 12
-local ANSWER, FIELDS, MADE, LOST, WRITTEN = 13, 14, 15, 16, 17
+local ANSWER, FIELDS, MADE, LOST, WRITTEN, LETTER = 13, 14, 15, 16, 17, 18
 
 local HEAD = "([^\31]*)\31([^\31]*)\31([^\31]*)\31(%d+)\31([^\30]*)\30"
 local REST = "^" .. ("([^\31]*)\31"):rep(7) .. "(.*)$"
@@ -55,10 +55,15 @@ function settle.read_runs(args)
   for id, entry, processed_on, bytes, rest in (args[HEADS] or ""):gmatch(HEAD) do
     n, bytes = n + 1, tonumber(bytes)
     local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = "c", "0", "0", "", "", "", "", ""
-    if rest ~= "" then outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST) end
+    local letter = 0
+    if rest ~= "" then
+      outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST)
+      if outcome ~= "c" then letter = tonumber(seen:match("d(%d+)") or 0) end
+    end
     out[n] = { id, entry, processed_on, outcome, attempts, backoff, retention, fallbacks, tokens, header, seen,
-      values:sub(at, at + bytes - 1), false, false, false, false, false }
-    at = at + bytes
+      values:sub(at, at + bytes - 1), false, false, false, false, false,
+      letter > 0 and values:sub(at + bytes, at + bytes + letter - 1) }
+    at = at + bytes + letter
     if entry ~= "" then entries[#entries + 1] = entry end
   end
   return out, entries
@@ -177,6 +182,20 @@ local function end_entries(P, settled, consumer)
   end
 end
 
+-- Send the copy of a job that has failed for good to the queue of dead letters: at once where this call reaches it, else by
+-- the outbox. Returns whether an entry waits there.
+function settle.send_letter(P, run, now)
+  local entry = run[LETTER] and util.json(run[LETTER])
+  if not entry then return false end
+  local T, letter = entry.to, entry.letter
+  local function add()
+    runs.check_places(T)
+    jobs.add_packed(T, now, true, letter.name, letter.data, letter.packed)
+  end
+  if util.reachable(T .. ":id") and util.attempt(add) then return false end
+  return util.post(P, entry)
+end
+
 -- What follows from a recorded end, in the order in which peers do it. True if an entry waits in the outbox. `emit`: how
 -- a success is announced.
 local function follow_up(P, run, now, batch, has_parents, emit)
@@ -191,6 +210,7 @@ local function follow_up(P, run, now, batch, has_parents, emit)
       util.int(tonumber(run[BACKOFF])))
   else
     events.emit(P, "failed", id, "failedReason", run[VALUE])
+    outbox = settle.send_letter(P, run, now)
   end
   if f[BUDGET] then
     local made = f[ATTEMPTS_MADE] and util.num(f[ATTEMPTS_MADE])

@@ -20,6 +20,7 @@ from ...wire.keys import QueueKeys
 from ..context import WorkerContext
 from ..outbox import Outbox
 from .batches import BatchProcessor
+from .dead_letters import DeadLetters
 from .outcome import SettleRecord, abort_error, completed, failed, ledger_head, lost_error, reported_tokens
 from .run import DelayRequest, JobRun, LimitGroupRequest, SuspendRequest, WaitChildrenRequest
 from .threads import Processor, is_async, run_in_thread
@@ -50,6 +51,7 @@ class JobExecutor:
         self._in_thread = not is_async(processor)
         self._middleware = context.options.middleware
         self._outbox = outbox
+        self._letters = DeadLetters(context)
         options = context.options
         batch = options.batch
         self._batches = BatchProcessor(processor, batch, options.concurrency) if batch is not None else None
@@ -178,11 +180,15 @@ class JobExecutor:
         limiter = self._context.options.limiter
         try:
             return await failed(
-                run, error, self._context.options.backoff_strategies, limiter.duration if limiter else 0
+                run,
+                error,
+                self._context.options.backoff_strategies,
+                limiter.duration if limiter else 0,
+                self._letters.letter,
             )
         except Exception as broken:  # noqa: BLE001 - a backoff strategy is foreign code
             self._context.report(broken)
-            return await failed(run, error, {}, 0)
+            return await failed(run, error, {}, 0, self._letters.letter)
 
     async def _budget(self, run: JobRun) -> tuple[bool, SettleRecord | None]:
         """Whether the budget of its flow stops the job, and the settle record if it fails."""

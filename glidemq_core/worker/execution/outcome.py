@@ -45,6 +45,8 @@ class SettleRecord:
     error: BaseException | None = None
     #: How long a failed attempt ran.
     duration_ms: int = 0
+    #: Copy for the dead letter queue, if this is the end.
+    letter: bytes = b""
 
 
 def completed(run: JobRun, result: Any) -> SettleRecord:
@@ -65,9 +67,13 @@ def completed(run: JobRun, result: Any) -> SettleRecord:
 
 
 async def failed(
-    run: JobRun, error: BaseException, strategies: Mapping[str, BackoffStrategy], limiter_ms: int
+    run: JobRun,
+    error: BaseException,
+    strategies: Mapping[str, BackoffStrategy],
+    limiter_ms: int,
+    letter_of: Callable[[JobRun, str], bytes],
 ) -> SettleRecord:
-    """Build the record of a failed attempt: reason, attempts allowed, backoff."""
+    """Build the record of a failed attempt: reason, attempts allowed, backoff, a dead letter for the last one."""
     job, options = run.job, run.job.options
     reason, allowed, backoff = reason_of(error), options.attempts, 0
     if isinstance(error, UnrecoverableError) or job.discarded:
@@ -80,6 +86,7 @@ async def failed(
         backoff = await backoff_ms(options.backoff, job.attempts_made + 1, error, strategies)
     tokens = reported_tokens(run)
     stored = reason.encode()
+    letter = b"" if allowed > job.attempts_made + 1 else letter_of(run, reason)
     head = settle_head(
         run,
         stored,
@@ -90,10 +97,10 @@ async def failed(
         "1" if b'"fallbacks"' in job.fields.get("opts", b"") else "",
         str(tokens or ""),
         ledger_head(run, error),
-        _seen(job.fields),
+        _seen(job.fields) + (f"d{len(letter)}" if letter else ""),
     )
     ran_ms = max(0, job._context.now_ms() - run.started_ms)
-    return SettleRecord(run, head, stored, tokens, error=error, duration_ms=ran_ms)
+    return SettleRecord(run, head, stored, tokens, error=error, duration_ms=ran_ms, letter=letter)
 
 
 def settle_head(run: JobRun, stored: bytes, *words: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from ...job import Job
 from ..context import WorkerContext
 from ..exchange_call import Claim
-from .dead_letters import DeadLetters
 from .error_facts import of_processor
 from .executor import JobExecutor
 from .lifespan import Lifespan
@@ -29,12 +28,9 @@ logger = logging.getLogger("glidemq.worker")
 class Runner:
     """Starts claimed jobs, hands in their results, and emits what became of them."""
 
-    def __init__(
-        self, context: WorkerContext, executor: JobExecutor, dead_letters: DeadLetters, lifespan: Lifespan
-    ) -> None:
+    def __init__(self, context: WorkerContext, executor: JobExecutor, lifespan: Lifespan) -> None:
         self._context = context
         self._executor = executor
-        self._dead_letters = dead_letters
         self._drained = False
         self._closing = False
         self._lifespan = lifespan
@@ -126,8 +122,6 @@ class Runner:
         job.fields["failedReason"] = record.stored
         if context.options.log_errors:
             _log_failure(record, runs_again=runs_again)
-        if answer == "failed":
-            self._dead_letters.send(record)
         context.emit("failed", job, record.error)
 
 
