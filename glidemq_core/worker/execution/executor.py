@@ -55,7 +55,7 @@ class JobExecutor:
         options = context.options
         batch = options.batch
         self._batches = BatchProcessor(processor, batch, options.concurrency) if batch is not None else None
-        #: Nothing stands between a run and its processor.
+        #: Nothing of this worker stands between a run and its processor.
         self._direct = not (self._in_thread or self._middleware or self._batches)
         #: on_resume continuations of jobs suspended here.
         self._continuations: dict[str, _Continuation] = {}
@@ -74,7 +74,7 @@ class JobExecutor:
         error: BaseException | None = None
         result: Any = None
         try:
-            if self._direct and not self._continuations:
+            if self._direct and not (self._continuations or everywhere(())):
                 run.called = True
                 result = await self._processor(run.job)
             else:
