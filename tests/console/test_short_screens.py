@@ -10,9 +10,12 @@ from conftest import eventually
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.flows.top_up import TopUpDialog
+from glidemq_console.screens.frame import LEAST_WIDTH
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.queue_list import QueueListScreen
+from glidemq_console.screens.table import SCREENS, ScreenSpec, make
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
+from glidemq_console.widgets.lists.columns import GAP, GUTTER, arrange
 from glidemq_core.options.job import JobRef
 from glidemq_core.records import FlowBudget
 
@@ -87,3 +90,12 @@ async def test_a_screen_that_is_opened_again_on_a_smaller_terminal_says_that_it_
 
 def _first_line(app: ConsoleApp) -> str:
     return "".join(segment.text for segment in app.screen._compositor.render_strips()[0])
+
+
+@pytest.mark.parametrize("spec", SCREENS, ids=lambda spec: spec.name)
+def test_no_row_of_a_list_is_cut_on_the_smallest_terminal(spec: ScreenSpec) -> None:
+    screen = make(spec.module, spec.class_name)
+    columns = getattr(screen, "COLUMNS", ())
+    shown = arrange(columns, LEAST_WIDTH)
+
+    assert GUTTER + sum(width + GAP for _, width in shown) <= LEAST_WIDTH or not columns

@@ -62,14 +62,14 @@ def cost(flow: Flow, _now: int) -> Cell:
 
 COLUMNS = (
     OfFlow("name", "FLOW", 10, name, flexible=1),
-    OfFlow("id", "ROOT", 12, lambda flow, _: dim(short(str(flow.root), 200)), leaves=1, flexible=1),
-    OfFlow("kind", "KIND", 6, lambda flow, _: dim(flow.kind), leaves=5),
+    OfFlow("id", "ROOT", 12, lambda flow, _: dim(short(str(flow.root), 200)), leaves=2, flexible=1),
+    OfFlow("kind", "KIND", 6, lambda flow, _: dim(flow.kind), leaves=6),
     OfFlow("state", "STATE", 14, lambda flow, _: say.state_parts(flow)),
-    OfFlow("done", "DONE", 8, done, right=True),
-    OfFlow("tokens", "TOKENS", 7, tokens, right=True, leaves=4),
-    OfFlow("cost", "COST", 9, cost, right=True, leaves=3),
+    OfFlow("done", "DONE", 8, done, right=True, leaves=1),
+    OfFlow("tokens", "TOKENS", 7, tokens, right=True, leaves=5),
+    OfFlow("cost", "COST", 9, cost, right=True, leaves=4),
     OfFlow("budget", "BUDGET", 23, lambda flow, _: say.budget_cell(flow.budget)),
-    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_parts(flow, now)), right=True, leaves=2),
+    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_parts(flow, now)), right=True, leaves=3),
 )
 
 
