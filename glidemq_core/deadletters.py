@@ -15,7 +15,7 @@ from .jobs.registry import register_queue
 from .jobs.snapshot import JobSnapshot
 from .options.fields import UNSET, refuse, whole
 from .options.job import Actor, JobOptions, JobRef, job_options
-from .records.failures import DeadLetter, count_of_replays, failure_key, is_letter
+from .records.failures import DeadLetter, count_of_replays, failure_key, is_letter, letter_of
 from .server.context import QueueContext
 from .server.retry import retry_lost_reply
 from .wire.keys import QueueKeys
@@ -113,22 +113,7 @@ async def read_letter(letters: QueueContext, letter_id: str) -> DeadLetter | Non
 
 
 def _decoded(letters: QueueContext, job: JobSnapshot) -> DeadLetter | None:
-    content = job.data
-    if not is_letter(content):
-        return None
-    attempts = content.get("attemptsMade")
-    reason = content.get("failedReason")
-    return DeadLetter(
-        queue=letters.queue,
-        id=job.id,
-        origin=JobRef(content["originalQueue"], content["originalJobId"]),
-        name=job.name,
-        data=content.get("data"),
-        failed_reason=reason if isinstance(reason, str) else None,
-        attempts_made=attempts if isinstance(attempts, int) and not isinstance(attempts, bool) else 0,
-        failed_at=job.created_at,
-        replays=count_of_replays(content.get("replays")),
-    )
+    return letter_of(JobRef(letters.queue, job.id), job.name, job.data, job.created_at)
 
 
 async def remove_dead_letter(

@@ -111,6 +111,21 @@ class DeadLetter:
         return JobRef(self.queue, self.id)
 
 
+@answer
+class Letters:
+    """Dead letters, newest first.
+
+    Args:
+        total: jobs in the queues of letters; other jobs that somebody added there are counted too.
+        complete: no letter was left out.
+    """
+
+    letters: tuple[DeadLetter, ...]
+    total: int
+    complete: bool
+    at: datetime
+
+
 def envelope(
     origin: JobRef, data: Any, *, failed_reason: str, attempts_made: int, replays: int
 ) -> dict[str, Any]:
@@ -137,3 +152,22 @@ def is_letter(payload: Any) -> bool:
 def count_of_replays(value: Any) -> int:
     """Read a count of replays as stored; 0 for anything that is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def letter_of(ref: JobRef, name: str, content: Any, failed_at: datetime | None) -> DeadLetter | None:
+    """Return the letter that a job is by its payload; None for any other job."""
+    if not is_letter(content):
+        return None
+    attempts = content.get("attemptsMade")
+    reason = content.get("failedReason")
+    return DeadLetter(
+        queue=ref.queue,
+        id=ref.id,
+        origin=JobRef(content["originalQueue"], content["originalJobId"]),
+        name=name,
+        data=content.get("data"),
+        failed_reason=reason if isinstance(reason, str) else None,
+        attempts_made=attempts if isinstance(attempts, int) and not isinstance(attempts, bool) else 0,
+        failed_at=failed_at,
+        replays=count_of_replays(content.get("replays")),
+    )

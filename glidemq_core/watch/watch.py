@@ -28,6 +28,7 @@ from glidemq_core.records import (
     JobDetail,
     JobPage,
     JobRow,
+    Letters,
     Limits,
     Metrics,
     Permissions,
@@ -48,6 +49,7 @@ from .events import follow_events
 from .jobs.detail import find_job, read_job
 from .jobs.failures import members_of, read_failures
 from .jobs.filter import JobFilter
+from .jobs.letters import read_letters
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows
 from .jobs.why import read_why
@@ -249,13 +251,24 @@ class Watch:
         At most the newest `limit` that failed within `since` are read. Raises InvalidOptionError.
         """
         session = await self._open()
-        found = await read_failures(session.reader, await session.names(names), to_ms(since, "since"), limit)
+        since_ms, chosen = to_ms(since, "since"), await session.names(names)
+        found = await read_failures(session.reader, chosen, since_ms, limit, session.failed)
         return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
     async def failed_jobs(self, queue: str, group: str, *, limit: int = 10_000) -> list[str]:
         """Return ids of the failed jobs of a group among the newest `limit` of a queue. Raises InvalidOptionError."""
-        reader = (await self._open()).reader
-        return await members_of(reader, queue_name(queue, "queue"), group, whole(1)(limit, "limit"))
+        session = await self._open()
+        most, name = whole(1)(limit, "limit"), queue_name(queue, "queue")
+        return await members_of(session.reader, name, group, most, session.failed)
+
+    async def letters(self, names: Sequence[str] | None = None, *, limit: int = 200) -> Letters:
+        """Read the newest dead letters of queues (all known without `names`), at most `limit`.
+
+        The queues of letters are those that workers and queues named on the server. Raises InvalidOptionError.
+        """
+        session = await self._open()
+        found = await read_letters(session.reader, await session.names(names), limit, session.letters)
+        return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""

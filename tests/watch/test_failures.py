@@ -117,3 +117,17 @@ async def test_what_was_retried_meanwhile_is_no_failure(connection: Connection) 
 
     assert [group.count for group in failures.groups] == [1]
     assert not failures.complete
+
+
+async def test_jobs_that_are_known_are_not_read_again(connection: Connection) -> None:
+    await fail(connection, "mail", ValueError("no address"), ValueError("no address"))
+    async with Watch(connection) as watch:
+        first = await watch.failures(["mail"])
+        before = connection.stats.commands
+        again = await watch.failures(["mail"])
+        assert again.groups == first.groups
+        assert connection.stats.commands - before == 1
+
+        [group] = again.groups
+        assert await Queue("mail", connection).retry_job(group.sample[0].id) is None
+        assert [one.count for one in (await watch.failures(["mail"])).groups] == [1]

@@ -21,6 +21,8 @@ from glidemq_core.wire.replies import as_text, failed, items, number, pairs, sli
 _SAMPLE = 10
 #: Jobs that are read in one go.
 _PAGE = 500
+#: Failed jobs that are remembered from call to call, besides those of the latest call.
+_REMEMBERED = 20_000
 _FIELDS = ("name", "state", "failedReason", "usage:model", "usage:totalCost", "usage:costUnit")
 
 
@@ -67,12 +69,19 @@ def _time(ms: int) -> datetime:
     return from_epoch_ms(ms) or EPOCH
 
 
-async def read_failures(reader: Reader, queues: Sequence[str], since_ms: int, limit: int) -> Failures:
+#: Failed jobs by what stands in the set of them: where and when.
+KnownFailures = dict[tuple[JobRef, int], FailedJob]
+
+
+async def read_failures(
+    reader: Reader, queues: Sequence[str], since_ms: int, limit: int, known: KnownFailures
+) -> Failures:
     """Gather the newest failed jobs of queues by cause, whatever the number of older ones.
 
     Args:
         since_ms: how far back to look, ms.
         limit: jobs that are read at most, the newest of all queues.
+        known: what an earlier call read; a job that failed then and not since is not read again.
 
     Raises:
         InvalidOptionError: `limit` is not a whole number from 1 on.
@@ -81,11 +90,23 @@ async def read_failures(reader: Reader, queues: Sequence[str], since_ms: int, li
     at = reader.now()
     refs, complete = await _newest(reader, queues, reader.now_ms() - since_ms, limit)
     groups: dict[str, list[FailedJob]] = {}
-    for job in await read_failed(reader, refs):
+    for job in await _read_new(reader, refs, known):
         groups.setdefault(job.key, []).append(job)
     records = [_group(key, members) for key, members in groups.items()]
     records.sort(key=lambda group: (-group.count, -group.last_at.timestamp(), group.key))
     return Failures(groups=tuple(records), jobs_read=len(refs), complete=complete, at=at)
+
+
+async def _read_new(
+    reader: Reader, refs: Sequence[tuple[JobRef, int]], known: KnownFailures
+) -> list[FailedJob]:
+    """Read those of some failed jobs that are not known yet; return all of them, newest first."""
+    fresh = await read_failed(reader, [one for one in refs if one not in known])
+    if len(known) + len(fresh) > _REMEMBERED:
+        for one in known.keys() - set(refs):
+            del known[one]
+    known.update({(job.ref, job.failed_ms): job for job in fresh})
+    return sorted((known[one] for one in refs if one in known), key=lambda job: -job.failed_ms)
 
 
 async def _newest(
@@ -147,12 +168,13 @@ def _failed_job(ref: JobRef, failed_ms: int, fields: dict[str, bytes], end: Any)
     )
 
 
-async def members_of(reader: Reader, queue: str, key: str, limit: int) -> list[str]:
+async def members_of(reader: Reader, queue: str, key: str, limit: int, known: KnownFailures) -> list[str]:
     """Return ids of the failed jobs of a queue that belong to a group now, newest first.
 
     Args:
         key: key of the group.
         limit: failed jobs that are looked at.
+        known: as of `read_failures`.
     """
     refs, _ = await _newest(reader, [queue], 0, limit)
-    return [job.ref.id for job in await read_failed(reader, refs) if job.key == key]
+    return [job.ref.id for job in await _read_new(reader, refs, known) if job.key == key]
