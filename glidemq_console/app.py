@@ -236,7 +236,7 @@ class ConsoleApp(ResilientApp):
         if trouble is None:
             return "nothing is wrong"
         self._trouble_last = trouble.kind
-        self.go(*destination(trouble))
+        self.go(destination(trouble))
         return None
 
     def go(self, name: str, target: object = None) -> None:

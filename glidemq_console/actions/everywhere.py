@@ -16,12 +16,12 @@ _THEME = Words("text", lambda context: context.console.theme_names)
 
 
 def go_action(name: str, key: str) -> Action[Context]:
-    """Make the action that goes to a screen."""
+    """Make the action that goes to a screen; without a key it is a command alone."""
     return Action(
         id=f"go.{name}",
         title=name,
         help=f"Go to {name}.",
-        meanings=(keys.go_to(key, name),),
+        meanings=(keys.COST if key in keys.COST.keys else keys.go_to(key, name),) if key else (),
         run=lambda context: context.console.go(name),
         command=name,
     )

@@ -49,6 +49,7 @@ class _Past:
             connection,
             concurrency=_MOST,
             block_timeout=60_000,
+            dead_letter_queue=workload.traffic.dead,
             log_errors=False,  # what fails in the past does so on purpose
         )
         worker.on("completed", lambda *_: self._end())
@@ -77,8 +78,6 @@ class _Past:
         self._changed.set()
         await self._gate.wait()
         rng = self._workload.world.rng_of(job)
-        if rng.random() < self._workload.traffic.fails:
-            raise ProviderError(rng.choice(("429 slow down", "503 overloaded", "504 gateway timeout")))
         data = job.data
         if "model" in data or "document" in data:
             model = model_of(job) if data.get("model") in MODELS else EMBEDDER
@@ -92,6 +91,8 @@ class _Past:
                 ),
                 cost_unit="usd",
             )
+        if rng.random() < self._workload.traffic.fails:
+            raise ProviderError(rng.choice(("429 slow down", "503 overloaded", "504 gateway timeout")))
         return {"ok": True}
 
     def _end(self) -> None:

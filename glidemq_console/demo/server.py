@@ -14,6 +14,7 @@ from glidemq_core.server.embedded.folder import Folder
 from .history import make_history
 from .options import DemoOptions
 from .pace import World
+from .traces import leave_traces
 from .traffic import count_outcomes, keep_adding, keep_deciding
 from .workloads.agent import Agent
 from .workloads.chat import Chat
@@ -80,6 +81,7 @@ async def demo_connection(
             if history:
                 busy = [workload(world, connection) for workload in WORKLOADS if workload.queue not in PAUSED]
                 await make_history(url, options.key_prefix, busy)
+                await leave_traces(url, options.key_prefix)
         yield connection
 
 

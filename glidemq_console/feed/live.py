@@ -205,6 +205,9 @@ class LiveFeed:
         async with self._reading.queue(ref.queue) as queue:
             return await queue.review(ref.id, payload_limit=payload_limit)
 
+    async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
+        return await self._reading.watch.failed_jobs(queue, group)
+
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
         job = None if job_id is None else JobRef(queue, job_id)
         return await self._reading.watch.audit(queue, job_id=job)

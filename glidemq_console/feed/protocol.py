@@ -42,5 +42,8 @@ class Feed(Protocol):
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         """Read one job with up to `payload_limit` bytes of payload."""
 
+    async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
+        """Read the ids of the failed jobs that belong to a group of failures now, newest first."""
+
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
         """Read who did what to a queue and its jobs, or to one job, newest first."""

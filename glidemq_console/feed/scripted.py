@@ -79,6 +79,10 @@ class ScriptedFeed:
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         return self.cuts.get(ref, self.reviews[ref]) if payload_limit is not None else self.reviews[ref]
 
+    async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
+        found = self.latest.failures.groups if self.latest.failures is not None else ()
+        return [ref.id for one in found if one.key == group for ref in one.sample]
+
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
         return [
             entry

@@ -25,4 +25,9 @@ def with_lists_of(held: Snapshot, live: Snapshot) -> Snapshot:
         inbox=held.inbox or live.inbox,
         meters={**live.meters, **held.meters},
         flows=held.flows or live.flows,
+        failures=held.failures or live.failures,
+        letters=held.letters or live.letters,
+        schedules=held.schedules or live.schedules,
+        events=held.events or live.events,
+        cost=held.cost or live.cost,
     )

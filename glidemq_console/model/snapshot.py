@@ -25,8 +25,13 @@ if TYPE_CHECKING:
         WatchStats,
         WorkerInfo,
     )
+    from glidemq_core.records.outcomes import UsageKey
 
     from .limits import QueueMeters
+    from .lists.cost import SpendView
+    from .lists.events import EventsView
+    from .lists.failures import FailuresView, LettersView
+    from .lists.schedules import SchedulesView
     from .workers import QueueWorkers
 
 T = TypeVar("T")
@@ -71,6 +76,8 @@ class JobsQuery:
     state: str | None = None
     #: Text in the id, name, model or error of the jobs.
     find: str | None = None
+    #: Only failures of one cause, see `FailureGroup.key`.
+    group: str | None = None
     newest: bool | None = None
 
 
@@ -93,6 +100,16 @@ class Interests:
     workers: bool = False
     #: Queues on screen in a list of all workers; None where there is no such list.
     serving: tuple[str, ...] | None = None
+    #: How far back failures are listed, ms; None where there is no such list.
+    failures: int | None = None
+    #: Whether dead letters are listed.
+    letters: bool = False
+    #: Whether the schedulers of all queues are listed.
+    schedules: bool = False
+    #: Whether what happens is shown.
+    events: bool = False
+    #: How spending is added up where it is shown.
+    cost: UsageKey | None = None
     #: Jobs whose tokens are on screen.
     streams: tuple[JobRef, ...] = ()
     #: How many running jobs that stream are sought.
@@ -208,6 +225,12 @@ class Snapshot:
     meters: Mapping[str, QueueMeters] = field(default_factory=dict)
     flows: FlowList | None = None
     flow: FlowView | None = None
+    failures: FailuresView | None = None
+    letters: LettersView | None = None
+    #: Every scheduler of every known queue, by queue and name.
+    schedules: SchedulesView | None = None
+    events: EventsView | None = None
+    cost: SpendView | None = None
 
     @property
     def approvals(self) -> int | None:

@@ -67,7 +67,9 @@ def troubles(rows: Iterable[QueueSnapshot]) -> list[Trouble]:
     holders = {row.dead_letter_queue for row in rows if row.dead_letter_queue}
     found: list[Trouble] = []
     for kind, count in _COUNTED.items():
-        counted = [row for row in rows if kind != "letters" or row.name in holders]
+        # Letters wait for a person, not for a worker.
+        kept = {"letters": holders, "unserved": {row.name for row in rows} - holders}.get(kind)
+        counted = [row for row in rows if kept is None or row.name in kept]
         counts = [(count(row) or 0, row.name) for row in counted]
         total = sum(number for number, _ in counts)
         if total:

@@ -85,15 +85,18 @@ def jobs_to_do(queue: QueueSnapshot) -> int:
 
 def worker_rows(queues: Iterable[QueueSnapshot], serving: Mapping[str, QueueWorkers]) -> list[WorkerRow]:
     """Lay out what is known of each queue as rows; a queue whose workers were not read yet has none."""
+    listed = list(queues)
+    # Dead letters wait for a person, not for a worker.
+    dead = {queue.dead_letter_queue for queue in listed}
     rows: list[WorkerRow] = []
-    for queue in queues:
+    for queue in listed:
         known = serving.get(queue.name)
         if known is not None:
-            rows += _rows_of(queue, known)
+            rows += _rows_of(queue, known, needs_worker=queue.name not in dead)
     return rows
 
 
-def _rows_of(queue: QueueSnapshot, known: QueueWorkers) -> Iterable[WorkerRow]:
+def _rows_of(queue: QueueSnapshot, known: QueueWorkers, *, needs_worker: bool) -> Iterable[WorkerRow]:
     left = {job.id: job for job in known.stalled}
     about: dict[str, Any] = {
         "queue": queue.name, "served_by": len(known.workers), "complete": known.complete, "of": queue
@@ -103,7 +106,7 @@ def _rows_of(queue: QueueSnapshot, known: QueueWorkers) -> Iterable[WorkerRow]:
         yield WorkerRow(kind="worker", worker=worker, stalled=mine, **about)
     if left:
         yield WorkerRow(kind="silent", stalled=tuple(left.values()), **about)
-    if not known.workers and jobs_to_do(queue):
+    if needs_worker and not known.workers and jobs_to_do(queue):
         yield WorkerRow(kind="unserved", **about)
 
 

@@ -87,7 +87,7 @@ def _address(url: str) -> str:
 def tabs(current: str) -> list[tuple[str, Parts, Parts]]:
     """Tabs of (key, parts, short parts): number and name; the short form is the number alone."""
     shown: list[tuple[str, Parts, Parts]] = []
-    for key, name in ((spec.key, spec.name) for spec in SCREENS):
+    for key, name in ((spec.key, spec.name) for spec in SCREENS if spec.key.isdigit()):
         token = "focus" if name == current else "dim"
         shown.append((name, [Styled(key, "focus"), Styled(f" {name}", token)], [Styled(key, "focus")]))
     return shown

@@ -14,6 +14,7 @@ from ..actions.approvals import decisions as approvals
 from ..actions.base import Action
 from ..actions.jobs import control as jobs
 from ..actions.jobs import timing as job_timing
+from ..actions.lists import cost, events, failures, letters, schedules
 from ..actions.protocols import PageName
 from ..actions.queues import control as queues
 from ..actions.queues import limits, workers
@@ -23,6 +24,7 @@ from ..actions.queues import limits, workers
 class ScreenSpec:
     """A top-level screen: its key and name, where its class is (imported at the first visit), its actions."""
 
+    #: A digit has a tab; without a key it is a command, and another screen leads there.
     key: str
     name: str
     module: str
@@ -38,6 +40,11 @@ SCREENS = (
     ScreenSpec("5", "flows", "flows.list", "FlowsScreen", flows.ACTIONS),
     ScreenSpec("6", "limits", "limits.screen", "LimitsScreen", limits.ACTIONS),
     ScreenSpec("7", "workers", "workers.screen", "WorkersScreen", workers.ACTIONS),
+    ScreenSpec("8", "failures", "failures.screen", "FailuresScreen", failures.ACTIONS),
+    ScreenSpec("9", "schedules", "schedules.screen", "SchedulesScreen", schedules.ACTIONS),
+    ScreenSpec("0", "events", "events.screen", "EventsScreen", events.ACTIONS),
+    ScreenSpec("dollar_sign", "cost", "cost.screen", "CostScreen", cost.ACTIONS),
+    ScreenSpec("", "letters", "failures.letters", "LettersScreen", letters.ACTIONS),
 )
 #: Pages that lie over a screen, made for one job: module and class.
 PAGES: dict[PageName, tuple[str, str]] = {

@@ -46,6 +46,11 @@ def duration(ms: float | None) -> str:
     return f"{days}d {hours:02d}h" if days < 2 else f"{days}d"
 
 
+def rough(ms: float | None) -> str:
+    """Return a duration in its largest unit alone: `41s`, `3m`, `2h`, `6d`."""
+    return duration(ms).partition(" ")[0]
+
+
 def took(ms: float | None) -> str:
     """Return a measured duration, finer below ten seconds: `0.41s`, `4.1s`, `38s`, `2m 10s`."""
     if ms is None:

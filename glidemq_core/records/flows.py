@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ..options.job import JobRef
 from .base import answer, python_only
-from .outcomes import FlowKind, JobState, OnExceeded
+from .outcomes import FlowKind, JobState, OnExceeded, UsageKey
 
 Amounts = Mapping[str, float]
 
@@ -55,6 +55,35 @@ class FlowUsage(Totals):
 class MinuteUsage(Totals):
     """Usage reported in one minute."""
 
+    at: datetime
+
+
+@answer
+class UsageGroup(Totals):
+    """Usage of one queue, model, flow or job.
+
+    Args:
+        wasted_cost: what its failed and lost attempts cost, where that is known.
+    """
+
+    key: str
+    wasted_cost: float | None = None
+
+
+@answer
+class UsageGroups:
+    """Usage by queue, model, flow or job, the dearest first.
+
+    Args:
+        jobs_read: jobs that were looked at, the newest that ended.
+        complete: every job that ended in this time and is kept was looked at.
+    """
+
+    by: UsageKey
+    groups: tuple[UsageGroup, ...]
+    jobs_read: int
+    complete: bool
+    start_at: datetime
     at: datetime
 
 

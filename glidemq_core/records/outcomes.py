@@ -29,6 +29,8 @@ SuspendStatus = Literal["suspended", "resumed", "lost", "not_found"]
 AttemptOutcome = Literal["completed", "failed", "suspended", "delayed", "lost"]
 #: What a budget that is used up does to jobs that start.
 OnExceeded = Literal["fail", "pause"]
+#: What usage is added up by.
+UsageKey = Literal["queue", "model", "flow", "job"]
 CheckStatus = Literal["ok", "warn", "fail", "skip"]
 FlowKind = Literal["single", "tree", "dag"]
 #: Who published a cap.

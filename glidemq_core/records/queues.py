@@ -181,6 +181,15 @@ class QueueEvent:
 
 
 @answer
+class RecentEvents:
+    """The newest events of some queues, oldest first. `cut`: queues of which older ones were left out."""
+
+    events: tuple[QueueEvent, ...]
+    cut: tuple[str, ...]
+    at: datetime
+
+
+@answer
 class MetricsPoint:
     """Jobs of one minute and their mean run time."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from glidemq_core.jobs.events.decode import decode_event
 from glidemq_core.jobs.events.feed import TRANSIENT, EventFeed
 from glidemq_core.reading.reader import Reader
-from glidemq_core.records import QueueEvent
+from glidemq_core.records import QueueEvent, RecentEvents
+from glidemq_core.wire.entry_ids import parse_id
+from glidemq_core.wire.replies import entries, failed
 
 from .discovery import Discoverer
 
@@ -44,3 +47,33 @@ async def follow_events(
                     await queues.known()
     finally:
         await feed.close()
+
+
+async def read_recent_events(
+    reader: Reader, names: Sequence[str], seen: Mapping[str, str], limit: int
+) -> RecentEvents:
+    """Read the newest events of some queues, at most `limit` each. See `Watch.recent_events`."""
+    replies = await reader.read(
+        [
+            (
+                "XREVRANGE",
+                reader.keys(name).events,
+                "+",
+                f"({seen[name]}" if name in seen else "-",
+                "COUNT",
+                limit,
+            )
+            for name in names
+        ]
+    )
+    found: list[QueueEvent] = []
+    cut: list[str] = []
+    for name, reply in zip(names, replies, strict=True):
+        if failed(reply):
+            continue
+        read = [decode_event(name, entry_id, fields) for entry_id, fields in entries(reply)]
+        found += read
+        if name in seen and len(read) == limit:
+            cut.append(name)
+    found.sort(key=lambda event: (parse_id(event.id), event.queue))
+    return RecentEvents(events=tuple(found), cut=tuple(cut), at=reader.now())

@@ -19,6 +19,7 @@ from .flows.index import FlowIndex
 from .flows.read import FlowReader
 from .jobs.failures import KnownFailures
 from .jobs.letters import KnownLetters
+from .jobs.spend import KnownSpending
 from .jobs.states import Scanned
 from .limits import LimitsReader
 from .snapshot import snapshots
@@ -41,9 +42,10 @@ class WatchSession:
         self.flows = FlowIndex(self.reader)
         self.limits = LimitsReader(self.reader, self.queues.windows)
         self.scanned = Scanned()
-        #: Failed jobs and dead letters as they were read last.
+        #: Jobs that have failed or ended, and dead letters, as they were read last.
         self.failed: KnownFailures = {}
         self.letters: KnownLetters = {}
+        self.spent: KnownSpending = {}
         #: Times (monotonic s) and how many commands the connection had sent by then.
         self._commands: deque[tuple[float, int]] = deque([(time.monotonic(), connection.stats.commands)])
 

@@ -12,7 +12,7 @@ from glidemq_core.ai.usage.ledger import get_ledger
 from glidemq_core.ai.usage.summary import get_usage_summary
 from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
-from glidemq_core.options.fields import Duration, Instant, queue_name, refuse, some_text, to_ms, whole
+from glidemq_core.options.fields import Duration, Instant, one_of, queue_name, refuse, some_text, to_ms, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.options.types import JobIdLike, read_id
 from glidemq_core.reading.counts import read_metrics
@@ -33,25 +33,28 @@ from glidemq_core.records import (
     Metrics,
     Permissions,
     QueueEvent,
+    RecentEvents,
     ServerInfo,
     StreamChunk,
+    UsageGroups,
     UsageSummary,
     WatchStats,
     Why,
     WorkerList,
 )
-from glidemq_core.records.outcomes import FinalState
+from glidemq_core.records.outcomes import FinalState, UsageKey
 from glidemq_core.schedules.entry import Scheduler, SchedulerEntry
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import LazyConnection
 
-from .events import follow_events
+from .events import follow_events, read_recent_events
 from .jobs.detail import find_job, read_job
 from .jobs.failures import members_of, read_failures
 from .jobs.filter import JobFilter
 from .jobs.letters import read_letters
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows
+from .jobs.spend import read_usage_groups
 from .jobs.why import read_why
 from .permissions import read_permissions
 from .schedules import list_schedulers, read_schedulers
@@ -334,6 +337,20 @@ class Watch:
             async for event in events:
                 yield event
 
+    async def recent_events(
+        self, names: Sequence[str], *, seen: Mapping[str, str] | None = None, limit: int = 50
+    ) -> RecentEvents:
+        """Read the newest events of queues, at most `limit` each, in one pipeline whatever their rate.
+
+        Args:
+            seen: of each queue the id of the newest event that is known; only later ones are read.
+
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        chosen = await session.names(names)
+        return await read_recent_events(session.reader, chosen, seen or {}, whole(1)(limit, "limit"))
+
     async def metrics(self, queue: str, kind: FinalState, *, minutes: int = 60) -> Metrics:
         """Read jobs per minute of the last `minutes`, oldest first. Raises InvalidOptionError."""
         return await read_metrics((await self._open()).reader, queue_name(queue, "queue"), kind, minutes)
@@ -351,6 +368,39 @@ class Watch:
         return await get_usage_summary(
             session.connection, window=window, start_time=start_time, end_time=end_time, queues=queues
         )
+
+    async def usage_by(
+        self,
+        by: UsageKey,
+        names: Sequence[str] | None = None,
+        *,
+        window: Duration = 3_600_000,
+        limit: int = 2_000,
+        top: int = 100,
+    ) -> UsageGroups:
+        """Add up what jobs that ended within `window` have spent, of queues (all known without `names`).
+
+        Removed jobs and those that still run are not counted; `usage` counts them, by queue alone.
+
+        Args:
+            by: `queue`, `model`, `flow` (its root) or `job`.
+            limit: jobs that are looked at, the newest.
+            top: groups that are returned, the dearest.
+
+        Raises InvalidOptionError.
+        """
+        one_of("queue", "model", "flow", "job")(by, "by")
+        session = await self._open()
+        found = await read_usage_groups(
+            session.reader,
+            await session.names(names),
+            by,
+            since_ms=session.reader.now_ms() - to_ms(window, "window"),
+            limit=whole(1)(limit, "limit"),
+            top=whole(1)(top, "top"),
+            known=session.spent,
+        )
+        return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
     async def schedulers(self, queue: str) -> dict[str, SchedulerEntry]:
         """Read the schedulers of a queue by name; what is none is left out."""

@@ -12,7 +12,7 @@ import pytest
 from glidemq_console.actions.base import Context
 from glidemq_console.feed.queue_rows import HIDDEN_BUSY, QueueRows
 from glidemq_console.feed.readers.job_pages import PAGE_ROWS, JobPager
-from glidemq_console.model.queues import QueueLine
+from glidemq_console.model.lists.queues import QueueLine
 from glidemq_console.model.snapshot import (
     JobsQuery,
     Link,

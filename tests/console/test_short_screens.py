@@ -12,7 +12,7 @@ from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.flows.top_up import TopUpDialog
 from glidemq_console.screens.frame import LEAST_WIDTH
 from glidemq_console.screens.jobs.list import JobsScreen
-from glidemq_console.screens.queue_list import QueueListScreen
+from glidemq_console.screens.lists.queue_list import QueueListScreen
 from glidemq_console.screens.table import SCREENS, ScreenSpec, make
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
 from glidemq_console.widgets.lists.columns import GAP, GUTTER, arrange

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import Link, LinkState, Snapshot
-from glidemq_console.screens.queue_list import REST_S
+from glidemq_console.screens.lists.queue_list import REST_S
 from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_core.records import JobDetail
 

@@ -28,7 +28,10 @@ def console(
     screen: Annotated[
         str,
         option(
-            "--screen", "NAME", "First screen: queues, jobs, streams, approvals, flows, limits or workers."
+            "--screen",
+            "NAME",
+            "First screen: queues, jobs, streams, approvals, flows, limits, workers, failures, "
+            "schedules, events, cost or letters.",
         ),
     ] = "queues",
     refresh: Annotated[

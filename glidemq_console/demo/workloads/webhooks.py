@@ -18,7 +18,7 @@ class Webhooks(Workload):
 
     queue: ClassVar[str] = "webhooks"
     traffic: ClassVar[Traffic] = Traffic(
-        concurrency=6, per_s=2.2, backlog=25, usual_ms=320, opening=12, queue_rpm=150
+        concurrency=6, per_s=2.2, backlog=25, usual_ms=320, opening=12, queue_rpm=150, dead="webhooks-dead"
     )
 
     def new(self, number: int, may_ask: bool) -> NewJob:

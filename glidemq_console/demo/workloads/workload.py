@@ -51,6 +51,8 @@ class Traffic:
     window_s: float = 60
     #: Starts a minute that the queue allows, at speed 1.
     queue_rpm: int | None = None
+    #: Queue of the dead letters that its jobs leave.
+    dead: str | None = None
 
 
 class Workload(ABC):
@@ -95,6 +97,7 @@ class Workload(ABC):
             limiter=RateLimit(self.traffic.rpm, window) if self.traffic.rpm else None,
             token_limiter=TokenLimit(self.traffic.tpm, window) if self.traffic.tpm else None,
             grace=grace_ms,
+            dead_letter_queue=self.traffic.dead,
             log_errors=False,  # a lost server is told once, by whoever adds jobs
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ UNDONE = (
     "group-waiting",
 )
 OF_EACH = 40
+#: Failed jobs of a queue that are looked through for those of one cause, and how many of these are listed.
+FAILURES_READ, OF_A_GROUP = 1_000, 200
 
 ReadPage = Callable[[JobsQuery, str | None, int], Awaitable["JobPage"]]
 
@@ -40,6 +43,8 @@ async def read_page(
     watch: Watch, query: JobsQuery, row: QueueSnapshot | None, *, cursor: str | None, limit: int
 ) -> JobPage:
     """Read a page of jobs; without a state the first of every state that `row` does not show to be empty."""
+    if query.group is not None:
+        return await _read_group(watch, query.queue, query.group, query.find)
     if query.state is not None:
         return await watch.jobs(
             query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, find=query.find
@@ -55,6 +60,19 @@ async def read_page(
         reverse=newest,
     )
     return replace(pages[0], rows=tuple(rows), next=None, total=sum(page.total or 0 for page in pages))
+
+
+async def _read_group(watch: Watch, queue: str, group: str, find: str | None) -> JobPage:
+    """Read the failures of one cause, as one page."""
+    from glidemq_core.options.job import JobRef
+    from glidemq_core.records import JobPage
+
+    ids = await watch.failed_jobs(queue, group, limit=FAILURES_READ)
+    found = await watch.rows([JobRef(queue, job_id) for job_id in ids[:OF_A_GROUP]])
+    words = (find or "").lower()
+    rows = [row for row in found.values() if row is not None and row.state == "failed"]
+    rows = [row for row in rows if words in f"{row.id} {row.name} {row.model} {row.failed_reason}".lower()]
+    return JobPage(rows=tuple(rows), next=None, total=len(ids), at=datetime.now(UTC))
 
 
 @dataclass(slots=True)

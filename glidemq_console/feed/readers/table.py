@@ -6,10 +6,14 @@ from dataclasses import replace
 
 from ...model.snapshot import JobView
 from ..reading import Reader, Reading
+from .cost import read_cost
+from .events import EventsReader
+from .failures import read_failures, read_letters
 from .flow import FlowReader
 from .job_pages import JobListReader
 from .queue_detail import read_queue_detail
 from .queues import read_columns, read_rows
+from .schedules import read_schedules
 from .stream_finder import StreamFinder
 from .workers import WorkersReader
 
@@ -34,6 +38,11 @@ def readers(job_list: JobListReader) -> tuple[Reader, ...]:
         _read_flows,
         FlowReader().read_wanted,
         WorkersReader().read_wanted,
+        read_failures,
+        read_letters,
+        read_schedules,
+        EventsReader().read_wanted,
+        read_cost,
         read_columns,
     )
 

@@ -11,7 +11,7 @@ from ...model.decisions import DONE, Pending, Verb, name_of
 from ...text import format as fmt
 from ...widgets.dialogs.dialog import PromptDialog
 from ...widgets.payload.payload_view import PayloadCard
-from ..list_screen import ListScreen
+from ..lists.list_screen import ListScreen
 from .card import Review
 from .columns import ApprovalLine
 

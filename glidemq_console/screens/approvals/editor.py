@@ -32,6 +32,25 @@ EDIT_LINES = 4_000
 
 
 @dataclass(frozen=True, slots=True)
+class EditorWords:
+    """What the editor calls what becomes of the payload."""
+
+    #: Label of the button that takes it, and what ^s does then.
+    take: str
+    does: str
+    #: What is said when nothing was changed.
+    unchanged: str
+
+
+APPROVE = EditorWords(
+    "Approve with this", "approves with this payload", "nothing was changed; approve it as it is with a"
+)
+REPLAY = EditorWords(
+    "Replay with this", "replays with this payload", "nothing was changed; replay it as it is with R"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Edited:
     """The payload that was made of another one."""
 
@@ -78,9 +97,10 @@ class PayloadEditor(ModalScreen[Edited | None]):
         Binding("f4", "external", "$EDITOR", show=False),
     ]
 
-    def __init__(self, name: str, value: Any) -> None:
+    def __init__(self, name: str, value: Any, words: EditorWords = APPROVE) -> None:
         """Edit `value`; `name` is safe text that says whose it is."""
         super().__init__()
+        self._words = words
         self._name = name
         self._value = value
         self._edited: Edited | None = None
@@ -108,9 +128,9 @@ class PayloadEditor(ModalScreen[Edited | None]):
         self.set_class(difference, "-difference")
         help_words = "^s shows the difference   f4 opens $EDITOR   esc changes nothing"
         if difference:
-            help_words = "^s approves with this payload   esc goes back to the text"
+            help_words = f"^s {self._words.does}   esc goes back to the text"
         self.query_one("#editor-help", Static).update(help_words)
-        yes = "Approve with this" if difference else "See the difference"
+        yes = self._words.take if difference else "See the difference"
         self.query_one("#editor-yes", Button).label = key_label("^s", yes)
         self.query_one("#editor-no", Button).label = key_label("esc", "Edit on" if difference else "Keep")
         (self.query_one("#editor-yes", Button) if difference else self.area).focus()
@@ -140,7 +160,7 @@ class PayloadEditor(ModalScreen[Edited | None]):
             return
         lines = value_diff(self._value, value, most=EDIT_LINES)
         if not lines and value == self._value:
-            self._problem("nothing was changed; approve it as it is with a")
+            self._problem(self._words.unchanged)
             return
         self._edited = Edited(value)
         marked = [Styled(f"{mark} {text}", MARK_STYLES[mark]) for mark, text in lines]

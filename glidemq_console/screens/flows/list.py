@@ -14,7 +14,7 @@ from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled, dim
-from ..list_screen import ItemListScreen
+from ..lists.list_screen import ItemListScreen
 from ..registry import bindings
 from .columns import COLUMNS
 from .top_up import TopUpScreen

@@ -16,7 +16,7 @@ from ...text.safe import short
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
-from ..list_screen import ListScreen
+from ..lists.list_screen import ListScreen
 from ..page_screen import PageScreen
 from ..registry import bindings
 from . import text as say

@@ -23,7 +23,7 @@ from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Parts, Styled, dim
-from ..list_screen import ListScreen
+from ..lists.list_screen import ListScreen
 from ..registry import bindings
 from .columns import COLUMNS
 
@@ -125,6 +125,8 @@ class JobsScreen(ListScreen["JobRow"]):
             words = f"{len(shown.rows):,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
         order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
         parts = [dim(words + order)]
+        if shown.query.group is not None:
+            parts.insert(0, Styled("of one cause; esc lists all  ", "focus"))
         return self.with_filter(parts)
 
     def open(self, target: object) -> None:
@@ -145,7 +147,12 @@ class JobsScreen(ListScreen["JobRow"]):
         return short(self._query.queue, 40) if self._query is not None else self.TAB
 
     def leave(self) -> bool:
-        return self.clear_filter()
+        if self.clear_filter():
+            return True
+        if self._query is not None and self._query.group is not None:
+            self._ask(replace(self._query, group=None))
+            return True
+        return False
 
     def _first_queue(self, snapshot: Snapshot) -> str:
         """The queue to begin with: the one named at the start, else the one looked at on the queues screen."""
@@ -229,7 +236,7 @@ class JobsScreen(ListScreen["JobRow"]):
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "states" and self._query is not None:
             event.stop()
-            self._ask(replace(self._query, state=state_of(event.key), newest=None))
+            self._ask(replace(self._query, state=state_of(event.key), newest=None, group=None))
 
     # --- actions ---
 
@@ -261,14 +268,14 @@ class JobsScreen(ListScreen["JobRow"]):
         current = self._query.state or ALL
         shown = [s for s in STATES if s in _ALWAYS or s == current or (queue and state_count(queue, s))]
         state = shown[(shown.index(current) + step) % len(shown)]
-        self._ask(replace(self._query, state=state_of(state), newest=None))
+        self._ask(replace(self._query, state=state_of(state), newest=None, group=None))
 
     def next_sibling(self, step: int) -> str | None:
         """Show the jobs of the queue after or before, in the order of their names."""
         names = [queue.name for queue in self.snapshot.queues]
         if self._query is not None and names:
             at = names.index(self._query.queue) if self._query.queue in names else 0
-            self._ask(replace(self._query, queue=names[(at + step) % len(names)]))
+            self._ask(replace(self._query, queue=names[(at + step) % len(names)], group=None))
         return None
 
     def turn_order(self) -> str | None:

@@ -106,10 +106,10 @@ def attempts(job: JobDetail, now: int, *, reveal: bool = False) -> list[Parts]:
     fallbacks = len(job.options.fallbacks)
     if job.state == "failed" and fallbacks and job.fallback_index >= fallbacks:
         lines.append([dim(f"  └ no fallback left; attempts {job.attempts_made} of {planned}")])
-    return [*lines, *_traceback(job, reveal)]
+    return [*lines, *traceback(job, reveal)]
 
 
-def _traceback(job: JobDetail, reveal: bool) -> list[Parts]:
+def traceback(job: JobDetail, reveal: bool) -> list[Parts]:
     """Where the newest attempt that has a traceback failed, innermost lines last."""
     kept = [(number, entry.trace) for number, entry in enumerate(job.ledger or (), 1) if entry.trace]
     if not kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...model.queues import QueueLine
+from ...model.lists.queues import QueueLine
 from ...text.safe import short
 from ...widgets.lists.columns import Column
 from ...widgets.styled import Styled

@@ -8,12 +8,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from ...model.limits import QueueMeters, is_known
-from ...model.queues import QueueLine
+from ...model.lists.queues import QueueLine
 from ...model.snapshot import Interests, Snapshot
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled, dim
-from ..queue_list import QueueListScreen
+from ..lists.queue_list import QueueListScreen
 from ..registry import bindings
 from . import text as say
 from .columns import COLUMNS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...model.queues import QueueLine
+from ...model.lists.queues import QueueLine
 from ...model.snapshot import age_ms, delayed_jobs, ready_jobs
 from ...text import format as fmt
 from ...text.safe import short

@@ -24,7 +24,7 @@ from ...widgets.chart import Chart, Series
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled, dim
-from ..queue_list import QueueListScreen
+from ..lists.queue_list import QueueListScreen
 from ..registry import bindings
 from .columns import COLUMNS
 

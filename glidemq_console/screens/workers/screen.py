@@ -12,7 +12,7 @@ from ...model.snapshot import Interests, JobsQuery, Snapshot, Sorting
 from ...model.workers import WorkerRow, text_of, worker_rows, wrong_first
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled
-from ..list_screen import ItemListScreen
+from ..lists.list_screen import ItemListScreen
 from ..registry import bindings
 from . import text as say
 from .columns import COLUMNS

@@ -14,7 +14,7 @@ from ...session import Session
 if TYPE_CHECKING:
     from glidemq_core.records import Fleet
 
-    from ....model.queues import QueueLine
+    from ....model.lists.queues import QueueLine
     from ....widgets.lists.columns import Column
 
 #: The order asked for, and the column that sorts so.
@@ -76,7 +76,7 @@ async def queues(
 
 
 def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bool) -> None:
-    from ....model.queues import QueueLine
+    from ....model.lists.queues import QueueLine
     from ....model.snapshot import Snapshot
     from ....widgets.lists.columns import sort_items
 
@@ -113,7 +113,7 @@ def _show(session: Session, fleet: Fleet, complete: bool, sort: str, workers: bo
 
 def _columns() -> dict[str, Column[QueueLine]]:
     """The columns of the console, and what only the command tells."""
-    from ....model.queues import QueueLine
+    from ....model.lists.queues import QueueLine
     from ....screens.queues.columns import COLUMNS
     from ....text.format import count
     from ....widgets.lists.columns import Column

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .limits import QueueMeters
-from .snapshot import Snapshot, workers_text
+from ..limits import QueueMeters
+from ..snapshot import Snapshot, workers_text
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.timer import Timer
 
-from ..actions.queues.control import QueueListContext
-from ..model.queues import QueueLine
-from ..model.snapshot import Snapshot
-from ..text.safe import short
-from ..widgets.status_line import Rule
-from ..widgets.styled import Parts, dim
+from ...actions.queues.control import QueueListContext
+from ...model.lists.queues import QueueLine
+from ...model.snapshot import Snapshot
+from ...text.safe import short
+from ...widgets.status_line import Rule
+from ...widgets.styled import Parts, dim
 from .list_screen import ItemListScreen
 
 if TYPE_CHECKING:

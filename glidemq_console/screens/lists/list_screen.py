@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual.widget import Widget
 
-from ..model.snapshot import Snapshot, Sorting, index_of_key, matching
-from ..widgets.lists.columns import Column, Row, row_of, sort_items
-from ..widgets.lists.row_list import MARGIN, RowList
-from ..widgets.styled import Parts
-from .frame import ConsoleScreen
+from ...model.snapshot import Snapshot, Sorting, index_of_key, matching
+from ...widgets.lists.columns import Column, Row, row_of, sort_items
+from ...widgets.lists.row_list import MARGIN, RowList
+from ...widgets.styled import Parts
+from ..frame import ConsoleScreen
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef

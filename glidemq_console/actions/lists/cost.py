@@ -1,0 +1,78 @@
+"""What can be done with what is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .. import keys, shared
+from ..base import Actions, PageContext, on_screen
+from ..jobs import control as jobs
+from ..protocols import Page
+
+if TYPE_CHECKING:
+    from ...model.lists.cost import SpendRow
+
+
+class CostPage(Page, Protocol):
+    """What is spent, as its actions know it; what a method returns is shown."""
+
+    @property
+    def opens(self) -> str | None: ...
+
+    def open_selected(self) -> None: ...
+
+    def next_way(self, step: int) -> None: ...
+
+    def sort_next(self) -> str: ...
+
+    def sort_reverse(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostContext(PageContext[CostPage]):
+    """A key pressed on what is spent."""
+
+    spent: SpendRow | None = None
+
+
+ACTIONS: Actions[CostContext] = Actions("cost")
+
+
+def _cannot_open(context: CostContext) -> str | None:
+    if context.spent is None:
+        return "nothing is selected"
+    return None if context.page.opens is not None else "a model has nothing to open"
+
+
+@ACTIONS("cost.open", keys.OPEN, why_not=_cannot_open, footer=10)
+def _open(context: CostContext) -> None:
+    """Open the jobs of the queue, the flow, or the job."""
+    context.page.open_selected()
+
+
+@ACTIONS("cost.next", keys.NEXT_PART, keys.NEXT, title="by model, flow, job", footer=20)
+def _next(context: CostContext) -> None:
+    """Add up by the next of queue, model, flow and job."""
+    context.page.next_way(1)
+
+
+@ACTIONS("cost.previous", keys.PREVIOUS_PART, keys.PREVIOUS, title="before")
+def _previous(context: CostContext) -> None:
+    """Add up by the one before."""
+    context.page.next_way(-1)
+
+
+@ACTIONS("cost.sort", keys.SORT, footer=50)
+def _sort(context: CostContext) -> str:
+    """Sort by the next column."""
+    return context.page.sort_next()
+
+
+@ACTIONS("cost.sort-reverse", keys.REVERSE, title="reverse")
+def _reverse(context: CostContext) -> str:
+    """Turn the order round."""
+    return context.page.sort_reverse()
+
+
+ACTIONS += on_screen("cost", (jobs.open_page, jobs.open_flow, shared.hold))

@@ -1,0 +1,162 @@
+"""What can be done with failures of one cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...text.format import plural
+from ...text.safe import short
+from .. import keys, shared
+from ..base import Actions, PageContext, Question, Unchanged, on_screen
+from ..jobs import control as jobs
+from ..protocols import Page
+
+if TYPE_CHECKING:
+    from glidemq_core import Queue
+    from glidemq_core.options.job import Actor
+    from glidemq_core.records import FailureGroup
+
+#: Failed jobs that one retry lets run again; pressing again takes the next ones.
+RETRY_LIMIT = 1_000
+
+
+class HalfPage(Page, Protocol):
+    """A half of the failures, as its actions know it; what a method returns is shown."""
+
+    def open_selected(self) -> None: ...
+
+    def other_half(self) -> None: ...
+
+    def toggle_detail(self) -> None: ...
+
+    def toggle_reveal(self) -> str: ...
+
+    def toggle_bare(self) -> str: ...
+
+    def sort_next(self) -> str: ...
+
+    def sort_reverse(self) -> str: ...
+
+
+class FailuresPage(HalfPage, Protocol):
+    """The failures by cause."""
+
+    def next_window(self, step: int) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailuresContext(PageContext[FailuresPage]):
+    """A key pressed on the failures; `job` is the member that is shown."""
+
+    group: FailureGroup | None = None
+
+    @property
+    def needed_group(self) -> FailureGroup:
+        assert self.group is not None
+        return self.group
+
+
+#: What both halves have.
+ON_A_HALF: Actions[PageContext[HalfPage]] = Actions()
+_LIST: Actions[FailuresContext] = Actions("failures")
+
+
+def _needs_group(context: FailuresContext) -> str | None:
+    return None if context.group is not None else "no failure is selected"
+
+
+# --- both halves -------------------------------------------------------------------------------------------
+
+
+@ON_A_HALF("other-half", keys.NEXT_PART, keys.PREVIOUS_PART, title="other half", footer=30)
+def _other_half(context: PageContext[HalfPage]) -> None:
+    """Turn from failures to dead letters, and back."""
+    context.page.other_half()
+
+
+@ON_A_HALF("detail", keys.DETAIL, footer=45)
+def _detail(context: PageContext[HalfPage]) -> None:
+    """Show the selected one alone and whole, or the list beside it again."""
+    context.page.toggle_detail()
+
+
+@ON_A_HALF("reveal", keys.REVEAL)
+def _reveal(context: PageContext[HalfPage]) -> str:
+    """Show masked secrets of the selected one, or mask them again."""
+    return context.page.toggle_reveal()
+
+
+@ON_A_HALF("bare", keys.BARE)
+def _bare(context: PageContext[HalfPage]) -> str:
+    """Show the payload as it is stored, or laid out again."""
+    return context.page.toggle_bare()
+
+
+@ON_A_HALF("sort", keys.SORT, footer=50)
+def _sort(context: PageContext[HalfPage]) -> str:
+    """Sort by the next column."""
+    return context.page.sort_next()
+
+
+@ON_A_HALF("sort-reverse", keys.REVERSE, title="reverse")
+def _reverse(context: PageContext[HalfPage]) -> str:
+    """Turn the order round."""
+    return context.page.sort_reverse()
+
+
+# --- failures ----------------------------------------------------------------------------------------------
+
+
+@_LIST("failures.open", keys.OPEN, title="members", why_not=_needs_group, footer=10)
+def _open(context: FailuresContext) -> None:
+    """List the failed jobs of this cause."""
+    context.page.open_selected()
+
+
+def _ask_retry(context: FailuresContext) -> Question:
+    group = context.needed_group
+    many = group.count > 1
+    return Question(
+        title=f"Retry {plural(group.count, 'failed job')} of {context.shown_queue}?",
+        body=f"{short(group.error_type, 60)} {short(group.message, 300)}\n\n"
+        f"{'They wait' if many else 'It waits'} again and {'run' if many else 'runs'} with all attempts. "
+        "Those that have changed meanwhile are skipped. This cannot be undone.",
+        yes=f"Retry {group.count:,}",
+    )
+
+
+@_LIST.changes("failures.retry", keys.RUN, title="run again", why_not=_needs_group, ask=_ask_retry, footer=20)
+async def _retry(context: FailuresContext) -> str:
+    """Let the failed jobs of this cause run again; those that have changed meanwhile are skipped."""
+    group = context.needed_group
+    ids = await context.console.feed.failed_jobs(group.queue, group.key)
+
+    async def retry(queue: Queue[Any, Any], actor: Actor) -> list[str]:
+        from glidemq_core.jobs.control import retry_some
+
+        return await retry_some(await queue.context(), ids[:RETRY_LIMIT], actor=actor)
+
+    outcomes = await context.change(retry, group.queue)
+    retried = sum(outcome == "retried" for outcome in outcomes)
+    words = f"{retried:,} of {context.shown_queue} wait again" if retried != 1 else "1 job waits again"
+    skipped = len(outcomes) - retried
+    words += f", {skipped:,} skipped: changed meanwhile" if skipped else ""
+    words += f", {len(ids) - RETRY_LIMIT:,} more" if len(ids) > RETRY_LIMIT else ""
+    return words if retried else Unchanged("nothing was retried: none of them is failed any more")
+
+
+@_LIST("failures.next-window", keys.NEXT, title="look further back")
+def _next_window(context: FailuresContext) -> str:
+    """Look further back."""
+    return context.page.next_window(1)
+
+
+@_LIST("failures.previous-window", keys.PREVIOUS, title="look less far back")
+def _previous_window(context: FailuresContext) -> str:
+    """Look less far back."""
+    return context.page.next_window(-1)
+
+
+_LIST += on_screen("failures", (*ON_A_HALF, *jobs.LINKS, *shared.SIBLINGS, shared.hold))
+ACTIONS = tuple(_LIST)

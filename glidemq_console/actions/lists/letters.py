@@ -1,0 +1,131 @@
+"""What can be done with a dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...text.safe import short
+from .. import keys, shared
+from ..base import Actions, PageContext, Question, Unchanged, on_screen
+from ..jobs import control as jobs
+from .failures import ON_A_HALF, HalfPage
+
+if TYPE_CHECKING:
+    from glidemq_core import Queue
+    from glidemq_core.options.job import Actor
+    from glidemq_core.records import DeadLetter
+
+
+class Edited(Protocol):
+    """A payload that was made of another one."""
+
+    @property
+    def value(self) -> Any: ...
+
+
+class LettersPage(HalfPage, Protocol):
+    """The dead letters, as their actions know them."""
+
+    async def edit_payload(self, letter: DeadLetter) -> Edited | str:
+        """Let the payload be edited; return it, or why there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LettersContext(PageContext[LettersPage]):
+    """A key pressed on the dead letters; `job` is the one that failed."""
+
+    letter: DeadLetter | None = None
+
+    @property
+    def needed_letter(self) -> DeadLetter:
+        assert self.letter is not None
+        return self.letter
+
+
+_LIST: Actions[LettersContext] = Actions("deadletters")
+
+
+def _needs_letter(context: LettersContext) -> str | None:
+    if context.letter is None:
+        return "no dead letter is selected"
+    return None if context.letter.origin is not None else "it does not say which job it came from"
+
+
+@_LIST("deadletters.open", keys.OPEN, why_not=_needs_letter, footer=10)
+def _open(context: LettersContext) -> None:
+    """Show the letter alone and whole."""
+    context.page.open_selected()
+
+
+def _ask_replay(context: LettersContext) -> Question:
+    letter = context.needed_letter
+    again = f" It was put back {letter.replays} times before." if letter.replays else ""
+    return Question(
+        title=f"Replay {context.shown_job}?",
+        body=f"{short(letter.failed_reason, 300)}\n\nIts job is added to {context.shown_queue} again and the letter "
+        f"goes.{again} This cannot be undone.",
+        yes="Replay",
+    )
+
+
+async def _put_back(context: LettersContext, **options: Any) -> str:
+    letter = context.needed_letter
+
+    async def replay(queue: Queue[Any, Any], actor: Actor) -> str | None:
+        from glidemq_core import deadletters
+
+        context = await queue.context()
+        letters = deadletters.letters_at(context, letter.queue)
+        return await deadletters.replay_dead_letter(context, letters, letter.id, actor=actor, **options)
+
+    new = await context.change(replay)
+    if new is None:
+        return Unchanged("the letter is gone: replayed or discarded meanwhile")
+    return f"{context.shown_job} runs again as {short(new, 60)}"
+
+
+@_LIST.changes("deadletters.replay", keys.RUN, why_not=_needs_letter, ask=_ask_replay, footer=20)
+async def _replay(context: LettersContext) -> str:
+    """Put the job of the letter back into its queue."""
+    return await _put_back(context)
+
+
+@_LIST.changes(
+    "deadletters.edit", keys.EDIT, title="edit, replay", why_not=_needs_letter, prompts=True, footer=25
+)
+async def _edit(context: LettersContext) -> str:
+    """Edit the payload, look at the difference, and put the job back with it."""
+    edited = await context.page.edit_payload(context.needed_letter)
+    if isinstance(edited, str):
+        return Unchanged(edited)
+    return await _put_back(context, data=edited.value)
+
+
+def _ask_discard(context: LettersContext) -> Question:
+    return Question(
+        title=f"Discard the letter of {context.shown_job}?",
+        body="The letter goes with its payload; the failed job stays where it is. This cannot be undone.",
+        yes="Discard",
+    )
+
+
+@_LIST.changes("deadletters.discard", keys.REMOVE, why_not=_needs_letter, ask=_ask_discard, footer=28)
+async def _discard(context: LettersContext) -> str:
+    """Discard the letter."""
+    letter = context.needed_letter
+
+    async def discard(queue: Queue[Any, Any], actor: Actor) -> bool:
+        from glidemq_core import deadletters
+
+        context = await queue.context()
+        letters = deadletters.letters_at(context, letter.queue)
+        return await deadletters.remove_dead_letter(context, letters, letter.id, actor=actor)
+
+    if await context.change(discard):
+        return f"the letter of {context.shown_job} is discarded"
+    return Unchanged("the letter was gone already")
+
+
+_LIST += on_screen("deadletters", (*ON_A_HALF, *jobs.LINKS, *shared.SIBLINGS, shared.hold))
+ACTIONS = tuple(_LIST)

@@ -1,0 +1,144 @@
+"""Failures by cause: how many, where, since when, what they wasted; the newest one whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...actions.lists.failures import FailuresContext
+from ...model.lists.failures import AN_HOUR, FailuresView, next_window, window_words
+from ...model.snapshot import Interests, JobsQuery, JobView, Snapshot, Sorting
+from ...widgets.styled import Parts, Styled, dim
+from ..registry import bindings
+from . import text as say
+from .columns import COLUMNS
+from .halves import HalfScreen
+
+if TYPE_CHECKING:
+    from glidemq_core.options.job import JobRef
+    from glidemq_core.records import FailureGroup
+
+_EMPTY: tuple[Parts, ...] = (
+    [],
+    [Styled("Nothing has failed in this time. Good.")],
+    [],
+    [dim("→ looks further back.")],
+)
+_NO_MATCH: tuple[Parts, ...] = ([], [dim("No failure matches the filter; esc clears it.")])
+
+
+class FailuresScreen(HalfScreen["FailureGroup"]):
+    """Failures of all queues by cause."""
+
+    SCOPE = "failures"
+    BINDINGS = bindings(SCOPE)
+    HALF, OPEN = "failures", "failures.open"
+    COLUMNS, EMPTY, NO_MATCH = COLUMNS, _EMPTY, _NO_MATCH
+    FIRST = Sorting("count", descending=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since_ms = AN_HOUR
+        #: Which member of the selected group is shown, 0 for the newest.
+        self._member = 0
+
+    # --- what the frame asks ---
+
+    def interests(self) -> Interests:
+        return Interests(failures=self._since_ms, letters=True, job=self.member)
+
+    def context(self) -> FailuresContext:
+        group = self.selected_item
+        shown = FailuresContext(console=self.console, page=self, snapshot=self.snapshot, group=group)
+        if group is None:
+            return shown
+        return replace(shown, queue=group.queue, job=self.member, job_state="failed")
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        view = self._view(snapshot)
+        return say.read_words(view, self.console.config.zone) if view is not None else []
+
+    # --- what is listed ---
+
+    def _view(self, snapshot: Snapshot) -> FailuresView | None:
+        """What is known of the window that is shown."""
+        view = snapshot.failures
+        return view if view is not None and view.since_ms == self._since_ms else None
+
+    def items(self, snapshot: Snapshot) -> Sequence[FailureGroup] | None:
+        view = self._view(snapshot)
+        is_read = view is not None and (view.groups or view.complete or snapshot.complete)
+        return view.groups if view is not None and is_read else None
+
+    def key_of(self, item: FailureGroup) -> str:
+        return item.key
+
+    def text_of(self, item: FailureGroup) -> str:
+        return " ".join([item.queue, item.error_type or "", item.message, *item.models, *item.names])
+
+    @property
+    def member(self) -> JobRef | None:
+        """The job of the selected group that is shown."""
+        group = self.selected_item
+        return group.sample[min(self._member, len(group.sample) - 1)] if group is not None else None
+
+    # --- drawing ---
+
+    def summary(self, snapshot: Snapshot) -> Parts:
+        view = self._view(snapshot)
+        return say.summary(view) if view is not None else [Styled(window_words(self._since_ms), "focus")]
+
+    def detail(self, item: FailureGroup, snapshot: Snapshot, now: int) -> tuple[str, list[Parts]]:
+        ref = item.sample[min(self._member, len(item.sample) - 1)]
+        view: JobView | None = snapshot.job if snapshot.job is not None and snapshot.job.ref == ref else None
+        lines = say.member_lines(
+            item, view, now, tall=self.is_tall, reveal=self.is_revealed, bare=self.is_bare
+        )
+        return say.member_title(item, ref, item.sample.index(ref), now), lines
+
+    # --- events and actions ---
+
+    def on_row_list_highlighted(self) -> None:
+        self._member = 0
+        super().on_row_list_highlighted()
+
+    def open_selected(self) -> None:
+        group = self.selected_item
+        if group is not None:
+            query = JobsQuery(queue=group.queue, state="failed", group=group.key)
+            self.console.go("jobs", query)
+
+    def next_window(self, step: int) -> str:
+        self._since_ms = next_window(self._since_ms, step)
+        self._redraw()
+        return f"failures of the {window_words(self._since_ms)}"
+
+    def next_sibling(self, step: int) -> str | None:
+        group = self.selected_item
+        if group is None:
+            return None
+        at = self._member + step
+        if not 0 <= at < len(group.sample):
+            return (
+                "no newer one"
+                if at < 0
+                else f"only the newest {len(group.sample)} are shown; enter lists all"
+            )
+        self._member = at
+        self._redraw_member()
+        return None
+
+    def _redraw_member(self) -> None:
+        self.draw_detail()
+        self.show_keys()
+        self.console.set_interests()
+
+    def copies(self, *, other: bool) -> tuple[str, str] | None:
+        group = self.selected_item
+        if group is None:
+            return None
+        return (group.key, "the key of the group") if other else (group.message, "the error")
+
+    def record(self) -> FailureGroup | None:
+        return self.selected_item

@@ -1,0 +1,1 @@
+"""What screens around one list share."""

@@ -1,0 +1,121 @@
+"""A list with what is selected in it told in full, below the list or beside it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical, VerticalScroll
+
+from ...model.snapshot import Snapshot
+from ...widgets.lists.row_list import RowList
+from ...widgets.status_line import PartsView, Rule
+from ...widgets.styled import Parts
+from .list_screen import ItemListScreen, T
+
+#: Rows of the list at least, with its header.
+MIN_ROWS = 5
+
+
+class DetailListScreen(ItemListScreen[T]):
+    """A list and a detail of lines. The line between them stays where it is until the list changes its length."""
+
+    # The detail stands beside the list; below it there is room for more than a summary.
+    BREAKPOINTS: ClassVar = {"-wide": (130, 0), "-tall": (0, 32)}
+    LIST = "detail-list"
+    DEFAULT_CSS: ClassVar[str] = """
+    DetailListScreen #panes { height: 1fr; layout: vertical; }
+    DetailListScreen #detail-list { height: 1fr; width: 1fr; }
+    DetailListScreen #detail { height: 1fr; width: 1fr; }
+    DetailListScreen #detail-scroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    DetailListScreen.-wide #panes { layout: horizontal; }
+    DetailListScreen.-wide #detail-list { width: 54%; height: 1fr; }
+    DetailListScreen.-wide #detail { width: 46%; height: 1fr; border-left: vkey $hairline; padding: 0 0 0 1; }
+    DetailListScreen.-zoomed #detail-list { display: none; }
+    DetailListScreen.-zoomed #detail { width: 1fr; height: 1fr; border-left: none; }
+    DetailListScreen.-none #detail { display: none; }
+    DetailListScreen.-none #detail-list { width: 1fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_revealed = False
+        self.is_bare = False
+        #: The list has the height that its rows need, until it is filtered, resized or sorted.
+        self._is_fit = False
+
+    def body(self) -> ComposeResult:
+        with Container(id="panes"):
+            yield RowList(self.COLUMNS, id="detail-list", empty=self.EMPTY)
+            with Vertical(id="detail"):
+                yield Rule(id="detail-title")
+                with VerticalScroll(id="detail-scroll", can_focus=False):
+                    yield PartsView(id="detail-lines", wraps=True, hang=2)
+
+    def detail(self, item: T, snapshot: Snapshot, now: int) -> tuple[str, list[Parts]]:
+        """Return title and lines of what is selected."""
+        raise NotImplementedError
+
+    # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        super().draw(snapshot)
+        if not self._is_fit and self.listed:
+            self._fit()
+        self.draw_detail()
+
+    def _fit(self) -> None:
+        """Give the list the rows that it needs and the detail the rest; a refresh never moves the line between."""
+        self._is_fit = True
+        height = self.query_one("#panes").size.height
+        beside = self.has_class("-wide")
+        self.lines.styles.height = "1fr" if beside else max(MIN_ROWS, min(len(self.listed) + 2, height // 2))
+
+    def resized(self) -> None:
+        self._is_fit = False
+        super().resized()
+
+    def _redraw(self) -> None:
+        self._is_fit = False
+        super()._redraw()
+
+    def draw_detail(self) -> None:
+        """Draw the detail of what is selected."""
+        item = self.selected_item
+        if item is not None:
+            title, lines = self.detail(item, self.snapshot, self.console.now_ms())
+            self.query_one("#detail-title", Rule).show(title, lit=True)
+            self.query_one("#detail-lines", PartsView).show(lines)
+
+    @property
+    def is_tall(self) -> bool:
+        """Whether the detail has room for all there is."""
+        return self.has_class("-tall") or self.has_class("-wide") or self.has_class("-zoomed")
+
+    def leave(self) -> bool:
+        if self.has_class("-zoomed"):
+            self.toggle_detail()
+            return True
+        return super().leave()
+
+    # --- events and actions ---
+
+    def on_row_list_highlighted(self) -> None:
+        self.is_revealed = False
+        self.query_one("#detail-scroll", VerticalScroll).scroll_home(animate=False)
+        self.draw_detail()
+        super().on_row_list_highlighted()
+
+    def toggle_detail(self) -> None:
+        self.toggle_class("-zoomed")
+        self.show(self.snapshot)
+
+    def toggle_reveal(self) -> str:
+        self.is_revealed = not self.is_revealed
+        self.draw_detail()
+        return "secrets revealed; v masks them" if self.is_revealed else "secrets masked"
+
+    def toggle_bare(self) -> str:
+        self.is_bare = not self.is_bare
+        self.draw_detail()
+        return "as it is stored" if self.is_bare else "laid out"
