@@ -9,6 +9,7 @@ from kits.hostile import CORPUS, dangerous
 from kits.stage import Stage
 from rich.cells import cell_len
 
+from glidemq_console.theme.files import load_themes
 from glidemq_console.widgets.lists.columns import Column, Row, arrange, row_of
 from glidemq_console.widgets.lists.row_list import RowList
 from glidemq_console.widgets.payload.payload_view import PayloadCard
@@ -236,3 +237,22 @@ async def test_hostile_cells_are_drawn_inert(name: str) -> None:
         for line in app.screen_lines():
             assert dangerous(line, newlines=False) == []
             assert cell_len(line) == 60
+
+
+@pytest.mark.parametrize("theme", load_themes().names)
+@pytest.mark.parametrize("stale", [False, True])
+async def test_everything_in_the_row_under_the_cursor_can_be_read(theme: str, stale: bool) -> None:
+    app = Stage(RowList(COLUMNS), theme=theme)
+    async with app.run_test(size=(60, 8)) as pilot:
+        lines = app.query_one(RowList)
+        lines.stale = stale
+        lines.show(rows(0, 3))
+        await pilot.pause()
+
+        drawn = list(lines.render_line(1))
+        assert "–" in "".join(text for text, _, _ in drawn)
+        assert not [
+            text
+            for text, style, _ in drawn
+            if text.strip() and style and style.color is not None and style.color == style.bgcolor
+        ]

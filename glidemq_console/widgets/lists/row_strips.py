@@ -69,4 +69,13 @@ def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width:
     drawn = segments(app, fit(parts, width), base)
     if look.stale:
         drawn = [Segment(text, (style or base) + theme_style(app, "dim")) for text, style, _ in drawn]
+    if look.is_cursor:
+        drawn = [Segment(text, _seen(style or base, app)) for text, style, _ in drawn]
     return Strip(drawn, width)
+
+
+def _seen(style: Style, app: App[Any]) -> Style:
+    """Return a look that can be read: with sixteen colours, what stands back may have that of the cursor."""
+    if style.color is None or style.color != style.bgcolor:
+        return style
+    return style + Style(color=theme_style(app, "foreground").color)
