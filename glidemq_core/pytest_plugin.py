@@ -5,13 +5,25 @@ Loaded by pytest as the plugin `glidemq`; nothing of the engine is imported befo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from glidemq_core import Connection, Queue
+
+#: Whether a test passed: of one that did not, nobody asks what it left.
+_PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Note whether a test passed, for the fixtures that end after it."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
 
 
 @pytest.fixture(scope="session")
@@ -29,17 +41,27 @@ async def glidemq_connection(
 ) -> AsyncIterator[Connection]:
     """Give a connection with a prefix of its own; what the test leaves under that prefix is removed.
 
+    A test that passed fails here if it left keys outside of that prefix, or keys of jobs that are gone.
+
     An async fixture: it takes `asyncio_mode = "auto"` of pytest-asyncio, or anyio's plugin.
     """
     import zlib
 
     from glidemq_core import connect
 
+    from .testing.leaks import all_keys, leak_message, leaked_keys
+
     prefix = f"test-{zlib.crc32(request.node.nodeid.encode()):08x}"
     async with connect(glidemq_server, prefix=prefix) as connection:
-        await _remove(connection)
+        await _remove(connection, await _keys_of(connection))
+        before = await all_keys(connection)
         yield connection
-        await _remove(connection)
+        leaks = await leaked_keys(connection, before)
+        await _remove(
+            connection, [*await _keys_of(connection), *(name for names in leaks.values() for name in names)]
+        )
+        if leaks and request.node.stash.get(_PASSED, False):
+            pytest.fail(leak_message(leaks), pytrace=False)
 
 
 @pytest.fixture
@@ -50,13 +72,13 @@ def glidemq_queue(glidemq_connection: Connection) -> Queue[Any, Any]:
     return Queue("test", glidemq_connection)
 
 
-async def _remove(connection: Connection) -> None:
-    """Remove every key of the connection's prefix."""
-    cursor = b"0"
-    while True:
-        words = ("SCAN", cursor, "MATCH", f"{connection.prefix}:*", "COUNT", 1_000)
-        cursor, keys = await connection.command(*words)
-        if keys:
-            await connection.command("UNLINK", *keys)
-        if cursor == b"0":
-            return
+async def _keys_of(connection: Connection) -> list[str]:
+    """Return the keys of the connection's prefix."""
+    from .testing.leaks import all_keys
+
+    return [name for name in await all_keys(connection) if name.startswith(f"{connection.prefix}:")]
+
+
+async def _remove(connection: Connection, names: list[str]) -> None:
+    if names:
+        await connection.command("UNLINK", *(name.encode("utf-8", "surrogateescape") for name in names))

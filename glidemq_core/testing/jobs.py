@@ -16,7 +16,7 @@ from ..errors import JobStateError, WaitingChildrenError
 from ..job import Job
 from ..jobs.active_run import NO_RESOURCES, ControlCall, RunCalls
 from ..options.fields import UNSET, Unset
-from ..options.job import JobKeywords, JobRef, job_options
+from ..options.job import JobKeywords, JobOptions, JobRef, job_options
 from ..records import Usage
 from ..records.usage import usage_fields
 from ..server.connection import Connection
@@ -24,7 +24,7 @@ from ..server.context import QueueContext
 from ..wire.keys import QueueKeys
 from ..wire.numbers import number_text
 from ..wire.payload import encode_data, encode_result
-from ..wire.serializer import JSON_SERIALIZER
+from ..wire.serializer import JSON_SERIALIZER, Serializer
 from ..worker.execution.run import JobRun, SuspendRequest
 
 _ids = count(1)
@@ -87,6 +87,12 @@ class RecordedJob(Job[Any, Any]):
         self.logged: list[str] = []
         self.children: dict[str, Any] = {}
         self.steps: dict[str, Any] = {}
+        run.steps = _RecordedSteps(self, run.calls)
+
+    def keep_steps_in(self, kept: dict[str, Any]) -> None:
+        """Read and keep results of steps in `kept`, which outlives this run."""
+        run = cast("JobRun", self._run)
+        self.steps = kept
         run.steps = _RecordedSteps(self, run.calls)
 
     @property
@@ -202,35 +208,49 @@ def make_job(
     now_ms = int(time.time() * 1_000)
     encoded = encode_data(data, JSON_SERIALIZER)
     chosen = job_options(None, options)
+    fields = new_fields(chosen.job_id or str(next(_ids)), name, encoded, chosen, now_ms)
     received = [{"name": word, "data": said, "receivedAt": now_ms} for word, said in signals]
     if decision is not None:
-        received.append(_decided(decision, encoded, decision_data, by, now_ms))
-    fields = {
-        "id": chosen.job_id or str(next(_ids)),
-        "name": name,
-        "data": encoded,
-        "opts": chosen.to_wire(),
-        "timestamp": str(now_ms),
+        received.append(decision_signal(decision, encoded, decision_data, by, now_ms))
+    words = {
         "attemptsMade": str(attempts_made),
-        "maxAttempts": str(chosen.attempts),
-        "delay": str(chosen.delay),
-        "priority": str(chosen.priority),
         "fallbackIndex": str(fallback_index),
         "state": "active",
         "processedOn": str(now_ms),
         "lastActive": str(now_ms),
         "signals": json.dumps(received),
     }
-    if chosen.ordering is not None:
-        fields["groupKey"] = chosen.ordering.key
-    context = QueueContext(cast("Connection", _NoServer()), QueueKeys("test", queue), JSON_SERIALIZER)
-    job = RecordedJob(context, fields["id"], {key: value.encode() for key, value in fields.items()})
+    fields.update({key: value.encode() for key, value in words.items()})
+    job = RecordedJob(memory_context(queue, JSON_SERIALIZER), fields["id"].decode(), fields)
     job.steps.update(steps or {})
     cast("JobRun", job._run).resources = NO_RESOURCES if resources is None else resources
     return job
 
 
-def _decided(decision: str, encoded: str, data: Any, by: str, now_ms: int) -> dict[str, Any]:
+def memory_context(queue: str, serializer: Serializer) -> QueueContext:
+    """Return the context of a queue that has no server."""
+    return QueueContext(cast("Connection", _NoServer()), QueueKeys("test", queue), serializer)
+
+
+def new_fields(job_id: str, name: str, encoded: str, chosen: JobOptions, now_ms: int) -> dict[str, bytes]:
+    """Return the fields of a job that was just added, but for its state."""
+    fields = {
+        "id": job_id,
+        "name": name,
+        "data": encoded,
+        "opts": chosen.to_wire(),
+        "timestamp": str(now_ms),
+        "attemptsMade": "0",
+        "maxAttempts": str(chosen.attempts),
+        "delay": str(chosen.delay),
+        "priority": str(chosen.priority),
+    }
+    if chosen.ordering is not None:
+        fields["groupKey"] = chosen.ordering.key
+    return {key: value.encode() for key, value in fields.items()}
+
+
+def decision_signal(decision: str, encoded: str, data: Any, by: str, now_ms: int) -> dict[str, Any]:
     """Return the signal that an approval or a rejection leaves."""
     payload = encoded if data is UNSET else encode_data(data, JSON_SERIALIZER)
     said: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,10 +160,68 @@ def test_an_application_uses_the_fixtures(tmp_path: Path) -> None:
     assert "2 passed" in ran.stdout
 
 
-def test_the_plugin_loads_nothing_before_it_is_used() -> None:
-    code = "import sys, glidemq_core.pytest_plugin; print(*sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+LEAKING = """
+import pytest
+from glidemq_core import Queue, connect
 
-    assert not {"glide", "glidemq_core.queue", "glidemq_core.testing.jobs", "textual"} & set(
-        ran.stdout.split()
+async def test_outside(glidemq_connection, glidemq_server):
+    async with connect(glidemq_server) as other:
+        await Queue("mine", other).add("a")
+
+async def test_orphans(glidemq_connection, glidemq_queue):
+    job = await glidemq_queue.add("a")
+    await glidemq_connection.command("RPUSH", f"{glidemq_connection.prefix}:{{test}}:log:99", "x")
+    await glidemq_connection.command("SET", f"{glidemq_connection.prefix}:{{test}}:jstream:98", "x", "EX", 60)
+
+async def test_fails_and_leaks(glidemq_connection, glidemq_server):
+    async with connect(glidemq_server) as other:
+        await Queue("mine", other).add("a")
+    assert False
+
+async def test_clean(glidemq_connection, glidemq_queue):
+    for _ in range(3):
+        await glidemq_queue.add("a", delay=1000)
+    assert await glidemq_connection.command("KEYS", "glide:*") == []
+"""
+
+
+def test_what_a_test_leaves_behind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "test_app.py").write_text(LEAKING)
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "asyncio_mode=auto",
+        "-ra",
+        "-W",
+        "ignore",
+    ]
+    ran = subprocess.run([*words, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert "1 failed, 3 passed, 2 errors" in ran.stdout, ran.stdout + ran.stderr
+    assert re.search(
+        r"keys left outside of the test's prefix 'test-\w+' \(a queue that was not given the connection\?\): .*"
+        r"'glide:\{mine\}:job:1'",
+        ran.stdout,
     )
+    assert re.search(r"keys left of jobs that are gone: 'test-\w+:\{test\}:log:99'\n", ran.stdout)
+    assert "jstream:98" not in ran.stdout
+    assert "ERROR test_app.py::test_fails_and_leaks" not in ran.stdout
+
+
+def test_the_plugin_loads_nothing_before_a_fixture_is_used(tmp_path: Path) -> None:
+    """A whole session of pytest, with the plugin found by its entry point."""
+    (tmp_path / "test_app.py").write_text(
+        "import sys\n"
+        "def test_none():\n"
+        "    loaded = {name for name in sys.modules if name.partition('.')[0] in ('glide', 'glidemq_core')}\n"
+        "    assert loaded == {'glidemq_core', 'glidemq_core.pytest_plugin'}\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
