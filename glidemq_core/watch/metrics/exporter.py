@@ -205,16 +205,19 @@ def _seconds(ms: float | None) -> float | None:
 
 def _budget_families(queues: Iterable[QueueGauges]) -> list[Family]:
     open_, exceeded, parked, tokens, tokens_left, cost, cost_left, least = (
-        Family(f"glidemq_{name}", "gauge", text)
+        Family(name, "gauge", text)
         for name, text in (
-            ("budgets", "Open budgets of flows, of the newest 100."),
-            ("budgets_exceeded", "Open budgets that are used up."),
-            ("budget_parked_jobs", "Jobs that open budgets have parked."),
-            ("budget_used_tokens", "Tokens booked in open budgets."),
-            ("budget_left_tokens", "Tokens left in the open budgets that have a cap of tokens."),
-            ("budget_used_cost", "Cost booked in open budgets, in the unit of the label."),
-            ("budget_left_cost", "Cost left in the open budgets that have a cap of cost."),
-            ("budget_least_left_ratio", "Share that is left of the open budget nearest to its cap, 0 to 1."),
+            ("glidemq_budgets", "Open budgets of flows, of the newest 100."),
+            ("glidemq_budgets_exceeded", "Open budgets that are used up."),
+            ("glidemq_budget_parked_jobs", "Jobs that open budgets have parked."),
+            ("glidemq_budget_used_tokens", "Tokens booked in open budgets."),
+            ("glidemq_budget_left_tokens", "Tokens left in the open budgets that have a cap of tokens."),
+            ("glidemq_budget_used_cost", "Cost booked in open budgets, in the unit of the label."),
+            ("glidemq_budget_left_cost", "Cost left in the open budgets that have a cap of cost."),
+            (
+                "glidemq_budget_least_left_ratio",
+                "Share that is left of the open budget nearest to its cap, 0 to 1.",
+            ),
         )
     )
     for one in queues:
