@@ -91,9 +91,9 @@ def _fact(name: str, value: Any) -> str:
 def columns(clock: Any) -> tuple[Column[EventLine], ...]:
     """Make the columns; `clock` writes a time of day in the zone of the console."""
     return (
-        Of("time", "TIME", 8, lambda line, _: dim(clock(line.at_ms))),
+        Of("time", "TIME", 8, lambda line, _: dim(clock(line.at_ms)), leaves=2),
         Of("event", "EVENT", 16, kind),
-        Of("burst", "", 7, burst, right=True),
+        Of("burst", "", 7, burst, right=True, leaves=1),
         Of("job", "JOB", 16, job, flexible=2),
         Of("words", "WHAT", 18, words, flexible=5),
     )

@@ -45,11 +45,11 @@ COLUMNS = (
             flexible=1),
     OfGroup("error", "ERROR", 24, error, lambda one: (one.error_type or "", one.message), rises=True, flexible=5),
     OfGroup("first", "FIRST", 5, lambda one, now: dim(fmt.rough(age_ms(one.first_at, now))),
-            lambda one: -(epoch_ms(one.first_at) or 0), right=True, leaves=2),
+            lambda one: -(epoch_ms(one.first_at) or 0), right=True, leaves=3),
     OfGroup("last", "LAST", 5, lambda one, now: Styled(fmt.rough(age_ms(one.last_at, now))),
             lambda one: -(epoch_ms(one.last_at) or 0), rises=True, right=True),
-    OfGroup("models", "MODELS", 20, models, leaves=3, flexible=1),
-    OfGroup("wasted", "WASTED", 7, wasted, lambda one: one.wasted_cost, right=True),
+    OfGroup("models", "MODELS", 20, models, leaves=4, flexible=1),
+    OfGroup("wasted", "WASTED", 7, wasted, lambda one: one.wasted_cost, right=True, leaves=1),
 )  # fmt: skip
 
 

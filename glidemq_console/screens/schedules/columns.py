@@ -54,12 +54,12 @@ def note(one: Scheduler, _now: int) -> Cell:
 COLUMNS = (
     Of("name", "NAME", 16, name, lambda one: one.name, rises=True, flexible=1),
     Of("queue", "QUEUE", 10, lambda one, _: Styled(short(one.queue, 256)), lambda one: one.queue, rises=True,
-       flexible=1),
+       flexible=1, leaves=1),
     Of("when", "WHEN", 20, lambda one, _: Styled(short(one.described, 200)), flexible=3),
     Of("next", "NEXT", 12, due, lambda one: (not one.missed, epoch_ms(one.next_at) or 1 << 62), rises=True),
-    Of("last", "LAST", 8, last, lambda one: -(epoch_ms(one.last_at) or 0), rises=True, right=True, leaves=2),
-    Of("runs", "RUNS", 7, runs, lambda one: one.iteration_count, right=True, leaves=1),
-    Of("job", "JOB", 10, lambda one, _: Styled(short(one.job, 100)), lambda one: one.job, rises=True, leaves=4,
+    Of("last", "LAST", 8, last, lambda one: -(epoch_ms(one.last_at) or 0), rises=True, right=True, leaves=3),
+    Of("runs", "RUNS", 7, runs, lambda one: one.iteration_count, right=True, leaves=2),
+    Of("job", "JOB", 10, lambda one, _: Styled(short(one.job, 100)), lambda one: one.job, rises=True, leaves=5,
        flexible=1),
-    Of("note", "", 15, note, leaves=3),
+    Of("note", "", 15, note, leaves=4),
 )  # fmt: skip
