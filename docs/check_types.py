@@ -22,7 +22,8 @@ def main() -> int:
     with TemporaryDirectory() as scratch:
         together = Path(scratch, "together")
         together.mkdir()
-        calls = [([*command, *map(str, sorted((ROOT / "examples").glob("*.py"))), str(together)], ROOT)]
+        own = [*sorted((ROOT / "examples").glob("*.py")), ROOT / "docs" / "python_examples.py"]
+        calls = [([*command, *map(str, own), str(together)], ROOT)]
         for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
             programs = blocks(page, "python")
             if sum(block.title is not None for block in programs) > 1:  # they may import one another

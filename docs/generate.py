@@ -14,18 +14,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tables import table
+
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->"
-_BARS = str.maketrans({"|": "\\|", "\n": " "})
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Lines of a Markdown table."""
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    for row in rows:
-        yield "| " + " | ".join(cell.translate(_BARS) for cell in row) + " |"
-    yield ""
 
 
 def cli_page() -> str:
@@ -227,9 +219,9 @@ def _coded(answer: str) -> str:
 
 def python_page() -> str:
     """The reference of the Python names."""
-    from python_page import INTRODUCTION, sections
+    from python_page import INTRODUCTION, class_lines, sections
 
-    lines = ["# The Python names", "", NOTE, "", INTRODUCTION, ""]
+    lines = ["# The Python names", "", NOTE, "", INTRODUCTION, "", *class_lines()]
     for heading, words, head, rows in sections():
         lines += [f"## {heading}", "", *([words, ""] if words else []), *table(head, rows)]
     return "\n".join(lines).rstrip() + "\n"

@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_args
 
+from python_calls import call_lines, example_lines, parsed
+from tables import table
+
 import glidemq_core as core
 from glidemq_core.worker.events import EventName
 
@@ -25,7 +28,7 @@ Their fields are the keys in [what `--json` writes](json.md), but for times: `x_
 here."""
 
 #: What is nobody's business outside, and what is refused until it is there.
-_INTERNAL = {"adopt", "fields", "of", "context"}
+_INTERNAL = {"adopt", "fields", "of", "context", "take_data"}
 _REFUSED = {"Batch", "BatchError", "JobTemplate", "batch"}
 #: Whose options the keywords of a class are.
 _OPTIONS = {
@@ -82,12 +85,47 @@ _PLAIN = """
 """
 
 
-def sections() -> Iterator[tuple[str, str, tuple[str, str], list[Row]]]:
-    """Heading, words, heads of columns and rows of each part of the page."""
+def class_lines() -> Iterator[str]:
+    """Lines of the classes: what they are made with, their attributes, their calls one by one."""
     for name in _CLASSES:
         kind = getattr(core, name)
-        made = "" if name in ("Job", "Connection") else f"\n\n`{_called(name, kind)}`"
-        yield name, _first(kind) + made + _more(name), ("Name", "Does"), list(_members(name, kind))
+        text, arguments, raised = parsed(inspect.getdoc(kind) or "")
+        yield from (f"## {name}", "", text + _more(name), "")
+        if name not in ("Job", "Connection"):
+            yield from (f"`{_called(name, kind)}`", "")
+        yield from (f"- `{argument}`: {words}" for argument, words in arguments.items())
+        yield from ("", f"Raises {raised}", "") if raised else ("",)
+        yield from example_lines(name)
+        attributes = [row for row in _members(name, kind) if row[2] is None]
+        if attributes:
+            yield from table(("Attribute", "Is"), [row[:2] for row in attributes])
+        if kind is core.BroadcastWorker:
+            yield from ("Its calls are those of [Worker](#worker).", "")
+        for owner, called, call in calls_of(name):
+            yield from call_lines(owner, called, call, named_parameters(call))
+
+
+def calls() -> dict[str, Callable[..., Any]]:
+    """All calls of the page's classes, by their names with the class."""
+    return {owner: call for name in _CLASSES for owner, _, call in calls_of(name)}
+
+
+def calls_of(name: str) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Calls of a class, but for those that it only has from Worker: name with the class, how it is written, itself."""
+    kind = getattr(core, name)
+    for member, called, call in _members(name, kind):
+        if call is not None and (kind is core.Worker or call is not getattr(core.Worker, member, None)):
+            yield f"{name}.{member}", called, call
+
+
+def named_parameters(call: Callable[..., Any]) -> list[str]:
+    """Names of the parameters of a call, options of jobs left out."""
+    kinds = (inspect.Parameter.VAR_KEYWORD,)
+    return [one.name for one in _unpacked(call) if one.name not in ("self", "cls") and one.kind not in kinds]
+
+
+def sections() -> Iterator[tuple[str, str, tuple[str, str], list[Row]]]:
+    """Heading, words, heads of columns and rows of each part of the page after the classes."""
     functions = [(f"`{_manner(call)}{_called(name, call)}`", _first(call)) for name, call in _named(_PLAIN)]
     yield "Functions", "", ("Call", "Does"), functions
     small = [(f"`{_called(name, kind)}`", _first(kind)) for name, kind in _named(_SMALL)]
@@ -115,7 +153,8 @@ def _more(name: str) -> str:
     return ""
 
 
-def _members(name: str, kind: type[Any]) -> Iterator[Row]:
+def _members(name: str, kind: type[Any]) -> Iterator[tuple[str, str, Callable[..., Any] | None]]:
+    """Members of a class: attributes with what they are, calls with how they are written."""
     written = _ATTRIBUTES.get(name, {})
     names = [member for member in dir(kind) if not member.startswith("_") and member not in _INTERNAL]
     if name == "Connection":
@@ -124,14 +163,14 @@ def _members(name: str, kind: type[Any]) -> Iterator[Row]:
         names = [member for member in names if member != "connection"]
     for member in sorted({*names, *written}):
         if member in written:
-            yield f"`{member}`", written[member]
+            yield f"`{member}`", written[member], None
             continue
         found = inspect.getattr_static(kind, member)
         if isinstance(found, property):
-            yield f"`{member}`", _first(found.fget)
+            yield f"`{member}`", _first(found.fget), None
         elif callable(getattr(kind, member)):
             call = getattr(kind, member)
-            yield f"`{_manner(call)}{_called(member, call)}`", _first(call)
+            yield member, f"{_manner(call)}{_called(member, call)}", call
 
 
 def _manner(call: Callable[..., Any]) -> str:
