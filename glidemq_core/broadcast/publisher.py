@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from ..jobs import add, admin
-from ..options.fields import instance_of, refuse
+from ..options.fields import Duration, instance_of, positive_ms, refuse
 from ..options.job import JobKeywords, JobOptions, RateLimit, job_options
 from ..options.worker import QueueKeywords, QueueOptions
 from ..producer import AddingQueue
@@ -21,6 +21,7 @@ class Broadcast(AddingQueue):
         connection: URL (opened and owned), a shared Connection, or None for `GLIDEMQ_URL`.
         max_messages: how many messages stay for subscriptions that come late or lag behind; None keeps all. Older ones
             go when something is published, also those that a subscription has not read.
+        retain: how long messages stay (ms, timedelta or text); older ones go likewise. None: for ever.
         options: options of the queue as one object; a keyword beside it wins.
     Raises: InvalidOptionError.
     """
@@ -33,6 +34,7 @@ class Broadcast(AddingQueue):
         connection: str | Connection | None = None,
         *,
         max_messages: int | None = None,
+        retain: Duration | None = None,
         options: QueueOptions | None = None,
         **keywords: Unpack[QueueKeywords],
     ) -> None:
@@ -42,6 +44,7 @@ class Broadcast(AddingQueue):
             refuse("max_messages", max_messages, "above 0", "max_messages must be a positive integer")
         super().__init__(name, connection, options=options, **keywords)
         self._max_messages = max_messages
+        self._retain_ms = None if retain is None else positive_ms(retain, "retain")
 
     async def publish(
         self,
@@ -76,8 +79,9 @@ class Broadcast(AddingQueue):
         job = await add.add_job(context, subject, data, chosen, self._options)
         if job is None:
             return None
-        if self._max_messages is not None:
-            await context.call("broadcast_trim", self._max_messages)
+        if self._max_messages is not None or self._retain_ms is not None:
+            since = "" if self._retain_ms is None else context.now_ms() - self._retain_ms
+            await context.call("broadcast_trim", self._max_messages or 0, since)
         return job.id
 
     async def pause(self) -> None:

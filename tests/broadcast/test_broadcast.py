@@ -420,8 +420,57 @@ async def test_a_long_backlog_is_trimmed_over_several_calls(connection: Connecti
     for name in range(30):
         await plain.publish(str(name))
     context = await plain.context()
-    assert await context.call("broadcast_trim", 10) == [b"ok", 20, 20]
-    assert await context.call("broadcast_trim", 10) == [b"ok", 0, 0]
+    assert await context.call("broadcast_trim", 10, "") == [b"ok", 20, 20]
+    assert await context.call("broadcast_trim", 10, "") == [b"ok", 0, 0]
+
+
+async def age(connection: Connection, *ages_ms: int) -> int:
+    """Put entries of messages 1, 2, ... into an empty stream that are so old; returns the time they count from."""
+    await connection.command("DEL", STREAM)
+    now_ms = connection.now_ms()
+    for job_id, age_ms in enumerate(ages_ms, 1):
+        await connection.command("XADD", STREAM, f"{now_ms - age_ms}-0", "jobId", str(job_id), "name", "a")
+    return now_ms
+
+
+async def test_messages_are_kept_for_a_time(connection: Connection) -> None:
+    plain = Broadcast("q", connection)
+    for _ in range(4):
+        await plain.publish("a")
+    await age(connection, 90_000, 61_000, 50_000, 10)
+    await Broadcast("q", connection, retain="1m").publish("new")
+    jobs = await connection.command("KEYS", "glide:{q}:job:*")
+    assert sorted(jobs) == [b"glide:{q}:job:3", b"glide:{q}:job:4", b"glide:{q}:job:5"]
+    assert await connection.command("XLEN", STREAM) == 3
+    # Of two rules the stricter one counts.
+    await Broadcast("q", connection, retain=60_000, max_messages=1).publish("newest")
+    assert await connection.command("KEYS", "glide:{q}:job:*") == [b"glide:{q}:job:6"]
+    await Broadcast("q", connection, retain=3_600_000, max_messages=100).publish("a")
+    assert await connection.command("XLEN", STREAM) == 2
+
+
+async def test_what_is_older_spares_what_is_delivered_again(connection: Connection) -> None:
+    broadcast, seen = Broadcast("q", connection, retain=100), Seen()
+
+    async def process(job: Any) -> None:
+        if len(seen.runs) == 1:
+            raise ValueError("once")
+
+    async with reader(connection, "s", seen.by("s", process)):
+        await broadcast.publish("again", attempts=2, backoff=Backoff("fixed", 600))
+        await eventually(lambda: connection.command("ZCARD", "glide:{q}:scheduled"))
+        await asyncio.sleep(0.15)
+        await broadcast.publish("next")
+        assert await connection.command("EXISTS", JOB) == 1
+        await eventually(lambda: len(seen.runs) == 3)
+        await eventually(lambda: quiet(connection, "s"))
+    assert seen.of("s") == ["again", "next", "again"]
+
+
+@pytest.mark.parametrize("retain", [0, -1, "soon", True])
+async def test_a_time_that_is_none_is_refused(connection: Connection, retain: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="retain"):
+        Broadcast("q", connection, retain=retain)
 
 
 async def test_removing_a_subscription(connection: Connection) -> None:

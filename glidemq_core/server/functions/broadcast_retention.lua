@@ -38,12 +38,22 @@ local function spare_delivered_again(P, gone)
   end
 end
 
+-- How many of the oldest entries go: those beyond `keep` (0: any number stays), and those from before `since` (epoch ms).
+local function surplus_of(stream, length, keep, since)
+  local surplus = keep > 0 and min(length - keep, TRIMMED) or 0
+  if since > 0 and surplus < TRIMMED then
+    surplus = max(surplus, #call("XRANGE", stream, "-", "(" .. util.int(since) .. "-0", "COUNT", TRIMMED))
+  end
+  return surplus
+end
+
 -- Trim the stream to its newest entries, and delete the messages behind those that go. At most 500 entries; the rest
--- waits for the next call. args: entries to keep. Reply {"ok", entries trimmed, messages deleted}.
+-- waits for the next call. args: entries to keep (0: all), instant before which entries go (epoch ms, "" none). Reply {"ok",
+-- entries trimmed, messages deleted}.
 register("broadcast_trim", {}, function(P, args)
-  local stream, keep = P .. ":stream", tonumber(args[1])
+  local stream = P .. ":stream"
   local length = call("XLEN", stream)
-  local surplus = min(length - keep, TRIMMED)
+  local surplus = surplus_of(stream, length, tonumber(args[1]), util.num(args[2]))
   if surplus <= 0 then return { "ok", 0, 0 } end
   local groups_of, gone, walk = subscriptions(P), {}, false
   for _, item in ipairs(call("XRANGE", stream, "-", "+", "COUNT", surplus)) do
