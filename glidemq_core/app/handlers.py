@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from ..errors import InvalidOptionError, UnrecoverableError
 from ..job import Job
+from ..jobs.snapshot import PayloadTypes
 from ..worker.execution.threads import SyncJob, run_in_thread
-from .payloads import Decode, Encode, PayloadError, decoder, encoder
+from .payloads import Decode, PayloadError, decoder, encoder
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -21,8 +22,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 class _Handler:
     function: Callable[[Any], Any]
     in_thread: bool
-    decode: Decode | None
-    encode: Encode | None
+    types: PayloadTypes | None
 
 
 class Handlers:
@@ -75,17 +75,29 @@ class Handlers:
         if handler is None:
             known = ", ".join(self._handlers) or "none"
             raise UnrecoverableError(f"no handler for jobs named '{job.name}'; there are: {known}")
-        if handler.decode is not None:
-            data = job.data
-            if job.data_error is not None:
+        if handler.types is not None:
+            # They stay with the job: what it leaves to be called after a suspension gets and returns the same.
+            job.use_types(handler.types)
+            if handler.types.decode is not _unchanged and not job.data and job.data_error is not None:
                 raise UnrecoverableError(f"the payload cannot be read: {job.data_error}")
-            try:
-                job.take_data(handler.decode(data))
-            except PayloadError as error:
-                raise UnrecoverableError(f"the payload does not fit: {error}") from None
         answer = run_in_thread(handler.function, job) if handler.in_thread else handler.function(job)
-        result = await answer
-        return result if handler.encode is None else handler.encode(result)
+        return job.as_result(await answer)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _strictly(decode: Decode) -> Decode:
+    """Fail a job whose payload does not fit, without a retry."""
+
+    def decode_or_fail(value: Any) -> Any:
+        try:
+            return decode(value)
+        except PayloadError as error:
+            raise UnrecoverableError(f"the payload does not fit: {error}") from None
+
+    return decode_or_fail
 
 
 def _handler(function: Callable[..., Any], scope: dict[str, Any]) -> _Handler:
@@ -119,7 +131,12 @@ def _handler(function: Callable[..., Any], scope: dict[str, Any]) -> _Handler:
         decode, encode = decoder(_plain(data)), encoder(_plain(result if returned is Any else returned))
     except TypeError as error:
         raise _refused("function", function, f"{name}: no payload can be {data}: {error}", wanted) from None
-    return _Handler(function, in_thread, decode, encode)
+    if decode is None and encode is None:
+        return _Handler(function, in_thread, None)
+    types = PayloadTypes(
+        _unchanged if decode is None else _strictly(decode), _unchanged if encode is None else encode
+    )
+    return _Handler(function, in_thread, types)
 
 
 def _plain(annotation: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from ..options.job import Fallback, JobOptions, JobRef
 from ..records import ReviewDecision, Signal, Usage, decoding
@@ -28,6 +29,13 @@ else:
 _UNREAD: Any = object()
 
 
+class PayloadTypes(NamedTuple):
+    """How payloads of a job become objects, and results JSON values."""
+
+    decode: Callable[[Any], Any]
+    encode: Callable[[Any], Any]
+
+
 class JobSnapshot(Generic[DataT, ResultT]):
     """The record of a job as it was when it was read.
 
@@ -35,13 +43,24 @@ class JobSnapshot(Generic[DataT, ResultT]):
     then empty, numbers are 0, times None.
     """
 
-    __slots__ = ("_context", "_data", "_options", "_progress", "_result", "data_error", "fields", "id")
+    __slots__ = (
+        "_context",
+        "_data",
+        "_options",
+        "_progress",
+        "_result",
+        "_types",
+        "data_error",
+        "fields",
+        "id",
+    )
 
     def __init__(self, context: QueueContext, job_id: str, fields: dict[str, bytes]) -> None:
         self._context = context
         self.id = job_id
         self.fields = fields
         self.data_error: str | None = None
+        self._types: PayloadTypes | None = None
         self._data = self._result = self._progress = self._options = _UNREAD
 
     def _forget(self) -> None:
@@ -80,12 +99,18 @@ class JobSnapshot(Generic[DataT, ResultT]):
         """Payload; `{}` with `data_error` set when it cannot be decoded."""
         if self._data is _UNREAD:
             decoded = payload.decode_data(self.fields.get("data"), self._context.serializer)
-            self._data, self.data_error = decoded.value, decoded.error
+            self.data_error = decoded.error
+            types = self._types if decoded.error is None else None
+            self._data = decoded.value if types is None else types.decode(decoded.value)
         return self._data  # type: ignore[no-any-return]  # the caller's own type
 
-    def take_data(self, value: DataT) -> None:
-        """Hand out this value as `data` from now on, until the record is read again."""
-        self._data = value
+    def use_types(self, types: PayloadTypes) -> None:
+        """Hand out `data` as an object of a type from now on, also when the record is read again."""
+        self._types, self._data = types, _UNREAD
+
+    def as_result(self, value: Any) -> Any:
+        """Return a result as the types of the job write it."""
+        return value if self._types is None else self._types.encode(value)
 
     @property
     def options(self) -> JobOptions:

@@ -81,6 +81,55 @@ async def test_typed_dicts_and_models(connection: Connection) -> None:
     }
 
 
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_what_follows_a_suspension_has_the_types_too(connection: Connection, in_thread: bool) -> None:
+    handlers, seen = Handlers(), list[Any]()
+
+    def answer_of(job: Any, signals: Any) -> Answer:
+        seen.append(job.data)
+        return Answer(f"{job.data.question} {signals[0].name}", [job.data])
+
+    if in_thread:
+
+        @handlers.on("answer")
+        def blocking(job: SyncJob[Ask, Answer]) -> Answer:
+            job.suspend(on_resume=lambda signals: answer_of(job, signals))
+
+    else:
+
+        @handlers.on("answer")
+        async def answer(job: Job[Ask, Answer]) -> Answer:
+            await job.refresh()
+            seen.append(job.data)
+            await job.suspend(on_resume=lambda signals: answer_of(job, signals))
+
+    async with Queue("q", connection) as queue, Worker("q", handlers, connection):
+        job = await queue.add("answer", {"question": "why"})
+        await eventually(lambda: queue.get_suspend_info(job.id))
+        await queue.signal(job.id, "go")
+
+        assert await job.wait() == {"text": "why go", "parts": [{"question": "why", "tries": 1}]}
+    assert seen == [Ask("why")] * len(seen)
+    assert seen
+
+
+async def test_a_payload_that_cannot_be_read_fails_without_a_retry(connection: Connection) -> None:
+    handlers = Handlers()
+
+    @handlers.on("answer")
+    async def answer(job: Job[Ask, None]) -> None: ...
+
+    async with Queue("q", connection) as queue:
+        job = await queue.add("answer", {"question": "why"}, attempts=3)
+        await connection.command("HSET", f"glide:{{q}}:job:{job.id}", "data", "gz:nothing")
+        async with Worker("q", handlers, connection, log_errors=False):
+            await job.wait_until_finished()
+        await job.refresh()
+
+    assert (job.state, job.attempts_made) == ("failed", 1)
+    assert "the payload cannot be read" in (job.failed_reason or "")
+
+
 async def test_plain_functions_run_in_a_thread(connection: Connection) -> None:
     handlers = Handlers()
 

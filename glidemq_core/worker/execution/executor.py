@@ -135,9 +135,9 @@ class JobExecutor:
         if continuation is not None:
             signals = job.signals
             if self._in_thread and not is_async(continuation):
-                return await run_in_thread(lambda _: continuation(signals), job)
+                return job.as_result(await run_in_thread(lambda _: continuation(signals), job))
             answer = continuation(signals)
-            return await answer if inspect.isawaitable(answer) else answer
+            return job.as_result(await answer if inspect.isawaitable(answer) else answer)
         return await (run_in_thread(processor, job) if self._in_thread else processor(job))
 
     async def _end(self, run: JobRun, result: Any, error: BaseException | None) -> SettleRecord | None:
