@@ -28,7 +28,7 @@ Their fields are the keys in [what `--json` writes](json.md), but for times: `x_
 here."""
 
 #: What is nobody's business outside, and what is refused until it is there.
-_INTERNAL = {"adopt", "fields", "of", "context", "take_data"}
+_INTERNAL = {"adopt", "as_result", "context", "fields", "of", "use_types"}
 _REFUSED = {"Batch", "BatchError", "JobTemplate", "batch"}
 #: Whose options the keywords of a class are.
 _OPTIONS = {
