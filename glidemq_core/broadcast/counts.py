@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..server.context import QueueContext
 from ..wire.replies import as_texts
@@ -28,7 +29,12 @@ class SubscriptionCounts:
 
 async def read_counts(context: QueueContext) -> list[SubscriptionCounts]:
     """Return how every subscription stands, by name."""
-    words = as_texts(await context.read("broadcast_counts"))
+    return parse_counts(await context.read("broadcast_counts"))
+
+
+def parse_counts(reply: Any) -> list[SubscriptionCounts]:
+    """Read a reply of `broadcast_counts`, by name of the subscription."""
+    words = as_texts(reply)
     rows = zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True)
     return [
         SubscriptionCounts(name, int(pending), int(waiting), int(delayed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ..broadcast.counts import SubscriptionCounts, parse_counts
 from ..reading.reader import Reader
 from ..records import Check
 from ..watch import Watch
@@ -65,15 +66,26 @@ async def key_types(_: Watch, reader: Reader, names: Sequence[str]) -> Check:
     )
 
 
-async def workers(watch: Watch, _: Reader, names: Sequence[str]) -> Check:
-    """Find queues with waiting jobs and no worker, and jobs whose heartbeat is overdue."""
+async def workers(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:
+    """Find queues with waiting jobs and no worker, and jobs whose heartbeat is overdue.
+
+    Of a broadcast every message that is kept looks like a waiting job: there the subscriptions tell what waits.
+    """
     listed, fleet = await watch.workers(names), await watch.snapshot(names)
     served = {worker.queue for worker in listed.workers}
     waiting = {queue.name: queue.waiting for queue in fleet.queues}
+    unserved = [name for name in names if waiting.get(name) and name not in served]
+    standing = await _subscriptions(reader, unserved)
     found = [
         f"{name}: {plural(waiting[name], 'job')} waiting, no live worker"
-        for name in names
-        if waiting.get(name) and name not in served
+        for name in unserved
+        if not standing.get(name)
+    ]
+    found += [
+        f"{name}: {plural(left, 'message')} waiting for subscription '{one.name}', no live worker"
+        for name in unserved
+        for one in standing.get(name, ())
+        if (left := one.waiting + one.pending + one.delayed)
     ]
     found += [f"{row.queue}:{row.id} is active, its heartbeat is overdue" for row in listed.stalled]
     return verdict(
@@ -83,6 +95,13 @@ async def workers(watch: Watch, _: Reader, names: Sequence[str]) -> Check:
         bad="jobs wait for a worker",
         fix="start workers: glidemq worker MODULE:ATTR; they also requeue jobs whose worker died",
     )
+
+
+async def _subscriptions(reader: Reader, names: Sequence[str]) -> dict[str, list[SubscriptionCounts]]:
+    """Return how the subscriptions of queues stand; empty for those that are no broadcasts."""
+    answers = await reader.call_each("broadcast_counts", [(reader.keys(name).root, ()) for name in names])
+    rows = zip(names, answers or (), strict=False)
+    return {name: parse_counts(answer) for name, answer in rows if answer and not failed(answer)}
 
 
 async def paused(watch: Watch, reader: Reader, names: Sequence[str]) -> Check:

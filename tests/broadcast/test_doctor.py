@@ -30,3 +30,31 @@ async def test_a_broadcast_in_order_is_no_finding(connection: Connection) -> Non
         assert await findings(watch) == before
         assert await findings(watch) == before
     assert (await Queue("q", connection).get_job_counts()).completed == 1
+
+
+async def test_kept_messages_are_no_waiting_jobs(connection: Connection) -> None:
+    """Without a worker, what every subscription has read waits for nobody."""
+
+    async def process(_: Any) -> None: ...
+
+    broadcast = Broadcast("q", connection)
+    for _ in range(3):
+        await broadcast.publish("a")
+    await BroadcastWorker("q", process, connection, subscription="first", start_from="0-0").drain()
+    async with Watch(connection) as watch:
+
+        async def finding() -> Any:
+            [found] = [one for one in await examine(connection, watch, ["q"]) if one.id == "workers"]
+            return found
+
+        assert (await finding()).status == "ok"
+        async with BroadcastWorker("q", process, connection, subscription="other"):
+            pass
+        await broadcast.publish("b")
+        found = await finding()
+    assert found.status == "warn"
+    assert found.detail is not None
+    assert found.detail.splitlines() == [
+        "q: 1 message waiting for subscription 'first', no live worker",
+        "q: 1 message waiting for subscription 'other', no live worker",
+    ]
