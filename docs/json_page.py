@@ -85,7 +85,8 @@ ANSWERS = [
     ("events", "an Event a line"),
     (
         "usage",
-        "{from_ms i, to_ms i, bucket_ms i, total Totals, queues {Totals}, minutes [at_ms i and Totals]?}",
+        "{from_ms i, to_ms i, bucket_ms i, total Totals, queues {Totals}, minutes [at_ms i and Totals]?, "
+        "groups [key s, wasted_cost n? and Totals]?, jobs_read i?, complete b?}",
     ),
     ("audit", "{entries [AuditEntry], chains {s}}"),
     ("audit --verify", "{entries [AuditEntry], chains {s}, checks {AuditCheck}}"),

@@ -297,6 +297,11 @@ class ConsoleApp(ResilientApp):
         name = short(queue if job_id is None else f"{queue}:{job_id}", 120)
         self.push_screen(AuditScreen(name, entries, self, of_queue=job_id is None))
 
+    async def show_why(self, queue: str, job_id: str | None = None) -> None:
+        from .screens.overlays.why import WhyScreen
+
+        self.push_screen(WhyScreen(await self.feed.why(queue, job_id), self.now_ms()))
+
     def show_messages(self) -> None:
         from .screens.overlays.messages import MessagesScreen
 

@@ -116,6 +116,9 @@ class Console(Protocol):
     async def show_audit(self, queue: str, job_id: str | None = None) -> None:
         """Show who changed what about a queue or one job, over the screen on top."""
 
+    async def show_why(self, queue: str, job_id: str | None = None) -> None:
+        """Show why a job is not running, or what holds a queue back, over the screen on top."""
+
     def show_help(self) -> None: ...
 
     def action_act(self, action_id: str) -> None:

@@ -26,3 +26,18 @@ def _previous(context: Context) -> str | None:
 def _next(context: Context) -> str | None:
     """Go to the next one: queue, job, card or flow, whichever is shown."""
     return context.page.next_sibling(1)
+
+
+def _cannot_say_why(context: Context) -> str | None:
+    if context.job is None and context.queue is None:
+        return "nothing is selected"
+    return "it is gone" if context.job_state == "gone" else None
+
+
+@Actions[Context]()("why", keys.WHY, why_not=_cannot_say_why, footer=55)
+async def why(context: Context) -> None:
+    """Show why the selected job is not running, or what holds the queue back, and the key that mends it."""
+    if context.job is not None:
+        await context.console.show_why(context.job.queue, context.job.id)
+    else:
+        await context.console.show_why(context.needed_queue)

@@ -20,6 +20,7 @@ from .reading import SESSION_ERRORS, Reading, words_of
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, Approval, AuditEntry, JobDetail, JobRef, Queue, StreamChunk
+    from glidemq_core.records import Why
     from glidemq_core.watch import Watch
 
     from ..config.console import ConsoleConfig
@@ -204,6 +205,9 @@ class LiveFeed:
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         async with self._reading.queue(ref.queue) as queue:
             return await queue.review(ref.id, payload_limit=payload_limit)
+
+    async def why(self, queue: str, job_id: str | None = None) -> Why:
+        return await self._reading.watch.why(queue, job_id)
 
     async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
         return await self._reading.watch.failed_jobs(queue, group)

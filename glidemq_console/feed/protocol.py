@@ -9,6 +9,7 @@ from ..model.snapshot import Interests, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, Approval, AuditEntry, JobDetail, JobRef, Queue, StreamChunk
+    from glidemq_core.records import Why
 
 T = TypeVar("T")
 Publish = Callable[[Snapshot], None]
@@ -41,6 +42,9 @@ class Feed(Protocol):
 
     async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
         """Read one job with up to `payload_limit` bytes of payload."""
+
+    async def why(self, queue: str, job_id: str | None = None) -> Why:
+        """Read why a job is not running, or without one what holds the queue back."""
 
     async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
         """Read the ids of the failed jobs that belong to a group of failures now, newest first."""

@@ -12,7 +12,7 @@ from ..model.snapshot import Interests, Snapshot
 if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
-    from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, StreamChunk
+    from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, StreamChunk, Why
 
     from .protocol import Publish
 
@@ -35,6 +35,8 @@ class ScriptedFeed:
     answers: Mapping[str, Any] = field(default_factory=dict)
     #: What people did, by job.
     audits: Mapping[JobRef, Sequence[AuditEntry]] = field(default_factory=dict)
+    #: Why a job or a queue does not go on, by its name.
+    whys: Mapping[str, Why] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._publish: Publish = lambda _snapshot: None
@@ -78,6 +80,9 @@ class ScriptedFeed:
 
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         return self.cuts.get(ref, self.reviews[ref]) if payload_limit is not None else self.reviews[ref]
+
+    async def why(self, queue: str, job_id: str | None = None) -> Why:
+        return self.whys[queue if job_id is None else f"{queue}:{job_id}"]
 
     async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
         found = self.latest.failures.groups if self.latest.failures is not None else ()

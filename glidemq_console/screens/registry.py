@@ -7,7 +7,9 @@ from typing import Any
 from textual.binding import Binding, BindingType
 
 from ..actions import everywhere
-from ..actions.base import Action
+from ..actions.base import Action, on_screen
+from ..actions.keys import SCREEN_LETTERS, WHY
+from ..actions.shared import why
 from .table import SCREENS
 
 ACTIONS: dict[str, Action[Any]] = {
@@ -16,6 +18,7 @@ ACTIONS: dict[str, Action[Any]] = {
         *(everywhere.go_action(spec.name, spec.key) for spec in SCREENS),
         *everywhere.ACTIONS,
         *(action for spec in SCREENS for action in spec.actions),
+        *(action for letter in WHY.where for action in on_screen(SCREEN_LETTERS[letter], (why,))),
     )
 }
 

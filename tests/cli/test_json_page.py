@@ -112,7 +112,7 @@ LINES = {
     "limits": ["limits"],
     "limits --rpm ...": ["limits chat --rpm 5/1m --concurrency 3"],
     "workers": ["workers"],
-    "usage": ["usage", "usage --by-minute"],
+    "usage": ["usage", "usage --by-minute", "usage --by job"],
     "audit": ["audit"],
     "audit --verify": ["audit --verify"],
     "add": ["add chat next"],

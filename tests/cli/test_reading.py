@@ -193,13 +193,27 @@ def test_workers(run: Run, chat: str) -> None:
 
 def test_usage(run: Run, chat: str) -> None:
     found = run("usage", "--json").object
-    assert sorted(found) == ["bucket_ms", "from_ms", "minutes", "queues", "to_ms", "total"]
-    assert found["minutes"] is None
+    keys = "bucket_ms complete from_ms groups jobs_read minutes queues to_ms total"
+    assert sorted(found) == keys.split()
+    assert [found[key] for key in ("minutes", "groups", "jobs_read", "complete")] == [None] * 4
     assert sorted(found["total"]) == sorted(found["queues"]["chat"]) == sorted(TOTALS)
     assert (found["total"]["total_tokens"], found["total"]["models"]) == (12, {"gpt-5.4": 1})
     minutes = run("usage", "chat", "--by-minute", "--json").object["minutes"]
     assert all(sorted(minute) == sorted(["at_ms", *TOTALS]) for minute in minutes)
     assert sum(minute["total_tokens"] for minute in minutes) == 12
+
+
+def test_usage_by(run: Run, chat: str) -> None:
+    for by, key in (("queue", "chat"), ("model", "gpt-5.4")):
+        found = run("usage", "--by", by, "--json").object
+        assert [group["key"] for group in found["groups"]] == [key]
+        assert sorted(found["groups"][0]) == sorted(["key", "wasted_cost", *TOTALS])
+        assert (found["groups"][0]["total_tokens"], found["complete"]) == (12, True)
+    assert run("usage", "--by", "flow", "--json").object["groups"] == []
+    shown = run("usage", "--by", "job", "--top", "1").out.splitlines()
+    assert shown[0].split() == ["JOB", "JOBS", "TOKENS", "COST", "MODELS", "WASTED"]
+    assert shown[1].startswith("chat:")
+    assert run("usage", "--by", "job", "--until", "1m").code == 2
 
 
 def test_audit(run: Run, chat: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Option
 
@@ -16,11 +18,16 @@ from ...session import Session
 from ..jobs.read import show_rows
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Totals, UsageSummary, WorkerInfo
+    from glidemq_core.records import Totals, UsageGroups, UsageSummary, WorkerInfo
+    from glidemq_core.records.outcomes import UsageKey
 
 DEFAULT_WINDOW_MS = 3_600_000
 #: Models a line names, those with the most jobs.
 _MODELS = 4
+#: Jobs that have ended which `--by` looks at.
+_ENDED = 20_000
+#: What usage is added up by.
+UsageBy = StrEnum("UsageBy", ["queue", "model", "flow", "job"])
 
 
 @command("workers")
@@ -83,8 +90,13 @@ async def usage(
     since: Annotated[int | None, option("--since", "I", "From: ISO 8601, epoch ms, or ago.", instant)] = None,
     until: Annotated[int | None, option("--until", "I", "To: ISO 8601, epoch ms, or ago.", instant)] = None,
     by_minute: Annotated[bool, Option("--by-minute", help="Minute by minute too.")] = False,
+    by: Annotated[
+        UsageBy | None, Option("--by", help="Add up jobs that have ended by this.", show_choices=True)
+    ] = None,
+    top: Annotated[int, option("--top", "N", "With --by: the N dearest.", min=1, max=10_000)] = 100,
 ) -> None:
-    """Show tokens and cost, in all and by queue."""
+    """Show tokens and cost, in all and by queue, or by model, flow and job."""
+    require(by is None or until is None, "--by looks up to now: leave out --until")
     require(
         window is None or since is None or until is None, "--window, --since and --until: two of them at most"
     )
@@ -104,13 +116,22 @@ async def usage(
         minutes = await get_usage_minutes(
             connection, start_time=start_ms, end_time=end_ms, queues=wanted or None
         )
+    groups = None
+    if by is not None:
+        window = max(1, time.time_ns() // 1_000_000 - start_ms)
+        found, complete = await session.chosen_queues(wanted)
+        # The words of UsageBy are those of UsageKey.
+        groups = await watch.usage_by(cast("UsageKey", by.value), found, window=window, limit=_ENDED, top=top)
+        groups = replace(groups, complete=groups.complete and complete)
     if session.json:
-        session.out.object(_usage_object(summary, minutes))
+        session.out.object(_usage_object(summary, minutes, groups))
+    elif groups is not None:
+        _show_groups(session, groups)
     else:
         _show_usage(session, summary, minutes)
 
 
-def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
+def _usage_object(summary: UsageSummary, minutes: Any, groups: UsageGroups | None) -> dict[str, Any]:
     from glidemq_core.records import Totals, to_json
 
     total = {key: to_json(getattr(summary, key)) for key in to_json(Totals())}
@@ -121,7 +142,29 @@ def _usage_object(summary: UsageSummary, minutes: Any) -> dict[str, Any]:
         "total": total,
         "queues": to_json(summary.per_queue),
         "minutes": to_json(minutes),
+        "groups": to_json(groups.groups) if groups is not None else None,
+        "jobs_read": groups.jobs_read if groups is not None else None,
+        "complete": groups.complete if groups is not None else None,
     }
+
+
+def _show_groups(session: Session, groups: UsageGroups) -> None:
+    """Write the groups as the console shows them, the dearest first, and how far it was looked."""
+    out = session.out
+    if groups.groups:
+        rows = [
+            [
+                *_usage_row(session, out.safe(group.key, 60), group),
+                UNKNOWN if group.wasted_cost is None else out.money(group.wasted_cost, group.cost_unit),
+            ]
+            for group in groups.groups
+        ]
+        headers = [groups.by.upper(), "JOBS", "TOKENS", "COST", "MODELS", "WASTED"]
+        out.table(headers, rows, right=["JOBS", "TOKENS", "COST", "WASTED"])
+    else:
+        out.note("no job that ended in this time reported usage")
+    if not groups.complete:
+        out.note(f"looked at the newest {groups.jobs_read:,} jobs that have ended")
 
 
 def _show_usage(session: Session, summary: UsageSummary, minutes: Any) -> None:
