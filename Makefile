@@ -16,7 +16,7 @@ FAULT_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults soak check format screenshots bench clean
+.PHONY: help demo test test-faults soak check format screenshots bench bench-gate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,8 +48,11 @@ format: $(READY)  ## put the code into shape
 screenshots: $(READY)  ## draw every screen from the demo data into screenshots/
 	$(BIN)/python screenshots/make.py $(ARGS)
 
-bench: $(VENV)/.ready-bench  ## measure beside BullMQ and write docs/performance.md
+bench: $(VENV)/.ready-bench  ## measure beside other task queues and write docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gate: $(VENV)/.ready-bench  ## fail if a job costs 15 % more than in benchmarks/baseline.json (ARGS=--write to make it)
+	$(BIN)/python -m benchmarks.gate $(ARGS)
 
 clean:  ## remove the environment, caches and builds
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis snapshot_report.html

@@ -167,6 +167,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     """Write all results as one table, with when they were measured and how busy the machine was."""
     lines = ["| What | Measured | To reach |", "|---|---|---|"]
     for name, result in results.items():
+        if name == "peers":
+            continue  # a table of its own
         lines += [
             f"| {what} | {measured} | {reach} |" for what, measured, reach in _ROWS.get(name, _other)(result)
         ]
@@ -179,7 +181,43 @@ def render(results: dict[str, dict[str, Any]]) -> str:
             f"Measured {when} on a machine with 2 cores that server and clients share; load average at the end of "
             f"each benchmark {min(loads):.1f} to {max(loads):.1f}.",
         ]
+    if "peers" in results:
+        lines += ["", *_peers(results["peers"]["systems"])]
     return "\n".join(lines)
+
+
+def _peers(systems: dict[str, Any]) -> Iterator[str]:
+    """Table and chart of other task queues, each at its defaults."""
+    levels = list(systems["glidemq"]["per_s"])
+    yield (
+        f"Other task queues, no-op jobs, each at its defaults; where four numbers stand, at {', '.join(levels[:-1])} "
+        f"and {levels[-1]} jobs at once:"
+    )
+    yield ""
+    yield (
+        "| System | Jobs/s | Idle to started, p50 and p99 | Memory | CPU of the worker, a job | "
+        "CPU of the server, a job | What it does not do |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for name, system in systems.items():
+        latency, memory = system["latency"], max(system["memory_mb"].values())
+        started = f"{latency['p50_ms']:.1f}, {latency['p99_ms']:.1f} ms"
+        yield (
+            f"| {name} {system['version']} | {_levels(system['per_s'])} | {started}"
+            f" | {memory:.0f} MB | {_levels(system['client_us'])} µs | {_levels(system['server_us'])} µs"
+            f" | {system['without']} |"
+        )
+    at = "50"
+    most = max(system["per_s"][at] for system in systems.values())
+    yield from ("", f"Jobs a second at {at} at once:", "", "```text")
+    for name, system in systems.items():
+        rate = system["per_s"][at]
+        yield f"{name:16} {'█' * max(1, round(40 * rate / most))} {rate:,.0f}"
+    yield "```"
+
+
+def _levels(found: dict[str, float]) -> str:
+    return " / ".join(f"{value:,.0f}" for value in found.values())
 
 
 def replace_table(page: str, table: str) -> str:
