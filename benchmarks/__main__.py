@@ -25,6 +25,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BENCHMARKS: dict[str, list[str]] = {
     "worker": ["--quick"],
     "server_time": ["--quick"],
+    "million": ["--quick"],
     "peers": ["--quick"],
     "idle": ["--quick"],
     "idle_workers": ["--quick"],

@@ -52,6 +52,20 @@ def _idle(result: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def _million(result: dict[str, Any]) -> Iterator[Row]:
+    reach = result["reach"]
+    yield (
+        f"memory of a worker through {result['jobs']:,} jobs",
+        f"{result['first_memory_mb']:g} MB after a tenth, {result['last_memory_mb']:g} MB at the end",
+        f"{reach['memory_growth_percent']:g} % more",
+    )
+    yield (
+        "its rate",
+        f"{result['first_per_s']:,}/s at the start, {result['last_per_s']:,}/s at the end",
+        f"{-reach['rate_change_percent']:g} % less",
+    )
+
+
 def _idle_workers(result: dict[str, Any]) -> Iterator[Row]:
     yield (
         f"{result['workers']} idle workers of one queue",
@@ -151,6 +165,7 @@ def _other(result: dict[str, Any]) -> Iterator[Row]:
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "worker": _worker,
     "server_time": _server_time,
+    "million": _million,
     "idle": _idle,
     "idle_workers": _idle_workers,
     "streaming": _streaming,
