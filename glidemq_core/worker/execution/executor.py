@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -106,13 +106,13 @@ class JobExecutor:
             return None
         return await self._failure(run, abort_error(run))
 
-    async def _call(self, run: JobRun) -> Any:
-        """Call the processor through the middleware, outermost first."""
+    def _call(self, run: JobRun) -> Awaitable[Any]:
+        """Call the processor through the middleware, outermost first. No coroutine but those of the application."""
         continuation = self._continuation_of(run)
         call_next: RunNext = partial(self._process, run, continuation)
         for middleware in reversed(everywhere(self._middleware)):
             call_next = partial(middleware.run, run.job, call_next)
-        return await call_next()
+        return call_next()
 
     def _continuation_of(self, run: JobRun) -> Callable[..., Any] | None:
         """Return what a suspended run of this worker left to be called in place of the processor."""
@@ -124,21 +124,26 @@ class JobExecutor:
         run.job.adopt(job)
         return continuation.function
 
-    async def _process(self, run: JobRun, continuation: Callable[..., Any] | None) -> Any:
+    def _process(self, run: JobRun, continuation: Callable[..., Any] | None) -> Awaitable[Any]:
         """Call the processor, or what is to be called in its place."""
         if run.called:
             raise GlideMQError("middleware called call_next() twice: a run calls its processor once")
         run.called = True
-        job, processor = run.job, self._processor
         if self._batches is not None:
-            return await self._batches.process(run)
+            return self._batches.process(run)
         if continuation is not None:
-            signals = job.signals
-            if self._in_thread and not is_async(continuation):
-                return job.as_result(await run_in_thread(lambda _: continuation(signals), job))
-            answer = continuation(signals)
-            return job.as_result(await answer if inspect.isawaitable(answer) else answer)
-        return await (run_in_thread(processor, job) if self._in_thread else processor(job))
+            return self._continue(run.job, continuation)
+        if self._in_thread:
+            return run_in_thread(self._processor, run.job)
+        answer: Awaitable[Any] = self._processor(run.job)
+        return answer
+
+    async def _continue(self, job: Job[Any, Any], continuation: Callable[..., Any]) -> Any:
+        signals = job.signals
+        if self._in_thread and not is_async(continuation):
+            return job.as_result(await run_in_thread(lambda _: continuation(signals), job))
+        answer = continuation(signals)
+        return job.as_result(await answer if inspect.isawaitable(answer) else answer)
 
     async def _end(self, run: JobRun, result: Any, error: BaseException | None) -> SettleRecord | None:
         if run.abort_reason == "lost":
