@@ -9,7 +9,7 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -51,9 +51,6 @@ class System(ABC):
     def working(self, concurrency: int) -> Any:
         """Keep a worker running while the context is open."""
 
-    async def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Disconnect."""
-
 
 class Glidemq(System):
     """The first one."""
@@ -86,10 +83,6 @@ class Glidemq(System):
 
         async with Worker(NAME, process, self.url, concurrency=concurrency):
             yield
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self.queue.close()
 
 
 class BullMQ(System):
@@ -130,10 +123,6 @@ class BullMQ(System):
         finally:
             await worker.close()
 
-    async def close(self) -> None:
-        """Disconnect."""
-        await self.queue.close()
-
 
 class Streaq(System):
     """streaq."""
@@ -173,10 +162,6 @@ class Streaq(System):
         async with _background(worker.run_async()):
             yield
 
-    async def close(self) -> None:
-        """Disconnect."""
-        await self.stack.aclose()
-
 
 class Taskiq(System):
     """taskiq on a stream, results thrown away."""
@@ -215,10 +200,6 @@ class Taskiq(System):
         async with _background(receiver.listen(end)):
             yield
             end.set()
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self.broker.shutdown()
 
 
 class TaskiqResults(Taskiq):
@@ -262,10 +243,6 @@ class Docket(System):
         ):
             yield
 
-    async def close(self) -> None:
-        """Disconnect."""
-        await self.stack.aclose()
-
 
 class Saq(System):
     """saq."""
@@ -296,10 +273,6 @@ class Saq(System):
         async with _background(worker.start()):
             yield
             await worker.stop()
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self.queue.disconnect()
 
 
 class Dramatiq(System):
@@ -339,10 +312,6 @@ class Dramatiq(System):
         finally:
             await asyncio.to_thread(worker.stop)
 
-    async def close(self) -> None:
-        """Disconnect."""
-        self.broker.close()
-
 
 SYSTEMS: dict[str, type[System]] = {
     "glidemq": Glidemq,
@@ -363,5 +332,4 @@ async def _background(run: Any) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 10)
+        await asyncio.wait({task}, timeout=5)  # some ignore it

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -116,12 +117,9 @@ async def one_round(name: str, url: str, concurrency: int, jobs: int) -> Any:
     server.flushall()
     system = SYSTEMS[name](url, meter.call)
     await system.open()
-    try:
-        if concurrency:
-            return await measure_rate(system, meter, server, concurrency, jobs)
-        return await measure_latency(system, meter, jobs)
-    finally:
-        await system.close()
+    if concurrency:
+        return await measure_rate(system, meter, server, concurrency, jobs)
+    return await measure_latency(system, meter, jobs)
 
 
 def in_process(name: str, url: str, concurrency: int, jobs: int) -> Any:
@@ -170,6 +168,10 @@ def summary(name: str, levels: dict[int, list[Any]]) -> dict[str, Any]:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--round"]:
         name, url, concurrency, jobs = sys.argv[2:]
-        print(json.dumps(asyncio.run(one_round(name, url, int(concurrency), int(jobs)))))
+        measured = asyncio.new_event_loop().run_until_complete(
+            one_round(name, url, int(concurrency), int(jobs))
+        )
+        print(json.dumps(measured), flush=True)
+        os._exit(0)  # how a system disconnects is not measured, and not every one ends
     else:
         main("No-op jobs beside other task queues.", measure)
