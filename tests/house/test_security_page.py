@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -202,3 +203,47 @@ async def test_a_bare_signal_is_no_decision(connection: Connection, suspended: s
     async with Worker("mail", look, connection):
         await eventually(lambda: seen)
     assert seen == [None]
+
+
+@pytest.mark.parametrize("role", RULES)
+async def test_the_doctor_tells_a_user_what_it_may(
+    role: str, suspended: str, url_of: Callable[..., Awaitable[str]], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "glidemq_console", "doctor", "mail", "--json"]
+    surroundings = environment(await url_of(role), tmp_path)
+    ran = await asyncio.to_thread(
+        subprocess.run, command, env=surroundings, capture_output=True, text=True, cwd=os.sep
+    )
+    checks = {check["id"]: check for check in json.loads(ran.stdout)["checks"]}
+    assert checks["functions"]["status"] == "ok"
+    found = checks["permissions"]
+    if role in ("viewer", "producer"):  # neither may call whatever function
+        assert found["status"] == "warn"
+        assert found["summary"].startswith("may read, not write: ")
+        assert f"User {role} has no permissions to run the 'fcall' command" in found["summary"]
+        assert found["fix"].startswith("enough to read; to act grant ")
+    else:
+        assert (found["status"], found["summary"]) == ("ok", "may read and write")
+
+
+async def test_a_viewer_exports_figures(
+    suspended: str, url_of: Callable[..., Awaitable[str]], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "glidemq_console", "metrics", "mail"]
+    surroundings = environment(await url_of("viewer"), tmp_path)
+    ran = await asyncio.to_thread(
+        subprocess.run, command, env=surroundings, capture_output=True, text=True, cwd=os.sep
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert 'glidemq_jobs{queue="mail",state="suspended"} 1\n' in ran.stdout
+
+
+async def test_a_missing_right_is_named_with_its_remedy(
+    suspended: str, url_of: Callable[..., Awaitable[str]], tmp_path: Path
+) -> None:
+    async with connect(await url_of("viewer")) as user:
+        with pytest.raises(PermissionDeniedError) as caught:
+            await Queue[Any, Any]("mail", user).pause()
+    assert caught.value.reason == "acl"
+    assert "viewer" in caught.value.message or "permission" in caught.value.message
+    assert caught.value.hint == "ask for the ACL rights, or sign in as another user"
