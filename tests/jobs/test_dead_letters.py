@@ -113,6 +113,8 @@ async def test_a_letter_is_put_back_with_the_options_of_its_job(connection: Conn
 
         assert job is not None
         assert (job.id, job.name, job.data, job.state) == ("1", "a", {"n": 1}, "waiting")
+        assert await queue.replay_dead_letter_job(letter.ref) is None  # it was replayed before
+        assert len(await queue.get_jobs("waiting")) == 1
         assert job.options.timeout == 60_000
         assert job.options.job_id is None
         assert job.options.deduplication is None

@@ -108,7 +108,7 @@ class JobExecutor:
 
     def _call(self, run: JobRun) -> Awaitable[Any]:
         """Call the processor through the middleware, outermost first. No coroutine but those of the application."""
-        continuation = self._continuation_of(run)
+        continuation = self._continuation_of(run) if self._continuations else None
         call_next: RunNext = partial(self._process, run, continuation)
         for middleware in reversed(everywhere(self._middleware)):
             call_next = partial(middleware.run, run.job, call_next)
@@ -116,7 +116,7 @@ class JobExecutor:
 
     def _continuation_of(self, run: JobRun) -> Callable[..., Any] | None:
         """Return what a suspended run of this worker left to be called in place of the processor."""
-        continuation = self._continuations.pop(run.job.id, None) if self._continuations else None
+        continuation = self._continuations.pop(run.job.id, None)
         if continuation is None or not continuation.fits(run.job):
             return None
         # What it closes over is the job of the run that suspended: that object speaks for this run now.
