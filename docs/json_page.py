@@ -33,6 +33,7 @@ OBJECTS: dict[str, type[Any]] = {
     "Decision": records.Decision,
     "Result": records.OperationResult,
     "Totals": records.FlowUsage,
+    "UsageGroup": records.UsageGroup,
     "Budget": records.FlowBudget,
     "TopUp": records.TopUp,
     "Flow": records.Flow,
@@ -86,7 +87,7 @@ ANSWERS = [
     (
         "usage",
         "{from_ms i, to_ms i, bucket_ms i, total Totals, queues {Totals}, minutes [at_ms i and Totals]?, "
-        "groups [key s, wasted_cost n? and Totals]?, jobs_read i?, complete b?}",
+        "groups [UsageGroup]?, jobs_read i?, complete b?}",
     ),
     ("audit", "{entries [AuditEntry], chains {s}}"),
     ("audit --verify", "{entries [AuditEntry], chains {s}, checks {AuditCheck}}"),

@@ -12,7 +12,7 @@ from glidemq_console.screens.registry import ACTIONS
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
-from .pilot_kit import console, fail_one, on_jobs, shows_queue, text_on, told
+from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on
 
 
 async def asked(pilot: Pilot[int], *words: str) -> None:
@@ -57,10 +57,14 @@ async def test_a_failed_job_says_how_it_runs_again(connection: Connection, serve
 
 async def test_with_nothing_selected_it_says_so(server_url: str) -> None:
     async with console(server_url) as pilot:
-        await eventually(lambda: pilot.app.snapshot.has_data)  # type: ignore[attr-defined]
+        await eventually(lambda: app_of(pilot).snapshot.has_data)
+        await pilot.pause()
+        screen = app_of(pilot).console_screen
+        assert screen is not None
+        assert ACTIONS["queues.why"].unavailable(screen.context()) == "nothing is selected"
         await pilot.press("w")
         await pilot.pause(0.3)
-        await eventually(told(pilot, "why: nothing is selected"))
+        assert not isinstance(pilot.app.screen, WhyScreen)
 
 
 @pytest.mark.parametrize("letter", keys.WHY.where)
