@@ -19,7 +19,7 @@ _FIRST = {
     "deadletters": (("R", "run again"), ("tab", "failures")),
     "schedules": (("e", "edit"), ("R", "run now")),
     "events": ((".", "hold still"), ("enter", "its job")),
-    "cost": (("→", "longer"), ("enter", "its jobs")),
+    "cost": (("→", "by model, flow, job"), ("enter", "open")),
 }
 
 

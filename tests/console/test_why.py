@@ -55,7 +55,7 @@ async def test_a_failed_job_says_how_it_runs_again(connection: Connection, serve
         await asked(pilot, "R runs it again")
 
 
-async def test_with_nothing_selected_it_says_so(server_url: str) -> None:
+async def test_with_nothing_selected_it_says_so(connection: Connection, server_url: str) -> None:
     async with console(server_url) as pilot:
         await eventually(lambda: app_of(pilot).snapshot.has_data)
         await pilot.pause()
