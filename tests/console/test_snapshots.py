@@ -66,7 +66,7 @@ CASES: dict[str, tuple[Snapshot, tuple[str, ...], JobDetail | None]] = {
     "jobs-failed": (LIVE, ("enter", *["tab"] * 4), None),
     "jobs-empty": (LIVE, ("enter",), None),
     "job-failed": (LIVE, ("enter", *["tab"] * 4, "enter"), FAILED),
-    "job-revealed-raw": (LIVE, ("enter", *["tab"] * 4, "enter", "v", "e"), FAILED),
+    "job-revealed-raw": (LIVE, ("enter", *["tab"] * 4, "enter", "v", "b"), FAILED),
     "job-suspended": (LIVE, ("enter", *["tab"] * 3, "enter"), SUSPENDED),
     "job-gone": (LIVE, ("enter", *["tab"] * 4, "enter"), None),
 }

@@ -86,7 +86,7 @@ APPROVALS: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
     "long-payload": (lambda: feed([LONG, *WAITING[1:]]), ("enter",)),
     "held-back": (feed, ("enter", "a", "escape")),
     "held-back-elsewhere": (feed, ("enter", "a", "1")),
-    "held-back-together": (feed, ("space", "space", "space", "A")),
+    "held-back-together": (feed, ("space", "space", "space", "a")),
     "asks-for-tools": (lambda: feed([ASKING, *WAITING[1:]]), ("enter",)),
     "revealed": (lambda: feed([ASKING, *WAITING[1:]]), ("enter", "v")),
     "not-whole": (lambda: feed([PARTLY, *WAITING[1:]]), ("down", "up")),
@@ -111,7 +111,7 @@ STREAMS: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
     "quiet": (lambda: feed(running=RUNNING[2:3]), ()),
     "finished": (lambda: feed(running=RUNNING[3:]), ()),
     "scrolled-back": (lambda: feed(running=RUNNING[3:]), ("k", "k")),
-    "paused": (lambda: feed(running=RUNNING[:2]), ("space",)),
+    "paused": (lambda: feed(running=RUNNING[:2]), ("full_stop",)),
     "search": (lambda: feed(running=RUNNING[:1]), ("slash", *"work", "enter", "n")),
     "empty": (lambda: feed(running=()), ()),
 }
