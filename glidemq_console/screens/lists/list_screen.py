@@ -95,7 +95,9 @@ class ListScreen(ConsoleScreen, Generic[T]):
         self.lines.action_mark_all()
 
     def record(self) -> object | None:
-        return self.selected_item
+        """The item itself where it is a record of the engine; lists of something else say what theirs is."""
+        item = self.selected_item
+        return item if type(item).__module__.startswith("glidemq_core.") else None
 
     def step_row(self, step: int) -> JobRef | None:
         lines = self.lines

@@ -114,6 +114,10 @@ class QueueListScreen(ItemListScreen[QueueLine]):
 
     # --- actions ---
 
+    def record(self) -> object | None:
+        line = self.selected_item
+        return line.queue if line is not None else None
+
     def open_selected(self) -> None:
         if self.selected is not None:
             self.console.go("jobs", self.selected)

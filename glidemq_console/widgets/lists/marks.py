@@ -43,12 +43,17 @@ class Markable(CursorScrolled):
         """Return where the row with a key stands, None while it is not known."""
         raise NotImplementedError
 
-    def action_mark(self) -> None:
-        """Mark the row under the cursor, or take its mark away, and go on to the next one."""
+    def toggle_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away."""
         key = self.key_at(self._cursor)
-        if self.markable and key is not None:
+        if key is not None:
             self._marked_last = key
             self.set_marks(self.marks ^ {key})
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away, and go on to the next one."""
+        if self.markable and self.key_at(self._cursor) is not None:
+            self.toggle_mark()
             self.action_move(1)
 
     def action_mark_range(self) -> None:

@@ -313,7 +313,11 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
                 self.post_message(self.SortAsked(self, column.key))
         elif (index := round(self.scroll_y) + offset.y - self.header_lines) < self.total:
             self.move_to(index)
-            if event.chain == 2:
+            if self.markable and event.ctrl:
+                self.toggle_mark()
+            elif self.markable and event.shift:
+                self.action_mark_range()
+            elif event.chain == 2:
                 self.action_choose()
         event.stop()
 
