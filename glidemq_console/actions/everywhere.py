@@ -21,7 +21,7 @@ def go_action(name: str, key: str) -> Action[Context]:
         id=f"go.{name}",
         title=name,
         help=f"Go to {name}.",
-        meanings=(keys.COST if key in keys.COST.keys else keys.go_to(key, name),) if key else (),
+        meanings=(keys.go_to(key, name),) if key else (),
         run=lambda context: context.console.go(name),
         command=name,
     )

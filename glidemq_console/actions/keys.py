@@ -45,7 +45,6 @@ def _means(keys: str, words: str, where: str = ALL) -> Meaning:
     return Meaning(tuple(keys.split()), words, where)
 
 
-COST: Final = _means("dollar_sign", "cost")
 TROUBLE: Final = _means("exclamation_mark", "go to the next word of trouble")
 COMMAND: Final = _means("colon", "type a command")
 FILTER: Final = _means("slash", "filter, or find in a text")
