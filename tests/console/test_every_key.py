@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,8 +21,13 @@ from glidemq_console.screens.table import SCREENS
 
 from .fixed import FAILED, LIVE, NOW_MS, QUEUES, ROWS, config, script
 from .fixed_ai import FIRST, RUNNING, STREAMS, WAITING, inbox
+from .fixed_events import EVENTS
+from .fixed_failures import FAILURES, LETTERS
 from .fixed_flows import LISTED, flows_script
+from .fixed_schedules import SCHEDULES
 from .fixed_workers import SERVING
+from .test_cost_snapshots import WHY
+from .test_cost_snapshots import known as spent
 
 #: Keys that end the console, leave the screen for good, or wait for a program outside.
 LEAVING = {"q", "ctrl+q", *(spec.key for spec in SCREENS)}
@@ -59,6 +65,11 @@ def _answer(base: Snapshot, most: int | None) -> Callable[[Interests], Snapshot]
             running=tuple(one for ref, one in by_ref.items() if ref not in wants.streams)
             if wants.pick
             else (),
+            failures=FAILURES if wants.failures is not None and most is None else None,
+            letters=LETTERS if wants.letters and most is None else None,
+            schedules=SCHEDULES if wants.schedules and most is None else None,
+            events=EVENTS if wants.events and most is None else None,
+            cost=spent(wants).cost if wants.cost is not None and most is None else None,
             serving={name: known for name, known in SERVING.items() if most is None},
         )
 
@@ -68,6 +79,7 @@ def _answer(base: Snapshot, most: int | None) -> Callable[[Interests], Snapshot]
 def _feed(base: Snapshot, most: int | None) -> ScriptedFeed:
     return ScriptedFeed(
         _answer(base, most),
+        whys=defaultdict(lambda: WHY),
         chunks=STREAMS,
         reviews={one.ref: one for one in WAITING},
         cuts={FIRST.ref: FIRST},
