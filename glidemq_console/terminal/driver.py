@@ -14,6 +14,8 @@ from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from .outlet import Outlet
+
 #: Where the cursor is: terminals answer when they have processed all before it.
 QUERY: Final = "\x1b[6n"
 #: When the terminal is given back, answers that are still to come are waited for so long, s: whoever has it next
@@ -62,6 +64,8 @@ class AnsweredDriver(LinuxDriver):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if self._file is not None:
+            vars(self)["_file"] = Outlet(self._file)
         self._answer = Condition()
         self._open = 0
         self._asked_at = 0.0

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import pty
 import re
 import signal
+import struct
+import subprocess
+import sys
 import termios
 import time
 from typing import Any
@@ -151,6 +156,28 @@ async def test_a_signal_gives_the_terminal_back_and_lists_what_was_not_sent(
             assert "not sent, it still waits: approve inference:1" in terminal.text()
             assert "Traceback" not in terminal.text()
         assert await queue.get_suspend_info(job.id) is not None
+
+
+async def test_a_terminal_that_is_gone_ends_the_console_even_without_a_signal(
+    connection: Connection, server_url: str
+) -> None:
+    await Queue[Any, Any]("inference", connection).add("answer", {})
+    master, slave = pty.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    words = [sys.executable, "-m", "glidemq_console", "console", "--url", server_url]
+    # In a session of its own it has no controlling terminal, so nobody sends SIGHUP.
+    process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    try:
+        seen = bytearray()
+        while b"inference" not in seen:
+            seen += await asyncio.to_thread(os.read, master, 65_536)
+        os.close(master)
+
+        assert await asyncio.to_thread(process.wait, 30) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_a_command_typed_in_one_go_lands_on_its_line(connection: Connection, server_url: str) -> None:
