@@ -606,6 +606,9 @@ async def watching(watch: Watch, job: Job[Any, Any]) -> None:
     if failures.groups:
         ids = await watch.failed_jobs("chat", failures.groups[0].key)
 
+    #: Watch.letters
+    letters = await watch.letters(["chat"], limit=20)
+
     #: Watch.flow
     flow = await watch.flow("chat", job.id)
 
@@ -624,11 +627,17 @@ async def watching(watch: Watch, job: Job[Any, Any]) -> None:
     #: Watch.usage
     usage = await watch.usage(window="1h")
 
+    #: Watch.usage_by
+    dearest = await watch.usage_by("model", ["chat"], window="1h", top=10)
+
     #: Watch.ledger
     ledger = await watch.ledger("chat", job.id)
 
     #: Watch.audit
     audit = await watch.audit("chat", limit=20)
+
+    #: Watch.recent_events
+    newest = await watch.recent_events(["chat"], limit=20)
 
     #: Watch.schedulers
     schedulers = await watch.schedulers("chat")

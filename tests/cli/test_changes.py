@@ -81,7 +81,7 @@ def test_add(run: Run, server: str) -> None:
     within(server, check)
 
 
-def test_add_warns_in_one_line(run: Run) -> None:
+def test_add_warns_in_one_line(run: Run, server: str) -> None:
     ran = run("add", "chat", "answer", "--attempts", "4", "--fallback", "nano")
     assert ran.code == 0
     [line] = ran.err.splitlines()

@@ -370,5 +370,5 @@ async def test_keys_of_another_type_are_told_and_spoil_nothing(connection: Conne
     samples = await read(connection, "q", counting=True)
 
     assert of(samples, "jobs", queue="q", state="waiting") == 1
-    assert of(samples, "unreadable_keys", queue="q") == 3
+    assert of(samples, "unreadable_keys", queue="q") == 4
     assert of(samples, "budgets", queue="q") == 0
