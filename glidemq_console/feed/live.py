@@ -213,6 +213,9 @@ class LiveFeed:
         return await self._reading.watch.failed_jobs(queue, group)
 
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
+        from glidemq_core import JobRef
+
+        # Not the id alone: one with a colon would be read as that of another queue.
         job = None if job_id is None else JobRef(queue, job_id)
         return await self._reading.watch.audit(queue, job_id=job)
 
