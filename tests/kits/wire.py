@@ -69,16 +69,19 @@ async def dump(connection: Connection, pattern: str = "*") -> dict[str, Any]:
         reply = await connection.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
         for key in reply[1]:
             kind = (await connection.command("TYPE", key)).decode()
-            if kind != "none":
-                found[key.decode()] = {"type": kind, **(await _value(connection, key, kind))}
+            value = await _value(connection, key, kind) if kind != "none" else None
+            # What expired since it was listed is not there.
+            if value is not None:
+                found[key.decode()] = {"type": kind, **value}
         cursor = reply[0].decode()
         if cursor == "0":
             return found
 
 
-async def _value(connection: Connection, key: bytes, kind: str) -> dict[str, Any]:
+async def _value(connection: Connection, key: bytes, kind: str) -> dict[str, Any] | None:
     if kind == "string":
-        return {"value": _text(await connection.command("GET", key))}
+        raw = await connection.command("GET", key)
+        return None if raw is None else {"value": _text(raw)}
     if kind == "hash":
         pairs = await connection.command("HGETALL", key)
         return {"value": {_text(name): _text(value) for name, value in pairs.items()}}
