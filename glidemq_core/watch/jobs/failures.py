@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from glidemq_core.ai.usage.ledger import attempts_of
 from glidemq_core.options.fields import EPOCH, from_epoch_ms, whole
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Reader, read_fields
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records.failures import FailureGroup, Failures, failure_key, message_pattern
 from glidemq_core.wire.numbers import parse_number
-from glidemq_core.wire.replies import as_text, failed, items, number, pairs, sliced
+from glidemq_core.wire.replies import as_text, items
+
+from .ended import Ended, newest_ended, read_once, with_ledgers
 
 #: Members that a group names.
 _SAMPLE = 10
-#: Jobs that are read in one go.
-_PAGE = 500
-#: Failed jobs that are remembered from call to call, besides those of the latest call.
-_REMEMBERED = 20_000
 _FIELDS = ("name", "state", "failedReason", "usage:model", "usage:totalCost", "usage:costUnit")
 
 
@@ -69,8 +67,7 @@ def _time(ms: int) -> datetime:
     return from_epoch_ms(ms) or EPOCH
 
 
-#: Failed jobs by what stands in the set of them: where and when.
-KnownFailures = dict[tuple[JobRef, int], FailedJob]
+KnownFailures = dict[Ended, FailedJob]
 
 
 async def read_failures(
@@ -88,69 +85,22 @@ async def read_failures(
     """
     whole(1)(limit, "limit")
     at = reader.now()
-    refs, complete = await _newest(reader, queues, reader.now_ms() - since_ms, limit)
+    refs, complete = await newest_ended(reader, queues, ("failed",), reader.now_ms() - since_ms, limit)
     groups: dict[str, list[FailedJob]] = {}
-    for job in await _read_new(reader, refs, known):
+    for job in await read_once(refs, known, partial(_read_failed, reader)):
         groups.setdefault(job.key, []).append(job)
     records = [_group(key, members) for key, members in groups.items()]
     records.sort(key=lambda group: (-group.count, -group.last_at.timestamp(), group.key))
     return Failures(groups=tuple(records), jobs_read=len(refs), complete=complete, at=at)
 
 
-async def _read_new(
-    reader: Reader, refs: Sequence[tuple[JobRef, int]], known: KnownFailures
-) -> list[FailedJob]:
-    """Read those of some failed jobs that are not known yet; return all of them, newest first."""
-    fresh = await read_failed(reader, [one for one in refs if one not in known])
-    if len(known) + len(fresh) > _REMEMBERED:
-        for one in known.keys() - set(refs):
-            del known[one]
-    known.update({(job.ref, job.failed_ms): job for job in fresh})
-    return sorted((known[one] for one in refs if one in known), key=lambda job: -job.failed_ms)
-
-
-async def _newest(
-    reader: Reader, queues: Sequence[str], oldest_ms: int, limit: int
-) -> tuple[list[tuple[JobRef, int]], bool]:
-    """Return the newest failed jobs of queues with their times, and whether these are all since `oldest_ms`."""
-    # One more than wanted tells whether there are more.
-    newest_first = ("BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES")
-    answers = await reader.read(
-        [
-            ("ZRANGE", f"{reader.keys(queue).root}:failed", "+inf", max(0, oldest_ms), *newest_first)
-            for queue in queues
-        ]
-    )
-    found: list[tuple[JobRef, int]] = []
-    complete = True
-    for queue, answer in zip(queues, answers, strict=True):
-        if failed(answer):
-            complete = False
-            continue
-        found += [
-            (JobRef(queue, as_text(job_id)), int(number(score) or 0)) for job_id, score in pairs(answer)
-        ]
-    newest = heapq.nlargest(limit + 1, found, key=lambda one: one[1])
-    return newest[:limit], complete and len(newest) <= limit
-
-
-async def read_failed(reader: Reader, refs: Sequence[tuple[JobRef, int]]) -> list[FailedJob]:
+async def _read_failed(reader: Reader, wanted: Sequence[Ended]) -> dict[Ended, FailedJob]:
     """Read jobs that may have failed; those that have not, or are retried meanwhile, are left out."""
-    jobs: list[FailedJob] = []
-    for page in sliced(refs, _PAGE):
-        by_queue: dict[str, list[tuple[JobRef, int]]] = {}
-        for ref, failed_ms in page:
-            by_queue.setdefault(ref.queue, []).append((ref, failed_ms))
-        for queue, members in by_queue.items():
-            rows = await read_fields(reader, queue, [ref.id for ref, _ in members], _FIELDS)
-            ends = await reader.read(
-                [("LRANGE", reader.keys(queue).ledger(ref.id), -1, -1) for ref, _ in members]
-            )
-            for (ref, failed_ms), fields, end in zip(members, rows, ends, strict=True):
-                if fields.get("state") == b"failed":
-                    jobs.append(_failed_job(ref, failed_ms, fields, end))
-    jobs.sort(key=lambda job: -job.failed_ms)
-    return jobs
+    return {
+        one: _failed_job(*one, fields, ledger)
+        async for one, fields, ledger in with_ledgers(reader, wanted, _FIELDS, 1)
+        if fields.get("state") == b"failed"
+    }
 
 
 def _failed_job(ref: JobRef, failed_ms: int, fields: dict[str, bytes], end: Any) -> FailedJob:
@@ -176,5 +126,6 @@ async def members_of(reader: Reader, queue: str, key: str, limit: int, known: Kn
         limit: failed jobs that are looked at.
         known: as of `read_failures`.
     """
-    refs, _ = await _newest(reader, [queue], 0, limit)
-    return [job.ref.id for job in await _read_new(reader, refs, known) if job.key == key]
+    refs, _ = await newest_ended(reader, [queue], ("failed",), 0, limit)
+    jobs = await read_once(refs, known, partial(_read_failed, reader))
+    return [job.ref.id for job in jobs if job.key == key]

@@ -9,6 +9,7 @@ from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import instant
 from glidemq_core.records.failures import DeadLetter, Letters, letter_of
+from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.replies import as_text, entries, failed, number, picked_fields
 from glidemq_core.wire.serializer import JSON_SERIALIZER
@@ -50,7 +51,7 @@ async def read_letters(reader: Reader, queues: Sequence[str], limit: int, known:
             if (job_id := dict(fields).get("jobId"))
         ]
     total = sum(int(number(reply) or 0) for reply in replies[len(holders) :] if not failed(reply))
-    found.sort(key=lambda one: _order(one[1]), reverse=True)
+    found.sort(key=lambda one: parse_id(one[1]), reverse=True)
     newest = found[:limit]
     fresh = await _read(reader, [one for one in newest if one not in known])
     letters = {one: letter for one in newest if (letter := fresh.get(one) or known.get(one)) is not None}
@@ -65,12 +66,6 @@ async def _holders(reader: Reader, queues: Sequence[str]) -> list[str]:
     """Return the queues that hold the letters of some queues, each once."""
     replies = await reader.read([("HGET", reader.keys(name).meta, "deadLetterQueueName") for name in queues])
     return sorted({as_text(reply) for reply in replies if reply and not failed(reply)})
-
-
-def _order(entry: str) -> tuple[int, int]:
-    """Return what entry ids sort by."""
-    ms, _, step = entry.partition("-")
-    return int(ms), int(step or 0)
 
 
 async def _read(reader: Reader, wanted: Sequence[tuple[JobRef, str]]) -> dict[tuple[JobRef, str], DeadLetter]:

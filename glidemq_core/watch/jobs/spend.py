@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from glidemq_core.ai.usage.ledger import attempts_of
 from glidemq_core.ai.usage.summary import UsageSum
 from glidemq_core.options.fields import EPOCH, from_epoch_ms
 from glidemq_core.options.job import JobRef
-from glidemq_core.reading.reader import Reader, read_fields
+from glidemq_core.reading.reader import Reader
 from glidemq_core.records import Attempt, Usage, UsageGroup, UsageGroups
 from glidemq_core.records.outcomes import UsageKey
 from glidemq_core.records.usage import STORED_USAGE, decode_usage
-from glidemq_core.wire.replies import as_text, failed, items, number, pairs, sliced
+from glidemq_core.wire.replies import as_text, failed, items
 
-#: Jobs that are read in one go, and attempts of each, the newest.
-_PAGE, _ATTEMPTS = 500, 50
+from .ended import Ended, newest_ended, read_once, with_ledgers
+
+#: Attempts that are read of a job, the newest.
+_ATTEMPTS = 50
 _FIELDS = ("name", "parentId", "parentQueue", *STORED_USAGE)
-#: Jobs that are remembered from call to call, besides those of the latest call.
-_REMEMBERED = 20_000
 #: Levels of a flow that are walked up to its root.
 _LEVELS = 12
 _WASTED = frozenset(("failed", "lost"))
@@ -39,8 +39,7 @@ class SpentJob:
     parent: JobRef | None
 
 
-#: Jobs that have ended by place and time.
-KnownSpending = dict[tuple[JobRef, int], SpentJob]
+KnownSpending = dict[Ended, SpentJob]
 
 
 @dataclass(slots=True)
@@ -60,51 +59,15 @@ async def read_spent(
         limit: jobs that are read at most, the newest of all queues.
         known: what an earlier call read; a job that ended then is not read again.
     """
-    refs, complete = await _ended(reader, queues, since_ms, limit)
-    fresh = {one: job async for one, job in _read(reader, [one for one in refs if one not in known])}
-    if len(known) + len(fresh) > _REMEMBERED:
-        for one in known.keys() - set(refs):
-            del known[one]
-    known.update(fresh)
-    return [known[one] for one in refs if one in known], complete
+    refs, complete = await newest_ended(reader, queues, ("completed", "failed"), since_ms, limit)
+    return await read_once(refs, known, partial(_read, reader)), complete
 
 
-async def _ended(
-    reader: Reader, queues: Sequence[str], since_ms: int, limit: int
-) -> tuple[list[tuple[JobRef, int]], bool]:
-    newest_first = ("BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES")
-    places = [(queue, state) for queue in queues for state in ("completed", "failed")]
-    answers = await reader.read(
-        [
-            ("ZRANGE", f"{reader.keys(queue).root}:{state}", "+inf", max(0, since_ms), *newest_first)
-            for queue, state in places
-        ]
-    )
-    found: list[tuple[JobRef, int]] = []
-    complete = True
-    for (queue, _), answer in zip(places, answers, strict=True):
-        if failed(answer):
-            complete = False
-            continue
-        found += [(JobRef(queue, as_text(job)), int(number(score) or 0)) for job, score in pairs(answer)]
-    newest = heapq.nlargest(limit + 1, found, key=lambda one: one[1])
-    return newest[:limit], complete and len(newest) <= limit
-
-
-async def _read(
-    reader: Reader, wanted: Sequence[tuple[JobRef, int]]
-) -> AsyncIterator[tuple[tuple[JobRef, int], SpentJob]]:
-    for page in sliced(wanted, _PAGE):
-        by_queue: dict[str, list[tuple[JobRef, int]]] = {}
-        for one in page:
-            by_queue.setdefault(one[0].queue, []).append(one)
-        for queue, members in by_queue.items():
-            rows = await read_fields(reader, queue, [ref.id for ref, _ in members], _FIELDS)
-            ledgers = await reader.read(
-                [("LRANGE", reader.keys(queue).ledger(ref.id), -2 * _ATTEMPTS, -1) for ref, _ in members]
-            )
-            for (ref, at_ms), fields, ledger in zip(members, rows, ledgers, strict=True):
-                yield (ref, at_ms), _spent(ref, at_ms, fields, ledger)
+async def _read(reader: Reader, wanted: Sequence[Ended]) -> dict[Ended, SpentJob]:
+    return {
+        one: _spent(*one, fields, ledger)
+        async for one, fields, ledger in with_ledgers(reader, wanted, _FIELDS, 2 * _ATTEMPTS)
+    }
 
 
 def _spent(ref: JobRef, at_ms: int, fields: dict[str, bytes], ledger: Any) -> SpentJob:
