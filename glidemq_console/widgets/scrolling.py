@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -57,7 +57,7 @@ class CursorScrolled(Scrolled):
     """Scrolls with a cursor on one of its lines; the actions of `CURSOR_KEYS` move it."""
 
     #: Lines above the first one that do not scroll.
-    header_lines: ClassVar[int] = 0
+    header_lines: int = 0
     _cursor = 0
 
     @property

@@ -10,7 +10,8 @@ from kits.stage import Stage
 from rich.cells import cell_len
 
 from glidemq_console.theme.files import load_themes
-from glidemq_console.widgets.lists.columns import Column, Row, arrange, row_of
+from glidemq_console.theme.style import theme_style
+from glidemq_console.widgets.lists.columns import Column, Heading, Row, arrange, columns_for, row_of
 from glidemq_console.widgets.lists.row_list import RowList
 from glidemq_console.widgets.payload.payload_view import PayloadCard
 from glidemq_console.widgets.styled import Styled, fit, width_of
@@ -256,3 +257,88 @@ async def test_everything_in_the_row_under_the_cursor_can_be_read(theme: str, st
             for text, style, _ in drawn
             if text.strip() and style and style.color is not None and style.color == style.bgcolor
         ]
+
+
+# --- what lists say beyond their rows ---
+
+
+def test_columns_that_say_nothing_give_way_until_they_say_something() -> None:
+    cost = Column[int]("cost", "COST", 6, lambda n, _: str(n), lambda n: n, gives_way="empty")
+    parity = Column[int]("parity", "PARITY", 6, lambda n, _: str(n % 2), lambda n: n % 2, gives_way="equal")
+    columns = (COLUMNS[0], cost, parity)
+
+    assert [column.key for column in columns_for(columns, [0, 0])] == ["id"]
+    assert [column.key for column in columns_for(columns, [0, 3])] == ["id", "cost", "parity"]
+    assert [column.key for column in columns_for(columns, [2, 4])] == ["id", "cost"]
+    # One row, or none yet, does not tell whether rows differ; an empty list has not said anything either.
+    assert [column.key for column in columns_for(columns, [0])] == ["id", "parity"]
+    assert columns_for(columns, []) == columns
+
+
+async def test_totals_stand_under_the_titles_and_come_and_go() -> None:
+    app = Stage(RowList(COLUMNS))
+    async with app.run_test(size=(80, 24)) as pilot:
+        lines = app.query_one(RowList)
+        lines.show(rows(0, 3))
+        lines.set_totals({"id": "3", "age": Styled("90s", "dim")})
+        await pilot.pause()
+
+        assert [line.split() for line in app.screen_lines()[1:3]] == [
+            ["3", "90s"],
+            ["▌", "0", "job", "0", "0s", "–"],
+        ]
+        assert lines.visible_range == (0, 3)
+        lines.set_totals({"id": "4"})
+        await pilot.pause()
+        assert app.screen_lines()[1].split() == ["4"]
+        lines.set_totals(None)
+        await pilot.pause()
+        assert app.screen_lines()[1].split()[:2] == ["▌", "0"]
+
+
+async def test_other_columns_are_shown_at_once() -> None:
+    app = Stage(RowList(COLUMNS))
+    async with app.run_test(size=(80, 24)) as pilot:
+        lines = app.query_one(RowList)
+        lines.show(rows(0, 3))
+        lines.set_columns(COLUMNS[:1])
+        await pilot.pause()
+
+        assert [line.split() for line in app.screen_lines()[:2]] == [["ID"], ["▌", "0"]]
+        assert not lines.shows("name")
+
+
+async def test_a_heading_stands_across_its_row_and_is_never_marked() -> None:
+    app = Stage(RowList(COLUMNS, markable=True))
+    async with app.run_test(size=(80, 24)) as pilot:
+        lines = app.query_one(RowList)
+        title = Row(Heading("done"), {}, words=[Styled("done 12, and more words than a column has room for")])
+        lines.show([title, *rows(0, 2)])
+        await pilot.press("space", "asterisk")
+        await pilot.pause()
+
+        assert "done 12, and more words than a column has room for" in app.screen_lines()[1]
+        assert lines.marks == {0, 1}
+
+
+async def test_a_row_is_filled_under_the_cursor_as_far_as_it_says() -> None:
+    app = Stage(RowList(COLUMNS))
+    async with app.run_test(size=(80, 24)) as pilot:
+        lines = app.query_one(RowList)
+        lines.show(
+            [
+                Row(0, {"id": "x"}, ground="success-background", filled=0.25),
+                Row(1, {}, ground="error-background"),
+            ]
+        )
+        await pilot.pause()
+
+        fill, cursor, tint = (
+            theme_style(app, "foreground", on=name).bgcolor
+            for name in ("success-background", "cursor-background", "error-background")
+        )
+        assert {style.bgcolor for _, style, _ in lines.render_line(1).crop(0, 20)} == {fill}
+        assert {style.bgcolor for _, style, _ in lines.render_line(1).crop(20)} == {cursor}
+        assert {style.bgcolor for _, style, _ in lines.render_line(2)} == {tint}
+        await pilot.press("j")
+        assert {style.bgcolor for _, style, _ in lines.render_line(2)} == {cursor}

@@ -15,7 +15,10 @@ from glidemq_console.theme import files as themes
 from glidemq_console.theme.style import theme_style
 
 #: Where text stands.
-GROUNDS = ("background", "surface", "panel", "cursor-background", "cursor-blurred-background")
+GROUNDS = (
+    *("background", "surface", "panel", "cursor-background", "cursor-blurred-background"),
+    *("error-background", "warning-background", "success-background"),
+)
 NOT_TEXT = {
     "hairline",
     "gauge-empty",

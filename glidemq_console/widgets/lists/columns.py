@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from ..styled import Cell
+from ..styled import Cell, Parts
 
 T = TypeVar("T")
 
@@ -37,6 +37,14 @@ class Column(Generic[T]):
     """Its share of the cells that are left."""
     leaves: int = 0
     """Order of leaving when space is short: the highest goes first, 0 stays."""
+    gives_way: Literal["", "empty", "equal"] = ""
+    """It leaves where it is empty in every row, or the same in all of several rows; as its sort key says."""
+
+
+class Heading(NamedTuple):
+    """The key of a row that is the title of those below it: it is not marked, and opening it folds them."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,30 @@ class Row:
 
     key: Hashable
     cells: dict[str, Cell]
+    words: Parts = ()
+    """What stands across the row instead of cells."""
+    ground: str = ""
+    """Theme variable of its background where it has one of its own."""
+    filled: float | None = None
+    """The share of the row that has that background, from the left, under the cursor too; None for all of it."""
 
 
 def row_of(columns: Iterable[Column[T]], key: Hashable, item: T, now_ms: int) -> Row:
     """Return the row of an item."""
     return Row(key, {column.key: column.cell(item, now_ms) for column in columns})
+
+
+def columns_for(columns: Sequence[Column[T]], items: Sequence[T]) -> tuple[Column[T], ...]:
+    """Return the columns without those that give way to the others where they say nothing about these items."""
+    return tuple(column for column in columns if not column.gives_way or not _says_nothing(column, items))
+
+
+def _says_nothing(column: Column[T], items: Sequence[T]) -> bool:
+    assert column.sort_key is not None
+    values = [column.sort_key(item) for item in items]
+    if column.gives_way == "equal":
+        return len(values) > 1 and all(value == values[0] for value in values)
+    return bool(values) and not any(values)
 
 
 def sort_items(items: Iterable[T], column: Column[T], *, descending: bool) -> list[T]:

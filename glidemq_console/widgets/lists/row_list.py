@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -17,16 +16,17 @@ from textual.strip import Strip
 from ..drawn import strip
 from ..scrolling import CURSOR_KEYS
 from ..styled import Parts, Styled
-from .columns import GUTTER, Column, Row, arrange, column_at
-from .marks import MARK_KEYS, Markable
+from .columns import GUTTER, Column, Heading, Row, column_at
+from .headed import Headed
+from .marks import MARK_KEYS
 from .pages import Pages
-from .row_strips import Look, header_strip, row_strip
+from .row_strips import Look, row_strip
 
 #: Rows asked for above and below what is visible.
 MARGIN = 25
 
 
-class RowList(Markable, can_focus=True, inherit_bindings=False):
+class RowList(Headed, can_focus=True, inherit_bindings=False):
     """Rows under a header; once moved, the cursor stays on the row with its key, wherever a refresh puts that row.
 
     Before, it stays on the first row whatever that is, unless the list `holds` the row that it began with.
@@ -40,8 +40,6 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         Binding("enter", "choose", "open", show=False),
         *MARK_KEYS,
     ]
-
-    header_lines = 1
 
     stale: reactive[bool] = reactive(False)
     """Draw everything dim: the data is older than it should be."""
@@ -97,8 +95,7 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
 
         With `holds` the row under the cursor is followed from the start, as where it is read beside the list.
         """
-        super().__init__(id=id, classes=classes)
-        self._columns = tuple(columns)
+        super().__init__(columns, id=id, classes=classes)
         self.markable = markable
         self._holds = holds
         self._empty = tuple(empty)
@@ -109,8 +106,6 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         self._cursor_key: Hashable | None = None
         self._touched = False
         self._marks: set[Hashable] = set()
-        self._sort: tuple[str, bool] | None = None
-        self._layout: list[tuple[Column[Any], int]] = []
         self._strips: LRUCache[tuple[int, bool, bool, bool], Strip] = LRUCache(1_000)
         self._asked: tuple[int, int] | None = None
 
@@ -143,10 +138,6 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         """Indexes of the rows on the screen, the second one exclusive."""
         start = min(round(self.scroll_y), self.total)
         return start, min(self.total, start + max(0, self.size.height - self.header_lines))
-
-    def shows(self, column: str) -> bool:
-        """Return whether there is room for a column."""
-        return any(shown.key == column for shown, _ in self._layout)
 
     def row_at(self, index: int) -> Row | None:
         """Return the row at an index, None if it is not known."""
@@ -198,16 +189,9 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
             if self.total == 0:
                 self.refresh()
 
-    def set_sort(self, column: str | None, *, descending: bool = False) -> None:
-        """Show by which column the owner sorted."""
-        sort = None if column is None else (column, descending)
-        if sort != self._sort:
-            self._sort = sort
-            self._refresh_rows([-1])
-
     def set_marks(self, keys: Iterable[Hashable]) -> None:
         """Mark exactly these rows."""
-        marks = set(keys)
+        marks = {key for key in keys if not isinstance(key, Heading)}
         if marks != self._marks:
             self._marks = marks
             self.refresh()
@@ -220,7 +204,7 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         if whole:
             self.set_marks(self._marks & {row.key for row in rows})
         if resized:
-            self.virtual_size = Size(self.size.width, total + self.header_lines)
+            self._measure()
         self._follow(start, rows, whole=whole)
         for index in changed:
             self._forget_strips(index)
@@ -327,8 +311,10 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         self._ask()
 
     def on_resize(self) -> None:
-        self._layout = arrange(self._columns, self.size.width)
-        self.virtual_size = Size(self.size.width, self.total + self.header_lines)
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        super().lay_out()
         self._strips.clear()
         self._ask()
 
@@ -348,14 +334,6 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         super().watch_has_focus(has_focus)
         self._refresh_rows([self._cursor, -1])
 
-    def _refresh_rows(self, indexes: Iterable[int]) -> None:
-        """Repaint the visible ones of these rows; -1 is the header."""
-        top = round(self.scroll_y)
-        for index in indexes:
-            y = 0 if index < 0 else index - top + self.header_lines
-            if 0 <= y < self.size.height:
-                self.refresh(Region(0, y, self.size.width, 1))
-
     def _forget_strips(self, index: int) -> None:
         for flags in range(8):
             self._strips.discard((index, bool(flags & 1), bool(flags & 2), bool(flags & 4)))
@@ -364,7 +342,7 @@ class RowList(Markable, can_focus=True, inherit_bindings=False):
         width = self.size.width
         base = self.rich_style
         if y < self.header_lines:
-            return header_strip(self.app, self._layout, self._sort, width, base, focused=self.has_focus)
+            return self._header(y)
         index = round(self.scroll_y) + y - self.header_lines
         if self.total == 0 and y - self.header_lines - 1 in range(len(self._empty)):
             return strip(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from ...theme.style import theme_style
 from ..drawn import segments, strip
-from ..styled import Styled, fit, parts_of
+from ..styled import Cell, Styled, fit, parts_of
 from .columns import GAP, GUTTER, Column, Row
 
 Layout = Sequence[tuple[Column[Any], int]]
@@ -50,11 +50,26 @@ def header_strip(
     return strip(app, parts, width, base)
 
 
+def totals_strip(app: App[Any], layout: Layout, totals: Mapping[str, Cell], width: int, base: Style) -> Strip:
+    """Return what the rows add up to, under the titles of their columns."""
+    return strip(app, [Styled(" " * GUTTER), *_cells(layout, totals)], width, base)
+
+
+def _cells(layout: Layout, cells: Mapping[str, Cell]) -> list[Styled]:
+    parts: list[Styled] = []
+    for column, room in layout:
+        parts += fit(parts_of(cells.get(column.key, "")), room, right=column.right)
+        parts.append(Styled(" " * GAP))
+    return parts
+
+
 def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width: int, base: Style) -> Strip:
     """Return one row; an ellipsis stands for one that is not known yet."""
+    ground = None if row is None or row.filled is not None or not row.ground else row.ground
     if look.is_cursor:
-        background = "cursor-background" if look.focused else "cursor-blurred-background"
-        base += theme_style(app, "foreground", on=background)
+        ground = "cursor-background" if look.focused else "cursor-blurred-background"
+    if ground is not None:
+        base += theme_style(app, "foreground", on=ground)
     parts = [
         Styled("•" if look.is_marked else " ", "focus", "bold"),
         Styled("▌" if look.is_cursor else " ", "focus" if look.focused else "dim"),
@@ -63,15 +78,24 @@ def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width:
     if row is None:
         parts.append(Styled("…", "dim"))
     else:
-        for column, cells in layout:
-            parts += fit(parts_of(row.cells.get(column.key, "")), cells, right=column.right)
-            parts.append(Styled(" " * GAP))
+        parts += row.words or _cells(layout, row.cells)
     drawn = segments(app, fit(parts, width), base)
+    if row is not None and row.filled is not None:
+        drawn = _filled(drawn, round(row.filled * width), theme_style(app, "foreground", on=row.ground))
     if look.stale:
         drawn = [Segment(text, (style or base) + theme_style(app, "dim")) for text, style, _ in drawn]
     if look.is_cursor:
         drawn = [Segment(text, _seen(style or base, app)) for text, style, _ in drawn]
     return Strip(drawn, width)
+
+
+def _filled(drawn: list[Segment], cells: int, ground: Style) -> list[Segment]:
+    """Return a row whose first cells have another background."""
+    head, rest = (
+        Strip(drawn).divide([cells, Strip(drawn).cell_length]) if cells else (Strip([]), Strip(drawn))
+    )
+    on = Style(bgcolor=ground.bgcolor)
+    return [*(Segment(text, (style or Style()) + on) for text, style, _ in head), *rest]
 
 
 def _seen(style: Style, app: App[Any]) -> Style:
