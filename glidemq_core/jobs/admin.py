@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -146,6 +147,29 @@ async def set_global_concurrency(context: QueueContext, limit: int, *, actor: Ac
     )
     await context.call("configure", "globalConcurrency", value, blob)
     return "set" if value else "cleared"
+
+
+async def set_limits(
+    context: QueueContext,
+    values: Mapping[str, str],
+    expect: Mapping[str, str] | None = None,
+    *,
+    actor: Actor | None = None,
+) -> dict[str, str] | None:
+    """Set limits of the queue, all of them or none.
+
+    Args:
+        values: `globalConcurrency`, `rateLimitMax`, `rateLimitDuration` (ms) as stored; empty takes one away.
+        expect: what each of them is, empty for none; None does not compare.
+
+    Returns:
+        What each was before; None, and nothing is set, when one is not what was expected.
+    """
+    detail = {"limits": dict(values)}
+    blob = await audit_blob(context, actor, "set_limits", (), context.now_ms(), detail=detail)
+    triples = [word for name, value in values.items() for word in (name, value, (expect or {}).get(name, ""))]
+    status, *was = await context.call("set_limits", "" if expect is None else "1", *triples, blob)
+    return dict(zip(values, as_texts(was), strict=True)) if status == b"ok" else None
 
 
 async def get_global_concurrency(context: QueueContext) -> int | None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LockBusyError, SchedulerNotFoundError
@@ -30,6 +31,15 @@ _PAUSE_S = 0.025
 _RETRY_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an edit made of a scheduler: its stored text before and now, empty where there is none."""
+
+    name: str
+    before: bytes
+    now: bytes
+
+
 async def upsert_scheduler(
     context: QueueContext, name: str, definition: Definition, *, actor: Actor | None = None
 ) -> SchedulerEntry:
@@ -39,18 +49,26 @@ async def upsert_scheduler(
         InvalidOptionError: it would never run.
         LockBusyError: a peer holds its lock on the schedulers for 5 s.
     """
+    change = await set_scheduler(context, name, definition, actor=actor)
+    entry = decode_scheduler(change.now, context.now_ms())
+    assert entry is not None
+    return entry
+
+
+async def set_scheduler(
+    context: QueueContext, name: str, definition: Definition, *, actor: Actor | None = None
+) -> Change:
+    """As `upsert_scheduler`; what it returns can be given to `restore_scheduler`."""
     now = context.now_ms()
     first, timing = definition.first_run(now), definition.timing()
     detail = {"scheduler": name, "timing": json.loads(timing), "limit": definition.limit}
     blob = await audit_blob(context, actor, "set_scheduler", (), now, detail=detail)
     limit = "" if definition.limit is None else str(definition.limit)
-    _, stored = await _edit(
+    _, stored, before = await _edit(
         context, "schedule_set", (some_text(name, "name"), first, timing, limit, definition.template), blob
     )
     await register_queue(context)
-    entry = decode_scheduler(stored, now)
-    assert entry is not None
-    return entry
+    return Change(name, before, stored)
 
 
 async def remove_scheduler(context: QueueContext, name: str, *, actor: Actor | None = None) -> bool:
@@ -59,11 +77,32 @@ async def remove_scheduler(context: QueueContext, name: str, *, actor: Actor | N
     Raises:
         LockBusyError: a peer holds its lock on the schedulers for 5 s.
     """
+    return await take_scheduler(context, name, actor=actor) is not None
+
+
+async def take_scheduler(context: QueueContext, name: str, *, actor: Actor | None = None) -> Change | None:
+    """As `remove_scheduler`; what it returns can be given to `restore_scheduler`. None when there is none."""
     blob = await audit_blob(
         context, actor, "remove_scheduler", (), context.now_ms(), detail={"scheduler": name}
     )
-    [outcome] = await _edit(context, "schedule_remove", (some_text(name, "name"),), blob)
-    return bool(outcome == b"removed")
+    outcome, *text = await _edit(context, "schedule_remove", (some_text(name, "name"),), blob)
+    return Change(name, text[0], b"") if outcome == b"removed" else None
+
+
+async def restore_scheduler(context: QueueContext, change: Change, *, actor: Actor | None = None) -> bool:
+    """Give a scheduler back what it was before a change, its count and next run too.
+
+    Returns:
+        False when it has run or was edited since: then it stays as it is.
+
+    Raises:
+        LockBusyError: a peer holds its lock on the schedulers for 5 s.
+    """
+    detail = {"scheduler": change.name}
+    blob = await audit_blob(context, actor, "restore_scheduler", (), context.now_ms(), detail=detail)
+    words = (change.name, change.now, change.before)
+    [outcome] = await _edit(context, "schedule_restore", words, blob)
+    return bool(outcome == b"restored")
 
 
 async def get_scheduler(context: QueueContext, name: str) -> SchedulerEntry | None:

@@ -119,7 +119,11 @@ local function each(P, args, first, wanted, one)
   return out
 end
 
-local function remove(P, id, now, running)
+-- Begin a walk of a call of its own; how much of it is left.
+function jobs.begin_walk() walk_left = WALK end
+function jobs.walk_left() return walk_left end
+
+function jobs.remove(P, id, now, running)
   local job = jobs.look(P, id)
   if not job then return "not_found" end
   if job.state == "active" then
@@ -150,7 +154,7 @@ register("remove", {}, function(P, args)
     pending = pending or jobs.pending(P)
     return pending
   end
-  return each(P, args, 3, "removed", function(id) return remove(P, id, now, args[2] == "1" and running) end)
+  return each(P, args, 3, "removed", function(id) return jobs.remove(P, id, now, args[2] == "1" and running) end)
 end)
 
 -- Send a failed job through P:scheduled, due now. stalledCount, revoked and expireAt keep their values.
@@ -198,7 +202,7 @@ register("promote", {}, function(P, args)
 end)
 
 -- Score of a scheduled job split in priority and due time; the hash stands in when the member is missing.
-local function scheduled(P, id, job, now)
+function jobs.scheduled(P, id, job, now)
   local score = tonumber(call("ZSCORE", P .. ":scheduled", id) or "")
   if not score then return job.priority, now + job.delay end
   local priority = floor(score / PRIORITY_STEP)
@@ -206,7 +210,7 @@ local function scheduled(P, id, job, now)
 end
 
 -- Put a job that waits where its priority and its due time (nil: it has none) belong; returns its state.
-local function put(P, id, job, priority, due)
+function jobs.put(P, id, job, priority, due)
   if due or priority > 0 then
     call("ZADD", P .. ":scheduled", util.int(priority * PRIORITY_STEP + (due or 0)), id)
     return due and "delayed" or "prioritized"
@@ -223,12 +227,12 @@ local function with_priority(P, id, job, wanted, now)
     local taken = jobs.unqueue(P, id, job)
     if taken ~= "taken" then return nil, taken or "not_in_stream" end
   elseif job.state == "delayed" then
-    local _, due = scheduled(P, id, job, now)
-    return put(P, id, job, wanted, due)
+    local _, due = jobs.scheduled(P, id, job, now)
+    return jobs.put(P, id, job, wanted, due)
   elseif job.state ~= "prioritized" then
     return nil, "invalid_state"
   end
-  return put(P, id, job, wanted)
+  return jobs.put(P, id, job, wanted)
 end
 
 local function with_delay(P, id, job, wanted, now)
@@ -239,12 +243,12 @@ local function with_delay(P, id, job, wanted, now)
     if taken ~= "taken" then return nil, taken or "not_in_stream" end
   elseif job.state == "prioritized" or job.state == "delayed" then
     if wanted == 0 and job.state == "prioritized" then return nil, "unchanged" end
-    priority = scheduled(P, id, job, now)
+    priority = jobs.scheduled(P, id, job, now)
     if wanted == 0 then budgets.unpark(P, id) end
   else
     return nil, "invalid_state"
   end
-  return put(P, id, job, priority, wanted > 0 and now + wanted or nil)
+  return jobs.put(P, id, job, priority, wanted > 0 and now + wanted or nil)
 end
 
 -- args: id, priority or delay, now, audit. Reply {"ok"} | {"unchanged"} | {"not_found"} | {"invalid_state", state} |

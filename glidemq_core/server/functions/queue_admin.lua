@@ -29,6 +29,23 @@ register("configure", {}, function(P, args)
   return { outcome, changed }
 end)
 
+-- Set fields, all or none, if they are what the caller takes them for. args: "1" (they are compared), then field, value and
+-- what it is ("" none) each, audit. Reply {"ok", what each was...} | {"changed"}.
+register("set_limits", {}, function(P, args)
+  audit.ready(P, args[#args])
+  local key, was = P .. ":meta", { "ok" }
+  for i = 2, #args - 1, 3 do
+    local is = call("HGET", key, args[i]) or ""
+    if args[1] == "1" and is ~= args[i + 2] then return { "changed" } end
+    was[#was + 1] = is
+  end
+  for i = 2, #args - 1, 3 do
+    if args[i + 1] == "" then call("HDEL", key, args[i]) else call("HSET", key, args[i], args[i + 1]) end
+  end
+  audit.append(P, args[#args], "set")
+  return was
+end)
+
 -- args: group key, duration, "max"|"replace", now, audit. Reply {"ok", resume time}.
 register("limit_group", {}, function(P, args)
   audit.ready(P, args[5])

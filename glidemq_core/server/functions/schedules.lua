@@ -165,14 +165,15 @@ end
 
 -- Set a scheduler. One that is there with the same timing goes on where it is.
 -- args: name, first run, timing as JSON, limit ("" none), template as JSON ("" none), op, audit.
--- Reply {"locked"} | {"ok", text of the entry}.
+-- Reply {"locked"} | {"ok", text of the entry, text that it had ("" it is new)}.
 register("schedule_set", {}, function(P, args)
   local key, name, timing = P .. ":schedulers", args[1], cjson.decode(args[3])
   local earlier = util.made_before(P, args[6], "1")
   if earlier then return earlier end
   if is_locked(P) then return { "locked" } end
   audit.ready(P, args[7])
-  local entry = util.json(call("HGET", key, name))
+  local before = call("HGET", key, name) or ""
+  local entry = util.json(before)
   local same = entry and amount(entry.nextRun)
   for _, field in ipairs(TIMING) do same = same and entry[field] == timing[field] end
   local text = with(args[3]:sub(1, -2), "limit", args[4] ~= "" and args[4])
@@ -182,18 +183,33 @@ register("schedule_set", {}, function(P, args)
   text = with(text, "nextRun", same and util.int(entry.nextRun) or args[2]) .. "}"
   call("HSET", key, name, text)
   audit.append(P, args[7], "set")
-  return util.made(P, args[6], "1", { "ok", text })
+  return util.made(P, args[6], "1", { "ok", text, before })
 end)
 
--- Remove a scheduler; its jobs stay. args: name, op, audit. Reply {"locked"} | {"removed"} | {"not_found"}.
+-- Remove a scheduler; its jobs stay. args: name, op, audit. Reply {"locked"} | {"removed", its text} | {"not_found"}.
 register("schedule_remove", {}, function(P, args)
   local earlier = util.made_before(P, args[2], "1")
   if earlier then return earlier end
   if is_locked(P) then return { "locked" } end
   audit.ready(P, args[3])
+  local text = call("HGET", P .. ":schedulers", args[1])
   if call("HDEL", P .. ":schedulers", args[1]) == 0 then return { "not_found" } end
   audit.append(P, args[3], "removed")
-  return util.made(P, args[2], "1", { "removed" })
+  return util.made(P, args[2], "1", { "removed", text })
+end)
+
+-- Give a scheduler the text that it had, if it is as it was left. args: name, text that it has ("" there is none), text
+-- that it had ("" there was none), op, audit. Reply {"locked"} | {"restored"} | {"changed"}: it ran or was edited since.
+register("schedule_restore", {}, function(P, args)
+  local earlier = util.made_before(P, args[4], "1")
+  if earlier then return earlier end
+  if is_locked(P) then return { "locked" } end
+  audit.ready(P, args[5])
+  local key, name = P .. ":schedulers", args[1]
+  if (call("HGET", key, name) or "") ~= args[2] then return { "changed" } end
+  if args[3] == "" then call("HDEL", key, name) else call("HSET", key, name, args[3]) end
+  audit.append(P, args[5], "restored")
+  return util.made(P, args[4], "1", { "restored" })
 end)
 
 -- Add a job of a scheduler now, besides its runs, if its entry is still what was read.

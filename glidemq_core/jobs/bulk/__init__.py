@@ -1,0 +1,1 @@
+"""Acts of a person on many jobs at once."""
