@@ -2,8 +2,9 @@
 
     python -m benchmarks.gate [--write]
 
-Microseconds of the server and of the client, and ratios to a peer. `--write` makes the present figures the baseline: on
-the quiet machine on which the gate will run.
+What a job costs the server and the client, each divided by a fixed piece of work that is timed in the same run, and
+ratios to a peer: so a machine that is slower at one hour than at another changes nothing. `--write` makes the present
+figures the baseline: on the quiet machine on which the gate will run.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ MEASURED = ("server_time", "worker")
 def figures(results: dict[str, Any]) -> Iterator[tuple[str, float, bool]]:
     """Name, value, and whether more is better."""
     costs = results["server_time"]
-    for side in ("server_us", "client_us"):
-        for level, value in costs[side].items():
-            yield f"{side} at {level}", value, False
+    reference = costs["reference_us"]
+    for side in ("server", "client"):
+        for level, value in costs[f"{side}_us"].items():
+            yield f"{side} at {level}, in references", round(value / reference[side], 3), False
     for kind, value in costs["added_us"].items():
         # An addition is a difference of two medians: what counts is the sum.
-        yield f"server_us at 50 with {kind}", costs["server_us"]["50"] + value, False
+        whole = costs["server_us"]["50"] + value
+        yield f"server at 50 with {kind}, in references", round(whole / reference["server"], 3), False
     for row in results["worker"]["rows"]:
         yield f"ratio: {row['what']}", row["ratio_median"], True
 

@@ -41,6 +41,17 @@ def _server_time(result: dict[str, Any]) -> Iterator[Row]:
     for kind, cost in result["added_us"].items():
         reach = f"{result['reach']['added_us'][kind]:g} µs"
         yield f"what {_ADDED[kind]} adds to the server's time for a job", f"{cost:g} µs", reach
+    reference = result["reference_us"]
+    yield (
+        "for comparison: a script of 40 fixed commands, time of the server",
+        f"{reference['server']:g} µs",
+        "",
+    )
+    yield (
+        "for comparison: a `PING` by the driver alone, CPU time of the client",
+        f"{reference['client']:g} µs",
+        "",
+    )
 
 
 def _idle(result: dict[str, Any]) -> Iterator[Row]:

@@ -4,7 +4,9 @@
 
 The server's time is that of the commands a worker sends (`INFO commandstats`; what functions call inside is part of
 them), the client's is the CPU time of its process, driver included. Both are medians of many short rounds taken in
-turns, so they can be compared on a machine that does other things as well.
+turns, so they can be compared on a machine that does other things as well. A machine whose cores are shared with others
+is itself a third faster at one hour than at another: in each round one script of fixed commands is timed too, and one
+bare call of the driver, so that figures of two hours can be divided by what these cost.
 """
 
 from __future__ import annotations
@@ -36,6 +38,18 @@ ROUNDS = 9
 BUDGET = Budget(max_total_tokens=1_000_000, max_tokens={"output": 500_000}, max_total_cost=100.0)
 #: Commands that a worker sends and no function calls inside.
 SENT = ("fcall", "fcall_ro", "xread")
+#: Commands like those of a job, for the speed of the machine.
+REFERENCE = """
+for round = 1, 10 do
+  redis.call("HSET", KEYS[1], "id", round, "name", "answer", "data", "{}", "timestamp", "1700000000000")
+  redis.call("XADD", KEYS[2], "MAXLEN", "~", "100", "*", "jobId", round)
+  redis.call("ZADD", KEYS[3], round, round)
+  local flat = redis.call("HGETALL", KEYS[1])
+  for at = 1, #flat, 2 do flat[at] = tostring(flat[at]) .. "=" .. tostring(flat[at + 1]) end
+end
+return table.concat({"o", "k"})
+"""
+REFERENCE_CALLS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +137,23 @@ class Round:
                 spent = time.process_time() - cpu
                 return Cost((await self._sent_us() - before) / jobs, spent * 1_000_000 / jobs)
 
-    async def _sent_us(self) -> int:
-        """Microseconds that the server has spent on what workers send."""
+    async def reference(self) -> Cost:
+        """Return what the script costs the server, and a call that does nothing the client."""
+        await self._connection.command("FLUSHALL")
+        before = await self._sent_us("eval")
+        for _ in range(REFERENCE_CALLS):
+            await self._connection.command("EVAL", REFERENCE, "3", "r:hash", "r:stream", "r:set")
+        spent, cpu = await self._sent_us("eval") - before, time.process_time()
+        for _ in range(REFERENCE_CALLS):
+            await self._connection.command("PING")
+        used = time.process_time() - cpu
+        return Cost(spent / REFERENCE_CALLS, used * 1_000_000 / REFERENCE_CALLS)
+
+    async def _sent_us(self, *names: str) -> int:
+        """Microseconds that the server has spent on these commands; without names, on what workers send."""
         info = (await self._connection.command("INFO", "commandstats")).decode()
         found = re.findall(r"^cmdstat_(\w+):.*?usec=(\d+)", info, re.MULTILINE)
-        return sum(int(usec) for name, usec in found if name in SENT)
+        return sum(int(usec) for name, usec in found if name in (names or SENT))
 
 
 async def measure(quick: bool) -> dict[str, Any]:
@@ -135,10 +161,12 @@ async def measure(quick: bool) -> dict[str, Any]:
     rounds, part = (3, 4) if quick else (ROUNDS, 1)
     levels: dict[int, list[Cost]] = {level: [] for level in LEVELS}
     costs: dict[str, list[Cost]] = {kind: [] for kind in ("plain", *ADDED_REACH)}
+    references: list[Cost] = []
     async with fresh_server() as (url, connection):
         bench = Round(url, connection)
         await bench.run(bench.plain, AT, 500)  # imports, functions
         for _ in range(rounds):
+            references.append(await bench.reference())
             for level, (jobs, _) in LEVELS.items():
                 levels[level].append(await bench.run(bench.plain, level, jobs // part))
             for kind, samples in costs.items():
@@ -150,6 +178,7 @@ async def measure(quick: bool) -> dict[str, Any]:
         "server_us": {level: median(samples, "server") for level, samples in levels.items()},
         "client_us": {level: median(samples, "client") for level, samples in levels.items()},
         "added_us": {kind: round(server[kind] - base[kind], 1) for kind in ADDED_REACH},
+        "reference_us": {side: median(references, side) for side in ("server", "client")},
         "reach": {
             "server_us": {level: reach for level, (_, reach) in LEVELS.items()},
             "client_us": CLIENT_REACH,
