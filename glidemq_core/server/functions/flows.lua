@@ -72,7 +72,7 @@ function flows.child_done(P, parent, member)
   return "counted"
 end
 
-local AT_ONCE = 500 -- parents that the call which completes a child tells itself
+local AT_ONCE = 200 -- parents that the call which completes a child tells itself
 
 -- Tell every parent of a completed child: those within reach at once, the others, those that refuse, and those of very
 -- many through the outbox, which the worker empties queue by queue (child_done may repeat). `in_dag`: a parents set exists.
