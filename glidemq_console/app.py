@@ -21,6 +21,7 @@ from .actions.protocols import PageName
 from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
+from .model.memory import Memory
 from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
 from .model.trouble import TroubleWords, news
@@ -28,6 +29,7 @@ from .model.typed import TypedLines
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
 from .runtime.navigation import Navigation
+from .runtime.remembering import EVERY_S, Remembering
 from .runtime.resilient_app import ResilientApp
 from .runtime.type_ahead import TypeAhead
 from .screens.frame import ConsoleScreen, is_too_small
@@ -95,8 +97,7 @@ class ConsoleApp(ResilientApp):
         self.trouble_words = TroubleWords()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
-        #: Scopes of the screens that were visited.
-        self._visited: set[str] = set()
+        self._remembering = Remembering(config, self.typed_lines, lambda: self.current_mode)
         self._navigation = Navigation(self, self._arrived)
         self._typed_ahead = TypeAhead(self)
         self._ascii_filter = ascii_filter(config.ascii_glyphs)
@@ -118,19 +119,28 @@ class ConsoleApp(ResilientApp):
 
     def on_mount(self) -> None:
         names = [spec.name for spec in SCREENS]
-        start = self.config.screen if self.config.screen in names else names[0]
+        wanted = self.config.screen or self.memory.screen
+        start = wanted if wanted in names else names[0]
         self.switch_mode(start)
         if start == "jobs" and self.config.queues:
             self.call_after_refresh(self.go, "jobs", self.config.queues[0])
         # The client library is heavy: what is on screen first must not wait for it.
         self.call_after_refresh(self._start)
-        for note in (self._theme_note, *self._themes.problems):
+        for note in (self._theme_note, *self._themes.problems, self._remembering.told):
             if note:
                 self.call_after_refresh(self.show_message, note, "warning")
 
     def _start(self) -> None:
         self.run_worker(self.feed.run(self._publish), name="feed", group="feed", exclusive=True)
         self.set_interval(1.0, self._second)
+        self.set_interval(EVERY_S, self._remember)
+
+    async def _remember(self) -> None:
+        if (told := await self._remembering.write()) is not None:
+            self.show_message(told, "warning")
+
+    def on_unmount(self) -> None:
+        self._remembering.finish()
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.post_message(SnapshotReady(snapshot))
@@ -257,9 +267,11 @@ class ConsoleApp(ResilientApp):
         return self._navigation.is_going
 
     def first_visit(self, scope: str) -> bool:
-        is_new = scope not in self._visited
-        self._visited.add(scope)
-        return is_new
+        return self._remembering.first_visit(scope)
+
+    @property
+    def memory(self) -> Memory:
+        return self._remembering.memory
 
     @property
     def crumbs(self) -> Sequence[str]:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def pytest_configure() -> None:
     # Processes that run tests in parallel are told the size of a terminal; programs under test have their own.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # What consoles in processes of their own remember belongs into no home and is nobody else's.
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="glidemq-state-")
 
 
 #: Rooms whose tests take longest, first: at the end every process shall have something short to do.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..config.console import ConsoleConfig
     from ..feed.protocol import Feed
+    from ..model.memory import Memory
     from ..model.messages import MessageLog
     from ..model.trouble import TroubleWords
     from ..model.typed import TypedLines
@@ -65,8 +66,12 @@ class Console(Protocol):
     def go(self, name: str, target: object = None) -> None:
         """Go to a screen, and there to a queue, a job or what else it shows."""
 
+    @property
+    def memory(self) -> Memory:
+        """What is remembered of this profile from one run to the next."""
+
     def first_visit(self, scope: str) -> bool:
-        """Tell whether a screen is visited for the first time, and take note of it."""
+        """Tell whether a screen is visited for the first time that is remembered, and take note of it."""
 
     @property
     def crumbs(self) -> Sequence[str]:

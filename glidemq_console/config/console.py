@@ -32,7 +32,8 @@ class ConsoleConfig:
     queues: tuple[str, ...] = ()
     #: Whether those are all that is shown, as for queues named on the command line.
     only_queues: bool = False
-    screen: str = "queues"
+    #: Name of the first screen; None is the one that was on top last, else the first of all.
+    screen: str | None = None
     refresh_ms: int = 1_000
     #: Pause between two searches for new queues.
     rescan_ms: int = 60_000
@@ -51,6 +52,8 @@ class ConsoleConfig:
     user: str = field(default_factory=getpass.getuser)
     #: Further keywords of `glidemq_core.connect` (password_file, insecure, ...).
     connect_options: Mapping[str, Any] = field(default_factory=dict)
+    #: Where it is remembered how the console was looked at; None remembers nothing.
+    state_path: Path | None = None
     #: Where defects are written; None is the platform's place.
     log_path: Path | None = None
     clock: Callable[[], int] = system_clock

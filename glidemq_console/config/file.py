@@ -12,6 +12,7 @@ from typing import Any
 
 from ..terminal.notices import CHOICES
 from ..text.parse import parse_duration
+from .private_file import replace_private
 
 #: What one may set at the top level and in each `[profiles.NAME]`, with the type of its value.
 KEYS: Mapping[str, type] = {
@@ -187,19 +188,8 @@ def create(path: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace the file in one step, where a link points to too; only its owner may read it."""
-    path = path.resolve()
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "w", encoding="utf-8", newline="", opener=_private) as file:
-            file.write(text)
-        os.replace(new, path)
+        replace_private(path, text)
     except (OSError, UnicodeEncodeError) as error:
-        new.unlink(missing_ok=True)
         reason = "not UTF-8 text" if isinstance(error, UnicodeError) else error.strerror
         raise ConfigError(f"cannot write config file {path}: {reason}") from None
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 #: Lines that are kept of each kind.
 MOST = 200
 
 
 class TypedLines:
-    """What was typed before, by the mark it was typed after; gone at the end of the session."""
+    """What was typed before, by the mark it was typed after."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[str]] = {}
@@ -45,6 +47,14 @@ class TypedLines:
             self._at = at if at >= 0 else None
         self._shown = self._draft if self._at is None else lines[-1 - self._at]
         return self._shown
+
+    def restore(self, mark: str, lines: Sequence[str]) -> None:
+        """Take what was typed in another session, the latest last."""
+        self._lines[mark] = list(lines)[-MOST:]
+
+    def entered(self, mark: str) -> Sequence[str]:
+        """Return what was typed after a mark, the latest last."""
+        return self._lines.get(mark, ())
 
     def keep(self, text: str) -> None:
         """Remember a line that was entered, once."""

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from ..actions.base import Context
 from ..actions.protocols import Console, Page
 from ..model.held import with_lists_of
+from ..model.memory import Kept
 from ..model.snapshot import Interests, Snapshot
 from ..text import format as fmt
 from ..widgets.styled import Parts
@@ -70,6 +71,13 @@ class BlankScreen(Screen[None]):
     def spot(self) -> object:
         """What `open` shows again when one comes back; None where there is nothing to open."""
         return None
+
+    def kept(self) -> Kept:
+        """What it shows again in the next run: how it is looked at, never what is seen."""
+        return {}
+
+    def recall(self, kept: Kept) -> None:
+        """Take what `kept` gave in another run; what it does not know is left out."""
 
     def crumb(self) -> str:
         """Its word in the breadcrumb, safe to draw."""

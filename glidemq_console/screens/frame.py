@@ -104,6 +104,7 @@ class ConsoleScreen(BlankScreen):
             self.console.report_defect(error, f"handling {type(message).__name__} on {self.SCOPE}")
 
     def on_mount(self) -> None:
+        self.recall(self.console.memory.screens.get(self.SCOPE, {}))
         self.focus_main()
 
     def on_screen_resume(self) -> None:
@@ -139,6 +140,8 @@ class ConsoleScreen(BlankScreen):
             self.console.report_defect(error, f"drawing {self.SCOPE}")
         else:
             self._is_undrawn = False
+            if not self.IS_PAGE:
+                self.console.memory.keep(self.SCOPE, self.kept())
 
     def _show(self, snapshot: Snapshot) -> None:
         now, config = self.console.now_ms(), self.console.config

@@ -26,14 +26,14 @@ def console(
     names: options.Queues = None,
     queue: options.QueueOption = None,
     screen: Annotated[
-        str,
+        str | None,
         option(
             "--screen",
             "NAME",
-            "First screen: queues, jobs, streams, approvals, flows, limits, workers, failures, "
+            "First screen (the latest one): queues, jobs, streams, approvals, flows, limits, workers, failures, "
             "schedules, events, cost or letters.",
         ),
-    ] = "queues",
+    ] = None,
     refresh: Annotated[
         int | None, option("--refresh", "DUR", "Between two looks (1s).", positive_duration)
     ] = None,
@@ -64,7 +64,9 @@ def console(
     from glidemq_console.screens.table import SCREENS
 
     known = [spec.name for spec in SCREENS]
-    require(screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}")
+    require(
+        screen is None or screen in known, f"--screen '{screen}' is unknown: use one of {', '.join(known)}"
+    )
     _check_theme(config.theme)
     return run_console(ConsoleApp(config, gc_tuning))
 
@@ -86,7 +88,7 @@ def _check_theme(name: str | None) -> None:
 def console_config(
     session: Session,
     queues: tuple[str, ...],
-    screen: str,
+    screen: str | None,
     refresh_ms: int | None,
     theme: str | None,
     *,
@@ -95,6 +97,7 @@ def console_config(
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
     from glidemq_console.config.console import ConsoleConfig
+    from glidemq_console.config.state import state_path
     from glidemq_core.server.url import EMBEDDED, settings
 
     chosen = session.settings
@@ -119,6 +122,7 @@ def console_config(
         read_only=chosen.read_only,
         user=chosen.user,
         connect_options=session.connect_options(),
+        state_path=state_path(),
     )
 
 

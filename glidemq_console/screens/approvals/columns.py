@@ -66,3 +66,9 @@ COLUMNS = (
     Of("waits", "WAITS", 7, waited, lambda line: line.one.suspended_at, rises=True, right=True, leaves=3),
     Of("cost", "COST", 7, cost, lambda line: spent(line) or 0.0, right=True, leaves=1),
 )
+#: Columns that sort: what the head calls the order, and what is said of it.
+SORTS = {
+    "in": ("deadline", "soonest deadline first"),
+    "waits": ("waiting", "longest wait first"),
+    "cost": ("cost", "dearest first"),
+}

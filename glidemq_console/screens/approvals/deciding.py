@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from ...actions.base import Unchanged
 from ...model.approvals import Listed, Opened, Seen
 from ...model.decisions import DONE, Pending, Verb, name_of
+from ...model.memory import Kept
 from ...text import format as fmt
 from ...widgets.dialogs.dialog import PromptDialog
 from ...widgets.payload.payload_view import PayloadCard
 from ..lists.list_screen import ListScreen
 from .card import Review
-from .columns import ApprovalLine
+from .columns import COLUMNS, SORTS, ApprovalLine
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -36,6 +37,7 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         self._marked: dict[JobRef, Approval] = {}
         self._comments: dict[JobRef, str] = {}
         self._moved_at = 0.0
+        self._sorted_by = COLUMNS[0]
 
     @property
     def review(self) -> Review:
@@ -44,6 +46,17 @@ class DecidingScreen(ListScreen[ApprovalLine]):
     @property
     def payload(self) -> PayloadCard:
         return self.review.payload
+
+    # --- what is remembered ---
+
+    def kept(self) -> Kept:
+        kept: dict[str, str | bool] = {"filter": self._listed.filter}
+        return kept if self._sorted_by is COLUMNS[0] else {**kept, "sort": self._sorted_by.key}
+
+    def recall(self, kept: Kept) -> None:
+        if (key := kept.get("sort")) in SORTS:
+            self._sorted_by = next(column for column in COLUMNS if column.key == key)
+        self._listed.filter = str(kept.get("filter", ""))
 
     # --- what a decision is bound to ---
 

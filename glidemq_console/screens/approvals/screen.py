@@ -28,7 +28,7 @@ from ..page_screen import no_sibling
 from ..registry import bindings
 from . import text as say
 from .card import Review
-from .columns import COLUMNS, ApprovalLine
+from .columns import COLUMNS, SORTS, ApprovalLine
 from .deciding import DecidingScreen
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 
 #: From this height on the buttons have air round them.
 TALL_HEIGHT = 36
-#: Columns that sort: what the head calls the order, and what is said of it.
-SORTS = {
-    "in": ("deadline", "soonest deadline first"),
-    "waits": ("waiting", "longest wait first"),
-    "cost": ("cost", "dearest first"),
-}
 
 
 class ApprovalsScreen(DecidingScreen):
@@ -74,7 +68,6 @@ class ApprovalsScreen(DecidingScreen):
         super().__init__()
         #: What is being read whole: a refresh meanwhile does not begin anew.
         self._reads: Approval | None = None
-        self._sorted_by = COLUMNS[0]
 
     def body(self) -> ComposeResult:
         yield StatusLine(id="inbox-head")

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 
 from ...actions.jobs.control import JobListContext
 from ...feed.readers.job_pages import OF_EACH
+from ...model.memory import Kept
 from ...model.snapshot import (
     Interests,
     JobList,
@@ -87,6 +88,8 @@ class JobsScreen(ListScreen["JobRow"]):
         super().__init__()
         self._query: JobsQuery | None = None
         self._shown: JobList | None = None
+        #: What was remembered for the first list: what it finds, and its order.
+        self._first: tuple[str | None, bool | None] = None, None
 
     def body(self) -> ComposeResult:
         yield TabBar(one_by_one=True, id="states")
@@ -143,6 +146,16 @@ class JobsScreen(ListScreen["JobRow"]):
     def spot(self) -> object:
         return self._query
 
+    def kept(self) -> Kept:
+        if self._query is None:
+            return self.console.memory.screens.get(self.SCOPE, {})
+        kept: dict[str, str | bool] = {"filter": self.filter_text}
+        return kept if self._query.newest is None else {**kept, "newest": self._query.newest}
+
+    def recall(self, kept: Kept) -> None:
+        newest, find = kept.get("newest"), str(kept.get("filter", ""))
+        self._first = find or None, newest if isinstance(newest, bool) else None
+
     def crumb(self) -> str:
         return short(self._query.queue, 40) if self._query is not None else self.TAB
 
@@ -175,7 +188,8 @@ class JobsScreen(ListScreen["JobRow"]):
                 self.lines.set_empty([[], [Styled("No queue is known yet, so there are no jobs.")]])
                 return
             chosen = self._first_queue(snapshot)
-            self._query = JobsQuery(queue=chosen, state=self._first_state(chosen))
+            find, newest = self._first
+            self._query = JobsQuery(queue=chosen, state=self._first_state(chosen), find=find, newest=newest)
             self.console.set_interests()
         self._draw_states(snapshot, self._query)
         listing = snapshot.jobs

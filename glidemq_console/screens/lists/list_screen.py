@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual.widget import Widget
 
+from ...model.memory import Kept
 from ...model.snapshot import Snapshot, Sorting, index_of_key, matching
-from ...widgets.lists.columns import Column, Row, row_of, sort_items
+from ...widgets.lists.columns import Column, Row, row_of, sort_items, sortable
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.styled import Parts
 from ..frame import ConsoleScreen
@@ -162,6 +163,24 @@ class ItemListScreen(ListScreen[T]):
         self.show(self.snapshot)
         self.console.set_interests()
 
+    # --- what is remembered --------------------------------------------------------------------------------
+
+    def kept(self) -> Kept:
+        kept: dict[str, str | bool] = {"filter": self.filter_text}
+        if self._sorting is not None and self._sorting != self.FIRST:
+            kept |= {"sort": self._sorting.column, "descending": self._sorting.descending}
+        if self.has_class("-zoomed"):
+            kept["detail"] = True
+        return kept
+
+    def recall(self, kept: Kept) -> None:
+        column = kept.get("sort")
+        if self._sorting is not None and column in sortable(self.COLUMNS):
+            self._sorting = Sorting(str(column), kept.get("descending") is True)
+        self.set_class(kept.get("detail") is True, "-zoomed")
+        if text := kept.get("filter"):
+            self.set_filter(str(text))
+
     # --- filter and order ----------------------------------------------------------------------------------
 
     def leave(self) -> bool:
@@ -183,10 +202,9 @@ class ItemListScreen(ListScreen[T]):
 
     def sort_next(self) -> str:
         """Sort by the next column that sorts; return what to show."""
-        columns = [column for column in self.COLUMNS if column.sort_key is not None]
-        names = [column.key for column in columns]
+        names = sortable(self.COLUMNS)
         at = names.index(self._sorting.column) + 1 if self._sorting is not None else 0
-        return self._sort_by(columns[at % len(columns)])
+        return self._sort_by(self._column(names[at % len(names)]))
 
     def sort_reverse(self) -> str:
         """Turn the order round; return what to show."""

@@ -89,6 +89,11 @@ def sort_items(items: Iterable[T], column: Column[T], *, descending: bool) -> li
     return [item for _, item in known] + [item for value, item in valued if value is None]
 
 
+def sortable(columns: Iterable[Column[Any]]) -> list[str]:
+    """Return the keys of the columns that sort."""
+    return [column.key for column in columns if column.sort_key is not None]
+
+
 def arrange(columns: Sequence[Column[Any]], width: int) -> list[tuple[Column[Any], int]]:
     """Return the columns that fit into `width` cells, with their widths."""
     kept = list(columns)
