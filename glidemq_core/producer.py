@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, Unpack, overload
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from .jobs import add
 from .jobs.add import OnDuplicate
+from .jobs.adding.around import Snapshot
+from .jobs.snapshot import JobSnapshot
 from .options.job import JobKeywords, JobOptions, NewJob, PlainKeywords, job_options
 from .options.worker import QueueKeywords, QueueOptions, override_options
 from .server.connection import Connection
 from .server.context import QueueBase
 from .wire.serializer import JSON_SERIALIZER
+
+AddedT = TypeVar("AddedT")
 
 
 class AddingQueue(QueueBase):
@@ -28,6 +33,40 @@ class AddingQueue(QueueBase):
         self._options = override_options(QueueOptions, options, keywords)
         serializer = self._options.serializer or JSON_SERIALIZER
         super().__init__(name, connection, prefix=self._options.prefix, serializer=serializer)
+
+    async def _add(
+        self,
+        name: str,
+        data: Any,
+        options: JobOptions,
+        *,
+        cross_slot: bool,
+        on_duplicate: OnDuplicate,
+    ) -> Snapshot | None:
+        return await add.add_job(
+            await self.context(),
+            name,
+            data,
+            options,
+            self._options,
+            cross_slot=cross_slot,
+            on_duplicate=on_duplicate,
+        )
+
+    async def _add_each(
+        self,
+        jobs: Iterable[NewJob],
+        shown: Callable[[Snapshot], AddedT],
+        *,
+        cross_slot: bool,
+        on_duplicate: OnDuplicate,
+    ) -> list[AddedT | None]:
+        results = await add.add_each(
+            await self.context(), jobs, self._options, cross_slot=cross_slot, on_duplicate=on_duplicate
+        )
+        outcomes = [shown(result) if isinstance(result, JobSnapshot) else result for result in results]
+        add.raise_refused(outcomes)
+        return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 class Producer(AddingQueue):
@@ -103,24 +142,17 @@ class Producer(AddingQueue):
         Raises: as `Queue.add`.
         """
         chosen = job_options(options, keywords)
-        job = await add.add_job(
-            await self.context(),
-            name,
-            data,
-            chosen,
-            self._options,
-            cross_slot=cross_slot,
-            on_duplicate=on_duplicate,
-        )
+        job = await self._add(name, data, chosen, cross_slot=cross_slot, on_duplicate=on_duplicate)
         return None if job is None else job.id
 
-    async def add_bulk(self, jobs: Iterable[NewJob], *, cross_slot: bool = False) -> list[str | None]:
+    async def add_bulk(
+        self, jobs: Iterable[NewJob], *, cross_slot: bool = False, on_duplicate: OnDuplicate = "skip"
+    ) -> list[str | None]:
         """Add many jobs with one timestamp, few round trips; one id a job, None for a skipped one, in order.
+
+        `cross_slot` and `on_duplicate` as in `Queue.add_bulk`.
 
         Raises: BulkError when some were refused; its `results` hold an id, None or the error for each. Jobs that were
         not refused are stored all the same.
         """
-        results = await add.add_each(await self.context(), jobs, self._options, cross_slot=cross_slot)
-        ids = [one if one is None or isinstance(one, BaseException) else one.id for one in results]
-        add.raise_refused(ids)
-        return [job_id for job_id in ids if not isinstance(job_id, BaseException)]
+        return await self._add_each(jobs, attrgetter("id"), cross_slot=cross_slot, on_duplicate=on_duplicate)

@@ -14,7 +14,7 @@ from .ai.usage import ledger, summary
 from .flows import budgets, repair
 from .flows.usage import get_flow_usage
 from .job import Job
-from .jobs import add, admin, audit, control, counts, read, wait
+from .jobs import admin, audit, control, counts, read, wait
 from .jobs.add import OnDuplicate
 from .jobs.adding.links import OLD_ENOUGH_MS
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
@@ -145,15 +145,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
             QueueNotFoundError for a parent in a queue that does not exist.
         """
         chosen = job_options(options, keywords)
-        added = await add.add_job(
-            await self.context(),
-            name,
-            data,
-            chosen,
-            self._options,
-            cross_slot=cross_slot,
-            on_duplicate=on_duplicate,
-        )
+        added = await self._add(name, data, chosen, cross_slot=cross_slot, on_duplicate=on_duplicate)
         return None if added is None else Job.of(added)
 
     async def add_and_wait(
@@ -187,19 +179,20 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         return result
 
     async def add_bulk(
-        self, jobs: Iterable[NewJob], *, cross_slot: bool = False
+        self, jobs: Iterable[NewJob], *, cross_slot: bool = False, on_duplicate: OnDuplicate = "skip"
     ) -> list[Job[DataT, ResultT]]:
         """Add many jobs with one timestamp, few round trips; skipped ones (deduplicated, id taken) are left out.
 
-        `cross_slot` as in `add`.
-
+        Args:
+            cross_slot: as in `add`.
+            on_duplicate: `skip` leaves them out, `raise` raises BulkError with a DuplicateJobError for each.
         Raises: BulkError when some were refused; its `results` hold a Job, None or the error for each, in order.
-        Jobs that were not refused are stored all the same.
+            Jobs that were not refused are stored all the same. InvalidOptionError for another `on_duplicate`.
         """
-        results = await add.add_each(await self.context(), jobs, self._options, cross_slot=cross_slot)
-        outcomes = [Job.of(result) if isinstance(result, JobSnapshot) else result for result in results]
-        add.raise_refused(outcomes)
-        return [outcome for outcome in outcomes if isinstance(outcome, Job)]
+        added: list[Job[DataT, ResultT] | None] = await self._add_each(
+            jobs, Job.of, cross_slot=cross_slot, on_duplicate=on_duplicate
+        )
+        return [job for job in added if job is not None]
 
     # Reading jobs ------------------------------------------------------------------------------------------
 

@@ -112,8 +112,39 @@ async def add_each(
     settings: QueueOptions = _DEFAULTS,
     *,
     cross_slot: bool = False,
+    on_duplicate: OnDuplicate = "skip",
 ) -> list[Outcome]:
-    """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order."""
+    """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order.
+
+    With `on_duplicate="raise"` there is a DuplicateJobError in the place of None.
+    """
+    _check(on_duplicate)
+    if on_duplicate == "skip":
+        return await _add_or_skip(context, jobs, settings, cross_slot=cross_slot)
+    wanted = list(jobs)
+    results = await _add_or_skip(context, wanted, settings, cross_slot=cross_slot)
+    return [
+        _duplicate(context, job.options) if result is None else result
+        for job, result in zip(wanted, results, strict=True)
+    ]
+
+
+def _check(on_duplicate: OnDuplicate) -> None:
+    if on_duplicate not in ("skip", "raise"):
+        refuse("on_duplicate", on_duplicate, "skip or raise")
+
+
+def _duplicate(context: QueueContext, options: JobOptions | None) -> DuplicateJobError:
+    return DuplicateJobError(
+        "the job was not added: there is one of the same custom or deduplication id",
+        queue=context.queue,
+        job_id=(options.job_id if options else None) or "",
+    )
+
+
+async def _add_or_skip(
+    context: QueueContext, jobs: Iterable[NewJob], settings: QueueOptions, *, cross_slot: bool
+) -> list[Outcome]:
     now_ms = context.now_ms()
     middleware = everywhere(settings.middleware)
     if not middleware:
@@ -203,8 +234,7 @@ async def add_job(
     on_duplicate: OnDuplicate = "skip",
 ) -> Snapshot | None:
     """Add one job; see `Queue.add`."""
-    if on_duplicate not in ("skip", "raise"):
-        refuse("on_duplicate", on_duplicate, "skip or raise")
+    _check(on_duplicate)
     middleware = everywhere(settings.middleware)
     if middleware:
         added = await add_through(
@@ -215,11 +245,7 @@ async def add_job(
     else:
         added = await _add(context, name, data, options, settings, cross_slot)
     if added is None and on_duplicate == "raise":
-        raise DuplicateJobError(
-            "the job was not added: there is one of the same custom or deduplication id",
-            queue=context.queue,
-            job_id=options.job_id or "",
-        )
+        raise _duplicate(context, options)
     return added
 
 
