@@ -50,7 +50,7 @@ from glidemq_core.server.context import LazyConnection
 from .events import follow_events, read_recent_events
 from .jobs.detail import find_job, read_job
 from .jobs.failures import members_of, read_failures
-from .jobs.filter import JobFilter
+from .jobs.filtering.filter import JobFilter
 from .jobs.letters import read_letters
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows

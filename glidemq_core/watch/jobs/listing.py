@@ -16,7 +16,7 @@ from glidemq_core.reading.scan import scan_step
 from glidemq_core.records import JobPage, JobRow
 from glidemq_core.wire.replies import integer
 
-from .filter import EVERY_JOB, JobFilter
+from .filtering.filter import EVERY_JOB, JobFilter
 from .rows import job_rows
 from .sources import Candidate, IdSource, Order, Position
 from .states import SCAN_AGAIN_S, SCAN_STEPS, STALLED, Scanned, find_sources

@@ -1,0 +1,1 @@
+"""Filters of lists of jobs, and scans for the jobs that one takes."""
