@@ -73,7 +73,7 @@ _HOMES = {
     "errors": """
         AuditError AuthenticationError BatchError BudgetExceededError BudgetNotFoundError BulkError CallTimeoutError
         ClosedError CostExceedsCapacityError CycleError DelayedError DuplicateJobError EmbeddedServerError
-        FlowDefinitionError GlideMQError GroupRateLimitError IndexNotFoundError InvalidOptionError
+        FilterSyntaxError FlowDefinitionError GlideMQError GroupRateLimitError IndexNotFoundError InvalidOptionError
         JobControl JobFailedError JobLostError JobNotFoundError JobRevokedError JobStateError
         JobTimeoutError LockBusyError PayloadTooLargeError PermissionDeniedError QueueBusyError
         QueueNotFoundError RateLimitError SchedulerNotFoundError SerializationError ServerError ServerUnavailableError

@@ -80,6 +80,13 @@ class InvalidOptionError(GlideMQError, ValueError):
     allowed: str
 
 
+class FilterSyntaxError(InvalidOptionError):
+    """A text is no filter. `problem` says why and what would be one, `at` where, in characters from 0."""
+
+    problem: str
+    at: int
+
+
 class PayloadTooLargeError(InvalidOptionError):
     """Larger than the wire allows."""
 

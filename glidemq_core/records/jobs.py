@@ -124,12 +124,16 @@ class JobDetail(JobRow):
 
 @answer
 class JobPage:
-    """A page of jobs; `next` is the cursor of the following one, None at the end."""
+    """A page of jobs; `next` is the cursor of the following one, None at the end.
+
+    `looked` jobs were looked at for it, of the `total` that the states hold which can match.
+    """
 
     rows: tuple[JobRow, ...]
     next: str | None
     total: int | None
     at: datetime
+    looked: int = 0
 
 
 @answer

@@ -10,6 +10,7 @@ from typing import Any, Self
 from glidemq_core.ai.streams.chunks import stream
 from glidemq_core.ai.usage.ledger import get_ledger
 from glidemq_core.ai.usage.summary import get_usage_summary
+from glidemq_core.filters.jobs import JobExpression, parse_job_filter
 from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, one_of, queue_name, refuse, some_text, to_ms, whole
@@ -51,6 +52,7 @@ from .events import follow_events, read_recent_events
 from .jobs.detail import find_job, read_job
 from .jobs.failures import members_of, read_failures
 from .jobs.filtering.filter import JobFilter
+from .jobs.filtering.scan import JobScan, scan_jobs
 from .jobs.letters import read_letters
 from .jobs.listing import list_jobs
 from .jobs.rows import have_streamed, read_rows
@@ -148,6 +150,7 @@ class Watch:
         name: str | None = None,
         data: Mapping[str, Any] | None = None,
         find: str | None = None,
+        where: str | JobExpression | None = None,
     ) -> JobPage:
         """List jobs of a state without payloads; without a state up to `limit` of each.
 
@@ -158,9 +161,10 @@ class Watch:
             name: only jobs of exactly this name.
             data: only jobs whose payload has these top-level values (payloads over 64 KiB are not searched).
             find: only jobs whose id, name, model, error or reason of suspension contains this, whatever the case.
+            where: only jobs that this filter takes, see `docs/filters.md`.
 
-        With a filter a page examines a thousand jobs at most: it may be short and still have a `next`.
-        `total` counts the state without the filter; None where that is expensive.
+        With a filter a page examines a thousand jobs at most: it may be short and still have a `next`. `looked` says
+        how many it examined. `total` counts the state without the filter; None where that is expensive.
 
         Raises InvalidOptionError.
         """
@@ -173,8 +177,46 @@ class Watch:
             limit=limit,
             cursor=cursor,
             newest=newest,
-            wanted=JobFilter(name=name, data=data, find=find),
+            wanted=JobFilter(name=name, data=data, find=find, where=_expression(where)),
         )
+
+    async def scan_jobs(
+        self,
+        queue: str,
+        where: str | JobExpression,
+        *,
+        state: str | None = None,
+        newest: bool | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+        most: int | None = None,
+        pages_per_s: float | None = None,
+        name: str | None = None,
+    ) -> AsyncIterator[JobPage]:
+        """Go through all jobs of a queue for those that a filter takes; read 500 at a time, small fields only.
+
+        Each page holds what matched among the jobs that it looked at (`looked`, of `total`), and `next` where a later
+        scan with the same arguments goes on, None at the end. A job that moves meanwhile may come twice or not at all.
+
+        Args:
+            where: see `docs/filters.md`; states that it names, and ages where a set is scored by time, select on the
+                server.
+            state: only jobs of this state; without it the states follow one another, work first, then what is done.
+            newest: order within a state; by default that of `jobs`.
+            cursor: `next` of the page to go on after.
+            limit: jobs that match, at most.
+            most: jobs that are looked at, at most.
+            pages_per_s: pages a second at most.
+            name: only jobs of exactly this name.
+
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        wanted = JobFilter(name=name, where=_expression(where))
+        chosen = queue_name(queue, "queue")
+        scan = JobScan(session.reader, session.scanned, chosen, state, wanted, newest=newest, cursor=cursor)
+        async for page in scan_jobs(scan, limit=limit, most=most, pages_per_s=pages_per_s):
+            yield page
 
     async def job(self, queue: str, job_id: JobIdLike, *, payload_limit: int = 65_536) -> JobDetail | None:
         """Read everything about one job; None if there is no such job.
@@ -461,3 +503,8 @@ class Watch:
     def stats(self) -> WatchStats:
         """What this connection costs the server: commands a second over ten seconds, latest round trip."""
         return WatchStats() if self._session is None else self._session.stats()
+
+
+def _expression(where: str | JobExpression | None) -> JobExpression | None:
+    """Read a filter that is given as text. Raises FilterSyntaxError."""
+    return parse_job_filter(where) if isinstance(where, str) else where

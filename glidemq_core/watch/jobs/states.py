@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from glidemq_core.filters.jobs import STALLED
 from glidemq_core.reading.counts import priority_bands
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, list_runs, longest_running, pick_list_runs
@@ -16,13 +17,12 @@ from glidemq_core.wire.replies import failed, integer, pairs, text
 
 from .sources import IdSource, Order, from_list, from_sorted_set, from_stream, in_order
 
-STALLED = "stalled"
-"""What active jobs are listed by whose heartbeat is overdue: no state on the wire."""
-
 #: Ordering keys whose parked jobs are listed.
 _GROUPS = 200
 #: Running jobs from lists that are listed, and running jobs whose heartbeat is checked.
 _RUNNING = 1_000
+#: States whose sets are scored by when a job ended, which is after it was made.
+_SCORED_BY_END = ("completed", "failed")
 #: Steps of one search for running jobs of Node workers, and how long its answer stands, s.
 SCAN_STEPS = 10
 SCAN_AGAIN_S = 30.0
@@ -46,8 +46,15 @@ class Found:
     total: int | None
 
 
-async def find_sources(reader: Reader, scanned: Scanned, queue: str, state: str, newest: bool) -> Found:
-    """Find the sources of a state, in the order that is asked for."""
+async def find_sources(
+    reader: Reader, scanned: Scanned, queue: str, state: str, newest: bool, since_ms: int | None = None
+) -> Found:
+    """Find the sources of a state, in the order that is asked for.
+
+    Args:
+        since_ms: only jobs made since then, epoch ms, are wanted: where a set is scored by when its jobs ended, those
+            that ended before are not looked at.
+    """
     if state == "waiting":
         return await _waiting(reader, queue, newest)
     if state == "active":
@@ -59,8 +66,10 @@ async def find_sources(reader: Reader, scanned: Scanned, queue: str, state: str,
     if state == "group-waiting":
         return await _parked(reader, queue, newest)
     key = f"{reader.keys(queue).root}:{state}"
-    total = await reader.read_one("ZCARD", key)
-    return Found({"z": from_sorted_set(reader, key, newest)}, None if failed(total) else integer(total))
+    low = since_ms if since_ms is not None and state in _SCORED_BY_END else "-inf"
+    total = await reader.read_one("ZCOUNT", key, low, "+inf")
+    sources = {"z": from_sorted_set(reader, key, newest, low)}
+    return Found(sources, None if failed(total) else integer(total))
 
 
 async def _waiting(reader: Reader, queue: str, newest: bool) -> Found:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, cast
 
+from glidemq_core.filters.jobs import STALLED, JobExpression
+from glidemq_core.filters.language import PayloadTerm
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records import JobRow
+from glidemq_core.records.outcomes import JobState
 from glidemq_core.wire.payload import decode_data
 from glidemq_core.wire.replies import failed, integer
 from glidemq_core.wire.serializer import JSON_SERIALIZER
@@ -15,6 +19,10 @@ from glidemq_core.wire.strict_json import has_values
 
 #: Payloads over so many bytes are not searched.
 DATA_BYTES = 65_536
+#: Bytes of payloads that are asked for in one go.
+_AT_ONCE = 4_194_304
+#: What the clocks of those who add jobs, run them and read them may differ by, ms.
+_CLOCKS_MS = 60_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,35 +36,88 @@ class JobFilter:
     #: Text in its id, name, model, error or reason of suspension, whatever the case.
     find: str | None = None
 
+    #: A filter as people type it.
+    where: JobExpression | None = None
+
     @property
     def has_conditions(self) -> bool:
         """Whether there is any condition."""
-        return self.name is not None or bool(self.data) or bool(self.find)
+        by_words = self.where is not None and self.where.has_conditions
+        return self.name is not None or bool(self.data) or bool(self.find) or by_words
 
-    def fits(self, row: JobRow) -> bool:
-        """Tell whether a job meets all conditions but those of its payload."""
+    def may_be_in(self, state: str) -> bool:
+        """Tell whether jobs that a list of a state shows can meet the conditions."""
+        states = self.where.states if self.where is not None else None
+        if states is None or state in states:
+            return True
+        # Stalled jobs are active ones.
+        return bool(states) and state in ("active", STALLED) and not states.isdisjoint(("active", STALLED))
+
+    def since_ms(self, now_ms: int) -> int | None:
+        """Return the moment, epoch ms, since when jobs that match were made; None for any time.
+
+        Clocks differ: what was made a little before may match too.
+        """
+        youngest_ms = self.where.youngest_ms if self.where is not None else None
+        return None if youngest_ms is None else max(0, now_ms - int(youngest_ms) - _CLOCKS_MS)
+
+    def fits(self, row: JobRow, now: datetime, state: str) -> bool:
+        """Tell whether a job meets all conditions but those of its payload.
+
+        Args:
+            state: that of the list which it stands in; it may say another one of itself while it moves.
+        """
         if self.name is not None and row.name != self.name:
             return False
-        if not self.find:
+        if self.find and not self._has(row, self.find.casefold()):
+            return False
+        if self.where is None:
             return True
+        if state not in (row.state, STALLED):
+            row = replace(row, state=cast(JobState, state))
+        return self.where.fits(row, now)
+
+    @staticmethod
+    def _has(row: JobRow, text: str) -> bool:
         reason = row.suspend.reason if row.suspend is not None else None
-        text = self.find.casefold()
-        return any(
-            text in (part or "").casefold()
-            for part in (row.id, row.name, row.model, row.failed_reason, reason)
-        )
+        parts = (row.id, row.name, row.model, row.failed_reason, reason)
+        return any(text in (part or "").casefold() for part in parts)
+
+    @property
+    def payload(self) -> tuple[PayloadTerm, ...]:
+        """Return the conditions of the payload."""
+        given = tuple(PayloadTerm(key, value, False) for key, value in (self.data or {}).items())
+        return given + (self.where.payload if self.where is not None else ())
 
     async def data_of(self, reader: Reader, queue: str, ids: Sequence[str]) -> set[str]:
-        """Return the ids of jobs whose payload has the wanted values."""
-        keys, fit = reader.keys(queue), set[str]()
+        """Return the ids of jobs whose payload meets the conditions; one that is too long meets none."""
+        keys, terms, fit = reader.keys(queue), self.payload, set[str]()
         sizes = await reader.read([("HSTRLEN", keys.job(job_id), "data") for job_id in ids])
-        small = [job_id for job_id, size in zip(ids, sizes, strict=True) if integer(size) <= DATA_BYTES]
-        stored = await reader.read([("HGET", keys.job(job_id), "data") for job_id in small])
-        for job_id, value in zip(small, stored, strict=True):
-            payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
-            if has_values(payload, self.data or {}):
-                fit.add(job_id)
+        small = [
+            (job_id, integer(size))
+            for job_id, size in zip(ids, sizes, strict=True)
+            if integer(size) <= DATA_BYTES
+        ]
+        for part in _in_parts(small):
+            stored = await reader.read([("HGET", keys.job(job_id), "data") for job_id in part])
+            for job_id, value in zip(part, stored, strict=True):
+                payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
+                if all(has_values(payload, {term.key: term.value}) != term.negated for term in terms):
+                    fit.add(job_id)
         return fit
+
+
+def _in_parts(sized: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    """Split ids so that their payloads together stay small."""
+    part, size = list[str](), 0
+    for job_id, each in sized:
+        if part and size + each > _AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(job_id)
+        size += each
+    if part:
+        yield part
 
 
 EVERY_JOB = JobFilter()

@@ -1,0 +1,1 @@
+"""Tests of `glidemq_core/filters`."""
