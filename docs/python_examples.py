@@ -580,6 +580,10 @@ async def watching(watch: Watch, job: Job[Any, Any]) -> None:
     #: Watch.jobs
     page = await watch.jobs("chat", "failed", limit=50)
 
+    #: Watch.scan_jobs
+    async for page in watch.scan_jobs("chat", "state:failed error:timeout age<1d"):
+        print(f"{len(page.rows)} of {page.looked} match")
+
     #: Watch.job
     detail = await watch.job("chat", job.id, payload_limit=65_536)
 
