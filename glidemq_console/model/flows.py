@@ -110,7 +110,7 @@ def flow_state(flow: Flow, blocked: bool | None = None) -> tuple[str, str, str]:
     if blocked or (blocked is None and suspects(flow)):
         return "✗", "blocked" if blocked else "child failed", "error"
     if parked := parked_count(flow):
-        return fmt.state_look("paused").glyph, f"parked {parked}", "state-paused"
+        return fmt.state_look("parked").glyph, f"parked {parked}", "state-paused"
     if flow.counts.get("suspended"):
         return fmt.state_look("suspended").glyph, "suspended", "person"
     if flow.counts.get("active"):

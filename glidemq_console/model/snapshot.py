@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glidemq_core.records import (
         Flow,
         FlowList,
+        FlowNode,
         Inbox,
         JobDetail,
         JobRef,
@@ -314,10 +315,10 @@ def state_count(queue: QueueSnapshot, state: str | None) -> int | None:
     return count
 
 
-def shown_state(job: JobRow) -> str:
-    """The state a job is shown in: `paused` where its budget parks it, `stalled` where its worker is silent."""
+def shown_state(job: JobRow | FlowNode) -> str:
+    """The state a job is shown in: `parked` where its budget holds it, `stalled` where its worker is silent."""
     if job.parked:
-        return "paused"
+        return "parked"
     return "stalled" if job.stalled else job.state
 
 

@@ -27,7 +27,7 @@ _WORDS: Final[dict[Kind, _Word]] = {
     "stalled": _Word(fmt.state_look("stalled").glyph, "state-stalled", "stalled", "stalled"),
     "unserved": _Word("∅", "warning", "without worker", ""),
     "asked": _Word(fmt.state_look("suspended").glyph, "person", "wait", ""),
-    "parked": _Word("⊟", "state-paused", "parked", ""),
+    "parked": _Word(fmt.state_look("parked").glyph, "state-paused", "parked", ""),
     "missed": _Word("◔", "warning", "missed", ""),
     "letters": _Word("▣", "error", "dead letters", ""),
 }

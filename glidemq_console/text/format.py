@@ -23,6 +23,8 @@ DAY: Final = 24 * HOUR
 Level = Literal["ok", "warn", "high", "over", "unknown"]
 #: A point in time: as records hold it, or epoch ms.
 Instant = datetime | float
+#: Not those of the locale: the rest of the interface is English too.
+_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # noqa: SIM905
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -137,6 +139,20 @@ def moment(at: Instant | None, now: Instant, zone: tzinfo | None = None) -> str:
     if today is not None and then.date() == today.date():
         return f"{then:%H:%M:%S}"
     return f"{then:%Y-%m-%d %H:%M}"
+
+
+def stamp(at: Instant | None, now: Instant, zone: tzinfo | None = None) -> str:
+    """Return the time of day, of another day its date with the time: `14:02:11`, `1 May 14:02`, `2024-05-01`."""
+    then, today = _local(at, zone), _local(now, zone)
+    if then is None or today is None:
+        return UNKNOWN
+    if then.date() == today.date():
+        return f"{then:%H:%M:%S}"
+    return (
+        f"{then.day} {_MONTHS[then.month - 1]} {then:%H:%M}"
+        if then.year == today.year
+        else f"{then:%Y-%m-%d}"
+    )
 
 
 # --- numbers ---
@@ -322,6 +338,7 @@ STATES: Final[dict[str, StateLook]] = {
         _look("failed", "✗", "x"),
         _look("stalled", "▼", "v"),
         _look("paused", "‖", "P"),
+        StateLook(word="parked", glyph="⊟", ascii="b", style="state-paused"),
     )
 }
 _UNKNOWN_STATE: Final = StateLook(word="unknown", glyph="?", ascii="?", style="dim")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from conftest import eventually
 from kits.budget import exceeded_flow
 
+from glidemq_console.app import ConsoleApp
+from glidemq_console.feed.scripted import ScriptedFeed
+from glidemq_console.screens.jobs.columns import COLUMNS
 from glidemq_console.screens.jobs.page import JobScreen
+from glidemq_console.screens.lists.queue_list import REST_S
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
 from glidemq_console.widgets.dialogs.form import FormDialog
 from glidemq_core import FlowProducer, Job, Queue, Worker
 from glidemq_core.server.connection import Connection
 
+from .fixed import FAILED, NOW, ROWS, config, script
 from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
 
 
@@ -58,7 +65,15 @@ async def test_all_lists_every_state_but_completed_newest_first(
         screen = await on_jobs(pilot, None, 4)
 
         shown = text_on(pilot)
-        places = [shown.index(cell) for cell in ("○ 4 ", "▲ 3 ", "◷ 2 ", "✗ 1     ")]
+        places = [
+            shown.index(cell)
+            for cell in (
+                "4           ○ waiting",
+                "3           ▲ prioritized",
+                "2           ◷ delayed",
+                "1           ✗ failed",
+            )
+        ]
         assert places == sorted(places)
         assert "all 4" in shown
         # What has a priority is not told to be delayed as well, though the wire counts it there.
@@ -123,3 +138,76 @@ async def test_jobs_parked_by_a_budget_are_not_told_to_be_delayed_for_a_day(
         )
         await pilot.pause()
         assert "ran out and parked this job" in text_on(pilot)
+
+
+async def test_jobs_are_sorted_by_any_column_that_says_something_and_back() -> None:
+    rows = tuple(
+        replace(
+            ROWS[1],
+            id=f"{number}",
+            attempts_made=tries,
+            processed_at=None,
+            finished_at=NOW - timedelta(seconds=seconds),
+        )
+        for number, tries, seconds in ((1, 2, 50), (2, 1, 10), (3, 3, 30))
+    )
+    app = ConsoleApp(config(ScriptedFeed(script(rows=rows))))
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await on_jobs(pilot, "failed", 3)
+
+        assert screen.lines.shows("failed-at")
+        # Nothing ran to its end here, none reported anything: those columns have given way.
+        assert not any(screen.lines.shows(column) for column in ("finished", "ran", "tokens", "cost"))
+
+        seen = {}
+        for _ in COLUMNS:
+            await pilot.press("s")
+            await pilot.pause()
+            words = screen.message or ""
+            seen[words.removeprefix("sorted by ").partition(",")[0]] = [row.id for row in screen.listed]
+            if words == "as the queue has them":
+                break
+        assert seen["failed-at"] == ["2", "3", "1"]
+        assert seen["tries"] == ["3", "1", "2"]
+        assert list(seen.values())[-1] == ["1", "2", "3"]
+
+        await pilot.press("s", "S")
+        await pilot.pause()
+        assert [row.id for row in screen.listed] == ["3", "2", "1"]
+        assert "sorted by id, highest first" in text_on(pilot)
+
+
+async def test_columns_are_chosen_when_the_tab_changes_and_not_by_a_refresh() -> None:
+    waiting = replace(
+        ROWS[0], state="waiting", processed_at=None, attempts_made=0, model=None, total_tokens=None
+    )
+    known = [(replace(waiting, total_cost=None),)]
+    feed = ScriptedFeed(lambda wants: script(rows=known[-1])(wants))
+    async with ConsoleApp(config(feed)).run_test(size=(140, 36)) as pilot:
+        screen = await on_jobs(pilot, "waiting", 1)
+        assert not any(screen.lines.shows(column) for column in ("ran", "tries", "model", "tokens", "cost"))
+
+        known.append((replace(waiting, id="2", total_tokens=7, total_cost=0.2), *known[-1]))
+        feed.refresh_now()
+        await eventually(lambda: screen.lines.total == 2)
+        assert not screen.lines.shows("tokens")
+
+        await pilot.press("tab")
+        await pilot.pause()
+        await pilot.press("shift+tab")
+        await eventually(lambda: screen.selected_state == "waiting" and screen.lines.shows("tokens"))
+
+
+async def test_a_stalled_job_is_stalled_in_the_list_and_beside_it() -> None:
+    job = replace(FAILED, state="active", stalled=True, finished_at=None)
+    row = replace(ROWS[0], id=job.id, stalled=True)
+    app = ConsoleApp(config(ScriptedFeed(script(rows=(row,), job=job))))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await on_jobs(pilot, "active", 1)
+        await pilot.pause(REST_S * 2)
+
+        shown = text_on(pilot)
+        assert shown.count("▼ stalled") >= 2
+        assert "its worker is silent" in shown
+        assert "attempts  3 of 3 failed" in shown
+        assert "sk-live" not in shown

@@ -157,7 +157,7 @@ def test_a_sparkline_is_as_wide_as_asked(values: list[float | None], width: int)
 def test_every_state_has_a_word_and_two_glyphs_of_one_cell() -> None:
     assert set(words.STATES) == {
         *("waiting", "active", "delayed", "prioritized", "group-waiting", "waiting-children"),
-        *("suspended", "completed", "failed", "paused", "stalled"),
+        *("suspended", "completed", "failed", "paused", "stalled", "parked"),
     }
     for look in words.STATES.values():
         assert cell_len(look.glyph) == 1

@@ -21,7 +21,9 @@ class JobListPage(Page, Protocol):
 
     def next_state(self, step: int) -> None: ...
 
-    def turn_order(self) -> str | None: ...
+    def sort_next(self) -> str: ...
+
+    def sort_reverse(self) -> str: ...
 
 
 class JobPage(Page, Protocol):
@@ -184,10 +186,16 @@ def _previous_state(context: JobListContext) -> None:
     context.page.next_state(-1)
 
 
-@_LIST("jobs.order", keys.REVERSE, footer=65)
-def _order(context: JobListContext) -> str | None:
-    """Turn the order round: newest or oldest first."""
-    return context.page.turn_order()
+@_LIST("jobs.sort", keys.SORT, footer=65)
+def _sort(context: JobListContext) -> str:
+    """Sort by the next column; after the last one as the queue has them."""
+    return context.page.sort_next()
+
+
+@_LIST("jobs.order", keys.REVERSE, title="reverse", footer=66)
+def _order(context: JobListContext) -> str:
+    """Turn the order round: newest or oldest first, or the other end of the sorted column."""
+    return context.page.sort_reverse()
 
 
 _LIST += on_screen("jobs", (*LINKS, shared.hold, *shared.SIBLINGS))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...model.flows import TreeRow, done_of, root_of, took_ms
-from ...model.snapshot import FlowView
+from ...model.snapshot import FlowView, shown_state
 from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.lists.columns import Column
@@ -81,21 +81,16 @@ def job(line: TreeLine, _now: int) -> Cell:
     lead = Styled(line.row.lead, "hairline")
     if line.again:
         return [lead, dim(f"↑ {name}")]
-    look = fmt.state_look(_shown_state(line.node))
+    look = fmt.state_look(shown_state(line.node))
     folded = [dim(f" ▸ {line.hidden}")] if line.hidden else []
     return [lead, Styled(f"{look.glyph} ", look.style), Styled(name), *folded]
 
 
-def _shown_state(node: FlowNode) -> str:
-    return "paused" if node.parked else "stalled" if node.stalled else node.state
-
-
 def state(line: TreeLine, _now: int) -> Cell:
-    node = line.node
     if line.again:
         return ""
-    word = "parked" if node.parked else "stalled" if node.stalled else short(node.state, 20)
-    return Styled(word, fmt.state_look(_shown_state(node)).style)
+    state = shown_state(line.node)
+    return Styled(short(state, 20), fmt.state_look(state).style)
 
 
 def model(line: TreeLine, _now: int) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING
 
 from ...model.snapshot import age_ms, epoch_ms, shown_state
@@ -36,12 +37,10 @@ def cost(row: JobRow, _now: int) -> Cell:
 
 
 def _state_word(row: JobRow, word: str) -> str:
-    if row.parked:
-        return "parked"
     return word if word != "unknown" else short(row.state, 18) or word
 
 
-def ran_ms(row: JobRow, now: int) -> int | None:
+def ran_ms(row: JobRow, now: float) -> float | None:
     """How long the latest run took or has taken. A failed attempt overwrites its start, so failed jobs say None."""
     started = epoch_ms(row.processed_at)
     if started is None:
@@ -76,17 +75,40 @@ def _reason(row: JobRow, token: str, lead: str = "  ") -> list[Styled]:
     return [Styled(lead + short(row.failed_reason, 200), token)]
 
 
+def failed_ms(row: JobRow) -> int | None:
+    return epoch_ms(row.finished_at) if row.state == "failed" else None
+
+
+def finished_ms(row: JobRow) -> int | None:
+    return epoch_ms(row.finished_at) if row.state == "completed" else None
+
+
+def _reason_key(row: JobRow) -> str | None:
+    asked = row.suspend.reason if row.suspend is not None else None
+    return (asked or row.failed_reason or "").lower() or None
+
+
+def _age_key(row: JobRow) -> int | None:
+    """Longer ago is more."""
+    at = epoch_ms(row.created_at)
+    return None if at is None else -at
+
+
 COLUMNS = (
-    Of("id", "ID", 10, lambda row, _: Styled(short(row.id, 256))),
-    Of("state", "STATE", 18, state, leaves=3),
-    Of("name", "NAME", 14, lambda row, _: Styled(short(row.name, 256)), flexible=1),
-    Of("age", "AGE", 7, lambda row, now: dim(fmt.passed(age_ms(row.created_at, now))), right=True),
-    Of("ran", "RAN", 7, lambda row, now: dim(fmt.took(ran_ms(row, now))), right=True, leaves=2),
-    Of("tries", "TRIES", 5, tries, right=True, leaves=1),
-    Of(
-        "model", "MODEL", 18, lambda row, _: dim(short(row.model, 80) if row.model else fmt.UNKNOWN), leaves=4
-    ),
-    Of("tokens", "TOKENS", 7, tokens, right=True, leaves=5),
-    Of("cost", "COST", 8, cost, right=True, leaves=6),
-    Of("why", "WHY", 18, why_parts, flexible=3),
-)
+    Of("id", "ID", 10, lambda row, _: Styled(short(row.id, 256)), lambda row: (len(row.id), row.id), rises=True),
+    Of("state", "STATE", 18, state, shown_state, rises=True, leaves=3),
+    Of("name", "NAME", 14, lambda row, _: Styled(short(row.name, 256)), lambda row: row.name, rises=True, flexible=1),
+    Of("age", "AGE", 7, lambda row, now: dim(fmt.passed(age_ms(row.created_at, now))), _age_key, right=True),
+    Of("failed-at", "FAILED AT", 12, lambda row, now: dim(fmt.stamp(failed_ms(row), now)), failed_ms, right=True,
+       leaves=4, gives_way="empty"),
+    Of("finished", "FINISHED", 12, lambda row, now: dim(fmt.stamp(finished_ms(row), now)), finished_ms, right=True,
+       leaves=4, gives_way="empty"),
+    Of("ran", "RAN", 7, lambda row, now: dim(fmt.took(ran_ms(row, now))), lambda row: ran_ms(row, time() * 1000),
+       right=True, leaves=2, gives_way="empty"),
+    Of("tries", "TRIES", 5, tries, lambda row: row.attempts_made, right=True, leaves=1, gives_way="empty"),
+    Of("model", "MODEL", 18, lambda row, _: dim(short(row.model, 80) if row.model else fmt.UNKNOWN),
+       lambda row: row.model, rises=True, leaves=5, gives_way="empty"),
+    Of("tokens", "TOKENS", 7, tokens, lambda row: row.total_tokens, right=True, leaves=6, gives_way="empty"),
+    Of("cost", "COST", 8, cost, lambda row: row.total_cost, right=True, leaves=7, gives_way="empty"),
+    Of("why", "WHY", 18, why_parts, _reason_key, rises=True, flexible=3),
+)  # fmt: skip

@@ -2,77 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.timer import Timer
 
 from ...actions.jobs.control import JobListContext
-from ...feed.readers.job_pages import OF_EACH
+from ...feed.readers.job_pages import MARGIN_ROWS, OF_EACH
 from ...model.memory import Kept
 from ...model.snapshot import (
     Interests,
     JobList,
     JobsQuery,
     Snapshot,
+    Sorting,
     shown_state,
     state_count,
 )
 from ...text import format as fmt
 from ...text.safe import short
-from ...widgets.lists.columns import Row
+from ...widgets.lists.columns import Column, Row, columns_for, sort_items
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Parts, Styled, dim
 from ..lists.list_screen import ListScreen
+from ..lists.queue_list import REST_S
 from ..registry import bindings
+from .beside import JobBeside
 from .columns import COLUMNS
+from .states import ALL, ALWAYS, EMPTY, FIRST, MIXED, STATES, state_of
 
 if TYPE_CHECKING:
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import JobRow
 
-#: What the tab of every state but completed is called.
-ALL = "all"
-#: Tabs in the order in which people look for work that needs them; those without a count show when not empty.
-STATES: tuple[str, ...] = (
-    ALL,
-    "waiting",
-    "active",
-    "delayed",
-    "suspended",
-    "failed",
-    "completed",
-    "stalled",
-    "prioritized",
-    "waiting-children",
-    "group-waiting",
-)
-_ALWAYS = STATES[:7]
-#: Where a queue without jobs opens.
-_FIRST = "waiting"
-
-#: What an empty list of a state says, and the command that fills it.
-_EMPTY = {
-    ALL: ("Nothing is to be done here.", "glidemq add {queue} NAME --data JSON"),
-    "waiting": (
-        "Nothing waits: workers keep up, or nothing is added.",
-        "glidemq add {queue} NAME --data JSON",
-    ),
-    "active": ("Nothing runs right now.", "glidemq worker MODULE:NAME"),
-    "delayed": ("Nothing is delayed.", "glidemq add {queue} NAME --delay 5m"),
-    "suspended": ("Nothing waits for a person. A processor asks with job.suspend(reason=…).", ""),
-    "failed": ("Nothing has failed. Good.", ""),
-    "stalled": ("Every running job is heard of.", ""),
-    "completed": ("Nothing completed is kept here; jobs may be set to leave when done.", ""),
-    "prioritized": ("Nothing has a priority.", "glidemq add {queue} NAME --priority 1"),
-    "waiting-children": ("No job waits for its children.", ""),
-    "group-waiting": ("No job waits for its ordering group.", ""),
-}
-
-
-def state_of(tab: str) -> str | None:
-    """The state that a tab lists, None for all of them."""
-    return None if tab == ALL else tab
+#: Rows that are sorted by a column: they are all read again with every refresh.
+SORTED_ROWS = 150
 
 
 class JobsScreen(ListScreen["JobRow"]):
@@ -83,9 +51,24 @@ class JobsScreen(ListScreen["JobRow"]):
     TAB = "jobs"
     LIST, OPEN = "job-list", "jobs.open"
     COLUMNS = COLUMNS
+    # The story of the selected job stands beside the list.
+    BREAKPOINTS: ClassVar = {"-wide": (160, 0)}
+    DEFAULT_CSS: ClassVar[str] = """
+    JobsScreen #job-list-panes { height: 1fr; }
+    JobsScreen #job-list { width: 1fr; }
+    JobsScreen JobBeside { display: none; width: 38%; border-left: vkey $hairline; padding: 0 0 0 1; }
+    JobsScreen.-wide JobBeside { display: block; }
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        #: How the loaded rows are sorted; None leaves them as the server has them.
+        self._sorting: Sorting | None = None
+        #: The columns were chosen for what is listed.
+        self._are_chosen = False
+        #: The job beside the list: the selected one, once the cursor has rested.
+        self._beside: JobRef | None = None
+        self._rest: Timer | None = None
         self._query: JobsQuery | None = None
         self._shown: JobList | None = None
         #: What was remembered for the first list: what it finds, and its order.
@@ -94,7 +77,9 @@ class JobsScreen(ListScreen["JobRow"]):
     def body(self) -> ComposeResult:
         yield TabBar(one_by_one=True, id="states")
         yield Rule(id="states-rule")
-        yield RowList(COLUMNS, id="job-list")
+        with Horizontal(id="job-list-panes"):
+            yield RowList(COLUMNS, id="job-list")
+            yield JobBeside(id="job-beside")
 
     @property
     def selected(self) -> JobRow | None:
@@ -108,7 +93,20 @@ class JobsScreen(ListScreen["JobRow"]):
 
     def interests(self) -> Interests:
         first, last = self.lines.visible_range
-        return Interests(jobs=self._query, window=(first, max(last, first + self.app.size.height)))
+        window = first, max(last, first + self.app.size.height)
+        if self._sorting is not None:
+            # What is sorted stands in another order than it is read: all of it is kept fresh.
+            window = 0, SORTED_ROWS - MARGIN_ROWS
+        return Interests(jobs=self._query, window=window, job=self._beside if self.is_wide else None)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there is room beside the list."""
+        return self.has_class("-wide")
+
+    def resized(self) -> None:
+        self._are_chosen = False
+        super().resized()
 
     def context(self) -> JobListContext:
         row = self.selected
@@ -120,17 +118,26 @@ class JobsScreen(ListScreen["JobRow"]):
         shown = self._shown
         if shown is None:
             return []
-        total = shown.total
-        words = f"{len(shown.rows):,} loaded" if shown.has_more else fmt.plural(len(shown.rows), "job")
-        if shown.has_more and total is not None:
-            words = f"{len(shown.rows):,} of {fmt.count(total)}"
-        elif shown.query.state is None and not shown.query.find and total and total > len(shown.rows):
-            words = f"{len(shown.rows):,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
-        order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
-        parts = [dim(words + order)]
+        parts = [dim(self._count_words(shown) + self._order_words(shown))]
         if shown.query.group is not None:
             parts.insert(0, Styled("of one cause; esc lists all  ", "focus"))
         return self.with_filter(parts)
+
+    def _count_words(self, shown: JobList) -> str:
+        total, listed = shown.total, len(self.listed)
+        has_more = shown.has_more or listed < len(shown.rows)
+        if has_more and total is not None:
+            return f"{listed:,} of {fmt.count(total)}"
+        if shown.query.state is None and not shown.query.find and total and total > listed:
+            return f"{listed:,} of {fmt.count(total)}, the latest {OF_EACH} of each state"
+        return f"{listed:,} loaded" if has_more else fmt.plural(listed, "job")
+
+    def _order_words(self, shown: JobList) -> str:
+        order = {None: "", True: " · newest first", False: " · oldest first"}[shown.query.newest]
+        if self._sorting is None:
+            return order
+        among = " among these" if shown.has_more or len(self.listed) < len(shown.rows) else ""
+        return f"{order} · {_sort_words(self._sorting)}{among}"
 
     def open(self, target: object) -> None:
         from glidemq_core.options.job import JobRef
@@ -177,8 +184,8 @@ class JobsScreen(ListScreen["JobRow"]):
         """The state to begin with: the first state that has jobs, in the order of the tabs."""
         queue = self.snapshot.queue(name)
         if queue is None:
-            return _FIRST
-        return next((state for state in STATES if state != ALL and state_count(queue, state)), _FIRST)
+            return FIRST
+        return next((state for state in STATES if state != ALL and state_count(queue, state)), FIRST)
 
     # --- drawing ---
 
@@ -196,10 +203,30 @@ class JobsScreen(ListScreen["JobRow"]):
         if listing is None or listing.query != self._query:
             self._wait(self._query)
             return
-        self._shown, self.listed = listing, listing.rows
+        self._shown, self.listed = listing, self._in_order(listing.rows)
+        if listing.rows and not self._are_chosen:
+            self._are_chosen = True
+            mixed = listing.query.state in MIXED
+            columns = COLUMNS if mixed else tuple(column for column in COLUMNS if column.key != "state")
+            self.lines.set_columns(columns_for(columns, listing.rows))
         self.lines.stale = self.has_class("-old")
         self._empty_words(self._query)
         self.draw_rows()
+        self._draw_beside(snapshot)
+
+    def _in_order(self, rows: Sequence[JobRow]) -> Sequence[JobRow]:
+        sorting = self._sorting
+        if sorting is None:
+            return rows
+        return sort_items(rows[:SORTED_ROWS], _column(sorting.column), descending=sorting.descending)
+
+    def _draw_beside(self, snapshot: Snapshot) -> None:
+        if not self.is_wide:
+            return
+        if self._beside is None:
+            self._settle()
+        view = snapshot.job if snapshot.job is not None and snapshot.job.ref == self._beside else None
+        self.query_one(JobBeside).show(self.selected, view, self.console.now_ms(), self.console.config.zone)
 
     def _wait(self, query: JobsQuery) -> None:
         if self._shown is not None and self._shown.query != query:
@@ -213,9 +240,10 @@ class JobsScreen(ListScreen["JobRow"]):
 
     def row_for(self, item: JobRow, now_ms: int) -> Row:
         row = super().row_for(item, now_ms)
-        if self.selected_state is None and not self.lines.shows("state"):
-            # States are mixed and there is no room for the word.
-            look = fmt.state_look(shown_state(item))
+        state = shown_state(item)
+        if state != self.selected_state and not self.lines.shows("state"):
+            # It is not in the state of the list, and there is no room for the word.
+            look = fmt.state_look(state)
             row.cells["id"] = [Styled(f"{look.glyph} ", look.style), Styled(short(item.id, 256))]
         return row
 
@@ -225,7 +253,7 @@ class JobsScreen(ListScreen["JobRow"]):
         for state in STATES:
             count = state_count(queue, state_of(state)) if queue is not None else None
             lit = state_of(state) == query.state
-            if state not in _ALWAYS and not count and not lit:
+            if state not in ALWAYS and not count and not lit:
                 continue
             look = fmt.state_look(state)
             token = "focus" if lit else "dim" if not count or state == ALL else look.style
@@ -241,11 +269,33 @@ class JobsScreen(ListScreen["JobRow"]):
             kind = f"{query.state} job" if query.state else "job"
             words, command = f"No {kind} has that in its id, name, model or error; esc clears the filter.", ""
         else:
-            words, command = _EMPTY[query.state or ALL]
+            words, command = EMPTY[query.state or ALL]
         command = command.format(queue=short(query.queue, 60))
         self.lines.set_empty([[], [Styled(words)], [], [dim(command)]])
 
     # --- events ---
+
+    def on_row_list_highlighted(self) -> None:
+        super().on_row_list_highlighted()
+        if self.is_wide:
+            self._draw_beside(self.snapshot)
+            if self._rest is not None:
+                self._rest.stop()
+            self._rest = self.set_timer(REST_S, self._settle)
+
+    def _settle(self) -> None:
+        """Have the job under the cursor read, now that it rests there."""
+        row = self.selected
+        if row is not None and row.ref != self._beside:
+            self._beside = row.ref
+            self.console.set_interests()
+
+    def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
+        if self._sorting is not None and event.column == self._sorting.column:
+            self.sort_reverse()
+        else:
+            column = _column(event.column)
+            self._sort(Sorting(column.key, not column.rises))
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "states" and self._query is not None:
@@ -258,7 +308,7 @@ class JobsScreen(ListScreen["JobRow"]):
         """Show another list; the old rows go at once, so that nothing is taken for what it is not."""
         if query == self._query:
             return
-        self._query = query
+        self._query, self._beside, self._are_chosen = query, None, False
         self.show(self.snapshot)
         self.console.set_interests()
 
@@ -280,7 +330,7 @@ class JobsScreen(ListScreen["JobRow"]):
             return
         queue = self.snapshot.queue(self._query.queue)
         current = self._query.state or ALL
-        shown = [s for s in STATES if s in _ALWAYS or s == current or (queue and state_count(queue, s))]
+        shown = [s for s in STATES if s in ALWAYS or s == current or (queue and state_count(queue, s))]
         state = shown[(shown.index(current) + step) % len(shown)]
         self._ask(replace(self._query, state=state_of(state), newest=None, group=None))
 
@@ -292,9 +342,41 @@ class JobsScreen(ListScreen["JobRow"]):
             self._ask(replace(self._query, queue=names[(at + step) % len(names)], group=None))
         return None
 
-    def turn_order(self) -> str | None:
+    def sort_next(self) -> str:
+        """Sort by the next column that is shown, after the last one as the server has them; return what to show."""
+        columns = [column for column in COLUMNS if self.lines.shows(column.key)]
+        names = [column.key for column in columns]
+        current = self._sorting.column if self._sorting is not None else None
+        at = names.index(current) + 1 if current in names else 0
+        if at == len(columns):
+            return self._sort(None)
+        return self._sort(Sorting(names[at], not columns[at].rises))
+
+    def sort_reverse(self) -> str:
+        """Turn the order round; return what to show."""
+        if self._sorting is not None:
+            return self._sort(Sorting(self._sorting.column, not self._sorting.descending))
         if self._query is None:
-            return None
+            return "still reading"
         newest = {None: False, False: True, True: None}[self._query.newest]
         self._ask(replace(self._query, newest=newest))
         return {None: "natural order", True: "newest first", False: "oldest first"}[newest]
+
+    def _sort(self, sorting: Sorting | None) -> str:
+        self._sorting = sorting
+        self.lines.set_sort(
+            sorting.column if sorting is not None else None,
+            descending=sorting is not None and sorting.descending,
+        )
+        self.lines.to_top()
+        self.show(self.snapshot)
+        self.console.set_interests()
+        return _sort_words(sorting) if sorting is not None else "as the queue has them"
+
+
+def _column(key: str) -> Column[JobRow]:
+    return next(column for column in COLUMNS if column.key == key)
+
+
+def _sort_words(sorting: Sorting) -> str:
+    return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"

@@ -14,7 +14,7 @@ from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Parts, Styled, dim
+from ...widgets.styled import Styled, dim
 from ..page_screen import PageScreen
 from ..registry import bindings
 from . import page_text as say
@@ -118,7 +118,9 @@ class JobScreen(PageScreen):
                 self._draw_titles()
             return
         head.show(*say.headline(detail, now))
-        self.query_one("#story", PartsView).show(self._story(detail, now))
+        self.query_one("#story", PartsView).show(
+            say.story(detail, now, self.console.config.zone, reveal=self.payload.revealed)
+        )
         self._draw_payload(detail)
         self._draw_outcome(detail)
         self._draw_titles()
@@ -176,23 +178,6 @@ class JobScreen(PageScreen):
             self.outcome.show(parts)
         else:
             self.outcome.show_note(fmt.UNKNOWN)
-
-    def _story(self, job: JobDetail, now: int) -> list[Parts]:
-        blocks = [
-            say.left_out(job),
-            say.waiting_for(job),
-            say.attempts(job, now, reveal=self.payload.revealed),
-            say.timeline(job, now, self.console.config.zone),
-            say.usage(job),
-            say.tokens(job),
-            say.options(job),
-            say.logs(job),
-        ]
-        lines: list[Parts] = []
-        for block in blocks:
-            if block:
-                lines += [*block, []]
-        return lines
 
     # --- events and actions ---
 

@@ -40,7 +40,7 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
     }.get(job.state, job.created_at)
     age = age_ms(since, now)
     ago = " ago" if job.state in ("completed", "failed") else ""
-    word = "parked" if job.parked else look.word if look.word != "unknown" else short(job.state, 20)
+    word = look.word if look.word != "unknown" else short(job.state, 20)
     left = [
         dim(short(job.queue)),
         dim(" : "),
@@ -52,6 +52,25 @@ def headline(job: JobDetail, now: int) -> tuple[Parts, Parts]:
         *([Styled(f"   stalled {job.stalled_count}x", "warning")] if job.stalled_count else []),
     ]
     return left, money_parts(job)
+
+
+def story(job: JobDetail, now: int, zone: tzinfo | None, *, reveal: bool) -> list[Parts]:
+    """All that is known of a job but its payload and result.
+
+    Args:
+        reveal: Show secrets in errors and tracebacks instead of masking them.
+    """
+    blocks = [
+        left_out(job),
+        waiting_for(job),
+        attempts(job, now, reveal=reveal),
+        timeline(job, now, zone),
+        usage(job),
+        tokens(job),
+        options(job),
+        logs(job),
+    ]
+    return [line for block in blocks if block for line in (*block, [])]
 
 
 def left_out(job: JobDetail) -> list[Parts]:

@@ -41,8 +41,10 @@ def why_lines(why: Why, now: int) -> list[Parts]:
     name = short(str(why.job) if why.job is not None else why.queue, 120)
     lines: list[Parts] = [[dim("why  "), Styled(name, "", "bold")]]
     if why.state is not None:
-        look = fmt.state_look(why.state)
-        lines[0] = [*lines[0], Styled(f"   {look.glyph} {short(why.state, 20)}", look.style)]
+        is_stalled = any(blocker.kind == "stalled" for blocker in why.blockers)
+        state = "stalled" if is_stalled else why.state
+        look = fmt.state_look(state)
+        lines[0] = [*lines[0], Styled(f"   {look.glyph} {short(state, 20)}", look.style)]
     for number, blocker in enumerate(why.blockers, 1):
         lines += [[], *_blocker_lines(number, blocker, why, now)]
     if not why.blockers:

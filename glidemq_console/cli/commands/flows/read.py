@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
+from ....model.snapshot import shown_state
 from ....text.format import UNKNOWN, count, full, plural, state_look
 from ... import options
 from ...options import option
@@ -98,7 +99,7 @@ def _cells(
     session: Session, node: FlowNode, unit: str | None, blocked: dict[JobRef, list[JobRef]]
 ) -> list[str]:
     out = session.out
-    shown = "stalled" if node.stalled else node.state
+    shown = shown_state(node)
     look = state_look(shown)
     state = look.label() if look.word == shown else f"{look.glyph} {out.safe(node.state, 20)}"
     return [
