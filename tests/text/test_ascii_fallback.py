@@ -65,8 +65,9 @@ async def test_a_terminal_that_needs_it_and_a_person_who_asks_get_ascii(
         with console(server_url, size=(100, 30), **environ) as terminal:
             await terminal.shows("scan complete")
             since = terminal.press("\r")
-            await terminal.shows("o waiting", since)
+            await terminal.shows("answer", since)
             since = terminal.press("\r")
+            await terminal.shows("o waiting", since)
             await terminal.shows(shown, since)
             terminal.press("q")
             assert await terminal.ends() == 0
