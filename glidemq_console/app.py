@@ -79,7 +79,7 @@ class ConsoleApp(ResilientApp):
         Args:
             gc_tuning: the garbage collector of this process, when the process is the console's own.
         """
-        super().__init__(notify=config.notify, calm=config.calm, ansi_color=no_color())
+        super().__init__(notify=config.notify, bell=config.bell, calm=config.calm, ansi_color=no_color())
         self.config = config
         self._gc_tuning = gc_tuning
         self.now_ms = config.clock
@@ -365,11 +365,21 @@ class ConsoleApp(ResilientApp):
     def theme_names(self) -> tuple[str, ...]:
         return self._themes.names
 
+    def configure(self, config: ConsoleConfig) -> None:
+        before, self.config = self.config, config
+        self.outbox.undo_ms = config.undo_ms
+        self.feed.set_refresh(config.refresh_ms)
+        self.set_notify(config.notify, bell=config.bell)
+        if config.calm != before.calm:
+            self.set_calm(config.calm)
+        if config.theme != before.theme:
+            self.theme = pick_theme(config.theme, self._themes)[0]
+
     def choose_theme(self, name: str | None) -> str:
         names = self.theme_names
         if name is None:
             name = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
         if name not in names:
             return f"no such theme; there are {', '.join(names)}"
-        self.theme = name
+        self.configure(replace(self.config, theme=name))
         return f"theme {name}"

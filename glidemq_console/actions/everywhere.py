@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
-
 from ..model.decisions import taken_back_words
 from ..model.snapshot import LinkState
-from ..terminal.notices import CHOICES
 from . import keys
-from .base import Action, Actions, Context, Unchanged, Words
+from .base import Action, Actions, Context, Words
 
 ACTIONS: Actions[Context] = Actions()
 _THEME = Words("text", lambda context: context.console.theme_names)
@@ -132,25 +128,6 @@ def _copy_other(context: Context) -> str:
 def _theme(context: Context) -> str:
     """Change the theme; without a name, take the next one."""
     return context.console.choose_theme(context.words[0] if context.words else None)
-
-
-#: What `set` changes for this session, and to what.
-_SETTINGS: Final[Mapping[str, Sequence[str]]] = {"calm": ("on", "off"), "notify": CHOICES}
-_SET = Words("text", lambda _: [f"{name} {value}" for name, values in _SETTINGS.items() for value in values])
-
-
-@ACTIONS("set", takes=_SET)
-def _set(context: Context) -> str:
-    """Change a setting until the console ends: calm on or off, notify auto, off, bell, osc9 or osc777."""
-    name, value = (*context.words, "", "")[:2]
-    if name not in _SETTINGS or len(context.words) > 2:
-        return Unchanged(f"set what? there are {', '.join(_SETTINGS)}")
-    if value not in _SETTINGS[name]:
-        return Unchanged(f"{name} is one of {', '.join(_SETTINGS[name])}")
-    if name == "notify":
-        return context.console.set_notify(value)
-    context.console.set_calm(value == "on")
-    return f"calm {value}"
 
 
 @ACTIONS("quit", keys.QUIT, prompts=True, command="quit")

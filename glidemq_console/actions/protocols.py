@@ -109,11 +109,12 @@ class Console(Protocol):
     def copy_text(self, text: str, what: str) -> str:
         """Put text on the clipboard; return what to show."""
 
-    def set_calm(self, calm: bool) -> None:
-        """Draw little and seldom, or as things come."""
+    def configure(self, config: ConsoleConfig) -> None:
+        """Take other settings, see `config.live`."""
 
-    def set_notify(self, choice: str) -> str:
-        """Notify whoever looks elsewhere in another way; return what to show."""
+    @property
+    def notify_words(self) -> str:
+        """How whoever looks elsewhere is notified."""
 
     def redraw(self) -> None:
         """Draw the whole terminal again."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from time import time_ns
-from typing import Any
+from typing import Any, Protocol
 
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.server.url import EMBEDDED, redact, settings
@@ -18,6 +18,17 @@ from glidemq_core.server.url import EMBEDDED, redact, settings
 def system_clock() -> int:
     """Epoch milliseconds."""
     return time_ns() // 1_000_000
+
+
+class ConfigSource(Protocol):
+    """Where a console's settings come from."""
+
+    def write(self, name: str, text: str) -> str:
+        """Write one setting into the config file; return where.
+
+        Raises:
+            ConfigError: The file or the value cannot be used.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +56,8 @@ class ConsoleConfig:
     calm: bool = False
     #: How somebody who looks elsewhere is told: one of `terminal.notices.CHOICES`.
     notify: str = "auto"
+    #: Ring the bell with each notice too.
+    bell: bool = False
     read_only: bool = False
     #: How long a decision on a suspended job can be taken back before it is sent, ms.
     undo_ms: int = 5_000
@@ -52,6 +65,8 @@ class ConsoleConfig:
     user: str = field(default_factory=getpass.getuser)
     #: Further keywords of `glidemq_core.connect` (password_file, insecure, ...).
     connect_options: Mapping[str, Any] = field(default_factory=dict)
+    #: The config file, where settings are written and read again; None without one.
+    source: ConfigSource | None = None
     #: Where it is remembered how the console was looked at; None remembers nothing.
     state_path: Path | None = None
     #: Where defects are written; None is the platform's place.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..terminal.notices import CHOICES
+from ..text.format import window
 from ..text.parse import parse_duration
 from .private_file import replace_private
 
@@ -28,11 +29,17 @@ KEYS: Mapping[str, type] = {
     "refresh": str,
     "calm": bool,
     "notify": str,
+    "bell": bool,
+    "undo": str,
 }
 #: What may stand at the top level only.
 TOP_KEYS: Mapping[str, type] = {"profile": str, **KEYS}
 
 _KINDS = {str: "text in quotes", bool: "true or false", list: "a list of names"}
+
+
+#: Settings that are times, with the least and the most milliseconds of each.
+BOUNDS_MS: Mapping[str, tuple[int, int]] = {"refresh": (100, 3_600_000), "undo": (0, 600_000)}
 
 
 class ConfigError(Exception):
@@ -96,8 +103,18 @@ def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str,
         raise ConfigError(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}")
     if key == "notify" and value not in CHOICES:
         raise ConfigError(f"config file {path}: key '{full_key}' must be one of {', '.join(CHOICES)}")
-    if key == "refresh" and isinstance(problem := parse_duration(str(value)), str):
+    if key in BOUNDS_MS and (problem := duration_problem(str(value), *BOUNDS_MS[key])) is not None:
         raise ConfigError(f"config file {path}: key '{full_key}': {problem}")
+
+
+def duration_problem(text: str, least_ms: int, most_ms: int) -> str | None:
+    """Say what is wrong with a time, or None."""
+    wait_ms = parse_duration(text)
+    if isinstance(wait_ms, str):
+        return wait_ms
+    if least_ms <= wait_ms <= most_ms:
+        return None
+    return f"must be from {window(least_ms) if least_ms else '0s'} to {window(most_ms)}"
 
 
 def set_key(path: Path, key: str, text: str) -> None:

@@ -70,6 +70,8 @@ class Settings:
     refresh: str | None
     calm: bool
     notify: str
+    bell: bool
+    undo: str | None
     path: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,6 +122,8 @@ def resolve(given: Given) -> Settings:
         refresh=pick("refresh", None),
         calm=bool(pick("calm", False)),
         notify=pick("notify", "auto"),
+        bell=bool(pick("bell", False)),
+        undo=pick("undo", None),
         path=path,
         sources=sources,
     )

@@ -65,6 +65,11 @@ class LiveFeed:
             reading.make_due("jobs")
             reading.wake.set()
 
+    def set_refresh(self, refresh_ms: int) -> None:
+        if refresh_ms != self._config.refresh_ms:
+            self._config = replace(self._config, refresh_ms=refresh_ms)
+            self._reading.set_config(self._config)
+
     def refresh_now(self) -> None:
         self._reading.make_due()
         self._reading.wake.set()

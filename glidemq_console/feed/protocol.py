@@ -28,6 +28,9 @@ class Feed(Protocol):
     def set_interests(self, interests: Interests) -> None:
         """Say what the active screen needs from now on."""
 
+    def set_refresh(self, refresh_ms: int) -> None:
+        """Read every so many milliseconds from now on."""
+
     def refresh_now(self) -> None:
         """Read (or reconnect) at once instead of at the next due time."""
 

@@ -40,7 +40,7 @@ class QueueRows:
         self._rows: dict[str, QueueSnapshot] = {}
         self._workers_ms: dict[str, int] = {}
         self._clock = clock
-        self._round_ms = round_ms
+        self.round_ms = round_ms
 
     @property
     def rows(self) -> tuple[QueueSnapshot, ...]:
@@ -90,7 +90,7 @@ class QueueRows:
             elif age >= HIDDEN_EVERY_MS - HIDDEN_EARLY_MS:
                 idle.append(name)
         # However many there are, each is read in time.
-        turn = -(-len(self.names) * self._round_ms // HIDDEN_EVERY_MS)
+        turn = -(-len(self.names) * self.round_ms // HIDDEN_EVERY_MS)
         return {*unread[:HIDDEN_UNREAD], *busy[: max(HIDDEN_BUSY, turn)], *idle[: max(HIDDEN_IDLE, turn)]}
 
     def idle_with_jobs(self) -> list[str]:

@@ -54,6 +54,12 @@ class Reading:
         #: When each part is next to be read.
         self._due: dict[object, int] = {}
 
+    def set_config(self, config: ConsoleConfig) -> None:
+        """Read as other settings say from now on."""
+        self.config = config
+        self.rows.round_ms = config.refresh_ms
+        self.wake.set()
+
     # --- the session ---------------------------------------------------------------------------------------
 
     def begin(self, connection: Connection, watch: Watch) -> None:

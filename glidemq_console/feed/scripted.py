@@ -45,6 +45,7 @@ class ScriptedFeed:
         #: Every mutation as (queue, method, arguments).
         self.changes: list[tuple[str, str, tuple[Any, ...]]] = []
         self.refreshed = 0
+        self.refresh_ms: int | None = None
 
     async def run(self, publish: Publish) -> None:
         self._publish = publish
@@ -54,6 +55,9 @@ class ScriptedFeed:
     def _emit(self) -> None:
         self.latest = self.script(self._interests)
         self._publish(self.latest)
+
+    def set_refresh(self, refresh_ms: int) -> None:
+        self.refresh_ms = refresh_ms
 
     def set_interests(self, interests: Interests) -> None:
         if interests != self._interests:

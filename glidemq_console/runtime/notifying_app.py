@@ -21,21 +21,25 @@ class NotifyingApp(DrawingApp):
     #: When a key or the mouse was used last (monotonic s): what moves by itself gives way.
     last_input: float
 
-    def __init__(self, *, notify: str = "auto", **options: Any) -> None:
-        """Make an app that notifies in one of the `CHOICES`."""
+    def __init__(self, *, notify: str = "auto", bell: bool = False, **options: Any) -> None:
+        """Make an app that notifies in one of the `CHOICES`, and rings the bell with each notice or not."""
         super().__init__(**options)
-        self._notify = notify
+        self._notify, self._bell = notify, bell
         self._began = monotonic()
         #: Whether this terminal tells when it gets or loses the focus.
         self._tells_focus = False
         self._notified_at: float | None = None
         self._untold = ""
 
-    def set_notify(self, choice: str) -> str:
-        """Notify in another way; return what to show."""
+    def set_notify(self, choice: str, *, bell: bool = False) -> None:
+        """Notify in another way, and ring the bell with it or not."""
         assert choice in CHOICES
-        self._notify = choice
-        shown = self._notify_kind
+        self._notify, self._bell = choice, bell
+
+    @property
+    def notify_words(self) -> str:
+        """Say how it notifies."""
+        choice, shown = self._notify, self._notify_kind
         return f"notices: {choice}" if choice == shown else f"notices: {shown}, as this terminal has it"
 
     @property
@@ -64,7 +68,7 @@ class NotifyingApp(DrawingApp):
         if self.is_looked_at:
             return
         self._notified_at = now
-        sequence = notice(text, self._notify_kind, in_tmux="TMUX" in os.environ)
+        sequence = notice(text, self._notify_kind, in_tmux="TMUX" in os.environ, bell=self._bell)
         if sequence and self._is_drawing and self._driver is not None:
             self._driver.write(sequence)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.binding import Binding, BindingType
 
-from ..actions import everywhere
+from ..actions import everywhere, settings
 from ..actions.base import Action, on_screen
 from ..actions.keys import SCREEN_LETTERS, WHY
 from ..actions.shared import why
@@ -17,6 +17,7 @@ ACTIONS: dict[str, Action[Any]] = {
     for action in (
         *(everywhere.go_action(spec.name, spec.key) for spec in SCREENS),
         *everywhere.ACTIONS,
+        *settings.ACTIONS,
         *(action for spec in SCREENS for action in spec.actions),
         *(action for letter in WHY.where for action in on_screen(SCREEN_LETTERS[letter], (why,))),
     )

@@ -28,8 +28,8 @@ def kind_of(environ: Mapping[str, str]) -> Kind:
     return "osc777" if environ.get("TERM", "").startswith(_TERMS) else "bell"
 
 
-def notice(text: str, kind: Kind, *, in_tmux: bool = False) -> str:
-    """Return the sequence that shows a text.
+def notice(text: str, kind: Kind, *, in_tmux: bool = False, bell: bool = False) -> str:
+    """Return the sequence that shows a text, and rings the bell with it or not.
 
     tmux hands it on to the terminal around it only where `allow-passthrough` is on: the bell goes with it.
     """
@@ -44,5 +44,5 @@ def notice(text: str, kind: Kind, *, in_tmux: bool = False) -> str:
     words = short(text, _LENGTH).replace(";", ",")
     sequence = f"\x1b]9;{words}\a" if kind == "osc9" else f"\x1b]777;notify;{_TITLE};{words}\a"
     if not in_tmux:
-        return sequence
+        return sequence + _BELL * bell
     return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\" + _BELL

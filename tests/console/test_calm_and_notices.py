@@ -77,7 +77,9 @@ async def test_settings_change_while_it_runs(connection: Connection, server_url:
         await typed("set notify loud")
         await eventually(told(pilot, "notify is one of auto, off, bell, osc9, osc777"))
         await typed("set colour on")
-        await eventually(told(pilot, "set what? there are calm, notify"))
+        await eventually(
+            told(pilot, "no setting 'colour'; there are undo, refresh, notify, bell, calm, theme")
+        )
 
 
 async def test_a_second_that_brought_a_snapshot_is_not_drawn_twice(

@@ -61,7 +61,8 @@ class DecisionOutbox:
     def __init__(self, host: Host, undo_ms: int) -> None:
         """Make an empty outbox; decisions are held back for `undo_ms`."""
         self._host = host
-        self._undo_ms = undo_ms
+        #: How long a decision is held back from now on, ms.
+        self.undo_ms = undo_ms
         self._pending: dict[JobRef, Pending] = {}
         self._timers: dict[JobRef, Timer] = {}
         self._sending: dict[JobRef, Pending] = {}
@@ -108,7 +109,7 @@ class DecisionOutbox:
         chosen = [one for one in shown if self.of(one.ref) is None]
         batch, now = Batch(len(chosen)), self._host.now_ms()
         for one in chosen:
-            due = due_at(now, self._undo_ms, one)
+            due = due_at(now, self.undo_ms, one)
             self._pending[one.ref] = Pending(
                 shown=one, verb=verb, due_ms=due, batch=batch, comment=comment, reason=reason, data=data
             )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Settings in the order of the table.
 _SHOWN = (
     *("url", "prefix", "profile", "user", "password_file", "insecure", "read_only"),
-    *("queues", "theme", "ascii", "refresh", "calm", "notify"),
+    *("queues", "theme", "ascii", "refresh", "calm", "notify", "bell", "undo"),
 )
 
 

@@ -16,7 +16,7 @@ from ..session import Session
 if TYPE_CHECKING:
     from glidemq_console.config.console import ConsoleConfig
 
-DEFAULT_REFRESH_MS = 1_000
+DEFAULT_REFRESH_MS, DEFAULT_UNDO_MS = 1_000, 5_000
 MIN_REFRESH_MS = 100
 
 
@@ -97,6 +97,7 @@ def console_config(
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
     from glidemq_console.config.console import ConsoleConfig
+    from glidemq_console.config.source import FileSource
     from glidemq_console.config.state import state_path
     from glidemq_core.server.url import EMBEDDED, settings
 
@@ -119,6 +120,9 @@ def console_config(
         ascii_glyphs=chosen.ascii,
         calm=calm or chosen.calm,
         notify=notify or chosen.notify,
+        bell=chosen.bell,
+        undo_ms=DEFAULT_UNDO_MS if chosen.undo is None else duration(chosen.undo),
+        source=FileSource(given=session.given),
         read_only=chosen.read_only,
         user=chosen.user,
         connect_options=session.connect_options(),
