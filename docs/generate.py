@@ -1,5 +1,6 @@
 """Write the pages that the code itself knows: `cli.md` and the man page `glidemq.1` from the commands, `json.md` from
-what they print, `keys.md` from the console's actions, `python.md` from signatures and docstrings.
+what they print, `keys.md` from the console's actions, `python.md` from signatures and docstrings; and the users of
+the server in `security.md` and `operations.md`.
 
     python docs/generate.py [--check]
 
@@ -227,12 +228,35 @@ def python_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def security_page() -> str:
+    """The page of the users of the server, with their rights as the doctor names them."""
+    from glidemq_core.doctor.rights import USERS, VERSIONED
+    from glidemq_core.server.functions import LIBRARY
+
+    text = _with_users((HERE / "security.md").read_text(encoding="utf-8"), USERS)
+    return re.sub(rf"`{VERSIONED}\d+`", f"`{LIBRARY}`", text)
+
+
+def operations_page() -> str:
+    """The page about running it, with the rights of a user who may only look."""
+    return _with_users((HERE / "operations.md").read_text(encoding="utf-8"), ("viewer",))
+
+
+def _with_users(text: str, users: Iterable[str]) -> str:
+    from glidemq_core.doctor.rights import rules
+
+    lines = "".join(f"ACL SETUSER {user} on >PASSWORD {rules(user)}\n" for user in users)
+    return re.sub(r"(?<=```acl\n).*?(?=```)", lambda _: lines, text, flags=re.DOTALL)
+
+
 PAGES = {
     "cli.md": cli_page,
     "glidemq.1": manual,
     "json.md": json_page,
     "keys.md": keys_page,
+    "operations.md": operations_page,
     "python.md": python_page,
+    "security.md": security_page,
 }
 
 

@@ -12,6 +12,7 @@ from ..server.functions import LIBRARY
 from ..watch import Watch
 from .packages import ID as INSTALLATION
 from .packages import installation
+from .rights import rules
 
 
 def unreachable(error: GlideMQError, others: Sequence[str]) -> list[Check]:
@@ -65,7 +66,7 @@ async def permissions(watch: Watch, reader: Reader, names: Sequence[str]) -> Che
             id="permissions",
             status="fail",
             summary=f"may not read: {found.reason}",
-            fix=f"grant +@read ~{reader.prefix}:*",
+            fix=f"grant {rules('viewer', reader.prefix)}",
         )
     if found.can_write:
         return Check(id="permissions", status="ok", summary="may read and write")
@@ -75,7 +76,8 @@ async def permissions(watch: Watch, reader: Reader, names: Sequence[str]) -> Che
         id="permissions",
         status="warn",
         summary=f"may read, not write: {found.reason}",
-        fix=f"enough to read; to act grant +@all -@dangerous +function|load ~{reader.prefix}:*",
+        fix=f"enough to read; to add jobs grant {rules('producer', reader.prefix)}; "
+        f"to act on them grant {rules('operator', reader.prefix)}",
     )
 
 
