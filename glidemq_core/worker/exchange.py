@@ -9,14 +9,22 @@ between two of them.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ..errors import GlideMQError, RateLimitError
-from ..jobs.adding.records import BATCH, BATCH_BYTES
 from ..server.retry import LOST_REPLY, RETRY_WAITS, Backoff, is_server_trouble
 from .context import WorkerContext
-from .exchange_call import Claim, ExchangeReply, UnexpectedReplyError, call_exchange, load_claims, owned
+from .exchange_call import (
+    CallSize,
+    Claim,
+    ExchangeReply,
+    UnexpectedReplyError,
+    call_exchange,
+    load_claims,
+    owned,
+)
 from .execution.outcome import SettleRecord, rate_limit_ms
 from .execution.run import JobRun
 from .execution.runner import Runner
@@ -31,11 +39,6 @@ _LONGEST_LOOK = 5.0
 #: again, s.
 _FAILED_CLAIM_WAIT = 1.0
 _UNRECORDED_WAIT = 2.0
-#: Bytes of results that a call carries at first and at least, and how long one should take at most: slower ones carry
-#: less, quick ones more, s.
-_FIRST_BYTES = 500_000
-_LEAST_BYTES = 64_000
-_SLOW_S = 1.0
 #: Jobs that a call claims at most: more would hold the server for long.
 _CLAIMS = 1_000
 
@@ -65,7 +68,7 @@ class Exchange:
         #: Results that the server could not record, until they are sent again.
         self._unrecorded: list[SettleRecord] = []
         self._resend_timer: asyncio.TimerHandle | None = None
-        self._most_bytes = _FIRST_BYTES
+        self._size = CallSize()
         self._pump_scheduled = False
         #: How many calls of `flush` wait for the results, also if the event loop ends.
         self._flushing = 0
@@ -73,6 +76,8 @@ class Exchange:
         self._full_wait = _FULL_WAITS[0]
         self._full = False
         self._loop = asyncio.get_running_loop()
+        #: Of all lanes: one that lives on must not keep the variables of the job during which it began.
+        self._variables = contextvars.copy_context()
         #: Jobs that were started here and are not settled yet.
         self._active = 0
         #: Slots that stay empty because a limit is reached.
@@ -144,43 +149,53 @@ class Exchange:
     def _pump(self) -> None:
         """Start as many calls as there are lanes and something to do."""
         self._pump_scheduled = False
-        if self._context.is_abandoned and not self._flushing:
-            return  # no reply would be read any more
-        while self._in_flight < self._lanes:
-            count = self._batch()
-            free = self._free(count)
-            if not count and (free <= 0 or self.nothing_ready or self._claim_timer is not None):
-                return
-            records, self._finished = self._finished[:count], self._finished[count:]
-            want = max(0, min(free, -(-self._concurrency // self._lanes), _CLAIMS))
-            if want and (wait_ms := self._limits.wait_ms(self._queue.now_ms())):
-                self.limited_slots, want = want, 0
-                self._claim_after(wait_ms / 1000)
-            elif self._claim_timer is not None and not (records and self._full):
-                want = 0
-            if not want and not records:
-                return
-            self._active -= len(records)
-            self._claiming += want
-            self._in_flight += 1
-            task = self._loop.create_task(self._call(records, want))
+        while (todo := self._next()) is not None:
+            task = self._loop.create_task(self._serve_lane(*todo), context=self._variables)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _serve_lane(self, records: list[SettleRecord], want: int) -> None:
+        """Make a call, and go on with the next one as long as there is something to do, in place of the pump."""
+        todo: tuple[list[SettleRecord], int] | None = (records, want)
+        while todo is not None:
+            await self._call(*todo)
+            if self._pump_scheduled:
+                return
+            self._pump_scheduled = True
+            try:
+                await asyncio.sleep(0)  # what has just begun may end in this turn of the event loop
+            finally:
+                self._pump_scheduled = False
+            todo = self._next()
+            self._pump()
+
+    def _next(self) -> tuple[list[SettleRecord], int] | None:
+        """Results for a further call, and how many jobs it is to claim; None if there is no lane or nothing to do."""
+        if self._in_flight >= self._lanes or (self._context.is_abandoned and not self._flushing):
+            return None  # in an event loop that ends no reply would be read any more
+        count = self._size.fitting(self._finished)
+        free = self._free(count)
+        if not count and (free <= 0 or self.nothing_ready or self._claim_timer is not None):
+            return None
+        records, self._finished = self._finished[:count], self._finished[count:]
+        want = max(0, min(free, -(-self._concurrency // self._lanes), _CLAIMS))
+        if want and (wait_ms := self._limits.wait_ms(self._queue.now_ms())):
+            self.limited_slots, want = want, 0
+            self._claim_after(wait_ms / 1000)
+        elif self._claim_timer is not None and not (records and self._full):
+            want = 0
+        if not want and not records:
+            return None
+        self._active -= len(records)
+        self._claiming += want
+        self._in_flight += 1
+        return records, want
 
     def _free(self, leaving: int) -> int:
         """Slots that are free once `leaving` results are on their way; those that wait for another call keep theirs."""
         if not self.claiming_allowed:
             return 0
         return self._concurrency - self._active + leaving - self._claiming
-
-    def _batch(self) -> int:
-        """How many of the finished runs the next call carries."""
-        size = 0
-        for number, record in enumerate(self._finished[:BATCH]):
-            size += len(record.stored) + len(record.letter)
-            if number and size > self._most_bytes:
-                return number
-        return min(len(self._finished), BATCH)
 
     def _claim_after(self, delay_s: float) -> None:
         if self._claim_timer is None:
@@ -212,13 +227,12 @@ class Exchange:
             self._in_flight -= 1
             self._claiming -= want
             del self._sent[now]
-        self._measure(records, self._loop.time() - started)
+        self._size.adapt(self._loop.time() - started)
         if reply is not None:
             started_jobs = self._start(reply, lost_claims)
             self._settled(records, reply)
             if looked and self.claiming_allowed:
                 self._look_ahead(want - started_jobs, reply)
-        self._schedule()
 
     def _stamp(self) -> int:
         """Time of a call: it marks what the call starts, and makes a repeat of it recognisable.
@@ -227,17 +241,11 @@ class Exchange:
         every call would soon be far from it.
         """
         now = self._queue.now_ms()
-        self._repeated = {stamp for stamp in self._repeated if stamp >= now}
+        if self._repeated:
+            self._repeated = {stamp for stamp in self._repeated if stamp >= now}
         while now in self._sent or now in self._repeated:
             now += 1
         return now
-
-    def _measure(self, records: Sequence[SettleRecord], took_s: float) -> None:
-        """Let calls carry as many bytes as the connection carries in good time."""
-        if took_s > _SLOW_S:
-            self._most_bytes = max(_LEAST_BYTES, self._most_bytes // 2)
-        elif took_s < _SLOW_S / 4:
-            self._most_bytes = min(BATCH_BYTES, self._most_bytes * 2)
 
     async def _refused(self, records: list[SettleRecord], error: GlideMQError) -> None:
         """The server answered with an error: wait if its state is the cause, else isolate the record that causes it."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ServerError
+from ..jobs.adding.records import BATCH, BATCH_BYTES
 from ..server.context import QueueContext
 from ..server.functions import RELOAD
 from ..wire.replies import as_texts, hash_fields, readable
@@ -16,6 +17,38 @@ from .execution.outcome import SettleRecord
 _LOADED = 16
 #: What stands behind answers and claims if there is nothing to say.
 _NOTHING_MORE = (b"", 0, 0, b"", b"", b"")
+#: Words of a claimed job that has the fields of a plain one and never ran: what is not the same of all such jobs.
+_FRESH_WORDS = 9
+
+
+#: Bytes of results that a call carries at first and at least, and how long one should take at most: slower ones carry
+#: less, quick ones more, s.
+_FIRST_BYTES = 500_000
+_LEAST_BYTES = 64_000
+_SLOW_S = 1.0
+
+
+class CallSize:
+    """How much a call may carry: what the connection carries in good time."""
+
+    def __init__(self) -> None:
+        self._most_bytes = _FIRST_BYTES
+
+    def fitting(self, finished: Sequence[SettleRecord]) -> int:
+        """How many of the finished runs the next call carries."""
+        size = 0
+        for number, record in enumerate(finished[:BATCH]):
+            size += len(record.stored) + len(record.letter)
+            if number and size > self._most_bytes:
+                return number
+        return min(len(finished), BATCH)
+
+    def adapt(self, took_s: float) -> None:
+        """Note how long a call has taken, s."""
+        if took_s > _SLOW_S:
+            self._most_bytes = max(_LEAST_BYTES, self._most_bytes // 2)
+        elif took_s < _SLOW_S / 4:
+            self._most_bytes = min(BATCH_BYTES, self._most_bytes * 2)
 
 
 class UnexpectedReplyError(ServerError):
@@ -85,18 +118,21 @@ class ExchangeReply(NamedTuple):
         """Read claimed jobs; one odd record (an id that is no text) must not cost the others."""
         for text, data in zip(packed[::2], packed[1::2], strict=True):
             words = text.split(b"\x1f")
+            fresh = words[-1] == b"f"
             try:
-                job_id, entry, stop = words[-4].decode(), words[-3].decode(), words[-2].decode()
+                job_id, entry = words[-3 if fresh else -4].decode(), words[-2 if fresh else -3].decode()
             except UnicodeDecodeError as defect:
                 self.errors.append(f"ERR a claimed job cannot be read: {defect}")
                 continue
-            if len(words) != int(words[-1]):
+            if len(words) != (_FRESH_WORDS if fresh else int(words[-1])):
                 self.unread.append((entry, job_id))
-                continue
-            fields = hash_fields(words[:-4])
-            if "data" in fields:
-                fields["data"] = data
-            self.claims.append(Claim(entry, job_id, fields, stamp, stop))
+            elif fresh:
+                self.claims.append(Claim(entry, job_id, _fresh_fields(words, data), stamp))
+            else:
+                fields = hash_fields(words[:-4])
+                if "data" in fields:
+                    fields["data"] = data
+                self.claims.append(Claim(entry, job_id, fields, stamp, words[-2].decode()))
 
     def followed_by(self, more: ExchangeReply) -> ExchangeReply:
         """Join the reply of a call with that of the next one."""
@@ -105,6 +141,23 @@ class ExchangeReply(NamedTuple):
             outbox=self.outbox or more.outbox,
             errors=[*self.errors, *more.errors],
         )
+
+
+def _fresh_fields(words: Sequence[bytes], data: bytes) -> dict[str, bytes]:
+    """Fields of a job that has just been claimed for the first time, in the order in which they are stored."""
+    name, opts, timestamp, delay, priority, attempts, job_id, _, _ = words
+    return {
+        "id": job_id,
+        "name": name,
+        "data": data,
+        "opts": opts,
+        "timestamp": timestamp,
+        "attemptsMade": b"0",
+        "delay": delay,
+        "priority": priority,
+        "maxAttempts": attempts,
+        "state": b"active",
+    }
 
 
 def exchange_header(*words: str | int) -> str:

@@ -172,12 +172,13 @@ async def test_payloads_with_control_characters_arrive(bench: Bench, connection:
     assert (await queue.get_job(job.id)).result == "back"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("more", [(), ("progress", "\x1f")])
 @pytest.mark.parametrize("options", [{}, {"lifo": True}, {"ordering": Ordering("k")}])
 async def test_fields_with_the_separator_cost_nothing_but_another_read(
-    bench: Bench, connection: Connection, options: dict[str, Any]
+    bench: Bench, connection: Connection, options: dict[str, Any], more: tuple[str, ...]
 ) -> None:
     odd, plain = await bench.add(data={"n": 1}, **options), await bench.add(data={"n": 2})
-    await bench.command("HSET", f"{P}:job:{odd}", "name", "a\x1fb\x1f", "progress", "\x1f")
+    await bench.command("HSET", f"{P}:job:{odd}", "name", "a\x1fb\x1f", *more)
     seen: dict[str, Any] = {}
 
     async def process(job: Any) -> None:
@@ -225,6 +226,7 @@ ODD_REPLIES: list[Any] = [
     [[b"ok"] * 9, []],
     [[], [], b"why"],
     [[], [b"id\x1f7", b""]],
+    [[], [b"7\x1ff", b""]],
     [[[b"0-1", b"7", [b"id", b"7"], b""]], [], b""],
 ]
 

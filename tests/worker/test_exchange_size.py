@@ -17,7 +17,7 @@ from glidemq_core.errors import CallTimeoutError
 from glidemq_core.options.job import NewJob
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
-from glidemq_core.worker.exchange import BATCH, BATCH_BYTES
+from glidemq_core.worker.exchange_call import BATCH, BATCH_BYTES
 
 JOBS = 150
 

@@ -30,16 +30,16 @@ end
 -- token limit shared by the queue, "r" repeated after a lost reply), limiter max, limiter ms, token cap, token window ms,
 -- parted by 0x1f; if runs are settled, their heads as one text, and their results or reasons as one. A head: id, entry (""
 -- list-sourced), processedOn, and bytes of its result or reason, each followed by 0x1f, which no id may hold; then nothing
--- for a plain success, else, parted by 0x1f, "c"|"f", attempts allowed (0 = no retry), backoff ms,
--- retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger header JSON ("" none), and what its end has to
--- look at: "s" an ordering key or a scheduler, "k" steps that were kept, "d<bytes>" a dead letter of so many bytes, which
--- stands behind the reason and goes out if the job has failed for good; it ends with 0x1e.
+-- for a plain success, its retention rule if that is all there is to say of one, else, parted by 0x1f, "c"|"f", attempts
+-- allowed (0 = no retry), backoff ms, retention rule, has fallbacks ("1"/""), tokens it reported ("" none), ledger header JSON
+-- ("" none), and what its end has to look at: "s" an ordering key or a scheduler, "k" steps that were kept, "d<bytes>" a dead
+-- letter of so many bytes, which stands behind the reason and goes out if the job has failed for good; it ends with 0x1e.
 -- Reply: {answers, claims}, and only if one of them says something {..., why fewer claims than wanted, wait ms, outbox waits
 -- (1/0), newest entry ids of stream and events, when fewer than wanted were ready, to wait for what comes after them, when
 -- a limited group is to be looked at again, ms ("" for all three when not asked or none), other errors...}.
 -- Answers, none at all if every one is ok: ok retrying failed; unrecorded when the end could not be recorded and may be sent
 -- again; lost when the run does not own the job any more (nothing of it was recorded).
--- Claims are two texts a job, as `claim.hand_out` packs them.
+-- Claims are two texts a job, as `claim.hand_out` and `hand_out_fresh` pack them.
 -- Repeating a call with the same `now` gives the same answers and may claim further jobs.
 function claim.exchange(P, args, settle_all, fill)
   local stamp, consumer, want, flags, rate_max, rate_duration, tpm_max, tpm_duration = args[1]:match(HEADER)

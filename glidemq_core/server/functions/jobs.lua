@@ -1,5 +1,6 @@
 -- What more than one concern does to a job: expiry, removal of its keys, retention of result sets.
 
+-- Keys of a job; that of its record comes first.
 local OWN_KEYS = { "job", "log", "parents", "jstream", "signals", "ledger", "early", "vec", "steps" }
 
 -- What a flow's figures need of a child that reported usage, kept when its record goes: a hash of the same fields.
@@ -10,9 +11,8 @@ local KEPT_S = 604800 -- 7 days
 
 local LINKS, SPENT = 2, 6 -- the first of KEPT name its parents, those up to here say that something was spent
 
-local function keep_spend(P, id)
-  local key = P .. ":job:" .. id
-  local f = try("HMGET", key, unpack(KEPT, 1, LINKS))
+local function keep_spend(P, id, key)
+  local f = try("HMGET", key, "parentId", "parentIds")
   if f.err or not (f[1] or f[2]) then return end
   f = call("HMGET", key, unpack(KEPT))
   local spent = false
@@ -42,17 +42,22 @@ end
 -- Delete everything that describes the given jobs; without `with_deps`, what they waited for stays for some days. The
 -- caller takes them out of sets and streams.
 function jobs.purge(P, ids, with_deps)
-  local keys = {}
+  local keys, prefixes, n, kinds = {}, {}, 0, #OWN_KEYS
+  for k = 1, kinds do prefixes[k] = P .. ":" .. OWN_KEYS[k] .. ":" end
   for _, id in ipairs(ids) do
-    keep_spend(P, id)
-    for _, kind in ipairs(OWN_KEYS) do keys[#keys + 1] = P .. ":" .. kind .. ":" .. id end
-    if with_deps then keys[#keys + 1] = P .. ":deps:" .. id end
-    if #keys > 4000 then
+    for k = 1, kinds do keys[n + k] = prefixes[k] .. id end
+    keep_spend(P, id, keys[n + 1])
+    n = n + kinds
+    if with_deps then
+      n = n + 1
+      keys[n] = P .. ":deps:" .. id
+    end
+    if n > 4000 then
       call("UNLINK", unpack(keys))
-      keys = {}
+      keys, n = {}, 0
     end
   end
-  if #keys > 0 then call("UNLINK", unpack(keys)) end
+  if n > 0 then call("UNLINK", unpack(keys)) end
   if not with_deps then let_deps_expire(P, ids) end
   jobs.drop_early(P, ids)
 end

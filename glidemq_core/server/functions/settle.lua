@@ -56,7 +56,9 @@ function settle.read_runs(args)
     n, bytes = n + 1, tonumber(bytes)
     local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = "c", "0", "0", "", "", "", "", ""
     local letter = 0
-    if rest ~= "" then
+    if rest ~= "" and not rest:find("\31", 1, true) then
+      retention = rest
+    elseif rest ~= "" then
       outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST)
       if outcome ~= "c" then letter = tonumber(seen:match("d(%d+)") or 0) end
     end
@@ -244,7 +246,7 @@ function settle.all(P, args, now, batch)
   record(P, settled, acknowledge(P, entries), now, batch)
   end_entries(P, settled, batch.consumer)
   local has_parents, has_early = have_others(P, settled)
-  local outbox, tokens, all_ok, last = false, 0, true, #settled
+  local outbox, tokens, all_ok, last, last_rule, last_answer = false, 0, true, #settled, nil, nil
   local counts, times, listed, ended, ruled = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, {}, {}, {}
   for i, run in ipairs(settled) do
     local answer = run[ANSWER]
@@ -258,7 +260,10 @@ function settle.all(P, args, now, batch)
         counts[answer] = counts[answer] + 1
         times[answer] = times[answer] + max(0, now - util.num(run[FIELDS][STARTED], now))
         if answer == "ok" and run[SEEN]:find("k", 1, true) then util.attempt(steps.forget, P, id) end
-        if run[RETENTION] ~= "" then ruled[#ruled + 1] = { PLACES[answer], id, run[RETENTION] } end
+        local rule = run[RETENTION]
+        if rule ~= "" and (rule == "all" or rule ~= last_rule or answer ~= last_answer) then
+          ruled[#ruled + 1], last_rule, last_answer = { PLACES[answer], id, rule }, rule, answer
+        end
       end
       outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more) or outbox
     end

@@ -59,7 +59,9 @@ def completed(run: JobRun, result: Any) -> SettleRecord:
         rule = retention_rule(job.options.remove_on_complete)
     ledger = ledger_head(run) if run.reported or _has_history(fields) else ""
     tokens, seen = reported_tokens(run), _seen(fields)
-    if rule or ledger or tokens or seen:
+    if rule and not (ledger or tokens or seen):
+        head = settle_head(run, stored, rule)
+    elif rule or ledger or tokens or seen:
         head = settle_head(run, stored, "c", "0", "0", rule, "", str(tokens or ""), ledger, seen)
     else:
         head = settle_head(run, stored)
@@ -104,7 +106,10 @@ async def failed(
 
 
 def settle_head(run: JobRun, stored: bytes, *words: str) -> str:
-    """Write the head of a run that has ended, as the exchange function takes it; without words, of a plain success."""
+    """Write the head of a run that has ended, as the exchange function takes it.
+
+    Without words it is that of a plain success, with one that of a success with a retention rule.
+    """
     rest = "\x1f".join(words)
     return f"{run.job.id}\x1f{run.entry}\x1f{run.processed_on}\x1f{len(stored)}\x1f{rest}\x1e"
 
