@@ -108,7 +108,7 @@ async def test_very_many_who_wait_for_one_job_all_hear_of_its_end(
     [run] = await bench.claim(1)
     assert run[0] == jobs["a"].id
     await bench.settle(run)
-    assert await bench.command("LLEN", bench.scope.keys.outbox) == 800
+    assert await bench.command("LLEN", bench.scope.keys.outbox) == 1_100
 
     async with Worker("q", lambda job: 1, bench.connection, concurrency=50):
         await eventually(lambda: _completed(bench, 1_301), timeout=60)
