@@ -158,6 +158,11 @@ def keys_page() -> str:
         cells = [mark(meaning, scope) for scope in shown.values()]
         rows.append((" ".join(f"`{keys.key_text(key)}`" for key in meaning.keys), meaning.words, *cells))
     typed: list[Action[Any]] = [action for action in ACTIONS.values() if action.command is not None]
+    ids = [
+        (f"`{action.id}`", " ".join(f"`{keys.key_text(key)}`" for key in action.keys), action.help)
+        for action in sorted(ACTIONS.values(), key=lambda action: action.id)
+        if action.keys
+    ]
     letters = ", ".join(f"**{letter}** {scope}" for letter, scope in shown.items())
     return (
         "\n".join(
@@ -180,6 +185,12 @@ def keys_page() -> str:
                 "## Dialogs",
                 "",
                 *table(("Keys", "Do"), ((f"`{names}`", words) for names, words in keys.DIALOG_KEYS)),
+                "## Keys of your own",
+                "",
+                "`[keys]` in the [config file](configuration.md#keys-of-your-own) maps keys to these",
+                "actions by their ids.",
+                "",
+                *table(("Action", "Keys", "Does"), ids),
                 "## Commands",
                 "",
                 "Typed after `:`; tab completes them, and what they work on.",

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
+from .actions.keymap import Keymap, told
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .config.console import ConsoleConfig
@@ -47,8 +48,8 @@ from .theme.files import load_themes, no_color, pick_theme, register_themes, var
 if TYPE_CHECKING:
     from glidemq_core import JobRef
 
-#: Keys that open the line at the bottom, with their actions.
-_LINE_KEYS = {key: name for name in ("command", "filter") for key in ACTIONS[name].keys}
+#: Actions that open the line at the bottom.
+_LINES = ("command", "filter")
 #: Characters that go to the clipboard at most: terminals drop longer ones.
 COPY_LIMIT = 64 * 1024
 
@@ -95,6 +96,7 @@ class ConsoleApp(ResilientApp):
         #: A snapshot came since the last look at the clock: ages are drawn already.
         self._is_drawn = False
         self.trouble_words = TroubleWords()
+        self._take_keys()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
         self._remembering = Remembering(config, self.typed_lines, lambda: self.current_mode)
@@ -126,7 +128,7 @@ class ConsoleApp(ResilientApp):
             self.call_after_refresh(self.go, "jobs", self.config.queues[0])
         # The client library is heavy: what is on screen first must not wait for it.
         self.call_after_refresh(self._start)
-        for note in (self._theme_note, *self._themes.problems, self._remembering.told):
+        for note in (self._theme_note, *self._themes.problems, self._remembering.told, *self._key_problems):
             if note:
                 self.call_after_refresh(self.show_message, note, "warning")
 
@@ -211,7 +213,8 @@ class ConsoleApp(ResilientApp):
         At once, not as an action of its own: what is pasted or typed in one go after the key has to land there
         and not on the list, where letters retry and approve.
         """
-        screen, action = self.screen, _LINE_KEYS.get(key)
+        screen = self.screen
+        action = next((name for name in _LINES if key in self.keymap.keys(ACTIONS[name])), None)
         if not isinstance(screen, ConsoleScreen) or action is None or screen.is_typing or not screen.is_up:
             return False
         reason = ACTIONS[action].unavailable(screen.context())
@@ -364,6 +367,12 @@ class ConsoleApp(ResilientApp):
     @property
     def theme_names(self) -> tuple[str, ...]:
         return self._themes.names
+
+    def _take_keys(self) -> None:
+        """Take the keys of the actions as they are mapped."""
+        self.keymap = Keymap(ACTIONS.values(), self.config.keys)
+        self._key_problems = told(self.keymap.problems, self.config.key_lines)
+        self.set_keymap(self.keymap.bindings())
 
     def configure(self, config: ConsoleConfig) -> None:
         before, self.config = self.config, config

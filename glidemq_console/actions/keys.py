@@ -168,3 +168,9 @@ def key_text(key: str) -> str:
     if not head:
         return text
     return f"^{text}" if head == "ctrl" else f"{head}+{text}"
+
+
+def key_of(text: str) -> str | None:
+    """Return the Textual name of a key that people write in another way; None for all others."""
+    names = {shown: key for key, shown in (_KEY_TEXT | _WHOLE_KEY_TEXT).items()}
+    return names.get(text)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..model.trouble import TroubleWords
     from ..model.typed import TypedLines
     from .approvals.outbox import DecisionOutbox
+    from .keymap import Keymap
 
 T = TypeVar("T")
 PageName = Literal["job", "flow"]
@@ -53,6 +54,10 @@ class Console(Protocol):
     @property
     def last_input(self) -> float:
         """When a key or the mouse was used last (monotonic s)."""
+
+    @property
+    def keymap(self) -> Keymap:
+        """The keys of the actions, as they are mapped."""
 
     @property
     def theme_names(self) -> Sequence[str]: ...

@@ -58,6 +58,9 @@ class ConsoleConfig:
     notify: str = "auto"
     #: Ring the bell with each notice too.
     bell: bool = False
+    #: Keys of actions by their id, and the lines of the config file where they stand.
+    keys: Mapping[str, str] = field(default_factory=dict)
+    key_lines: Mapping[str, int] = field(default_factory=dict)
     read_only: bool = False
     #: How long a decision on a suspended job can be taken back before it is sent, ms.
     undo_ms: int = 5_000

@@ -35,6 +35,10 @@ KEYS: Mapping[str, type] = {
 #: What may stand at the top level only.
 TOP_KEYS: Mapping[str, type] = {"profile": str, **KEYS}
 
+#: The header of a table, and a key before its value.
+_HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
+_KEY = re.compile(r"\s*(\"[^\"]*\"|'[^']*'|[^\s=\"']+)\s*=")
+
 _KINDS = {str: "text in quotes", bool: "true or false", list: "a list of names"}
 
 
@@ -78,6 +82,8 @@ def _check(content: dict[str, Any], path: Path) -> None:
     for key, value in content.items():
         if key == "profiles":
             _check_profiles(value, path)
+        elif key == "keys":
+            _check_keys(value, path)
         else:
             _check_value(key, value, TOP_KEYS, key, path)
 
@@ -90,6 +96,24 @@ def _check_profiles(profiles: Any, path: Path) -> None:
             raise ConfigError(f"config file {path}: key 'profiles.{name}' must be a table")
         for key, value in profile.items():
             _check_value(key, value, KEYS, f"profiles.{name}.{key}", path)
+
+
+def _check_keys(keys: Any, path: Path) -> None:
+    if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
+        raise ConfigError(
+            f'config file {path}: [keys] holds ids of actions with their keys in quotes, as "queue.pause" = "K"'
+        )
+
+
+def line_of(text: str, table: str, key: str) -> int | None:
+    """Return the line of a TOML text on which a key of a table stands, counted from 1."""
+    here = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if (head := _HEADER.match(line)) is not None:
+            here = head[1].replace('"', "").replace("'", "").replace(" ", "")
+        elif here == table and (found := _KEY.match(line)) is not None and found[1].strip("\"'") == key:
+            return number
+    return None
 
 
 def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str, path: Path) -> None:

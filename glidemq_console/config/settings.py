@@ -72,6 +72,7 @@ class Settings:
     notify: str
     bell: bool
     undo: str | None
+    keys: Mapping[str, str]
     path: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -124,6 +125,7 @@ def resolve(given: Given) -> Settings:
         notify=pick("notify", "auto"),
         bell=bool(pick("bell", False)),
         undo=pick("undo", None),
+        keys=content.get("keys", {}),
         path=path,
         sources=sources,
     )

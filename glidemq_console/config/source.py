@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import file, settings
-from .settings import Given
+from .settings import Given, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +24,12 @@ class FileSource:
         in_profile = chosen.profile is not None and name in profiles.get(chosen.profile, {})
         file.set_key(chosen.path, f"profiles.{chosen.profile}.{name}" if in_profile else name, text)
         return f"{chosen.path} (profile {chosen.profile})" if in_profile else str(chosen.path)
+
+
+def key_lines(chosen: Settings) -> dict[str, int]:
+    """Return the lines of the config file where the keys of actions stand, by the action's id."""
+    if not chosen.keys:
+        return {}
+    text = chosen.path.read_text("utf-8", "replace")
+    found = {name: file.line_of(text, "keys", name) for name in chosen.keys}
+    return {name: line for name, line in found.items() if line is not None}

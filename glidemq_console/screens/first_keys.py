@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from ..actions.base import EVERYWHERE
+from ..actions.keymap import Keymap
+from ..actions.keys import key_text
 from ..widgets.styled import Parts, Styled, dim, hotkey
+from .registry import in_scope
 
 #: Keys and what they do by scope; the third is that of help.
 _FIRST = {
@@ -23,9 +27,14 @@ _FIRST = {
 }
 
 
-def first_keys(scope: str) -> Parts:
-    """What the status line says on the first visit."""
+def first_keys(scope: str, keymap: Keymap) -> Parts:
+    """What the status line says on the first visit, with the keys as they are mapped."""
+    mapped = {
+        key_text(action.keys[0]): keymap.texts(action)[0]
+        for action in (*in_scope(EVERYWHERE), *in_scope(scope))
+        if action.keys
+    }
     parts: list[Styled] = []
     for key, words in (*_FIRST.get(scope, ()), ("?", "every key")):
-        parts += [hotkey(key), dim(f" {words}   ")]
+        parts += [hotkey(mapped.get(key, key)), dim(f" {words}   ")]
     return parts

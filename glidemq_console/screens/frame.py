@@ -226,7 +226,7 @@ class ConsoleScreen(BlankScreen):
         elif snapshot.trouble is not None:
             left = [Styled(short(snapshot.trouble, 200), "warning")]
         elif now < self._new_until_ms:
-            left = first_keys(self.SCOPE)
+            left = first_keys(self.SCOPE, self.console.keymap)
         elif self.has_class("-low") and (way := self._way()):
             left = [dim(way)]
         right = self.status(snapshot) if snapshot.has_data else []

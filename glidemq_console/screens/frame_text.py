@@ -7,7 +7,6 @@ from datetime import tzinfo
 from typing import Any
 
 from ..actions.base import EVERYWHERE, Action, Context
-from ..actions.keys import key_text
 from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
@@ -97,10 +96,11 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     """What can be done here, for the key bar; what cannot is grey. Help comes last, so that it always fits."""
     actions: Sequence[Action[Any]] = [*in_scope(scope), *in_scope(EVERYWHERE)]
     entries: list[tuple[str, Parts]] = []
+    keymap = context.console.keymap
     if not context.snapshot.has_data:
         # Nothing to work on yet: what helps now, and nothing grey beside it.
         return [
-            (name, [hotkey(key_text(ACTIONS[name].keys[0])), Styled(f" {title}", "foreground")])
+            (name, [hotkey(keymap.texts(ACTIONS[name])[0]), Styled(f" {title}", "foreground")])
             for name, title in _BEFORE_DATA
         ]
     # What never works on a screen is not for its key bar; going back is for pages that lie over another screen.
@@ -111,7 +111,7 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     shown = (action for action in actions if action.footer is not None and action.id not in never)
     for action in sorted(shown, key=lambda action: action.footer or 0):
         possible = action.unavailable(context) is None
-        key = Styled(key_text(action.keys[0]), "focus" if possible else "dim", "bold" if possible else "")
+        key = Styled(keymap.texts(action)[0], "focus" if possible else "dim", "bold" if possible else "")
         title = Styled(
             f" {context.page.title_of(action.id) or action.title}", "foreground" if possible else "dim"
         )

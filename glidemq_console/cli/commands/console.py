@@ -97,7 +97,7 @@ def console_config(
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
     from glidemq_console.config.console import ConsoleConfig
-    from glidemq_console.config.source import FileSource
+    from glidemq_console.config.source import FileSource, key_lines
     from glidemq_console.config.state import state_path
     from glidemq_core.server.url import EMBEDDED, settings
 
@@ -122,6 +122,8 @@ def console_config(
         notify=notify or chosen.notify,
         bell=chosen.bell,
         undo_ms=DEFAULT_UNDO_MS if chosen.undo is None else duration(chosen.undo),
+        keys=chosen.keys,
+        key_lines=key_lines(chosen),
         source=FileSource(given=session.given),
         read_only=chosen.read_only,
         user=chosen.user,

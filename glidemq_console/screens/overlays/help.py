@@ -34,7 +34,8 @@ def help_columns(scope: str, context: Context, sought: str = "") -> tuple[list[P
         sought: Only lines that have all these words.
     """
     here = in_scope(scope)
-    taken = {key for action in here for key in action.keys}
+    keymap = context.console.keymap
+    taken = {key for action in here for key in keymap.keys(action)}
     left = _section("this screen", _actions(here, context), sought)
     tabs = [spec for spec in SCREENS if spec.key not in taken]
     to_tabs = [(f"{tabs[0].key}-{tabs[-1].key}", "Go to " + ", ".join(spec.name for spec in tabs) + ".")]
@@ -64,8 +65,11 @@ def _plain(rows: Iterable[tuple[str, str]]) -> list[Parts]:
 def _actions(actions: list[Action[Any]], context: Context, taken: Collection[str] = ()) -> list[Parts]:
     """A line each; keys that are `taken` do something else on this screen."""
     lines: list[Parts] = []
+    keymap = context.console.keymap
     for action in actions:
-        keys = " ".join(key_text(key) for key in action.keys if key not in taken) or f":{action.command}"
+        keys = (
+            " ".join(key_text(key) for key in keymap.keys(action) if key not in taken) or f":{action.command}"
+        )
         reason = action.unavailable(context)
         line = [
             Styled(f"{keys + ' ':<{_KEYS}}", "foreground" if reason is None else "dim", "bold"),

@@ -10,7 +10,6 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from ...actions.base import EVERYWHERE, Action, Context
-from ...actions.keys import key_text
 from ...actions.protocols import Console
 from ...text.safe import short
 from ..blank import BlankScreen
@@ -36,7 +35,9 @@ def offers_here(page: BlankScreen, console: Console, context: Context) -> Iterat
         if action.id == "palette":
             continue
         reason = action.unavailable(context)
-        words = f"{_keys(action)}   {action.help}" + (f" (not now: {reason})" if reason is not None else "")
+        words = f"{_keys(action, console)}   {action.help}" + (
+            f" (not now: {reason})" if reason is not None else ""
+        )
         yield Offer(page.title_of(action.id) or action.title, words, partial(console.action_act, action.id))
 
 
@@ -51,12 +52,12 @@ def offers_elsewhere(page: BlankScreen, console: Console, context: Context) -> I
     tabs = {spec.name for spec in SCREENS}
     for action in ACTIONS.values():
         if action.scope in tabs and action.scope != page.SCOPE:
-            words = f"{_keys(action)}   {action.help} (goes to {action.scope})"
+            words = f"{_keys(action, console)}   {action.help} (goes to {action.scope})"
             yield Offer(f"{action.scope}: {action.title}", words, partial(console.go, action.scope))
 
 
-def _keys(action: Action[Context]) -> str:
-    return " ".join(key_text(key) for key in action.keys) or f":{action.command}"
+def _keys(action: Action[Context], console: Console) -> str:
+    return " ".join(console.keymap.texts(action)) or f":{action.command}"
 
 
 def _markup(text: str) -> str:
