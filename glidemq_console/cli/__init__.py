@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 from .errors import Exit, ReaderGone, report
 from .output import write_error
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = Exit.DONE
         _forget_stdout()
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  # the one place for all of them
-        code = _tell(error, as_json="--json" in options, debug="--debug" in options)
+        code = _tell(error, options)
     return _flushed(int(code))
 
 
@@ -41,7 +42,7 @@ def _dispatch(words: list[str]) -> int:
     return int(program(args=words, prog_name="glidemq", standalone_mode=False) or 0)
 
 
-def _tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
+def _tell(error: BaseException, options: Sequence[str]) -> int:
     if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # the option parser found its reader gone
         return Exit.DONE
     if isinstance(error, SystemExit):
@@ -50,13 +51,23 @@ def _tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
         print(getattr(error, "message", error))
         return Exit.USAGE
     shown = report(error)
+    debug = "--debug" in options
+    if _logs_json(options):
+        from .worker_log import error_record
+
+        write_error(error_record(shown, error if debug else None))
+        return shown.exit_code
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    text = shown.as_json() if as_json else f"glidemq: {shown.message}"
-    write_error(text)
+    write_error(shown.as_json() if "--json" in options else f"glidemq: {shown.message}")
     return shown.exit_code
+
+
+def _logs_json(options: Sequence[str]) -> bool:
+    """Whether whoever reads stderr expects log records; also asked of a command line that is wrong elsewhere."""
+    return "--log-format=json" in options or ("--log-format", "json") in pairwise(options)
 
 
 def _open_missing_streams() -> None:

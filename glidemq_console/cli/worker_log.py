@@ -10,6 +10,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
+from .errors import Report
+
 #: Characters of one log record.
 _RECORD = 20_000
 #: Integers from here on are written as text: what they mean to a parser is its own affair.
@@ -60,6 +62,19 @@ def configure_logging(level: LogLevel | None, form: LogFormat) -> bool:
 def narrator(form: LogFormat, note: Callable[[str], None]) -> Callable[[str], None]:
     """Return what tells how the command goes: as a line for people, or as a record among the others."""
     return logging.getLogger("glidemq.worker").info if form is LogFormat.JSON else note
+
+
+def error_record(shown: Report, error: BaseException | None) -> str:
+    """Return what ended the command as one record among the others, with the trace of `error` if there is one."""
+    attributes = {
+        "name": "glidemq.worker",
+        "levelname": "ERROR",
+        "msg": shown.message,
+        "exc_info": error and (type(error), error, error.__traceback__),
+        "error": shown.type,
+        "exit_code": int(shown.exit_code),
+    }
+    return _JsonFormatter().format(logging.makeLogRecord(attributes))
 
 
 class _SafeFormatter(logging.Formatter):

@@ -156,3 +156,43 @@ def test_every_line_of_a_worker_is_json(run: Run, server: str, tmp_path: Path, o
     assert {one["outcome"] for one in ends} == {"completed", "failed"}
     [fine] = [one for one in lines if one["logger"] == "app" and one["text"] == "well"]
     assert (fine["level"], fine["set"]) == ("warning", "{1}")
+
+
+BROKEN = {
+    "app:nothing": (1, "Refused"),
+    "no_such_module:worker": (1, "Refused"),
+    "raises:worker": (1, "Refused"),
+    "app": (2, "UsageError"),
+    "app:worker --url valkey://127.0.0.1:1": (3, "ServerUnavailableError"),
+    "app:worker --concurrency many": (2, "UsageError"),
+    "app:worker --no-such-option": (2, "UsageError"),
+    "app:worker --check --url valkey://127.0.0.1:1": (3, "ServerUnavailableError"),
+}
+
+
+@pytest.mark.parametrize("written", ["--log-format json", "--log-format=json"])
+@pytest.mark.parametrize("words", BROKEN)
+def test_what_keeps_a_worker_from_starting_is_a_record_too(words: str, written: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("from glidemq_core import Worker\nworker = Worker('q', print)\n")
+    (tmp_path / "raises.py").write_text("raise RuntimeError('100% \\x1b[31mbroken\\n')\n")
+    line = [*COMMAND, "worker", *words.split(), *written.split()]
+    plain = subprocess.run(line[: -len(written.split())], cwd=tmp_path, capture_output=True, text=True)
+    told = subprocess.run(line, cwd=tmp_path, capture_output=True)
+    [record] = [strictly(text) for text in told.stderr.decode("ascii").splitlines()]
+    code, kind = BROKEN[words]
+    assert (told.returncode, plain.returncode, told.stdout) == (code, code, b"")
+    assert plain.stderr == f"glidemq: {record['message']}\n"
+    assert {key: record[key] for key in ("level", "logger", "error", "exit_code")} == {
+        "level": "error",
+        "logger": "glidemq.worker",
+        "error": kind,
+        "exit_code": code,
+    }
+    assert "trace" not in record
+
+
+def test_the_record_of_a_failed_start_holds_its_trace_where_it_is_asked_for(tmp_path: Path) -> None:
+    line = [*COMMAND, "worker", "gone:worker", "--log-format", "json", "--debug"]
+    told = subprocess.run(line, cwd=tmp_path, capture_output=True)
+    [record] = [strictly(text) for text in told.stderr.decode("ascii").splitlines()]
+    assert "Traceback" in record["trace"]
