@@ -16,7 +16,6 @@ from textual.screen import ModalScreen
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
-from .actions.keymap import Keymap, told
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .config.console import ConsoleConfig
@@ -27,11 +26,12 @@ from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
 from .model.trouble import TroubleWords, news
 from .model.typed import TypedLines
+from .runtime.configured_app import ConfiguredApp
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
 from .runtime.navigation import Navigation
+from .runtime.reloading import LOOK_S
 from .runtime.remembering import EVERY_S, Remembering
-from .runtime.resilient_app import ResilientApp
 from .runtime.type_ahead import TypeAhead
 from .screens.frame import ConsoleScreen, is_too_small
 from .screens.links import destination, following
@@ -43,7 +43,7 @@ from .screens.typed.palette import PaletteCommands
 from .text.ascii_fallback import ascii_filter
 from .text.format import plural
 from .text.safe import clean, short
-from .theme.files import load_themes, no_color, pick_theme, register_themes, variable_defaults
+from .theme.files import variable_defaults
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -65,7 +65,7 @@ class SnapshotReady(Message):
         return isinstance(message, SnapshotReady)
 
 
-class ConsoleApp(ResilientApp):
+class ConsoleApp(ConfiguredApp):
     """The console."""
 
     TITLE = "glidemq"
@@ -80,8 +80,7 @@ class ConsoleApp(ResilientApp):
         Args:
             gc_tuning: the garbage collector of this process, when the process is the console's own.
         """
-        super().__init__(notify=config.notify, bell=config.bell, calm=config.calm, ansi_color=no_color())
-        self.config = config
+        super().__init__(config)
         self._gc_tuning = gc_tuning
         self.now_ms = config.clock
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
@@ -96,17 +95,12 @@ class ConsoleApp(ResilientApp):
         #: A snapshot came since the last look at the clock: ages are drawn already.
         self._is_drawn = False
         self.trouble_words = TroubleWords()
-        self._take_keys()
         #: The word of the line of trouble that was gone to last.
         self._trouble_last: str | None = None
         self._remembering = Remembering(config, self.typed_lines, lambda: self.current_mode)
         self._navigation = Navigation(self, self._arrived)
         self._typed_ahead = TypeAhead(self)
         self._ascii_filter = ascii_filter(config.ascii_glyphs)
-        self._themes = load_themes()
-        register_themes(self, self._themes)
-        name, self._theme_note = pick_theme(config.theme, self._themes)
-        self.theme = name
         for spec in SCREENS:
             self.add_mode(spec.name, partial(make, spec.module, spec.class_name))
 
@@ -128,14 +122,14 @@ class ConsoleApp(ResilientApp):
             self.call_after_refresh(self.go, "jobs", self.config.queues[0])
         # The client library is heavy: what is on screen first must not wait for it.
         self.call_after_refresh(self._start)
-        for note in (self._theme_note, *self._themes.problems, self._remembering.told, *self._key_problems):
-            if note:
-                self.call_after_refresh(self.show_message, note, "warning")
+        for note in (*self.config_notes, *([self._remembering.told] if self._remembering.told else [])):
+            self.call_after_refresh(self.show_message, note, "warning")
 
     def _start(self) -> None:
         self.run_worker(self.feed.run(self._publish), name="feed", group="feed", exclusive=True)
         self.set_interval(1.0, self._second)
         self.set_interval(EVERY_S, self._remember)
+        self.set_interval(LOOK_S, self.read_config)
 
     async def _remember(self) -> None:
         if (told := await self._remembering.write()) is not None:
@@ -361,34 +355,3 @@ class ConsoleApp(ResilientApp):
             self.show_message(parsed, "warning")
         else:
             self.act(*parsed)
-
-    # --- themes --------------------------------------------------------------------------------------------
-
-    @property
-    def theme_names(self) -> tuple[str, ...]:
-        return self._themes.names
-
-    def _take_keys(self) -> None:
-        """Take the keys of the actions as they are mapped."""
-        self.keymap = Keymap(ACTIONS.values(), self.config.keys)
-        self._key_problems = told(self.keymap.problems, self.config.key_lines)
-        self.set_keymap(self.keymap.bindings())
-
-    def configure(self, config: ConsoleConfig) -> None:
-        before, self.config = self.config, config
-        self.outbox.undo_ms = config.undo_ms
-        self.feed.set_refresh(config.refresh_ms)
-        self.set_notify(config.notify, bell=config.bell)
-        if config.calm != before.calm:
-            self.set_calm(config.calm)
-        if config.theme != before.theme:
-            self.theme = pick_theme(config.theme, self._themes)[0]
-
-    def choose_theme(self, name: str | None) -> str:
-        names = self.theme_names
-        if name is None:
-            name = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
-        if name not in names:
-            return f"no such theme; there are {', '.join(names)}"
-        self.configure(replace(self.config, theme=name))
-        return f"theme {name}"

@@ -66,10 +66,8 @@ class Session:
         return redact(self.settings.url)
 
     def connect_options(self) -> dict[str, Any]:
-        """Keywords for `connect` beside URL and prefix; it finds `GLIDEMQ_PASSWORD` by itself."""
-        chosen = self.settings
-        names = ("password_file", "insecure", "read_only")
-        return {name: value for name in names if (value := getattr(chosen, name))}
+        """Keywords for `connect` beside URL and prefix."""
+        return self.settings.connect_options
 
     async def connection(self) -> Connection:
         """Connect at first use; closed with the session."""

@@ -23,6 +23,17 @@ def system_clock() -> int:
 class ConfigSource(Protocol):
     """Where a console's settings come from."""
 
+    @property
+    def path(self) -> Path:
+        """The config file."""
+
+    def live(self) -> Mapping[str, Any]:
+        """Return the settings that may change while the console runs, by their field of `ConsoleConfig`.
+
+        Raises:
+            ConfigError: The file cannot be used.
+        """
+
     def write(self, name: str, text: str) -> str:
         """Write one setting into the config file; return where.
 

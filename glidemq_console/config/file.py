@@ -49,6 +49,11 @@ BOUNDS_MS: Mapping[str, tuple[int, int]] = {"refresh": (100, 3_600_000), "undo":
 class ConfigError(Exception):
     """The config file or the environment cannot be used as it is."""
 
+    def __init__(self, message: str, *, key: str = "") -> None:
+        """Make an error; `key` is the key of the file that is wrong, if one is."""
+        super().__init__(message)
+        self.key = key
+
 
 class UnknownKeyError(ConfigError):
     """A key that the config file does not have."""
@@ -67,14 +72,20 @@ def config_path() -> Path:
 def load(path: Path) -> dict[str, Any]:
     """Read and check the file; a missing one is empty."""
     try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        content = tomllib.loads(text)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read config file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} is broken: {error}") from None
-    _check(content, path)
+    try:
+        _check(content, path)
+    except ConfigError as error:
+        table, _, key = error.key.rpartition(".")
+        line = line_of(text, table, key)
+        raise error if line is None else ConfigError(f"{error} (at line {line})") from None
     return content
 
 
@@ -121,14 +132,16 @@ def _check_value(key: str, value: Any, known: Mapping[str, type], full_key: str,
     if expected is None:
         near = difflib.get_close_matches(key, known, 1)
         advice = f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
-        raise ConfigError(f"config file {path}: unknown key '{full_key}'{advice}")
+        raise ConfigError(f"config file {path}: unknown key '{full_key}'{advice}", key=full_key)
     names_only = expected is not list or (isinstance(value, list) and all(isinstance(v, str) for v in value))
     if not isinstance(value, expected) or not names_only:
-        raise ConfigError(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}")
+        raise ConfigError(f"config file {path}: key '{full_key}' must be {_KINDS[expected]}", key=full_key)
     if key == "notify" and value not in CHOICES:
-        raise ConfigError(f"config file {path}: key '{full_key}' must be one of {', '.join(CHOICES)}")
+        raise ConfigError(
+            f"config file {path}: key '{full_key}' must be one of {', '.join(CHOICES)}", key=full_key
+        )
     if key in BOUNDS_MS and (problem := duration_problem(str(value), *BOUNDS_MS[key])) is not None:
-        raise ConfigError(f"config file {path}: key '{full_key}': {problem}")
+        raise ConfigError(f"config file {path}: key '{full_key}': {problem}", key=full_key)
 
 
 def duration_problem(text: str, least_ms: int, most_ms: int) -> str | None:

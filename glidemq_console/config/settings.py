@@ -76,6 +76,12 @@ class Settings:
     path: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def connect_options(self) -> dict[str, Any]:
+        """Keywords for `connect` beside URL and prefix; it finds `GLIDEMQ_PASSWORD` by itself."""
+        names = ("password_file", "insecure", "read_only")
+        return {name: value for name in names if (value := getattr(self, name))}
+
 
 def resolve(given: Given) -> Settings:
     """Read environment and config file and decide every setting."""

@@ -8,7 +8,7 @@ from typer import Option
 
 from ...terminal.notices import CHOICES
 from .. import options
-from ..option_types import duration, positive_duration, some_text
+from ..option_types import positive_duration, some_text
 from ..options import option
 from ..program import command, require
 from ..session import Session
@@ -16,7 +16,6 @@ from ..session import Session
 if TYPE_CHECKING:
     from glidemq_console.config.console import ConsoleConfig
 
-DEFAULT_REFRESH_MS, DEFAULT_UNDO_MS = 1_000, 5_000
 MIN_REFRESH_MS = 100
 
 
@@ -96,8 +95,7 @@ def console_config(
     notify: str | None = None,
 ) -> ConsoleConfig:
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
-    from glidemq_console.config.console import ConsoleConfig
-    from glidemq_console.config.source import FileSource, key_lines
+    from glidemq_console.config.source import FileSource
     from glidemq_console.config.state import state_path
     from glidemq_core.server.url import EMBEDDED, settings
 
@@ -105,31 +103,16 @@ def console_config(
     if not chosen.url.startswith(EMBEDDED):
         settings(chosen.url, prefix=chosen.prefix, **session.connect_options())
     require(notify in (None, *CHOICES), f"--notify '{notify}' is unknown: use one of {', '.join(CHOICES)}")
-    if refresh_ms is None:
-        refresh_ms = duration(chosen.refresh) if chosen.refresh else DEFAULT_REFRESH_MS
-    require(refresh_ms >= MIN_REFRESH_MS, f"--refresh must be at least {MIN_REFRESH_MS}ms")
-    return ConsoleConfig(
-        url=chosen.url,
-        label=chosen.profile,
-        prefix=chosen.prefix,
-        queues=queues or chosen.queues,
-        only_queues=bool(queues),
-        screen=screen,
-        refresh_ms=refresh_ms,
-        theme=theme or chosen.theme,
-        ascii_glyphs=chosen.ascii,
-        calm=calm or chosen.calm,
-        notify=notify or chosen.notify,
-        bell=chosen.bell,
-        undo_ms=DEFAULT_UNDO_MS if chosen.undo is None else duration(chosen.undo),
-        keys=chosen.keys,
-        key_lines=key_lines(chosen),
-        source=FileSource(given=session.given),
-        read_only=chosen.read_only,
-        user=chosen.user,
-        connect_options=session.connect_options(),
-        state_path=state_path(),
+    require(
+        refresh_ms is None or refresh_ms >= MIN_REFRESH_MS, f"--refresh must be at least {MIN_REFRESH_MS}ms"
     )
+    options = {"refresh_ms": refresh_ms, "theme": theme, "calm": calm or None, "notify": notify}
+    source = FileSource(
+        given=session.given,
+        queues=queues,
+        options={name: value for name, value in options.items() if value is not None},
+    )
+    return source.config(screen=screen, state_path=state_path())
 
 
 @command("demo", limit=None)
