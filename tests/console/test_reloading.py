@@ -88,7 +88,7 @@ async def test_an_option_beats_the_changed_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('undo = "1s"\ncalm = ', "(at line 2, column"),
+        ('undo = "1s"\ncalm = \n', "(at line 2, column"),
         ('undo = "1s"\n\ncalmness = true\n', "unknown key 'calmness', did you mean 'calm'? (at line 3)"),
         ('undo = "1s"\nrefresh = "soon"\n', "(at line 2)"),
         ('undo = "2h"\n', "key 'undo': must be from 0s to 10m (at line 1)"),
