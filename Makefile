@@ -16,7 +16,7 @@ FAULT_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults soak check format screenshots bench bench-gate clean
+.PHONY: help demo test test-faults soak soak-console check format screenshots bench bench-gate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -32,6 +32,9 @@ test-faults: $(READY)  ## run the workload through every fault schedule, briefly
 
 soak: $(READY)  ## run fault schedules for an hour, or as ARGS="--for 5m --seed N" says
 	@cd tests && ../$(BIN)/python -m faults.soak $(ARGS)
+
+soak-console: $(READY)  ## run the console for eight simulated hours and see that its memory stays flat
+	@cd tests && ../$(BIN)/python -m console.soak $(ARGS)
 
 check: $(READY)  ## lint, formatting, types (of the programs in the pages too), layers of imports, generated pages
 	$(BIN)/ruff check .

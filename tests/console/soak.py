@@ -1,6 +1,6 @@
 """Run the console for hours by a clock that goes fast, and see that its memory stays flat.
 
-    cd tests && python -m console.soak [--hours 8] [--seed 1]
+    make soak-console [ARGS="--hours 8 --seed 1"]
 
 Every simulated second brings a snapshot in which figures have moved, and tokens; now and then keys walk through
 the screens. Prints a line every ten simulated minutes; the exit code is 1 when memory has grown.
