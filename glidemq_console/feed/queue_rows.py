@@ -19,9 +19,11 @@ HIDDEN_UNREAD, HIDDEN_BUSY, HIDDEN_IDLE = 50, 10, 3
 HIDDEN_BUSY_EVERY_MS = 2_000
 #: Every hidden row is read at least this often; its turn comes somewhat earlier.
 HIDDEN_EVERY_MS, HIDDEN_EARLY_MS = 30_000, 5_000
-#: How long the workers of a row are taken for known, and rows whose workers are read in one round.
+#: How long the workers of a row are taken for known, and rows whose workers are read in one round: where a column shows
+#: them, and where they only tell whether anybody serves a queue. A row takes two commands; with a thousand queues that
+#: nobody serves a console stays below a hundred a second.
 WORKERS_FRESH_MS = 30_000
-WORKERS_A_ROUND = 25
+WORKERS_A_ROUND, UNSERVED_A_ROUND = 25, 12
 #: Histories (one call each) read in one round.
 HISTORIES_A_ROUND = 4
 
@@ -117,15 +119,15 @@ class QueueRows:
             self._workers_ms[name] = self._clock()
         self.workers = others
 
-    async def read_workers(self, watch: Watch, names: Iterable[str]) -> None:
-        """Ask for the workers of those of these rows that are due, the longest unread first."""
+    async def read_workers(self, watch: Watch, names: Iterable[str], most: int = WORKERS_A_ROUND) -> None:
+        """Ask for the workers of those of these rows that are due, `most` of them at once, the longest unread first."""
         now = self._clock()
         due = [
             name
             for name in names
             if name in self._rows and now - self._workers_read(name) >= WORKERS_FRESH_MS
         ]
-        chosen = sorted(due, key=self._workers_read)[:WORKERS_A_ROUND]
+        chosen = sorted(due, key=self._workers_read)[:most]
         if not chosen:
             return
         found: dict[str, list[WorkerInfo]] = {name: [] for name in chosen}

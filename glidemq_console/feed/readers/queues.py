@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ...model.snapshot import Interests
+from ..queue_rows import UNSERVED_A_ROUND
 from ..reading import Reading
 
 #: How often the registry of queues is read, for queues that are new.
@@ -46,7 +47,8 @@ async def read_columns(reading: Reading) -> None:
         await reading.attempt(rows.read_workers(reading.watch, wants.rows))
     if reading.is_due("unserved", WORKERS_EVERY_MS):
         # Whether anybody serves them is told on every screen.
-        await reading.attempt(rows.read_workers(reading.watch, rows.idle_with_jobs()))
+        idle = rows.idle_with_jobs()
+        await reading.attempt(rows.read_workers(reading.watch, idle, UNSERVED_A_ROUND))
     reading.known = replace(
         reading.known,
         queues=rows.rows,
