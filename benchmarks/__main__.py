@@ -32,8 +32,10 @@ BENCHMARKS: dict[str, list[str]] = {
     "streaming": ["--quick"],
     "usage": ["--quick"],
     "budget": ["--quick"],
+    "cluster": ["--quick"],
     "overview": ["--jobs", "1000", "100000", "--rounds", "20"],
     "terminal": ["--quick"],
+    "console_million": ["--quick"],
     "long_calls": ["--quick"],
     "search": ["--vectors", "2000", "--rounds", "3"],
 }

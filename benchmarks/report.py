@@ -117,6 +117,28 @@ def _overview(result: dict[str, Any]) -> Iterator[Row]:
         )
 
 
+def _cluster(result: dict[str, Any]) -> Iterator[Row]:
+    reach = result["reach"]["dearest_percent"]
+    for size, got in result["primaries"].items():
+        alone = int(size) == 1
+        costs = ", ".join(f"{cost:g}" for cost in got["server_us"])
+        yield (
+            f"{result['queues']} queues with a worker each on {size} {'primary' if alone else 'primaries'}",
+            f"{got['per_s']:,}/s; time of the server for a job, on each: {costs} µs",
+            "" if alone else f"{reach} % more than on one",
+        )
+
+
+def _console_million(result: dict[str, Any]) -> Iterator[Row]:
+    for jobs, got in result["jobs"].items():
+        yield (
+            f"console on {result['queues']:,} queues with {int(jobs):,} jobs, after its first minute",
+            f"{got['commands_per_s']:g} commands/s, {got['server_percent']:g} % of a core of the server, "
+            f"{got['cpu_percent']:g} % of its own",
+            f"{result['reach']['commands_per_s']} commands/s, the same at any number",
+        )
+
+
 def _terminal(result: dict[str, Any]) -> Iterator[Row]:
     size, reach = result["size"], result["reach"]
 
@@ -182,8 +204,10 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "streaming": _streaming,
     "usage": _usage,
     "budget": _budget,
+    "cluster": _cluster,
     "overview": _overview,
     "terminal": _terminal,
+    "console_million": _console_million,
     "long_calls": _long_calls,
     "search": _search,
 }
