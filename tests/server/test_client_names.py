@@ -51,7 +51,7 @@ def clients(connection: Connection, server_port: int) -> Clients:
 
 
 def roles(clients: Clients) -> set[str]:
-    """The names of all clients, which must be of this process; "" of one that has connected and not said its name yet."""
+    """The names of all clients, which must be of this process; "" of one that has not said its name yet."""
     end = f"-{os.getpid()}"
     names = {client["name"] for client in clients()}
     assert all(name.startswith("glidemq-") and name.endswith(end) for name in names if name)
