@@ -26,6 +26,7 @@ from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
 from .model.trouble import TroubleWords, news
 from .model.typed import TypedLines
+from .model.undo import UndoLog
 from .runtime.configured_app import ConfiguredApp
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
@@ -92,6 +93,7 @@ class ConsoleApp(ConfiguredApp):
         self.last_input = 0.0
         self.messages = MessageLog()
         self.typed_lines = TypedLines()
+        self.undo = UndoLog()
         #: A snapshot came since the last look at the clock: ages are drawn already.
         self._is_drawn = False
         self.trouble_words = TroubleWords()

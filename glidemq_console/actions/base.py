@@ -52,6 +52,12 @@ class Unchanged(str):
     __slots__ = ()
 
 
+class Doubtful(str):
+    """The message of an act of which something may not have been done: shown in the colour of a warning."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What was on screen when the key was pressed; an action works on this and nothing later."""
@@ -64,6 +70,8 @@ class Context:
     #: State of that job as shown.
     job_state: str | None = None
     row: JobRow | None = None
+    #: What is marked, as it was shown; an act works on that if there is any.
+    marked: tuple[Any, ...] = ()
     #: Words typed after a `:` command.
     words: tuple[str, ...] = ()
 

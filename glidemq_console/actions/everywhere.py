@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from ..model.decisions import taken_back_words
 from ..model.snapshot import LinkState
 from . import keys
@@ -30,17 +32,23 @@ def _trouble(context: Context) -> str | None:
 
 
 def _cannot_undo(context: Context) -> str | None:
-    return None if context.console.outbox.pending else "no decision is held back"
+    console = context.console
+    return None if console.outbox.pending else console.undo.why_not(console.now_ms())
 
 
 @ACTIONS("undo", keys.UNDO, why_not=_cannot_undo, footer=47, command="undo")
-def _undo(context: Context) -> str | None:
-    """Take back what was decided last, as a whole, while it is still held back."""
-    taken = context.console.outbox.take_back(context.page.undoes())
-    if not taken:
+async def _undo(context: Context) -> str | None:
+    """Undo the last act as a whole: a decision that is held back, else within a minute what has an exact inverse."""
+    console = context.console
+    taken = console.outbox.take_back(context.page.undoes())
+    if taken:
+        context.page.taken_back(taken[0].ref)
+        return taken_back_words(taken)
+    done = console.undo.take(console.now_ms())
+    if done is None:
         return None
-    context.page.taken_back(taken[0].ref)
-    return taken_back_words(taken)
+    answer = done.take_back()
+    return await answer if isinstance(answer, Awaitable) else answer
 
 
 def _cannot_filter(context: Context) -> str | None:

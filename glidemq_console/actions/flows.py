@@ -250,4 +250,4 @@ def _open_flow_by_name(context: Context) -> None:
 
 
 _LIST += on_screen("flows", (shared.hold,))
-ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_PAGE, *_OPEN)
+ACTIONS: tuple[Action[Any], ...] = (*_LIST, *on_screen("flows", shared.MARKS), *_PAGE, *_OPEN)

@@ -10,7 +10,7 @@ from glidemq_core.errors import GlideMQError
 from ..model.decisions import name_of
 from ..text.format import plural
 from .approvals.outbox import DecisionOutbox
-from .base import Action, Context, Danger, Question, Unchanged
+from .base import Action, Context, Danger, Doubtful, Question, Unchanged
 from .protocols import Console
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _NAMED = 10
 async def perform(action: Action[Any], context: Context) -> None:
     """Do an action on what was on screen; an error of the engine becomes a message."""
     console = context.console
+    noted = console.undo.count
     try:
         if action.ask is not None and not await console.push_screen_wait(_dialog(action.ask(context))):
             return
@@ -38,7 +39,10 @@ async def perform(action: Action[Any], context: Context) -> None:
         return
     if message:
         changed = action.danger is not Danger.NONE and not isinstance(message, Unchanged)
-        console.show_message(message, "success" if changed else "foreground")
+        token = "warning" if isinstance(message, Doubtful) else "success" if changed else "foreground"
+        console.show_message(message, token)
+        if changed and action.danger >= Danger.CONFIRM and console.undo.count == noted:
+            console.undo.bar(f"“{action.title}”")
     elif action.danger is not Danger.NONE:
         console.clear_message()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..model.messages import MessageLog
     from ..model.trouble import TroubleWords
     from ..model.typed import TypedLines
+    from ..model.undo import UndoLog
     from .approvals.outbox import DecisionOutbox
     from .keymap import Keymap
 
@@ -43,6 +44,10 @@ class Console(Protocol):
 
     @property
     def outbox(self) -> DecisionOutbox: ...
+
+    @property
+    def undo(self) -> UndoLog:
+        """What was done last and can be taken back."""
 
     @property
     def trouble_words(self) -> TroubleWords:
@@ -179,6 +184,16 @@ class Page(Protocol):
 
     def copies(self, *, other: bool) -> tuple[str, str] | None:
         """Return the text that a copy takes, or its other form, and what it is; None where there is none."""
+
+    @property
+    def marked_items(self) -> Sequence[Any]:
+        """What is marked, as it is shown."""
+
+    def take_marks(self) -> None:
+        """Take all marks away while an act works on what was marked."""
+
+    def mark_again(self, items: Sequence[Any]) -> None:
+        """Mark what an act left as it was."""
 
     def undoes(self) -> JobRef | None:
         """Return the job whose decision undo takes back here, if one is held."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from . import keys
-from .base import Actions, Context
+from .base import Actions, Context, PageContext
+from .protocols import Page
 
 _ON_LISTS: Actions[Context] = Actions()
 #: To the thing before and after the one that is shown.
@@ -14,6 +17,44 @@ SIBLINGS: Actions[Context] = Actions()
 def hold(context: Context) -> str:
     """Hold the list still while it is read, or let it go on."""
     return context.page.hold_still()
+
+
+class MarkingPage(Page, Protocol):
+    """A list whose rows can be marked, as its actions know it; what a method returns is shown."""
+
+    def mark(self) -> None: ...
+
+    def mark_range(self) -> None: ...
+
+    async def mark_all(self) -> str | None: ...
+
+    def has_rows(self) -> bool: ...
+
+
+#: What marks rows; acts work on the marked ones, else on the selected one.
+MARKS: Actions[PageContext[MarkingPage]] = Actions()
+
+
+def _needs_rows(context: PageContext[MarkingPage]) -> str | None:
+    return None if context.page.has_rows() else "nothing is listed"
+
+
+@MARKS("mark", keys.MARK, why_not=_needs_rows)
+def mark(context: PageContext[MarkingPage]) -> None:
+    """Mark the row, or take its mark away; acts work on all that are marked."""
+    context.page.mark()
+
+
+@MARKS("mark-range", keys.MARK_RANGE, why_not=_needs_rows)
+def _mark_range(context: PageContext[MarkingPage]) -> None:
+    """Mark every row from the one that was marked last to this one."""
+    context.page.mark_range()
+
+
+@MARKS("mark-all", keys.MARK_ALL, why_not=_needs_rows)
+async def _mark_all(context: PageContext[MarkingPage]) -> str | None:
+    """Mark all that match the filter, those too that are not loaded yet; at most 10,000."""
+    return await context.page.mark_all()
 
 
 @SIBLINGS("previous", keys.PREVIOUS_SIBLING)

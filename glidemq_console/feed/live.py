@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerUnavailableError
 
-from ..model.snapshot import Interests, LinkState, Snapshot
+from ..model.snapshot import Interests, JobsQuery, LinkState, Snapshot
 from .protocol import Publish
-from .readers.job_pages import JobListReader
+from .readers.job_pages import JobListReader, matching
 from .readers.queues import learn
 from .readers.table import readers
 from .reading import SESSION_ERRORS, Reading, words_of
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, Approval, AuditEntry, JobDetail, JobRef, Queue, StreamChunk
-    from glidemq_core.records import Why
+    from glidemq_core.records import JobRow, Why
     from glidemq_core.watch import Watch
 
     from ..config.console import ConsoleConfig
@@ -216,6 +216,11 @@ class LiveFeed:
 
     async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
         return await self._reading.watch.failed_jobs(queue, group)
+
+    async def matching_jobs(self, query: JobsQuery) -> AsyncIterator[Sequence[JobRow]]:
+        row = next((row for row in self._reading.rows.rows if row.name == query.queue), None)
+        async for rows in matching(self._reading.watch, query, row):
+            yield rows
 
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
         from glidemq_core import JobRef

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..model.snapshot import Interests, Snapshot
+from ..model.snapshot import Interests, JobsQuery, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, Approval, AuditEntry, JobDetail, JobRef, Queue, StreamChunk
-    from glidemq_core.records import Why
+    from glidemq_core.records import JobRow, Why
 
 T = TypeVar("T")
 Publish = Callable[[Snapshot], None]
@@ -51,6 +51,9 @@ class Feed(Protocol):
 
     async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
         """Read the ids of the failed jobs that belong to a group of failures now, newest first."""
+
+    def matching_jobs(self, query: JobsQuery) -> AsyncIterator[Sequence[JobRow]]:
+        """Read all jobs that a list shows with its filter, a page at a time, in the order of the list."""
 
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
         """Read who did what to a queue and its jobs, or to one job, newest first."""

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..model.snapshot import Interests, Snapshot
+from ..model.snapshot import Interests, JobsQuery, Snapshot
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
-    from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, StreamChunk, Why
+    from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, JobRow, StreamChunk, Why
 
     from .protocol import Publish
 
@@ -91,6 +91,10 @@ class ScriptedFeed:
     async def failed_jobs(self, queue: str, group: str) -> Sequence[str]:
         found = self.latest.failures.groups if self.latest.failures is not None else ()
         return [ref.id for one in found if one.key == group for ref in one.sample]
+
+    async def matching_jobs(self, query: JobsQuery) -> AsyncIterator[Sequence[JobRow]]:
+        known = self.latest.jobs
+        yield known.rows if known is not None and known.query == query else ()
 
     async def audit(self, queue: str, job_id: str | None = None) -> Sequence[AuditEntry]:
         return [

@@ -26,11 +26,13 @@ class Listed:
 
     inbox: Inbox | None = None
     items: dict[JobRef, Approval] = field(default_factory=dict)
+    #: What waits, whether it matches the filter or not.
+    waiting: dict[JobRef, Approval] = field(default_factory=dict)
     filter: str = ""
 
     def take(self, inbox: Inbox, is_answered: Callable[[Approval], bool]) -> dict[JobRef, Approval]:
         waiting = {one.ref: one for one in inbox.items if not is_answered(one)}
-        self.inbox = inbox
+        self.inbox, self.waiting = inbox, waiting
         words = self.filter.lower().split()
         self.items = {
             ref: one
@@ -41,7 +43,7 @@ class Listed:
 
     def holds(self, marked: Approval) -> bool:
         """Whether a job is still what it was when it was marked."""
-        now = self.items.get(marked.ref)
+        now = self.waiting.get(marked.ref)
         return now is not None and now.mark == marked.mark
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
@@ -83,6 +83,21 @@ class BlankScreen(Screen[None]):
         """Its word in the breadcrumb, safe to draw."""
         return self.TAB
 
+    def marked_parts(self) -> Parts:
+        """How many rows are marked, for the status line."""
+        return []
+
+    @property
+    def marked_items(self) -> tuple[Any, ...]:
+        """What is marked here."""
+        return ()
+
+    def take_marks(self) -> None:
+        """Take all marks away while an act works on what was marked."""
+
+    def mark_again(self, items: Sequence[Any]) -> None:
+        """Mark what an act left as it was."""
+
     def status(self, snapshot: Snapshot) -> Parts:
         """Words at the right of the status line, such as what is listed."""
         return []
@@ -97,9 +112,12 @@ class BlankScreen(Screen[None]):
 
     def title_of(self, action_id: str) -> str | None:
         """Return the title that an action has now, where that depends on what is selected."""
-        undoable = self.console.outbox.undoable(self.undoes()) if action_id == "undo" else ()
-        if undoable:
-            return f"undo {fmt.countdown(min(one.due_ms for one in undoable), self.console.now_ms())}"
+        if action_id == "undo":
+            now = self.console.now_ms()
+            undoable, done = self.console.outbox.undoable(self.undoes()), self.console.undo.latest(now)
+            if undoable:
+                return f"undo {fmt.countdown(min(one.due_ms for one in undoable), now)}"
+            return f"undo {done.words}" if done is not None else None
         if self._held is not None and action_id.endswith(".hold"):
             return "go on"
         return None

@@ -229,7 +229,7 @@ class ConsoleScreen(BlankScreen):
             left = first_keys(self.SCOPE, self.console.keymap)
         elif self.has_class("-low") and (way := self._way()):
             left = [dim(way)]
-        right = self.status(snapshot) if snapshot.has_data else []
+        right: Parts = [*self.marked_parts(), *self.status(snapshot)] if snapshot.has_data else []
         if self._held is not None:
             still = f"held still {fmt.passed(max(0, now - self._held_at))}"
             right = [Styled(still, "warning"), hotkey("  ."), Styled(" goes on  ", "foreground"), *right]

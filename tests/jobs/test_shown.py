@@ -12,7 +12,7 @@ from glidemq_core.errors import InvalidOptionError, ServerUnavailableError
 from glidemq_core.jobs.admin import set_limits
 from glidemq_core.jobs.bulk import shown
 from glidemq_core.jobs.bulk.shown import Shown, act_on_shown, retime, retime_back
-from glidemq_core.options.job import Actor
+from glidemq_core.options.job import Actor, NewJob
 from glidemq_core.schedules.calls import restore_scheduler, set_scheduler, take_scheduler
 from glidemq_core.schedules.definition import Definition
 from glidemq_core.worker.sweeps import tick
@@ -202,7 +202,7 @@ async def test_a_timing_that_is_none_moves_nothing(bench: Bench, text: str) -> N
 async def test_a_long_backlog_is_walked_in_several_calls(bench: Bench) -> None:
     """A job deep in the stream uses up what one call may look at; the next call goes on with the others."""
     keys = bench.scope.keys
-    others = [("XADD", keys.stream, f"1-{n}", "jobId", f"x{n}", "name", "a") for n in range(1, 4_500)]
+    others = [("XADD", keys.stream, f"1-{n}", "jobId", f"x{n}", "name", "a") for n in range(1, 8_500)]
     await bench.connection.pipeline(others)
     deep = await bench.add()
     # Looked for where a job of that age would be, from both ends.
@@ -219,6 +219,20 @@ async def test_a_long_backlog_is_walked_in_several_calls(bench: Bench) -> None:
     assert [one.outcome for one in answers] == ["set", "out_of_reach", "set"]
     assert outage.lost == ["retime"]
     await bench.command("DEL", keys.stream)
+
+
+async def test_many_jobs_of_one_moment_are_found_in_one_walk(bench: Bench) -> None:
+    jobs = [job.id for job in await bench.queue.add_bulk([NewJob("a")] * 1_200)]
+    outage = Outage(bench.connection, only="act_on_shown")
+    outage.plan = ["", "", "before"]
+
+    outcomes = await act_on_shown(bench.scope, "remove", [Shown(job, "waiting") for job in reversed(jobs)])
+
+    assert outcomes == ["removed"] * 1_200
+    assert await bench.stream_ids() == []
+    # Three parts of 500, and the last one once more.
+    assert outage.plan == []
+    assert outage.lost == ["act_on_shown"]
 
 
 @pytest.mark.parametrize("wanted", [{"priority": 2_049}, {"priority": -1}, {"delay": -1}])

@@ -167,7 +167,7 @@ async def test_a_page_that_was_not_refreshed_is_asked_for_again() -> None:
         assert app.heard_of(RowList.Needed)[-1].start == 0
 
 
-async def test_marks_follow_the_rows_and_go_with_them() -> None:
+async def test_marks_follow_the_rows() -> None:
     app = Stage(RowList(COLUMNS, markable=True))
     async with app.run_test() as pilot:
         lines = app.query_one(RowList)
@@ -176,8 +176,22 @@ async def test_marks_follow_the_rows_and_go_with_them() -> None:
         assert lines.marks == {0, 1}
         assert lines.cursor_key == 2
 
+        # Whether a row is gone or only not listed now is known to the owner.
         lines.show(rows(1, 6))
+        assert lines.marks == {0, 1}
+        lines.set_marks({1})
         assert lines.marks == {1}
+
+
+async def test_a_range_is_marked_through_rows_that_were_not_handed_in() -> None:
+    app = Stage(RowList(COLUMNS, markable=True))
+    async with app.run_test() as pilot:
+        lines = app.query_one(RowList)
+        lines.name_rows(lambda: range(500))
+        lines.set_page(500, 0, rows(0, 60))
+        await pilot.press("j", "space", "G", "ctrl+@")
+        await pilot.pause()
+        assert lines.marks == set(range(1, 500))
 
 
 async def test_the_mouse_does_what_keys_do() -> None:
@@ -314,7 +328,7 @@ async def test_a_heading_stands_across_its_row_and_is_never_marked() -> None:
         lines = app.query_one(RowList)
         title = Row(Heading("done"), {}, words=[Styled("done 12, and more words than a column has room for")])
         lines.show([title, *rows(0, 2)])
-        await pilot.press("space", "asterisk")
+        await pilot.press("space", "shift+down", "shift+down", "shift+up")
         await pilot.pause()
 
         assert "done 12, and more words than a column has room for" in app.screen_lines()[1]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from .. import keys, shared
 from ..base import Actions, Context, PageContext, on_screen
 from ..jobs import control as jobs
-from ..protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.records import Approval
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ...model.decisions import Verb
 
 
-class ApprovalsPage(Page, Protocol):
+class ApprovalsPage(shared.MarkingPage, Protocol):
     """The list of jobs that wait for a person, as its actions know it.
 
     `shown` is the job as it was on screen when the key was pressed; what a method returns is shown.
@@ -34,12 +33,6 @@ class ApprovalsPage(Page, Protocol):
     async def edit(self, shown: Approval) -> str | None: ...
 
     async def comment(self, shown: Approval) -> str | None: ...
-
-    def mark(self) -> None: ...
-
-    def mark_range(self) -> None: ...
-
-    def mark_all(self) -> None: ...
 
     def open_selected(self) -> None: ...
 
@@ -127,22 +120,7 @@ async def _comment(context: ApprovalContext) -> str | None:
     return await context.page.comment(context.needed)
 
 
-@ACTIONS("approvals.mark", keys.MARK, why_not=_needs_one, footer=40)
-def _mark(context: ApprovalContext) -> None:
-    """Mark the job, or take its mark away; acts work on all that are marked."""
-    context.page.mark()
-
-
-@ACTIONS("approvals.mark-range", keys.MARK_RANGE, title="mark range", why_not=_needs_one)
-def _mark_range(context: ApprovalContext) -> None:
-    """Mark every job from the one that was marked last to this one."""
-    context.page.mark_range()
-
-
-@ACTIONS("approvals.mark-all", keys.MARK_ALL, title="mark all", why_not=_needs_one)
-def _mark_all(context: ApprovalContext) -> None:
-    """Mark every job that matches the filter."""
-    context.page.mark_all()
+ACTIONS += on_screen("approvals", (replace(shared.mark, footer=40), *shared.MARKS[1:]))
 
 
 @ACTIONS("approvals.open", keys.OPEN, why_not=_needs_one, footer=45)

@@ -9,12 +9,13 @@ from .. import keys, shared
 from ..base import Action, Actions, Context, PageContext, Question, Unchanged, Words, on_screen
 from ..protocols import Page
 from ..queues.control import QUEUE
+from . import many
 
 #: The state of a job that is not there any more.
 GONE = "gone"
 
 
-class JobListPage(Page, Protocol):
+class JobListPage(shared.MarkingPage, Protocol):
     """The list of jobs, as its actions know it."""
 
     def open_selected(self) -> None: ...
@@ -70,10 +71,14 @@ def state_reason(context: Context, done: str, states: tuple[str, ...]) -> str | 
 
 
 def _cannot_retry(context: Context) -> str | None:
+    if many.marked_jobs(context):
+        return many.why_not(context, "retried", many.STATES["retry"])
     return state_reason(context, "retried", ("failed",))
 
 
 def _cannot_promote(context: Context) -> str | None:
+    if many.marked_jobs(context):
+        return many.why_not(context, "promoted", many.STATES["promote"])
     return state_reason(context, "promoted", ("delayed", "prioritized"))
 
 
@@ -88,6 +93,8 @@ JOB = Words("job", _jobs_shown)
 
 
 def _ask_retry(context: Context) -> Question:
+    if many.marked_jobs(context):
+        return many.ask(context, "retry", "They wait again and run with all their attempts.")
     return Question(
         title=f"Retry {context.shown_job}?",
         body="It waits again and runs with all its attempts. This cannot be undone.",
@@ -97,13 +104,17 @@ def _ask_retry(context: Context) -> Question:
 
 @CHANGES.changes("retry", keys.RUN, why_not=_cannot_retry, ask=_ask_retry, footer=20, takes=JOB)
 async def _retry(context: Context) -> str:
-    """Let a failed job run again."""
+    """Let the marked failed jobs, else the selected one, run again."""
+    if many.marked_jobs(context):
+        return await many.act_on(context, "retry")
     job = context.needed_job
     await context.change(lambda queue, actor: queue.retry_job(job.id, actor=actor))
     return f"{context.shown_job} waits again"
 
 
 def _ask_promote(context: Context) -> Question:
+    if many.marked_jobs(context):
+        return many.ask(context, "promote", "They may start now, without waiting for their time.")
     return Question(
         title=f"Promote {context.shown_job}?",
         body="It may start now, without waiting for its time. This cannot be undone.",
@@ -113,13 +124,25 @@ def _ask_promote(context: Context) -> Question:
 
 @CHANGES.changes("promote", keys.PROMOTE, why_not=_cannot_promote, ask=_ask_promote, footer=30, takes=JOB)
 async def promote(context: Context) -> str:
-    """Let a delayed job start now."""
+    """Let the marked delayed jobs, else the selected one, start now."""
+    if many.marked_jobs(context):
+        return await many.act_on(context, "promote")
     job = context.needed_job
     await context.change(lambda queue, actor: queue.promote_job(job.id, actor=actor))
     return f"{context.shown_job} promoted: it may start now"
 
 
+def _cannot_remove(context: Context) -> str | None:
+    return None if many.marked_jobs(context) else needs_job(context)
+
+
 def _ask_remove(context: Context) -> Question:
+    if many.marked_jobs(context):
+        return many.ask(
+            context,
+            "remove",
+            "They go with payload, result, logs and tokens; the worker of one that runs finds it gone.",
+        )
     running = context.job_state == "active"
     return Question(
         title=f"Remove {context.shown_job}?",
@@ -129,9 +152,11 @@ def _ask_remove(context: Context) -> Question:
     )
 
 
-@CHANGES.changes("remove", keys.REMOVE, why_not=needs_job, ask=_ask_remove, footer=40, takes=JOB)
+@CHANGES.changes("remove", keys.REMOVE, why_not=_cannot_remove, ask=_ask_remove, footer=40, takes=JOB)
 async def remove(context: Context) -> str:
-    """Remove the job with everything it holds."""
+    """Remove the marked jobs, else the selected one, with everything they hold."""
+    if many.marked_jobs(context):
+        return await many.act_on(context, "remove")
     job, force = context.needed_job, context.job_state == "active"
     gone = await context.change(lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor))
     return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
@@ -198,7 +223,7 @@ def _order(context: JobListContext) -> str:
     return context.page.sort_reverse()
 
 
-_LIST += on_screen("jobs", (*LINKS, shared.hold, *shared.SIBLINGS))
+_LIST += on_screen("jobs", (*LINKS, *shared.MARKS, shared.hold, *shared.SIBLINGS))
 
 
 # --- the page of one job, and what leads to it -------------------------------------------------------------

@@ -10,7 +10,6 @@ from ...text.safe import short
 from .. import keys, shared
 from ..base import Actions, PageContext, Question, Unchanged, on_screen
 from ..jobs import control as jobs
-from ..protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 RETRY_LIMIT = 1_000
 
 
-class HalfPage(Page, Protocol):
+class HalfPage(shared.MarkingPage, Protocol):
     """A half of the failures, as its actions know it; what a method returns is shown."""
 
     def open_selected(self) -> None: ...
@@ -158,5 +157,5 @@ def _previous_window(context: FailuresContext) -> str:
     return context.page.next_window(-1)
 
 
-_LIST += on_screen("failures", (*ON_A_HALF, *jobs.LINKS, *shared.SIBLINGS, shared.hold))
+_LIST += on_screen("failures", (*ON_A_HALF, *shared.MARKS, *jobs.LINKS, *shared.SIBLINGS, shared.hold))
 ACTIONS = tuple(_LIST)

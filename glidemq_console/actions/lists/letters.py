@@ -127,5 +127,5 @@ async def _discard(context: LettersContext) -> str:
     return Unchanged("the letter was gone already")
 
 
-_LIST += on_screen("deadletters", (*ON_A_HALF, *jobs.LINKS, *shared.SIBLINGS, shared.hold))
+_LIST += on_screen("deadletters", (*ON_A_HALF, *shared.MARKS, *jobs.LINKS, *shared.SIBLINGS, shared.hold))
 ACTIONS = tuple(_LIST)

@@ -9,7 +9,6 @@ from ...text.safe import clean, short
 from .. import keys, shared
 from ..base import Actions, Danger, PageContext, Question, Unchanged, on_screen
 from ..jobs import control as jobs
-from ..protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ...model.lists.schedules import Timing
 
 
-class SchedulesPage(Page, Protocol):
+class SchedulesPage(shared.MarkingPage, Protocol):
     """The list of schedulers, as its actions know it; what a method returns is shown."""
 
     def toggle_detail(self) -> None: ...
@@ -157,4 +156,4 @@ def _reverse(context: SchedulesContext) -> str:
     return context.page.sort_reverse()
 
 
-ACTIONS += on_screen("schedules", (jobs.audit, shared.hold))
+ACTIONS += on_screen("schedules", (*shared.MARKS, jobs.audit, shared.hold))

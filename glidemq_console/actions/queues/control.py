@@ -10,7 +10,6 @@ from ...text.format import plural
 from ...text.safe import clean
 from .. import keys, shared
 from ..base import Action, Actions, Context, Danger, PageContext, Question, Unchanged, Words, on_screen
-from ..protocols import Page
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 CLEAN_LIMIT = 1_000
 
 
-class QueueListPage(Page, Protocol):
+class QueueListPage(shared.MarkingPage, Protocol):
     """A list of queues with the detail of one, as actions know it."""
 
     def open_selected(self) -> None: ...
@@ -239,4 +238,4 @@ def _clean_action(state: Literal["completed", "failed"], meaning: keys.Meaning) 
 
 
 ACTIONS += (_clean_action("completed", keys.CLEAN_COMPLETED), _clean_action("failed", keys.CLEAN_FAILED))
-ACTIONS += on_screen("queues", (shared.hold,))
+ACTIONS += on_screen("queues", (*shared.MARKS, shared.hold))

@@ -8,10 +8,9 @@ from typing import Protocol
 from .. import keys, shared
 from ..base import Actions, PageContext, on_screen
 from ..jobs import control as jobs
-from ..protocols import Page
 
 
-class WorkersPage(Page, Protocol):
+class WorkersPage(shared.MarkingPage, Protocol):
     """The list of workers; what a method returns is shown."""
 
     def open_selected(self) -> None: ...
@@ -51,4 +50,4 @@ def _reverse(context: WorkersContext) -> str:
     return context.page.sort_reverse()
 
 
-ACTIONS += on_screen("workers", (jobs.open_page, jobs.follow, jobs.open_flow, shared.hold))
+ACTIONS += on_screen("workers", (jobs.open_page, jobs.follow, jobs.open_flow, *shared.MARKS, shared.hold))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,9 @@ UNDONE = (
 OF_EACH = 40
 #: Failed jobs of a queue that are looked through for those of one cause, and how many of these are listed.
 FAILURES_READ, OF_A_GROUP = 1_000, 200
+
+#: Rows a call where all jobs of a query are read, and the pause between two calls with a filter, s.
+PAGE_OF_ALL, FILTER_PAUSE_S = 500, 0.25
 
 ReadPage = Callable[[JobsQuery, str | None, int], Awaitable["JobPage"]]
 
@@ -73,6 +76,26 @@ async def _read_group(watch: Watch, queue: str, group: str, find: str | None) ->
     rows = [row for row in found.values() if row is not None and row.state == "failed"]
     rows = [row for row in rows if words in f"{row.id} {row.name} {row.model} {row.failed_reason}".lower()]
     return JobPage(rows=tuple(rows), next=None, total=len(ids), at=datetime.now(UTC))
+
+
+async def matching(
+    watch: Watch, query: JobsQuery, row: QueueSnapshot | None
+) -> AsyncIterator[Sequence[JobRow]]:
+    """Read all jobs of a query, a page a call; with a filter at most so many calls a second."""
+    if query.group is not None:
+        yield (await _read_group(watch, query.queue, query.group, query.find)).rows
+        return
+    listed = [state for state in UNDONE if row is None or state_count(row, state) != 0] or list(UNDONE[:1])
+    for state in listed if query.state is None else [query.state]:
+        cursor = None
+        while True:
+            page = await read_page(watch, replace(query, state=state), row, cursor=cursor, limit=PAGE_OF_ALL)
+            yield page.rows
+            cursor = page.next
+            if cursor is None:
+                break
+            if query.find:
+                await asyncio.sleep(FILTER_PAUSE_S)
 
 
 @dataclass(slots=True)

@@ -194,7 +194,8 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         count = outbox.hold(bound, verb, reason=reason)
         decided = {one.ref for one in bound}
         # What could not be decided stays marked; the cursor is on the act, so that the key pressed again sends it.
-        self.lines.set_marks([one.ref for one in chosen if one.ref not in decided])
+        left = {one.ref for one in chosen if one.ref not in decided}
+        self.mark_items({ref: line for ref, line in self._marked_items.items() if ref in left})
         self.lines.move_to_key(bound[0].ref)
         self.show(self.snapshot)
         words = f"{fmt.plural(count, 'job')} about to be {DONE[verb]}; z takes {'it' if count == 1 else 'them'} back"

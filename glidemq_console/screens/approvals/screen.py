@@ -111,11 +111,8 @@ class ApprovalsScreen(DecidingScreen):
         return super().title_of(action_id)
 
     def status(self, snapshot: Snapshot) -> Parts:
-        parts: list[Styled] = []
-        if self._marked:
-            parts += [Styled(f"{len(self._marked)} marked", "focus"), Styled("  ")]
         user = short(self.console.config.user, 40)
-        return [*parts, dim(f"acting as {user}")]
+        return [dim(f"acting as {user}")]
 
     def held_parts(self, now: int) -> Parts:
         told_on_card = self._is_card or self.has_class("-wide")
@@ -134,12 +131,7 @@ class ApprovalsScreen(DecidingScreen):
         if not self.lines.has_focus:
             self.focus_main()
             return True
-        if self.clear_filter():
-            return True
-        if self._marked:
-            self.lines.set_marks(())
-            return True
-        return False
+        return self.clear_marks() or self.clear_filter()
 
     def resized(self) -> None:
         self.review.set_class(self.app.size.height >= TALL_HEIGHT, "-tall")
@@ -186,6 +178,7 @@ class ApprovalsScreen(DecidingScreen):
         fresh, before = inbox is not self._listed.inbox, self._listed.items
         waiting = self._listed.take(inbox, self.console.outbox.is_answered)
         if fresh and inbox.total <= len(inbox.items):
+            self.see_marked({}, [ref for ref in self.lines.marks if ref not in waiting])
             self._show_gone(waiting, before)
 
     def _show_gone(self, waiting: dict[JobRef, Approval], before: dict[JobRef, Approval]) -> None:
@@ -305,7 +298,6 @@ class ApprovalsScreen(DecidingScreen):
         if self.shown is not None and self.shown.ref in added and not self.has_changed:
             added[self.shown.ref] = self.shown
         self._marked = kept | added
-        self.show(self.snapshot)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()

@@ -11,7 +11,7 @@ from ...model.snapshot import Snapshot
 from ...widgets.status_line import StatusLine, TabBar
 from ...widgets.styled import Parts
 from ..lists.detail_list import DetailListScreen
-from ..lists.list_screen import T
+from ..lists.marking import T
 from . import text as say
 
 #: The halves: name of the tab, name of the screen.

@@ -55,7 +55,7 @@ class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
         self._most = 0
 
     def body(self) -> ComposeResult:
-        yield RowList(COLUMNS, id="flow-list", empty=_EMPTY)
+        yield RowList(COLUMNS, markable=True, id="flow-list", empty=_EMPTY)
 
     @property
     def selected(self) -> Flow | None:

@@ -54,7 +54,7 @@ class LimitsScreen(QueueListScreen):
     """
 
     def body(self) -> ComposeResult:
-        yield RowList(COLUMNS, id="limit-list", empty=_EMPTY)
+        yield RowList(COLUMNS, markable=True, id="limit-list", empty=_EMPTY)
         with Vertical(id="limit-detail"):
             yield Rule(id="limit-title")
             with Horizontal(id="limit-panes"):

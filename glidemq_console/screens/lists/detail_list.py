@@ -11,7 +11,8 @@ from ...model.snapshot import Snapshot
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts
-from .list_screen import ItemListScreen, T
+from .list_screen import ItemListScreen
+from .marking import T
 
 #: Rows of the list at least, with its header.
 MIN_ROWS = 5
@@ -46,7 +47,7 @@ class DetailListScreen(ItemListScreen[T]):
 
     def body(self) -> ComposeResult:
         with Container(id="panes"):
-            yield RowList(self.COLUMNS, id="detail-list", empty=self.EMPTY)
+            yield RowList(self.COLUMNS, markable=True, id="detail-list", empty=self.EMPTY)
             with Vertical(id="detail"):
                 yield Rule(id="detail-title")
                 with VerticalScroll(id="detail-scroll", can_focus=False):

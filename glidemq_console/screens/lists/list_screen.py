@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.widget import Widget
 
@@ -12,15 +12,13 @@ from ...model.snapshot import Snapshot, Sorting, index_of_key, matching
 from ...widgets.lists.columns import Column, Row, row_of, sort_items, sortable
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.styled import Parts
-from ..frame import ConsoleScreen
+from .marking import MarkingScreen, T
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
 
-T = TypeVar("T")
 
-
-class ListScreen(ConsoleScreen, Generic[T]):
+class ListScreen(MarkingScreen[T]):
     """A screen whose work is done on a list: rows are built where they are looked at."""
 
     #: Id of the list, its columns, and the action that enter stands for.
@@ -28,22 +26,16 @@ class ListScreen(ConsoleScreen, Generic[T]):
     COLUMNS: ClassVar[Sequence[Column[Any]]]
     OPEN: ClassVar[str]
 
-    def __init__(self) -> None:
-        super().__init__()
-        #: What is listed, in order.
-        self.listed: Sequence[T] = ()
-
     # --- for subclasses ------------------------------------------------------------------------------------
-
-    def key_of(self, item: T) -> Hashable:
-        """What identifies an item from one snapshot to the next."""
-        raise NotImplementedError
 
     def row_for(self, item: T, now_ms: int) -> Row:
         """Build the row of an item."""
         return row_of(self.COLUMNS, self.key_of(item), item, now_ms)
 
     # --- the list ------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self.lines.name_rows(lambda: [self.key_of(item) for item in self.listed])
 
     @property
     def lines(self) -> RowList:
@@ -85,15 +77,6 @@ class ListScreen(ConsoleScreen, Generic[T]):
         self.console.set_interests()
 
     # --- what actions call ---------------------------------------------------------------------------------
-
-    def mark(self) -> None:
-        self.lines.action_mark()
-
-    def mark_range(self) -> None:
-        self.lines.action_mark_range()
-
-    def mark_all(self) -> None:
-        self.lines.action_mark_all()
 
     def record(self) -> object | None:
         """The item itself where it is a record of the engine; lists of something else say what theirs is."""
@@ -146,6 +129,8 @@ class ItemListScreen(ListScreen[T]):
 
     def draw(self, snapshot: Snapshot) -> None:
         items, lines = self.items(snapshot), self.lines
+        if items is not None and self.marked_items:
+            self._see_marked(items)
         self.listed = self.in_order(matching(items or (), self._filter, self.text_of))
         lines.stale = self.has_class("-old")
         if self._sorting is not None:
@@ -156,6 +141,10 @@ class ItemListScreen(ListScreen[T]):
             lines.set_empty(self.NO_MATCH if self._filter and items else self.EMPTY)
         self.set_class(not self.listed, "-none")
         self.draw_rows()
+
+    def _see_marked(self, items: Sequence[T]) -> None:
+        known = {self.key_of(item): item for item in items}
+        self.see_marked(known, [key for key in self.lines.marks if key not in known])
 
     def _redraw(self) -> None:
         """Draw after a change of what is listed, from the top, and say what is needed for it."""
@@ -184,7 +173,7 @@ class ItemListScreen(ListScreen[T]):
     # --- filter and order ----------------------------------------------------------------------------------
 
     def leave(self) -> bool:
-        return self.clear_filter()
+        return self.clear_marks() or self.clear_filter()
 
     @property
     def filter_text(self) -> str:

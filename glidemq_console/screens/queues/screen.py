@@ -68,7 +68,7 @@ class QueuesScreen(QueueListScreen):
     """
 
     def body(self) -> ComposeResult:
-        yield RowList(COLUMNS, id="queue-list", empty=_EMPTY)
+        yield RowList(COLUMNS, markable=True, id="queue-list", empty=_EMPTY)
         with Vertical(id="queue-detail"):
             yield Rule(id="queue-title")
             with Horizontal():

@@ -44,9 +44,10 @@ def parse(text: str, context: Context) -> tuple[Action[Any], Context] | str:
     action = commands().get(name.removeprefix(":"))
     if action is None:
         return f"no command '{short(name, 40)}'; tab completes, ? shows every key"
-    context = replace(context, words=tuple(words))
     if not words:
         return action, context
+    # What is named is meant, whatever is marked.
+    context = replace(context, words=tuple(words), marked=())
     if action.takes is None:
         more = "; queue NAME opens the jobs of one" if action.command == "jobs" else ""
         return f"'{action.command}' stands alone{more}"

@@ -41,7 +41,7 @@ class WorkersScreen(ItemListScreen[WorkerRow]):
     FIRST = Sorting()
 
     def body(self) -> ComposeResult:
-        yield RowList(COLUMNS, id="worker-list", empty=_EMPTY)
+        yield RowList(COLUMNS, markable=True, id="worker-list", empty=_EMPTY)
 
     # --- what the frame asks ---
 

@@ -1,8 +1,8 @@
-"""Marking rows of a list: one, a range, all."""
+"""Marking rows of a list: one, or a range; the owner marks all, for it knows what is not listed yet."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
 
 from textual.binding import Binding, BindingType
@@ -14,7 +14,6 @@ MARK_KEYS: Final[tuple[BindingType, ...]] = (
     Binding("ctrl+@", "mark_range", "mark range", show=False),
     Binding("shift+up", "mark_move(-1)", "mark up", show=False),
     Binding("shift+down", "mark_move(1)", "mark down", show=False),
-    Binding("asterisk", "mark_all", "mark all", show=False),
 )
 
 
@@ -23,6 +22,8 @@ class Markable(CursorScrolled):
 
     #: Whether they can be here.
     markable = False
+    #: Knows the keys of all rows where those are handed in by pages.
+    _keys: Callable[[], Sequence[Hashable]] | None = None
     #: The row that was marked last, from which a range is marked.
     _marked_last: Hashable | None = None
 
@@ -39,9 +40,15 @@ class Markable(CursorScrolled):
         """Return the key of a row, None while it is not known."""
         raise NotImplementedError
 
-    def index_of(self, key: Hashable) -> int | None:
-        """Return where the row with a key stands, None while it is not known."""
-        raise NotImplementedError
+    def name_rows(self, keys: Callable[[], Sequence[Hashable]]) -> None:
+        """Say who knows the keys of all rows, those too that were not handed in."""
+        self._keys = keys
+
+    def all_keys(self) -> Sequence[Hashable | None]:
+        """Return the keys of all rows, None of those that nobody knows."""
+        if self._keys is not None:
+            return self._keys()
+        return [self.key_at(index) for index in range(self.line_count)]
 
     def toggle_mark(self) -> None:
         """Mark the row under the cursor, or take its mark away."""
@@ -57,11 +64,11 @@ class Markable(CursorScrolled):
             self.action_move(1)
 
     def action_mark_range(self) -> None:
-        """Mark the known rows from the one that was marked last to the cursor."""
-        last = self.index_of(self._marked_last) if self._marked_last is not None else None
-        start, end = sorted((self._cursor if last is None else last, self._cursor))
-        keys = (self.key_at(index) for index in range(start, end + 1))
-        self.set_marks(self.marks | {key for key in keys if key is not None})
+        """Mark the rows from the one that was marked last to the cursor."""
+        keys = self.all_keys()
+        last = keys.index(self._marked_last) if self._marked_last in keys else self._cursor
+        start, end = sorted((last, self._cursor))
+        self.set_marks(self.marks | {key for key in keys[start : end + 1] if key is not None})
         self._marked_last = self.key_at(self._cursor)
 
     def action_mark_move(self, lines: int) -> None:
@@ -69,11 +76,6 @@ class Markable(CursorScrolled):
         self._marked_last = self.key_at(self._cursor)
         self.action_move(lines)
         self.action_mark_range()
-
-    def action_mark_all(self) -> None:
-        """Mark every row that is known."""
-        keys = (self.key_at(index) for index in range(self.line_count))
-        self.set_marks({key for key in keys if key is not None})
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.markable if action.startswith("mark") else True

@@ -157,8 +157,7 @@ class RowList(Headed, can_focus=True, inherit_bindings=False):
         self._update(total, start, rows, whole=len(rows) >= total)
 
     def clear(self) -> None:
-        """Forget rows, marks and cursor, as for another list."""
-        self._marks.clear()
+        """Forget rows and cursor, as for another list; marks are the owner's."""
         self._touched = False
         self._choose_early = False
         self._cursor, self._cursor_key = 0, None
@@ -201,8 +200,6 @@ class RowList(Headed, can_focus=True, inherit_bindings=False):
         resized = total != self.total
         changed = self._rows.take(total, start, rows, whole=whole)
         self._asked = None
-        if whole:
-            self.set_marks(self._marks & {row.key for row in rows})
         if resized:
             self._measure()
         self._follow(start, rows, whole=whole)
@@ -283,9 +280,6 @@ class RowList(Headed, can_focus=True, inherit_bindings=False):
 
     def key_at(self, index: int) -> Hashable | None:
         return self._rows.key_at(index)
-
-    def index_of(self, key: Hashable) -> int | None:
-        return self._rows.index_of(key)
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

@@ -71,7 +71,7 @@ function jobs.unqueue(P, id, job, force)
   -- Where a fresh entry would be (after the job's creation, with a second for clocks that differ) and where one queued
   -- again would be (the tail). Bounded: not found in a huge backlog.
   local since = util.int(max(0, util.num(job.timestamp) - 1000))
-  local entry = scan(P, "XRANGE", id, since, "+", 4000) or scan(P, "XREVRANGE", id, "+", "-", 4000)
+  local entry = util.entries[id] or scan(P, "XRANGE", id, since, "+", 4000) or scan(P, "XREVRANGE", id, "+", "-", 4000)
   if not entry then return nil end
   local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)
   if not pending.err and #pending > 0 then
@@ -117,6 +117,21 @@ local function each(P, args, first, wanted, one)
   if #changed > 0 then audit.append(P, args[#args], wanted, #changed, changed) end
   if failure then error(failure) end
   return out
+end
+
+-- Look once for the entries of many jobs (`since`: when the first of them was added), for `jobs.unqueue` to find them.
+function jobs.index(P, wanted, count, since)
+  local from, looked = util.int(max(0, since - 1000)), 0
+  while count > 0 and looked < WALK do
+    local page = call("XRANGE", P .. ":stream", from, "+", "COUNT", 1000)
+    for _, item in ipairs(page) do
+      local id = util.map(item[2]).jobId
+      if id and wanted[id] then util.entries[id], wanted[id], count = item[1], nil, count - 1 end
+    end
+    looked = looked + #page
+    if #page < 1000 then return end
+    from = "(" .. page[#page][1]
+  end
 end
 
 -- Begin a walk of a call of its own; how much of it is left.
