@@ -18,6 +18,7 @@ from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
+from .actions.undo import UndoLog
 from .config.console import ConsoleConfig
 from .feed.live import LiveFeed
 from .feed.protocol import Feed
@@ -26,7 +27,6 @@ from .model.messages import MessageLog
 from .model.snapshot import Snapshot, settle_link
 from .model.trouble import TroubleWords, news
 from .model.typed import TypedLines
-from .model.undo import UndoLog
 from .runtime.configured_app import ConfiguredApp
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..model.messages import MessageLog
     from ..model.trouble import TroubleWords
     from ..model.typed import TypedLines
-    from ..model.undo import UndoLog
     from .approvals.outbox import DecisionOutbox
     from .keymap import Keymap
+    from .undo import UndoLog
 
 T = TypeVar("T")
 PageName = Literal["job", "flow"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.timer import Timer
 
-from ...actions.base import Unchanged
 from ...actions.jobs.control import JobListContext
 from ...feed.readers.job_pages import MARGIN_ROWS, OF_EACH
 from ...model.memory import Kept
@@ -29,11 +28,11 @@ from ...widgets.lists.columns import Column, Row, columns_for, sort_items
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Parts, Styled, dim
-from ..lists.list_screen import ListScreen
 from ..lists.queue_list import REST_S
 from ..registry import bindings
 from .beside import JobBeside
 from .columns import COLUMNS
+from .marked import MarkedJobsScreen
 from .states import ALL, ALWAYS, EMPTY, FIRST, MIXED, STATES, state_of
 
 if TYPE_CHECKING:
@@ -42,19 +41,9 @@ if TYPE_CHECKING:
 
 #: Rows that are sorted by a column: they are all read again with every refresh.
 SORTED_ROWS = 150
-#: Jobs that are marked at most.
-MOST_MARKED = 10_000
 
 
-def _command(query: JobsQuery) -> str:
-    """The command that takes all of them, however many."""
-    queue = short(query.queue, 60)
-    if query.state == "failed" and not query.find:
-        return f"glidemq retry {queue} --all-failed"
-    return f"glidemq jobs {queue} --state {query.state or 'STATE'} lists all, for retry, promote and remove"
-
-
-class JobsScreen(ListScreen["JobRow"]):
+class JobsScreen(MarkedJobsScreen):
     """Jobs of one queue."""
 
     SCOPE = "jobs"
@@ -80,12 +69,8 @@ class JobsScreen(ListScreen["JobRow"]):
         #: The job beside the list: the selected one, once the cursor has rested.
         self._beside: JobRef | None = None
         self._rest: Timer | None = None
-        self._query: JobsQuery | None = None
-        self._shown: JobList | None = None
         #: What was remembered for the first list: what it finds, and its order.
         self._first: tuple[str | None, bool | None] = None, None
-        #: All that match are being read, to be marked.
-        self._is_scanning = False
 
     def body(self) -> ComposeResult:
         yield TabBar(one_by_one=True, id="states")
@@ -181,8 +166,7 @@ class JobsScreen(ListScreen["JobRow"]):
         return short(self._query.queue, 40) if self._query is not None else self.TAB
 
     def leave(self) -> bool:
-        if self._is_scanning:
-            self._is_scanning = False
+        if self.stop_scan():
             return True
         if self.clear_marks() or self.clear_filter():
             return True
@@ -220,8 +204,7 @@ class JobsScreen(ListScreen["JobRow"]):
         if listing is None or listing.query != self._query:
             self._wait(self._query)
             return
-        if self._shown is not None and self._shown.query == listing.query and self.marked_items:
-            self._see_marked(self._shown.rows, listing)
+        self.follow_marked(listing)
         self._shown, self.listed = listing, self._in_order(listing.rows)
         if listing.rows and not self._are_chosen:
             self._are_chosen = True
@@ -246,14 +229,6 @@ class JobsScreen(ListScreen["JobRow"]):
             self._settle()
         view = snapshot.job if snapshot.job is not None and snapshot.job.ref == self._beside else None
         self.query_one(JobBeside).show(self.selected, view, self.console.now_ms(), self.console.config.zone)
-
-    def _see_marked(self, before: Sequence[JobRow], listing: JobList) -> None:
-        """Follow what is marked: gone is what stood before a row that is still listed, or anywhere in a whole list."""
-        now: dict[Hashable, JobRow] = {row.id: row for row in listing.rows}
-        ids = [row.id for row in before]
-        last = max((at for at, job_id in enumerate(ids) if job_id in now), default=-1)
-        looked_at = ids[:last] if listing.has_more else ids
-        self.see_marked(now, [key for key in looked_at if key in self.lines.marks and key not in now])
 
     def _wait(self, query: JobsQuery) -> None:
         if self._shown is not None and self._shown.query != query:
@@ -335,11 +310,10 @@ class JobsScreen(ListScreen["JobRow"]):
         """Show another list; the old rows go at once, so that nothing is taken for what it is not."""
         if query == self._query:
             return
-        self._query, self._beside, self._are_chosen = query, None, False
         before = self._query
+        self._query, self._beside, self._are_chosen = query, None, False
         if before is not None and (before.queue, before.state) != (query.queue, query.state):
             self.mark_items({})
-        self._query = query
         self.show(self.snapshot)
         self.console.set_interests()
 
@@ -355,31 +329,6 @@ class JobsScreen(ListScreen["JobRow"]):
     def set_filter(self, text: str) -> None:
         if self._query is not None:
             self._ask(replace(self._query, find=text.strip() or None))
-
-    async def mark_all(self) -> str | None:
-        """Mark all jobs that match the filter, going on behind what is loaded; `escape` stops and marks nothing."""
-        query, shown = self._query, self._shown
-        if query is None or shown is None:
-            return None
-        if query.state is not None and not shown.has_more:
-            return await super().mark_all()
-        self._is_scanning = True
-        found: dict[Hashable, JobRow] = {}
-        try:
-            async for rows in self.console.feed.matching_jobs(query):
-                if not self._is_scanning or self._query != query:
-                    return Unchanged("stopped: no mark was set")
-                found |= {row.id: row for row in rows}
-                if len(found) > MOST_MARKED:
-                    break
-                self.show_message(f"marking all that match: {len(found):,} found, esc stops")
-        finally:
-            self._is_scanning = False
-        chosen = dict(list(found.items())[:MOST_MARKED])
-        self.mark_items(self._marked_items | chosen, undoable=True)
-        if len(found) <= MOST_MARKED:
-            return f"{len(self._marked_items):,} marked"
-        return f"{MOST_MARKED:,} marked, and there are more: {_command(query)}"
 
     def next_state(self, step: int) -> None:
         if self._query is None:
