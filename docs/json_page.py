@@ -61,7 +61,7 @@ _BASES = {"Job": "JobRow", "Attempt": "Usage", "Approval": "Suspend"}
 #: Commands by what they answer.
 ANSWERS = [
     ("queues", "{queues [Queue], complete b, at_ms i}"),
-    ("jobs", "{queue s, state s?, jobs [JobRow], total i?, next s?}"),
+    ("jobs", "{queue s, state s?, jobs [JobRow], total i?, looked i, next s?}"),
     ("job", "{job Job}"),
     ("approvals", "{approvals [Approval], total i, complete b, at_ms i}"),
     ("review", "{approval Approval}"),

@@ -34,6 +34,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "glidemq jobs inference",
         "glidemq jobs inference --state failed --newest --limit 20",
         "glidemq jobs inference --where user=42 --json  # whose payload says so",
+        "glidemq jobs inference --where 'state:failed error:timeout age<1d' --scan 20000",
     ),
     "job": (
         "glidemq job inference:42",
@@ -73,6 +74,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "failures": (
         "glidemq failures",
         "glidemq failures inference --since 24h",
+        "glidemq failures --where 'model:gpt* !error:timeout'",
     ),
     "dlq": (
         "glidemq dlq letters",

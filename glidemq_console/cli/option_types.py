@@ -202,12 +202,26 @@ def decoded(content: bytes, source: str) -> str:
         raise UsageProblem(f"{source} is not UTF-8 text") from None
 
 
-def where_clause(text: str) -> tuple[str, Any]:
-    """Split `KEY=JSON`; a value that is not JSON is taken as text."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise typer.BadParameter(f"'{text}' should be KEY=JSON, for example user=42 or tier='\"gold\"'")
+def job_filter(text: str) -> str:
+    """Check a filter of jobs. Raises BadParameter that says where it is wrong."""
+    from glidemq_core.filters.jobs import JOB_FIELDS
+
+    return _checked(text, JOB_FIELDS)
+
+
+def failure_filter(text: str) -> str:
+    """Check a filter of failures. Raises BadParameter that says where it is wrong."""
+    from glidemq_core.watch.jobs.failures import FAILED_FIELDS
+
+    return _checked(text, FAILED_FIELDS)
+
+
+def _checked(text: str, fields: Any) -> str:
+    from glidemq_core.errors import FilterSyntaxError
+    from glidemq_core.filters.language import parse_expression
+
     try:
-        return key, json.loads(value, parse_constant=_refuse_constant)
-    except ValueError:
-        return key, value
+        parse_expression(text, fields)
+    except FilterSyntaxError as error:
+        raise typer.BadParameter(f"at character {error.at + 1}: {error.problem}") from None
+    return text

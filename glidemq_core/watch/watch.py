@@ -11,6 +11,7 @@ from glidemq_core.ai.streams.chunks import stream
 from glidemq_core.ai.usage.ledger import get_ledger
 from glidemq_core.ai.usage.summary import get_usage_summary
 from glidemq_core.filters.jobs import JobExpression, parse_job_filter
+from glidemq_core.filters.language import parse_expression
 from glidemq_core.jobs.audit import get_audit
 from glidemq_core.jobs.events.decode import check_start
 from glidemq_core.options.fields import Duration, Instant, one_of, queue_name, refuse, some_text, to_ms, whole
@@ -50,7 +51,7 @@ from glidemq_core.server.context import LazyConnection
 
 from .events import follow_events, read_recent_events
 from .jobs.detail import find_job, read_job
-from .jobs.failures import members_of, read_failures
+from .jobs.failures import FAILED_FIELDS, members_of, read_failures
 from .jobs.filtering.filter import JobFilter
 from .jobs.filtering.scan import JobScan, scan_jobs
 from .jobs.letters import read_letters
@@ -289,15 +290,26 @@ class Watch:
         return await read_why(await self._open(), queue_name(queue, "queue"), job_id)
 
     async def failures(
-        self, names: Sequence[str] | None = None, *, since: Duration = 3_600_000, limit: int = 200
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        since: Duration = 3_600_000,
+        limit: int = 200,
+        where: str | None = None,
     ) -> Failures:
         """Gather failed jobs of queues (all known without `names`) by cause; the largest group first.
 
-        At most the newest `limit` that failed within `since` are read. Raises InvalidOptionError.
+        At most the newest `limit` that failed within `since` are read.
+
+        Args:
+            where: only jobs that this filter takes, see `docs/filters.md`; without states and payloads.
+
+        Raises InvalidOptionError.
         """
         session = await self._open()
         since_ms, chosen = to_ms(since, "since"), await session.names(names)
-        found = await read_failures(session.reader, chosen, since_ms, limit, session.failed)
+        taken = parse_expression(where, FAILED_FIELDS) if where else None
+        found = await read_failures(session.reader, chosen, since_ms, limit, session.failed, taken)
         return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
     async def failed_jobs(self, queue: str, group: str, *, limit: int = 10_000) -> list[str]:

@@ -72,6 +72,17 @@ def test_failures_by_cause(run: Run, failed: str) -> None:
     assert "looked at" in run("failures", "--limit", "1").err
 
 
+def test_failures_that_a_filter_takes(run: Run, failed: str) -> None:
+    ran = run("failures", "--where", 'error:valueerror error:"no answer" tries>=1 age<1h', "--json").object
+    assert [(group["error_type"], group["count"]) for group in ran["failures"]] == [("ValueError", 2)]
+    assert (ran["jobs_read"], ran["complete"]) == (3, True)
+    assert run("failures", "--where", '!error:"no answer"', "--json").object["failures"][0]["count"] == 1
+    assert "no such failures" in run("failures", "--where", "error:nothing").err
+    wrong = run("failures", "--where", "a state:failed")
+    assert wrong.code == 2
+    assert "at character 3: a list of failures has no state" in " ".join(wrong.err.split())
+
+
 def test_a_group_is_retried(run: Run, failed: str) -> None:
     key = run("failures", "--json").object["failures"][0]["key"]
     one = run("retry", "chat", "--group", key, "--count", "1", "--json")

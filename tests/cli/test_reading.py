@@ -97,7 +97,7 @@ def test_an_empty_server_says_so_on_stderr(run: Run, server: str) -> None:
 
 def test_jobs(run: Run, chat: str) -> None:
     found = run("jobs", "chat", "--json").object
-    assert sorted(found) == ["jobs", "next", "queue", "state", "total"]
+    assert sorted(found) == ["jobs", "looked", "next", "queue", "state", "total"]
     assert (found["queue"], found["state"], found["next"]) == ("chat", None, None)
     assert {row["id"] for row in found["jobs"]} == {"waiting", "delayed", "suspended", "completed", "failed"}
     for row in found["jobs"]:
@@ -293,21 +293,37 @@ def test_events(run: Run, chat: str) -> None:
     assert "boom" in run("events", "chat", "--no-follow").out
 
 
-def test_a_search_among_many_jobs_says_where_it_stopped(run: Run, server: str) -> None:
-    """A page looks at a thousand jobs; what lies beyond is not "no jobs"."""
+def test_a_search_among_many_jobs_reads_all_or_says_where_it_stopped(run: Run, server: str) -> None:
     within(
         server,
         lambda connection: Queue("q", connection).add_bulk([NewJob("n", {"i": i}) for i in range(1_200)]),
     )
-    everywhere = run("jobs", "q", "--where", "i=5")
-    assert everywhere.out == ""
-    assert "of each state 1,000 jobs at most were looked at" in everywhere.err
-    first = run("jobs", "q", "--where", "i=5", "--state", "waiting")
+    everywhere = run("jobs", "q", "--where", "i=5", "--json").object
+    assert [row["id"] for row in everywhere["jobs"]] == ["6"]
+    assert (everywhere["looked"], everywhere["total"], everywhere["next"]) == (1_200, 1_200, None)
+    first = run("jobs", "q", "--where", "i=5", "--scan", "1000")
     assert first.out == ""
+    assert first.err.startswith("0 match, looked at 1,000 of 1,200, further: --cursor ")
     cursor = first.err.rpartition("--cursor ")[2].strip()
-    assert first.err.startswith("none in the first 1,000, look further")
-    assert (
-        len(run("jobs", "q", "--where", "i=5", "--state", "waiting", "--cursor", cursor).out.splitlines())
-        == 2
-    )
+    assert len(run("jobs", "q", "--where", "i=5", "--cursor", cursor).out.splitlines()) == 2
     assert run("jobs", "q", "--where", "i=-5", "-s", "completed").err == "no such completed jobs in q\n"
+    page = run("jobs", "q", "--where", "n", "--where", "!id:1200", "--limit", "2", "--json").object
+    assert [row["id"] for row in page["jobs"]] == ["1199", "1198"]
+    assert page["looked"] == 3
+    beyond = run(
+        "jobs", "q", "--where", "n !id:1200", "--limit", "2", "--cursor", page["next"], "--json"
+    ).object
+    assert [row["id"] for row in beyond["jobs"]] == ["1197", "1196"]
+
+
+def test_a_filter_selects_states_and_is_refused_with_its_place(run: Run, chat: str) -> None:
+    found = run("jobs", "chat", "--where", "state:failed,suspended", "--json").object
+    assert sorted(row["id"] for row in found["jobs"]) == ["failed", "suspended"]
+    assert (found["looked"], found["total"]) == (2, 2)
+    found = run("jobs", "chat", "--where", "error:boom !age>1d", "--json").object
+    assert [row["id"] for row in found["jobs"]] == ["failed"]
+    wrong = run("jobs", "chat", "--where", "error:boom tries>x")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "at character 18: 'x' is no number: write tries>3" in " ".join(wrong.err.split())
+    assert run("jobs", "chat", "--scan", "5").code == 2
+    assert run("jobs", "chat", "--where", "/(a+)+/").code == 2

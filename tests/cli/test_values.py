@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from glidemq_console.cli.errors import UsageProblem
-from glidemq_console.cli.option_types import duration, instant, json_argument, where_clause
+from glidemq_console.cli.option_types import duration, failure_filter, instant, job_filter, json_argument
 
 from .harness import Ran
 
@@ -55,12 +55,15 @@ def test_json_argument(tmp_path: Path) -> None:
             json_argument(bad, "--data")
 
 
-def test_where() -> None:
-    assert where_clause("user=42") == ("user", 42)
-    assert where_clause("tier=gold") == ("tier", "gold")
-    assert where_clause('a={"b":1}') == ("a", {"b": 1})
-    with pytest.raises(typer.BadParameter):
-        where_clause("user")
+def test_filters() -> None:
+    for text in ("user=42", 'a={"b": 1}', "user", "state:failed !x"):
+        assert job_filter(text) == text
+    with pytest.raises(typer.BadParameter, match="at character 3: 'b' is no key"):
+        job_filter("a b:c")
+    assert failure_filter("error:boom") == "error:boom"
+    for text in ("state:failed", "user=42"):
+        with pytest.raises(typer.BadParameter, match="at character 1: a list of failures has no"):
+            failure_filter(text)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_where() -> None:
         ["jobs", "q", "--state", "sleeping"],
         ["jobs", "q", "--limit", "0"],
         ["jobs", "q", "--newest", "--oldest"],
-        ["jobs", "q", "--where", "x"],
+        ["jobs", "q", "--where", "x:y"],
         ["queues", "--sort", "colour"],
         ["queues", "--timeout", "soon"],
         ["reject", "q:1"],

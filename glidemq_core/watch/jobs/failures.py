@@ -7,21 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from glidemq_core.ai.usage.ledger import attempts_of
+from glidemq_core.filters.jobs import age_ms
+from glidemq_core.filters.language import Expression, Fields
 from glidemq_core.options.fields import EPOCH, from_epoch_ms, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
+from glidemq_core.records.decoding import instant
 from glidemq_core.records.failures import FailureGroup, Failures, failure_key, message_pattern
-from glidemq_core.wire.numbers import parse_number
+from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.replies import as_text, items
 
 from .ended import Ended, newest_ended, read_once, with_ledgers
 
 #: Members that a group names.
 _SAMPLE = 10
-_FIELDS = ("name", "state", "failedReason", "usage:model", "usage:totalCost", "usage:costUnit")
+_FIELDS = (
+    *("name", "state", "failedReason", "timestamp", "attemptsMade"),
+    *("usage:model", "usage:totalTokens", "usage:totalCost", "usage:costUnit"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,33 @@ class FailedJob:
     model: str | None
     cost: float | None
     cost_unit: str | None
+    created_at: datetime | None
+    attempts_made: int
+    total_tokens: float | None
 
     @property
     def key(self) -> str:
         """Key of its group."""
         return failure_key(self.ref.queue, self.error_type, self.message, self.ref.id)
+
+
+FAILED_FIELDS: Final = Fields[FailedJob](
+    what="a list of failures",
+    words=lambda job: (job.ref.id, job.name, job.model, job.error_type, job.message),
+    searched=lambda job: (job.name, job.error_type, job.message),
+    texts={
+        "name": lambda job: (job.name,),
+        "model": lambda job: (job.model,),
+        "error": lambda job: (job.error_type, job.message),
+    },
+    exact={"queue": lambda job: (job.ref.queue,), "id": lambda job: (job.ref.id,)},
+    numbers={
+        "age": lambda job, now: age_ms(job.created_at, now),
+        "cost": lambda job, _: job.cost,
+        "tries": lambda job, _: job.attempts_made,
+        "tokens": lambda job, _: job.total_tokens,
+    },
+)
 
 
 def _group(key: str, members: Sequence[FailedJob]) -> FailureGroup:
@@ -71,7 +99,12 @@ KnownFailures = dict[Ended, FailedJob]
 
 
 async def read_failures(
-    reader: Reader, queues: Sequence[str], since_ms: int, limit: int, known: KnownFailures
+    reader: Reader,
+    queues: Sequence[str],
+    since_ms: int,
+    limit: int,
+    known: KnownFailures,
+    where: Expression[FailedJob] | None = None,
 ) -> Failures:
     """Gather the newest failed jobs of queues by cause, whatever the number of older ones.
 
@@ -79,6 +112,7 @@ async def read_failures(
         since_ms: how far back to look, ms.
         limit: jobs that are read at most, the newest of all queues.
         known: what an earlier call read; a job that failed then and not since is not read again.
+        where: only jobs that it takes are gathered.
 
     Raises:
         InvalidOptionError: `limit` is not a whole number from 1 on.
@@ -88,7 +122,8 @@ async def read_failures(
     refs, complete = await newest_ended(reader, queues, ("failed",), reader.now_ms() - since_ms, limit)
     groups: dict[str, list[FailedJob]] = {}
     for job in await read_once(refs, known, partial(_read_failed, reader)):
-        groups.setdefault(job.key, []).append(job)
+        if where is None or where.fits(job, at):
+            groups.setdefault(job.key, []).append(job)
     records = [_group(key, members) for key, members in groups.items()]
     records.sort(key=lambda group: (-group.count, -group.last_at.timestamp(), group.key))
     return Failures(groups=tuple(records), jobs_read=len(refs), complete=complete, at=at)
@@ -115,6 +150,9 @@ def _failed_job(ref: JobRef, failed_ms: int, fields: dict[str, bytes], end: Any)
         model=as_text(fields.get("usage:model")) or None,
         cost=parse_number(fields.get("usage:totalCost") or b""),
         cost_unit=as_text(fields.get("usage:costUnit")) or None,
+        created_at=instant(fields.get("timestamp")),
+        attempts_made=to_int(fields.get("attemptsMade")),
+        total_tokens=parse_number(fields.get("usage:totalTokens") or b""),
     )
 
 

@@ -10,7 +10,7 @@ import typer
 
 from ... import options
 from ...errors import Refusal
-from ...option_types import positive_duration
+from ...option_types import failure_filter, positive_duration
 from ...program import command, require
 from ...session import Session
 
@@ -37,10 +37,18 @@ async def failures(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Jobs read at most, the newest.")
     ] = _READ,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="EXPR", parser=failure_filter, help="Only jobs that this filter takes."
+        ),
+    ] = None,
 ) -> None:
     """Show failed jobs by cause; `retry QUEUE --group KEY` runs one group again."""
     found, complete = await session.chosen_queues(options.merged(names, queue))
-    read = await (await session.watch()).failures(found, since=since, limit=limit)
+    read = await (await session.watch()).failures(
+        found, since=since, limit=limit, where=" ".join(where or ())
+    )
     out = session.out
     if session.json:
         out.record(
@@ -57,7 +65,7 @@ async def failures(
         headers = ["COUNT", "QUEUE", "ERROR", "FIRST", "LAST", "MODELS", "WASTED", "KEY"]
         out.table(headers, rows, right=["COUNT", "FIRST", "LAST", "WASTED"])
     else:
-        out.note("no failures")
+        out.note("no such failures" if where else "no failures")
     if not read.complete:
         out.note(f"the newest {read.jobs_read} failed jobs were looked at: --limit N looks at more")
 

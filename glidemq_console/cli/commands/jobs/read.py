@@ -6,20 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from typer import BadParameter, Option
 
 from ....text.format import UNKNOWN, age, byte_size, clock, count, full, plural, took
 from ... import options
 from ...errors import Refusal
-from ...option_types import where_clause
+from ...option_types import job_filter
 from ...options import option
 from ...program import command, require
 from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobDetail, JobPage, JobRow, QueueSnapshot
+    from glidemq_core.watch import Watch
 
 STATES = (
     *("waiting", "active", "delayed", "prioritized", "suspended", "waiting-children", "group-waiting"),
@@ -43,8 +44,10 @@ async def jobs(
     state: Annotated[str | None, option("--state -s", "STATE", "Only these jobs.", _state)] = None,
     name: Annotated[str | None, option("--name", "TEXT", "Only jobs of this name.")] = None,
     where: Annotated[
-        list[str] | None, option("--where", "KEY=JSON", "Only jobs whose data has this.")
+        list[str] | None,
+        option("--where", "EXPR", "Only jobs that this filter takes: error:timeout age>1h.", job_filter),
     ] = None,
+    scan: Annotated[int | None, option("--scan", "N", "Jobs that a filter looks at, at most.", min=1)] = None,
     limit: Annotated[
         int, option("--limit", "N", "Jobs at most, up to 1000; then --cursor.", min=1, max=1_000)
     ] = 50,
@@ -53,55 +56,88 @@ async def jobs(
     oldest: Annotated[bool, Option("--oldest", help="Oldest first.")] = False,
 ) -> None:
     """List the jobs of a queue; without --state up to the limit of each state."""
-    from glidemq_core.watch.jobs.listing import EXAMINED
-
     require(not (newest and oldest), "--newest and --oldest exclude each other")
-    require(cursor is None or state is not None, "--cursor continues one state: say --state too")
-    wanted = dict(where_clause(clause) for clause in where or ())
+    expression, filtered = " ".join(where or ()), name is not None or bool(where)
+    require(cursor is None or state is not None or filtered, "--cursor continues one state: say --state too")
+    require(scan is None or filtered, "--scan belongs to --where or --name")
     source = (await session.existing_queue(options.one_queue(queue_name, queue))).name
-    page = await (await session.watch()).jobs(
-        source,
-        state,
-        limit=limit,
-        cursor=cursor,
-        newest=True if newest else False if oldest else None,
-        name=name,
-        data=wanted or None,
+    watch = await session.watch()
+    asked = _Asked(source, state, True if newest else False if oldest else None, limit, cursor)
+    page = (
+        await _scanned(watch, asked, expression, name, scan)
+        if filtered
+        else await watch.jobs(source, state, limit=limit, cursor=cursor, newest=asked.newest)
     )
-    [snapshot] = (await (await session.watch()).snapshot((source,))).queues
+    [snapshot] = (await watch.snapshot((source,))).queues
     unreadable = session.unreadable(snapshot)
-    filtered = name is not None or bool(wanted)
     if session.json:
         from glidemq_core.records import to_json
 
         rows = session.out.masked(to_json(page.rows))
         session.out.object(
-            {"queue": source, "state": state, "jobs": rows, "total": page.total, "next": page.next}
+            {
+                "queue": source,
+                "state": state,
+                "jobs": rows,
+                "total": page.total,
+                "looked": page.looked,
+                "next": page.next,
+            }
         )
     else:
         nothing = f"no {'such ' if filtered else ''}{state + ' ' if state else ''}jobs in {session.out.safe(source)}"
-        _show_page(session, page, None if unreadable else nothing)
+        _show_page(session, page, None if unreadable else nothing, filtered=filtered)
     if state is None and not filtered and not session.json and (cut := _cut_states(page, snapshot, limit)):
         session.out.note(f"{cut}: --limit shows more, --state STATE all")
-    if state is None and filtered and (page.total or 0) > EXAMINED:
-        session.out.note(
-            f"of each state {EXAMINED:,} jobs at most were looked at: --state STATE looks further"
-        )
     if unreadable:
         # What could be read stands on stdout all the same.
         raise Refusal(unreadable)
 
 
-def _show_page(session: Session, page: JobPage, nothing: str | None) -> None:
-    """Write the jobs and how to go on, or what to say when there are none."""
-    from glidemq_core.watch.jobs.listing import EXAMINED
+class _Asked(NamedTuple):
+    """Which jobs of a queue are asked for."""
 
+    queue: str
+    state: str | None
+    newest: bool | None
+    limit: int
+    cursor: str | None
+
+
+async def _scanned(watch: Watch, asked: _Asked, where: str, name: str | None, most: int | None) -> JobPage:
+    """Go through the jobs until enough match; return those in one page, each once."""
+    rows: dict[str, JobRow] = {}
+    looked = 0
+    pages = watch.scan_jobs(
+        asked.queue,
+        where,
+        state=asked.state,
+        newest=asked.newest,
+        cursor=asked.cursor,
+        limit=asked.limit,
+        most=most,
+        name=name,
+    )
+    async for page in pages:
+        rows.update((row.id, row) for row in page.rows)
+        looked += page.looked
+    return replace(page, rows=tuple(rows.values()), looked=looked)
+
+
+def _looked_words(page: JobPage) -> str:
+    """Say how far a filter looked."""
+    total = f" of {max(page.total, page.looked):,}" if page.total is not None else ""
+    return f"{len(page.rows):,} match, looked at {page.looked:,}{total}"
+
+
+def _show_page(session: Session, page: JobPage, nothing: str | None, *, filtered: bool) -> None:
+    """Write the jobs and how to go on, or what to say when there are none."""
     if page.rows:
         show_rows(session, page.rows)
     elif nothing and page.next is None:
         session.out.note(nothing)
     if page.next is not None:
-        found = "more" if page.rows else f"none in the first {EXAMINED:,}, look further"
+        found = f"{_looked_words(page)}, further" if filtered else "more"
         session.out.note(f"{found}: --cursor {session.out.safe(page.next, 200)}")
 
 
