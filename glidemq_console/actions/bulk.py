@@ -88,7 +88,8 @@ async def in_parts(
         doing: what is said while more than a part is on its way.
     """
     tally, page = Tally[T](), context.page
-    page.take_marks()
+    if context.marked:
+        page.take_marks()
     for name, part in _parts(items, queue_of):
         if tally.lost or tally.unsent:
             tally.unsent += part
@@ -97,7 +98,8 @@ async def in_parts(
         if len(part) < len(items) and doing:
             so_far = len(tally.done) + len(tally.skipped)
             context.console.show_message(f"{doing}: {so_far:,} of {len(items):,}")
-    page.mark_again([*tally.lost, *tally.unsent])
+    if context.marked:
+        page.mark_again([*tally.lost, *tally.unsent])
     return tally
 
 

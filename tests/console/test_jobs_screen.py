@@ -113,8 +113,19 @@ async def test_delay_and_priority_of_a_job_that_has_not_started_are_changed(
         await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
         await pilot.press("enter", *"7", "enter")
         await eventually(told(pilot, "has priority 7"))
-        actions = [entry.action for entry in await queue.get_audit()]
-        assert actions == ["change_priority", "change_delay"]
+        audited = [(entry.action, entry.detail) for entry in await queue.get_audit()]
+        assert audited == [("retime", {"priority": 7}), ("retime", {"delay_ms": 600_000})]
+        # Each is taken back by itself, the latest first.
+        await pilot.press("z")
+        await eventually(told(pilot, "1 job set back"))
+        await job.refresh()
+        assert (await job.get_state(), job.options.priority) == ("delayed", 0)
+        await pilot.press("z")
+        await eventually(lambda: _is_waiting(job))
+
+
+async def _is_waiting(job: Job[Any, Any]) -> bool:
+    return await job.get_state() == "waiting"
 
 
 async def test_jobs_parked_by_a_budget_are_not_told_to_be_delayed_for_a_day(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from conftest import eventually
 from textual.pilot import Pilot
 
+from glidemq_console.actions import bulk
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
+from glidemq_console.widgets.dialogs.form import FormDialog
 from glidemq_core import NewJob, Queue
+from glidemq_core.errors import CallTimeoutError
+from glidemq_core.jobs.bulk import shown
 from glidemq_core.server.connection import Connection
 
 from .pilot_kit import app_of, console, fail_one, on_jobs, shows_queue, text_on, told
@@ -149,3 +154,80 @@ async def test_all_that_match_are_marked_behind_what_is_loaded(
         await eventually(told(pilot, "600 jobs removed"))
         counts = await queue.get_job_counts()
         assert counts.waiting == 0
+
+
+async def test_times_of_marked_jobs_are_changed_and_set_back_as_a_whole(
+    connection: Connection, server_url: str
+) -> None:
+    async with listed(connection, server_url, "waiting") as (queue, ids, pilot, _):
+        await pilot.press("space", "shift+down", "shift+up", "e")
+        await eventually(lambda: isinstance(pilot.app.screen, FormDialog))
+        await pilot.press(*"10m", "ctrl+s")
+        await eventually(told(pilot, "3 jobs changed; z undoes it"))
+        jobs = [await queue.get_job(job_id) for job_id in ids]
+        assert [await job.get_state() for job in jobs if job is not None] == ["delayed"] * 3 + ["waiting"]
+
+        # One of them is changed by somebody else: it is not set back, the others are.
+        await queue.change_job_delay(ids[1], 700_000)
+        await pilot.press("z")
+        await eventually(told(pilot, "2 of 3 jobs set back, 1 skipped: changed meanwhile"))
+        assert [await job.get_state() for job in jobs if job is not None] == [
+            "waiting",
+            "delayed",
+            "waiting",
+            "waiting",
+        ]
+
+
+async def test_marked_queues_are_paused_and_resumed_by_undo(connection: Connection, server_url: str) -> None:
+    queues = [Queue[dict[str, str], None](name, connection) for name in ("a", "b", "c")]
+    for queue in queues:
+        await queue.add("x", {})
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "c")
+        await eventually(lambda: len(app_of(pilot).snapshot.queues) == 3)
+        await pilot.press("space", "space", "p")
+        await eventually(told(pilot, "2 queues paused; z undoes it"))
+        assert [await queue.is_paused() for queue in queues].count(True) == 2
+        await pilot.press("z")
+        await eventually(told(pilot, "2 queues resumed again"))
+        assert not any([await queue.is_paused() for queue in queues])
+
+
+async def test_failed_jobs_of_marked_queues_run_again(connection: Connection, server_url: str) -> None:
+    queues = [Queue[dict[str, str], None](name, connection) for name in ("a", "b", "c")]
+    for queue in queues:
+        await fail_one(queue)
+    async with console(server_url) as pilot:
+        await eventually(lambda: sum(row.failed or 0 for row in app_of(pilot).snapshot.queues) == 3)
+        await pilot.press("asterisk", "space", "R")
+        dialog = await asked(pilot)
+        assert "2 marked queues" in dialog._title
+        await pilot.press("y")
+        await eventually(told(pilot, "2 queues retried: 2 jobs"))
+        assert [(await queue.get_job_counts()).failed for queue in queues].count(0) == 2
+
+
+async def test_what_is_never_answered_is_lost_and_stays_marked(
+    connection: Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes away in the middle: the first part is done, the second lost, the third not sent."""
+    monkeypatch.setattr(bulk, "PART", 1)
+    async with listed(connection, server_url, "failed", 3) as (queue, _, pilot, screen):
+        act, calls = shown.act_on_shown, []
+
+        async def lossy(*args: Any, **options: Any) -> list[str]:
+            calls.append(args)
+            if len(calls) == 2:
+                raise CallTimeoutError("no answer", command="act_on_shown", timeout_ms=1)
+            return await act(*args, **options)
+
+        monkeypatch.setattr(shown, "act_on_shown", lossy)
+        await pilot.press("asterisk", "R")
+        await asked(pilot)
+        await pilot.press("y")
+        await eventually(
+            told(pilot, "1 of 3 jobs retried, 1 lost: no answer, they may have been retried, 1 not sent")
+        )
+        assert (await queue.get_job_counts()).failed == 2
+        assert len(screen.marked_items) == 2

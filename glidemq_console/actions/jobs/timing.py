@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ...text.format import duration, plural
+from ...text.format import plural
 from ...text.parse import parse_priority, parse_wait
 from ...text.safe import short
 from .. import keys
 from ..base import Actions, Context, Question, Unchanged, on_screen
 from ..perform import UNCHANGED, ask_value, optional
+from . import many, retiming
 from .control import JOB, state_reason
 
 if TYPE_CHECKING:
@@ -27,7 +28,18 @@ _NOT_STARTED = ("waiting", "prioritized", "delayed")
 _ERRORS_NAMED = 3
 
 
+def _name(context: Context) -> str:
+    """The job or how many, safe to draw."""
+    return (
+        plural(len(retiming.targets(context)), "marked job")
+        if many.marked_jobs(context)
+        else context.shown_job
+    )
+
+
 def _cannot_change(context: Context) -> str | None:
+    if many.marked_jobs(context):
+        return many.why_not(context, "changed", _NOT_STARTED)
     if context.row is not None and context.row.parked:
         return "its flow's budget has parked it; f shows the flow, T tops up there"
     return state_reason(context, "changed", _NOT_STARTED)
@@ -36,68 +48,69 @@ def _cannot_change(context: Context) -> str | None:
 @ACTIONS.changes("delay", why_not=_cannot_change, prompts=True, command="set-delay", takes=JOB)
 async def _delay(context: Context) -> str:
     """Let a job that has not started wait for some time, or start now."""
-    job = context.needed_job
     wait_ms = await ask_value(
         context,
-        f"Let {context.shown_job} wait",
+        f"Let {_name(context)} wait",
         "How long from now, as 30s, 5m, 2h or 1d; 0 makes it ready at once.",
         "",
         parse_wait,
     )
     if wait_ms is None:
         return UNCHANGED
-    await context.change(lambda queue, actor: queue.change_job_delay(job.id, wait_ms, actor=actor))
-    return f"{context.shown_job} " + (f"starts in {duration(wait_ms)}" if wait_ms else "may start now")
+    return await retiming.retime(context, priority=None, wait_ms=wait_ms)
 
 
 @ACTIONS.changes("priority", why_not=_cannot_change, prompts=True, command="set-priority", takes=JOB)
 async def _priority(context: Context) -> str:
     """Let a job that has not started go before others, or take its priority away."""
-    job, row = context.needed_job, context.row
+    row = context.row
     priority = await ask_value(
         context,
-        f"Priority of {context.shown_job}",
+        f"Priority of {_name(context)}",
         "1 starts first, 2048 last of those with a priority; 0 takes the priority away.",
         str(row.priority) if row is not None and row.priority else "",
         parse_priority,
     )
     if priority is None:
         return UNCHANGED
-    await context.change(lambda queue, actor: queue.change_job_priority(job.id, priority, actor=actor))
-    return f"{context.shown_job} has " + (f"priority {priority:,}" if priority else "no priority any more")
+    return await retiming.retime(context, priority=priority, wait_ms=None)
 
 
 @_ON_A_JOB.changes("edit", keys.EDIT, why_not=_cannot_change, prompts=True)
 async def edit(context: Context) -> str:
-    """Edit delay and priority of a job that has not started."""
+    """Edit delay and priority of the marked jobs, else of the selected one, that have not started."""
     from ...widgets.dialogs.form import Field, FormDialog
 
-    job, row = context.needed_job, context.row
-    before = str(row.priority) if row is not None and row.priority else ""
+    row, several = context.row, bool(many.marked_jobs(context))
+    before = str(row.priority) if row is not None and row.priority and not several else ""
+    told = f"{many.told_of(context, _NOT_STARTED, 'changed')}\n\n" if several else ""
+    rest = "Empty leaves it. " if several else ""
     dialog = FormDialog(
-        f"Edit {context.shown_job}",
-        "Wait from now, as 30s, 5m, 2h or 1d; 0 makes it ready at once. "
-        "Priority 1 starts first, 2048 last of those with one.",
+        f"Edit {_name(context)}",
+        f"{told}Wait from now, as 30s, 5m, 2h or 1d; 0 makes it ready at once. "
+        f"Priority 1 starts first, 2048 last of those with one. {rest}z undoes it within a minute.",
         (
             Field(label="wait", placeholder="as it is", problem=optional(parse_wait)),
-            Field(label="priority", value=before, placeholder="none", problem=optional(parse_priority)),
+            Field(
+                label="priority",
+                value=before,
+                placeholder="as it is" if several else "none",
+                problem=optional(parse_priority),
+            ),
         ),
     )
     answer = await context.console.push_screen_wait(dialog)
     if answer is None:
         return UNCHANGED
     wait_ms = parse_wait(answer[0]) if answer[0].strip() else None
-    priority = parse_priority(answer[1]) if answer[1].strip() else 0
-    done = []
-    if isinstance(priority, int) and priority != int(before or 0):
-        value = priority
-        await context.change(lambda queue, actor: queue.change_job_priority(job.id, value, actor=actor))
-        done.append(f"has priority {value:,}" if value else "has no priority any more")
-    if isinstance(wait_ms, int):
-        delay = wait_ms
-        await context.change(lambda queue, actor: queue.change_job_delay(job.id, delay, actor=actor))
-        done.append(f"starts in {duration(delay)}" if delay else "may start now")
-    return f"{context.shown_job} {' and '.join(done)}" if done else UNCHANGED
+    priority = parse_priority(answer[1]) if answer[1].strip() else None if several else 0
+    if not several and priority == int(before or 0):
+        priority = None
+    wanted = priority if isinstance(priority, int) else None
+    wait = wait_ms if isinstance(wait_ms, int) else None
+    return (
+        UNCHANGED if wanted is wait is None else await retiming.retime(context, priority=wanted, wait_ms=wait)
+    )
 
 
 def _failed_listed(context: Context) -> list[JobRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,15 +10,13 @@ from ...text.format import plural
 from ...text.safe import short
 from .. import keys, shared
 from ..base import Actions, PageContext, Question, Unchanged, on_screen
+from ..bulk import in_parts, touched
 from ..jobs import control as jobs
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
-    from glidemq_core.options.job import Actor
+    from glidemq_core.options.job import Actor, JobRef
     from glidemq_core.records import FailureGroup
-
-#: Failed jobs that one retry lets run again; pressing again takes the next ones.
-RETRY_LIMIT = 1_000
 
 
 class HalfPage(shared.MarkingPage, Protocol):
@@ -62,7 +61,7 @@ _LIST: Actions[FailuresContext] = Actions("failures")
 
 
 def _needs_group(context: FailuresContext) -> str | None:
-    return None if context.group is not None else "no failure is selected"
+    return None if context.group is not None or context.marked else "no failure is selected"
 
 
 # --- both halves -------------------------------------------------------------------------------------------
@@ -113,7 +112,20 @@ def _open(context: FailuresContext) -> None:
     context.page.open_selected()
 
 
+def _groups(context: FailuresContext) -> tuple[FailureGroup, ...]:
+    return context.marked or (context.needed_group,)
+
+
 def _ask_retry(context: FailuresContext) -> Question:
+    if marked := context.marked:
+        count = sum(group.count for group in marked)
+        told = touched([group.message for group in marked], [group.queue for group in marked])
+        return Question(
+            title=f"Retry {plural(count, 'failed job')} of {plural(len(marked), 'marked cause')}?",
+            body=f"{told}\n\nThey wait again and run with all attempts. Those that have changed meanwhile are skipped. "
+            "This cannot be undone.",
+            yes=f"Retry {count:,}",
+        )
     group = context.needed_group
     many = group.count > 1
     return Question(
@@ -127,22 +139,34 @@ def _ask_retry(context: FailuresContext) -> Question:
 
 @_LIST.changes("failures.retry", keys.RUN, title="run again", why_not=_needs_group, ask=_ask_retry, footer=20)
 async def _retry(context: FailuresContext) -> str:
-    """Let the failed jobs of this cause run again; those that have changed meanwhile are skipped."""
-    group = context.needed_group
+    """Let the failed jobs of the marked causes, else of this one, run again; those that have changed are skipped."""
+    members: list[JobRef] = []
+    for group in _groups(context):
+        members += await _members(context, group)
+
+    async def retry(queue: Queue[Any, Any], actor: Actor, part: Sequence[JobRef]) -> list[str]:
+        from glidemq_core.jobs.bulk.shown import Shown, act_on_shown
+
+        shown = [Shown(ref.id, "failed") for ref in part]
+        return await act_on_shown(await queue.context(), "retry", shown, actor=actor)
+
+    tally = await in_parts(
+        context, members, retry, {"retried"}, queue_of=lambda ref: ref.queue, doing="retrying in parts"
+    )
+    if not context.marked and len(tally.done) == len(members) > 0:
+        count = len(members)
+        return f"{count:,} of {context.shown_queue} wait again" if count != 1 else "1 job waits again"
+    if not tally.done and not tally.problem:
+        return Unchanged("nothing was retried: none of them is failed any more")
+    return tally.message("job", "retried")
+
+
+async def _members(context: FailuresContext, group: FailureGroup) -> list[JobRef]:
+    """The members of a cause that the question counted: the newest so many."""
+    from glidemq_core.options.job import JobRef
+
     ids = await context.console.feed.failed_jobs(group.queue, group.key)
-
-    async def retry(queue: Queue[Any, Any], actor: Actor) -> list[str]:
-        from glidemq_core.jobs.control import retry_some
-
-        return await retry_some(await queue.context(), ids[:RETRY_LIMIT], actor=actor)
-
-    outcomes = await context.change(retry, group.queue)
-    retried = sum(outcome == "retried" for outcome in outcomes)
-    words = f"{retried:,} of {context.shown_queue} wait again" if retried != 1 else "1 job waits again"
-    skipped = len(outcomes) - retried
-    words += f", {skipped:,} skipped: changed meanwhile" if skipped else ""
-    words += f", {len(ids) - RETRY_LIMIT:,} more" if len(ids) > RETRY_LIMIT else ""
-    return words if retried else Unchanged("nothing was retried: none of them is failed any more")
+    return [JobRef(group.queue, job_id) for job_id in ids[: group.count]]
 
 
 @_LIST("failures.next-window", keys.NEXT, title="look further back")

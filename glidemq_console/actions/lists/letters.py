@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...text.format import plural
 from ...text.safe import short
 from .. import keys, shared
 from ..base import Actions, PageContext, Question, Unchanged, on_screen
+from ..bulk import in_parts, touched
 from ..jobs import control as jobs
 from .failures import ON_A_HALF, HalfPage
 
@@ -15,6 +19,10 @@ if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
     from glidemq_core.records import DeadLetter
+
+
+#: Letters whose calls are on their way together.
+AT_A_TIME = 25
 
 
 class Edited(Protocol):
@@ -46,6 +54,10 @@ class LettersContext(PageContext[LettersPage]):
 _LIST: Actions[LettersContext] = Actions("deadletters")
 
 
+def _needs_letters(context: LettersContext) -> str | None:
+    return None if _marked(context) else _needs_letter(context)
+
+
 def _needs_letter(context: LettersContext) -> str | None:
     if context.letter is None:
         return "no dead letter is selected"
@@ -58,7 +70,33 @@ def _open(context: LettersContext) -> None:
     context.page.open_selected()
 
 
+def _marked(context: LettersContext) -> list[DeadLetter]:
+    """The marked letters that say where they came from."""
+    return [one for one in context.marked if one.origin is not None]
+
+
+def _queue_of(letter: DeadLetter) -> str:
+    assert letter.origin is not None
+    return letter.origin.queue
+
+
+def _told_of(context: LettersContext) -> str:
+    marked = _marked(context)
+    rest = len(context.marked) - len(marked)
+    left = f"{rest:,} of the marked do not say which job they came from and are left out." if rest else ""
+    return touched(
+        [str(one.origin) for one in marked], [one.failed_reason or "no reason" for one in marked], left
+    )
+
+
 def _ask_replay(context: LettersContext) -> Question:
+    if marked := _marked(context):
+        return Question(
+            title=f"Replay {plural(len(marked), 'marked letter')}?",
+            body=f"{_told_of(context)}\n\nTheir jobs are added to their queues again and the letters go. "
+            "What is gone or was put back too often is skipped. This cannot be undone.",
+            yes=f"Replay {len(marked):,}",
+        )
     letter = context.needed_letter
     again = f" It was put back {letter.replays} times before." if letter.replays else ""
     return Question(
@@ -85,9 +123,14 @@ async def _put_back(context: LettersContext, **options: Any) -> str:
     return f"{context.shown_job} runs again as {short(new, 60)}"
 
 
-@_LIST.changes("deadletters.replay", keys.RUN, why_not=_needs_letter, ask=_ask_replay, footer=20)
+@_LIST.changes("deadletters.replay", keys.RUN, why_not=_needs_letters, ask=_ask_replay, footer=20)
 async def _replay(context: LettersContext) -> str:
-    """Put the job of the letter back into its queue."""
+    """Put the jobs of the marked letters, else of the selected one, back into their queues."""
+    if marked := _marked(context):
+        tally = await in_parts(
+            context, marked, _replay_each, {"replayed"}, queue_of=_queue_of, doing="replaying"
+        )
+        return tally.message("letter", "replayed")
     return await _put_back(context)
 
 
@@ -102,7 +145,58 @@ async def _edit(context: LettersContext) -> str:
     return await _put_back(context, data=edited.value)
 
 
+async def _replay_each(queue: Queue[Any, Any], actor: Actor, part: Sequence[DeadLetter]) -> list[str]:
+    from glidemq_core import deadletters
+    from glidemq_core.errors import DuplicateJobError, JobStateError
+
+    where = await queue.context()
+
+    async def replay(letter: DeadLetter) -> str:
+        letters = deadletters.letters_at(where, letter.queue)
+        try:
+            new = await deadletters.replay_dead_letter(where, letters, letter.id, actor=actor)
+        except (DuplicateJobError, JobStateError):
+            return "refused"
+        return "gone" if new is None else "replayed"
+
+    return await _some_at_a_time(replay, part)
+
+
+async def _discard_each(queue: Queue[Any, Any], actor: Actor, part: Sequence[DeadLetter]) -> list[str]:
+    from glidemq_core import deadletters
+    from glidemq_core.errors import JobStateError
+
+    where = await queue.context()
+
+    async def discard(letter: DeadLetter) -> str:
+        letters = deadletters.letters_at(where, letter.queue)
+        try:
+            gone = await deadletters.remove_dead_letter(where, letters, letter.id, actor=actor)
+        except JobStateError:
+            return "refused"
+        return "discarded" if gone else "gone"
+
+    return await _some_at_a_time(discard, part)
+
+
+async def _some_at_a_time(
+    act: Callable[[DeadLetter], Awaitable[str]], part: Sequence[DeadLetter]
+) -> list[str]:
+    """Do it with each, so many at a time that their calls share round trips."""
+    outcomes: list[str] = []
+    for start in range(0, len(part), AT_A_TIME):
+        outcomes += await asyncio.gather(*map(act, part[start : start + AT_A_TIME]))
+    return outcomes
+
+
 def _ask_discard(context: LettersContext) -> Question:
+    if marked := _marked(context):
+        return Question(
+            title=f"Discard {plural(len(marked), 'marked letter')}?",
+            body=f"{_told_of(context)}\n\nThe letters go with their payloads; the failed jobs stay where they are. "
+            "This cannot be undone.",
+            yes=f"Discard {len(marked):,}",
+        )
     return Question(
         title=f"Discard the letter of {context.shown_job}?",
         body="The letter goes with its payload; the failed job stays where it is. This cannot be undone.",
@@ -110,9 +204,12 @@ def _ask_discard(context: LettersContext) -> Question:
     )
 
 
-@_LIST.changes("deadletters.discard", keys.REMOVE, why_not=_needs_letter, ask=_ask_discard, footer=28)
+@_LIST.changes("deadletters.discard", keys.REMOVE, why_not=_needs_letters, ask=_ask_discard, footer=28)
 async def _discard(context: LettersContext) -> str:
-    """Discard the letter."""
+    """Discard the marked letters, else the selected one."""
+    if marked := _marked(context):
+        tally = await in_parts(context, marked, _discard_each, {"discarded"}, queue_of=_queue_of)
+        return tally.message("letter", "discarded")
     letter = context.needed_letter
 
     async def discard(queue: Queue[Any, Any], actor: Actor) -> bool:

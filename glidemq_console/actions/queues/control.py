@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from ...model.snapshot import pause_note
 from ...text.format import plural
-from ...text.safe import clean
+from ...text.safe import clean, short
 from .. import keys, shared
-from ..base import Action, Actions, Context, Danger, PageContext, Question, Unchanged, Words, on_screen
+from ..base import (
+    Action,
+    Actions,
+    Context,
+    Danger,
+    Doubtful,
+    PageContext,
+    Question,
+    Unchanged,
+    Words,
+    on_screen,
+)
+from ..bulk import Tally, in_parts, touched
 
 if TYPE_CHECKING:
+    from glidemq_core import Queue
+    from glidemq_core.options.job import Actor
     from glidemq_core.records import QueueSnapshot
 
 #: Jobs that one clean removes at most; pressing again removes the next ones.
@@ -70,7 +86,7 @@ def needs(holds: Callable[[QueueSnapshot], object], words: str) -> Callable[[Con
 
 _cannot_pause = needs(lambda row: not row.paused, "it is paused already")
 _cannot_resume = needs(lambda row: row.paused, "it is not paused")
-_cannot_retry = needs(lambda row: row.failed, "nothing has failed in {queue}")
+_selected_cannot_retry = needs(lambda row: row.failed, "nothing has failed in {queue}")
 #: A queue is typed after the command.
 QUEUE = Words(
     "queue", lambda context: [clean(queue.name, single_line=True) for queue in context.snapshot.queues]
@@ -86,22 +102,65 @@ def _open(context: QueuesContext) -> None:
 # --- pause and resume --------------------------------------------------------------------------------------
 
 
+def marked_queues(context: Context) -> list[QueueSnapshot]:
+    """The marked queues, as they are known."""
+    if not context.marked:
+        return []
+    from glidemq_core.records import QueueSnapshot
+
+    return [one for one in context.marked if isinstance(one, QueueSnapshot)]
+
+
 @ACTIONS.changes("queue.pause-or-resume", keys.PAUSE, title="pause", why_not=needs_queue, footer=20)
 async def _pause_or_resume(context: Context) -> str:
-    """Pause the selected queue, or resume it when it is paused."""
+    """Pause the marked queues, else the selected one, or resume them when all are paused."""
+    if marked := marked_queues(context):
+        running = [row.name for row in marked if not row.paused]
+        return await _switch(context, running or [row.name for row in marked], paused=bool(running))
     return await (_resumed if needed_queue(context).paused else _paused)(context)
 
 
+async def _switch(context: Context, names: Sequence[str], *, paused: bool) -> str:
+    """Pause or resume queues; what was changed can be undone as a whole."""
+    done = "paused" if paused else "resumed"
+    tally = await _set_paused(context, names, paused=paused)
+    if changed := tally.done:
+        which = short(changed[0], 40) if len(changed) == 1 else plural(len(changed), "queue")
+        words = f"{'pause' if paused else 'resume'} of {which}"
+        take_back = partial(_switch_back, replace(context, marked=()), changed, paused=not paused)
+        context.console.undo.note(words, context.console.now_ms(), take_back)
+    return tally.message("queue", done, after="; z undoes it")
+
+
+async def _set_paused(context: Context, names: Sequence[str], *, paused: bool) -> Tally[str]:
+    async def change(queue: Queue[Any, Any], actor: Actor, part: Sequence[str]) -> list[str]:
+        await (queue.pause if paused else queue.resume)(actor=actor)
+        return ["set"] * len(part)
+
+    return await in_parts(context, names, change, {"set"}, queue_of=str)
+
+
+async def _switch_back(context: Context, names: Sequence[str], *, paused: bool) -> str:
+    tally = await _set_paused(context, names, paused=paused)
+    return tally.message("queue", "paused again" if paused else "resumed again")
+
+
 async def _paused(context: Context) -> str:
-    await context.change(lambda queue, actor: queue.pause(actor=actor))
+    message = await _switch(replace(context, marked=()), [context.needed_queue], paused=True)
+    if isinstance(message, Doubtful | Unchanged):
+        return message
     detail = context.snapshot.detail_of(context.queue)
     note = pause_note((detail.workers if detail is not None else None) or ())
-    return f"{context.shown_queue} paused" + (f"; {note}" if note else "")
+    return f"{context.shown_queue} paused" + (f"; {note}" if note else "; z undoes it")
 
 
 async def _resumed(context: Context) -> str:
-    await context.change(lambda queue, actor: queue.resume(actor=actor))
-    return f"{context.shown_queue} resumed"
+    message = await _switch(replace(context, marked=()), [context.needed_queue], paused=False)
+    return (
+        message
+        if isinstance(message, Doubtful | Unchanged)
+        else f"{context.shown_queue} resumed; z undoes it"
+    )
 
 
 @ACTIONS.changes("queue.pause", why_not=_cannot_pause, takes=QUEUE)
@@ -119,7 +178,26 @@ async def _resume(context: Context) -> str:
 # --- many jobs at once -------------------------------------------------------------------------------------
 
 
+def _with_failed(context: Context) -> list[QueueSnapshot]:
+    """The marked queues in which something has failed."""
+    return [row for row in marked_queues(context) if row.failed]
+
+
+def _cannot_retry(context: Context) -> str | None:
+    if marked_queues(context):
+        return None if _with_failed(context) else "nothing has failed in the marked queues"
+    return _selected_cannot_retry(context)
+
+
 def _ask_retry(context: Context) -> Question:
+    if marked := _with_failed(context):
+        count = sum(row.failed or 0 for row in marked)
+        told = touched([row.name for row in marked])
+        return Question(
+            title=f"Retry every failed job of {plural(len(marked), 'marked queue')}?",
+            body=f"{told}\n\n{plural(count, 'failed job')} will wait again and run once more. This cannot be undone.",
+            yes=f"Retry {count:,}",
+        )
     failed = needed_queue(context).failed or 0
     return Question(
         title=f"Retry every failed job of {context.shown_queue}?",
@@ -132,7 +210,17 @@ def _ask_retry(context: Context) -> Question:
     "queue.retry-failed", keys.RUN, why_not=_cannot_retry, ask=_ask_retry, footer=30, takes=QUEUE
 )
 async def _retry_failed(context: Context) -> str:
-    """Retry every failed job of the selected queue."""
+    """Retry every failed job of the marked queues, else of the selected one."""
+    if marked := _with_failed(context):
+        count = 0
+
+        async def retry(queue: Queue[Any, Any], actor: Actor, part: Sequence[QueueSnapshot]) -> list[str]:
+            nonlocal count
+            count += await queue.retry_jobs(actor=actor)
+            return ["retried"] * len(part)
+
+        tally = await in_parts(context, marked, retry, {"retried"}, queue_of=lambda row: row.name)
+        return tally.message("queue", "retried", after=f": {plural(count, 'job')}")
     moved = await context.change(lambda queue, actor: queue.retry_jobs(actor=actor))
     return _result(moved, f"{context.shown_queue}: {plural(moved, 'job')} retried")
 

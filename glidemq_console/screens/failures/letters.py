@@ -50,6 +50,7 @@ class LettersScreen(HalfScreen["DeadLetter"]):
     def context(self) -> LettersContext:
         letter = self.selected_item
         shown = LettersContext(console=self.console, page=self, snapshot=self.snapshot, letter=letter)
+        shown = replace(shown, marked=self.marked_items)
         if letter is None or letter.origin is None:
             return shown
         return replace(shown, queue=letter.origin.queue, job=letter.origin)

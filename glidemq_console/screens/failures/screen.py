@@ -51,6 +51,7 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
     def context(self) -> FailuresContext:
         group = self.selected_item
         shown = FailuresContext(console=self.console, page=self, snapshot=self.snapshot, group=group)
+        shown = replace(shown, marked=self.marked_items)
         if group is None:
             return shown
         return replace(shown, queue=group.queue, job=self.member, job_state="failed")

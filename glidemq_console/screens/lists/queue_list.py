@@ -65,7 +65,10 @@ class QueueListScreen(ItemListScreen[QueueLine]):
         super().resized()
 
     def context(self) -> QueueListContext:
-        return QueueListContext(console=self.console, page=self, snapshot=self.snapshot, queue=self.selected)
+        marked = tuple(line.queue for line in self.marked_items)
+        return QueueListContext(
+            console=self.console, page=self, snapshot=self.snapshot, queue=self.selected, marked=marked
+        )
 
     def open(self, target: object) -> None:
         names = [line.name for line in self.listed]

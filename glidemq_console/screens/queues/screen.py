@@ -85,7 +85,10 @@ class QueuesScreen(QueueListScreen):
         )
 
     def context(self) -> QueuesContext:
-        return QueuesContext(console=self.console, page=self, snapshot=self.snapshot, queue=self.selected)
+        marked = tuple(line.queue for line in self.marked_items)
+        return QueuesContext(
+            console=self.console, page=self, snapshot=self.snapshot, queue=self.selected, marked=marked
+        )
 
     def title_of(self, action_id: str) -> str | None:
         if action_id == "queue.pause-or-resume":

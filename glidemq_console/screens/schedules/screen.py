@@ -50,6 +50,7 @@ class SchedulesScreen(DetailListScreen["Scheduler"]):
     def context(self) -> SchedulesContext:
         one = self.selected_item
         shown = SchedulesContext(console=self.console, page=self, snapshot=self.snapshot, scheduler=one)
+        shown = replace(shown, marked=self.marked_items)
         return shown if one is None else replace(shown, queue=one.queue)
 
     def status(self, snapshot: Snapshot) -> Parts:

@@ -98,14 +98,14 @@ end
 local NOT_STARTED = { waiting = true, prioritized = true, delayed = true }
 
 -- Change priority and delay. args: now, priority ("": as it is), delay in ms ("": as it is), then an id and the state it was
--- shown in each, op, audit. Outcomes "set" (with the timing before and now), else "unchanged" | "changed" | "parked" |
+-- shown in ("": any) each, op, audit. Outcomes "set" (with the timing before and now), else "unchanged" | "changed" | "parked" |
 -- "out_of_reach" (deep in the backlog) | "not_found" | "refused".
 register("retime", {}, function(P, args)
   local now, wanted, wait = tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
   return each(P, args, 4, 2, "set", function(id, shown)
     local job = jobs.look(P, id)
     if not job then return "not_found" end
-    if job.state ~= shown or not NOT_STARTED[job.state] then return "changed" end
+    if shown ~= "" and job.state ~= shown or not NOT_STARTED[job.state] then return "changed" end
     if job.parked then return "parked" end
     local before, priority, due = timing(P, id, job), job.priority, nil
     if job.state == "delayed" then priority, due = jobs.scheduled(P, id, job, now) end
