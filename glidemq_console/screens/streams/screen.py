@@ -14,6 +14,7 @@ from textual.timer import Timer
 from ...actions.streams import StreamsContext
 from ...feed.token_stream import SPEEDS, Follower
 from ...model.snapshot import Interests, LinkState, Snapshot
+from ...saving import files as saving
 from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.status_line import PartsView
@@ -22,7 +23,6 @@ from ...widgets.token_pane import TokenPane
 from ..frame import ConsoleScreen
 from ..registry import bindings
 from ..typed.command_line import CommandLine
-from . import save as saving
 from . import text as say
 from .pane import Slot, StreamPane, columns_for
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glidemq_console.screens.streams.save import save, suggested, why_not_save
+from glidemq_console.saving.files import save, suggested, why_not_save
 
 
 def test_a_new_file_is_written_once(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...text.safe import short
+from ..text.safe import short
 
 
 def suggested(name: str) -> str:
