@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
+from .actions.export import Exports
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .actions.undo import UndoLog
@@ -87,6 +88,7 @@ class ConsoleApp(ConfiguredApp):
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
         self.outbox = DecisionOutbox(self, config.undo_ms)
+        self.exports = Exports(self)
         self._defects = DefectLog(config.log_path)
         #: The queue under the cursor of the queues screen.
         self.queue_looked_at: str | None = None

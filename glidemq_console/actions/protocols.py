@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from ..model.snapshot import Snapshot
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..model.messages import MessageLog
     from ..model.trouble import TroubleWords
     from ..model.typed import TypedLines
+    from ..saving.exports import SavedList, SavedOne
     from .approvals.outbox import DecisionOutbox
+    from .export import Exports
     from .keymap import Keymap
     from .undo import UndoLog
 
@@ -48,6 +50,15 @@ class Console(Protocol):
     @property
     def undo(self) -> UndoLog:
         """What was done last and can be taken back."""
+
+    @property
+    def exports(self) -> Exports:
+        """The file that is being written."""
+
+    def run_worker(
+        self, work: Coroutine[Any, Any, None], *, group: str = "default", exit_on_error: bool = True
+    ) -> object:
+        """Run something beside the console until it ends."""
 
     @property
     def trouble_words(self) -> TroubleWords:
@@ -194,6 +205,9 @@ class Page(Protocol):
 
     def mark_again(self, items: Sequence[Any]) -> None:
         """Mark what an act left as it was."""
+
+    def saves(self, *, payload: bool) -> SavedList | SavedOne | None:
+        """Return what a file takes, with payloads or without; None where there is nothing."""
 
     def undoes(self) -> JobRef | None:
         """Return the job whose decision undo takes back here, if one is held."""

@@ -21,6 +21,8 @@ from ..widgets.styled import Parts
 if TYPE_CHECKING:
     from glidemq_core import JobRef
 
+    from ..saving.exports import SavedList, SavedOne
+
 
 class BlankScreen(Screen[None]):
     """What subclasses give: `body`, `draw`, `interests`, and what their actions call."""
@@ -153,6 +155,10 @@ class BlankScreen(Screen[None]):
         if record is None:
             return None
         return json.dumps(to_json(record), indent=2, ensure_ascii=False, default=str), "its JSON"
+
+    def saves(self, *, payload: bool) -> SavedList | SavedOne | None:
+        """What a file takes; None where there is nothing to save."""
+        return None
 
     def next_sibling(self, step: int) -> str | None:
         """Go to the thing after or before the one that is shown; return what to show."""

@@ -206,7 +206,9 @@ class ConsoleScreen(BlankScreen):
     def _show_status(self, snapshot: Snapshot, now: int) -> None:
         left: Parts = []
         wrapped: Parts = []
-        if self._message is not None and now - self._message[2] < MESSAGE_MS:
+        if (export := self.console.exports.current) is not None:
+            left = [Styled(export.progress), dim(" · "), hotkey("esc"), dim(" stops")]
+        elif self._message is not None and now - self._message[2] < MESSAGE_MS:
             left = [Styled(self._message[0], self._message[1])]
             # What is too long for the line is wrapped above it.
             if width_of(left) > self.app.size.width - 4:
@@ -339,7 +341,7 @@ class ConsoleScreen(BlankScreen):
             self.focus_main()
             return
         self._message = None
-        if not self.leave():
+        if not self.console.exports.stop() and not self.leave():
             self.console.back()
         self._show_status(self.snapshot, self.console.now_ms())
 

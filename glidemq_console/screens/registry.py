@@ -6,19 +6,23 @@ from typing import Any
 
 from textual.binding import Binding, BindingType
 
-from ..actions import everywhere, settings
+from ..actions import everywhere, export, settings
 from ..actions.base import Action, on_screen
 from ..actions.keys import SCREEN_LETTERS, WHY
 from ..actions.shared import why
 from .table import SCREENS
 
+#: Screens whose list, job or flow is saved; a stream saves its text.
+_SAVING = [scope for scope in SCREEN_LETTERS.values() if scope != "streams"]
 ACTIONS: dict[str, Action[Any]] = {
     action.id: action
     for action in (
         *(everywhere.go_action(spec.name, spec.key) for spec in SCREENS),
         *everywhere.ACTIONS,
         *settings.ACTIONS,
+        *export.ACTIONS,
         *(action for spec in SCREENS for action in spec.actions),
+        *(action for scope in _SAVING for action in on_screen(scope, (export.save_to_file,))),
         *(action for letter in WHY.where for action in on_screen(SCREEN_LETTERS[letter], (why,))),
     )
 }

@@ -86,6 +86,18 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         shown = self.shown
         return shown is not None and self._seen.bound(shown) is not None
 
+    # --- what a file takes ---
+
+    def record_of(self, item: ApprovalLine) -> Approval:
+        return item.one
+
+    @property
+    def reveals_secrets(self) -> bool:
+        return self.review.is_revealed
+
+    def ref_of(self, item: ApprovalLine) -> JobRef:
+        return item.one.ref
+
     def why_not_change(self) -> str | None:
         """Why nothing can be decided on what is under the cursor."""
         shown = self.shown

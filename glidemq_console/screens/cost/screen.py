@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from ...actions.lists.cost import CostContext
-from ...model.lists.cost import WAYS, SpendRow, SpendView
+from ...model.lists.cost import TOP_JOBS, WAYS, SpendRow, SpendView
 from ...model.snapshot import Interests, Snapshot, Sorting
 from ...model.trouble import totals
 from ...text import format as fmt
@@ -98,6 +98,17 @@ class CostScreen(ItemListScreen[SpendRow]):
 
     def key_of(self, item: SpendRow) -> str:
         return item.key
+
+    def record_of(self, item: SpendRow) -> dict[str, object]:
+        return {"key": item.key, "hour": item.hour, "day": item.day, "share": item.share}
+
+    def lacks(self) -> str | None:
+        view = self._view(self.snapshot)
+        if view is None or (view.complete and self._by != "job"):
+            return None
+        if self._by == "job":
+            return f"the list holds the {TOP_JOBS} dearest jobs"
+        return f"looked at the newest {fmt.plural(view.jobs_read, 'job')}"
 
     def text_of(self, item: SpendRow) -> str:
         return f"{item.key} {' '.join(item.day.models) if item.day is not None else ''}"

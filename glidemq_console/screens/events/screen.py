@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 
@@ -20,6 +21,9 @@ from ...widgets.styled import Parts, Styled, dim
 from ..lists.list_screen import ItemListScreen
 from ..registry import bindings
 from .columns import columns
+
+if TYPE_CHECKING:
+    from glidemq_core.options.job import JobRef
 
 _EMPTY: tuple[Parts, ...] = (
     [],
@@ -74,6 +78,21 @@ class EventsScreen(ItemListScreen[EventLine]):
 
     def key_of(self, item: EventLine) -> str:
         return item.key
+
+    def record_of(self, item: EventLine) -> dict[str, Any]:
+        """The event, or what is known of the burst that the line stands for."""
+        return {
+            "at_ms": item.at_ms,
+            "event": item.event,
+            "queue": item.queue if item.queues == 1 else None,
+            "job_id": item.job_id,
+            "count": item.count,
+            "at_least": item.at_least,
+            "fields": item.data,
+        }
+
+    def ref_of(self, item: EventLine) -> JobRef | None:
+        return item.ref
 
     def text_of(self, item: EventLine) -> str:
         return f"{item.event} {item.queue} {item.job_id or ''} {' '.join(map(str, item.data.values()))}"

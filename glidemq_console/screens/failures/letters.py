@@ -103,6 +103,3 @@ class LettersScreen(HalfScreen["DeadLetter"]):
         if other:
             return json.dumps(letter.data, ensure_ascii=False, default=str), "the payload"
         return str(letter.ref), "the letter's name"
-
-    def record(self) -> DeadLetter | None:
-        return self.selected_item

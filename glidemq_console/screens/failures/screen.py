@@ -140,6 +140,3 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
         if group is None:
             return None
         return (group.key, "the key of the group") if other else (group.message, "the error")
-
-    def record(self) -> FailureGroup | None:
-        return self.selected_item

@@ -110,6 +110,14 @@ class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
         root = root_of(item)
         return f"{root.name if root is not None else ''} {item.root} {item.kind} {flow_state(item)[1]}"
 
+    def ref_of(self, item: Flow) -> JobRef:
+        return item.root
+
+    def lacks(self) -> str | None:
+        known = self.snapshot.flows
+        is_cut = known is not None and len(known.items) >= self._most
+        return f"the list holds the first {self._most} flows" if is_cut else None
+
     # --- actions ---
 
     def open_selected(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -12,11 +13,14 @@ from textual.containers import Horizontal, VerticalScroll
 from ...actions.flows import FlowPageContext
 from ...model.flows import TreeRow, children_of, tree_rows, unfolded
 from ...model.snapshot import FlowView, Interests, Snapshot, index_of_key
-from ...text.safe import short
+from ...saving.exports import SavedOne
+from ...saving.payloads import without_payloads
+from ...text.safe import mask, short
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
 from ..lists.list_screen import ListScreen
+from ..lists.saving import payloads
 from ..page_screen import PageScreen
 from ..registry import bindings
 from . import text as say
@@ -25,7 +29,7 @@ from .top_up import TopUpScreen
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
-    from glidemq_core.records import FlowNode
+    from glidemq_core.records import Flow, FlowNode
 
 
 class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
@@ -144,8 +148,26 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
         if node is not None:
             self.console.open_page("job", node.ref)
 
-    def record(self) -> FlowNode | None:
-        return self.selected
+    def record_of(self, item: TreeLine) -> FlowNode:
+        return item.node
+
+    def ref_of(self, item: TreeLine) -> JobRef:
+        return item.node.ref
+
+    def saves(self, *, payload: bool) -> SavedOne | None:  # type: ignore[override]
+        view = self.view
+        if view is None or view.flow is None:
+            return None
+        return SavedOne(name=str(view.flow.root), read=partial(self._whole_flow, view.flow, payload))
+
+    async def _whole_flow(self, flow: Flow, payload: bool) -> object:
+        """The flow, with what its jobs were given and gave by their names where that is asked for."""
+        from glidemq_core.records.base import to_json
+
+        saved = without_payloads(to_json(flow))
+        if payload:
+            saved["payloads"] = await payloads([node.ref for node in flow.nodes], self.console.feed)
+        return mask(saved)[0]
 
     def fold(self, folded: bool) -> None:
         """Fold or unfold the selected row; one that has nothing below it folds what it stands under."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -10,11 +11,14 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from ...actions.jobs.control import GONE, JobPageContext
 from ...model.snapshot import Interests, JobView, Snapshot
+from ...saving.exports import SavedOne
+from ...saving.payloads import without_payloads
 from ...text import format as fmt
-from ...text.safe import short
+from ...text.safe import mask, short
 from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Styled, dim
+from ..lists.saving import PAYLOAD_LIMIT
 from ..page_screen import PageScreen
 from ..registry import bindings
 from . import page_text as say
@@ -209,6 +213,17 @@ class JobScreen(PageScreen):
         self._whole = await self.console.feed.job(self.ref, payload_limit=WHOLE_PAYLOAD)
         self.show(self.snapshot)
         return f"payload read, {fmt.byte_size(detail.data_bytes)}"
+
+    def saves(self, *, payload: bool) -> SavedOne | None:
+        if self.detail is None:
+            return None
+        return SavedOne(name=str(self.ref), read=partial(self._whole_job, payload, self.payload.revealed))
+
+    async def _whole_job(self, payload: bool, reveal: bool) -> object:
+        from glidemq_core.records.base import to_json
+
+        job = to_json(await self.console.feed.job(self.ref, payload_limit=PAYLOAD_LIMIT if payload else 0))
+        return mask(job if payload else without_payloads(job), reveal)[0]
 
     def copies(self, *, other: bool) -> tuple[str, str] | None:
         card = self.outcome if self.outcome.has_focus else self.payload

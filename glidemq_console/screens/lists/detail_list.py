@@ -93,6 +93,10 @@ class DetailListScreen(ItemListScreen[T]):
         """Whether the detail has room for all there is."""
         return self.has_class("-tall") or self.has_class("-wide") or self.has_class("-zoomed")
 
+    @property
+    def reveals_secrets(self) -> bool:
+        return self.is_revealed
+
     def leave(self) -> bool:
         if self.has_class("-zoomed"):
             self.toggle_detail()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.widget import Widget
 
 from ...model.memory import Kept
 from ...model.snapshot import Snapshot, Sorting, index_of_key, matching
+from ...saving.exports import SavedList
+from ...saving.formats import About
 from ...widgets.lists.columns import Column, Row, row_of, sort_items, sortable
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.styled import Parts
 from .marking import MarkingScreen, T
+from .saving import saved_row, with_payloads
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -79,9 +82,59 @@ class ListScreen(MarkingScreen[T]):
     # --- what actions call ---------------------------------------------------------------------------------
 
     def record(self) -> object | None:
-        """The item itself where it is a record of the engine; lists of something else say what theirs is."""
         item = self.selected_item
+        return None if item is None else self.record_of(item)
+
+    def record_of(self, item: T) -> object | None:
+        """The item itself where it is a record of the engine; lists of something else say what theirs is."""
         return item if type(item).__module__.startswith("glidemq_core.") else None
+
+    # --- what a file takes ---------------------------------------------------------------------------------
+
+    def ref_of(self, item: T) -> JobRef | None:
+        """The job that an item is, whose payload a file may take."""
+        return None
+
+    @property
+    def saved_queue(self) -> str | None:
+        """The queue whose list it is, where it is of one."""
+        return None
+
+    async def all_items(self) -> AsyncIterator[Sequence[T]]:
+        """Everything that matches, page by page."""
+        yield self.listed
+
+    def narrowed(self) -> Mapping[str, str]:
+        """What says which of all items are listed."""
+        return {"filter": self.filter_text} if self.filter_text else {}
+
+    @property
+    def reveals_secrets(self) -> bool:
+        """Whether secrets are shown here, and so may be written."""
+        return False
+
+    def lacks(self) -> str | None:
+        """Why the list does not hold everything there is, None where it does."""
+        return None
+
+    def saves(self, *, payload: bool) -> SavedList | None:
+        if not self.listed:
+            return None
+        now = self.console.now_ms()
+        row_of = saved_row(self.COLUMNS, self.record_of, now, payload=payload, reveal=self.reveals_secrets)
+        return SavedList(
+            about=About(
+                screen=self.SCOPE,
+                queue=self.saved_queue,
+                narrowed=self.narrowed(),
+                at_ms=now,
+                titles=[column.title for column in self.COLUMNS],
+            ),
+            pages=lambda: with_payloads(self.all_items(), self.ref_of, self.console.feed, payload=payload),
+            row_of=row_of,
+            total=len(self.listed),
+            lacks=self.lacks(),
+        )
 
     def step_row(self, step: int) -> JobRef | None:
         lines = self.lines

@@ -117,9 +117,8 @@ class QueueListScreen(ItemListScreen[QueueLine]):
 
     # --- actions ---
 
-    def record(self) -> object | None:
-        line = self.selected_item
-        return line.queue if line is not None else None
+    def record_of(self, item: QueueLine) -> object | None:
+        return item.queue
 
     def open_selected(self) -> None:
         if self.selected is not None:

@@ -86,9 +86,8 @@ class WorkersScreen(ItemListScreen[WorkerRow]):
             self.console.queue_looked_at = row.queue
         super().on_row_list_highlighted()
 
-    def record(self) -> object | None:
-        row = self.selected_item
-        return None if row is None else row.worker or row.of
+    def record_of(self, item: WorkerRow) -> object | None:
+        return item.worker or item.of
 
     def copies(self, *, other: bool) -> tuple[str, str] | None:
         row = self.selected_item
