@@ -146,7 +146,7 @@ async def test_a_flow_is_one_file(connection: Connection, server_url: str, tmp_p
 class _Slow(ScriptedFeed):
     """Reads all jobs a row at a time, and never comes to an end."""
 
-    async def all_jobs(self, query: JobsQuery) -> AsyncIterator[Sequence[JobRow]]:
+    async def matching_jobs(self, query: JobsQuery) -> AsyncIterator[Sequence[JobRow]]:
         while True:
             yield ROWS[:1]
             await asyncio.sleep(0.05)

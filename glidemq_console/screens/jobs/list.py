@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,7 +22,6 @@ from ...model.snapshot import (
     shown_state,
     state_count,
 )
-from ...saving.exports import SavedList
 from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.lists.columns import Column, Row, columns_for, sort_items
@@ -33,7 +32,7 @@ from ..lists.queue_list import REST_S
 from ..registry import bindings
 from .beside import JobBeside
 from .columns import COLUMNS
-from .marked import MarkedJobsScreen
+from .saving import SavedJobs
 from .states import ALL, ALWAYS, EMPTY, FIRST, MIXED, STATES, state_of
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 SORTED_ROWS = 150
 
 
-class JobsScreen(MarkedJobsScreen):
+class JobsScreen(SavedJobs):
     """Jobs of one queue."""
 
     SCOPE = "jobs"
@@ -188,31 +187,6 @@ class JobsScreen(MarkedJobsScreen):
         if queue is None:
             return FIRST
         return next((state for state in STATES if state != ALL and state_count(queue, state)), FIRST)
-
-    # --- what a file takes ---
-
-    @property
-    def saved_queue(self) -> str | None:
-        return self._query.queue if self._query is not None else None
-
-    def ref_of(self, item: JobRow) -> JobRef:
-        return item.ref
-
-    def narrowed(self) -> Mapping[str, str]:
-        query = self._query
-        state = {"state": query.state or ALL} if query is not None else {}
-        group = {"failures": query.group} if query is not None and query.group is not None else {}
-        return {**state, **group, **super().narrowed()}
-
-    async def all_items(self) -> AsyncIterator[Sequence[JobRow]]:
-        if self._query is not None:
-            async for rows in self.console.feed.all_jobs(self._query):
-                yield rows
-
-    def saves(self, *, payload: bool) -> SavedList | None:
-        saved = super().saves(payload=payload)
-        shown = self._shown
-        return None if saved is None else replace(saved, total=shown.total if shown is not None else None)
 
     # --- drawing ---
 
