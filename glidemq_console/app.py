@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
-from .actions.export import Exports
+from .actions.lists.export import Exports
 from .actions.perform import may_leave, perform
 from .actions.protocols import PageName
 from .actions.undo import UndoLog

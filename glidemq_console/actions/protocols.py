@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..model.typed import TypedLines
     from ..saving.exports import SavedList, SavedOne
     from .approvals.outbox import DecisionOutbox
-    from .export import Exports
     from .keymap import Keymap
+    from .lists.export import Exports
     from .undo import UndoLog
 
 T = TypeVar("T")

@@ -6,9 +6,10 @@ from typing import Any
 
 from textual.binding import Binding, BindingType
 
-from ..actions import everywhere, export, settings
+from ..actions import everywhere, settings
 from ..actions.base import Action, on_screen
 from ..actions.keys import SCREEN_LETTERS, WHY
+from ..actions.lists import export
 from ..actions.shared import why
 from .table import SCREENS
 

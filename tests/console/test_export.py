@@ -7,7 +7,8 @@ import csv
 import json
 import stat
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,8 @@ class _Slow(ScriptedFeed):
     """Reads all jobs a row at a time, and never comes to an end."""
 
     async def matching_jobs(self, query: JobsQuery) -> AsyncIterator[Sequence[JobRow]]:
-        while True:
-            yield ROWS[:1]
+        for number in count():
+            yield [replace(ROWS[0], id=str(number))]
             await asyncio.sleep(0.05)
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from glidemq_core.errors import GlideMQError
 
-from ..saving.exports import Export, SavedList, SavedOne
-from ..saving.files import reason, save, suggested, why_not_save
-from ..saving.formats import FORMATS
-from ..text.safe import json_line, short
-from . import keys
-from .base import Actions, Context, Unchanged, Words
+from ...saving.exports import Export, SavedList, SavedOne
+from ...saving.files import reason, save, suggested, why_not_save
+from ...saving.formats import FORMATS
+from ...text.safe import json_line, short
+from .. import keys
+from ..base import Actions, Context, Unchanged, Words
 
 if TYPE_CHECKING:
-    from .protocols import Console
+    from ..protocols import Console
 
 ACTIONS: Actions[Context] = Actions()
 #: The word that lets payloads into the file.
@@ -91,7 +91,7 @@ async def save_to_file(context: Context) -> str | None:
 
 async def _ask(context: Context) -> str | None:
     """Ask for the file; its ending says the form."""
-    from ..widgets.dialogs.dialog import PromptDialog
+    from ...widgets.dialogs.dialog import PromptDialog
 
     source = context.page.saves(payload=False)
     assert source is not None
