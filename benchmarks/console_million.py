@@ -60,8 +60,8 @@ async def _look(jobs: int, quick: bool) -> dict[str, float]:
             busy = await _busy_us(connection)
             cost = await asyncio.to_thread(load_of, terminal, 0, seconds)
             spent = await _busy_us(connection) - busy
-            counting = asyncio.create_task(_count(url, seconds / 2))
-            await asyncio.to_thread(terminal.drain, seconds / 2 + 1)
+            counting = asyncio.create_task(_count(url, seconds))
+            await asyncio.to_thread(terminal.drain, seconds + 1)
             return {
                 "commands_per_s": round(await counting, 1),
                 "server_percent": round(spent / seconds / 10_000, 2),

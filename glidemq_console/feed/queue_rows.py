@@ -23,7 +23,7 @@ HIDDEN_EVERY_MS, HIDDEN_EARLY_MS = 30_000, 5_000
 #: them, and where they only tell whether anybody serves a queue. A row takes two commands; with a thousand queues that
 #: nobody serves a console stays below a hundred a second.
 WORKERS_FRESH_MS = 30_000
-WORKERS_A_ROUND, UNSERVED_A_ROUND = 25, 12
+WORKERS_A_ROUND, UNSERVED_A_ROUND = 25, 8
 #: Histories (one call each) read in one round.
 HISTORIES_A_ROUND = 4
 

@@ -44,4 +44,4 @@ async def test_a_round_asks_for_the_workers_of_few_queues_that_perhaps_nobody_se
             await reader.read_workers(watch, reader.idle_with_jobs(), UNSERVED_A_ROUND)
             known.append(len(reader.workers))
 
-    assert known == [12, 24, 36, 40]
+    assert known == [8, 16, 24, 32]
