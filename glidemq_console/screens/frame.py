@@ -281,10 +281,16 @@ class ConsoleScreen(BlankScreen):
 
     def clear_filter(self) -> bool:
         """Take the filter away; False when there is none."""
-        if not self.filter_text:
+        before = self.filter_text
+        if not before:
             return False
         self.set_filter("")
+        self.console.undo.note("filter", self.console.now_ms(), lambda: self._filter_back(before))
         return True
+
+    def _filter_back(self, text: str) -> str:
+        self.set_filter(text)
+        return "the filter is back"
 
     def with_filter(self, parts: Parts) -> Parts:
         """Put the filter before what the status line says of the list."""

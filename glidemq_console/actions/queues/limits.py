@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...text.format import window
+from ...text.format import plural, window
 from ...text.parse import parse_count, parse_rate
+from ...text.safe import short
 from .. import keys, shared
 from ..base import Actions, Context, Question, on_screen
+from ..bulk import touched
 from ..perform import UNCHANGED, ask_value, optional
-from .control import QUEUE, QueueListContext, needed_queue, needs, needs_queue
+from . import caps
+from .control import QUEUE, QueueListContext, marked_queues, needed_queue, needs, needs_queue
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot
@@ -40,33 +43,35 @@ def _own_rpm(row: QueueSnapshot) -> str:
 
 async def _change_rpm(context: Context, most: tuple[int, int] | None) -> str:
     """Cap the starts to so many in a window of ms, or lift the cap."""
-    from glidemq_core.options.job import RateLimit
-
-    if most is None:
-        await context.change(lambda queue, actor: queue.remove_global_rate_limit(actor=actor))
-        return "no cap on starts any more"
-    limit = RateLimit(*most)
-    await context.change(lambda queue, actor: queue.set_global_rate_limit(limit, actor=actor))
-    return f"at most {most[0]:,} starts in {window(most[1])}"
+    await caps.set_caps(context, [context.needed_queue], caps.rate_values(most))
+    return caps.rate_words(most)
 
 
 async def _change_slots(context: Context, most: int) -> str:
     """Cap the jobs at once, or lift the cap with 0."""
-    await context.change(lambda queue, actor: queue.set_global_concurrency(most, actor=actor))
-    return f"at most {most:,} jobs at once" if most else "no cap on jobs at once any more"
+    await caps.set_caps(context, [context.needed_queue], caps.slot_values(most))
+    return caps.slot_words(most)
+
+
+def _common(values: list[str]) -> str:
+    """What is the same in all of them; empty where they differ."""
+    return values[0] if len(set(values)) == 1 else ""
 
 
 @_ON_A_QUEUE.changes("edit", keys.EDIT, title="caps", why_not=needs_queue, prompts=True, footer=40)
 async def _edit(context: Context) -> str:
-    """Edit the caps of the queue: starts a window, jobs at once; an empty one is lifted."""
+    """Edit the caps of the marked queues, else of the selected one: starts a window, jobs at once; empty lifts."""
     from ...widgets.dialogs.form import Field, FormDialog
 
-    row = needed_queue(context)
-    rpm, slots = _own_rpm(row), str(row.global_concurrency or "")
+    rows = marked_queues(context) or [needed_queue(context)]
+    rpm = _common([_own_rpm(row) for row in rows])
+    slots = _common([str(row.global_concurrency or "") for row in rows])
+    several = len(rows) > 1
+    told = f"{touched([row.name for row in rows])}\n\n" if several else ""
     dialog = FormDialog(
-        f"Caps of {context.shown_queue}",
-        "For all workers together. Starts: 60 is 60 a minute, 60/10s another window. "
-        "Jobs over a cap wait, running ones go on. Empty lifts it.",
+        f"Caps of {plural(len(rows), 'marked queue') if several else short(rows[0].name, 80)}",
+        f"{told}For all workers together. Starts: 60 is 60 a minute, 60/10s another window. "
+        "Jobs over a cap wait, running ones go on. Empty lifts it; z undoes it.",
         (
             Field(label="starts", value=rpm, placeholder="no cap", problem=optional(parse_rate)),
             Field(label="jobs at once", value=slots, placeholder="no cap", problem=optional(parse_count)),
@@ -76,14 +81,24 @@ async def _edit(context: Context) -> str:
     if answer is None:
         return UNCHANGED
     starts, at_once = (text.strip() for text in answer)
-    done = []
+    done: list[str] = []
+    values: dict[str, str] = {}
     if starts != rpm:
         most = parse_rate(starts) if starts else None
-        done.append(await _change_rpm(context, most if isinstance(most, tuple) else None))
+        rate = most if isinstance(most, tuple) else None
+        values |= caps.rate_values(rate)
+        done.append(caps.rate_words(rate))
     if at_once != slots:
-        count = parse_count(at_once) if at_once else 0
-        done.append(await _change_slots(context, count if isinstance(count, int) else 0))
-    return f"{context.shown_queue}: {', '.join(done)}" if done else UNCHANGED
+        found = parse_count(at_once) if at_once else 0
+        count = found if isinstance(found, int) else 0
+        values |= caps.slot_values(count)
+        done.append(caps.slot_words(count))
+    if not done:
+        return UNCHANGED
+    tally = await caps.set_caps(context, [row.name for row in rows], values)
+    if not several and tally.done:
+        return f"{short(rows[0].name, 80)}: {', '.join(done)}"
+    return tally.message("queue", "changed", after=f": {', '.join(done)}; z undoes it")
 
 
 # --- one cap at a time, from the `:` line ------------------------------------------------------------------
