@@ -66,23 +66,26 @@ def environment(url: str, folder: Path) -> dict[str, str]:
     }
 
 
-#: Runs the files it is given one after the other, each as a program, and ends the output of each by a mark.
+#: Runs the files it is given one after the other, each as a program that imports the files beside it anew, and ends the
+#: output of each by a mark.
 _RUN = """
-import runpy, sys
+import os, runpy, sys
 for name in sys.argv[1:]:
     runpy.run_path(name, run_name="__main__")
     print(end="\\x1e", flush=True)
+    for beside in [file[:-3] for file in os.listdir() if file.endswith(".py")]:
+        sys.modules.pop(beside, None)
 """
 
 
-def run_programs(programs: list[Block], url: str, folder: Path) -> list[str]:
-    """Run blocks as programs, one after the other, and return what each printed."""
+def run_programs(programs: list[Block], url: str, folder: Path, times: int = 1) -> list[str]:
+    """Run blocks as programs, one after the other, so many times, and return what each printed each time."""
     names = [block.title or f"snippet_{number}.py" for number, block in enumerate(programs)]
     assert len(set(names)) == len(names), "two programs of a page have the same file name"
     for name, block in zip(names, programs, strict=True):
         (folder / name).write_text(block.text, encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-c", _RUN, *names],
+        [sys.executable, "-c", _RUN, *names * times],
         cwd=folder,
         env=environment(url, folder),
         capture_output=True,
@@ -90,6 +93,6 @@ def run_programs(programs: list[Block], url: str, folder: Path) -> list[str]:
         timeout=120,
     )
     printed = ran.stdout.split("\x1e")[:-1]
-    assert ran.returncode == 0, f"{programs[len(printed)].text}\n{ran.stderr}"
+    assert ran.returncode == 0, f"{programs[len(printed) % len(programs)].text}\n{ran.stderr}"
     assert not ran.stderr
     return printed
