@@ -120,6 +120,25 @@ def flow_state(flow: Flow, blocked: bool | None = None) -> tuple[str, str, str]:
     return fmt.state_look("waiting").glyph, "waiting", "state-waiting"
 
 
+#: Styles of the states of a flow that somebody has to look at.
+_LOOKED_AT = frozenset(("error", "state-failed", "state-paused", "person"))
+
+
+def section_of(flow: Flow) -> str:
+    """Where a flow is listed: `look` if it needs one, `done` when it completed, else `running`."""
+    _, word, style = flow_state(flow)
+    return "look" if style in _LOOKED_AT else "done" if word == "completed" else "running"
+
+
+def flow_took_ms(flow: Flow) -> int | None:
+    """How long a flow took from being added to its end; None while it goes on."""
+    root = root_of(flow)
+    if root is None or root.state not in ("completed", "failed"):
+        return None
+    created, finished = epoch_ms(root.created_at), epoch_ms(root.finished_at)
+    return None if created is None or finished is None else max(0, finished - created)
+
+
 @dataclass(frozen=True, slots=True)
 class Cap:
     """One cap of a budget: its name on screen, what is used of it, and how its amounts are written."""

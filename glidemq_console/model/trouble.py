@@ -20,16 +20,16 @@ Kind = Literal["failed", "stalled", "unserved", "asked", "parked", "missed", "le
 LINGER_MS: Final = 60_000
 
 
-def _unserved(row: QueueSnapshot) -> int:
+def is_unserved(row: QueueSnapshot) -> bool:
     """Whether nobody serves a queue that has jobs."""
-    return int(row.workers == 0 and jobs_to_do(row) > 0)
+    return row.workers == 0 and jobs_to_do(row) > 0
 
 
 #: What is counted in each row; dead letters are counted in the queues that hold them.
 _COUNTED: Final[dict[Kind, Callable[[QueueSnapshot], int | None]]] = {
     "failed": lambda row: row.failed_1h,
     "stalled": lambda row: row.stalled,
-    "unserved": _unserved,
+    "unserved": lambda row: int(is_unserved(row)),
     "asked": lambda row: row.suspended,
     "parked": lambda row: row.parked,
     "missed": lambda row: row.missed,

@@ -63,7 +63,13 @@ class Chart(Drawn):
     def _draw(self, width: int, height: int) -> Text:
         room = width - 1  # The title of the plot beside it begins in the next column.
         title = Text(self._title, style=theme_style(self.app, "dim"), end="\n", no_wrap=True)
-        names = [(f"  ━ {line.name}", line.style) for line in self._series if len(self._series) > 1]
+        latest = [next((v for v in reversed(line.values) if v is not None), None) for line in self._series]
+        figures = [f" {self._unit(value) if value else 0}" if value is not None else "" for value in latest]
+        names = [
+            (f"  ━{f' {line.name}' if len(self._series) > 1 else ''}{figure}", line.style)
+            for line, figure in zip(self._series, figures, strict=True)
+            if figure
+        ]
         if title.cell_len + sum(len(name) for name, _ in names) <= room:
             for name, style in names:
                 title.append(name, theme_style(self.app, style))

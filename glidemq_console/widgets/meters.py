@@ -23,6 +23,11 @@ def gauge_parts(share: float | None, width: int = 10, detail: str = "") -> list[
     return [*parts, Styled("  " + detail, "dim")] if detail else parts
 
 
+def bar_parts(share: float, width: int, style: str) -> list[Styled]:
+    """Return a bar of `width` cells between its marks, for a share that is neither good nor bad."""
+    return [Styled("▕", "gauge-empty"), Styled(gauge_cells(share, width), style), Styled("▏", "gauge-empty")]
+
+
 def sparkline_parts(
     values: Sequence[float | None], width: int, *, style: str = "spark", top: float | None = None
 ) -> list[Styled]:

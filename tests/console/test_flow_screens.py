@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from textual.widgets import Button
 
 from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.flows.list import FlowsScreen
 from glidemq_console.screens.flows.page import FlowScreen
 from glidemq_console.screens.flows.top_up import TopUpDialog
@@ -22,6 +24,7 @@ from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.limits.screen import LimitsScreen
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.dialogs.form import FormDialog
+from glidemq_console.widgets.lists.columns import Heading
 from glidemq_console.widgets.status_line import PartsView
 from glidemq_core import (
     Budget,
@@ -36,6 +39,9 @@ from glidemq_core import (
     Worker,
 )
 from glidemq_core.server.connection import Connection
+
+from .fixed import config
+from .fixed_flows import DONE, FINISHED, GENERATING, WAITING_ROOT, flow, flows_script, limits_script
 
 
 @asynccontextmanager
@@ -117,7 +123,7 @@ async def test_topping_up_releases_exactly_the_parked_jobs_and_they_complete(
             await eventually(all_parked)
             async with console(server_url, "flows") as pilot:
                 await eventually(
-                    lambda: isinstance(pilot.app.screen, FlowsScreen) and pilot.app.screen.lines.total == 2
+                    lambda: isinstance(pilot.app.screen, FlowsScreen) and len(pilot.app.screen.listed) == 2
                 )
                 lines = pilot.app.screen.query_one("#flow-list")
                 assert lines.move_to_key(mine.job.ref)  # type: ignore[attr-defined]  # a RowList
@@ -195,8 +201,8 @@ async def test_a_stuck_parent_names_the_child_and_retrying_that_completes_the_fl
 ) -> None:
     async with stuck_flow(connection) as (node, switch), console(server_url, "flows") as pilot:
         screen = await flow_page(pilot, 3)
-        await eventually(lambda: "rag can never go on by itself" in facts(screen))
-        assert "generate failed: 429 slow down" in facts(screen)
+        await eventually(lambda: "rag can never go on by itself" in painted(pilot))
+        assert "generate failed, 429 slow down" in screen.query_one("#flow-banner", PartsView).text
 
         switch["broken"] = False
         await pilot.press("R")
@@ -349,8 +355,41 @@ async def test_a_full_window_says_who_waits(connection: Connection, server_url: 
             await limits_page(pilot, "mail")
 
             await eventually(
-                lambda: re.search(r"2 jobs  the oldest for \d+s  held by RPM, \d+s to go", painted(pilot))
+                lambda: re.search(r"2 jobs  the oldest for \d+s  held back by RPM, \d+s left", painted(pilot))
             )
+
+
+async def test_queues_with_a_limit_come_first_and_what_holds_jobs_back_is_told_in_words() -> None:
+    app = ConsoleApp(config(ScriptedFeed(limits_script()), screen="limits"))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await limits_page(pilot, "crawl")
+        shown = painted(pilot)
+        assert "held back 4, 38s left" in shown
+        assert "held back 1.2k by slots" in shown
+        assert "▸ nothing is limited 1" in shown
+        assert "webhooks" not in shown
+        await pilot.press("G", "enter")
+        await pilot.pause()
+        assert "webhooks" in painted(pilot)
+
+
+@pytest.mark.parametrize(("width", "histories"), [(160, 2), (119, 1)])
+async def test_where_there_is_little_room_only_the_selected_row_has_a_history(
+    width: int, histories: int
+) -> None:
+    app = ConsoleApp(config(ScriptedFeed(limits_script()), screen="limits"))
+    async with app.run_test(size=(width, 45)) as pilot:
+        screen = await limits_page(pilot, "crawl")
+        await pilot.press("j")
+        await pilot.pause()
+        rows = [screen.lines.row_at(index) for index in range(4)]
+        with_bars = [
+            row
+            for row in rows
+            if row is not None and row.key in ("embed", "inference") and row.cells["rpm-spark"]
+        ]
+        assert len(with_bars) == histories
+        assert "embed" in [row.key for row in with_bars]
 
 
 async def test_read_only_greys_limits_and_top_ups(connection: Connection, server_url: str) -> None:
@@ -398,3 +437,48 @@ async def test_hostile_names_are_inert_in_flows_and_limits(connection: Connectio
             await limits_page(pilot, "ai")
             await eventually(lambda: "groups" in painted(pilot))
             assert dangerous(painted(pilot)) == []
+
+
+async def test_flows_stand_in_sections_and_those_that_are_done_are_folded() -> None:
+    app = ConsoleApp(config(ScriptedFeed(flows_script()), screen="flows"))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await eventually(lambda: isinstance(pilot.app.screen, FlowsScreen) and pilot.app.screen.selected)
+        screen = pilot.app.screen
+        assert isinstance(screen, FlowsScreen)
+
+        # The cursor begins on a flow, not on the heading above it.
+        assert screen.selected is not None
+        assert [entry.name for entry in screen.entries if isinstance(entry, Heading)] == [
+            "look",
+            "running",
+            "done",
+        ]
+        assert "▸ done 1" in painted(pilot)
+        assert str(FINISHED.root) not in painted(pilot)
+
+        await pilot.press("G", "enter")
+        await pilot.pause()
+        assert "▾ done 1" in painted(pilot)
+        assert "2 / 2" in painted(pilot)
+        assert str(FINISHED.root) in painted(pilot)
+        assert screen.selected is None
+        await pilot.press("enter", "slash", *"4980", "enter")
+        await eventually(lambda: screen.selected is not None and screen.selected.root == FINISHED.root)
+
+
+async def test_a_list_of_nothing_but_done_flows_is_not_folded() -> None:
+    app = ConsoleApp(config(ScriptedFeed(flows_script((FINISHED,))), screen="flows"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await eventually(lambda: isinstance(pilot.app.screen, FlowsScreen) and pilot.app.screen.selected)
+        assert str(FINISHED.root) in painted(pilot)
+
+
+async def test_a_removed_child_stands_in_its_place_in_the_tree() -> None:
+    gone = replace(DONE[2], name="", removed=True)
+    app = ConsoleApp(
+        config(ScriptedFeed(flows_script((flow(WAITING_ROOT, GENERATING, gone),))), screen="flows")
+    )
+    async with app.run_test(size=(160, 45)) as pilot:
+        await flow_page(pilot, 3)
+        [row] = [line for line in painted(pilot).splitlines() if "done and removed" in line]
+        assert "└─ ✓ ai:5005" in row

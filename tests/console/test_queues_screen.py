@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
+from conftest import eventually
+
+from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.queue_rows import UNSERVED_A_ROUND, QueueRows
+from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import workers_text
+from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_core import Connection, Queue, Worker
 from glidemq_core.watch import Watch
+
+from .fixed import LIVE, QUEUES, config, script
+from .pilot_kit import text_on
 
 
 async def test_the_crews_of_all_rows_are_known_at_once_though_they_never_had_a_job(
@@ -45,3 +54,44 @@ async def test_a_round_asks_for_the_workers_of_few_queues_that_perhaps_nobody_se
             known.append(len(reader.workers))
 
     assert known == [8, 16, 24, 32]
+
+
+async def test_the_list_is_as_high_as_its_rows_and_the_header_adds_them_up() -> None:
+    app = ConsoleApp(config(ScriptedFeed(script())))
+    async with app.run_test(size=(160, 45)) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, QueuesScreen)
+        await eventually(lambda: screen.lines.total == 4)
+        await pilot.pause()
+
+        # A header of two lines, four rows, and one that parts them from the detail; never less than that detail needs.
+        assert screen.lines.size.height == 8
+        [sums] = [line for line in text_on(pilot).splitlines() if line.split()[:2] == ["4", "queues"]]
+        assert sums.split()[2:9] == ["1.3k", "42", "15", "7", "16", "510", "3.9k"]
+        grounds = {row.key: row.ground for row in map(screen.lines.row_at, range(4)) if row is not None}
+        assert grounds == {
+            "inference": "error-background", "moderation": "", "rag-index": "", "webhooks": "warning-background",
+        }  # fmt: skip
+
+
+async def test_a_refresh_moves_no_line_of_the_screen() -> None:
+    known = [LIVE]
+    feed = ScriptedFeed(lambda wants: script(known[-1])(wants))
+    app = ConsoleApp(config(feed))
+    async with app.run_test(size=(160, 45)) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, QueuesScreen)
+        await eventually(lambda: screen.lines.total == 4)
+        await pilot.pause()
+        height = screen.lines.size.height
+
+        more = tuple(replace(QUEUES[0], name=f"queue-{number}") for number in range(12))
+        known.append(replace(LIVE, queues=(*QUEUES, *more)))
+        feed.refresh_now()
+        await eventually(lambda: screen.lines.total == 16)
+        await pilot.pause()
+        assert screen.lines.size.height == height
+
+        await pilot.resize_terminal(160, 46)
+        await pilot.pause()
+        await eventually(lambda: screen.lines.size.height == 19)

@@ -33,7 +33,8 @@ async def test_the_row_that_keys_work_on_is_on_screen(screen: str) -> None:
         lists = app.screen
         assert isinstance(lists, QueueListScreen)
         first, last = lists.lines.visible_range
-        assert last - first >= 3
+        # Queues without a limit are one row, folded.
+        assert last - first >= (3 if screen == "queues" else 2)
         assert first <= lists.lines.cursor_index < last
 
         await pilot.press("d")

@@ -162,7 +162,8 @@ async def test_a_chart_draws_its_lines_and_an_empty_one_says_so(theme: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("width", "title"), [(50, "done a minute  ━ done  ━ failed"), (24, "done a minute"), (12, "done a min…")]
+    ("width", "title"),
+    [(50, "done a minute  ━ done 2  ━ failed 2"), (24, "done a minute"), (12, "done a min…")],
 )
 async def test_the_titles_of_charts_side_by_side_never_touch(width: int, title: str) -> None:
     app = Stage(Chart("done a minute"))

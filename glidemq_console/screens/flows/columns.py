@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...model.flows import TreeRow, done_of, root_of, took_ms
+from ...model.flows import TreeRow, flow_took_ms, root_of, took_ms
 from ...model.snapshot import FlowView, shown_state
 from ...text import format as fmt
 from ...text.safe import short
@@ -46,11 +46,6 @@ def name(flow: Flow, _now: int) -> Cell:
     return Styled(short(root.name if root is not None else "", 200) or fmt.UNKNOWN)
 
 
-def done(flow: Flow, _now: int) -> Cell:
-    ended, total = done_of(flow)
-    return [Styled(f"{ended:,}"), dim(f" / {total:,}{'+' if flow.truncated else ''}")]
-
-
 def tokens(flow: Flow, _now: int) -> Cell:
     return Styled(fmt.count(flow.usage.total_tokens), "" if flow.usage.total_tokens else "dim")
 
@@ -65,11 +60,12 @@ COLUMNS = (
     OfFlow("id", "ROOT", 12, lambda flow, _: dim(short(str(flow.root), 200)), leaves=2, flexible=1),
     OfFlow("kind", "KIND", 6, lambda flow, _: dim(flow.kind), leaves=6),
     OfFlow("state", "STATE", 14, lambda flow, _: say.state_parts(flow)),
-    OfFlow("done", "DONE", 8, done, right=True, leaves=1),
+    OfFlow("done", "DONE", 20, lambda flow, _: say.done_parts(flow), leaves=1),
     OfFlow("tokens", "TOKENS", 7, tokens, right=True, leaves=5),
     OfFlow("cost", "COST", 9, cost, right=True, leaves=4),
     OfFlow("budget", "BUDGET", 23, lambda flow, _: say.budget_cell(flow.budget)),
-    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_parts(flow, now)), right=True, leaves=3),
+    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_words(flow, now)), right=True, leaves=3),
+    OfFlow("took", "TOOK", 7, lambda flow, _: dim(fmt.took(flow_took_ms(flow))), right=True, leaves=3),
 )
 
 
@@ -83,7 +79,15 @@ def job(line: TreeLine, _now: int) -> Cell:
         return [lead, dim(f"↑ {name}")]
     look = fmt.state_look(shown_state(line.node))
     folded = [dim(f" ▸ {line.hidden}")] if line.hidden else []
-    return [lead, Styled(f"{look.glyph} ", look.style), Styled(name), *folded]
+    if line.node.removed:
+        # Of what was removed only its place in the flow is kept, and perhaps a name.
+        name = short(line.node.name, 200) or short(str(line.node.ref), 200)
+    return [
+        lead,
+        Styled(f"{look.glyph} ", look.style),
+        Styled(name, "dim" if line.node.removed else ""),
+        *folded,
+    ]
 
 
 def state(line: TreeLine, _now: int) -> Cell:
@@ -124,5 +128,12 @@ TREE_COLUMNS = (
     OfNode("took", "TOOK", 7, took, right=True, leaves=1),
     OfNode("tokens", "TOKENS", 7, node_tokens, right=True),
     OfNode("cost", "COST", 7, node_cost, right=True),
+    OfNode(
+        "spend",
+        "SPENT",
+        8,
+        lambda line, _: "" if line.again else say.spend_parts(line.node, line.view.flow),
+        leaves=2,
+    ),
     OfNode("note", "", 26, note, flexible=1),
 )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from ...actions.flows import FlowListContext
-from ...model.flows import flow_state, root_of
+from ...model.flows import flow_state, root_of, section_of
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled, dim
-from ..lists.list_screen import ItemListScreen
+from ..lists.sections import Section, SectionedScreen
 from ..registry import bindings
 from .columns import COLUMNS
 from .top_up import TopUpScreen
@@ -41,7 +41,7 @@ _EMPTY: tuple[Parts, ...] = (
 _NO_MATCH: tuple[Parts, ...] = ([], [dim("No flow matches the filter; esc clears it.")])
 
 
-class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
+class FlowsScreen(SectionedScreen["Flow"], TopUpScreen):
     """Every known flow."""
 
     SCOPE = "flows"
@@ -49,9 +49,16 @@ class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
     TAB = "flows"
     LIST, OPEN = "flow-list", "flows.open"
     COLUMNS, EMPTY, NO_MATCH = COLUMNS, _EMPTY, _NO_MATCH
+    SECTIONS = (
+        Section("look", "need a look", "warning"),
+        Section("running", "running"),
+        Section("done", "done", folded=True),
+    )
 
     def __init__(self) -> None:
         super().__init__()
+        #: The section of each flow, with the record that it was told from.
+        self._sections: dict[JobRef, tuple[Flow, str]] = {}
         self._most = 0
 
     def body(self) -> ComposeResult:
@@ -82,12 +89,11 @@ class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
         known = snapshot.flows
         if known is None:
             return []
-        words = fmt.plural(len(self.listed), "flow")
+        words = fmt.plural(self.matched, "flow")
         if len(known.items) >= self._most:
             words = f"the first {len(known.items)} flows"
         parts = [dim(words), dim(" · " + ("scan complete" if known.complete else "searching …"))]
-        stuck = sum(1 for flow in self.listed if flow_state(flow)[2] in ("error", "state-paused"))
-        if stuck:
+        if stuck := self.section_counts.get("look", 0):
             parts = [Styled(f"{stuck} need{'s' if stuck == 1 else ''} a look", "warning", "bold"), dim(" · "),
                      *parts]  # fmt: skip
         return self.with_filter(parts)
@@ -105,6 +111,18 @@ class FlowsScreen(ItemListScreen["Flow"], TopUpScreen):
 
     def key_of(self, item: Flow) -> JobRef:
         return item.root
+
+    def arranged(self, items: Sequence[Flow]) -> Sequence[Flow]:
+        shown = super().arranged(items)
+        known = {flow.root for flow in items}
+        self._sections = {root: told for root, told in self._sections.items() if root in known}
+        return shown
+
+    def section_of(self, item: Flow) -> str:
+        told = self._sections.get(item.root)
+        if told is None or told[0] is not item:
+            told = self._sections[item.root] = item, section_of(item)
+        return told[1]
 
     def text_of(self, item: Flow) -> str:
         root = root_of(item)

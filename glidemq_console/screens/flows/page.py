@@ -43,6 +43,8 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
     # The budget stands beside the tree.
     BREAKPOINTS: ClassVar = {"-wide": (130, 0)}
     DEFAULT_CSS: ClassVar[str] = """
+    FlowScreen #flow-banner { display: none; background: $error-background; padding: 0 1; max-height: 8; }
+    FlowScreen.-blocked #flow-banner { display: block; }
     FlowScreen #flow-panes { height: 1fr; layout: vertical; }
     FlowScreen #flow-line { height: auto; margin-top: 1; }
     FlowScreen #flow-side { height: auto; max-height: 55%; padding: 0 1 0 3; scrollbar-size-vertical: 1; }
@@ -60,6 +62,7 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
 
     def body(self) -> ComposeResult:
         yield StatusLine(id="flow-head")
+        yield PartsView(id="flow-banner", wraps=True, hang=2)
         yield Rule(id="flow-rule")
         with Horizontal(id="flow-panes"):
             yield RowList(TREE_COLUMNS, id="flow-tree")
@@ -133,12 +136,14 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
         flow = view.flow
         assert flow is not None
         beside = self.has_class("-wide")
-        lines: list[Parts] = [*say.blocked_lines(view), *say.budget_lines(view, now, narrow=beside)]
+        self.set_class(bool(view.blocked), "-blocked")
+        self.query_one("#flow-banner", PartsView).show(say.banner(view))
+        lines: list[Parts] = say.budget_lines(view, now, narrow=beside)
         if flow.kind == "single":
             lines.append([dim("This job is part of no flow: nothing waits for it, it waits for nothing.")])
         if beside and (usage := say.usage_lines(flow)):
             lines += [[], *usage]
-        self.query_one("#flow-line", Rule).show("stuck" if view.blocked else "budget")
+        self.query_one("#flow-line", Rule).show("budget")
         self.query_one("#flow-facts", PartsView).show(lines)
 
     # --- events and actions ---

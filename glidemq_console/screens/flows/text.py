@@ -7,36 +7,58 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from ...model.flows import Cap, caps_of, done_of, flow_state, forecast, root_of, waits_for
+from ...model.flows import Cap, caps_of, done_of, flow_state, flow_took_ms, forecast, root_of, waits_for
 from ...model.snapshot import FlowView, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
-from ...widgets.meters import gauge_parts
+from ...widgets.meters import bar_parts, gauge_parts
 from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowBudget, FlowNode
 
+#: Parents told of in the banner.
+BANNERS = 2
 #: Parked jobs named in the pane.
 PARKED_SHOWN = 6
+#: Cells inside the bars of what is done of a flow, and of what a job spent of it.
+DONE_CELLS, SPEND_CELLS = 8, 6
 _ENDED = ("completed", "failed")
 
 
-def age_parts(flow: Flow, now: int) -> str:
-    """How old a flow is; of one that ended, how long it took."""
+def age_words(flow: Flow, now: int) -> str:
+    """How long ago a flow was added."""
     root = root_of(flow)
-    if root is None:
-        return fmt.UNKNOWN
-    created, finished = epoch_ms(root.created_at), epoch_ms(root.finished_at)
-    if root.state in _ENDED and created is not None and finished is not None:
-        return fmt.took(finished - created)
-    return fmt.age(created, now)
+    return fmt.UNKNOWN if root is None else fmt.age(epoch_ms(root.created_at), now)
 
 
 def state_parts(flow: Flow, blocked: bool | None = None) -> list[Styled]:
     glyph, word, token = flow_state(flow, blocked)
     return [Styled(f"{glyph} ", token), Styled(word, token)]
+
+
+def done_parts(flow: Flow) -> Parts:
+    """How far a flow is: a bar, and the jobs that are done of how many."""
+    ended, total = done_of(flow)
+    share = ended / total if total else 0.0
+    token = "state-completed" if ended == total else "spark"
+    return [
+        *bar_parts(share, DONE_CELLS, token),
+        Styled(f" {ended:,}"),
+        dim(f" / {total:,}{'+' if flow.truncated else ''}"),
+    ]
+
+
+def spend_parts(node: FlowNode, flow: Flow | None) -> Parts:
+    """What a job spent of all that its flow has spent: money where there is any, else tokens."""
+    usage = flow.usage if flow is not None else None
+    if usage is None:
+        return []
+    spent, total = (
+        (node.total_cost, usage.total_cost) if usage.total_cost else (node.total_tokens, usage.total_tokens)
+    )
+    return bar_parts(spent / total, SPEND_CELLS, "spark") if spent and total else []
 
 
 def amount_text(cap: Cap, value: float, unit: str | None = None) -> str:
@@ -67,13 +89,13 @@ def headline(view: FlowView, now: int) -> tuple[Parts, Parts]:
     flow = view.flow
     assert flow is not None
     root, (done, total) = root_of(flow), done_of(flow)
-    ended = root is not None and root.state in _ENDED
+    took = flow_took_ms(flow)
     unit = short(flow.usage.cost_unit, 12) or None
     left = [
         Styled(short(root.name if root is not None else ""), "", "bold"),
         dim(f"   {short(str(flow.root))}   "),
         *(part._replace(attributes="bold") for part in state_parts(flow, bool(view.blocked))),
-        dim(f" {'took ' if ended else ''}{age_parts(flow, now)}"),
+        dim(f" took {fmt.took(took)}" if took is not None else f" {age_words(flow, now)}"),
         Styled(f"   {done:,} of {total:,} done"),
         *([dim(f" ({flow.removed:,} removed)")] if flow.removed else []),
         *([Styled(f"   only {total:,} jobs are shown", "warning")] if flow.truncated else []),
@@ -196,25 +218,30 @@ def _parked_lines(view: FlowView, budget: FlowBudget, names: int, now: int) -> l
     return lines
 
 
-def blocked_lines(view: FlowView) -> list[Parts]:
-    """Parents that can never go on, the children that keep them, and what one can do."""
+def banner(view: FlowView) -> list[Parts]:
+    """Which parents can never go on and why, most important first, and what one can do."""
     lines: list[Parts] = []
-    for parent, children in list(view.blocked.items())[:3]:
+    for parent, children in list(view.blocked.items())[:BANNERS]:
         node = node_at(view, parent)
         name = short(node.name, 60) if node is not None else short(str(parent), 60)
-        lines.append(
-            [Styled("✗ ", "error"), Styled(name, "", "bold"), Styled(" can never go on by itself", "error")]
-        )
-        for child in children[:3]:
-            found = node_at(view, child)
-            why = short(found.failed_reason, 200) if found is not None else ""
-            fate = Styled(f" {_name_of(view, child)}")
-            lines.append([Styled("  "), dim(short(str(child), 60)), fate, dim(f": {why}" if why else "")])
+        whys = [_why_blocked(view, child) for child in children[:3]]
+        more = f" and {len(children) - 3} more" if len(children) > 3 else ""
+        lines.append([
+            Styled("✗ ", "error"), Styled(name, "", "bold"), Styled(" can never go on by itself: ", "error"),
+            Styled("; ".join(whys) + more),
+        ])  # fmt: skip
         retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
-        hints = [hotkey("R"), dim(" retry the child  ")] if retry else []
-        hints += [hotkey("L"), dim(" go on without it  "), hotkey("X"), dim(" remove it")]
-        lines += [[Styled("  "), *hints], []]
+        hints = [hotkey("R"), dim(" retry the child   ")] if retry else []
+        lines.append(
+            [Styled("  "), *hints, hotkey("L"), dim(" go on without it   "), hotkey("X"), dim(" remove it")]
+        )
     return lines
+
+
+def _why_blocked(view: FlowView, child: JobRef) -> str:
+    found = node_at(view, child)
+    why = short(found.failed_reason, 200) if found is not None else ""
+    return f"{short(str(child), 60)} {_name_of(view, child)}{f', {why}' if why else ''}"
 
 
 def usage_lines(flow: Flow) -> list[Parts]:

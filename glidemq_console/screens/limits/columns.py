@@ -11,15 +11,16 @@ from . import text as say
 Of = Column[QueueLine]
 
 COLUMNS = (
-    Of("queue", "QUEUE", 12, lambda line, _: Styled(short(line.name, 256)), flexible=1),
+    Of("queue", "QUEUE", 10, lambda line, _: Styled(short(line.name, 256)), flexible=1),
     Of("rpm", "RPM", 22, lambda line, _: say.meter_cell(line.queue.rpm), flexible=1),
-    Of("rpm-resets", "RESETS", 6, lambda line, now: say.resets_cell(line.queue.rpm, now), right=True, leaves=3),
     Of("rpm-spark", "LAST 15 MIN", say.ROW_SPARK,
-       lambda line, _: say.history_cell(line.meters.rpm, line.queue.rpm), leaves=5),
-    Of("tpm", "TPM", 28, lambda line, _: say.meter_cell(line.queue.tpm), flexible=1, leaves=1),
-    Of("tpm-resets", "RESETS", 6, lambda line, now: say.resets_cell(line.queue.tpm, now), right=True, leaves=2),
+       lambda line, _: say.history_cell(line.meters.rpm, line.queue.rpm), leaves=8),
+    Of("rpm-resets", "RESETS", 6, lambda line, now: say.resets_cell(line.queue.rpm, now), right=True, leaves=5),
+    Of("tpm", "TPM", 26, lambda line, _: say.meter_cell(line.queue.tpm), flexible=1, leaves=1),
     Of("tpm-spark", "LAST 15 MIN", say.ROW_SPARK,
-       lambda line, _: say.history_cell(line.meters.tpm, line.queue.tpm), leaves=4),
+       lambda line, _: say.history_cell(line.meters.tpm, line.queue.tpm), leaves=7),
+    Of("tpm-resets", "RESETS", 6, lambda line, now: say.resets_cell(line.queue.tpm, now), right=True, leaves=4),
     Of("slots", "RUN", 9, lambda line, now: say.slots_cell(line.queue, now), right=True, leaves=6),
     Of("waits", "WAIT", 6, lambda line, now: say.waits_cell(line.queue, now), right=True),
+    Of("held", "", 23, lambda line, now: say.held_cell(line.queue, now), leaves=3),
 )  # fmt: skip

@@ -10,10 +10,12 @@ from textual.containers import Horizontal, Vertical
 from ...model.limits import QueueMeters, is_known
 from ...model.lists.queues import QueueLine
 from ...model.snapshot import Interests, Snapshot
+from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled, dim
 from ..lists.queue_list import QueueListScreen
+from ..lists.sections import Section, SectionedScreen
 from ..registry import bindings
 from . import text as say
 from .columns import COLUMNS
@@ -29,7 +31,11 @@ _EMPTY: tuple[Parts, ...] = (
 )
 
 
-class LimitsScreen(QueueListScreen):
+#: From this width on every row has its histories.
+SPARKS_WIDTH = 120
+
+
+class LimitsScreen(SectionedScreen[QueueLine], QueueListScreen):
     """The meters of every known queue, the selected one explained below."""
 
     SCOPE = "limits"
@@ -39,6 +45,7 @@ class LimitsScreen(QueueListScreen):
     BREAKPOINTS: ClassVar = {"-tall": (0, 32), "-wide": (120, 0)}
     LIST, TITLE, OPEN = "limit-list", "limit-title", "limits.open"
     COLUMNS, EMPTY = COLUMNS, _EMPTY
+    SECTIONS = (Section("limited", ""), Section("rest", "nothing is limited", folded=True))
     DEFAULT_CSS: ClassVar[str] = """
     LimitsScreen #limit-detail { height: 12; }
     LimitsScreen.-tall #limit-detail { height: 50%; min-height: 14; }
@@ -71,9 +78,24 @@ class LimitsScreen(QueueListScreen):
 
     # --- drawing ---
 
-    def in_order(self, items: list[QueueLine]) -> list[QueueLine]:
-        # What has or counts something first, by name: an order that no value changes while it is read.
-        return sorted(items, key=lambda line: not _has_limits(line.queue))
+    def section_of(self, item: QueueLine) -> str:
+        return "limited" if _has_limits(item.queue) else "rest"
+
+    def row_for(self, item: QueueLine, now_ms: int) -> Row:
+        row = super().row_for(item, now_ms)
+        if self.app.size.width < SPARKS_WIDTH and item.name != self.lines.cursor_key:
+            # Where there is little room, a history stands only beside what is looked at.
+            row.cells["rpm-spark"] = row.cells["tpm-spark"] = ""
+        return row
+
+    def on_row_list_highlighted(self) -> None:
+        super().on_row_list_highlighted()
+        self.draw_rows()
+
+    def open(self, target: object) -> None:
+        if isinstance(target, str):
+            self.unfold_for(target)
+        super().open(target)
 
     def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
         width = self.app.size.width

@@ -101,6 +101,24 @@ def waits_cell(row: QueueSnapshot, now: int) -> Cell:
     return Styled(fmt.count(row.waiting), "warning" if held else "dim", "bold" if held else "")
 
 
+def held_cell(row: QueueSnapshot, now: int) -> Cell:
+    """`held back 4, 38s left`, or why it is held where no time ends that."""
+    held = held_by(row, now)
+    if not held:
+        return ""
+    ends = held_until(row, held)
+    left = f", {fmt.countdown(ends, now)} left" if ends is not None else f" by {_HELD_WORDS[held[-1]]}"
+    return Styled(f"held back {fmt.count(row.waiting)}{left}", "warning")
+
+
+def held_until(row: QueueSnapshot, held: Sequence[str]) -> int | None:
+    """When the last window that holds jobs back ends, epoch ms; None where slots do, or nobody knows."""
+    if "slots" in held:
+        return None
+    full = [rate for name, rate in (("starts", row.rpm), ("tokens", row.tpm)) if name in held]
+    return max((at for rate in full if (at := epoch_ms(rate.resets_at)) is not None), default=None)
+
+
 def history_cell(history: MeterHistory, rate: Rate) -> Cell:
     return sparkline_parts(by_minute(history), ROW_SPARK, top=rate.max)
 
@@ -153,9 +171,14 @@ def who_waits(row: QueueSnapshot, now: int) -> Parts:
     if not held:
         return [lead, Styled(words), oldest, dim("  no limit holds them")]
     full = " and ".join(_HELD_WORDS[name] for name in held)
-    ends = [at for rate in (row.rpm, row.tpm) if (at := epoch_ms(rate.resets_at)) is not None]
-    until = f", {fmt.countdown(max(ends), now)} to go" if ends and held != ("slots",) else ""
-    return [lead, Styled(words, "warning", "bold"), oldest, Styled(f"  held by {full}{until}", "warning")]
+    ends = held_until(row, held)
+    until = f", {fmt.countdown(ends, now)} left" if ends is not None else ""
+    return [
+        lead,
+        Styled(words, "warning", "bold"),
+        oldest,
+        Styled(f"  held back by {full}{until}", "warning"),
+    ]
 
 
 def slots_line(row: QueueSnapshot) -> Parts:

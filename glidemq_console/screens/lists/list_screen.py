@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.widget import Widget
@@ -11,7 +11,7 @@ from ...model.memory import Kept
 from ...model.snapshot import Snapshot, Sorting, index_of_key, matching
 from ...saving.exports import SavedList
 from ...saving.formats import About
-from ...widgets.lists.columns import Column, Row, row_of, sort_items, sortable
+from ...widgets.lists.columns import Column, Heading, Row, row_of, sort_items, sortable
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.styled import Parts
 from .marking import MarkingScreen, T
@@ -35,10 +35,28 @@ class ListScreen(MarkingScreen[T]):
         """Build the row of an item."""
         return row_of(self.COLUMNS, self.key_of(item), item, now_ms)
 
+    @property
+    def entries(self) -> Sequence[T | Heading]:
+        """What has a row: what is listed, and headings where there are any."""
+        return self.listed
+
+    def heading_row(self, heading: Heading) -> Row:
+        """Build the row of a heading."""
+        raise NotImplementedError
+
+    def entry_key(self, entry: T | Heading) -> Hashable:
+        """The key of a row."""
+        return entry if isinstance(entry, Heading) else self.key_of(entry)
+
+    @property
+    def entry_keys(self) -> list[Hashable]:
+        """The keys of all rows, in order."""
+        return [self.entry_key(entry) for entry in self.entries]
+
     # --- the list ------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.lines.name_rows(lambda: [self.key_of(item) for item in self.listed])
+        self.lines.name_rows(lambda: self.entry_keys)
 
     @property
     def lines(self) -> RowList:
@@ -64,12 +82,16 @@ class ListScreen(MarkingScreen[T]):
         start = max(0, first - MARGIN) if start is None else start
         end = max(last, first + self.app.size.height) + MARGIN if end is None else end
         at, cursor = self.lines.cursor_index, self.lines.cursor_key
-        if at >= len(self.listed) or self.key_of(self.listed[at]) != cursor:
-            at = index_of_key([self.key_of(item) for item in self.listed], cursor, at)
+        entries = self.entries
+        if at >= len(entries) or self.entry_key(entries[at]) != cursor:
+            at = index_of_key(self.entry_keys, cursor, at)
         start, end = min(start, at), max(end, at + 1)
         now = self.console.now_ms()
-        rows = [self.row_for(item, now) for item in self.listed[start:end]]
-        self.lines.set_page(len(self.listed), start, rows)
+        rows = [
+            self.heading_row(entry) if isinstance(entry, Heading) else self.row_for(entry, now)
+            for entry in entries[start:end]
+        ]
+        self.lines.set_page(len(entries), start, rows)
 
     def on_row_list_needed(self, event: RowList.Needed) -> None:
         self.draw_rows(event.start, event.end)
@@ -139,6 +161,8 @@ class ListScreen(MarkingScreen[T]):
     def step_row(self, step: int) -> JobRef | None:
         lines = self.lines
         index = lines.cursor_index + step
+        while isinstance(lines.key_at(index), Heading):
+            index += step
         if not 0 <= index < lines.total or lines.row_at(index) is None:
             return None
         lines.move_to(index)
@@ -178,13 +202,17 @@ class ItemListScreen(ListScreen[T]):
             return items
         return sort_items(items, self._column(self._sorting.column), descending=self._sorting.descending)
 
+    def arranged(self, items: Sequence[T]) -> Sequence[T]:
+        """Lay out the items in their order; return those that have a row."""
+        return items
+
     # --- drawing -------------------------------------------------------------------------------------------
 
     def draw(self, snapshot: Snapshot) -> None:
         items, lines = self.items(snapshot), self.lines
         if items is not None and self.marked_items:
             self._see_marked(items)
-        self.listed = self.in_order(matching(items or (), self._filter, self.text_of))
+        self.listed = self.arranged(self.in_order(matching(items or (), self._filter, self.text_of)))
         lines.stale = self.has_class("-old")
         if self._sorting is not None:
             lines.set_sort(self._sorting.column, descending=self._sorting.descending)

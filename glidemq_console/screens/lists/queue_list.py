@@ -71,9 +71,9 @@ class QueueListScreen(ItemListScreen[QueueLine]):
         )
 
     def open(self, target: object) -> None:
-        names = [line.name for line in self.listed]
-        if target in names:
-            self.lines.move_to(names.index(target))
+        keys = self.entry_keys
+        if target in keys:
+            self.lines.move_to(keys.index(target))
 
     def leave(self) -> bool:
         if self.has_class("-zoomed"):

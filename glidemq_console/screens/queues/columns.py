@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ...model.lists.queues import QueueLine
 from ...model.snapshot import age_ms, delayed_jobs, ready_jobs
+from ...model.trouble import is_unserved
 from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.lists.columns import Column
@@ -100,3 +101,35 @@ COLUMNS = (
     Of("tpm", "TPM", 12, lambda line, _: mini_meter(line.queue.tpm), leaves=7),
     Of("workers", "WORKERS", 12, workers, lambda line: line.queue.workers, leaves=6, flexible=1),
 )
+
+
+def ground_of(queue: QueueSnapshot, letters: Collection[str | None]) -> str:
+    """The ground of a row: of a queue with stalled jobs, or with work and no worker; dead letters wait for a person."""
+    if queue.stalled:
+        return "error-background"
+    return "warning-background" if is_unserved(queue) and queue.name not in letters else ""
+
+
+def totals(lines: Sequence[QueueLine]) -> dict[str, Cell]:
+    """What the queues add up to, by the key of the column; money only where all of it has one unit."""
+    queues = [line.queue for line in lines]
+    units = {queue.cost_unit for queue in queues if queue.cost_per_hour}
+    sums: dict[str, Cell] = {
+        key: Styled(fmt.count(sum(value(queue) or 0 for queue in queues)), "label")
+        for key, value in _SUMMED.items()
+    }
+    if len(units) == 1:
+        spent = sum(queue.cost_per_hour or 0 for queue in queues)
+        sums["$/h"] = Styled(fmt.money(spent, short(units.pop(), 8) or None), "label")
+    return {"queue": Styled(fmt.plural(len(queues), "queue"), "label"), **sums}
+
+
+_SUMMED: dict[str, Callable[[QueueSnapshot], float | None]] = {
+    "wait": ready_jobs,
+    "run": lambda queue: queue.active,
+    "delay": delayed_jobs,
+    "asked": lambda queue: queue.suspended,
+    "fail": lambda queue: queue.failed,
+    "done/min": lambda queue: queue.completed_per_min,
+    "tok/s": lambda queue: queue.tokens_per_s,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -9,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 
 from ...actions.queues.control import QueuesContext
 from ...feed.readers.queue_detail import FAILED_SAMPLE
+from ...model.lists.queues import QueueLine
 from ...model.snapshot import (
     Interests,
     QueueDetail,
@@ -21,12 +23,13 @@ from ...model.snapshot import (
 from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.chart import Chart, Series
+from ...widgets.lists.columns import Row
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts, Styled, dim
 from ..lists.queue_list import QueueListScreen
 from ..registry import bindings
-from .columns import COLUMNS
+from .columns import COLUMNS, ground_of, totals
 
 if TYPE_CHECKING:
     from glidemq_core.records import QueueSnapshot, WorkerInfo
@@ -41,6 +44,14 @@ _EMPTY: tuple[Parts, ...] = (
 )
 
 
+#: From this height of the terminal on the header has a line of totals.
+TOTALS_HEIGHT = 30
+#: Lines of the detail at least: with charts, and of the facts alone; the list has as many as the latter.
+CHARTS_HEIGHT, FACTS_HEIGHT = 14, 8
+#: Minutes that the charts show at least.
+LEAST_MINUTES = 5
+
+
 class QueuesScreen(QueueListScreen):
     """Every known queue."""
 
@@ -53,8 +64,7 @@ class QueuesScreen(QueueListScreen):
     COLUMNS, EMPTY = COLUMNS, _EMPTY
     FIRST = Sorting()
     DEFAULT_CSS: ClassVar[str] = """
-    QueuesScreen #queue-detail { height: 8; }
-    QueuesScreen.-charts #queue-detail { height: 42%; min-height: 14; }
+    QueuesScreen #queue-detail { height: 1fr; }
     QueuesScreen.-short #queue-detail { display: none; }
     QueuesScreen.-zoomed #queue-detail { display: block; }
     QueuesScreen.-zoomed #queue-list { display: none; }
@@ -67,13 +77,20 @@ class QueuesScreen(QueueListScreen):
     QueuesScreen.-none #queue-detail { display: none; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: The list has the height of its rows, until it is filtered, sorted or resized.
+        self._is_fit = False
+        #: Queues that hold dead letters.
+        self._letters: set[str | None] = set()
+
     def body(self) -> ComposeResult:
         yield RowList(COLUMNS, markable=True, id="queue-list", empty=_EMPTY)
         with Vertical(id="queue-detail"):
             yield Rule(id="queue-title")
             with Horizontal():
                 with Horizontal(id="charts"):
-                    yield Chart("jobs done a minute, last hour", id="done-chart")
+                    yield Chart("jobs done a minute", id="done-chart")
                     yield Chart("run time, mean of each minute", id="time-chart", unit=fmt.took)
                 yield PartsView(id="queue-facts")
 
@@ -106,6 +123,37 @@ class QueuesScreen(QueueListScreen):
 
     # --- drawing ---
 
+    def draw(self, snapshot: Snapshot) -> None:
+        super().draw(snapshot)
+        self.lines.set_totals(totals(self.listed) if self.app.size.height >= TOTALS_HEIGHT else None)
+        if not self._is_fit and self.listed:
+            self._fit(len(self.listed))
+            # While queues are still being found, the list is not what was opened yet.
+            self._is_fit = snapshot.complete
+
+    def _fit(self, rows: int) -> None:
+        """Make the list as high as its rows, as far as the detail has room; a refresh never moves the line between."""
+        room = self.query_one("#body").size.height
+        detail = CHARTS_HEIGHT if self.has_class("-charts") else FACTS_HEIGHT
+        wanted = rows + self.lines.header_lines + 1
+        alone = self.has_class("-short")
+        self.lines.styles.height = "1fr" if alone else max(FACTS_HEIGHT, min(wanted, room - detail))
+
+    def resized(self) -> None:
+        self._is_fit = False
+        super().resized()
+
+    def _redraw(self) -> None:
+        self._is_fit = False
+        super()._redraw()
+
+    def row_for(self, item: QueueLine, now_ms: int) -> Row:
+        return replace(super().row_for(item, now_ms), ground=ground_of(item.queue, self._letters))
+
+    def items(self, snapshot: Snapshot) -> list[QueueLine]:
+        self._letters = {queue.dead_letter_queue for queue in snapshot.queues}
+        return super().items(snapshot)
+
     def _draw_detail(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> None:
         detail = snapshot.detail_of(row.name)
         if detail is not None:
@@ -115,12 +163,13 @@ class QueuesScreen(QueueListScreen):
     def _draw_charts(self, detail: QueueDetail) -> None:
         if not (self.has_class("-charts") or self.has_class("-zoomed")):
             return
-        labels = ("1h ago", "now")
-        done = [Series(name="done", values=detail.completed.values)]
+        minutes = _minutes_known(detail)
+        labels = ("1h ago" if minutes >= 60 else f"{minutes}m ago", "now")
+        done = [Series(name="done", values=detail.completed.values[-minutes:])]
         if any(detail.failed.values):
-            done.append(Series(name="failed", values=detail.failed.values, style="error"))
+            done.append(Series(name="failed", values=detail.failed.values[-minutes:], style="error"))
         self.query_one("#done-chart", Chart).show(done, labels=labels)
-        ran = Series(name="mean", values=detail.run_ms.values, style="chart-second")
+        ran = Series(name="mean", values=detail.run_ms.values[-minutes:], style="chart-second")
         self.query_one("#time-chart", Chart).show([ran], labels=labels)
 
     def _facts(self, row: QueueSnapshot, snapshot: Snapshot, now: int) -> list[Parts]:
@@ -150,6 +199,13 @@ class QueuesScreen(QueueListScreen):
             keys = ", ".join(short(key, 60) for key in row.unreadable)
             lines.append([Styled(f"cannot be read: {keys}", "warning")])
         return lines
+
+
+def _minutes_known(detail: QueueDetail) -> int:
+    """Over how many minutes something is known, at least a few: a line of two points says nothing."""
+    series = (detail.completed.values, detail.failed.values, detail.run_ms.values)
+    begun = [next((at for at, value in enumerate(values) if value), len(values)) for values in series]
+    return max(LEAST_MINUTES, max(map(len, series)) - min(begun))
 
 
 def _count_line(

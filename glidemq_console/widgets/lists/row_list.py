@@ -221,6 +221,10 @@ class RowList(Headed, can_focus=True, inherit_bindings=False):
         index = old_index
         if key is not None and (self._touched or self._holds):
             index = next((start + i for i, row in enumerate(rows) if row.key == key), old_index)
+        elif isinstance(self._rows.key_at(index), Heading) and not self._touched:
+            # Reading begins with what stands under the first heading.
+            below = self._rows.key_at(index + 1)
+            index += below is not None and not isinstance(below, Heading)
         index = self._nearest(index)
         new_key = self._rows.key_at(index)
         if new_key is None and not whole and index == old_index:
