@@ -16,6 +16,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "glidemq console",
         "glidemq console inference --screen approvals  # one queue, and first who waits for a person",
     ),
+    "snapshot": (
+        "glidemq snapshot",
+        "glidemq snapshot jobs -q inference --size 100x30  # for a chat or an issue",
+    ),
     "demo": (
         "glidemq demo",
         "glidemq demo --headless --for 10s  # without screens, as a check",

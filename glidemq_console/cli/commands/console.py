@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
+from typer import Argument, Option
 
 from ...terminal.notices import CHOICES
 from .. import options
+from ..errors import UsageProblem
 from ..option_types import positive_duration, some_text
 from ..options import option
 from ..program import command, require
@@ -113,6 +115,50 @@ def console_config(
         options={name: value for name, value in options.items() if value is not None},
     )
     return source.config(screen=screen, state_path=state_path())
+
+
+#: Columns and rows that a screen can be printed with.
+_SIZES = ((60, 15), (400, 200))
+
+
+@command("snapshot")
+async def snapshot(
+    session: Session,
+    screen: Annotated[str, Argument(metavar="SCREEN", help="As `console --screen` has them.")] = "queues",
+    queue: options.QueueOption = None,
+    size: Annotated[str, option("--size", "WxH", "Columns and rows (118x40).", some_text)] = "118x40",
+) -> int:
+    """Print a screen of the console once, as plain text for a chat or an issue."""
+    require(
+        not session.json, "snapshot prints a screen: --json has no meaning here (try glidemq queues --json)"
+    )
+    from glidemq_console.screens.table import SCREENS
+
+    known = [spec.name for spec in SCREENS]
+    require(screen in known, f"SCREEN '{screen}' is unknown: use one of {', '.join(known)}")
+    columns_and_rows = _size(size)
+    config = console_config(session, options.merged(None, queue), screen, MIN_REFRESH_MS, None)
+    from glidemq_console.app import ConsoleApp
+
+    from ..printing import printed
+
+    # Nothing is remembered of it, and nothing can be changed by it.
+    config = replace(config, read_only=True, state_path=None, notify="off")
+    text = await printed(ConsoleApp(config), columns_and_rows)
+    session.out.line(text)
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read columns and rows as in `118x40`."""
+    width, _, height = text.partition("x")
+    if width.isdecimal() and height.isdecimal():
+        given = int(width), int(height)
+        (least_width, least_height), (most_width, most_height) = _SIZES
+        if least_width <= given[0] <= most_width and least_height <= given[1] <= most_height:
+            return given
+    least, most = (f"{width}x{height}" for width, height in _SIZES)
+    raise UsageProblem(f"--size is columns x rows, as in 118x40, from {least} to {most}")
 
 
 @command("demo", limit=None)
