@@ -130,6 +130,11 @@ def _parts(items: Sequence[T], queue_of: Callable[[T], str]) -> Iterable[tuple[s
             yield name, members[start : start + PART]
 
 
+def one_at_a_time(context: Context) -> str | None:
+    """Say that an act takes one thing, where several are marked; None when none is."""
+    return "it takes one at a time; esc clears the marks" if context.marked else None
+
+
 def touched(names: Sequence[str], kinds: Iterable[str] = (), left_out: str = "") -> str:
     """Say what an act will touch: the first few names, how many of each kind, what of the marked is left out."""
     shown = ", ".join(short(name, 60) for name in names[:NAMED])

@@ -11,6 +11,7 @@ from ..text.format import plural
 from ..text.safe import short
 from . import keys, shared
 from .base import Action, Actions, Context, P_co, PageContext, Question, Unchanged, Words, on_screen
+from .bulk import one_at_a_time
 from .jobs import control as jobs
 from .jobs import timing
 from .protocols import Page
@@ -94,6 +95,8 @@ def _open_job(context: FlowListContext) -> None:
 
 def _cannot_top_up(context: FlowListContext) -> str | None:
     flow = context.flow
+    if (reason := one_at_a_time(context)) is not None:
+        return reason
     if flow is None:
         return "no flow is selected"
     if flow.budget is None:

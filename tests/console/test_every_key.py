@@ -31,7 +31,22 @@ from .test_cost_snapshots import known as spent
 
 #: Keys that end the console, leave the screen for good, or wait for a program outside.
 LEAVING = {"q", "ctrl+q", *(spec.key for spec in SCREENS)}
-MOVING = ("up", "down", "home", "end", "pageup", "pagedown", "ctrl+u", "ctrl+d", "j", "k", "g", "G")
+MOVING = (
+    "up",
+    "down",
+    "shift+up",
+    "shift+down",
+    "home",
+    "end",
+    "pageup",
+    "pagedown",
+    "ctrl+u",
+    "ctrl+d",
+    "j",
+    "k",
+    "g",
+    "G",
+)
 PRESSED = [key for meaning in keys.TABLE for key in meaning.keys if key not in LEAVING] + [*MOVING]
 #: Snapshot, and how many rows of each list there are; None for all.
 SITUATIONS: dict[str, tuple[Snapshot, int | None]] = {

@@ -101,3 +101,15 @@ async def test_caps_of_marked_queues_are_set_and_given_back(connection: Connecti
         await pilot.press("z")
         await eventually(told(pilot, "1 of 2 queues with the caps from before, 1 skipped"))
         assert [await queue.get_global_concurrency() for queue in queues] == [3, 9]
+
+
+async def test_what_takes_one_thing_says_so_while_several_are_marked(
+    connection: Connection, server_url: str
+) -> None:
+    queue = Queue[object, object]("a", connection)
+    await queue.add("x", {})
+    async with console(server_url) as pilot:
+        await shows_queue(pilot, "a")
+        await pilot.press("space", "D")
+        await eventually(told(pilot, "drain: it takes one at a time; esc clears the marks"))
+        assert (await queue.get_job_counts()).waiting == 1

@@ -11,7 +11,7 @@ from ...text.format import plural
 from ...text.safe import short
 from .. import keys, shared
 from ..base import Actions, PageContext, Question, Unchanged, on_screen
-from ..bulk import in_parts, touched
+from ..bulk import in_parts, one_at_a_time, touched
 from ..jobs import control as jobs
 from .failures import ON_A_HALF, HalfPage
 
@@ -52,6 +52,10 @@ class LettersContext(PageContext[LettersPage]):
 
 
 _LIST: Actions[LettersContext] = Actions("deadletters")
+
+
+def _needs_single(context: LettersContext) -> str | None:
+    return one_at_a_time(context) or _needs_letter(context)
 
 
 def _needs_letters(context: LettersContext) -> str | None:
@@ -135,7 +139,7 @@ async def _replay(context: LettersContext) -> str:
 
 
 @_LIST.changes(
-    "deadletters.edit", keys.EDIT, title="edit, replay", why_not=_needs_letter, prompts=True, footer=25
+    "deadletters.edit", keys.EDIT, title="edit, replay", why_not=_needs_single, prompts=True, footer=25
 )
 async def _edit(context: LettersContext) -> str:
     """Edit the payload, look at the difference, and put the job back with it."""

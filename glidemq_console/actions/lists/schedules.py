@@ -11,7 +11,7 @@ from ...text.format import plural
 from ...text.safe import clean, short
 from .. import keys, shared
 from ..base import Actions, Danger, PageContext, Question, Unchanged, on_screen
-from ..bulk import in_parts, touched
+from ..bulk import in_parts, one_at_a_time, touched
 from ..jobs import control as jobs
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ def _open(context: SchedulesContext) -> None:
     context.page.toggle_detail()
 
 
+def _needs_single(context: SchedulesContext) -> str | None:
+    return one_at_a_time(context) or _needs_one(context)
+
+
 def _marked(context: SchedulesContext) -> tuple[Scheduler, ...]:
     """The marked schedules; a command typed on another screen has none."""
     return context.marked if context.page.SCOPE == "schedules" else ()
@@ -107,7 +111,7 @@ async def _run(context: SchedulesContext) -> str:
     return f"{context.shown_name} runs now as {short(str(job.ref), 80)}"
 
 
-@ACTIONS.changes("schedules.edit", keys.EDIT, why_not=_needs_one, prompts=True, footer=30)
+@ACTIONS.changes("schedules.edit", keys.EDIT, why_not=_needs_single, prompts=True, footer=30)
 async def _edit(context: SchedulesContext) -> str:
     """Change when it runs; the next five runs are shown as you type."""
     scheduler = context.needed

@@ -23,7 +23,7 @@ from ..base import (
     Words,
     on_screen,
 )
-from ..bulk import Tally, in_parts, touched
+from ..bulk import Tally, in_parts, one_at_a_time, touched
 
 if TYPE_CHECKING:
     from glidemq_core import Queue
@@ -255,6 +255,8 @@ def _detail(context: QueuesContext) -> None:
 
 def _cannot_drain(context: Context) -> str | None:
     row = selected_queue(context)
+    if (reason := one_at_a_time(context)) is not None:
+        return reason
     if row is None:
         return "no queue is selected"
     if row.waiting:
@@ -310,6 +312,7 @@ def _clean_action(state: Literal["completed", "failed"], meaning: keys.Meaning) 
             len(gone), f"{context.shown_queue} cleaned: {plural(len(gone), f'{state} job')} removed"
         )
 
+    has_some = needs(lambda row: getattr(row, state), f"{{queue}} has no {state} jobs")
     return Action(
         id=f"queue.clean-{state}",
         title=f"clean {state}",
@@ -317,7 +320,7 @@ def _clean_action(state: Literal["completed", "failed"], meaning: keys.Meaning) 
         meanings=(meaning,),
         scope="queues",
         danger=Danger.TYPED,
-        why_not=needs(lambda row: getattr(row, state), f"{{queue}} has no {state} jobs"),
+        why_not=lambda context: one_at_a_time(context) or has_some(context),
         ask=ask,
         run=run,
         command=f"clean-{state}",

@@ -82,7 +82,9 @@ class FlowsScreen(SectionedScreen["Flow"], TopUpScreen):
 
     def context(self) -> FlowListContext:
         flow = self.selected
-        shown = FlowListContext(console=self.console, page=self, snapshot=self.snapshot)
+        shown = FlowListContext(
+            console=self.console, page=self, snapshot=self.snapshot, marked=self.marked_items
+        )
         return shown if flow is None else replace(shown, queue=flow.root.queue, job=flow.root, flow=flow)
 
     def status(self, snapshot: Snapshot) -> Parts:
