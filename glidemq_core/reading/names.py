@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..errors import EmbeddedServerError, GlideMQError, ServerUnavailableError
-from ..server.probe import signed_in, tls_context
+from ..errors import EmbeddedServerError
+from ..server.probe import first_reached, signed_in, tls_context
 from ..server.resp import Reply, ReplyError
 from ..server.url import EMBEDDED, Address, Settings, settings
 from ..wire.keys import QueueKeys, literal, registry, usage_queues
@@ -90,14 +90,7 @@ def _texts(reply: Reply) -> list[str]:
 async def _ask(settings: Settings, *commands: tuple[str, ...]) -> list[Reply]:
     """Run commands without the driver; None for one that was refused. Raises as `signed_in`."""
     secret, tls = await settings.secret(), tls_context(settings) if settings.tls else None
-    failure: GlideMQError | None = None
-    for address in settings.addresses:
-        try:
-            return await _ask_each(address, settings, secret, tls, commands)
-        except ServerUnavailableError as error:
-            failure = failure or error
-    assert failure is not None
-    raise failure
+    return await first_reached(settings, lambda address: _ask_each(address, settings, secret, tls, commands))
 
 
 async def _ask_each(

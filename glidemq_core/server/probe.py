@@ -11,14 +11,17 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..errors import AuthenticationError, GlideMQError, PermissionDeniedError, ServerUnavailableError
 from ..options.fields import refuse
 from .resp import NotValkeyError, ReplyError, RespConnection
 from .url import Address, Settings, format_address
+
+AnswerT = TypeVar("AnswerT")
 
 #: A handshake that takes longer makes us look whether the port speaks plain text, in seconds.
 _SLOW_HANDSHAKE = 0.5
@@ -58,10 +61,15 @@ async def probe(settings: Settings, secret: str | None) -> Facts:
         InvalidOptionError: a certificate file cannot be used.
     """
     tls = tls_context(settings) if settings.tls else None
+    return await first_reached(settings, lambda address: _probe(address, settings, secret, tls))
+
+
+async def first_reached(settings: Settings, ask: Callable[[Address], Awaitable[AnswerT]]) -> AnswerT:
+    """Ask the addresses in their order; if none can be reached, the first one's ServerUnavailableError is raised."""
     failure: GlideMQError | None = None
     for address in settings.addresses:
         try:
-            return await _probe(address, settings, secret, tls)
+            return await ask(address)
         except ServerUnavailableError as error:
             failure = failure or error
     assert failure is not None
