@@ -455,6 +455,8 @@ async def test_flows_stand_in_sections_and_those_that_are_done_are_folded() -> N
         ]
         assert "▸ done 1" in painted(pilot)
         assert str(FINISHED.root) not in painted(pilot)
+        # What is folded away belongs to the list all the same: it is saved and counted.
+        assert screen.listed[-1] is FINISHED
 
         await pilot.press("G", "enter")
         await pilot.pause()

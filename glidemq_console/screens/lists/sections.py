@@ -25,7 +25,7 @@ class Section(NamedTuple):
 
 
 class SectionedScreen(ItemListScreen[T]):
-    """A list whose items stand in sections, in their order; `listed` are those that are not folded away."""
+    """A list whose items stand in sections, in their order; what is folded away is listed all the same."""
 
     SECTIONS: ClassVar[Sequence[Section]]
 
@@ -59,15 +59,14 @@ class SectionedScreen(ItemListScreen[T]):
             self._is_unfolded = True
             if all(self.is_folded(name) for name, part in parts.items() if part):
                 self._folded.clear()
-        self._entries, shown = [], list[T]()
+        self._entries = []
         for section in self.SECTIONS:
             part = parts[section.name]
             if part and section.title:
                 self._entries.append(Heading(section.name))
             if not self.is_folded(section.name):
                 self._entries += part
-                shown += part
-        return shown
+        return [item for part in parts.values() for item in part]
 
     def is_folded(self, name: str) -> bool:
         """Whether the items of a section are folded away; what a filter finds never is."""
