@@ -13,6 +13,7 @@ COSTS: dict[str, Any] = {
     "server_us": {"1": 100.0, "50": 25.0},
     "client_us": {"1": 180.0, "50": 20.0},
     "added_us": {"retention": 6.0, "budget": -0.5},
+    "reference_us": {"server": 50.0, "client": 10.0},
     "reach": {
         "server_us": {"1": 100, "50": 25},
         "client_us": {"1": 180},
@@ -41,8 +42,9 @@ def test_every_benchmark_of_the_list_is_there() -> None:
 
 def test_the_gate_compares_costs_and_ratios() -> None:
     found = {name: (value, more) for name, value, more in gate.figures(RESULTS)}
-    assert found["server_us at 50"] == (25.0, False)
-    assert found["server_us at 50 with budget"] == (24.5, False)
+    assert found["server at 50, in references"] == (0.5, False)
+    assert found["client at 50, in references"] == (2.0, False)
+    assert found["server at 50 with budget, in references"] == (0.49, False)
     assert found["ratio: bulk add"] == (3.0, True)
 
 
@@ -59,5 +61,6 @@ def test_what_jobs_cost_and_other_queues_stand_in_the_page() -> None:
     systems = {"glidemq": PEER, "other": {**PEER, "per_s": {"1": 1.0, "10": 2.0, "50": 250.0, "200": 4.0}}}
     page = report.render({"server_time": {**COSTS, **stamp}, "peers": {"systems": systems, **stamp}})
     assert "| time of the server for a no-op job, concurrency 50 | 25 µs | 25 µs |" in page
+    assert "| for comparison: a script of 40 fixed commands, time of the server | 50 µs |" in page
     assert "| other 1.0 | 1 / 2 / 250 / 4 | 1.0, 2.0 ms | 50 MB |" in page
     assert f"other            {'█' * 10} 250" in page
