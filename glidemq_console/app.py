@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -13,11 +14,12 @@ from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import ModalScreen
+from textual.worker import Worker, WorkerError
 
 from .actions.approvals.outbox import DecisionOutbox
 from .actions.base import EVERYWHERE, Action, Context
 from .actions.lists.export import Exports
-from .actions.perform import may_leave, perform
+from .actions.perform import is_capital, may_leave, perform
 from .actions.protocols import PageName
 from .actions.undo import UndoLog
 from .config.console import ConsoleConfig
@@ -31,14 +33,14 @@ from .model.typed import TypedLines
 from .runtime.configured_app import ConfiguredApp
 from .runtime.defects import DefectLog
 from .runtime.gc_tuning import GcTuning
-from .runtime.navigation import Navigation
+from .runtime.navigation import Navigation, add_screens, replace_screens
 from .runtime.reloading import LOOK_S
 from .runtime.remembering import EVERY_S, Remembering
 from .runtime.type_ahead import TypeAhead
 from .screens.frame import ConsoleScreen, is_too_small
 from .screens.links import destination, following
 from .screens.registry import ACTIONS, bindings
-from .screens.table import SCREENS, make
+from .screens.table import SCREENS
 from .screens.typed.command_line import CommandLine
 from .screens.typed.commands import parse
 from .screens.typed.palette import PaletteCommands
@@ -59,9 +61,10 @@ COPY_LIMIT = 64 * 1024
 class SnapshotReady(Message):
     """A new snapshot; it replaces an older one that is still in the queue."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, feed: Feed) -> None:
         super().__init__()
         self.snapshot = snapshot
+        self.feed = feed
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, SnapshotReady)
@@ -84,16 +87,24 @@ class ConsoleApp(ConfiguredApp):
         """
         super().__init__(config)
         self._gc_tuning = gc_tuning
+        self._reader: Worker[None] | None = None
         self.now_ms = config.clock
+        self._defects = DefectLog(config.log_path)
+        self.last_input = 0.0
+        self.messages = MessageLog()
+        self._typed_ahead = TypeAhead(self)
+        self._begin()
+        add_screens(self)
+
+    def _begin(self) -> None:
+        """Make what belongs to one server, so that nothing of it is left when another one is shown."""
+        config = self.config
         self.feed: Feed = config.feed if config.feed is not None else LiveFeed(config)
         self.snapshot: Snapshot = self.feed.latest
         self.outbox = DecisionOutbox(self, config.undo_ms)
         self.exports = Exports(self)
-        self._defects = DefectLog(config.log_path)
         #: The queue under the cursor of the queues screen.
         self.queue_looked_at: str | None = None
-        self.last_input = 0.0
-        self.messages = MessageLog()
         self.typed_lines = TypedLines()
         self.undo = UndoLog()
         #: A snapshot came since the last look at the clock: ages are drawn already.
@@ -103,10 +114,7 @@ class ConsoleApp(ConfiguredApp):
         self._trouble_last: str | None = None
         self._remembering = Remembering(config, self.typed_lines, lambda: self.current_mode)
         self._navigation = Navigation(self, self._arrived)
-        self._typed_ahead = TypeAhead(self)
         self._ascii_filter = ascii_filter(config.ascii_glyphs)
-        for spec in SCREENS:
-            self.add_mode(spec.name, partial(make, spec.module, spec.class_name))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults()
@@ -118,22 +126,50 @@ class ConsoleApp(ConfiguredApp):
     # --- life ----------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        names = [spec.name for spec in SCREENS]
-        wanted = self.config.screen or self.memory.screen
-        start = wanted if wanted in names else names[0]
+        start = self._first_screen()
         self.switch_mode(start)
         if start == "jobs" and self.config.queues:
             self.call_after_refresh(self.go, "jobs", self.config.queues[0])
         # The client library is heavy: what is on screen first must not wait for it.
         self.call_after_refresh(self._start)
+        self._tell_notes()
+
+    def _first_screen(self) -> str:
+        wanted = self.config.screen or self.memory.screen
+        return wanted if wanted in {spec.name for spec in SCREENS} else SCREENS[0].name
+
+    def _tell_notes(self) -> None:
         for note in (*self.config_notes, *([self._remembering.told] if self._remembering.told else [])):
             self.call_after_refresh(self.show_message, note, "warning")
 
     def _start(self) -> None:
-        self.run_worker(self.feed.run(self._publish), name="feed", group="feed", exclusive=True)
+        self._read()
         self.set_interval(1.0, self._second)
         self.set_interval(EVERY_S, self._remember)
         self.set_interval(LOOK_S, self.read_config)
+
+    def _read(self) -> None:
+        reading = self.feed.run(partial(self._publish, self.feed))
+        self._reader = self.run_worker(reading, name="feed", group="feed", exclusive=True)
+
+    async def show_server(self, config: ConsoleConfig) -> None:
+        self.memory.screen = self.current_mode
+        # Held back is nothing any more; what is clicked at this moment would go to the other server.
+        self.outbox.give_up()
+
+        async def swap() -> str:
+            await self._remembering.write()
+            if self._reader is not None:
+                self._reader.cancel()
+                with suppress(WorkerError):
+                    await self._reader.wait()
+            self.take_settings(config)
+            self._begin()
+            return self._first_screen()
+
+        await replace_screens(self, swap)
+        self._read()
+        self._tell_notes()
 
     async def _remember(self) -> None:
         if (told := await self._remembering.write()) is not None:
@@ -142,10 +178,12 @@ class ConsoleApp(ConfiguredApp):
     def on_unmount(self) -> None:
         self._remembering.finish()
 
-    def _publish(self, snapshot: Snapshot) -> None:
-        self.post_message(SnapshotReady(snapshot))
+    def _publish(self, feed: Feed, snapshot: Snapshot) -> None:
+        self.post_message(SnapshotReady(snapshot, feed))
 
     def on_snapshot_ready(self, event: SnapshotReady) -> None:
+        if event.feed is not self.feed:
+            return  # the last one of a server that is not shown any more
         before, self._is_drawn = self.snapshot, True
         self._take(event.snapshot)
         if words := news(before, self.snapshot):
@@ -347,7 +385,7 @@ class ConsoleApp(ConfiguredApp):
         worker = self.run_worker(
             perform(action, context), name=action.id, group="actions", exit_on_error=False
         )
-        if action.opens_dialog:
+        if action.opens_dialog or (self.config.is_prod and is_capital(action)):
             self._typed_ahead.asks(worker)
 
     def on_command_line_submitted(self, event: CommandLine.Submitted) -> None:

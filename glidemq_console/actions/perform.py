@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glidemq_core.errors import GlideMQError
 
 from ..model.decisions import name_of
 from ..text.format import plural
+from ..text.safe import short
 from .approvals.outbox import DecisionOutbox
 from .base import Action, Context, Danger, Doubtful, Question, Unchanged
 from .protocols import Console
@@ -29,7 +31,8 @@ async def perform(action: Action[Any], context: Context) -> None:
     console = context.console
     noted = console.undo.count
     try:
-        if action.ask is not None and not await console.push_screen_wait(_dialog(action.ask(context))):
+        question = question_of(action, context)
+        if question is not None and not await console.push_screen_wait(_dialog(question)):
             return
         answer = action.run(context)
         message = await answer if isinstance(answer, Awaitable) else answer
@@ -45,6 +48,33 @@ async def perform(action: Action[Any], context: Context) -> None:
             console.undo.bar(f"“{action.title}”")
     elif action.danger is not Danger.NONE:
         console.clear_message()
+
+
+def question_of(action: Action[Any], context: Context) -> Question | None:
+    """Return what is asked before an action, if anything is: on a PROD server before every capital that changes."""
+    config = context.console.config
+    asked = action.ask(context) if action.ask is not None else None
+    if not config.is_prod:
+        return asked
+    server = f"{short(config.label or config.shown_url, 60)}, a PROD server"
+    if asked is not None:
+        return replace(
+            asked, body=f"{asked.body}\n\nThis is {server}." if asked.body else f"This is {server}."
+        )
+    # An action that asks for values has a dialog of its own, which can be left.
+    if action.danger is Danger.NONE or action.prompts or not is_capital(action):
+        return None
+    what = context.shown_job or context.shown_queue
+    return Question(
+        title=f"{action.title.capitalize()} {what}".rstrip() + "?",
+        body=f"{action.help}\n\nThis is {server}.",
+        yes=action.title.capitalize(),
+    )
+
+
+def is_capital(action: Action[Any]) -> bool:
+    """Tell whether the usual key of an action is a capital: it changes something for good."""
+    return any(len(key) == 1 and key.isupper() for key in action.keys)
 
 
 def _dialog(question: Question) -> ConfirmDialog:

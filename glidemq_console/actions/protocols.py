@@ -133,6 +133,13 @@ class Console(Protocol):
     def configure(self, config: ConsoleConfig) -> None:
         """Take other settings, see `config.live`."""
 
+    async def show_server(self, config: ConsoleConfig) -> None:
+        """Show another server from now on; the connection to the one before is closed."""
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether an action other than the one that asks is not done yet."""
+
     @property
     def notify_words(self) -> str:
         """How whoever looks elsewhere is notified."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -26,6 +26,20 @@ class ConfigSource(Protocol):
     @property
     def path(self) -> Path:
         """The config file."""
+
+    def profiles(self) -> Sequence[str]:
+        """Return the names of the profiles; none where the file cannot be used."""
+
+    def of_profile(self, name: str) -> ConfigSource:
+        """Return where the settings of another profile come from."""
+
+    def config(self, **more: Any) -> ConsoleConfig:
+        """Return all settings as they are now; `more` are fields that no config file has.
+
+        Raises:
+            ConfigError: The file or the environment cannot be used.
+            InvalidOptionError: The URL cannot be used.
+        """
 
     def live(self) -> Mapping[str, Any]:
         """Return the settings that may change while the console runs, by their field of `ConsoleConfig`.
@@ -72,6 +86,8 @@ class ConsoleConfig:
     #: Keys of actions by their id, and the lines of the config file where they stand.
     keys: Mapping[str, str] = field(default_factory=dict)
     key_lines: Mapping[str, int] = field(default_factory=dict)
+    #: A server on which nothing is to go wrong: marked in the header, and capitals always ask.
+    is_prod: bool = False
     read_only: bool = False
     #: How long a decision on a suspended job can be taken back before it is sent, ms.
     undo_ms: int = 5_000

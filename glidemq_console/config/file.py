@@ -23,6 +23,7 @@ KEYS: Mapping[str, type] = {
     "password_file": str,
     "insecure": bool,
     "read_only": bool,
+    "prod": bool,
     "queues": list,
     "theme": str,
     "ascii": bool,

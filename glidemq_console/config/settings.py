@@ -64,6 +64,7 @@ class Settings:
     password_file: str | None
     insecure: bool
     read_only: bool
+    prod: bool
     queues: tuple[str, ...]
     theme: str | None
     ascii: bool
@@ -123,6 +124,7 @@ def resolve(given: Given) -> Settings:
         password_file=pick("password_file", None),
         insecure=bool(pick("insecure", False)),
         read_only=bool(pick("read_only", False)),
+        prod=bool(pick("prod", False)),
         queues=tuple(pick("queues", ())),
         theme=pick("theme", None),
         ascii=bool(pick("ascii", False)),

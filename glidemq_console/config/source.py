@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from glidemq_core.server.url import EMBEDDED
+from glidemq_core.server.url import settings as check_url
+
 from ..text.parse import parse_duration
 from . import file, settings
 from .console import ConsoleConfig
@@ -33,8 +36,11 @@ class FileSource:
 
         Raises:
             ConfigError: The file or the environment cannot be used.
+            InvalidOptionError: The URL cannot be used.
         """
         chosen = settings.resolve(self.given)
+        if not chosen.url.startswith(EMBEDDED):
+            check_url(chosen.url, prefix=chosen.prefix, **chosen.connect_options)
         return ConsoleConfig(
             url=chosen.url,
             label=chosen.profile,
@@ -43,6 +49,7 @@ class FileSource:
             only_queues=bool(self.queues),
             ascii_glyphs=chosen.ascii,
             read_only=chosen.read_only,
+            is_prod=chosen.prod,
             user=chosen.user,
             connect_options=chosen.connect_options,
             source=self,

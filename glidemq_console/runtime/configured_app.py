@@ -23,10 +23,16 @@ class ConfiguredApp(ResilientApp):
 
     def __init__(self, config: ConsoleConfig) -> None:
         super().__init__(notify=config.notify, bell=config.bell, calm=config.calm, ansi_color=no_color())
-        self.config = config
-        self._reloading = Reloading(config.source) if config.source is not None else None
         self._themes = load_themes()
         register_themes(self, self._themes)
+        self.take_settings(config)
+
+    def take_settings(self, config: ConsoleConfig) -> None:
+        """Take all settings of a server."""
+        self.config = config
+        self._reloading = Reloading(config.source) if config.source is not None else None
+        self.set_notify(config.notify, bell=config.bell)
+        self.set_calm(config.calm)
         self.theme, theme_note = pick_theme(config.theme, self._themes)
         self._take_keys()
         #: What is wrong with the settings, to be told at the start.
@@ -38,14 +44,16 @@ class ConfiguredApp(ResilientApp):
 
     async def read_config(self) -> None:
         """Take what has changed in the config file; what cannot be used is told, and all stays as it is."""
-        if self._reloading is None:
+        reloading = self._reloading
+        if reloading is None:
             return
         try:
-            changes = await self._reloading.changes()
+            changes = await reloading.changes()
         except ConfigError as error:
             self.show_message(f"{error}; what was read before stays", "warning")
             return
-        self._take_config(changes)
+        if reloading is self._reloading:
+            self._take_config(changes)
 
     def _take_config(self, changes: Mapping[str, Any]) -> None:
         theme = changes.get("theme")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
+
+from textual.screen import Screen
 
 from ..actions.protocols import PageName
 from ..model.trail import Place, Trail
@@ -15,6 +18,28 @@ if TYPE_CHECKING:
     from textual.app import App
 
     from glidemq_core import JobRef
+
+
+#: A mode without anything on screen, while those of another server are made.
+_BETWEEN = "between"
+
+
+def add_screens(app: App[int]) -> None:
+    """Give an app the screens of the table, each made when it is first gone to."""
+    for spec in SCREENS:
+        app.add_mode(spec.name, partial(make, spec.module, spec.class_name))
+
+
+async def replace_screens(app: App[int], swap: Callable[[], Awaitable[str]]) -> None:
+    """Close every screen, await `swap`, and go to the screen that it names, made anew."""
+    app.add_mode(_BETWEEN, Screen)
+    await app.switch_mode(_BETWEEN)
+    for spec in SCREENS:
+        await app.remove_mode(spec.name)
+    start = await swap()
+    add_screens(app)
+    await app.switch_mode(start)
+    await app.remove_mode(_BETWEEN)
 
 
 class Navigation:

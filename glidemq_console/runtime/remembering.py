@@ -10,12 +10,14 @@ from ..config.state import StateFile
 from ..model.memory import Memory
 from ..model.typed import TypedLines
 from ..screens.registry import commands
+from ..screens.table import SCREENS
 
 if TYPE_CHECKING:
     from ..config.console import ConsoleConfig
 
 #: Between two writes, s.
 EVERY_S: Final = 5.0
+_NAMES: Final = frozenset(spec.name for spec in SCREENS)
 
 
 class Remembering:
@@ -60,7 +62,8 @@ class Remembering:
             self._file.write(self._entry())
 
     def _entry(self) -> dict[str, Any]:
-        self.memory.screen = self._screen()
+        if (screen := self._screen()) in _NAMES:
+            self.memory.screen = screen
         self.memory.lines = [line for line in self._typed_lines.entered(":") if not _acts_on_job(line)]
         return self.memory.to_json()
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.text import Text
 from textual.widget import Widget
-from textual.worker import Worker, WorkerFailed, WorkerState
+from textual.worker import Worker, WorkerFailed, WorkerState, get_current_worker
 
 from ..actions.approvals.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
@@ -31,6 +31,16 @@ class ResilientApp(NotifyingApp):
     def is_going(self) -> bool:
         """Whether a screen is on top that does not show yet what it was opened for."""
         raise NotImplementedError
+
+    @property
+    def is_acting(self) -> bool:
+        here = get_current_worker()
+        return any(
+            worker.group in ("actions", "decisions", "exports")
+            and not worker.is_finished
+            and worker is not here
+            for worker in self.workers
+        )
 
     def report_defect(self, error: BaseException, doing: str) -> None:
         self.show_message(self._defects.record(error, doing), "error")

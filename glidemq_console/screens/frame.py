@@ -149,7 +149,13 @@ class ConsoleScreen(BlankScreen):
         self.set_class(not snapshot.has_data, "-no-data")
         width = self.app.size.width
         left, right = frame_text.header(
-            snapshot, label=config.label, user=config.user, now_ms=now, zone=config.zone, width=width
+            snapshot,
+            label=config.label,
+            is_prod=config.is_prod,
+            user=config.user,
+            now_ms=now,
+            zone=config.zone,
+            width=width,
         )
         self.query_one("#header", StatusLine).show(left, right)
         self._show_tabs(snapshot, now)

@@ -43,12 +43,20 @@ def retry_words(link: Link, now_ms: int) -> str:
 
 
 def header(
-    snapshot: Snapshot, *, label: str | None, user: str, now_ms: int, zone: tzinfo | None, width: int
+    snapshot: Snapshot,
+    *,
+    label: str | None,
+    is_prod: bool = False,
+    user: str,
+    now_ms: int,
+    zone: tzinfo | None,
+    width: int,
 ) -> tuple[Parts, Parts]:
     """The first row of truth: server, mode, connection, who, when."""
     right = _header_right(user, now_ms, zone, width)
     rtt = snapshot.stats.rtt_ms if snapshot.stats is not None else None
     state: list[Styled] = []
+    prod = [dot(), Styled("PROD", "error", "bold")] if is_prod else []
     if snapshot.link.is_exposed:
         state += [dot(), Styled("not encrypted", "warning")]
     reason = snapshot.why_not_write() if snapshot.link.state is LinkState.LIVE else None
@@ -56,9 +64,9 @@ def header(
         state += [dot(), Styled("read-only", "warning")]
     state += [dot(), link_words(snapshot.link, now_ms, rtt)]
     # How the connection stands is read before all else: the name is cut for it, the version left out.
-    room = width - 3 - width_of([Styled("glidemq  "), *state, *right])
+    room = width - 3 - width_of([Styled("glidemq  "), *prod, *state, *right])
     name = short(label or _address(snapshot.link.address), 60)
-    left = [hotkey("glidemq"), Styled("  "), Styled(cell_fit(name, max(8, room)), "", "bold")]
+    left = [hotkey("glidemq"), Styled("  "), Styled(cell_fit(name, max(8, room)), "", "bold"), *prod]
     if snapshot.server is not None:
         mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
         version = f"valkey {short(snapshot.server.version, 20)}{mode}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Settings in the order of the table.
 _SHOWN = (
-    *("url", "prefix", "profile", "user", "password_file", "insecure", "read_only"),
+    *("url", "prefix", "profile", "user", "password_file", "insecure", "read_only", "prod"),
     *("queues", "theme", "ascii", "refresh", "calm", "notify", "bell", "undo"),
 )
 

@@ -99,11 +99,7 @@ def console_config(
     """Make what the console starts with; a bad URL is refused before the screen is taken."""
     from glidemq_console.config.source import FileSource
     from glidemq_console.config.state import state_path
-    from glidemq_core.server.url import EMBEDDED, settings
 
-    chosen = session.settings
-    if not chosen.url.startswith(EMBEDDED):
-        settings(chosen.url, prefix=chosen.prefix, **session.connect_options())
     require(notify in (None, *CHOICES), f"--notify '{notify}' is unknown: use one of {', '.join(CHOICES)}")
     require(
         refresh_ms is None or refresh_ms >= MIN_REFRESH_MS, f"--refresh must be at least {MIN_REFRESH_MS}ms"
