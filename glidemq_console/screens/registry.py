@@ -6,10 +6,11 @@ from typing import Any
 
 from textual.binding import Binding, BindingType
 
-from ..actions import everywhere, profiles, settings
+from ..actions import everywhere
 from ..actions.base import Action, on_screen
 from ..actions.keys import SCREEN_LETTERS, WHY
 from ..actions.lists import export
+from ..actions.setup import profiles, settings
 from ..actions.shared import why
 from .table import SCREENS
 

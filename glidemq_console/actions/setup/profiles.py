@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from ..config.console import ConsoleConfig
-from ..config.file import ConfigError
-from ..text.safe import short
-from .base import Actions, Context, Unchanged, Words
-from .perform import may_leave
+from ...config.console import ConsoleConfig
+from ...config.file import ConfigError
+from ...text.safe import short
+from ..base import Actions, Context, Unchanged, Words
+from ..perform import may_leave
 
 ACTIONS: Actions[Context] = Actions()
 _NO_FILE = "this console was started without a config file, so there are no profiles"

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from ..config.console import ConsoleConfig
-from ..config.file import ConfigError
-from ..config.live import SETTINGS
-from ..text.safe import short
-from .base import Actions, Context, Unchanged, Words
+from ...config.console import ConsoleConfig
+from ...config.file import ConfigError
+from ...config.live import SETTINGS
+from ...text.safe import short
+from ..base import Actions, Context, Unchanged, Words
 
 ACTIONS: Actions[Context] = Actions()
 

@@ -1,0 +1,1 @@
+"""Settings and servers, changed while the console runs."""
