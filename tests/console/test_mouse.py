@@ -28,7 +28,7 @@ async def test_a_double_click_opens_and_a_click_on_a_title_sorts() -> None:
         await settled(pilot)
         lines = app.screen.query_one(RowList)
 
-        await pilot.click(lines, offset=(5, 3))
+        await pilot.click(lines, offset=(5, 4))
         await settled(pilot)
         assert lines.cursor_index == 2
         first = lines.row_at(0)
@@ -39,7 +39,7 @@ async def test_a_double_click_opens_and_a_click_on_a_title_sorts() -> None:
         assert lines.row_at(0) is not None
         assert lines.row_at(0).key == "rag-index"  # type: ignore[union-attr]  # it is there
 
-        await pilot.click(lines, offset=(5, 1), times=2)
+        await pilot.click(lines, offset=(5, 2), times=2)
         await settled(pilot)
         assert isinstance(app.screen, JobsScreen)
         assert app.screen.context().queue == "rag-index"
