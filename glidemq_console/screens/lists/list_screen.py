@@ -169,6 +169,10 @@ class ListScreen(MarkingScreen[T]):
         return self.context().job
 
     def on_row_list_chosen(self) -> None:
+        self.open_row()
+
+    def open_row(self) -> None:
+        """Open the row under the cursor. Handlers of messages run once for each class: this is what to override."""
         self.console.action_act(self.OPEN)
 
 

@@ -87,7 +87,7 @@ class SectionedScreen(ItemListScreen[T]):
             self._folded.discard(self.section_of(item))
             self.show(self.snapshot)
 
-    def on_row_list_chosen(self) -> None:
+    def open_row(self) -> None:
         key = self.lines.cursor_key
         if isinstance(key, Heading):
             self._folded ^= {key.name}
@@ -95,4 +95,4 @@ class SectionedScreen(ItemListScreen[T]):
             self.show(self.snapshot)
             self.console.set_interests()
         else:
-            super().on_row_list_chosen()
+            super().open_row()
