@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -75,7 +75,7 @@ class JobsQuery:
     queue: str
     #: None: the first jobs of every state but completed.
     state: str | None = None
-    #: Text in the id, name, model or error of the jobs.
+    #: A filter, see `docs/filters.md`.
     find: str | None = None
     #: Only failures of one cause, see `FailureGroup.key`.
     group: str | None = None
@@ -91,6 +91,8 @@ class Interests:
     #: The queue whose detail pane is open.
     queue_detail: str | None = None
     jobs: JobsQuery | None = None
+    #: How often it was asked to look further for jobs that its filter takes.
+    further: int = 0
     #: First and last visible row of the job list.
     window: tuple[int, int] = (0, 50)
     job: JobRef | None = None
@@ -159,6 +161,9 @@ class JobList:
     total: int | None
     has_more: bool
     at_ms: int
+    #: With a filter: how many jobs were looked at, and whether more are looked at without being asked for.
+    looked: int | None = None
+    is_searching: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -320,16 +325,6 @@ def shown_state(job: JobRow | FlowNode) -> str:
     if job.parked:
         return "parked"
     return "stalled" if job.stalled else job.state
-
-
-def matching(items: Iterable[T], text: str, text_of: Callable[[T], str]) -> list[T]:
-    """Keep the items whose text contains every word of a filter."""
-    words = text.lower().split()
-    return (
-        [item for item in items if all(word in text_of(item).lower() for word in words)]
-        if words
-        else list(items)
-    )
 
 
 # --- selection ---------------------------------------------------------------------------------------------

@@ -283,7 +283,11 @@ class ConsoleScreen(BlankScreen):
 
     def open_filter(self) -> None:
         """Open the line at the bottom with the filter that there is."""
-        self.query_one(CommandLine).open("/", self.filter_text or "")
+        self.query_one(CommandLine).open("/", self.filter_text or "", self.filter_problem)
+
+    def filter_problem(self, text: str) -> str | None:
+        """Say why a text is no filter here, and where."""
+        return None
 
     def clear_filter(self) -> bool:
         """Take the filter away; False when there is none."""

@@ -69,6 +69,11 @@ class Fields(Generic[T]):
     payload: bool = False
 
     @property
+    def terms(self) -> str:
+        """Words for what a filter of such items may hold."""
+        return ", ".join([*self.keys, "words and /…/"])
+
+    @property
     def keys(self) -> list[str]:
         """The keys that such items have."""
         has = {*self.texts, *self.exact, *self.numbers, *(["state"] if self.in_state else [])}
@@ -203,9 +208,9 @@ class _Parser(Generic[T]):
         key, operator, begin, fields = match[1].lower(), match[2], self._at, self._fields
         if key not in KEYS:
             hint = f"write \"…\" around a text with '{operator}'"
-            self._refuse(f"'{match[1]}' is no key, there are {', '.join(fields.keys)}; {hint}", begin)
+            self._refuse(f"'{match[1]}' is no key: use {fields.terms}; {hint}", begin)
         if key not in fields.keys:
-            self._refuse(f"{fields.what} has no {key}; it takes {', '.join(fields.keys)} and words", begin)
+            self._refuse(f"{fields.what} has no {key}; it takes {fields.terms}", begin)
         if operator != ":" and key not in fields.numbers:
             self._refuse(f"{key} takes ':', not '{operator}'", match.end(1))
         self._at = match.end()
@@ -312,7 +317,7 @@ class _Parser(Generic[T]):
     def _payload_field(self, match: re.Match[str], negated: bool) -> None:
         begin = self._at
         if not self._fields.payload:
-            hint = f"it takes {', '.join(self._fields.keys)} and words; write \"…\" around a text with '='"
+            hint = f"it takes {self._fields.terms}; write \"…\" around a text with '='"
             self._refuse(f"{self._fields.what} has no payload to look in: {hint}", begin)
         key = match[1] if match[1] is not None else _ESCAPED.sub(r"\1", match[2])
         self._at = match.end()

@@ -19,7 +19,6 @@ from glidemq_console.model.snapshot import (
     LinkState,
     Snapshot,
     error_groups,
-    matching,
     minute_series,
     settle_link,
 )
@@ -42,7 +41,7 @@ from glidemq_core.records import (
     WatchStats,
 )
 
-from .fixed import LIVE, QUEUES
+from .fixed import LIVE
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -61,11 +60,6 @@ def test_unknown_values_stand_last_in_both_directions() -> None:
 
     assert [line.name for line in sort_items(lines, workers, descending=False)] == ["a", "c", "b"]
     assert [line.name for line in sort_items(lines, workers, descending=True)] == ["c", "a", "b"]
-
-
-def test_filter_needs_every_word() -> None:
-    assert [q.name for q in matching(QUEUES, "RAG ind", lambda queue: queue.name)] == ["rag-index"]
-    assert len(matching(QUEUES, "", lambda queue: queue.name)) == len(QUEUES)
 
 
 def test_errors_group_by_their_first_line() -> None:

@@ -213,7 +213,7 @@ def test_what_a_server_can_select_by() -> None:
         ("!", 1, "'!' stands before"),
         ("a ! b", 3, "'!' stands before"),
         ("!!a", 2, "one '!' negates"),
-        ("a foo:x", 3, "'foo' is no key, there are state, name"),
+        ("a foo:x", 3, "'foo' is no key: use state, name"),
         ("foo>=x", 1, "write \"…\" around a text with '>='"),
         ("http://x", 1, "'http' is no key"),
         ("a name>x", 7, "name takes ':', not '>'"),

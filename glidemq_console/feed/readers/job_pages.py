@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...model.snapshot import JobList, JobsQuery, epoch_ms, state_count
+from ..job_search import PAUSE_S, JobSearch
 from ..reading import Reading
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ OF_EACH = 40
 #: Failed jobs of a queue that are looked through for those of one cause, and how many of these are listed.
 FAILURES_READ, OF_A_GROUP = 1_000, 200
 
-#: Rows a call where all jobs of a query are read, and the pause between two calls with a filter, s.
-PAGE_OF_ALL, FILTER_PAUSE_S = 500, 0.25
+#: Rows a call where all jobs of a query are read.
+PAGE_OF_ALL = 500
 
 ReadPage = Callable[[JobsQuery, str | None, int], Awaitable["JobPage"]]
 
@@ -50,12 +51,12 @@ async def read_page(
         return await _read_group(watch, query.queue, query.group, query.find)
     if query.state is not None:
         return await watch.jobs(
-            query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, find=query.find
+            query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, where=query.find
         )
     newest = query.newest is not False
     states = [state for state in UNDONE if row is None or state_count(row, state) != 0] or list(UNDONE[:1])
     pages = await asyncio.gather(
-        *(watch.jobs(query.queue, state, limit=OF_EACH, newest=newest, find=query.find) for state in states)
+        *(watch.jobs(query.queue, state, limit=OF_EACH, newest=newest, where=query.find) for state in states)
     )
     rows = sorted(
         (found for page in pages for found in page.rows),
@@ -67,14 +68,16 @@ async def read_page(
 
 async def _read_group(watch: Watch, queue: str, group: str, find: str | None) -> JobPage:
     """Read the failures of one cause, as one page."""
+    from glidemq_core.filters.jobs import parse_job_filter
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import JobPage
 
     ids = await watch.failed_jobs(queue, group, limit=FAILURES_READ)
     found = await watch.rows([JobRef(queue, job_id) for job_id in ids[:OF_A_GROUP]])
-    words = (find or "").lower()
-    rows = [row for row in found.values() if row is not None and row.state == "failed"]
-    rows = [row for row in rows if words in f"{row.id} {row.name} {row.model} {row.failed_reason}".lower()]
+    taken, now = parse_job_filter(find or ""), datetime.now(UTC)
+    rows = [
+        row for row in found.values() if row is not None and row.state == "failed" and taken.fits(row, now)
+    ]
     return JobPage(rows=tuple(rows), next=None, total=len(ids), at=datetime.now(UTC))
 
 
@@ -85,6 +88,12 @@ async def matching(
     if query.group is not None:
         yield (await _read_group(watch, query.queue, query.group, query.find)).rows
         return
+    if query.find:
+        async for page in watch.scan_jobs(
+            query.queue, query.find, state=query.state, newest=query.newest, pages_per_s=1 / PAUSE_S
+        ):
+            yield page.rows
+        return
     listed = [state for state in UNDONE if row is None or state_count(row, state) != 0] or list(UNDONE[:1])
     for state in listed if query.state is None else [query.state]:
         cursor = None
@@ -94,8 +103,6 @@ async def matching(
             cursor = page.next
             if cursor is None:
                 break
-            if query.find:
-                await asyncio.sleep(FILTER_PAUSE_S)
 
 
 @dataclass(slots=True)
@@ -179,18 +186,24 @@ class JobListReader:
 
     def __init__(self) -> None:
         self._pager: JobPager | None = None
+        #: In its place where the query has a filter.
+        self._search: JobSearch | None = None
         #: What the pages were read with; pages of another session are read anew.
         self._watch: Watch | None = None
 
     def lacks(self, window: tuple[int, int]) -> bool:
         """Tell whether rows of the window or its margin are still to be loaded."""
-        return self._pager is None or self._pager.lacks(window)
+        return self._search is None and (self._pager is None or self._pager.lacks(window))
 
     async def read(self, reading: Reading) -> None:
         """Read the pages that are wanted, if they are due."""
         query = reading.wants.jobs
         if query is None:
             return
+        if query.find and query.group is None:
+            await self._read_found(reading, query)
+            return
+        self._search = None
         if self._pager is None or self._pager.query != query or self._watch is not reading.watch:
             self._watch = reading.watch
             self._pager = JobPager(query, partial(_read_page, reading))
@@ -199,6 +212,25 @@ class JobListReader:
         if reading.is_due("jobs") and await reading.attempt(_refreshed(pager, reading.wants.window)) is None:
             return
         reading.known = replace(reading.known, jobs=pager.listing(reading.clock()))
+
+    async def _read_found(self, reading: Reading, query: JobsQuery) -> None:
+        """Look for the jobs that a filter takes, or read those found again."""
+        if self._search is None or self._search.query != query or self._watch is not reading.watch:
+            self._watch, self._pager = reading.watch, None
+            self._search = JobSearch(query)
+            reading.make_due("jobs")
+        search = self._search
+        search.look_further(reading.wants.further)
+        if search.is_due:
+            done = await reading.attempt(search.search(reading.watch))
+        elif not search.is_searching and reading.is_due("jobs"):
+            done = await reading.attempt(search.refresh(reading.watch, reading.wants.window))
+        else:
+            done = None
+        if search.is_searching:
+            asyncio.get_running_loop().call_later(PAUSE_S, reading.wake.set)
+        if done is not None:
+            reading.known = replace(reading.known, jobs=search.listing(reading.clock()))
 
 
 async def _refreshed(pager: JobPager, window: tuple[int, int]) -> bool:

@@ -28,11 +28,12 @@ from ...widgets.lists.columns import Column, Row, columns_for, sort_items
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Parts, Styled, dim
+from ..lists.filtering import looked_words
 from ..lists.queue_list import REST_S
 from ..registry import bindings
 from .beside import JobBeside
 from .columns import COLUMNS
-from .saving import SavedJobs
+from .searching import SearchingJobsScreen
 from .states import ALL, ALWAYS, EMPTY, FIRST, MIXED, STATES, state_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 SORTED_ROWS = 150
 
 
-class JobsScreen(SavedJobs):
+class JobsScreen(SearchingJobsScreen):
     """Jobs of one queue."""
 
     SCOPE = "jobs"
@@ -95,7 +96,9 @@ class JobsScreen(SavedJobs):
         if self._sorting is not None:
             # What is sorted stands in another order than it is read: all of it is kept fresh.
             window = 0, SORTED_ROWS - MARGIN_ROWS
-        return Interests(jobs=self._query, window=window, job=self._beside if self.is_wide else None)
+        return Interests(
+            jobs=self._query, further=self._further, window=window, job=self._beside if self.is_wide else None
+        )
 
     @property
     def is_wide(self) -> bool:
@@ -124,6 +127,8 @@ class JobsScreen(SavedJobs):
 
     def _count_words(self, shown: JobList) -> str:
         total, listed = shown.total, len(self.listed)
+        if shown.looked is not None:
+            return looked_words(shown)
         has_more = shown.has_more or listed < len(shown.rows)
         if has_more and total is not None:
             return f"{listed:,} of {fmt.count(total)}"
@@ -160,6 +165,8 @@ class JobsScreen(SavedJobs):
 
     def recall(self, kept: Kept) -> None:
         newest, find = kept.get("newest"), str(kept.get("filter", ""))
+        if self.filter_problem(find):
+            find = ""
         self._first = find or None, newest if isinstance(newest, bool) else None
 
     def crumb(self) -> str:
@@ -268,8 +275,11 @@ class JobsScreen(SavedJobs):
 
     def _empty_words(self, query: JobsQuery) -> None:
         if query.find:
+            if self._shown is not None and self._shown.is_searching:
+                self.lines.set_reading()
+                return
             kind = f"{query.state} job" if query.state else "job"
-            words, command = f"No {kind} has that in its id, name, model or error; esc clears the filter.", ""
+            words, command = f"The filter takes no {kind}; esc clears it.", ""
         else:
             words, command = EMPTY[query.state or ALL]
         command = command.format(queue=short(query.queue, 60))
@@ -311,7 +321,7 @@ class JobsScreen(SavedJobs):
         if query == self._query:
             return
         before = self._query
-        self._query, self._beside, self._are_chosen = query, None, False
+        self._query, self._beside, self._are_chosen, self._further = query, None, False, 0
         if before is not None and (before.queue, before.state) != (query.queue, query.state):
             self.mark_items({})
         self.show(self.snapshot)

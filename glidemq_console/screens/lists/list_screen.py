@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.widget import Widget
 
 from ...model.memory import Kept
-from ...model.snapshot import Snapshot, Sorting, index_of_key, matching
+from ...model.snapshot import Snapshot, Sorting, index_of_key
 from ...saving.exports import SavedList
 from ...saving.formats import About
 from ...widgets.lists.columns import Column, Heading, Row, row_of, sort_items, sortable
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.styled import Parts
+from .filtering import problem_of
 from .marking import MarkingScreen, T
 from .saving import saved_row, with_payloads
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
+    from glidemq_core.filters.language import Fields
 
 
 class ListScreen(MarkingScreen[T]):
@@ -91,7 +94,15 @@ class ListScreen(MarkingScreen[T]):
             self.heading_row(entry) if isinstance(entry, Heading) else self.row_for(entry, now)
             for entry in entries[start:end]
         ]
-        self.lines.set_page(len(entries), start, rows)
+        below, total = self.last_row(), len(entries)
+        if below is not None:
+            total += 1
+            rows += [below] if end >= total else []
+        self.lines.set_page(total, start, rows)
+
+    def last_row(self) -> Row | None:
+        """What stands below the items, None for nothing."""
+        return None
 
     def on_row_list_needed(self, event: RowList.Needed) -> None:
         self.draw_rows(event.start, event.end)
@@ -200,6 +211,28 @@ class ItemListScreen(ListScreen[T]):
         """What the filter looks in."""
         raise NotImplementedError
 
+    def filter_fields(self) -> Fields[T]:
+        """What the terms of a filter are tested on."""
+        from glidemq_core.filters.language import Fields
+
+        def texts(item: T) -> tuple[str]:
+            return (self.text_of(item),)
+
+        return Fields(what="this list", words=texts, searched=texts)
+
+    def filter_problem(self, text: str) -> str | None:
+        return problem_of(text, self.filter_fields())
+
+    def _filtered(self, items: Sequence[T]) -> list[T]:
+        """Keep what the filter takes."""
+        from glidemq_core.filters.language import parse_expression
+
+        if not self._filter:
+            return list(items)
+        taken = parse_expression(self._filter, self.filter_fields())
+        now = datetime.fromtimestamp(self.console.now_ms() / 1_000, UTC)
+        return [item for item in items if taken.fits(item, now)]
+
     def in_order(self, items: list[T]) -> list[T]:
         """Sort by the chosen column."""
         if self._sorting is None:
@@ -216,7 +249,7 @@ class ItemListScreen(ListScreen[T]):
         items, lines = self.items(snapshot), self.lines
         if items is not None and self.marked_items:
             self._see_marked(items)
-        self.listed = self.arranged(self.in_order(matching(items or (), self._filter, self.text_of)))
+        self.listed = self.arranged(self.in_order(self._filtered(items or ())))
         lines.stale = self.has_class("-old")
         if self._sorting is not None:
             lines.set_sort(self._sorting.column, descending=self._sorting.descending)
@@ -252,8 +285,9 @@ class ItemListScreen(ListScreen[T]):
         if self._sorting is not None and column in sortable(self.COLUMNS):
             self._sorting = Sorting(str(column), kept.get("descending") is True)
         self.set_class(kept.get("detail") is True, "-zoomed")
-        if text := kept.get("filter"):
-            self.set_filter(str(text))
+        text = str(kept.get("filter", ""))
+        if text and not self.filter_problem(text):
+            self.set_filter(text)
 
     # --- filter and order ----------------------------------------------------------------------------------
 

@@ -89,6 +89,9 @@ class CommandLine(Vertical):
         self._lines = lines
         self._mark = ":"
         self._found: list[str] = []
+        #: Says what is wrong with a filter, and where; what it said of the line as it reads.
+        self._check: Callable[[str], str | None] = lambda _: None
+        self._problem: str | None = None
         #: The match that was gone to, and whether the line shows one that was typed before.
         self._at: int | None = None
 
@@ -106,9 +109,16 @@ class CommandLine(Vertical):
     def _filtering(self) -> bool:
         return self._mark == "/"
 
-    def open(self, mark: str, text: str = "") -> None:
-        """Take a command after `:`, or a filter after `/`, of which every key stroke is posted."""
-        self._mark = mark
+    def open(self, mark: str, text: str = "", check: Callable[[str], str | None] = lambda _: None) -> None:
+        """Take a command after `:`, or a filter after `/`, of which every key stroke is posted.
+
+        Args:
+            mark: `:` or `/`.
+            text: What the line reads at first.
+            check: Says what is wrong with a filter, and where; such a filter is not posted.
+        """
+        self._mark, self._check = mark, check
+        self._tell(None)
         self._lines.begin(mark)
         self.query_one("#command-mark", Static).update(mark)
         entry = self.query_one(_Entry)
@@ -134,6 +144,11 @@ class CommandLine(Vertical):
         self.post_message(self.Closed())
         return True
 
+    def _tell(self, problem: str | None) -> None:
+        """Say what is wrong with the filter in the line."""
+        self._problem = problem
+        self.set_class(problem is not None, "-wrong")
+
     # --- matches and history -------------------------------------------------------------------------------
 
     def _list_matches(self, text: str) -> None:
@@ -145,6 +160,8 @@ class CommandLine(Vertical):
 
     def _draw_matches(self) -> None:
         context, lines = self._command_context(), []
+        if self._problem is not None:
+            lines.append([Styled(short(self._problem, 400), "error")])
         for index, line in enumerate(self._found):
             chosen = index == self._at
             name = cell_pad(cell_fit(short(line, 200), _NAMES), _NAMES)
@@ -191,12 +208,15 @@ class CommandLine(Vertical):
         if not self.is_open:
             return
         self._lines.typed(event.value)
+        self._tell(self._check(event.value) if self._filtering else None)
         self._list_matches(event.value)
-        if self._filtering:
+        if self._filtering and self._problem is None:
             self.post_message(self.FilterChanged(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
+        if self._problem is not None:
+            return
         text = (self._found[self._at] if self._at is not None else event.value).strip()
         self._lines.keep(text)
         self._show(False)
