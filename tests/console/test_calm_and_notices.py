@@ -92,7 +92,7 @@ async def test_a_second_that_brought_a_snapshot_is_not_drawn_twice(
         drawn: list[Snapshot] = []
         monkeypatch.setattr(app, "_take", drawn.append)
 
-        app.on_snapshot_ready(type("Event", (), {"snapshot": app.snapshot})())  # type: ignore[arg-type]
+        app.on_snapshot_ready(type("Event", (), {"snapshot": app.snapshot, "feed": app.feed})())  # type: ignore[arg-type]
         assert len(drawn) == 1
         app._second()
         assert len(drawn) == 1

@@ -252,7 +252,7 @@ async def test_the_palette_tells_keys_and_what_is_not_possible_now(
         await shows_queue(pilot, "[/red]")
 
         await pilot.press("ctrl+p", *"failed")
-        await eventually(lambda: "R   Retry every failed job of the selected queue." in text_on(pilot))
+        await eventually(lambda: "R   Retry every failed job of the marked queues" in text_on(pilot))
         assert "(not now: nothing has failed in [/red])" in text_on(pilot)
 
         await pilot.press("escape", "enter")

@@ -21,9 +21,9 @@ class SearchingJobsScreen(SavedJobs):
     def last_row(self) -> Row | None:
         return further_row(self._shown) if self._shown is not None else None
 
-    def on_row_list_chosen(self) -> None:
+    def open_row(self) -> None:
         if isinstance(self.lines.cursor_key, Heading):
             self._further += 1
             self.console.set_interests()
         else:
-            super().on_row_list_chosen()
+            super().open_row()

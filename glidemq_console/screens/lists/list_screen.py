@@ -59,7 +59,9 @@ class ListScreen(MarkingScreen[T]):
     # --- the list ------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.lines.name_rows(lambda: self.entry_keys)
+        # A screen that is left while it comes up has no list yet.
+        for lines in self.query(f"#{self.LIST}").results(RowList):
+            lines.name_rows(lambda: self.entry_keys)
 
     @property
     def lines(self) -> RowList:
