@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -169,9 +170,13 @@ async def test_a_terminal_that_is_gone_ends_the_console_even_without_a_signal(
     process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     try:
-        seen = bytearray()
-        while b"inference" not in seen:
-            seen += await asyncio.to_thread(os.read, master, 65_536)
+        # Only what has changed is written, so a word need not come in one piece: a frame of it has to come.
+        written, deadline = 0, time.monotonic() + 30
+        while written < 3_000:
+            assert time.monotonic() < deadline, "the console drew nothing"
+            if select.select([master], [], [], 0)[0]:
+                written += len(os.read(master, 65_536))
+            await asyncio.sleep(0.02)
         os.close(master)
 
         assert await asyncio.to_thread(process.wait, 30) == 128 + signal.SIGHUP
