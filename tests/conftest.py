@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import signal
 import socket
@@ -37,6 +38,10 @@ settings.register_profile(
 settings.load_profile("here")
 
 
+#: Where consoles under test remember things.
+_STATE = tempfile.mkdtemp(prefix="glidemq-state-")
+
+
 def pytest_configure() -> None:
     """Give the tests the same surroundings whatever started them."""
     # Commands under test can be interrupted, also when what started the tests (nohup, `&`) ignores signals.
@@ -47,7 +52,15 @@ def pytest_configure() -> None:
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     # What consoles in processes of their own remember belongs into no home and is nobody else's.
-    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="glidemq-state-")
+    os.environ["XDG_STATE_HOME"] = _STATE
+
+
+_RUN = itertools.count()
+
+
+def pytest_runtest_setup() -> None:
+    """Let no test see what a console of another one remembered: it would open on another screen."""
+    os.environ["XDG_STATE_HOME"] = f"{_STATE}/{next(_RUN)}"
 
 
 #: Rooms whose tests take longest, first: at the end every process shall have something short to do.
