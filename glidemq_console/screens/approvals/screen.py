@@ -285,9 +285,9 @@ class ApprovalsScreen(DecidingScreen):
 
     # --- events --------------------------------------------------------------------------------------------
 
-    def on_row_list_highlighted(self) -> None:
+    def row_highlighted(self) -> None:
         self._draw_card(self.console.now_ms())
-        self.show_keys()
+        super().row_highlighted()
 
     def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
         self._sort_by(event.column)

@@ -100,9 +100,9 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
 
     # --- events and actions ---
 
-    def on_row_list_highlighted(self) -> None:
+    def row_highlighted(self) -> None:
         self._member = 0
-        super().on_row_list_highlighted()
+        super().row_highlighted()
 
     def open_selected(self) -> None:
         group = self.selected_item

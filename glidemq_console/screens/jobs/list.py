@@ -287,8 +287,8 @@ class JobsScreen(SearchingJobsScreen):
 
     # --- events ---
 
-    def on_row_list_highlighted(self) -> None:
-        super().on_row_list_highlighted()
+    def row_highlighted(self) -> None:
+        super().row_highlighted()
         if self.is_wide:
             self._draw_beside(self.snapshot)
             if self._rest is not None:

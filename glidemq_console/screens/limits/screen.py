@@ -88,8 +88,8 @@ class LimitsScreen(SectionedScreen[QueueLine], QueueListScreen):
             row.cells["rpm-spark"] = row.cells["tpm-spark"] = ""
         return row
 
-    def on_row_list_highlighted(self) -> None:
-        super().on_row_list_highlighted()
+    def row_highlighted(self) -> None:
+        super().row_highlighted()
         self.draw_rows()
 
     def open(self, target: object) -> None:

@@ -105,11 +105,11 @@ class DetailListScreen(ItemListScreen[T]):
 
     # --- events and actions ---
 
-    def on_row_list_highlighted(self) -> None:
+    def row_highlighted(self) -> None:
         self.is_revealed = False
         self.query_one("#detail-scroll", VerticalScroll).scroll_home(animate=False)
         self.draw_detail()
-        super().on_row_list_highlighted()
+        super().row_highlighted()
 
     def toggle_detail(self) -> None:
         self.toggle_class("-zoomed")

@@ -111,6 +111,10 @@ class ListScreen(MarkingScreen[T]):
         self.console.set_interests()
 
     def on_row_list_highlighted(self) -> None:
+        self.row_highlighted()
+
+    def row_highlighted(self) -> None:
+        """Follow the cursor to another row. As with `open_row`, this is what to override."""
         self.show_keys()
         self.console.set_interests()
 

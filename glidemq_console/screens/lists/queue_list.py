@@ -102,10 +102,10 @@ class QueueListScreen(ItemListScreen[QueueLine]):
 
     # --- events ---
 
-    def on_row_list_highlighted(self) -> None:
+    def row_highlighted(self) -> None:
         self.console.queue_looked_at = self.selected
         self._draw_selected(self.snapshot, self.console.now_ms())
-        self.show_keys()
+        super().row_highlighted()
         if self._rest is not None:
             self._rest.stop()
         self._rest = self.set_timer(REST_S, self._settle)

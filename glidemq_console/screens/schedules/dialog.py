@@ -47,7 +47,7 @@ class ScheduleDialog(FormDialog):
         self._show()
 
     def on_input_changed(self) -> None:
-        super().on_input_changed()
+        # The handler of the form runs besides this one.
         self._show()
 
     @property

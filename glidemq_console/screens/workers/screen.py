@@ -81,10 +81,10 @@ class WorkersScreen(ItemListScreen[WorkerRow]):
 
     # --- events and actions ---
 
-    def on_row_list_highlighted(self) -> None:
+    def row_highlighted(self) -> None:
         if (row := self.selected_item) is not None:
             self.console.queue_looked_at = row.queue
-        super().on_row_list_highlighted()
+        super().row_highlighted()
 
     def record_of(self, item: WorkerRow) -> object | None:
         return item.worker or item.of
