@@ -57,6 +57,30 @@ async def _mark_all(context: PageContext[MarkingPage]) -> str | None:
     return await context.page.mark_all()
 
 
+class SortedPage(Page, Protocol):
+    """A list that can be sorted, as its actions know it; what a method returns is shown."""
+
+    def sort_next(self) -> str: ...
+
+    def sort_reverse(self) -> str: ...
+
+
+#: What sorts a list by its columns.
+SORTING: Actions[PageContext[SortedPage]] = Actions()
+
+
+@SORTING("sort", keys.SORT, footer=50)
+def _sort(context: PageContext[SortedPage]) -> str:
+    """Sort by the next column."""
+    return context.page.sort_next()
+
+
+@SORTING("sort-reverse", keys.REVERSE, title="reverse")
+def reverse(context: PageContext[SortedPage]) -> str:
+    """Turn the order round."""
+    return context.page.sort_reverse()
+
+
 @SIBLINGS("previous", keys.PREVIOUS_SIBLING)
 def _previous(context: Context) -> str | None:
     """Go to the one before: queue, job, card or flow, whichever is shown."""

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from .. import keys, shared
 from ..base import Actions, PageContext, on_screen
 from ..jobs import control as jobs
-from ..protocols import Page
 
 if TYPE_CHECKING:
     from ...model.lists.cost import SpendRow
 
 
-class CostPage(Page, Protocol):
+class CostPage(shared.SortedPage, Protocol):
     """What is spent, as its actions know it; what a method returns is shown."""
 
     @property
@@ -23,10 +22,6 @@ class CostPage(Page, Protocol):
     def open_selected(self) -> None: ...
 
     def next_way(self, step: int) -> None: ...
-
-    def sort_next(self) -> str: ...
-
-    def sort_reverse(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +58,4 @@ def _previous(context: CostContext) -> None:
     context.page.next_way(-1)
 
 
-@ACTIONS("cost.sort", keys.SORT, footer=50)
-def _sort(context: CostContext) -> str:
-    """Sort by the next column."""
-    return context.page.sort_next()
-
-
-@ACTIONS("cost.sort-reverse", keys.REVERSE, title="reverse")
-def _reverse(context: CostContext) -> str:
-    """Turn the order round."""
-    return context.page.sort_reverse()
-
-
-ACTIONS += on_screen("cost", (jobs.open_page, jobs.open_flow, shared.hold))
+ACTIONS += on_screen("cost", (*shared.SORTING, jobs.open_page, jobs.open_flow, shared.hold))

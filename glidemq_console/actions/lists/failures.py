@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glidemq_core.records import FailureGroup
 
 
-class HalfPage(shared.MarkingPage, Protocol):
+class HalfPage(shared.MarkingPage, shared.SortedPage, Protocol):
     """A half of the failures, as its actions know it; what a method returns is shown."""
 
     def open_selected(self) -> None: ...
@@ -31,10 +31,6 @@ class HalfPage(shared.MarkingPage, Protocol):
     def toggle_reveal(self) -> str: ...
 
     def toggle_bare(self) -> str: ...
-
-    def sort_next(self) -> str: ...
-
-    def sort_reverse(self) -> str: ...
 
 
 class FailuresPage(HalfPage, Protocol):
@@ -91,16 +87,7 @@ def _bare(context: PageContext[HalfPage]) -> str:
     return context.page.toggle_bare()
 
 
-@ON_A_HALF("sort", keys.SORT, footer=50)
-def _sort(context: PageContext[HalfPage]) -> str:
-    """Sort by the next column."""
-    return context.page.sort_next()
-
-
-@ON_A_HALF("sort-reverse", keys.REVERSE, title="reverse")
-def _reverse(context: PageContext[HalfPage]) -> str:
-    """Turn the order round."""
-    return context.page.sort_reverse()
+ON_A_HALF += shared.SORTING
 
 
 # --- failures ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...model.lists.schedules import Timing
 
 
-class SchedulesPage(shared.MarkingPage, Protocol):
+class SchedulesPage(shared.MarkingPage, shared.SortedPage, Protocol):
     """The list of schedulers, as its actions know it; what a method returns is shown."""
 
     def toggle_detail(self) -> None: ...
@@ -31,10 +31,6 @@ class SchedulesPage(shared.MarkingPage, Protocol):
     def toggle_reveal(self) -> str: ...
 
     def toggle_bare(self) -> str: ...
-
-    def sort_next(self) -> str: ...
-
-    def sort_reverse(self) -> str: ...
 
     async def ask_timing(self, scheduler: Scheduler) -> Timing | None:
         """Ask for another timing; None when the person thought better of it."""
@@ -246,16 +242,4 @@ def _bare(context: SchedulesContext) -> str:
     return context.page.toggle_bare()
 
 
-@ACTIONS("schedules.sort", keys.SORT, footer=50)
-def _sort(context: SchedulesContext) -> str:
-    """Sort by the next column."""
-    return context.page.sort_next()
-
-
-@ACTIONS("schedules.sort-reverse", keys.REVERSE, title="reverse")
-def _reverse(context: SchedulesContext) -> str:
-    """Turn the order round."""
-    return context.page.sort_reverse()
-
-
-ACTIONS += on_screen("schedules", (*shared.MARKS, jobs.audit, shared.hold))
+ACTIONS += on_screen("schedules", (*shared.SORTING, *shared.MARKS, jobs.audit, shared.hold))

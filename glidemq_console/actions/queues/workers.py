@@ -10,14 +10,10 @@ from ..base import Actions, PageContext, on_screen
 from ..jobs import control as jobs
 
 
-class WorkersPage(shared.MarkingPage, Protocol):
+class WorkersPage(shared.MarkingPage, shared.SortedPage, Protocol):
     """The list of workers; what a method returns is shown."""
 
     def open_selected(self) -> None: ...
-
-    def sort_next(self) -> str: ...
-
-    def sort_reverse(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +40,6 @@ def _sort(context: WorkersContext) -> str:
     return context.page.sort_next()
 
 
-@ACTIONS("workers.sort-reverse", keys.REVERSE, title="reverse")
-def _reverse(context: WorkersContext) -> str:
-    """Turn the order round."""
-    return context.page.sort_reverse()
-
-
-ACTIONS += on_screen("workers", (jobs.open_page, jobs.follow, jobs.open_flow, *shared.MARKS, shared.hold))
+ACTIONS += on_screen(
+    "workers", (shared.reverse, jobs.open_page, jobs.follow, jobs.open_flow, *shared.MARKS, shared.hold)
+)
