@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glidemq_core import Queue
     from glidemq_core.options.job import Actor
     from glidemq_core.records import DeadLetter
+    from glidemq_core.server.context import QueueContext
 
 
 #: Letters whose calls are on their way together.
@@ -150,46 +151,44 @@ async def _edit(context: LettersContext) -> str:
 
 
 async def _replay_each(queue: Queue[Any, Any], actor: Actor, part: Sequence[DeadLetter]) -> list[str]:
-    from glidemq_core import deadletters
-    from glidemq_core.errors import DuplicateJobError, JobStateError
+    from glidemq_core.deadletters import replay_dead_letter
 
-    where = await queue.context()
-
-    async def replay(letter: DeadLetter) -> str:
-        letters = deadletters.letters_at(where, letter.queue)
-        try:
-            new = await deadletters.replay_dead_letter(where, letters, letter.id, actor=actor)
-        except (DuplicateJobError, JobStateError):
-            return "refused"
+    async def replay(context: QueueContext, letters: QueueContext, letter_id: str) -> str:
+        new = await replay_dead_letter(context, letters, letter_id, actor=actor)
         return "gone" if new is None else "replayed"
 
-    return await _some_at_a_time(replay, part)
+    return await _with_each(queue, part, replay)
 
 
 async def _discard_each(queue: Queue[Any, Any], actor: Actor, part: Sequence[DeadLetter]) -> list[str]:
-    from glidemq_core import deadletters
-    from glidemq_core.errors import JobStateError
+    from glidemq_core.deadletters import remove_dead_letter
 
-    where = await queue.context()
+    async def discard(context: QueueContext, letters: QueueContext, letter_id: str) -> str:
+        return "discarded" if await remove_dead_letter(context, letters, letter_id, actor=actor) else "gone"
 
-    async def discard(letter: DeadLetter) -> str:
-        letters = deadletters.letters_at(where, letter.queue)
-        try:
-            gone = await deadletters.remove_dead_letter(where, letters, letter.id, actor=actor)
-        except JobStateError:
-            return "refused"
-        return "discarded" if gone else "gone"
-
-    return await _some_at_a_time(discard, part)
+    return await _with_each(queue, part, discard)
 
 
-async def _some_at_a_time(
-    act: Callable[[DeadLetter], Awaitable[str]], part: Sequence[DeadLetter]
+async def _with_each(
+    queue: Queue[Any, Any],
+    part: Sequence[DeadLetter],
+    act: Callable[[QueueContext, QueueContext, str], Awaitable[str]],
 ) -> list[str]:
     """Do it with each, so many at a time that their calls share round trips."""
+    from glidemq_core.deadletters import letters_at
+    from glidemq_core.errors import DuplicateJobError, JobStateError
+
+    context = await queue.context()
+
+    async def one(letter: DeadLetter) -> str:
+        try:
+            return await act(context, letters_at(context, letter.queue), letter.id)
+        except (DuplicateJobError, JobStateError):
+            return "refused"
+
     outcomes: list[str] = []
     for start in range(0, len(part), AT_A_TIME):
-        outcomes += await asyncio.gather(*map(act, part[start : start + AT_A_TIME]))
+        outcomes += await asyncio.gather(*map(one, part[start : start + AT_A_TIME]))
     return outcomes
 
 
