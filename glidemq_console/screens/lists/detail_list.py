@@ -42,8 +42,6 @@ class DetailListScreen(ItemListScreen[T]):
         super().__init__()
         self.is_revealed = False
         self.is_bare = False
-        #: The list has the height that its rows need, until it is filtered, resized or sorted.
-        self._is_fit = False
 
     def body(self) -> ComposeResult:
         with Container(id="panes"):
@@ -71,14 +69,6 @@ class DetailListScreen(ItemListScreen[T]):
         height = self.query_one("#panes").size.height
         beside = self.has_class("-wide")
         self.lines.styles.height = "1fr" if beside else max(MIN_ROWS, min(len(self.listed) + 2, height // 2))
-
-    def resized(self) -> None:
-        self._is_fit = False
-        super().resized()
-
-    def _redraw(self) -> None:
-        self._is_fit = False
-        super()._redraw()
 
     def draw_detail(self) -> None:
         """Draw the detail of what is selected."""

@@ -206,6 +206,8 @@ class ItemListScreen(ListScreen[T]):
         super().__init__()
         self._filter = ""
         self._sorting = self.FIRST
+        #: Where the list is as high as its rows need: it has that height, until it is filtered, resized or sorted.
+        self._is_fit = False
 
     # --- for subclasses ------------------------------------------------------------------------------------
 
@@ -270,8 +272,13 @@ class ItemListScreen(ListScreen[T]):
         known = {self.key_of(item): item for item in items}
         self.see_marked(known, [key for key in self.lines.marks if key not in known])
 
+    def resized(self) -> None:
+        self._is_fit = False
+        super().resized()
+
     def _redraw(self) -> None:
         """Draw after a change of what is listed, from the top, and say what is needed for it."""
+        self._is_fit = False
         self.lines.to_top()
         self.show(self.snapshot)
         self.console.set_interests()

@@ -79,8 +79,6 @@ class QueuesScreen(QueueListScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        #: The list has the height of its rows, until it is filtered, sorted or resized.
-        self._is_fit = False
         #: Queues that hold dead letters.
         self._letters: set[str | None] = set()
 
@@ -138,14 +136,6 @@ class QueuesScreen(QueueListScreen):
         wanted = rows + self.lines.header_lines + 1
         alone = self.has_class("-short")
         self.lines.styles.height = "1fr" if alone else max(FACTS_HEIGHT, min(wanted, room - detail))
-
-    def resized(self) -> None:
-        self._is_fit = False
-        super().resized()
-
-    def _redraw(self) -> None:
-        self._is_fit = False
-        super()._redraw()
 
     def row_for(self, item: QueueLine, now_ms: int) -> Row:
         return replace(super().row_for(item, now_ms), ground=ground_of(item.queue, self._letters))
