@@ -46,7 +46,6 @@ EVERYWHERE = {
     "key": "the ordering key",
     "keys_per_call": "keys that one call looks at",
     "kind": "`completed` or `failed`",
-    "letter_id": "id of the letter in the dead letter queue",
     "limit": "how many at most",
     "message": "one line, 64 KiB at most",
     "model": "name of the model",

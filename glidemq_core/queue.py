@@ -904,29 +904,37 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         return [Job.of(letter) for letter in found]
 
     async def get_dead_letter_job(
-        self, letter_id: JobIdLike, *, exclude_data: bool = False
+        self, job_id: JobIdLike, *, exclude_data: bool = False
     ) -> Job[DataT, ResultT] | None:
-        """Read one dead letter of this queue by its own id; None if there is none."""
+        """Read one dead letter of this queue; None if there is none.
+
+        Args:
+            job_id: the letter's own id, not that of the job that failed.
+        """
         context, letters = await self._letters()
         if letters is None:
             return None
         found = await deadletters.get_dead_letter(
-            context, letters, id_in(letters.queue, letter_id), exclude_data=exclude_data
+            context, letters, id_in(letters.queue, job_id), exclude_data=exclude_data
         )
         return None if found is None else Job.of(found)
 
-    async def remove_dead_letter_job(self, letter_id: JobIdLike, *, actor: Actor | None = None) -> bool:
-        """Discard one dead letter of this queue; False if there is none. Raises JobStateError while it runs."""
+    async def remove_dead_letter_job(self, job_id: JobIdLike, *, actor: Actor | None = None) -> bool:
+        """Discard one dead letter of this queue; False if there is none. Raises JobStateError while it runs.
+
+        Args:
+            job_id: the letter's own id, not that of the job that failed.
+        """
         context, letters = await self._letters()
         if letters is None:
             return False
         return await deadletters.remove_dead_letter(
-            context, letters, id_in(letters.queue, letter_id), actor=actor
+            context, letters, id_in(letters.queue, job_id), actor=actor
         )
 
     async def replay_dead_letter_job(
         self,
-        letter_id: JobIdLike,
+        job_id: JobIdLike,
         *,
         data: DataT | Unset = UNSET,
         max_replays: int = deadletters.MAX_REPLAYS,
@@ -938,7 +946,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         and parent; else the letter's payload. Two calls for one letter make one job.
 
         Args:
-            letter_id: the letter's own id, not that of the job that failed.
+            job_id: the letter's own id, not that of the job that failed.
             data: payload in place of the one that failed.
             max_replays: how often one job may be put back.
         Raises: JobStateError beyond `max_replays`; DuplicateJobError if the queue does not add the job, the letter
@@ -947,18 +955,18 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
         context, letters = await self._letters()
         if letters is None:
             return None
-        job_id = await deadletters.replay_dead_letter(
+        new_id = await deadletters.replay_dead_letter(
             context,
             letters,
-            id_in(letters.queue, letter_id),
+            id_in(letters.queue, job_id),
             data=data,
             max_replays=max_replays,
             events=self._options.events,
             actor=actor,
         )
-        if job_id is None:
+        if new_id is None:
             return None
-        return Job.of(await read.get_job(context, job_id) or JobSnapshot(context, job_id, {}))
+        return Job.of(await read.get_job(context, new_id) or JobSnapshot(context, new_id, {}))
 
     async def replay_dead_letter_jobs(
         self, *, group: str | None = None, count: int = 0, actor: Actor | None = None

@@ -51,7 +51,7 @@ async def test_a_recorded_letter_is_read(connection: Connection) -> None:
     await replay(connection, "dead_letter")
     async with Queue("dead_letter", connection) as queue:
         [letter] = await queue.get_dead_letter_jobs()
-        found = await queue.get_dead_letter_job("1")
+        found = await queue.get_dead_letter_job(job_id="1")
 
     assert (letter.id, letter.name) == ("1", "a")
     assert letter.data == {
