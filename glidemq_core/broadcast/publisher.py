@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Unpack
 
+from ..errors import GlideMQError
 from ..jobs import add, admin
 from ..options.fields import Duration, instance_of, positive_ms, refuse
 from ..options.job import JobKeywords, JobOptions, RateLimit, job_options
 from ..options.worker import QueueKeywords, QueueOptions
 from ..producer import AddingQueue
 from ..server.connection import Connection
+from ..server.context import QueueContext
 from .counts import SubscriptionCounts, read_counts
+
+logger = logging.getLogger("glidemq.broadcast")
 
 
 class Broadcast(AddingQueue):
@@ -80,9 +85,16 @@ class Broadcast(AddingQueue):
         if job is None:
             return None
         if self._max_messages is not None or self._retain_ms is not None:
-            since = "" if self._retain_ms is None else context.now_ms() - self._retain_ms
-            await context.call("broadcast_trim", self._max_messages or 0, since)
+            await self._trim(context)
         return job.id
+
+    async def _trim(self, context: QueueContext) -> None:
+        """Let old messages go. The message is out: an error here must not make its publisher send it again."""
+        since = "" if self._retain_ms is None else context.now_ms() - self._retain_ms
+        try:
+            await context.call("broadcast_trim", self._max_messages or 0, since)
+        except GlideMQError as error:
+            logger.warning("old messages of broadcast '%s' stay for now: %s", self.name, error)
 
     async def pause(self) -> None:
         """Stop Python workers from starting messages; running ones go on. Node workers do not obey."""

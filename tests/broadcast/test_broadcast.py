@@ -26,7 +26,9 @@ from glidemq_core import (
     ServerUnavailableError,
     UnrecoverableError,
     Worker,
+    connect,
 )
+from glidemq_core.doctor.rights import rules
 from glidemq_core.server.context import QueueContext
 
 STREAM, JOB = "glide:{q}:stream", "glide:{q}:job:1"
@@ -93,6 +95,27 @@ async def test_a_known_subscription_goes_on_where_it_stood(connection: Connectio
     async with reader(connection, "s", seen.by("s"), start_from="$"):
         await eventually(lambda: len(seen.runs) == 2)
     assert seen.of("s") == ["one", "two"]
+
+
+async def test_a_message_is_out_though_old_ones_cannot_be_trimmed(
+    connection: Connection, server_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As for a user of the server who may only add: an error would make the publisher send it twice."""
+    first = ["ACL", "SETUSER", "adding", "on", ">pw", *rules("producer").split()]
+    await connection.command(*first)
+    try:
+        async with connect(server_url.replace("//", "//adding:pw@")) as limited:
+            broadcast = Broadcast("q", limited, max_messages=1)
+            assert [await broadcast.publish(name) for name in ("a", "b", "c")] == ["1", "2", "3"]
+    finally:
+        await connection.command("ACL", "DELUSER", "adding")
+    assert await connection.command("XLEN", STREAM) == 3
+    assert [record.name for record in caplog.records if "stay for now" in record.message] == [
+        "glidemq.broadcast"
+    ] * 3
+
+    assert await Broadcast("q", connection, max_messages=1).publish("d") == "4"
+    assert await connection.command("XLEN", STREAM) == 1
 
 
 async def test_workers_of_a_subscription_share_its_messages(connection: Connection) -> None:
