@@ -12,6 +12,7 @@ import pytest
 from kits.snippets import ROOT, blocks, dead_links, run_programs
 
 from glidemq_core import Connection
+from glidemq_core.server.functions import LIBRARY
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
@@ -46,3 +47,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_index_leads_to_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     assert [page.name for page in PAGES if f"]({page.name})" not in index and page.name != "README.md"] == []
+
+
+def test_pages_name_the_functions_of_this_release() -> None:
+    """All but the page about versions, which tells how former ones are removed."""
+    named = {
+        (page.name, found)
+        for page in PAGES
+        for found in re.findall(r"\bgmq\d+", page.read_text("utf-8"))
+        if page.name != "versions.md"
+    }
+    assert {found for _, found in named} == {LIBRARY}, named
