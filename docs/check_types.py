@@ -24,7 +24,11 @@ def main() -> int:
         together.mkdir()
         own = [*sorted((ROOT / "examples").glob("*.py")), ROOT / "docs" / "python_examples.py"]
         calls = [([*command, *map(str, own), str(together)], ROOT)]
-        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for page in (
+            ROOT / "README.md",
+            ROOT / "packaging" / "core" / "README.md",
+            *sorted((ROOT / "docs").glob("*.md")),
+        ):
             programs = blocks(page, "python")
             if sum(block.title is not None for block in programs) > 1:  # they may import one another
                 folder = Path(scratch, page.stem)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from kits.snippets import ROOT, blocks, environment, inline_commands
+from kits.snippets import ROOT, blocks, environment, inline_commands, run_programs
 
 from glidemq_console.cli import main
 from glidemq_console.cli.program import GLOBAL_PARAMETERS
@@ -106,3 +106,9 @@ def test_make_targets_exist() -> None:
     assert asked == ["demo", "test"]
     for target in asked:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+async def test_the_program_of_the_core_runs(connection: Connection, server_url: str, tmp_path: Path) -> None:
+    page = ROOT / "packaging" / "core" / "README.md"
+    [shown] = blocks(page, "output")
+    assert run_programs(blocks(page, "python"), server_url, tmp_path) == [shown.text]
