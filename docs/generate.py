@@ -103,7 +103,9 @@ def manual() -> str:
 
 
 def _name(argument: Any) -> str:
-    return str(argument.metavar or argument.name).upper()
+    from man_page import value_name
+
+    return value_name(argument)
 
 
 def _metavar(argument: Any) -> str:
@@ -116,12 +118,14 @@ def _help(parameter: Any) -> str:
 
 
 def _options(options: Iterable[Any]) -> Iterator[str]:
+    from man_page import value_name
+
     rows = []
     for option in options:
         names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len))
         if option.secondary_opts:
             names += ", " + ", ".join(f"`{name}`" for name in option.secondary_opts)
-        value = "" if option.is_flag else f" `{option.metavar or 'VALUE'}`"
+        value = "" if option.is_flag else f" `{value_name(option)}`"
         rows.append((names + value, _help(option) + _default(option)))
     yield from table(("Option", "Means"), rows)
 

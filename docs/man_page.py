@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,23 @@ def tagged(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
         yield from (".TP", term, words(meaning) or "\\&")
 
 
+def value_name(param: Any) -> str:
+    """Name what is given for a parameter: as its help does, or by the words among which it chooses."""
+    if param.metavar:
+        return str(param.metavar)
+    kind = param.type_descriptor.annotation
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return "|".join(kind)
+    return str(param.name).upper()
+
+
 def option_terms(options: Iterable[Any]) -> Iterator[tuple[str, str]]:
     """Yield each option with its help."""
     for option in options:
         names = ", ".join(
             f"\\fB{roff(name)}\\fR" for name in (*sorted(option.opts, key=len), *option.secondary_opts)
         )
-        value = "" if option.is_flag else f" \\fI{roff(option.metavar or 'VALUE')}\\fR"
+        value = "" if option.is_flag else f" \\fI{roff(value_name(option))}\\fR"
         yield names + value, str(option.help or "")
 
 
@@ -106,7 +117,7 @@ def man_page(group: Any, shared: Iterable[str], usage: Any) -> str:
         own = [p for p in command.params if p.name not in (*known, "help")]
         lines += [f".SS {roff(usage(name, command))}", words(command.help or "")]
         arguments = (p for p in own if p.param_type_name == "argument")
-        lines += tagged((f"\\fI{roff((p.metavar or p.name).upper())}\\fR", p.help or "") for p in arguments)
+        lines += tagged((f"\\fI{roff(value_name(p))}\\fR", p.help or "") for p in arguments)
         lines += tagged(option_terms(p for p in own if p.param_type_name == "option"))
         lines += [".PP", *examples((command.epilog or "").splitlines())]
     lines += [".SH EXIT STATUS", *tagged(EXIT_CODES)]

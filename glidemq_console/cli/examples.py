@@ -47,6 +47,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "approvals": (
         "glidemq approvals",
         "glidemq approvals inference --watch 2s",
+        "glidemq approvals --watch 2s --on-new ./tell.sh  # once a suspension, its review is JSON on stdin",
     ),
     "review": ("glidemq review inference:7",),
     "approve": (
@@ -81,7 +82,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "glidemq failures --where 'model:gpt* !error:timeout'",
     ),
     "dlq": (
-        "glidemq dlq letters",
+        "glidemq dlq inference",
         "glidemq dlq show letters:1",
         'glidemq dlq replay letters:1 --data \'{"prompt": "shorter"}\'',
         "glidemq dlq discard letters:2 --yes",
@@ -119,6 +120,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "usage": (
         "glidemq usage",
         "glidemq usage inference --since 24h --json",
+        "glidemq usage --by model --top 10  # where the money went",
     ),
     "metrics": (
         "glidemq metrics",

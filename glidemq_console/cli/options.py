@@ -20,6 +20,7 @@ def option(
 
 Queue = Annotated[str | None, Argument(metavar="QUEUE", help="The queue.")]
 Queues = Annotated[list[str] | None, Argument(metavar="QUEUE", help="Queues; none: all.")]
+SomeQueues = Annotated[list[str] | None, Argument(metavar="QUEUE", help="Queues, one at least.")]
 QueueOption = Annotated[list[str] | None, option("--queue -q", "NAME", "A queue, instead of the argument.")]
 JobQueue = Annotated[
     str | None, option("--queue -q", "NAME", "Queue of the job; JOB is then its id.", some_text)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from conftest import eventually
 
 from glidemq_console.cli import commands
 from glidemq_console.cli.examples import EXAMPLES
@@ -95,12 +96,11 @@ async def populate(connection: Connection, command: str) -> None:
     await inference.add("answer", job_id="9", delay=3_600_000)
     await inference.upsert_job_scheduler("nightly", pattern="0 3 * * *")
     if command == "dlq":
-        failing = Queue("failing", connection)
-        await failing.add("fail", {"prompt": "long"})
-        await failing.add("fail")
-        worker = Worker("failing", process, connection, dead_letter_queue="letters", log_errors=False)
+        for prompt in ("long", "longer"):
+            await inference.add("fail", {"prompt": prompt})
+        worker = Worker("inference", process, connection, dead_letter_queue="letters", log_errors=False)
         async with worker:
-            await worker.drain()
+            await eventually(lambda: _has_letters(connection))
     if command == "budget":
         async with FlowProducer(connection) as flows:
             await flows.add(FlowJob("root", "report"), budget=Budget(max_total_tokens=1_000))
@@ -127,6 +127,12 @@ def test_examples_do_what_they_say(run: Run, prepared: str, name: str) -> None:
             continue
         ran = run(*words)
         assert ran.code == 0, (line, ran)
+        if line.startswith("glidemq dlq inference"):
+            assert {"letters:1", "letters:2"} <= set(ran.out.split()), ran
+
+
+async def _has_letters(connection: Connection) -> bool:
+    return await Queue("letters", connection).count() == 2
 
 
 async def populate_again(connection: Connection) -> None:

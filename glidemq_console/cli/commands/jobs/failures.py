@@ -31,9 +31,9 @@ async def failures(
     names: options.Queues = None,
     queue: options.QueueOption = None,
     since: Annotated[
-        int,
+        int | None,
         typer.Option("--since", metavar="DUR", parser=positive_duration, help="How far back to look (1h)."),
-    ] = _HOUR_MS,
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Jobs read at most, the newest.")
     ] = _READ,
@@ -47,7 +47,7 @@ async def failures(
     """Show failed jobs by cause; `retry QUEUE --group KEY` runs one group again."""
     found, complete = await session.chosen_queues(options.merged(names, queue))
     read = await (await session.watch()).failures(
-        found, since=since, limit=limit, where=" ".join(where or ())
+        found, since=since or _HOUR_MS, limit=limit, where=" ".join(where or ())
     )
     out = session.out
     if session.json:

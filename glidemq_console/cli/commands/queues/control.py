@@ -22,7 +22,7 @@ Force = Annotated[bool, Option("--force", help="Also a queue that does not exist
 @command("pause")
 async def pause(
     session: Session,
-    names: options.Queues = None,
+    names: options.SomeQueues = None,
     queue: options.QueueOption = None,
     force: Force = False,
     by: options.By = None,
@@ -35,7 +35,7 @@ async def pause(
 @command("resume")
 async def resume(
     session: Session,
-    names: options.Queues = None,
+    names: options.SomeQueues = None,
     queue: options.QueueOption = None,
     force: Force = False,
     by: options.By = None,
