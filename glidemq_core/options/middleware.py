@@ -94,22 +94,22 @@ class Middleware:
         return nullcontext()
 
 
-#: Middleware of everything in this process, outermost.
-_everywhere: tuple[Middleware, ...] = ()
+#: Middleware of everything in this process, outermost. To be read through the module, as it changes.
+of_process: tuple[Middleware, ...] = ()
 
 
 def set_everywhere(middleware: tuple[Middleware, ...]) -> None:
     """Put middleware around all queues, producers, flows and workers of this process, in place of what was there."""
-    global _everywhere
-    _everywhere = middleware
+    global of_process
+    of_process = middleware
 
 
 def everywhere(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
     """Return the middleware of one object with that of the process around it, each kind once."""
-    if not _everywhere:
+    if not of_process:
         return given
     own = set(map(type, given))
-    return (*(one for one in _everywhere if type(one) not in own), *given)
+    return (*(one for one in of_process if type(one) not in own), *given)
 
 
 def middleware_for(method: str) -> Check[tuple[Middleware, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ...ai.suspension import suspend
 from ...errors import BudgetExceededError, GlideMQError, GroupRateLimitError, JobControl
 from ...job import Job
-from ...options.middleware import RunNext, everywhere
+from ...options import middleware as around
 from ...records.decoding import budget_of
 from ...server.context import QueueContext
 from ...server.retry import is_outage, is_server_trouble, retry_through_outage
@@ -55,8 +55,10 @@ class JobExecutor:
         options = context.options
         batch = options.batch
         self._batches = BatchProcessor(processor, batch, options.concurrency) if batch is not None else None
+        #: The processor is called in the event loop, for one job.
+        self._is_plain = not (self._in_thread or self._batches)
         #: Nothing of this worker stands between a run and its processor.
-        self._direct = not (self._in_thread or self._middleware or self._batches)
+        self._direct = self._is_plain and not self._middleware
         #: on_resume continuations of jobs suspended here.
         self._continuations: dict[str, _Continuation] = {}
 
@@ -74,7 +76,7 @@ class JobExecutor:
         error: BaseException | None = None
         result: Any = None
         try:
-            if self._direct and not (self._continuations or everywhere(())):
+            if self._direct and not (self._continuations or around.of_process):
                 run.called = True
                 result = await self._processor(run.job)
             else:
@@ -108,11 +110,15 @@ class JobExecutor:
 
     def _call(self, run: JobRun) -> Awaitable[Any]:
         """Call the processor through the middleware, outermost first. No coroutine but those of the application."""
+        # Every job takes this way: with a middleware that does nothing each further call would be felt.
         continuation = self._continuation_of(run) if self._continuations else None
-        call_next: RunNext = partial(self._process, run, continuation)
-        for middleware in reversed(everywhere(self._middleware)):
+        chain = around.everywhere(self._middleware) if around.of_process else self._middleware
+        call_next: around.RunNext = partial(self._process, run, continuation)
+        if not chain:
+            return call_next()
+        for middleware in chain[:0:-1]:
             call_next = partial(middleware.run, run.job, call_next)
-        return call_next()
+        return chain[0].run(run.job, call_next)
 
     def _continuation_of(self, run: JobRun) -> Callable[..., Any] | None:
         """Return what a suspended run of this worker left to be called in place of the processor."""
@@ -129,14 +135,14 @@ class JobExecutor:
         if run.called:
             raise GlideMQError("middleware called call_next() twice: a run calls its processor once")
         run.called = True
+        if self._is_plain and continuation is None:
+            answer: Awaitable[Any] = self._processor(run.job)
+            return answer
         if self._batches is not None:
             return self._batches.process(run)
         if continuation is not None:
             return self._continue(run.job, continuation)
-        if self._in_thread:
-            return run_in_thread(self._processor, run.job)
-        answer: Awaitable[Any] = self._processor(run.job)
-        return answer
+        return run_in_thread(self._processor, run.job)
 
     async def _continue(self, job: Job[Any, Any], continuation: Callable[..., Any]) -> Any:
         signals = job.signals
