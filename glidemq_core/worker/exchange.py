@@ -34,7 +34,7 @@ from .outbox import Outbox
 #: First and longest wait while a queue-wide limit on running jobs is reached, s.
 _FULL_WAITS = (0.02, 0.25)
 #: Longest wait while a queue-wide limit on starts is reached, s.
-_LONGEST_LOOK = 5.0
+_LONGEST_LOOK = 1.0
 #: Wait after a claim with a job that could not be started, and before results that could not be recorded are sent
 #: again, s.
 _FAILED_CLAIM_WAIT = 1.0
