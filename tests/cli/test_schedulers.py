@@ -128,8 +128,9 @@ def test_what_waits_and_what_is_late_is_shown(run: Run, server: str) -> None:
         ("set chat s --cron @daily", "not five"),
         (
             "set chat s --every 5s --start 2031-01-01T00:00:00Z --end 2030-01-01T00:00:00Z",
-            "end_date is before",
+            "--end is before --start",
         ),
+        ("set chat s --every 5s --end 2020-01-01", "no run is due before --end"),
     ],
 )
 def test_lines_that_cannot_mean_anything(run: Run, server: str, line: str, message: str) -> None:

@@ -117,18 +117,16 @@ async def scheduler(
     if action is Action.set:
         require(len(modes) == 1, "say when: one of --cron, --every and --after-complete")
         require(not (data == "-" and opts == "-"), "--data and --opts cannot both read standard input")
-        await source.upsert_job_scheduler(
-            name,
-            pattern=cron,
-            every=every,
-            repeat_after_complete=after_complete,
-            tz=tz,
-            start_date=start,
-            end_date=end,
-            limit=limit,
-            template=_template(job, data, opts),
-            actor=actor,
-        )
+        timing = {
+            "pattern": cron,
+            "every": every,
+            "repeat_after_complete": after_complete,
+            "tz": tz,
+            "start_date": start,
+            "end_date": end,
+            "limit": limit,
+        }
+        await _set(source, name, timing, template=_template(job, data, opts), actor=actor)
         return await _show_set(session, source, name)
     others = [value for value in (tz, start, end, limit, job, data, opts) if value is not None]
     require(not modes and not others, f"{action} takes no schedule and no job: leave out the other options")
@@ -137,6 +135,19 @@ async def scheduler(
     quoted = f"'{session.out.safe(name)}' of queue '{session.out.safe(source.name)}'"
     session.confirm(f"Remove scheduler {quoted}? Its jobs stay.", yes)
     return _show_removed(session, source.name, name, await source.remove_job_scheduler(name, actor=actor))
+
+
+async def _set(source: Queue[Any, Any], name: str, timing: dict[str, Any], **job: Any) -> None:
+    """Set a scheduler; what is refused is told by the names of the options."""
+    from glidemq_core.errors import InvalidOptionError
+
+    try:
+        await source.upsert_job_scheduler(name, **timing, **job)
+    except InvalidOptionError as error:
+        told = error.message.replace("start_date", "--start").replace("end_date", "--end")
+        raise InvalidOptionError(
+            told, option=error.option, value=error.value, allowed=error.allowed
+        ) from None
 
 
 def _template(job: str | None, data: str | None, opts: str | None) -> Any:
