@@ -45,7 +45,6 @@ from .screens.typed.command_line import CommandLine
 from .screens.typed.commands import parse
 from .screens.typed.palette import PaletteCommands
 from .text.ascii_fallback import ascii_filter
-from .text.format import plural
 from .text.safe import clean, short
 from .theme.files import variable_defaults
 
@@ -274,7 +273,7 @@ class ConsoleApp(ConfiguredApp):
     def set_interests(self) -> None:
         screen = self.console_screen
         if screen is not None and screen.is_up:
-            self.feed.set_interests(screen.interests())
+            self.feed.set_interests(replace(screen.interests(), deciding=self.outbox.servers))
 
     def go_to_trouble(self, kind: str | None = None) -> str | None:
         found = self.trouble_words.take(self.snapshot, self.now_ms())
@@ -292,14 +291,8 @@ class ConsoleApp(ConfiguredApp):
         self._navigation.go(name, target)
 
     def _arrived(self, left: str) -> None:
-        self._show_held(left)
+        self.show_held(left)
         self.set_interests()
-
-    def _show_held(self, left: str) -> None:
-        """Say on another screen what is still to be sent."""
-        held = len(self.outbox.pending)
-        if held and left == "approvals" != self.current_mode:
-            self.show_message(f"{plural(held, 'decision')} still held back; z takes back", "warning")
 
     @property
     def is_going(self) -> bool:

@@ -81,6 +81,10 @@ class Context:
         """Make one mutation as this console's user, on the selected queue unless another is given."""
         return await self.console.feed.change(queue or self.needed_queue, call)
 
+    def why_not_write(self, scope: str) -> str | None:
+        """Say why an action of a scope can change nothing now, or None."""
+        return self.snapshot.why_not_write()
+
     @property
     def shown_queue(self) -> str:
         """Name of the queue, safe to draw."""
@@ -182,7 +186,7 @@ class Action(Generic[C]):
     def unavailable(self, context: C) -> str | None:
         """Say why this cannot be done now: permission first, then what is not on screen, then its own precondition."""
         if self.danger is not Danger.NONE:
-            reason = context.snapshot.why_not_write() or context.page.why_not_drawn()
+            reason = context.why_not_write(self.scope) or context.page.why_not_drawn()
             if reason is not None:
                 return reason
         return self.why_not(context)

@@ -178,6 +178,12 @@ class Page(Protocol):
     def title_of(self, action_id: str) -> str | None:
         """Return the title that an action has here, where that depends on what is selected."""
 
+    def is_ready(self, snapshot: Snapshot) -> bool:
+        """Tell whether there is something to draw: an answer has come."""
+
+    def why_not_here(self) -> str | None:
+        """Say where what is selected is, when that is a server whose pages cannot be shown here."""
+
     def why_not_drawn(self) -> str | None:
         """Say why what is selected cannot be seen, and so cannot be changed."""
 

@@ -95,7 +95,7 @@ def _next(context: Context) -> str | None:
 
 def _cannot_say_why(context: Context) -> str | None:
     if context.job is None and context.queue is None:
-        return "nothing is selected"
+        return context.page.why_not_here() or "nothing is selected"
     return "it is gone" if context.job_state == "gone" else None
 
 

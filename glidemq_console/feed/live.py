@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from glidemq_core.errors import GlideMQError, PermissionDeniedError, ServerUnavailableError
 
+from ..model.decisions import server_of
 from ..model.snapshot import Interests, JobsQuery, LinkState, Snapshot
-from .protocol import Publish
+from .elsewhere import FarFeeds
+from .protocol import Publish, ServerFeed
 from .readers.job_pages import JobListReader, matching
 from .readers.queues import learn
-from .readers.table import readers
+from .readers.table import INBOX_READERS, readers
 from .reading import SESSION_ERRORS, Reading, words_of
 
 if TYPE_CHECKING:
@@ -40,11 +42,15 @@ MIN_ROUND_MS = 100
 class LiveFeed:
     """A `Feed` on a real server. Constructing it does no I/O and does not import the Valkey client."""
 
-    def __init__(self, config: ConsoleConfig) -> None:
+    def __init__(self, config: ConsoleConfig, *, inbox_only: bool = False) -> None:
+        """Make a feed; with `inbox_only` it reads what waits for a person and nothing else."""
         self._config = config
         self._reading = Reading(config)
         self._job_list = JobListReader()
-        self._readers = readers(self._job_list)
+        self._readers = INBOX_READERS if inbox_only else readers(self._job_list)
+        self._far = FarFeeds(
+            config, lambda other: LiveFeed(other, inbox_only=True), lambda: self._emit(self._reading.known)
+        )
         self._live = asyncio.Event()
         self._publish: Publish = lambda _snapshot: None
 
@@ -57,6 +63,7 @@ class LiveFeed:
         before, reading.wants = reading.wants, interests
         if before == interests:
             return
+        self._far.want(interests)
         if before.flows != interests.flows:
             reading.make_due("flows")
         if (before.streams, before.pick) != (interests.streams, interests.pick):
@@ -71,13 +78,27 @@ class LiveFeed:
             self._reading.set_config(self._config)
 
     def refresh_now(self) -> None:
+        self._read_again()
+        self._far.refresh_now()
+
+    def _read_again(self) -> None:
         self._reading.make_due()
         self._reading.wake.set()
+
+    def of(self, ref: JobRef) -> ServerFeed:
+        server = server_of(ref)
+        return self if server is None else self._far.of(server)
 
     # --- the connection ------------------------------------------------------------------------------------
 
     async def run(self, publish: Publish) -> None:
         self._publish = publish
+        try:
+            await self._run()
+        finally:
+            await self._far.close()
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             try:
@@ -130,7 +151,7 @@ class LiveFeed:
                 await self._reading.wake.wait()
 
     def _emit(self, known: Snapshot) -> None:
-        self._reading.known = replace(known, at_ms=self._reading.clock())
+        self._reading.known = replace(known, at_ms=self._reading.clock(), elsewhere=self._far.known)
         self._publish(self._reading.known)
 
     # --- reading -------------------------------------------------------------------------------------------
@@ -205,7 +226,7 @@ class LiveFeed:
             try:
                 return await call(target, Actor(by=self._config.user, via="console"))
             finally:
-                self.refresh_now()
+                self._read_again()
 
     async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
         async with self._reading.queue(ref.queue) as queue:

@@ -15,8 +15,24 @@ T = TypeVar("T")
 Publish = Callable[[Snapshot], None]
 
 
-class Feed(Protocol):
-    """What screens and actions may ask of the world."""
+class ServerFeed(Protocol):
+    """What may be asked of the jobs of one server."""
+
+    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
+        """Run one mutation on a queue as this console's user there; raises `GlideMQError`."""
+
+    async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
+        """Read what an approver must see, up to so many bytes of each part; without a limit, all of it."""
+
+    async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
+        """Read one job with up to `payload_limit` bytes of payload."""
+
+
+class Feed(ServerFeed, Protocol):
+    """What screens and actions may ask of the world: all of the server that is shown, little of the others."""
+
+    def of(self, ref: JobRef) -> ServerFeed:
+        """Return what asks the server that a job is on; raises `GlideMQError` when it is not read."""
 
     @property
     def latest(self) -> Snapshot:
@@ -34,17 +50,8 @@ class Feed(Protocol):
     def refresh_now(self) -> None:
         """Read (or reconnect) at once instead of at the next due time."""
 
-    async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
-        """Run one mutation on a queue as this console's user; raises `GlideMQError`."""
-
     def tokens(self, ref: JobRef, *, start: str = "0") -> AsyncIterator[Sequence[StreamChunk]]:
         """Follow a job's token stream, all that has come at a time; no gap or repeat at a lost connection."""
-
-    async def review(self, ref: JobRef, *, payload_limit: int | None = None) -> Approval:
-        """Read what an approver must see, up to so many bytes of each part; without a limit, all of it."""
-
-    async def job(self, ref: JobRef, *, payload_limit: int) -> JobDetail | None:
-        """Read one job with up to `payload_limit` bytes of payload."""
 
     async def why(self, queue: str, job_id: str | None = None) -> Why:
         """Read why a job is not running, or without one what holds the queue back."""

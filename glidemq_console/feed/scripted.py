@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from glidemq_core.options.job import Actor
     from glidemq_core.records import Approval, AuditEntry, JobDetail, JobRef, JobRow, StreamChunk, Why
 
-    from .protocol import Publish
+    from .protocol import Publish, ServerFeed
 
 T = TypeVar("T")
 
@@ -67,6 +67,9 @@ class ScriptedFeed:
     def refresh_now(self) -> None:
         self.refreshed += 1
         self._emit()
+
+    def of(self, ref: JobRef) -> ServerFeed:
+        return self
 
     async def change(self, queue: str, call: Callable[[Queue[Any, Any], Actor], Awaitable[T]]) -> T:
         from glidemq_core.options.job import Actor

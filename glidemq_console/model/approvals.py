@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ..text import format as fmt
+from .decisions import server_of
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -29,17 +30,22 @@ class Listed:
     #: What waits, whether it matches the filter or not.
     waiting: dict[JobRef, Approval] = field(default_factory=dict)
     filter: str = ""
+    #: What the server that is shown is called, where jobs of several are listed.
+    here: str = ""
 
     def take(self, inbox: Inbox, is_answered: Callable[[Approval], bool]) -> dict[JobRef, Approval]:
         waiting = {one.ref: one for one in inbox.items if not is_answered(one)}
         self.inbox, self.waiting = inbox, waiting
         words = self.filter.lower().split()
         self.items = {
-            ref: one
-            for ref, one in waiting.items()
-            if all(word in f"{one.queue} {one.name} {one.reason or ''} {one.id}".lower() for word in words)
+            ref: one for ref, one in waiting.items() if all(word in self._text_of(one) for word in words)
         }
         return waiting
+
+    def _text_of(self, one: Approval) -> str:
+        """What the filter looks in."""
+        here = self.here if server_of(one.ref) is None else ""
+        return f"{one.ref} {one.name} {one.reason or ''} {here}".lower()
 
     def holds(self, marked: Approval) -> bool:
         """Whether a job is still what it was when it was marked."""

@@ -70,8 +70,14 @@ def due_at(now_ms: int, undo_ms: int, shown: Approval) -> int:
     return due if deadline is None else max(now_ms, min(due, deadline - DEADLINE_MARGIN_MS))
 
 
+def server_of(ref: JobRef) -> str | None:
+    """Name of the profile on whose server a job is; None for the server that is shown."""
+    server: str | None = getattr(ref, "server", None)
+    return server
+
+
 def name_of(ref: JobRef) -> str:
-    """`queue:id`, safe to draw."""
+    """`queue:id`, with the server where that is another one, safe to draw."""
     return short(str(ref), 80)
 
 
@@ -111,15 +117,16 @@ def what_changed(before: Approval, after: Approval) -> list[str]:
 # --- what became of it -------------------------------------------------------------------------------------
 
 
-def outcome_words(decision: Decision, job: JobDetail | None, now_ms: int) -> tuple[str, str]:
+def outcome_words(ref: JobRef, decision: Decision, job: JobDetail | None, now_ms: int) -> tuple[str, str]:
     """Say what became of a decision, with the colour to say it in.
 
     Args:
+        ref: What it was made on.
         decision: The engine's answer.
         job: The job as it is now, for a decision that came too late; None when it is gone or could not be read.
         now_ms: Time of telling.
     """
-    name = short(f"{decision.queue}:{decision.id}", 80)
+    name = name_of(ref)
     if decision.ok:
         return f"{name} {DONE.get(decision.action, decision.action)}, resumed", "success"
     if decision.outcome == "changed":

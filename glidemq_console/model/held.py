@@ -12,6 +12,9 @@ def with_lists_of(held: Snapshot, live: Snapshot) -> Snapshot:
 
     The connection, rights and what is read of one thing alone are those of now.
     """
+    far = held.elsewhere
+    if far is not None and live.elsewhere is not None:
+        far = far.standing(live.elsewhere)
     same_jobs = held.jobs is not None and live.jobs is not None and held.jobs.query == live.jobs.query
     return replace(
         live,
@@ -23,6 +26,7 @@ def with_lists_of(held: Snapshot, live: Snapshot) -> Snapshot:
         complete=held.complete,
         jobs=held.jobs if same_jobs else live.jobs,
         inbox=held.inbox or live.inbox,
+        elsewhere=far or live.elsewhere,
         meters={**live.meters, **held.meters},
         flows=held.flows or live.flows,
         failures=held.failures or live.failures,

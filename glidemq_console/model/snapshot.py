@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .limits import QueueMeters
     from .lists.cost import SpendView
+    from .lists.elsewhere import Elsewhere
     from .lists.events import EventsView
     from .lists.failures import FailuresView, LettersView
     from .lists.schedules import SchedulesView
@@ -99,6 +100,10 @@ class Interests:
     inbox: bool = False
     #: Listed jobs that are on screen, the opened one first: those are looked at for changes.
     inbox_shown: tuple[JobRef, ...] = ()
+    #: Whether the jobs that wait on the servers of other profiles are listed too.
+    everywhere: bool = False
+    #: Those of these servers to which decisions are still to be sent: their connections stay.
+    deciding: frozenset[str] = frozenset()
     #: Whether the workers of the rows are shown.
     workers: bool = False
     #: Queues on screen in a list of all workers; None where there is no such list.
@@ -221,6 +226,8 @@ class Snapshot:
     jobs: JobList | None = None
     job: JobView | None = None
     inbox: Inbox | None = None
+    #: The servers of other profiles while their approvals are listed.
+    elsewhere: Elsewhere | None = None
     #: The followed jobs as they are; None for one that is gone.
     streams: Mapping[JobRef, JobRow | None] = field(default_factory=dict)
     #: Running jobs that stream and are not followed yet.

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..actions.keymap import Keymap, told
 from ..config.console import ConsoleConfig
 from ..config.file import ConfigError
 from ..feed.protocol import Feed
+from ..model.decisions import server_of
+from ..model.snapshot import Snapshot
 from ..screens.registry import ACTIONS
 from ..theme.files import load_themes, no_color, pick_theme, register_themes
 from .reloading import Reloading
 from .resilient_app import ResilientApp
+
+if TYPE_CHECKING:
+    from glidemq_core import JobRef
 
 
 class ConfiguredApp(ResilientApp):
     """An app that takes other settings at any time: by `:set`, or because the config file has changed."""
 
     feed: Feed
+    snapshot: Snapshot
 
     def __init__(self, config: ConsoleConfig) -> None:
         super().__init__(notify=config.notify, bell=config.bell, calm=config.calm, ansi_color=no_color())
@@ -83,6 +89,11 @@ class ConfiguredApp(ResilientApp):
             self.set_calm(config.calm)
         if config.theme != before.theme:
             self.theme = pick_theme(config.theme, self._themes)[0]
+
+    def undo_ms_of(self, ref: JobRef) -> int:
+        elsewhere = self.snapshot.elsewhere
+        far = elsewhere.server(server_of(ref)) if elsewhere is not None else None
+        return self.outbox.undo_ms if far is None else far.undo_ms
 
     # --- themes --------------------------------------------------------------------------------------------
 

@@ -10,11 +10,14 @@ from textual.worker import Worker, WorkerFailed, WorkerState, get_current_worker
 
 from ..actions.approvals.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
+from ..text.format import plural
 from .defects import DefectLog
 from .notifying_app import NotifyingApp
 
 #: Exit code of the console when a defect ended it.
 DEFECT_CODE: Final = 70
+#: Screens on which decisions are made.
+_DECIDING: Final = ("approvals", "inboxes")
 
 
 class ResilientApp(NotifyingApp):
@@ -41,6 +44,12 @@ class ResilientApp(NotifyingApp):
             and worker is not here
             for worker in self.workers
         )
+
+    def show_held(self, left: str) -> None:
+        """Say on another screen what is still to be sent; `left` is the one that was left."""
+        held = len(self.outbox.pending)
+        if held and left in _DECIDING and self.current_mode not in _DECIDING:
+            self.show_message(f"{plural(held, 'decision')} still held back; z takes back", "warning")
 
     def report_defect(self, error: BaseException, doing: str) -> None:
         self.show_message(self._defects.record(error, doing), "error")

@@ -164,6 +164,14 @@ class BlankScreen(Screen[None]):
         """Go to the thing after or before the one that is shown; return what to show."""
         return "nothing stands beside it"
 
+    def is_ready(self, snapshot: Snapshot) -> bool:
+        """Whether there is something to draw: an answer has come."""
+        return snapshot.has_data
+
+    def why_not_here(self) -> str | None:
+        """Where what is selected is, when that is a server whose pages cannot be shown here."""
+        return None
+
     def step_row(self, step: int) -> JobRef | None:
         """Move to another row of the list, for the page that lies over it; None when there is no more job."""
         return None

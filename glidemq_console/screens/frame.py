@@ -146,7 +146,7 @@ class ConsoleScreen(BlankScreen):
     def _show(self, snapshot: Snapshot) -> None:
         now, config = self.console.now_ms(), self.console.config
         self.set_class(snapshot.link.state in (LinkState.STALE, LinkState.LOST), "-old")
-        self.set_class(not snapshot.has_data, "-no-data")
+        self.set_class(not self.is_ready(snapshot), "-no-data")
         width = self.app.size.width
         left, right = frame_text.header(
             snapshot,
@@ -159,7 +159,7 @@ class ConsoleScreen(BlankScreen):
         )
         self.query_one("#header", StatusLine).show(left, right)
         self._show_tabs(snapshot, now)
-        if snapshot.has_data:
+        if self.is_ready(snapshot):
             self.draw(self.snapshot if self._held is not None else snapshot)
         else:
             self.query_one("#lost", PartsView).show(self._before_data(snapshot, now))
@@ -237,7 +237,7 @@ class ConsoleScreen(BlankScreen):
             left = first_keys(self.SCOPE, self.console.keymap)
         elif self.has_class("-low") and (way := self._way()):
             left = [dim(way)]
-        right: Parts = [*self.marked_parts(), *self.status(snapshot)] if snapshot.has_data else []
+        right: Parts = [*self.marked_parts(), *self.status(snapshot)] if self.is_ready(snapshot) else []
         if self._held is not None:
             still = f"held still {fmt.passed(max(0, now - self._held_at))}"
             right = [Styled(still, "warning"), hotkey("  ."), Styled(" goes on  ", "foreground"), *right]

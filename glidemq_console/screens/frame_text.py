@@ -65,7 +65,7 @@ def header(
     state += [dot(), link_words(snapshot.link, now_ms, rtt)]
     # How the connection stands is read before all else: the name is cut for it, the version left out.
     room = width - 3 - width_of([Styled("glidemq  "), *prod, *state, *right])
-    name = short(label or _address(snapshot.link.address), 60)
+    name = server_name(label, snapshot)
     left = [hotkey("glidemq"), Styled("  "), Styled(cell_fit(name, max(8, room)), "", "bold"), *prod]
     if snapshot.server is not None:
         mode = f" {snapshot.server.mode} {snapshot.server.nodes}" if snapshot.server.nodes > 1 else ""
@@ -82,6 +82,11 @@ def _header_right(user: str, now_ms: int, zone: tzinfo | None, width: int) -> li
         right += [dim(short(user, 30)), dot()]
     right += [dim(fmt.clock(now_ms, zone))]
     return [*right, Styled(" ")]
+
+
+def server_name(label: str | None, snapshot: Snapshot) -> str:
+    """What the server that is shown is called: its profile, else its address; safe to draw."""
+    return short(label or _address(snapshot.link.address), 60)
 
 
 def _address(url: str) -> str:
@@ -105,7 +110,7 @@ def key_entries(scope: str, context: Context) -> list[tuple[str, Parts]]:
     actions: Sequence[Action[Any]] = [*in_scope(scope), *in_scope(EVERYWHERE)]
     entries: list[tuple[str, Parts]] = []
     keymap = context.console.keymap
-    if not context.snapshot.has_data:
+    if not context.page.is_ready(context.snapshot):
         # Nothing to work on yet: what helps now, and nothing grey beside it.
         return [
             (name, [hotkey(keymap.texts(ACTIONS[name])[0]), Styled(f" {title}", "foreground")])

@@ -7,6 +7,7 @@ from typing import Any
 from textual.binding import Binding, BindingType
 
 from ..actions import everywhere
+from ..actions.approvals import inbox
 from ..actions.base import Action, on_screen
 from ..actions.keys import SCREEN_LETTERS, WHY
 from ..actions.lists import export
@@ -24,6 +25,7 @@ ACTIONS: dict[str, Action[Any]] = {
         *settings.ACTIONS,
         *export.ACTIONS,
         *profiles.ACTIONS,
+        *inbox.ACTIONS,
         *(action for spec in SCREENS for action in spec.actions),
         *(action for scope in _SAVING for action in on_screen(scope, (export.save_to_file,))),
         *(action for letter in WHY.where for action in on_screen(SCREEN_LETTERS[letter], (why,))),

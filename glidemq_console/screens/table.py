@@ -44,6 +44,7 @@ SCREENS = (
     ScreenSpec("9", "schedules", "schedules.screen", "SchedulesScreen", schedules.ACTIONS),
     ScreenSpec("0", "events", "events.screen", "EventsScreen", events.ACTIONS),
     ScreenSpec("dollar_sign", "cost", "cost.screen", "CostScreen", cost.ACTIONS),
+    ScreenSpec("", "inboxes", "approvals.everywhere", "EverywhereScreen", ()),
     ScreenSpec("", "letters", "failures.letters", "LettersScreen", letters.ACTIONS),
 )
 #: Pages that lie over a screen, made for one job: module and class.

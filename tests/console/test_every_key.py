@@ -22,6 +22,7 @@ from glidemq_console.screens.table import SCREENS
 from .fixed import FAILED, LIVE, NOW_MS, QUEUES, ROWS, config, script
 from .fixed_ai import FIRST, RUNNING, STREAMS, WAITING, inbox
 from .fixed_events import EVENTS
+from .fixed_everywhere import ELSEWHERE
 from .fixed_failures import FAILURES, LETTERS
 from .fixed_flows import LISTED, flows_script
 from .fixed_schedules import SCHEDULES
@@ -48,6 +49,11 @@ MOVING = (
     "G",
 )
 PRESSED = [key for meaning in keys.TABLE for key in meaning.keys if key not in LEAVING] + [*MOVING]
+#: Scopes of the actions of screens that are not called so.
+SCOPES = {"letters": "deadletters", "inboxes": "approvals"}
+#: Other servers to which nothing is sent while a test runs, and what waits there.
+FAR_SERVERS = replace(ELSEWHERE, servers=tuple(replace(one, undo_ms=600_000) for one in ELSEWHERE.servers))
+FAR = [one for server in ELSEWHERE.servers for one in server.items]
 #: Snapshot, and how many rows of each list there are; None for all.
 SITUATIONS: dict[str, tuple[Snapshot, int | None]] = {
     "empty": (replace(LIVE, queues=(), history={}), 0),
@@ -76,6 +82,8 @@ def _answer(base: Snapshot, most: int | None) -> Callable[[Interests], Snapshot]
             flows=flows.flows,
             flow=flows.flow,
             inbox=inbox(WAITING[:most]) if wants.inbox else None,
+            # Whoever may only read here may decide there.
+            elsewhere=FAR_SERVERS if wants.everywhere and base is LIVE else None,
             streams={ref: by_ref.get(ref) for ref in wants.streams},
             running=tuple(one for ref, one in by_ref.items() if ref not in wants.streams)
             if wants.pick
@@ -96,7 +104,7 @@ def _feed(base: Snapshot, most: int | None) -> ScriptedFeed:
         _answer(base, most),
         whys=defaultdict(lambda: WHY),
         chunks=STREAMS,
-        reviews={one.ref: one for one in WAITING},
+        reviews={one.ref: one for one in (*WAITING, *FAR)},
         cuts={FIRST.ref: FIRST},
     )
 
@@ -108,7 +116,8 @@ def _changes(feed: ScriptedFeed) -> list[tuple[str, str]]:
 
 def _keys_of(scope: str, *, with_all: bool) -> list[str]:
     """Keys that mean something there, or all."""
-    there = {key for one in ACTIONS.values() if one.scope in (scope, EVERYWHERE) for key in one.keys}
+    scopes = (SCOPES.get(scope, scope), EVERYWHERE)
+    there = {key for one in ACTIONS.values() if one.scope in scopes for key in one.keys}
     return [key for key in PRESSED if with_all or key in there]
 
 
@@ -123,14 +132,19 @@ async def _stand_on(pilot: Pilot[int], app: ConsoleApp, scope: str) -> bool:
         await pilot.press("escape")
         await _settled(pilot)
     tab = {"job": "jobs", "flow": "flows"}.get(scope, scope)
-    if app.console_screen is not None and scope == app.console_screen.SCOPE:
+    if _is_on(app, scope, tab):
         return True
     app.go(tab)
     await _settled(pilot)
     if scope != tab:
         await pilot.press("enter")
         await _settled(pilot)
-    return app.console_screen is not None and scope == app.console_screen.SCOPE
+    return _is_on(app, scope, tab)
+
+
+def _is_on(app: ConsoleApp, scope: str, tab: str) -> bool:
+    screen = app.console_screen
+    return screen is not None and SCOPES.get(scope, scope) == screen.SCOPE and tab == app.current_mode
 
 
 def _may_change(scope: str, key: str) -> bool:
@@ -138,7 +152,7 @@ def _may_change(scope: str, key: str) -> bool:
     return key in keys.UNDO.keys or any(
         key in action.keys and action.danger is not Danger.NONE and not action.opens_dialog
         for action in ACTIONS.values()
-        if action.scope in (scope, EVERYWHERE)
+        if action.scope in (SCOPES.get(scope, scope), EVERYWHERE)
     )
 
 

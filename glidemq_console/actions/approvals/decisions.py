@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from .. import keys, shared
-from ..base import Actions, Context, PageContext, on_screen
+from ..base import Actions, PageContext, on_screen
 from ..jobs import control as jobs
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class ApprovalsPage(shared.MarkingPage, Protocol):
     def why_not_approve(self) -> str | None: ...
 
     def why_not_change(self) -> str | None: ...
+
+    def why_not_send(self) -> str | None: ...
+
+    def why_nothing(self) -> str: ...
 
     async def decide(self, verb: Verb, shown: Approval) -> str | None: ...
 
@@ -55,11 +59,13 @@ class ApprovalContext(PageContext[ApprovalsPage]):
         assert self.shown is not None
         return self.shown
 
+    def why_not_write(self, scope: str) -> str | None:
+        # A decision goes to the server of its job, whatever server is shown.
+        return self.page.why_not_send() if scope == self.page.SCOPE else super().why_not_write(scope)
 
-def _needs_one(context: Context) -> str | None:
-    if context.job is not None:
-        return None
-    return "still reading" if context.snapshot.inbox is None else "nothing waits for you"
+
+def _needs_one(context: ApprovalContext) -> str | None:
+    return None if context.shown is not None else context.page.why_nothing()
 
 
 def _cannot_decide(verb: Verb) -> Callable[[ApprovalContext], str | None]:

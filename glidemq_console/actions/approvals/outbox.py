@@ -13,7 +13,7 @@ from textual.timer import Timer
 from glidemq_core.errors import CallTimeoutError, ClosedError, GlideMQError, ServerUnavailableError
 from glidemq_core.options.fields import UNSET, Unset
 
-from ...model.decisions import Batch, Pending, Verb, due_at, name_of, outcome_words
+from ...model.decisions import Batch, Pending, Verb, due_at, name_of, outcome_words, server_of
 
 if TYPE_CHECKING:
     from glidemq_core import Actor, JobRef, Queue
@@ -46,6 +46,9 @@ class Host(Protocol):
     @property
     def now_ms(self) -> Callable[[], int]: ...
 
+    def undo_ms_of(self, ref: JobRef) -> int:
+        """Return how long a decision on a job is held back, ms."""
+
     def set_timer(self, delay: float, callback: Callable[[], None]) -> Timer: ...
 
     def run_worker(
@@ -71,7 +74,7 @@ class DecisionOutbox:
         #: Marks of what has been answered for good: that suspension is over.
         self._answered: dict[tuple[JobRef, str], None] = {}
         #: Called with every answer, and with None when something was taken back.
-        self.listener: Callable[[Answer | None], None] = lambda _answer: None
+        self.listeners: list[Callable[[Answer | None], None]] = []
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -82,6 +85,15 @@ class DecisionOutbox:
     def unsent(self) -> tuple[Pending, ...]:
         """What has no answer yet."""
         return (*self._pending.values(), *self._sending.values())
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The servers of other profiles to which something is still to be sent."""
+        return frozenset(server for one in self.unsent if (server := server_of(one.ref)) is not None)
+
+    def _tell(self, answer: Answer | None) -> None:
+        for listener in self.listeners:
+            listener(answer)
 
     def of(self, ref: JobRef) -> Pending | None:
         """The decision on a job that is held back or on its way."""
@@ -109,7 +121,7 @@ class DecisionOutbox:
         chosen = [one for one in shown if self.of(one.ref) is None]
         batch, now = Batch(len(chosen)), self._host.now_ms()
         for one in chosen:
-            due = due_at(now, self.undo_ms, one)
+            due = due_at(now, self._host.undo_ms_of(one.ref), one)
             self._pending[one.ref] = Pending(
                 shown=one, verb=verb, due_ms=due, batch=batch, comment=comment, reason=reason, data=data
             )
@@ -136,7 +148,7 @@ class DecisionOutbox:
             pending.batch.size -= 1
         if taken:
             self._show_batch(taken[0].batch)
-            self.listener(None)
+            self._tell(None)
         return taken
 
     def give_up(self) -> None:
@@ -164,7 +176,7 @@ class DecisionOutbox:
             return None
         self._timers.pop(ref).stop()
         self._sending[ref] = pending
-        self.listener(None)
+        self._tell(None)
         try:
             answer = await self._ask(pending)
         except asyncio.CancelledError:
@@ -180,7 +192,7 @@ class DecisionOutbox:
         batch.messages.append((answer.words, answer.token))
         batch.sent += answer.decision is not None and answer.decision.ok
         self._show_batch(batch)
-        self.listener(answer)
+        self._tell(answer)
         return answer
 
     def _show_batch(self, batch: Batch) -> None:
@@ -198,7 +210,7 @@ class DecisionOutbox:
             return await _call(pending)(queue, actor)
 
         try:
-            decision = await self._host.feed.change(pending.ref.queue, decide)
+            decision = await self._host.feed.of(pending.ref).change(pending.ref.queue, decide)
         except GlideMQError as error:
             if begun and isinstance(error, _UNANSWERED):
                 said = f": no answer, it may have been sent; the list will tell: {error.message}"
@@ -208,13 +220,13 @@ class DecisionOutbox:
                 pending=pending, decision=None, words=f"{name_of(pending.ref)}{said}", token="error"
             )
         job = await self._look(pending.ref) if decision.outcome == "not_suspended" else None
-        words, token = outcome_words(decision, job, self._host.now_ms())
+        words, token = outcome_words(pending.ref, decision, job, self._host.now_ms())
         return Answer(pending=pending, decision=decision, words=words, token=token)
 
     async def _look(self, ref: JobRef) -> JobDetail | None:
         """The job as it is now, to say who was first; None when that cannot be known."""
         try:
-            return await self._host.feed.job(ref, payload_limit=0)
+            return await self._host.feed.of(ref).job(ref, payload_limit=0)
         except GlideMQError:
             return None
 

@@ -55,7 +55,7 @@ _OPEN: Actions[Context] = Actions()
 def needs_job(context: Context) -> str | None:
     """Say that no job is selected."""
     if context.job is None:
-        return "no job is selected"
+        return context.page.why_not_here() or "no job is selected"
     return "it is gone" if context.job_state == GONE else None
 
 

@@ -12,7 +12,8 @@ from ..base import Actions, Context, Unchanged, Words
 from ..perform import may_leave
 
 ACTIONS: Actions[Context] = Actions()
-_NO_FILE = "this console was started without a config file, so there are no profiles"
+#: Said where profiles are asked for and there is no config file.
+NO_FILE = "this console was started without a config file, so there are no profiles"
 
 
 def _names(context: Context) -> Sequence[str]:
@@ -27,7 +28,7 @@ async def _profile(context: Context) -> str:
     config, name = console.config, " ".join(context.words)
     source = config.source
     if source is None:
-        return Unchanged(_NO_FILE)
+        return Unchanged(NO_FILE)
     names = await asyncio.to_thread(source.profiles)
     listed = ", ".join(short(one, 40) for one in names) or "none"
     if not name:

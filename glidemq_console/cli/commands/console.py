@@ -32,7 +32,7 @@ def console(
             "--screen",
             "NAME",
             "First screen (the latest one): queues, jobs, streams, approvals, flows, limits, workers, failures, "
-            "schedules, events, cost or letters.",
+            "schedules, events, cost, inboxes (the approvals of all profiles) or letters.",
         ),
     ] = None,
     refresh: Annotated[

@@ -21,11 +21,16 @@ ROWS_WITH_INBOX = 10
 WORKERS_EVERY_MS = 1_000
 
 
+async def read_known(reading: Reading) -> None:
+    """Read which queues are known."""
+    if reading.is_due("known", KNOWN_EVERY_MS):
+        learn(reading, await reading.attempt(_known(reading)) or ())
+
+
 async def read_rows(reading: Reading) -> None:
     """Read which queues are known, then the rows that are wanted or whose turn it is."""
     rows, wants = reading.rows, reading.wants
-    if reading.is_due("known", KNOWN_EVERY_MS):
-        learn(reading, await reading.attempt(_known(reading)) or ())
+    await read_known(reading)
     if not reading.is_due("rows"):
         return
     # What is sought among running jobs shows in rows that are fresh, on screen or not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...model.decisions import server_of
 from ...model.snapshot import JobView
 from ..reading import Reader, Reading
 from .cost import read_cost
@@ -12,7 +13,7 @@ from .failures import read_failures, read_letters
 from .flow import FlowReader
 from .job_pages import JobListReader
 from .queue_detail import read_queue_detail
-from .queues import read_columns, read_rows
+from .queues import read_columns, read_known, read_rows
 from .schedules import read_schedules
 from .stream_finder import StreamFinder
 from .workers import WorkersReader
@@ -73,7 +74,8 @@ async def _read_job(reading: Reading) -> None:
 async def _read_inbox(reading: Reading) -> None:
     wants = reading.wants
     if wants.inbox and reading.is_due("inbox"):
-        inbox = await reading.attempt(reading.watch.approvals(shown=wants.inbox_shown))
+        shown = [ref for ref in wants.inbox_shown if server_of(ref) is None]
+        inbox = await reading.attempt(reading.watch.approvals(shown=shown))
         if inbox is not None:
             reading.known = replace(reading.known, inbox=inbox)
 
@@ -109,3 +111,7 @@ async def _read_flows(reading: Reading) -> None:
         flows = await reading.attempt(reading.watch.flows(limit=wants.flows, shown=wants.flows_shown))
         if flows is not None:
             reading.known = replace(reading.known, flows=flows)
+
+
+#: What is read of a server of which only the jobs that wait for a person are listed.
+INBOX_READERS: tuple[Reader, ...] = (_read_server, read_known, _read_inbox)

@@ -25,6 +25,9 @@ class ApprovalLine(NamedTuple):
     one: Approval
     pending: Pending | None
     is_sending: bool
+    #: Its server, where jobs of several are listed.
+    server: str = ""
+    is_prod: bool = False
 
 
 Of = Column[ApprovalLine]
@@ -40,6 +43,12 @@ def left(line: ApprovalLine, now: int) -> Cell:
 def job(line: ApprovalLine, _now: int) -> Cell:
     token = "" if line.pending is None else "dim"
     return [Styled(f"{short(line.one.queue)} ", token), dim(short(line.one.id))]
+
+
+def server(line: ApprovalLine, _now: int) -> Cell:
+    """The server; one on which nothing is to go wrong stands out."""
+    token = "dim" if line.pending is not None else "error" if line.is_prod else "foreground"
+    return Styled(line.server, token, "bold" if line.is_prod else "")
 
 
 def what(line: ApprovalLine, _now: int) -> Cell:
@@ -66,6 +75,8 @@ COLUMNS = (
     Of("waits", "WAITS", 7, waited, lambda line: line.one.suspended_at, rises=True, right=True, leaves=3),
     Of("cost", "COST", 7, cost, lambda line: spent(line) or 0.0, right=True, leaves=1),
 )
+#: The same where jobs of several servers are listed.
+COLUMNS_EVERYWHERE = (COLUMNS[0], Of("server", "SERVER", 10, server), *COLUMNS[1:])
 #: Columns that sort: what the head calls the order, and what is said of it.
 SORTS = {
     "in": ("deadline", "soonest deadline first"),

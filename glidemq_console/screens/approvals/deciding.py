@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 from ...actions.base import Unchanged
 from ...model.approvals import Listed, Opened, Seen
-from ...model.decisions import DONE, Pending, Verb, name_of
+from ...model.decisions import DONE, Pending, Verb, name_of, server_of
 from ...model.memory import Kept
+from ...model.snapshot import Snapshot
 from ...text import format as fmt
+from ...text.safe import short
 from ...widgets.dialogs.dialog import PromptDialog
+from ...widgets.lists.columns import Row
 from ...widgets.payload.payload_view import PayloadCard
+from ...widgets.styled import Parts
 from ..lists.list_screen import ListScreen
+from . import text as say
 from .card import Review
 from .columns import COLUMNS, SORTS, ApprovalLine
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.records import Approval
+    from glidemq_core.records import Approval, Inbox
 
 #: A list that moved by itself takes no decision for this long: the key was meant for another row.
 SETTLE_S = 0.3
@@ -46,6 +51,57 @@ class DecidingScreen(ListScreen[ApprovalLine]):
     @property
     def payload(self) -> PayloadCard:
         return self.review.payload
+
+    # --- whose jobs are listed: where they are those of several servers, see `everywhere` ---
+
+    @property
+    def scope_words(self) -> str:
+        """What is listed, for the head of the list."""
+        return "all queues"
+
+    @property
+    def is_old(self) -> bool:
+        """Whether everything that is listed is older than it should be."""
+        return self.has_class("-old")
+
+    def line_of(self, one: Approval) -> ApprovalLine:
+        outbox = self.console.outbox
+        return ApprovalLine(one, outbox.of(one.ref), outbox.is_sending(one.ref))
+
+    def notes(self, now: int) -> list[Row]:
+        """Rows above the jobs, each in the place of what could not be read."""
+        return []
+
+    def head_of(self, card: Approval, now: int) -> list[Parts]:
+        """The lines above everything on the card."""
+        return say.head(card, now, self.console.config.zone)
+
+    def inbox_of(self, snapshot: Snapshot) -> Inbox | None:
+        """What waits, None while it is being read."""
+        return snapshot.inbox
+
+    def lists(self, ref: JobRef) -> bool:
+        """Whether a job stands in the list as long as it waits."""
+        return server_of(ref) is None
+
+    def user_of(self, ref: JobRef | None) -> str:
+        """Who decides on a job."""
+        return self.console.config.user
+
+    def why_not_write_on(self, ref: JobRef) -> str | None:
+        """Why nothing can be decided on a job now, whoever wants it."""
+        return self.snapshot.why_not_write()
+
+    def why_not_send(self) -> str | None:
+        """Why nothing can be decided on any job that is marked, else on the one shown."""
+        shown = self.shown
+        refs = [*self._marked] or ([shown.ref] if shown is not None else [])
+        reasons = [self.why_not_write_on(ref) for ref in refs] or [self.snapshot.why_not_write()]
+        return None if None in reasons else reasons[0]
+
+    def why_nothing(self) -> str:
+        """Why no job is under the cursor."""
+        return "still reading" if self._listed.inbox is None else "nothing waits for you"
 
     # --- what is remembered ---
 
@@ -102,7 +158,7 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         """Why nothing can be decided on what is under the cursor."""
         shown = self.shown
         if shown is None:
-            return "still reading" if self._listed.inbox is None else "nothing waits for you"
+            return self.why_nothing()
         if monotonic() - self._moved_at < SETTLE_S:
             return "the list has just moved on; press again"
         if self.console.outbox.of(shown.ref) is not None:
@@ -194,10 +250,14 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         outbox = self.console.outbox
         chosen = [one for one in self._marked.values() if self._listed.holds(one)]
         changed = len(self._marked) - len(chosen)
+        # Those of several servers have rights of their own each.
+        refused = [reason for one in chosen if (reason := self.why_not_write_on(one.ref)) is not None]
+        chosen = [one for one in chosen if self.why_not_write_on(one.ref) is None]
         bound = [one for one in (self._bound(one, verb) for one in chosen) if one is not None]
         unseen = len(chosen) - len(bound)
         left_out = [f"{unseen} never shown whole: enter opens them"] if unseen else []
         left_out += [f"{changed} changed since you marked them"] if changed else []
+        left_out += [f"{len(refused)} left out: {short(refused[0], 200)}"] if refused else []
         if not bound:
             return Unchanged("; ".join(["nothing was decided", *left_out]))
         reason = await self._reason(verb, fmt.plural(len(bound), "job"))
@@ -206,7 +266,7 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         count = outbox.hold(bound, verb, reason=reason)
         decided = {one.ref for one in bound}
         # What could not be decided stays marked; the cursor is on the act, so that the key pressed again sends it.
-        left = {one.ref for one in chosen if one.ref not in decided}
+        left = {one.ref for one in self._marked.values() if self._listed.holds(one)} - decided
         self.mark_items({ref: line for ref, line in self._marked_items.items() if ref in left})
         self.lines.move_to_key(bound[0].ref)
         self.show(self.snapshot)

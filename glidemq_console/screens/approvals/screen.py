@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,7 @@ from glidemq_core.errors import GlideMQError
 from ...actions.approvals.decisions import ApprovalContext
 from ...actions.approvals.outbox import Answer
 from ...model.approvals import CARD_LIMIT, is_same
-from ...model.decisions import gone_words
+from ...model.decisions import gone_words, server_of
 from ...model.snapshot import Interests, Snapshot
 from ...text.safe import clean, short
 from ...widgets.lists.columns import sort_items
@@ -28,7 +28,7 @@ from ..page_screen import no_sibling
 from ..registry import bindings
 from . import text as say
 from .card import Review
-from .columns import COLUMNS, SORTS, ApprovalLine
+from .columns import COLUMNS, SORTS, ApprovalLine, Of
 from .deciding import DecidingScreen
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ApprovalsScreen(DecidingScreen):
     SCOPE = "approvals"
     TAB = "approvals"
     LIST, OPEN = "inbox-list", "approvals.open"
-    COLUMNS = COLUMNS
+    COLUMNS: ClassVar[Sequence[Of]] = COLUMNS
     # The card stands beside the list.
     BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     BINDINGS = bindings(SCOPE)
@@ -73,11 +73,11 @@ class ApprovalsScreen(DecidingScreen):
         yield StatusLine(id="inbox-head")
         yield Rule(id="inbox-rule")
         with Horizontal(id="inbox"):
-            yield RowList(COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
+            yield RowList(self.COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
             yield Review(id="review")
 
     def on_mount(self) -> None:
-        self.console.outbox.listener = self._answered
+        self.console.outbox.listeners.append(self._answered)
 
     # --- what the frame calls -------------------------------------------------------------------------------
 
@@ -111,8 +111,8 @@ class ApprovalsScreen(DecidingScreen):
         return super().title_of(action_id)
 
     def status(self, snapshot: Snapshot) -> Parts:
-        user = short(self.console.config.user, 40)
-        return [dim(f"acting as {user}")]
+        shown = self.shown
+        return [dim(f"acting as {short(self.user_of(shown.ref if shown is not None else None), 40)}")]
 
     def held_parts(self, now: int) -> Parts:
         told_on_card = self._is_card or self.has_class("-wide")
@@ -144,20 +144,21 @@ class ApprovalsScreen(DecidingScreen):
 
     def draw(self, snapshot: Snapshot) -> None:
         now = self.console.now_ms()
-        inbox = snapshot.inbox
+        inbox = self.inbox_of(snapshot)
         if inbox is None:
             self.lines.set_reading()
             self.set_class(True, "-none")
             return
         self._take(inbox)
-        column, outbox = self._sorted_by, self.console.outbox
-        waiting = sorted(self._listed.items.values(), key=lambda one: (one.queue, one.id))
-        shown = [ApprovalLine(one, outbox.of(one.ref), outbox.is_sending(one.ref)) for one in waiting]
-        self.listed = sort_items(shown, column, descending=not column.rises)
-        rows = [self.row_for(line, now) for line in self.listed]
+        column = self._sorted_by
+        waiting = sorted(
+            self._listed.items.values(), key=lambda one: (one.queue, one.id, server_of(one.ref) or "")
+        )
+        self.listed = sort_items(map(self.line_of, waiting), column, descending=not column.rises)
+        rows = [*self.notes(now), *(self.row_for(line, now) for line in self.listed)]
         lines = self.lines
         before = lines.cursor_key
-        lines.stale = self.has_class("-old")
+        lines.stale = self.is_old
         lines.set_sort(column.key, descending=not column.rises)
         lines.set_empty(
             [[], [dim("Nothing here matches the filter; esc clears it.")]]
@@ -178,24 +179,24 @@ class ApprovalsScreen(DecidingScreen):
         fresh, before = inbox is not self._listed.inbox, self._listed.items
         waiting = self._listed.take(inbox, self.console.outbox.is_answered)
         if fresh and inbox.total <= len(inbox.items):
-            self.see_marked({}, [ref for ref in self.lines.marks if ref not in waiting])
+            self.see_marked({}, [ref for ref in self._marked if ref not in waiting and self.lists(ref)])
             self._show_gone(waiting, before)
 
     def _show_gone(self, waiting: dict[JobRef, Approval], before: dict[JobRef, Approval]) -> None:
         outbox = self.console.outbox
         for pending in outbox.pending:
-            if pending.ref not in waiting:
+            if pending.ref not in waiting and self.lists(pending.ref):
                 # Somebody or the deadline was faster: the answer says who.
                 outbox.send_now(pending.ref)
         opened = self._opened.one
-        if opened is None or opened.ref in waiting or opened.ref not in before:
+        if opened is None or opened.ref in waiting or opened.ref not in before or not self.lists(opened.ref):
             return
         if not outbox.is_answered(opened) and outbox.of(opened.ref) is None:
             self.run_worker(self._show_decider(opened.ref), group="gone", exit_on_error=False)
 
     async def _show_decider(self, ref: JobRef) -> None:
         try:
-            job = await self.console.feed.job(ref, payload_limit=0)
+            job = await self.console.feed.of(ref).job(ref, payload_limit=0)
         except GlideMQError:
             return
         self.console.show_message(gone_words(ref, job, self.console.now_ms()), "warning")
@@ -205,7 +206,9 @@ class ApprovalsScreen(DecidingScreen):
         listed = list(self._listed.items.values())
         read = len(inbox.items) - hidden
         left = say.summary(listed, read, max(read, inbox.total - hidden), now)
-        shown = f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else "all queues"
+        shown = (
+            f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else self.scope_words
+        )
         right = [dim("sort "), Styled(SORTS[self._sorted_by.key][0]), Styled("  ")]
         right.append(Styled(shown, "focus" if self._listed.filter else "dim"))
         if not inbox.complete:
@@ -220,7 +223,7 @@ class ApprovalsScreen(DecidingScreen):
         card = current if self.has_changed else self.shown or current
         if self._card_is_visible and self._opened.lacks_card(card) and self._reads is None:
             self._read(card, CARD_LIMIT)
-        head, changed = say.head(card, now, self.console.config.zone), []
+        head, changed = self.head_of(card, now), []
         if self.has_changed and self._opened.one is not None:
             head.append(say.changed_words(self._opened.one, current))
             changed = say.changed_lines(self._opened.one, current)
@@ -240,7 +243,7 @@ class ApprovalsScreen(DecidingScreen):
         if shown is None:
             return
         pending = outbox.of(shown.ref)
-        blocked = self.snapshot.why_not_write()
+        blocked = self.why_not_write_on(shown.ref)
         note: Parts = []
         if pending is not None:
             note = say.held_words(pending, now, sending=outbox.is_sending(shown.ref))
@@ -266,7 +269,7 @@ class ApprovalsScreen(DecidingScreen):
 
     async def _read_more(self, one: Approval, limit: int | None) -> None:
         try:
-            whole = await self.console.feed.review(one.ref, payload_limit=limit)
+            whole = await self.console.feed.of(one.ref).review(one.ref, payload_limit=limit)
         except GlideMQError as error:
             self.show_message(error.message, token="warning")
             self.console.feed.refresh_now()
@@ -363,7 +366,9 @@ class ApprovalsScreen(DecidingScreen):
         return (self.payload.text, "payload") if self.payload.has_value else None
 
     def next_sibling(self, step: int) -> str | None:
-        return None if self.step_row(step) is not None else no_sibling(step)
+        before = self.lines.cursor_key
+        super().step_row(step)
+        return None if self.lines.cursor_key != before else no_sibling(step)
 
     def toggle_raw(self) -> str:
         return self.review.toggle_raw()

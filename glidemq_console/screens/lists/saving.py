@@ -79,7 +79,7 @@ async def payloads(refs: Sequence[JobRef], feed: Feed) -> dict[str, dict[str, An
 
 
 async def _payload(feed: Feed, ref: JobRef | None) -> dict[str, Any]:
-    job = await feed.job(ref, payload_limit=PAYLOAD_LIMIT) if ref is not None else None
+    job = await feed.of(ref).job(ref, payload_limit=PAYLOAD_LIMIT) if ref is not None else None
     if job is None:
         return {}
     return {

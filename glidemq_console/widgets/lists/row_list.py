@@ -219,12 +219,16 @@ class RowList(Headed, can_focus=True, inherit_bindings=False):
         """Put the cursor where its row went; if that is gone, on what now stands there."""
         key, old_index = self._cursor_key, self._cursor
         index = old_index
-        if key is not None and (self._touched or self._holds):
+        holds = self._holds and not isinstance(key, Heading)
+        if key is not None and (self._touched or holds):
             index = next((start + i for i, row in enumerate(rows) if row.key == key), old_index)
         elif isinstance(self._rows.key_at(index), Heading) and not self._touched:
-            # Reading begins with what stands under the first heading.
-            below = self._rows.key_at(index + 1)
-            index += below is not None and not isinstance(below, Heading)
+            # Reading begins with what stands under the first heading; where a row is followed, under all of them.
+            below = index + 1
+            while self._holds and isinstance(self._rows.key_at(below), Heading):
+                below += 1
+            key_below = self._rows.key_at(below)
+            index = below if key_below is not None and not isinstance(key_below, Heading) else index
         index = self._nearest(index)
         new_key = self._rows.key_at(index)
         if new_key is None and not whole and index == old_index:
