@@ -171,6 +171,37 @@ async def test_counters_begin_at_zero_and_go_on_from_minute_to_minute(
         assert await counted() == (4, 40, 2)
 
 
+async def test_a_queue_that_appears_later_is_counted_from_the_start(
+    connection: Connection, clock: list[int]
+) -> None:
+    """What ended in the minutes after the first reading counts, not what ended before it."""
+
+    async def process(job: Job) -> None:
+        await job.report_usage(total_tokens=10)
+
+    async with Queue[Any, Any]("old", connection) as old, Queue[Any, Any]("new", connection) as new:
+        await old.add("long ago")
+        await worked_off(old, process)
+        names: list[str] = []
+        async with Watch(connection, calls_per_s=5_000) as watch:
+            exporter = Exporter(watch, names)
+            await exporter.read()
+            clock[0] += MINUTE
+            for queue in (old, new):
+                await queue.add_bulk([NewJob("n"), NewJob("n")])
+                await worked_off(queue, process)
+            names += ["old", "new"]
+            for _ in range(2):
+                samples = parsed(await exporter.read())
+                assert of(samples, "jobs_completed_total", queue="old") == 2
+                assert of(samples, "tokens_total", queue="new") == 20
+            # One that was not listed for a while goes on, and counts nothing twice.
+            names.remove("new")
+            await exporter.read()
+            names.append("new")
+            assert of(parsed(await exporter.read()), "tokens_total", queue="new") in (0, 20)
+
+
 async def test_a_counter_never_falls_when_a_report_is_replaced(
     connection: Connection, clock: list[int]
 ) -> None:

@@ -97,15 +97,19 @@ class _Counted:
 
 
 class Counters:
-    """Counters that start at 0 when a queue is first read, and go on from one reading to the next.
+    """Counters that start at 0 with the first reading, and go on from one reading to the next.
 
     The wire has no lasting counters: sets of ended jobs shrink, minutes go after a day. Each reading adds what the
-    minutes have got since the one before; a day may lie between two.
+    minutes have got since the one before; a day may lie between two. Of a queue that appears later the latest minutes
+    count, but for those before the first reading.
     """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._counted: dict[str, _Counted] = {}
+        #: The minute of the first reading; queues that were read before.
+        self._since: int | None = None
+        self._seen: set[str] = set()
 
     async def read(self, names: Sequence[str]) -> dict[str, tuple[Tally, str | None]]:
         """Return the counters of queues and the unit of their costs."""
@@ -114,7 +118,7 @@ class Counters:
         for (name, _), found in zip(wanted, await read_minutes(self._reader, wanted), strict=True):
             counted = self._counted.get(name)
             if counted is None:
-                counted = self._counted[name] = _Counted(minutes=found.minutes)
+                counted = self._counted[name] = _Counted(minutes=self._before(name, found.minutes))
             for minute, tally in found.minutes.items():
                 counted.sum.add(tally)
                 counted.sum.add(counted.minutes.get(minute, Tally()), -1)
@@ -122,7 +126,16 @@ class Counters:
             counted.minutes = found.minutes
             counted.cost_unit = found.cost_unit or counted.cost_unit
         self._counted = {name: self._counted[name] for name in names}
+        self._since = current if self._since is None else self._since
+        self._seen.update(names)
         return {name: (counted.shown, counted.cost_unit) for name, counted in self._counted.items()}
+
+    def _before(self, name: str, minutes: dict[int, Tally]) -> dict[int, Tally]:
+        """Of a queue that is new here, what is not to be counted."""
+        since = self._since
+        if since is None or name in self._seen:
+            return minutes
+        return {minute: tally for minute, tally in minutes.items() if minute <= since}
 
     def _minutes(self, name: str, current: int) -> list[int]:
         """Minutes to read: the running one, those that may still change, and all since the last reading."""
