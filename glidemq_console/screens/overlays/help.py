@@ -37,9 +37,10 @@ def help_columns(scope: str, context: Context, sought: str = "") -> tuple[list[P
     keymap = context.console.keymap
     taken = {key for action in here for key in keymap.keys(action)}
     left = _section("this screen", _actions(here, context), sought)
-    tabs = [spec for spec in SCREENS if spec.key not in taken]
+    tabs = [spec for spec in SCREENS if spec.key.isdigit() and spec.key not in taken]
     to_tabs = [(f"{tabs[0].key}-{tabs[-1].key}", "Go to " + ", ".join(spec.name for spec in tabs) + ".")]
-    all_over = [action for action in in_scope(EVERYWHERE) if not action.id.startswith("go.")]
+    told = {f"go.{spec.name}" for spec in tabs}
+    all_over = [action for action in in_scope(EVERYWHERE) if action.id not in told]
     right = [
         *_section("everywhere", [*_plain(to_tabs), *_actions(all_over, context, taken)], sought),
         *_section("moving", _plain(MOVES), sought),
