@@ -13,7 +13,7 @@ from . import keys, shared
 from .base import Action, Actions, Context, P_co, PageContext, Question, Unchanged, Words, on_screen
 from .bulk import one_at_a_time
 from .jobs import control as jobs
-from .jobs import timing
+from .jobs import many, timing
 from .protocols import Page
 
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ async def _retry(context: FlowListContext) -> str:
     """Let the selected failed job run again, or the failed child that keeps the selected parent."""
     job = _failed_job(context)
     assert job is not None
-    await context.change(lambda queue, actor: queue.retry_job(job.id, actor=actor), job.queue)
-    return f"{_named(context, job)} waits again"
+    shown = replace(context, job=job, job_state="failed")
+    return await many.act_on_one(shown, "retry", "waits again", name=_named(context, job))
 
 
 def _cannot_release(context: FlowListContext) -> str | None:

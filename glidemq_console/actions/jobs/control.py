@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ...text.safe import clean
 from .. import keys, shared
-from ..base import Action, Actions, Context, PageContext, Question, Unchanged, Words, on_screen
+from ..base import Action, Actions, Context, PageContext, Question, Words, on_screen
 from ..protocols import Page
 from ..queues.control import QUEUE
 from . import many
@@ -107,9 +107,7 @@ async def _retry(context: Context) -> str:
     """Let the marked failed jobs, else the selected one, run again."""
     if many.marked_jobs(context):
         return await many.act_on(context, "retry")
-    job = context.needed_job
-    await context.change(lambda queue, actor: queue.retry_job(job.id, actor=actor))
-    return f"{context.shown_job} waits again"
+    return await many.act_on_one(context, "retry", "waits again")
 
 
 def _ask_promote(context: Context) -> Question:
@@ -127,9 +125,7 @@ async def promote(context: Context) -> str:
     """Let the marked delayed jobs, else the selected one, start now."""
     if many.marked_jobs(context):
         return await many.act_on(context, "promote")
-    job = context.needed_job
-    await context.change(lambda queue, actor: queue.promote_job(job.id, actor=actor))
-    return f"{context.shown_job} promoted: it may start now"
+    return await many.act_on_one(context, "promote", "promoted: it may start now")
 
 
 def _cannot_remove(context: Context) -> str | None:
@@ -157,9 +153,7 @@ async def remove(context: Context) -> str:
     """Remove the marked jobs, else the selected one, with everything they hold."""
     if many.marked_jobs(context):
         return await many.act_on(context, "remove")
-    job, force = context.needed_job, context.job_state == "active"
-    gone = await context.change(lambda queue, actor: queue.remove_job(job.id, force=force, actor=actor))
-    return f"{context.shown_job} removed" if gone else Unchanged(f"{context.shown_job} was gone already")
+    return await many.act_on_one(context, "remove", "removed")
 
 
 @LINKS("tokens", keys.TOKENS, why_not=needs_job, footer=50)

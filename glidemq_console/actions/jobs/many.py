@@ -1,4 +1,4 @@
-"""What can be done with all jobs that are marked."""
+"""What can be done with the jobs that are marked, or with the selected one, as they were shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...text.format import plural
-from ..base import Context, Question
+from ...text.safe import short
+from ..base import Context, Question, Unchanged
 from ..bulk import in_parts, touched
 
 if TYPE_CHECKING:
@@ -85,3 +86,45 @@ async def act_on(context: Context, act: Act) -> str:
         context, rows, change, {DONE[act]}, queue_of=lambda row: row.queue, doing=f"{act} in parts"
     )
     return tally.message("job", DONE[act])
+
+
+async def act_on_one(context: Context, act: Act, done: str, *, name: str | None = None) -> str:
+    """Do it with the selected job in the state that was shown, else say what it is now.
+
+    Args:
+        done: What is said of the job when it was done.
+        name: What the job is called in that, safe to draw.
+    """
+    name = name or context.shown_job
+    job, shown_state = context.needed_job, context.job_state
+
+    async def change(queue: Queue[Any, Any], actor: Actor) -> str:
+        from glidemq_core.jobs.bulk.shown import Shown, act_on_shown
+
+        if shown_state is None:
+            # A job that was named in a command and is not listed.
+            return await _act_unseen(queue, act, job.id, actor)
+        shown = [Shown(job.id, shown_state)]
+        return (await act_on_shown(await queue.context(), act, shown, actor=actor))[0]
+
+    outcome = await context.change(change, job.queue)
+    if outcome == DONE[act]:
+        return f"{name} {done}"
+    if outcome == "refused":
+        return Unchanged(f"{name} skipped: a record of it is something else (see glidemq doctor)")
+    now = await context.console.feed.job(job, payload_limit=0)
+    if now is None:
+        return Unchanged(f"{name} was gone already")
+    what = f"it is now {short(now.state, 30)}" if now.state != shown_state else "it changed meanwhile"
+    return Unchanged(f"{name} skipped: {what}")
+
+
+async def _act_unseen(queue: Queue[Any, Any], act: Act, job_id: str, actor: Actor) -> str:
+    """Do it with a job of which nothing was shown; the engine refuses what its state does not allow."""
+    if act == "retry":
+        await queue.retry_job(job_id, actor=actor)
+    elif act == "promote":
+        await queue.promote_job(job_id, actor=actor)
+    elif not await queue.remove_job(job_id, actor=actor):
+        return "not_found"
+    return DONE[act]
