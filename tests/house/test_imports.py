@@ -40,6 +40,19 @@ def test_queues_and_workers_load_no_optional_package() -> None:
     }
 
 
+def test_queues_and_workers_load_nothing_of_what_a_console_reads() -> None:
+    """A queue shares with it how limits are read; the rest would make every program start later."""
+    names = "print(*(name for name in sys.modules if name.startswith('glidemq_core.watch.')))"
+    code = f"import sys; from glidemq_core import Queue, Worker; {names}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert {name.removeprefix("glidemq_core.watch.") for name in run.stdout.split()} <= {
+        "discovery",
+        "limits",
+        "snapshot",
+    }
+
+
 def test_the_engine_loads_its_driver_only_to_connect() -> None:
     assert "glide" not in loaded("import glidemq_core, glidemq_core.server.connection")
 
