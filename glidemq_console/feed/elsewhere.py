@@ -159,8 +159,14 @@ class _Reader:
         self._changed = changed
         self._placing: Placing = Placing(name)
         self.feed = feed
+        known = feed.latest
         self.server = FarServer(
-            name=name, user=config.user, undo_ms=config.undo_ms, is_prod=config.is_prod, known=feed.latest
+            name=name,
+            user=config.user,
+            undo_ms=config.undo_ms,
+            is_prod=config.is_prod,
+            known=known,
+            items=self._placing.all(known.inbox.items) if known.inbox is not None else (),
         )
         self.want(Interests(everywhere=True))
         self.task: asyncio.Task[None] = asyncio.create_task(self._run())
