@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -16,6 +17,8 @@ from pathlib import Path
 #: What a terminal is asked, and what it answers: where its cursor is, whether it can hold back a frame.
 ANSWERS = {b"\x1b[6n": b"\x1b[1;1R", b"\x1b[?2026$p": b"\x1b[?2026;2$y"}
 _LONGEST = max(map(len, ANSWERS))
+#: What is no text in what comes out.
+_SEQUENCE = re.compile(r"\x1b\[[0-9;?<>=$]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\n\x07]")
 #: A slow link carries at least so many bytes at a time.
 _SIP = 256
 
@@ -53,6 +56,14 @@ class PseudoTerminal:
             if wanted in seen:
                 return time.monotonic()
         return None
+
+    def redrawn(self, seconds: float) -> str:
+        """Have the whole screen drawn again; return the text that comes out for a while."""
+        self.press("\x0c")
+        pieces, deadline = [], time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            pieces.append(self._read(left))
+        return _SEQUENCE.sub("", b"".join(pieces).decode(errors="replace"))
 
     def drain(self, seconds: float) -> None:
         """Read and forget what comes out for a while."""
