@@ -130,9 +130,12 @@ def _parts(items: Sequence[T], queue_of: Callable[[T], str]) -> Iterable[tuple[s
             yield name, members[start : start + PART]
 
 
-def one_at_a_time(context: Context) -> str | None:
-    """Say that an act takes one thing, where several are marked; None when none is."""
-    return "it takes one at a time; esc clears the marks" if context.marked else None
+def one_at_a_time(context: Context, what: str) -> str | None:
+    """Say that an act takes one thing of a kind, where some are marked; None when none is."""
+    if not context.marked:
+        return None
+    count = len(context.marked)
+    return f"it takes one {what} at a time, {count:,} {'is' if count == 1 else 'are'} marked; esc clears the marks"
 
 
 def touched(names: Sequence[str], kinds: Iterable[str] = (), left_out: str = "") -> str:

@@ -95,7 +95,7 @@ def _open_job(context: FlowListContext) -> None:
 
 def _cannot_top_up(context: FlowListContext) -> str | None:
     flow = context.flow
-    if (reason := one_at_a_time(context)) is not None:
+    if (reason := one_at_a_time(context, "flow")) is not None:
         return reason
     if flow is None:
         return "no flow is selected"

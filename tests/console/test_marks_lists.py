@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from conftest import eventually
 
+from glidemq_console.screens.flows.list import FlowsScreen
 from glidemq_console.screens.limits.screen import LimitsScreen
 from glidemq_console.widgets.dialogs.form import FormDialog
-from glidemq_core import Queue
+from glidemq_core import Budget, FlowJob, FlowProducer, Queue
 from glidemq_core.server.connection import Connection
 
-from .pilot_kit import console, shows_queue, told
+from .pilot_kit import console, fail_one, shows_queue, told
 from .test_failures_screen import fail, on_failures, on_letters
 from .test_marks import asked
 from .test_schedules_screen import DIGEST, on_schedules
@@ -106,10 +107,36 @@ async def test_caps_of_marked_queues_are_set_and_given_back(connection: Connecti
 async def test_what_takes_one_thing_says_so_while_several_are_marked(
     connection: Connection, server_url: str
 ) -> None:
-    queue = Queue[object, object]("a", connection)
-    await queue.add("x", {})
+    queues = [Queue[object, object](name, connection) for name in ("a", "b")]
+    for queue in queues:
+        await queue.add("x", {})
+        await fail_one(queue)
     async with console(server_url) as pilot:
-        await shows_queue(pilot, "a")
-        await pilot.press("space", "D")
-        await eventually(told(pilot, "drain: it takes one at a time; esc clears the marks"))
-        assert (await queue.get_job_counts()).waiting == 1
+        await shows_queue(pilot, "b")
+        for key, title, words in (
+            ("space", "", ""),
+            ("D", "drain", "1 is marked"),
+            ("asterisk", "", ""),
+            ("C", "clean completed", "2 are marked"),
+            ("F", "clean failed", "2 are marked"),
+        ):
+            await pilot.press(key)
+            if title:
+                wanted = f"{title}: it takes one queue at a time, {words}; esc clears the marks"
+                await eventually(told(pilot, wanted))
+        for queue in queues:
+            counts = await queue.get_job_counts()
+            assert (counts.waiting, counts.failed) == (1, 1)
+
+
+async def test_one_budget_is_topped_up_at_a_time(connection: Connection, server_url: str) -> None:
+    async with FlowProducer(connection) as producer:
+        for name in ("first", "second"):
+            await producer.add(FlowJob(name, "ai", {}), budget=Budget(max_total_tokens=10))
+    async with console(server_url, screen="flows") as pilot:
+        await eventually(lambda: isinstance(s := pilot.app.screen, FlowsScreen) and len(s.listed) == 2)
+        await pilot.pause()
+        await pilot.press("asterisk", "T")
+        await eventually(
+            told(pilot, "top up: it takes one flow at a time, 2 are marked; esc clears the marks")
+        )

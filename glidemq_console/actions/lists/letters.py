@@ -56,7 +56,7 @@ _LIST: Actions[LettersContext] = Actions("deadletters")
 
 
 def _needs_single(context: LettersContext) -> str | None:
-    return one_at_a_time(context) or _needs_letter(context)
+    return one_at_a_time(context, "letter") or _needs_letter(context)
 
 
 def _needs_letters(context: LettersContext) -> str | None:

@@ -67,7 +67,7 @@ def _open(context: SchedulesContext) -> None:
 
 
 def _needs_single(context: SchedulesContext) -> str | None:
-    return one_at_a_time(context) or _needs_one(context)
+    return one_at_a_time(context, "schedule") or _needs_one(context)
 
 
 def _marked(context: SchedulesContext) -> tuple[Scheduler, ...]:

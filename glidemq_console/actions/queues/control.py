@@ -255,7 +255,7 @@ def _detail(context: QueuesContext) -> None:
 
 def _cannot_drain(context: Context) -> str | None:
     row = selected_queue(context)
-    if (reason := one_at_a_time(context)) is not None:
+    if (reason := one_at_a_time(context, "queue")) is not None:
         return reason
     if row is None:
         return "no queue is selected"
@@ -320,7 +320,7 @@ def _clean_action(state: Literal["completed", "failed"], meaning: keys.Meaning) 
         meanings=(meaning,),
         scope="queues",
         danger=Danger.TYPED,
-        why_not=lambda context: one_at_a_time(context) or has_some(context),
+        why_not=lambda context: one_at_a_time(context, "queue") or has_some(context),
         ask=ask,
         run=run,
         command=f"clean-{state}",
