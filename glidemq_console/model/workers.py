@@ -25,6 +25,8 @@ class QueueWorkers:
     stalled: tuple[JobRow, ...] = ()
     #: Every key has been searched for workers that nothing lists.
     complete: bool = True
+    #: From when on one of them takes stalled jobs over, epoch ms; None where that is not known.
+    takeover_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,8 @@ class WorkerRow:
     served_by: int = 0
     #: Whether every worker of the queue has been found.
     complete: bool = True
+    #: From when on stalled jobs are taken over, epoch ms.
+    takeover_ms: int | None = None
     #: The row of the queue, if it was read.
     of: QueueSnapshot | None = field(default=None, repr=False)
 
@@ -99,7 +103,8 @@ def worker_rows(queues: Iterable[QueueSnapshot], serving: Mapping[str, QueueWork
 def _rows_of(queue: QueueSnapshot, known: QueueWorkers, *, needs_worker: bool) -> Iterable[WorkerRow]:
     left = {job.id: job for job in known.stalled}
     about: dict[str, Any] = {
-        "queue": queue.name, "served_by": len(known.workers), "complete": known.complete, "of": queue
+        "queue": queue.name, "served_by": len(known.workers), "complete": known.complete, "of": queue,
+        "takeover_ms": known.takeover_ms,
     }  # fmt: skip
     for worker in known.workers:
         mine = tuple(left.pop(job.id) for job in worker.jobs or () if job.id in left)

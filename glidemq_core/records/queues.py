@@ -165,6 +165,8 @@ class WorkerList:
     stalled: tuple[JobRow, ...]
     complete: bool
     at: datetime
+    #: By queue, from when on a Python worker takes stalled jobs over; a queue of which that is not known is missing.
+    takeovers: Mapping[str, datetime] = field(default_factory=dict, metadata={"json": False})
 
 
 @answer

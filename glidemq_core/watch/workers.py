@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from glidemq_core.reading.reader import Reader
 from glidemq_core.reading.running import find_overdue, group_facts, longest_running
 from glidemq_core.reading.workers import WorkerFinder
 from glidemq_core.records import JobRow, WorkerInfo, WorkerList
+from glidemq_core.wire.replies import failed, integer
 
 from .jobs.rows import job_rows
 
@@ -26,6 +28,15 @@ _MANY = 5
 _FRESH_S = 15.0
 
 
+class _Served(NamedTuple):
+    """Who serves one queue."""
+
+    workers: list[WorkerInfo]
+    stalled: Sequence[JobRow] = ()
+    #: When the next sweep for stalled jobs may begin.
+    takeover: datetime | None = None
+
+
 class WorkersReader:
     """Reads the workers of queues, and remembers how many there were."""
 
@@ -40,13 +51,16 @@ class WorkersReader:
             await self._walk(names)
         found = await asyncio.gather(*(self._read(name, brief) for name in names))
         at = self._reader.now()
-        self._counts |= {name: (at, len(workers)) for name, (workers, _) in zip(names, found, strict=True)}
-        workers = [worker for listed, _ in found for worker in listed]
+        self._counts |= {name: (at, len(one.workers)) for name, one in zip(names, found, strict=True)}
+        workers = [worker for one in found for worker in one.workers]
         return WorkerList(
             workers=tuple(sorted(workers, key=lambda worker: (worker.started_at, worker.queue, worker.id))),
-            stalled=tuple(row for _, stalled in found for row in stalled),
+            stalled=tuple(row for one in found for row in one.stalled),
             complete=all(self._finder.is_complete(name) for name in names),
             at=at,
+            takeovers={
+                name: one.takeover for name, one in zip(names, found, strict=True) if one.takeover is not None
+            },
         )
 
     def count(self, name: str) -> int | None:
@@ -62,11 +76,18 @@ class WorkersReader:
         for queue in unknown[:_MANY]:
             await self._finder.walk(queue, _STEPS)
 
-    async def _read(self, queue: str, brief: bool) -> tuple[list[WorkerInfo], list[JobRow]]:
+    async def _read(self, queue: str, brief: bool) -> _Served:
         workers, groups = await self._finder.read(queue)
         if brief:
-            return workers, []
+            return _Served(workers)
         ids = await longest_running(self._reader, queue, group_facts(groups)[1], _ACTIVE)
         overdue = await find_overdue(self._reader, queue, ids)
-        rows = await job_rows(self._reader, queue, overdue)
-        return workers, [row for row in rows if row is not None]
+        if not overdue:
+            return _Served(workers)
+        rows, [turn] = await asyncio.gather(
+            job_rows(self._reader, queue, overdue),
+            self._reader.read([("PTTL", self._reader.keys(queue).turn("stalls"))]),
+        )
+        left_ms = -1 if failed(turn) else integer(turn)
+        takeover = self._reader.now() + timedelta(milliseconds=left_ms) if left_ms >= 0 else None
+        return _Served(workers, [row for row in rows if row is not None], takeover)

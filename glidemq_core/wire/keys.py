@@ -113,6 +113,8 @@ class QueueKeys:
     steps = _key_of("steps")
     kept = _key_of("kept")
     reserved = _key_of("reserved")
+    # Of a sweep by its name, while the turn of the worker goes on that made it last:
+    turn = _key_of("turn")
     # Of a flow, by the id of its root:
     budget = _key_of("budget")
     budget_parked = _key_of("budget-parked")

@@ -88,6 +88,7 @@ SERVING = {
             stalled("8991", "chunk", minutes=20),
             stalled("9001", "embed", minutes=4),
         ),
+        takeover_ms=NOW_MS + 12_000,
     ),
     "webhooks": QueueWorkers(at_ms=NOW_MS),
 }

@@ -93,6 +93,27 @@ async def test_workers_stalled_jobs_and_unserved_queues_are_listed(
 
 
 @pytest.mark.leaves_records
+async def test_a_silent_workers_row_counts_down_to_the_next_sweep(
+    connection: Connection, server_url: str
+) -> None:
+    async def nothing(_: Any) -> None:
+        """Never called: what is stalled was read a moment ago, and waits for the next sweep."""
+
+    await leave_stalled(connection, "rag", {"dead": "embed", "gone": "embed"})
+    async with (
+        Worker("rag", nothing, connection, stalled_interval=30_000),
+        console(server_url, (160, 30)) as pilot,
+    ):
+        screen = await on_workers(pilot, [("silent", "rag"), ("worker", "rag")])
+        await eventually(lambda: screen.listed[0].takeover_ms is not None)
+        await eventually(lambda: "died? 2 jobs stalled, taken over in 2" in text_on(pilot))
+
+        # The turn ends without a sweep, as where the other worker dies, too.
+        await connection.command("DEL", QueueKeys("glide", "rag").turn("stalls"))
+        await eventually(lambda: "2 jobs stalled, another worker takes over" in text_on(pilot))
+
+
+@pytest.mark.leaves_records
 async def test_enter_lists_the_jobs_that_a_row_tells_of(connection: Connection, server_url: str) -> None:
     await leave_stalled(connection, "rag", {"dead": "embed"})
     await Queue("mail", connection).add("letter", {})

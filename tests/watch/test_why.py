@@ -158,7 +158,13 @@ async def test_stalled_ended_and_expiring(bench: Bench, watch: Watch) -> None:
     stalled = await bench.add()
     await bench.claim()
     await bench.command("HSET", f"glide:{{q}}:job:{stalled}", "lastActive", 1, "processedOn", 1)
-    assert kinds(await watch.why("q", stalled)) == ["stalled"]
+    why = await watch.why("q", stalled)
+    assert (kinds(why), why.blockers[0].clears_at) == (["stalled"], None)
+    # A worker swept a while ago: nobody takes the job over before its turn is over.
+    await bench.command("SET", "glide:{q}:turn:stalls", "1", "PX", 12_000)
+    [blocker] = (await watch.why("q", stalled)).blockers
+    assert blocker.clears_at is not None
+    assert 10 < (blocker.clears_at - why.at).total_seconds() < 14
     await bench.command("HSET", f"glide:{{q}}:job:{stalled}", "state", "failed", "failedReason", "boom")
     ended = await watch.why("q", stalled)
     assert (kinds(ended), ended.blockers[0].summary) == (["ended"], "it has failed: boom")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...model.snapshot import epoch_ms
 from ...model.workers import QueueWorkers, jobs_to_do
 from ..reading import Reading
 
@@ -76,6 +77,7 @@ class WorkersReader:
                 workers=tuple(workers[name]),
                 stalled=tuple(stalled[name]),
                 complete=answer.complete,
+                takeover_ms=epoch_ms(answer.takeovers.get(name)),
             )
 
 

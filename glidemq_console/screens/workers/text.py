@@ -108,13 +108,20 @@ def _job_parts(jobs: Sequence[WorkerJob | JobRow], stalled: set[str], now: int) 
 def _left_behind(row: WorkerRow, now: int) -> Parts:
     """Jobs whose worker is not heard of any more, and what becomes of them."""
     words = f"died? {fmt.plural(len(row.stalled), 'job')} stalled"
-    after = (
-        Styled(", another worker takes over", "dim")
-        if row.served_by
-        else Styled(", nobody takes over", "warning")
-    )
+    after = Styled(f", {_taken_over(row, now)}", "dim" if row.served_by else "warning")
     oldest = sorted(row.stalled, key=lambda job: (epoch_ms(job.processed_at) or 0, job.id))
     return [Styled(words, "state-stalled", "bold"), after, _DOT, *_job_parts(oldest, set(), now)]
+
+
+def _taken_over(row: WorkerRow, now: int) -> str:
+    """Say when another worker takes over the jobs of a silent one."""
+    if not row.served_by:
+        return "nobody takes over"
+    if row.takeover_ms is None:
+        return "another worker takes over"
+    if row.takeover_ms - now < 1_000:
+        return "taken over any moment"
+    return f"taken over in {fmt.countdown(row.takeover_ms, now)}"
 
 
 def _unserved(row: WorkerRow, now: int) -> Parts:

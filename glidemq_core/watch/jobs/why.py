@@ -146,7 +146,7 @@ def _own(job: JobDetail, found: _Queue, budget: FlowBudget | None) -> Iterator[B
         retry = f"glidemq retry {job.ref}" if job.state == "failed" else None
         yield Blocker(kind="ended", summary=words, since_at=job.finished_at, command=retry)
     elif job.state == "active":
-        yield _running(job, found.now)
+        yield _running(job, found.now, found.workers.takeovers.get(job.queue))
     elif job.state == "suspended" and job.suspend is not None:
         reason = f": {job.suspend.reason}" if job.suspend.reason else ""
         yield Blocker(
@@ -174,7 +174,7 @@ def _own(job: JobDetail, found: _Queue, budget: FlowBudget | None) -> Iterator[B
             yield Blocker(kind="expired_soon", summary="it expires soon", clears_at=job.expires_at)
 
 
-def _running(job: JobDetail, now: datetime) -> Blocker:
+def _running(job: JobDetail, now: datetime, takeover: datetime | None) -> Blocker:
     beat = max((at for at in (job.last_active_at, job.processed_at) if at is not None), default=None)
     if job.stalled:
         lock = timedelta(milliseconds=job.options.lock_duration or DEFAULT_LOCK_MS)
@@ -182,6 +182,7 @@ def _running(job: JobDetail, now: datetime) -> Blocker:
             kind="stalled",
             summary="its worker has died or hangs: the heartbeat is overdue; another worker takes it over",
             since_at=None if beat is None else beat + lock,
+            clears_at=takeover,
             command=f"glidemq doctor {job.queue}",
         )
     last = f", its last heartbeat came {max(0, (now - beat).total_seconds()):.0f} s ago" if beat else ""
