@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 
 from ...actions.flows import FlowPageContext
-from ...model.flows import TreeRow, children_of, tree_rows, unfolded
+from ...model.flows import TreeRow, children_of, section_of, tree_rows, unfolded
 from ...model.snapshot import FlowView, Interests, Snapshot, index_of_key
 from ...saving.exports import SavedOne
 from ...saving.payloads import without_payloads
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from glidemq_core.records import Flow, FlowNode
 
 
+#: From this height on there is room for a banner before one is needed.
+BANNER_HEIGHT = 24
+
+
 class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
     """The page of one flow, found from any of its jobs."""
 
@@ -43,8 +47,9 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
     # The budget stands beside the tree.
     BREAKPOINTS: ClassVar = {"-wide": (130, 0)}
     DEFAULT_CSS: ClassVar[str] = """
-    FlowScreen #flow-banner { display: none; background: $error-background; padding: 0 1; max-height: 8; }
-    FlowScreen.-blocked #flow-banner { display: block; }
+    FlowScreen #flow-banner { display: none; padding: 0 1; max-height: 8; }
+    FlowScreen.-may-block #flow-banner { display: block; min-height: 2; }
+    FlowScreen.-blocked #flow-banner { display: block; background: $error-background; }
     FlowScreen #flow-panes { height: 1fr; layout: vertical; }
     FlowScreen #flow-line { height: auto; margin-top: 1; }
     FlowScreen #flow-side { height: auto; max-height: 55%; padding: 0 1 0 3; scrollbar-size-vertical: 1; }
@@ -125,12 +130,18 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
         self.listed = [TreeLine(row, view, below, hidden.get(row.key, 0)) for row in rows]
         self.lines.stale = self.has_class("-old")
         self.draw_rows()
-        if not self._placed and flow.root != self.ref:
+        if not self._placed:
+            self._place(flow)
+        self._draw_facts(view, now)
+
+    def _place(self, flow: Flow) -> None:
+        """Choose where to look, and keep room for a banner: the tree does not move when one comes."""
+        self._placed = True
+        self.set_class(section_of(flow) != "done" and self.app.size.height >= BANNER_HEIGHT, "-may-block")
+        if flow.root != self.ref:
             # Found from one of its jobs: that is where the reader looks.
             keys = [self.key_of(line) for line in self.listed]
             self.lines.move_to(index_of_key(keys, (self.ref, 0)))
-        self._placed = True
-        self._draw_facts(view, now)
 
     def _draw_facts(self, view: FlowView, now: int) -> None:
         flow = view.flow
