@@ -19,9 +19,13 @@ from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.memory import Memory, names_job
 from glidemq_console.runtime import remembering
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
+from glidemq_console.screens.cost.screen import CostScreen
+from glidemq_console.screens.failures.screen import FailuresScreen
 from glidemq_console.screens.frame import ConsoleScreen
 from glidemq_console.screens.jobs.list import JobsScreen
+from glidemq_console.screens.limits.screen import LimitsScreen
 from glidemq_console.screens.queues.screen import QueuesScreen
+from glidemq_console.widgets.lists.columns import Heading
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
@@ -124,6 +128,74 @@ async def test_a_detail_that_was_opened_alone_is_open_again_and_can_be_left(path
         assert not pilot.app.screen.has_class("-zoomed")
         assert isinstance(pilot.app.screen, QueuesScreen)
         assert pilot.app.screen.selected == "inference"
+
+
+async def test_folds_of_sections_are_remembered(path: Path) -> None:
+    async with opened(path, screen="limits") as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, LimitsScreen)
+        await eventually(lambda: screen.lines.total == 2)
+        assert "▸ nothing is limited 3" in text_on(pilot)
+        await pilot.press("G", "enter")
+        await eventually(lambda: screen.lines.total == 5)
+    assert entry(path)["screens"]["limits"] == {"fold.rest": False}
+
+    async with opened(path) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, LimitsScreen)
+        await eventually(lambda: screen.lines.total == 5)
+        assert "▾ nothing is limited 3" in text_on(pilot)
+        keys = screen.entry_keys
+        screen.lines.move_to(next(at for at, key in enumerate(keys) if isinstance(key, Heading)))
+        await pilot.press("enter")
+        await eventually(lambda: screen.lines.total == 2)
+    assert "limits" not in entry(path)["screens"], "what is usual is not written"
+
+
+async def test_the_window_of_failures_and_the_way_of_costs_are_remembered(path: Path) -> None:
+    async with opened(path, screen="failures") as pilot:
+        await pilot.press("right", "right")
+        await pilot.press("dollar_sign")
+        await eventually(lambda: isinstance(pilot.app.screen, CostScreen))
+        await pilot.press("tab")
+        await pilot.pause()
+    kept = entry(path)["screens"]
+    assert (kept["failures"], kept["cost"]) == ({"since": "86400000"}, {"by": "model"})
+
+    async with opened(path) as pilot:
+        cost = pilot.app.screen
+        assert isinstance(cost, CostScreen)
+        assert cost.interests().cost == "model"
+        await pilot.press("8")
+        await eventually(lambda: isinstance(pilot.app.screen, FailuresScreen))
+        assert pilot.app.screen.interests().failures == 86_400_000  # type: ignore[attr-defined]
+
+
+async def test_the_size_of_the_wall_is_remembered(path: Path) -> None:
+    async with opened(path, screen="streams") as pilot:
+        await pilot.press("number_sign")
+        await eventually(lambda: entry_of(pilot, "streams") == {"wall": "9"})
+    async with opened(path) as pilot:
+        assert pilot.app.screen.interests().pick == 9  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "kept", [{"since": "5"}, {"since": True}, {"by": "x", "fold.rest": "no", "fold.limited": True}]
+)
+async def test_odd_ways_to_look_are_left_out(path: Path, kept: dict[str, Any]) -> None:
+    StateFile(path, "prod-eu").write(
+        Memory(screens={"failures": kept, "cost": kept, "limits": kept}, screen="limits").to_json()
+    )
+    async with opened(path) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, LimitsScreen)
+        await eventually(lambda: screen.lines.total == 2)
+        await pilot.press("dollar_sign")
+        await eventually(lambda: isinstance(pilot.app.screen, CostScreen))
+        assert pilot.app.screen.interests().cost == "queue"  # type: ignore[attr-defined]
+        await pilot.press("8")
+        await eventually(lambda: isinstance(pilot.app.screen, FailuresScreen))
+        assert pilot.app.screen.interests().failures == 3_600_000  # type: ignore[attr-defined]
 
 
 async def test_a_screen_is_new_once(path: Path) -> None:

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 
 from ...actions.lists.cost import CostContext
 from ...model.lists.cost import TOP_JOBS, WAYS, SpendRow, SpendView
+from ...model.memory import Kept
 from ...model.snapshot import Interests, Snapshot, Sorting
 from ...model.trouble import totals
 from ...text import format as fmt
@@ -112,6 +113,14 @@ class CostScreen(ItemListScreen[SpendRow]):
 
     def text_of(self, item: SpendRow) -> str:
         return f"{item.key} {' '.join(item.day.models) if item.day is not None else ''}"
+
+    def kept(self) -> Kept:
+        kept = super().kept()
+        return kept if self._by == WAYS[0] else {**kept, "by": self._by}
+
+    def recall(self, kept: Kept) -> None:
+        self._by = next((way for way in WAYS if way == kept.get("by")), WAYS[0])
+        super().recall(kept)
 
     def draw(self, snapshot: Snapshot) -> None:
         super().draw(snapshot)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...actions.lists.failures import FailuresContext
-from ...model.lists.failures import AN_HOUR, FailuresView, next_window, window_words
+from ...model.lists.failures import AN_HOUR, WINDOWS, FailuresView, next_window, window_words
+from ...model.memory import Kept
 from ...model.snapshot import Interests, JobsQuery, JobView, Snapshot, Sorting
 from ...widgets.styled import Parts, Styled, dim
 from ..registry import bindings
@@ -83,6 +84,16 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
         """The job of the selected group that is shown."""
         group = self.selected_item
         return group.sample[min(self._member, len(group.sample) - 1)] if group is not None else None
+
+    # --- what is remembered ---
+
+    def kept(self) -> Kept:
+        kept = super().kept()
+        return kept if self._since_ms == AN_HOUR else {**kept, "since": str(self._since_ms)}
+
+    def recall(self, kept: Kept) -> None:
+        self._since_ms = next((one for one in WINDOWS if str(one) == kept.get("since")), AN_HOUR)
+        super().recall(kept)
 
     # --- drawing ---
 

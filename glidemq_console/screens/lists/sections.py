@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, NamedTuple
 
+from ...model.memory import Kept
 from ...text import format as fmt
 from ...widgets.lists.columns import Heading, Row
 from ...widgets.styled import Styled, dim, label
 from .list_screen import ItemListScreen
 from .marking import T
+
+#: Before the name of a section where its fold is remembered.
+_FOLD = "fold."
 
 
 class Section(NamedTuple):
@@ -32,6 +36,8 @@ class SectionedScreen(ItemListScreen[T]):
     def __init__(self) -> None:
         super().__init__()
         self._folded = {section.name for section in self.SECTIONS if section.folded}
+        #: Sections that a person folded or unfolded, and which of both.
+        self._chosen: dict[str, bool] = {}
         self._is_unfolded = False
         self._entries: list[T | Heading] = []
         #: How many items each section has.
@@ -58,7 +64,7 @@ class SectionedScreen(ItemListScreen[T]):
         if items and not self._is_unfolded:
             self._is_unfolded = True
             if all(self.is_folded(name) for name, part in parts.items() if part):
-                self._folded.clear()
+                self._folded = {name for name in self._folded if name in self._chosen}
         self._entries = []
         for section in self.SECTIONS:
             part = parts[section.name]
@@ -71,6 +77,26 @@ class SectionedScreen(ItemListScreen[T]):
     def is_folded(self, name: str) -> bool:
         """Whether the items of a section are folded away; what a filter finds never is."""
         return name in self._folded and not self.filter_text
+
+    # --- what is remembered ---
+
+    def kept(self) -> Kept:
+        usual = {section.name: section.folded for section in self.SECTIONS}
+        chosen = {name: folded for name, folded in self._chosen.items() if folded != usual[name]}
+        return {**super().kept(), **{f"{_FOLD}{name}": folded for name, folded in chosen.items()}}
+
+    def recall(self, kept: Kept) -> None:
+        for section in self.SECTIONS:
+            folded = kept.get(f"{_FOLD}{section.name}")
+            if section.title and isinstance(folded, bool):
+                self._fold(section.name, folded)
+        super().recall(kept)
+
+    def _fold(self, name: str, folded: bool) -> None:
+        self._chosen[name] = folded
+        (self._folded.add if folded else self._folded.discard)(name)
+
+    # --- drawing and opening ---
 
     def heading_row(self, heading: Heading) -> Row:
         section = next(section for section in self.SECTIONS if section.name == heading.name)
@@ -90,7 +116,7 @@ class SectionedScreen(ItemListScreen[T]):
     def open_row(self) -> None:
         key = self.lines.cursor_key
         if isinstance(key, Heading):
-            self._folded ^= {key.name}
+            self._fold(key.name, key.name not in self._folded)
             self.lines.move_to(self.lines.cursor_index)
             self.show(self.snapshot)
             self.console.set_interests()
