@@ -56,6 +56,10 @@ class Keymap:
         """Return an action's keys as people write them."""
         return [key_text(key) for key in self.keys(action)]
 
+    def shown(self) -> dict[str, str]:
+        """Return the key of each action that is shown, by its id."""
+        return {name: self.texts(action)[0] for name, action in self._actions.items() if action.keys}
+
     def bindings(self) -> dict[str, str]:
         """Return what was mapped as Textual takes it, by id."""
         return {name: ",".join(self.keys(self._actions[name])) for name in self._mapped}

@@ -84,10 +84,17 @@ def load(path: Path) -> dict[str, Any]:
     try:
         _check(content, path)
     except ConfigError as error:
-        table, _, key = error.key.rpartition(".")
-        line = line_of(text, table, key)
+        line = line_of(text, *_place(error.key))
         raise error if line is None else ConfigError(f"{error} (at line {line})") from None
     return content
+
+
+def _place(key: str) -> tuple[str, str]:
+    """Return table and key of a key of the file; ids of actions have dots of their own."""
+    if key.startswith("keys."):
+        return "keys", key.removeprefix("keys.")
+    table, _, last = key.rpartition(".")
+    return table, last
 
 
 def _check(content: dict[str, Any], path: Path) -> None:
@@ -111,10 +118,16 @@ def _check_profiles(profiles: Any, path: Path) -> None:
 
 
 def _check_keys(keys: Any, path: Path) -> None:
-    if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
-        raise ConfigError(
-            f'config file {path}: [keys] holds ids of actions with their keys in quotes, as "queue.pause" = "K"'
-        )
+    as_shown = 'as "queue.pause-or-resume" = "K"'
+    if not isinstance(keys, dict):
+        words = f"[keys] holds ids of actions with their keys in quotes, {as_shown}"
+        raise ConfigError(f"config file {path}: {words}", key="keys")
+    for name, value in keys.items():
+        if not isinstance(value, str):
+            raise ConfigError(
+                f"config file {path}: the keys of '{name}' in [keys] must be {_KINDS[str]}, {as_shown}",
+                key=f"keys.{name}",
+            )
 
 
 def line_of(text: str, table: str, key: str) -> int | None:
@@ -123,8 +136,11 @@ def line_of(text: str, table: str, key: str) -> int | None:
     for number, line in enumerate(text.splitlines(), 1):
         if (head := _HEADER.match(line)) is not None:
             here = head[1].replace('"', "").replace("'", "").replace(" ", "")
-        elif here == table and (found := _KEY.match(line)) is not None and found[1].strip("\"'") == key:
-            return number
+        elif here == table and (found := _KEY.match(line)) is not None:
+            # A name without quotes that has dots is read as tables in tables.
+            name = found[1].strip("\"'")
+            if name == key or (found[1] == name and name.startswith(f"{key}.")):
+                return number
     return None
 
 

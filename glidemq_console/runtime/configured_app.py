@@ -13,6 +13,7 @@ from ..feed.protocol import Feed
 from ..model.decisions import server_of
 from ..model.snapshot import Snapshot
 from ..screens.registry import ACTIONS
+from ..text.shown_keys import show_keys
 from ..theme.files import load_themes, no_color, pick_theme, register_themes
 from .reloading import Reloading
 from .resilient_app import ResilientApp
@@ -77,6 +78,7 @@ class ConfiguredApp(ResilientApp):
         self.keymap = Keymap(ACTIONS.values(), self.config.keys)
         self._key_problems = told(self.keymap.problems, self.config.key_lines)
         self.set_keymap(self.keymap.bindings())
+        show_keys(self.keymap.shown())
 
     def configure(self, config: ConsoleConfig) -> None:
         before, self.config = self.config, config

@@ -11,6 +11,7 @@ from textual.worker import Worker, WorkerFailed, WorkerState, get_current_worker
 from ..actions.approvals.outbox import DecisionOutbox
 from ..screens.frame import ConsoleScreen
 from ..text.format import plural
+from ..text.shown_keys import key_of
 from .defects import DefectLog
 from .notifying_app import NotifyingApp
 
@@ -49,7 +50,8 @@ class ResilientApp(NotifyingApp):
         """Say on another screen what is still to be sent; `left` is the one that was left."""
         held = len(self.outbox.pending)
         if held and left in _DECIDING and self.current_mode not in _DECIDING:
-            self.show_message(f"{plural(held, 'decision')} still held back; z takes back", "warning")
+            words = f"{plural(held, 'decision')} still held back; {key_of('undo', 'z')} takes back"
+            self.show_message(words, "warning")
 
     def report_defect(self, error: BaseException, doing: str) -> None:
         self.show_message(self._defects.record(error, doing), "error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..actions.base import EVERYWHERE
 from ..actions.keymap import Keymap
 from ..actions.keys import key_text
+from ..text.shown_keys import key_of
 from ..widgets.styled import Parts, Styled, dim, hotkey
 from .registry import in_scope
 
@@ -14,7 +15,7 @@ _FIRST = {
     "jobs": (("tab", "next state"), ("enter", "what happened to it")),
     "job": (("tab", "next pane"), ("]", "next job")),
     "streams": (("enter", "one pane"), ("<", "replay")),
-    "approvals": (("a", "approve, z takes it back"), ("space", "mark several")),
+    "approvals": (("a", "approve, {undo} takes it back"), ("space", "mark several")),
     "flows": (("enter", "its tree"), ("T", "top up its budget")),
     "flow": (("enter", "one job"), ("←", "fold")),
     "limits": (("e", "set caps"), ("d", "all of it")),
@@ -36,5 +37,6 @@ def first_keys(scope: str, keymap: Keymap) -> Parts:
     }
     parts: list[Styled] = []
     for key, words in (*_FIRST.get(scope, ()), ("?", "every key")):
+        words = words.replace("{undo}", key_of("undo", "z"))
         parts += [hotkey(mapped.get(key, key)), dim(f" {words}   ")]
     return parts

@@ -11,6 +11,7 @@ from ..model.decisions import Pending, name_of
 from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import cell_fit, short
+from ..text.shown_keys import key_of
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from .registry import ACTIONS, in_scope
 from .table import SCREENS
@@ -145,7 +146,11 @@ def held_parts(undoable: Sequence[Pending], held: int, now_ms: int) -> Parts:
     what = name_of(undoable[0].ref) if len(undoable) == 1 else fmt.plural(len(undoable), "job")
     due = fmt.countdown(min(pending.due_ms for pending in undoable), now_ms)
     rest = f" and {held - len(undoable)} more" if held > len(undoable) else ""
-    return [Styled(f"{doing} {what} in {due}{rest}", "warning"), hotkey("  z"), Styled(" undo")]
+    return [
+        Styled(f"{doing} {what} in {due}{rest}", "warning"),
+        hotkey(f"  {key_of('undo', 'z')}"),
+        Styled(" undo"),
+    ]
 
 
 def cost_parts(snapshot: Snapshot) -> Parts:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from conftest import eventually
 
+import glidemq_console
 from glidemq_console.actions.keymap import Keymap, read_key
 from glidemq_console.actions.keys import key_text
 from glidemq_console.app import ConsoleApp
@@ -15,12 +17,13 @@ from glidemq_console.cli.session import Session
 from glidemq_console.config.file import ConfigError, line_of, load
 from glidemq_console.config.settings import Given
 from glidemq_console.feed.scripted import ScriptedFeed
+from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_console.screens.overlays.help import HelpScreen
 from glidemq_console.screens.registry import ACTIONS
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
-from .fixed import config, script
+from .fixed import FAILED, LIVE, config, script
 from .pilot_kit import app_of, console, shows_queue, text_on, told
 
 
@@ -168,9 +171,82 @@ async def test_the_config_files_keys_are_taken_and_problems_told_with_their_line
         await eventually(told(pilot, "config line 3: y cannot be given to quit"))
 
 
-@pytest.mark.parametrize("content", ["keys = 1", "[keys]\nquit = 1", '[keys]\nquit = ["a"]', "[[keys]]"])
-def test_a_table_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("theme = 'x'\nkeys = 1", r"\[keys\] holds ids of actions .* \(at line 2\)"),
+        ("[[keys]]", r"\[keys\] holds ids of actions"),
+        ("[keys]\ntheme = 'K'\nquit = 1", r"the keys of 'quit' in \[keys\] must be text .* \(at line 3\)"),
+        ('[keys]\nquit = ["a"]', r"the keys of 'quit' .* \(at line 2\)"),
+        ('[keys]\n\n"queue.drain" = 5', r"the keys of 'queue.drain' .* \(at line 3\)"),
+        ("[keys]\nqueue.drain = 'K'", r"the keys of 'queue' .* \"queue.pause-or-resume\" = .* \(at line 2\)"),
+    ],
+)
+def test_keys_of_a_wrong_type_are_refused_with_their_line(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(content)
-    with pytest.raises(ConfigError, match=r"\[keys\] holds ids"):
+    with pytest.raises(ConfigError, match=words):
         load(path)
+
+
+async def test_keys_of_a_wrong_type_are_told_while_the_console_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("GLIDEMQ_CONFIG", str(path))
+    path.write_text('[keys]\ntheme = "K"\n')
+    made = console_config(Session(Given()), (), None, None, None)
+    app = ConsoleApp(config(ScriptedFeed(script()), keys=made.keys, source=made.source))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await eventually(lambda: app.snapshot.has_data)
+        path.write_text('[keys]\ntheme = "K"\nquit = 12\n')
+        await app.read_config()
+        await eventually(told(pilot, "(at line 3); what was read before stays"))
+        assert app.keymap.texts(ACTIONS["theme"]) == ["K"]
+
+
+# --- keys that hints and messages name ---------------------------------------------------------------------
+
+
+def test_hints_name_keys_of_actions_that_there_are() -> None:
+    root = Path(glidemq_console.__file__).parent
+    calls = re.compile(r"key_of\(\s*f?[\"']([^\"']+)[\"'],\s*(?:[\"']([^\"']+)[\"']|verb|pending)")
+    pairs = re.compile(r"\(\"([a-z]+(?:[.-][a-z-]+)+)\", \"([^\"]+)\"\)")
+    named: list[tuple[str, str]] = []
+    for path in root.rglob("*.py"):
+        text = path.read_text()
+        named += calls.findall(text)
+        named += pairs.findall(text) if path.name == "why.py" and path.parent.name == "overlays" else []
+    assert len(named) > 35
+    for action, usual in named:
+        before, braces, after = action.partition("{")
+        known = [
+            name
+            for name in ACTIONS
+            if (
+                name == action
+                if not braces
+                else name.startswith(before) and name.endswith(after.partition("}")[2])
+            )
+        ]
+        assert known, f"no action {action}"
+        if usual and not braces:
+            assert key_text(ACTIONS[action].keys[0]) == usual, action
+
+
+async def test_hints_and_messages_name_keys_as_they_are_mapped() -> None:
+    keys = {"job.reveal": "K", "filter": "f7", "job.find-next": "f8", "job.flow": "f9"}
+    app = ConsoleApp(config(ScriptedFeed(script(LIVE, job=FAILED)), keys=keys))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await eventually(lambda: app.snapshot.has_data)
+        await pilot.press("enter", *["tab"] * 4, "enter")
+        await eventually(lambda: isinstance(app.screen, JobScreen) and app.screen.payload.has_value)
+        await pilot.pause()
+        assert "K reveal" in text_on(pilot)
+        assert "v reveal" not in text_on(pilot)
+        await pilot.press("f8")
+        await eventually(told(pilot, "nothing is searched for; f7 starts"))
+        await pilot.press("K")
+        await eventually(told(pilot, "secrets revealed; K masks them"))
+        await pilot.press("f7", *"prompt", "enter")
+        await eventually(lambda: "f8 N" in text_on(pilot))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...text.format import plural
 from ...text.parse import parse_priority, parse_wait
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from .. import keys
 from ..base import Actions, Context, Question, Unchanged, on_screen
 from ..perform import UNCHANGED, ask_value, optional
@@ -41,7 +42,10 @@ def _cannot_change(context: Context) -> str | None:
     if many.marked_jobs(context):
         return many.why_not(context, "changed", _NOT_STARTED)
     if context.row is not None and context.row.parked:
-        return "its flow's budget has parked it; f shows the flow, T tops up there"
+        return (
+            f"its flow's budget has parked it; {key_of(f'{context.page.SCOPE}.flow', 'f')} shows the flow, "
+            f"{key_of('flow.top-up', 'T')} tops up there"
+        )
     return state_reason(context, "changed", _NOT_STARTED)
 
 

@@ -12,6 +12,7 @@ from ...model.lists.failures import AN_HOUR
 from ...model.snapshot import Interests, Snapshot, Sorting
 from ...text import format as fmt
 from ...text.safe import mask, short
+from ...text.shown_keys import key_of
 from ...widgets.styled import Parts, Styled, dim
 from ..approvals.editor import EDIT_LIMIT, REPLAY, PayloadEditor
 from ..registry import bindings
@@ -91,7 +92,10 @@ class LettersScreen(HalfScreen["DeadLetter"]):
         if size > EDIT_LIMIT:
             return f"too long to edit here ({fmt.byte_size(size)}); glidemq dlq replay takes --data"
         if mask(letter.data)[1] and not self.is_revealed:
-            return "it holds secrets that editing would show; v reveals them, then e edits"
+            return (
+                f"it holds secrets that editing would show; {key_of('deadletters.reveal', 'v')} reveals them, "
+                f"then {key_of('deadletters.edit', 'e')} edits"
+            )
         name = short(str(letter.origin), 80)
         edited = await self.app.push_screen_wait(PayloadEditor(name, letter.data, REPLAY))
         return edited if edited is not None else "nothing was replayed"

@@ -10,6 +10,7 @@ from ...model.lists.failures import FailuresView, LettersView, window_words
 from ...model.snapshot import JobView, age_ms, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, masked_text, short
+from ...text.shown_keys import key_of
 from ...widgets.styled import Parts, Styled, dim, hotkey
 from ..jobs import page_text
 from ..lists.values import size_of, value_lines
@@ -135,8 +136,9 @@ def _places(job: JobDetail, reveal: bool) -> list[Parts]:
 def payload_lines(job: JobDetail, reveal: bool, *, bare: bool, laid_out: bool) -> list[Parts]:
     """The payload with secrets masked; on one line unless it is to be laid out."""
     if job.truncated:
-        return [[dim(f"payload {fmt.byte_size(job.data_bytes)}, too long to show here; "), hotkey("o"),
-                 dim(" opens the job")]]  # fmt: skip
+        size = fmt.byte_size(job.data_bytes)
+        key = hotkey(key_of("failures.page", "o"))
+        return [[dim(f"payload {size}, too long to show here; "), key, dim(" opens the job")]]
     if job.data_error is not None:
         return [[Styled(f"payload cannot be decoded: {short(job.data_error, 200)}", "warning")]]
     size = fmt.byte_size(job.data_bytes)

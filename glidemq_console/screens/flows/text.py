@@ -11,6 +11,7 @@ from ...model.flows import Cap, caps_of, done_of, flow_state, flow_took_ms, fore
 from ...model.snapshot import FlowView, epoch_ms
 from ...text import format as fmt
 from ...text.safe import cell_fit, cell_pad, short
+from ...text.shown_keys import key_of
 from ...widgets.meters import bar_parts, gauge_parts
 from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
@@ -214,7 +215,9 @@ def _parked_lines(view: FlowView, budget: FlowBudget, names: int, now: int) -> l
         lines.append([label(lead), Styled(short(str(ref), 60), "state-paused"), Styled(name), ago])
     if len(budget.parked) > PARKED_SHOWN:
         lines.append([Styled(" " * names), dim(f"and {len(budget.parked) - PARKED_SHOWN:,} more")])
-    lines.append([Styled(" " * names), hotkey("T"), dim(" tops up and lets them go on")])
+    lines.append(
+        [Styled(" " * names), hotkey(key_of("flow.top-up", "T")), dim(" tops up and lets them go on")]
+    )
     return lines
 
 
@@ -231,10 +234,9 @@ def banner(view: FlowView) -> list[Parts]:
             Styled("; ".join(whys) + more),
         ])  # fmt: skip
         retry = any((n := node_at(view, child)) is not None and n.state == "failed" for child in children)
-        hints = [hotkey("R"), dim(" retry the child   ")] if retry else []
-        lines.append(
-            [Styled("  "), *hints, hotkey("L"), dim(" go on without it   "), hotkey("X"), dim(" remove it")]
-        )
+        hints = [hotkey(key_of("flow.retry", "R")), dim(" retry the child   ")] if retry else []
+        hints += [hotkey(key_of("flow.release", "L")), dim(" go on without it   ")]
+        lines.append([Styled("  "), *hints, hotkey(key_of("flow.remove", "X")), dim(" remove it")])
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...model.snapshot import age_ms, epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from ...widgets.lists.columns import Column
 from ...widgets.styled import Cell, Parts, Styled, dim
 
@@ -58,7 +59,7 @@ def why_parts(row: JobRow, now: int) -> Parts:
         reason = short(row.suspend.reason or "waits for a signal", 200)
         return [Styled(reason, "person"), dim(left)]
     if row.parked:
-        return [Styled("budget ran out; f shows its flow", "state-paused")]
+        return [Styled(f"budget ran out; {key_of('jobs.flow', 'f')} shows its flow", "state-paused")]
     if row.stalled:
         return [Styled("its worker is silent; another takes it over", "state-stalled")]
     if row.state in ("delayed", "prioritized") and row.due_at is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...model.snapshot import age_ms, epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import masked_text, short
+from ...text.shown_keys import key_of
 from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def waiting_for(job: JobDetail) -> list[Parts]:
         ran_out = [Styled("  ran out and parked this job", "state-paused")] if job.parked else []
         lines.append([dim("budget   "), Styled(short(str(job.budget))), *ran_out])
     if job.children_total or job.parent is not None or job.budget is not None:
-        lines.append([dim("flow     "), hotkey("f"), dim(" shows it whole")])
+        lines.append([dim("flow     "), hotkey(key_of("job.flow", "f")), dim(" shows it whole")])
     if job.ordering_key is not None:
         lines.append(
             [dim("group    "), Styled(f"{short(job.ordering_key)} #{job.ordering_seq or fmt.UNKNOWN}")]
@@ -294,4 +295,10 @@ def logs(job: JobDetail) -> list[Parts]:
 def tokens(job: JobDetail) -> list[Parts]:
     if not job.stream.entries:
         return []
-    return [[label("tokens   "), Styled(f"{job.stream.entries:,} chunks streamed"), dim("   t follows them")]]
+    return [
+        [
+            label("tokens   "),
+            Styled(f"{job.stream.entries:,} chunks streamed"),
+            dim(f"   {key_of('job.tokens', 't')} follows them"),
+        ]
+    ]

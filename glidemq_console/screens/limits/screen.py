@@ -27,7 +27,11 @@ _EMPTY: tuple[Parts, ...] = (
     [],
     [Styled("No queues here yet, so nothing is limited.", "foreground")],
     [],
-    [dim("A worker with limiter= or token_limiter= shows its caps here; e sets one for a whole queue.")],
+    [
+        dim(
+            "A worker with limiter= or token_limiter= shows its caps here; so does a queue with caps of its own."
+        )
+    ],
 )
 
 

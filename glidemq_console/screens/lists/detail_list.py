@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical, VerticalScroll
 
 from ...model.snapshot import Snapshot
+from ...text.shown_keys import key_of
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule
 from ...widgets.styled import Parts
@@ -108,7 +109,11 @@ class DetailListScreen(ItemListScreen[T]):
     def toggle_reveal(self) -> str:
         self.is_revealed = not self.is_revealed
         self.draw_detail()
-        return "secrets revealed; v masks them" if self.is_revealed else "secrets masked"
+        return (
+            f"secrets revealed; {key_of(f'{self.SCOPE}.reveal', 'v')} masks them"
+            if self.is_revealed
+            else "secrets masked"
+        )
 
     def toggle_bare(self) -> str:
         self.is_bare = not self.is_bare

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...text import format as fmt
 from ...text.safe import mask, short
+from ...text.shown_keys import key_of
 from ...widgets.styled import Parts, Styled, dim, hotkey, label
 
 #: Lines of a payload that are shown.
@@ -31,7 +32,9 @@ def value_lines(value: Any, size: str, reveal: bool, *, bare: bool, laid_out: bo
     lines = json.dumps(shown, ensure_ascii=False, indent=2, default=str).splitlines()
     rest = len(lines) - PAYLOAD_LINES
     more: list[Parts] = (
-        [[dim(f"  {rest:,} more lines; "), hotkey("o"), dim(" opens the job")]] if rest > 0 else []
+        [[dim(f"  {rest:,} more lines; "), hotkey(key_of("failures.page", "o")), dim(" opens the job")]]
+        if rest > 0
+        else []
     )
     return [
         [label("payload"), dim(note)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual.binding import Binding, BindingType
 
@@ -10,6 +10,7 @@ from ...actions.keys import WHY
 from ...model.snapshot import age_ms, epoch_ms
 from ...text import format as fmt
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from ...widgets.overlay import Overlay
 from ...widgets.styled import Parts, Styled, dim, hotkey
 
@@ -17,21 +18,26 @@ if TYPE_CHECKING:
     from glidemq_core.records import Why
     from glidemq_core.records.jobs import Blocker
 
-#: Keys that mend a kind of blocker, and what they do.
-_MENDS = {
-    "queue_paused": ("1 p", "resumes the queue"),
-    "workers_busy": ("7", "shows what they run"),
-    "stalled": ("7", "shows the workers that are left"),
-    "rpm": ("6 e", "changes the caps"),
-    "tpm": ("6 e", "changes the caps"),
-    "global_concurrency": ("6 e", "changes the caps"),
-    "budget_parked": ("f T", "tops up its budget"),
-    "budget_exceeded": ("f T", "tops up its budget"),
-    "children": ("f", "shows its flow"),
-    "delayed": ("P", "lets it start now"),
-    "backoff": ("P", "lets it start now"),
-    "suspended": ("4", "shows what is to be decided"),
+#: Actions that mend a kind of blocker, with their usual keys, and what they do.
+_Mends: TypeAlias = "tuple[tuple[tuple[str, str], ...], str]"
+_CAPS: _Mends = ((("go.limits", "6"), ("limits.edit", "e")), "changes the caps")
+_TOP_UP: _Mends = ((("job.flow", "f"), ("flow.top-up", "T")), "tops up its budget")
+_PROMOTE: _Mends = ((("job.promote", "P"),), "lets it start now")
+_MENDS: dict[str, _Mends] = {
+    "queue_paused": ((("go.queues", "1"), ("queue.pause-or-resume", "p")), "resumes the queue"),
+    "workers_busy": ((("go.workers", "7"),), "shows what they run"),
+    "stalled": ((("go.workers", "7"),), "shows the workers that are left"),
+    "rpm": _CAPS,
+    "tpm": _CAPS,
+    "global_concurrency": _CAPS,
+    "budget_parked": _TOP_UP,
+    "budget_exceeded": _TOP_UP,
+    "children": ((("job.flow", "f"),), "shows its flow"),
+    "delayed": _PROMOTE,
+    "backoff": _PROMOTE,
+    "suspended": ((("go.approvals", "4"),), "shows what is to be decided"),
 }
+_RETRY: _Mends = ((("job.retry", "R"),), "runs it again")
 #: What nobody has to mend.
 _QUIET = frozenset(("ended", "running", "ahead"))
 
@@ -62,11 +68,13 @@ def _blocker_lines(number: int, blocker: Blocker, why: Why, now: int) -> list[Pa
         line.append(dim(f"  for {fmt.duration(age_ms(blocker.since_at, now))}"))
     if blocker.clears_at is not None:
         line.append(dim(f"  ends in {fmt.countdown(epoch_ms(blocker.clears_at), now)}"))
-    key, does = _MENDS.get(blocker.kind, ("", ""))
+    mends = _MENDS.get(blocker.kind)
     if blocker.kind == "ended" and why.state == "failed":
-        key, does = "R", "runs it again"
-    if key:
-        return [line, [dim("    "), hotkey(key), dim(f" {does}")]]
+        mends = _RETRY
+    if mends is not None:
+        actions, does = mends
+        keys = " ".join(key_of(action, usual) for action, usual in actions)
+        return [line, [dim("    "), hotkey(keys), dim(f" {does}")]]
     if blocker.command is not None:
         return [line, [dim("    "), Styled(short(blocker.command, 200))]]
     return [line]
