@@ -238,7 +238,8 @@ class RowList(Headed, can_focus=True, inherit_bindings=False):
             self._refresh_rows([old_index, index])
             if self._touched:
                 self.scroll_to(y=max(0, round(self.scroll_y) + index - old_index), animate=False, force=True)
-            else:
+            elif self.size.height > self.header_lines:
+                # Before it is laid out, all of it would be out of sight.
                 self._reveal()
         if new_key != key:
             self._refresh_rows([index])
