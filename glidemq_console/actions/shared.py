@@ -57,6 +57,28 @@ async def _mark_all(context: PageContext[MarkingPage]) -> str | None:
     return await context.page.mark_all()
 
 
+class FindingPage(Page, Protocol):
+    """A page with texts to read, as its actions know it; what a method returns is shown."""
+
+    def next_match(self, step: int) -> str | None: ...
+
+
+#: What leads from one place to the next where a text was found.
+FINDS: Actions[PageContext[FindingPage]] = Actions()
+
+
+@FINDS("find-next", keys.FIND_NEXT, title="next match")
+def _find_next(context: PageContext[FindingPage]) -> str | None:
+    """Go to the next place where the text that is looked for stands."""
+    return context.page.next_match(1)
+
+
+@FINDS("find-previous", keys.FIND_PREVIOUS, title="previous match")
+def _find_previous(context: PageContext[FindingPage]) -> str | None:
+    """Go to the place before where the text stands."""
+    return context.page.next_match(-1)
+
+
 class SortedPage(Page, Protocol):
     """A list that can be sorted, as its actions know it; what a method returns is shown."""
 

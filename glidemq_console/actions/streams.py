@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
-from . import keys
+from ..text.shown_keys import key_of
+from . import keys, shared
 from .base import Action, Actions, Context, PageContext, Words, on_screen
 from .jobs import control as jobs
-from .protocols import Page
 
 
-class StreamsPage(Page, Protocol):
+class StreamsPage(shared.FindingPage, Protocol):
     """The wall of tokens, as its actions know it; what a method returns is shown."""
 
     @property
@@ -26,8 +26,6 @@ class StreamsPage(Page, Protocol):
     def toggle_zoom(self) -> None: ...
 
     async def change_speed(self, step: int) -> str | None: ...
-
-    def next_match(self, step: int) -> str | None: ...
 
     async def save(self) -> str | None: ...
 
@@ -47,7 +45,11 @@ def _needs_pane(context: Context) -> str | None:
 
 def _needs_replay(context: StreamsContext) -> str | None:
     reason = _needs_pane(context)
-    return reason or (None if context.page.is_replaying else "nothing is replayed; < starts it")
+    return reason or (
+        None
+        if context.page.is_replaying
+        else f"nothing is replayed; {key_of('streams.slower', '<')} starts it"
+    )
 
 
 @_WALL("streams.pause", keys.HOLD, why_not=_needs_pane, footer=10)
@@ -92,16 +94,7 @@ async def _faster(context: StreamsContext) -> str | None:
     return await context.page.change_speed(1)
 
 
-@_WALL("streams.find-next", keys.FIND_NEXT, title="next match", why_not=_needs_pane)
-def _find_next(context: StreamsContext) -> str | None:
-    """Go to the next place where the text you searched for (/) stands."""
-    return context.page.next_match(1)
-
-
-@_WALL("streams.find-previous", keys.FIND_PREVIOUS, title="previous match", why_not=_needs_pane)
-def _find_previous(context: StreamsContext) -> str | None:
-    """Go to the place before where the text stands."""
-    return context.page.next_match(-1)
+_WALL += on_screen("streams", shared.FINDS)
 
 
 @_WALL("streams.save", keys.SAVE, why_not=_needs_pane, prompts=True, footer=74)

@@ -139,6 +139,10 @@ class BlankScreen(Screen[None]):
     def set_filter(self, text: str) -> None:
         """Filter by another text; empty for none."""
 
+    def filter_typed(self, text: str) -> None:
+        """Take what the line reads that `/` opened."""
+        self.set_filter(text)
+
     def record(self) -> object | None:
         """The record of what is selected, whose JSON `Y` copies."""
         return None

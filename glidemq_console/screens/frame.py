@@ -14,6 +14,7 @@ from ..model.snapshot import LinkState, Snapshot
 from ..model.trouble import KINDS
 from ..text import format as fmt
 from ..text.safe import clean, short
+from ..text.shown_keys import key_of
 from ..text.wrap import Wrapper
 from ..widgets.key_bar import KeyBar, LinkBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
@@ -224,7 +225,7 @@ class ConsoleScreen(BlankScreen):
                 Styled("connection lost, ", "error", "bold"),
                 Styled(frame_text.retry_words(snapshot.link, now), "error"),
                 dim(" · "),
-                hotkey("^r"),
+                hotkey(key_of("refresh", "^r")),
                 Styled(" tries now", "foreground"),
                 Styled(f" · data {fmt.age(snapshot.link.since_ms, now)} old", "warning"),
                 dim(f"  {short(snapshot.link.reason, 200)}"),
@@ -240,7 +241,12 @@ class ConsoleScreen(BlankScreen):
         right: Parts = [*self.marked_parts(), *self.status(snapshot)] if self.is_ready(snapshot) else []
         if self._held is not None:
             still = f"held still {fmt.passed(max(0, now - self._held_at))}"
-            right = [Styled(still, "warning"), hotkey("  ."), Styled(" goes on  ", "foreground"), *right]
+            right = [
+                Styled(still, "warning"),
+                hotkey(f"  {key_of(f'{self.SCOPE}.hold', '.')}"),
+                Styled(" goes on  ", "foreground"),
+                *right,
+            ]
         if held := self.held_parts(now):
             # What is about to happen comes before anything else, a new message before what always stands there.
             room = self.app.size.width - 4 - width_of(held)
@@ -265,7 +271,12 @@ class ConsoleScreen(BlankScreen):
             *self._reason_lines(snapshot.link.reason or ""),
             [dim("next try "), Styled(frame_text.retry_words(snapshot.link, now).removeprefix("retry "))],
             [],
-            [hotkey("^r"), Styled(" try now   "), hotkey("q"), Styled(" quit")],
+            [
+                hotkey(key_of("refresh", "^r")),
+                Styled(" try now   "),
+                hotkey(key_of("quit", "q")),
+                Styled(" quit"),
+            ],
         ]
 
     def _reason_lines(self, reason: str) -> list[Parts]:
@@ -309,7 +320,7 @@ class ConsoleScreen(BlankScreen):
         return [Styled(f"/{clean(self.filter_text, single_line=True)}  ", "focus"), *parts]
 
     def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self.set_filter(event.text)
+        self.filter_typed(event.text)
 
     # --- what everything uses ------------------------------------------------------------------------------
 

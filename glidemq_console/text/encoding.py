@@ -19,7 +19,7 @@ ASCII_FALLBACK: Final[dict[str, str]] = {
     **_LINES,
     **_BLOCKS,
     **_DOTS,
-    **dict(zip("─━═┄┈╌▔▁▂▃▄▅▆▇█", "------__.:-=+*#", strict=True)),
+    **dict(zip("─━═┄┈╌▔▁▂▃▄▅▆▇█", "-==---__.:-=+*#", strict=True)),
     **dict(zip("│┃║┆┊╎▏▎▍▌▋▊▉▕▐░▒", "|||||||||>=##||::", strict=True)),
     **dict(zip("…·•–—→←↑↓▸▾▴»«“”„‘’", '~.*--><^v>v^><"""\'\'', strict=True)),
     **dict(zip("¤⇄¶◌↵⇥∅⊟◔▣›×", "????/>0bmD>x", strict=True)),

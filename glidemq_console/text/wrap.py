@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, get_character_cell_size
 
@@ -37,6 +37,23 @@ def wrapped(text: str, width: int) -> list[str]:
     wrapper.start("text")
     wrapper.add(text)
     return [line.text for line in wrapper.lines]
+
+
+def untabbed(text: str) -> str:
+    """Return a safe text with spaces for its tabs, as its lines show it."""
+    return text.expandtabs(_TAB) if "\t" in text else text
+
+
+def line_starts(text: str, lines: Sequence[str]) -> list[int]:
+    """Return at which character of a text without tabs each of the lines begins that it was wrapped to."""
+    starts, at = [], 0
+    for line in lines:
+        # Wrapping leaves out nothing but newlines, and spaces that had no room.
+        while at < len(text) and not text.startswith(line, at):
+            at += 1
+        starts.append(at)
+        at += len(line)
+    return starts
 
 
 class Wrapper:

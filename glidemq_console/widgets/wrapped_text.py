@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
@@ -10,8 +11,9 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 from ..text.safe import clean
-from ..text.wrap import wrapped
+from ..text.wrap import line_starts, untabbed, wrapped
 from .drawn import strip
+from .finding.places import Found, Place, places_in
 from .scrolling import READING_KEYS, Pane
 from .styled import Styled
 
@@ -27,6 +29,15 @@ class Paragraph(NamedTuple):
 
     text: Styled
     gutter: Styled = _NO_GUTTER
+
+
+class _Line(NamedTuple):
+    """A line as it is drawn: a piece of a paragraph from one of its characters on."""
+
+    gutter: Styled
+    text: Styled
+    number: int
+    start: int
 
 
 class Prose(Pane, can_focus=True):
@@ -45,7 +56,9 @@ class Prose(Pane, can_focus=True):
         """Make an empty view."""
         super().__init__(id=id, classes=classes)
         self._paragraphs: list[Paragraph] = []
-        self._wrapped: tuple[int, list[tuple[Styled, Styled]]] = (0, [])
+        self._wrapped: tuple[int, list[_Line]] = (0, [])
+        self._edition = 0
+        self._found: Found | None = None
 
     @property
     def text(self) -> str:
@@ -62,18 +75,56 @@ class Prose(Pane, can_focus=True):
         if new == self._paragraphs:
             return
         self._paragraphs = new
+        self._edition += 1
         self._wrapped = (0, [])
         self.refresh(layout=True)
         self._measure()
         self.scroll_to(y=0, animate=False, force=True)
 
-    def _lines(self, width: int) -> list[tuple[Styled, Styled]]:
+    # --- what a search asks ---
+
+    @property
+    def edition(self) -> int:
+        return self._edition
+
+    @property
+    def is_shown(self) -> bool:
+        return bool(self._paragraphs)
+
+    def places(self, pattern: re.Pattern[str]) -> Iterator[Place | None]:
+        for number, paragraph in enumerate(self._paragraphs):
+            yield from places_in(untabbed(paragraph.text.text), number, pattern)
+
+    def light(self, found: Found | None) -> None:
+        self._found = found
+        self.refresh()
+
+    def go_to(self, place: Place) -> None:
+        lines = self._lines(self._room(self.size.width))
+        number = place.text
+        assert isinstance(number, int)
+        rows = [row for row, line in enumerate(lines) if (line.number, line.start) <= (number, place.start)]
+        self.scroll_visible(animate=False)
+        if rows:
+            self.scroll_to(y=max(0, rows[-1] - self.size.height // 2), animate=False, force=True)
+
+    @property
+    def reader(self) -> Prose:
+        return self
+
+    # --- drawing ---
+
+    def _lines(self, width: int) -> list[_Line]:
         if self._wrapped[0] != width:
-            lines = [
-                (gutter, text._replace(text=line))
-                for text, gutter in self._paragraphs
-                for line in wrapped(text.text, width)
-            ]
+            lines: list[_Line] = []
+            for number, (text, gutter) in enumerate(self._paragraphs):
+                shown = untabbed(text.text)
+                pieces = wrapped(shown, width)
+                starts = line_starts(shown, pieces)
+                lines += [
+                    _Line(gutter, text._replace(text=piece), number, start)
+                    for piece, start in zip(pieces, starts, strict=True)
+                ]
             self._wrapped = (width, lines)
         return self._wrapped[1]
 
@@ -97,4 +148,6 @@ class Prose(Pane, can_focus=True):
         index = round(self.scroll_y) + y
         if index >= len(lines):
             return Strip.blank(width, base)
-        return strip(self.app, lines[index], width, base)
+        line = lines[index]
+        shown = [line.text] if self._found is None else self._found.lit(line.text, line.number, line.start)
+        return strip(self.app, [line.gutter, *shown], width, base)

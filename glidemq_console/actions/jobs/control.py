@@ -7,7 +7,6 @@ from typing import Any, Protocol, TypeAlias
 from ...text.safe import clean
 from .. import keys, shared
 from ..base import Action, Actions, Context, PageContext, Question, Words, on_screen
-from ..protocols import Page
 from ..queues.control import QUEUE
 from . import many
 
@@ -27,7 +26,7 @@ class JobListPage(shared.MarkingPage, Protocol):
     def sort_reverse(self) -> str: ...
 
 
-class JobPage(Page, Protocol):
+class JobPage(shared.FindingPage, Protocol):
     """The page of one job, as its actions know it; what a method returns is shown."""
 
     def toggle_raw(self) -> str: ...
@@ -245,6 +244,9 @@ def _reveal(context: JobPageContext) -> str:
 async def _open_whole(context: JobPageContext) -> str:
     """Read the whole payload of a job whose payload was cut."""
     return await context.page.load_whole()
+
+
+_PAGE += on_screen("job", shared.FINDS)
 
 
 @_OPEN("open-job", title="job", why_not=needs_job, command="job", takes=JOB)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widget import Widget
 
 from ...actions.jobs.control import GONE, JobPageContext
 from ...model.snapshot import Interests, JobView, Snapshot
@@ -15,9 +17,13 @@ from ...saving.exports import SavedOne
 from ...saving.payloads import without_payloads
 from ...text import format as fmt
 from ...text.safe import mask, short
+from ...text.shown_keys import key_of
+from ...widgets.finding.places import Searched
+from ...widgets.finding.story import StoryView
 from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import PartsView, Rule, StatusLine
-from ...widgets.styled import Styled, dim
+from ...widgets.styled import Parts, Styled, dim
+from ..finding import FindingScreen
 from ..lists.saving import PAYLOAD_LIMIT
 from ..page_screen import PageScreen
 from ..registry import bindings
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 WHOLE_PAYLOAD = 1 << 20
 
 
-class JobScreen(PageScreen):
+class JobScreen(PageScreen, FindingScreen):
     """The page of one job."""
 
     SCOPE = "job"
@@ -59,7 +65,7 @@ class JobScreen(PageScreen):
         yield Rule("story", id="job-rule")
         with Horizontal(id="job-panes"):
             with VerticalScroll(id="job-story"):
-                yield PartsView(id="story", wraps=True)
+                yield StoryView(id="story")
             with Vertical(id="job-values"):
                 yield Rule("payload", id="payload-title")
                 yield PayloadCard(id="payload")
@@ -94,11 +100,32 @@ class JobScreen(PageScreen):
     def crumb(self) -> str:
         return short(self.ref.id, 40)
 
-    def main_widget(self) -> PayloadCard:
-        return self.payload
+    def main_widget(self) -> Widget:
+        return self.finder.reader or self.payload
 
     def interests(self) -> Interests:
         return Interests(job=self.ref)
+
+    def status(self, snapshot: Snapshot) -> Parts:
+        return self.found_parts()
+
+    def title_of(self, action_id: str) -> str | None:
+        return "find" if action_id == "filter" else super().title_of(action_id)
+
+    def leave(self) -> bool:
+        return self.end_search()
+
+    # --- finding ---
+
+    def searched(self) -> Sequence[Searched]:
+        return self.payload, self.outcome, self.query_one("#story", StoryView)
+
+    @property
+    def filter_text(self) -> str:
+        return self.finder.text
+
+    def set_filter(self, text: str) -> None:
+        self.find(text)
 
     def context(self) -> JobPageContext:
         detail, view = self.detail, self.view
@@ -128,6 +155,7 @@ class JobScreen(PageScreen):
         self._draw_payload(detail)
         self._draw_outcome(detail)
         self._draw_titles()
+        self.look_again()
 
     def _draw_titles(self) -> None:
         """The title of the pane that keys work on carries the accent."""
@@ -197,6 +225,7 @@ class JobScreen(PageScreen):
     def toggle_raw(self) -> str:
         for card in (self.payload, self.outcome):
             card.raw = not card.raw
+        self.look_again()
         return "as JSON" if self.payload.raw else "laid out"
 
     def toggle_reveal(self) -> str:
@@ -204,7 +233,7 @@ class JobScreen(PageScreen):
             return "nothing is masked here"
         shown = not self.payload.revealed
         self.payload.revealed = self.outcome.revealed = shown
-        return "secrets revealed; v masks them" if shown else "secrets masked"
+        return f"secrets revealed; {key_of('job.reveal', 'v')} masks them" if shown else "secrets masked"
 
     async def load_whole(self) -> str:
         detail = self.detail

@@ -13,23 +13,24 @@ from textual.timer import Timer
 
 from ...actions.streams import StreamsContext
 from ...feed.token_stream import SPEEDS, Follower
+from ...model.memory import Kept
 from ...model.snapshot import Interests, LinkState, Snapshot
-from ...saving import files as saving
 from ...text import format as fmt
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled, dim
 from ...widgets.token_pane import TokenPane
-from ..frame import ConsoleScreen
 from ..registry import bindings
 from ..typed.command_line import CommandLine
 from . import text as say
 from .pane import Slot, StreamPane, columns_for
+from .texts import WallTexts
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef, JobRow
 
-WALLS = (1, 2, 4, 9)
+WALLS, WALL = (1, 2, 4, 9), 4
 MOST = WALLS[-1]
 #: Tokens of each pane are drawn this often, s, in turns that share the panes: a key waits for one turn at most.
 FRAME_S, TURNS = 0.125, 2
@@ -44,7 +45,7 @@ YIELD_S, MOST_YIELDED = 0.06, 3 * TURNS
 LINGER_MS = 8_000
 
 
-class StreamsScreen(ConsoleScreen):
+class StreamsScreen(WallTexts):
     """The wall of tokens."""
 
     SCOPE = "streams"
@@ -59,13 +60,11 @@ class StreamsScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slots: list[Slot] = []
         self._at = 0
-        self._wall = 4
+        self._wall = WALL
         self._zoomed = False
         #: Panes follow what runs, until somebody chooses.
         self._auto = True
-        self._search = ""
         self._timer: Timer | None = None
         self._turn = 0
         self._yielded = 0
@@ -88,6 +87,14 @@ class StreamsScreen(ConsoleScreen):
     async def on_unmount(self) -> None:
         for slot in self._slots:
             await slot.follower.stop()
+
+    # --- what is remembered ---------------------------------------------------------------------------------
+
+    def kept(self) -> Kept:
+        return {} if self._wall == WALL else {"wall": str(self._wall)}
+
+    def recall(self, kept: Kept) -> None:
+        self._wall = next((size for size in WALLS if str(size) == kept.get("wall")), WALL)
 
     # --- what the frame calls -------------------------------------------------------------------------------
 
@@ -341,7 +348,8 @@ class StreamsScreen(ConsoleScreen):
         slot.quiet_ms = None
         self._draw_figures()
         self.show_keys()
-        return "replaying at the pace it came; < > change the speed" if speed else "live again"
+        keys = f"{key_of('streams.slower', '<')} {key_of('streams.faster', '>')}"
+        return f"replaying at the pace it came; {keys} change the speed" if speed else "live again"
 
     async def close_pane(self) -> None:
         if self.slot is not None:
@@ -354,47 +362,3 @@ class StreamsScreen(ConsoleScreen):
         self._auto = True
         self.console.set_interests()
         return "showing what runs and streams"
-
-    @property
-    def filter_text(self) -> str:
-        return self._search
-
-    def set_filter(self, text: str) -> None:
-        self._search = text
-        found = sum(slot.pane.tokens.search(text) for slot in self._slots)
-        if text:
-            words = f"found {fmt.plural(found, 'time')}; n next, N before"
-            self.show_message(words if found else "not found")
-
-    def next_match(self, step: int) -> str | None:
-        if not self._search:
-            return "nothing is searched for; / starts"
-        if self.slot is None or not self.slot.pane.tokens.next_match(step):
-            return "not found in this pane"
-        return None
-
-    def copies(self, *, other: bool) -> tuple[str, str] | None:
-        slot = self.slot
-        if slot is None:
-            return None
-        return (str(slot.ref), "its name") if other else (slot.pane.tokens.text, "text")
-
-    async def save(self) -> str | None:
-        from ...widgets.dialogs.dialog import PromptDialog
-
-        slot = self.slot
-        if slot is None:
-            return None
-        text = slot.pane.tokens.text
-        dialog = PromptDialog(
-            "Save the text of this pane",
-            f"{fmt.byte_size(len(text.encode('utf-8', 'replace')))}, as it is shown.",
-            label="file",
-            value=saving.suggested(str(slot.ref)),
-            yes="Save",
-            validate=saving.why_not_save,
-        )
-        answer = await self.app.push_screen_wait(dialog)
-        if answer is None:
-            return None
-        return saving.save(answer, slot.pane.tokens.text)

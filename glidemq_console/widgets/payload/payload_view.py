@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -14,14 +16,19 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from ...text.safe import clean, mask
+from ...text.shown_keys import key_of
+from ...text.wrap import line_starts, wrapped
 from ...theme.style import theme_style
 from ..drawn import strip
+from ..finding.places import Found, Place, places_in
 from ..scrolling import CURSOR_KEYS, CursorScrolled, Pane
-from ..styled import Styled
-from .json_tree import Tree, TreeLine
+from ..styled import Parts, Styled
+from .json_tree import Shown, TextName, Tree, TreeLine
 
 #: Characters of the raw text that are drawn.
-RAW_LIMIT = 256 * 1024
+RAW_LIMIT: Final = 256 * 1024
+#: The name of that text, which is one.
+_RAW: Final = TextName(())
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -39,6 +46,8 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         Binding("left,h", "fold(True)", "fold", show=False),
     ]
 
+    #: Action of the owner that reveals what is masked.
+    reveal_action = "job.reveal"
     #: Whether enter is for the owner, who shows the whole, instead of folding.
     opens_whole = False
 
@@ -64,6 +73,8 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         self._tree: Tree | None = None
         self._note: list[Styled] = []
         self._drawn: list[TreeLine] = []
+        self._edition = 0
+        self._found: Found | None = None
 
     @property
     def has_value(self) -> bool:
@@ -92,7 +103,8 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
             return
         self._value = value
         self._masked, self.masked_count = mask(value)
-        self._tree = Tree(self._masked)
+        self._tree = Tree(self._masked, key_of(self.reveal_action, "v"))
+        self._edition += 1
         self._note = []
         self._cursor = 0
         self.set_reactive(PayloadCard.revealed, False)
@@ -102,6 +114,7 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
     def show_note(self, text: str, style: str = "dim") -> None:
         """Show a line in the place of a value: none, not loaded, too large."""
         self._tree = None
+        self._edition += 1
         self._value = self._masked = None
         self.masked_count = 0
         self._note = [Styled(text, style)]
@@ -114,13 +127,20 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
             self._value if self.revealed else self._masked, indent=2, ensure_ascii=False, default=str
         )
 
+    def _raw_text(self) -> str:
+        return clean(self._json(), limit=RAW_LIMIT, line_limit=RAW_LIMIT, max_lines=RAW_LIMIT)
+
     def _redraw(self) -> None:
         width = max(8, self.size.width - 3)
         if self._tree is None:
             self._drawn = [TreeLine((), tuple(self._note))] if self._note else []
         elif self.raw:
-            lines = clean(self._json(), limit=RAW_LIMIT).split("\n")
-            self._drawn = [TreeLine((), (Styled(line),)) for line in lines]
+            text = self._raw_text()
+            pieces = wrapped(text, width)
+            self._drawn = [
+                TreeLine((), (Styled(piece),), shows=(Shown(0, _RAW, start),))
+                for piece, start in zip(pieces, line_starts(text, pieces), strict=True)
+            ]
         else:
             self._drawn = self._tree.lines(width)
         self._cursor = self._nearest(self._cursor)
@@ -131,10 +151,12 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
     def watch_revealed(self) -> None:
         if self._tree is not None:
             self._tree.value = self._value if self.revealed else self._masked
+            self._edition += 1
             self._redraw()
             self.post_message(self.Revealed(self, self.revealed))
 
     def watch_raw(self) -> None:
+        self._edition += 1
         self._redraw()
 
     def watch_has_focus(self, has_focus: bool) -> None:
@@ -146,6 +168,52 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return max(1, len(self._drawn))
+
+    # --- what a search asks ---
+
+    @property
+    def edition(self) -> int:
+        return self._edition
+
+    @property
+    def is_shown(self) -> bool:
+        return self._tree is not None
+
+    def places(self, pattern: re.Pattern[str]) -> Iterator[Place | None]:
+        if self._tree is None:
+            return iter(())
+        return places_in(self._raw_text(), _RAW, pattern) if self.raw else self._tree.places(pattern)
+
+    def light(self, found: Found | None) -> None:
+        self._found = found
+        self.refresh()
+
+    def go_to(self, place: Place) -> None:
+        name = place.text
+        assert isinstance(name, TextName)
+        if self._tree is not None and not self.raw:
+            self._tree.unfold(name.path)
+            self._redraw()
+            if self._line_of(name, place) is None:
+                # It stands behind what a folded text shows of itself.
+                self._tree.fold(TreeLine(name.path, (), folds=True), False)
+                self._redraw()
+        self.scroll_visible(animate=False)
+        self.move_to(self._line_of(name, place) or 0)
+
+    @property
+    def reader(self) -> PayloadCard:
+        return self
+
+    def _line_of(self, name: TextName, place: Place) -> int | None:
+        """Index of the line that shows a place from its first character on."""
+        for index, line in enumerate(self._drawn):
+            for part, text, start in line.shows:
+                # The last cell of a text that is cut is an ellipsis.
+                shown = len(line.parts[part].text) - line.folds
+                if text == name and start <= place.start < start + shown:
+                    return index
+        return None
 
     # --- moving and folding ---
 
@@ -200,4 +268,12 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         if at_cursor:
             base += theme_style(self.app, "foreground", on="cursor-background")
         gutter = Styled("▌ " if at_cursor else "  ", "focus")
-        return strip(self.app, [gutter, *self._drawn[index].parts], width, base)
+        return strip(self.app, [gutter, *self._parts(self._drawn[index])], width, base)
+
+    def _parts(self, line: TreeLine) -> Parts:
+        if self._found is None:
+            return line.parts
+        parts = list(line.parts)
+        for part, text, start in reversed(line.shows):
+            parts[part : part + 1] = self._found.lit(parts[part], text, start)
+        return parts
