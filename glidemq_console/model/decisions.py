@@ -51,6 +51,8 @@ class Pending:
     shown: Approval
     verb: Verb
     due_ms: int
+    #: How long it is held back in all.
+    held_ms: int
     batch: Batch
     comment: str | None = None
     #: Why it is rejected; empty for an approval.
@@ -61,6 +63,10 @@ class Pending:
     @property
     def ref(self) -> JobRef:
         return self.shown.ref
+
+    def left(self, now_ms: int) -> float:
+        """The share of its undo time that is left, 1.0 for all of it."""
+        return max(0.0, min(1.0, (self.due_ms - now_ms) / self.held_ms)) if self.held_ms else 0.0
 
 
 def due_at(now_ms: int, undo_ms: int, shown: Approval) -> int:

@@ -15,7 +15,6 @@ from ..model.trouble import KINDS
 from ..text import format as fmt
 from ..text.safe import clean, short
 from ..text.shown_keys import key_of
-from ..text.wrap import Wrapper
 from ..widgets.key_bar import KeyBar, LinkBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
@@ -268,7 +267,7 @@ class ConsoleScreen(BlankScreen):
             [Styled("cannot reach the server", "error", "bold")],
             [],
             [dim("server   "), Styled(address)],
-            *self._reason_lines(snapshot.link.reason or ""),
+            *frame_text.reason_lines(snapshot.link.reason or "", self.app.size.width),
             [dim("next try "), Styled(frame_text.retry_words(snapshot.link, now).removeprefix("retry "))],
             [],
             [
@@ -278,13 +277,6 @@ class ConsoleScreen(BlankScreen):
                 Styled(" quit"),
             ],
         ]
-
-    def _reason_lines(self, reason: str) -> list[Parts]:
-        wrapper = Wrapper(max(20, self.app.size.width - 18))
-        wrapper.start("reason")
-        wrapper.add(short(reason, 1_000))
-        leads = ("reason   ", *(" " * 9 for _ in wrapper.lines))
-        return [[dim(lead), Styled(line.text)] for lead, line in zip(leads, wrapper.lines, strict=False)]
 
     # --- the filter ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from ..model.snapshot import Link, LinkState, Snapshot
 from ..text import format as fmt
 from ..text.safe import cell_fit, short
 from ..text.shown_keys import key_of
+from ..text.wrap import wrapped
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from .registry import ACTIONS, in_scope
 from .table import SCREENS
@@ -158,3 +159,10 @@ def cost_parts(snapshot: Snapshot) -> Parts:
     if snapshot.stats is None or snapshot.link.state is LinkState.LOST:
         return []
     return [dim(f"{snapshot.stats.commands_per_s:.1f} cmd/s ")]
+
+
+def reason_lines(reason: str, width: int) -> list[Parts]:
+    """Why a server cannot be reached, on a terminal of so many cells."""
+    lines = wrapped(short(reason, 1_000), max(20, width - 18))
+    leads = ("reason   ", *(" " * 9 for _ in lines))
+    return [[dim(lead), Styled(line)] for lead, line in zip(leads, lines, strict=False)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...model.decisions import Verb
 
 
-class ApprovalsPage(shared.MarkingPage, Protocol):
+class ApprovalsPage(shared.MarkingPage, shared.FindingPage, shared.SortedPage, Protocol):
     """The list of jobs that wait for a person, as its actions know it.
 
     `shown` is the job as it was on screen when the key was pressed; what a method returns is shown.
@@ -43,8 +43,6 @@ class ApprovalsPage(shared.MarkingPage, Protocol):
     def toggle_reveal(self) -> str: ...
 
     def toggle_raw(self) -> str: ...
-
-    def sort_next(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +147,11 @@ def _bare(context: ApprovalContext) -> str:
 
 @ACTIONS("approvals.sort", keys.SORT, footer=68)
 def _sort(context: ApprovalContext) -> str:
-    """Sort by deadline, by how long it waits, or by cost."""
+    """Sort by deadline, by how long it waits, by cost, reason or name."""
     return context.page.sort_next()
 
 
+ACTIONS += on_screen("approvals", (shared.reverse,))
+
 ACTIONS += on_screen("approvals", (jobs.open_page, jobs.follow, jobs.open_flow, jobs.audit))
-ACTIONS += on_screen("approvals", (shared.hold, *shared.SIBLINGS))
+ACTIONS += on_screen("approvals", (shared.hold, *shared.SIBLINGS, *shared.FINDS))

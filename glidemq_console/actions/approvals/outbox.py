@@ -123,7 +123,14 @@ class DecisionOutbox:
         for one in chosen:
             due = due_at(now, self._host.undo_ms_of(one.ref), one)
             self._pending[one.ref] = Pending(
-                shown=one, verb=verb, due_ms=due, batch=batch, comment=comment, reason=reason, data=data
+                shown=one,
+                verb=verb,
+                due_ms=due,
+                held_ms=due - now,
+                batch=batch,
+                comment=comment,
+                reason=reason,
+                data=data,
             )
             self._timers[one.ref] = self._host.set_timer(
                 max(0.001, (due - now) / 1000), partial(self.send_now, one.ref)

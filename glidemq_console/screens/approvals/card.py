@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Button
 
 from ...text import format as fmt
+from ...text.shown_keys import key_of
 from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.scrolling import Pane
 from ...widgets.status_line import PartsView, Rule, StatusLine
@@ -19,16 +20,23 @@ from ...widgets.wrapped_text import Paragraph, Prose
 from .card_text import CardParts, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from glidemq_core.records import Approval
 
     from ...model.decisions import Pending
+    from ...widgets.finding.places import Searched
 
-_LABELS = {"approve": "✓ Approve  a", "reject": "✗ Reject  r"}
-_SEND_NOW = {"approve": "✓ Send now  a", "reject": "✗ Send now  r"}
+_LABELS = {"approve": "✓ Approve", "reject": "✗ Reject"}
+_SEND_NOW = {"approve": "✓ Send now", "reject": "✗ Send now"}
 #: Parts of the card that are text, from the top: what is asked for before what was written about it.
 _PANES = ("changed", "reason", "calls", "draft", "progress")
+
+
+#: Lines of one of them at most, and on a high terminal the share of the card in percent.
+_LINES, _SHARE = 8, 36
+#: Lines of the payload at least, if it has so many.
+_LEAST = 4
 
 
 class Review(Vertical):
@@ -39,11 +47,7 @@ class Review(Vertical):
     Review #review-head { height: auto; max-height: 50%; padding: 0 1; }
     Review .review-part { display: none; }
     Review .review-part.-there { display: block; }
-    Review Prose.review-part { max-height: 8; }
-    Review.-tall Prose.review-part { max-height: 36%; }
-    Review.-tall #review-progress { max-height: 8; }
-    Review #review-raw { height: 1fr; min-height: 4; max-height: 100%; }
-    Review #review-payload { height: 1fr; min-height: 4; }
+    Review #review-raw, Review #review-payload { height: 1fr; }
     Review #review-note { height: 1; }
     Review #review-buttons { height: 1; padding: 0 1; }
     Review.-tall #review-buttons { height: 3; }
@@ -76,12 +80,14 @@ class Review(Vertical):
                 yield Rule(name, id=f"{name}-title", classes="review-part")
                 yield Prose(id=f"review-{name}", classes="review-part")
             yield Rule("payload", id="payload-title")
-            yield PayloadCard(id="review-payload")
+            payload = PayloadCard(id="review-payload")
+            payload.reveal_action = "approvals.reveal"
+            yield payload
             yield Prose(id="review-raw", classes="review-part")
         yield StatusLine(id="review-note")
         with Horizontal(id="review-buttons"):
-            yield Button(Content(_LABELS["approve"]), id="approve", compact=True)
-            yield Button(Content(_LABELS["reject"]), id="reject", compact=True)
+            yield Button(_label("approve", _LABELS), id="approve", compact=True)
+            yield Button(_label("reject", _LABELS), id="reject", compact=True)
 
     @property
     def payload(self) -> PayloadCard:
@@ -105,6 +111,12 @@ class Review(Vertical):
             return max(hidden, key=lambda pane: hidden[pane])
         # The parts do not all fit at once: reading begins with the first.
         return panes[0] if panes and self.query_one("#review-body").max_scroll_y else self.payload
+
+    @property
+    def searched(self) -> Sequence[Searched]:
+        """What a search looks in, from the top."""
+        *parts, raw = self.query(Prose)
+        return *parts, self.payload, raw
 
     @property
     def masked(self) -> int:
@@ -131,7 +143,8 @@ class Review(Vertical):
         lines = list(head)
         if self.masked:
             them = "it" if self.masked == 1 else "them"
-            words = f"shown; v masks {them}" if self._is_revealed else f"masked; v reveals {them}"
+            key = key_of("approvals.reveal", "v")
+            words = f"shown; {key} masks {them}" if self._is_revealed else f"masked; {key} reveals {them}"
             lines.append([Styled(f"{fmt.plural(self.masked, 'secret')} {words}", "warning")])
         self.query_one("#review-head", PartsView).show(lines)
         self._show_part("changed", changed)
@@ -184,7 +197,27 @@ class Review(Vertical):
         self.query_one(f"#{name}-title", Rule).show(title, lit=pane.has_focus)
 
     def on_pane_moved(self) -> None:
+        self._fit()
         self._show_titles()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give every part the lines that it needs, as far as there is room: the buttons stand below the last one."""
+        most = max(_LINES, self.size.height * _SHARE // 100) if self.has_class("-tall") else _LINES
+        needed = 0
+        for name in _PANES:
+            pane = self.query_one(f"#review-{name}", Prose)
+            pane.styles.max_height = most if name != "progress" else _LINES
+            if pane.has_class("-there"):
+                needed += 1 + min(pane.position[1], most if name != "progress" else _LINES)
+        raw = self.query_one("#review-raw", Prose)
+        last: Pane = raw if raw.has_class("-there") else self.payload
+        lines = last.position[1]
+        last.styles.min_height = min(lines, _LEAST)
+        last.styles.max_height = lines
+        self.query_one("#review-body").styles.max_height = needed + 1 + lines
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Keep the title of what is read in sight."""
@@ -205,6 +238,11 @@ class Review(Vertical):
         for button in self.query(Button):
             verb = button.id or ""
             button.disabled = verb in waits or (pending is not None and pending.verb != verb)
-            label = (_SEND_NOW if pending is not None and pending.verb == verb else _LABELS)[verb]
-            if str(button.label) != label:
-                button.label = Content(label)
+            label = _label(verb, _SEND_NOW if pending is not None and pending.verb == verb else _LABELS)
+            if str(button.label) != label.plain:
+                button.label = label
+
+
+def _label(verb: str, labels: Mapping[str, str]) -> Content:
+    """Write what a button does with the key that does the same; as content, because a string is read as markup."""
+    return Content(f"{labels[verb]}  {key_of(f'approvals.{verb}', verb[0])}")

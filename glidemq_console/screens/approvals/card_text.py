@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ...model.approvals import DRAWN_LIMIT
 from ...text import format as fmt
 from ...text.safe import clean, json_line, mask, mask_arguments, short
+from ...text.shown_keys import key_of
 from ...widgets.styled import Styled, dim
 from ...widgets.wrapped_text import QUOTED, Paragraph
 
@@ -119,5 +120,7 @@ def streamed_words(one: Approval) -> str | None:
     ]
     if kinds:
         more = f" and {len(kinds) - 4} more kinds" if len(kinds) > 4 else ""
-        words.append(f"also streamed {' · '.join(kinds[:4])}{more} (t shows them)")
+        words.append(
+            f"also streamed {' · '.join(kinds[:4])}{more} ({key_of('approvals.tokens', 't')} shows them)"
+        )
     return " · ".join(words) or None

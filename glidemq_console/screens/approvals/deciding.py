@@ -12,6 +12,7 @@ from ...model.memory import Kept
 from ...model.snapshot import Snapshot
 from ...text import format as fmt
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from ...widgets.dialogs.dialog import PromptDialog
 from ...widgets.lists.columns import Row
 from ...widgets.payload.payload_view import PayloadCard
@@ -19,7 +20,7 @@ from ...widgets.styled import Parts
 from ..lists.list_screen import ListScreen
 from . import text as say
 from .card import Review
-from .columns import COLUMNS, SORTS, ApprovalLine
+from .columns import COLUMNS, FIRST, SORTS, ApprovalLine
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -42,7 +43,9 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         self._marked: dict[JobRef, Approval] = {}
         self._comments: dict[JobRef, str] = {}
         self._moved_at = 0.0
-        self._sorted_by = COLUMNS[0]
+        self._sorted_by = FIRST
+        #: Whether the order of that column is turned round.
+        self._is_turned = False
 
     @property
     def review(self) -> Review:
@@ -107,11 +110,14 @@ class DecidingScreen(ListScreen[ApprovalLine]):
 
     def kept(self) -> Kept:
         kept: dict[str, str | bool] = {"filter": self._listed.filter}
-        return kept if self._sorted_by is COLUMNS[0] else {**kept, "sort": self._sorted_by.key}
+        if self._sorted_by is not FIRST:
+            kept["sort"] = self._sorted_by.key
+        return {**kept, "turned": True} if self._is_turned else kept
 
     def recall(self, kept: Kept) -> None:
         if (key := kept.get("sort")) in SORTS:
             self._sorted_by = next(column for column in COLUMNS if column.key == key)
+        self._is_turned = kept.get("turned") is True
         self._listed.filter = str(kept.get("filter", ""))
 
     # --- what a decision is bound to ---
@@ -162,7 +168,7 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         if monotonic() - self._moved_at < SETTLE_S:
             return "the list has just moved on; press again"
         if self.console.outbox.of(shown.ref) is not None:
-            return "a decision is on its way; z takes it back"
+            return f"a decision is on its way; {key_of('undo', 'z')} takes it back"
         if self.has_changed:
             return "it changed since you opened it; enter when you have looked"
         return None
@@ -231,7 +237,9 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         pending = outbox.of(shown.ref)
         if pending is not None:
             if pending.verb != verb:
-                return Unchanged(f"it is about to be {DONE[pending.verb]}; z takes that back")
+                return Unchanged(
+                    f"it is about to be {DONE[pending.verb]}; {key_of('undo', 'z')} takes that back"
+                )
             for held in outbox.undoable(shown.ref):
                 outbox.send_now(held.ref)
             return None
@@ -270,7 +278,9 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         self.mark_items({ref: line for ref, line in self._marked_items.items() if ref in left})
         self.lines.move_to_key(bound[0].ref)
         self.show(self.snapshot)
-        words = f"{fmt.plural(count, 'job')} about to be {DONE[verb]}; z takes {'it' if count == 1 else 'them'} back"
+        them = "it" if count == 1 else "them"
+        undo = f"{key_of('undo', 'z')} takes {them} back"
+        words = f"{fmt.plural(count, 'job')} about to be {DONE[verb]}; {undo}"
         return "; ".join([words, *left_out])
 
     def _bound(self, one: Approval, verb: Verb) -> Approval | None:
@@ -290,7 +300,10 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         if bound is None or shown.data_error is not None:
             return self._refusal()
         if self.payload.masked_count and not self.payload.revealed:
-            return Unchanged("it holds secrets that editing would show; v reveals them, then e edits")
+            return Unchanged(
+                f"it holds secrets that editing would show; {key_of('approvals.reveal', 'v')} reveals them, "
+                f"then {key_of('approvals.edit', 'e')} edits"
+            )
         if shown.data_bytes > EDIT_LIMIT:
             return Unchanged(
                 f"too long to edit here ({fmt.byte_size(shown.data_bytes)}); glidemq approve takes --data"

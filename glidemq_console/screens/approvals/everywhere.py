@@ -16,10 +16,11 @@ from ...model.lists.elsewhere import FarServer
 from ...model.snapshot import Interests, Link, LinkState, Snapshot, settle_link
 from ...text import format as fmt
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from ...widgets.lists.columns import Heading, Row
 from ...widgets.styled import Parts, Styled, dim, parts_of
 from ..frame_text import retry_words, server_name
-from .columns import COLUMNS_EVERYWHERE, ApprovalLine, Of
+from .columns import COLUMNS_EVERYWHERE, ApprovalLine, Of, saved
 from .screen import ApprovalsScreen
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class EverywhereScreen(ApprovalsScreen):
     A decision goes to the server of its job. Pages and links show jobs of the console's own server only.
     """
 
-    COLUMNS: ClassVar[Sequence[Of]] = COLUMNS_EVERYWHERE
+    ALL: ClassVar[Sequence[Of]] = COLUMNS_EVERYWHERE
+    COLUMNS: ClassVar[Sequence[Of]] = saved(COLUMNS_EVERYWHERE)
     DEFAULT_CSS: ClassVar[str] = """
     EverywhereScreen.-no-card #review { visibility: hidden; }
     """
@@ -155,7 +157,7 @@ class EverywhereScreen(ApprovalsScreen):
     def why_nothing(self) -> str:
         key = self.lines.cursor_key
         if isinstance(key, Heading):
-            return f"{key.name} cannot be read now; ^r tries again"
+            return f"{key.name} cannot be read now; {key_of('refresh', '^r')} tries again"
         return super().why_nothing()
 
     def inbox_of(self, snapshot: Snapshot) -> Inbox | None:

@@ -19,17 +19,18 @@ from ...model.approvals import CARD_LIMIT, is_same
 from ...model.decisions import gone_words, server_of
 from ...model.snapshot import Interests, Snapshot
 from ...text.safe import clean, short
+from ...text.shown_keys import key_of
 from ...widgets.lists.columns import sort_items
 from ...widgets.lists.row_list import RowList
-from ...widgets.payload.payload_view import PayloadCard
 from ...widgets.status_line import Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
 from ..page_screen import no_sibling
 from ..registry import bindings
 from . import text as say
 from .card import Review
-from .columns import COLUMNS, SORTS, ApprovalLine, Of
-from .deciding import DecidingScreen
+from .columns import COLUMNS, SORTS, ApprovalLine, Of, saved
+from .finding import CardFindingScreen
+from .listing import ListingScreen
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
 TALL_HEIGHT = 36
 
 
-class ApprovalsScreen(DecidingScreen):
+class ApprovalsScreen(CardFindingScreen, ListingScreen):
     """Every suspended job of every queue."""
 
     SCOPE = "approvals"
     TAB = "approvals"
     LIST, OPEN = "inbox-list", "approvals.open"
-    COLUMNS: ClassVar[Sequence[Of]] = COLUMNS
+    COLUMNS: ClassVar[Sequence[Of]] = saved(COLUMNS)
     # The card stands beside the list.
     BREAKPOINTS: ClassVar = {"-wide": (100, 0)}
     BINDINGS = bindings(SCOPE)
@@ -55,9 +56,9 @@ class ApprovalsScreen(DecidingScreen):
     ApprovalsScreen #review { display: none; width: 1fr; padding: 0; }
     ApprovalsScreen.-card #inbox-list { display: none; }
     ApprovalsScreen.-card #review { display: block; }
-    ApprovalsScreen.-wide #inbox-list { display: block; width: 46%; }
+    ApprovalsScreen.-wide #inbox-list { display: block; width: 50%; }
     ApprovalsScreen.-wide #review {
-        display: block; width: 54%; border-left: vkey $hairline; padding: 0 0 0 1;
+        display: block; width: 50%; border-left: vkey $hairline; padding: 0 0 0 1;
     }
     ApprovalsScreen.-none #review, ApprovalsScreen.-none #inbox-rule { display: none; }
     ApprovalsScreen.-card #inbox-head, ApprovalsScreen.-card #inbox-rule { display: none; }
@@ -73,20 +74,13 @@ class ApprovalsScreen(DecidingScreen):
         yield StatusLine(id="inbox-head")
         yield Rule(id="inbox-rule")
         with Horizontal(id="inbox"):
-            yield RowList(self.COLUMNS, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
+            yield RowList(self.ALL, id="inbox-list", markable=True, holds=True, empty=say.EMPTY)
             yield Review(id="review")
 
     def on_mount(self) -> None:
         self.console.outbox.listeners.append(self._answered)
 
     # --- what the frame calls -------------------------------------------------------------------------------
-
-    def main_widget(self) -> RowList | PayloadCard:
-        return self.payload if self._is_card else self.lines
-
-    @property
-    def _is_card(self) -> bool:
-        return self.has_class("-card") and not self.has_class("-wide")
 
     def interests(self) -> Interests:
         opened, seen = self.current, frozenset(self.lines.visible_keys())
@@ -112,10 +106,11 @@ class ApprovalsScreen(DecidingScreen):
 
     def status(self, snapshot: Snapshot) -> Parts:
         shown = self.shown
-        return [dim(f"acting as {short(self.user_of(shown.ref if shown is not None else None), 40)}")]
+        user = short(self.user_of(shown.ref if shown is not None else None), 40)
+        return [*self.found_parts(), dim(f"acting as {user}")]
 
     def held_parts(self, now: int) -> Parts:
-        told_on_card = self._is_card or self.has_class("-wide")
+        told_on_card = self.is_card or self.has_class("-wide")
         if told_on_card and not self.is_too_small and self.console.outbox.pending == (self._pending_shown,):
             return []
         return super().held_parts(now)
@@ -125,7 +120,9 @@ class ApprovalsScreen(DecidingScreen):
             self.lines.move_to_key(target)
 
     def leave(self) -> bool:
-        if self._is_card:
+        if self.end_search():
+            return True
+        if self.is_card:
             self._close_card()
             return True
         if not self.lines.has_focus:
@@ -154,12 +151,13 @@ class ApprovalsScreen(DecidingScreen):
         waiting = sorted(
             self._listed.items.values(), key=lambda one: (one.queue, one.id, server_of(one.ref) or "")
         )
-        self.listed = sort_items(map(self.line_of, waiting), column, descending=not column.rises)
-        rows = [*self.notes(now), *(self.row_for(line, now) for line in self.listed)]
+        self.listed = sort_items(map(self.line_of, waiting), column, descending=self.is_descending)
         lines = self.lines
+        self.choose_columns()
+        rows = [*self.notes(now), *(self.row_for(line, now) for line in self.listed)]
         before = lines.cursor_key
         lines.stale = self.is_old
-        lines.set_sort(column.key, descending=not column.rises)
+        lines.set_sort(column.key, descending=self.is_descending)
         lines.set_empty(
             [[], [dim("Nothing here matches the filter; esc clears it.")]]
             if self._listed.filter and inbox.items
@@ -169,7 +167,7 @@ class ApprovalsScreen(DecidingScreen):
         lines.show(rows)
         if before is not None and lines.cursor_key != before:
             self._moved_at = monotonic()
-        if not rows and self._is_card:
+        if not rows and self.is_card:
             self._close_card()
         self._draw_head(inbox, now)
         self._draw_card(now)
@@ -232,11 +230,12 @@ class ApprovalsScreen(DecidingScreen):
         if self._card_is_visible and not self.has_changed and self.why_not_drawn() is None:
             self._seen.note(card, is_all=self._opened.has_all(card))
         self._draw_buttons(now)
+        self.look_again()
 
     @property
     def _card_is_visible(self) -> bool:
         """Whether the card is on screen, beside the list or in its place."""
-        return self._is_card or self.has_class("-wide")
+        return self.is_card or self.has_class("-wide")
 
     def _draw_buttons(self, now: int) -> None:
         shown, outbox = self.shown, self.console.outbox
@@ -292,9 +291,6 @@ class ApprovalsScreen(DecidingScreen):
         self._draw_card(self.console.now_ms())
         super().row_highlighted()
 
-    def on_row_list_sort_asked(self, event: RowList.SortAsked) -> None:
-        self._sort_by(event.column)
-
     def on_row_list_marks_changed(self, event: RowList.MarksChanged) -> None:
         kept = {ref: one for ref, one in self._marked.items() if ref in event.keys}
         added = {ref: one for ref, one in self._listed.items.items() if ref in event.keys and ref not in kept}
@@ -322,6 +318,7 @@ class ApprovalsScreen(DecidingScreen):
 
     def set_filter(self, text: str) -> None:
         self._listed.filter = text
+        self.forget_columns()
         self.show(self.snapshot)
 
     # --- actions -------------------------------------------------------------------------------------------
@@ -353,6 +350,7 @@ class ApprovalsScreen(DecidingScreen):
 
     def _close_card(self) -> None:
         self.remove_class("-card")
+        self._finds = False
         self.call_after_refresh(self.focus_main)
 
     def copies(self, *, other: bool) -> tuple[str, str] | None:
@@ -371,20 +369,17 @@ class ApprovalsScreen(DecidingScreen):
         return None if self.lines.cursor_key != before else no_sibling(step)
 
     def toggle_raw(self) -> str:
-        return self.review.toggle_raw()
+        told = self.review.toggle_raw()
+        self.look_again()
+        return told
 
     def toggle_reveal(self) -> str:
         if not self.review.masked:
             return "nothing is masked here"
         self.review.reveal(not self.review.is_revealed)
         self.show(self.snapshot)
-        return "secrets revealed; v masks them" if self.review.is_revealed else "secrets masked"
-
-    def sort_next(self) -> str:
-        ways = list(SORTS)
-        return self._sort_by(ways[(ways.index(self._sorted_by.key) + 1) % len(ways)])
-
-    def _sort_by(self, key: str) -> str:
-        self._sorted_by = next(column for column in COLUMNS if column.key == key)
-        self.show(self.snapshot)
-        return SORTS[key][1]
+        return (
+            f"secrets revealed; {key_of('approvals.reveal', 'v')} masks them"
+            if self.review.is_revealed
+            else "secrets masked"
+        )

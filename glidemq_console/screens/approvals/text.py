@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from ...model.snapshot import epoch_ms
 from ...text import format as fmt
 from ...text.differences import MARK_STYLES, value_diff
 from ...text.safe import short
+from ...text.shown_keys import key_of
 from ...widgets.styled import Parts, Styled, dim, hotkey
 from ...widgets.wrapped_text import Paragraph
 from .card_text import HEAD_REASON, streamed_words
@@ -23,6 +25,8 @@ EMPTY: tuple[Parts, ...] = (
     [Styled("Nothing waits for you. A processor asks with job.suspend(reason=…).")],
 )
 _LEVELS = {"ok": "foreground", "warn": "warning", "high": "error", "over": "error", "unknown": "dim"}
+#: Cells of the bar of a deadline.
+_BAR = 8
 #: Lines of the difference that is shown of each part of a job that changed.
 CHANGED_LINES = 200
 
@@ -32,6 +36,16 @@ def left_parts(one: Approval, now: int) -> Styled:
     deadline = epoch_ms(one.deadline_at)
     level = fmt.deadline_level(epoch_ms(one.suspended_at), deadline, now)
     return Styled(fmt.countdown(deadline, now), _LEVELS[level], "bold" if level in ("high", "over") else "")
+
+
+def deadline_bar(one: Approval, now: int) -> Parts:
+    """What is left of the time to decide as a thin bar, a cell an eighth; nothing without a deadline."""
+    asked, deadline = epoch_ms(one.suspended_at), epoch_ms(one.deadline_at)
+    if asked is None or deadline is None or deadline <= asked:
+        return []
+    left = max(0, min(_BAR, math.ceil((deadline - now) / (deadline - asked) * _BAR)))
+    level = _LEVELS[fmt.deadline_level(asked, deadline, now)]
+    return [Styled("━" * left, level), Styled("─" * (_BAR - left), "gauge-empty")]
 
 
 def held_parts(pending: Pending, now: int, *, sending: bool) -> Styled:
@@ -58,17 +72,20 @@ def summary(items: Sequence[Approval], read: int, total: int, now: int) -> Parts
 
 
 def head(one: Approval, now: int, zone: tzinfo | None) -> list[Parts]:
-    """Which job, why, until when, what it has cost, what waits behind it."""
-    asked, deadline = epoch_ms(one.suspended_at), epoch_ms(one.deadline_at)
-    by = [dim(" · no deadline")]
+    """Why it asks, which job it is, until when, what it has cost, what waits behind it."""
+    deadline = epoch_ms(one.deadline_at)
+    until = [dim("no deadline")]
     if deadline is not None:
+        bar = deadline_bar(one, now)
         when = Styled(fmt.moment(deadline, now, zone))
-        by = [dim(" · decides by "), when, dim(" · "), left_parts(one, now)]
-    name = Styled(f"  {short(one.name, 60)}")
+        until = [*bar, Styled(" " if bar else ""), left_parts(one, now), dim(" · decides by "), when]
+    since = Styled(fmt.moment(epoch_ms(one.suspended_at), now, zone))
+    reason = short(one.reason, HEAD_REASON) or "waits for a signal"
+    job = [dim(f"{short(one.queue, 60)} : "), Styled(short(one.id, 60), "", "bold")]
+    why = [Styled("◆ ", "person"), Styled(reason, "person", "bold"), Styled("   ")]
     lines: list[Parts] = [
-        [dim(short(one.queue, 60)), dim(" : "), Styled(short(one.id, 60), "", "bold"), name],
-        [Styled("◆ ", "person"), Styled(short(one.reason, HEAD_REASON) or "waits for a signal", "person")],
-        [dim("suspended "), Styled(fmt.moment(asked, now, zone)), *by],
+        [*why, *job, Styled(f"  {short(one.name, 60)}")],
+        [*until, dim(" · suspended "), since],
     ]
     if spent := spent_parts(one):
         lines.append(spent)
@@ -144,9 +161,9 @@ def held_words(pending: Pending, now: int, *, sending: bool) -> Parts:
     token = "success" if pending.verb == "approve" else "error"
     return [
         Styled(f"{doing} in {fmt.countdown(pending.due_ms, now)}", token, "bold"),
-        Styled(f"   {'a' if pending.verb == 'approve' else 'r'}", "focus"),
+        Styled(f"   {key_of(f'approvals.{pending.verb}', pending.verb[0])}", "focus"),
         dim(" sends now   "),
-        Styled("z", "focus"),
+        Styled(key_of("undo", "z"), "focus"),
         dim(" takes back"),
         *([dim(f"   “{short(pending.reason, 200)}”")] if pending.reason else []),
     ]
