@@ -75,6 +75,7 @@ class Exchange:
         self._claim_timer: asyncio.TimerHandle | None = None
         self._full_wait = _FULL_WAITS[0]
         self._full = False
+        self._held_until = 0.0
         self._loop = asyncio.get_running_loop()
         #: Of all lanes: one that lives on must not keep the variables of the job during which it began.
         self._variables = contextvars.copy_context()
@@ -96,11 +97,13 @@ class Exchange:
 
     def hold(self, hold_ms: int) -> None:
         """Claim nothing for a while; a longer hold in force stays."""
-        if self._claim_timer is None or self._claim_timer.when() < self._loop.time() + hold_ms / 1000:
+        until = self._loop.time() + hold_ms / 1000
+        self._held_until = max(self._held_until, until)
+        if self._claim_timer is None or self._claim_timer.when() < until:
             if self._claim_timer is not None:
                 self._claim_timer.cancel()
-            self._claim_timer = self._loop.call_later(hold_ms / 1000, self._claim_again)
-        self._full = False  # while a queue is full, jobs that end make room for others; not during a hold
+            self._claim_timer = self._loop.call_at(until, self._claim_again)
+        self._full = False  # no room is made for others during a hold
 
     @property
     def idle(self) -> bool:
@@ -364,7 +367,8 @@ class Exchange:
             self.nothing_ready = self._full = False
             self._full_wait = _FULL_WAITS[0]
             return
-        self._full = reply.reason == "concurrency"
+        # A hold may have begun while the call was under way.
+        self._full = reply.reason == "concurrency" and self._loop.time() >= self._held_until
         if self._full:
             self._claim_after(self._full_wait)
             self._full_wait = min(self._full_wait * 2, _FULL_WAITS[1])

@@ -50,6 +50,53 @@ async def test_a_rate_limit_holds_the_starts_of_a_limited_worker(
         assert await bench.field(second, "state") == "waiting"
 
 
+async def test_a_worker_can_hold_its_own_starts(bench: Bench, connection: Connection) -> None:
+    """Without a limit of starts, too; what runs goes on and is recorded, and a shorter hold takes nothing back."""
+    gate = asyncio.Event()
+
+    async def process(_: Any) -> None:
+        await gate.wait()
+
+    first = await bench.add()
+    async with quick(process, connection, concurrency=2) as worker:
+        await eventually(lambda: in_state(bench, first, "active"))
+        worker.rate_limit("1h")
+        worker.rate_limit("1ms")
+        second = await bench.add()
+        gate.set()
+        await eventually(lambda: in_state(bench, first, "completed"))
+        await asyncio.sleep(0.2)
+        assert await in_state(bench, second, "waiting")
+
+
+async def test_a_hold_stands_though_a_call_under_way_finds_the_queue_full(
+    bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.queue.set_global_concurrency(1)
+    await bench.queue.add_bulk([NewJob("x")] * 3)
+    ran: list[str] = []
+    held: list[str] = []
+    call = connection.call
+
+    async def process(job: Any) -> None:
+        ran.append(job.id)
+
+    worker = quick(process, connection, concurrency=4)
+
+    async def held_before_the_reply_is_read(function: str, *words: Any) -> Any:
+        reply = await call(function, *words)
+        if function == "exchange" and not held:
+            held.append(function)
+            worker.rate_limit("1h")
+        return reply
+
+    monkeypatch.setattr(connection, "call", held_before_the_reply_is_read)
+    async with worker:
+        await eventually(lambda: bench.has("1", "completed"))
+        await asyncio.sleep(0.2)
+    assert ran == ["1"]
+
+
 async def test_a_lifted_rate_limit_is_noticed_before_its_window_ends(
     bench: Bench, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
