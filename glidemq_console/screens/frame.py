@@ -13,13 +13,13 @@ from ..model.messages import LONGEST
 from ..model.snapshot import LinkState, Snapshot
 from ..model.trouble import KINDS
 from ..text import format as fmt
-from ..text.safe import clean, short
+from ..text.safe import short
 from ..text.shown_keys import key_of
 from ..widgets.key_bar import KeyBar, LinkBar
 from ..widgets.status_line import PartsView, Rule, StatusLine, TabBar
 from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from . import frame_text, trouble_text
-from .blank import BlankScreen
+from .filtered import FilteredScreen
 from .first_keys import first_keys
 from .typed.command_line import CommandLine
 
@@ -36,7 +36,7 @@ def is_too_small(size: Size) -> bool:
     return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
-class ConsoleScreen(BlankScreen):
+class ConsoleScreen(FilteredScreen):
     """A screen of the console."""
 
     def __init__(self) -> None:
@@ -277,42 +277,6 @@ class ConsoleScreen(BlankScreen):
                 Styled(" quit"),
             ],
         ]
-
-    # --- the filter ----------------------------------------------------------------------------------------
-
-    def filters(self) -> bool:
-        """Tell whether `/` does something here."""
-        return self.filter_text is not None
-
-    def open_filter(self) -> None:
-        """Open the line at the bottom with the filter that there is."""
-        self.query_one(CommandLine).open("/", self.filter_text or "", self.filter_problem)
-
-    def filter_problem(self, text: str) -> str | None:
-        """Say why a text is no filter here, and where."""
-        return None
-
-    def clear_filter(self) -> bool:
-        """Take the filter away; False when there is none."""
-        before = self.filter_text
-        if not before:
-            return False
-        self.set_filter("")
-        self.console.undo.note("filter", self.console.now_ms(), lambda: self._filter_back(before))
-        return True
-
-    def _filter_back(self, text: str) -> str:
-        self.set_filter(text)
-        return "the filter is back"
-
-    def with_filter(self, parts: Parts) -> Parts:
-        """Put the filter before what the status line says of the list."""
-        if not self.filter_text:
-            return parts
-        return [Styled(f"/{clean(self.filter_text, single_line=True)}  ", "focus"), *parts]
-
-    def on_command_line_filter_changed(self, event: CommandLine.FilterChanged) -> None:
-        self.filter_typed(event.text)
 
     # --- what everything uses ------------------------------------------------------------------------------
 
