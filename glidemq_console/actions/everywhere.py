@@ -57,7 +57,7 @@ def _cannot_filter(context: Context) -> str | None:
 
 @ACTIONS("filter", keys.FILTER, why_not=_cannot_filter, footer=70)
 def _filter(context: Context) -> None:
-    """Keep only the rows that match what you type; where one reads, find it in the text."""
+    """Keep only the rows that a filter takes, `error:timeout age>1h !spam`; where one reads, find in the text."""
     context.page.open_filter()
 
 

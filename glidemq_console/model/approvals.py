@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..text import format as fmt
 from .decisions import server_of
@@ -21,6 +21,13 @@ DRAWN_LIMIT: Final = 2_000_000
 CARD_LIMIT: Final = 65_536
 
 
+class WaitingJob(NamedTuple):
+    """A job that waits for a person, and what its server is called where jobs of several are listed."""
+
+    one: Approval
+    server: str = ""
+
+
 @dataclass
 class Listed:
     """What was read last, as far as it waits and matches."""
@@ -33,19 +40,24 @@ class Listed:
     #: What the server that is shown is called, where jobs of several are listed.
     here: str = ""
 
-    def take(self, inbox: Inbox, is_answered: Callable[[Approval], bool]) -> dict[JobRef, Approval]:
+    def take(
+        self,
+        inbox: Inbox,
+        is_answered: Callable[[Approval], bool],
+        taken_by: Callable[[str, Sequence[WaitingJob]], Sequence[WaitingJob]],
+    ) -> dict[JobRef, Approval]:
+        """Take what was read; return what waits.
+
+        Args:
+            inbox: What was read.
+            is_answered: Whether a decision on a job has its answer.
+            taken_by: Keeps what a filter takes.
+        """
         waiting = {one.ref: one for one in inbox.items if not is_answered(one)}
         self.inbox, self.waiting = inbox, waiting
-        words = self.filter.lower().split()
-        self.items = {
-            ref: one for ref, one in waiting.items() if all(word in self._text_of(one) for word in words)
-        }
+        listed = [WaitingJob(one, server_of(one.ref) or self.here) for one in waiting.values()]
+        self.items = {line.one.ref: line.one for line in taken_by(self.filter, listed)}
         return waiting
-
-    def _text_of(self, one: Approval) -> str:
-        """What the filter looks in."""
-        here = self.here if server_of(one.ref) is None else ""
-        return f"{one.ref} {one.name} {one.reason or ''} {here}".lower()
 
     def holds(self, marked: Approval) -> bool:
         """Whether a job is still what it was when it was marked."""

@@ -120,6 +120,16 @@ def flow_state(flow: Flow, blocked: bool | None = None) -> tuple[str, str, str]:
     return fmt.state_look("waiting").glyph, "waiting", "state-waiting"
 
 
+#: The states by which flows are filtered.
+FLOW_STATES = ("running", "waiting", "suspended", "parked", "blocked", "failed", "completed", "unknown")
+
+
+def filter_state(flow: Flow) -> str:
+    """The state of a flow as filters name it."""
+    word = flow_state(flow)[1]
+    return "blocked" if word == "child failed" else word.partition(" ")[0]
+
+
 #: Styles of the states of a flow that somebody has to look at.
 _LOOKED_AT = frozenset(("error", "state-failed", "state-paused", "person"))
 

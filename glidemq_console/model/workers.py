@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,9 +119,3 @@ def _rows_of(queue: QueueSnapshot, known: QueueWorkers, *, needs_worker: bool) -
 def wrong_first(rows: Iterable[WorkerRow]) -> list[WorkerRow]:
     """Put what is wrong before the workers, each in the order it has."""
     return sorted(rows, key=lambda row: row.kind == "worker")
-
-
-def text_of(row: WorkerRow) -> str:
-    """What a filter looks in: worker, queue, language and jobs."""
-    jobs: Sequence[WorkerJob | JobRow] = (*row.running, *row.stalled)
-    return " ".join([row.queue, row.process, row.language or "", *(f"{job.name} {job.id}" for job in jobs)])

@@ -143,6 +143,11 @@ class BlankScreen(Screen[None]):
         """Take what the line reads that `/` opened."""
         self.set_filter(text)
 
+    @property
+    def saved_as(self) -> str | None:
+        """Name of the table of the config file that keeps its filters; None where none is saved."""
+        return None
+
     def record(self) -> object | None:
         """The record of what is selected, whose JSON `Y` copies."""
         return None

@@ -35,7 +35,7 @@ def age_ms(created_at: datetime | None, now: datetime) -> float | None:
 
 
 JOB_FIELDS: Final = Fields[JobRow](
-    what="a list of jobs",
+    what="jobs",
     words=_words,
     searched=lambda row: (row.name, row.failed_reason),
     texts={

@@ -51,7 +51,7 @@ class PayloadTerm(NamedTuple):
 class Fields(Generic[T]):
     """What the terms of a filter are tested on, for one kind of item. A key that is in no table is refused."""
 
-    #: What such items are called where a key is refused: "a list of queues".
+    #: What such items are called where a key is refused: "schedules".
     what: str
     words: Texts[T]
     #: What regular expressions are searched in.
@@ -210,7 +210,7 @@ class _Parser(Generic[T]):
             hint = f"write \"…\" around a text with '{operator}'"
             self._refuse(f"'{match[1]}' is no key: use {fields.terms}; {hint}", begin)
         if key not in fields.keys:
-            self._refuse(f"{fields.what} has no {key}; it takes {fields.terms}", begin)
+            self._refuse(f"{fields.what} have no {key}; use {fields.terms}", begin)
         if operator != ":" and key not in fields.numbers:
             self._refuse(f"{key} takes ':', not '{operator}'", match.end(1))
         self._at = match.end()

@@ -128,7 +128,9 @@ async def test_wrong_syntax_is_told_while_typing_and_not_applied(
         await eventually(lambda: screen.lines.total == 2)
 
 
-async def test_other_lists_take_words_and_refuse_keys(connection: Connection, server_url: str) -> None:
+async def test_other_lists_take_words_and_refuse_keys_that_they_do_not_have(
+    connection: Connection, server_url: str
+) -> None:
     await add(connection, 1)
     async with Queue("news", connection) as queue:
         await queue.add("send", 1)
@@ -141,4 +143,8 @@ async def test_other_lists_take_words_and_refuse_keys(connection: Connection, se
         await pilot.press(*["backspace"] * 4, *"/^n/")
         await eventually(lambda: screen.lines.total == 1)
         await pilot.press(*["backspace"] * 4, *"state:x")
-        await eventually(lambda: "this list has no state" in text_on(pilot))
+        await eventually(lambda: "at character 7: 'x' is no state, there are waiting" in text_on(pilot))
+        await pilot.press(*["backspace"] * 7, *"tries:1")
+        await eventually(
+            lambda: "at character 1: queues have no tries; use state, name, queue" in text_on(pilot)
+        )

@@ -118,7 +118,8 @@ class DecidingScreen(ListScreen[ApprovalLine]):
         if (key := kept.get("sort")) in SORTS:
             self._sorted_by = next(column for column in COLUMNS if column.key == key)
         self._is_turned = kept.get("turned") is True
-        self._listed.filter = str(kept.get("filter", ""))
+        text = str(kept.get("filter", ""))
+        self._listed.filter = "" if self.filter_problem(text) else text
 
     # --- what a decision is bound to ---
 

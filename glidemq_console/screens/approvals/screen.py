@@ -175,7 +175,7 @@ class ApprovalsScreen(CardFindingScreen, ListingScreen):
     def _take(self, inbox: Inbox) -> None:
         """Keep what waits and matches; see what vanished, and what a held back decision was overtaken by."""
         fresh, before = inbox is not self._listed.inbox, self._listed.items
-        waiting = self._listed.take(inbox, self.console.outbox.is_answered)
+        waiting = self._listed.take(inbox, self.console.outbox.is_answered, self.taken_by)
         if fresh and inbox.total <= len(inbox.items):
             self.see_marked({}, [ref for ref in self._marked if ref not in waiting and self.lists(ref)])
             self._show_gone(waiting, before)

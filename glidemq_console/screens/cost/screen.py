@@ -111,9 +111,6 @@ class CostScreen(ItemListScreen[SpendRow]):
             return f"the list holds the {TOP_JOBS} dearest jobs"
         return f"looked at the newest {fmt.plural(view.jobs_read, 'job')}"
 
-    def text_of(self, item: SpendRow) -> str:
-        return f"{item.key} {' '.join(item.day.models) if item.day is not None else ''}"
-
     def kept(self) -> Kept:
         kept = super().kept()
         return kept if self._by == WAYS[0] else {**kept, "by": self._by}

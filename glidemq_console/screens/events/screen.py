@@ -94,9 +94,6 @@ class EventsScreen(ItemListScreen[EventLine]):
     def ref_of(self, item: EventLine) -> JobRef | None:
         return item.ref
 
-    def text_of(self, item: EventLine) -> str:
-        return f"{item.event} {item.queue} {item.job_id or ''} {' '.join(map(str, item.data.values()))}"
-
     def row_for(self, item: EventLine, now_ms: int) -> Row:
         clock = partial(fmt.clock, zone=self.console.config.zone)
         return row_of(columns(clock), item.key, item, now_ms)
@@ -118,7 +115,7 @@ class EventsScreen(ItemListScreen[EventLine]):
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "kinds":
             event.stop()
-            self.set_filter("" if event.key == _EVERY else event.key)
+            self.change_filter("" if event.key == _EVERY else event.key)
 
     def open_selected(self) -> None:
         line = self.selected_item

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from ...actions.flows import FlowListContext
-from ...model.flows import flow_state, root_of, section_of
+from ...model.flows import section_of
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
 from ...widgets.lists.row_list import RowList
@@ -70,9 +70,10 @@ class FlowsScreen(SectionedScreen["Flow"], TopUpScreen):
 
     @property
     def _wanted(self) -> int:
-        """How many flows to read: those on screen and a page more, fewer never than before."""
+        """How many flows to read: those on screen and a page more, fewer never than before; with a filter all."""
         last = max(self.lines.visible_range[1], self.app.size.height)
-        self._most = max(self._most, min(MOST, (last // PAGE + 1) * PAGE))
+        wanted = MOST if self.filter_text else (last // PAGE + 1) * PAGE
+        self._most = max(self._most, min(MOST, wanted))
         return self._most
 
     # --- what the frame calls ---
@@ -125,10 +126,6 @@ class FlowsScreen(SectionedScreen["Flow"], TopUpScreen):
         if told is None or told[0] is not item:
             told = self._sections[item.root] = item, section_of(item)
         return told[1]
-
-    def text_of(self, item: Flow) -> str:
-        root = root_of(item)
-        return f"{root.name if root is not None else ''} {item.root} {item.kind} {flow_state(item)[1]}"
 
     def ref_of(self, item: Flow) -> JobRef:
         return item.root

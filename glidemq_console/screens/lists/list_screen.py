@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.widget import Widget
 
@@ -15,13 +15,14 @@ from ...saving.formats import About
 from ...widgets.lists.columns import Column, Heading, Row, row_of, sort_items, sortable
 from ...widgets.lists.row_list import MARGIN, RowList
 from ...widgets.styled import Parts
-from .filtering import problem_of
 from .marking import MarkingScreen, T
 from .saving import saved_row, with_payloads
 
 if TYPE_CHECKING:
     from glidemq_core import JobRef
-    from glidemq_core.filters.language import Fields
+
+
+V = TypeVar("V")
 
 
 class ListScreen(MarkingScreen[T]):
@@ -128,6 +129,28 @@ class ListScreen(MarkingScreen[T]):
         """The item itself where it is a record of the engine; lists of something else say what theirs is."""
         return item if type(item).__module__.startswith("glidemq_core.") else None
 
+    # --- the filter ----------------------------------------------------------------------------------------
+
+    @property
+    def saved_as(self) -> str | None:
+        return None if self.IS_PAGE else self.SCOPE
+
+    def filter_problem(self, text: str) -> str | None:
+        from ...model.lists.filters import problem_of
+
+        return problem_of(self.saved_as, text) if self.saved_as is not None else None
+
+    def taken_by(self, text: str, items: Sequence[V]) -> list[V]:
+        """Keep what a filter takes."""
+        if not text or self.saved_as is None:
+            return list(items)
+        # The language of filters is loaded with the first one.
+        from ...model.lists.filters import read_filter
+
+        taken = read_filter(self.saved_as, text)
+        now = datetime.fromtimestamp(self.console.now_ms() / 1_000, UTC)
+        return [item for item in items if taken.fits(item, now)]
+
     # --- what a file takes ---------------------------------------------------------------------------------
 
     def ref_of(self, item: T) -> JobRef | None:
@@ -215,31 +238,9 @@ class ItemListScreen(ListScreen[T]):
         """Everything that may be listed, in the order of what sorts alike; None while it is being read."""
         raise NotImplementedError
 
-    def text_of(self, item: T) -> str:
-        """What the filter looks in."""
-        raise NotImplementedError
-
-    def filter_fields(self) -> Fields[T]:
-        """What the terms of a filter are tested on."""
-        from glidemq_core.filters.language import Fields
-
-        def texts(item: T) -> tuple[str]:
-            return (self.text_of(item),)
-
-        return Fields(what="this list", words=texts, searched=texts)
-
-    def filter_problem(self, text: str) -> str | None:
-        return problem_of(text, self.filter_fields())
-
-    def _filtered(self, items: Sequence[T]) -> list[T]:
+    def filtered(self, items: Sequence[T]) -> list[T]:
         """Keep what the filter takes."""
-        from glidemq_core.filters.language import parse_expression
-
-        if not self._filter:
-            return list(items)
-        taken = parse_expression(self._filter, self.filter_fields())
-        now = datetime.fromtimestamp(self.console.now_ms() / 1_000, UTC)
-        return [item for item in items if taken.fits(item, now)]
+        return self.taken_by(self._filter, items)
 
     def in_order(self, items: list[T]) -> list[T]:
         """Sort by the chosen column."""
@@ -256,19 +257,24 @@ class ItemListScreen(ListScreen[T]):
     def draw(self, snapshot: Snapshot) -> None:
         items, lines = self.items(snapshot), self.lines
         if items is not None and self.marked_items:
-            self._see_marked(items)
-        self.listed = self.arranged(self.in_order(self._filtered(items or ())))
+            self.see_listed(items)
+        self.listed = self.arranged(self.in_order(self.filtered(items or ())))
         lines.stale = self.has_class("-old")
         if self._sorting is not None:
             lines.set_sort(self._sorting.column, descending=self._sorting.descending)
         if items is None:
             lines.set_reading()
         else:
-            lines.set_empty(self.NO_MATCH if self._filter and items else self.EMPTY)
+            lines.set_empty(self.NO_MATCH if self.leaves_out(items) else self.EMPTY)
         self.set_class(not self.listed, "-none")
         self.draw_rows()
 
-    def _see_marked(self, items: Sequence[T]) -> None:
+    def leaves_out(self, items: Sequence[T]) -> bool:
+        """Whether the filter may be why nothing is listed."""
+        return bool(self._filter and items)
+
+    def see_listed(self, items: Sequence[T]) -> None:
+        """Take note of what is marked among the items that there are, and of what is gone."""
         known = {self.key_of(item): item for item in items}
         self.see_marked(known, [key for key in self.lines.marks if key not in known])
 

@@ -54,9 +54,6 @@ class QueueListScreen(ItemListScreen[QueueLine]):
     def key_of(self, item: QueueLine) -> str:
         return item.name
 
-    def text_of(self, item: QueueLine) -> str:
-        return item.name
-
     # --- what the frame calls ---
 
     def resized(self) -> None:

@@ -66,9 +66,6 @@ class SchedulesScreen(DetailListScreen["Scheduler"]):
     def key_of(self, item: Scheduler) -> tuple[str, str]:
         return item.queue, item.name
 
-    def text_of(self, item: Scheduler) -> str:
-        return f"{item.queue} {item.name} {item.job} {item.described}"
-
     def detail(self, item: Scheduler, snapshot: Snapshot, now: int) -> tuple[str, list[Parts]]:
         lines = say.detail(item, now, self.console.config.zone, reveal=self.is_revealed, bare=self.is_bare)
         return f"{short(item.name, 80)} of {short(item.queue, 60)}", lines

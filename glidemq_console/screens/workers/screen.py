@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 
 from ...actions.queues.workers import WorkersContext
 from ...model.snapshot import Interests, JobsQuery, Snapshot, Sorting
-from ...model.workers import WorkerRow, text_of, worker_rows, wrong_first
+from ...model.workers import WorkerRow, worker_rows, wrong_first
 from ...widgets.lists.row_list import RowList
 from ...widgets.styled import Parts, Styled
 from ..lists.list_screen import ItemListScreen
@@ -75,9 +75,6 @@ class WorkersScreen(ItemListScreen[WorkerRow]):
 
     def key_of(self, item: WorkerRow) -> Hashable:
         return item.key
-
-    def text_of(self, item: WorkerRow) -> str:
-        return text_of(item)
 
     # --- events and actions ---
 

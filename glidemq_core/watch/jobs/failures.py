@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from glidemq_core.ai.usage.ledger import attempts_of
-from glidemq_core.filters.jobs import age_ms
-from glidemq_core.filters.language import Expression, Fields
+from glidemq_core.filters.failures import FailedJob
+from glidemq_core.filters.language import Expression
 from glidemq_core.options.fields import EPOCH, from_epoch_ms, whole
 from glidemq_core.options.job import JobRef
 from glidemq_core.reading.reader import Reader
 from glidemq_core.records.decoding import instant
-from glidemq_core.records.failures import FailureGroup, Failures, failure_key, message_pattern
+from glidemq_core.records.failures import FailureGroup, Failures, message_pattern
 from glidemq_core.wire.numbers import parse_number, to_int
 from glidemq_core.wire.replies import as_text, items
 
@@ -30,48 +29,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FailedJob:
-    """A failed job as far as grouping needs it."""
-
-    ref: JobRef
-    failed_ms: int
-    name: str
-    error_type: str | None
-    message: str
-    model: str | None
-    cost: float | None
-    cost_unit: str | None
-    created_at: datetime | None
-    attempts_made: int
-    total_tokens: float | None
-
-    @property
-    def key(self) -> str:
-        """Key of its group."""
-        return failure_key(self.ref.queue, self.error_type, self.message, self.ref.id)
-
-
-FAILED_FIELDS: Final = Fields[FailedJob](
-    what="a list of failures",
-    words=lambda job: (job.ref.id, job.name, job.model, job.error_type, job.message),
-    searched=lambda job: (job.name, job.error_type, job.message),
-    texts={
-        "name": lambda job: (job.name,),
-        "model": lambda job: (job.model,),
-        "error": lambda job: (job.error_type, job.message),
-    },
-    exact={"queue": lambda job: (job.ref.queue,), "id": lambda job: (job.ref.id,)},
-    numbers={
-        "age": lambda job, now: age_ms(job.created_at, now),
-        "cost": lambda job, _: job.cost,
-        "tries": lambda job, _: job.attempts_made,
-        "tokens": lambda job, _: job.total_tokens,
-    },
-)
-
-
-def _group(key: str, members: Sequence[FailedJob]) -> FailureGroup:
+def group_of(key: str, members: Sequence[FailedJob]) -> FailureGroup:
     """Return what is told of a group whose members are given newest first."""
     newest, oldest = members[0], members[-1]
     unit = next((job.cost_unit for job in members if job.cost is not None), None)
@@ -89,6 +47,11 @@ def _group(key: str, members: Sequence[FailedJob]) -> FailureGroup:
         wasted_cost=sum(costs) if costs else None,
         sample=tuple(job.ref for job in members[:_SAMPLE]),
     )
+
+
+def in_order_of_size(groups: Iterable[FailureGroup]) -> tuple[FailureGroup, ...]:
+    """Sort groups, the largest first."""
+    return tuple(sorted(groups, key=lambda group: (-group.count, -group.last_at.timestamp(), group.key)))
 
 
 def _time(ms: int) -> datetime:
@@ -121,15 +84,14 @@ async def read_failures(
     at = reader.now()
     refs, complete = await newest_ended(reader, queues, ("failed",), reader.now_ms() - since_ms, limit)
     groups: dict[str, list[FailedJob]] = {}
-    for job in await read_once(refs, known, partial(_read_failed, reader)):
+    for job in await read_once(refs, known, partial(read_failed, reader)):
         if where is None or where.fits(job, at):
             groups.setdefault(job.key, []).append(job)
-    records = [_group(key, members) for key, members in groups.items()]
-    records.sort(key=lambda group: (-group.count, -group.last_at.timestamp(), group.key))
-    return Failures(groups=tuple(records), jobs_read=len(refs), complete=complete, at=at)
+    records = in_order_of_size(group_of(key, members) for key, members in groups.items())
+    return Failures(groups=records, jobs_read=len(refs), complete=complete, at=at)
 
 
-async def _read_failed(reader: Reader, wanted: Sequence[Ended]) -> dict[Ended, FailedJob]:
+async def read_failed(reader: Reader, wanted: Sequence[Ended]) -> dict[Ended, FailedJob]:
     """Read jobs that may have failed; those that have not, or are retried meanwhile, are left out."""
     return {
         one: _failed_job(*one, fields, ledger)
@@ -165,5 +127,5 @@ async def members_of(reader: Reader, queue: str, key: str, limit: int, known: Kn
         known: as of `read_failures`.
     """
     refs, _ = await newest_ended(reader, [queue], ("failed",), 0, limit)
-    jobs = await read_once(refs, known, partial(_read_failed, reader))
+    jobs = await read_once(refs, known, partial(read_failed, reader))
     return [job.ref.id for job in jobs if job.key == key]
