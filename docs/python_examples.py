@@ -606,12 +606,24 @@ async def watching(watch: Watch, job: Job[Any, Any]) -> None:
     #: Watch.failures
     failures = await watch.failures(["chat"], since="1h")
 
+    #: Watch.scan_failures
+    failing = await watch.scan_failures("error:timeout tries>=3", ["chat"], since="1d")
+    while failing.has_more and failing.looked < 20_000:
+        await failing.look()
+    print([(group.message, group.count) for group in failing.failures.groups])
+
     #: Watch.failed_jobs
     if failures.groups:
         ids = await watch.failed_jobs("chat", failures.groups[0].key)
 
     #: Watch.letters
     letters = await watch.letters(["chat"], limit=20)
+
+    #: Watch.scan_letters
+    dead = await watch.scan_letters("error:timeout user=42", ["chat"])
+    while dead.has_more and dead.looked < 20_000:
+        await dead.look()
+    print([str(letter.origin) for letter in dead.letters.letters])
 
     #: Watch.flow
     flow = await watch.flow("chat", job.id)

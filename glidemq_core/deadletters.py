@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from .ai.usage.ledger import get_ledger
 from .errors import DuplicateJobError, JobStateError
+from .filters.failures import letter_fits
+from .filters.language import Expression
 from .jobs.adding.records import Record, encode_job
 from .jobs.audit import audit_blob
 from .jobs.control import remove_job
@@ -94,16 +97,42 @@ def _is_from(context: QueueContext, job: JobSnapshot) -> bool:
     return is_letter(job.data) and job.data["originalQueue"] == context.queue
 
 
+class ListedLetters(NamedTuple):
+    """Letters of a queue, the oldest first; how many there are of it, and how many of those were looked at."""
+
+    letters: list[DeadLetter]
+    total: int
+    looked: int
+
+
 async def list_letters(
-    context: QueueContext, letters: QueueContext, limit: int
-) -> tuple[list[DeadLetter], int]:
-    """Read the oldest letters of a queue, at most `limit`, and count all of them."""
+    context: QueueContext,
+    letters: QueueContext,
+    limit: int,
+    *,
+    where: Expression[DeadLetter] | None = None,
+    most: int | None = None,
+) -> ListedLetters:
+    """Read the oldest letters of a queue, and count all of them.
+
+    Args:
+        limit: letters that are returned at most.
+        where: only letters that this filter takes.
+        most: letters that are looked at, at most.
+    """
     ids: list[str] = []
     async for page in _pages(context, letters):
         ids += page
-    found = await load_jobs(letters, ids[:limit])
-    read = [_decoded(letters, job) for job in found if job is not None]
-    return [letter for letter in read if letter is not None], len(ids)
+    wanted, now = ids[: limit if where is None else most], datetime.now(UTC)
+    found: list[DeadLetter] = []
+    for start in range(0, len(wanted), _PAGE):
+        for at, job in enumerate(await load_jobs(letters, wanted[start : start + _PAGE]), start + 1):
+            letter = _decoded(letters, job) if job is not None else None
+            if letter is not None and (where is None or letter_fits(where, letter, now)):
+                found.append(letter)
+                if len(found) == limit:
+                    return ListedLetters(found, len(ids), at)
+    return ListedLetters(found, len(ids), len(wanted))
 
 
 async def read_letter(letters: QueueContext, letter_id: str) -> DeadLetter | None:

@@ -79,10 +79,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "failures": (
         "glidemq failures",
         "glidemq failures inference --since 24h",
-        "glidemq failures --where 'model:gpt* !error:timeout'",
+        "glidemq failures --where 'model:gpt* !error:timeout' --scan 20000",
     ),
     "dlq": (
         "glidemq dlq inference",
+        "glidemq dlq list inference --where 'error:timeout age<1d tries>=3'",
         "glidemq dlq show letters:1",
         'glidemq dlq replay letters:1 --data \'{"prompt": "shorter"}\'',
         "glidemq dlq discard letters:2 --yes",
@@ -92,6 +93,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "glidemq why inference  # a queue",
     ),
     "flow": ("glidemq flow inference:42",),
+    "flows": (
+        "glidemq flows",
+        "glidemq flows --where 'state:blocked,failed cost>0.1'",
+    ),
     "budget": (
         "glidemq budget report:1",
         "glidemq budget report:1 --add-tokens 50k --preview  # what a top-up would release",

@@ -203,25 +203,43 @@ def decoded(content: bytes, source: str) -> str:
 
 
 def job_filter(text: str) -> str:
-    """Check a filter of jobs. Raises BadParameter that says where it is wrong."""
-    from glidemq_core.filters.jobs import JOB_FIELDS
-
-    return _checked(text, JOB_FIELDS)
+    """Check a filter of jobs, or find a saved one. Raises BadParameter that says where it is wrong."""
+    return _checked(text, "jobs")
 
 
 def failure_filter(text: str) -> str:
-    """Check a filter of failures. Raises BadParameter that says where it is wrong."""
-    from glidemq_core.watch.jobs.failures import FAILED_FIELDS
-
-    return _checked(text, FAILED_FIELDS)
+    """Check a filter of failures, or find a saved one. Raises BadParameter that says where it is wrong."""
+    return _checked(text, "failures")
 
 
-def _checked(text: str, fields: Any) -> str:
-    from glidemq_core.errors import FilterSyntaxError
-    from glidemq_core.filters.language import parse_expression
+def letter_filter(text: str) -> str:
+    """Check a filter of dead letters, or find a saved one. Raises BadParameter that says where it is wrong."""
+    return _checked(text, "letters")
 
-    try:
-        parse_expression(text, fields)
-    except FilterSyntaxError as error:
-        raise typer.BadParameter(f"at character {error.at + 1}: {error.problem}") from None
-    return text
+
+def flow_filter(text: str) -> str:
+    """Check a filter of flows, or find a saved one. Raises BadParameter that says where it is wrong."""
+    return _checked(text, "flows")
+
+
+def _checked(text: str, screen: str) -> str:
+    """Check a filter; `@NAME` is the one that is saved for a screen under a name."""
+    from ..model.lists.filters import problem_of
+
+    is_saved = text.startswith("@")
+    found = _saved_filter(text, screen) if is_saved else text
+    if (problem := problem_of(screen, found)) is not None:
+        raise typer.BadParameter(f"saved filter '{text}', {problem}" if is_saved else problem)
+    return found
+
+
+def _saved_filter(text: str, screen: str) -> str:
+    """Return the filter that `@NAME` stands for. Raises BadParameter."""
+    from ..config import file, filters
+
+    name = text.removeprefix("@")
+    saved: dict[str, dict[str, str]] = file.load(file.config_path()).get("filters", {})
+    if name in (known := saved.get(screen, {})):
+        return known[name]
+    problem = filters.name_problem(name) or filters.unknown_filter(saved, screen, name)
+    raise typer.BadParameter(f"@NAME is a saved filter: {problem}; in quotes, '\"@…\"', it is a text")

@@ -36,6 +36,14 @@ MaxBytes = Annotated[
     int | None, option("--max-bytes", "N", "Payload shown at most, bytes.", min=0, max=16_777_216)
 ]
 
+Scan = Annotated[int | None, option("--scan", "N", "How many a filter looks at, at most.", min=1)]
+
+
+def looked_words(matches: int, looked: int, total: int | None) -> str:
+    """Say how far a filter looked: `12 match, looked at 20,000 of 1,000,000`."""
+    of = f" of {max(total, looked):,}" if total is not None else ""
+    return f"{matches:,} match, looked at {looked:,}{of}"
+
 
 def merged(names: list[str] | None, more: list[str] | None) -> tuple[str, ...]:
     """Join arguments with `-q`, each name once."""

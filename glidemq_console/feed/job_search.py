@@ -21,6 +21,43 @@ PAGE, PAUSE_S = 500, 0.25
 HEAD = 50
 
 
+class Pace:
+    """How far a search goes on by itself, and how fast: so many pages a second, until it is asked for more."""
+
+    def __init__(self) -> None:
+        self._until, self._wanted, self._asked = MOST, ENOUGH, 0
+        self._next_at = 0.0
+
+    def look_further(self, times: int, found: int, looked: int) -> None:
+        """Go on for as long again, if it was asked for more often than before.
+
+        Args:
+            times: How often it was asked for more.
+            found: What was found so far.
+            looked: What was looked at so far.
+        """
+        if times > self._asked:
+            self._asked = times
+            self._until, self._wanted = looked + MOST, found + ENOUGH
+
+    def goes_on(self, found: int, looked: int) -> bool:
+        """Whether it goes on by itself, if there is more."""
+        return looked < self._until and found < self._wanted
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next page may be read now."""
+        return time.monotonic() >= self._next_at
+
+    def room(self, looked: int) -> int:
+        """How much the next page may look at."""
+        return min(PAGE, self._until - looked)
+
+    def page_read(self) -> None:
+        """Take note that a page was read."""
+        self._next_at = time.monotonic() + PAUSE_S
+
+
 class JobSearch:
     """What was found so far for a query with a filter."""
 
@@ -34,24 +71,21 @@ class JobSearch:
         self._has_more = True
         self._looked = 0
         self._total: int | None = None
-        self._until, self._wanted, self._asked = MOST, ENOUGH, 0
-        self._next_at = 0.0
+        self._pace = Pace()
 
     def look_further(self, times: int) -> None:
         """Go on for as long again, if it was asked for more often than before."""
-        if times > self._asked:
-            self._asked = times
-            self._until, self._wanted = self._looked + MOST, len(self._rows) + ENOUGH
+        self._pace.look_further(times, len(self._rows), self._looked)
 
     @property
     def is_searching(self) -> bool:
         """Whether it goes on by itself."""
-        return self._has_more and self._looked < self._until and len(self._rows) < self._wanted
+        return self._has_more and self._pace.goes_on(len(self._rows), self._looked)
 
     @property
     def is_due(self) -> bool:
         """Whether the next page may be read now."""
-        return self.is_searching and time.monotonic() >= self._next_at
+        return self.is_searching and self._pace.is_due
 
     async def search(self, watch: Watch) -> bool:
         """Look at one page more."""
@@ -62,14 +96,14 @@ class JobSearch:
             state=query.state,
             newest=query.newest,
             cursor=self._cursor,
-            most=min(PAGE, self._until - self._looked),
+            most=self._pace.room(self._looked),
         )
         async for page in pages:
             self._rows.update((row.id, row) for row in page.rows)
             self._cursor, self._has_more = page.next, page.next is not None
             # A walk for parents counts even where it finds none.
             self._looked, self._total = self._looked + max(1, page.looked), page.total
-        self._next_at = time.monotonic() + PAUSE_S
+        self._pace.page_read()
         return True
 
     async def refresh(self, watch: Watch, window: tuple[int, int]) -> bool:

@@ -80,6 +80,8 @@ class JobsQuery:
     find: str | None = None
     #: Only failures of one cause, see `FailureGroup.key`.
     group: str | None = None
+    #: Of that cause only jobs of these ids, those that a filter of failures takes; None for all.
+    members: tuple[str, ...] | None = None
     newest: bool | None = None
 
 
@@ -92,7 +94,7 @@ class Interests:
     #: The queue whose detail pane is open.
     queue_detail: str | None = None
     jobs: JobsQuery | None = None
-    #: How often it was asked to look further for jobs that its filter takes.
+    #: How often it was asked to look further for what its filter takes.
     further: int = 0
     #: First and last visible row of the job list.
     window: tuple[int, int] = (0, 50)
@@ -112,6 +114,9 @@ class Interests:
     failures: int | None = None
     #: Whether dead letters are listed.
     letters: bool = False
+    #: The filters of failures and of dead letters, see `docs/filters.md`; empty for all.
+    failures_where: str = ""
+    letters_where: str = ""
     #: Whether the schedulers of all queues are listed.
     schedules: bool = False
     #: Whether what happens is shown.

@@ -10,6 +10,7 @@ from typing import Any, Self
 from glidemq_core.ai.streams.chunks import stream
 from glidemq_core.ai.usage.ledger import get_ledger
 from glidemq_core.ai.usage.summary import get_usage_summary
+from glidemq_core.filters.failures import FAILED_FIELDS, parse_letter_filter
 from glidemq_core.filters.jobs import JobExpression, parse_job_filter
 from glidemq_core.filters.language import parse_expression
 from glidemq_core.jobs.audit import get_audit
@@ -51,8 +52,10 @@ from glidemq_core.server.context import LazyConnection
 
 from .events import follow_events, read_recent_events
 from .jobs.detail import find_job, read_job
-from .jobs.failures import FAILED_FIELDS, members_of, read_failures
+from .jobs.failures import members_of, read_failures
+from .jobs.filtering.failures import FailureScan
 from .jobs.filtering.filter import JobFilter
+from .jobs.filtering.letters import LetterScan
 from .jobs.filtering.scan import JobScan, scan_jobs
 from .jobs.letters import read_letters
 from .jobs.listing import list_jobs
@@ -312,6 +315,24 @@ class Watch:
         found = await read_failures(session.reader, chosen, since_ms, limit, session.failed, taken)
         return replace(found, complete=found.complete and (names is not None or session.queues.complete))
 
+    async def scan_failures(
+        self, where: str, names: Sequence[str] | None = None, *, since: Duration = 3_600_000
+    ) -> FailureScan:
+        """Look for the failed jobs of queues (all known without `names`) that a filter takes, however many there are.
+
+        Nothing is read yet: each `look()` of the answer looks at 500 jobs more, the newest first, while it `has_more`;
+        `failures` is what was found, by cause, and `refresh(names)` brings that up to date.
+
+        Args:
+            where: the filter, see `docs/filters.md`; without states and payloads.
+            since: how far back to look.
+
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        chosen, wanted = await session.names(names), parse_expression(where, FAILED_FIELDS)
+        return FailureScan(session.reader, chosen, to_ms(since, "since"), wanted)
+
     async def failed_jobs(self, queue: str, group: str, *, limit: int = 10_000) -> list[str]:
         """Return ids of the failed jobs of a group among the newest `limit` of a queue. Raises InvalidOptionError."""
         session = await self._open()
@@ -326,6 +347,20 @@ class Watch:
         session = await self._open()
         found = await read_letters(session.reader, await session.names(names), limit, session.letters)
         return replace(found, complete=found.complete and (names is not None or session.queues.complete))
+
+    async def scan_letters(self, where: str, names: Sequence[str] | None = None) -> LetterScan:
+        """Look for the dead letters of queues (all known without `names`) that a filter takes, however many there are.
+
+        Nothing is read yet: each `look()` of the answer looks at 500 letters more, the newest first, while it
+        `has_more`; `letters` is what was found, and `refresh()` brings that up to date.
+
+        Args:
+            where: the filter, see `docs/filters.md`; a payload is that of the job that failed.
+
+        Raises InvalidOptionError.
+        """
+        session = await self._open()
+        return LetterScan(session.reader, await session.names(names), parse_letter_filter(where))
 
     async def limits(self, names: Sequence[str] | None = None) -> tuple[Limits, ...]:
         """Read used and allowed starts and tokens, jobs at once and ordering groups of queues."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,7 +81,66 @@ def test_failures_that_a_filter_takes(run: Run, failed: str) -> None:
     assert "no such failures" in run("failures", "--where", "error:nothing").err
     wrong = run("failures", "--where", "a state:failed")
     assert wrong.code == 2
-    assert "at character 3: a list of failures has no state" in " ".join(wrong.err.split())
+    assert "at character 3: failures have no state; use name, model, error" in " ".join(wrong.err.split())
+
+
+def test_a_filter_looks_through_all_failures_or_so_many(run: Run, failed: str) -> None:
+    some = run("failures", "--where", "error:request", "--scan", "1", "--json").object
+    assert (some["jobs_read"], some["complete"], len(some["failures"])) == (1, False, 1)
+    words = run("failures", "--where", 'error:"no answer"', "--scan", "1")
+    assert words.code == 0
+    assert "0 match, looked at 1 of 3: --scan N looks further" in words.err
+    assert run("failures", "--scan", "1").code == 2
+    assert run("failures", "--where", "x", "--scan", "1", "--limit", "1").code == 2
+    assert run("failures", "--where", "error:request", "--limit", "1", "--json").object["jobs_read"] == 1
+
+
+def test_letters_that_a_filter_takes(run: Run, failed: str) -> None:
+    ran = run("dlq", "list", "chat", "--where", 'error:"no answer" ms=22', "--json")
+    assert (ran.code, list(ran.object)) == (0, ["letters", "total", "looked"])
+    assert [letter["id"] for letter in ran.object["letters"]] == ["2"]
+    assert (ran.object["total"], ran.object["looked"]) == (3, 3)
+    assert len(run("dlq", "chat", "--where", "tries>=1 age<1h queue:dead", "--json").object["letters"]) == 3
+    first = run("dlq", "chat", "--where", "error:answer", "--limit", "1", "--json").object
+    assert ([letter["id"] for letter in first["letters"]], first["looked"]) == (["1"], 1)
+    assert (
+        "1 match, looked at 1 of 3: --limit N lists more"
+        in run("dlq", "chat", "--where", "error:answer", "--limit", "1").err
+    )
+    cut = run("dlq", "chat", "--where", "error:request", "--scan", "2")
+    assert cut.code == 0
+    assert "0 match, looked at 2 of 3: --scan N looks further" in cut.err
+    assert "no such dead letters" in run("dlq", "chat", "--where", "error:none").err
+    wrong = run("dlq", "chat", "--where", "cost>1")
+    assert wrong.code == 2
+    assert "dead letters have no cost; use name, error, queue, id, age, tries" in " ".join(wrong.err.split())
+    for words in (["show", "dead:1", "--where", "x"], ["list", "chat", "--scan", "3"]):
+        assert run("dlq", *words).code == 2
+
+
+def test_a_saved_filter_is_used_by_its_name(run: Run, failed: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[filters.letters]\nmine = "error:request"\nold = "colour:red"\n'
+        '[filters.failures]\nbad = "error:request"\n[filters.jobs]\nkeyed = "state:failed ms=22"\n'
+    )
+    assert [one["id"] for one in run("dlq", "chat", "--where", "@mine", "--json").object["letters"]] == ["3"]
+    assert [one["count"] for one in run("failures", "--where", "@bad", "--json").object["failures"]] == [1]
+    assert [one["id"] for one in run("jobs", "chat", "--where", "@keyed", "--json").object["jobs"]] == ["2"]
+    both = run("jobs", "chat", "--where", "@keyed", "--where", "!id:2", "--json").object
+    assert both["jobs"] == []
+    for words, said in (
+        (["jobs", "chat", "--where", "@mine"], "no filter of jobs is called 'mine'; there are keyed"),
+        (["jobs", "chat", "--where", "@keyd"], "did you mean keyed?"),
+        (["flows", "--where", "@x"], "no filter is saved for flows"),
+        (["dlq", "chat", "--where", "@old"], "saved filter '@old', at character 1: 'colour' is no key"),
+        (["jobs", "chat", "--where", "@a b"], "letters, digits, - and _ alone"),
+        (["jobs", "chat", "--where", "@\x1b[2J"], "letters, digits, - and _ alone"),
+    ):
+        ran = run(*words)
+        assert (ran.code, ran.out) == (2, "")
+        assert said in " ".join(ran.err.split())
+        assert "\x1b" not in ran.err
+    assert run("jobs", "chat", "--where", '"@mine"', "--json").object["jobs"] == []
 
 
 def test_a_group_is_retried(run: Run, failed: str) -> None:
@@ -100,7 +160,7 @@ def test_a_group_is_retried(run: Run, failed: str) -> None:
 def test_letters_are_listed_and_shown(run: Run, failed: str) -> None:
     ran = run("dlq", "chat", "--json")
     assert ran.code == 0
-    assert list(ran.object) == ["letters", "total"]
+    assert list(ran.object) == ["letters", "total", "looked"]
     assert ran.object["total"] == 3
     first, _, last = ran.object["letters"]
     assert list(first) == LETTER
@@ -138,7 +198,7 @@ def test_letters_are_replayed_and_discarded(run: Run, failed: str) -> None:
     assert gone.code == 1
     outcomes = [(result["id"], result["outcome"]) for result in gone.object["results"]]
     assert outcomes == [("2", "discarded"), ("77", "not_found"), ("3", "discarded")]
-    assert run("dlq", "chat", "--json").object == {"letters": [], "total": 0}
+    assert run("dlq", "chat", "--json").object == {"letters": [], "total": 0, "looked": 0}
     audit = run("audit", "chat", "--json").object["entries"]
     assert [entry["action"] for entry in audit] == ["replay"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...text.format import plural
@@ -44,6 +44,8 @@ class FailuresContext(PageContext[FailuresPage]):
     """A key pressed on the failures; `job` is the member that is shown."""
 
     group: FailureGroup | None = None
+    #: The jobs of each group that the filter takes; none without a filter.
+    members: Mapping[str, Sequence[JobRef]] = field(default_factory=dict)
 
     @property
     def needed_group(self) -> FailureGroup:
@@ -152,6 +154,8 @@ async def _members(context: FailuresContext, group: FailureGroup) -> list[JobRef
     """The members of a cause that the question counted: the newest so many."""
     from glidemq_core.options.job import JobRef
 
+    if (taken := context.members.get(group.key)) is not None:
+        return list(taken[: group.count])
     ids = await context.console.feed.failed_jobs(group.queue, group.key)
     return [JobRef(group.queue, job_id) for job_id in ids[: group.count]]
 

@@ -48,7 +48,7 @@ async def read_page(
 ) -> JobPage:
     """Read a page of jobs; without a state the first of every state that `row` does not show to be empty."""
     if query.group is not None:
-        return await _read_group(watch, query.queue, query.group, query.find)
+        return await _read_group(watch, query)
     if query.state is not None:
         return await watch.jobs(
             query.queue, query.state, limit=limit, cursor=cursor, newest=query.newest, where=query.find
@@ -66,15 +66,18 @@ async def read_page(
     return replace(pages[0], rows=tuple(rows), next=None, total=sum(page.total or 0 for page in pages))
 
 
-async def _read_group(watch: Watch, queue: str, group: str, find: str | None) -> JobPage:
+async def _read_group(watch: Watch, query: JobsQuery) -> JobPage:
     """Read the failures of one cause, as one page."""
+    assert query.group is not None
     from glidemq_core.filters.jobs import parse_job_filter
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import JobPage
 
-    ids = await watch.failed_jobs(queue, group, limit=FAILURES_READ)
-    found = await watch.rows([JobRef(queue, job_id) for job_id in ids[:OF_A_GROUP]])
-    taken, now = parse_job_filter(find or ""), datetime.now(UTC)
+    ids: Sequence[str] | None = query.members
+    if ids is None:
+        ids = await watch.failed_jobs(query.queue, query.group, limit=FAILURES_READ)
+    found = await watch.rows([JobRef(query.queue, job_id) for job_id in ids[:OF_A_GROUP]])
+    taken, now = parse_job_filter(query.find or ""), datetime.now(UTC)
     rows = [
         row for row in found.values() if row is not None and row.state == "failed" and taken.fits(row, now)
     ]
@@ -86,7 +89,7 @@ async def matching(
 ) -> AsyncIterator[Sequence[JobRow]]:
     """Read all jobs of a query, a page a call; with a filter at most so many calls a second."""
     if query.group is not None:
-        yield (await _read_group(watch, query.queue, query.group, query.find)).rows
+        yield (await _read_group(watch, query)).rows
         return
     if query.find:
         async for page in watch.scan_jobs(

@@ -9,7 +9,7 @@ from ...model.snapshot import JobView
 from ..reading import Reader, Reading
 from .cost import read_cost
 from .events import EventsReader
-from .failures import read_failures, read_letters
+from .failures import FailuresReader, LettersReader
 from .flow import FlowReader
 from .job_pages import JobListReader
 from .queue_detail import read_queue_detail
@@ -39,8 +39,8 @@ def readers(job_list: JobListReader) -> tuple[Reader, ...]:
         _read_flows,
         FlowReader().read_wanted,
         WorkersReader().read_wanted,
-        read_failures,
-        read_letters,
+        FailuresReader().read_wanted,
+        LettersReader().read_wanted,
         read_schedules,
         EventsReader().read_wanted,
         read_cost,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ...text import format as fmt
+from .looked import Looked
 
 if TYPE_CHECKING:
+    from glidemq_core.options.job import JobRef
     from glidemq_core.records import DeadLetter, FailureGroup
 
 #: How far back failures are looked for, ms.
@@ -36,6 +39,10 @@ class FailuresView:
     jobs_read: int
     complete: bool
     at_ms: int
+    #: The filter that they are of, how far it has looked, and the jobs of each group that it takes.
+    where: str = ""
+    progress: Looked | None = None
+    members: Mapping[str, tuple[JobRef, ...]] = field(default_factory=dict)
 
     @property
     def wasted(self) -> float | None:
@@ -52,3 +59,6 @@ class LettersView:
     total: int
     complete: bool
     at_ms: int
+    #: The filter that they are of, and how far it has looked.
+    where: str = ""
+    progress: Looked | None = None

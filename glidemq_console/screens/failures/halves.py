@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from ...model.snapshot import Snapshot
 from ...widgets.status_line import StatusLine, TabBar
 from ...widgets.styled import Parts
 from ..lists.detail_list import DetailListScreen
+from ..lists.filtering import FilteringScreen
 from ..lists.marking import T
 from . import text as say
 
@@ -18,8 +20,8 @@ from . import text as say
 HALVES = {"failures": "failures", "dead letters": "letters"}
 
 
-class HalfScreen(DetailListScreen[T]):
-    """One half."""
+class HalfScreen(FilteringScreen[T], DetailListScreen[T]):
+    """One half. Its filter has its rows looked for among all that there are."""
 
     TAB = "failures"
     #: Name of its tab among the halves.
@@ -29,6 +31,43 @@ class HalfScreen(DetailListScreen[T]):
     HalfScreen #halves { width: 36; }
     HalfScreen #half-summary { width: 1fr; }
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Of which list the rows are that were drawn last.
+        self._drawn: Hashable = None
+
+    # --- what the filter takes ---
+
+    @property
+    def which_list(self) -> Hashable:
+        """What tells one list from another of other rows."""
+        return self.filter_text
+
+    def filtered(self, items: Sequence[T]) -> list[T]:
+        # The feed has found what the filter takes.
+        return list(items)
+
+    def leaves_out(self, items: Sequence[T]) -> bool:
+        return bool(self.filter_text)
+
+    def see_listed(self, items: Sequence[T]) -> None:
+        # What another filter took is not gone because this one does not take it.
+        known = {self.key_of(item): item for item in items}
+        before = {self.key_of(item) for item in self.listed} if self._drawn == self.which_list else set()
+        self.see_marked(known, [key for key in self.lines.marks if key in before and key not in known])
+
+    def lacks(self) -> str | None:
+        progress = self.progress
+        return progress.words if progress is not None and progress.has_more else None
+
+    async def mark_all(self) -> str | None:
+        told, progress = await super().mark_all(), self.progress
+        if progress is not None and progress.has_more:
+            return f"{told} of what was looked at so far; enter on the last row looks further"
+        return told
+
+    # --- drawing ---
 
     def body(self) -> ComposeResult:
         with Horizontal(id="half-head"):
@@ -42,6 +81,7 @@ class HalfScreen(DetailListScreen[T]):
 
     def draw(self, snapshot: Snapshot) -> None:
         super().draw(snapshot)
+        self._drawn = self.which_list
         tabs = say.tabs(self.HALF, snapshot.failures, snapshot.letters)
         self.query_one("#halves", TabBar).show(tabs, self.HALF)
         self.query_one("#half-summary", StatusLine).show([], [*self.with_filter(self.summary(snapshot))])

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...actions.lists.letters import Edited, LettersContext
-from ...model.lists.failures import AN_HOUR
+from ...model.lists.failures import AN_HOUR, LettersView
+from ...model.lists.looked import Looked
 from ...model.snapshot import Interests, Snapshot, Sorting
 from ...text import format as fmt
 from ...text.safe import mask, short
@@ -46,7 +47,9 @@ class LettersScreen(HalfScreen["DeadLetter"]):
     # --- what the frame asks ---
 
     def interests(self) -> Interests:
-        return Interests(failures=AN_HOUR, letters=True)
+        return Interests(
+            failures=AN_HOUR, letters=True, letters_where=self.filter_text, further=self._further
+        )
 
     def context(self) -> LettersContext:
         letter = self.selected_item
@@ -56,20 +59,33 @@ class LettersScreen(HalfScreen["DeadLetter"]):
             return shown
         return replace(shown, queue=letter.origin.queue, job=letter.origin)
 
+    @property
+    def saved_as(self) -> str:
+        return "letters"
+
     # --- what is listed ---
 
     def items(self, snapshot: Snapshot) -> Sequence[DeadLetter] | None:
+        view = self._view(snapshot)
+        if view is None or (view.progress is not None and view.progress.finds):
+            return None
+        return view.letters if view.letters or snapshot.complete else None
+
+    def _view(self, snapshot: Snapshot) -> LettersView | None:
+        """What is known of the letters that the filter takes."""
         view = snapshot.letters
-        return view.letters if view is not None and (view.letters or snapshot.complete) else None
+        return view if view is not None and view.where == self.filter_text else None
+
+    @property
+    def progress(self) -> Looked | None:
+        view = self._view(self.snapshot)
+        return view.progress if view is not None else None
 
     def key_of(self, item: DeadLetter) -> JobRef:
         return item.ref
 
-    def text_of(self, item: DeadLetter) -> str:
-        return f"{item.origin or ''} {item.ref} {item.name} {item.failed_reason or ''}"
-
     def summary(self, snapshot: Snapshot) -> Parts:
-        view = snapshot.letters
+        view = self._view(snapshot)
         return say.letters_summary(view) if view is not None else []
 
     def detail(self, item: DeadLetter, snapshot: Snapshot, now: int) -> tuple[str, list[Parts]]:

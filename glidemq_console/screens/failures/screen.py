@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...actions.lists.failures import FailuresContext
+from ...feed.readers.job_pages import OF_A_GROUP
 from ...model.lists.failures import AN_HOUR, WINDOWS, FailuresView, next_window, window_words
+from ...model.lists.looked import Looked
 from ...model.memory import Kept
 from ...model.snapshot import Interests, JobsQuery, JobView, Snapshot, Sorting
 from ...widgets.styled import Parts, Styled, dim
@@ -47,12 +49,19 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
     # --- what the frame asks ---
 
     def interests(self) -> Interests:
-        return Interests(failures=self._since_ms, letters=True, job=self.member)
+        return Interests(
+            failures=self._since_ms,
+            failures_where=self.filter_text,
+            further=self._further,
+            letters=True,
+            job=self.member,
+        )
 
     def context(self) -> FailuresContext:
         group = self.selected_item
         shown = FailuresContext(console=self.console, page=self, snapshot=self.snapshot, group=group)
-        shown = replace(shown, marked=self.marked_items)
+        view = self._view(self.snapshot)
+        shown = replace(shown, marked=self.marked_items, members=view.members if view is not None else {})
         if group is None:
             return shown
         return replace(shown, queue=group.queue, job=self.member, job_state="failed")
@@ -66,18 +75,27 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
     def _view(self, snapshot: Snapshot) -> FailuresView | None:
         """What is known of the window that is shown."""
         view = snapshot.failures
-        return view if view is not None and view.since_ms == self._since_ms else None
+        wanted = self._since_ms, self.filter_text
+        return view if view is not None and (view.since_ms, view.where) == wanted else None
+
+    @property
+    def which_list(self) -> Hashable:
+        return self._since_ms, self.filter_text
+
+    @property
+    def progress(self) -> Looked | None:
+        view = self._view(self.snapshot)
+        return view.progress if view is not None else None
 
     def items(self, snapshot: Snapshot) -> Sequence[FailureGroup] | None:
         view = self._view(snapshot)
         is_read = view is not None and (view.groups or view.complete or snapshot.complete)
-        return view.groups if view is not None and is_read else None
+        if view is None or not is_read or (view.progress is not None and view.progress.finds):
+            return None
+        return view.groups
 
     def key_of(self, item: FailureGroup) -> str:
         return item.key
-
-    def text_of(self, item: FailureGroup) -> str:
-        return " ".join([item.queue, item.error_type or "", item.message, *item.models, *item.names])
 
     @property
     def member(self) -> JobRef | None:
@@ -118,7 +136,10 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
     def open_selected(self) -> None:
         group = self.selected_item
         if group is not None:
-            query = JobsQuery(queue=group.queue, state="failed", group=group.key)
+            view = self._view(self.snapshot)
+            refs = view.members.get(group.key) if view is not None else None
+            ids = tuple(ref.id for ref in refs[:OF_A_GROUP]) if refs is not None else None
+            query = JobsQuery(queue=group.queue, state="failed", group=group.key, members=ids)
             self.console.go("jobs", query)
 
     def next_window(self, step: int) -> str:

@@ -51,14 +51,19 @@ def summary(view: FailuresView) -> Parts:
 
 def read_words(view: FailuresView, zone: tzinfo | None) -> Parts:
     """How far it was looked, and when."""
-    looked = (
-        f"looked at all {view.jobs_read:,}" if view.complete else f"looked at the newest {view.jobs_read:,}"
-    )
+    if view.progress is not None:
+        looked = view.progress.words
+    elif view.complete:
+        looked = f"looked at all {view.jobs_read:,}"
+    else:
+        looked = f"looked at the newest {view.jobs_read:,}"
     return [dim(f"{looked} · read {fmt.clock(view.at_ms, zone)}")]
 
 
 def letters_summary(view: LettersView) -> Parts:
     """How many there are, and whether the list holds all of them."""
+    if view.progress is not None:
+        return [dim(view.progress.words)]
     shown = len(view.letters)
     words = f"{shown:,} of {view.total:,} shown" if shown < view.total else "all shown"
     return [dim(words if view.complete or shown < view.total else "still searching queues")]

@@ -28,7 +28,6 @@ from ...widgets.lists.columns import Column, Row, columns_for, sort_items
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Parts, Styled, dim
-from ..lists.filtering import looked_words
 from ..lists.queue_list import REST_S
 from ..registry import bindings
 from .beside import JobBeside
@@ -127,8 +126,8 @@ class JobsScreen(SearchingJobsScreen):
 
     def _count_words(self, shown: JobList) -> str:
         total, listed = shown.total, len(self.listed)
-        if shown.looked is not None:
-            return looked_words(shown)
+        if (progress := self.progress) is not None:
+            return progress.words
         has_more = shown.has_more or listed < len(shown.rows)
         if has_more and total is not None:
             return f"{listed:,} of {fmt.count(total)}"
@@ -178,7 +177,7 @@ class JobsScreen(SearchingJobsScreen):
         if self.clear_marks() or self.clear_filter():
             return True
         if self._query is not None and self._query.group is not None:
-            self._ask(replace(self._query, group=None))
+            self._ask(replace(self._query, group=None, members=None))
             return True
         return False
 
@@ -312,7 +311,7 @@ class JobsScreen(SearchingJobsScreen):
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "states" and self._query is not None:
             event.stop()
-            self._ask(replace(self._query, state=state_of(event.key), newest=None, group=None))
+            self._ask(replace(self._query, state=state_of(event.key), newest=None, group=None, members=None))
 
     # --- actions ---
 
@@ -347,14 +346,14 @@ class JobsScreen(SearchingJobsScreen):
         current = self._query.state or ALL
         shown = [s for s in STATES if s in ALWAYS or s == current or (queue and state_count(queue, s))]
         state = shown[(shown.index(current) + step) % len(shown)]
-        self._ask(replace(self._query, state=state_of(state), newest=None, group=None))
+        self._ask(replace(self._query, state=state_of(state), newest=None, group=None, members=None))
 
     def next_sibling(self, step: int) -> str | None:
         """Show the jobs of the queue after or before, in the order of their names."""
         names = [queue.name for queue in self.snapshot.queues]
         if self._query is not None and names:
             at = names.index(self._query.queue) if self._query.queue in names else 0
-            self._ask(replace(self._query, queue=names[(at + step) % len(names)], group=None))
+            self._ask(replace(self._query, queue=names[(at + step) % len(names)], group=None, members=None))
         return None
 
     def sort_next(self) -> str:

@@ -11,15 +11,18 @@ from glidemq_core.records.decoding import instant
 from glidemq_core.records.failures import DeadLetter, Letters, letter_of
 from glidemq_core.wire.entry_ids import parse_id
 from glidemq_core.wire.payload import decode_data
-from glidemq_core.wire.replies import as_text, entries, failed, number, picked_fields
+from glidemq_core.wire.replies import as_text, entries, failed, integer, number, picked_fields
 from glidemq_core.wire.serializer import JSON_SERIALIZER
+
+from .filtering.filter import in_parts
 
 #: Bytes of a letter that are read at most; a longer one counts as left out.
 _LONGEST = 65_536
 _FIELDS = ("name", "timestamp", "data")
 
-#: Letters by their place and the entry that lists them.
-KnownLetters = dict[tuple[JobRef, str], DeadLetter]
+#: A letter's place, and the entry that lists it.
+Listed = tuple[JobRef, str]
+KnownLetters = dict[Listed, DeadLetter]
 
 
 async def read_letters(reader: Reader, queues: Sequence[str], limit: int, known: KnownLetters) -> Letters:
@@ -34,12 +37,12 @@ async def read_letters(reader: Reader, queues: Sequence[str], limit: int, known:
     """
     whole(1)(limit, "limit")
     at = reader.now()
-    holders = await _holders(reader, queues)
+    holders = await letter_holders(reader, queues)
     replies = await reader.read(
         [("XREVRANGE", reader.keys(name).stream, "+", "-", "COUNT", limit) for name in holders]
         + [("XLEN", reader.keys(name).stream) for name in holders]
     )
-    found: list[tuple[JobRef, str]] = []
+    found: list[Listed] = []
     complete = True
     for name, reply in zip(holders, replies, strict=False):
         if failed(reply):
@@ -53,7 +56,7 @@ async def read_letters(reader: Reader, queues: Sequence[str], limit: int, known:
     total = sum(int(number(reply) or 0) for reply in replies[len(holders) :] if not failed(reply))
     found.sort(key=lambda one: parse_id(one[1]), reverse=True)
     newest = found[:limit]
-    fresh = await _read(reader, [one for one in newest if one not in known])
+    fresh = await read_listed(reader, [one for one in newest if one not in known])
     letters = {one: letter for one in newest if (letter := fresh.get(one) or known.get(one)) is not None}
     known.clear()
     known.update(letters)
@@ -62,26 +65,27 @@ async def read_letters(reader: Reader, queues: Sequence[str], limit: int, known:
     )
 
 
-async def _holders(reader: Reader, queues: Sequence[str]) -> list[str]:
+async def letter_holders(reader: Reader, queues: Sequence[str]) -> list[str]:
     """Return the queues that hold the letters of some queues, each once."""
     replies = await reader.read([("HGET", reader.keys(name).meta, "deadLetterQueueName") for name in queues])
     return sorted({as_text(reply) for reply in replies if reply and not failed(reply)})
 
 
-async def _read(reader: Reader, wanted: Sequence[tuple[JobRef, str]]) -> dict[tuple[JobRef, str], DeadLetter]:
-    """Read letters; jobs that are gone or no letters are left out."""
-    letters: dict[tuple[JobRef, str], DeadLetter] = {}
+async def read_listed(reader: Reader, wanted: Sequence[Listed]) -> dict[Listed, DeadLetter]:
+    """Read letters; jobs that are gone, too long or no letters are left out."""
+    letters: dict[Listed, DeadLetter] = {}
     sizes = await reader.read([("HSTRLEN", reader.keys(ref.queue).job(ref.id), "data") for ref, _ in wanted])
     short = [
-        one
+        (one, integer(size))
         for one, size in zip(wanted, sizes, strict=True)
-        if not failed(size) and 0 < int(number(size) or 0) <= _LONGEST
+        if not failed(size) and 0 < integer(size) <= _LONGEST
     ]
-    rows = await reader.read([("HMGET", reader.keys(ref.queue).job(ref.id), *_FIELDS) for ref, _ in short])
-    for one, row in zip(short, rows, strict=True):
-        fields = {} if failed(row) else picked_fields(_FIELDS, row)
-        content = decode_data(fields.get("data"), JSON_SERIALIZER).value
-        letter = letter_of(one[0], as_text(fields.get("name")), content, instant(fields.get("timestamp")))
-        if letter is not None:
-            letters[one] = letter
+    for part in in_parts(short):
+        rows = await reader.read([("HMGET", reader.keys(ref.queue).job(ref.id), *_FIELDS) for ref, _ in part])
+        for one, row in zip(part, rows, strict=True):
+            fields = {} if failed(row) else picked_fields(_FIELDS, row)
+            content = decode_data(fields.get("data"), JSON_SERIALIZER).value
+            name, failed_at = as_text(fields.get("name")), instant(fields.get("timestamp"))
+            if (letter := letter_of(one[0], name, content, failed_at)) is not None:
+                letters[one] = letter
     return letters

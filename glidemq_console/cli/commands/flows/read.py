@@ -1,25 +1,32 @@
-"""`flow`: the whole flow a job belongs to, drawn from its root down."""
+"""`flow` and `flows`: the whole flow a job belongs to, drawn from its root down, and all that are known."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from ....model.snapshot import shown_state
-from ....text.format import UNKNOWN, count, full, plural, state_look
+from ....text.format import UNKNOWN, age, count, full, plural, state_look
 from ... import options
+from ...option_types import flow_filter
 from ...options import option
-from ...program import command
+from ...program import command, require
 from ...session import Session
 
 if TYPE_CHECKING:
     from glidemq_core.options.job import JobRef
     from glidemq_core.records import Flow, FlowNode
+    from glidemq_core.watch import Watch
 
 DEFAULT_NODES = 1_000
 _NODES = 100_000
 #: Parents whose blocking children are looked up.
 _SUSPECTS = 20
+#: Flows that are listed or looked at, at most, and at a time; how long older ones are searched for, s.
+_FLOWS, _AT_A_TIME, _SEARCH_S = 10_000, 200, 5.0
 
 
 @command("flow")
@@ -40,6 +47,92 @@ async def flow(
         session.out.record({"flow": shown})
     else:
         _show(session, shown, await _blocked(session, whole))
+
+
+@command("flows")
+async def flows(
+    session: Session,
+    names: options.Queues = None,
+    queue: options.QueueOption = None,
+    where: Annotated[
+        list[str] | None,
+        option("--where", "EXPR", "Only flows that this filter takes; @NAME is a saved one.", flow_filter),
+    ] = None,
+    scan: options.Scan = None,
+    limit: Annotated[int, option("--limit", "N", "Flows at most.", min=1, max=_FLOWS)] = 50,
+) -> None:
+    """List flows by their roots: those that go on, then those that ended, each newest first."""
+    require(scan is None or where, "--scan belongs to --where")
+    found, all_queues = await session.chosen_queues(options.merged(names, queue))
+    listed = await _listed(await session.watch(), found, " ".join(where or ()), limit, scan)
+    if session.json:
+        session.out.record(
+            {
+                "flows": listed.flows,
+                "looked": listed.looked,
+                "complete": listed.is_complete and all_queues,
+                "at_ms": listed.at,
+            }
+        )
+        return
+    if listed.flows:
+        _show_list(session, listed.flows)
+    elif listed.is_complete:
+        session.out.note("no such flows" if where else "no flows")
+    if not listed.is_complete:
+        words = (
+            options.looked_words(len(listed.flows), listed.looked, None) if where else "not all are listed"
+        )
+        session.out.note(f"{words}: --limit N lists more{', --scan N looks further' if scan else ''}")
+
+
+class _Listed(NamedTuple):
+    """Flows that are listed, of how many that were looked at; `is_complete`: there are no others."""
+
+    flows: list[Flow]
+    looked: int
+    is_complete: bool
+    at: datetime
+
+
+async def _listed(watch: Watch, names: Sequence[str], where: str, limit: int, most: int | None) -> _Listed:
+    """Read flows, some more at a time, until enough match; older ones are searched for as long as that may take."""
+    from glidemq_console.model.lists.filters import read_filter
+
+    wanted, until = read_filter("flows", where), time.monotonic() + _SEARCH_S
+    last = min(most or _FLOWS, _FLOWS)
+    size = min(last, limit if not where else _AT_A_TIME)
+    while True:
+        known = await watch.flows(names, limit=size)
+        matching = [flow for flow in known.items if wanted.fits(flow, known.at)]
+        is_cut, is_late = len(known.items) >= size, time.monotonic() >= until
+        if len(matching) >= limit or is_late or (is_cut and size == last) or (known.complete and not is_cut):
+            shown = matching[:limit]
+            is_complete = known.complete and not is_cut and len(shown) == len(matching)
+            return _Listed(shown, len(known.items), is_complete, known.at)
+        size = min(last, size + _AT_A_TIME) if is_cut else size
+
+
+def _show_list(session: Session, flows: Sequence[Flow]) -> None:
+    from glidemq_console.model.flows import done_of, flow_state, root_of
+
+    out, rows = session.out, []
+    for flow in flows:
+        root, (done, jobs) = root_of(flow), done_of(flow)
+        glyph, word, _ = flow_state(flow)
+        rows.append(
+            [
+                out.safe(root.name if root is not None else "", 30) or UNKNOWN,
+                out.safe(flow.root, 60),
+                f"{glyph} {word}",
+                f"{done}/{jobs}{'+' if flow.truncated else ''}",
+                count(flow.usage.total_tokens),
+                out.money(flow.usage.total_cost, flow.usage.cost_unit),
+                age(root.created_at if root is not None else None, datetime.now(UTC)),
+            ]
+        )
+    headers = ["FLOW", "ROOT", "STATE", "DONE", "TOKENS", "COST", "AGE"]
+    out.table(headers, rows, right=["DONE", "TOKENS", "COST", "AGE"])
 
 
 def _cut(flow: Flow, depth: int) -> Flow:

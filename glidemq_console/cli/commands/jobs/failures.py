@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from ... import options
 from ...errors import Refusal
-from ...option_types import failure_filter, positive_duration
+from ...option_types import failure_filter, letter_filter, positive_duration
+from ...options import option
 from ...program import command, require
 from ...session import Session
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _HOUR_MS = 3_600_000
 #: Jobs that `failures` reads and letters that `dlq` lists unless told otherwise.
 _READ, _LISTED = 10_000, 100
+#: What `--limit` may be at most; failed jobs that are looked at in one go.
+_MOST, _PAGE = 100_000, 500
 #: What the first word of `dlq` may ask for; a queue of such a name takes `-q`.
 LIST, SHOW, REPLAY, DISCARD = VERBS = ("list", "show", "replay", "discard")
 
@@ -31,24 +34,31 @@ async def failures(
     names: options.Queues = None,
     queue: options.QueueOption = None,
     since: Annotated[
-        int | None,
-        typer.Option("--since", metavar="DUR", parser=positive_duration, help="How far back to look (1h)."),
+        int | None, option("--since", "DUR", "How far back to look (1h).", positive_duration)
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Jobs read at most, the newest.")
-    ] = _READ,
+        int | None,
+        option("--limit", "N", "Jobs read at most, the newest (10000; with --where all).", min=1, max=_MOST),
+    ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where", metavar="EXPR", parser=failure_filter, help="Only jobs that this filter takes."
-        ),
+        option("--where", "EXPR", "Only jobs that this filter takes; @NAME is a saved one.", failure_filter),
     ] = None,
+    scan: options.Scan = None,
 ) -> None:
     """Show failed jobs by cause; `retry QUEUE --group KEY` runs one group again."""
+    require(scan is None or where, "--scan belongs to --where")
+    require(scan is None or limit is None, "--scan and --limit both say how many jobs are read: name one")
     found, complete = await session.chosen_queues(options.merged(names, queue))
-    read = await (await session.watch()).failures(
-        found, since=since or _HOUR_MS, limit=limit, where=" ".join(where or ())
-    )
+    watch, more = await session.watch(), None
+    if where:
+        looking = await watch.scan_failures(" ".join(where), found, since=since or _HOUR_MS)
+        await look(looking, scan or limit)
+        read = looking.failures
+        if looking.has_more:
+            more = options.looked_words(looking.matches, looking.looked, looking.total)
+    else:
+        read = await watch.failures(found, since=since or _HOUR_MS, limit=limit or _READ)
     out = session.out
     if session.json:
         out.record(
@@ -66,8 +76,29 @@ async def failures(
         out.table(headers, rows, right=["COUNT", "FIRST", "LAST", "WASTED"])
     else:
         out.note("no such failures" if where else "no failures")
-    if not read.complete:
+    if more is not None:
+        out.note(f"{more}: --scan N looks further")
+    elif not read.complete:
         out.note(f"the newest {read.jobs_read} failed jobs were looked at: --limit N looks at more")
+
+
+class Looking(Protocol):
+    """Something that looks through many things, page by page."""
+
+    looked: int
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more to look at."""
+
+    async def look(self, most: int) -> None:
+        """Look at so many more at most."""
+
+
+async def look(scan: Looking, most: int | None) -> None:
+    """Look through all there is, or at so many at most."""
+    while scan.has_more and (most is None or scan.looked < most):
+        await scan.look(_PAGE if most is None else min(_PAGE, most - scan.looked))
 
 
 def _group_row(session: Session, group: FailureGroup) -> list[str]:
@@ -99,9 +130,17 @@ async def dlq(
     ] = None,
     queue: options.QueueOption = None,
     data: options.Data = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Letters listed at most.")
-    ] = _LISTED,
+    limit: Annotated[int, option("--limit", "N", "Letters listed at most.", min=1, max=_MOST)] = _LISTED,
+    where: Annotated[
+        list[str] | None,
+        option(
+            "--where",
+            "EXPR",
+            "List only letters that this filter takes; @NAME is a saved one.",
+            letter_filter,
+        ),
+    ] = None,
+    scan: options.Scan = None,
     yes: options.Yes = False,
     by: options.By = None,
     comment: options.Comment = None,
@@ -113,7 +152,9 @@ async def dlq(
     if verb == LIST:
         wanted = options.merged(words, queue)
         require(len(wanted) == 1, "name one QUEUE")
-        return await _list(session, wanted[0], limit)
+        require(scan is None or where, "--scan belongs to --where")
+        return await _list(session, wanted[0], limit, " ".join(where or ()), scan)
+    require(not where and scan is None, "--where and --scan belong to list")
     require(not queue or len(queue) == 1, "name one queue beside the ids of its letters")
     require(words, f"name at least one letter to {verb}, as QUEUE:ID")
     letters = {
@@ -148,24 +189,28 @@ async def dlq(
     return await _each(session, letters, verb, discard)
 
 
-async def _list(session: Session, name: str, limit: int) -> int:
+async def _list(session: Session, name: str, limit: int, where: str, most: int | None) -> int:
     from glidemq_core import deadletters
+    from glidemq_core.filters.failures import parse_letter_filter
     from glidemq_core.records import to_json
 
     context = await (await session.existing_queue(name)).context()
     holder = await deadletters.letters_queue(context, None)
     letters: list[DeadLetter] = []
-    total = 0
+    total = looked = 0
     if holder is not None:
-        letters, total = await deadletters.list_letters(context, holder, limit)
+        wanted = parse_letter_filter(where) if where else None
+        letters, total, looked = await deadletters.list_letters(
+            context, holder, limit, where=wanted, most=most
+        )
     out = session.out
     if session.json:
-        out.object({"letters": out.masked(to_json(letters)), "total": total})
+        out.object({"letters": out.masked(to_json(letters)), "total": total, "looked": looked})
         return 0
     if holder is None:
         out.note(f"queue '{out.safe(name)}' sends no dead letters: give its workers dead_letter_queue")
     elif not letters:
-        out.note("no dead letters")
+        out.note("no such dead letters" if where else "no dead letters")
     else:
         rows = [_letter_row(session, letter) for letter in letters]
         out.table(
@@ -173,8 +218,11 @@ async def _list(session: Session, name: str, limit: int) -> int:
             rows,
             right=["AGE", "ATTEMPTS", "REPLAYS"],
         )
-        if total > len(letters):
-            out.note(f"{total - len(letters)} more: --limit N lists more")
+    if where and looked < total:
+        how = "--limit N lists more" if len(letters) == limit else "--scan N looks further"
+        out.note(f"{options.looked_words(len(letters), looked, total)}: {how}")
+    elif not where and total > len(letters):
+        out.note(f"{total - len(letters)} more: --limit N lists more")
     return 0
 
 

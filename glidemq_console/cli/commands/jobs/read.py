@@ -45,9 +45,14 @@ async def jobs(
     name: Annotated[str | None, option("--name", "TEXT", "Only jobs of this name.")] = None,
     where: Annotated[
         list[str] | None,
-        option("--where", "EXPR", "Only jobs that this filter takes: error:timeout age>1h.", job_filter),
+        option(
+            "--where",
+            "EXPR",
+            "Only jobs that this filter takes: error:timeout age>1h; @NAME is a saved one.",
+            job_filter,
+        ),
     ] = None,
-    scan: Annotated[int | None, option("--scan", "N", "Jobs that a filter looks at, at most.", min=1)] = None,
+    scan: options.Scan = None,
     limit: Annotated[
         int, option("--limit", "N", "Jobs at most, up to 1000; then --cursor.", min=1, max=1_000)
     ] = 50,
@@ -124,12 +129,6 @@ async def _scanned(watch: Watch, asked: _Asked, where: str, name: str | None, mo
     return replace(page, rows=tuple(rows.values()), looked=looked)
 
 
-def _looked_words(page: JobPage) -> str:
-    """Say how far a filter looked."""
-    total = f" of {max(page.total, page.looked):,}" if page.total is not None else ""
-    return f"{len(page.rows):,} match, looked at {page.looked:,}{total}"
-
-
 def _show_page(session: Session, page: JobPage, nothing: str | None, *, filtered: bool) -> None:
     """Write the jobs and how to go on, or what to say when there are none."""
     if page.rows:
@@ -137,7 +136,8 @@ def _show_page(session: Session, page: JobPage, nothing: str | None, *, filtered
     elif nothing and page.next is None:
         session.out.note(nothing)
     if page.next is not None:
-        found = f"{_looked_words(page)}, further" if filtered else "more"
+        looked = options.looked_words(len(page.rows), page.looked, page.total)
+        found = f"{looked}, further" if filtered else "more"
         session.out.note(f"{found}: --cursor {session.out.safe(page.next, 200)}")
 
 

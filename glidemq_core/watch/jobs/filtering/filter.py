@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from glidemq_core.filters.jobs import STALLED, JobExpression
 from glidemq_core.filters.language import PayloadTerm
@@ -17,6 +17,7 @@ from glidemq_core.wire.replies import failed, integer
 from glidemq_core.wire.serializer import JSON_SERIALIZER
 from glidemq_core.wire.strict_json import has_values
 
+T = TypeVar("T")
 #: Payloads over so many bytes are not searched.
 DATA_BYTES = 65_536
 #: Bytes of payloads that are asked for in one go.
@@ -98,7 +99,7 @@ class JobFilter:
             for job_id, size in zip(ids, sizes, strict=True)
             if integer(size) <= DATA_BYTES
         ]
-        for part in _in_parts(small):
+        for part in in_parts(small):
             stored = await reader.read([("HGET", keys.job(job_id), "data") for job_id in part])
             for job_id, value in zip(part, stored, strict=True):
                 payload = decode_data(None if failed(value) else value, JSON_SERIALIZER).value
@@ -107,14 +108,14 @@ class JobFilter:
         return fit
 
 
-def _in_parts(sized: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
-    """Split ids so that their payloads together stay small."""
-    part, size = list[str](), 0
-    for job_id, each in sized:
+def in_parts(sized: Sequence[tuple[T, int]]) -> Iterator[list[T]]:
+    """Split jobs, given with the bytes of their payloads, so that these together stay small."""
+    part, size = list[T](), 0
+    for one, each in sized:
         if part and size + each > _AT_ONCE:
             yield part
             part, size = [], 0
-        part.append(job_id)
+        part.append(one)
         size += each
     if part:
         yield part
