@@ -192,6 +192,20 @@ class Page(Protocol):
 
     def open_filter(self) -> None: ...
 
+    @property
+    def filter_text(self) -> str | None:
+        """What is filtered by; None where there is nothing to filter."""
+
+    def filter_problem(self, text: str) -> str | None:
+        """Say why a text is no filter here, and where."""
+
+    def change_filter(self, text: str) -> None:
+        """Filter by another text in one step, which undo takes back."""
+
+    @property
+    def saved_as(self) -> str | None:
+        """Under which name its filters are saved; None where none is."""
+
     def open_command_line(self) -> None: ...
 
     def step_back(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from glidemq_core.errors import InvalidOptionError
 from glidemq_core.server.url import EMBEDDED, redact, settings
 
+from .filters import SavedFilters
+
 
 def system_clock() -> int:
     """Epoch milliseconds."""
@@ -55,6 +57,13 @@ class ConfigSource(Protocol):
             ConfigError: The file or the value cannot be used.
         """
 
+    def write_filter(self, screen: str, name: str, text: str | None) -> str:
+        """Save a filter of a screen in the config file, or (None) remove it; return the path of the file.
+
+        Raises:
+            ConfigError: The file, the name or the filter cannot be used.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleConfig:
@@ -86,6 +95,8 @@ class ConsoleConfig:
     #: Keys of actions by their id, and the lines of the config file where they stand.
     keys: Mapping[str, str] = field(default_factory=dict)
     key_lines: Mapping[str, int] = field(default_factory=dict)
+    #: Saved filters by screen and name.
+    filters: SavedFilters = field(default_factory=dict)
     #: A server on which nothing is to go wrong: marked in the header, and capitals always ask.
     is_prod: bool = False
     read_only: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 from ..terminal.notices import CHOICES
 from ..text.format import window
 from ..text.parse import parse_duration
+from .filters import SCREENS, filters_problem
 from .private_file import replace_private
 
 #: What one may set at the top level and in each `[profiles.NAME]`, with the type of its value.
@@ -39,6 +40,9 @@ TOP_KEYS: Mapping[str, type] = {"profile": str, **KEYS}
 #: The header of a table, and a key before its value.
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 _KEY = re.compile(r"\s*(\"[^\"]*\"|'[^']*'|[^\s=\"']+)\s*=")
+
+#: Tables that hold tables alone.
+_PARTED = ("profiles", "filters")
 
 _KINDS = {str: "text in quotes", bool: "true or false", list: "a list of names"}
 
@@ -103,6 +107,8 @@ def _check(content: dict[str, Any], path: Path) -> None:
             _check_profiles(value, path)
         elif key == "keys":
             _check_keys(value, path)
+        elif key == "filters":
+            _check_filters(value, path)
         else:
             _check_value(key, value, TOP_KEYS, key, path)
 
@@ -128,6 +134,12 @@ def _check_keys(keys: Any, path: Path) -> None:
                 f"config file {path}: the keys of '{name}' in [keys] must be {_KINDS[str]}, {as_shown}",
                 key=f"keys.{name}",
             )
+
+
+def _check_filters(filters: Any, path: Path) -> None:
+    if (found := filters_problem(filters)) is not None:
+        key, problem = found
+        raise ConfigError(f"config file {path}: key '{key}': {problem}", key=key)
 
 
 def line_of(text: str, table: str, key: str) -> int | None:
@@ -172,7 +184,12 @@ def duration_problem(text: str, least_ms: int, most_ms: int) -> str | None:
 
 
 def set_key(path: Path, key: str, text: str) -> None:
-    """Store one value under `key` (`theme`, `profiles.prod.url`), keeping all else and its comments; atomic.
+    """Store one value, keeping all else and its comments; atomic.
+
+    Args:
+        path: The file.
+        key: As `theme`, `profiles.prod.url` or `filters.jobs.stuck`.
+        text: The value.
 
     Raises:
         UnknownKeyError: No such key exists.
@@ -180,9 +197,14 @@ def set_key(path: Path, key: str, text: str) -> None:
     """
     load(path)
     parts = key.split(".")
+    if len(parts) == 3 and parts[0] == "filters":
+        _check_filter(parts[1], text, key)
+        set_filter(path, parts[1], parts[2], text)
+        return
     is_profile = len(parts) == 3 and parts[0] == "profiles" and parts[1]
     if not is_profile and len(parts) != 1:
-        raise UnknownKeyError(f"unknown key '{key}'; known: {', '.join(TOP_KEYS)}, profiles.NAME.KEY")
+        more = "profiles.NAME.KEY, filters.SCREEN.NAME"
+        raise UnknownKeyError(f"unknown key '{key}'; known: {', '.join(TOP_KEYS)}, {more}")
     known = KEYS if is_profile else TOP_KEYS
     if parts[-1] not in known:
         raise UnknownKeyError(f"unknown key '{key}'; known: {', '.join(known)}")
@@ -192,15 +214,62 @@ def set_key(path: Path, key: str, text: str) -> None:
     _replace(path, new)
 
 
-def edited(text: str, keys: Sequence[str], value: Any) -> str:
-    """Return TOML with a value set at a path of keys."""
+def _check_filter(screen: str, text: str, key: str) -> None:
+    from ..model.lists.filters import problem_of
+
+    if screen in SCREENS and (problem := problem_of(screen, text)) is not None:
+        raise ConfigError(f"'{key}': {problem}")
+
+
+def set_filter(path: Path, screen: str, name: str, filter_text: str | None) -> None:
+    """Save a filter of a screen, or (None) remove it, keeping all else and its comments; atomic.
+
+    Raises:
+        ConfigError: The file, the name or the filter cannot be used.
+    """
+    saved = dict(load(path).get("filters", {}))
+    saved[screen] = {key: text for key, text in saved.get(screen, {}).items() if key != name}
+    before = path.read_bytes().decode("utf-8") if path.exists() else ""
+    keys = ("filters", screen, name)
+    if filter_text is not None:
+        saved[screen][name] = filter_text
+        _check_filters(saved, path)
+        new = edited(before, keys, filter_text)
+    elif name in load(path).get("filters", {}).get(screen, {}):
+        new = _without(before, keys)
+    else:
+        return
+    if tomllib.loads(new).get("filters") != saved:
+        raise ConfigError(
+            f"config file {path} writes its filters in a form that cannot be changed here; "
+            f"write it by hand, as [filters.{screen}]"
+        )
+    _replace(path, new)
+
+
+def _without(text: str, keys: Sequence[str]) -> str:
+    """Return TOML without the value at a path of keys."""
     import tomlkit
-    from tomlkit.items import Comment, Table, Whitespace
 
     document = tomlkit.parse(text)
     table: Any = document
     for name in keys[:-1]:
-        table = table.setdefault(name, tomlkit.table(is_super_table=name == "profiles"))
+        table = table[name]
+    del table[keys[-1]]
+    return document.as_string()
+
+
+def edited(text: str, keys: Sequence[str], value: Any) -> str:
+    """Return TOML with a value set at a path of keys."""
+    import tomlkit
+    from tomlkit.items import Comment, InlineTable, Table, Whitespace
+
+    document = tomlkit.parse(text)
+    table: Any = document
+    for name in keys[:-1]:
+        is_inline = isinstance(table, InlineTable)
+        new = tomlkit.inline_table() if is_inline else tomlkit.table(is_super_table=name in _PARTED)
+        table = table.setdefault(name, new)
     body = document.body
     first = next((at for at, (_, item) in enumerate(body) if isinstance(item, Table)), None)
     if len(keys) > 1 or keys[0] in document or first is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import file
 from .file import ConfigError
+from .filters import SavedFilters
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off", "")
@@ -74,6 +75,7 @@ class Settings:
     bell: bool
     undo: str | None
     keys: Mapping[str, str]
+    filters: SavedFilters
     path: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,6 +136,7 @@ def resolve(given: Given) -> Settings:
         bell=bool(pick("bell", False)),
         undo=pick("undo", None),
         keys=content.get("keys", {}),
+        filters=content.get("filters", {}),
         path=path,
         sources=sources,
     )

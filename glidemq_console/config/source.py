@@ -72,6 +72,12 @@ class FileSource:
         file.set_key(chosen.path, f"profiles.{chosen.profile}.{name}" if in_profile else name, text)
         return f"{chosen.path} (profile {chosen.profile})" if in_profile else str(chosen.path)
 
+    def write_filter(self, screen: str, name: str, text: str | None) -> str:
+        """Save a filter of a screen, or (None) remove it; return the path of the file."""
+        path = self.path
+        file.set_filter(path, screen, name, text)
+        return str(path)
+
     def profiles(self) -> tuple[str, ...]:
         """Return the names of the profiles; none where the file cannot be used."""
         try:
@@ -93,6 +99,7 @@ def _live(chosen: Settings) -> dict[str, Any]:
         "theme": chosen.theme,
         "keys": chosen.keys,
         "key_lines": _key_lines(chosen),
+        "filters": chosen.filters,
         "refresh_ms": ConsoleConfig.refresh_ms,
         "undo_ms": ConsoleConfig.undo_ms,
     }

@@ -11,7 +11,7 @@ from ..actions.approvals import inbox
 from ..actions.base import Action, on_screen
 from ..actions.keys import SCREEN_LETTERS, WHY
 from ..actions.lists import export
-from ..actions.setup import profiles, settings
+from ..actions.setup import filters, profiles, settings
 from ..actions.shared import why
 from .table import SCREENS
 
@@ -23,6 +23,7 @@ ACTIONS: dict[str, Action[Any]] = {
         *(everywhere.go_action(spec.name, spec.key) for spec in SCREENS),
         *everywhere.ACTIONS,
         *settings.ACTIONS,
+        *filters.ACTIONS,
         *export.ACTIONS,
         *profiles.ACTIONS,
         *inbox.ACTIONS,

@@ -73,6 +73,9 @@ class CommandLine(Vertical):
     class FilterChanged(Typed):
         """The filter reads like this now; empty: no filter."""
 
+    class FilterEnded(Message):
+        """The line of the filter is closed; what was posted last stays."""
+
     class Closed(Message):
         """The line is gone, the focus is free."""
 
@@ -133,14 +136,16 @@ class CommandLine(Vertical):
     def _show(self, opened: bool) -> None:
         self.set_class(opened, "-open")
         self.screen.set_class(opened, "-typing")
+        if not opened and self._filtering:
+            self.post_message(self.FilterEnded())
 
     def close(self) -> bool:
         """Close without acting, a filter is cleared; False when it was not open."""
         if not self.is_open:
             return False
-        self._show(False)
         if self._filtering:
             self.post_message(self.FilterChanged(""))
+        self._show(False)
         self.post_message(self.Closed())
         return True
 
