@@ -16,7 +16,7 @@ from ...program import command, require
 from ...session import Session
 
 if TYPE_CHECKING:
-    from glidemq_core import DeadLetter, FailureGroup, JobRef, OperationResult, Queue
+    from glidemq_core import Actor, DeadLetter, FailureGroup, JobRef, OperationResult, Queue
     from glidemq_core.server.context import QueueContext
 
 _HOUR_MS = 3_600_000
@@ -177,6 +177,12 @@ async def dlq(
             return (False, "not_found", None) if job is None else (True, "replayed", f"as {job.ref}")
 
         return await _each(session, letters, verb, replay)
+    return await _discard(session, letters, actor, yes=yes)
+
+
+async def _discard(
+    session: Session, letters: dict[JobRef, DeadLetter | None], actor: Actor, *, yes: bool
+) -> int:
     names_shown = ", ".join(session.out.safe(ref, 60) for ref in list(letters)[:5])
     session.confirm(
         f"Discard {len(letters)} dead letter{'s' if len(letters) > 1 else ''}: {names_shown}?", yes
@@ -186,7 +192,7 @@ async def dlq(
         gone = await source.remove_dead_letter_job(letter.id, actor=actor)
         return gone, "discarded" if gone else "not_found", None
 
-    return await _each(session, letters, verb, discard)
+    return await _each(session, letters, DISCARD, discard)
 
 
 async def _list(session: Session, name: str, limit: int, where: str, most: int | None) -> int:
