@@ -20,7 +20,7 @@ from . import text as say
 HALVES = {"failures": "failures", "dead letters": "letters"}
 
 
-class HalfScreen(FilteringScreen[T], DetailListScreen[T]):
+class HalfScreen(DetailListScreen[T], FilteringScreen[T]):
     """One half. Its filter has its rows looked for among all that there are."""
 
     TAB = "failures"
