@@ -12,6 +12,7 @@ from kits.hostile import CORPUS, dangerous
 from textual.pilot import Pilot
 
 from glidemq_console.config.filters import SCREENS
+from glidemq_console.model.approvals import WaitingJob
 from glidemq_console.model.lists.cost import SpendRow
 from glidemq_console.model.lists.events import EventLine
 from glidemq_console.model.lists.filters import FIELDS, problem_of, read_filter
@@ -131,8 +132,8 @@ CASES: dict[str, tuple[Any, str, str]] = {
         "state:failed|name:x|model:claude|error:none|queue:chat|id:4|age<1m|cost<0.5|tokens<1",
     ),
     "approvals": (
-        FIRST,
-        "moderate|name:moder*|model:gpt*|queue:moderation|id:48207|age>1m|cost>0|tokens:310|!name:x",
+        WaitingJob(FIRST, "prod-eu"),
+        'moderate|prod-eu|"moderation:48207"|name:moder*|model:gpt*|queue:moderation|id:48207|age>1m|cost>0|tokens:310|!name:x',
         "name:x|queue:chat|id:1|age<1m|cost:0",
     ),
     "cost": (
