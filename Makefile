@@ -25,6 +25,8 @@ demo: $(DEMO)  ## open the console on an embedded server with a live workload
 	@$(BIN)/glidemq demo $(ARGS)
 
 test: $(READY)  ## run the tests against a real Valkey
+	@# In a new clone one process compiles the tests, not each of them.
+	@test -d tests/__pycache__ || $(BIN)/python -m pytest -q --collect-only >/dev/null
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-faults: $(READY)  ## run the workload through every fault schedule, briefly
