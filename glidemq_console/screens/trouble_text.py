@@ -12,6 +12,8 @@ from ..widgets.styled import Parts, Styled, dim
 
 #: From these widths on the words stand in full, and without their units; below, they share the line of the tabs.
 FULL_WIDTH, MIDDLE_WIDTH = 140, 100
+#: Below this width the tabs and the words leave no room for figures.
+_FIGURES_WIDTH = 70
 
 
 class _Word(NamedTuple):
@@ -87,7 +89,7 @@ def totals_parts(snapshot: Snapshot, width: int, *, is_low: bool) -> list[Styled
     figures: list[tuple[str, str]] = []
     if not is_low:
         figures += [(fmt.count(sums.waiting), " wait"), (fmt.count(sums.active), " run")]
-    if sums.cost_per_hour:
+    if sums.cost_per_hour and width >= _FIGURES_WIDTH:
         figures.append((fmt.money(sums.cost_per_hour, sums.cost_unit, per="/h"), ""))
     if sums.tokens_per_s and width >= FULL_WIDTH and not is_low:
         figures.append((fmt.count(sums.tokens_per_s), " tok/s"))

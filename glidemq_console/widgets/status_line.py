@@ -197,7 +197,10 @@ class TabBar(Bar):
 
     def _placed(self) -> list[tuple[str, list[Styled]]]:
         if self._right is not None:
-            return [(key, parts if key == self._current else short) for key, parts, short in self._tabs]
+            beside = [(key, parts if key == self._current else short) for key, parts, short in self._tabs]
+            if sum(width_of(parts) + 1 for _, parts in beside) <= self._right_at():
+                return beside
+            return [(key, short) for key, _, short in self._tabs]
         placed = [(key, parts) for key, parts, _ in self._tabs]
         over = sum(width_of(parts) + self.GAP for _, parts in placed) - self.GAP - (self.size.width - 1)
         for at in reversed(range(len(placed))):

@@ -19,7 +19,9 @@ from glidemq_console.widgets.lists.columns import GAP, GUTTER, arrange
 from glidemq_core.options.job import JobRef
 from glidemq_core.records import FlowBudget
 
-from .fixed import config, script
+from .fixed import LIVE, config, script
+from .pilot_kit import text_on
+from .test_every_key import _feed
 
 SMALLEST = (60, 15)
 
@@ -100,3 +102,38 @@ def test_no_row_of_a_list_is_cut_on_the_smallest_terminal(spec: ScreenSpec) -> N
     shown = arrange(columns, LEAST_WIDTH)
 
     assert GUTTER + sum(width + GAP for _, width in shown) <= LEAST_WIDTH or not columns
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SCREENS if spec.key.isdigit()], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("width", [60, 80])
+async def test_tabs_and_words_of_trouble_stand_apart_on_a_low_terminal(spec: ScreenSpec, width: int) -> None:
+    app = ConsoleApp(config(_feed(LIVE, None), screen=spec.name))
+    async with app.run_test(size=(width, 15)) as pilot:
+        await eventually(lambda: app.snapshot.has_data)
+        await pilot.pause()
+        line = text_on(pilot).splitlines()[1]
+
+        tabs = [
+            one.key if one is not spec else f"{one.key} {one.name}" for one in SCREENS if one.key.isdigit()
+        ]
+        words = line.removeprefix(" " + " ".join(tabs))
+        assert words != line, line
+        assert words.startswith(" ")
+        assert words.split()[:5] == ["✗14", "▼3", "∅1", "◆7·3m", "⊟2"]
+
+
+async def test_nothing_in_the_head_of_a_list_is_cut_on_the_smallest_terminal() -> None:
+    for name, words in (
+        ("events", "completed 212"),
+        ("failures", "last 1h · wasted"),
+        ("approvals", "next in 1m 12s"),
+        ("cost", "wasted $0.410+"),
+    ):
+        app = ConsoleApp(config(_feed(LIVE, None), screen=name))
+        async with app.run_test(size=SMALLEST) as pilot:
+            await eventually(lambda: app.snapshot.has_data)  # noqa: B023
+            for _ in range(3):
+                await pilot.pause()
+            head = "\n".join(text_on(pilot).splitlines()[:6])
+            assert words in head, head
+            assert "more" not in head, head

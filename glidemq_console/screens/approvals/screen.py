@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: From this height on the buttons have air round them.
 TALL_HEIGHT = 36
+#: From this width on the head of the list says how it is sorted.
+SORT_WIDTH = 80
 
 
 class ApprovalsScreen(CardFindingScreen, ListingScreen):
@@ -207,8 +209,9 @@ class ApprovalsScreen(CardFindingScreen, ListingScreen):
         shown = (
             f"/{clean(self._listed.filter, single_line=True)}" if self._listed.filter else self.scope_words
         )
-        right = [dim("sort "), Styled(SORTS[self._sorted_by.key][0]), Styled("  ")]
-        right.append(Styled(shown, "focus" if self._listed.filter else "dim"))
+        right = [Styled(shown, "focus" if self._listed.filter else "dim")]
+        if self.app.size.width >= SORT_WIDTH:
+            right = [dim("sort "), Styled(SORTS[self._sorted_by.key][0]), Styled("  "), *right]
         if not inbox.complete:
             right.append(dim(" · still searching queues"))
         self.query_one("#inbox-head", StatusLine).show(left, [*right, Styled(" ")])

@@ -34,6 +34,8 @@ _EMPTY: tuple[Parts, ...] = (
     [Styled("  await job.report_usage(model=…, tokens={…}, total_cost=0.018, cost_unit='usd')")],
 )
 _NO_MATCH: tuple[Parts, ...] = ([], [dim("Nothing here matches the filter; esc clears it.")])
+#: Cells from which on the figures of the head stand apart.
+_WIDE = 80
 _WORDS: dict[UsageKey, str] = {"queue": "queues", "model": "models", "flow": "flows", "job": "top ten jobs"}
 
 
@@ -147,9 +149,9 @@ class CostScreen(ItemListScreen[SpendRow]):
             parts += [
                 dim(f"{name} "),
                 Styled(f"{words}{mark}", token if amount else "dim", "bold"),
-                dim("    "),
+                Styled(" " * (4 if self.app.size.width >= _WIDE else 2)),
             ]
-        return parts
+        return parts[:-1]
 
     # --- events and actions ---
 

@@ -13,7 +13,7 @@ from ...actions.lists.events import EventsContext
 from ...model.lists.events import EventLine
 from ...model.snapshot import Interests, Snapshot
 from ...text import format as fmt
-from ...text.safe import short
+from ...text.safe import cell_fit, short
 from ...widgets.lists.columns import Row, row_of
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import TabBar
@@ -107,7 +107,8 @@ class EventsScreen(ItemListScreen[EventLine]):
             lit = name == (self.filter_text or _EVERY)
             token = "focus" if lit else "dim"
             figure = [] if name == _EVERY else [Styled(f" {fmt.count(number)}", "focus" if lit else "")]
-            tabs.append((name, [Styled(short(name, 40), token), *figure], [Styled(short(name, 6), token)]))
+            kind = short(name, 40)
+            tabs.append((name, [Styled(kind, token), *figure], [Styled(cell_fit(kind, 6), token)]))
         self.query_one("#kinds", TabBar).show(tabs, self.filter_text or _EVERY)
 
     # --- events and actions ---

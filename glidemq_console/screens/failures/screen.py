@@ -117,7 +117,9 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
 
     def summary(self, snapshot: Snapshot) -> Parts:
         view = self._view(snapshot)
-        return say.summary(view) if view is not None else [Styled(window_words(self._since_ms), "focus")]
+        if view is None:
+            return [Styled(window_words(self._since_ms), "focus")]
+        return say.summary(view, self.app.size.width)
 
     def detail(self, item: FailureGroup, snapshot: Snapshot, now: int) -> tuple[str, list[Parts]]:
         ref = item.sample[min(self._member, len(item.sample) - 1)]

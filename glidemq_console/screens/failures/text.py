@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Places that the one line of a traceback names, the innermost.
 _PLACES = 4
+#: Cells of a terminal from which on the summary says in how many queues.
+_QUEUES_WIDTH = 80
 _PLACE = re.compile(r'File "(?:[^"]*/)?([^"/]+)", line (\d+), in (\S+)')
 
 
@@ -38,9 +40,9 @@ def tabs(
     return shown
 
 
-def summary(view: FailuresView) -> Parts:
-    """`last 1h · in 3 queues · wasted 0.41`."""
-    queues = len({group.queue for group in view.groups})
+def summary(view: FailuresView, width: int) -> Parts:
+    """`last 1h · in 3 queues · wasted 0.41`; on a narrow terminal without the queues."""
+    queues = len({group.queue for group in view.groups}) if width >= _QUEUES_WIDTH else 0
     parts = [Styled(window_words(view.since_ms), "focus")]
     if queues:
         parts.append(dim(f" · in {fmt.plural(queues, 'queue')}"))

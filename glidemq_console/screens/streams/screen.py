@@ -281,9 +281,11 @@ class StreamsScreen(WallTexts):
                 slot.draw_tokens()
 
     def _draw_figures(self) -> None:
-        now, zone = self.console.now_ms(), self.console.config.zone
-        for slot in self._visible():
-            width = slot.pane.size.width or self.app.size.width
+        now, zone, shown = self.console.now_ms(), self.console.config.zone, self._visible()
+        # Before a pane is laid out, it has the width that it will have.
+        usual = self.app.size.width // columns_for(max(1, len(shown)), self.app.size.width)
+        for slot in shown:
+            width = slot.pane.size.width or usual
             lit = slot is self.slot and len(self._slots) > 1
             left, right = say.head(slot.follower, slot.row, now, lit=lit, width=width)
             ended = slot.follower.ended and not slot.follower.has_rest
