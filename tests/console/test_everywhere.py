@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
@@ -436,3 +438,59 @@ async def test_without_a_config_file_there_are_no_others_and_other_words_are_tol
         await eventually(told(pilot, "no inbox 'most'"))
         await enter(pilot, "inbox")
         await eventually(lambda: isinstance(app.console_screen, ApprovalsScreen))
+
+
+async def test_the_others_are_decided_on_while_this_server_cannot_be_reached(
+    staging_url: str, staging: Connection, path: Callable[..., Path]
+) -> None:
+    file = path()
+    text = file.read_text()
+    file.write_text(text.replace(text.split('url = "')[1].split('"')[0], "valkey://127.0.0.1:1"))
+    async with asking(staging_url) as (_, [theirs], _):
+        app = ConsoleApp(FileSource(given=Given()).config(screen="inboxes"))
+        async with app.run_test(size=(160, 45)) as pilot:
+            await eventually(lambda: "here lost, retr" in text_on(pilot))
+            await eventually(lambda: screen_of(pilot).lines.total == 2)
+            await stand_on(pilot, theirs.id, "staging")
+            assert "1 of 2 servers" in text_on(pilot)
+            assert "approve" in text_on(pilot).splitlines()[-1]
+            await pilot.press("a", "a")
+            await eventually(theirs.is_completed)
+            await enter(pilot, "inbox")
+            await eventually(lambda: "cannot reach the server" in text_on(pilot))
+
+
+async def test_what_is_filtered_for_is_a_server_too(
+    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+) -> None:
+    path()
+    async with asking(server_url), asking(staging_url), everywhere(2) as pilot:
+        for word, server in (("staging", "staging"), ("here", None)):
+            await pilot.press("slash", *word, "enter")
+            await eventually(lambda: screen_of(pilot).lines.total == 1)
+            assert [server_of(line.one.ref) for line in screen_of(pilot).listed] == [server]
+            await pilot.press("escape")
+            await eventually(lambda: screen_of(pilot).lines.total == 2)
+
+
+async def test_a_list_of_several_servers_is_saved_with_them(
+    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path], tmp_path: Path
+) -> None:
+    path()
+    async with (
+        asking(server_url, data={"at": "home"}),
+        asking(staging_url, data={"at": "abroad"}),
+        everywhere(2) as pilot,
+    ):
+        for form in ("csv", "json payload"):
+            file = tmp_path / f"all.{form[:3]}"
+            await enter(pilot, f"export {form} {file}")
+            await eventually(lambda file=file: file.exists() and app_of(pilot).exports.current is None)
+        with (tmp_path / "all.csv").open() as lines:
+            assert sorted(row["server"] for row in csv.DictReader(lines)) == ["here", "staging"]
+        rows = json.loads((tmp_path / "all.jso").read_text())["rows"]
+        # Each payload is that of its own server, though queue and id are the same.
+        assert {row["server"]: row["data"] for row in rows} == {
+            "here": {"at": "home"},
+            "staging": {"at": "abroad"},
+        }

@@ -12,7 +12,7 @@ from glidemq_core.records import Inbox
 from ...actions.approvals.decisions import ApprovalContext
 from ...feed.elsewhere import EVERY_MS
 from ...model.decisions import server_of
-from ...model.lists.elsewhere import FarServer
+from ...model.lists.elsewhere import FarServer, Placing
 from ...model.snapshot import Interests, Link, LinkState, Snapshot, settle_link
 from ...text import format as fmt
 from ...text.safe import short
@@ -238,6 +238,10 @@ class EverywhereScreen(ApprovalsScreen):
         return [where, *super().head_of(card, now)]
 
     # --- what a file takes ---------------------------------------------------------------------------------
+
+    def record_of(self, item: ApprovalLine) -> Approval:
+        # Each with its server, those of this one too.
+        return item.one if server_of(item.one.ref) is not None else Placing(self._here).one(item.one)
 
     def narrowed(self) -> Mapping[str, str]:
         return {**super().narrowed(), "servers": self.scope_words}
