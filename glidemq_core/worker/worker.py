@@ -132,6 +132,11 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
             prefix=self.options.prefix,
             serializer=self.options.serializer or JSON_SERIALIZER,
         )
+        if self.options.dead_letter_queue == self.name:
+            message = (
+                f"worker of '{self.name}' sends dead letters to its own queue: they would run and fail again"
+            )
+            refuse("dead_letter_queue", self.name, "another queue", message)
         self.processor = processor
         self.started_at: datetime | None = None
         self.id = f"worker-0-{secrets.token_hex(4)}"  # until it starts and knows when

@@ -250,3 +250,12 @@ async def test_without_a_queue_of_letters_there_are_none(connection: Connection)
         assert await queue.remove_dead_letter_job("1") is False
         assert await queue.replay_dead_letter_job("1") is None
         assert await queue.replay_dead_letter_jobs() == []
+
+
+def test_a_worker_sends_no_letters_to_its_own_queue() -> None:
+    """Each would be run as a job, fail, and be sent again, for ever."""
+    with pytest.raises(InvalidOptionError, match="to its own queue"):
+        Worker("mail", charge_nothing, dead_letter_queue="mail")
+
+
+async def charge_nothing(_: Any) -> None: ...
