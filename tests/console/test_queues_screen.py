@@ -17,7 +17,7 @@ from glidemq_core import Connection, Queue, Worker
 from glidemq_core.watch import Watch
 
 from .fixed import LIVE, QUEUES, config, script
-from .pilot_kit import text_on
+from .pilot_kit import console, text_on
 
 
 async def test_the_crews_of_all_rows_are_known_at_once_though_they_never_had_a_job(
@@ -72,6 +72,18 @@ async def test_the_list_is_as_high_as_its_rows_and_the_header_adds_them_up() -> 
         assert grounds == {
             "inference": "error-background", "moderation": "", "rag-index": "", "webhooks": "warning-background",
         }  # fmt: skip
+
+
+async def test_the_list_has_its_height_though_its_rows_are_known_before_the_screen_has_a_size(
+    connection: Connection, server_url: str
+) -> None:
+    for number in range(10):
+        await Queue[Any, Any](f"queue-{number}", connection).add("n", {})
+    async with console(server_url, size=(110, 30)) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, QueuesScreen)
+        await eventually(lambda: screen.lines.total == 10)
+        await eventually(lambda: screen.lines.size.height == 13)
 
 
 async def test_a_refresh_moves_no_line_of_the_screen() -> None:

@@ -60,16 +60,11 @@ class DetailListScreen(ItemListScreen[T]):
 
     def draw(self, snapshot: Snapshot) -> None:
         super().draw(snapshot)
-        if not self._is_fit and self.listed:
-            self._fit()
+        self.fit("#panes")
         self.draw_detail()
 
-    def _fit(self) -> None:
-        """Give the list the rows that it needs and the detail the rest; a refresh never moves the line between."""
-        self._is_fit = True
-        height = self.query_one("#panes").size.height
-        beside = self.has_class("-wide")
-        self.lines.styles.height = "1fr" if beside else max(MIN_ROWS, min(len(self.listed) + 2, height // 2))
+    def height_in(self, room: int) -> int | str:
+        return "1fr" if self.has_class("-wide") else max(MIN_ROWS, min(len(self.listed) + 2, room // 2))
 
     def draw_detail(self) -> None:
         """Draw the detail of what is selected."""

@@ -273,6 +273,24 @@ class ItemListScreen(ListScreen[T]):
         """Whether the filter may be why nothing is listed."""
         return bool(self._filter and items)
 
+    def fit(self, shared: str, *, is_last: bool = True, may_wait: bool = True) -> None:
+        """Give the list the height that its rows need of what it shares with a detail; a refresh never changes it.
+
+        Before the first layout nothing has a height: then it is done after it.
+        """
+        if self._is_fit or not self.listed:
+            return
+        room = self.query_one(shared).size.height
+        if room:
+            self.lines.styles.height = self.height_in(room)
+            self._is_fit = is_last
+        elif may_wait:
+            self.call_after_refresh(self.fit, shared, is_last=is_last, may_wait=False)
+
+    def height_in(self, room: int) -> int | str:
+        """How high the list shall be where so many lines are to be shared."""
+        raise NotImplementedError
+
     def see_listed(self, items: Sequence[T]) -> None:
         """Take note of what is marked among the items that there are, and of what is gone."""
         known = {self.key_of(item): item for item in items}

@@ -124,18 +124,13 @@ class QueuesScreen(QueueListScreen):
     def draw(self, snapshot: Snapshot) -> None:
         super().draw(snapshot)
         self.lines.set_totals(totals(self.listed) if self.app.size.height >= TOTALS_HEIGHT else None)
-        if not self._is_fit and self.listed:
-            self._fit(len(self.listed))
-            # While queues are still being found, the list is not what was opened yet.
-            self._is_fit = snapshot.complete
+        # While queues are still being found, the list is not what was opened yet.
+        self.fit("#body", is_last=snapshot.complete)
 
-    def _fit(self, rows: int) -> None:
-        """Make the list as high as its rows, as far as the detail has room; a refresh never moves the line between."""
-        room = self.query_one("#body").size.height
+    def height_in(self, room: int) -> int | str:
         detail = CHARTS_HEIGHT if self.has_class("-charts") else FACTS_HEIGHT
-        wanted = rows + self.lines.header_lines + 1
-        alone = self.has_class("-short")
-        self.lines.styles.height = "1fr" if alone else max(FACTS_HEIGHT, min(wanted, room - detail))
+        wanted = len(self.listed) + self.lines.header_lines + 1
+        return "1fr" if self.has_class("-short") else max(FACTS_HEIGHT, min(wanted, room - detail))
 
     def row_for(self, item: QueueLine, now_ms: int) -> Row:
         return replace(super().row_for(item, now_ms), ground=ground_of(item.queue, self._letters))
