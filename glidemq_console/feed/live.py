@@ -33,6 +33,8 @@ T = TypeVar("T")
 RETRY_DELAYS_MS = (500, 1_000, 2_000, 3_000, 5_000)
 #: Live tokens are read no oftener than this, s: about as often as they are drawn.
 TOKENS_EVERY_S = 0.08
+#: After a call that was not answered the search for queues begins anew in so many seconds.
+SEARCH_AGAIN_S = 2.0
 #: A round that takes longer is followed by a check whether the server can be reached.
 SILENCE_S = 0.7
 #: Two rounds of reading are never closer than this, however much is to be read at once.
@@ -200,20 +202,22 @@ class LiveFeed:
 
     async def _discover(self, watch: Watch) -> None:
         """Search all keys for queues, slowly, and again after a while; what hinders it becomes a note."""
-        with suppress(*SESSION_ERRORS):
-            while True:
-                try:
-                    async for step in watch.discover():
-                        given = self._config.queues
-                        learn(self._reading, (name for name in step.found if name not in given), step.gone)
-                        if step.complete:
-                            self._emit(replace(self._reading.known, complete=True))
-                except SESSION_ERRORS:
-                    raise
-                except Exception as error:  # noqa: BLE001  # as above
-                    note = f"the search for queues stopped: {words_of(error)}"
-                    self._emit(replace(self._reading.known, trouble=note))
-                await asyncio.sleep(self._config.rescan_ms / 1000)
+        while True:
+            pause = self._config.rescan_ms / 1000
+            try:
+                async for step in watch.discover():
+                    given = self._config.queues
+                    learn(self._reading, (name for name in step.found if name not in given), step.gone)
+                    if step.complete:
+                        self._emit(replace(self._reading.known, complete=True))
+            except SESSION_ERRORS:
+                # If the session is over, the rounds end it. Where only one call was not answered they go on, and
+                # without the search they would never read a queue that nobody registered.
+                pause = SEARCH_AGAIN_S
+            except Exception as error:  # noqa: BLE001  # as above
+                note = f"the search for queues stopped: {words_of(error)}"
+                self._emit(replace(self._reading.known, trouble=note))
+            await asyncio.sleep(pause)
 
     # --- for one screen or action --------------------------------------------------------------------------
 
