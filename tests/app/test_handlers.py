@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import enum
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, TypedDict
 
 import pydantic
@@ -217,3 +221,34 @@ def test_what_cannot_be_a_handler_is_refused() -> None:
 
 
 async def _good(job: Job) -> None: ...
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Stamped:
+    at: datetime
+    day: date
+    key: uuid.UUID
+    price: Decimal
+    colour: Colour
+    history: list[datetime]
+
+
+async def test_what_a_handler_reads_can_be_added(connection: Connection) -> None:
+    """Times, enums and the like within typed payloads, which JSON knows as text only."""
+    moment = datetime(2027, 3, 1, 12, 30, tzinfo=UTC)
+    sent = Stamped(moment, moment.date(), uuid.UUID(int=7), Decimal("0.10"), Colour.RED, [moment])
+    seen: list[Stamped] = []
+    handlers = Handlers()
+
+    @handlers.on("stamped")
+    async def stamped(job: Job[Stamped, Stamped]) -> Stamped:
+        seen.append(job.data)
+        return job.data
+
+    async with Queue[Any, Any]("q", connection) as queue, Worker("q", handlers, connection):
+        await queue.add_and_wait("stamped", sent)
+    assert seen == [sent]
