@@ -210,6 +210,8 @@ async def test_a_server_that_dies_has_a_row_of_its_own_and_the_others_go_on(
         assert not app_of(pilot).outbox.unsent
         # On its own row there is nothing to decide.
         screen.lines.move_to(0)
+        await pilot.pause()
+        assert "Approve" not in text_on(pilot)
         await pilot.pause(0.4)
         await pilot.press("a")
         await eventually(told(pilot, "third cannot be read now; ^r tries again"))

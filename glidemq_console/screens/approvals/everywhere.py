@@ -188,8 +188,11 @@ class EverywhereScreen(ApprovalsScreen):
     def draw(self, snapshot: Snapshot) -> None:
         self._listed.here = self._here
         super().draw(snapshot)
+
+    def _draw_card(self, now: int) -> None:
         # Beside the row of a server there is no job, and nothing to press.
         self.set_class(isinstance(self.lines.cursor_key, Heading), "-no-card")
+        super()._draw_card(now)
 
     def notes(self, now: int) -> list[Row]:
         found = []
