@@ -253,4 +253,5 @@ def _open_flow_by_name(context: Context) -> None:
 
 
 _LIST += on_screen("flows", (shared.hold,))
-ACTIONS: tuple[Action[Any], ...] = (*_LIST, *on_screen("flows", shared.MARKS), *_PAGE, *_OPEN)
+_ON_ROWS: tuple[Action[Any], ...] = (*on_screen("flows", shared.SORTING), *on_screen("flows", shared.MARKS))
+ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_ON_ROWS, *_PAGE, *_OPEN)

@@ -152,6 +152,20 @@ async def test_folds_of_sections_are_remembered(path: Path) -> None:
     assert "limits" not in entry(path)["screens"], "what is usual is not written"
 
 
+async def test_the_column_that_sorts_jobs_is_remembered(path: Path) -> None:
+    async with opened(path, screen="jobs") as pilot:
+        await eventually(lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.selected_state)
+        await pilot.press("s", "s", "S")
+        await pilot.pause()
+        sorting = pilot.app.screen._sorting  # type: ignore[attr-defined]
+        assert sorting is not None
+    async with opened(path) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, JobsScreen)
+        assert screen._sorting == sorting
+        assert screen.lines._sort == (sorting.column, sorting.descending)
+
+
 async def test_the_window_of_failures_and_the_way_of_costs_are_remembered(path: Path) -> None:
     async with opened(path, screen="failures") as pilot:
         await pilot.press("right", "right")

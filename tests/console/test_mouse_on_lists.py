@@ -12,10 +12,12 @@ from textual import events
 from textual.pilot import Pilot
 
 from glidemq_console.screens.failures.letters import LettersScreen
+from glidemq_console.screens.flows.columns import called
+from glidemq_console.screens.flows.list import FlowsScreen
 from glidemq_console.screens.lists.list_screen import ListScreen
 from glidemq_console.screens.schedules.screen import SchedulesScreen
 from glidemq_console.widgets.key_bar import LinkBar
-from glidemq_console.widgets.lists.columns import Heading, column_at
+from glidemq_console.widgets.lists.columns import Heading, column_at, sortable
 from glidemq_core import FlowJob, FlowProducer, Job, JobTemplate, Queue, Worker
 from glidemq_core.server.connection import Connection
 
@@ -137,7 +139,7 @@ async def test_the_mouse_on_a_list(connection: Connection, server_url: str, name
             before = lines._sort[1]
             await pilot.click(lines, offset=(x, 0))
             await eventually(lambda: lines._sort == (column.key, not before))  # noqa: B023
-        assert sortable or name in ("flow", "flows", "limits", "events")
+        assert sortable or name in ("flow", "events")
 
         # A double click opens what is under the mouse.
         await eventually(lambda: lines.row_at(1) is not None and not isinstance(lines.key_at(1), Heading))
@@ -163,3 +165,31 @@ async def test_a_click_on_the_line_of_trouble_goes_where_its_word_leads(
             await eventually(lambda: words in bar.text)  # noqa: B023
             await pilot.click(bar, offset=(1 + bar.text.index(words), 0))
             await eventually(lambda: getattr(pilot.app.screen, "SCOPE", "") == scope)  # noqa: B023
+
+
+@pytest.mark.leaves_records
+async def test_flows_are_sorted_within_their_sections_and_as_they_were_after_the_last_column(
+    connection: Connection, server_url: str
+) -> None:
+    async with FlowProducer(connection) as flows:
+        for number, name in enumerate(("b", "c", "a")):
+            steps = [FlowJob("step", "mail", f"{number} {step}") for step in range(number + 1)]
+            await flows.add(FlowJob(name, "mail", number, None, steps))
+    async with console(server_url, size=(160, 36)) as pilot:
+        await pilot.press("5")
+        await eventually(lambda: len(getattr(pilot.app.screen, "listed", ())) == 3)
+        screen = pilot.app.screen
+        assert isinstance(screen, FlowsScreen)
+
+        def names() -> list[str]:
+            return [called(flow) for flow in screen.listed]
+
+        at_first = names()
+        await pilot.press("s")
+        await eventually(lambda: names() == ["a", "b", "c"])
+        await pilot.press("S")
+        await eventually(lambda: names() == ["c", "b", "a"])
+        screen.sort_next()
+        for _ in range(len(sortable(screen.COLUMNS)) - 1):
+            screen.sort_next()
+        assert (screen._sorting, names()) == (None, at_first)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CLEAN_LIMIT = 1_000
 
 
-class QueueListPage(shared.MarkingPage, Protocol):
+class QueueListPage(shared.MarkingPage, shared.SortedPage, Protocol):
     """A list of queues with the detail of one, as actions know it."""
 
     def open_selected(self) -> None: ...
@@ -43,11 +43,7 @@ class QueueListPage(shared.MarkingPage, Protocol):
 
 
 class QueuesPage(QueueListPage, Protocol):
-    """The overview of queues, which can be sorted; what a method returns is shown."""
-
-    def sort_next(self) -> str: ...
-
-    def sort_reverse(self) -> str: ...
+    """The overview of queues."""
 
 
 QueueListContext: TypeAlias = PageContext[QueueListPage]

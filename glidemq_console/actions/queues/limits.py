@@ -170,6 +170,6 @@ def _detail(context: QueueListContext) -> None:
     context.page.toggle_detail()
 
 
-ACTIONS += on_screen("limits", (*_ON_A_QUEUE, *shared.MARKS, shared.hold))
+ACTIONS += on_screen("limits", (*_ON_A_QUEUE, *shared.SORTING, *shared.MARKS, shared.hold))
 #: What else can be done on the screen of queues.
 ON_QUEUES = on_screen("queues", _ON_A_QUEUE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...model.flows import TreeRow, flow_took_ms, root_of, took_ms
-from ...model.snapshot import FlowView, shown_state
+from ...model.flows import TreeRow, caps_of, done_of, flow_state, flow_took_ms, root_of, took_ms
+from ...model.snapshot import FlowView, epoch_ms, shown_state
 from ...text import format as fmt
 from ...text.safe import short
 from ...widgets.lists.columns import Column
@@ -55,18 +55,40 @@ def cost(flow: Flow, _now: int) -> Cell:
     return Styled(fmt.money(flow.usage.total_cost, unit), "" if flow.usage.total_cost else "dim")
 
 
+def called(flow: Flow) -> str:
+    root = root_of(flow)
+    return root.name if root is not None else ""
+
+
+def age(flow: Flow) -> int | None:
+    """Longer ago is more."""
+    root = root_of(flow)
+    created = None if root is None else epoch_ms(root.created_at)
+    return None if created is None else -created
+
+
+def share_done(flow: Flow) -> float:
+    ended, total = done_of(flow)
+    return ended / total if total else 0.0
+
+
+def share_spent(flow: Flow) -> float | None:
+    """How much of the cap is used that is nearest to its end."""
+    return max((cap.share for cap in caps_of(flow.budget)), default=None) if flow.budget is not None else None
+
+
 COLUMNS = (
-    OfFlow("name", "FLOW", 10, name, flexible=1),
+    OfFlow("name", "FLOW", 10, name, called, rises=True, flexible=1),
     OfFlow("id", "ROOT", 12, lambda flow, _: dim(short(str(flow.root), 200)), leaves=2, flexible=1),
-    OfFlow("kind", "KIND", 6, lambda flow, _: dim(flow.kind), leaves=6),
-    OfFlow("state", "STATE", 14, lambda flow, _: say.state_parts(flow)),
-    OfFlow("done", "DONE", 20, lambda flow, _: say.done_parts(flow), leaves=1),
-    OfFlow("tokens", "TOKENS", 7, tokens, right=True, leaves=5),
-    OfFlow("cost", "COST", 9, cost, right=True, leaves=4),
-    OfFlow("budget", "BUDGET", 23, lambda flow, _: say.budget_cell(flow.budget)),
-    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_words(flow, now)), right=True, leaves=3),
-    OfFlow("took", "TOOK", 7, lambda flow, _: dim(fmt.took(flow_took_ms(flow))), right=True, leaves=3),
-)
+    OfFlow("kind", "KIND", 6, lambda flow, _: dim(flow.kind), lambda flow: flow.kind, rises=True, leaves=6),
+    OfFlow("state", "STATE", 14, lambda flow, _: say.state_parts(flow), lambda flow: flow_state(flow)[1], rises=True),
+    OfFlow("done", "DONE", 20, lambda flow, _: say.done_parts(flow), share_done, leaves=1),
+    OfFlow("tokens", "TOKENS", 7, tokens, lambda flow: flow.usage.total_tokens, right=True, leaves=5),
+    OfFlow("cost", "COST", 9, cost, lambda flow: flow.usage.total_cost, right=True, leaves=4),
+    OfFlow("budget", "BUDGET", 23, lambda flow, _: say.budget_cell(flow.budget), share_spent),
+    OfFlow("age", "AGE", 7, lambda flow, now: dim(say.age_words(flow, now)), age, right=True, leaves=3, rises=True),
+    OfFlow("took", "TOOK", 7, lambda flow, _: dim(fmt.took(flow_took_ms(flow))), flow_took_ms, right=True, leaves=3),
+)  # fmt: skip
 
 
 # --- the tree of one flow ----------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from ...widgets.lists.columns import Column, Row, columns_for, sort_items
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import Rule, TabBar
 from ...widgets.styled import Parts, Styled, dim
+from ..lists.list_screen import kept_order, order_of, sort_words
 from ..lists.queue_list import REST_S
 from ..registry import bindings
 from .beside import JobBeside
@@ -140,7 +141,7 @@ class JobsScreen(SearchingJobsScreen):
         if self._sorting is None:
             return order
         among = " among these" if shown.has_more or len(self.listed) < len(shown.rows) else ""
-        return f"{order} · {_sort_words(self._sorting)}{among}"
+        return f"{order} · {sort_words(self._sorting)}{among}"
 
     def open(self, target: object) -> None:
         from glidemq_core.options.job import JobRef
@@ -160,13 +161,17 @@ class JobsScreen(SearchingJobsScreen):
         if self._query is None:
             return self.console.memory.screens.get(self.SCOPE, {})
         kept: dict[str, str | bool] = {"filter": self.filter_text}
-        return kept if self._query.newest is None else {**kept, "newest": self._query.newest}
+        newest = {} if self._query.newest is None else {"newest": self._query.newest}
+        return {**kept, **newest, **kept_order(self._sorting)}
 
     def recall(self, kept: Kept) -> None:
         newest, find = kept.get("newest"), str(kept.get("filter", ""))
         if self.filter_problem(find):
             find = ""
         self._first = find or None, newest if isinstance(newest, bool) else None
+        if (sorting := order_of(kept, COLUMNS)) is not None:
+            self._sorting = sorting
+            self.lines.set_sort(sorting.column, descending=sorting.descending)
 
     def crumb(self) -> str:
         return short(self._query.queue, 40) if self._query is not None else self.TAB
@@ -385,12 +390,8 @@ class JobsScreen(SearchingJobsScreen):
         self.lines.to_top()
         self.show(self.snapshot)
         self.console.set_interests()
-        return _sort_words(sorting) if sorting is not None else "as the queue has them"
+        return sort_words(sorting) if sorting is not None else "as the queue has them"
 
 
 def _column(key: str) -> Column[JobRow]:
     return next(column for column in COLUMNS if column.key == key)
-
-
-def _sort_words(sorting: Sorting) -> str:
-    return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"

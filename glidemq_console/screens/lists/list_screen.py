@@ -260,8 +260,11 @@ class ItemListScreen(ListScreen[T]):
             self.see_listed(items)
         self.listed = self.arranged(self.in_order(self.filtered(items or ())))
         lines.stale = self.has_class("-old")
-        if self._sorting is not None:
-            lines.set_sort(self._sorting.column, descending=self._sorting.descending)
+        sorting = self._sorting
+        if sorting is None:
+            lines.set_sort(None)
+        else:
+            lines.set_sort(sorting.column, descending=sorting.descending)
         if items is None:
             lines.set_reading()
         else:
@@ -311,16 +314,14 @@ class ItemListScreen(ListScreen[T]):
 
     def kept(self) -> Kept:
         kept: dict[str, str | bool] = {"filter": self.filter_text}
-        if self._sorting is not None and self._sorting != self.FIRST:
-            kept |= {"sort": self._sorting.column, "descending": self._sorting.descending}
+        if self._sorting != self.FIRST:
+            kept |= kept_order(self._sorting)
         if self.has_class("-zoomed"):
             kept["detail"] = True
         return kept
 
     def recall(self, kept: Kept) -> None:
-        column = kept.get("sort")
-        if self._sorting is not None and column in sortable(self.COLUMNS):
-            self._sorting = Sorting(str(column), kept.get("descending") is True)
+        self._sorting = order_of(kept, self.COLUMNS) or self._sorting
         self.set_class(kept.get("detail") is True, "-zoomed")
         text = str(kept.get("filter", ""))
         if text and not self.filter_problem(text):
@@ -346,14 +347,17 @@ class ItemListScreen(ListScreen[T]):
             self._sort_by(self._column(event.column))
 
     def sort_next(self) -> str:
-        """Sort by the next column that sorts; return what to show."""
+        """Sort by the next column that sorts, after the last one as it was at first; return what to show."""
         names = sortable(self.COLUMNS)
         at = names.index(self._sorting.column) + 1 if self._sorting is not None else 0
+        if at == len(names) and self.FIRST is None:
+            return self._sort(None)
         return self._sort_by(self._column(names[at % len(names)]))
 
     def sort_reverse(self) -> str:
         """Turn the order round; return what to show."""
-        assert self._sorting is not None
+        if self._sorting is None:
+            return self.sort_next()
         return self._sort(Sorting(self._sorting.column, not self._sorting.descending))
 
     def _column(self, key: str) -> Column[T]:
@@ -362,7 +366,25 @@ class ItemListScreen(ListScreen[T]):
     def _sort_by(self, column: Column[T]) -> str:
         return self._sort(Sorting(column.key, not column.rises))
 
-    def _sort(self, sorting: Sorting) -> str:
+    def _sort(self, sorting: Sorting | None) -> str:
         self._sorting = sorting
         self._redraw()
-        return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"
+        if sorting is None:
+            return "in the order of the list"
+        return sort_words(sorting)
+
+
+def sort_words(sorting: Sorting) -> str:
+    """Say how a list is sorted."""
+    return f"sorted by {sorting.column}, {'highest' if sorting.descending else 'lowest'} first"
+
+
+def kept_order(sorting: Sorting | None) -> Kept:
+    """Return what is remembered of an order."""
+    return {} if sorting is None else {"sort": sorting.column, "descending": sorting.descending}
+
+
+def order_of(kept: Kept, columns: Sequence[Column[Any]]) -> Sorting | None:
+    """Return the order that is remembered; None where there is none by one of these columns."""
+    column = kept.get("sort")
+    return Sorting(str(column), kept.get("descending") is True) if column in sortable(columns) else None
