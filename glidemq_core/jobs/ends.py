@@ -6,9 +6,10 @@ import asyncio
 from collections import OrderedDict
 from typing import Final, Self
 
-from ..errors import CallTimeoutError, GlideMQError, ServerUnavailableError
+from ..errors import GlideMQError
 from ..server.connection import Connection
 from ..server.context import QueueContext
+from ..server.retry import is_outage
 from ..wire.replies import as_text
 
 #: Events with which a job may have ended (`revoked` also comes for one that runs on).
@@ -118,10 +119,10 @@ class JobEnds:
                 reply = await reader.command(
                     "XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", key, after
                 )
-            except (ServerUnavailableError, CallTimeoutError):
-                await asyncio.sleep(_RETRY_S)
-                continue
             except GlideMQError as error:
+                if is_outage(error):
+                    await asyncio.sleep(_RETRY_S)
+                    continue
                 self._failure = error
                 for future in [future for waiting in self._waiting.values() for future in waiting]:
                     if not future.done():

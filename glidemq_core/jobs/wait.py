@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from ..errors import (
     CallTimeoutError,
+    GlideMQError,
     JobFailedError,
     SerializationError,
     ServerUnavailableError,
@@ -19,6 +20,7 @@ from ..options.worker import QueueOptions
 from ..records import JobCounts
 from ..records.outcomes import FinalState
 from ..server.context import QueueContext
+from ..server.retry import is_outage
 from ..wire.numbers import to_int
 from ..wire.payload import decode_result
 from ..wire.replies import as_text
@@ -45,7 +47,7 @@ async def wait_until_finished(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_ms / 1000
     while True:
-        state = as_text(await context.connection.command("HGET", context.keys.job(job_id), "state"))
+        state = as_text((await _read(context, job_id, deadline, "state"))[0])
         if state in ("completed", "failed"):
             return cast(FinalState, state)  # one of its words
         if not state:
@@ -118,6 +120,20 @@ async def _parked(context: QueueContext, counts: JobCounts) -> bool:
     return bool(await get_jobs(context, "group-waiting", 0, 0, exclude_data=True))
 
 
+async def _read(context: QueueContext, job_id: str, deadline: float, *names: str) -> list[Any]:
+    """Read fields of a job. It goes on while the server is away, and so does who waits for it, until `deadline`."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            fields: list[Any] = await context.connection.command("HMGET", context.keys.job(job_id), *names)
+        except GlideMQError as error:
+            if not is_outage(error) or loop.time() + _RETRY_S >= deadline:
+                raise
+        else:
+            return fields
+        await asyncio.sleep(_RETRY_S)
+
+
 async def _result(
     context: QueueContext, ends: JobEnds, job_id: str, timeout_ms: int, *, is_new: bool = True
 ) -> Any:
@@ -135,9 +151,7 @@ async def _result(
         left_ms = math.ceil((deadline - loop.time()) * 1000)
         told = await ends.next(job_id, min(left_ms, _BLIND_MS)) if is_new and left_ms > 0 else {}
         is_new = True
-        state, result, reason, attempts = await context.connection.command(
-            "HMGET", context.keys.job(job_id), *_OUTCOME
-        )
+        state, result, reason, attempts = await _read(context, job_id, deadline, *_OUTCOME)
         if state is None:  # it was removed: what its event told is all there is
             result, reason = told.get("returnvalue"), told.get("failedReason")
         if state == b"completed" or (state is None and result is not None):

@@ -14,6 +14,7 @@ from glidemq_core.errors import (
     InvalidOptionError,
     JobFailedError,
     JobNotFoundError,
+    ServerUnavailableError,
     UnrecoverableError,
     WaitTimeoutError,
 )
@@ -121,6 +122,34 @@ async def test_a_job_is_waited_for_after_it_was_added(connection: Connection) ->
             await later.wait()
         with pytest.raises(InvalidOptionError):
             await job.wait(timeout=0)
+
+
+# While the server is away --------------------------------------------------------------------------------------------
+
+
+async def test_a_wait_outlives_an_outage(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job goes on, so who waits for it does; an outage that lasts longer than the wait is told as what it is."""
+    queue, command, away = Queue("q", connection), connection.command, [0]
+
+    async def lossy(*words: Any) -> Any:
+        if words[0] in ("HMGET", "HGET") and away[0]:
+            away[0] -= 1
+            raise ServerUnavailableError("the connection was lost", address="it")
+        return await command(*words)
+
+    monkeypatch.setattr(connection, "command", lossy)
+    async with serving(connection):
+        job = await queue.add("good", 1)
+        away[0] = 3
+        assert await job.wait(timeout=10_000) == {"echo": 1}
+        away[0] = 3
+        assert await job.wait_until_finished(poll_interval=20, timeout=10_000) == "completed"
+        away[0] = 3
+        assert await queue.add_and_wait("good", 2, wait_timeout=10_000) == {"echo": 2}
+        away[0] = 10_000
+        with pytest.raises(ServerUnavailableError):
+            await job.wait(timeout=1_000)
+        away[0] = 0
 
 
 # Many at once --------------------------------------------------------------------------------------------------------
