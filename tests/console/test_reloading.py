@@ -93,7 +93,7 @@ async def test_an_option_beats_the_changed_file(path: Path) -> None:
         ('undo = "1s"\nrefresh = "soon"\n', "(at line 2)"),
         ('undo = "2h"\n', "key 'undo': must be from 0s to 10m (at line 1)"),
         ('[profiles.prod]\n\nnotify = "loud"\n', "(at line 3)"),
-        ('undo = "1s"\n[keys]\nquit = 1\n', "[keys] holds ids"),
+        ('undo = "1s"\n[keys]\nquit = 1\n', "keys of 'quit' in [keys] must be text in quotes"),
         ('undo = "1s"\nprofile = "nowhere"\n', "no profile 'nowhere'"),
     ],
 )
