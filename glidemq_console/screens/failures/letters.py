@@ -84,6 +84,10 @@ class LettersScreen(HalfScreen["DeadLetter"]):
     def key_of(self, item: DeadLetter) -> JobRef:
         return item.ref
 
+    def status(self, snapshot: Snapshot) -> Parts:
+        # Beside the tabs there is room for the filter alone.
+        return [dim(self.progress.words)] if self.progress is not None else []
+
     def summary(self, snapshot: Snapshot) -> Parts:
         view = self._view(snapshot)
         return say.letters_summary(view) if view is not None else []

@@ -63,9 +63,9 @@ def read_words(view: FailuresView, zone: tzinfo | None) -> Parts:
 
 
 def letters_summary(view: LettersView) -> Parts:
-    """How many there are, and whether the list holds all of them."""
+    """How many there are, and whether the list holds all of them; with a filter the status line says more."""
     if view.progress is not None:
-        return [dim(view.progress.words)]
+        return []
     shown = len(view.letters)
     words = f"{shown:,} of {view.total:,} shown" if shown < view.total else "all shown"
     return [dim(words if view.complete or shown < view.total else "still searching queues")]
