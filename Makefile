@@ -16,7 +16,7 @@ FAULT_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults soak soak-console check format screenshots bench bench-gate clean
+.PHONY: help demo test test-faults soak soak-console check format screenshots tour bench bench-gate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,6 +52,9 @@ format: $(READY)  ## put the code into shape
 
 screenshots: $(READY)  ## draw every screen from the demo data into screenshots/
 	$(BIN)/python screenshots/make.py $(ARGS)
+
+tour: $(READY)  ## film a tour of the console on the demo data into screenshots/tour.gif
+	$(BIN)/python screenshots/tour.py
 
 bench: $(VENV)/.ready-bench  ## measure beside other task queues and write docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)

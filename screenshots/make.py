@@ -62,7 +62,7 @@ def typed(line: str) -> tuple[str, ...]:
 
 SHOTS = {
     # A screen that is not spoken of is photographed as it opens.
-    **{spec.name: Shot((spec.key,), spec.name) for spec in SCREENS if spec.name != "limits"},
+    **{spec.name: Shot((spec.key,), spec.name) for spec in SCREENS if spec.key and spec.name != "limits"},
     "queues": Shot(("1", "g", "j"), r"chat.*longest"),
     "jobs": Shot(typed("queue chat"), r"answer"),
     # The page of a job that failed at first and completed on another model.
@@ -74,6 +74,7 @@ SHOTS = {
     "flow": Shot(typed("flow research:PARKED"), r"tops up"),
     "top-up": Shot((*typed("flow research:PARKED"), "T", "2", "k"), r"Top up, release"),
     "help": Shot(("1", "question_mark"), r"this screen"),
+    "cost": Shot(("dollar_sign",), r"top ten jobs", r"chat"),
     "workers": Shot(("7",), r"idle", r"answer.*task|task.*answer"),
     # Last, when there is some history to see.
     "limits": Shot(("6",), r"RPM.*resets.*TPM", r"held back"),
