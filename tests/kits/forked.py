@@ -50,13 +50,14 @@ class Forker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._early = _early(os.environ)
+        self._early = _early(_SURROUNDINGS)
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = _Popen(
             [sys.executable, str(Path(__file__).with_name("forking.py")), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
+            env=_SURROUNDINGS,
         )
         theirs.close()
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -108,6 +109,8 @@ def _early(environ: Any) -> dict[str, str]:
     }
 
 
+#: Of the process that forks: it outlives the test that needs it first, and shall show nothing of that.
+_SURROUNDINGS = dict(os.environ)
 _Popen = subprocess.Popen
 _ASKED = inspect.signature(_Popen._execute_child)  # type: ignore[attr-defined]
 _forker: Forker | None = None
