@@ -318,7 +318,7 @@ class _Parser(Generic[T]):
         begin = self._at
         if not self._fields.payload:
             hint = f"it takes {self._fields.terms}; write \"…\" around a text with '='"
-            self._refuse(f"{self._fields.what} has no payload to look in: {hint}", begin)
+            self._refuse(f"{self._fields.what} have no payload to look in: {hint}", begin)
         key = match[1] if match[1] is not None else _ESCAPED.sub(r"\1", match[2])
         self._at = match.end()
         if self._at_end_of_term:
