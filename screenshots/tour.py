@@ -44,7 +44,7 @@ def stops(flow: str) -> list[tuple[tuple[str, ...], float]]:
         (("7",), 2.5),
         (("8",), 2.5),
         (("w",), 2.5),
-        (("escape", "dollar_sign"), 2.5),
+        (("escape", "dollar_sign"), 5),
         (("0",), 2.5),
     ]
 
